@@ -1,0 +1,162 @@
+//! Time: the only place that reads the wall clock, and the only one that knows Beijing.
+//!
+//! WeChat writes local Beijing time without a zone (`20250102111633`); everything on our side is UTC with
+//! milliseconds. China has no daylight saving, so the offset is the constant +08:00 whatever zone the host is in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const BEIJING: jiff::tz::Offset = jiff::tz::offset(8);
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z. JSON form: RFC 3339 in UTC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// Why a text is not a time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid time")]
+pub struct TimeError;
+
+impl Timestamp {
+    /// From milliseconds since the epoch.
+    pub const fn from_ms(ms: i64) -> Timestamp {
+        Timestamp(ms)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_ms(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, as front-end signatures want them.
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// Later by `d`, saturating.
+    pub fn after(self, d: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Parses RFC 3339 with any offset.
+    pub fn parse_rfc3339(text: &str) -> Result<Timestamp, TimeError> {
+        let t: jiff::Timestamp = text.parse().map_err(|_| TimeError)?;
+        Ok(Timestamp(t.as_millisecond()))
+    }
+
+    /// Parses WeChat's `yyyyMMddHHmmss` in Beijing time.
+    pub fn parse_beijing(text: &str) -> Result<Timestamp, TimeError> {
+        if text.len() != 14 || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(TimeError);
+        }
+        let n = |from: usize, to: usize| text[from..to].parse::<i16>().map_err(|_| TimeError);
+        beijing(n(0, 4)?, [n(4, 6)?, n(6, 8)?, n(8, 10)?, n(10, 12)?, n(12, 14)?])
+    }
+
+    /// Parses WeChat's `yyyy-MM-dd HH:mm:ss` in Beijing time (refunds, bills).
+    pub fn parse_beijing_spaced(text: &str) -> Result<Timestamp, TimeError> {
+        let shape = text.len() == 19
+            && text.bytes().enumerate().all(|(i, b)| match i {
+                4 | 7 => b == b'-',
+                10 => b == b' ',
+                13 | 16 => b == b':',
+                _ => b.is_ascii_digit(),
+            });
+        if !shape {
+            return Err(TimeError);
+        }
+        Timestamp::parse_beijing(&text.replace(['-', ' ', ':'], ""))
+    }
+
+    /// WeChat's `yyyyMMddHHmmss` in Beijing time.
+    pub fn to_beijing(self) -> String {
+        let t = BEIJING.to_datetime(self.to_jiff());
+        format!("{:04}{:02}{:02}{:02}{:02}{:02}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
+    }
+
+    fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
+    }
+}
+
+fn beijing(year: i16, rest: [i16; 5]) -> Result<Timestamp, TimeError> {
+    let mut small = [0i8; 5];
+    for (to, from) in small.iter_mut().zip(rest) {
+        *to = i8::try_from(from).map_err(|_| TimeError)?;
+    }
+    let [month, day, hour, minute, second] = small;
+    let local = jiff::civil::DateTime::new(year, month, day, hour, minute, second, 0).map_err(|_| TimeError)?;
+    let utc = BEIJING.to_timestamp(local).map_err(|_| TimeError)?;
+    Ok(Timestamp(utc.as_millisecond()))
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.to_jiff())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        Timestamp::parse_rfc3339(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where "now" comes from. Cheap to clone; every part of the process shares one.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The host's clock.
+    pub fn system() -> Clock {
+        Clock(Source::System)
+    }
+
+    /// A clock that moves only when told to, for deciding about time without waiting for it.
+    pub fn manual(at: Timestamp) -> Clock {
+        Clock(Source::Manual(Arc::new(AtomicI64::new(at.0))))
+    }
+
+    /// The current moment.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a manual clock; the system clock does not move.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual(at) = &self.0 {
+            at.store(self.now().after(by).0, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Configuration: defaults ← file ← environment, checked as a whole before anything starts.
+
+mod sections;
+
+pub use sections::*;

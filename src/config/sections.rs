@@ -1,0 +1,218 @@
+//! The typed sections of the configuration. `default.toml` documents every key; this file says what became of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::ids::{AppId, AppKey, MchId, MerchantKey};
+use crate::secret::{Secret, V2Key};
+use crate::wechat::v2::sign::SignType;
+
+/// Everything the process was told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: Store,
+    /// `[bus]`
+    pub bus: Bus,
+    /// `[wechat]`
+    pub wechat: Wechat,
+    /// `[orders]`
+    pub orders: Orders,
+    /// `[web]`
+    pub web: Web,
+    /// `[log]`
+    pub log: Log,
+    /// `[[apps]]`
+    pub apps: Vec<App>,
+    /// `[[merchants]]`
+    pub merchants: Vec<Merchant>,
+    /// `[[api_keys]]`
+    pub api_keys: Vec<ApiKey>,
+}
+
+impl Config {
+    /// The merchant with this key.
+    pub fn merchant(&self, key: &str) -> Option<&Merchant> {
+        self.merchants.iter().find(|m| m.key.as_str() == key)
+    }
+
+    /// The app with this key.
+    pub fn app(&self, key: &str) -> Option<&App> {
+        self.apps.iter().find(|a| a.key.as_str() == key)
+    }
+}
+
+/// `[server]`: the HTTP side.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where the API and the notification address listen.
+    pub listen: SocketAddr,
+    /// Where health and metrics listen, when not on `listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Base of the `notify_url` that WeChat is given; no trailing slash, no query.
+    pub public_url: String,
+    /// Proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections served at once; one more waits in the listen queue.
+    pub max_connections: usize,
+    /// A request's head must be complete within this.
+    pub header_timeout: Duration,
+    /// A request's body must be complete within this.
+    pub body_timeout: Duration,
+    /// A kept-alive connection without a request is closed after this.
+    pub idle_timeout: Duration,
+    /// How long in-flight work may go on after SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// How long `POST /v1/orders` waits for pay parameters before it answers 202.
+    pub order_wait: Duration,
+    /// How long a notification may wait for its durable acknowledgement; WeChat gives up after 5 s.
+    pub notify_ack_timeout: Duration,
+}
+
+/// `[store]`: the database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// `sqlite://path` or `postgres://…`; holds a password, therefore secret.
+    pub url: Secret,
+    /// Connections of the pool (PostgreSQL), readers (SQLite, which has one writer).
+    pub max_connections: u32,
+    /// Whether the schema is brought up to date at start.
+    pub migrate_on_start: bool,
+}
+
+/// `[bus]`: the queue.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    /// `embedded:` or a comma-separated list of NATS addresses; may hold a password, therefore secret.
+    pub url: Secret,
+    /// Copies of each stream in a cluster: 1, 3 or 5.
+    pub replicas: usize,
+    /// NATS credentials file.
+    pub credentials_file: Option<PathBuf>,
+    /// Certificate authority for TLS to NATS.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Refuse a NATS server that acknowledges before fsync.
+    pub require_fsync: bool,
+    /// Monitoring addresses (`http://host:8222`) of the NATS servers, where their fsync setting is read.
+    pub monitoring_urls: Vec<String>,
+    /// Upper bound of each stream's size on disk; keep it below the volume's.
+    pub max_bytes: i64,
+}
+
+/// `[wechat]`: whom we call.
+#[derive(Debug, Clone)]
+pub struct Wechat {
+    /// The pay API.
+    pub pay_url: String,
+    /// The pay API's second site, used when the first cannot be reached.
+    pub pay_backup_url: String,
+    /// The platform API.
+    pub api_url: String,
+    /// The OAuth pages.
+    pub open_url: String,
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Time for a whole call.
+    pub timeout: Duration,
+}
+
+/// `[orders]`: defaults of orders.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// How long an order without `expires_at` may be paid.
+    pub default_expiry: Duration,
+}
+
+/// `[web]`: the browser side.
+#[derive(Debug, Clone)]
+pub struct Web {
+    /// Origins where OAuth may return to and whose pages may be signed.
+    pub callback_origins: Vec<String>,
+    /// Key of the session cookie.
+    pub session_key: Option<Secret>,
+    /// Smallest wallet payment, in fen.
+    pub wallet_min_fen: i64,
+    /// Largest wallet payment, in fen.
+    pub wallet_max_fen: i64,
+}
+
+/// `[log]`: what is written to stderr.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// One JSON object a line instead of text for people.
+    pub json: bool,
+    /// A filter like `info,wxpay_worker=debug`.
+    pub filter: String,
+}
+
+/// One `[[apps]]` entry.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Our name of it.
+    pub key: AppKey,
+    /// WeChat's number of it.
+    pub app_id: AppId,
+    /// What it is.
+    pub kind: AppKind,
+    /// Its secret; needed for OAuth and tokens.
+    pub secret: Option<Secret>,
+}
+
+/// What an app is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppKind {
+    /// A service account: pages inside WeChat.
+    OfficialAccount,
+    /// A mini program.
+    MiniProgram,
+    /// A native app.
+    Mobile,
+}
+
+/// One `[[merchants]]` entry.
+#[derive(Debug, Clone)]
+pub struct Merchant {
+    /// Our name of it: part of URLs and subjects.
+    pub key: MerchantKey,
+    /// WeChat's number of it.
+    pub mch_id: MchId,
+    /// The apps whose orders it takes; the first is the default.
+    pub apps: Vec<AppKey>,
+    /// How its requests are signed.
+    pub sign_type: SignType,
+    /// Its APIv2 key.
+    pub v2_key: V2Key,
+    /// Its client certificate (refunds).
+    pub client_cert_file: Option<PathBuf>,
+    /// The certificate's key.
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// One `[[api_keys]]` entry.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// Whose it is; shown in audit rows.
+    pub name: String,
+    /// SHA-256 of the key's bytes, lower-case hex.
+    pub hash: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Which merchants it may see; empty: all.
+    pub merchants: Vec<MerchantKey>,
+}
+
+/// What an API key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Place and read orders.
+    Orders,
+    /// Read events and reconciliations.
+    Finance,
+    /// List and replay failures.
+    Ops,
+}

@@ -1,0 +1,92 @@
+//! Facts: what the world told us about one attempt, after its source was verified.
+//!
+//! Notifications, query replies and (later) bill lines all become a [`Fact`]; [`crate::order::decide`] alone says what
+//! a fact does to an order. A fact is what WeChat said, never what we conclude from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
+use crate::money::Fen;
+
+/// One statement about one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// The unified order succeeded: the payer can pay.
+    PrepayIssued(Prepay),
+    /// WeChat refused the unified order for good: parameters, permissions, configuration.
+    PlacementRefused(WechatError),
+    /// The unified order's outcome is not known: it may or may not exist at WeChat.
+    PlacementUnknown {
+        /// What was seen, for people.
+        why: String,
+    },
+    /// WeChat takes no money on this number any more (`ORDERCLOSED`, `CLOSED`, `REVOKED`).
+    Closed,
+    /// The payer paid.
+    Paid(Payment),
+    /// WeChat knows the number and nobody has paid yet (`NOTPAY`, `USERPAYING`, `ACCEPT`, `PAYERROR`).
+    Unpaid {
+        /// WeChat's word.
+        trade_state: String,
+    },
+    /// WeChat does not know the number (`ORDERNOTEXIST`).
+    NotFound,
+}
+
+/// What a payer's client needs to pay.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepay {
+    /// WeChat's handle of the payment session, good for two hours.
+    pub prepay_id: String,
+    /// NATIVE: the content of the QR code.
+    pub code_url: Option<String>,
+    /// MWEB: where to send the browser.
+    pub mweb_url: Option<String>,
+    /// When WeChat issued it.
+    pub issued_at: Timestamp,
+}
+
+/// A payment handle lets its holder pay, nothing else; still it has no place in a log.
+impl std::fmt::Debug for Prepay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepay").field("issued_at", &self.issued_at).finish_non_exhaustive()
+    }
+}
+
+/// Money that moved, in WeChat's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// Who received it.
+    pub mch_id: MchId,
+    /// Through which app.
+    pub appid: AppId,
+    /// For which attempt.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// `total_fee`: the order's amount, whatever coupons paid of it.
+    pub total_fee: Fen,
+    /// `fee_type`; CNY when absent.
+    pub fee_type: String,
+    /// `time_end`: when WeChat took the money.
+    pub time_end: Timestamp,
+    /// The payer, under `appid`.
+    pub openid: Option<OpenId>,
+    /// `bank_type`, opaque.
+    pub bank_type: Option<String>,
+    /// `cash_fee`: what the payer paid in cash.
+    pub cash_fee: Option<Fen>,
+    /// `settlement_total_fee`: what will be settled, when coupons make it differ.
+    pub settlement_total_fee: Option<Fen>,
+}
+
+/// WeChat's own words about a refusal, for developers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WechatError {
+    /// `err_code`, or `return_code` where there is none.
+    pub code: String,
+    /// `err_code_des` or `return_msg`.
+    pub message: String,
+}

@@ -1,0 +1,3 @@
+//! Everything that travels: facts about the world, commands to workers, news to others.
+
+pub mod fact;

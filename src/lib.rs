@@ -1,0 +1,9 @@
+//! wxpay-worker
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod ids;
+pub mod money;
+pub mod order;
+pub mod secret;
+pub mod wechat;

@@ -1,0 +1,40 @@
+//! How the payer pays.
+
+use serde::{Deserialize, Serialize};
+
+/// WeChat's trade types of the unified order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TradeType {
+    /// In a page inside WeChat, or in a mini program.
+    Jsapi,
+    /// By scanning a QR code.
+    Native,
+    /// In the shop's own mobile app.
+    App,
+    /// In a mobile browser outside WeChat.
+    Mweb,
+}
+
+impl TradeType {
+    /// WeChat's name of it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TradeType::Jsapi => "JSAPI",
+            TradeType::Native => "NATIVE",
+            TradeType::App => "APP",
+            TradeType::Mweb => "MWEB",
+        }
+    }
+
+    /// From WeChat's name.
+    pub fn parse(text: &str) -> Option<TradeType> {
+        match text {
+            "JSAPI" => Some(TradeType::Jsapi),
+            "NATIVE" => Some(TradeType::Native),
+            "APP" => Some(TradeType::App),
+            "MWEB" => Some(TradeType::Mweb),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! WeChat's protocol: what goes over the wire and what it means. Knows no store, no bus.
+
+pub mod v2;

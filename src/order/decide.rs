@@ -132,7 +132,8 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
         Fact::PlacementUnknown { .. } => placement_unknown(order, i, now),
         Fact::Closed => closed(order, i, now),
         Fact::Paid(payment) => paid(order, i, payment),
-        Fact::Unpaid { .. } | Fact::NotFound => unpaid(order, i, now),
+        Fact::Unpaid { .. } => unpaid(order, i, now),
+        Fact::NotFound => not_found(order, i, now),
     }
 }
 
@@ -287,11 +288,20 @@ fn paid(order: &Order, i: usize, payment: &Payment) -> Decision {
 
 fn unpaid(order: &Order, i: usize, now: Timestamp) -> Decision {
     match order.attempts[i].state {
-        AttemptState::Created | AttemptState::Unknown => ask_again(order, now, true),
+        AttemptState::Created | AttemptState::Unknown => ask_again(order, now, now < order.expires_at),
         AttemptState::Payable => ask_again(order, now, false),
         // A query that raced with a payment or a close is simply older than what we know.
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
+}
+
+fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
+    let never_offered = matches!(order.attempts[i].state, AttemptState::Created | AttemptState::Unknown);
+    // A call that is still on its way may yet create the order, but not after the expiry that it carries.
+    if never_offered && schedule::is_past_expiry(order, now) {
+        return closed(order, i, now);
+    }
+    unpaid(order, i, now)
 }
 
 fn ask_again(order: &Order, now: Timestamp, place_again: bool) -> Decision {

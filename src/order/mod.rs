@@ -6,6 +6,6 @@ mod state;
 mod trade_type;
 
 pub use decide::{Change, Decision, LedgerEntry, MAX_ATTEMPTS, News, Refusal, decide};
-pub use schedule::next_query;
+pub use schedule::{UNPLACED, next_query};
 pub use state::{Attempt, AttemptState, CNY, Flags, Order, OrderState, PaidBy, Queries};
 pub use trade_type::TradeType;

@@ -30,3 +30,11 @@ pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     }
     if now.since(order.created_at) < DAILY { now.after(HOURLY) } else { now.after(DAILY) }
 }
+
+/// Whether the order expired so long ago that no call still on its way can create it.
+pub fn is_past_expiry(order: &Order, now: Timestamp) -> bool {
+    now >= order.expires_at.after(AFTER_EXPIRY)
+}
+
+/// When a freshly recorded order is asked about if the worker that should place it dies.
+pub const UNPLACED: Duration = Duration::from_secs(60);

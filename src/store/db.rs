@@ -88,7 +88,7 @@ impl Db {
         }
         let options = |connections: u32, query_only: &'static str| {
             let mut o = ConnectOptions::new(format!("sqlite://{path}?mode=rwc"));
-            o.max_connections(connections.max(2))
+            o.max_connections(connections)
                 .min_connections(1)
                 .acquire_timeout(Duration::from_secs(10))
                 .sqlx_logging(false)

@@ -1,1 +1,3 @@
-fn main() {}
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod config;

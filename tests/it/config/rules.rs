@@ -23,7 +23,7 @@ fn a_sound_configuration_arrives_in_its_types() {
     assert_eq!((merchant.sign_type, merchant.v2_key.expose()), (SignType::HmacSha256, V2_KEY));
     assert_eq!(config.api_keys[0].hash, HASH);
     assert_eq!(config.api_keys[0].scopes, [Scope::Orders, Scope::Ops]);
-    assert_eq!(config.api_keys[0].merchants, [merchant.key.clone()]);
+    assert_eq!(config.api_keys[0].merchants, std::slice::from_ref(&merchant.key));
     assert_eq!(config.web.session_key.unwrap().expose(), SESSION_KEY);
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Bus, Message, PublishError};
 use crate::clock::Clock;
 use crate::ids::EventId;
-use crate::store::{DbError, Fenced, FeedEvent, Lease, Store};
+use crate::store::{DbError, FeedEvent, Fenced, Lease, Store};
 
 const LEASE: &str = "relay";
 const LEASE_TTL: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
+pub(crate) mod bus_rows;
 mod commit;
 mod db;
 mod dead_letters;

@@ -6,23 +6,23 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, StoreParking, prepare_order, query, settle};
-use crate::bus::{Bus, BusError, ConsumerName, Delivery, Verdict};
+use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Verdict};
 use crate::config::Merchant;
 
 type Handler = fn(Context, Delivery) -> BoxFuture<'static, Verdict>;
 
 /// Consumer of `nats/topology.toml`, its handler, how many run at once in one process.
-const HANDLERS: &[(&str, Handler, usize)] = &[
-    ("prepare-order", |ctx, d| Box::pin(async move { order(&ctx, d).await }), 256),
-    ("settle", |ctx, d| Box::pin(async move { settle::settle(&ctx, d).await }), 512),
-    ("query", |ctx, d| Box::pin(async move { query::due(&ctx, d).await }), 32),
+const HANDLERS: &[(ConsumerName, Handler, usize)] = &[
+    (ConsumerName::PREPARE_ORDER, |ctx, d| Box::pin(async move { order(&ctx, d).await }), 256),
+    (ConsumerName::SETTLE, |ctx, d| Box::pin(async move { settle::settle(&ctx, d).await }), 512),
+    (ConsumerName::QUERY, |ctx, d| Box::pin(async move { query::due(&ctx, d).await }), 32),
 ];
 
 /// Works on every consumer until cancelled; handlers that run then finish first.
-pub async fn run(ctx: Context, bus: Arc<Bus>, cancel: CancellationToken) -> Result<(), BusError> {
+pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<(), ConsumeError> {
     let parking = Arc::new(StoreParking::new(ctx.store.clone(), ctx.clock.clone()));
     let consumers = HANDLERS.iter().map(|(name, handler, concurrency)| {
-        let (ctx, bus, parking, cancel) = (ctx.clone(), Arc::clone(&bus), Arc::clone(&parking), cancel.clone());
+        let (ctx, bus, parking, cancel) = (ctx.clone(), bus.clone(), Arc::clone(&parking), cancel.clone());
         async move {
             let run = move |delivery: Delivery| {
                 let started = std::time::Instant::now();
@@ -35,13 +35,13 @@ pub async fn run(ctx: Context, bus: Arc<Bus>, cancel: CancellationToken) -> Resu
                         Verdict::Retry { .. } => "retry",
                         Verdict::Park { .. } => "park",
                     };
-                    metrics::counter!("wxpay_worker_attempts_total", "kind" => *name, "outcome" => outcome)
+                    metrics::counter!("wxpay_worker_attempts_total", "kind" => name.to_string(), "outcome" => outcome)
                         .increment(1);
-                    metrics::histogram!("wxpay_worker_seconds", "kind" => *name).record(started.elapsed());
+                    metrics::histogram!("wxpay_worker_seconds", "kind" => name.to_string()).record(started.elapsed());
                     verdict
                 }
             };
-            bus.consume(ConsumerName::parse(name)?, *concurrency, run, parking, cancel).await
+            bus.consume(name.clone(), *concurrency, run, parking, cancel).await
         }
     });
     join_all(consumers).await.into_iter().collect()

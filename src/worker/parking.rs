@@ -56,7 +56,7 @@ impl Parking for StoreParking {
     fn defer(&self, d: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send {
         let StoreParking { store, clock } = self.clone();
         async move {
-            let first_error = d.message.header(crate::bus::FIRST_ERROR).unwrap_or(&d.why).to_owned();
+            let first_error = d.message.first_error().unwrap_or(&d.why).to_owned();
             let message = StoredMessage {
                 event_id: d.message.id.to_string(),
                 consumer: d.consumer.to_string(),

@@ -13,7 +13,8 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::order::{Attempt, AttemptState, OrderState, next_query};
 use crate::store::{EvidenceSource, StoredOrder};
-use crate::wechat::v2::query::{self, Asked, RawReply};
+use crate::wechat::v2::query::{self, Asked};
+use crate::wechat::v2::reply::RawReply;
 
 /// Asks about every attempt of the order that may still be paid.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -83,9 +84,7 @@ async fn ask_about(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, att
                 None => None,
             }
         }
-        Ok(Applied::Refused(refusal)) => {
-            Some(Verdict::Park { reason: refusal.reason(), why: refusal.to_string() })
-        }
+        Ok(Applied::Refused(refusal)) => Some(Verdict::Park { reason: refusal.reason(), why: refusal.to_string() }),
         Ok(Applied::TransactionElsewhere) => Some(Verdict::Park {
             reason: "transaction_elsewhere",
             why: "the transaction is in the ledger of another order".into(),

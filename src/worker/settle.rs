@@ -135,11 +135,8 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
         Ok(mut found) => found.pop(),
         Err(e) => return store_failed(&e),
     };
-    let record = NotificationRecord {
-        verdict: Fate::NoPayment,
-        order_id: found.as_ref().map(|o| o.order.id),
-        ..record
-    };
+    let record =
+        NotificationRecord { verdict: Fate::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
     if let Err(e) = ctx.store.record_notification(&record, None, now).await {
         return store_failed(&e);
     }

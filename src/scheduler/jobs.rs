@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use metrics::gauge;
 
-use crate::bus::{Bus, Message, PublishError};
+use crate::bus::{Bus, LagError, Message, PublishError};
 use crate::clock::Clock;
 use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EnvelopeError, EventData};
 use crate::event::subject;
 use crate::ids::{EventId, IdError};
 use crate::store::{DbError, Store};
+use crate::telemetry;
 
 /// What a job has at hand.
 #[derive(Clone)]
@@ -28,6 +30,8 @@ pub enum JobError {
     #[error(transparent)]
     Bus(#[from] PublishError),
     #[error(transparent)]
+    Lag(#[from] LagError),
+    #[error(transparent)]
     Event(#[from] EnvelopeError),
     #[error(transparent)]
     Id(#[from] IdError),
@@ -44,6 +48,7 @@ pub struct Job {
 pub const JOBS: &[Job] = &[
     Job { name: "pending_queries", cron: "*/1 * * * * *", run: |ctx| Box::pin(pending_queries(ctx)) },
     Job { name: "deferred_messages", cron: "*/1 * * * * *", run: |ctx| Box::pin(deferred_messages(ctx)) },
+    Job { name: "gauges", cron: "*/10 * * * * *", run: |ctx| Box::pin(gauges(ctx)) },
 ];
 
 /// Orders asked about in one run: the bound that keeps a backlog from becoming a storm at WeChat.
@@ -70,6 +75,21 @@ async fn pending_queries(ctx: Context) -> Result<u64, JobError> {
         ctx.bus.publish(message).await?;
     }
     Ok(count)
+}
+
+/// Measures what only a look at the whole tells: queue lag, waiting events, dead letters.
+async fn gauges(ctx: Context) -> Result<u64, JobError> {
+    for lag in ctx.bus.lag().await? {
+        let consumer = lag.consumer.to_string();
+        gauge!(telemetry::BUS_LAG_MESSAGES, "consumer" => consumer.clone()).set(lag.pending as f64);
+        let age = lag.oldest_age.unwrap_or_default();
+        gauge!(telemetry::BUS_OLDEST_UNACKED_SECONDS, "consumer" => consumer).set(age);
+    }
+    gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
+    for (reason, count) in ctx.store.dead_letters_by_reason().await? {
+        gauge!(telemetry::DEAD_LETTERS, "reason" => reason).set(count as f64);
+    }
+    Ok(0)
 }
 
 /// Publishes again what had to wait longer than a bus should hold it.

@@ -15,6 +15,7 @@ use super::jobs::{Context, JOBS, Job};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::telemetry;
 
 const LEASE: &str = "scheduler";
 const LEASE_TTL: Duration = Duration::from_secs(15);
@@ -75,5 +76,5 @@ async fn run_one(job: &Job, ctx: Context, holder: &str) {
             "failed"
         }
     };
-    metrics::histogram!("wxpay_job_seconds", "job" => job.name, "outcome" => outcome).record(started.elapsed());
+    metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome).record(started.elapsed());
 }

@@ -35,6 +35,11 @@ pub const LEASE_TERM: &str = "wxpay_lease_term";
 /// Always 1; `version` and `crash_points` say what is running.
 pub const BUILD_INFO: &str = "wxpay_build_info";
 
+/// Time one delivery took a handler.
+pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
+/// Time one run of a job took.
+pub const JOB_SECONDS: &str = "wxpay_job_seconds";
+
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -74,6 +79,8 @@ pub const METRICS: &[Metric] = &[
         "Payments by the source that told first",
     ),
     metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
+    metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),
+    metric(JOB_SECONDS, Kind::Histogram, Unit::Seconds, &["job", "outcome"], "Time one run of a job took"),
     metric(BUS_LAG_MESSAGES, Kind::Gauge, Unit::Count, &["consumer"], "Messages not yet settled"),
     metric(
         BUS_OLDEST_UNACKED_SECONDS,

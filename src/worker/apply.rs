@@ -17,7 +17,8 @@ use crate::store::{
     Verdict,
 };
 
-use super::news;
+use super::news::{self, source_name};
+use crate::telemetry;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;
@@ -156,10 +157,15 @@ async fn one_round(store: &Store, clock: &Clock, items: &[(usize, &Item)]) -> Re
         };
         outcomes.push((*i, order_id, Ok(outcome)));
     }
+    let paid: Vec<_> = work.orders.iter_mut().map(|(id, o)| (*id, std::mem::take(&mut o.commit.paid))).collect();
     let commits: Vec<OrderCommit> = work.orders.into_values().filter_map(Working::into_commit).collect();
     crate::crash::point("worker.decided");
     let lost = commit(store, &commits, now).await?;
     crate::crash::point("worker.committed");
+    for (source, lag) in paid.into_iter().filter(|(id, _)| lost.wrote(*id)).flat_map(|(_, paid)| paid) {
+        metrics::counter!(telemetry::PAID_FIRST_LEARNT_BY_TOTAL, "source" => source).increment(1);
+        metrics::histogram!(telemetry::ORDER_SETTLE_LAG_SECONDS).record(lag);
+    }
     Ok(outcomes
         .into_iter()
         .filter_map(|(i, order_id, outcome)| match order_id {
@@ -174,6 +180,12 @@ async fn one_round(store: &Store, clock: &Clock, items: &[(usize, &Item)]) -> Re
 struct Lost {
     conflicts: HashSet<i64>,
     elsewhere: HashSet<i64>,
+}
+
+impl Lost {
+    fn wrote(&self, order_id: i64) -> bool {
+        !self.conflicts.contains(&order_id) && !self.elsewhere.contains(&order_id)
+    }
 }
 
 async fn commit(store: &Store, commits: &[OrderCommit], now: Timestamp) -> Result<Lost, DbError> {
@@ -236,6 +248,8 @@ struct Parts {
     ledger: Vec<(i64, crate::order::LedgerEntry)>,
     events: Vec<crate::event::domain::Sealed>,
     notifications: Vec<NotificationRecord>,
+    /// By whom a payment was told, and how long after it was made.
+    paid: Vec<(&'static str, std::time::Duration)>,
 }
 
 impl Working {
@@ -251,6 +265,9 @@ impl Working {
                 let change = *change;
                 let version = change.next.version;
                 self.commit.evidence.push((version, evidence(item)));
+                if let Some(entry) = &change.ledger {
+                    self.commit.paid.push((source_name(&item.source), now.since(entry.occurred_at)));
+                }
                 self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
                 let news = change.news.map(|n| news::of_order(&change.next, n, &item.source).seal(now));
                 self.commit.events.extend(news);

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, StoreParking, prepare_order, query, settle};
 use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Verdict};
 use crate::config::Merchant;
+use crate::telemetry;
 
 type Handler = fn(Context, Delivery) -> BoxFuture<'static, Verdict>;
 
@@ -35,9 +36,9 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
                         Verdict::Retry { .. } => "retry",
                         Verdict::Park { .. } => "park",
                     };
-                    metrics::counter!("wxpay_worker_attempts_total", "kind" => name.to_string(), "outcome" => outcome)
+                    metrics::counter!(telemetry::WORKER_ATTEMPTS_TOTAL, "kind" => name.to_string(), "outcome" => outcome)
                         .increment(1);
-                    metrics::histogram!("wxpay_worker_seconds", "kind" => name.to_string()).record(started.elapsed());
+                    metrics::histogram!(telemetry::WORKER_SECONDS, "kind" => name.to_string()).record(started.elapsed());
                     verdict
                 }
             };

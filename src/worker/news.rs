@@ -55,11 +55,16 @@ fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
         cash_fee_fen: p.cash_fee,
         settlement_total_fee_fen: p.settlement_total_fee,
         bank_type: p.bank_type,
-        learnt_by: match source {
-            EvidenceSource::Notification { .. } => "notification",
-            EvidenceSource::Query { .. } => "query",
-            EvidenceSource::UnifiedOrder => "unified_order",
-        },
+        learnt_by: source_name(source),
+    }
+}
+
+/// Who told, in events and metrics.
+pub fn source_name(source: &EvidenceSource) -> &'static str {
+    match source {
+        EvidenceSource::Notification { .. } => "notification",
+        EvidenceSource::Query { .. } => "query",
+        EvidenceSource::UnifiedOrder => "unified_order",
     }
 }
 

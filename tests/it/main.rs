@@ -1,1 +1,6 @@
-fn main() {}
+//! The integration tests: one binary. `tests/run.sh` starts what they need and runs them.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod contracts;
+mod group;
+mod harness;

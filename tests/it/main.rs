@@ -1,5 +1,9 @@
+//! The integration tests: one binary. `tests/run.sh` starts what they need and runs them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod config;
+mod contracts;
+mod group;
+mod harness;
 mod order;
 mod telemetry;

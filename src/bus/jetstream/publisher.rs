@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_nats::HeaderMap;
+use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::context::{PublishError as WireError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, ErrorCode};
@@ -60,8 +61,12 @@ async fn send(core: Arc<Core>, messages: Vec<Message>) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(messages.len());
     for batch in split(messages) {
         let atomic = batch.len() > 1 && core.atomic.load(Ordering::Relaxed) && all_differ(&batch);
-        let stored = atomic && send_atomically(&core, &batch).await;
-        outcomes.extend(if stored { vec![Ok(()); batch.len()] } else { send_singly(&core, batch).await });
+        let answer = if atomic { send_atomically(&core, &batch).await } else { Batched::Refused };
+        outcomes.extend(match answer {
+            Batched::Stored => vec![Ok(()); batch.len()],
+            Batched::Refused => send_singly(&core, batch).await,
+            Batched::NoAnswer => vec![Err(PublishError::Timeout); batch.len()],
+        });
     }
     outcomes
 }
@@ -103,8 +108,17 @@ struct ApiError {
     err_code: u64,
 }
 
-/// Whether the whole batch is stored. `false` says nothing about why: the messages are then sent singly, and each gets its own answer.
-async fn send_atomically(core: &Core, batch: &[Message]) -> bool {
+/// What became of a batch.
+enum Batched {
+    /// All of it is stored.
+    Stored,
+    /// Not as a batch. Its messages go singly, and each gets its own answer.
+    Refused,
+    /// Its callers have given up by now: sending it once more would help nobody.
+    NoAnswer,
+}
+
+async fn send_atomically(core: &Core, batch: &[Message]) -> Batched {
     let id = crate::secret::random_text(22);
     let sent = async {
         let (last, others) = batch.split_last()?;
@@ -115,16 +129,23 @@ async fn send_atomically(core: &Core, batch: &[Message]) -> bool {
         }
         let mut headers = batch_headers(last, &id, batch.len());
         headers.insert("Nats-Batch-Commit", "1");
-        core.client.request_with_headers(last.subject.clone(), headers, last.payload.clone().into()).await.ok()
+        Some(core.client.request_with_headers(last.subject.clone(), headers, last.payload.clone().into()).await)
     };
-    let Ok(Some(reply)) = tokio::time::timeout(PUBLISH_TIMEOUT, sent).await else { return false };
-    let Ok(answer) = serde_json::from_slice::<BatchAnswer>(&reply.payload) else { return false };
+    let reply = match tokio::time::timeout(PUBLISH_TIMEOUT, sent).await {
+        Ok(Some(Ok(reply))) => reply,
+        Ok(Some(Err(e))) if e.kind() == RequestErrorKind::TimedOut => return Batched::NoAnswer,
+        // No stream listens, or the connection ended: single publishes find out which.
+        Ok(Some(Err(_)) | None) => return Batched::Refused,
+        Err(_) => return Batched::NoAnswer,
+    };
+    let Ok(answer) = serde_json::from_slice::<BatchAnswer>(&reply.payload) else { return Batched::Refused };
     if let Some(ApiError { err_code }) = answer.error {
         tracing::debug!(err_code, messages = batch.len(), "the server refused a batch; sending singly");
-        return false;
+        return Batched::Refused;
     }
     // A server of a mixed cluster that knows no batches would have stored the last message and said so: not this.
-    answer.batch.as_deref() == Some(id.as_str()) && answer.count == Some(batch.len())
+    let whole = answer.batch.as_deref() == Some(id.as_str()) && answer.count == Some(batch.len());
+    if whole { Batched::Stored } else { Batched::Refused }
 }
 
 fn batch_headers(message: &Message, batch: &str, sequence: usize) -> HeaderMap {

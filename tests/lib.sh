@@ -92,7 +92,7 @@ install_node_packages() {
     rm -rf "$dir"
     mkdir -p "$dir"
     cp -- "$list" "$dir/package.json"
-    (cd "$dir" && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error >&2)
+    (cd "$dir" && npm install --no-package-lock --no-audit --no-fund --no-update-notifier --ignore-scripts --loglevel=error >&2)
     mark_current "$dir" "$list"
 }
 

@@ -6,4 +6,5 @@ pub mod ids;
 pub mod money;
 pub mod order;
 pub mod secret;
+pub mod telemetry;
 pub mod wechat;

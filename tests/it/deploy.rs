@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use wxpay_worker::config::Config;
 
 const COMPOSE_FILES: [&str; 2] = ["docker-compose.yml", "nats/cluster/docker-compose.yml"];
 
@@ -283,6 +284,50 @@ fn secrets_come_from_files_and_the_script_makes_each_that_is_ours() {
         ["postgres_password", "session_key", "nats_auth", "store_url", "nats_routes"].map(content),
         "kept"
     );
+}
+
+/// The service's file with the secrets where the test put them, read as the container would read it.
+fn load_service_file(change: impl Fn(String) -> String, environment: &[(String, String)]) -> Result<Config, String> {
+    let secrets = tempfile::tempdir().unwrap();
+    make_secrets(secrets.path());
+    for name in ["v2_key_main", "app_secret_shop"] {
+        std::fs::write(secrets.path().join(name), "192006250b4c09247ec02edce69f6a2d\n").unwrap();
+    }
+    let mounted = |text: &str| text.replace("/run/secrets", secrets.path().to_str().unwrap());
+    let file = secrets.path().join("wxpay.toml");
+    std::fs::write(&file, change(mounted(&read("deploy/wxpay.toml")))).unwrap();
+    let environment: Vec<_> = environment.iter().map(|(k, v)| (k.clone(), mounted(v))).collect();
+    Config::load(Some(&file), environment.into_iter()).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn the_service_accepts_its_file_and_compose_mounts_each_secret_it_names() {
+    let compose = yaml(COMPOSE_FILES[0]);
+    let config = load_service_file(|text| text, &[]).unwrap();
+    assert_eq!(config.server.listen.port(), 8080);
+    assert!(config.bus.require_fsync);
+    assert_eq!(config.bus.monitoring_urls, ["http://nats:8222"]);
+    let room = 8_i64 << 30;
+    assert!(config.bus.max_bytes * 2 < room, "two full streams leave the server room");
+    let grace = compose["services"]["wxpayd"]["stop_grace_period"].as_str().unwrap().strip_suffix('s').unwrap();
+    assert!(Duration::from_secs(grace.parse().unwrap()) > config.server.shutdown_timeout);
+    let text = read("deploy/wxpay.toml");
+    let named: BTreeSet<String> =
+        text.split("/run/secrets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
+    assert_eq!(named, names(&compose["services"]["wxpayd"]["secrets"]));
+    let misspelt = load_service_file(|text| text.replace("trusted_proxies", "trusted_proxy"), &[]);
+    assert!(misspelt.unwrap_err().contains("trusted_proxy"), "the file is really read");
+}
+
+#[test]
+fn the_service_accepts_what_the_cluster_changes() {
+    let compose = yaml(COMPOSE_FILES[1]);
+    let environment = compose["services"]["wxpayd"]["environment"].as_object().unwrap();
+    let environment: Vec<_> = environment.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect();
+    let config = load_service_file(|text| text, &environment).unwrap();
+    assert_eq!(config.bus.replicas, 3);
+    assert_eq!(config.bus.monitoring_urls.len(), 3);
+    assert_eq!(config.bus.url.expose().matches("nats://").count(), 3);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use wxpay_worker::config::Config;
 
 const COMPOSE_FILES: [&str; 2] = ["docker-compose.yml", "nats/cluster/docker-compose.yml"];
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -22,7 +22,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn tool(name: &str) -> PathBuf {
+pub fn tool(name: &str) -> PathBuf {
     std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run the tests by tests/run.sh")).into()
 }
 
@@ -74,8 +74,8 @@ fn make_secrets(dir: &Path) -> std::process::Output {
     Command::new("bash").arg(root().join("deploy/make-secrets.sh")).arg(dir).output().unwrap()
 }
 
-/// A running server, ended with its owner.
-struct Server(Child);
+/// A running NATS server, ended with its owner.
+pub struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -87,8 +87,13 @@ impl Drop for Server {
 /// Starts the one-node configuration on free ports; answers its client and monitoring addresses.
 fn start(mounts: &Mounts, program: &Path) -> (Server, String, String) {
     let mut command = mounts.server(program, "nats-server.conf");
-    command.args(["--port", "-1", "--http_port", "-1"]).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let (server, client, monitor) = until_ready(command.args(["--port", "-1", "--http_port", "-1"]));
+    (server, client, monitor.unwrap())
+}
+
+/// Runs nats-server until it says that it is ready; answers the addresses it printed: clients', monitoring's.
+pub fn until_ready(command: &mut Command) -> (Server, String, Option<String>) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let server = Server(child);
     let (mut seen, mut client, mut monitor) = (Vec::new(), None, None);
@@ -102,7 +107,7 @@ fn start(mounts: &Mounts, program: &Path) -> (Server, String, String) {
         }
         if line.contains("Server is ready") {
             std::thread::spawn(move || log.for_each(drop));
-            return (server, client.unwrap(), monitor.unwrap());
+            return (server, client.unwrap(), monitor);
         }
         seen.push(line);
     }

@@ -3,4 +3,5 @@
 
 mod config;
 mod deploy;
+mod nats_consumer;
 mod telemetry;

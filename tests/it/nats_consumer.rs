@@ -15,6 +15,14 @@ struct Bus {
     _store: tempfile::TempDir,
 }
 
+impl Bus {
+    async fn unacknowledged(&self, durable: &str) -> usize {
+        let jetstream = jetstream::new(async_nats::connect(&self.url).await.unwrap());
+        let stream = jetstream.get_stream("PAY_EVENTS").await.unwrap();
+        stream.consumer_info(durable).await.unwrap().num_ack_pending
+    }
+}
+
 /// A server with a stream PAY_EVENTS that holds these subjects; event n has the id `event-n` and says so.
 async fn bus_with(subjects: &[&'static str]) -> Bus {
     let store = tempfile::tempdir().unwrap();
@@ -58,8 +66,9 @@ async fn a_foreign_consumer_reads_each_event_of_its_filter_once() {
         json!({"subject": "pay.event.other.order.paid", "id": "event-2", "seq": 3, "delivered": 1, "data": {"number": 2}}),
     ];
     assert_eq!(events(&first), expected);
+    assert_eq!(bus.unacknowledged("finance").await, 0);
     let second = consume(&bus, &[&filter[..], &["--count", "1", "--timeout", "0.5"]].concat());
-    assert_eq!(second.status.code(), Some(3), "everything was acknowledged, so the wait ends by time");
+    assert_eq!(second.status.code(), Some(3), "nothing is left, so the wait ends by time");
     assert_eq!(events(&second), Vec::<Value>::new());
 }
 
@@ -69,6 +78,7 @@ async fn a_foreign_consumer_that_dies_before_its_acknowledgement_sees_the_event_
     let options = ["--count", "1", "--ack-wait", "0.5"];
     let died = consume(&bus, &[&options[..], &["--no-ack"]].concat());
     assert_eq!(events(&died)[0]["delivered"], 1);
+    assert_eq!(bus.unacknowledged("finance").await, 1);
     let again = consume(&bus, &options);
     assert_eq!(events(&again)[0]["delivered"], 2, "{}", String::from_utf8_lossy(&again.stderr));
     assert_eq!(events(&again)[0]["id"], events(&died)[0]["id"]);

@@ -3,7 +3,9 @@
 
 mod config;
 mod contracts;
+mod deploy;
 mod group;
 mod harness;
+mod nats_consumer;
 mod order;
 mod telemetry;

@@ -53,7 +53,7 @@ const ANYWHERE: &[&str] = &[
 /// What pure modules may use beyond `std`: no runtime, no web, no database.
 const PURE: &[(&str, &[&str])] = &[
     ("src/order", &["serde", "serde_json", "thiserror"]),
-    ("src/event", &["serde", "serde_json", "thiserror"]),
+    ("src/event", &["base64", "serde", "serde_json", "thiserror"]),
     ("src/money.rs", &["serde", "thiserror"]),
 ];
 

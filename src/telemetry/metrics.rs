@@ -24,6 +24,14 @@ pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
 pub const BUS_LAG_MESSAGES: &str = "wxpay_bus_lag_messages";
 /// Age of the oldest message without an acknowledgement, by `consumer`.
 pub const BUS_OLDEST_UNACKED_SECONDS: &str = "wxpay_bus_oldest_unacked_seconds";
+/// Publishes, by `stream` and `outcome` (`stored`, `full`, `timeout` …).
+pub const BUS_PUBLISHES_TOTAL: &str = "wxpay_bus_publishes_total";
+/// Deliveries settled at the bus, by `consumer` and `outcome`.
+pub const BUS_DELIVERIES_TOTAL: &str = "wxpay_bus_deliveries_total";
+/// Acknowledgements that did not reach the bus in time, by `consumer`: each means one more delivery.
+pub const BUS_ANSWERS_LOST_TOTAL: &str = "wxpay_bus_answers_lost_total";
+/// Handlers that panicked, by `consumer`.
+pub const BUS_PANICS_TOTAL: &str = "wxpay_bus_panics_total";
 /// Events committed and not yet published.
 pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
 /// Dead letters waiting for a person, by `reason`.
@@ -89,6 +97,10 @@ pub const METRICS: &[Metric] = &[
         &["consumer"],
         "Age of the oldest unsettled message",
     ),
+    metric(BUS_PUBLISHES_TOTAL, Kind::Counter, Unit::Count, &["stream", "outcome"], "Publishes to the bus"),
+    metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
+    metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
+    metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),

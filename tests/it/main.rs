@@ -9,3 +9,4 @@ mod harness;
 mod nats_consumer;
 mod order;
 mod telemetry;
+mod tidy;

@@ -161,9 +161,13 @@ def watch(options):
 
 
 def settled(options):
-    """From the first request to the last row, over the rows the load was answered SUCCESS for."""
+    """From the first request to the last row, over the rows the load was answered SUCCESS for.
+
+    Rows of requests still unanswered when the load ended count towards the number seen, so it may be reached a little early: settling
+    is never taken to have ended before the last answer.
+    """
     load = json.loads(options.load)
-    seconds = (options.at_us - load["first_us"]) / 1e6
+    seconds = max((options.at_us - load["first_us"]) / 1e6, load["seconds"])
     print(json.dumps({"good": load["good"], "bad": 0, "broken": 0, "seconds": round(seconds, 3), "per_second": load["good"] / seconds}))
 
 

@@ -40,12 +40,18 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/wxpay-load.XXXXXX")
 chmod 755 "$scratch"
 running=()
 
+# Ends what `background` started; what does not end by itself within half a minute is killed.
 stop() {
     local pid
     for pid in "${running[@]}"; do
         kill "$pid" 2>/dev/null || true
     done
     for pid in "${running[@]}"; do
+        for _ in $(seq 300); do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL "$pid" 2>/dev/null && say "process $pid had to be killed"
         wait "$pid" 2>/dev/null || true
     done
     running=()
@@ -59,7 +65,7 @@ finish() {
     stop_postgres
     if [[ $status -ne 0 ]]; then
         mkdir -p "$ROOT/target/load-logs"
-        cp -- "$scratch"/*.log "$ROOT/target/load-logs/" 2>/dev/null || true
+        cp -- "$scratch"/*.log "$scratch"/postgres/*.log "$ROOT/target/load-logs/" 2>/dev/null || true
         say "logs are kept: target/load-logs"
     fi
     rm -rf "$scratch"

@@ -5,5 +5,6 @@ pub mod event;
 pub mod ids;
 pub mod money;
 pub mod order;
+pub mod sandbox;
 pub mod secret;
 pub mod wechat;

@@ -20,6 +20,10 @@ impl Journal {
     /// unfinished was never answered to anyone and is cut off; a broken line before the last is an error.
     pub fn open(path: &Path, mut apply: impl FnMut(Record)) -> io::Result<Journal> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        if !file.metadata()?.is_file() {
+            // A device or a pipe may never end.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
         let mut reader = BufReader::new(&mut file);
         let mut length = 0;
         let mut line = Vec::new();

@@ -1,1 +1,4 @@
-fn main() {}
+//! The integration tests, one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod sandbox;

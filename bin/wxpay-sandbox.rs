@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::net::TcpListener;
+use wxpay_worker::config::{Config, Merchant, process_env};
 use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, Options, Sandbox, Settings};
 use wxpay_worker::secret::V2Key;
@@ -20,6 +21,9 @@ struct Arguments {
     /// Where to listen. Anyone who can reach it can "pay": keep it on loopback or a private network.
     #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19001))]
     listen: SocketAddr,
+    /// Reads merchants and apps from the service's own configuration: file and `WXPAY__…` environment.
+    #[arg(long, conflicts_with_all = ["mch_id", "appid", "v2_key_file"])]
+    config: Option<PathBuf>,
     /// The merchant's number.
     #[arg(long, requires = "appid", requires = "v2_key_file")]
     mch_id: Option<String>,
@@ -78,6 +82,9 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn merchants(arguments: &Arguments) -> anyhow::Result<Vec<Account>> {
+    if let Some(path) = &arguments.config {
+        return Ok(configured(&Config::load(Some(path), process_env())?));
+    }
     let Some(mch_id) = &arguments.mch_id else {
         return Ok(Settings::example().merchants);
     };
@@ -86,6 +93,16 @@ fn merchants(arguments: &Arguments) -> anyhow::Result<Vec<Account>> {
     };
     let appids = arguments.appid.iter().map(|text| AppId::parse(text.as_str())).collect::<Result<_, _>>()?;
     Ok(vec![Account { mch_id: MchId::parse(mch_id.as_str())?, v2_key: key(path)?, appids }])
+}
+
+/// The service's merchants, each with the apps it names.
+fn configured(config: &Config) -> Vec<Account> {
+    let account = |merchant: &Merchant| Account {
+        mch_id: merchant.mch_id.clone(),
+        v2_key: merchant.v2_key.clone(),
+        appids: merchant.apps.iter().filter_map(|app| Some(config.app(app.as_str())?.app_id.clone())).collect(),
+    };
+    config.merchants.iter().map(account).collect()
 }
 
 fn key(path: &Path) -> anyhow::Result<V2Key> {

@@ -1,3 +1,7 @@
 //! Everything that travels: facts about the world, commands to workers, news to others.
 
+pub mod command;
+pub mod domain;
+pub mod envelope;
 pub mod fact;
+pub mod subject;

@@ -1,0 +1,213 @@
+//! What we tell the world. A JSON Schema per type is in `docs/events/`; within `v1` fields are only ever added.
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::event::fact::WechatError;
+use crate::ids::{AppKey, EventId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::money::Fen;
+use crate::order::TradeType;
+
+use super::envelope::Envelope;
+use super::subject;
+
+/// An event for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainEvent {
+    /// Whose.
+    pub merchant: MerchantKey,
+    /// About which order, where there is one.
+    pub order_no: Option<OrderNo>,
+    /// What happened.
+    pub data: DomainData,
+}
+
+/// What happened, by type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DomainData {
+    /// `order.payable`
+    OrderPayable(OrderPayable),
+    /// `order.paid`
+    OrderPaid(OrderPaid),
+    /// `order.paid_late`
+    OrderPaidLate(OrderPaid),
+    /// `order.paid_twice`
+    OrderPaidTwice(OrderPaid),
+    /// `order.closed`
+    OrderClosed(OrderEnded),
+    /// `order.failed`
+    OrderFailed(OrderEnded),
+    /// `payment.orphaned`
+    PaymentOrphaned(PaymentOrphaned),
+    /// `notification.rejected`
+    NotificationRejected(NotificationRejected),
+    /// `dead_letter.parked`
+    DeadLetterParked(DeadLetterParked),
+}
+
+impl DomainData {
+    /// `entity.fact`, the end of the subject and the middle of the type.
+    pub const fn entity_fact(&self) -> &'static str {
+        match self {
+            DomainData::OrderPayable(_) => "order.payable",
+            DomainData::OrderPaid(_) => "order.paid",
+            DomainData::OrderPaidLate(_) => "order.paid_late",
+            DomainData::OrderPaidTwice(_) => "order.paid_twice",
+            DomainData::OrderClosed(_) => "order.closed",
+            DomainData::OrderFailed(_) => "order.failed",
+            DomainData::PaymentOrphaned(_) => "payment.orphaned",
+            DomainData::NotificationRejected(_) => "notification.rejected",
+            DomainData::DeadLetterParked(_) => "dead_letter.parked",
+        }
+    }
+}
+
+/// An event as it will travel: id and JSON fixed once and for all.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The event's id.
+    pub id: EventId,
+    /// Whose.
+    pub merchant: MerchantKey,
+    /// About which order.
+    pub order_no: Option<OrderNo>,
+    /// Where it is published.
+    pub subject: String,
+    /// Its type.
+    pub event_type: String,
+    /// The CloudEvent as JSON.
+    pub payload: String,
+    /// When it happened here.
+    pub time: Timestamp,
+}
+
+impl DomainEvent {
+    /// Gives the event its id and its final JSON.
+    pub fn seal(self, time: Timestamp) -> Sealed {
+        let entity_fact = self.data.entity_fact();
+        let event_type = format!("wxpay.{entity_fact}.v1");
+        let about = self.order_no.as_ref().map(ToString::to_string);
+        let envelope = Envelope::new(&self.merchant, event_type.clone(), about, time, &self.data);
+        Sealed {
+            id: envelope.id,
+            subject: subject::news(&self.merchant, entity_fact),
+            event_type,
+            // The types here hold only texts, numbers and options: they always have a JSON form.
+            payload: envelope.to_json().unwrap_or_default(),
+            merchant: self.merchant,
+            order_no: self.order_no,
+            time,
+        }
+    }
+}
+
+/// A payer can pay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderPayable {
+    /// The business's number.
+    pub order_no: OrderNo,
+    /// Through which app.
+    pub app: AppKey,
+    /// How much.
+    pub amount_fen: Fen,
+    /// Always CNY.
+    pub currency: &'static str,
+    /// The attempt's number at WeChat.
+    pub out_trade_no: OutTradeNo,
+    /// How the payer pays.
+    pub trade_type: TradeType,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// Money arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderPaid {
+    /// The business's number.
+    pub order_no: OrderNo,
+    /// Through which app.
+    pub app: AppKey,
+    /// How much: the order's amount, WeChat's `total_fee`.
+    pub amount_fen: Fen,
+    /// Always CNY.
+    pub currency: &'static str,
+    /// The attempt's number at WeChat.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// How the payer paid.
+    pub trade_type: TradeType,
+    /// When WeChat took the money.
+    pub paid_at: Timestamp,
+    /// What the payer paid in cash, where WeChat says so.
+    pub cash_fee_fen: Option<Fen>,
+    /// What will be settled, where coupons make it differ.
+    pub settlement_total_fee_fen: Option<Fen>,
+    /// WeChat's name of the payer's bank.
+    pub bank_type: Option<String>,
+    /// How we learnt of it: `notification` or `query`.
+    pub learnt_by: &'static str,
+}
+
+/// An order that will not be paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderEnded {
+    /// The business's number.
+    pub order_no: OrderNo,
+    /// Through which app.
+    pub app: AppKey,
+    /// How much it would have been.
+    pub amount_fen: Fen,
+    /// Always CNY.
+    pub currency: &'static str,
+    /// WeChat's words, when it refused.
+    pub wechat: Option<WechatError>,
+}
+
+/// A verified payment of an order nobody placed here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentOrphaned {
+    /// The number WeChat named.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// How much.
+    pub amount_fen: Fen,
+    /// Always CNY.
+    pub currency: String,
+    /// When WeChat took the money.
+    pub paid_at: Timestamp,
+    /// The stored notification.
+    pub notification_id: EventId,
+}
+
+/// A verified message that contradicts the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotificationRejected {
+    /// The stored notification.
+    pub notification_id: EventId,
+    /// The number it names, if any.
+    pub out_trade_no: Option<String>,
+    /// A short stable name.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// A message that cannot be processed now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetterParked {
+    /// The message's id.
+    pub event_id: String,
+    /// Who could not process it.
+    pub consumer: String,
+    /// Its subject.
+    pub message_subject: String,
+    /// A short stable name.
+    pub reason: String,
+    /// For people.
+    pub last_error: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}

@@ -1,0 +1,31 @@
+//! Every subject of the bus, in one place.
+//!
+//! A merchant key holds no dot, wildcard or blank (see [`crate::ids`]), so nothing a caller sends can reach another
+//! merchant's subjects.
+
+use crate::ids::MerchantKey;
+
+/// An order to be placed.
+pub fn order_requested(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.order.requested")
+}
+
+/// An order whose prepay id must be fetched anew.
+pub fn order_prepay_due(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.order.prepay_due")
+}
+
+/// A notification that was received.
+pub fn notify_received(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.notify.received")
+}
+
+/// An order about which WeChat must be asked.
+pub fn query_due(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.query.due")
+}
+
+/// News for others: `entity.fact`, like `order.paid`.
+pub fn news(merchant: &MerchantKey, entity_fact: &str) -> String {
+    format!("pay.event.{merchant}.{entity_fact}")
+}

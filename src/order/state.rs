@@ -1,0 +1,188 @@
+//! What an order and its attempts can be.
+
+use serde::{Deserialize, Serialize};
+
+use super::TradeType;
+use crate::clock::Timestamp;
+use crate::event::fact::{Prepay, WechatError};
+use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::money::Fen;
+
+/// The only currency of domestic merchants.
+pub const CNY: &str = "CNY";
+
+/// Where an order stands. `requested → payable → paid | closed | failed`; money that arrives later still makes it paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderState {
+    /// Entered when the order is recorded; left by WeChat's answer to the unified order.
+    Requested,
+    /// A payer can pay; left by a payment or a close.
+    Payable,
+    /// WeChat says money arrived. Never left.
+    Paid,
+    /// WeChat takes no money on any attempt; left only by money that arrived all the same.
+    Closed,
+    /// WeChat refused the order for good; left only by money that arrived all the same.
+    Failed,
+}
+
+/// Where one attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    /// Recorded with its parameters; WeChat may or may not have been called.
+    Created,
+    /// WeChat was called and its answer is not known.
+    Unknown,
+    /// WeChat issued a prepay id.
+    Payable,
+    /// WeChat says it was paid.
+    Paid,
+    /// WeChat takes no money on it.
+    Closed,
+    /// WeChat refused it for good.
+    Failed,
+}
+
+macro_rules! named {
+    ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
+        impl $type {
+            /// Every value, in the order of the definition.
+            pub const ALL: &[$type] = &[$($type::$variant),*];
+
+            /// The name used in JSON and in the database.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $name),* }
+            }
+
+            /// From that name.
+            pub fn parse(text: &str) -> Option<$type> {
+                match text { $($name => Some($type::$variant),)* _ => None }
+            }
+        }
+    };
+}
+named!(OrderState { Requested = "requested", Payable = "payable", Paid = "paid", Closed = "closed", Failed = "failed" });
+named!(AttemptState {
+    Created = "created",
+    Unknown = "unknown",
+    Payable = "payable",
+    Paid = "paid",
+    Closed = "closed",
+    Failed = "failed",
+});
+
+/// What a person should know beside the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// Paid after it was closed, refused or expired.
+    pub paid_late: bool,
+    /// More than one payment arrived.
+    pub paid_twice: bool,
+    /// An attempt's outcome at WeChat is not known.
+    pub outcome_unknown: bool,
+    /// A verified message named another amount, currency, merchant or app than the order's.
+    pub amount_mismatch: bool,
+}
+
+impl Flags {
+    /// The names of the flags that are set.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [
+            (self.paid_late, "paid_late"),
+            (self.paid_twice, "paid_twice"),
+            (self.outcome_unknown, "outcome_unknown"),
+            (self.amount_mismatch, "amount_mismatch"),
+        ];
+        all.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect()
+    }
+}
+
+/// One try at WeChat for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number at WeChat.
+    pub out_trade_no: OutTradeNo,
+    /// Counted from 1.
+    pub n: u32,
+    /// How the payer pays.
+    pub trade_type: TradeType,
+    /// Who receives the money.
+    pub mch_id: MchId,
+    /// Through which app.
+    pub appid: AppId,
+    /// Where it stands.
+    pub state: AttemptState,
+    /// What the payer's client needs, once WeChat issued it.
+    pub prepay: Option<Prepay>,
+    /// WeChat's number of its payment.
+    pub transaction_id: Option<TransactionId>,
+    /// Why WeChat refused it.
+    pub error: Option<WechatError>,
+}
+
+/// The first payment of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaidBy {
+    /// WeChat's number of it.
+    pub transaction_id: TransactionId,
+    /// When WeChat took the money.
+    pub paid_at: Timestamp,
+}
+
+/// When WeChat is asked about the order next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Queries {
+    /// How many were asked since the payer could pay.
+    pub done: u32,
+    /// When the next one is due; none once the order is final.
+    pub next_at: Option<Timestamp>,
+}
+
+/// An order with its attempts: the unit of every change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Our row number; 0 before it has one.
+    pub id: i64,
+    /// Counts changes; a change names the version it was decided on.
+    pub version: i64,
+    /// Whose order.
+    pub merchant: MerchantKey,
+    /// The business's number of it.
+    pub order_no: OrderNo,
+    /// Through which app it is paid.
+    pub app: AppKey,
+    /// What is to be paid.
+    pub amount: Fen,
+    /// Where it stands.
+    pub state: OrderState,
+    /// What a person should know.
+    pub flags: Flags,
+    /// Why WeChat refused it.
+    pub failure: Option<WechatError>,
+    /// Its first payment.
+    pub paid_by: Option<PaidBy>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// Until when it may be paid.
+    pub expires_at: Timestamp,
+    /// When WeChat is asked next.
+    pub queries: Queries,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Every transaction the ledger holds for it.
+    pub transactions: Vec<TransactionId>,
+}
+
+impl Order {
+    /// The attempt that a payer is offered: the newest.
+    pub fn current(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The attempt with this number.
+    pub fn attempt(&self, out_trade_no: &OutTradeNo) -> Option<&Attempt> {
+        self.attempts.iter().find(|a| a.out_trade_no == *out_trade_no)
+    }
+}

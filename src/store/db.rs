@@ -1,0 +1,187 @@
+//! The database connection: one API over SQLite and PostgreSQL, with the settings that money needs.
+//!
+//! SQLite has one writer connection (`BEGIN IMMEDIATE`, so a write never fails half-way on a lock), `synchronous=FULL` in WAL
+//! mode (a commit is on the disk when it returns) and a pool of read-only readers. PostgreSQL has one pool with
+//! `synchronous_commit=on` and timeouts on statements and locks. Neither is the driver's default.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
+    TransactionOptions, TransactionTrait, Value,
+};
+
+use crate::clock::Timestamp;
+use crate::config;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Not reachable, locked, out of space, cut off: the same call may succeed later.
+    #[error("database not available")]
+    Unavailable(#[source] DbErr),
+    /// A unique rule says the row exists already.
+    #[error("a row with this key exists")]
+    Exists(#[source] DbErr),
+    /// The rows do not say what this version of the program understands, or a constraint was broken: a defect.
+    #[error("database refused: {0}")]
+    Defect(String),
+}
+
+impl From<DbErr> for DbError {
+    fn from(e: DbErr) -> DbError {
+        match e.sql_err() {
+            Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => DbError::Exists(e),
+            Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => DbError::Defect(e.to_string()),
+            // `SqlErr` is marked non-exhaustive; what it has no word for is told apart by the connection's state alone.
+            _ if is_check_violation(&e) => DbError::Defect(e.to_string()),
+            _ => DbError::Unavailable(e),
+        }
+    }
+}
+
+fn is_check_violation(e: &DbErr) -> bool {
+    let runtime = match e {
+        DbErr::Exec(e) | DbErr::Query(e) => e,
+        _ => return matches!(e, DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_)),
+    };
+    let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return false };
+    // 275: SQLITE_CONSTRAINT_CHECK, 1811: SQLITE_CONSTRAINT_TRIGGER; class 23/P0: PostgreSQL's integrity and raised errors.
+    sqlx.as_database_error().and_then(|d| d.code()).is_some_and(|code| {
+        matches!(code.as_ref(), "275" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601")
+    })
+}
+
+/// Which database this is; SQL differs in a few places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DbKind {
+    /// A file on this machine.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// An open database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    kind: DbKind,
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+}
+
+impl Db {
+    /// Opens the database at `store.url`; a missing SQLite file is created with its folder.
+    pub async fn connect(settings: &config::Store) -> Result<Db, DbError> {
+        let url = settings.url.expose();
+        if url.starts_with("sqlite:") {
+            Db::connect_sqlite(url, settings.max_connections).await
+        } else {
+            Db::connect_postgres(url, settings.max_connections).await
+        }
+    }
+
+    async fn connect_sqlite(url: &str, readers: u32) -> Result<Db, DbError> {
+        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let path = path.split('?').next().unwrap_or(path);
+        if let Some(folder) = std::path::Path::new(path).parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|e| DbError::Defect(format!("folder of {path}: {e}")))?;
+        }
+        let options = |connections: u32, query_only: &'static str| {
+            let mut o = ConnectOptions::new(format!("sqlite://{path}?mode=rwc"));
+            o.max_connections(connections)
+                .min_connections(1)
+                .acquire_timeout(Duration::from_secs(10))
+                .sqlx_logging(false)
+                .map_sqlx_sqlite_opts(move |o| {
+                    o.pragma("journal_mode", "WAL")
+                        .pragma("synchronous", "FULL")
+                        .pragma("foreign_keys", "ON")
+                        .pragma("query_only", query_only)
+                        .busy_timeout(Duration::from_secs(8))
+                });
+            o
+        };
+        let write = Database::connect(options(1, "OFF")).await?;
+        let read = Database::connect(options(readers.max(1), "ON")).await?;
+        Ok(Db { kind: DbKind::Sqlite, write, read })
+    }
+
+    async fn connect_postgres(url: &str, connections: u32) -> Result<Db, DbError> {
+        let mut o = ConnectOptions::new(url);
+        o.max_connections(connections.max(2))
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_timeout(Duration::from_secs(5))
+            .sqlx_logging(false)
+            .map_sqlx_postgres_opts(|o| {
+                o.application_name("wxpay-worker").options([
+                    ("synchronous_commit", "on"),
+                    ("statement_timeout", "15s"),
+                    ("lock_timeout", "5s"),
+                    ("idle_in_transaction_session_timeout", "30s"),
+                ])
+            });
+        let pool = Database::connect(o).await?;
+        Ok(Db { kind: DbKind::Postgres, write: pool.clone(), read: pool })
+    }
+
+    /// Which database this is.
+    pub fn kind(&self) -> DbKind {
+        self.kind
+    }
+
+    /// A connection for reading.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// A connection for single write statements.
+    pub fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// Begins a write transaction.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbError> {
+        let mode = match self.kind {
+            DbKind::Sqlite => Some(sea_orm::SqliteTransactionMode::Immediate),
+            DbKind::Postgres => None,
+        };
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+        Ok(self.write.begin_with_options(options).await?)
+    }
+
+    /// A statement of our own; parameters are written `$1`, `$2`, … for both databases.
+    pub fn statement(&self, sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Statement {
+        let backend = match self.kind {
+            DbKind::Sqlite => DbBackend::Sqlite,
+            DbKind::Postgres => DbBackend::Postgres,
+        };
+        Statement::from_sql_and_values(backend, sql, values)
+    }
+
+    /// The expression of the database's own clock, in milliseconds: leases compare with this one, because the hosts'
+    /// clocks may disagree.
+    pub fn now_ms_sql(&self) -> &'static str {
+        match self.kind {
+            DbKind::Sqlite => "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+            DbKind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
+
+    /// The database's clock.
+    pub async fn now(&self) -> Result<Timestamp, DbError> {
+        let row =
+            self.read.query_one_raw(self.statement(format!("SELECT {} AS now_ms", self.now_ms_sql()), [])).await?;
+        let row = row.ok_or_else(|| DbError::Defect("no clock".into()))?;
+        Ok(Timestamp::from_ms(row.try_get("", "now_ms")?))
+    }
+
+    /// Brings the schema to the newest version; `false` when it was there already.
+    pub async fn migrate(&self) -> Result<bool, DbError> {
+        Ok(migrations::up(&self.write).await?)
+    }
+
+    /// Answers when the database does.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        Ok(self.read.ping().await?)
+    }
+}

@@ -5,6 +5,7 @@ pub mod event;
 pub mod ids;
 pub mod money;
 pub mod order;
+pub mod retry;
 pub mod secret;
 pub mod store;
 pub mod wechat;

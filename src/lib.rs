@@ -8,4 +8,5 @@ pub mod order;
 pub mod retry;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
 pub mod wechat;

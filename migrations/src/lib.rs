@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend};
 
 pub mod dialect;
 mod m20261122_000001_core;
+mod m20261122_000002_bus;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -15,7 +16,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_core::Migration)]
+        vec![Box::new(m20261122_000001_core::Migration), Box::new(m20261122_000002_bus::Migration)]
     }
 }
 

@@ -138,7 +138,7 @@ async fn write_attempts(
         let merchant = c.next.merchant.to_string();
         for (i, a) in c.next.attempts.iter().enumerate() {
             if let Some(params) = i.checked_sub(c.attempts_before).and_then(|n| c.new_params.get(n)) {
-                new.push(new_attempt(c.next.id, &merchant, a, params, at));
+                new.push(new_attempt(c.next.id, &merchant, a, params, at)?);
                 continue;
             }
             updated += 1;
@@ -180,8 +180,8 @@ fn new_attempt(
     a: &crate::order::Attempt,
     params: &AttemptParams,
     at: Timestamp,
-) -> attempt::ActiveModel {
-    attempt::ActiveModel {
+) -> Result<attempt::ActiveModel, DbError> {
+    Ok(attempt::ActiveModel {
         id: sea_orm::NotSet,
         order_id: Set(order_id),
         merchant: Set(merchant.to_owned()),
@@ -191,7 +191,7 @@ fn new_attempt(
         mch_id: Set(a.mch_id.to_string()),
         appid: Set(a.appid.to_string()),
         sign_type: Set(params.sign_type.clone()),
-        params: Set(params.params.clone()),
+        params: Set(params.to_json()?),
         state: Set(a.state.as_str().into()),
         prepay_id: Set(None),
         code_url: Set(None),
@@ -201,7 +201,7 @@ fn new_attempt(
         error_code: Set(None),
         error_message: Set(None),
         created_at_ms: Set(at.as_ms()),
-    }
+    })
 }
 
 async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {

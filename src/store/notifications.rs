@@ -16,7 +16,8 @@ const QUARANTINE_ROWS: i64 = 200;
 const QUARANTINE_BYTES: usize = 4096;
 
 impl Store {
-    /// Records a notification and tells an event about it, in one transaction.
+    /// Records a notification and tells an event about it, in one transaction. A notification that came to its end
+    /// before stays as it is, and nothing is told again.
     pub async fn record_notification(
         &self,
         record: &NotificationRecord,
@@ -24,8 +25,8 @@ impl Store {
         at: Timestamp,
     ) -> Result<(), DbError> {
         let tx = self.db.begin().await?;
-        write_notifications(&tx, std::iter::once(record), at).await?;
-        let events = news.map(|n| super::proof::outbox_row(&n.seal(at))).into_iter().collect();
+        let written = write_notifications(&tx, std::iter::once(record), at).await?;
+        let events = news.filter(|_| written > 0).map(|n| super::proof::outbox_row(&n.seal(at))).into_iter().collect();
         super::commit::write_events(&tx, events).await?;
         tx.commit().await?;
         self.changed();

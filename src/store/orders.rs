@@ -72,7 +72,7 @@ impl Store {
             let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
             match ids.remove(&key) {
                 Some(id) => {
-                    attempts.push(attempt_row(n, id));
+                    attempts.push(attempt_row(n, id)?);
                     keys.extend(n.idempotency.as_ref().map(|i| idempotency_row(n, i)));
                     recorded.push(Recorded::New);
                 }
@@ -212,8 +212,8 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
     })
 }
 
-fn attempt_row(n: &NewOrder, order_id: i64) -> attempt::ActiveModel {
-    attempt::ActiveModel {
+fn attempt_row(n: &NewOrder, order_id: i64) -> Result<attempt::ActiveModel, DbError> {
+    Ok(attempt::ActiveModel {
         id: sea_orm::NotSet,
         order_id: Set(order_id),
         merchant: Set(n.content.merchant.to_string()),
@@ -223,7 +223,7 @@ fn attempt_row(n: &NewOrder, order_id: i64) -> attempt::ActiveModel {
         mch_id: Set(n.mch_id.to_string()),
         appid: Set(n.appid.to_string()),
         sign_type: Set(n.params.sign_type.clone()),
-        params: Set(n.params.params.clone()),
+        params: Set(n.params.to_json()?),
         state: Set("created".into()),
         prepay_id: Set(None),
         code_url: Set(None),
@@ -233,7 +233,7 @@ fn attempt_row(n: &NewOrder, order_id: i64) -> attempt::ActiveModel {
         error_code: Set(None),
         error_message: Set(None),
         created_at_ms: Set(n.created_at.as_ms()),
-    }
+    })
 }
 
 fn idempotency_row(n: &NewOrder, key: &Idempotency) -> idempotency_key::ActiveModel {

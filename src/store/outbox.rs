@@ -23,6 +23,8 @@ pub struct FeedEvent {
     pub position: i64,
     /// Its id.
     pub event_id: String,
+    /// The order it is about.
+    pub order_no: Option<String>,
     /// Where it is published.
     pub subject: String,
     /// The CloudEvent as JSON.
@@ -34,6 +36,7 @@ impl From<outbox::Model> for FeedEvent {
         FeedEvent {
             position: row.position.unwrap_or_default(),
             event_id: row.event_id,
+            order_no: row.order_no,
             subject: row.subject,
             payload: row.payload,
         }

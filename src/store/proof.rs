@@ -113,12 +113,12 @@ impl Verdict {
 }
 
 /// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
-/// waiting one may come to its end.
+/// waiting one may come to its end. Returns how many were written.
 pub(super) async fn write_notifications<'a>(
     tx: &DatabaseTransaction,
     records: impl Iterator<Item = &'a NotificationRecord>,
     at: Timestamp,
-) -> Result<(), DbError> {
+) -> Result<u64, DbError> {
     use notification::Column::{OrderId, ProcessedAtMs, Reason, Verdict};
     let mut rows = HashMap::new();
     for n in records {
@@ -126,14 +126,13 @@ pub(super) async fn write_notifications<'a>(
         rows.entry(n.id).or_insert(notification_row(n, at)?);
     }
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let keep = OnConflict::column(notification::Column::EventId)
         .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
         .action_and_where(Expr::col((notification::Entity, Verdict)).eq("waiting"))
         .to_owned();
-    notification::Entity::insert_many(rows.into_values()).on_conflict(keep).exec_without_returning(tx).await?;
-    Ok(())
+    Ok(notification::Entity::insert_many(rows.into_values()).on_conflict(keep).exec_without_returning(tx).await?)
 }
 
 pub(super) fn evidence_row(

@@ -1,6 +1,8 @@
 //! Between rows and the domain: what is read is parsed again, so that a row nobody should have written is found here
 //! and not in a payment.
 
+use std::collections::BTreeMap;
+
 use super::db::DbError;
 use super::entity::{attempt, order};
 use crate::clock::Timestamp;
@@ -32,10 +34,22 @@ pub struct StoredOrder {
 /// What is sent for one attempt, byte for byte each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptParams {
-    /// Every signed parameter except the nonce, as a JSON object of texts.
-    pub params: String,
+    /// Every signed parameter except the nonce.
+    pub params: BTreeMap<String, String>,
     /// WeChat's name of the algorithm.
     pub sign_type: String,
+}
+
+impl AttemptParams {
+    fn of_row(row: &attempt::Model) -> Result<AttemptParams, DbError> {
+        let params = serde_json::from_str(&row.params).map_err(|e| DbError::Defect(format!("column params: {e}")))?;
+        Ok(AttemptParams { params, sign_type: row.sign_type.clone() })
+    }
+
+    /// The column's text.
+    pub(super) fn to_json(&self) -> Result<String, DbError> {
+        serde_json::to_string(&self.params).map_err(|e| DbError::Defect(format!("column params: {e}")))
+    }
 }
 
 fn broken(what: &str) -> impl Fn(crate::ids::IdError) -> DbError + '_ {
@@ -61,8 +75,7 @@ pub(super) fn stored_order(
         }),
         _ => None,
     };
-    let params =
-        attempts.iter().map(|a| AttemptParams { params: a.params.clone(), sign_type: a.sign_type.clone() }).collect();
+    let params = attempts.iter().map(AttemptParams::of_row).collect::<Result<_, _>>()?;
     let order = Order {
         id: row.id,
         version: row.version,

@@ -24,6 +24,14 @@ pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
 pub const BUS_LAG_MESSAGES: &str = "wxpay_bus_lag_messages";
 /// Age of the oldest message without an acknowledgement, by `consumer`.
 pub const BUS_OLDEST_UNACKED_SECONDS: &str = "wxpay_bus_oldest_unacked_seconds";
+/// Publishes, by `stream` and `outcome` (`stored`, `full`, `timeout` …).
+pub const BUS_PUBLISHES_TOTAL: &str = "wxpay_bus_publishes_total";
+/// Deliveries settled at the bus, by `consumer` and `outcome`.
+pub const BUS_DELIVERIES_TOTAL: &str = "wxpay_bus_deliveries_total";
+/// Acknowledgements that did not reach the bus in time, by `consumer`: each means one more delivery.
+pub const BUS_ANSWERS_LOST_TOTAL: &str = "wxpay_bus_answers_lost_total";
+/// Handlers that panicked, by `consumer`.
+pub const BUS_PANICS_TOTAL: &str = "wxpay_bus_panics_total";
 /// Events committed and not yet published.
 pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
 /// Dead letters waiting for a person, by `reason`.
@@ -34,6 +42,11 @@ pub const WECHAT_REQUEST_SECONDS: &str = "wxpay_wechat_request_seconds";
 pub const LEASE_TERM: &str = "wxpay_lease_term";
 /// Always 1; `version` and `crash_points` say what is running.
 pub const BUILD_INFO: &str = "wxpay_build_info";
+
+/// Time one delivery took a handler.
+pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
+/// Time one run of a job took.
+pub const JOB_SECONDS: &str = "wxpay_job_seconds";
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +87,8 @@ pub const METRICS: &[Metric] = &[
         "Payments by the source that told first",
     ),
     metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
+    metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),
+    metric(JOB_SECONDS, Kind::Histogram, Unit::Seconds, &["job", "outcome"], "Time one run of a job took"),
     metric(BUS_LAG_MESSAGES, Kind::Gauge, Unit::Count, &["consumer"], "Messages not yet settled"),
     metric(
         BUS_OLDEST_UNACKED_SECONDS,
@@ -82,6 +97,10 @@ pub const METRICS: &[Metric] = &[
         &["consumer"],
         "Age of the oldest unsettled message",
     ),
+    metric(BUS_PUBLISHES_TOTAL, Kind::Counter, Unit::Count, &["stream", "outcome"], "Publishes to the bus"),
+    metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
+    metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
+    metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),

@@ -1,0 +1,232 @@
+//! The consumer loop: takes what there are free workers for, runs the handler, and turns its verdict into an
+//! acknowledgement, a wait, a deferral or a dead letter. The same for both buses.
+//!
+//! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own effects, the
+//! deferred row, the dead letter); never more than `concurrency` handlers run; a panic is one failed attempt and not the end of the loop.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::message::{Delivery, Message, one_line};
+use super::source::{Arrived, Receipt, Source};
+use super::topology::{ConsumerName, ConsumerSpec};
+use super::verdict::{ALIEN, PANIC, Step, Tries, Verdict, next_step};
+use crate::clock::Timestamp;
+
+/// How long a message waits after its handler panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// A message that needs a person.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// The message.
+    pub message: Message,
+    /// Whose it was.
+    pub consumer: ConsumerName,
+    /// Class of the reason.
+    pub reason: &'static str,
+    /// The error of the first failed attempt, as far as it is known.
+    pub first_error: String,
+    /// The error of the last attempt.
+    pub last_error: String,
+    /// Attempts over all.
+    pub attempts: u32,
+    /// When the bus accepted it.
+    pub published_at: Timestamp,
+}
+
+/// A message that is to be published again later, exactly as it is here: its headers count the attempts so far.
+#[derive(Debug, Clone)]
+pub struct Deferred {
+    /// What to publish. Publishing it twice is harmless: the duplicate window takes it once.
+    pub message: Message,
+    /// Whose it was, and will be again.
+    pub consumer: ConsumerName,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Not before this has passed.
+    pub due_in: Duration,
+    /// The error of the last attempt.
+    pub why: String,
+}
+
+/// The database did not take it: it is not durable there.
+#[derive(Debug, thiserror::Error)]
+#[error("not parked: {0}")]
+pub struct ParkingError(pub String);
+
+/// Where deliveries go that the bus must not keep. Both calls return only after the row is durable, and may be repeated
+/// with the same message.
+pub trait Parking: Send + Sync + 'static {
+    /// Keeps a dead letter.
+    fn park(&self, parked: Parked) -> impl Future<Output = Result<(), ParkingError>> + Send;
+    /// Keeps a message until it is due.
+    fn defer(&self, deferred: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send;
+}
+
+pub(super) struct Worker<H, P> {
+    pub name: ConsumerName,
+    pub spec: ConsumerSpec,
+    pub handler: H,
+    pub parking: Arc<P>,
+    pub cancel: CancellationToken,
+}
+
+/// Works until cancelled, then lets the running handlers finish.
+pub(super) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: Source, concurrency: usize)
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+    P: Parking,
+{
+    let concurrency = concurrency.max(1);
+    let mut running: JoinSet<()> = JoinSet::new();
+    loop {
+        while running.try_join_next().is_some() {}
+        let free = concurrency - running.len();
+        tokio::select! {
+            biased;
+            () = worker.cancel.cancelled() => break,
+            Some(_) = running.join_next(), if !running.is_empty() => {}
+            arrived = source.take(free), if free > 0 => {
+                for one in arrived {
+                    running.spawn(deliver(Arc::clone(&worker), one));
+                }
+            }
+        }
+    }
+    source.close().await;
+    while running.join_next().await.is_some() {}
+}
+
+async fn deliver<H, F, P>(worker: Arc<Worker<H, P>>, arrived: Arrived)
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+    P: Parking,
+{
+    let Arrived { message, on_bus, published_at, first_error, alien, receipt } = arrived;
+    let first_error = first_error.or_else(|| message.header(super::message::FIRST_ERROR).map(str::to_owned));
+    let attempt = message.earlier_attempts().saturating_add(on_bus);
+    let delivery = Delivery { message, attempt, published_at };
+    let max_attempts = worker.spec.max_attempts;
+    let whole = async {
+        let verdict = if alien {
+            Verdict::Park { reason: ALIEN, why: "the message carries no id of ours".to_owned() }
+        } else if attempt > max_attempts {
+            // Nobody lived to give a verdict on the last attempt. A message that kills its worker must not be tried for ever.
+            let why = format!("delivered {} times, the last time without a verdict", attempt - 1);
+            Verdict::Retry { after: Duration::ZERO, why }
+        } else {
+            judged(&worker, delivery.clone()).await
+        };
+        let tries = Tries { attempt, on_bus, max_attempts, bus_has_room: receipt.has_room() };
+        settle(&worker, next_step(verdict, tries), delivery, first_error, &receipt).await;
+    };
+    // Signs of life go out beside the work, so that neither waits for the other.
+    tokio::select! {
+        () = whole => {}
+        () = stay_alive(&receipt, worker.spec.ack_wait() / 3) => {}
+    }
+}
+
+async fn stay_alive(receipt: &Receipt, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        receipt.keep_alive().await;
+    }
+}
+
+async fn judged<H, F, P>(worker: &Worker<H, P>, delivery: Delivery) -> Verdict
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Verdict>,
+{
+    let id = delivery.message.id;
+    match AssertUnwindSafe(async { (worker.handler)(delivery).await }).catch_unwind().await {
+        Ok(verdict) => verdict,
+        Err(_) => {
+            // What the panic says may quote the message; the panic hook has it, rows and events do not.
+            tracing::error!(consumer = %worker.name, %id, "a handler panicked");
+            metrics::counter!("wxpay_bus_panics_total", "consumer" => worker.name.to_string()).increment(1);
+            Verdict::Retry { after: AFTER_PANIC, why: PANIC.to_owned() }
+        }
+    }
+}
+
+async fn settle<H, P: Parking>(
+    worker: &Worker<H, P>,
+    step: Step,
+    delivery: Delivery,
+    first_error: Option<String>,
+    receipt: &Receipt,
+) {
+    let Delivery { message, attempt, published_at } = delivery;
+    let outcome = match step {
+        Step::Ack => {
+            receipt.ack().await;
+            "done"
+        }
+        Step::Wait { after, why } => {
+            tracing::info!(consumer = %worker.name, id = %message.id, attempt, why, "a delivery is tried again");
+            receipt.wait(after, &first_error.unwrap_or_else(|| one_line(&why))).await;
+            "waiting"
+        }
+        Step::Defer { after, why } => {
+            let why = one_line(&why);
+            tracing::info!(consumer = %worker.name, id = %message.id, attempt, why, "a delivery is deferred");
+            let deferred = Deferred {
+                message: message.after_attempts(attempt, &first_error.unwrap_or_else(|| why.clone())),
+                consumer: worker.name.clone(),
+                attempts: attempt,
+                due_in: after,
+                why,
+            };
+            hand_over(worker, receipt, || worker.parking.defer(deferred.clone())).await;
+            "deferred"
+        }
+        Step::Park { reason, why } => {
+            let last_error = one_line(&why);
+            tracing::warn!(consumer = %worker.name, id = %message.id, attempt, reason, last_error, "a message is parked");
+            let parked = Parked {
+                message,
+                consumer: worker.name.clone(),
+                reason,
+                first_error: first_error.unwrap_or_else(|| last_error.clone()),
+                last_error,
+                attempts: attempt,
+                published_at,
+            };
+            hand_over(worker, receipt, || worker.parking.park(parked.clone())).await;
+            "parked"
+        }
+    };
+    metrics::counter!("wxpay_bus_deliveries_total", "consumer" => worker.name.to_string(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// Repeats until the row is durable, then acknowledges. While the database is away the delivery is kept alive rather than given back:
+/// giving it back would only count attempts. On shutdown it is given back.
+async fn hand_over<H, P, F, Fut>(worker: &Worker<H, P>, receipt: &Receipt, store: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<(), ParkingError>>,
+{
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match store().await {
+            Ok(()) => return receipt.ack().await,
+            Err(e) => tracing::warn!(consumer = %worker.name, error = %e, "the database does not take a delivery yet"),
+        }
+        tokio::select! {
+            () = worker.cancel.cancelled() => return receipt.give_back().await,
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The embedded bus: the queue in the service's own database, for one machine or a few processes on one PostgreSQL.
+//!
+//! It is not a log for others: what every consumer acknowledged is pruned once the duplicate window has passed, and a
+//! consumer that is new in a release gets messages from then on. What must stay true: a publish returns after its transaction
+//! committed; a claim is a lease by the database's clock, so that the work of a killed process comes again by itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::message::Message;
+use super::source::{Arrived, Receipt as AnyReceipt};
+use super::topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology};
+use super::{ConnectError, Lag, LagError, PublishError};
+use crate::clock::Timestamp;
+use crate::group::{Group, Limits};
+use crate::store::bus_rows::{Answer, BusRows, Claimed, NewRow, Stored, StreamLimit};
+use crate::store::{Db, DbError, DbKind};
+
+/// How often acknowledged messages are pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+/// How long an idle consumer sleeps at most before it looks again: other processes cannot wake it.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
+/// How soon it looks again while there is traffic.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Most deliveries of one claim.
+const MAX_CLAIM: usize = 256;
+
+/// An open embedded bus.
+pub(super) struct Embedded {
+    topology: Arc<Topology>,
+    rows: BusRows,
+    publishes: Group<NewRow, Result<(), PublishError>>,
+    answers: Arc<Group<Answer, bool>>,
+    bells: HashMap<String, Arc<Notify>>,
+    _pruning: AbortOnDropHandle<()>,
+}
+
+impl Embedded {
+    /// Opens the bus on a migrated database.
+    pub async fn open(db: Db, topology: Topology, max_bytes: i64) -> Result<Embedded, ConnectError> {
+        let rows = BusRows::new(db);
+        let names: Vec<String> = topology.streams.iter().map(|s| s.name.clone()).collect();
+        rows.register(&names).await?;
+        let consumers = topology.streams.iter().flat_map(|s| s.consumers.iter());
+        let bells: HashMap<String, Arc<Notify>> = consumers.map(|c| (c.name.clone(), Arc::default())).collect();
+        let limits = topology.streams.iter().map(|s| (s.name.clone(), limit_of(s, max_bytes))).collect();
+        let lanes = match rows.kind() {
+            // One writer; a second batch would only wait for it.
+            DbKind::Sqlite => 1,
+            DbKind::Postgres => 4,
+        };
+        Ok(Embedded {
+            publishes: publishing(rows.clone(), limits, bells.clone(), lanes),
+            answers: Arc::new(answering(rows.clone(), lanes)),
+            _pruning: AbortOnDropHandle::new(tokio::spawn(prune(rows.clone(), topology.clone()))),
+            topology: Arc::new(topology),
+            rows,
+            bells,
+        })
+    }
+
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// See [`super::Bus::publish`].
+    pub async fn publish(&self, stream: &StreamSpec, message: Message) -> Result<(), PublishError> {
+        let consumers = stream.consumers.iter().filter(|c| super::topology::matches(&c.filter, &message.subject));
+        let headers = serde_json::to_string(&message.headers).map_err(|e| PublishError::Unavailable(e.to_string()))?;
+        let row = NewRow {
+            stream: stream.name.clone(),
+            dedupe_key: message.dedupe_key(),
+            size_bytes: i64::try_from(message.size()).unwrap_or(i64::MAX),
+            consumers: consumers.map(|c| c.name.clone()).collect(),
+            subject: message.subject,
+            payload: message.payload,
+            headers,
+        };
+        match self.publishes.run(row).await {
+            Ok(outcome) => outcome,
+            Err(e) => Err(PublishError::Unavailable(e.to_string())),
+        }
+    }
+
+    /// A consumer's supply.
+    pub fn supply(&self, name: &ConsumerName, spec: &ConsumerSpec) -> Supply {
+        Supply {
+            consumer: name.as_str().to_owned(),
+            lease_ms: i64::try_from(spec.ack_wait_ms).unwrap_or(i64::MAX),
+            rows: self.rows.clone(),
+            answers: Arc::clone(&self.answers),
+            bell: self.bells.get(name.as_str()).cloned().unwrap_or_default(),
+            claiming: None,
+            look_again: LOOK_AGAIN,
+        }
+    }
+
+    pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
+        let mut all = Vec::new();
+        for consumer in self.topology.streams.iter().flat_map(|s| s.consumers.iter()) {
+            let row = self.rows.lag(&consumer.name).await.map_err(|e| LagError(e.to_string()))?;
+            all.push(Lag {
+                consumer: ConsumerName::new(consumer.name.clone()),
+                pending: u64::try_from(row.pending).unwrap_or(0),
+                in_flight: u64::try_from(row.in_flight).unwrap_or(0),
+                oldest_age: row.oldest_age_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            });
+        }
+        Ok(all)
+    }
+}
+
+fn limit_of(stream: &StreamSpec, max_bytes: i64) -> StreamLimit {
+    let max_messages = stream.max_messages.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX);
+    StreamLimit { max_messages, max_bytes: if max_bytes > 0 { max_bytes } else { i64::MAX } }
+}
+
+fn publishing(
+    rows: BusRows,
+    limits: HashMap<String, StreamLimit>,
+    bells: HashMap<String, Arc<Notify>>,
+    lanes: usize,
+) -> Group<NewRow, Result<(), PublishError>> {
+    let (limits, bells) = (Arc::new(limits), Arc::new(bells));
+    let by_subject = |row: &NewRow| super::lane_of(&row.subject);
+    Group::routed(Limits { max_batch: 1024, queue: 8192, lanes }, by_subject, move |batch: Vec<NewRow>| {
+        let (rows, limits, bells) = (rows.clone(), Arc::clone(&limits), Arc::clone(&bells));
+        async move {
+            match rows.insert(&batch, &limits).await {
+                Ok(stored) => {
+                    for name in batch.iter().flat_map(|row| row.consumers.iter()) {
+                        bells.get(name).inspect(|bell| bell.notify_waiters());
+                    }
+                    let told = |s| match s {
+                        Stored::Yes => Ok(()),
+                        Stored::Full => Err(PublishError::Full),
+                    };
+                    stored.into_iter().map(told).collect()
+                }
+                Err(e) => {
+                    let why = describe(&e);
+                    tracing::warn!(error = why, messages = batch.len(), "messages were not stored");
+                    batch.iter().map(|_| Err(PublishError::Unavailable(why.clone()))).collect()
+                }
+            }
+        }
+    })
+}
+
+/// Answers are applied together; `true` when they are durable.
+fn answering(rows: BusRows, lanes: usize) -> Group<Answer, bool> {
+    Group::new(Limits { max_batch: 1024, queue: 8192, lanes }, move |batch: Vec<Answer>| {
+        let rows = rows.clone();
+        async move {
+            let applied = rows.answer(&batch).await;
+            if let Err(e) = &applied {
+                tracing::warn!(error = describe(e), answers = batch.len(), "answers to deliveries were not stored");
+            }
+            vec![applied.is_ok(); batch.len()]
+        }
+    })
+}
+
+/// The error without what the database's text may quote of a row.
+fn describe(error: &DbError) -> String {
+    error.to_string()
+}
+
+async fn prune(rows: BusRows, topology: Topology) {
+    loop {
+        for stream in &topology.streams {
+            let window_ms = i64::try_from(stream.duplicate_window_ms).unwrap_or(i64::MAX);
+            // Until nothing is left, but never without a pause: publishers share the writer.
+            loop {
+                match rows.prune(&stream.name, window_ms).await {
+                    Ok(0) => break,
+                    Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                    Err(e) => {
+                        tracing::warn!(
+                            error = describe(&e),
+                            stream = stream.name,
+                            "acknowledged messages were not pruned"
+                        );
+                        break;
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
+}
+
+/// A consumer's claims.
+pub(super) struct Supply {
+    consumer: String,
+    lease_ms: i64,
+    rows: BusRows,
+    answers: Arc<Group<Answer, bool>>,
+    bell: Arc<Notify>,
+    /// A claim under way. It has a task of its own, because the loop may stop waiting for it at any moment and a claim that
+    /// committed unheard would keep its messages until the lease ends.
+    claiming: Option<JoinHandle<Result<Vec<Claimed>, DbError>>>,
+    look_again: Duration,
+}
+
+impl Supply {
+    /// See [`super::source::Source::take`].
+    pub async fn take(&mut self, free: usize) -> Vec<Arrived> {
+        loop {
+            let bell = Arc::clone(&self.bell);
+            let rung = bell.notified();
+            tokio::pin!(rung);
+            // Before looking, so that what is stored while we look rings for us.
+            rung.as_mut().enable();
+            let pause = match self.claim(free).await {
+                Ok(claimed) if !claimed.is_empty() => {
+                    self.look_again = LOOK_AGAIN;
+                    return claimed.into_iter().map(|c| self.arrived(c)).collect();
+                }
+                Ok(_) => {
+                    self.look_again = (self.look_again * 2).min(LOOK_AT_LEAST_EVERY);
+                    self.look_again
+                }
+                Err(e) => {
+                    tracing::warn!(error = describe(&e), consumer = self.consumer, "deliveries could not be claimed");
+                    Duration::from_millis(500)
+                }
+            };
+            tokio::select! {
+                () = &mut rung => self.look_again = LOOK_AGAIN,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn claim(&mut self, free: usize) -> Result<Vec<Claimed>, DbError> {
+        if self.claiming.is_none() {
+            // Looking costs a read; claiming costs the writer.
+            match self.rows.next_due_in_ms(&self.consumer).await? {
+                Some(due_in_ms) if due_in_ms <= 0 => {}
+                Some(_) | None => return Ok(Vec::new()),
+            }
+        }
+        let (rows, consumer, lease_ms) = (&self.rows, &self.consumer, self.lease_ms);
+        let claiming = self.claiming.get_or_insert_with(|| {
+            let (rows, consumer, limit) = (rows.clone(), consumer.clone(), free.min(MAX_CLAIM));
+            tokio::spawn(async move { rows.claim(&consumer, limit, lease_ms).await })
+        });
+        let outcome = claiming.await;
+        self.claiming = None;
+        outcome.unwrap_or_else(|e| Err(DbError::Defect(format!("a claim ended: {e}"))))
+    }
+
+    fn receipt(&self, seq: i64, deliveries: i64) -> Receipt {
+        Receipt {
+            seq,
+            deliveries,
+            consumer: self.consumer.clone(),
+            lease_ms: self.lease_ms,
+            answers: Arc::clone(&self.answers),
+        }
+    }
+
+    fn arrived(&self, claimed: Claimed) -> Arrived {
+        let receipt = self.receipt(claimed.seq, claimed.deliveries);
+        let id = Message::id_of_key(&claimed.dedupe_key);
+        Arrived {
+            message: Message {
+                subject: claimed.subject,
+                id: id.unwrap_or_default(),
+                payload: claimed.payload,
+                headers: serde_json::from_str(&claimed.headers).unwrap_or_default(),
+            },
+            on_bus: u32::try_from(claimed.deliveries).unwrap_or(u32::MAX),
+            published_at: Timestamp::from_ms(claimed.published_at_ms),
+            first_error: claimed.first_error,
+            alien: id.is_none(),
+            receipt: AnyReceipt::Embedded(receipt),
+        }
+    }
+
+    /// See [`super::source::Source::close`].
+    pub async fn close(mut self) {
+        let Some(claiming) = self.claiming.take() else { return };
+        for claimed in claiming.await.ok().and_then(Result::ok).unwrap_or_default() {
+            self.receipt(claimed.seq, claimed.deliveries).give_back().await;
+        }
+    }
+}
+
+/// One claimed delivery.
+pub(super) struct Receipt {
+    seq: i64,
+    deliveries: i64,
+    consumer: String,
+    lease_ms: i64,
+    answers: Arc<Group<Answer, bool>>,
+}
+
+impl Receipt {
+    pub async fn ack(&self) {
+        self.answer(|| Answer::Done { seq: self.seq, consumer: self.consumer.clone() }).await;
+    }
+
+    pub async fn wait(&self, after: Duration, first_error: &str) {
+        let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        let (seq, deliveries) = (self.seq, self.deliveries);
+        self.answer(|| Answer::Wait {
+            seq,
+            consumer: self.consumer.clone(),
+            deliveries,
+            after_ms,
+            first_error: first_error.to_owned(),
+        })
+        .await;
+    }
+
+    pub async fn give_back(&self) {
+        let (seq, deliveries) = (self.seq, self.deliveries);
+        self.answer(|| Answer::Release { seq, consumer: self.consumer.clone(), deliveries }).await;
+    }
+
+    pub async fn keep_alive(&self) {
+        let (seq, deliveries, lease_ms) = (self.seq, self.deliveries, self.lease_ms);
+        let _ = self.answers.run(Answer::Extend { seq, consumer: self.consumer.clone(), deliveries, lease_ms }).await;
+    }
+
+    /// Twice more on trouble; then the lease ends by itself and the message comes again.
+    async fn answer(&self, answer: impl Fn() -> Answer) {
+        for pause_ms in [50, 500, 0] {
+            if self.answers.run(answer()).await == Ok(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        }
+        metrics::counter!("wxpay_bus_answers_lost_total", "consumer" => self.consumer.clone()).increment(1);
+    }
+}

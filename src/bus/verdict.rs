@@ -1,0 +1,98 @@
+//! What a handler says about a delivery, and what the loop makes of it.
+//!
+//! A handler returns a [`Verdict`]; it never acknowledges. [`next_step`] is the only place that decides between an
+//! acknowledgement, a short wait in the bus, a long wait in the database and a dead letter. It is pure.
+//!
+//! What must stay true: a delivery ends in exactly one [`Step`]; waits inside the bus are short and few, because a waiting
+//! message keeps one of the consumer's places and would starve fresh ones.
+
+use std::time::Duration;
+
+/// The longest wait inside the bus.
+pub const MAX_BUS_DELAY: Duration = Duration::from_secs(5);
+/// The most deliveries of one publish after which the bus is still asked to wait.
+pub const MAX_BUS_RETRIES: u32 = 5;
+
+/// Class of a message that used up its attempts.
+pub const EXHAUSTED: &str = "exhausted";
+/// Class of a delivery whose handler panicked.
+pub const PANIC: &str = "panic";
+/// Class of a message on our subjects that nobody of us published.
+pub const ALIEN: &str = "alien";
+
+/// What a handler concluded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Finished, its effects durable.
+    Done,
+    /// Not now. The message comes again after about `after`, until its attempts are used up.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// What went wrong, without secrets or personal data.
+        why: String,
+    },
+    /// Never: a person has to look at it.
+    Park {
+        /// The class of the reason, for counting and filtering.
+        reason: &'static str,
+        /// What went wrong, without secrets or personal data.
+        why: String,
+    },
+}
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Acknowledge.
+    Ack,
+    /// Leave it with the bus, which delivers it again.
+    Wait {
+        /// Not before this has passed.
+        after: Duration,
+        /// The error.
+        why: String,
+    },
+    /// Hand it to the database, which publishes it again.
+    Defer {
+        /// Not before this has passed.
+        after: Duration,
+        /// The error.
+        why: String,
+    },
+    /// Hand it to the dead letters.
+    Park {
+        /// The class.
+        reason: &'static str,
+        /// The error.
+        why: String,
+    },
+}
+
+/// What is known about a delivery when its handler returns.
+#[derive(Debug, Clone, Copy)]
+pub struct Tries {
+    /// Deliveries over all, this one included.
+    pub attempt: u32,
+    /// Deliveries since the last publish, this one included.
+    pub on_bus: u32,
+    /// Attempts after which the message is parked.
+    pub max_attempts: u32,
+    /// Whether the bus has room for one more waiting message.
+    pub bus_has_room: bool,
+}
+
+/// Decides what becomes of a delivery.
+pub fn next_step(verdict: Verdict, tries: Tries) -> Step {
+    match verdict {
+        Verdict::Done => Step::Ack,
+        Verdict::Park { reason, why } => Step::Park { reason, why },
+        Verdict::Retry { why, .. } if tries.attempt >= tries.max_attempts => Step::Park { reason: EXHAUSTED, why },
+        Verdict::Retry { after, why }
+            if after <= MAX_BUS_DELAY && tries.on_bus <= MAX_BUS_RETRIES && tries.bus_has_room =>
+        {
+            Step::Wait { after, why }
+        }
+        Verdict::Retry { after, why } => Step::Defer { after, why },
+    }
+}

@@ -1,0 +1,145 @@
+//! Grouping: many callers, one effect. A caller hands in one item and awaits its own result; a task takes everything that
+//! is waiting and runs one function over it, so that a hundred commits share one fsync.
+//!
+//! It is not a buffer with a timer: nobody waits for company. What forms a batch is what queued up while the batch before
+//! it ran, so an idle system answers at once and a busy one groups more the busier it is.
+//!
+//! What must stay true: the queue is bounded (a full queue makes callers wait); an item is given to the function at most
+//! once; every caller gets its result or an error, never silence, also when the function panics or the group is dropped.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// How a group works.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most items of one batch.
+    pub max_batch: usize,
+    /// Items that may wait per queue; one more makes its caller wait.
+    pub queue: usize,
+    /// Batches that may run at once.
+    pub lanes: usize,
+}
+
+/// Why an item has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// The group ended before it took the item: nothing was done.
+    #[error("the group is closed")]
+    Closed,
+    /// The batch died (a panic) or gave no result for the item: it may or may not have taken effect.
+    #[error("the batch ended without a result")]
+    Lost,
+}
+
+/// A running group. Dropping it ends its tasks once everything that was handed in is done.
+pub struct Group<T, R> {
+    queues: Vec<mpsc::Sender<Entry<T, R>>>,
+    route: Option<fn(&T) -> u64>,
+}
+
+struct Entry<T, R> {
+    item: T,
+    done: oneshot::Sender<R>,
+}
+
+impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
+    /// A group with one queue, whose batches run in up to `limits.lanes` lanes: items of different callers have no order.
+    ///
+    /// `run` gives one result per item, in the items' order. Needs a tokio runtime.
+    pub fn new<F, Fut>(limits: Limits, run: F) -> Group<T, R>
+    where
+        F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<R>> + Send + 'static,
+    {
+        Group { queues: vec![spawn_queue(limits, limits.lanes, Arc::new(run))], route: None }
+    }
+
+    /// A group whose items go by `route` to one of `limits.lanes` queues, each worked off one batch at a time: items with
+    /// the same route keep the order in which they were handed in.
+    pub fn routed<F, Fut>(limits: Limits, route: fn(&T) -> u64, run: F) -> Group<T, R>
+    where
+        F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Vec<R>> + Send + 'static,
+    {
+        let run = Arc::new(run);
+        let queues = (0..limits.lanes.max(1)).map(|_| spawn_queue(limits, 1, Arc::clone(&run))).collect();
+        Group { queues, route: Some(route) }
+    }
+
+    /// Hands in one item and awaits its result.
+    ///
+    /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item takes
+    /// effect without anybody listening.
+    pub async fn run(&self, item: T) -> Result<R, GroupError> {
+        let lane = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
+        let queue = self.queues.get(usize::try_from(lane).unwrap_or(0)).ok_or(GroupError::Closed)?;
+        let (done, result) = oneshot::channel();
+        queue.send(Entry { item, done }).await.map_err(|_| GroupError::Closed)?;
+        result.await.map_err(|_| GroupError::Lost)
+    }
+}
+
+fn spawn_queue<T, R, F, Fut>(limits: Limits, lanes: usize, run: Arc<F>) -> mpsc::Sender<Entry<T, R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Vec<R>> + Send + 'static,
+{
+    let (queue, mut waiting) = mpsc::channel(limits.queue.max(1));
+    let max_batch = limits.max_batch.max(1);
+    tokio::spawn(async move {
+        if lanes <= 1 {
+            while let Some(batch) = take(&mut waiting, max_batch).await {
+                run_batch(run.as_ref(), batch).await;
+            }
+            return;
+        }
+        let free = Arc::new(Semaphore::new(lanes));
+        // A lane is awaited before items are taken: what queues up meanwhile joins the batch.
+        while let Ok(lane) = Arc::clone(&free).acquire_owned().await {
+            let Some(batch) = take(&mut waiting, max_batch).await else { return };
+            let run = Arc::clone(&run);
+            tokio::spawn(async move {
+                run_batch(run.as_ref(), batch).await;
+                drop(lane);
+            });
+        }
+    });
+    queue
+}
+
+async fn take<T, R>(waiting: &mut mpsc::Receiver<Entry<T, R>>, max_batch: usize) -> Option<Vec<Entry<T, R>>> {
+    let mut batch = Vec::new();
+    match waiting.recv_many(&mut batch, max_batch).await {
+        0 => None,
+        _ => Some(batch),
+    }
+}
+
+async fn run_batch<T, R, F, Fut>(run: &F, mut batch: Vec<Entry<T, R>>)
+where
+    F: Fn(Vec<T>) -> Fut,
+    Fut: Future<Output = Vec<R>>,
+{
+    batch.retain(|entry| !entry.done.is_closed());
+    if batch.is_empty() {
+        return;
+    }
+    let (items, callers): (Vec<T>, Vec<_>) = batch.into_iter().map(|entry| (entry.item, entry.done)).unzip();
+    // A panic must not end the lane. The callers' senders are dropped with this frame and tell them.
+    let outcome = AssertUnwindSafe(async { run(items).await }).catch_unwind().await;
+    let Ok(results) = outcome else {
+        tracing::error!("a grouped batch panicked");
+        return;
+    };
+    for (caller, result) in callers.into_iter().zip(results) {
+        // A caller that went away has no use for the result.
+        let _ = caller.send(result);
+    }
+}

@@ -1,0 +1,288 @@
+//! A stage for bus tests: one of the four backends with a small topology, and a shelf for what is parked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wxpay_worker::bus::{
+    Bus, ConnectError, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, Report, Topology,
+    Verdict,
+};
+use wxpay_worker::config;
+use wxpay_worker::secret::Secret;
+
+use super::db::TestDb;
+use super::nats::{NatsServer, Version};
+use super::soon;
+
+/// The subject that tests publish to.
+pub const SUBJECT: &str = "t.in.main.work.wanted";
+
+/// The consumer that takes it.
+pub fn worker() -> ConsumerName {
+    ConsumerName::new("worker")
+}
+
+/// What a test needs to be otherwise.
+#[derive(Clone, Copy)]
+pub struct Needs {
+    pub ack_wait_ms: u64,
+    pub max_ack_pending: u32,
+    pub max_attempts: u32,
+    pub max_bytes: i64,
+}
+
+pub const NEEDS: Needs = Needs { ack_wait_ms: 1500, max_ack_pending: 256, max_attempts: 8, max_bytes: 64 << 20 };
+
+/// What carries the messages.
+pub enum Backend {
+    Embedded(TestDb),
+    Nats(NatsServer),
+}
+
+impl Backend {
+    pub async fn sqlite() -> Backend {
+        Backend::Embedded(TestDb::sqlite())
+    }
+
+    pub async fn postgres() -> Backend {
+        Backend::Embedded(TestDb::postgres().await)
+    }
+
+    pub async fn nats() -> Backend {
+        Backend::Nats(NatsServer::start(Version::New))
+    }
+
+    pub async fn nats_old() -> Backend {
+        Backend::Nats(NatsServer::start(Version::Old))
+    }
+}
+
+pub struct Stage {
+    pub backend: Backend,
+    pub bus: Bus,
+    pub report: Report,
+    needs: Needs,
+}
+
+impl Stage {
+    pub async fn open(backend: Backend, needs: Needs) -> Stage {
+        let (bus, report) = connect(&backend, needs).await.unwrap();
+        Stage { backend, bus, report, needs }
+    }
+
+    /// Another connection, as another process would have.
+    pub async fn other_process(&self) -> Bus {
+        connect(&self.backend, self.needs).await.unwrap().0
+    }
+
+    /// The machine's worst moment: NATS is killed and started again under the connected bus; with a database, this process
+    /// is gone and another opens it.
+    pub async fn crash(&mut self) {
+        match &mut self.backend {
+            Backend::Nats(server) => {
+                server.kill();
+                server.start_again();
+            }
+            Backend::Embedded(_) => self.bus = self.other_process().await,
+        }
+    }
+
+    pub fn nats(&self) -> &NatsServer {
+        match &self.backend {
+            Backend::Nats(server) => server,
+            Backend::Embedded(_) => panic!("not on NATS"),
+        }
+    }
+
+    pub async fn lag(&self) -> Lag {
+        let lag = soon("the lag", self.bus.lag()).await.unwrap();
+        lag.into_iter().find(|lag| lag.consumer == worker()).unwrap()
+    }
+
+    /// Awaits a state that the bus reports and signals nowhere.
+    pub async fn until_lag(&self, what: &str, holds: impl Fn(&Lag) -> bool) {
+        soon(what, async {
+            while !holds(&self.lag().await) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+}
+
+pub fn settings(backend: &Backend, needs: Needs) -> config::Bus {
+    let (url, monitoring_urls) = match backend {
+        Backend::Embedded(_) => ("embedded:".to_owned(), Vec::new()),
+        Backend::Nats(server) => (server.url(), vec![server.monitoring_url()]),
+    };
+    config::Bus {
+        url: Secret::new(url),
+        replicas: 1,
+        credentials_file: None,
+        tls_ca_file: None,
+        require_fsync: true,
+        monitoring_urls,
+        max_bytes: needs.max_bytes,
+    }
+}
+
+async fn connect(backend: &Backend, needs: Needs) -> Result<(Bus, Report), ConnectError> {
+    let db = match backend {
+        Backend::Embedded(db) => Some(db.open().await),
+        Backend::Nats(_) => None,
+    };
+    Bus::connect_with(&settings(backend, needs), db, topology(needs)).await
+}
+
+pub fn topology(needs: Needs) -> Topology {
+    let Needs { ack_wait_ms, max_ack_pending, max_attempts, .. } = needs;
+    let text = format!(
+        r#"
+        [[streams]]
+        name = "T_IN"
+        subjects = ["t.in.>"]
+        max_message_bytes = 65536
+        duplicate_window_ms = 600000
+        max_age_hours = 1
+        purge_acknowledged = true
+        [[streams.consumers]]
+        name = "worker"
+        filter = "t.in.*.work.*"
+        ack_wait_ms = {ack_wait_ms}
+        max_ack_pending = {max_ack_pending}
+        max_attempts = {max_attempts}
+        "#
+    );
+    Topology::parse(&text).unwrap()
+}
+
+/// Keeps what is parked and deferred, and tells when something was.
+pub struct Shelf {
+    parked: watch::Sender<Vec<Parked>>,
+    deferred: watch::Sender<Vec<Deferred>>,
+    failures: AtomicUsize,
+}
+
+impl Shelf {
+    pub fn new() -> Arc<Shelf> {
+        Shelf::that_fails(0)
+    }
+
+    /// Refuses this many times first.
+    pub fn that_fails(times: usize) -> Arc<Shelf> {
+        Arc::new(Shelf {
+            parked: watch::Sender::new(Vec::new()),
+            deferred: watch::Sender::new(Vec::new()),
+            failures: AtomicUsize::new(times),
+        })
+    }
+
+    pub async fn parked(&self, count: usize) -> Vec<Parked> {
+        let mut parked = self.parked.subscribe();
+        soon("parking", parked.wait_for(|all| all.len() >= count)).await.unwrap().clone()
+    }
+
+    pub async fn deferred(&self, count: usize) -> Vec<Deferred> {
+        let mut deferred = self.deferred.subscribe();
+        soon("deferring", deferred.wait_for(|all| all.len() >= count)).await.unwrap().clone()
+    }
+
+    pub fn parked_now(&self) -> usize {
+        self.parked.borrow().len()
+    }
+
+    fn fails(&self) -> bool {
+        self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+impl Parking for Shelf {
+    async fn park(&self, parked: Parked) -> Result<(), ParkingError> {
+        if self.fails() {
+            return Err(ParkingError("the shelf is locked".into()));
+        }
+        self.parked.send_modify(|all| all.push(parked));
+        Ok(())
+    }
+
+    async fn defer(&self, deferred: Deferred) -> Result<(), ParkingError> {
+        if self.fails() {
+            return Err(ParkingError("the shelf is locked".into()));
+        }
+        self.deferred.send_modify(|all| all.push(deferred));
+        Ok(())
+    }
+}
+
+/// A running consumer.
+pub struct Consumer {
+    pub task: JoinHandle<()>,
+    pub cancel: CancellationToken,
+}
+
+impl Consumer {
+    pub fn start<H, F>(bus: &Bus, concurrency: usize, shelf: &Arc<Shelf>, handler: H) -> Consumer
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+    {
+        let (bus, shelf, cancel) = (bus.clone(), Arc::clone(shelf), CancellationToken::new());
+        let cancelled = cancel.clone();
+        let task = tokio::spawn(async move {
+            bus.consume(worker(), concurrency, handler, shelf, cancelled).await.unwrap();
+        });
+        Consumer { task, cancel }
+    }
+
+    /// Reports every delivery and calls it done.
+    pub fn recording(
+        bus: &Bus,
+        concurrency: usize,
+        shelf: &Arc<Shelf>,
+    ) -> (Consumer, mpsc::UnboundedReceiver<Delivery>) {
+        let (seen, deliveries) = mpsc::unbounded_channel();
+        let consumer = Consumer::start(bus, concurrency, shelf, move |delivery| {
+            let seen = seen.clone();
+            async move {
+                let _ = seen.send(delivery);
+                Verdict::Done
+            }
+        });
+        (consumer, deliveries)
+    }
+
+    /// The process is gone: handlers stop where they are, nothing is answered.
+    pub async fn vanish(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        soon("the consumer's end", self.task).await.unwrap();
+    }
+}
+
+pub fn message(text: impl Into<String>) -> Message {
+    Message::new(SUBJECT, text.into())
+}
+
+pub fn text(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.message.payload.clone()).unwrap()
+}
+
+pub async fn next(deliveries: &mut mpsc::UnboundedReceiver<Delivery>) -> Delivery {
+    soon("a delivery", deliveries.recv()).await.unwrap()
+}
+
+/// Publishes all at once, in order.
+pub async fn publish_all(bus: &Bus, messages: Vec<Message>) {
+    let publishes = messages.into_iter().map(|message| bus.publish(message));
+    for outcome in futures_util::future::join_all(publishes).await {
+        outcome.unwrap();
+    }
+}

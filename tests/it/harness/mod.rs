@@ -1,0 +1,23 @@
+//! What tests start and look at. It is not a mock of anything: servers and databases are real.
+
+pub mod bus;
+pub mod db;
+pub mod nats;
+
+use std::time::Duration;
+
+/// Far above what anything takes on a busy machine; a test that reaches it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A variable that `tests/run.sh` sets.
+pub fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run.sh"))
+}
+
+/// Awaits with the common patience.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}

@@ -1,0 +1,128 @@
+//! A nats-server as a child process, with a store of its own, that can be killed and started again on the same ports.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::{PATIENCE, setting};
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// With atomic batches.
+    New,
+    /// 2.10: single publishes.
+    Old,
+}
+
+/// A running server; killed when dropped.
+pub struct NatsServer {
+    version: Version,
+    sync_interval: &'static str,
+    folder: TempDir,
+    child: Child,
+    port: u16,
+    monitoring_port: u16,
+}
+
+impl NatsServer {
+    /// Starts a server that syncs before it acknowledges.
+    pub fn start(version: Version) -> NatsServer {
+        NatsServer::start_with(version, "always")
+    }
+
+    /// Starts a server with this `sync_interval`.
+    pub fn start_with(version: Version, sync_interval: &'static str) -> NatsServer {
+        let folder = TempDir::new().unwrap();
+        // -1: the server picks a free port itself.
+        let child = spawn(version, folder.path(), sync_interval, -1, -1);
+        let ports = ports(folder.path(), child.id());
+        NatsServer { version, sync_interval, folder, child, port: ports.0, monitoring_port: ports.1 }
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub fn monitoring_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.monitoring_port)
+    }
+
+    /// SIGKILL: nothing is flushed or said.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again after [`NatsServer::kill`], on the same ports and store.
+    pub fn start_again(&mut self) {
+        let (port, monitoring) = (i32::from(self.port), i32::from(self.monitoring_port));
+        self.child = spawn(self.version, self.folder.path(), self.sync_interval, port, monitoring);
+    }
+
+    /// Removes everything it ever stored. Only while it is down.
+    pub fn wipe(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("jetstream")).unwrap();
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(version: Version, folder: &Path, sync_interval: &str, port: i32, monitoring: i32) -> Child {
+    let binary = match version {
+        Version::New => setting("WXPAY_TEST_NATS_SERVER"),
+        Version::Old => setting("WXPAY_TEST_NATS_SERVER_OLD"),
+    };
+    let shown = folder.display();
+    let settings = format!(
+        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitoring}\"\nports_file_dir: \"{shown}\"\n\
+         jetstream {{ store_dir: \"{shown}\", sync_interval: {sync_interval} }}\n"
+    );
+    let file = folder.join("nats.conf");
+    std::fs::write(&file, settings).unwrap();
+    let mut child = Command::new(&binary)
+        .arg("-c")
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{binary} does not start: {e}"));
+    // Its log says when it is ready; afterwards the log has to be read on, or the pipe fills up.
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        for line in log.lines().map_while(Result::ok) {
+            if line.contains("Server is ready") {
+                let _ = ready.send(Ok(()));
+            }
+            said.push(line);
+        }
+        let _ = ready.send(Err(said.join("\n")));
+    });
+    if let Err(log) = is_ready.recv_timeout(PATIENCE).expect("nats-server says nothing") {
+        panic!("nats-server ended:\n{log}");
+    }
+    child
+}
+
+fn ports(folder: &Path, pid: u32) -> (u16, u16) {
+    let file = folder.join(format!("nats-server_{pid}.ports"));
+    let started = std::time::Instant::now();
+    // Written just after the line in the log.
+    let ports: serde_json::Value = loop {
+        if let Some(ports) = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            break ports;
+        }
+        assert!(started.elapsed() < PATIENCE, "no ports file");
+        std::thread::yield_now();
+    };
+    let port = |kind: &str| ports[kind][0].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    (port("nats"), port("monitoring"))
+}

@@ -269,15 +269,22 @@ impl From<crate::store::DbError> for Error {
     fn from(e: crate::store::DbError) -> Error {
         use crate::store::DbError;
         match e {
-            DbError::Unavailable(_) | DbError::Exists(_) => Error::Unavailable { internal: source_text(&e) },
-            DbError::Defect(_) => Error::Internal { internal: e.to_string() },
+            DbError::Unavailable(_) => Error::Unavailable { internal: source_text(&e) },
+            DbError::Exists(_) | DbError::Defect(_) => Error::Internal { internal: source_text(&e) },
         }
     }
 }
 
 impl From<crate::bus::PublishError> for Error {
     fn from(e: crate::bus::PublishError) -> Error {
-        Error::Unavailable { internal: e.to_string() }
+        use crate::bus::PublishError;
+        let internal = e.to_string();
+        match e {
+            PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout => {
+                Error::Unavailable { internal }
+            }
+            PublishError::TooLarge | PublishError::Misdirected(_) => Error::Internal { internal },
+        }
     }
 }
 

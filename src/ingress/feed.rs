@@ -27,8 +27,7 @@ struct Hub {
 impl FeedWatch {
     /// Starts the task. It ends with `shutdown`.
     pub fn start(store: Store, shutdown: CancellationToken) -> FeedWatch {
-        let hub =
-            Arc::new(Hub { end: watch::Sender::new(0), arrived: Notify::new(), shutdown: shutdown.clone() });
+        let hub = Arc::new(Hub { end: watch::Sender::new(0), arrived: Notify::new(), shutdown: shutdown.clone() });
         let run = run(store, Arc::clone(&hub));
         tokio::spawn(async move { shutdown.run_until_cancelled(run).await });
         FeedWatch(hub)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::RequestPartsExt;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
@@ -89,8 +89,7 @@ async fn decide(
         return (e.reason(), fail(StatusCode::OK, e.reply_text()));
     }
     crate::crash::point("ingress.verified");
-    let received =
-        NotifyReceived { body: body.to_vec(), headers: kept(headers), remote_addr: remote, received_at: at };
+    let received = NotifyReceived { body: body.to_vec(), headers: kept(headers), remote_addr: remote, received_at: at };
     let envelope = Envelope::new(&merchant.key, NotifyReceived::TYPE, None, at, received);
     let published = app.publish(subject::notify_received(&merchant.key), envelope);
     match tokio::time::timeout(app.config.server.notify_ack_timeout, published).await {
@@ -145,20 +144,20 @@ fn xml(status: StatusCode, body: impl IntoResponse) -> Response {
 }
 
 /// Headers that speak of the connection or let somebody in are not kept.
-const LEFT_OUT: &[HeaderName] = &[
-    header::CONNECTION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("keep-alive"),
+const LEFT_OUT: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "authorization",
+    "cookie",
 ];
 
 fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let kept = headers.iter().filter(|(name, _)| !LEFT_OUT.contains(name));
+    let kept = headers.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()));
     kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().escape_ascii().to_string())).collect()
 }

@@ -57,7 +57,8 @@ pub fn offer(stored: &StoredOrder, now: Timestamp) -> Offer<'_> {
 pub fn signed(config: &Config, stored: &StoredOrder, now: Timestamp) -> Result<Option<Map<String, Value>>, Error> {
     let Offer::Ready(attempt, prepay) = offer(stored, now) else { return Ok(None) };
     let internal = |what: &str| Error::Internal { internal: format!("order {}: {what}", stored.order.order_no) };
-    let merchant = config.merchant(stored.order.merchant.as_str()).ok_or_else(|| internal("merchant not configured"))?;
+    let merchant =
+        config.merchant(stored.order.merchant.as_str()).ok_or_else(|| internal("merchant not configured"))?;
     let sign_type = stored.params.last().and_then(|params| SignType::parse(&params.sign_type));
     let sign_type = sign_type.ok_or_else(|| internal("attempt without a known sign_type"))?;
     let params = pay_params::for_client(

@@ -159,11 +159,7 @@ fn app(form: &mut Form<'_>, merchant: &Merchant) -> Option<AppKey> {
 }
 
 /// Notes that a member is missing, unless something else is noted about it already.
-fn required<'a, T>(
-    form: &mut Form<'a>,
-    name: &str,
-    take: impl FnOnce(&mut Form<'a>) -> Option<T>,
-) -> Option<T> {
+fn required<'a, T>(form: &mut Form<'a>, name: &str, take: impl FnOnce(&mut Form<'a>) -> Option<T>) -> Option<T> {
     let before = form.problems.len();
     let value = take(form);
     if value.is_none() && form.problems.len() == before {

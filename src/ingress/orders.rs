@@ -35,16 +35,10 @@ pub async fn order_no(parts: &mut Parts) -> Result<OrderNo, Error> {
 }
 
 /// The order that a request's path and `?merchant=` name, if the caller may see it.
-async fn find(
-    app: &App,
-    parts: &mut Parts,
-    params: &Params,
-    caller: Caller<'_>,
-) -> Result<Arc<StoredOrder>, Error> {
+async fn find(app: &App, parts: &mut Parts, params: &Params, caller: Caller<'_>) -> Result<Arc<StoredOrder>, Error> {
     let order_no = order_no(parts).await?;
-    let merchant = caller.merchant(&app.config, params.get("merchant"), |rule| {
-        FieldProblem::parameter("merchant", rule)
-    })?;
+    let merchant =
+        caller.merchant(&app.config, params.get("merchant"), |rule| FieldProblem::parameter("merchant", rule))?;
     let order = app.store.order(&merchant.key, &order_no).await?;
     order.map(Arc::new).ok_or(Error::NotFound("order"))
 }
@@ -119,8 +113,7 @@ impl App {
             return Ok(order);
         }
         let due = QueryDue { order_no: order_no.clone() };
-        let envelope =
-            Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
+        let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
         self.publish(subject::query_due(&merchant), envelope).await?;
         let (version, queries) = (order.order.version, order.order.queries);
         let answered = |now: &StoredOrder| now.order.version != version || now.order.queries != queries;

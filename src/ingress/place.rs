@@ -74,9 +74,10 @@ async fn known(
         None => None,
     };
     let content = &asked.content;
-    if used.as_ref().is_some_and(|used| {
-        used.merchant != content.merchant.as_str() || used.order_no != content.order_no.as_str()
-    }) {
+    if used
+        .as_ref()
+        .is_some_and(|used| used.merchant != content.merchant.as_str() || used.order_no != content.order_no.as_str())
+    {
         return Err(Error::KeyReused);
     }
     match app.store.order(&content.merchant, &content.order_no).await? {

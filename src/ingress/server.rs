@@ -73,13 +73,7 @@ fn is_of_one_connection(e: &std::io::Error) -> bool {
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(
-    stream: TcpStream,
-    remote: SocketAddr,
-    router: Router,
-    limits: Limits,
-    cancel: &CancellationToken,
-) {
+async fn connection(stream: TcpStream, remote: SocketAddr, router: Router, limits: Limits, cancel: &CancellationToken) {
     // Answers are small and written at once: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let phase = Phase::new(limits);

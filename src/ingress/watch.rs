@@ -42,11 +42,8 @@ struct Hub {
 impl OrderWatch {
     /// Starts the task. It ends with `shutdown`.
     pub fn start(store: Store, shutdown: CancellationToken) -> OrderWatch {
-        let hub = Arc::new(Hub {
-            waiting: Mutex::new(HashMap::new()),
-            arrived: Notify::new(),
-            shutdown: shutdown.clone(),
-        });
+        let hub =
+            Arc::new(Hub { waiting: Mutex::new(HashMap::new()), arrived: Notify::new(), shutdown: shutdown.clone() });
         let run = run(store, Arc::clone(&hub));
         tokio::spawn(async move { shutdown.run_until_cancelled(run).await });
         OrderWatch(hub)

@@ -6,6 +6,7 @@ pub mod crash;
 pub mod event;
 pub mod group;
 pub mod ids;
+pub mod ingress;
 pub mod money;
 pub mod order;
 pub mod relay;

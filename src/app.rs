@@ -136,11 +136,23 @@ impl App {
     /// Opens the database, the bus and the way to WeChat.
     pub async fn open(config: Config, clock: Clock) -> Result<App, AppError> {
         config.check_runnable()?;
+        for warning in &config.warnings {
+            tracing::warn!(%warning, "the configuration");
+        }
         let config = Arc::new(config);
         let metrics = Metrics::install()?;
         let store = Store::open(&config.store).await?;
         let (bus, bus_report) = Bus::connect(&config.bus, Some(store.db().clone())).await?;
-        tracing::info!(bus = %bus_report, "the bus is connected");
+        for warning in &bus_report.warnings {
+            tracing::warn!(warning, "the bus");
+        }
+        tracing::info!(
+            kind = bus_report.kind,
+            version = bus_report.version,
+            sync = ?bus_report.sync,
+            atomic_batches = bus_report.atomic_batches,
+            "the bus is connected"
+        );
         let wechat = Client::new(&config.wechat)?;
         Ok(App { config, store, bus, bus_report, clock, wechat, metrics })
     }
@@ -184,33 +196,29 @@ impl App {
         listeners: Listeners,
         stop: &CancellationToken,
     ) {
-        let ingress = Ingress::new(
-            Arc::clone(&self.config),
-            self.store.clone(),
-            self.bus.clone(),
-            self.clock.clone(),
-            self.metrics.clone(),
-            stop.clone(),
-        );
-        let apart = listeners.admin.is_some();
-        if let Some(listener) = listeners.admin {
-            let (router, settings, stop) = (ingress.admin_router(), self.config.server.clone(), stop.clone());
+        let metrics = self.metrics.clone();
+        let ingress = Ingress {
+            config: Arc::clone(&self.config),
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+            metrics: Arc::new(move || metrics.render()),
+            shutdown: stop.clone(),
+        };
+        let admin = listeners.admin.map(|listener| (listener, ingress::admin_router(ingress.clone())));
+        let api = listeners.api.map(|listener| (listener, ingress::router(ingress)));
+        for (listener, router) in [admin, api].into_iter().flatten() {
+            let (config, stop) = (Arc::clone(&self.config), stop.clone());
             running.spawn(async move {
-                ingress::serve(listener, router, &settings, stop).await;
+                ingress::serve(listener, router, &config.server, stop).await;
                 Ok(())
             });
         }
-        if let Some(listener) = listeners.api {
-            let mut router = ingress.router();
-            if !apart {
-                router = router.merge(ingress.admin_router());
-            }
-            let (settings, stop) = (self.config.server.clone(), stop.clone());
-            running.spawn(async move {
-                ingress::serve(listener, router, &settings, stop).await;
-                Ok(())
-            });
-        }
+        let (metrics, stop) = (self.metrics.clone(), stop.clone());
+        running.spawn(async move {
+            metrics.upkeep(&stop).await;
+            Ok(())
+        });
     }
 }
 

@@ -11,6 +11,7 @@ pub mod money;
 pub mod order;
 pub mod relay;
 pub mod retry;
+pub mod sandbox;
 pub mod scheduler;
 pub mod secret;
 pub mod store;

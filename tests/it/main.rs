@@ -8,5 +8,6 @@ mod group;
 mod harness;
 mod nats_consumer;
 mod order;
+mod sandbox;
 mod telemetry;
 mod tidy;

@@ -54,12 +54,8 @@ impl Roles {
 
 impl std::fmt::Display for Roles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let all = [
-            (self.ingress, "ingress"),
-            (self.worker, "worker"),
-            (self.relay, "relay"),
-            (self.scheduler, "scheduler"),
-        ];
+        let all =
+            [(self.ingress, "ingress"), (self.worker, "worker"), (self.relay, "relay"), (self.scheduler, "scheduler")];
         let names: Vec<&str> = all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
         f.write_str(&names.join(","))
     }
@@ -190,12 +186,7 @@ impl App {
         supervise(running, stop, self.config.server.shutdown_timeout).await
     }
 
-    fn start_http(
-        &self,
-        running: &mut JoinSet<Result<(), AppError>>,
-        listeners: Listeners,
-        stop: &CancellationToken,
-    ) {
+    fn start_http(&self, running: &mut JoinSet<Result<(), AppError>>, listeners: Listeners, stop: &CancellationToken) {
         let metrics = self.metrics.clone();
         let ingress = Ingress {
             config: Arc::clone(&self.config),

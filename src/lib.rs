@@ -1,8 +1,10 @@
 //! wxpay-worker
+pub mod app;
 pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod crash;
+pub mod demo;
 pub mod event;
 pub mod group;
 pub mod ids;

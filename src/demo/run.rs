@@ -14,7 +14,7 @@ use crate::app::{App, Listeners, Roles};
 use crate::clock::Clock;
 use crate::config::{Config, Log};
 use crate::sandbox::{Account, Running, Sandbox, Settings};
-use crate::secret::{V2Key, random_text, sha256_hex};
+use crate::secret::{Secret, V2Key, random_text, sha256_hex};
 use crate::telemetry;
 
 const APP_ID: &str = "wxd930ea5d5a258f4f";
@@ -101,14 +101,11 @@ async fn listen(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// What a real installation would write in its file.
 fn configuration(data: &Path, base: &str, wechat: &str, v2_key: &str, api_key: &str) -> anyhow::Result<Config> {
-    let database = toml::Value::String(format!("sqlite://{}", data.join("wxpay.db").display()));
     let hash = sha256_hex(api_key.as_bytes());
-    Ok(Config::from_toml_str(&format!(
+    let mut config = Config::from_toml_str(&format!(
         r#"
         [server]
         public_url = "{base}"
-        [store]
-        url = {database}
         [wechat]
         pay_url = "{wechat}"
         pay_backup_url = "{wechat}"
@@ -130,14 +127,19 @@ fn configuration(data: &Path, base: &str, wechat: &str, v2_key: &str, api_key: &
         hash = "sha256:{hash}"
         scopes = ["orders", "finance", "ops"]
         "#
-    ))?)
+    ))?;
+    config.store.url = Secret::new(format!("sqlite://{}", data.join("wxpay.db").display()));
+    Ok(config)
 }
 
 fn addresses(base: &str, wechat: &str, api_key: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nServing until Ctrl-C. Try it:\n")?;
     writeln!(out, "  KEY={api_key}")?;
-    writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' {base}/v1/orders \\")?;
+    writeln!(
+        out,
+        "  curl -s -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' {base}/v1/orders \\"
+    )?;
     writeln!(
         out,
         "    -d '{{\"order_no\":\"MINE0001\",\"amount_fen\":100,\"description\":\"a coffee\",\"trade_type\":\"MWEB\",\

@@ -79,7 +79,11 @@ async fn place(parties: &Parties<'_>, teller: &Teller, clock: &Clock, order_no: 
     let evidence = history.evidence.first().context("the change has no evidence")?;
     teller.line(stored.order.created_at, "ingress", "validated, order.requested is durable on the bus")?;
     let out_trade_no = &attempt.out_trade_no;
-    teller.line(stored.order.created_at, "worker", &format!("order and attempt {out_trade_no} recorded, then unified order"))?;
+    teller.line(
+        stored.order.created_at,
+        "worker",
+        &format!("order and attempt {out_trade_no} recorded, then unified order"),
+    )?;
     teller.line(prepay.issued_at, "WeChat", &format!("prepay_id {}", prepay.prepay_id))?;
     teller.line(
         Timestamp::from_ms(evidence.recorded_at_ms),
@@ -149,9 +153,16 @@ async fn read_back(
     teller.line(
         settled,
         "worker",
-        &format!("settled: order paid, ledger row {} of {} fen for {}", entry.id, entry.amount_fen, entry.transaction_id),
+        &format!(
+            "settled: order paid, ledger row {} of {} fen for {}",
+            entry.id, entry.amount_fen, entry.transaction_id
+        ),
     )?;
-    teller.line(seen, "finance", &format!("order.paid {} from GET /v1/events", paid["id"].as_str().unwrap_or_default()))?;
+    teller.line(
+        seen,
+        "finance",
+        &format!("order.paid {} from GET /v1/events", paid["id"].as_str().unwrap_or_default()),
+    )?;
     let theirs = parties.payer.get(&format!("/_sandbox/ledger?out_trade_no={}", entry.out_trade_no)).await?;
     let payment = &theirs.body["payments"][0];
     let agree = payment["transaction_id"].as_str() == Some(&entry.transaction_id)

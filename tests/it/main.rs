@@ -11,3 +11,5 @@ mod order;
 mod sandbox;
 mod telemetry;
 mod tidy;
+mod vectors;
+mod wechat;

@@ -63,7 +63,8 @@ pub struct RefundOrder {
     pub mch_id: MchId,
     /// How the call is signed.
     pub sign_type: SignType,
-    /// WeChat's number of the payment: the order is named by it, because an `out_trade_no` can be ours in two ways.
+    /// WeChat's number of the payment. The order is named by it and not by `out_trade_no`: it exists only where money
+    /// moved, and only it works for old orders.
     pub transaction_id: TransactionId,
     /// Our number of the refund.
     pub out_refund_no: OutRefundNo,
@@ -160,7 +161,10 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
 
 fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
     match outcome {
-        Outcome::Done(fields) => match accepted(params, &fields) {
+        Outcome::Done(fields) if !answers(params, &fields) => {
+            Refunding::Unknown { why: "the reply is about another refund or other amounts".into() }
+        }
+        Outcome::Done(fields) => match accepted(&fields) {
             Ok(accepted) => Refunding::Accepted(accepted, RawReply::of(body)),
             Err(incomplete) => Refunding::Unknown { why: format!("the reply says accepted, but {incomplete}") },
         },
@@ -173,12 +177,13 @@ fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
 }
 
 /// What was accepted must be what was asked for: the same number, payment and amounts.
-fn accepted(params: &Fields, fields: &Fields) -> Result<Accepted, Incomplete> {
-    for field in ["out_refund_no", "transaction_id", "refund_fee", "total_fee"] {
-        if text(fields, field) != text(params, field) {
-            return Err(Incomplete { field });
-        }
-    }
+fn answers(params: &Fields, fields: &Fields) -> bool {
+    ["out_refund_no", "transaction_id", "refund_fee", "total_fee"]
+        .iter()
+        .all(|field| text(fields, field) == text(params, field))
+}
+
+fn accepted(fields: &Fields) -> Result<Accepted, Incomplete> {
     let amount = |field: &'static str| Fen::parse_field(text(fields, field)).map_err(|_| Incomplete { field });
     Ok(Accepted {
         refund_id: refund_id(fields, "refund_id").ok_or(Incomplete { field: "refund_id" })?,

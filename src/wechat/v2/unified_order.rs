@@ -116,7 +116,9 @@ pub enum Placed {
 pub fn problems(order: &UnifiedOrder) -> Vec<IdError> {
     let mut found = Vec::new();
     let mut check = |what: &'static str, text: &str, max: usize, rule: &'static str| {
-        if text.is_empty() || text.len() > max || !text.chars().all(xml::is_xml_char) {
+        // No control characters at all: XML parsers rewrite line ends, and the signature would not hold any more.
+        let plain = text.chars().all(|c| xml::is_xml_char(c) && !c.is_control());
+        if text.is_empty() || text.len() > max || !plain {
             found.push(IdError { what, rule });
         }
     };
@@ -126,12 +128,16 @@ pub fn problems(order: &UnifiedOrder) -> Vec<IdError> {
         check("attach", attach, TEXT_MAX_BYTES, "1 to 127 bytes of text without control characters");
     }
     if let Some(device_info) = &order.device_info {
-        check("device_info", device_info, SHORT_MAX_BYTES, "1 to 32 bytes of text");
+        check("device_info", device_info, SHORT_MAX_BYTES, "1 to 32 bytes of text without control characters");
     }
     match &order.trade {
         Trade::Jsapi { .. } | Trade::App => {}
-        Trade::Native { product_id } => check("product_id", product_id, SHORT_MAX_BYTES, "1 to 32 bytes of text"),
-        Trade::Mweb { scene_info } => check("scene_info", scene_info, LONG_MAX_BYTES, "1 to 256 bytes of JSON"),
+        Trade::Native { product_id } => {
+            check("product_id", product_id, SHORT_MAX_BYTES, "1 to 32 bytes of text without control characters")
+        }
+        Trade::Mweb { scene_info } => {
+            check("scene_info", scene_info, LONG_MAX_BYTES, "1 to 256 bytes of JSON without line breaks")
+        }
     }
     found
 }

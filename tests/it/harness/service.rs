@@ -114,6 +114,7 @@ impl Rig {
             [wechat]
             pay_url = "{wechat}"
             pay_backup_url = "{wechat}"
+            connect_timeout_ms = 1000
             timeout_ms = 2000
             [log]
             json = true

@@ -190,7 +190,7 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             apply(next, None, None)
         }
         // An earlier call may have been executed: a refusal of the repeat does not say that it was not.
-        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
+        AttemptState::Unknown | AttemptState::Payable => ask_again(order, i, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
 }
@@ -206,7 +206,7 @@ fn placement_unknown(order: &Order, i: usize, now: Timestamp) -> Decision {
             }
             apply(next, None, None)
         }
-        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
+        AttemptState::Unknown | AttemptState::Payable => ask_again(order, i, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
 }
@@ -302,8 +302,8 @@ fn paid(order: &Order, i: usize, payment: &Payment) -> Decision {
 
 fn unpaid(order: &Order, i: usize, now: Timestamp) -> Decision {
     match order.attempts[i].state {
-        AttemptState::Created | AttemptState::Unknown => ask_again(order, now, now < order.expires_at),
-        AttemptState::Payable => ask_again(order, now, false),
+        AttemptState::Created | AttemptState::Unknown => ask_again(order, i, now, now < order.expires_at),
+        AttemptState::Payable => ask_again(order, i, now, false),
         // A query that raced with a payment or a close is simply older than what we know.
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
@@ -318,11 +318,18 @@ fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
     unpaid(order, i, now)
 }
 
-fn ask_again(order: &Order, now: Timestamp, place_again: bool) -> Decision {
+fn ask_again(order: &Order, i: usize, now: Timestamp, place_again: bool) -> Decision {
     if !is_open(order.state) {
         return Decision::AlreadyApplied;
     }
-    Decision::AskAgain { at: schedule::next_query(order, order.queries.done + 1, now), place_again }
+    let done = order.queries.done + 1;
+    let at = match order.attempts[i].state {
+        AttemptState::Created | AttemptState::Unknown => schedule::next_unknown(order, done, now),
+        AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => {
+            schedule::next_query(order, done, now)
+        }
+    };
+    Decision::AskAgain { at, place_again }
 }
 
 fn fail(mut next: Order, error: WechatError) -> Decision {

@@ -14,8 +14,19 @@ const AFTER_EXPIRY: Duration = Duration::from_secs(120);
 const HOURLY: Duration = Duration::from_secs(3600);
 const DAILY: Duration = Duration::from_secs(24 * 3600);
 
-/// How soon an unknown outcome is asked about.
+/// How soon an unknown outcome is asked about first.
 pub const UNKNOWN: Duration = Duration::from_secs(5);
+/// The pause between questions about an unknown outcome doubles up to this.
+const UNKNOWN_MAX: Duration = Duration::from_secs(300);
+
+/// When to ask again about an attempt whose placing has no known outcome, after `done` questions: a payer may be
+/// waiting for it, so sooner than about one that can be paid.
+pub fn next_unknown(order: &Order, done: u32, now: Timestamp) -> Timestamp {
+    if now >= order.expires_at {
+        return next_query(order, done, now);
+    }
+    now.after((UNKNOWN * (1 << done.min(6))).min(UNKNOWN_MAX))
+}
 
 /// When to ask after `done` questions were asked, the last of them (or the hand-out of parameters) at `now`.
 pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {

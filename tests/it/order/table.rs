@@ -221,6 +221,19 @@ fn a_mismatch_is_flagged_once_and_asked_about_at_once() {
 }
 
 #[test]
+fn an_unknown_outcome_is_asked_about_ever_more_rarely_up_to_five_minutes() {
+    let mut before = order(OrderState::Requested, AttemptState::Unknown);
+    let pauses = (0..8).map(|done| {
+        before.queries.done = done;
+        match decide(&before, &number(1), &Fact::Unpaid { trade_state: "NOTPAY".into() }, later(20)) {
+            Decision::AskAgain { at, .. } => at.since(later(20)).as_secs(),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(pauses.collect::<Vec<_>>(), [10, 20, 40, 80, 160, 300, 300, 300]);
+}
+
+#[test]
 fn questions_come_at_the_documented_times() {
     let before = order(OrderState::Payable, AttemptState::Payable);
     let next = |done, at| wxpay_worker::order::next_query(&before, done, later(at)).since(NOW).as_secs();

@@ -6,6 +6,7 @@ mod contracts;
 mod deploy;
 mod group;
 mod harness;
+mod ingress;
 mod nats_consumer;
 mod order;
 mod sandbox;

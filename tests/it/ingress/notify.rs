@@ -81,7 +81,7 @@ async fn whatever_is_definitely_bad_is_failed_and_never_reaches_the_bus() {
     let good = signed(&[], SignType::HmacSha256);
     let other_key = xml::write(&seal(fields(&[]), &V2Key::parse(&"x".repeat(32)).unwrap(), SignType::HmacSha256));
     let sign = &good[good.find("<sign>").unwrap()..good.find("</sign>").unwrap() + 7];
-    let nested = format!("<xml>{}{}</xml>", "<a>".repeat(10_000), "</a>".repeat(10_000));
+    let nested = format!("<xml>{}{}</xml>", "<a>".repeat(9_000), "</a>".repeat(9_000));
     let attributes: String = (0..6000).map(|n| format!(" a{n}=''")).collect();
     let entities =
         "<!DOCTYPE xml [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><xml><return_code>&b;</return_code></xml>";
@@ -92,7 +92,7 @@ async fn whatever_is_definitely_bad_is_failed_and_never_reaches_the_bus() {
         (good.replace("</xml>", "<extra>1</extra></xml>"), "SIGN"),
         (good.replace(sign, ""), "SIGN"),
         (good.replace(sign, "<sign></sign>"), "SIGN"),
-        (good.replace(sign, &sign.to_lowercase()), "SIGN"),
+        (good.replace(sign, &sign.to_lowercase().replace("[cdata[", "[CDATA[")), "SIGN"),
         (other_key, "SIGN"),
         (signed(&[("mch_id", "10000200")], SignType::HmacSha256), "MERCHANT"),
         (signed(&[("appid", "wx0000000000000000")], SignType::HmacSha256), "MERCHANT"),

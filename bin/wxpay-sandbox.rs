@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::net::TcpListener;
-use wxpay_worker::config::{Config, Merchant, process_env};
+use wxpay_worker::config::{Config, Log, Merchant, process_env};
 use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, Options, Sandbox, Settings};
 use wxpay_worker::secret::V2Key;
+use wxpay_worker::telemetry;
 
 /// The WeChat Pay simulator: speaks API v2, checks what WeChat checks, pays when told to, posts notifications.
 #[derive(Debug, Parser)]
@@ -42,15 +43,15 @@ struct Arguments {
     /// A journal to keep and to start from: what was placed and paid outlives the process.
     #[arg(long)]
     state: Option<PathBuf>,
+    /// What is written to stderr: levels by module, like info,wxpay_worker::sandbox=debug.
+    #[arg(long, default_value = "warn")]
+    log: String,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .init();
     let arguments = Arguments::parse();
+    telemetry::init(&Log { json: false, filter: arguments.log.clone() })?;
     let settings =
         Settings { merchants: merchants(&arguments)?, time_scale: arguments.time_scale, seed: arguments.seed };
     let listener =

@@ -1,5 +1,7 @@
 //! `wxpayd`: the service, its demo, its schema and a look at its configuration.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -33,19 +33,26 @@ pub(super) enum Refused {
 
 /// Why the payer cannot pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PayRefused {
+pub enum PayRefused {
+    /// Nobody placed it.
     #[error("no such order, prepay_id or code_url")]
     NotFound,
+    /// The order may still be open; its session is not.
     #[error("this prepay_id, code_url or mweb_url has expired: the merchant must place the same order again")]
     SessionExpired,
+    /// No session of this order can be paid any more.
     #[error("the order is closed or past its time_expire")]
     Closed,
+    /// One order is paid once.
     #[error("the order is already paid")]
     AlreadyPaid,
+    /// A JSAPI order names its payer.
     #[error("the order belongs to another openid")]
     PayerDiffers,
+    /// The coupon is worth more than the order, or less than nothing.
     #[error("coupon_fee must be between 0 and the order's total_fee")]
     Coupon,
+    /// The payment did not happen.
     #[error("the journal cannot be written")]
     System,
 }

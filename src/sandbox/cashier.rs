@@ -176,8 +176,9 @@ fn render(scene: &Scene<'_>, back: Option<&str>) -> String {
         }
         Scene::Paid(order) => document("支付成功", &details(order), &home),
         Scene::Left { order, prepay_id } => {
+            let back = back.map_or_else(String::new, |url| format!("&amp;redirect_url={}", percent(url)));
             let again = format!(
-                r#"<a class="button" href="/_sandbox/cashier?prepay_id={}">继续支付</a>{home}"#,
+                r#"<a class="button" href="/_sandbox/cashier?prepay_id={}{back}">继续支付</a>{home}"#,
                 percent(prepay_id)
             );
             document("支付未完成", &details(order), &again)

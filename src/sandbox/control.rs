@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::account::{Handle, PayRefused, Purse};
 use super::faults::{Hit, Kind, On, Rule};
-use super::notifier::{Letter, deliver};
+use super::notifier::deliver;
 use super::record::CouponType;
 use super::view;
 use super::world::World;
@@ -146,12 +146,11 @@ async fn notify(State(world): State<Arc<World>>, body: Bytes) -> Result<Response
         let order = book
             .order(merchant(&world, request.mch_id.as_deref())?, &request.out_trade_no)
             .ok_or(Problem::from(PayRefused::NotFound))?;
-        let payment = order.payment.clone().ok_or(Problem {
+        world.letter(order).ok_or(Problem {
             status: StatusCode::CONFLICT,
             error: "not_paid",
             message: "WeChat notifies of payments only, and nobody has paid this order".to_owned(),
-        })?;
-        Letter { terms: order.terms.clone(), payment }
+        })?
     };
     let deliveries = deliver(&world, &letter, None, request.fault.map(Hit::plain)).await;
     Ok(respond(StatusCode::OK, &json!({"deliveries": deliveries})))

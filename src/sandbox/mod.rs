@@ -37,5 +37,6 @@ mod view;
 mod wire;
 mod world;
 
+pub use account::PayRefused;
 pub use server::{Options, Running, Sandbox, StartError};
 pub use settings::{Account, Settings};

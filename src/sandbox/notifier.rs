@@ -22,9 +22,10 @@ const ANSWER_LIMIT: usize = 8 * 1024;
 /// How much of it the ledger keeps, in characters.
 const ANSWER_KEPT: usize = 512;
 
-/// What a notification is about.
+/// What a notification is about, and who signs it.
 #[derive(Clone)]
 pub(super) struct Letter {
+    pub account: Account,
     pub terms: Terms,
     pub payment: Payment,
 }
@@ -95,11 +96,22 @@ fn says_success(answer: &[u8]) -> bool {
 /// or one per copy.
 pub(super) async fn deliver(world: &World, letter: &Letter, attempt: Option<u32>, hit: Option<Hit>) -> Vec<Delivery> {
     let mut copies = 1;
-    match hit.map(|hit| hit.kind) {
-        Some(Kind::Delay) => tokio::time::sleep(hit.map(|h| h.delay).unwrap_or_default()).await,
-        Some(Kind::Reorder) => world.let_another_pass(On::Notify, hit.map(|h| h.delay).unwrap_or_default()).await,
-        Some(Kind::Duplicate) => copies = hit.map_or(1, |h| h.copies),
-        _ => {}
+    if let Some(hit) = hit {
+        match hit.kind {
+            Kind::Delay => tokio::time::sleep(hit.delay).await,
+            Kind::Reorder => world.let_another_pass(On::Notify, hit.delay).await,
+            Kind::Duplicate => copies = hit.copies,
+            // These spoil the message or its end, not its moment.
+            Kind::Tamper
+            | Kind::Drop
+            | Kind::AnswerLost
+            | Kind::HalfBody
+            | Kind::WrongSign
+            | Kind::ForgeAmount
+            | Kind::CrossMerchant => {}
+            // Not possible on a notification; see `Kind::possible`.
+            Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {}
+        }
     }
     let kind = hit.map(|hit| hit.kind);
     let body = body(world, letter, kind);
@@ -138,21 +150,19 @@ async fn one(world: &World, letter: &Letter, attempt: Option<u32>, fault: Option
 }
 
 fn body(world: &World, letter: &Letter, fault: Option<Kind>) -> Vec<u8> {
-    let Some(own) = world.accounts.get(letter.terms.mch_id.as_str()) else {
-        // The journal tells of a merchant that this start was not given: nobody holds a key to sign with.
-        return Vec::new();
-    };
+    let own = &letter.account;
     let mut account = own.clone();
     let mut appid = letter.terms.appid.clone();
     let mut fields = payment_fields(&letter.terms, &letter.payment);
-    match fault {
-        Some(Kind::CrossMerchant) => {
-            account = another_merchant(world, own);
-            appid = account.appids.first().cloned().unwrap_or(appid);
-        }
-        Some(Kind::WrongSign) => account.v2_key = wrong_key(&own.v2_key),
-        Some(Kind::ForgeAmount) => one_fen_more(&mut fields),
-        _ => {}
+    if fault == Some(Kind::CrossMerchant) {
+        account = another_merchant(world, own);
+        appid = account.appids.first().cloned().unwrap_or(appid);
+    }
+    if fault == Some(Kind::WrongSign) {
+        account.v2_key = wrong_key(&own.v2_key);
+    }
+    if fault == Some(Kind::ForgeAmount) {
+        one_fen_more(&mut fields);
     }
     for (name, value) in [
         ("return_code", "SUCCESS"),

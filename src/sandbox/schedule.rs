@@ -37,7 +37,7 @@ pub(super) fn resume(world: &Arc<World>) {
         .iter()
         .filter(|order| !order.acknowledged())
         .filter_map(|order| {
-            let letter = Letter { terms: order.terms.clone(), payment: order.payment.clone()? };
+            let letter = world.letter(order)?;
             let made = order.attempts();
             let Some(last) = order.deliveries.iter().rfind(|d| d.attempt == Some(made)) else {
                 return Some((letter, 1, Duration::ZERO));

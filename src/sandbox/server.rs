@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::account::Book;
+use super::account::{Book, Handle, PayRefused, Purse};
 use super::faults::Faults;
 use super::notifier::Sender;
 use super::order::Lifetimes;
@@ -33,6 +33,7 @@ use super::wire::{Socket, Wire, halve};
 use super::world::{Bells, World};
 use super::{cashier, control, pay_v2, schedule};
 use crate::clock::Clock;
+use crate::ids::{MchId, TransactionId};
 
 const BODY_LIMIT: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +68,9 @@ pub enum StartError {
     /// The listener has no address.
     #[error("the listener is not usable: {0}")]
     Listener(io::Error),
+    /// The journal has orders of a merchant that is not among the settings: nobody could sign for it.
+    #[error("the state file has orders of mch_id {0}, which is not configured")]
+    UnknownMerchant(MchId),
     /// The journal cannot be read: missing folder, no permission, or a broken line.
     #[error("the state file is not usable: {0}")]
     Journal(io::Error),
@@ -79,6 +83,7 @@ pub enum StartError {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    world: Arc<World>,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -87,6 +92,12 @@ impl Running {
     /// `http://` and the address: the base of `/pay/…` and `/_sandbox/…`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Acts as the payer who confirms a payment, as `POST /_sandbox/pay` does. The merchant is notified at once, without
+    /// this call waiting for it.
+    pub fn pay(&self, prepay_id: &str) -> Result<TransactionId, PayRefused> {
+        self.world.pay(Handle::PrepayId(prepay_id), Purse::default()).map(|payment| payment.transaction_id)
     }
 
     /// Stops listening, breaks off what hangs, gives the rest two seconds. With a journal, pending repeats go on at
@@ -135,11 +146,19 @@ impl Sandbox {
             seen: Mutex::new(Seen::default()),
             passed: Bells::default(),
         });
+        for order in world.book().orders() {
+            if !world.accounts.contains_key(order.terms.mch_id.as_str()) {
+                return Err(StartError::UnknownMerchant(order.terms.mch_id.clone()));
+            }
+        }
         schedule::resume(&world);
-        let router =
-            Router::new().merge(pay_v2::router()).merge(control::router()).merge(cashier::router()).with_state(world);
+        let router = Router::new()
+            .merge(pay_v2::router())
+            .merge(control::router())
+            .merge(cashier::router())
+            .with_state(world.clone());
         tasks.spawn(accept(listener, router, tasks.clone(), stop.clone()));
-        Ok(Running { addr, tasks, stop: stop.drop_guard() })
+        Ok(Running { addr, world, tasks, stop: stop.drop_guard() })
     }
 }
 

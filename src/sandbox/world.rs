@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::account::{Book, Handle, PayRefused, Purse};
 use super::faults::{Faults, On};
 use super::notifier::{Letter, Sender};
-use super::order::Lifetimes;
+use super::order::{Lifetimes, Order};
 use super::record::Payment;
 use super::schedule;
 use super::seen::Seen;
@@ -77,14 +77,21 @@ impl World {
 
     /// The payer pays: the ledger first, then the first notification, without waiting for it.
     pub fn pay(self: &Arc<Self>, handle: Handle<'_>, purse: Purse) -> Result<Payment, PayRefused> {
-        let (payment, terms) = {
+        let (payment, letter) = {
             let mut book = self.book();
             let payment = book.pay(handle, purse, self.now())?;
-            let terms = book.look_up(handle).ok_or(PayRefused::NotFound)?.terms.clone();
-            (payment, terms)
+            (payment, book.look_up(handle).and_then(|order| self.letter(order)))
         };
-        schedule::start(self, Letter { terms, payment: payment.clone() });
+        if let Some(letter) = letter {
+            schedule::start(self, letter);
+        }
         Ok(payment)
+    }
+
+    /// What there is to notify of; nothing while nobody has paid.
+    pub fn letter(&self, order: &Order) -> Option<Letter> {
+        let account = self.accounts.get(order.terms.mch_id.as_str())?.clone();
+        Some(Letter { account, terms: order.terms.clone(), payment: order.payment.clone()? })
     }
 
     /// Waits until another call of this kind went through, at most `limit`.

@@ -19,7 +19,7 @@ use crate::config::Log;
 
 /// What libraries say below this may hold URLs with secrets, SQL or bodies; a filter that names one of them opens it.
 const QUIET: &str =
-    "async_nats=info,h2=info,hyper=info,hyper_util=info,reqwest=info,rustls=info,sea_orm=info,sqlx=warn";
+    "async_nats=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
 
 /// Why there will be no log.
 #[derive(Debug, thiserror::Error)]

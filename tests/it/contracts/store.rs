@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbErr};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
-use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, Sealed};
+use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, OrderEnded, Sealed};
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
@@ -289,8 +289,16 @@ on_both_databases! {
         let waiting = notification(Verdict::Waiting);
         stage.store.record_notification(&waiting, None, NOW).await.unwrap();
         let parked = NotificationRecord { verdict: Verdict::Parked("unknown_order".into()), ..waiting.clone() };
-        let news = || DomainEvent { merchant: merchant(), order_no: None, data: match event(1) { _ => DomainData::DeadLetterParked(DeadLetterParked {
-            event_id: "e".into(), consumer: "settle".into(), message_subject: "s".into(), reason: "r".into(), last_error: "x".into(), attempts: 1 }) } };
+        let news = || {
+            let data = OrderEnded {
+                order_no: order_no(1),
+                app: AppKey::parse("shop").unwrap(),
+                amount_fen: Fen::from_i64(1),
+                currency: "CNY",
+                wechat: None,
+            };
+            DomainEvent { merchant: merchant(), order_no: None, data: DomainData::OrderClosed(data) }
+        };
         for _ in 0..3 {
             stage.store.record_notification(&parked, Some(news()), NOW).await.unwrap();
         }
@@ -371,7 +379,13 @@ on_both_databases! {
         for taker in takers.collect::<Vec<_>>() {
             taken.extend(taker.await.unwrap());
         }
-        while let [_, ..] = &stage.store.take_due_queries(at, lease, 5).await.map(|more| { taken.extend(more.clone()); more }).unwrap()[..] {}
+        loop {
+            let more = stage.store.take_due_queries(at, lease, 5).await.unwrap();
+            if more.is_empty() {
+                break;
+            }
+            taken.extend(more);
+        }
         let distinct: std::collections::HashSet<_> = taken.iter().collect();
         assert_eq!((distinct.len(), taken.len()), (20, 20), "a question was asked twice or never");
         assert_eq!(stage.store.take_due_queries(at.after(lease), lease, 50).await.unwrap().len(), 20, "a lost question comes again");

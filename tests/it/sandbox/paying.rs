@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::parts::{MCH_ID, OPENID, Shop, native, order};
+use wxpay_worker::sandbox::PayRefused;
+
+use super::parts::{MCH_ID, Merchant, OPENID, Shop, native, order};
 
 #[tokio::test]
 async fn an_order_is_paid_once_however_many_try_at_the_same_time() {
@@ -23,6 +25,16 @@ async fn an_order_is_paid_once_however_many_try_at_the_same_time() {
     assert_eq!(payment["openid"], OPENID);
     assert_eq!(payment["time_end"], "20250102110405");
     assert_eq!(ledger["orders"][0]["transaction_id"], payment["transaction_id"]);
+}
+
+#[tokio::test]
+async fn the_same_process_can_act_as_the_payer() {
+    let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
+    let prepay_id = shop.prepay(merchant.order("A100001")).await;
+    let transaction_id = shop.sandbox.pay(&prepay_id).unwrap();
+    assert_eq!(merchant.next().await.fields()["transaction_id"], transaction_id.as_str());
+    assert_eq!(shop.sandbox.pay(&prepay_id), Err(PayRefused::AlreadyPaid));
+    assert_eq!(shop.sandbox.pay("wx1"), Err(PayRefused::NotFound));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `wxpay-sandbox` as a process: its arguments, its journal after SIGKILL and on a full disk.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -95,6 +96,37 @@ async fn a_merchant_can_be_given_by_arguments() {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0", "--mch-id", OTHER_MCH_ID, "--appid", OTHER_APPID, "--v2-key-file"]);
     command.arg(&key_file);
+    serves_the_other_merchant(command).await;
+}
+
+#[tokio::test]
+async fn merchants_can_be_those_of_the_services_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("wxpay.toml");
+    let text = format!(
+        r#"
+[server]
+public_url = "https://pay.shop.cn"
+[[apps]]
+key = "shop"
+app_id = "{OTHER_APPID}"
+kind = "mini_program"
+[[merchants]]
+key = "main"
+mch_id = "{OTHER_MCH_ID}"
+apps = ["shop"]
+v2_key = "{}"
+"#,
+        other_key().expose()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--config"]).arg(&config);
+    serves_the_other_merchant(command).await;
+}
+
+async fn serves_the_other_merchant(command: Command) {
     let shop = start(command);
     let fields = with(order("A100001"), &[("mch_id", OTHER_MCH_ID), ("appid", OTHER_APPID), ("nonce_str", "n")]);
     let body = xml::write(&seal(fields, &other_key(), SignType::Md5)).into_bytes();

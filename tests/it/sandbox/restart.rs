@@ -98,6 +98,20 @@ async fn a_torn_last_line_is_cut_and_a_broken_one_before_it_is_an_error() {
 }
 
 #[tokio::test]
+async fn orders_of_an_unknown_merchant_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.jsonl");
+    let shop = start(&state, &clock()).await.unwrap();
+    shop.prepay(order("A100001")).await;
+    shop.sandbox.shutdown().await;
+    let mut fewer = settings(1);
+    fewer.merchants.remove(0);
+    let options = Options { state: Some(state), clock: clock() };
+    let refused = Sandbox::start_with(loopback().await, fewer, options).await;
+    assert!(matches!(refused, Err(StartError::UnknownMerchant(mch_id)) if mch_id.as_str() == "10000100"));
+}
+
+#[tokio::test]
 async fn a_state_that_is_no_file_is_an_error() {
     assert!(matches!(start(Path::new("/dev/full"), &clock()).await, Err(StartError::Journal(_))));
     assert!(matches!(start(Path::new("/nowhere/state"), &clock()).await, Err(StartError::Journal(_))));

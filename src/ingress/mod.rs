@@ -38,6 +38,7 @@ mod throttle;
 mod watch;
 
 pub use error::{At, Error, FieldProblem, PROBLEM_BASE};
+pub use events::ENTITY_FACTS;
 pub use health::MetricsText;
 pub use phase::Remote;
 pub use routes::{Ingress, admin_router, router};

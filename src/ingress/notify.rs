@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 
+use super::body::BodyError;
 use super::client_addr::client_ip;
 use super::error::Error;
 use super::quarantine::Refused;
@@ -113,15 +114,15 @@ async fn decide(
 }
 
 /// A body that could not even be read. The problem's status and its wish to close, in WeChat's own format.
-fn unreadable(merchant: &Merchant, error: Error) -> Response {
-    let (result, text) = match &error {
-        Error::ContentEncoding => ("encoded", "ENCODING"),
-        Error::TooLarge(_) => ("too_large", "SIZE"),
-        Error::BodyTimeout => ("slow", "TIMEOUT"),
-        _ => ("cut_off", "BODY"),
+fn unreadable(merchant: &Merchant, error: BodyError) -> Response {
+    let (result, text) = match error {
+        BodyError::Encoded => ("encoded", "ENCODING"),
+        BodyError::TooLarge => ("too_large", "SIZE"),
+        BodyError::Slow => ("slow", "TIMEOUT"),
+        BodyError::CutOff => ("cut_off", "BODY"),
     };
     count(merchant, result);
-    let problem = error.into_response();
+    let problem = Error::from(error).into_response();
     let mut response = fail(problem.status(), text);
     if let Some(close) = problem.headers().get(header::CONNECTION) {
         response.headers_mut().insert(header::CONNECTION, close.clone());

@@ -16,7 +16,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Longest head that is read; a longer one is answered 431.
+/// Read buffer of a connection: a head that does not fit is answered 431.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Who is at the other end of the connection; an extension of every request.

@@ -7,6 +7,7 @@ mod deploy;
 mod flows;
 mod group;
 mod harness;
+mod ingress;
 mod nats_consumer;
 mod order;
 mod sandbox;

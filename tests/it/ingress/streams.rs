@@ -1,0 +1,109 @@
+//! Following one order.
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::stage::{KEY, Stage, order};
+use crate::harness::soon;
+
+struct Stream {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    _open: OwnedWriteHalf,
+}
+
+impl Stream {
+    async fn open(stage: &Stage, token: &str, more: &str) -> Stream {
+        let (reader, mut writer) = TcpStream::connect(stage.address).await.unwrap().into_split();
+        let head =
+            format!("GET /v1/orders/A100001/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\r\n");
+        writer.write_all(head.as_bytes()).await.unwrap();
+        Stream { lines: BufReader::new(reader).lines(), _open: writer }
+    }
+
+    /// The next event's id and order; nothing when the stream ends.
+    async fn next(&mut self) -> Option<(i64, Value)> {
+        let mut id = None;
+        let mut data = None;
+        loop {
+            let line = soon("a line of the stream", self.lines.next_line()).await.ok()??;
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.parse().unwrap());
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                data = Some(serde_json::from_str(text).unwrap());
+            } else if line == "0" {
+                return None;
+            }
+            if let (Some(id), Some(data)) = (id, &data) {
+                return Some((id, Value::clone(data)));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_tells_each_state_and_ends_with_the_last() {
+    let stage = Stage::worked().await;
+    let placed = stage.place(&order("A100001"), &[]).await.json();
+    let token = placed["order_token"].as_str().unwrap();
+    let mut stream = Stream::open(&stage, token, "").await;
+    let (first, payable) = stream.next().await.unwrap();
+    assert_eq!(payable["state"], "payable");
+    assert!(payable.get("pay_params").is_none() && payable.get("order_token").is_none(), "{payable}");
+    stage.pay("A100001").await;
+    let (second, paid) = stream.next().await.unwrap();
+    assert_eq!((&paid["state"], second > first), (&"paid".into(), true));
+    assert!(stream.next().await.is_none());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_is_not_told_again_what_it_saw() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let version = stage.stored("A100001").await.unwrap().order.version;
+    let mut stream = Stream::open(&stage, KEY, &format!("Last-Event-ID: {version}\r\n")).await;
+    // Asked about in vain: no news either.
+    let id = stage.stored("A100001").await.unwrap().order.id;
+    stage.store.schedule_query(id, 3, stage.clock.now()).await.unwrap();
+    stage.pay("A100001").await;
+    assert_eq!(stream.next().await.unwrap().1["state"], "paid");
+    let last = stage.stored("A100001").await.unwrap().order.version.to_string();
+    let authorization = format!("Bearer {KEY}");
+    let headers = [("Authorization", authorization.as_str()), ("Last-Event-ID", last.as_str())];
+    assert_eq!(stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await.status, 204);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_opens_only_with_a_key_or_the_orders_own_token() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let other = stage.place(&order("A100002"), &[]).await.json();
+    let foreign = format!("Bearer {}", other["order_token"].as_str().unwrap());
+    for authorization in ["", "Bearer x", foreign.as_str()] {
+        let headers = [("Authorization", authorization)];
+        let reply = stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await;
+        assert_eq!((reply.status, reply.problem().as_str()), (401, "unauthorized"), "{authorization}");
+    }
+    // Whether an order exists is not told to strangers.
+    let none = stage.send("GET", "/v1/orders/NONE01/stream", &[("Authorization", foreign.as_str())], b"").await;
+    assert_eq!(none.problem(), "unauthorized");
+    assert_eq!(stage.get("/v1/orders/NONE01/stream").await.problem(), "not_found");
+    // And the token opens nothing else.
+    let reply = stage.send("GET", "/v1/orders/A100002", &[("Authorization", foreign.as_str())], b"").await;
+    assert_eq!(reply.problem(), "unauthorized");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let mut stream = Stream::open(&stage, KEY, "").await;
+    stream.next().await.unwrap();
+    stage.shutdown.cancel();
+    assert!(stream.next().await.is_none());
+    stage.stop().await;
+}

@@ -13,6 +13,12 @@ use super::{Db, DbError, DbKind};
 /// Rows per INSERT, and numbers per list: full chunks first, then powers of two, so that there are few different statements.
 const CHUNK: usize = 256;
 
+/// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim instead of
+/// reading its beginning from the index. For the same reason, statements that name their rows by number write `consumer || ''`,
+/// which keeps the planner from the index that starts with the consumer.
+const IN_INDEX_ORDER: &str =
+    "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off";
+
 /// A message to store.
 #[derive(Debug, Clone)]
 pub struct NewRow {
@@ -263,8 +269,10 @@ impl BusRows {
     /// Leases up to `limit` due deliveries for `lease_ms`, oldest first.
     pub async fn claim(&self, consumer: &str, limit: usize, lease_ms: i64) -> Result<Vec<Claimed>, DbError> {
         let now = self.db.now_ms_sql();
+        // The clock in a query of its own: PostgreSQL then asks it once and bounds the index by it, instead of asking for every row.
         let due = format!(
-            "SELECT seq FROM bus_deliveries WHERE consumer = $1 AND due_at_ms <= {now} ORDER BY due_at_ms, seq LIMIT $2"
+            "SELECT seq FROM bus_deliveries WHERE consumer = $1 AND due_at_ms <= (SELECT {now})
+             ORDER BY due_at_ms, seq LIMIT $2"
         );
         let picked = match self.db.kind() {
             DbKind::Sqlite => format!("seq IN ({due})"),
@@ -273,10 +281,13 @@ impl BusRows {
         };
         let sql = format!(
             "UPDATE bus_deliveries SET due_at_ms = {now} + $3, deliveries = deliveries + 1, leased = TRUE
-             WHERE consumer = $1 AND {picked} RETURNING seq, deliveries, first_error"
+             WHERE consumer || '' = $1 AND {picked} RETURNING seq, deliveries, first_error"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let tx = self.db.begin().await?;
+        if self.db.kind() == DbKind::Postgres {
+            tx.execute_unprepared(IN_INDEX_ORDER).await?;
+        }
         let leased = tx.query_all_raw(self.sql(sql, vec![consumer.into(), limit.into(), lease_ms.into()])).await?;
         if leased.is_empty() {
             tx.rollback().await?;
@@ -353,8 +364,10 @@ impl BusRows {
         for (consumer, mut seqs) in done {
             seqs.sort_unstable();
             for chunk in chunks(&seqs) {
-                let sql =
-                    format!("DELETE FROM bus_deliveries WHERE consumer = $1 AND seq IN ({})", places(chunk.len(), 2));
+                let sql = format!(
+                    "DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({})",
+                    places(chunk.len(), 2)
+                );
                 let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
                 tx.execute_raw(self.sql(sql, values.collect())).await?;
             }

@@ -1,1 +1,120 @@
-fn main() {}
+//! `wxpay-sandbox`: the WeChat Pay simulator as a process of its own, for an SDK in any language.
+//!
+//! Without arguments it knows the merchant of WeChat's public signing example and listens on loopback only.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tokio::net::TcpListener;
+use wxpay_worker::config::{Config, Log, Merchant, process_env};
+use wxpay_worker::ids::{AppId, MchId};
+use wxpay_worker::sandbox::{Account, Options, Sandbox, Settings};
+use wxpay_worker::secret::V2Key;
+use wxpay_worker::telemetry;
+
+/// The WeChat Pay simulator: speaks API v2, checks what WeChat checks, pays when told to, posts notifications.
+#[derive(Debug, Parser)]
+#[command(name = "wxpay-sandbox", version)]
+struct Arguments {
+    /// Where to listen. Anyone who can reach it can "pay": keep it on loopback or a private network.
+    #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19001))]
+    listen: SocketAddr,
+    /// Reads merchants and apps from the service's own configuration: file and `WXPAY__…` environment.
+    #[arg(long, conflicts_with_all = ["mch_id", "appid", "v2_key_file"])]
+    config: Option<PathBuf>,
+    /// The merchant's number.
+    #[arg(long, requires = "appid", requires = "v2_key_file")]
+    mch_id: Option<String>,
+    /// An app bound to the merchant; may be repeated.
+    #[arg(long, requires = "mch_id")]
+    appid: Vec<String>,
+    /// A file that holds the merchant's APIv2 key.
+    #[arg(long, requires = "mch_id")]
+    v2_key_file: Option<PathBuf>,
+    /// Divides WeChat's own durations: repeats of notifications, life of a prepay_id. 1 is real time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    time_scale: u32,
+    /// Seeds the dice of the faults and the numbers issued.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A journal to keep and to start from: what was placed and paid outlives the process.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// What is written to stderr: levels by module, like info,wxpay_worker::sandbox=debug.
+    #[arg(long, default_value = "warn")]
+    log: String,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    telemetry::init(&Log { json: false, filter: arguments.log.clone() })?;
+    let settings =
+        Settings { merchants: merchants(&arguments)?, time_scale: arguments.time_scale, seed: arguments.seed };
+    let listener =
+        TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let names: Vec<String> = settings
+        .merchants
+        .iter()
+        .map(|m| {
+            let appids: Vec<&str> = m.appids.iter().map(AppId::as_str).collect();
+            format!("mch_id {} (appid {})", m.mch_id, appids.join(", "))
+        })
+        .collect();
+    let options = Options { state: arguments.state, ..Options::default() };
+    let running = Sandbox::start_with(listener, settings, options).await?;
+    let base = running.base_url();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "wxpay-sandbox listening on {base}")?;
+    writeln!(out, "  pay API   {base}/pay/unifiedorder  /pay/orderquery  /pay/closeorder")?;
+    writeln!(out, "  cashier   {base}/_sandbox/cashier?prepay_id=…")?;
+    writeln!(out, "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults")?;
+    for name in names {
+        writeln!(out, "  merchant  {name}")?;
+    }
+    out.flush()?;
+    drop(out);
+    told_to_stop().await?;
+    running.shutdown().await;
+    Ok(())
+}
+
+fn merchants(arguments: &Arguments) -> anyhow::Result<Vec<Account>> {
+    if let Some(path) = &arguments.config {
+        return Ok(configured(&Config::load(Some(path), process_env())?));
+    }
+    let Some(mch_id) = &arguments.mch_id else {
+        return Ok(Settings::example().merchants);
+    };
+    let Some(path) = &arguments.v2_key_file else {
+        bail!("--v2-key-file is needed with --mch-id");
+    };
+    let appids = arguments.appid.iter().map(|text| AppId::parse(text.as_str())).collect::<Result<_, _>>()?;
+    Ok(vec![Account { mch_id: MchId::parse(mch_id.as_str())?, v2_key: key(path)?, appids }])
+}
+
+/// The service's merchants, each with the apps it names.
+fn configured(config: &Config) -> Vec<Account> {
+    let account = |merchant: &Merchant| Account {
+        mch_id: merchant.mch_id.clone(),
+        v2_key: merchant.v2_key.clone(),
+        appids: merchant.apps.iter().filter_map(|app| Some(config.app(app.as_str())?.app_id.clone())).collect(),
+    };
+    config.merchants.iter().map(account).collect()
+}
+
+fn key(path: &Path) -> anyhow::Result<V2Key> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    V2Key::parse(text.trim_ascii()).map_err(|rule| anyhow::anyhow!("{}: {rule}", path.display()))
+}
+
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,1 +1,110 @@
-fn main() {}
+//! `wxpayd`: the service, its demo, its schema and a look at its configuration.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use wxpay_worker::app::{App, Listeners, Roles};
+use wxpay_worker::clock::Clock;
+use wxpay_worker::config::{Config, process_env};
+use wxpay_worker::store::Db;
+use wxpay_worker::{demo, telemetry};
+
+/// An event-driven WeChat Pay worker: orders, verified notifications, exactly one settlement.
+#[derive(Parser)]
+#[command(name = "wxpayd", version)]
+struct Cli {
+    /// Configuration file (TOML). Every key can also be set by environment: WXPAY__SERVER__LISTEN=…
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One payment from end to end on embedded defaults, narrated; then serves it to play with.
+    Demo(demo::Options),
+    /// Runs the service.
+    Run {
+        /// Run only these roles: a list of ingress, worker, relay, scheduler.
+        #[arg(long, value_name = "ROLES", value_parser = Roles::parse)]
+        only: Option<Roles>,
+    },
+    /// Brings the database to the newest schema.
+    Migrate,
+    /// Prints every problem of the configuration, and the effective values with secrets masked.
+    CheckConfig,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Demo(options) => demo::run(options, stop_on_signal()).await,
+        Command::Run { only } => run(cli.config.as_deref(), only.unwrap_or(Roles::ALL)).await,
+        Command::Migrate => migrate(cli.config.as_deref()).await,
+        Command::CheckConfig => check_config(cli.config.as_deref()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("wxpayd: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(file: Option<&Path>, roles: Roles) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env())?;
+    telemetry::init(&config.log)?;
+    let stop = stop_on_signal();
+    let listeners = Listeners::bind(&config, roles).await?;
+    let address = listeners.api.as_ref().and_then(|l| l.local_addr().ok());
+    let app = App::open(config, Clock::system()).await?;
+    match address {
+        Some(address) => tracing::info!(%roles, %address, "running"),
+        None => tracing::info!(%roles, "running"),
+    }
+    app.run(roles, listeners, stop).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env())?;
+    let changed = Db::connect(&config.store).await?.migrate().await?;
+    println!("{}", if changed { "the schema is up to date now" } else { "the schema was up to date" });
+    Ok(())
+}
+
+fn check_config(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env())?;
+    print!("{}", config.explain());
+    config.check_runnable()?;
+    Ok(())
+}
+
+/// Ends with the first SIGTERM or Ctrl-C; the second one kills as usual.
+fn stop_on_signal() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = term.recv() => {}
+        }
+        told.cancel();
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = term.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    stop
+}

@@ -128,7 +128,7 @@ impl OutTradeNo {
     ///
     /// The first attempt uses the order number itself where WeChat's minimum of six characters allows it, so that
     /// people find their own number in WeChat's bills. Every other number is the order number, an underscore, `n` and
-    /// eight hex digits of a hash over both: without the hash, attempt 2 of `ABCDEF` would be the first of an order
+    /// twelve hex digits of a hash over both: without the hash, attempt 2 of `ABCDEF` would be the first of an order
     /// called `ABCDEF_2`.
     pub fn for_attempt(order_no: &OrderNo, n: u32) -> OutTradeNo {
         let base = order_no.as_str();
@@ -136,7 +136,7 @@ impl OutTradeNo {
             return OutTradeNo(base.to_owned());
         }
         let hash = crate::secret::sha256_hex(format!("{base}\n{n}").as_bytes());
-        let tail = format!("_{n}{}", &hash[..8]);
+        let tail = format!("_{n}{}", &hash[..12]);
         OutTradeNo(format!("{}{tail}", &base[..base.len().min(32 - tail.len())]))
     }
 }

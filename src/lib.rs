@@ -1,12 +1,22 @@
 //! wxpay-worker
+pub mod app;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod crash;
+pub mod demo;
 pub mod event;
 pub mod group;
 pub mod ids;
+pub mod ingress;
 pub mod money;
 pub mod order;
+pub mod relay;
+pub mod retry;
+pub mod sandbox;
+pub mod scheduler;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
 pub mod wechat;
+pub mod worker;

@@ -42,7 +42,7 @@ impl Fen {
 
     /// An amount that an order may have: 1 ..= [`Fen::ORDER_MAX`].
     pub fn order_amount(fen: i64) -> Result<Fen, AmountError> {
-        if fen >= 1 && fen <= Fen::ORDER_MAX.0 { Ok(Fen(fen)) } else { Err(AmountError::OutOfRange) }
+        if (1..=Fen::ORDER_MAX.0).contains(&fen) { Ok(Fen(fen)) } else { Err(AmountError::OutOfRange) }
     }
 
     /// A field like `total_fee` in a WeChat message: digits only, no sign, no leading zero, within `i64`.

@@ -73,6 +73,11 @@ impl Message {
         EventId::parse(key.split_once('.').map_or(key, |(id, _)| id)).ok()
     }
 
+    /// The error of the first failed delivery, once there was one.
+    pub fn first_error(&self) -> Option<&str> {
+        self.header(FIRST_ERROR)
+    }
+
     /// How many deliveries failed before this publish.
     pub fn earlier_attempts(&self) -> u32 {
         self.header(ATTEMPTS).and_then(|n| n.parse().ok()).unwrap_or(0)

@@ -1,5 +1,22 @@
 //! Configuration: defaults ← file ← environment, checked as a whole before anything starts.
+//!
+//! It ends where the types of [`Config`] begin: nothing here connects, listens or logs. What must stay true: every problem
+//! is reported in one go with its key and its mend; no message, `Debug` output or listing holds a secret; a key that
+//! nothing reads is an error. `default.toml` is compiled in and documents every key.
 
+mod address;
+mod check;
+mod explain;
+mod layers;
+mod load;
+mod nearest;
+mod problem;
+mod process;
+mod read;
+mod reader;
+mod secrets;
 mod sections;
 
+pub use problem::{Problem, Problems};
+pub use process::{no_color, process_env};
 pub use sections::*;

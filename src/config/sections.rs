@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::explain::Effective;
+use super::problem::Problem;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
 use crate::secret::{Secret, V2Key};
 use crate::wechat::v2::sign::SignType;
@@ -33,6 +35,9 @@ pub struct Config {
     pub merchants: Vec<Merchant>,
     /// `[[api_keys]]`
     pub api_keys: Vec<ApiKey>,
+    /// What does not stop the start but deserves a look: an open secret file, plain HTTP on the internet.
+    pub warnings: Vec<Problem>,
+    pub(super) effective: Effective,
 }
 
 impl Config {
@@ -187,9 +192,9 @@ pub struct Merchant {
     pub sign_type: SignType,
     /// Its APIv2 key.
     pub v2_key: V2Key,
-    /// Its client certificate (refunds).
+    /// Its client certificate (refunds): PEM, or a `.p12` that holds the key too.
     pub client_cert_file: Option<PathBuf>,
-    /// The certificate's key.
+    /// The certificate's key; none with a `.p12`.
     pub client_key_file: Option<PathBuf>,
 }
 
@@ -198,7 +203,7 @@ pub struct Merchant {
 pub struct ApiKey {
     /// Whose it is; shown in audit rows.
     pub name: String,
-    /// SHA-256 of the key's bytes, lower-case hex.
+    /// SHA-256 of the key's bytes, 64 lower-case hex digits without the `sha256:` of the configuration.
     pub hash: String,
     /// What it may do.
     pub scopes: Vec<Scope>,

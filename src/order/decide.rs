@@ -137,6 +137,20 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
     }
 }
 
+/// What a verified message that contradicts the order leaves on it: a flag for people and a question to WeChat at once.
+/// Nothing when the flag is there already.
+pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
+    if order.flags.amount_mismatch {
+        return None;
+    }
+    let mut next = bump(order);
+    next.flags.amount_mismatch = true;
+    if is_open(next.state) {
+        next.queries.next_at = Some(now);
+    }
+    Some(Change { next, ledger: None, news: None })
+}
+
 fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> Decision {
     let attempt = &order.attempts[i];
     match attempt.state {

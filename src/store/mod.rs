@@ -1,6 +1,27 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
 pub(crate) mod bus_rows;
+mod commit;
 mod db;
+mod dead_letters;
+pub mod entity;
+mod handle;
+mod history;
+mod leases;
+mod notifications;
+mod orders;
+mod outbox;
+mod proof;
+mod queries;
+mod rows;
 
+pub use commit::OrderCommit;
 pub use db::{Db, DbError, DbKind};
+pub use dead_letters::StoredMessage;
+pub use handle::Store;
+pub use history::History;
+pub use leases::{Fenced, Lease};
+pub use orders::{NewOrder, Recorded};
+pub use outbox::FeedEvent;
+pub use proof::{Evidence, EvidenceSource, NotificationRecord, Verdict};
+pub use rows::{AttemptParams, StoredOrder};

@@ -1,3 +1,8 @@
 //! WeChat's protocol: what goes over the wire and what it means. Knows no store, no bus.
+//!
+//! [`http`] carries bytes, [`v2`] turns them into types and back, [`outcome`] is the one table that says what an
+//! answer allows the caller to do next.
 
+pub mod http;
+pub mod outcome;
 pub mod v2;

@@ -1,6 +1,16 @@
 //! The integration tests: one binary. `tests/run.sh` starts what they need and runs them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod config;
 mod contracts;
+mod deploy;
+mod flows;
 mod group;
 mod harness;
+mod nats_consumer;
+mod order;
+mod sandbox;
+mod telemetry;
+mod tidy;
+mod vectors;
+mod wechat;

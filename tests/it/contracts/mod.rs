@@ -6,3 +6,4 @@ mod bus;
 mod bus_delivery;
 mod bus_jetstream;
 mod bus_rules;
+mod store;

@@ -119,6 +119,11 @@ pub fn settings(backend: &Backend, needs: Needs) -> config::Bus {
         Backend::Embedded(_) => ("embedded:".to_owned(), Vec::new()),
         Backend::Nats(server) => (server.url(), vec![server.monitoring_url()]),
     };
+    bus_settings(url, monitoring_urls, needs.max_bytes)
+}
+
+/// `[bus]` as a configuration file would give it.
+pub fn bus_settings(url: impl Into<String>, monitoring_urls: Vec<String>, max_bytes: i64) -> config::Bus {
     config::Bus {
         url: Secret::new(url),
         replicas: 1,
@@ -126,7 +131,7 @@ pub fn settings(backend: &Backend, needs: Needs) -> config::Bus {
         tls_ca_file: None,
         require_fsync: true,
         monitoring_urls,
-        max_bytes: needs.max_bytes,
+        max_bytes,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod db;
 pub mod nats;
+pub mod service;
 
 use std::time::Duration;
 

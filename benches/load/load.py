@@ -1,0 +1,249 @@
+"""The parts of the load measurement that are not shell: making requests, placing orders, watching a database, drawing the table.
+
+Nothing here is measured by its own clock except `watch`, which notes when a database holds a number of rows. The merchant is the
+one of WeChat's public signing example; its key is printed in WeChat's documentation and signs nothing real.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import queue
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+APP_ID = "wxd930ea5d5a258f4f"
+MCH_ID = "10000100"
+V2_KEY = "192006250b4c09247ec02edce69f6a2d"
+OPENID = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"
+
+
+def order_no(prefix, number):
+    return f"{prefix}{number:010d}"
+
+
+def write_lines(path, lines):
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(line + "\n" for line in lines)
+
+
+def notification(prefix, number):
+    """A payment result as WeChat posts it: flat XML in CDATA, MD5 over all elements in byte order of their names."""
+    out_trade_no = order_no(prefix, number)
+    fields = {
+        "appid": APP_ID,
+        "bank_type": "OTHERS",
+        "cash_fee": "1",
+        "fee_type": "CNY",
+        "is_subscribe": "N",
+        "mch_id": MCH_ID,
+        "nonce_str": hashlib.md5(out_trade_no.encode()).hexdigest(),
+        "openid": OPENID,
+        "out_trade_no": out_trade_no,
+        "result_code": "SUCCESS",
+        "return_code": "SUCCESS",
+        "time_end": time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() + 8 * 3600)),
+        "total_fee": "1",
+        "trade_type": "JSAPI",
+        "transaction_id": "4200" + hashlib.md5(out_trade_no.encode()).hexdigest()[:8].translate(str.maketrans("abcdef", "123456")) + f"{number:016d}",
+    }
+    signed = "&".join(f"{name}={fields[name]}" for name in sorted(fields)) + "&key=" + V2_KEY
+    fields["sign"] = hashlib.md5(signed.encode()).hexdigest().upper()
+    return "<xml>" + "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in fields.items()) + "</xml>"
+
+
+def order(system, prefix, number):
+    if system == "peer":
+        body = {"out_trade_no": order_no(prefix, number), "total_fee": 1, "openid": OPENID, "body": "load"}
+    else:
+        body = {
+            "order_no": order_no(prefix, number),
+            "amount_fen": 1,
+            "description": "load",
+            "trade_type": "JSAPI",
+            "openid": OPENID,
+            "client_ip": "127.0.0.1",
+        }
+    return json.dumps(body)
+
+
+def make(options):
+    if options.kind == "notifications":
+        write_lines(options.out, (notification(options.prefix, n) for n in range(options.count)))
+    else:
+        write_lines(options.out, (order(options.system, options.prefix, n) for n in range(options.count)))
+
+
+def place(options):
+    """Posts every line once, outside the measurement. Ends with status 1 when one was not answered 200 with pay parameters."""
+    todo = queue.SimpleQueue()
+    with open(options.file, encoding="utf-8") as lines:
+        for line in lines:
+            todo.put(line.rstrip("\n").encode())
+    failed = []
+    headers = {"Content-Type": "application/json"}
+    if os.environ.get("AUTHORIZATION"):
+        headers["Authorization"] = os.environ["AUTHORIZATION"]
+
+    def worker():
+        connection = http.client.HTTPConnection("127.0.0.1", options.port, timeout=30)
+        while not failed:
+            try:
+                body = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                connection.request("POST", options.path, body, headers)
+                answer = connection.getresponse()
+                text = answer.read()
+            except OSError as error:
+                failed.append(f"{body!r}: {error}")
+                return
+            if answer.status != 200 or b"paySign" not in text:
+                failed.append(f"{body!r}: {answer.status} {text[:300]!r}")
+                return
+
+    threads = [threading.Thread(target=worker) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        sys.exit(f"an order was not placed: {failed[0]}")
+
+
+class Postgres:
+    """One psql kept open, so that asking costs the server one query and the machine no process."""
+
+    def __init__(self, url):
+        self.psql = subprocess.Popen(["psql", "-qAt", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def count(self, query):
+        self.psql.stdin.write(query + ";\n")
+        self.psql.stdin.flush()
+        return int(self.psql.stdout.readline())
+
+
+class Sqlite:
+    def __init__(self, url):
+        self.connection = sqlite3.connect("file:" + url.removeprefix("sqlite://") + "?mode=ro", uri=True, timeout=10)
+
+    def count(self, query):
+        return self.connection.execute(query).fetchone()[0]
+
+
+def watch(options):
+    """Counts rows, of a database that began without any, four times a second until there are as many as the target file says, which
+    is written when the load ends.
+
+    Prints the moment, in microseconds since 1970, at which that many were first seen. The step of 250 ms is the error.
+    """
+    database = (Sqlite if options.database.startswith("sqlite:") else Postgres)(options.database)
+    seen = []
+    give_up = None
+    while True:
+        seen.append((time.time_ns() // 1000, database.count(options.query)))
+        if os.path.exists(options.target_file):
+            with open(options.target_file, encoding="ascii") as file:
+                target = int(file.read())
+            at = next((at for at, rows in seen if rows >= target), None)
+            if at is not None:
+                print(at)
+                return
+            give_up = give_up or time.monotonic() + options.patience
+            if time.monotonic() > give_up:
+                sys.exit(f"only {seen[-1][1]} of {target} were settled {options.patience} s after the load ended")
+        time.sleep(0.25)
+
+
+def settled(options):
+    """From the first request to the last row, over the rows the load was answered SUCCESS for.
+
+    Rows of requests still unanswered when the load ended count towards the number seen, so it may be reached a little early: settling
+    is never taken to have ended before the last answer.
+    """
+    load = json.loads(options.load)
+    seconds = max((options.at_us - load["first_us"]) / 1e6, load["seconds"])
+    print(json.dumps({"good": load["good"], "bad": 0, "broken": 0, "seconds": round(seconds, 3), "per_second": load["good"] / seconds}))
+
+
+ROWS = [
+    ("notifications accepted /s", "notifications", "per_second", "{:,.0f}", True),
+    ("– p50, ms", "notifications", "p50_ms", "{:.1f}", False),
+    ("– p99, ms", "notifications", "p99_ms", "{:.1f}", False),
+    ("notifications settled /s", "settled", "per_second", "{:,.0f}", True),
+    ("orders answered with pay parameters /s", "orders", "per_second", "{:,.0f}", True),
+    ("– p50, ms", "orders", "p50_ms", "{:.1f}", False),
+    ("– p99, ms", "orders", "p99_ms", "{:.1f}", False),
+]
+
+
+def table(options):
+    """Results, one JSON object a line (system, measure, and what wrk said), as Markdown. Ratios are to the peer; above 1 is better."""
+    results, systems = {}, []
+    with open(options.results, encoding="utf-8") as lines:
+        for line in lines:
+            result = json.loads(line)
+            results[result["system"], result["measure"]] = result
+            if result["system"] not in systems:
+                systems.append(result["system"])
+    header = [""] + [cell for system in systems for cell in ([system] if system == "peer" else [system, "to the peer"])]
+    if "peer" not in systems:
+        header = [""] + systems
+    print("| " + " | ".join(header) + " |")
+    print("|---|" + "---:|" * (len(header) - 1))
+    for label, measure, key, form, more_is_better in ROWS:
+        cells = [label]
+        for system in systems:
+            value = results.get((system, measure), {}).get(key)
+            cells.append("–" if value is None else form.format(value))
+            if system != "peer" and "peer" in systems:
+                peer = results.get(("peer", measure), {}).get(key)
+                cells.append("–" if not value or not peer else f"{(value / peer if more_is_better else peer / value):.1f}×")
+        print("| " + " | ".join(cells) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+
+    command = commands.add_parser("make", help="writes requests, one a line")
+    command.add_argument("kind", choices=["notifications", "orders"])
+    command.add_argument("--system", choices=["peer", "service"], default="service")
+    command.add_argument("--count", type=int, required=True)
+    command.add_argument("--prefix", required=True)
+    command.add_argument("--out", required=True)
+    command.set_defaults(run=make)
+
+    command = commands.add_parser("place", help="places the orders of a file")
+    command.add_argument("--file", required=True)
+    command.add_argument("--port", type=int, required=True)
+    command.add_argument("--path", required=True)
+    command.set_defaults(run=place)
+
+    command = commands.add_parser("watch", help="waits for rows")
+    command.add_argument("--database", required=True)
+    command.add_argument("--query", required=True)
+    command.add_argument("--target-file", required=True)
+    command.add_argument("--patience", type=int, default=120)
+    command.set_defaults(run=watch)
+
+    command = commands.add_parser("settled", help="the rate of settling, from what wrk and watch said")
+    command.add_argument("--load", required=True)
+    command.add_argument("--at-us", type=int, required=True)
+    command.set_defaults(run=settled)
+
+    command = commands.add_parser("table", help="draws the results")
+    command.add_argument("results")
+    command.set_defaults(run=table)
+
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

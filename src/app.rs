@@ -1,0 +1,254 @@
+//! The composition root: from a configuration to running roles, and from a signal to a clean end.
+//!
+//! Every role can run in a process of its own; they meet only in the database and on the bus.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{self, Bus, ConnectError};
+use crate::clock::Clock;
+use crate::config::{Config, Problems};
+use crate::ingress::{self, Ingress};
+use crate::scheduler;
+use crate::secret::random_text;
+use crate::store::{DbError, Store};
+use crate::telemetry::{Metrics, MetricsError};
+use crate::wechat::http::{Client, ClientError};
+use crate::{relay, worker};
+
+/// Which parts of the service a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// The HTTP side.
+    pub ingress: bool,
+    /// The handlers of the bus.
+    pub worker: bool,
+    /// Outbox to bus.
+    pub relay: bool,
+    /// What time makes due.
+    pub scheduler: bool,
+}
+
+impl Roles {
+    /// All of them.
+    pub const ALL: Roles = Roles { ingress: true, worker: true, relay: true, scheduler: true };
+
+    /// From a list like `worker,relay`.
+    pub fn parse(text: &str) -> Result<Roles, String> {
+        let mut roles = Roles { ingress: false, worker: false, relay: false, scheduler: false };
+        for name in text.split(',').map(str::trim) {
+            match name {
+                "ingress" => roles.ingress = true,
+                "worker" => roles.worker = true,
+                "relay" => roles.relay = true,
+                "scheduler" => roles.scheduler = true,
+                other => return Err(format!("{other:?} is not a role; roles are ingress, worker, relay, scheduler")),
+            }
+        }
+        Ok(roles)
+    }
+}
+
+impl std::fmt::Display for Roles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all =
+            [(self.ingress, "ingress"), (self.worker, "worker"), (self.relay, "relay"), (self.scheduler, "scheduler")];
+        let names: Vec<&str> = all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+/// Why the service does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration cannot be run.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// The database cannot be opened or brought up to date.
+    #[error("database: {0}")]
+    Store(#[from] DbError),
+    /// The queue cannot be used.
+    #[error("bus: {0}")]
+    Bus(#[from] ConnectError),
+    /// The way to WeChat cannot be set up.
+    #[error("WeChat client: {0}")]
+    Wechat(#[from] ClientError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    /// Metrics cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A role ended by itself.
+    #[error("{0} stopped: {1}")]
+    Role(&'static str, String),
+    /// Work in flight did not end in time; it is redelivered after the restart.
+    #[error("work in flight did not end within {0:?}; it is delivered again after the next start")]
+    Slow(std::time::Duration),
+}
+
+/// The service, open and ready to run.
+pub struct App {
+    /// What it was told.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The queue.
+    pub bus: Bus,
+    /// What the queue said about itself.
+    pub bus_report: bus::Report,
+    /// The time.
+    pub clock: Clock,
+    wechat: Client,
+    metrics: Metrics,
+}
+
+/// Sockets already bound, so that a test can hand in free ports.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// The API and the notification address.
+    pub api: Option<TcpListener>,
+    /// Health and metrics, where they are apart.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names and the roles need.
+    pub async fn bind(config: &Config, roles: Roles) -> Result<Listeners, AppError> {
+        let listen = async |addr| TcpListener::bind(addr).await.map_err(|e| AppError::Listen(addr, e));
+        let api = if roles.ingress { Some(listen(config.server.listen).await?) } else { None };
+        let admin = match config.server.admin_listen {
+            Some(addr) => Some(listen(addr).await?),
+            None => None,
+        };
+        Ok(Listeners { api, admin })
+    }
+}
+
+impl App {
+    /// Opens the database, the bus and the way to WeChat.
+    pub async fn open(config: Config, clock: Clock) -> Result<App, AppError> {
+        config.check_runnable()?;
+        for warning in &config.warnings {
+            tracing::warn!(%warning, "the configuration");
+        }
+        let config = Arc::new(config);
+        let metrics = Metrics::install()?;
+        let store = Store::open(&config.store).await?;
+        let (bus, bus_report) = Bus::connect(&config.bus, Some(store.db().clone())).await?;
+        for warning in &bus_report.warnings {
+            tracing::warn!(warning, "the bus");
+        }
+        tracing::info!(
+            kind = bus_report.kind,
+            version = bus_report.version,
+            sync = ?bus_report.sync,
+            atomic_batches = bus_report.atomic_batches,
+            "the bus is connected"
+        );
+        let wechat = Client::new(&config.wechat)?;
+        Ok(App { config, store, bus, bus_report, clock, wechat, metrics })
+    }
+
+    /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
+    pub async fn run(self, roles: Roles, listeners: Listeners, cancel: CancellationToken) -> Result<(), AppError> {
+        let holder = format!("{}-{}", std::process::id(), random_text(8));
+        let stop = cancel.child_token();
+        let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
+        self.start_http(&mut running, listeners, &stop);
+        if roles.worker {
+            let ctx = worker::Context::new(
+                Arc::clone(&self.config),
+                self.store.clone(),
+                self.wechat.clone(),
+                self.clock.clone(),
+            );
+            let (bus, stop) = (self.bus.clone(), stop.clone());
+            running.spawn(async move {
+                worker::run(ctx, bus, stop).await.map_err(|e| AppError::Role("worker", e.to_string()))
+            });
+        }
+        if roles.relay {
+            let work =
+                relay::run(self.store.clone(), self.bus.clone(), self.clock.clone(), holder.clone(), stop.clone());
+            running.spawn(async move {
+                work.await;
+                Ok(())
+            });
+        }
+        if roles.scheduler {
+            let work = scheduler::run(self.store, self.bus, self.clock, holder, stop.clone());
+            running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
+        }
+        supervise(running, stop, self.config.server.shutdown_timeout).await
+    }
+
+    fn start_http(&self, running: &mut JoinSet<Result<(), AppError>>, listeners: Listeners, stop: &CancellationToken) {
+        let metrics = self.metrics.clone();
+        let ingress = Ingress {
+            config: Arc::clone(&self.config),
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+            metrics: Arc::new(move || metrics.render()),
+            shutdown: stop.clone(),
+        };
+        let admin = listeners.admin.map(|listener| (listener, ingress::admin_router(ingress.clone())));
+        let api = listeners.api.map(|listener| (listener, ingress::router(ingress)));
+        for (listener, router) in [admin, api].into_iter().flatten() {
+            let (config, stop) = (Arc::clone(&self.config), stop.clone());
+            running.spawn(async move {
+                ingress::serve(listener, router, &config.server, stop).await;
+                Ok(())
+            });
+        }
+        let (metrics, stop) = (self.metrics.clone(), stop.clone());
+        running.spawn(async move {
+            metrics.upkeep(&stop).await;
+            Ok(())
+        });
+    }
+}
+
+/// Waits for the end: asked for, or because a role failed; then for the others, as long as the configuration allows.
+async fn supervise(
+    mut running: JoinSet<Result<(), AppError>>,
+    stop: CancellationToken,
+    patience: std::time::Duration,
+) -> Result<(), AppError> {
+    let mut outcome = Ok(());
+    let ended = |joined: Result<Result<(), AppError>, tokio::task::JoinError>| match joined {
+        Ok(result) => result,
+        Err(e) => Err(AppError::Role("a role", e.to_string())),
+    };
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            joined = running.join_next() => match joined {
+                Some(joined) => {
+                    // A role that ends before it was told to is a fault, also when it has no error to show.
+                    if !stop.is_cancelled() {
+                        outcome = ended(joined).and(Err(AppError::Role("a role", "it ended by itself".into())));
+                    }
+                    stop.cancel();
+                }
+                None => return outcome,
+            },
+        }
+    }
+    let rest = async {
+        while let Some(joined) = running.join_next().await {
+            let result = ended(joined);
+            if outcome.is_ok() {
+                outcome = result;
+            }
+        }
+    };
+    if tokio::time::timeout(patience, rest).await.is_err() && outcome.is_ok() {
+        outcome = Err(AppError::Slow(patience));
+    }
+    outcome
+}

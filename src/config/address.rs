@@ -1,0 +1,145 @@
+//! Addresses: sockets, networks, URLs. Checks their shape and says who could reach them; never connects.
+//!
+//! No message quotes a URL: one typed into the wrong key may hold a password.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+/// An address to listen on.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, like 127.0.0.1:8080 or [::1]:8080".into())
+}
+
+/// A network in CIDR notation, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    let net: IpNet =
+        text.parse().or_else(|_| one()).map_err(|_| "must be a network like 10.0.0.0/8, or one address")?;
+    Ok(net.trunc())
+}
+
+/// A base to which a path is appended: http or https, perhaps with a path; without its trailing slash.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let url = web_url(text)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must have no query string and no fragment".into());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// An origin as browsers send it: scheme, host, perhaps a port.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let url = web_url(text)?;
+    let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !plain || text.ends_with('/') {
+        return Err("must be an origin like https://m.example.com, without a path or trailing slash".into());
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
+fn web_url(text: &str) -> Result<Url, String> {
+    // The parser would repair blanks, backslashes and other alphabets; what WeChat is told must be what was written.
+    if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+        return Err("must be a URL of plain ASCII without blanks or backslashes".into());
+    }
+    let url = Url::parse(text).map_err(|_| "must be a URL like https://pay.example.com")?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err("must be an http:// or https:// URL with a host".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must hold no user name or password".into());
+    }
+    Ok(url)
+}
+
+/// A database: a SQLite file or PostgreSQL.
+pub(super) fn store_url(text: &str) -> Result<(), String> {
+    if let Some(path) = text.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return if path.is_empty() || path.starts_with('?') {
+            Err("names no file: sqlite://data/wxpay.db".into())
+        } else if path.contains(":memory:") || path.contains("mode=memory") {
+            Err("would forget every order at the end of the process: name a file, like sqlite://data/wxpay.db".into())
+        } else {
+            Ok(())
+        };
+    }
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(()),
+        Ok(_) | Err(_) => Err("must be sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE".into()),
+    }
+}
+
+/// The queue: embedded, or the servers of one NATS cluster. Whether it is NATS.
+pub(super) fn bus_url(text: &str) -> Result<bool, String> {
+    if text == "embedded:" {
+        return Ok(false);
+    }
+    let nats =
+        |part: &str| Url::parse(part.trim()).is_ok_and(|url| matches!(url.scheme(), "nats" | "tls") && url.has_host());
+    if text.split(',').all(nats) {
+        Ok(true)
+    } else {
+        Err("must be \"embedded:\" or nats://HOST:4222, several separated by commas".into())
+    }
+}
+
+/// A URL as it may be shown: what could be a user name, password or token is `***`.
+pub(super) fn masked(text: &str) -> String {
+    let parts: Vec<&str> = text.split(',').collect();
+    // A comma inside a password would leave its first half in a part of its own, without the `@` that gives it away.
+    if parts.len() > 1 && parts.iter().all(|part| part.contains("://")) {
+        let masked: Vec<String> = parts.iter().map(|part| masked(part)).collect();
+        return masked.join(",");
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return if text == "embedded:" { text.to_owned() } else { "***".to_owned() };
+    };
+    let (rest, query) = match rest.split_once('?') {
+        Some((_, query)) if query.contains('@') => return format!("{scheme}://***"),
+        Some((rest, _)) => (rest, "?***"),
+        None => (rest, ""),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{query}"),
+        None => format!("{scheme}://{rest}{query}"),
+    }
+}
+
+/// Whether a checked URL goes over the internet without encryption.
+pub(super) fn is_open_to_eavesdroppers(url: &str) -> bool {
+    url.starts_with("http://") && is_public(url)
+}
+
+/// Whether a checked URL's host is one that the internet could reach: no address or name of the inside.
+pub(super) fn is_public(url: &str) -> bool {
+    const INSIDE: [&str; 8] =
+        [".localhost", ".local", ".internal", ".test", ".example", ".invalid", ".lan", ".home.arpa"];
+    let Ok(url) = Url::parse(url) else { return false };
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name.contains('.') && !INSIDE.iter().any(|end| name.ends_with(end))
+        }
+        Some(Host::Ipv4(ip)) => is_public_ip(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => is_public_ip(IpAddr::V6(ip)),
+        None => false,
+    }
+}
+
+fn is_public_ip(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()),
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local())
+        }
+    }
+}
+
+/// Whether a checked URL's host is WeChat's own.
+pub(super) fn is_wechat(url: &str) -> bool {
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    host == "weixin.qq.com" || host.ends_with(".weixin.qq.com")
+}

@@ -1,0 +1,134 @@
+//! What concerns several sections: names used twice or never defined, addresses that will not do together.
+//!
+//! Names are compared in the tree, not in the parsed entries: an entry with another problem still defines its name, and
+//! nobody should be told that it does not exist.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+use super::address;
+use super::layers::{Node, Table};
+use super::nearest::nearest;
+use super::problem::{Problem, Problems};
+use super::reader::{Report, texts};
+use super::sections::{App, AppKind, Config, Merchant, Server, Web, Wechat};
+
+/// The longest `notify_url` WeChat takes, in bytes.
+const NOTIFY_URL_MAX: usize = 256;
+
+/// The APIv2 key of WeChat's published signing example: every SDK's documentation prints it.
+const PUBLISHED_V2_KEY: &str = "192006250b4c09247ec02edce69f6a2d";
+
+/// Names that must be unique: a URL, a subject, an audit row or a notification must mean one entry.
+pub(super) fn unique_names(tree: &Table, report: &mut Report) {
+    let unique = [
+        ("apps", "key"),
+        ("apps", "app_id"),
+        ("merchants", "key"),
+        ("merchants", "mch_id"),
+        ("api_keys", "name"),
+        ("api_keys", "hash"),
+    ];
+    for (list, key) in unique {
+        let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+        for (i, entry) in entries(tree, list) {
+            let Some(Node::Value(Value::String(name), _)) = entry.get(key) else { continue };
+            if let Some(earlier) = first.get(name.as_str()) {
+                let text = format!("is the same as {list}[{earlier}].{key}: each entry needs its own");
+                report.problems.push(Problem::new(format!("{list}[{i}].{key}"), text));
+            } else {
+                first.insert(name, i);
+            }
+        }
+    }
+}
+
+/// Names that must be defined where they are used.
+pub(super) fn references(tree: &Table, report: &mut Report) {
+    for (list, key, defined_in) in [("merchants", "apps", "apps"), ("api_keys", "merchants", "merchants")] {
+        let defined: Vec<&str> = entries(tree, defined_in)
+            .filter_map(|(_, entry)| match entry.get("key") {
+                Some(Node::Value(Value::String(name), _)) => Some(name.as_str()),
+                Some(_) | None => None,
+            })
+            .collect();
+        for (i, entry) in entries(tree, list) {
+            let Some(Node::Value(value, origin)) = entry.get(key) else { continue };
+            for (n, name) in texts(value, origin).unwrap_or_default().iter().enumerate() {
+                if defined.contains(&name.as_str()) {
+                    continue;
+                }
+                let mend = match nearest(name, defined.iter().copied()) {
+                    Some(meant) => format!("did you mean {meant}?"),
+                    None => format!("defined are: {}", defined.join(", ")),
+                };
+                let text = format!("item {} is not the key of any [[{defined_in}]] entry; {mend}", n + 1);
+                report.problems.push(Problem::new(format!("{list}[{i}].{key}"), text));
+            }
+        }
+    }
+}
+
+/// The address WeChat is given must fit its field.
+pub(super) fn notify_url(server: Option<&Server>, merchants: &[Merchant], report: &mut Report) {
+    let Some(server) = server else { return };
+    let longest = merchants.iter().map(|m| m.key.as_str().len()).max().unwrap_or(0);
+    if server.public_url.len() + "/notify//refund".len() + longest > NOTIFY_URL_MAX {
+        let text = format!("is too long: with a merchant's path it exceeds the {NOTIFY_URL_MAX} bytes of notify_url");
+        report.problems.push(Problem::new("server.public_url", text));
+    }
+}
+
+/// The browser side needs an official account that can exchange OAuth codes.
+pub(super) fn browser(web: Option<&Web>, apps: &[App], report: &mut Report) {
+    // An app that could not be read has been reported: it may be the one that is missed here.
+    if report.problems.iter().any(|problem| problem.key.starts_with("apps[")) {
+        return;
+    }
+    let wanted = web.is_some_and(|web| !web.callback_origins.is_empty());
+    let able = apps.iter().any(|app| app.kind == AppKind::OfficialAccount && app.secret.is_some());
+    if wanted && !able {
+        let text = "opens the browser side, which needs an [[apps]] entry of kind official_account with its secret or \
+                    secret_file";
+        report.problems.push(Problem::new("web.callback_origins", text));
+    }
+}
+
+/// A key that everybody knows signs nothing at the real WeChat.
+pub(super) fn published_key(wechat: Option<&Wechat>, merchants: &[Merchant], report: &mut Report) {
+    if !wechat.is_some_and(|wechat| address::is_wechat(&wechat.pay_url)) {
+        return;
+    }
+    for merchant in merchants.iter().filter(|m| m.v2_key.expose() == PUBLISHED_V2_KEY) {
+        let text =
+            format!("{} has the key of WeChat's published example: anybody can forge its notifications", merchant.key);
+        report.warnings.push(Problem::new("merchants.v2_key", text));
+    }
+}
+
+impl Config {
+    /// What `wxpayd run` needs beyond a sound configuration; `migrate` does without. `check-config` reports it too.
+    pub fn check_runnable(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        if self.merchants.is_empty() {
+            let text = "none is configured, and without one there is nothing to run: add a [[merchants]] entry and its \
+                        [[apps]] (`wxpayd demo` brings its own)";
+            problems.push(Problem::new("merchants", text));
+        }
+        if address::is_wechat(&self.wechat.pay_url) && !address::is_public(&self.server.public_url) {
+            let text = "must be reachable from the internet, or WeChat cannot deliver notifications: set the address under \
+                        which your proxy publishes this service (or point wechat.pay_url at a sandbox)";
+            problems.push(Problem::new("server.public_url", text));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Problems::new(problems)) }
+    }
+}
+
+fn entries<'a>(tree: &'a Table, list: &str) -> impl Iterator<Item = (usize, &'a Table)> {
+    let entries: &[Table] = match tree.get(list) {
+        Some(Node::List(entries)) => entries,
+        Some(Node::Table(_) | Node::Value(..)) | None => &[],
+    };
+    entries.iter().enumerate()
+}

@@ -1,0 +1,113 @@
+//! The way in: three layers, read as one, with every problem at once.
+
+use std::path::Path;
+
+use super::check;
+use super::explain::Effective;
+use super::layers::{self, Origin, Table};
+use super::problem::{Problem, Problems};
+use super::read;
+use super::reader::{Reader, Report};
+use super::secrets::is_open;
+use super::sections::Config;
+
+const DEFAULTS: &str = include_str!("default.toml");
+
+impl Config {
+    /// Loads defaults ← `file` ← `env` (usually [`super::process_env`]; names that do not begin with `WXPAY__` are ignored).
+    ///
+    /// Reads the file and every file it names for a secret. The error lists everything that must be mended.
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Config, Problems> {
+        let mut report = Report::default();
+        let text = match file {
+            None => String::new(),
+            Some(path) => {
+                report.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+                std::fs::read_to_string(path).map_err(|error| {
+                    let text = format!("cannot be read: {error}");
+                    Problems::new(vec![Problem::new(path.display().to_string(), text)])
+                })?
+            }
+        };
+        let name = file.map(|path| path.display().to_string()).unwrap_or_default();
+        let config = read_layers(&text, &name, env, &mut report);
+        if file.is_some_and(is_open) {
+            let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a file \
+                        of its own";
+            let inline = std::mem::take(&mut report.inline_secrets);
+            report.warnings.extend(inline.into_iter().map(|key| Problem::new(key, open)));
+        }
+        finish(config, report)
+    }
+
+    /// The same from a text instead of a file, without any environment: relative paths count from the working directory.
+    pub fn from_toml_str(text: &str) -> Result<Config, Problems> {
+        let mut report = Report::default();
+        let config = read_layers(text, "configuration", std::iter::empty(), &mut report);
+        finish(config, report)
+    }
+}
+
+fn finish(config: Option<Config>, report: Report) -> Result<Config, Problems> {
+    match config {
+        Some(config) if report.problems.is_empty() => {
+            Ok(Config { warnings: report.warnings, effective: Effective(report.lines), ..config })
+        }
+        Some(_) | None => Err(Problems::new(report.problems)),
+    }
+}
+
+fn read_layers(
+    text: &str,
+    name: &str,
+    env: impl Iterator<Item = (String, String)>,
+    report: &mut Report,
+) -> Option<Config> {
+    let mut tree = Table::new();
+    for (text, name, origin) in [(DEFAULTS, "default.toml", Origin::Default), (text, name, Origin::File)] {
+        match layers::parse(text, name, &origin) {
+            Ok(layer) => layers::overlay(&mut tree, layer),
+            Err(problems) => report.problems.extend(problems),
+        }
+    }
+    // A file that is not TOML says nothing about its keys: anything more would be noise.
+    if !report.problems.is_empty() {
+        return None;
+    }
+    report.problems.extend(layers::overlay_env(&mut tree, env));
+    read_tree(&tree, report)
+}
+
+fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
+    let mut root = Reader::root(tree, report);
+    let server = root.section("server", read::server);
+    let store = root.section("store", read::store);
+    let bus = root.section("bus", read::bus);
+    let wechat = root.section("wechat", read::wechat);
+    let orders = root.section("orders", read::orders);
+    let web = root.section("web", read::web);
+    let log = root.section("log", read::log);
+    let apps = root.entries("apps", read::app);
+    let merchants = root.entries("merchants", read::merchant);
+    let api_keys = root.entries("api_keys", read::api_key);
+    root.finish();
+    check::unique_names(tree, report);
+    check::references(tree, report);
+    check::notify_url(server.as_ref(), &merchants, report);
+    check::browser(web.as_ref(), &apps, report);
+    check::published_key(wechat.as_ref(), &merchants, report);
+    Some(Config {
+        server: server?,
+        store: store?,
+        bus: bus?,
+        wechat: wechat?,
+        orders: orders?,
+        web: web?,
+        log: log?,
+        apps,
+        merchants,
+        api_keys,
+        warnings: Vec::new(),
+        effective: Effective(Vec::new()),
+    })
+}

@@ -1,0 +1,252 @@
+//! Each section's keys, types and bounds. One section at a time: what concerns several is in `check`.
+//!
+//! Every function asks for all of its keys before it gives up on one (`?` stands only after the last question).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::address;
+use super::nearest::nearest;
+use super::reader::Reader;
+use super::secrets::{is_pkcs12, strong, varied};
+use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, Web, Wechat};
+use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
+use crate::secret::{Secret, V2Key};
+use crate::wechat::v2::sign::SignType;
+
+pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
+    let listen = r.required("listen", address::socket);
+    let admin_listen = r.optional("admin_listen", address::socket);
+    if let (Some(listen), Some(Some(admin))) = (listen, admin_listen)
+        && listen == admin
+        && listen.port() != 0
+    {
+        r.problem("admin_listen", "is the same as listen: leave it empty".into());
+    }
+    let public_url = r.required("public_url", address::base_url);
+    warn_of_plain_http(r, "public_url", public_url.as_slice());
+    let trusted_proxies = r.items("trusted_proxies", address::network);
+    if trusted_proxies.iter().flatten().any(|net| net.prefix_len() == 0) {
+        r.warning("trusted_proxies", "trusts the whole internet: every client can claim any address");
+    }
+    let max_connections = r.number("max_connections", 1..=1_000_000);
+    let header_timeout = r.millis("header_timeout_ms", 100..=60_000);
+    let body_timeout = r.millis("body_timeout_ms", 100..=120_000);
+    let idle_timeout = r.millis("idle_timeout_ms", 1_000..=3_600_000);
+    let shutdown_timeout = r.millis("shutdown_timeout_ms", 1_000..=600_000);
+    let order_wait = r.millis("order_wait_ms", 0..=60_000);
+    let notify_ack_timeout = r.millis("notify_ack_timeout_ms", 100..=4_500);
+    Some(Server {
+        listen: listen?,
+        admin_listen: admin_listen?,
+        public_url: public_url?,
+        trusted_proxies: trusted_proxies?,
+        max_connections: max_connections?.try_into().ok()?,
+        header_timeout: header_timeout?,
+        body_timeout: body_timeout?,
+        idle_timeout: idle_timeout?,
+        shutdown_timeout: shutdown_timeout?,
+        order_wait: order_wait?,
+        notify_ack_timeout: notify_ack_timeout?,
+    })
+}
+
+pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
+    let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
+    let max_connections = r.number("max_connections", 1..=1_000);
+    let migrate_on_start = r.flag("migrate_on_start");
+    Some(Store { url: url?, max_connections: max_connections?.try_into().ok()?, migrate_on_start: migrate_on_start? })
+}
+
+pub(super) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
+    let url = r.required_url("url", "url_file", |text| address::bus_url(text).map(|nats| (Secret::new(text), nats)));
+    let replicas = r.number("replicas", 1..=5);
+    if replicas.is_some_and(|n| n % 2 == 0) {
+        r.problem("replicas", "must be 1, 3 or 5: an even number survives no more failures".into());
+    }
+    let credentials_file = r.path("credentials_file");
+    let tls_ca_file = r.pem_file("tls_ca_file", "-----BEGIN CERTIFICATE-----");
+    let require_fsync = r.flag("require_fsync");
+    let monitoring_urls = r.items("monitoring_urls", address::base_url);
+    let max_bytes = r.number("max_bytes", 1_048_576..=i64::MAX);
+    let nats = matches!(url, Some((_, true)));
+    if nats && require_fsync == Some(true) && monitoring_urls.as_ref().is_some_and(Vec::is_empty) {
+        let mend = "is needed to see that NATS syncs before it acknowledges: add http://HOST:8222 of each server, \
+                    or set bus.require_fsync = false and accept that a power cut may lose messages";
+        r.problem("monitoring_urls", mend.into());
+    }
+    Some(Bus {
+        url: url?.0,
+        replicas: replicas?.try_into().ok()?,
+        credentials_file: credentials_file?,
+        tls_ca_file: tls_ca_file?,
+        require_fsync: require_fsync?,
+        monitoring_urls: monitoring_urls?,
+        max_bytes: max_bytes?,
+    })
+}
+
+pub(super) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
+    let [pay_url, pay_backup_url, api_url, open_url] =
+        ["pay_url", "pay_backup_url", "api_url", "open_url"].map(|key| {
+            let url = r.required(key, address::base_url);
+            warn_of_plain_http(r, key, url.as_slice());
+            url
+        });
+    let connect_timeout = r.millis("connect_timeout_ms", 100..=30_000);
+    let timeout = r.millis("timeout_ms", 500..=60_000);
+    if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
+        && connect > whole
+    {
+        r.problem("connect_timeout_ms", "must not be longer than timeout_ms, which includes it".into());
+    }
+    Some(Wechat {
+        pay_url: pay_url?,
+        pay_backup_url: pay_backup_url?,
+        api_url: api_url?,
+        open_url: open_url?,
+        connect_timeout: connect_timeout?,
+        timeout: timeout?,
+    })
+}
+
+pub(super) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
+    // WeChat refuses an order that expires within a minute; beyond seven days its own closing is not known.
+    let minutes = r.number("default_expiry_minutes", 2..=10_080)?;
+    Some(Orders { default_expiry: Duration::from_secs(u64::try_from(minutes).ok()? * 60) })
+}
+
+pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
+    let callback_origins = r.items("callback_origins", address::origin);
+    warn_of_plain_http(r, "callback_origins", callback_origins.as_deref().unwrap_or_default());
+    let session_key = r.secret("session_key", "session_key_file", |text| strong(text, 32));
+    if callback_origins.as_ref().is_some_and(|origins| !origins.is_empty()) && matches!(session_key, Some(None)) {
+        let mend = "is missing: callback_origins opens the browser side, whose cookies need session_key or \
+                    session_key_file";
+        r.problem("session_key", mend.into());
+    }
+    let wallet_min_fen = r.number("wallet_min_fen", 1..=crate::money::Fen::ORDER_MAX.as_i64());
+    let wallet_max_fen = r.number("wallet_max_fen", 1..=crate::money::Fen::ORDER_MAX.as_i64());
+    if let (Some(min), Some(max)) = (wallet_min_fen, wallet_max_fen)
+        && min > max
+    {
+        r.problem("wallet_min_fen", "must not be greater than wallet_max_fen".into());
+    }
+    Some(Web {
+        callback_origins: callback_origins?,
+        session_key: session_key?,
+        wallet_min_fen: wallet_min_fen?,
+        wallet_max_fen: wallet_max_fen?,
+    })
+}
+
+pub(super) fn log(r: &mut Reader<'_>) -> Option<Log> {
+    let json = r.flag("json");
+    let filter = r.required("filter", |text| match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("must be levels by module, like info,wxpay_worker=debug".to_owned()),
+    });
+    Some(Log { json: json?, filter: filter? })
+}
+
+pub(super) fn app(r: &mut Reader<'_>) -> Option<App> {
+    let key = r.required("key", |text| AppKey::parse(text).map_err(rule));
+    let app_id = r.required("app_id", |text| AppId::parse(text).map_err(rule));
+    let kinds = [
+        ("official_account", AppKind::OfficialAccount),
+        ("mini_program", AppKind::MiniProgram),
+        ("mobile", AppKind::Mobile),
+    ];
+    let kind = r.required("kind", |text| choice(text, &kinds));
+    let secret = r.secret("secret", "secret_file", |text| {
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err("must be the app secret as WeChat shows it: exactly 32 letters or digits".into());
+        }
+        varied(text).map(|()| Secret::new(text))
+    });
+    Some(App { key: key?, app_id: app_id?, kind: kind?, secret: secret? })
+}
+
+pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
+    let key = r.required("key", |text| MerchantKey::parse(text).map_err(rule));
+    let mch_id = r.required("mch_id", |text| MchId::parse(text).map_err(rule));
+    let apps = r.items("apps", |text| AppKey::parse(text).map_err(rule));
+    if apps.as_ref().is_some_and(Vec::is_empty) {
+        r.problem("apps", "is missing: name at least one key of [[apps]]".into());
+    }
+    let api = r.or_default("api", "v2", |text| match text {
+        "v2" => Ok(()),
+        "v3" => Err("v3 is not supported yet: set api = \"v2\" and give the merchant's APIv2 key".into()),
+        _ => Err("must be v2".into()),
+    });
+    let sign_types = [SignType::HmacSha256, SignType::Md5].map(|sign_type| (sign_type.as_str(), sign_type));
+    let sign_type = r.or_default("sign_type", "HMAC-SHA256", |text| choice(text, &sign_types));
+    let v2_key = r.required_secret("v2_key", "v2_key_file", |text| {
+        let key = V2Key::parse(text).map_err(|rule| format!("is not usable: {rule}"))?;
+        varied(text).map(|()| key)
+    });
+    let client_cert_file = r.pem_file("client_cert_file", "-----BEGIN CERTIFICATE-----");
+    let client_key_file = r.pem_file("client_key_file", "PRIVATE KEY-----");
+    if let Some(Some(path)) = &client_key_file {
+        r.warn_if_open("client_key_file", path);
+    }
+    match (r.has("client_cert_file"), r.has("client_key_file")) {
+        (true, false) => {
+            if matches!(&client_cert_file, Some(Some(path)) if !is_pkcs12(path)) {
+                let mend = "is missing: client_cert_file is PEM and needs its key (a .p12 would hold both)";
+                r.problem("client_key_file", mend.into());
+            }
+        }
+        (false, true) => r.problem("client_cert_file", "is missing: client_key_file alone proves nothing".into()),
+        (true, true) | (false, false) => {}
+    }
+    api?;
+    Some(Merchant {
+        key: key?,
+        mch_id: mch_id?,
+        apps: apps?,
+        sign_type: sign_type?,
+        v2_key: v2_key?,
+        client_cert_file: client_cert_file?,
+        client_key_file: client_key_file?,
+    })
+}
+
+pub(super) fn api_key(r: &mut Reader<'_>) -> Option<ApiKey> {
+    let name = r.required("name", |text| {
+        if text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err("must be 1 to 64 visible ASCII characters".into())
+        }
+    });
+    let hash = r.digest("hash");
+    let all = [("orders", Scope::Orders), ("finance", Scope::Finance), ("ops", Scope::Ops)];
+    let scopes = r.items("scopes", |text| choice(text, &all));
+    if scopes.as_ref().is_some_and(Vec::is_empty) {
+        r.problem("scopes", "is missing: name at least one of orders, finance, ops".into());
+    }
+    let merchants = r.items("merchants", |text| MerchantKey::parse(text).map_err(rule));
+    Some(ApiKey { name: name?, hash: hash?, scopes: scopes?, merchants: merchants? })
+}
+
+/// One of a few words.
+fn choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, String> {
+    let by_name: BTreeMap<&str, T> = options.iter().copied().collect();
+    if let Some(chosen) = by_name.get(text) {
+        return Ok(*chosen);
+    }
+    let names: Vec<&str> = options.iter().map(|(name, _)| *name).collect();
+    let meant = nearest(text, names.iter().copied()).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    Err(format!("must be one of {}{meant}", names.join(", ")))
+}
+
+fn rule(error: IdError) -> String {
+    format!("must be {}", error.rule)
+}
+
+fn warn_of_plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
+    if urls.iter().any(|url| address::is_open_to_eavesdroppers(url)) {
+        r.warning(key, "goes over the internet unencrypted: use https");
+    }
+}

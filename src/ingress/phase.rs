@@ -1,0 +1,205 @@
+//! Where a connection stands: waiting for a request, reading its head, or answering it. Each has its own clock.
+//!
+//! The HTTP library knows one timeout for heads that also ends idle connections; here the two differ, so the bytes are
+//! watched on their way in. The same watch sees heads as they were sent: the library silently drops `Content-Length`
+//! where there is `Transfer-Encoding`, and a request that has both is how one request is smuggled behind another.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// Longest head that is read; a longer one is answered 431.
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// Who is at the other end of the connection; an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Remote(pub SocketAddr);
+
+/// Set on a request whose length is stated in two ways.
+#[derive(Debug, Clone, Copy)]
+pub struct Ambiguous;
+
+/// The clocks of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For a head, from its first byte (for the first head: from the connection's start).
+    pub header: Duration,
+    /// Between an answer and the next head.
+    pub idle: Duration,
+}
+
+#[derive(Debug)]
+enum Stand {
+    Idle { until: Instant },
+    Head { until: Instant },
+    Busy,
+}
+
+#[derive(Debug)]
+struct State {
+    stand: Stand,
+    head: Vec<u8>,
+}
+
+/// One connection's stand, shared by its bytes, its requests and its clock.
+#[derive(Debug, Clone)]
+pub struct Phase {
+    state: Arc<Mutex<State>>,
+    limits: Limits,
+}
+
+impl Phase {
+    /// A connection that was just accepted.
+    pub fn new(limits: Limits) -> Phase {
+        let stand = Stand::Head { until: Instant::now() + limits.header };
+        Phase { state: Arc::new(Mutex::new(State { stand, head: Vec::new() })), limits }
+    }
+
+    /// When the connection is closed if nothing happens; never while a request is answered.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.lock().stand {
+            Stand::Idle { until } | Stand::Head { until } => Some(until),
+            Stand::Busy => None,
+        }
+    }
+
+    /// A head is complete. Says whether it states its length in two ways.
+    pub fn begin(&self) -> (Busy, bool) {
+        let mut state = self.lock();
+        state.stand = Stand::Busy;
+        let head = std::mem::take(&mut state.head);
+        (Busy(self.clone()), states_length_twice(&head))
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        match state.stand {
+            Stand::Idle { .. } => state.stand = Stand::Head { until: Instant::now() + self.limits.header },
+            Stand::Head { .. } => {}
+            Stand::Busy => return,
+        }
+        let room = MAX_HEAD_BYTES.saturating_sub(state.head.len());
+        state.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn end(&self) {
+        self.lock().stand = Stand::Idle { until: Instant::now() + self.limits.idle };
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request is being answered for as long as this lives.
+#[derive(Debug)]
+pub struct Busy(Phase);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn states_length_twice(head: &[u8]) -> bool {
+    let (mut length, mut encoding) = (false, false);
+    for line in head.split(|b| *b == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        length |= name.eq_ignore_ascii_case(b"content-length");
+        encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+    }
+    length && encoding
+}
+
+/// A connection whose incoming bytes are watched.
+pub struct Watched<S> {
+    inner: S,
+    phase: Phase,
+}
+
+impl<S> Watched<S> {
+    /// Watches `inner`.
+    pub fn new(inner: S, phase: Phase) -> Watched<S> {
+        Watched { inner, phase }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let new = &buf.filled()[before..];
+        if !new.is_empty() {
+            self.phase.read(new);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+/// An answer's body; the request counts as being answered until it is gone.
+pub struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl Answer {
+    /// Holds `busy` for as long as `body` lives.
+    pub fn new(body: Body, busy: Busy) -> Answer {
+        Answer { body, _busy: busy }
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

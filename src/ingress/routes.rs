@@ -1,0 +1,153 @@
+//! The table of routes and what they share.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::error::Error;
+use super::feed::FeedWatch;
+use super::health::MetricsText;
+use super::in_flight::InFlight;
+use super::quarantine::Quarantine;
+use super::throttle::Throttle;
+use super::watch::OrderWatch;
+use super::{events, guard, health, notify, orders, place, stream};
+use crate::bus::{Bus, Message};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event::command::PrepayDue;
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::ids::{MerchantKey, OrderNo};
+use crate::store::Store;
+
+/// Streams open at once in one process.
+const MAX_STREAMS: usize = 1000;
+/// One question to WeChat per order in this time, and one fresh prepay id.
+const ORDER_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the ingress works with.
+#[derive(Clone)]
+pub struct Ingress {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The bus.
+    pub bus: Bus,
+    /// The time.
+    pub clock: Clock,
+    /// The text of `/metrics`.
+    pub metrics: MetricsText,
+    /// Cancelled when the process ends: whoever waits is answered, `/readyz` says so. The same token goes to
+    /// [`super::serve`].
+    pub shutdown: CancellationToken,
+}
+
+/// What the routes share.
+pub(super) struct App {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub bus: Bus,
+    pub clock: Clock,
+    pub metrics: MetricsText,
+    pub shutdown: CancellationToken,
+    pub orders: OrderWatch,
+    pub feed: FeedWatch,
+    pub in_flight: InFlight,
+    pub streams: Arc<Semaphore>,
+    pub refreshes: Throttle<(MerchantKey, OrderNo)>,
+    pub renewals: Throttle<(MerchantKey, OrderNo)>,
+    pub quarantine: Quarantine,
+}
+
+impl App {
+    fn new(ingress: Ingress) -> App {
+        let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
+        App {
+            orders: OrderWatch::start(store.clone(), shutdown.clone()),
+            feed: FeedWatch::start(store.clone(), shutdown.clone()),
+            quarantine: Quarantine::start(store.clone(), shutdown.clone()),
+            in_flight: InFlight::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            refreshes: Throttle::new(ORDER_INTERVAL),
+            renewals: Throttle::new(ORDER_INTERVAL),
+            config,
+            store,
+            bus,
+            clock,
+            metrics,
+            shutdown,
+        }
+    }
+
+    /// Publishes a command under the id of its envelope; returns when it is durable.
+    pub(super) async fn publish<T: Serialize>(&self, subject: String, envelope: Envelope<T>) -> Result<(), Error> {
+        let payload = envelope.to_json()?.into_bytes();
+        Ok(self.bus.publish(Message { subject, id: envelope.id, payload, headers: Vec::new() }).await?)
+    }
+
+    /// Has a fresh prepay id fetched for the order's current attempt.
+    pub(super) async fn renew_prepay(&self, merchant: &MerchantKey, order_no: &OrderNo) -> Result<(), Error> {
+        if !self.renewals.pass((merchant.clone(), order_no.clone())) {
+            return Ok(());
+        }
+        let due = PrepayDue { order_no: order_no.clone() };
+        let envelope = Envelope::new(merchant, PrepayDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
+        self.publish(subject::order_prepay_due(merchant), envelope).await
+    }
+}
+
+/// The routes of the public listener. Starts the tasks behind them: call it within the runtime.
+///
+/// Health and metrics are among them unless `server.admin_listen` gives them a listener of their own.
+pub fn router(ingress: Ingress) -> Router {
+    let with_admin = ingress.config.server.admin_listen.is_none();
+    let app = Arc::new(App::new(ingress));
+    let mut routes = Router::new()
+        .route("/v1/orders", post(place::place))
+        .route("/v1/orders/{order_no}", get(orders::get))
+        .route("/v1/orders/{order_no}/pay-params", get(orders::pay_params))
+        .route("/v1/orders/{order_no}/stream", get(stream::stream))
+        .route("/v1/events", get(events::events))
+        .route("/notify/{merchant}/pay", post(notify::pay));
+    if with_admin {
+        routes = routes.merge(admin_routes());
+    }
+    finish(routes, app)
+}
+
+/// The routes of `server.admin_listen`: health and metrics.
+pub fn admin_router(ingress: Ingress) -> Router {
+    finish(admin_routes(), Arc::new(App::new(ingress)))
+}
+
+fn admin_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+}
+
+fn finish(routes: Router<Arc<App>>, app: Arc<App>) -> Router {
+    routes
+        .fallback(|| async { Error::NoRoute })
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(guard::guard))
+        .with_state(app)
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::Internal { internal: format!("panic: {}", words.unwrap_or("of an unknown kind")) }.into_response()
+}

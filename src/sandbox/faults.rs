@@ -1,0 +1,252 @@
+//! Misbehaviour on demand: rules say which call goes wrong, how, how often.
+//!
+//! The first rule that matches a call and whose dice fall decides; one call meets one fault at most. A fault changes
+//! what is on the wire or when, never the truth of the ledger. The dice are seeded: the same seed and the same order
+//! of calls give the same faults.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::numbers::mix;
+
+/// Where a rule applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum On {
+    UnifiedOrder,
+    OrderQuery,
+    CloseOrder,
+    /// A payment notification on its way to the merchant.
+    Notify,
+}
+
+/// What goes wrong. On an API call the call is executed unless the text says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// Executed twice (a request that the network repeated); notifications: `copies` at once.
+    Duplicate,
+    /// Begins `delay_ms` later.
+    Delay,
+    /// Waits until a later one went through, at most `delay_ms`.
+    Reorder,
+    /// One field is changed after signing.
+    Tamper,
+    /// Never executed and the connection ends; notifications: never sent.
+    Drop,
+    /// The connection ends without an answer; notifications: the merchant's answer is thrown away.
+    AnswerLost,
+    /// No answer until the caller gives up.
+    Hang,
+    /// The connection is reset without an answer.
+    Reset,
+    /// The answer's (or the notification's) second half is missing.
+    HalfBody,
+    /// `SYSTEMERROR`; executed or not as the dice fall, or as `executed` says.
+    SystemError,
+    /// An HTML page with status 500; executed or not as the dice fall, or as `executed` says.
+    #[serde(rename = "http_500")]
+    Http500,
+    /// The answer comes `delay_ms` late.
+    Slow,
+    /// `FREQUENCY_LIMITED`, not executed.
+    RateLimit,
+    /// The signature is made with another key.
+    WrongSign,
+    /// Validly signed, one fen too much.
+    ForgeAmount,
+    /// Names, and is validly signed by, another merchant.
+    CrossMerchant,
+}
+
+impl Kind {
+    /// Whether this can go wrong there.
+    pub fn possible(self, on: On) -> bool {
+        match self {
+            Kind::Duplicate
+            | Kind::Delay
+            | Kind::Reorder
+            | Kind::Tamper
+            | Kind::Drop
+            | Kind::AnswerLost
+            | Kind::HalfBody
+            | Kind::WrongSign
+            | Kind::CrossMerchant => true,
+            Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {
+                on != On::Notify
+            }
+            Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify),
+        }
+    }
+}
+
+/// One rule, as the control API takes and shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub on: On,
+    pub kind: Kind,
+    /// How often it may still happen; absent or null: for ever.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// 0 to 100.
+    #[serde(default = "always")]
+    pub probability_percent: u8,
+    /// For `delay`, `reorder`, `slow`.
+    #[serde(default = "one_second")]
+    pub delay_ms: u64,
+    /// For `duplicate` on `notify`.
+    #[serde(default = "two")]
+    pub copies: u8,
+    /// For `system_error` and `http_500`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed: Option<bool>,
+    /// Only calls about this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_trade_no: Option<String>,
+    /// Only calls of this merchant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mch_id: Option<String>,
+    /// How often it happened so far.
+    #[serde(default, skip_deserializing)]
+    pub fired: u64,
+}
+
+fn always() -> u8 {
+    100
+}
+
+fn one_second() -> u64 {
+    1000
+}
+
+fn two() -> u8 {
+    2
+}
+
+impl Rule {
+    fn check(&self) -> Result<(), String> {
+        let Rule { on, kind, .. } = self;
+        if !kind.possible(*on) {
+            return Err(format!("a {kind:?} fault is not possible on {on:?}"));
+        }
+        if self.probability_percent > 100 {
+            return Err("probability_percent must be between 0 and 100".to_owned());
+        }
+        if self.copies == 0 || self.copies > 100 {
+            return Err("copies must be between 1 and 100".to_owned());
+        }
+        if self.delay_ms > 600_000 {
+            return Err("delay_ms must be at most 600000 (ten minutes)".to_owned());
+        }
+        Ok(())
+    }
+
+    fn matches(&self, on: On, mch_id: &str, out_trade_no: &str) -> bool {
+        self.on == on
+            && self.times != Some(0)
+            && self.out_trade_no.as_deref().is_none_or(|n| n == out_trade_no)
+            && self.mch_id.as_deref().is_none_or(|m| m == mch_id)
+    }
+}
+
+/// A fault that happens now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hit {
+    pub kind: Kind,
+    pub delay: Duration,
+    pub copies: u8,
+    /// For `system_error` and `http_500`.
+    pub executed: bool,
+}
+
+impl Hit {
+    /// A fault of this kind with the defaults of a rule.
+    pub fn plain(kind: Kind) -> Hit {
+        Hit { kind, delay: Duration::from_millis(one_second()), copies: two(), executed: true }
+    }
+}
+
+/// The rules in force.
+pub(super) struct Faults {
+    // Read without the lock on every call: almost always there is no rule at all.
+    any: AtomicBool,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    rules: Vec<Rule>,
+    seed: u64,
+    rolls: u64,
+}
+
+impl Table {
+    fn roll(&mut self) -> u64 {
+        self.rolls += 1;
+        // Apart from the numbers issued with the same seed.
+        mix(self.seed ^ 0xfa17, self.rolls)
+    }
+}
+
+impl Faults {
+    /// No rules.
+    pub fn new(seed: u64) -> Faults {
+        Faults { any: AtomicBool::new(false), table: Mutex::new(Table { rules: Vec::new(), seed, rolls: 0 }) }
+    }
+
+    /// Adds rules after those in force: all of them or, when one is impossible, none.
+    pub fn add(&self, rules: Vec<Rule>) -> Result<(), String> {
+        rules.iter().try_for_each(Rule::check)?;
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.rules.extend(rules);
+        self.any.store(!table.rules.is_empty(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends all misbehaviour.
+    pub fn clear(&self) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.rules.clear();
+        self.any.store(false, Ordering::Release);
+    }
+
+    /// The rules with what is left of them.
+    pub fn list(&self) -> Vec<Rule> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).rules.clone()
+    }
+
+    /// The fault that this call meets.
+    pub fn meet(&self, on: On, mch_id: &str, out_trade_no: &str) -> Option<Hit> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in 0..table.rules.len() {
+            let Some(percent) = table
+                .rules
+                .get(index)
+                .filter(|rule| rule.matches(on, mch_id, out_trade_no))
+                .map(|rule| rule.probability_percent)
+            else {
+                continue;
+            };
+            if table.roll() % 100 >= u64::from(percent) {
+                continue;
+            }
+            let coin = table.roll().is_multiple_of(2);
+            let rule = table.rules.get_mut(index)?;
+            rule.times = rule.times.map(|n| n.saturating_sub(1));
+            rule.fired += 1;
+            return Some(Hit {
+                kind: rule.kind,
+                delay: Duration::from_millis(rule.delay_ms),
+                copies: rule.copies,
+                executed: rule.executed.unwrap_or(coin),
+            });
+        }
+        None
+    }
+}

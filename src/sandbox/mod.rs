@@ -1,0 +1,42 @@
+//! The WeChat Pay simulator: a strict stand-in for `api.mch.weixin.qq.com`, in this process or as `wxpay-sandbox`.
+//!
+//! It checks what WeChat checks, answers WeChat's own codes, keeps its own ledger, acts as the payer and posts signed
+//! notifications on WeChat's schedule; it can also misbehave on demand. It is not part of the service: nothing here
+//! reads the service's database, bus or decisions, so its ledger can be held against them as the truth.
+//!
+//! What must stay true: an order is paid at most once; what was answered or paid is in the ledger (and in the journal,
+//! where there is one) before anyone hears of it; a fault changes the wire, never the ledger.
+//!
+//! | file | is |
+//! |---|---|
+//! | `settings` | merchants, time scale, seed |
+//! | `server` | the listener, its limits, and the answers that never arrive whole |
+//! | `world` | what all requests share |
+//! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder` |
+//! | `account`, `order`, `record`, `journal` | what WeChat knows, how it changes, how it survives a restart |
+//! | `seen` | which requests arrived |
+//! | `notifier`, `schedule` | one notification on the wire; when it is repeated |
+//! | `faults` | misbehaviour on demand |
+//! | `control`, `view`, `cashier` | the payer and the tester: JSON and HTML |
+
+mod account;
+mod cashier;
+mod control;
+mod faults;
+mod journal;
+mod notifier;
+mod numbers;
+mod order;
+mod pay_v2;
+mod record;
+mod schedule;
+mod seen;
+mod server;
+mod settings;
+mod view;
+mod wire;
+mod world;
+
+pub use account::PayRefused;
+pub use server::{Options, Running, Sandbox, StartError};
+pub use settings::{Account, Settings};

@@ -1,0 +1,57 @@
+//! The ledger and the arrived requests as JSON: what tests hold the service against.
+
+use serde_json::{Value, json};
+
+use super::faults::On;
+use super::order::{Lifetimes, Order};
+use super::record::{Delivery, Payment};
+use super::seen::Requests;
+use crate::clock::Timestamp;
+
+/// One order, with its state at `now`.
+pub(super) fn order(order: &Order, now: Timestamp, lifetimes: Lifetimes) -> Value {
+    let terms = &order.terms;
+    let mut warnings = Vec::new();
+    if order.closed_at.is_some_and(|at| at < order.created_at.after(lifetimes.before_close)) {
+        warnings.push("closed within five minutes of being placed; WeChat asks merchants to wait");
+    }
+    json!({
+        "mch_id": terms.mch_id, "appid": terms.appid, "out_trade_no": terms.out_trade_no,
+        "trade_type": terms.trade_type, "state": order.state(now).as_str(),
+        "total_fee": terms.total_fee, "fee_type": "CNY", "body": terms.body, "attach": terms.attach,
+        "device_info": terms.device_info, "notify_url": terms.notify_url, "openid": terms.openid,
+        "sign_type": terms.sign_type, "parameters_sha256": terms.parameters_sha256,
+        "created_at": order.created_at, "expires_at": order.expires_at, "closed_at": order.closed_at,
+        "prepays": order.prepays, "cancels": order.cancels, "acknowledged": order.acknowledged(),
+        "transaction_id": order.payment.as_ref().map(|p| &p.transaction_id), "warnings": warnings,
+    })
+}
+
+/// One payment.
+pub(super) fn payment(payment: &Payment) -> Value {
+    json!(payment)
+}
+
+/// One notification.
+pub(super) fn delivery(delivery: &Delivery) -> Value {
+    json!(delivery)
+}
+
+/// The requests about one number.
+pub(super) fn requests(api: On, requests: &Requests) -> Value {
+    let mut distinct: Vec<&str> = Vec::new();
+    for arrival in &requests.each {
+        if !distinct.contains(&arrival.parameters_sha256.as_str()) {
+            distinct.push(&arrival.parameters_sha256);
+        }
+    }
+    let each: Vec<Value> = requests
+        .each
+        .iter()
+        .map(|a| json!({"at": a.at, "parameters_sha256": a.parameters_sha256, "body_sha256": a.body_sha256}))
+        .collect();
+    json!({
+        "api": api, "mch_id": requests.mch_id, "out_trade_no": requests.out_trade_no, "count": requests.count,
+        "parameters_sha256": distinct, "each": each,
+    })
+}

@@ -1,0 +1,112 @@
+//! What is done regularly, in one table.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use metrics::gauge;
+
+use crate::bus::{Bus, LagError, Message, PublishError};
+use crate::clock::Clock;
+use crate::event::command::QueryDue;
+use crate::event::envelope::{Envelope, EnvelopeError, EventData};
+use crate::event::subject;
+use crate::ids::{EventId, IdError};
+use crate::store::{DbError, Store};
+use crate::telemetry;
+
+/// What a job has at hand.
+#[derive(Clone)]
+pub struct Context {
+    pub store: Store,
+    pub bus: Bus,
+    pub clock: Clock,
+}
+
+/// Why a run failed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error(transparent)]
+    Store(#[from] DbError),
+    #[error(transparent)]
+    Bus(#[from] PublishError),
+    #[error(transparent)]
+    Lag(#[from] LagError),
+    #[error(transparent)]
+    Event(#[from] EnvelopeError),
+    #[error(transparent)]
+    Id(#[from] IdError),
+}
+
+/// A job: its name, its cron expression (with seconds, UTC), and what it does. The result says how much was done.
+pub struct Job {
+    pub name: &'static str,
+    pub cron: &'static str,
+    pub run: fn(Context) -> BoxFuture<'static, Result<u64, JobError>>,
+}
+
+/// Every job.
+pub const JOBS: &[Job] = &[
+    Job { name: "pending_queries", cron: "*/1 * * * * *", run: |ctx| Box::pin(pending_queries(ctx)) },
+    Job { name: "deferred_messages", cron: "*/1 * * * * *", run: |ctx| Box::pin(deferred_messages(ctx)) },
+    Job { name: "gauges", cron: "*/10 * * * * *", run: |ctx| Box::pin(gauges(ctx)) },
+];
+
+/// Orders asked about in one run: the bound that keeps a backlog from becoming a storm at WeChat.
+const QUERIES_PER_RUN: u64 = 200;
+/// A question that has no answer by then is asked again.
+const QUERY_LEASE: Duration = Duration::from_secs(60);
+/// Deferred messages published in one run.
+const MESSAGES_PER_RUN: u64 = 500;
+
+/// Asks the workers to ask WeChat about every order whose question is due.
+async fn pending_queries(ctx: Context) -> Result<u64, JobError> {
+    let now = ctx.clock.now();
+    let due = ctx.store.take_due_queries(now, QUERY_LEASE, QUERIES_PER_RUN).await?;
+    let count = due.len() as u64;
+    for (merchant, order_no) in due {
+        let about = Some(order_no.to_string());
+        let event = Envelope::new(&merchant, QueryDue::TYPE, about, now, QueryDue { order_no });
+        let message = Message {
+            subject: subject::query_due(&merchant),
+            id: event.id,
+            payload: event.to_json()?.into_bytes(),
+            headers: Vec::new(),
+        };
+        ctx.bus.publish(message).await?;
+    }
+    Ok(count)
+}
+
+/// Measures what only a look at the whole tells: queue lag, waiting events, dead letters.
+async fn gauges(ctx: Context) -> Result<u64, JobError> {
+    for lag in ctx.bus.lag().await? {
+        let consumer = lag.consumer.to_string();
+        gauge!(telemetry::BUS_LAG_MESSAGES, "consumer" => consumer.clone()).set(lag.pending as f64);
+        let age = lag.oldest_age.unwrap_or_default();
+        gauge!(telemetry::BUS_OLDEST_UNACKED_SECONDS, "consumer" => consumer).set(age);
+    }
+    gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
+    for (reason, count) in ctx.store.dead_letters_by_reason().await? {
+        gauge!(telemetry::DEAD_LETTERS, "reason" => reason).set(count as f64);
+    }
+    Ok(0)
+}
+
+/// Publishes again what had to wait longer than a bus should hold it.
+async fn deferred_messages(ctx: Context) -> Result<u64, JobError> {
+    let due = ctx.store.due_messages(ctx.clock.now(), MESSAGES_PER_RUN).await?;
+    let count = due.len() as u64;
+    for stored in due {
+        let message = Message {
+            subject: stored.subject.clone(),
+            id: EventId::parse(&stored.event_id)?,
+            payload: stored.payload.clone(),
+            headers: stored.headers.clone(),
+        };
+        // Published first, forgotten after: whoever dies in between publishes it twice, and the bus takes it once.
+        ctx.bus.publish(message).await?;
+        crate::crash::point("scheduler.deferred_published");
+        ctx.store.forget_deferred(&stored).await?;
+    }
+    Ok(count)
+}

@@ -1,0 +1,6 @@
+//! The scheduler: work that time makes due. It publishes commands; the workers do the work.
+
+mod jobs;
+mod run;
+
+pub use run::run;

@@ -1,0 +1,233 @@
+//! The only place where an order changes: state, evidence, ledger and outbox in one transaction.
+//!
+//! A change names the version it was decided on (compare-and-set). A batch of changes shares one transaction and one
+//! fsync; an order that somebody else changed meanwhile is left out with everything that belongs to it and reported,
+//! so that its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence
+//! without the state.
+
+use std::collections::HashSet;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, Value};
+
+use super::Store;
+use super::db::{Db, DbError};
+use super::entity::{attempt, evidence, ledger, outbox};
+use super::proof::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
+use super::rows::AttemptParams;
+use crate::clock::Timestamp;
+use crate::event::domain::Sealed;
+use crate::order::{AttemptState, LedgerEntry, Order};
+
+/// One order's change.
+#[derive(Debug, Clone)]
+pub struct OrderCommit {
+    /// The version that was decided on.
+    pub before: i64,
+    /// How many attempts the order had then; later ones are new.
+    pub attempts_before: usize,
+    /// The order as it will be.
+    pub next: Order,
+    /// What the new attempts will be sent.
+    pub new_params: Vec<AttemptParams>,
+    /// One per version between `before` and `next`, with the version each made.
+    pub evidence: Vec<(i64, Evidence)>,
+    /// Money, with the version that entered it.
+    pub ledger: Vec<(i64, LedgerEntry)>,
+    /// Events to tell.
+    pub events: Vec<Sealed>,
+    /// Notifications that led here, or changed nothing.
+    pub notifications: Vec<NotificationRecord>,
+}
+
+impl Store {
+    /// Commits changes. Returns the ids of the orders that somebody else changed meanwhile: nothing of those was
+    /// written.
+    ///
+    /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch with
+    /// [`DbError::Exists`]: the caller commits one by one to find it.
+    pub async fn commit(&self, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
+        let tx = self.db.begin().await?;
+        let won = cas_orders(&self.db, &tx, changes, at).await?;
+        let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
+            changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
+        let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
+        write_attempts(&self.db, &tx, &changed, at).await?;
+        write_proof(&tx, &changed, at).await?;
+        write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+        tx.commit().await?;
+        self.changed();
+        Ok(conflicts.into_iter().map(|c| c.next.id).collect())
+    }
+}
+
+/// `($1, $2), ($3, $4)` for rows of `columns` values, after `used` parameters.
+pub(super) fn placeholders(rows: usize, columns: usize, used: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                text.push(',');
+            }
+            text.push('$');
+            text.push_str(&(used + row * columns + column + 1).to_string());
+        }
+        text.push(')');
+    }
+    text
+}
+
+async fn cas_orders(
+    db: &Db,
+    tx: &DatabaseTransaction,
+    changes: &[OrderCommit],
+    at: Timestamp,
+) -> Result<HashSet<i64>, DbError> {
+    let changed: Vec<&OrderCommit> = changes.iter().filter(|c| c.before != c.next.version).collect();
+    if changed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 16);
+    for c in &changed {
+        let o = &c.next;
+        values.extend([
+            o.id.into(),
+            c.before.into(),
+            o.version.into(),
+            o.state.as_str().into(),
+            o.flags.outcome_unknown.into(),
+            o.flags.paid_late.into(),
+            o.flags.paid_twice.into(),
+            o.flags.amount_mismatch.into(),
+            o.failure.as_ref().map(|f| f.code.clone()).into(),
+            o.failure.as_ref().map(|f| f.message.clone()).into(),
+            o.paid_by.as_ref().map(|p| p.transaction_id.to_string()).into(),
+            o.paid_by.as_ref().map(|p| p.paid_at.as_ms()).into(),
+            at.as_ms().into(),
+            i64::from(o.queries.done).into(),
+            o.queries.next_at.map(Timestamp::as_ms).into(),
+        ]);
+    }
+    let sql = format!(
+        "WITH v (id, before, version, state, outcome_unknown, paid_late, paid_twice, amount_mismatch, failure_code,
+                 failure_message, transaction_id, paid_at_ms, updated_at_ms, queries_done, next_query_at_ms)
+           AS (VALUES {})
+         UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
+           paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
+           failure_code = v.failure_code, failure_message = v.failure_message, transaction_id = v.transaction_id,
+           paid_at_ms = v.paid_at_ms, updated_at_ms = v.updated_at_ms, queries_done = v.queries_done,
+           next_query_at_ms = v.next_query_at_ms
+         FROM v WHERE orders.id = v.id AND orders.version = v.before
+         RETURNING orders.id AS id",
+        placeholders(changed.len(), 15, 0)
+    );
+    let rows = tx.query_all_raw(db.statement(sql, values)).await?;
+    rows.into_iter().map(|r| Ok(r.try_get::<i64>("", "id")?)).collect()
+}
+
+async fn write_attempts(
+    db: &Db,
+    tx: &DatabaseTransaction,
+    changed: &[&OrderCommit],
+    at: Timestamp,
+) -> Result<(), DbError> {
+    let mut values: Vec<Value> = Vec::new();
+    let mut updated = 0;
+    let mut new = Vec::new();
+    for c in changed {
+        let merchant = c.next.merchant.to_string();
+        for (i, a) in c.next.attempts.iter().enumerate() {
+            if let Some(params) = i.checked_sub(c.attempts_before).and_then(|n| c.new_params.get(n)) {
+                new.push(new_attempt(c.next.id, &merchant, a, params, at)?);
+                continue;
+            }
+            updated += 1;
+            values.extend([
+                merchant.clone().into(),
+                a.out_trade_no.to_string().into(),
+                a.state.as_str().into(),
+                a.prepay.as_ref().map(|p| p.prepay_id.clone()).into(),
+                a.prepay.as_ref().and_then(|p| p.code_url.clone()).into(),
+                a.prepay.as_ref().and_then(|p| p.mweb_url.clone()).into(),
+                a.prepay.as_ref().map(|p| p.issued_at.as_ms()).into(),
+                a.transaction_id.as_ref().map(ToString::to_string).into(),
+                a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.code.clone()).into(),
+                a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.message.clone()).into(),
+            ]);
+        }
+    }
+    if updated > 0 {
+        let sql = format!(
+            "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
+                     error_code, error_message) AS (VALUES {})
+             UPDATE attempts SET state = v.state, prepay_id = v.prepay_id, code_url = v.code_url,
+               mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
+               transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message
+             FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
+            placeholders(updated, 10, 0)
+        );
+        tx.execute_raw(db.statement(sql, values)).await?;
+    }
+    if !new.is_empty() {
+        attempt::Entity::insert_many(new).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+fn new_attempt(
+    order_id: i64,
+    merchant: &str,
+    a: &crate::order::Attempt,
+    params: &AttemptParams,
+    at: Timestamp,
+) -> Result<attempt::ActiveModel, DbError> {
+    Ok(attempt::ActiveModel {
+        id: sea_orm::NotSet,
+        order_id: Set(order_id),
+        merchant: Set(merchant.to_owned()),
+        out_trade_no: Set(a.out_trade_no.to_string()),
+        n: Set(i64::from(a.n)),
+        trade_type: Set(a.trade_type.as_str().into()),
+        mch_id: Set(a.mch_id.to_string()),
+        appid: Set(a.appid.to_string()),
+        sign_type: Set(params.sign_type.clone()),
+        params: Set(params.to_json()?),
+        state: Set(a.state.as_str().into()),
+        prepay_id: Set(None),
+        code_url: Set(None),
+        mweb_url: Set(None),
+        prepay_issued_at_ms: Set(None),
+        transaction_id: Set(None),
+        error_code: Set(None),
+        error_message: Set(None),
+        created_at_ms: Set(at.as_ms()),
+    })
+}
+
+async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
+    let mut proofs = Vec::new();
+    let mut entries = Vec::new();
+    let mut events = Vec::new();
+    for c in changed {
+        for (version, e) in &c.evidence {
+            proofs.push(evidence_row(c.next.id, *version, e, at)?);
+        }
+        entries.extend(c.ledger.iter().map(|(version, l)| ledger_row(&c.next, *version, l, at)));
+        events.extend(c.events.iter().map(outbox_row));
+    }
+    if !proofs.is_empty() {
+        evidence::Entity::insert_many(proofs).exec_without_returning(tx).await?;
+    }
+    if !entries.is_empty() {
+        ledger::Entity::insert_many(entries).exec_without_returning(tx).await?;
+    }
+    write_events(tx, events).await
+}
+
+/// Writes outbox rows inside the transaction that makes the events true.
+pub(super) async fn write_events(tx: &DatabaseTransaction, rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
+    if !rows.is_empty() {
+        outbox::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}

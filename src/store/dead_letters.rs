@@ -1,0 +1,140 @@
+//! Messages that wait longer than a bus should hold them, and messages that cannot be processed now.
+//!
+//! Both are rows before the bus forgets them: nothing disappears, everything can be listed.
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+
+use super::Store;
+use super::db::DbError;
+use super::entity::{dead_letter, deferred};
+use super::proof::outbox_row;
+use crate::clock::Timestamp;
+use crate::event::domain::Sealed;
+
+/// A message as the bus carried it.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Its id.
+    pub event_id: String,
+    /// Who consumes it.
+    pub consumer: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it failed first.
+    pub first_error: String,
+    /// Why it failed last.
+    pub last_error: String,
+}
+
+impl Store {
+    /// Parks a message for a person and tells `news` in the same transaction. Parking it twice changes nothing.
+    pub async fn park(&self, m: &StoredMessage, reason: &str, news: &Sealed, at: Timestamp) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        let row = dead_letter::ActiveModel {
+            id: sea_orm::NotSet,
+            event_id: Set(m.event_id.clone()),
+            consumer: Set(m.consumer.clone()),
+            subject: Set(m.subject.clone()),
+            headers: Set(headers_json(m)?),
+            payload: Set(m.payload.clone()),
+            reason: Set(reason.to_owned()),
+            first_error: Set(m.first_error.clone()),
+            last_error: Set(m.last_error.clone()),
+            attempts: Set(i64::from(m.attempts)),
+            parked_at_ms: Set(at.as_ms()),
+            state: Set("parked".into()),
+        };
+        let new = dead_letter::Entity::insert_many([row])
+            .on_conflict(
+                OnConflict::columns([dead_letter::Column::EventId, dead_letter::Column::Consumer])
+                    .do_nothing()
+                    .to_owned(),
+            )
+            .exec_without_returning(&tx)
+            .await?;
+        if new > 0 {
+            super::commit::write_events(&tx, vec![outbox_row(news)]).await?;
+        }
+        tx.commit().await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Keeps a message until `due`.
+    pub async fn defer(&self, m: &StoredMessage, due: Timestamp) -> Result<(), DbError> {
+        let row = deferred::ActiveModel {
+            event_id: Set(m.event_id.clone()),
+            consumer: Set(m.consumer.clone()),
+            subject: Set(m.subject.clone()),
+            headers: Set(headers_json(m)?),
+            payload: Set(m.payload.clone()),
+            attempts: Set(i64::from(m.attempts)),
+            first_error: Set(m.first_error.clone()),
+            last_error: Set(m.last_error.clone()),
+            next_attempt_at_ms: Set(due.as_ms()),
+        };
+        use deferred::Column::{Attempts, Consumer, EventId, LastError, NextAttemptAtMs};
+        deferred::Entity::insert(row)
+            .on_conflict(
+                OnConflict::columns([EventId, Consumer])
+                    .update_columns([Attempts, LastError, NextAttemptAtMs])
+                    .to_owned(),
+            )
+            .exec_without_returning(self.db.write())
+            .await?;
+        Ok(())
+    }
+
+    /// Messages whose time has come, oldest first.
+    pub async fn due_messages(&self, now: Timestamp, limit: u64) -> Result<Vec<StoredMessage>, DbError> {
+        let rows = deferred::Entity::find()
+            .filter(deferred::Column::NextAttemptAtMs.lte(now.as_ms()))
+            .order_by_asc(deferred::Column::NextAttemptAtMs)
+            .limit(limit)
+            .all(self.db.read())
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(StoredMessage {
+                    event_id: row.event_id,
+                    consumer: row.consumer,
+                    subject: row.subject,
+                    headers: serde_json::from_str(&row.headers).map_err(|e| DbError::Defect(e.to_string()))?,
+                    payload: row.payload,
+                    attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+                    first_error: row.first_error,
+                    last_error: row.last_error,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets a deferred message once the bus has it again, unless it was deferred anew meanwhile.
+    pub async fn forget_deferred(&self, m: &StoredMessage) -> Result<(), DbError> {
+        deferred::Entity::delete_many()
+            .filter(deferred::Column::EventId.eq(&m.event_id))
+            .filter(deferred::Column::Consumer.eq(&m.consumer))
+            .filter(deferred::Column::Attempts.eq(i64::from(m.attempts)))
+            .exec(self.db.write())
+            .await?;
+        Ok(())
+    }
+
+    /// Dead letters waiting for a person, by reason.
+    pub async fn dead_letters_by_reason(&self) -> Result<Vec<(String, i64)>, DbError> {
+        let sql = "SELECT reason, COUNT(*) AS n FROM dead_letters WHERE state = 'parked' GROUP BY reason";
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
+        rows.into_iter().map(|r| Ok((r.try_get("", "reason")?, r.try_get("", "n")?))).collect()
+    }
+}
+
+fn headers_json(m: &StoredMessage) -> Result<String, DbError> {
+    serde_json::to_string(&m.headers).map_err(|e| DbError::Defect(e.to_string()))
+}

@@ -1,0 +1,44 @@
+//! The store as the rest of the program holds it.
+
+use tokio::sync::watch;
+
+use super::db::{Db, DbError};
+use crate::config;
+
+/// All tables of one database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(super) db: Db,
+    commits: watch::Sender<u64>,
+}
+
+impl Store {
+    /// Over an open database.
+    pub fn new(db: Db) -> Store {
+        Store { db, commits: watch::Sender::new(0) }
+    }
+
+    /// Opens the database of the configuration and brings its schema up to date if it says so.
+    pub async fn open(settings: &config::Store) -> Result<Store, DbError> {
+        let db = Db::connect(settings).await?;
+        if settings.migrate_on_start {
+            db.migrate().await?;
+        }
+        Ok(Store::new(db))
+    }
+
+    /// The database underneath, for the embedded bus and for health.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Changes whenever this process committed something. A hint to look, not news: other processes commit too, so
+    /// whoever waits also looks now and then.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
+    pub(super) fn changed(&self) {
+        self.commits.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}

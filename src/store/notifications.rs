@@ -1,0 +1,60 @@
+//! Notifications that belong to no order's change, and the sample of what was refused at the door.
+
+use sea_orm::{ConnectionTrait, EntityTrait, Set};
+
+use super::Store;
+use super::db::DbError;
+use super::entity::quarantine;
+use super::proof::{NotificationRecord, write_notifications};
+use crate::clock::Timestamp;
+use crate::event::domain::DomainEvent;
+use crate::ids::MerchantKey;
+
+/// How many refused bodies are kept per merchant.
+const QUARANTINE_ROWS: i64 = 200;
+/// How much of a refused body is kept.
+const QUARANTINE_BYTES: usize = 4096;
+
+impl Store {
+    /// Records a notification and tells an event about it, in one transaction. A notification that came to its end
+    /// before stays as it is, and nothing is told again.
+    pub async fn record_notification(
+        &self,
+        record: &NotificationRecord,
+        news: Option<DomainEvent>,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        let written = write_notifications(&tx, std::iter::once(record), at).await?;
+        let events = news.filter(|_| written > 0).map(|n| super::proof::outbox_row(&n.seal(at))).into_iter().collect();
+        super::commit::write_events(&tx, events).await?;
+        tx.commit().await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Keeps the beginning of a body that was refused; the oldest of the merchant's make room.
+    pub async fn quarantine(
+        &self,
+        merchant: &MerchantKey,
+        reason: &str,
+        remote_addr: &str,
+        body: &[u8],
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let row = quarantine::ActiveModel {
+            id: sea_orm::NotSet,
+            merchant: Set(merchant.to_string()),
+            reason: Set(reason.to_owned()),
+            remote_addr: Set(remote_addr.to_owned()),
+            received_at_ms: Set(at.as_ms()),
+            body: Set(body[..body.len().min(QUARANTINE_BYTES)].to_vec()),
+        };
+        quarantine::Entity::insert(row).exec_without_returning(self.db.write()).await?;
+        let sql = "DELETE FROM quarantine WHERE merchant = $1 AND id <= (
+                     SELECT id FROM quarantine WHERE merchant = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
+        let values = [merchant.as_str().into(), QUARANTINE_ROWS.into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Events on their way out, and the feed that finance reads.
+//!
+//! An event is written unplaced, in the transaction that makes it true. One relay at a time (see [`super::Lease`]) gives events
+//! their position in the feed, in the order of their rows: an order's later change can only be written after its earlier one
+//! was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL hands them out before the
+//! commit, and a reader that has seen 5 would never look for a 4 that commits later.
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::Store;
+use super::db::DbError;
+use super::entity::outbox;
+use super::leases::{Fenced, Lease};
+use super::proof::outbox_row;
+use crate::clock::Timestamp;
+use crate::event::domain::{DomainEvent, Sealed};
+use crate::ids::MerchantKey;
+
+/// An event with its place in the feed.
+#[derive(Debug, Clone)]
+pub struct FeedEvent {
+    /// Its place; grows.
+    pub position: i64,
+    /// Its id.
+    pub event_id: String,
+    /// The order it is about.
+    pub order_no: Option<String>,
+    /// Where it is published.
+    pub subject: String,
+    /// The CloudEvent as JSON.
+    pub payload: String,
+}
+
+impl From<outbox::Model> for FeedEvent {
+    fn from(row: outbox::Model) -> FeedEvent {
+        FeedEvent {
+            position: row.position.unwrap_or_default(),
+            event_id: row.event_id,
+            order_no: row.order_no,
+            subject: row.subject,
+            payload: row.payload,
+        }
+    }
+}
+
+impl Store {
+    /// Gives up to `limit` unplaced events their position; returns how many. Only the lease's holder may.
+    pub async fn place_events(&self, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
+               todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
+                        FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
+             UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
+        let placed = tx.execute_raw(self.db.statement(sql, [limit.into()])).await?.rows_affected();
+        tx.commit().await?;
+        if placed > 0 {
+            self.changed();
+        }
+        Ok(Fenced::Done(placed))
+    }
+
+    /// The oldest placed events that the bus has not got yet.
+    pub async fn unrelayed_events(&self, limit: u64) -> Result<Vec<FeedEvent>, DbError> {
+        let rows = outbox::Entity::find()
+            .filter(outbox::Column::RelayedAtMs.is_null())
+            .filter(outbox::Column::Position.is_not_null())
+            .order_by_asc(outbox::Column::Position)
+            .limit(limit)
+            .all(self.db.read())
+            .await?;
+        Ok(rows.into_iter().map(FeedEvent::from).collect())
+    }
+
+    /// Notes that the bus has everything up to `position`.
+    pub async fn mark_relayed(&self, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let sql = "UPDATE outbox SET relayed_at_ms = $1 WHERE relayed_at_ms IS NULL AND position <= $2";
+        tx.execute_raw(self.db.statement(sql, [at.as_ms().into(), position.into()])).await?;
+        tx.commit().await?;
+        Ok(Fenced::Done(()))
+    }
+
+    /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all when empty).
+    pub async fn events_after(
+        &self,
+        cursor: i64,
+        types: &[String],
+        merchants: &[MerchantKey],
+        limit: u64,
+    ) -> Result<Vec<FeedEvent>, DbError> {
+        let mut find = outbox::Entity::find().filter(outbox::Column::Position.gt(cursor));
+        if !types.is_empty() {
+            find = find.filter(outbox::Column::EventType.is_in(types));
+        }
+        if !merchants.is_empty() {
+            find = find.filter(outbox::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
+        }
+        let rows = find.order_by_asc(outbox::Column::Position).limit(limit).all(self.db.read()).await?;
+        Ok(rows.into_iter().map(FeedEvent::from).collect())
+    }
+
+    /// The feed's last position.
+    pub async fn feed_end(&self) -> Result<i64, DbError> {
+        let sql = "SELECT COALESCE(MAX(position), 0) AS position FROM outbox";
+        let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
+        row.map_or(Ok(0), |r| Ok(r.try_get("", "position")?))
+    }
+
+    /// Tells an event that no order's change carries.
+    pub async fn tell(&self, event: DomainEvent, at: Timestamp) -> Result<Sealed, DbError> {
+        let sealed = event.seal(at);
+        outbox::Entity::insert(outbox_row(&sealed)).exec_without_returning(self.db.write()).await?;
+        self.changed();
+        Ok(sealed)
+    }
+
+    /// How many events wait for the bus.
+    pub async fn outbox_pending(&self) -> Result<i64, DbError> {
+        let sql = "SELECT COUNT(*) AS n FROM outbox WHERE relayed_at_ms IS NULL";
+        let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
+        row.map_or(Ok(0), |r| Ok(r.try_get("", "n")?))
+    }
+}

@@ -1,0 +1,217 @@
+//! What proves a change: evidence, ledger entries, notifications and events, as rows.
+
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{DatabaseTransaction, EntityTrait, Set};
+
+use super::db::DbError;
+use super::entity::{evidence, ledger, notification, outbox};
+use crate::clock::Timestamp;
+use crate::event::domain::Sealed;
+use crate::event::fact::Fact;
+use crate::ids::{EventId, MerchantKey, OutTradeNo, TransactionId};
+use crate::order::{CNY, LedgerEntry, Order};
+
+/// Where a fact came from.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The attempt it is about.
+    pub out_trade_no: OutTradeNo,
+    /// What was said.
+    pub fact: Fact,
+    /// Who said it.
+    pub source: EvidenceSource,
+    /// When it reached us.
+    pub received_at: Timestamp,
+}
+
+/// Who said it, and where the words are kept.
+#[derive(Debug, Clone)]
+pub enum EvidenceSource {
+    /// A notification; its bytes are in `notifications`.
+    Notification {
+        /// The notification's id.
+        id: EventId,
+        /// Algorithm and key fingerprint.
+        verified_by: String,
+    },
+    /// WeChat's answer to a query.
+    Query {
+        /// The answer's XML.
+        raw: String,
+        /// Algorithm and key fingerprint.
+        verified_by: String,
+    },
+    /// WeChat's answer, or silence, to a unified order.
+    UnifiedOrder,
+}
+
+/// What is kept of a notification, and what became of it.
+#[derive(Debug, Clone)]
+pub struct NotificationRecord {
+    /// The id it travelled under.
+    pub id: EventId,
+    /// Whose.
+    pub merchant: MerchantKey,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// Who sent it.
+    pub remote_addr: String,
+    /// When.
+    pub received_at: Timestamp,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// The number it names.
+    pub out_trade_no: Option<OutTradeNo>,
+    /// The payment it names.
+    pub transaction_id: Option<TransactionId>,
+    /// Algorithm and key fingerprint.
+    pub verified_by: Option<String>,
+    /// The order it belongs to.
+    pub order_id: Option<i64>,
+}
+
+/// What became of a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It changed an order.
+    Settled,
+    /// The order said so already.
+    Duplicate,
+    /// It reports no payment.
+    NoPayment,
+    /// Its order is not known (yet).
+    Waiting,
+    /// Its signature, merchant or app does not hold.
+    Rejected(String),
+    /// It contradicts the order; a dead letter has it.
+    Parked(String),
+}
+
+impl Verdict {
+    /// The word in the database and in metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Verdict::Settled => "settled",
+            Verdict::Duplicate => "duplicate",
+            Verdict::NoPayment => "no_payment",
+            Verdict::Waiting => "waiting",
+            Verdict::Rejected(_) => "rejected",
+            Verdict::Parked(_) => "parked",
+        }
+    }
+
+    fn reason(&self) -> Option<String> {
+        match self {
+            Verdict::Rejected(reason) | Verdict::Parked(reason) => Some(reason.clone()),
+            Verdict::Settled | Verdict::Duplicate | Verdict::NoPayment | Verdict::Waiting => None,
+        }
+    }
+}
+
+/// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
+/// waiting one may come to its end. Returns how many were written.
+pub(super) async fn write_notifications<'a>(
+    tx: &DatabaseTransaction,
+    records: impl Iterator<Item = &'a NotificationRecord>,
+    at: Timestamp,
+) -> Result<u64, DbError> {
+    use notification::Column::{OrderId, ProcessedAtMs, Reason, Verdict};
+    let mut rows = HashMap::new();
+    for n in records {
+        // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
+        rows.entry(n.id).or_insert(notification_row(n, at)?);
+    }
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let keep = OnConflict::column(notification::Column::EventId)
+        .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
+        .action_and_where(Expr::col((notification::Entity, Verdict)).eq("waiting"))
+        .to_owned();
+    Ok(notification::Entity::insert_many(rows.into_values()).on_conflict(keep).exec_without_returning(tx).await?)
+}
+
+pub(super) fn evidence_row(
+    order_id: i64,
+    version: i64,
+    e: &Evidence,
+    at: Timestamp,
+) -> Result<evidence::ActiveModel, DbError> {
+    let (source, source_id, raw, verified_by) = match &e.source {
+        EvidenceSource::Notification { id, verified_by } => {
+            ("notification", id.to_string(), None, Some(verified_by.clone()))
+        }
+        EvidenceSource::Query { raw, verified_by } => {
+            ("query", e.out_trade_no.to_string(), Some(raw.clone()), Some(verified_by.clone()))
+        }
+        EvidenceSource::UnifiedOrder => ("unified_order", e.out_trade_no.to_string(), None, None),
+    };
+    Ok(evidence::ActiveModel {
+        id: sea_orm::NotSet,
+        order_id: Set(order_id),
+        version: Set(version),
+        out_trade_no: Set(e.out_trade_no.to_string()),
+        source: Set(source.into()),
+        source_id: Set(source_id),
+        fact: Set(serde_json::to_string(&e.fact).map_err(|e| DbError::Defect(e.to_string()))?),
+        raw: Set(raw),
+        verified_by: Set(verified_by),
+        received_at_ms: Set(e.received_at.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+    })
+}
+
+pub(super) fn ledger_row(order: &Order, version: i64, l: &LedgerEntry, at: Timestamp) -> ledger::ActiveModel {
+    ledger::ActiveModel {
+        id: sea_orm::NotSet,
+        merchant: Set(order.merchant.to_string()),
+        order_id: Set(order.id),
+        order_version: Set(version),
+        order_no: Set(order.order_no.to_string()),
+        out_trade_no: Set(l.out_trade_no.to_string()),
+        entry: Set("payment".into()),
+        transaction_id: Set(l.transaction_id.to_string()),
+        amount_fen: Set(l.amount.as_i64()),
+        currency: Set(CNY.into()),
+        occurred_at_ms: Set(l.occurred_at.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+    }
+}
+
+pub(super) fn outbox_row(e: &Sealed) -> outbox::ActiveModel {
+    outbox::ActiveModel {
+        id: sea_orm::NotSet,
+        event_id: Set(e.id.to_string()),
+        merchant: Set(e.merchant.to_string()),
+        order_no: Set(e.order_no.as_ref().map(ToString::to_string)),
+        subject: Set(e.subject.clone()),
+        event_type: Set(e.event_type.clone()),
+        payload: Set(e.payload.clone()),
+        created_at_ms: Set(e.time.as_ms()),
+        position: Set(None),
+        relayed_at_ms: Set(None),
+    }
+}
+
+fn notification_row(n: &NotificationRecord, at: Timestamp) -> Result<notification::ActiveModel, DbError> {
+    Ok(notification::ActiveModel {
+        event_id: Set(n.id.to_string()),
+        merchant: Set(n.merchant.to_string()),
+        kind: Set("pay".into()),
+        body: Set(n.body.clone()),
+        headers: Set(serde_json::to_string(&n.headers).map_err(|e| DbError::Defect(e.to_string()))?),
+        remote_addr: Set(n.remote_addr.clone()),
+        received_at_ms: Set(n.received_at.as_ms()),
+        processed_at_ms: Set(at.as_ms()),
+        verdict: Set(n.verdict.as_str().into()),
+        reason: Set(n.verdict.reason()),
+        out_trade_no: Set(n.out_trade_no.as_ref().map(ToString::to_string)),
+        transaction_id: Set(n.transaction_id.as_ref().map(ToString::to_string)),
+        verified_by: Set(n.verified_by.clone()),
+        order_id: Set(n.order_id),
+    })
+}

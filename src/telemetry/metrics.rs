@@ -1,0 +1,199 @@
+//! Metrics: one table of everything the process counts, and the recorder behind `/metrics`.
+//!
+//! Labels are bounded: never an order, a payer or a URL. Units are base units (seconds, not milliseconds) and stand in
+//! the name, as Prometheus wants them.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Notifications received, by `merchant` and `result` (`accepted`, or the reason of the refusal).
+pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
+/// From a notification's last byte to its answer.
+pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
+/// From WeChat's `time_end` to the order being paid here.
+pub const ORDER_SETTLE_LAG_SECONDS: &str = "wxpay_order_settle_lag_seconds";
+/// Payments, by the `source` that told us first (`notification`, `query`): the queries' share is what notifications lost.
+pub const PAID_FIRST_LEARNT_BY_TOTAL: &str = "wxpay_paid_first_learnt_by_total";
+/// Deliveries handled, by `kind` (consumer) and `outcome` (`done`, `retry`, `deferred`, `parked`).
+pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
+/// Messages not yet settled, by `consumer`.
+pub const BUS_LAG_MESSAGES: &str = "wxpay_bus_lag_messages";
+/// Age of the oldest message without an acknowledgement, by `consumer`.
+pub const BUS_OLDEST_UNACKED_SECONDS: &str = "wxpay_bus_oldest_unacked_seconds";
+/// Publishes, by `stream` and `outcome` (`stored`, `full`, `timeout` …).
+pub const BUS_PUBLISHES_TOTAL: &str = "wxpay_bus_publishes_total";
+/// Deliveries settled at the bus, by `consumer` and `outcome`.
+pub const BUS_DELIVERIES_TOTAL: &str = "wxpay_bus_deliveries_total";
+/// Acknowledgements that did not reach the bus in time, by `consumer`: each means one more delivery.
+pub const BUS_ANSWERS_LOST_TOTAL: &str = "wxpay_bus_answers_lost_total";
+/// Handlers that panicked, by `consumer`.
+pub const BUS_PANICS_TOTAL: &str = "wxpay_bus_panics_total";
+/// Events committed and not yet published.
+pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
+/// Dead letters waiting for a person, by `reason`.
+pub const DEAD_LETTERS: &str = "wxpay_dead_letters";
+/// Calls to WeChat, by `api` and `outcome`.
+pub const WECHAT_REQUEST_SECONDS: &str = "wxpay_wechat_request_seconds";
+/// Fencing term of a lease this process holds, by `role`.
+pub const LEASE_TERM: &str = "wxpay_lease_term";
+/// Always 1; `version` and `crash_points` say what is running.
+pub const BUILD_INFO: &str = "wxpay_build_info";
+
+/// Time one delivery took a handler.
+pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
+/// Time one run of a job took.
+pub const JOB_SECONDS: &str = "wxpay_job_seconds";
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// One metric of the process.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name, with prefix and unit.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// What its numbers are.
+    pub unit: Unit,
+    /// Its labels, all of them.
+    pub labels: &'static [&'static str],
+    /// What it tells, for people.
+    pub help: &'static str,
+}
+
+/// Every metric: what dashboards and alert rules may use.
+pub const METRICS: &[Metric] = &[
+    metric(NOTIFY_RECEIVED_TOTAL, Kind::Counter, Unit::Count, &["merchant", "result"], "Notifications received"),
+    metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
+    metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
+    metric(
+        PAID_FIRST_LEARNT_BY_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["source"],
+        "Payments by the source that told first",
+    ),
+    metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
+    metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),
+    metric(JOB_SECONDS, Kind::Histogram, Unit::Seconds, &["job", "outcome"], "Time one run of a job took"),
+    metric(BUS_LAG_MESSAGES, Kind::Gauge, Unit::Count, &["consumer"], "Messages not yet settled"),
+    metric(
+        BUS_OLDEST_UNACKED_SECONDS,
+        Kind::Gauge,
+        Unit::Seconds,
+        &["consumer"],
+        "Age of the oldest unsettled message",
+    ),
+    metric(BUS_PUBLISHES_TOTAL, Kind::Counter, Unit::Count, &["stream", "outcome"], "Publishes to the bus"),
+    metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
+    metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
+    metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),
+    metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
+    metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
+    metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),
+    metric(LEASE_TERM, Kind::Gauge, Unit::Count, &["role"], "Fencing term of a lease held here"),
+    metric(BUILD_INFO, Kind::Gauge, Unit::Count, &["version", "crash_points"], "What is running; always 1"),
+];
+
+/// Upper bounds in seconds. 5 s is WeChat's patience with a notification, so the steps are finest below it.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// A payment can be learnt of hours late: the last notification comes after a day, queries go on for longer.
+const LAG_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 21_600.0, 86_400.0];
+
+/// How often observations are folded into buckets; without it they pile up while nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why there will be no metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The process has another recorder already.
+    #[error("another metrics recorder is set up")]
+    AlreadySet,
+    /// The bucket bounds above are not usable.
+    #[error("bucket bounds must be given and ascend")]
+    Buckets,
+}
+
+/// The process's metrics. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Starts counting for the whole process. A second call answers the same metrics: `metrics` knows one recorder per
+    /// process, and several services may share one.
+    pub fn install() -> Result<Metrics, MetricsError> {
+        static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metrics) = &*installed {
+            return Ok(metrics.clone());
+        }
+        let metrics = Metrics::start()?;
+        Ok(installed.insert(metrics).clone())
+    }
+
+    fn start() -> Result<Metrics, MetricsError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(&SECONDS)
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Full(ORDER_SETTLE_LAG_SECONDS.to_owned()), &LAG_SECONDS))
+            .map_err(|_| MetricsError::Buckets)?
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|_| MetricsError::AlreadySet)?;
+        describe();
+        let crash_points = if cfg!(feature = "crash-points") { "yes" } else { "no" };
+        gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crash_points" => crash_points).set(1.0);
+        Ok(Metrics(handle))
+    }
+
+    /// The text of `/metrics` (Prometheus exposition format 0.0.4).
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Keeps memory bounded while nobody scrapes. Run it beside the service; ends when `cancel` says so.
+    pub async fn upkeep(&self, cancel: &CancellationToken) {
+        while cancel.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+            self.0.run_upkeep();
+        }
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
+            Kind::Histogram => describe_histogram!(metric.name, metric.unit, metric.help),
+        }
+    }
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, unit, labels, help }
+}

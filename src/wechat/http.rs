@@ -1,0 +1,223 @@
+//! The way out to WeChat: bytes there, bytes back. It knows hosts, time limits and sizes, and nothing of what it carries.
+//!
+//! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site with
+//! the same paths. This is right even after a timeout, when the first call may have been executed: every call of
+//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing.
+//!
+//! What must stay true: no redirect is followed (a signed body must not wander), no proxy of the environment is used,
+//! a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body or a key.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use tokio::time::Instant;
+
+use crate::config;
+
+/// The most bytes of one reply. WeChat's largest API replies are a few dozen KiB; bills do not come this way.
+pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
+
+/// Why no usable answer came.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection: name, route or TLS. WeChat has not seen the call.
+    #[error("not sent: {why}")]
+    NotSent {
+        /// The cause, without addresses' query strings or bodies.
+        why: String,
+    },
+    /// Sent, and the answer timed out or broke off: WeChat may have executed the call.
+    #[error("no answer: {why}")]
+    NoAnswer {
+        /// The cause.
+        why: String,
+    },
+    /// An HTTP status other than 200; WeChat answers even its refusals with 200.
+    #[error("HTTP status {status}")]
+    Status {
+        /// The status.
+        status: u16,
+    },
+    /// The reply is longer than any reply of WeChat.
+    #[error("reply larger than {MAX_REPLY_BYTES} bytes")]
+    TooLarge,
+}
+
+impl TransportError {
+    /// Whether the other host may do better.
+    fn is_worth_the_backup(&self) -> bool {
+        match self {
+            TransportError::NotSent { .. } | TransportError::NoAnswer { .. } => true,
+            TransportError::Status { status } => *status >= 500,
+            TransportError::TooLarge => false,
+        }
+    }
+
+    const fn label(&self) -> &'static str {
+        match self {
+            TransportError::NotSent { .. } => "not_sent",
+            TransportError::NoAnswer { .. } => "no_answer",
+            TransportError::Status { .. } => "status",
+            TransportError::TooLarge => "too_large",
+        }
+    }
+}
+
+/// Why a client cannot be made: a mistake in the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// An address under `[wechat]` is not an absolute http(s) address without query.
+    #[error("wechat.{key} is not an absolute http(s) address without query and fragment")]
+    Address {
+        /// The key.
+        key: &'static str,
+    },
+    /// The client certificate and key are unreadable or do not belong together.
+    #[error("client certificate unusable: {why}")]
+    Certificate {
+        /// The cause; never key material.
+        why: String,
+    },
+    /// TLS could not be set up.
+    #[error("cannot set up HTTPS: {why}")]
+    Tls {
+        /// The cause.
+        why: String,
+    },
+}
+
+/// A connection pool to WeChat's pay hosts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    main: String,
+    backup: Option<String>,
+}
+
+impl Client {
+    /// A client without a certificate: everything but refunds.
+    pub fn new(config: &config::Wechat) -> Result<Client, ClientError> {
+        Client::build(config, None)
+    }
+
+    /// A client that shows the merchant's certificate (`/secapi/*`). `pem` holds the certificate and its private key.
+    pub fn with_certificate(config: &config::Wechat, pem: &[u8]) -> Result<Client, ClientError> {
+        let identity =
+            reqwest::Identity::from_pem(pem).map_err(|error| ClientError::Certificate { why: chain(&error) })?;
+        Client::build(config, Some(identity))
+    }
+
+    fn build(config: &config::Wechat, identity: Option<reqwest::Identity>) -> Result<Client, ClientError> {
+        let main = base("pay_url", &config.pay_url)?;
+        let backup = base("pay_backup_url", &config.pay_backup_url)?;
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("wxpay-worker/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.timeout)
+            // WeChat's addresses change behind the names; a pooled connection must not outlive that by much.
+            .pool_idle_timeout(Duration::from_secs(60));
+        let with_certificate = identity.is_some();
+        if let Some(identity) = identity {
+            http = http.identity(identity);
+        }
+        let http = http.build().map_err(|error| match with_certificate {
+            true => ClientError::Certificate { why: chain(&error) },
+            false => ClientError::Tls { why: chain(&error) },
+        })?;
+        Ok(Client { http, backup: (backup != main).then_some(backup), main })
+    }
+
+    /// Posts a message to `path` (`/pay/…`) and gives the reply's body.
+    ///
+    /// When both hosts fail, the error is the one that leaves more open: a timeout at the first host is not hidden by
+    /// a refused connection at the second.
+    pub async fn post_xml(&self, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
+        let first = match self.post_once(&self.main, path, body.clone()).await {
+            Ok(reply) => return Ok(reply),
+            Err(error) => error,
+        };
+        let Some(backup) = self.backup.as_deref().filter(|_| first.is_worth_the_backup()) else {
+            return Err(first);
+        };
+        tracing::warn!(api = api_of(path), error = %first, "the main pay host did not answer, trying the backup host");
+        match self.post_once(backup, path, body).await {
+            Ok(reply) => Ok(reply),
+            Err(TransportError::NotSent { .. }) => Err(first),
+            Err(second) => Err(second),
+        }
+    }
+
+    async fn post_once(&self, base: &str, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
+        let started = Instant::now();
+        let result = self.exchange(format!("{base}{path}"), body).await;
+        let outcome = match &result {
+            Ok(_) => "answered",
+            Err(error) => error.label(),
+        };
+        metrics::histogram!("wxpay_wechat_request_seconds", "api" => api_of(path).to_owned(), "outcome" => outcome)
+            .record(started.elapsed());
+        result
+    }
+
+    async fn exchange(&self, url: String, body: String) -> Result<Vec<u8>, TransportError> {
+        let xml = HeaderValue::from_static("text/xml; charset=utf-8");
+        let request = self.http.post(url).header(CONTENT_TYPE, xml).body(body);
+        let mut response = request.send().await.map_err(transport)?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(TransportError::Status { status });
+        }
+        let mut reply = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if reply.len() + chunk.len() > MAX_REPLY_BYTES {
+                return Err(TransportError::TooLarge);
+            }
+            reply.extend_from_slice(&chunk);
+        }
+        Ok(reply)
+    }
+}
+
+/// `unifiedorder` of `/pay/unifiedorder`: the label of metrics and logs.
+fn api_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn base(key: &'static str, text: &str) -> Result<String, ClientError> {
+    let url = reqwest::Url::parse(text).map_err(|_| ClientError::Address { key })?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !plain {
+        return Err(ClientError::Address { key });
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn transport(error: reqwest::Error) -> TransportError {
+    let not_sent = error.is_connect() || error.is_builder();
+    let timed_out = error.is_timeout();
+    let why = match (not_sent, timed_out) {
+        (true, true) => "connecting timed out".to_owned(),
+        (false, true) => "timed out".to_owned(),
+        (_, false) => chain(&error.without_url()),
+    };
+    if not_sent { TransportError::NotSent { why } } else { TransportError::NoAnswer { why } }
+}
+
+/// An error with its causes: the outermost text of an HTTP error says next to nothing.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

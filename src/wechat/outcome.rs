@@ -1,0 +1,305 @@
+//! The one table that says what an answer allows: (API × transport × HTTP × `return_code` × `result_code` × `err_code`).
+//!
+//! It classifies by what the caller may do next, and decides nothing about an order. Three rules shape it: a code
+//! nobody listed is *unknown*, never refused; a broken call is *unknown*, because WeChat may have executed it before the
+//! answer was lost; a refusal needs WeChat's own word for it. Every code is listed by name in every API's match, so a code
+//! added to [`ErrCode`] does not compile before someone has classified it.
+
+use super::http::TransportError;
+use super::v2::xml::Fields;
+use crate::event::fact::WechatError;
+
+/// A call of API v2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// `unifiedorder`: opens a number for payment.
+    UnifiedOrder,
+    /// `orderquery`: what WeChat knows about a number.
+    OrderQuery,
+    /// `closeorder`: ends a number's payability.
+    CloseOrder,
+    /// `refund`: gives money back; needs the client certificate.
+    Refund,
+    /// `refundquery`: what became of refunds.
+    RefundQuery,
+}
+
+impl Api {
+    /// Its path below the pay host.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Api::UnifiedOrder => "/pay/unifiedorder",
+            Api::OrderQuery => "/pay/orderquery",
+            Api::CloseOrder => "/pay/closeorder",
+            Api::Refund => "/secapi/pay/refund",
+            Api::RefundQuery => "/pay/refundquery",
+        }
+    }
+}
+
+/// What the caller may do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// What was asked for holds.
+    Done,
+    /// Refused for good: parameters, permissions, configuration. The same call would be refused again.
+    Refused,
+    /// Not known whether it was executed: the same number and parameters again, then query.
+    Unknown,
+    /// WeChat knows something about the number that we do not: query before anything else.
+    Ask,
+    /// The number takes no money any more: a new number is needed.
+    Closed,
+    /// WeChat does not know the number.
+    NotFound,
+    /// Not executed, and not wrong either: the same number and parameters again, a minute later at the earliest.
+    Later,
+}
+
+/// An answer after everything about it was checked, one variant per [`Class`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// See [`Class::Done`]; the verified elements of the reply.
+    Done(Fields),
+    /// See [`Class::Refused`].
+    Refused(WechatError),
+    /// See [`Class::Unknown`].
+    Unknown {
+        /// What was seen, for people.
+        why: String,
+    },
+    /// See [`Class::Ask`].
+    Ask(WechatError),
+    /// See [`Class::Closed`].
+    Closed(WechatError),
+    /// See [`Class::NotFound`].
+    NotFound(WechatError),
+    /// See [`Class::Later`].
+    Later(WechatError),
+}
+
+macro_rules! err_codes {
+    ($($name:ident = $text:literal,)*) => {
+        /// `err_code` of API v2, every documented one by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrCode {
+            $(#[doc = concat!("`", $text, "`")] $name,)*
+            /// A code the documentation does not list.
+            Other,
+        }
+
+        impl ErrCode {
+            /// Every documented code.
+            pub const LISTED: &[ErrCode] = &[$(ErrCode::$name,)*];
+
+            /// Parses the element's text. Never fails: what is not listed is [`ErrCode::Other`].
+            pub fn parse(text: &str) -> ErrCode {
+                match text {
+                    $($text => ErrCode::$name,)*
+                    _ => ErrCode::Other,
+                }
+            }
+
+            /// WeChat's spelling; nothing for [`ErrCode::Other`].
+            pub const fn as_str(self) -> Option<&'static str> {
+                match self {
+                    $(ErrCode::$name => Some($text),)*
+                    ErrCode::Other => None,
+                }
+            }
+        }
+    };
+}
+
+err_codes! {
+    SystemError = "SYSTEMERROR",
+    BankError = "BANKERROR",
+    BizerrNeedRetry = "BIZERR_NEED_RETRY",
+    FrequencyLimited = "FREQUENCY_LIMITED",
+    InvalidReqTooMuch = "INVALID_REQ_TOO_MUCH",
+    InvalidRequest = "INVALID_REQUEST",
+    ParamError = "PARAM_ERROR",
+    NoAuth = "NOAUTH",
+    NotEnough = "NOTENOUGH",
+    OrderPaid = "ORDERPAID",
+    OrderClosed = "ORDERCLOSED",
+    OrderReversed = "ORDERREVERSED",
+    OrderNotExist = "ORDERNOTEXIST",
+    OutTradeNoUsed = "OUT_TRADE_NO_USED",
+    AppidNotExist = "APPID_NOT_EXIST",
+    MchidNotExist = "MCHID_NOT_EXIST",
+    AppidMchidNotMatch = "APPID_MCHID_NOT_MATCH",
+    LackParams = "LACK_PARAMS",
+    SignError = "SIGNERROR",
+    XmlFormatError = "XML_FORMAT_ERROR",
+    RequirePostMethod = "REQUIRE_POST_METHOD",
+    PostDataEmpty = "POST_DATA_EMPTY",
+    NotUtf8 = "NOT_UTF8",
+    CertError = "CERT_ERROR",
+    TradeStateError = "TRADE_STATE_ERROR",
+    TradeError = "TRADE_ERROR",
+    OrderNotReady = "ORDER_NOT_READY",
+    TradeOverdue = "TRADE_OVERDUE",
+    UserAccountAbnormal = "USER_ACCOUNT_ABNORMAL",
+    Error = "ERROR",
+    RefundFeeMismatch = "REFUND_FEE_MISMATCH",
+    RefundNotExist = "REFUNDNOTEXIST",
+    InvalidTransactionId = "INVALID_TRANSACTIONID",
+    NoBillExist = "NO_BILL_EXIST",
+    BillCreating = "BILL_CREATING",
+    UserPaying = "USERPAYING",
+    AuthCodeExpire = "AUTHCODEEXPIRE",
+    AuthCodeError = "AUTH_CODE_ERROR",
+    AuthCodeInvalid = "AUTH_CODE_INVALID",
+    NotSupportCard = "NOTSUPORTCARD",
+    BuyerMismatch = "BUYER_MISMATCH",
+    ReverseExpire = "REVERSE_EXPIRE",
+}
+
+/// Codes that say our request or our contract with WeChat is wrong, whatever the API.
+macro_rules! our_fault {
+    () => {
+        ErrCode::ParamError
+            | ErrCode::NoAuth
+            | ErrCode::AppidNotExist
+            | ErrCode::MchidNotExist
+            | ErrCode::AppidMchidNotMatch
+            | ErrCode::LackParams
+            | ErrCode::SignError
+            | ErrCode::XmlFormatError
+            | ErrCode::RequirePostMethod
+            | ErrCode::PostDataEmpty
+            | ErrCode::NotUtf8
+            | ErrCode::CertError
+    };
+}
+
+/// Codes that say WeChat did not get to the end, or that it wants less of us; it may have executed the call.
+macro_rules! their_trouble {
+    () => {
+        ErrCode::SystemError | ErrCode::BankError | ErrCode::BizerrNeedRetry | ErrCode::FrequencyLimited
+    };
+}
+
+/// Codes of APIs that this project does not call; met anywhere else they tell nothing.
+macro_rules! of_other_apis {
+    () => {
+        ErrCode::NoBillExist
+            | ErrCode::BillCreating
+            | ErrCode::UserPaying
+            | ErrCode::AuthCodeExpire
+            | ErrCode::AuthCodeError
+            | ErrCode::AuthCodeInvalid
+            | ErrCode::NotSupportCard
+            | ErrCode::BuyerMismatch
+            | ErrCode::ReverseExpire
+            | ErrCode::TradeError
+            | ErrCode::Other
+    };
+}
+
+/// The class of a signed `result_code=FAIL`.
+pub fn of_err_code(api: Api, code: ErrCode) -> Class {
+    match api {
+        Api::UnifiedOrder => of_unified_order(code),
+        Api::OrderQuery => of_order_query(code),
+        Api::CloseOrder => of_close_order(code),
+        Api::Refund => of_refund(code),
+        Api::RefundQuery => of_refund_query(code),
+    }
+}
+
+fn of_unified_order(code: ErrCode) -> Class {
+    use ErrCode::*;
+    match code {
+        our_fault!() | NotEnough => Class::Refused,
+        // INVALID_REQUEST is a bad parameter on a fresh number and "other parameters than before" on a used one;
+        // only a query tells which.
+        OrderPaid | OutTradeNoUsed | InvalidRequest => Class::Ask,
+        OrderClosed => Class::Closed,
+        their_trouble!() | of_other_apis!() => Class::Unknown,
+        InvalidReqTooMuch | OrderReversed | OrderNotExist | TradeStateError | OrderNotReady => Class::Unknown,
+        TradeOverdue | UserAccountAbnormal | Error | RefundFeeMismatch | RefundNotExist | InvalidTransactionId => {
+            Class::Unknown
+        }
+    }
+}
+
+fn of_order_query(code: ErrCode) -> Class {
+    use ErrCode::*;
+    match code {
+        OrderNotExist => Class::NotFound,
+        our_fault!() | InvalidRequest | InvalidTransactionId => Class::Refused,
+        their_trouble!() | of_other_apis!() => Class::Unknown,
+        InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OutTradeNoUsed => Class::Unknown,
+        TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal | Error => Class::Unknown,
+        RefundFeeMismatch | RefundNotExist => Class::Unknown,
+    }
+}
+
+fn of_close_order(code: ErrCode) -> Class {
+    use ErrCode::*;
+    match code {
+        // Closing is re-entrant: already closed is what was asked for.
+        OrderClosed => Class::Done,
+        OrderPaid => Class::Ask,
+        OrderNotExist => Class::NotFound,
+        our_fault!() | InvalidRequest => Class::Refused,
+        // "This state forbids closing" does not say which state it is; the query after an unknown will.
+        TradeStateError => Class::Unknown,
+        their_trouble!() | of_other_apis!() => Class::Unknown,
+        InvalidReqTooMuch | NotEnough | OrderReversed | OutTradeNoUsed | OrderNotReady | TradeOverdue => Class::Unknown,
+        UserAccountAbnormal | Error | RefundFeeMismatch | RefundNotExist | InvalidTransactionId => Class::Unknown,
+    }
+}
+
+fn of_refund(code: ErrCode) -> Class {
+    use ErrCode::*;
+    match code {
+        our_fault!() | TradeOverdue | UserAccountAbnormal | Error => Class::Refused,
+        // The merchant's funds are too low, the payment is not settled yet, too many bad requests before this one:
+        // the refund itself is right, and a new number would be a second refund.
+        NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
+        RefundFeeMismatch | InvalidRequest | InvalidTransactionId | OrderNotExist => Class::Ask,
+        // FREQUENCY_LIMITED is among these: one generation of the documentation says "not accepted", the other
+        // "may be in progress".
+        their_trouble!() | of_other_apis!() => Class::Unknown,
+        OrderPaid | OrderClosed | OrderReversed | OutTradeNoUsed | TradeStateError | RefundNotExist => Class::Unknown,
+    }
+}
+
+fn of_refund_query(code: ErrCode) -> Class {
+    use ErrCode::*;
+    match code {
+        RefundNotExist => Class::NotFound,
+        our_fault!() | InvalidRequest | InvalidTransactionId => Class::Refused,
+        their_trouble!() | of_other_apis!() => Class::Unknown,
+        InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OrderNotExist => Class::Unknown,
+        OutTradeNoUsed | TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal => Class::Unknown,
+        Error | RefundFeeMismatch => Class::Unknown,
+    }
+}
+
+/// The class of an unsigned `return_code=FAIL`: the request did not get to the business layer, unless the text says
+/// that WeChat itself was in trouble. The texts are not stable, so a text that says nothing is unknown too.
+pub fn of_return_fail(return_msg: &str) -> Class {
+    const BUSY: [&str; 9] =
+        ["系统繁忙", "系统错误", "系统异常", "系统超时", "稍后", "频繁", "SYSTEMERROR", "SYSTEM ERROR", "SYSTEM BUSY"];
+    let text = return_msg.to_ascii_uppercase();
+    if text.trim().is_empty() || BUSY.iter().any(|busy| text.contains(busy)) { Class::Unknown } else { Class::Refused }
+}
+
+/// The class of a call that brought no readable answer.
+pub fn of_transport(api: Api, error: &TransportError) -> Class {
+    match (api, error) {
+        // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens.
+        (Api::Refund, TransportError::Status { status: 400 }) => Class::Refused,
+        (
+            Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::Refund | Api::RefundQuery,
+            TransportError::NotSent { .. }
+            | TransportError::NoAnswer { .. }
+            | TransportError::Status { .. }
+            | TransportError::TooLarge,
+        ) => Class::Unknown,
+    }
+}

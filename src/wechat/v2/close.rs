@@ -1,0 +1,69 @@
+//! `closeorder`: ends a number's payability. Re-entrant: closing a closed number is success.
+//!
+//! WeChat wants it no earlier than five minutes after the order was made; that is the caller's clock to watch. A payment
+//! may complete between the last query and the close: then this says so, and nothing is closed.
+
+use super::reply::{self, Expected};
+use super::request;
+use crate::config::Merchant;
+use crate::event::fact::WechatError;
+use crate::ids::{AppId, OutTradeNo};
+use crate::wechat::http::Client;
+use crate::wechat::outcome::{Api, Outcome};
+
+/// What closing brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// The number takes no money any more.
+    Done,
+    /// The payer was faster: query, then settle.
+    AlreadyPaid,
+    /// WeChat does not know the number; an order whose placing is unknown may still appear.
+    NotFound,
+    /// The request itself is refused: configuration.
+    Refused(WechatError),
+    /// It may be closed or not: query, then again.
+    Unknown {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// The body to send.
+pub fn write_request(merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo, nonce: String) -> String {
+    let mut fields = request::asker(merchant, appid);
+    fields.insert("out_trade_no".into(), out_trade_no.as_str().to_owned());
+    request::write(&fields, &merchant.v2_key, nonce)
+}
+
+/// Reads the reply.
+pub fn parse_reply(merchant: &Merchant, appid: &AppId, body: &[u8]) -> Closed {
+    let expected = Expected {
+        api: Api::CloseOrder,
+        key: &merchant.v2_key,
+        mch_id: merchant.mch_id.as_str(),
+        appid: appid.as_str(),
+    };
+    closed(reply::parse(expected, body))
+}
+
+/// Closes a number.
+pub async fn close(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo) -> Closed {
+    let body = write_request(merchant, appid, out_trade_no, request::nonce());
+    match client.post_xml(Api::CloseOrder.path(), body).await {
+        Ok(body) => parse_reply(merchant, appid, &body),
+        Err(error) => closed(reply::failed(Api::CloseOrder, &error)),
+    }
+}
+
+fn closed(outcome: Outcome) -> Closed {
+    match outcome {
+        Outcome::Done(_) => Closed::Done,
+        // ORDERPAID is the only code of this API that asks for a query.
+        Outcome::Ask(_) => Closed::AlreadyPaid,
+        Outcome::NotFound(_) => Closed::NotFound,
+        Outcome::Refused(error) => Closed::Refused(error),
+        Outcome::Closed(error) | Outcome::Later(error) => Closed::Unknown { why: error.code },
+        Outcome::Unknown { why } => Closed::Unknown { why },
+    }
+}

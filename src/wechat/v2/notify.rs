@@ -1,0 +1,132 @@
+//! The payment notification: what WeChat posts to us, and the two answers it understands.
+//!
+//! Read in this order, and nothing is believed before its turn: XML, `return_code`, signature over all elements received,
+//! merchant and app of the address it came to, then the contents. Amount and number are compared with the order later,
+//! by whoever has the order. What must stay true: a notification whose signature does not hold never gets past here.
+
+use super::payment::{self, Incomplete};
+use super::reply::{business_error, text};
+use super::sign::{self, SignType, SignatureError};
+use super::xml::{self, Fields, XmlError};
+use crate::config::Merchant;
+use crate::event::fact::{Payment, WechatError};
+use crate::ids::{AppId, OutTradeNo};
+
+/// The content type of both answers.
+pub const REPLY_CONTENT_TYPE: &str = "text/xml; charset=utf-8";
+
+/// A verified notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The attempt it speaks of.
+    pub out_trade_no: OutTradeNo,
+    /// What it says.
+    pub result: NoticeResult,
+    /// The algorithm of its signature; one that is not the order's own deserves a counter.
+    pub sign_type: SignType,
+    /// Which key verified it: [`crate::secret::V2Key::fingerprint`].
+    pub key_fingerprint: String,
+}
+
+/// What a verified notification says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeResult {
+    /// The payer paid.
+    Paid(Payment),
+    /// `result_code=FAIL`. It ends nothing: the payer may try again, only a query tells.
+    Failed(WechatError),
+}
+
+/// Why a body is no notification for this merchant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyError {
+    /// Not the XML that WeChat sends: definitely bad.
+    #[error("{0}")]
+    HostileXml(#[from] XmlError),
+    /// `return_code` is not SUCCESS: nothing is signed, nothing is said.
+    #[error("return_code is not SUCCESS")]
+    NoSuccess,
+    /// No signature: definitely bad.
+    #[error("signature missing")]
+    Unsigned,
+    /// A signature that this merchant's key did not make: definitely bad.
+    #[error("signature malformed or wrong")]
+    WrongSignature,
+    /// Encrypted contents that this merchant's key does not open (refund notifications): definitely bad.
+    #[error("cannot be decrypted")]
+    Undecipherable,
+    /// Signed, but for another merchant or app than the address belongs to: definitely bad here.
+    #[error("for another merchant or app")]
+    Foreign,
+    /// Signed and ours, yet without an element that must be there: WeChat's fault or a format we do not know.
+    #[error("{0}")]
+    Incomplete(#[from] Incomplete),
+}
+
+impl NotifyError {
+    /// A short stable word for metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            NotifyError::HostileXml(_) => "xml",
+            NotifyError::NoSuccess => "return_code",
+            NotifyError::Unsigned => "unsigned",
+            NotifyError::WrongSignature => "signature",
+            NotifyError::Undecipherable => "decrypt",
+            NotifyError::Foreign => "foreign",
+            NotifyError::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// What [`reply_fail`] tells the sender: enough for WeChat's support, nothing for a prober.
+    pub const fn reply_text(&self) -> &'static str {
+        match self {
+            NotifyError::HostileXml(_) => "XML",
+            NotifyError::NoSuccess => "RETURN_CODE",
+            NotifyError::Unsigned | NotifyError::WrongSignature | NotifyError::Undecipherable => "SIGN",
+            NotifyError::Foreign => "MERCHANT",
+            NotifyError::Incomplete(_) => "PARAM",
+        }
+    }
+}
+
+/// Parses and verifies a notification that came to this merchant's address. `apps` are the apps whose orders it takes.
+pub fn parse_and_verify(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Result<Notice, NotifyError> {
+    let fields = xml::parse(body)?;
+    if text(&fields, "return_code") != "SUCCESS" {
+        return Err(NotifyError::NoSuccess);
+    }
+    let sign_type = sign::verify(&fields, &merchant.v2_key).map_err(|error| match error {
+        SignatureError::Missing => NotifyError::Unsigned,
+        SignatureError::Malformed | SignatureError::Wrong => NotifyError::WrongSignature,
+    })?;
+    ours(&fields, merchant, apps)?;
+    let out_trade_no = payment::out_trade_no(&fields)?;
+    let result = match text(&fields, "result_code") {
+        "SUCCESS" => NoticeResult::Paid(payment::parse(&fields)?),
+        "FAIL" => NoticeResult::Failed(business_error(&fields)),
+        _ => return Err(Incomplete { field: "result_code" }.into()),
+    };
+    Ok(Notice { out_trade_no, result, sign_type, key_fingerprint: merchant.v2_key.fingerprint() })
+}
+
+/// Two merchants may share a key, so a good signature alone does not say whose notification it is.
+pub(super) fn ours(fields: &Fields, merchant: &Merchant, apps: &[AppId]) -> Result<(), NotifyError> {
+    let appid = text(fields, "appid");
+    if text(fields, "mch_id") == merchant.mch_id.as_str() && apps.iter().any(|app| app.as_str() == appid) {
+        Ok(())
+    } else {
+        Err(NotifyError::Foreign)
+    }
+}
+
+/// The only answer that stops WeChat's repeats: these bytes and no other.
+pub const fn reply_success() -> &'static str {
+    "<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>"
+}
+
+/// An answer after which WeChat repeats. Of `reason`, only letters, digits, blanks and `_-.` are sent, 32 at most.
+pub fn reply_fail(reason: &str) -> String {
+    let sent = |c: &char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.');
+    let reason: String = reason.chars().filter(sent).take(32).collect();
+    format!("<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[{reason}]]></return_msg></xml>")
+}

@@ -1,0 +1,208 @@
+//! `refund`: gives money back, all of it or a part. Needs a [`Client::with_certificate`].
+//!
+//! [`Refunding::Accepted`] is not refunded: a refund is done when its notification or a query says so. `out_refund_no`
+//! is the idempotency key, so it and every parameter are stored before the first call and repeated unchanged; a new number
+//! while one is unknown can pay twice. The order's `total_fee` comes from the stored order, never from the request
+//! for the refund.
+
+use std::fmt;
+
+use super::coupon::{self, Coupon};
+use super::payment::Incomplete;
+use super::reply::{self, Expected, RawReply, text};
+use super::request;
+use super::sign::SignType;
+use super::xml::Fields;
+use crate::event::fact::WechatError;
+use crate::ids::{AppId, IdError, MchId, OutTradeNo, TransactionId};
+use crate::money::Fen;
+use crate::secret::V2Key;
+use crate::wechat::http::Client;
+use crate::wechat::outcome::{Api, Outcome};
+
+/// Our number of a refund (`out_refund_no`), unique per merchant for ever.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutRefundNo(String);
+
+impl OutRefundNo {
+    /// Parses an untrusted text: 1 to 64 characters of `0-9 A-Z a-z _ - | * @`.
+    pub fn parse(text: impl Into<String>) -> Result<OutRefundNo, IdError> {
+        let text = text.into();
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'|' | b'*' | b'@');
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(OutRefundNo(text))
+        } else {
+            Err(IdError { what: "out_refund_no", rule: "1 to 64 characters of 0-9 A-Z a-z _ - | * @" })
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for OutRefundNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for OutRefundNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// A refund as it is put to WeChat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundOrder {
+    /// The app the order was paid in.
+    pub appid: AppId,
+    /// Who received the money.
+    pub mch_id: MchId,
+    /// How the call is signed.
+    pub sign_type: SignType,
+    /// WeChat's number of the payment. The order is named by it and not by `out_trade_no`: it exists only where money
+    /// moved, and only it works for old orders.
+    pub transaction_id: TransactionId,
+    /// Our number of the refund.
+    pub out_refund_no: OutRefundNo,
+    /// The order's amount.
+    pub total_fee: Fen,
+    /// What goes back.
+    pub refund_fee: Fen,
+    /// What the payer reads; at most 80 bytes.
+    pub refund_desc: Option<String>,
+    /// Where WeChat tells of the result.
+    pub notify_url: Option<String>,
+}
+
+/// What asking for a refund brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refunding {
+    /// WeChat took the refund on; it is in progress.
+    Accepted(Accepted, RawReply),
+    /// Refused for good, in WeChat's words.
+    Refused(WechatError),
+    /// WeChat and we disagree about this number or this order: query both before anything else.
+    Ask(WechatError),
+    /// Not executed and not wrong (funds too low, not settled yet): the same number again, a minute later at the
+    /// earliest.
+    Later(WechatError),
+    /// It may be in progress or not: query by the number, then the same number and parameters again.
+    Unknown {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// A refund in progress, in WeChat's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// WeChat's number of the refund.
+    pub refund_id: String,
+    /// Our number of the refund.
+    pub out_refund_no: OutRefundNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// The attempt that was paid.
+    pub out_trade_no: OutTradeNo,
+    /// What goes back.
+    pub refund_fee: Fen,
+    /// The order's amount.
+    pub total_fee: Fen,
+    /// What goes back in cash.
+    pub cash_refund_fee: Option<Fen>,
+    /// What is settled less, when coupons make it differ.
+    pub settlement_refund_fee: Option<Fen>,
+    /// What goes back to coupons.
+    pub coupons: Vec<Coupon>,
+}
+
+/// Every parameter that is signed, except `nonce_str` and `sign`: to be stored before the first call.
+pub fn params(order: &RefundOrder) -> Fields {
+    let mut fields = Fields::from([
+        ("appid".to_owned(), order.appid.as_str().to_owned()),
+        ("mch_id".to_owned(), order.mch_id.as_str().to_owned()),
+        ("sign_type".to_owned(), order.sign_type.as_str().to_owned()),
+        ("transaction_id".to_owned(), order.transaction_id.as_str().to_owned()),
+        ("out_refund_no".to_owned(), order.out_refund_no.as_str().to_owned()),
+        ("total_fee".to_owned(), order.total_fee.to_string()),
+        ("refund_fee".to_owned(), order.refund_fee.to_string()),
+    ]);
+    for (name, value) in [("refund_desc", &order.refund_desc), ("notify_url", &order.notify_url)] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            fields.insert(name.to_owned(), value.clone());
+        }
+    }
+    fields
+}
+
+/// The body to send for these parameters.
+pub fn write_request(params: &Fields, key: &V2Key, nonce: String) -> String {
+    request::write(params, key, nonce)
+}
+
+/// Reads the reply to a call with these parameters.
+pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8]) -> Refunding {
+    let (mch_id, appid) = (text(params, "mch_id"), text(params, "appid"));
+    refunding(params, reply::parse(Expected { api: Api::Refund, key, mch_id, appid }, body), body)
+}
+
+/// Asks for the refund: one call, on two hosts if need be.
+pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
+    let body = write_request(params, key, request::nonce());
+    match client.post_xml(Api::Refund.path(), body).await {
+        Ok(body) => parse_reply(params, key, &body),
+        Err(error) => refunding(params, reply::failed(Api::Refund, &error), &[]),
+    }
+}
+
+fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
+    match outcome {
+        Outcome::Done(fields) if !answers(params, &fields) => {
+            Refunding::Unknown { why: "the reply is about another refund or other amounts".into() }
+        }
+        Outcome::Done(fields) => match accepted(&fields) {
+            Ok(accepted) => Refunding::Accepted(accepted, RawReply::of(body)),
+            Err(incomplete) => Refunding::Unknown { why: format!("the reply says accepted, but {incomplete}") },
+        },
+        Outcome::Refused(error) => Refunding::Refused(error),
+        Outcome::Ask(error) => Refunding::Ask(error),
+        Outcome::Later(error) => Refunding::Later(error),
+        Outcome::Closed(error) | Outcome::NotFound(error) => Refunding::Unknown { why: error.code },
+        Outcome::Unknown { why } => Refunding::Unknown { why },
+    }
+}
+
+/// What was accepted must be what was asked for: the same number, payment and amounts.
+fn answers(params: &Fields, fields: &Fields) -> bool {
+    ["out_refund_no", "transaction_id", "refund_fee", "total_fee"]
+        .iter()
+        .all(|field| text(fields, field) == text(params, field))
+}
+
+fn accepted(fields: &Fields) -> Result<Accepted, Incomplete> {
+    let amount = |field: &'static str| Fen::parse_field(text(fields, field)).map_err(|_| Incomplete { field });
+    Ok(Accepted {
+        refund_id: refund_id(fields, "refund_id").ok_or(Incomplete { field: "refund_id" })?,
+        out_refund_no: OutRefundNo::parse(text(fields, "out_refund_no"))
+            .map_err(|_| Incomplete { field: "out_refund_no" })?,
+        transaction_id: TransactionId::parse(text(fields, "transaction_id"))
+            .map_err(|_| Incomplete { field: "transaction_id" })?,
+        out_trade_no: super::payment::out_trade_no(fields)?,
+        refund_fee: amount("refund_fee")?,
+        total_fee: amount("total_fee")?,
+        cash_refund_fee: amount("cash_refund_fee").ok(),
+        settlement_refund_fee: amount("settlement_refund_fee").ok(),
+        coupons: coupon::of_refund(fields),
+    })
+}
+
+/// WeChat's number of a refund: 1 to 32 letters or digits.
+pub(super) fn refund_id(fields: &Fields, name: &str) -> Option<String> {
+    let id = text(fields, name);
+    let plain = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    plain.then(|| id.to_owned())
+}

@@ -1,0 +1,99 @@
+//! The refund notification: an unsigned envelope around contents encrypted with the merchant's key.
+//!
+//! There is no signature. The encryption is AES-256-ECB, whose blocks someone who saw other notifications could
+//! rearrange, so what comes out is a hint: match it with a refund of ours, then query before booking anything.
+//! WeChat sends it for refunds of the merchant platform and of API v3 too, when the address is set there.
+
+use aws_lc_rs::cipher::{
+    AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+
+use super::notify::{NotifyError, ours};
+use super::payment::{self, Incomplete};
+use super::refund::{OutRefundNo, refund_id};
+use super::refund_query::RefundStatus;
+use super::reply::text;
+use super::xml::{self, Fields};
+use crate::clock::Timestamp;
+use crate::config::Merchant;
+use crate::ids::{AppId, OutTradeNo, TransactionId};
+use crate::money::Fen;
+use crate::secret::{V2Key, hex_lower};
+
+/// A hint that a refund became final. Not verified: [`super::refund_query`] confirms it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundHint {
+    /// Our number of the refund; the merchant platform makes its own.
+    pub out_refund_no: OutRefundNo,
+    /// WeChat's number of the refund.
+    pub refund_id: String,
+    /// The attempt that was paid.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// The order's amount.
+    pub total_fee: Fen,
+    /// What went back.
+    pub refund_fee: Fen,
+    /// What became of it.
+    pub status: RefundStatus,
+    /// When it succeeded.
+    pub success_time: Option<Timestamp>,
+}
+
+/// Parses and decrypts a notification that came to this merchant's refund address.
+pub fn parse_and_decrypt(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Result<RefundHint, NotifyError> {
+    let envelope = xml::parse(body)?;
+    if text(&envelope, "return_code") != "SUCCESS" {
+        return Err(NotifyError::NoSuccess);
+    }
+    ours(&envelope, merchant, apps)?;
+    let req_info = text(&envelope, "req_info");
+    if req_info.is_empty() {
+        return Err(Incomplete { field: "req_info" }.into());
+    }
+    // Undecryptable and unreadable are the same to the outside: whoever tries ciphertexts learns nothing from us.
+    let plain = decrypt(req_info, &merchant.v2_key).ok_or(NotifyError::Undecipherable)?;
+    let fields = xml::parse(&plain).map_err(|_| NotifyError::Undecipherable)?;
+    Ok(hint(&fields)?)
+}
+
+/// Opens `req_info`. Nothing when it is not base64, not whole blocks, or made with another key.
+pub fn decrypt(req_info: &str, key: &V2Key) -> Option<Vec<u8>> {
+    let mut bytes = STANDARD.decode(req_info).ok()?;
+    let key = PaddedBlockDecryptingKey::ecb_pkcs7(cipher_key(key)?).ok()?;
+    let plain = key.decrypt(&mut bytes, DecryptionContext::None).ok()?;
+    Some(plain.to_vec())
+}
+
+/// Makes a `req_info`, as WeChat does.
+pub fn encrypt(plain: &[u8], key: &V2Key) -> Option<String> {
+    let mut bytes = plain.to_vec();
+    PaddedBlockEncryptingKey::ecb_pkcs7(cipher_key(key)?).ok()?.encrypt(&mut bytes).ok()?;
+    Some(STANDARD.encode(bytes))
+}
+
+/// The 32 characters (not the 16 bytes) of the key's lower-case hex MD5 are the AES key.
+fn cipher_key(key: &V2Key) -> Option<UnboundCipherKey> {
+    let hex = hex_lower(Md5::digest(key.expose().as_bytes()).as_slice());
+    UnboundCipherKey::new(&AES_256, hex.as_bytes()).ok()
+}
+
+fn hint(fields: &Fields) -> Result<RefundHint, Incomplete> {
+    let amount = |field: &'static str| Fen::parse_field(text(fields, field)).map_err(|_| Incomplete { field });
+    Ok(RefundHint {
+        out_refund_no: OutRefundNo::parse(text(fields, "out_refund_no"))
+            .map_err(|_| Incomplete { field: "out_refund_no" })?,
+        refund_id: refund_id(fields, "refund_id").ok_or(Incomplete { field: "refund_id" })?,
+        out_trade_no: payment::out_trade_no(fields)?,
+        transaction_id: TransactionId::parse(text(fields, "transaction_id"))
+            .map_err(|_| Incomplete { field: "transaction_id" })?,
+        total_fee: amount("total_fee")?,
+        refund_fee: amount("refund_fee")?,
+        status: RefundStatus::parse(text(fields, "refund_status")).ok_or(Incomplete { field: "refund_status" })?,
+        success_time: Timestamp::parse_beijing_spaced(text(fields, "success_time")).ok(),
+    })
+}

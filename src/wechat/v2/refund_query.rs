@@ -1,0 +1,208 @@
+//! `refundquery`: what became of refunds. It is what turns "accepted" or "notified" into "refunded".
+//!
+//! A query by `out_refund_no` answers for one refund; one by order answers ten at a time (`offset` for more) and also
+//! shows refunds made in the merchant platform. A status nobody listed makes the whole answer unknown.
+
+use super::coupon::{self, Coupon};
+use super::payment::{self, Incomplete};
+use super::refund::{OutRefundNo, refund_id};
+use super::reply::{self, Expected, RawReply, text};
+use super::request;
+use super::xml::Fields;
+use crate::clock::Timestamp;
+use crate::config::Merchant;
+use crate::event::fact::WechatError;
+use crate::ids::{AppId, OutTradeNo, TransactionId};
+use crate::money::Fen;
+use crate::wechat::http::Client;
+use crate::wechat::outcome::{Api, Outcome};
+
+/// The most refunds of one answer.
+const PAGE: u32 = 10;
+
+/// Which refunds are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one with our number.
+    Refund(OutRefundNo),
+    /// Those of one payment, from this one (0 is the first) on.
+    Payment(TransactionId, u32),
+    /// Those of one attempt, from this one (0 is the first) on.
+    Attempt(OutTradeNo, u32),
+}
+
+/// What a query brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefundsAsked {
+    /// What WeChat says, and the reply as evidence.
+    Found(Refunds, RawReply),
+    /// WeChat has accepted no such refund: the same number and parameters may be sent again.
+    NotFound,
+    /// The question itself is refused: configuration, or an order too old to be asked for this way.
+    Refused(WechatError),
+    /// No answer to build on: ask again.
+    Unknown {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// The refunds of one payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refunds {
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// The attempt that was paid.
+    pub out_trade_no: OutTradeNo,
+    /// The order's amount.
+    pub total_fee: Fen,
+    /// How many refunds there are in all, when WeChat says it (queries by order).
+    pub total_refund_count: Option<u32>,
+    /// Those of this answer.
+    pub refunds: Vec<Refund>,
+}
+
+/// One refund.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    /// Our number of it; the merchant platform makes its own.
+    pub out_refund_no: OutRefundNo,
+    /// WeChat's number of it.
+    pub refund_id: String,
+    /// What goes back.
+    pub refund_fee: Fen,
+    /// What is settled less, when coupons make it differ.
+    pub settlement_refund_fee: Option<Fen>,
+    /// Where it stands.
+    pub status: RefundStatus,
+    /// `refund_recv_accout` (so spelled): where the money went, for people.
+    pub refund_recv_accout: String,
+    /// When it succeeded.
+    pub success_time: Option<Timestamp>,
+    /// What goes back to coupons.
+    pub coupons: Vec<Coupon>,
+}
+
+/// Where a refund stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundStatus {
+    /// In progress.
+    Processing,
+    /// The payer has the money.
+    Success,
+    /// Closed without moving money; wanted still, it needs a new number.
+    Closed,
+    /// The payer's account cannot take it: a person must act in the merchant platform. May still succeed.
+    Abnormal,
+}
+
+impl RefundStatus {
+    /// From WeChat's name of it.
+    pub fn parse(text: &str) -> Option<RefundStatus> {
+        match text {
+            "PROCESSING" => Some(RefundStatus::Processing),
+            "SUCCESS" => Some(RefundStatus::Success),
+            "REFUNDCLOSE" => Some(RefundStatus::Closed),
+            "CHANGE" => Some(RefundStatus::Abnormal),
+            _ => None,
+        }
+    }
+
+    /// WeChat's name of it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RefundStatus::Processing => "PROCESSING",
+            RefundStatus::Success => "SUCCESS",
+            RefundStatus::Closed => "REFUNDCLOSE",
+            RefundStatus::Abnormal => "CHANGE",
+        }
+    }
+}
+
+/// The body to send.
+pub fn write_request(merchant: &Merchant, appid: &AppId, which: &Which, nonce: String) -> String {
+    let mut fields = request::asker(merchant, appid);
+    let (name, value, offset) = match which {
+        Which::Refund(no) => ("out_refund_no", no.as_str(), 0),
+        Which::Payment(id, offset) => ("transaction_id", id.as_str(), *offset),
+        Which::Attempt(no, offset) => ("out_trade_no", no.as_str(), *offset),
+    };
+    fields.insert(name.to_owned(), value.to_owned());
+    if offset > 0 {
+        fields.insert("offset".to_owned(), offset.to_string());
+    }
+    request::write(&fields, &merchant.v2_key, nonce)
+}
+
+/// Reads the reply to a query for `which`.
+pub fn parse_reply(merchant: &Merchant, appid: &AppId, which: &Which, body: &[u8]) -> RefundsAsked {
+    let expected = Expected {
+        api: Api::RefundQuery,
+        key: &merchant.v2_key,
+        mch_id: merchant.mch_id.as_str(),
+        appid: appid.as_str(),
+    };
+    asked(which, reply::parse(expected, body), body)
+}
+
+/// Asks WeChat about refunds.
+pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, which: &Which) -> RefundsAsked {
+    let body = write_request(merchant, appid, which, request::nonce());
+    match client.post_xml(Api::RefundQuery.path(), body).await {
+        Ok(body) => parse_reply(merchant, appid, which, &body),
+        Err(error) => asked(which, reply::failed(Api::RefundQuery, &error), &[]),
+    }
+}
+
+fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
+    let unknown = |why: String| RefundsAsked::Unknown { why };
+    match outcome {
+        Outcome::Done(fields) => match refunds(&fields) {
+            Ok(refunds) if answers(which, &refunds) => RefundsAsked::Found(refunds, RawReply::of(body)),
+            Ok(_) => unknown("the reply is about another order or refund".into()),
+            Err(incomplete) => unknown(incomplete.to_string()),
+        },
+        Outcome::NotFound(_) => RefundsAsked::NotFound,
+        Outcome::Refused(error) => RefundsAsked::Refused(error),
+        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) => unknown(error.code),
+        Outcome::Unknown { why } => unknown(why),
+    }
+}
+
+fn answers(which: &Which, found: &Refunds) -> bool {
+    match which {
+        Which::Refund(no) => found.refunds.iter().any(|refund| refund.out_refund_no == *no),
+        Which::Payment(id, _) => found.transaction_id == *id,
+        Which::Attempt(no, _) => found.out_trade_no == *no,
+    }
+}
+
+fn refunds(fields: &Fields) -> Result<Refunds, Incomplete> {
+    let count: u32 = text(fields, "refund_count").parse().map_err(|_| Incomplete { field: "refund_count" })?;
+    if count > PAGE {
+        return Err(Incomplete { field: "refund_count" });
+    }
+    Ok(Refunds {
+        transaction_id: TransactionId::parse(text(fields, "transaction_id"))
+            .map_err(|_| Incomplete { field: "transaction_id" })?,
+        out_trade_no: payment::out_trade_no(fields)?,
+        total_fee: Fen::parse_field(text(fields, "total_fee")).map_err(|_| Incomplete { field: "total_fee" })?,
+        total_refund_count: text(fields, "total_refund_count").parse().ok(),
+        refunds: (0..count).map(|n| refund(fields, n)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn refund(fields: &Fields, n: u32) -> Result<Refund, Incomplete> {
+    let of = |field: &str| text(fields, &format!("{field}_{n}"));
+    let time = of("refund_success_time");
+    Ok(Refund {
+        out_refund_no: OutRefundNo::parse(of("out_refund_no")).map_err(|_| Incomplete { field: "out_refund_no" })?,
+        refund_id: refund_id(fields, &format!("refund_id_{n}")).ok_or(Incomplete { field: "refund_id" })?,
+        refund_fee: Fen::parse_field(of("refund_fee")).map_err(|_| Incomplete { field: "refund_fee" })?,
+        settlement_refund_fee: Fen::parse_field(of("settlement_refund_fee")).ok(),
+        status: RefundStatus::parse(of("refund_status")).ok_or(Incomplete { field: "refund_status" })?,
+        refund_recv_accout: of("refund_recv_accout").to_owned(),
+        success_time: Timestamp::parse_beijing_spaced(time).ok(),
+        coupons: coupon::of_nth_refund(fields, n),
+    })
+}

@@ -1,0 +1,41 @@
+//! What every handler has at hand.
+
+use std::sync::Arc;
+
+use super::apply::Applier;
+use super::prepare_order::Recorder;
+use crate::clock::Clock;
+use crate::config::{Config, Merchant};
+use crate::ids::AppId;
+use crate::store::Store;
+use crate::wechat::http::Client;
+
+/// What every handler has at hand. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Merchants, apps, addresses.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The way to WeChat.
+    pub wechat: Client,
+    /// The time.
+    pub clock: Clock,
+    pub(super) applier: Arc<Applier>,
+    pub(super) recorder: Arc<Recorder>,
+}
+
+impl Context {
+    /// Builds a context; its groups run on the current runtime.
+    pub fn new(config: Arc<Config>, store: Store, wechat: Client, clock: Clock) -> Context {
+        let applier = Arc::new(Applier::new(store.clone(), clock.clone()));
+        let recorder = Arc::new(Recorder::new(store.clone()));
+        Context { config, store, wechat, clock, applier, recorder }
+    }
+
+    /// WeChat's numbers of the apps a merchant takes orders through.
+    pub fn app_ids(&self, merchant: &Merchant) -> Vec<AppId> {
+        let of = |key: &crate::ids::AppKey| self.config.app(key.as_str()).map(|a| a.app_id.clone());
+        merchant.apps.iter().filter_map(of).collect()
+    }
+}

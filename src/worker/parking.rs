@@ -1,0 +1,79 @@
+//! Where the consumer loop leaves what the bus must not keep: rows.
+
+use std::future::Future;
+
+use crate::bus::{Deferred, Parked, Parking, ParkingError};
+use crate::clock::Clock;
+use crate::event::domain::{DeadLetterParked, DomainData, DomainEvent};
+use crate::ids::MerchantKey;
+use crate::store::{Store, StoredMessage};
+
+/// Parks and defers into the store.
+#[derive(Clone, Debug)]
+pub struct StoreParking {
+    store: Store,
+    clock: Clock,
+}
+
+impl StoreParking {
+    /// Over a store.
+    pub fn new(store: Store, clock: Clock) -> StoreParking {
+        StoreParking { store, clock }
+    }
+}
+
+impl Parking for StoreParking {
+    fn park(&self, p: Parked) -> impl Future<Output = Result<(), ParkingError>> + Send {
+        let StoreParking { store, clock } = self.clone();
+        async move {
+            let now = clock.now();
+            let news = DomainEvent {
+                merchant: merchant_of(&p.message.subject)?,
+                order_no: None,
+                data: DomainData::DeadLetterParked(DeadLetterParked {
+                    event_id: p.message.id.to_string(),
+                    consumer: p.consumer.to_string(),
+                    message_subject: p.message.subject.clone(),
+                    reason: p.reason.to_owned(),
+                    last_error: p.last_error.clone(),
+                    attempts: p.attempts,
+                }),
+            };
+            let message = StoredMessage {
+                event_id: p.message.id.to_string(),
+                consumer: p.consumer.to_string(),
+                subject: p.message.subject,
+                headers: p.message.headers,
+                payload: p.message.payload,
+                attempts: p.attempts,
+                first_error: p.first_error,
+                last_error: p.last_error,
+            };
+            store.park(&message, p.reason, &news.seal(now), now).await.map_err(|e| ParkingError(e.to_string()))
+        }
+    }
+
+    fn defer(&self, d: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send {
+        let StoreParking { store, clock } = self.clone();
+        async move {
+            let first_error = d.message.first_error().unwrap_or(&d.why).to_owned();
+            let message = StoredMessage {
+                event_id: d.message.id.to_string(),
+                consumer: d.consumer.to_string(),
+                subject: d.message.subject,
+                headers: d.message.headers,
+                payload: d.message.payload,
+                attempts: d.attempts,
+                first_error,
+                last_error: d.why,
+            };
+            store.defer(&message, clock.now().after(d.due_in)).await.map_err(|e| ParkingError(e.to_string()))
+        }
+    }
+}
+
+/// The merchant whose subject it is; a message of nobody is told under the key `unknown`.
+fn merchant_of(subject: &str) -> Result<MerchantKey, ParkingError> {
+    let key = subject.split('.').nth(2).unwrap_or_default();
+    MerchantKey::parse(key).or_else(|_| MerchantKey::parse("unknown")).map_err(|e| ParkingError(e.to_string()))
+}

@@ -1,0 +1,180 @@
+//! Placing an attempt at WeChat, and taking its answer to the order.
+//!
+//! A repeat sends the stored parameters byte for byte. A refusal counts only if no earlier call of this number can have
+//! been executed: after an unanswered call, "parameter error" says nothing about the first one.
+
+use std::time::Duration;
+
+use super::apply::{Applied, Item};
+use super::context::Context;
+use crate::bus::Verdict;
+use crate::clock::Timestamp;
+use crate::config::Merchant;
+use crate::event::fact::{Fact, WechatError};
+use crate::ids::{MerchantKey, OutTradeNo};
+use crate::order::{AttemptState, MAX_ATTEMPTS, OrderState};
+use crate::retry::{Policy, retry_while};
+use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
+use crate::wechat::v2::close::{self, Closed};
+use crate::wechat::v2::query::{self, Asked};
+use crate::wechat::v2::unified_order::{self, Placed};
+
+/// WeChat closes no order younger than this.
+const CLOSABLE_AFTER: Duration = Duration::from_secs(5 * 60);
+/// Calls of one number before its outcome is left to the query.
+const CALLS: Policy = Policy {
+    initial: Duration::from_millis(200),
+    max: Duration::from_secs(2),
+    tries: 3,
+    deadline: Duration::from_secs(10),
+};
+
+/// What is placed.
+#[derive(Debug, Clone)]
+pub struct Target {
+    merchant: MerchantKey,
+    out_trade_no: OutTradeNo,
+    params: AttemptParams,
+    created_at: Timestamp,
+    /// Whether an earlier call of this number may have been executed.
+    called_before: bool,
+}
+
+impl Target {
+    /// The first attempt of an order that is being recorded.
+    pub fn first(order: &NewOrder) -> Target {
+        Target {
+            merchant: order.content.merchant.clone(),
+            out_trade_no: order.out_trade_no.clone(),
+            params: order.params.clone(),
+            created_at: order.created_at,
+            called_before: false,
+        }
+    }
+
+    /// The current attempt, if it still waits for WeChat's answer and the order for a payer.
+    pub fn current(stored: &StoredOrder) -> Option<Target> {
+        Target::of(stored, |state| match state {
+            AttemptState::Created | AttemptState::Unknown => true,
+            AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+        })
+    }
+
+    /// The current attempt, if it may need a prepay id, its first or a fresh one.
+    pub fn renewable(stored: &StoredOrder) -> Option<Target> {
+        Target::of(stored, |state| match state {
+            AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
+            AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+        })
+    }
+
+    fn of(stored: &StoredOrder, wanted: impl Fn(AttemptState) -> bool) -> Option<Target> {
+        let open = matches!(stored.order.state, OrderState::Requested | OrderState::Payable);
+        let attempt = stored.order.current().filter(|a| open && wanted(a.state))?;
+        Some(Target {
+            merchant: stored.order.merchant.clone(),
+            out_trade_no: attempt.out_trade_no.clone(),
+            params: stored.params.last()?.clone(),
+            created_at: stored.order.created_at,
+            called_before: true,
+        })
+    }
+}
+
+/// Places `target`; goes on with the next number when WeChat uses this one up. `repeated` says that an earlier delivery
+/// may have called already.
+pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
+    let mut target = Target { called_before: target.called_before && repeated, ..target };
+    for _ in 0..MAX_ATTEMPTS {
+        let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
+            return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        };
+        let (fact, source) = call(ctx, merchant, &target).await;
+        crate::crash::point("worker.order_answered");
+        let item = Item {
+            merchant: target.merchant.clone(),
+            out_trade_no: target.out_trade_no.clone(),
+            fact,
+            source,
+            received_at: ctx.clock.now(),
+            notification: None,
+        };
+        match ctx.applier.apply(item).await {
+            Ok(Applied::Changed(stored)) => match Target::current(&stored) {
+                Some(next) if next.out_trade_no != target.out_trade_no => {
+                    target = Target { called_before: false, ..next };
+                }
+                _ => return Verdict::Done,
+            },
+            Ok(Applied::Already | Applied::UnknownOrder | Applied::TransactionElsewhere) => return Verdict::Done,
+            Ok(Applied::AskAgain { order_id, done, at, .. }) => {
+                return match ctx.store.schedule_query(order_id, done, at).await {
+                    Ok(()) => Verdict::Done,
+                    Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+                };
+            }
+            Ok(Applied::Refused(refusal)) => {
+                return Verdict::Park { reason: refusal.reason(), why: refusal.to_string() };
+            }
+            Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+        }
+    }
+    Verdict::Done
+}
+
+/// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
+async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
+    let mut calls = 0;
+    let unknown = |placed: &Placed| matches!(placed, Placed::Unknown { .. });
+    let placed = retry_while(
+        CALLS,
+        || {
+            calls += 1;
+            unified_order::place(&ctx.wechat, &merchant.v2_key, &target.params.params, ctx.clock.now())
+        },
+        unknown,
+    )
+    .await;
+    let called_before = target.called_before || calls > 1;
+    let here = EvidenceSource::UnifiedOrder;
+    match placed {
+        Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
+        Placed::Refused(error) if called_before => (Fact::PlacementUnknown { why: error.code }, here),
+        Placed::Refused(error) => (Fact::PlacementRefused(error), here),
+        Placed::Closed(_) => (Fact::Closed, here),
+        Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
+        Placed::Unknown { why } => (Fact::PlacementUnknown { why }, here),
+    }
+}
+
+/// WeChat knows the number already: ask what it knows.
+async fn ask(
+    ctx: &Context,
+    merchant: &Merchant,
+    target: &Target,
+    error: WechatError,
+    called_before: bool,
+) -> (Fact, EvidenceSource) {
+    let here = EvidenceSource::UnifiedOrder;
+    let Some(appid) = target.params.params.get("appid").and_then(|id| crate::ids::AppId::parse(id.clone()).ok()) else {
+        return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
+    };
+    match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
+        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Closed), raw) => (fact, super::query::source(merchant, &raw)),
+        // WeChat has no such order: what it refused were the parameters.
+        Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
+        // Somebody else of this merchant uses the number and nobody paid it; it is not ours to close.
+        Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
+        Asked::Fact(Fact::Unpaid { .. }, _) if ctx.clock.now().since(target.created_at) >= CLOSABLE_AFTER => {
+            match close::close(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
+                Closed::Done => (Fact::Closed, here),
+                Closed::AlreadyPaid | Closed::NotFound | Closed::Refused(_) | Closed::Unknown { .. } => {
+                    (Fact::PlacementUnknown { why: error.code }, here)
+                }
+            }
+        }
+        Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => {
+            (Fact::PlacementUnknown { why: error.code }, here)
+        }
+    }
+}

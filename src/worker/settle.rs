@@ -1,0 +1,172 @@
+//! `notify.received`: verify again, and settle what WeChat says.
+//!
+//! The ingress's verdict is not proof: whatever reached the queue is verified here as if nobody had looked at it.
+
+use std::time::Duration;
+
+use super::apply::{Applied, Item};
+use super::context::Context;
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::command::NotifyReceived;
+use crate::event::domain::{DomainData, DomainEvent, NotificationRejected, PaymentOrphaned};
+use crate::event::envelope::Envelope;
+use crate::event::fact::{Fact, Payment};
+use crate::ids::{EventId, OutTradeNo};
+use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as Fate};
+use crate::wechat::v2::notify::{self, Notice, NoticeResult};
+
+/// How long the order of a payment may take to appear: its own event may be behind the notification.
+const PATIENCE: &[u64] = &[1, 2, 5, 15, 30, 60, 120];
+
+/// Handles one notification.
+pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<NotifyReceived>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
+        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+    };
+    let record = record(&event, merchant);
+    let notice = match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant)) {
+        Ok(notice) => notice,
+        Err(e) => return rejected(ctx, record, e.reason(), &e.to_string()).await,
+    };
+    let record = NotificationRecord {
+        out_trade_no: Some(notice.out_trade_no.clone()),
+        verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),
+        ..record
+    };
+    crate::crash::point("worker.verified");
+    match notice.result {
+        NoticeResult::Paid(ref payment) => paid(ctx, record, &notice, payment.clone(), &delivery).await,
+        NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
+    }
+}
+
+fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
+    NotificationRecord {
+        id: event.id,
+        merchant: merchant.key.clone(),
+        body: event.data.body.clone(),
+        headers: event.data.headers.clone(),
+        remote_addr: event.data.remote_addr.clone(),
+        received_at: event.data.received_at,
+        verdict: Fate::Waiting,
+        out_trade_no: None,
+        transaction_id: None,
+        verified_by: None,
+        order_id: None,
+    }
+}
+
+async fn paid(
+    ctx: &Context,
+    record: NotificationRecord,
+    notice: &Notice,
+    payment: Payment,
+    delivery: &Delivery,
+) -> Verdict {
+    let record = NotificationRecord { transaction_id: Some(payment.transaction_id.clone()), ..record };
+    let item = Item {
+        merchant: record.merchant.clone(),
+        out_trade_no: notice.out_trade_no.clone(),
+        fact: Fact::Paid(payment.clone()),
+        source: EvidenceSource::Notification {
+            id: record.id,
+            verified_by: record.verified_by.clone().unwrap_or_default(),
+        },
+        received_at: record.received_at,
+        notification: Some(record.clone()),
+    };
+    match ctx.applier.apply(item).await {
+        Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
+        Ok(Applied::Refused(refusal)) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
+        Ok(Applied::TransactionElsewhere) => {
+            let why = "the transaction is in the ledger of another order";
+            rejected(ctx, record, "transaction_elsewhere", why).await
+        }
+        Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, delivery.attempt).await,
+        Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+    }
+}
+
+/// Nobody here placed the order, or its event is still on its way.
+async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, attempt: u32) -> Verdict {
+    let now = ctx.clock.now();
+    let wait = PATIENCE.get(attempt.saturating_sub(1) as usize);
+    let (fate, news) = match wait {
+        Some(_) => (Fate::Waiting, None),
+        None => (Fate::Parked("unknown_order".into()), Some(orphaned(&record, payment))),
+    };
+    let record = NotificationRecord { verdict: fate, ..record };
+    // Told once: the row that ends the waiting is written once, whoever writes it.
+    if let Err(e) = ctx.store.record_notification(&record, news, now).await {
+        return store_failed(&e);
+    }
+    let why = "no order has this out_trade_no".to_owned();
+    match wait {
+        Some(seconds) => Verdict::Retry { after: Duration::from_secs(*seconds), why },
+        None => Verdict::Park { reason: "unknown_order", why },
+    }
+}
+
+fn orphaned(record: &NotificationRecord, payment: Payment) -> DomainEvent {
+    DomainEvent {
+        merchant: record.merchant.clone(),
+        order_no: None,
+        data: DomainData::PaymentOrphaned(PaymentOrphaned {
+            out_trade_no: payment.out_trade_no,
+            transaction_id: payment.transaction_id,
+            amount_fen: payment.total_fee,
+            currency: payment.fee_type,
+            paid_at: payment.time_end,
+            notification_id: record.id,
+        }),
+    }
+}
+
+/// A verified message that reports no payment fails nothing; WeChat is asked how the order stands.
+async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) -> Verdict {
+    let now = ctx.clock.now();
+    let numbers: &[OutTradeNo] = std::slice::from_ref(&notice.out_trade_no);
+    let found = match ctx.store.orders_by_out_trade_no(&record.merchant, numbers).await {
+        Ok(mut found) => found.pop(),
+        Err(e) => return store_failed(&e),
+    };
+    let record =
+        NotificationRecord { verdict: Fate::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
+    if let Err(e) = ctx.store.record_notification(&record, None, now).await {
+        return store_failed(&e);
+    }
+    if let Some(order) = found
+        && let Err(e) = ctx.store.schedule_query(order.order.id, order.order.queries.done, now).await
+    {
+        return store_failed(&e);
+    }
+    Verdict::Done
+}
+
+async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
+    let id: EventId = record.id;
+    let news = DomainEvent {
+        merchant: record.merchant.clone(),
+        order_no: None,
+        data: DomainData::NotificationRejected(NotificationRejected {
+            notification_id: id,
+            out_trade_no: record.out_trade_no.as_ref().map(ToString::to_string),
+            reason,
+            message: why.to_owned(),
+        }),
+    };
+    let record = NotificationRecord { verdict: Fate::Rejected(reason.into()), ..record };
+    match ctx.store.record_notification(&record, Some(news), ctx.clock.now()).await {
+        Ok(()) => Verdict::Park { reason, why: why.to_owned() },
+        Err(e) => store_failed(&e),
+    }
+}
+
+fn store_failed(e: &DbError) -> Verdict {
+    Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }
+}

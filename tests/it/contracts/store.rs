@@ -1,0 +1,408 @@
+//! The store contract: the same tests on SQLite and on PostgreSQL.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbErr};
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::event::command::{Idempotency, OrderContent};
+use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, OrderEnded, Sealed};
+use wxpay_worker::event::fact::{Fact, Payment, Prepay};
+use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
+use wxpay_worker::money::Fen;
+use wxpay_worker::order::{Decision, OrderState, TradeType, decide};
+use wxpay_worker::store::{
+    AttemptParams, DbError, Evidence, EvidenceSource, Fenced, NewOrder, NotificationRecord, OrderCommit, Recorded,
+    Store, StoredMessage, StoredOrder, Verdict,
+};
+
+use crate::harness::db::TestDb;
+
+macro_rules! on_both_databases {
+    ($($(#[$doc:meta])* async fn $name:ident($stage:ident) $body:block)*) => {
+        mod shared { use super::*; $($(#[$doc])* pub async fn $name($stage: Stage) $body)* }
+        mod sqlite {
+            use super::{Stage, TestDb, shared};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { shared::$name(Stage::open(TestDb::sqlite()).await).await })*
+        }
+        mod postgres {
+            use super::{Stage, TestDb, shared};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { shared::$name(Stage::open(TestDb::postgres().await).await).await })*
+        }
+    };
+}
+
+const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
+
+fn merchant() -> MerchantKey {
+    MerchantKey::parse("main").unwrap()
+}
+
+fn order_no(n: u32) -> OrderNo {
+    OrderNo::parse(format!("A{n:06}")).unwrap()
+}
+
+fn new_order(n: u32, fen: i64) -> NewOrder {
+    let content = OrderContent {
+        order_no: order_no(n),
+        merchant: merchant(),
+        app: AppKey::parse("shop").unwrap(),
+        amount_fen: Fen::from_i64(fen),
+        description: "测试".into(),
+        trade_type: TradeType::Jsapi,
+        openid: Some(OpenId::parse("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o").unwrap()),
+        client_ip: "127.0.0.1".into(),
+        product_id: None,
+        scene_info: None,
+        attach: None,
+        expires_at: None,
+        metadata: Some(serde_json::json!({"b": 1, "a": [2]})),
+    };
+    NewOrder {
+        content_hash: content.hash(),
+        out_trade_no: OutTradeNo::for_attempt(&content.order_no, 1),
+        content,
+        created_at: NOW,
+        expires_at: NOW.after(Duration::from_secs(7200)),
+        mch_id: MchId::parse("10000100").unwrap(),
+        appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),
+        params: AttemptParams { params: BTreeMap::from([("body".into(), "测试".into())]), sign_type: "MD5".into() },
+        idempotency: None,
+    }
+}
+
+fn payment(n: u32, transaction: u32) -> Payment {
+    Payment {
+        mch_id: MchId::parse("10000100").unwrap(),
+        appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),
+        out_trade_no: OutTradeNo::for_attempt(&order_no(n), 1),
+        transaction_id: TransactionId::parse(format!("4200{transaction:024}")).unwrap(),
+        total_fee: Fen::from_i64(100),
+        fee_type: "CNY".into(),
+        time_end: NOW.after(Duration::from_secs(9)),
+        openid: None,
+        bank_type: None,
+        cash_fee: None,
+        settlement_total_fee: None,
+    }
+}
+
+fn event(n: u32) -> Sealed {
+    let data = DomainData::DeadLetterParked(DeadLetterParked {
+        event_id: EventId::new().to_string(),
+        consumer: "settle".into(),
+        message_subject: "pay.in.main.notify.received".into(),
+        reason: "test".into(),
+        last_error: n.to_string(),
+        attempts: n,
+    });
+    DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.seal(NOW)
+}
+
+fn notification(verdict: Verdict) -> NotificationRecord {
+    NotificationRecord {
+        id: EventId::new(),
+        merchant: merchant(),
+        body: b"<xml/>".to_vec(),
+        headers: vec![("content-type".into(), "text/xml".into())],
+        remote_addr: "127.0.0.1:1".into(),
+        received_at: NOW,
+        verdict,
+        out_trade_no: None,
+        transaction_id: None,
+        verified_by: None,
+        order_id: None,
+    }
+}
+
+/// What a fact makes of a stored order, ready to commit, with one event.
+fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
+    let out_trade_no = OutTradeNo::for_attempt(&order_no(n), 1);
+    let Decision::Apply(change) = decide(&stored.order, &out_trade_no, &fact, NOW) else { panic!("nothing to apply") };
+    let version = change.next.version;
+    let evidence = Evidence {
+        out_trade_no,
+        fact,
+        source: EvidenceSource::Query { raw: "<xml/>".into(), verified_by: "MD5 key x".into() },
+        received_at: NOW,
+    };
+    OrderCommit {
+        before: stored.order.version,
+        attempts_before: stored.order.attempts.len(),
+        next: change.next,
+        new_params: Vec::new(),
+        evidence: vec![(version, evidence)],
+        ledger: change.ledger.map(|l| (version, l)).into_iter().collect(),
+        events: vec![event(n)],
+        notifications: vec![notification(Verdict::Settled)],
+    }
+}
+
+fn prepay() -> Fact {
+    Fact::PrepayIssued(Prepay { prepay_id: "wx1".into(), code_url: None, mweb_url: None, issued_at: NOW })
+}
+
+struct Stage {
+    db: TestDb,
+    store: Store,
+}
+
+impl Stage {
+    async fn open(db: TestDb) -> Stage {
+        let store = Store::open(&db.settings()).await.unwrap();
+        Stage { db, store }
+    }
+
+    async fn recorded(&self, n: u32) -> StoredOrder {
+        self.store.record_orders(&[new_order(n, 100)]).await.unwrap();
+        self.read(n).await
+    }
+
+    async fn read(&self, n: u32) -> StoredOrder {
+        self.store.order(&merchant(), &order_no(n)).await.unwrap().unwrap()
+    }
+
+    async fn count(&self, table: &str) -> i64 {
+        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
+        let row = self.store.db().read().query_one_raw(self.store.db().statement(sql, [])).await.unwrap().unwrap();
+        row.try_get("", "n").unwrap()
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), DbErr> {
+        self.store.db().write().execute_unprepared(sql).await.map(|_| ())
+    }
+}
+
+on_both_databases! {
+    async fn an_order_is_read_as_it_was_recorded(stage) {
+        let mut new = new_order(1, 100);
+        new.idempotency = Some(Idempotency { api_key: "shop".into(), key: "k1".into() });
+        assert_eq!(stage.store.record_orders(&[new.clone()]).await.unwrap(), [Recorded::New]);
+        let read = stage.read(1).await;
+        assert_eq!(read.content, new.content);
+        assert_eq!((read.order.state, read.order.version, read.order.amount), (OrderState::Requested, 1, Fen::from_i64(100)));
+        assert_eq!(read.params, [new.params.clone()]);
+        assert_eq!(read.order.attempts[0].out_trade_no, new.out_trade_no);
+        assert!(read.order.queries.next_at.is_some(), "an order whose worker dies must be asked about");
+        let by_number = stage.store.orders_by_out_trade_no(&merchant(), &[new.out_trade_no.clone()]).await.unwrap();
+        assert_eq!(by_number.len(), 1);
+        let key = stage.store.idempotency(new.idempotency.as_ref().unwrap()).await.unwrap().unwrap();
+        assert_eq!((key.order_no.as_str(), key.content_hash.as_str()), ("A000001", new.content_hash.as_str()));
+    }
+
+    async fn a_number_is_recorded_once_whoever_comes_first(stage) {
+        let batch = [new_order(1, 100), new_order(2, 100), new_order(1, 100), new_order(1, 200)];
+        let recorded = stage.store.record_orders(&batch).await.unwrap();
+        assert_eq!(recorded, [Recorded::New, Recorded::New, Recorded::Same, Recorded::Differs]);
+        let again = stage.store.record_orders(&[new_order(1, 100), new_order(2, 300)]).await.unwrap();
+        assert_eq!(again, [Recorded::Same, Recorded::Differs]);
+        assert_eq!((stage.count("orders").await, stage.count("attempts").await), (2, 2));
+    }
+
+    async fn concurrent_recorders_of_one_number_agree(stage) {
+        let tasks = (0..32).map(|i| {
+            let store = stage.store.clone();
+            tokio::spawn(async move { store.record_orders(&[new_order(1, 100 + i % 2)]).await.unwrap()[0] })
+        });
+        let mut results = Vec::new();
+        for task in tasks.collect::<Vec<_>>() {
+            results.push(task.await.unwrap());
+        }
+        assert_eq!(results.iter().filter(|r| **r == Recorded::New).count(), 1);
+        assert_eq!(results.iter().filter(|r| **r == Recorded::Differs).count(), 16);
+        assert_eq!(stage.count("orders").await, 1);
+    }
+
+    async fn a_number_taken_by_another_orders_attempt_is_refused_whole(stage) {
+        stage.recorded(1).await;
+        let mut thief = new_order(2, 100);
+        thief.out_trade_no = OutTradeNo::for_attempt(&order_no(1), 1);
+        assert!(matches!(stage.store.record_orders(&[thief]).await, Err(DbError::Exists(_))));
+        assert_eq!((stage.count("orders").await, stage.count("attempts").await), (1, 1));
+    }
+
+    async fn a_change_writes_state_evidence_ledger_and_events_together(stage) {
+        let stored = stage.recorded(1).await;
+        let commit = change(&stored, 1, Fact::Paid(payment(1, 1)));
+        assert!(stage.store.commit(&[commit], NOW).await.unwrap().is_empty());
+        let read = stage.read(1).await;
+        assert_eq!((read.order.state, read.order.version), (OrderState::Paid, 2));
+        assert_eq!(read.order.transactions.len(), 1);
+        assert_eq!(read.order.paid_by.unwrap().paid_at, NOW.after(Duration::from_secs(9)));
+        let history = stage.store.history(stored.order.id).await.unwrap();
+        assert_eq!((history.evidence.len(), history.ledger.len()), (1, 1));
+        assert_eq!((history.ledger[0].amount_fen, history.ledger[0].order_version), (100, 2));
+        assert_eq!((stage.count("outbox").await, stage.count("notifications").await), (1, 1));
+    }
+
+    async fn a_change_decided_on_an_old_version_writes_nothing_and_stops_nobody_else(stage) {
+        let (one, two) = (stage.recorded(1).await, stage.recorded(2).await);
+        let won = change(&one, 1, prepay());
+        stage.store.commit(std::slice::from_ref(&won), NOW).await.unwrap();
+        let stale = change(&one, 1, Fact::Paid(payment(1, 1)));
+        let fresh = change(&two, 2, Fact::Paid(payment(2, 2)));
+        let lost = stage.store.commit(&[stale, fresh], NOW).await.unwrap();
+        assert_eq!(lost.into_iter().collect::<Vec<_>>(), [one.order.id]);
+        assert_eq!(stage.read(1).await.order.state, OrderState::Payable);
+        assert_eq!(stage.read(2).await.order.state, OrderState::Paid);
+        assert_eq!((stage.count("ledger").await, stage.count("evidence").await, stage.count("notifications").await), (1, 2, 2));
+    }
+
+    async fn one_transaction_pays_one_order_only(stage) {
+        let (one, two) = (stage.recorded(1).await, stage.recorded(2).await);
+        stage.store.commit(&[change(&one, 1, Fact::Paid(payment(1, 7)))], NOW).await.unwrap();
+        let again = stage.store.commit(&[change(&two, 2, Fact::Paid(payment(2, 7)))], NOW).await;
+        assert!(matches!(again, Err(DbError::Exists(_))), "{again:?}");
+        assert_eq!(stage.read(2).await.order.state, OrderState::Requested);
+        assert_eq!(stage.count("ledger").await, 1);
+    }
+
+    async fn the_ledger_and_the_evidence_can_only_grow(stage) {
+        let stored = stage.recorded(1).await;
+        stage.store.commit(&[change(&stored, 1, Fact::Paid(payment(1, 1)))], NOW).await.unwrap();
+        for sql in [
+            "UPDATE ledger SET amount_fen = 1", "DELETE FROM ledger",
+            "UPDATE evidence SET fact = ''", "DELETE FROM evidence",
+        ] {
+            assert!(stage.execute(sql).await.is_err(), "{sql} went through");
+        }
+        assert_eq!((stage.count("ledger").await, stage.count("evidence").await), (1, 1));
+    }
+
+    async fn columns_are_tied_to_states(stage) {
+        stage.recorded(1).await;
+        for sql in [
+            "UPDATE orders SET state = 'paid'", "UPDATE orders SET transaction_id = '1'", "UPDATE orders SET paid_late = TRUE",
+            "UPDATE orders SET state = 'failed'", "UPDATE orders SET state = 'closed'", "UPDATE orders SET state = 'gone'",
+            "UPDATE orders SET amount_fen = 0", "UPDATE orders SET amount_fen = 10000000001", "UPDATE orders SET currency = 'USD'",
+            "UPDATE attempts SET state = 'payable'", "UPDATE attempts SET state = 'paid'", "UPDATE attempts SET state = 'failed'",
+            "UPDATE attempts SET transaction_id = '1'", "UPDATE attempts SET sign_type = 'RSA'", "UPDATE attempts SET order_id = 99",
+        ] {
+            let refused = stage.execute(sql).await.expect_err(sql);
+            assert!(matches!(DbError::from(refused), DbError::Defect(_)), "{sql}: not told as a defect");
+        }
+    }
+
+    async fn a_notification_is_recorded_once_and_waiting_may_end(stage) {
+        let waiting = notification(Verdict::Waiting);
+        stage.store.record_notification(&waiting, None, NOW).await.unwrap();
+        let parked = NotificationRecord { verdict: Verdict::Parked("unknown_order".into()), ..waiting.clone() };
+        let news = || {
+            let data = OrderEnded {
+                order_no: order_no(1),
+                app: AppKey::parse("shop").unwrap(),
+                amount_fen: Fen::from_i64(1),
+                currency: "CNY",
+                wechat: None,
+            };
+            DomainEvent { merchant: merchant(), order_no: None, data: DomainData::OrderClosed(data) }
+        };
+        for _ in 0..3 {
+            stage.store.record_notification(&parked, Some(news()), NOW).await.unwrap();
+        }
+        stage.store.record_notification(&waiting, Some(news()), NOW).await.unwrap();
+        assert_eq!((stage.count("notifications WHERE verdict = 'parked'").await, stage.count("notifications").await), (1, 1));
+        assert_eq!(stage.count("outbox").await, 1, "told once");
+    }
+
+    async fn events_are_placed_in_order_and_only_by_the_leases_holder(stage) {
+        let store = &stage.store;
+        let first = store.lease("relay", "one", Duration::from_millis(1)).await.unwrap().unwrap();
+        let taken = loop {
+            if let Some(lease) = store.lease("relay", "two", Duration::from_secs(60)).await.unwrap() { break lease; }
+        };
+        assert_eq!(taken.term, first.term + 1);
+        assert!(store.lease("relay", "one", Duration::from_secs(60)).await.unwrap().is_none());
+        for n in 0..5 {
+            store.tell(DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data: DomainData::OrderClosed(
+                wxpay_worker::event::domain::OrderEnded { order_no: order_no(n), app: AppKey::parse("shop").unwrap(),
+                    amount_fen: Fen::from_i64(1), currency: "CNY", wechat: None }) }, NOW).await.unwrap();
+        }
+        assert_eq!(store.place_events(&first, 10).await.unwrap(), Fenced::Lost, "a zombie placed events");
+        assert!(store.events_after(0, &[], &[], 10).await.unwrap().is_empty());
+        assert_eq!(store.place_events(&taken, 3).await.unwrap(), Fenced::Done(3));
+        assert_eq!(store.place_events(&taken, 10).await.unwrap(), Fenced::Done(2));
+        let events = store.events_after(0, &[], &[], 10).await.unwrap();
+        assert_eq!(events.iter().map(|e| e.position).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(events.iter().map(|e| e.order_no.clone().unwrap()).collect::<Vec<_>>(), (0..5).map(|n| order_no(n).to_string()).collect::<Vec<_>>());
+        assert_eq!(store.events_after(3, &["wxpay.order.closed.v1".into()], &[merchant()], 1).await.unwrap()[0].position, 4);
+        assert!(store.events_after(0, &["wxpay.order.paid.v1".into()], &[], 10).await.unwrap().is_empty());
+        assert_eq!(store.mark_relayed(&first, 5, NOW).await.unwrap(), Fenced::Lost, "a zombie marked events");
+        assert_eq!(store.mark_relayed(&taken, 2, NOW).await.unwrap(), Fenced::Done(()));
+        assert_eq!(store.unrelayed_events(10).await.unwrap()[0].position, 3);
+        assert_eq!((store.outbox_pending().await.unwrap(), store.feed_end().await.unwrap()), (3, 5));
+        store.release(&taken).await.unwrap();
+        assert!(store.lease("relay", "one", Duration::from_secs(60)).await.unwrap().is_some(), "a released lease is free");
+    }
+
+    async fn a_dead_letter_is_kept_and_told_once(stage) {
+        let message = StoredMessage {
+            event_id: EventId::new().to_string(), consumer: "settle".into(), subject: "pay.in.main.notify.received".into(),
+            headers: Vec::new(), payload: vec![0, 255], attempts: 8, first_error: "first".into(), last_error: "last".into(),
+        };
+        for _ in 0..2 {
+            stage.store.park(&message, "exhausted", &event(1), NOW).await.unwrap();
+        }
+        assert_eq!((stage.count("dead_letters").await, stage.count("outbox").await), (1, 1));
+        assert_eq!(stage.store.dead_letters_by_reason().await.unwrap(), [("exhausted".into(), 1)]);
+    }
+
+    async fn a_deferred_message_comes_when_due_and_is_forgotten_only_as_it_was(stage) {
+        let message = StoredMessage {
+            event_id: EventId::new().to_string(), consumer: "settle".into(), subject: "s".into(),
+            headers: vec![("a".into(), "b".into())], payload: vec![1], attempts: 1, first_error: "f".into(), last_error: "l".into(),
+        };
+        let due = NOW.after(Duration::from_secs(30));
+        stage.store.defer(&message, due).await.unwrap();
+        assert!(stage.store.due_messages(NOW, 10).await.unwrap().is_empty());
+        let read = stage.store.due_messages(due, 10).await.unwrap().pop().unwrap();
+        assert_eq!((read.headers.clone(), read.payload.clone()), (message.headers.clone(), message.payload.clone()));
+        // It failed again and was deferred anew while the scheduler published it.
+        stage.store.defer(&StoredMessage { attempts: 2, ..message.clone() }, due).await.unwrap();
+        stage.store.forget_deferred(&read).await.unwrap();
+        assert_eq!(stage.count("deferred").await, 1);
+        let read = stage.store.due_messages(due, 10).await.unwrap().pop().unwrap();
+        stage.store.forget_deferred(&read).await.unwrap();
+        assert_eq!(stage.count("deferred").await, 0);
+    }
+
+    async fn a_due_question_is_taken_by_one_process_and_comes_again(stage) {
+        for n in 0..20 {
+            stage.recorded(n).await;
+        }
+        let at = NOW.after(Duration::from_secs(61));
+        let lease = Duration::from_secs(60);
+        let takers = (0..4).map(|_| { let store = stage.store.clone(); tokio::spawn(async move { store.take_due_queries(at, lease, 5).await.unwrap() }) });
+        let mut taken = Vec::new();
+        for taker in takers.collect::<Vec<_>>() {
+            taken.extend(taker.await.unwrap());
+        }
+        loop {
+            let more = stage.store.take_due_queries(at, lease, 5).await.unwrap();
+            if more.is_empty() {
+                break;
+            }
+            taken.extend(more);
+        }
+        let distinct: std::collections::HashSet<_> = taken.iter().collect();
+        assert_eq!((distinct.len(), taken.len()), (20, 20), "a question was asked twice or never");
+        assert_eq!(stage.store.take_due_queries(at.after(lease), lease, 50).await.unwrap().len(), 20, "a lost question comes again");
+    }
+
+    async fn the_quarantine_is_bounded(stage) {
+        for n in 0..210u32 {
+            stage.store.quarantine(&merchant(), "xml", "127.0.0.1:1", &n.to_be_bytes().repeat(2000), NOW).await.unwrap();
+        }
+        assert_eq!(stage.count("quarantine").await, 200);
+        let longest = if matches!(stage.db, TestDb::Sqlite(_)) { "quarantine WHERE length(body) > 4096" } else { "quarantine WHERE octet_length(body) > 4096" };
+        assert_eq!(stage.count(longest).await, 0);
+    }
+
+    async fn migrating_again_or_at_the_same_time_changes_nothing(stage) {
+        let db = stage.db.open().await;
+        let (a, b) = tokio::join!(db.migrate(), stage.store.db().migrate());
+        assert_eq!((a.unwrap(), b.unwrap()), (false, false));
+    }
+}

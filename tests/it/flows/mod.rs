@@ -1,0 +1,22 @@
+//! Whole flows through real processes, on embedded and JetStream, on SQLite and PostgreSQL.
+
+mod notifications;
+mod orders;
+
+/// Makes a test of each function on all four combinations of queue and database.
+macro_rules! on_all_four {
+    ($($(#[$doc:meta])* async fn $name:ident($rig:ident) $body:block)*) => {
+        mod shared { #[allow(unused_imports)] use super::*; $($(#[$doc])* pub async fn $name($rig: crate::harness::service::Rig) $body)* }
+        $crate::flows::on_all_four!(@on embedded_sqlite, $($name)*);
+        $crate::flows::on_all_four!(@on embedded_postgres, $($name)*);
+        $crate::flows::on_all_four!(@on nats_sqlite, $($name)*);
+        $crate::flows::on_all_four!(@on nats_postgres, $($name)*);
+    };
+    (@on $backend:ident, $($name:ident)*) => {
+        mod $backend {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::shared::$name(crate::harness::service::Rig::$backend().await).await })*
+        }
+    };
+}
+pub(crate) use on_all_four;

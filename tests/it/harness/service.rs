@@ -1,0 +1,381 @@
+//! The service as real processes over a real database, a real bus and the WeChat simulator, all on free ports.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wxpay_worker::bus::Bus;
+use wxpay_worker::ids::{AppId, MchId};
+use wxpay_worker::sandbox::{Account, Running, Sandbox, Settings};
+use wxpay_worker::secret::{V2Key, sha256_hex};
+use wxpay_worker::store::Db;
+
+use super::bus::bus_settings;
+use super::db::TestDb;
+use super::nats::{NatsServer, Version};
+use super::soon;
+
+pub const API_KEY: &str = "test-api-key";
+pub const KEY: &str = "k7Qm2Zt9Xb4Lw8Rd6Vn1Hs3Jp5Gy0CfA";
+pub const OTHER_KEY: &str = "Zq8Wn3Rt6Yb1Mc5Xv9Kd2Lf7Hg4Js0Pa";
+pub const MCH_ID: &str = "1900000109";
+pub const OTHER_MCH_ID: &str = "1900000110";
+pub const APP_ID: &str = "wx8888888888888888";
+pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+
+/// What carries the queue.
+pub enum Queue {
+    Embedded,
+    Nats(NatsServer),
+}
+
+/// Everything around the service, and the means to look at it.
+pub struct Rig {
+    pub db: TestDb,
+    pub queue: Queue,
+    /// Stops with the rig.
+    _wechat: Running,
+    pub wechat_url: String,
+    pub http: reqwest::Client,
+    folder: TempDir,
+    port: u16,
+}
+
+/// One `wxpayd run`; killed when dropped.
+pub struct Process {
+    child: Child,
+    pub base: String,
+}
+
+impl Rig {
+    pub async fn new(db: TestDb, queue: Queue) -> Rig {
+        let settings = Settings {
+            merchants: vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)],
+            time_scale: 1,
+            seed: 1,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wechat = Sandbox::start(listener, settings).await.unwrap();
+        let rig = Rig {
+            db,
+            queue,
+            wechat_url: wechat.base_url(),
+            _wechat: wechat,
+            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap(),
+            folder: TempDir::new().unwrap(),
+            port: free_port(),
+        };
+        std::fs::write(rig.config_file(), rig.config()).unwrap();
+        rig
+    }
+
+    pub async fn embedded_sqlite() -> Rig {
+        Rig::new(TestDb::sqlite(), Queue::Embedded).await
+    }
+
+    pub async fn embedded_postgres() -> Rig {
+        Rig::new(TestDb::postgres().await, Queue::Embedded).await
+    }
+
+    pub async fn nats_sqlite() -> Rig {
+        Rig::new(TestDb::sqlite(), Queue::Nats(NatsServer::start(Version::New))).await
+    }
+
+    pub async fn nats_postgres() -> Rig {
+        Rig::new(TestDb::postgres().await, Queue::Nats(NatsServer::start(Version::New))).await
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("wxpay.toml")
+    }
+
+    fn config(&self) -> String {
+        let (bus, monitoring) = match &self.queue {
+            Queue::Embedded => ("embedded:".to_owned(), String::new()),
+            Queue::Nats(server) => (server.url(), format!("monitoring_urls = [\"{}\"]", server.monitoring_url())),
+        };
+        let (db, port, wechat, hash) = (self.db.url(), self.port, &self.wechat_url, sha256_hex(API_KEY.as_bytes()));
+        format!(
+            r#"
+            [server]
+            listen = "127.0.0.1:{port}"
+            public_url = "http://127.0.0.1:{port}"
+            [store]
+            url = "{db}"
+            max_connections = 8
+            [bus]
+            url = "{bus}"
+            {monitoring}
+            [wechat]
+            pay_url = "{wechat}"
+            pay_backup_url = "{wechat}"
+            connect_timeout_ms = 1000
+            timeout_ms = 2000
+            [log]
+            json = true
+            [[apps]]
+            key = "shop"
+            app_id = "{APP_ID}"
+            kind = "official_account"
+            [[merchants]]
+            key = "main"
+            mch_id = "{MCH_ID}"
+            apps = ["shop"]
+            api = "v2"
+            sign_type = "HMAC-SHA256"
+            v2_key = "{KEY}"
+            [[merchants]]
+            key = "second"
+            mch_id = "{OTHER_MCH_ID}"
+            apps = ["shop"]
+            api = "v2"
+            sign_type = "MD5"
+            v2_key = "{OTHER_KEY}"
+            [[api_keys]]
+            name = "test"
+            hash = "sha256:{hash}"
+            scopes = ["orders", "finance", "ops"]
+            "#
+        )
+    }
+
+    /// Starts all roles in one process on the address WeChat posts to.
+    pub async fn run_all(&self) -> Process {
+        self.run("ingress,worker,relay,scheduler", self.port, &[]).await
+    }
+
+    /// Starts these roles; an ingress listens on the address WeChat posts to.
+    pub async fn run_roles(&self, roles: &str) -> Process {
+        self.run(roles, self.port, &[]).await
+    }
+
+    /// Starts one more ingress on a port of its own.
+    pub async fn run_another_ingress(&self) -> Process {
+        self.run("ingress", free_port(), &[]).await
+    }
+
+    /// Starts these roles with variables, such as an armed crash point.
+    pub async fn run_with(&self, roles: &str, env: &[(&str, &str)]) -> Process {
+        self.run(roles, self.port, env).await
+    }
+
+    async fn run(&self, roles: &str, port: u16, env: &[(&str, &str)]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wxpayd"));
+        command.args(["run", "--only", roles, "--config"]).arg(self.config_file());
+        command.env("WXPAY__SERVER__LISTEN", format!("127.0.0.1:{port}"));
+        command.envs(env.iter().copied());
+        self.spawn(command, port).await
+    }
+
+    /// Spawns a command that is or becomes `wxpayd run`, and awaits that it runs.
+    pub async fn spawn(&self, mut command: Command, port: u16) -> Process {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let file = std::fs::File::create(self.folder.path().join(format!("{}.log", child.id()))).unwrap();
+        std::thread::spawn(move || {
+            use std::io::Write;
+            let (mut ready, mut said, mut file) = (Some(ready), Vec::new(), file);
+            for line in log.lines().map_while(Result::ok) {
+                let _ = writeln!(file, "{line}");
+                if line.contains("\"message\":\"running\"")
+                    && let Some(ready) = ready.take()
+                {
+                    let _ = ready.send(Ok(()));
+                }
+                said.push(line);
+            }
+            if let Some(ready) = ready.take() {
+                let _ = ready.send(Err(said.join("\n")));
+            }
+        });
+        if let Err(said) = soon("the start of wxpayd", is_ready).await.unwrap() {
+            panic!("wxpayd did not start:\n{said}");
+        }
+        Process { child, base: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// The address WeChat posts to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where every process's log is.
+    pub fn logs(&self) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap().flatten() {
+            if entry.path().extension().is_some_and(|e| e == "log") {
+                all.push_str(&std::fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+        all
+    }
+
+    /// Opens the service's database beside it.
+    pub async fn open_db(&self) -> Db {
+        Db::connect(&self.db.settings()).await.unwrap()
+    }
+
+    /// One number from the service's database.
+    pub async fn number(&self, db: &Db, sql: &str) -> i64 {
+        let row = db.read().query_one_raw(db.statement(format!("SELECT ({sql}) AS n"), [])).await.unwrap().unwrap();
+        row.try_get("", "n").unwrap()
+    }
+
+    pub async fn get(&self, base: &str, path: &str) -> (u16, Value) {
+        answer(self.http.get(format!("{base}{path}")).bearer_auth(API_KEY)).await
+    }
+
+    pub async fn post(&self, base: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("{base}{path}")).bearer_auth(API_KEY);
+        answer(request.header("content-type", "application/json").body(body.to_string())).await
+    }
+
+    /// Places an order for the first merchant and awaits its pay parameters.
+    pub async fn place(&self, base: &str, order_no: &str, amount_fen: i64) -> Value {
+        let (status, order) = self.post(base, "/v1/orders", &jsapi(order_no, amount_fen)).await;
+        assert_eq!(status, 200, "{order}");
+        order
+    }
+
+    /// Acts as the payer of an order's first attempt.
+    pub async fn pay(&self, order_no: &str) -> Value {
+        let body = json!({"out_trade_no": order_no, "mch_id": MCH_ID});
+        let (status, paid) = self.post(&self.wechat_url, "/_sandbox/pay", &body).await;
+        assert_eq!(status, 200, "{paid}");
+        paid
+    }
+
+    /// Sets the simulator's misbehaviour.
+    pub async fn faults(&self, faults: Value) {
+        let (status, answer) = self.post(&self.wechat_url, "/_sandbox/faults", &faults).await;
+        assert!(status < 300, "{answer}");
+    }
+
+    /// What WeChat knows of an order of the first merchant.
+    pub async fn wechat_ledger(&self, out_trade_no: &str) -> Value {
+        let path = format!("/_sandbox/ledger?mch_id={MCH_ID}&out_trade_no={out_trade_no}");
+        self.get(&self.wechat_url, &path).await.1
+    }
+
+    /// Awaits an order's state.
+    pub async fn until_state(&self, base: &str, order_no: &str, state: &str) -> Value {
+        soon(&format!("{order_no} {state}"), async {
+            loop {
+                let (status, order) = self.get(base, &format!("/v1/orders/{order_no}?merchant=main")).await;
+                if status == 200 && order["state"] == state {
+                    return order;
+                }
+                // The service signals a change on its stream; polling also survives its restart.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+    }
+
+    /// All events of a type so far, in feed order.
+    pub async fn events(&self, base: &str, event_type: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let after = if cursor.is_empty() { String::new() } else { format!("&after={cursor}") };
+            let path = format!("/v1/events?limit=1000&types={event_type}{after}");
+            let (status, page) = self.get(base, &path).await;
+            assert_eq!(status, 200, "{page}");
+            let events = page["events"].as_array().unwrap().clone();
+            cursor = page["next"].as_str().unwrap().to_owned();
+            if events.is_empty() {
+                return all;
+            }
+            all.extend(events);
+        }
+    }
+
+    /// Awaits that nothing is left to do: every event relayed, every message settled, nothing deferred.
+    pub async fn until_drained(&self) {
+        let db = self.open_db().await;
+        let settings = match &self.queue {
+            Queue::Embedded => bus_settings("embedded:", Vec::new(), 1 << 30),
+            Queue::Nats(server) => bus_settings(server.url(), vec![server.monitoring_url()], 1 << 30),
+        };
+        let (bus, _) = Bus::connect(&settings, Some(db.clone())).await.unwrap();
+        soon("an empty queue", async {
+            loop {
+                let waiting = "SELECT (SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL) + (SELECT COUNT(*) FROM deferred)";
+                let idle = bus.lag().await.is_ok_and(|lag| lag.iter().all(|l| l.pending == 0 && l.in_flight == 0));
+                if idle && self.number(&db, waiting).await == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+}
+
+impl Process {
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Awaits that it ends by itself, as at an armed crash point.
+    pub async fn until_dead(&mut self) {
+        soon("the end of the process", async {
+            while self.child.try_wait().unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    /// SIGTERM, then its exit status.
+    pub async fn terminate(mut self) -> std::process::ExitStatus {
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.until_dead().await;
+        self.child.wait().unwrap()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A JSAPI order for the first merchant.
+pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
+    json!({
+        "order_no": order_no, "merchant": "main", "app": "shop", "amount_fen": amount_fen, "description": "测试商品",
+        "trade_type": "JSAPI", "openid": OPENID, "client_ip": "127.0.0.1",
+    })
+}
+
+fn account(mch_id: &str, key: &str) -> Account {
+    Account {
+        mch_id: MchId::parse(mch_id).unwrap(),
+        v2_key: V2Key::parse(key).unwrap(),
+        appids: vec![AppId::parse(APP_ID).unwrap()],
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await.unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}

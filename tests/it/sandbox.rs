@@ -1,0 +1,11 @@
+//! The WeChat simulator over real HTTP: what it checks, answers, keeps, posts and spoils.
+
+mod cashier;
+mod faults;
+mod orders;
+mod parts;
+mod paying;
+mod program;
+mod refusals;
+mod repeats;
+mod restart;

@@ -1,0 +1,157 @@
+//! `wxpay-sandbox` as a process: its arguments, its journal after SIGKILL and on a full disk.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use wxpay_worker::clock::Clock;
+use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
+use wxpay_worker::wechat::v2::xml;
+
+use super::parts::{OTHER_APPID, OTHER_MCH_ID, Shop, order, other_key, with};
+
+/// Killed without a chance to tidy up.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_wxpay-sandbox"))
+}
+
+fn start(mut command: Command) -> Shop<Process> {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let base = line.trim_end().split_once("listening on ").expect("no address").1.to_owned();
+    Shop::at(base, Process(child), Clock::system())
+}
+
+fn with_state(state: &Path) -> Command {
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--time-scale", "1", "--state"]).arg(state);
+    command
+}
+
+#[tokio::test]
+async fn a_killed_process_remembers_every_payment_it_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.jsonl");
+    let shop = start(with_state(&state));
+    let mut transactions = Vec::new();
+    for n in 0..20 {
+        let prepay_id = shop.prepay(order(&format!("KILLED-{n:02}"))).await;
+        transactions.push(shop.pay(&prepay_id).await["transaction_id"].clone());
+    }
+    drop(shop);
+    let shop = start(with_state(&state));
+    for (n, transaction_id) in transactions.iter().enumerate() {
+        let answer = shop.query(&format!("KILLED-{n:02}")).await;
+        assert_eq!(answer["trade_state"], "SUCCESS");
+        assert_eq!(json!(answer["transaction_id"]), *transaction_id);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_does_not_happen() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state.jsonl");
+    let mut full = Command::new("sh");
+    // The file may grow to a few kilobytes; the write beyond is an error instead of a signal.
+    full.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_wxpay-sandbox"));
+    full.args(["--listen", "127.0.0.1:0", "--state"]).arg(&state);
+    let shop = start(full);
+    let mut written = 0;
+    let refused = loop {
+        let answer = shop.place(order(&format!("FULL-{written:03}"))).await;
+        if answer["result_code"] == "FAIL" {
+            break answer;
+        }
+        written += 1;
+        assert!(written < 100, "the limit does not hold");
+    };
+    assert!(written > 0);
+    assert_eq!(refused["err_code"], "SYSTEMERROR");
+    let number = format!("FULL-{written:03}");
+    assert_eq!(shop.query(&number).await["err_code"], "ORDERNOTEXIST");
+    drop(shop);
+    // What was written before the end of the file is whole.
+    let shop = start(with_state(&state));
+    assert_eq!(shop.ledger().await["orders"].as_array().unwrap().len(), written);
+    assert_eq!(shop.place(order(&number)).await["result_code"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_merchant_can_be_given_by_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("key");
+    std::fs::write(&key_file, format!("{}\n", other_key().expose())).unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--mch-id", OTHER_MCH_ID, "--appid", OTHER_APPID, "--v2-key-file"]);
+    command.arg(&key_file);
+    serves_the_other_merchant(command).await;
+}
+
+#[tokio::test]
+async fn merchants_can_be_those_of_the_services_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("wxpay.toml");
+    let text = format!(
+        r#"
+[server]
+public_url = "https://pay.shop.cn"
+[[apps]]
+key = "shop"
+app_id = "{OTHER_APPID}"
+kind = "mini_program"
+[[merchants]]
+key = "main"
+mch_id = "{OTHER_MCH_ID}"
+apps = ["shop"]
+v2_key = "{}"
+"#,
+        other_key().expose()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--config"]).arg(&config);
+    serves_the_other_merchant(command).await;
+}
+
+async fn serves_the_other_merchant(command: Command) {
+    let shop = start(command);
+    let fields = with(order("A100001"), &[("mch_id", OTHER_MCH_ID), ("appid", OTHER_APPID), ("nonce_str", "n")]);
+    let body = xml::write(&seal(fields, &other_key(), SignType::Md5)).into_bytes();
+    let answer = shop.post("/pay/unifiedorder", body).await.unwrap().bytes().await.unwrap();
+    let answer = xml::parse(&answer).unwrap();
+    assert_eq!(answer["result_code"], "SUCCESS");
+    assert_eq!(verify(&answer, &other_key()), Ok(SignType::Md5));
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_their_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let weak = folder.path().join("weak");
+    std::fs::write(&weak, "short").unwrap();
+    let weak = weak.to_str().unwrap();
+    for (arguments, reason) in [
+        (vec!["--mch-id", "10000100"], "--appid"),
+        (vec!["--time-scale", "0"], "time-scale"),
+        (vec!["--mch-id", "10000100", "--appid", "wx1", "--v2-key-file", weak], "exactly 32"),
+        (vec!["--listen", "127.0.0.1:0", "--state", "/nowhere/state"], "state file"),
+    ] {
+        let mut child = program().args(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut text = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(!child.wait().unwrap().success(), "{arguments:?}");
+        assert!(text.contains(reason), "{arguments:?}: {text}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Logs and metrics as an operator meets them.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use wxpay_worker::config::Log;
+use wxpay_worker::telemetry::{self, Kind, METRICS, Metrics};
+
+/// What strangers put into fields: new lines, terminal sequences (7 and 8 bit), text that runs backwards.
+const HOSTILE: &str = "A1\r\nERROR forged: paid\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}fdp.exe\u{0}";
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logged(json: bool, filter: &str, colours: bool, say: impl FnOnce()) -> String {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let log = Log { json, filter: filter.to_owned() };
+    let subscriber = telemetry::subscriber(&log, colours, move || writer.clone()).unwrap();
+    tracing::subscriber::with_default(subscriber, say);
+    captured.text()
+}
+
+fn hostile_event() {
+    let span = tracing::info_span!("request", path = %HOSTILE);
+    let _entered = span.enter();
+    let error = std::io::Error::other(HOSTILE);
+    let as_error: &(dyn std::error::Error + 'static) = &error;
+    tracing::warn!(order_no = %HOSTILE, quoted = HOSTILE, debug = ?HOSTILE, error = as_error, "refused {HOSTILE}");
+}
+
+fn acts(c: char) -> bool {
+    c.is_control() || ['\u{2028}', '\u{202e}'].contains(&c)
+}
+
+#[test]
+fn a_hostile_field_stays_on_its_line_as_visible_text() {
+    let text = logged(false, "info", false, hostile_event);
+    let line = text.strip_suffix('\n').unwrap();
+    assert!(!line.contains(acts), "{line:?}");
+    for seen in
+        ["WARN", "request", "order_no=A1\\r\\nERROR forged", "path=A1\\r\\n", "refused A1", "\\u{1b}[2J\\u{9b}31m"]
+    {
+        assert!(line.contains(seen), "no {seen} in {line}");
+    }
+}
+
+#[test]
+fn a_hostile_field_survives_json_and_stays_on_its_line() {
+    let text = logged(true, "info", false, hostile_event);
+    let line = text.strip_suffix('\n').unwrap();
+    assert!(!line.contains(acts), "{line:?}");
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(event["order_no"], HOSTILE);
+    assert_eq!(event["message"], format!("refused {HOSTILE}"));
+    assert_eq!(event["span"]["path"], HOSTILE);
+    assert_eq!(event["level"], "WARN");
+}
+
+#[test]
+fn colours_appear_only_when_asked_for() {
+    let say = || tracing::info!(order_no = "A1", "placed");
+    assert!(logged(false, "info", true, say).contains("\u{1b}["));
+    let plain = logged(false, "info", false, say);
+    assert!(!plain.contains('\u{1b}') && plain.contains("order_no=\"A1\"") && plain.ends_with('\n'), "{plain:?}");
+}
+
+#[test]
+fn libraries_stay_quiet_at_debug_unless_named() {
+    let say = || {
+        tracing::debug!(target: "hyper_util::client", "GET /sns/oauth2?secret=x");
+        tracing::debug!(target: "sqlx::query", "SELECT");
+        tracing::info!(target: "sqlx::query", "SELECT");
+        tracing::debug!(target: "wxpay_worker::worker", "ours");
+    };
+    let text = logged(false, "debug", false, say);
+    assert!(text.contains("ours") && text.lines().count() == 1, "{text}");
+    let text = logged(false, "debug,sqlx=debug", false, say);
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn metrics_render_with_their_descriptions_and_what_is_running() {
+    let metrics = Metrics::install().unwrap();
+    metrics::counter!(telemetry::NOTIFY_RECEIVED_TOTAL, "merchant" => "main", "result" => "accepted").increment(2);
+    metrics::histogram!(telemetry::NOTIFY_ACK_SECONDS).record(0.2);
+    metrics::histogram!(telemetry::ORDER_SETTLE_LAG_SECONDS).record(20_000.0);
+    let text = metrics.render();
+    for line in [
+        "# TYPE wxpay_notify_received_total counter",
+        "# HELP wxpay_notify_received_total Notifications received",
+        "wxpay_notify_received_total{merchant=\"main\",result=\"accepted\"} 2",
+        "wxpay_notify_ack_seconds_bucket{le=\"0.1\"} 0",
+        "wxpay_notify_ack_seconds_bucket{le=\"0.25\"} 1",
+        "wxpay_order_settle_lag_seconds_bucket{le=\"1800\"} 0",
+        "wxpay_order_settle_lag_seconds_bucket{le=\"21600\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in:\n{text}");
+    }
+    let build = text.lines().find(|l| l.starts_with("wxpay_build_info{")).unwrap();
+    assert!(build.contains(concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")) && build.ends_with(" 1"), "{build}");
+    let again = Metrics::install().unwrap().render();
+    assert!(again.contains("wxpay_notify_received_total{"), "a second recorder would count into nowhere");
+}
+
+#[test]
+fn metric_names_follow_the_rules_of_prometheus() {
+    let mut names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    for metric in METRICS {
+        assert!(metric.name.starts_with("wxpay_"), "{}", metric.name);
+        assert!(metric.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", metric.name);
+        assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        assert_eq!(metric.unit == metrics::Unit::Seconds, metric.name.ends_with("_seconds"), "{}", metric.name);
+        assert!(!metric.help.is_empty());
+        for label in ["order_no", "openid", "url", "out_trade_no", "transaction_id"] {
+            assert!(!metric.labels.contains(&label), "{} has no bound on {label}", metric.name);
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), METRICS.len());
+}
+
+#[tokio::test]
+async fn upkeep_ends_when_it_is_told_to() {
+    let metrics = Metrics::install().unwrap();
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let token = cancel.clone();
+    let running = tokio::spawn(async move { metrics.upkeep(&token).await });
+    assert!(!running.is_finished());
+    cancel.cancel();
+    tokio::time::timeout(std::time::Duration::from_secs(4), running).await.expect("well before its next turn").unwrap();
+}

@@ -1,0 +1,205 @@
+//! Where things may be used: each third-party crate, the wall clock, the environment, floats, printing.
+
+use std::collections::BTreeMap;
+
+use super::imports::{Path, paths};
+use super::source::{Source, Token, tokens};
+
+/// Crates with one place each, so that replacing one is a change in one place.
+const PLACES: &[(&str, &[&str])] = &[
+    ("anyhow", &["bin"]),
+    ("async_nats", &["src/bus/jetstream*"]),
+    ("aws_lc_rs", &["src/secret.rs", "src/wechat"]),
+    ("axum", &["src/ingress", "src/sandbox", "src/console"]),
+    ("backoff", &["src/retry.rs"]),
+    ("clap", &["bin"]),
+    ("hyper", &["src/ingress", "src/sandbox", "src/bus"]),
+    ("hyper_util", &["src/ingress", "src/sandbox", "src/bus"]),
+    ("ipnet", &["src/config", "src/ingress"]),
+    ("jiff", &["src/clock.rs"]),
+    ("md5", &["src/wechat/v2"]),
+    ("metrics_exporter_prometheus", &["src/telemetry"]),
+    ("migrations", &["src/store", "bin", "src/app*"]),
+    ("quick_xml", &["src/wechat/v2"]),
+    ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "bin"]),
+    ("sea_orm", &["src/store", "migrations"]),
+    ("sea_orm_migration", &["src/store", "migrations"]),
+    ("secrecy", &["src/secret.rs"]),
+    ("sha1", &["src/wechat/jssdk.rs"]),
+    ("sqlx", &["src/store", "migrations"]),
+    ("tokio_cron_scheduler", &["src/scheduler"]),
+    ("toml", &["src/config", "src/bus/topology.rs"]),
+    ("tower", &["src/ingress", "src/sandbox", "src/console"]),
+    ("tower_http", &["src/ingress", "src/sandbox", "src/console"]),
+    ("tracing_subscriber", &["src/telemetry", "src/config"]),
+    ("url", &["src/config", "src/ingress"]),
+    ("uuid", &["src/ids.rs"]),
+];
+
+/// Crates that are part of the language here.
+const ANYWHERE: &[&str] = &[
+    "base64",
+    "futures_util",
+    "metrics",
+    "serde",
+    "serde_json",
+    "subtle",
+    "thiserror",
+    "tokio",
+    "tokio_util",
+    "tracing",
+];
+
+/// What pure modules may use beyond `std`: no runtime, no web, no database.
+const PURE: &[(&str, &[&str])] = &[
+    ("src/order", &["serde", "serde_json", "thiserror"]),
+    ("src/event", &["base64", "serde", "serde_json", "thiserror"]),
+    ("src/money.rs", &["serde", "thiserror"]),
+];
+
+/// Where an amount may pass: no float there.
+const MONEY: &[&str] =
+    &["src/money.rs", "src/order", "src/event", "src/store", "src/wechat", "src/reconcile", "src/worker"];
+
+const CODE: &[&str] = &["src", "bin", "migrations"];
+
+pub fn check(sources: &[Source]) -> Vec<String> {
+    let crates = dependencies(sources);
+    let mut violations: Vec<String> = crates
+        .iter()
+        .filter(|(name, _)| !ANYWHERE.contains(&name.as_str()) && places(name).is_none())
+        .map(|(name, line)| format!("Cargo.toml:{line}: {name} has no line in PLACES: say where it may be used"))
+        .collect();
+    for source in sources.iter().filter(|s| s.is_rust() && CODE.iter().any(|place| s.is_in(place))) {
+        let tokens = tokens(&source.text);
+        for path in paths(&tokens) {
+            third_party(source, &path, &crates, &mut violations);
+            surroundings(source, &path, &mut violations);
+        }
+        words(source, &tokens, &mut violations);
+    }
+    violations
+}
+
+/// The crates of the package's `[dependencies]` and their lines.
+fn dependencies(sources: &[Source]) -> BTreeMap<String, usize> {
+    let Some(manifest) = sources.iter().find(|s| s.path == "Cargo.toml") else { return BTreeMap::new() };
+    let mut crates = BTreeMap::new();
+    let mut inside = false;
+    for (i, line) in manifest.text.lines().enumerate() {
+        if line.starts_with('[') {
+            inside = line == "[dependencies]";
+        } else if let (true, Some((name, _))) = (inside && !line.starts_with('#'), line.split_once(" = ")) {
+            let name = if name == "md-5" { "md5".to_owned() } else { name.replace('-', "_") };
+            crates.insert(name, i + 1);
+        }
+    }
+    crates
+}
+
+fn places(name: &str) -> Option<&'static [&'static str]> {
+    PLACES.iter().find(|(known, _)| *known == name).map(|(_, places)| *places)
+}
+
+fn third_party(source: &Source, path: &Path, crates: &BTreeMap<String, usize>, violations: &mut Vec<String>) {
+    let name = path.names[0].as_str();
+    if let Some(places) = places(name)
+        && !places.iter().any(|place| source.is_in(place))
+    {
+        violations.push(source.violation(path.line, format!("{name} belongs in {}", places.join(", "))));
+    }
+    let known = crates.contains_key(name) || places(name).is_some() || ANYWHERE.contains(&name);
+    if let Some((place, allowed)) = PURE.iter().find(|(place, _)| source.is_in(place))
+        && known
+        && !allowed.contains(&name)
+    {
+        violations.push(source.violation(path.line, format!("{place} is pure: no {name}")));
+    }
+}
+
+fn surroundings(source: &Source, path: &Path, violations: &mut Vec<String>) {
+    let names: Vec<&str> = path.names.iter().map(String::as_str).collect();
+    let clock = names.contains(&"SystemTime")
+        || names.windows(2).any(|pair| {
+            matches!(pair, ["Timestamp" | "Zoned" | "Utc" | "Local" | "OffsetDateTime", "now" | "now_utc"])
+        });
+    if clock && !source.is_in("src/clock.rs") {
+        violations.push(source.violation(path.line, "the wall clock is read in src/clock.rs only: take a Clock"));
+    }
+    let reads = ["var", "var_os", "vars", "vars_os", "args", "args_os", "set_var", "current_dir", "temp_dir"];
+    let env = names.starts_with(&["std", "env"]) || matches!(names[..], ["env", what, ..] if reads.contains(&what));
+    // Crash points are armed by the environment, and compiled for tests only.
+    if env && !["src/config", "src/crash.rs", "bin"].iter().any(|place| source.is_in(place)) {
+        violations.push(source.violation(path.line, "the environment is read in src/config and bin only"));
+    }
+}
+
+fn words(source: &Source, tokens: &[Token], violations: &mut Vec<String>) {
+    for (i, token) in tokens.iter().enumerate() {
+        let Some(name) = token.ident() else { continue };
+        if matches!(name, "f32" | "f64") && MONEY.iter().any(|place| source.is_in(place)) {
+            violations.push(source.violation(token.line, format!("no {name} where amounts pass: money is whole fen")));
+        }
+        let is_macro = tokens.get(i + 1).is_some_and(|next| next.is('!'));
+        let may_print = ["bin", "src/demo.rs", "src/demo"].iter().any(|place| source.is_in(place));
+        if is_macro && !may_print && matches!(name, "println" | "eprintln" | "print" | "eprint" | "dbg") {
+            violations.push(source.violation(token.line, format!("{name}! belongs in bin and demo: use tracing")));
+        }
+    }
+}
+
+#[cfg(test)]
+const MANIFEST: &str =
+    "[dependencies]\nreqwest = \"0\"\ntokio = \"1\"\nmd-5 = \"0\"\n[dev-dependencies]\nodd = \"1\"\n";
+
+#[test]
+fn each_thing_out_of_its_place_is_found() {
+    for (path, code, says) in [
+        ("src/worker/a.rs", "use reqwest::Client;", "reqwest belongs in src/wechat/http.rs"),
+        ("src/worker/a.rs", "fn f() { reqwest::get(x); }", "reqwest belongs in"),
+        ("src/ingress/a.rs", "use sea_orm::{EntityTrait, QueryFilter};", "sea_orm belongs in src/store, migrations"),
+        ("src/bus/embedded.rs", "use async_nats::Client;", "async_nats belongs in"),
+        ("src/wechat/http.rs", "use md5::Md5;", "md5 belongs in src/wechat/v2"),
+        ("src/order/decide.rs", "use tokio::sync::Mutex;", "src/order is pure: no tokio"),
+        ("src/store/a.rs", "let t = std::time::SystemTime::now();", "wall clock"),
+        ("src/store/a.rs", "use std::time::{Duration, SystemTime};", "wall clock"),
+        ("src/store/a.rs", "let t = jiff::Timestamp::now();", "jiff belongs"),
+        ("src/store/a.rs", "let t = Timestamp::now();", "wall clock"),
+        ("src/ingress/a.rs", "let v = std::env::var(\"X\");", "environment"),
+        ("src/ingress/a.rs", "let v = env::var(\"X\");", "environment"),
+        ("src/store/a.rs", "fn yuan(fen: i64) -> f64 { 0.0 }", "no f64"),
+        ("src/ingress/a.rs", "println!(\"x\");", "println! belongs"),
+        ("src/ingress/a.rs", "dbg!(x);", "dbg! belongs"),
+    ] {
+        let violations = check(&[Source::new("Cargo.toml", MANIFEST), Source::new(path, code)]);
+        assert!(
+            violations.iter().any(|v| v.starts_with(&format!("{path}:1: ")) && v.contains(says)),
+            "{code}: {violations:?}"
+        );
+    }
+}
+
+#[test]
+fn each_thing_in_its_place_is_left_alone() {
+    for (path, code) in [
+        ("src/wechat/http.rs", "use reqwest::Client; // sea_orm::x"),
+        ("src/store/a.rs", "use sea_orm::EntityTrait; let s = \"f64 println!\";"),
+        ("src/bus/jetstream_publish.rs", "use async_nats::Client;"),
+        ("src/clock.rs", "let t = jiff::Timestamp::now();"),
+        ("src/order/decide.rs", "use serde::Serialize; use crate::money::Fen;"),
+        ("src/worker/a.rs", "let t = clock.now(); let i = std::time::Instant::now(); let s = d.as_secs_f64();"),
+        ("src/worker/a.rs", "let v = env!(\"CARGO_PKG_VERSION\");"),
+        ("src/config/process.rs", "std::env::vars_os()"),
+        ("bin/wxpayd.rs", "println!(\"x\"); let a = std::env::args();"),
+        ("tests/it/x.rs", "println!(\"x\"); use reqwest::Client;"),
+    ] {
+        assert_eq!(check(&[Source::new("Cargo.toml", MANIFEST), Source::new(path, code)]), [] as [String; 0], "{code}");
+    }
+}
+
+#[test]
+fn a_crate_without_a_place_is_found() {
+    let manifest = format!("{MANIFEST}[dependencies]\nleft-pad = \"1\"\n");
+    let violations = check(&[Source::new("Cargo.toml", &manifest)]);
+    assert_eq!(violations, ["Cargo.toml:8: left_pad has no line in PLACES: say where it may be used"]);
+}

@@ -1,0 +1,206 @@
+//! The shape of files: their length and their functions', what a `mod.rs` is, that every file is part of the build.
+
+use std::collections::BTreeSet;
+
+use super::source::{Kind, Source, Token, tokens};
+
+/// The most lines a file of the program may have.
+const FILE_LINES: usize = 400;
+
+/// The most lines a function of the program may have, from `fn` to its closing brace.
+const FUNCTION_LINES: usize = 70;
+
+const CODE: &[&str] = &["src", "bin", "migrations"];
+
+/// Files (by path) and functions (by path and name) that are longer. The list only shrinks: what is short again must go.
+pub struct Exceptions<'a> {
+    pub files: &'a [&'a str],
+    pub functions: &'a [(&'a str, &'a str)],
+}
+
+pub fn check(sources: &[Source], exceptions: &Exceptions<'_>) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut long_files = BTreeSet::new();
+    let mut long_functions = BTreeSet::new();
+    for source in sources.iter().filter(|s| s.is_rust() && CODE.iter().any(|place| s.is_in(place))) {
+        let tokens = tokens(&source.text);
+        let lines = source.text.lines().count();
+        if lines > FILE_LINES {
+            long_files.insert(source.path.as_str());
+            if !exceptions.files.contains(&&*source.path) {
+                violations.push(source.violation(lines, format!("{lines} lines: a file has {FILE_LINES} at most")));
+            }
+        }
+        for (line, name, length) in functions(&tokens) {
+            if length <= FUNCTION_LINES {
+                continue;
+            }
+            if !exceptions.functions.contains(&(&*source.path, &*name)) {
+                violations.push(source.violation(line, format!("{name} has {length} lines: {FUNCTION_LINES} at most")));
+            }
+            long_functions.insert((source.path.clone(), name));
+        }
+        if source.is_in("src") && !source.text.starts_with("//!") {
+            violations
+                .push(source.violation(1, "begins without //!: what is this, what is it not, what must stay true?"));
+        }
+        contents(source, &tokens, &mut violations);
+    }
+    let unused_files =
+        exceptions.files.iter().filter(|path| !long_files.contains(**path)).map(|path| (*path).to_owned());
+    let unused_functions = exceptions
+        .functions
+        .iter()
+        .filter(|(path, name)| !long_functions.contains(&((*path).to_owned(), (*name).to_owned())))
+        .map(|(path, name)| format!("{path}: {name}"));
+    violations.extend(
+        unused_files.chain(unused_functions).map(|what| format!("{what}: its exception is not needed any more")),
+    );
+    violations.extend(undeclared(sources));
+    violations
+}
+
+/// `mod.rs` and `lib.rs` are contents pages: declarations, no code.
+fn contents(source: &Source, tokens: &[Token], violations: &mut Vec<String>) {
+    if source.path != "src/lib.rs" && !(source.is_in("src") && source.path.ends_with("/mod.rs")) {
+        return;
+    }
+    for (line, name) in function_names(tokens) {
+        violations.push(source.violation(line, format!("{name} is code on a contents page: give it a file")));
+    }
+}
+
+fn function_names(tokens: &[Token]) -> impl Iterator<Item = (usize, String)> {
+    tokens.windows(2).filter_map(|pair| match (pair[0].ident(), pair[1].ident()) {
+        (Some("fn"), Some(name)) => Some((pair[0].line, name.to_owned())),
+        _ => None,
+    })
+}
+
+/// Line, name and length in lines of every function with a body.
+fn functions(tokens: &[Token]) -> Vec<(usize, String, usize)> {
+    let mut found = Vec::new();
+    for (i, pair) in tokens.windows(2).enumerate() {
+        let (Some("fn"), Some(name)) = (pair[0].ident(), pair[1].ident()) else { continue };
+        if let Some(end) = end_of_body(&tokens[i..]) {
+            found.push((pair[0].line, name.to_owned(), end - pair[0].line + 1));
+        }
+    }
+    found
+}
+
+fn end_of_body(tokens: &[Token]) -> Option<usize> {
+    let (mut braces, mut others) = (0_usize, 0_usize);
+    for token in tokens {
+        match token.kind {
+            Kind::Punct('(' | '[') => others += 1,
+            Kind::Punct(')' | ']') => others = others.saturating_sub(1),
+            Kind::Punct('{') => braces += 1,
+            Kind::Punct('}') => {
+                braces -= 1;
+                if braces == 0 {
+                    return Some(token.line);
+                }
+            }
+            // A declaration without a body; the semicolon of `[u8; 4]` is inside brackets.
+            Kind::Punct(';') if braces == 0 && others == 0 => return None,
+            Kind::Punct(_) | Kind::Ident(_) | Kind::Str(_) => {}
+        }
+    }
+    None
+}
+
+/// Rust files that no `mod` line names: they are not compiled, and a test in them never runs.
+fn undeclared(sources: &[Source]) -> Vec<String> {
+    let paths: BTreeSet<&str> = sources.iter().map(|s| s.path.as_str()).collect();
+    let mut violations = Vec::new();
+    for source in
+        sources.iter().filter(|s| s.is_rust() && ["src", "tests/it", "migrations/src"].iter().any(|p| s.is_in(p)))
+    {
+        let Some((dir, file)) = source.path.rsplit_once('/') else { continue };
+        let (dir, name) = match file {
+            "lib.rs" | "main.rs" => continue,
+            "mod.rs" => dir.rsplit_once('/').unwrap_or(("", dir)),
+            _ => (dir, file.trim_end_matches(".rs")),
+        };
+        let parents = [format!("{dir}/mod.rs"), format!("{dir}.rs"), format!("{dir}/lib.rs"), format!("{dir}/main.rs")];
+        let Some(parent) = parents.iter().find(|path| paths.contains(path.as_str())) else {
+            violations.push(source.violation(1, format!("no {dir}/mod.rs declares it")));
+            continue;
+        };
+        let text = sources.iter().find(|s| s.path == *parent).map_or("", |s| &s.text);
+        let declared =
+            tokens(text).windows(3).any(|t| t[0].ident() == Some("mod") && t[1].ident() == Some(name) && t[2].is(';'));
+        if !declared {
+            violations.push(source.violation(1, format!("{parent} does not declare it: `mod {name};` is missing")));
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+const NONE: Exceptions<'_> = Exceptions { files: &[], functions: &[] };
+
+#[cfg(test)]
+fn function(name: &str, lines: usize) -> String {
+    format!("fn {name}(x: [u8; 4]) -> u8 {{\n{}}}\n", "    let s = \"}\"; // }\n".repeat(lines - 2))
+}
+
+#[test]
+fn a_long_function_is_found_unless_excepted_and_an_idle_exception_is_found() {
+    let lib = Source::new("src/lib.rs", "//! x\npub mod a;\n");
+    let with = |lines: usize, exceptions: &Exceptions<'_>| {
+        let text = format!("//! x\ntrait T {{ fn no_body(x: [u8; 4]); }}\n{}", function("long", lines));
+        check(&[Source::new("src/lib.rs", &lib.text), Source::new("src/a.rs", &text)], exceptions)
+    };
+    let excepted = Exceptions { files: &[], functions: &[("src/a.rs", "long")] };
+    assert_eq!(with(70, &NONE), [] as [String; 0]);
+    assert_eq!(with(71, &NONE), ["src/a.rs:3: long has 71 lines: 70 at most"]);
+    assert_eq!(with(71, &excepted), [] as [String; 0]);
+    assert_eq!(with(70, &excepted), ["src/a.rs: long: its exception is not needed any more"]);
+}
+
+#[test]
+fn a_long_file_is_found_unless_excepted_and_an_idle_exception_is_found() {
+    let with = |lines: usize, exceptions: &Exceptions<'_>| {
+        let lib = Source::new("src/lib.rs", "//! x\nmod a;\n");
+        check(&[lib, Source::new("src/a.rs", &"//! x\n".repeat(lines))], exceptions)
+    };
+    let excepted = Exceptions { files: &["src/a.rs"], functions: &[] };
+    assert_eq!(with(400, &NONE), [] as [String; 0]);
+    assert_eq!(with(401, &NONE), ["src/a.rs:401: 401 lines: a file has 400 at most"]);
+    assert_eq!(with(401, &excepted), [] as [String; 0]);
+    assert_eq!(with(400, &excepted), ["src/a.rs: its exception is not needed any more"]);
+}
+
+#[test]
+fn code_on_a_contents_page_and_a_file_without_its_first_line_are_found() {
+    let page = "//! x\npub mod b;\n// fn comment\npub type F = fn(u8) -> u8;\n";
+    let with = |page: &str, file: &str| {
+        let lib = Source::new("src/lib.rs", "//! x\nmod a;\n");
+        check(&[lib, Source::new("src/a/mod.rs", page), Source::new("src/a/b.rs", file)], &NONE)
+    };
+    assert_eq!(with(page, "//! x\n"), [] as [String; 0]);
+    let code = with(&format!("{page}pub fn code() {{}}\n"), "//! x\n");
+    assert_eq!(code, ["src/a/mod.rs:5: code is code on a contents page: give it a file"]);
+    assert!(with(page, "use x::y;\n")[0].starts_with("src/a/b.rs:1: begins without //!"));
+}
+
+#[test]
+fn a_file_that_is_not_compiled_is_found() {
+    let declared = |main: &str, page: &str| {
+        let sources =
+            [("tests/it/main.rs", main), ("tests/it/a/mod.rs", page), ("tests/it/a/b.rs", ""), ("tests/it/c.rs", "")];
+        check(&sources.map(|(path, text)| Source::new(path, text)), &NONE)
+    };
+    assert_eq!(declared("mod a;\nmod c;", "mod b;"), [] as [String; 0]);
+    assert_eq!(
+        declared("// mod c;\nmod a;", "mod bb;"),
+        [
+            "tests/it/a/b.rs:1: tests/it/a/mod.rs does not declare it: `mod b;` is missing",
+            "tests/it/c.rs:1: tests/it/main.rs does not declare it: `mod c;` is missing",
+        ]
+    );
+    let orphan = check(&[Source::new("src/x/y.rs", "//! x\n")], &NONE);
+    assert_eq!(orphan, ["src/x/y.rs:1: no src/x/mod.rs declares it"]);
+}

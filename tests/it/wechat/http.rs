@@ -1,0 +1,147 @@
+use std::time::Duration;
+
+use wxpay_worker::config::Wechat;
+use wxpay_worker::wechat::http::{Client, ClientError, MAX_REPLY_BYTES, TransportError};
+
+use super::server::{Answer, Server, http, nobody};
+use super::wechat;
+
+fn client(main: &str, backup: &str) -> Client {
+    Client::new(&wechat(main, backup)).unwrap()
+}
+
+/// For hosts that hang: the time that passes before the client gives up, long enough for the other host to answer.
+fn impatient(main: &str, backup: &str) -> Client {
+    Client::new(&Wechat { timeout: Duration::from_millis(1500), ..wechat(main, backup) }).unwrap()
+}
+
+async fn post(client: &Client) -> Result<Vec<u8>, TransportError> {
+    client.post_xml("/pay/orderquery", "<xml>问</xml>".into()).await
+}
+
+#[tokio::test]
+async fn a_call_carries_the_message_and_names_its_sender() {
+    let server = Server::saying("<xml>答</xml>");
+    let reply = post(&client(&format!("{}/", server.url), &nobody())).await.unwrap();
+    assert_eq!(reply, "<xml>答</xml>".as_bytes());
+    let [request] = &server.received()[..] else { panic!("one request") };
+    assert!(request.head.starts_with("POST /pay/orderquery HTTP/1.1\r\n"), "{}", request.head);
+    let head = request.head.to_ascii_lowercase();
+    assert!(head.contains("\r\ncontent-type: text/xml; charset=utf-8"), "{head}");
+    assert!(head.contains(&format!("\r\nuser-agent: wxpay-worker/{}", env!("CARGO_PKG_VERSION"))), "{head}");
+    assert_eq!(request.body, "<xml>问</xml>");
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_is_replaced_by_the_backup() {
+    let backup = Server::saying("second");
+    assert_eq!(post(&client(&nobody(), &backup.url)).await.unwrap(), b"second");
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_or_breaks_or_fails_is_replaced_by_the_backup() {
+    let half = |_: &_| Answer::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n<xml>".to_vec());
+    for main in [
+        Server::start(|_| Answer::Hang),
+        Server::start(|_| Answer::Bytes(http(502, "<html>"))),
+        Server::start(half),
+        Server::start(|_| Answer::Bytes(Vec::new())),
+    ] {
+        let backup = Server::saying("second");
+        assert_eq!(post(&impatient(&main.url, &backup.url)).await.unwrap(), b"second");
+        let (first, second) = (&main.received()[0], &backup.received()[0]);
+        assert_eq!(first.body, second.body, "the repeat is the same message");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_by_http_status_is_not_repeated() {
+    for status in [400, 403, 404, 429] {
+        let main = Server::start(move |_| Answer::Bytes(http(status, "no")));
+        let backup = Server::saying("second");
+        assert_eq!(post(&client(&main.url, &backup.url)).await, Err(TransportError::Status { status }));
+        assert!(backup.received().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_the_main_host_is_not_asked_twice() {
+    let main = Server::start(|_| Answer::Bytes(http(500, "")));
+    let client = client(&main.url, &format!("{}/", main.url));
+    assert_eq!(post(&client).await, Err(TransportError::Status { status: 500 }));
+    assert_eq!(main.received().len(), 1);
+}
+
+#[tokio::test]
+async fn the_error_that_leaves_more_open_wins() {
+    let hanging = Server::start(|_| Answer::Hang);
+    let error = post(&impatient(&hanging.url, &nobody())).await.unwrap_err();
+    assert!(matches!(error, TransportError::NoAnswer { .. }), "{error}");
+    let error = post(&client(&nobody(), &nobody())).await.unwrap_err();
+    assert!(matches!(error, TransportError::NotSent { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_reply_without_end_is_given_up_at_the_cap() {
+    let at_cap = Server::saying("x".repeat(MAX_REPLY_BYTES));
+    assert_eq!(post(&client(&at_cap.url, &at_cap.url)).await.unwrap().len(), MAX_REPLY_BYTES);
+    let over = Server::saying("x".repeat(MAX_REPLY_BYTES + 1));
+    let backup = Server::saying("second");
+    assert_eq!(post(&client(&over.url, &backup.url)).await, Err(TransportError::TooLarge));
+    assert!(backup.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Server::saying("stolen");
+    let location = elsewhere.url.clone();
+    let main = Server::start(move |_| {
+        Answer::Bytes(format!("HTTP/1.1 307 X\r\nlocation: {location}/\r\ncontent-length: 0\r\n\r\n").into_bytes())
+    });
+    assert_eq!(post(&client(&main.url, &main.url)).await, Err(TransportError::Status { status: 307 }));
+    assert!(elsewhere.received().is_empty());
+}
+
+#[test]
+fn an_address_with_a_query_or_a_password_or_another_scheme_makes_no_client() {
+    for bad in ["", "api.mch.weixin.qq.com", "ftp://x", "https://x/?a=1", "https://x/#a", "https://u:p@x/"] {
+        let error = Client::new(&wechat(bad, "https://backup.example.com")).unwrap_err();
+        assert!(matches!(error, ClientError::Address { key: "pay_url" }), "{bad}: {error}");
+        let error = Client::new(&wechat("https://main.example.com", bad)).unwrap_err();
+        assert!(matches!(error, ClientError::Address { key: "pay_backup_url" }), "{bad}: {error}");
+        assert!(!error.to_string().contains("u:p"), "an error does not repeat a password");
+    }
+}
+
+/// Self-signed and made for this test alone.
+const CERTIFICATE: &str = include_str!("pem/client.crt");
+const KEY: &str = include_str!("pem/client.key");
+const OTHER_KEY: &str = include_str!("pem/other.key");
+
+#[test]
+fn a_certificate_makes_a_client_only_together_with_its_own_key() {
+    let config = wechat("https://main.example.com", "https://backup.example.com");
+    let make = |pem: String| Client::with_certificate(&config, pem.as_bytes());
+    assert!(make(format!("{CERTIFICATE}{KEY}")).is_ok());
+    assert!(make(format!("{KEY}{CERTIFICATE}")).is_ok(), "the order of the two does not matter");
+    for pem in [format!("{CERTIFICATE}{OTHER_KEY}"), CERTIFICATE.into(), KEY.into(), "not a certificate".into()] {
+        let error = make(pem).unwrap_err();
+        assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
+        assert!(!error.to_string().contains("MIG"), "an error repeats no key");
+    }
+}
+
+#[test]
+fn every_request_is_measured_with_its_api_and_outcome() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let backup = Server::saying("second");
+    let client = client(&nobody(), &backup.url);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(post(&client))).unwrap();
+    let text = handle.render();
+    for outcome in ["not_sent", "answered"] {
+        let line = format!("wxpay_wechat_request_seconds_count{{api=\"orderquery\",outcome=\"{outcome}\"}} 1");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+}

@@ -1,0 +1,281 @@
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::event::fact::Fact;
+use wxpay_worker::wechat::http::TransportError;
+use wxpay_worker::wechat::outcome::{Api, Class, ErrCode, Outcome, of_err_code, of_return_fail, of_transport};
+use wxpay_worker::wechat::v2::query::{self, Asked};
+use wxpay_worker::wechat::v2::refund::{self, Refunding};
+use wxpay_worker::wechat::v2::refund_query::{self, RefundsAsked, Which};
+use wxpay_worker::wechat::v2::reply::{Expected, parse};
+use wxpay_worker::wechat::v2::unified_order::{self, Placed};
+
+use super::requests::{native_order, refund_order};
+use super::{app_id, key, merchant, merchant_of, our_key, out_trade_no, signed};
+
+const APIS: [Api; 5] = [Api::UnifiedOrder, Api::OrderQuery, Api::CloseOrder, Api::Refund, Api::RefundQuery];
+
+const OUR_FAULT: [&str; 12] = [
+    "PARAM_ERROR",
+    "NOAUTH",
+    "APPID_NOT_EXIST",
+    "MCHID_NOT_EXIST",
+    "APPID_MCHID_NOT_MATCH",
+    "LACK_PARAMS",
+    "SIGNERROR",
+    "XML_FORMAT_ERROR",
+    "REQUIRE_POST_METHOD",
+    "POST_DATA_EMPTY",
+    "NOT_UTF8",
+    "CERT_ERROR",
+];
+
+/// What the documentation lets a caller do, beyond [`OUR_FAULT`]; every other code is unknown.
+fn table(api: Api) -> Vec<(&'static str, Class)> {
+    match api {
+        Api::UnifiedOrder => vec![
+            ("NOTENOUGH", Class::Refused),
+            ("ORDERPAID", Class::Ask),
+            ("OUT_TRADE_NO_USED", Class::Ask),
+            ("INVALID_REQUEST", Class::Ask),
+            ("ORDERCLOSED", Class::Closed),
+        ],
+        Api::OrderQuery => vec![
+            ("ORDERNOTEXIST", Class::NotFound),
+            ("INVALID_REQUEST", Class::Refused),
+            ("INVALID_TRANSACTIONID", Class::Refused),
+        ],
+        Api::CloseOrder => vec![
+            ("ORDERCLOSED", Class::Done),
+            ("ORDERPAID", Class::Ask),
+            ("ORDERNOTEXIST", Class::NotFound),
+            ("INVALID_REQUEST", Class::Refused),
+        ],
+        Api::Refund => vec![
+            ("TRADE_OVERDUE", Class::Refused),
+            ("USER_ACCOUNT_ABNORMAL", Class::Refused),
+            ("ERROR", Class::Refused),
+            ("NOTENOUGH", Class::Later),
+            ("ORDER_NOT_READY", Class::Later),
+            ("INVALID_REQ_TOO_MUCH", Class::Later),
+            ("REFUND_FEE_MISMATCH", Class::Ask),
+            ("INVALID_REQUEST", Class::Ask),
+            ("INVALID_TRANSACTIONID", Class::Ask),
+            ("ORDERNOTEXIST", Class::Ask),
+        ],
+        Api::RefundQuery => vec![
+            ("REFUNDNOTEXIST", Class::NotFound),
+            ("INVALID_REQUEST", Class::Refused),
+            ("INVALID_TRANSACTIONID", Class::Refused),
+        ],
+    }
+}
+
+#[test]
+fn every_code_allows_what_the_documentation_says_and_nothing_more() {
+    assert_eq!(ErrCode::LISTED.len(), 42);
+    for api in APIS {
+        let table = table(api);
+        for code in ErrCode::LISTED {
+            let text = code.as_str().unwrap();
+            assert_eq!(ErrCode::parse(text), *code);
+            let refused = OUR_FAULT.contains(&text).then_some(Class::Refused);
+            let listed = table.iter().find(|(name, _)| *name == text).map(|(_, class)| *class);
+            let expected = listed.or(refused).unwrap_or(Class::Unknown);
+            assert_eq!(of_err_code(api, *code), expected, "{api:?} {text}");
+        }
+        for (name, _) in &table {
+            assert_ne!(ErrCode::parse(name), ErrCode::Other, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_code_nobody_listed_is_unknown_and_never_refused() {
+    for text in ["", "SOME_NEW_CODE", "systemerror", " ORDERPAID", "ORDERPAID2"] {
+        assert_eq!(ErrCode::parse(text), ErrCode::Other, "{text:?}");
+    }
+    assert_eq!(ErrCode::Other.as_str(), None);
+    for api in APIS {
+        assert_eq!(of_err_code(api, ErrCode::Other), Class::Unknown);
+    }
+}
+
+#[test]
+fn an_unsigned_failure_is_a_refusal_unless_wechat_says_it_is_busy() {
+    for text in ["签名错误", "appid不存在", "缺少参数total_fee", "XML格式错误", "mch_id参数格式错误"]
+    {
+        assert_eq!(of_return_fail(text), Class::Refused, "{text}");
+    }
+    for text in ["系统繁忙，请稍后再试", "SystemError", "system busy", "请求过于频繁", "系统超时", "", "  "]
+    {
+        assert_eq!(of_return_fail(text), Class::Unknown, "{text}");
+    }
+}
+
+#[test]
+fn a_broken_call_is_unknown_except_a_refund_without_certificate() {
+    let why = || "x".to_owned();
+    for api in APIS {
+        for error in [
+            TransportError::NotSent { why: why() },
+            TransportError::NoAnswer { why: why() },
+            TransportError::Status { status: 500 },
+            TransportError::Status { status: 403 },
+            TransportError::TooLarge,
+        ] {
+            assert_eq!(of_transport(api, &error), Class::Unknown, "{api:?} {error}");
+        }
+        let expected = if api == Api::Refund { Class::Refused } else { Class::Unknown };
+        assert_eq!(of_transport(api, &TransportError::Status { status: 400 }), expected, "{api:?}");
+    }
+}
+
+fn read(body: &str) -> Outcome {
+    let key = our_key();
+    let expected = Expected { api: Api::CloseOrder, key: &key, mch_id: "1900000109", appid: "wx8888888888888888" };
+    parse(expected, body.as_bytes())
+}
+
+fn is_unknown(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unknown { why } if !why.is_empty())
+}
+
+#[test]
+fn a_reply_that_cannot_be_trusted_is_unknown() {
+    let good = signed([("result_code", "SUCCESS")]);
+    assert!(matches!(read(&good), Outcome::Done(_)));
+    for bad in [
+        String::new(),
+        "<html><body>502 Bad Gateway</body></html>".into(),
+        "{\"return_code\":\"SUCCESS\"}".into(),
+        "<xml><result_code>SUCCESS</result_code></xml>".into(),
+        "<xml><return_code>MAYBE</return_code></xml>".into(),
+        "<xml><return_code>SUCCESS</return_code><result_code>SUCCESS</result_code></xml>".into(),
+        good.replace("<sign>", "<sign><![CDATA[0]]>"),
+        good.replace("</xml>", "<extra>1</extra></xml>"),
+        good[..good.len() - 7].to_owned(),
+        signed([("result_code", "SUCCESS"), ("mch_id", "1900000110")]),
+        signed([("result_code", "SUCCESS"), ("appid", "wx0000000000000000")]),
+        signed([("result_code", "MAYBE")]),
+        signed([]),
+    ] {
+        let outcome = read(&bad);
+        assert!(is_unknown(&outcome), "{bad} came out as {outcome:?}");
+    }
+    let other = key("00000000000000000000000000000000");
+    let expected = Expected { api: Api::CloseOrder, key: &other, mch_id: "1900000109", appid: "wx8888888888888888" };
+    assert!(is_unknown(&parse(expected, good.as_bytes())), "signed with another key");
+}
+
+#[test]
+fn an_unsigned_failure_that_names_a_busy_code_is_unknown() {
+    let fail = |rest: &str| read(&format!("<xml><return_code>FAIL</return_code>{rest}</xml>"));
+    assert!(matches!(fail("<return_msg>签名错误</return_msg>"), Outcome::Refused(_)));
+    assert!(is_unknown(&fail("<return_msg>FAIL</return_msg><err_code>SYSTEMERROR</err_code>")));
+    assert!(is_unknown(&fail("")));
+}
+
+#[test]
+fn words_from_outside_are_one_plain_line() {
+    let long = format!("a\r\n\u{1b}[31m{}", "长".repeat(500));
+    // The control character is no XML; WeChat could still send it escaped, and the parser refuses that.
+    let reply =
+        signed([("result_code", "FAIL"), ("err_code", "NOAUTH"), ("err_code_des", &long.replace('\u{1b}', ""))]);
+    let Outcome::Refused(error) = read(&reply) else { panic!("refused") };
+    assert!(!error.message.contains(['\r', '\n']));
+    assert_eq!(error.message.chars().count(), 128);
+}
+
+#[test]
+fn a_handle_without_what_its_trade_type_needs_is_unknown() {
+    let params = unified_order::params(&native_order());
+    let place = |body: String| unified_order::parse_reply(&params, &our_key(), body.as_bytes(), Timestamp::from_ms(0));
+    for bad in [
+        signed([("result_code", "SUCCESS"), ("prepay_id", "wx1")]),
+        signed([("result_code", "SUCCESS"), ("code_url", "weixin://1")]),
+        signed([("result_code", "SUCCESS"), ("code_url", ""), ("prepay_id", "wx1")]),
+    ] {
+        let placed = place(bad);
+        assert!(matches!(placed, Placed::Unknown { .. }), "{placed:?}");
+    }
+    let good = signed([("result_code", "SUCCESS"), ("prepay_id", "wx1"), ("code_url", "weixin://1")]);
+    assert!(matches!(place(good), Placed::Issued(_)));
+}
+
+fn ask(body: String) -> Asked {
+    query::parse_reply(&merchant(&our_key()), &app_id(), &out_trade_no("T20250102"), body.as_bytes())
+}
+
+#[test]
+fn a_query_reply_about_another_number_or_in_a_new_state_is_unknown() {
+    for bad in [
+        signed([("result_code", "SUCCESS"), ("out_trade_no", "T20250103"), ("trade_state", "CLOSED")]),
+        signed([("result_code", "SUCCESS"), ("trade_state", "CLOSED")]),
+        signed([("result_code", "SUCCESS"), ("out_trade_no", "T20250102"), ("trade_state", "NEW_STATE")]),
+        signed([("result_code", "SUCCESS"), ("out_trade_no", "T20250102")]),
+        // Says paid, without amount, time or WeChat's number.
+        signed([("result_code", "SUCCESS"), ("out_trade_no", "T20250102"), ("trade_state", "SUCCESS")]),
+        signed([("result_code", "FAIL"), ("err_code", "SYSTEMERROR")]),
+    ] {
+        let asked = ask(bad);
+        assert!(matches!(asked, Asked::Unknown { .. }), "{asked:?}");
+    }
+    let state =
+        |state| ask(signed([("result_code", "SUCCESS"), ("out_trade_no", "T20250102"), ("trade_state", state)]));
+    assert!(matches!(state("ACCEPT"), Asked::Fact(Fact::Unpaid { .. }, _)));
+    assert!(matches!(state("CLOSED"), Asked::Fact(Fact::Closed, _)));
+    let refused = ask(signed([("result_code", "FAIL"), ("err_code", "NOAUTH")]));
+    assert!(matches!(refused, Asked::Refused(_)), "{refused:?}");
+    let foreign = merchant_of("1900000110", &our_key());
+    let body = signed([("result_code", "SUCCESS"), ("out_trade_no", "T20250102"), ("trade_state", "CLOSED")]);
+    let asked = query::parse_reply(&foreign, &app_id(), &out_trade_no("T20250102"), body.as_bytes());
+    assert!(matches!(asked, Asked::Unknown { .. }), "{asked:?}");
+}
+
+#[test]
+fn a_refund_accepted_for_other_amounts_is_unknown() {
+    let params = refund::params(&refund_order());
+    let reply = |number: &str, fee: &str| {
+        let body = signed([
+            ("result_code", "SUCCESS"),
+            ("refund_id", "5000"),
+            ("out_refund_no", number),
+            ("transaction_id", "1008450740201411110005820873"),
+            ("out_trade_no", "T20250102"),
+            ("refund_fee", fee),
+            ("total_fee", "100"),
+        ]);
+        refund::parse_reply(&params, &our_key(), body.as_bytes())
+    };
+    assert!(matches!(reply("R2025", "30"), Refunding::Accepted(..)));
+    assert!(matches!(reply("R2025", "31"), Refunding::Unknown { .. }));
+    assert!(matches!(reply("R2026", "30"), Refunding::Unknown { .. }));
+    let fail = |code| {
+        let body = signed([("result_code", "FAIL"), ("err_code", code)]);
+        refund::parse_reply(&params, &our_key(), body.as_bytes())
+    };
+    assert!(matches!(fail("NOTENOUGH"), Refunding::Later(_)));
+    assert!(matches!(fail("FREQUENCY_LIMITED"), Refunding::Unknown { .. }));
+    assert!(matches!(fail("REFUND_FEE_MISMATCH"), Refunding::Ask(_)));
+}
+
+#[test]
+fn a_refund_query_reply_in_a_new_status_or_about_another_refund_is_unknown() {
+    let reply = |number: &str, status: &str| {
+        let body = signed([
+            ("result_code", "SUCCESS"),
+            ("transaction_id", "1008"),
+            ("out_trade_no", "T20250102"),
+            ("total_fee", "100"),
+            ("refund_count", "1"),
+            ("out_refund_no_0", number),
+            ("refund_id_0", "5000"),
+            ("refund_fee_0", "30"),
+            ("refund_status_0", status),
+        ]);
+        let which = Which::Refund(refund_order().out_refund_no);
+        refund_query::parse_reply(&merchant(&our_key()), &app_id(), &which, body.as_bytes())
+    };
+    assert!(matches!(reply("R2025", "CHANGE"), RefundsAsked::Found(..)));
+    assert!(matches!(reply("R2025", "NEW_STATUS"), RefundsAsked::Unknown { .. }));
+    assert!(matches!(reply("R2026", "SUCCESS"), RefundsAsked::Unknown { .. }));
+}

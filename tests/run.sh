@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, Python, Node, strace.
+# What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of a tool.
+#
+#   tests/run.sh                     all tests
+#   tests/run.sh bus:: settle        only tests whose names contain one of these
+#   tests/run.sh -- --nocapture      any argument of the test programs
+#   tests/run.sh --services          starts the services, prints the exports for a shell of yours, runs until Ctrl-C
+set -euo pipefail
+# shellcheck source=tests/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+only_services=
+case ${1:-} in
+--services)
+    only_services=1
+    shift
+    ;;
+-h | --help)
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit
+    ;;
+--) shift ;;
+esac
+
+command -v cargo >/dev/null || die "cargo is missing; install Rust 1.94 or newer"
+
+waiting=
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/wxpay-test.XXXXXX")
+chmod 755 "$scratch"
+
+finish() {
+    local status=$?
+    trap - EXIT INT TERM HUP
+    [[ -z $waiting ]] || kill "$waiting" 2>/dev/null || true
+    stop_postgres
+    if [[ $status -ne 0 && -z $only_services && -f $scratch/postgres/postgres.log ]]; then
+        mkdir -p "$ROOT/target/test-logs"
+        cp -- "$scratch/postgres/postgres.log" "$ROOT/target/test-logs/postgres.log"
+        say "PostgreSQL's log is kept: target/test-logs/postgres.log"
+    fi
+    rm -rf "$scratch"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+install_test_tools
+start_postgres "$scratch/postgres"
+export WXPAY_TEST_POSTGRES=$PG_URL
+
+if [[ -n $only_services ]]; then
+    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES PYTHON NODE NODE_MODULES STRACE; do
+        name=WXPAY_TEST_$name
+        printf 'export %s=%q\n' "$name" "${!name}"
+    done
+    say "PostgreSQL is up until Ctrl-C; the tests start NATS servers of their own"
+    sleep infinity &
+    waiting=$!
+    wait "$waiting"
+fi
+
+cd "$ROOT"
+cargo test --workspace --features crash-points --locked -- "$@"

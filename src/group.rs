@@ -12,6 +12,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// How a group works.
@@ -79,7 +80,13 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
         let lane = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
         let queue = self.queues.get(usize::try_from(lane).unwrap_or(0)).ok_or(GroupError::Closed)?;
         let (done, result) = oneshot::channel();
-        queue.send(Entry { item, done }).await.map_err(|_| GroupError::Closed)?;
+        // Not `send` at once: that may yield although there is room (the runtime's fairness), and callers polled one after the
+        // other would enter the queue in another order.
+        match queue.try_send(Entry { item, done }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(entry)) => queue.send(entry).await.map_err(|_| GroupError::Closed)?,
+            Err(TrySendError::Closed(_)) => return Err(GroupError::Closed),
+        }
         result.await.map_err(|_| GroupError::Lost)
     }
 }

@@ -56,7 +56,7 @@ impl Embedded {
         };
         Ok(Embedded {
             publishes: publishing(rows.clone(), limits, bells.clone(), lanes),
-            answers: Arc::new(answering(rows.clone(), lanes)),
+            answers: Arc::new(answering(rows.clone(), 1)),
             _pruning: AbortOnDropHandle::new(tokio::spawn(prune(rows.clone(), topology.clone()))),
             topology: Arc::new(topology),
             rows,

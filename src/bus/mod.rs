@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use connect::{ConnectError, Report, Sync};
 pub use consumer::{Deferred, Parked, Parking, ParkingError};
 pub use message::{Delivery, Message};
-pub use topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology, TopologyError};
+pub use topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology, TopologyError, matches};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};
 
 use crate::config;

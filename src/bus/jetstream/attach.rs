@@ -25,7 +25,7 @@ pub(super) async fn connect(
         })?;
         servers.push(server);
     }
-    let (made, connections) = watch::channel(0);
+    let (made, mut connections) = watch::channel(0);
     let mut options = ConnectOptions::new()
         .name("wxpay-worker")
         .connection_timeout(Duration::from_secs(3))
@@ -56,6 +56,9 @@ pub(super) async fn connect(
         options = options.add_root_certificates(file.clone()).require_tls(true);
     }
     let client = options.connect(servers).await.map_err(|e| ConnectError::Unreachable(e.kind().to_string()))?;
+    // The first connection's event comes by another task. Seen later, it would look like a reconnection.
+    let first = tokio::time::timeout(Duration::from_secs(3), connections.wait_for(|count| *count > 0)).await;
+    first.ok().and_then(Result::ok).ok_or_else(|| ConnectError::Unreachable("the connection did not last".into()))?;
     Ok((client, connections))
 }
 

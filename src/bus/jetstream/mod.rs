@@ -45,6 +45,8 @@ pub(super) struct Core {
     connections: watch::Receiver<u64>,
     /// When the shape was last made right, so that many who notice at once do it once.
     shaped_at: Mutex<Option<Instant>>,
+    /// When space was last looked for.
+    cleared_at: Mutex<Option<Instant>>,
 }
 
 /// A connected JetStream bus.
@@ -71,11 +73,16 @@ impl JetStream {
             atomic: AtomicBool::new(false),
             connections,
             shaped_at: Mutex::new(None),
+            cleared_at: Mutex::new(None),
         });
         shape::bring_into_shape(&core).await?;
         report.atomic_batches = core.atomic.load(Ordering::Relaxed);
-        let publishers =
-            core.topology.streams.iter().map(|s| (s.name.clone(), Publisher::new(Arc::clone(&core)))).collect();
+        let publishers = core
+            .topology
+            .streams
+            .iter()
+            .map(|s| (s.name.clone(), Publisher::new(Arc::clone(&core), s.clone())))
+            .collect();
         let care = AbortOnDropHandle::new(tokio::spawn(shape::take_care(Arc::clone(&core))));
         Ok((JetStream { core, publishers, _care: care }, report))
     }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use super::{Core, shape, to_wire};
 use crate::bus::message::Message;
+use crate::bus::topology::StreamSpec;
 use crate::bus::{PUBLISH_TIMEOUT, PublishError};
 use crate::group::{Group, Limits};
 
@@ -41,10 +42,12 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// For one stream: an atomic batch cannot span two.
-    pub fn new(core: Arc<Core>) -> Publisher {
+    pub fn new(core: Arc<Core>, stream: StreamSpec) -> Publisher {
         let limits = Limits { max_batch: 2000, queue: 8192, lanes: LANES };
+        let stream = Arc::new(stream);
         let by_subject = |message: &Message| crate::bus::lane_of(&message.subject);
-        let group = Group::routed(limits, by_subject, move |messages| send(Arc::clone(&core), messages));
+        let group =
+            Group::routed(limits, by_subject, move |messages| send(Arc::clone(&core), Arc::clone(&stream), messages));
         Publisher { group }
     }
 
@@ -57,14 +60,14 @@ impl Publisher {
     }
 }
 
-async fn send(core: Arc<Core>, messages: Vec<Message>) -> Vec<Outcome> {
+async fn send(core: Arc<Core>, stream: Arc<StreamSpec>, messages: Vec<Message>) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(messages.len());
     for batch in split(messages) {
         let atomic = batch.len() > 1 && core.atomic.load(Ordering::Relaxed) && all_differ(&batch);
         let answer = if atomic { send_atomically(&core, &batch).await } else { Batched::Refused };
         outcomes.extend(match answer {
             Batched::Stored => vec![Ok(()); batch.len()],
-            Batched::Refused => send_singly(&core, batch).await,
+            Batched::Refused => send_singly(&core, &stream, batch).await,
             Batched::NoAnswer => vec![Err(PublishError::Timeout); batch.len()],
         });
     }
@@ -155,30 +158,52 @@ fn batch_headers(message: &Message, batch: &str, sequence: usize) -> HeaderMap {
     headers
 }
 
-/// Sends all in their order, then awaits all acknowledgements. A stream that is missing is made, and its messages sent once more.
-async fn send_singly(core: &Core, batch: Vec<Message>) -> Vec<Outcome> {
-    let first = send_once(core, &batch).await;
-    let homeless: Vec<usize> = first.iter().enumerate().filter(|(_, o)| o.is_none()).map(|(i, _)| i).collect();
-    let missing = || Err(PublishError::Unavailable("the stream is missing".into()));
-    let mut outcomes: Vec<Outcome> = first.into_iter().map(|o| o.unwrap_or_else(missing)).collect();
-    if homeless.is_empty() {
-        return outcomes;
-    }
-    if let Err(e) = shape::bring_into_shape(core).await {
-        tracing::warn!(error = %e, "a missing stream could not be made");
-        return outcomes;
-    }
-    let again: Vec<Message> = homeless.iter().filter_map(|i| batch.get(*i).cloned()).collect();
-    for (i, outcome) in homeless.into_iter().zip(send_once(core, &again).await) {
-        if let Some(slot) = outcomes.get_mut(i) {
-            *slot = outcome.unwrap_or_else(missing);
-        }
-    }
-    outcomes
+/// What a single publish came to.
+enum Sent {
+    Stored,
+    /// No stream took it.
+    Homeless,
+    Refused(PublishError),
 }
 
-/// `None` where no stream took the message.
-async fn send_once(core: &Core, batch: &[Message]) -> Vec<Option<Outcome>> {
+/// Sends all in their order, then awaits all acknowledgements. What found no stream, or a full one, is sent once more after the
+/// stream was made or acknowledged messages were removed.
+async fn send_singly(core: &Core, stream: &StreamSpec, batch: Vec<Message>) -> Vec<Outcome> {
+    let mut sent = send_once(core, &batch).await;
+    let mended = if sent.iter().any(|s| matches!(s, Sent::Homeless)) {
+        shape::bring_into_shape(core).await.map_err(|e| e.to_string())
+    } else if sent.iter().any(|s| matches!(s, Sent::Refused(PublishError::Full))) {
+        shape::make_space(core, stream).await
+    } else {
+        return sent.into_iter().map(Outcome::from).collect();
+    };
+    if let Err(why) = mended {
+        tracing::warn!(stream = stream.name, why, "a missing or full stream could not be mended");
+        return sent.into_iter().map(Outcome::from).collect();
+    }
+    let (places, again): (Vec<usize>, Vec<Message>) = (sent.iter().zip(batch).enumerate())
+        .filter(|(_, (s, _))| matches!(s, Sent::Homeless | Sent::Refused(PublishError::Full)))
+        .map(|(place, (_, message))| (place, message))
+        .unzip();
+    for (place, second) in places.into_iter().zip(send_once(core, &again).await) {
+        if let Some(first) = sent.get_mut(place) {
+            *first = second;
+        }
+    }
+    sent.into_iter().map(Outcome::from).collect()
+}
+
+impl From<Sent> for Outcome {
+    fn from(sent: Sent) -> Outcome {
+        match sent {
+            Sent::Stored => Ok(()),
+            Sent::Homeless => Err(PublishError::Unavailable("the stream is missing".into())),
+            Sent::Refused(why) => Err(why),
+        }
+    }
+}
+
+async fn send_once(core: &Core, batch: &[Message]) -> Vec<Sent> {
     let mut acknowledgements = Vec::with_capacity(batch.len());
     for message in batch {
         let publish = PublishMessage::build().payload(message.payload.clone().into()).headers(to_wire(message));
@@ -190,8 +215,8 @@ async fn send_once(core: &Core, batch: &[Message]) -> Vec<Option<Outcome>> {
             Err(e) => Err(e),
         };
         match acknowledged {
-            Ok(_) => Some(Ok(())),
-            Err(e) => refusal(&e).map(Err),
+            Ok(_) => Sent::Stored,
+            Err(e) => refusal(&e).map_or(Sent::Homeless, Sent::Refused),
         }
     });
     join_all(outcomes).await

@@ -159,7 +159,7 @@ pub(super) async fn take_care(core: Arc<Core>) {
             tracing::warn!(error = %e, "streams could not be looked after");
             continue;
         }
-        for spec in core.topology.streams.iter().filter(|s| s.purge_acknowledged) {
+        for spec in &core.topology.streams {
             if let Err(e) = make_space(&core, spec).await {
                 tracing::warn!(error = e, stream = spec.name, "no space was made");
             }
@@ -169,7 +169,14 @@ pub(super) async fn take_care(core: Arc<Core>) {
 
 /// In a stream that is more than half full, removes what every consumer has acknowledged. Not sooner: the server rebuilds its
 /// duplicate window from the stream when it starts.
+///
+/// Every publisher that meets a full stream asks for this; it is done at most every [`NOT_SOONER_THAN`].
 pub(super) async fn make_space(core: &Core, spec: &StreamSpec) -> Result<(), String> {
+    let mut cleared_at = core.cleared_at.lock().await;
+    if !spec.purge_acknowledged || cleared_at.is_some_and(|at| at.elapsed() < NOT_SOONER_THAN) {
+        return Ok(());
+    }
+    *cleared_at = Some(Instant::now());
     let stream = core.context.get_stream(&spec.name).await.map_err(|e| e.to_string())?;
     let state = &stream.cached_info().state;
     if core.max_bytes <= 0 || state.bytes < u64::try_from(core.max_bytes / 2).unwrap_or(u64::MAX) {

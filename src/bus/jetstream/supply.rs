@@ -51,7 +51,8 @@ struct Line {
 impl Supply {
     pub fn new(core: Arc<Core>, stream: String, spec: ConsumerSpec) -> Supply {
         let waiting = Arc::new(Waiting::new(spec.max_ack_pending as usize / 4));
-        let connections = core.connections.clone();
+        let mut connections = core.connections.clone();
+        connections.mark_unchanged();
         Supply { core, stream, spec, waiting, line: None, connections, pause: RETRY.0 }
     }
 

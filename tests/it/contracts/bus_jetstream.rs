@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use tokio::sync::mpsc;
-use wxpay_worker::bus::{Bus, ConnectError, Sync, Verdict};
+use wxpay_worker::bus::{Bus, ConnectError, Message, PublishError, Sync, Verdict};
 
 use crate::harness::bus::{
     Backend, Consumer, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, settings, text, topology,
@@ -220,4 +220,23 @@ async fn a_stream_that_cannot_be_changed_in_place_stops_the_start() {
     context(server).await.create_stream(in_memory).await.unwrap();
     let error = refusal(&backend, |_| {}).await.to_string();
     assert!(error.contains("T_IN") && error.contains("storage"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_messages_make_room_for_new_ones() {
+    let stage = Stage::open(Backend::nats().await, Needs { max_bytes: 64 * 1024, ..NEEDS }).await;
+    let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
+    // Three times what fits.
+    for _ in 0..48 {
+        let large = Message::new(SUBJECT, vec![b'x'; 4000]);
+        soon("room", async {
+            while let Err(e) = stage.bus.publish(large.clone()).await {
+                assert_eq!(e, PublishError::Full);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        assert_eq!(next(&mut deliveries).await.message.id, large.id);
+    }
+    consumer.stop().await;
 }

@@ -1,5 +1,9 @@
 //! What every implementation of a port must do, and what one of them must do besides.
 
+#[macro_use]
+mod on_every_bus;
 mod bus;
+mod bus_delivery;
 mod bus_jetstream;
+mod bus_rules;
 mod store;

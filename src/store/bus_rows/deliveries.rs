@@ -1,0 +1,158 @@
+//! Leasing deliveries, answering them, and counting what is left.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, QueryResult, Value};
+
+use super::sql::{chunks, places};
+use super::{Answer, BusRows, Claimed, LagRow};
+use crate::store::{DbError, DbKind};
+
+/// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim instead of
+/// reading its beginning from the index. For the same reason, statements that name their rows by number write `consumer || ''`,
+/// which keeps the planner from the index that starts with the consumer.
+const IN_INDEX_ORDER: &str =
+    "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off";
+
+impl BusRows {
+    /// Leases up to `limit` due deliveries for `lease_ms`, oldest first.
+    pub async fn claim(&self, consumer: &str, limit: usize, lease_ms: i64) -> Result<Vec<Claimed>, DbError> {
+        let now = self.db.now_ms_sql();
+        // The clock in a query of its own: PostgreSQL then asks it once and bounds the index by it, instead of asking for every row.
+        let due = format!(
+            "SELECT seq FROM bus_deliveries WHERE consumer = $1 AND due_at_ms <= (SELECT {now})
+             ORDER BY due_at_ms, seq LIMIT $2"
+        );
+        let picked = match self.db.kind() {
+            DbKind::Sqlite => format!("seq IN ({due})"),
+            // As an array it is evaluated once, whatever plan the update gets.
+            DbKind::Postgres => format!("seq = ANY (ARRAY({due} FOR UPDATE SKIP LOCKED))"),
+        };
+        let sql = format!(
+            "UPDATE bus_deliveries SET due_at_ms = {now} + $3, deliveries = deliveries + 1, leased = TRUE
+             WHERE consumer || '' = $1 AND {picked} RETURNING seq, deliveries, first_error"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let tx = self.db.begin().await?;
+        if self.db.kind() == DbKind::Postgres {
+            tx.execute_unprepared(IN_INDEX_ORDER).await?;
+        }
+        let leased = tx.query_all_raw(self.sql(sql, vec![consumer.into(), limit.into(), lease_ms.into()])).await?;
+        if leased.is_empty() {
+            tx.rollback().await?;
+            return Ok(Vec::new());
+        }
+        let mut leases: HashMap<i64, (i64, Option<String>)> = HashMap::with_capacity(leased.len());
+        for row in &leased {
+            let lease = (row.try_get("", "deliveries")?, row.try_get("", "first_error")?);
+            leases.insert(row.try_get("", "seq")?, lease);
+        }
+        let seqs: Vec<i64> = leases.keys().copied().collect();
+        let mut claimed = Vec::with_capacity(seqs.len());
+        for chunk in chunks(&seqs) {
+            let sql = format!(
+                "SELECT seq, subject, dedupe_key, payload, headers, published_at_ms FROM bus_messages WHERE seq IN ({})",
+                places(chunk.len(), 1)
+            );
+            let values = chunk.iter().map(|seq| Value::from(*seq)).collect();
+            for row in tx.query_all_raw(self.sql(sql, values)).await? {
+                claimed.push(message(&row, &mut leases)?);
+            }
+        }
+        tx.commit().await?;
+        claimed.sort_unstable_by_key(|c| c.seq);
+        Ok(claimed)
+    }
+
+    /// How long until a delivery is due, in milliseconds: zero or less when one is, nothing when there is none.
+    pub async fn next_due_in_ms(&self, consumer: &str) -> Result<Option<i64>, DbError> {
+        let sql = format!(
+            "SELECT due_at_ms - {} AS due_in_ms FROM bus_deliveries WHERE consumer = $1 ORDER BY due_at_ms LIMIT 1",
+            self.db.now_ms_sql()
+        );
+        let row = self.db.read().query_one_raw(self.sql(sql, vec![consumer.into()])).await?;
+        Ok(row.map(|row| row.try_get("", "due_in_ms")).transpose()?)
+    }
+
+    /// Applies answers in one transaction.
+    pub async fn answer(&self, answers: &[Answer]) -> Result<(), DbError> {
+        let now = self.db.now_ms_sql();
+        let tx = self.db.begin().await?;
+        let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
+        for answer in answers {
+            let (set, mut values, seq, consumer, deliveries): (String, Vec<Value>, _, _, _) = match answer {
+                Answer::Done { seq, consumer } => {
+                    done.entry(consumer).or_default().push(*seq);
+                    continue;
+                }
+                Answer::Wait { seq, consumer, deliveries, after_ms, first_error } => (
+                    format!("due_at_ms = {now} + $4, leased = FALSE, first_error = COALESCE(first_error, $5)"),
+                    vec![(*after_ms).into(), first_error.as_str().into()],
+                    seq,
+                    consumer,
+                    deliveries,
+                ),
+                Answer::Release { seq, consumer, deliveries } => (
+                    format!("due_at_ms = {now}, leased = FALSE, deliveries = deliveries - 1"),
+                    vec![],
+                    seq,
+                    consumer,
+                    deliveries,
+                ),
+                Answer::Extend { seq, consumer, deliveries, lease_ms } => {
+                    (format!("due_at_ms = {now} + $4"), vec![(*lease_ms).into()], seq, consumer, deliveries)
+                }
+            };
+            let sql = format!(
+                "UPDATE bus_deliveries SET {set} WHERE seq = $1 AND consumer = $2 AND deliveries = $3 AND leased = TRUE"
+            );
+            let mut all: Vec<Value> = vec![(*seq).into(), consumer.as_str().into(), (*deliveries).into()];
+            all.append(&mut values);
+            tx.execute_raw(self.sql(sql, all)).await?;
+        }
+        for (consumer, mut seqs) in done {
+            seqs.sort_unstable();
+            for chunk in chunks(&seqs) {
+                let sql = format!(
+                    "DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({})",
+                    places(chunk.len(), 2)
+                );
+                let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
+                tx.execute_raw(self.sql(sql, values.collect())).await?;
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// How far behind a consumer is.
+    pub async fn lag(&self, consumer: &str) -> Result<LagRow, DbError> {
+        let now = self.db.now_ms_sql();
+        let sql = format!(
+            "SELECT COUNT(*) AS everything,
+               CAST(COALESCE(SUM(CASE WHEN leased AND due_at_ms > {now} THEN 1 ELSE 0 END), 0) AS BIGINT) AS in_flight,
+               (SELECT {now} - m.published_at_ms FROM bus_messages m WHERE m.seq =
+                 (SELECT MIN(seq) FROM bus_deliveries WHERE consumer = $1)) AS oldest_age_ms
+             FROM bus_deliveries WHERE consumer = $1"
+        );
+        let row = self.db.read().query_one_raw(self.sql(sql, vec![consumer.into()])).await?;
+        let row = row.ok_or_else(|| DbError::Defect("a count without a row".into()))?;
+        let (everything, in_flight): (i64, i64) = (row.try_get("", "everything")?, row.try_get("", "in_flight")?);
+        Ok(LagRow { pending: everything - in_flight, in_flight, oldest_age_ms: row.try_get("", "oldest_age_ms")? })
+    }
+}
+
+fn message(row: &QueryResult, leases: &mut HashMap<i64, (i64, Option<String>)>) -> Result<Claimed, DbError> {
+    let seq: i64 = row.try_get("", "seq")?;
+    let (deliveries, first_error) =
+        leases.remove(&seq).ok_or_else(|| DbError::Defect("a message nobody leased".into()))?;
+    Ok(Claimed {
+        seq,
+        deliveries,
+        first_error,
+        subject: row.try_get("", "subject")?,
+        dedupe_key: row.try_get("", "dedupe_key")?,
+        payload: row.try_get("", "payload")?,
+        headers: row.try_get("", "headers")?,
+        published_at_ms: row.try_get("", "published_at_ms")?,
+    })
+}

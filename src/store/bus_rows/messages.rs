@@ -1,0 +1,144 @@
+//! Storing messages within their stream's limits, and removing those that are done with.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+
+use super::sql::{chunks, tuples};
+use super::{BusRows, NewRow, Stored, StreamLimit};
+use crate::store::DbError;
+
+impl BusRows {
+    /// Makes the counters of these streams.
+    pub async fn register(&self, streams: &[String]) -> Result<(), DbError> {
+        for stream in streams {
+            let sql = "INSERT INTO bus_streams (stream, messages, size_bytes) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING";
+            self.db.write().execute_raw(self.sql(sql.into(), vec![stream.as_str().into()])).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a batch in its order, in one transaction. A message under a key that is there already is not stored again.
+    pub async fn insert(
+        &self,
+        batch: &[NewRow],
+        limits: &HashMap<String, StreamLimit>,
+    ) -> Result<Vec<Stored>, DbError> {
+        let tx = self.db.begin().await?;
+        let mut usage = self.usage(&tx).await?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut fitting = Vec::with_capacity(batch.len());
+        for row in batch {
+            let fits = match (usage.get_mut(&row.stream), limits.get(&row.stream)) {
+                (Some((messages, bytes)), Some(limit)) => {
+                    let fits = *messages < limit.max_messages && *bytes + row.size_bytes <= limit.max_bytes;
+                    if fits {
+                        *messages += 1;
+                        *bytes += row.size_bytes;
+                    }
+                    fits
+                }
+                (Some(_), None) => true,
+                (None, _) => return Err(DbError::Defect(format!("stream {} is not registered", row.stream))),
+            };
+            outcomes.push(if fits { Stored::Yes } else { Stored::Full });
+            if fits {
+                fitting.push(row);
+            }
+        }
+        self.insert_fitting(&tx, &fitting).await?;
+        tx.commit().await?;
+        Ok(outcomes)
+    }
+
+    async fn usage(&self, tx: &DatabaseTransaction) -> Result<HashMap<String, (i64, i64)>, DbError> {
+        let rows =
+            tx.query_all_raw(self.sql("SELECT stream, messages, size_bytes FROM bus_streams".into(), vec![])).await?;
+        let usage = rows.iter().map(|row| {
+            Ok((row.try_get("", "stream")?, (row.try_get("", "messages")?, row.try_get("", "size_bytes")?)))
+        });
+        usage.collect()
+    }
+
+    async fn insert_fitting(&self, tx: &DatabaseTransaction, rows: &[&NewRow]) -> Result<(), DbError> {
+        let mut grown: HashMap<&str, (i64, i64)> = HashMap::new();
+        let mut deliveries: Vec<(i64, &str)> = Vec::with_capacity(rows.len());
+        for chunk in chunks(rows) {
+            let by_key: HashMap<(&str, &str), &NewRow> =
+                chunk.iter().rev().map(|row| ((row.stream.as_str(), row.dedupe_key.as_str()), *row)).collect();
+            let sql = format!(
+                "INSERT INTO bus_messages (stream, subject, dedupe_key, payload, headers, size_bytes, published_at_ms)
+                 VALUES {} ON CONFLICT (stream, dedupe_key) DO NOTHING RETURNING seq, stream, dedupe_key",
+                tuples(chunk.len(), 6, self.db.now_ms_sql())
+            );
+            let values = chunk.iter().flat_map(|row| -> [Value; 6] {
+                [
+                    row.stream.as_str().into(),
+                    row.subject.as_str().into(),
+                    row.dedupe_key.as_str().into(),
+                    row.payload.clone().into(),
+                    row.headers.as_str().into(),
+                    row.size_bytes.into(),
+                ]
+            });
+            for stored in tx.query_all_raw(self.sql(sql, values.collect())).await? {
+                let (stream, key): (String, String) =
+                    (stored.try_get("", "stream")?, stored.try_get("", "dedupe_key")?);
+                let Some(row) = by_key.get(&(stream.as_str(), key.as_str())) else {
+                    return Err(DbError::Defect("a stored message has another key".into()));
+                };
+                let seq: i64 = stored.try_get("", "seq")?;
+                deliveries.extend(row.consumers.iter().map(|consumer| (seq, consumer.as_str())));
+                let (messages, bytes) = grown.entry(row.stream.as_str()).or_default();
+                *messages += 1;
+                *bytes += row.size_bytes;
+            }
+        }
+        for chunk in chunks(&deliveries) {
+            let sql = format!(
+                "INSERT INTO bus_deliveries (seq, consumer, due_at_ms, deliveries, leased) VALUES {}",
+                tuples(chunk.len(), 2, &format!("{}, 0, FALSE", self.db.now_ms_sql()))
+            );
+            let values = chunk.iter().flat_map(|(seq, consumer)| -> [Value; 2] { [(*seq).into(), (*consumer).into()] });
+            tx.execute_raw(self.sql(sql, values.collect())).await?;
+        }
+        // Last, because on PostgreSQL this row is where concurrent publishers meet.
+        self.grow(tx, grown.into_iter()).await
+    }
+
+    async fn grow<'a>(
+        &self,
+        tx: &DatabaseTransaction,
+        by: impl Iterator<Item = (&'a str, (i64, i64))>,
+    ) -> Result<(), DbError> {
+        let mut by: Vec<_> = by.collect();
+        by.sort_unstable();
+        for (stream, (messages, bytes)) in by {
+            let sql = "UPDATE bus_streams SET messages = messages + $1, size_bytes = size_bytes + $2 WHERE stream = $3";
+            tx.execute_raw(self.sql(sql.into(), vec![messages.into(), bytes.into(), stream.into()])).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes messages of a stream that nobody has to work on any more and that are older than the duplicate window; at most a
+    /// thousand at a time. Tells how many.
+    pub async fn prune(&self, stream: &str, window_ms: i64) -> Result<usize, DbError> {
+        let sql = format!(
+            "DELETE FROM bus_messages WHERE seq IN (
+               SELECT m.seq FROM bus_messages m WHERE m.stream = $1 AND m.published_at_ms < {} - $2
+                 AND NOT EXISTS (SELECT 1 FROM bus_deliveries d WHERE d.seq = m.seq)
+               ORDER BY m.seq LIMIT 1000) RETURNING size_bytes",
+            self.db.now_ms_sql()
+        );
+        let tx = self.db.begin().await?;
+        let gone = tx.query_all_raw(self.sql(sql, vec![stream.into(), window_ms.into()])).await?;
+        let mut bytes: i64 = 0;
+        for row in &gone {
+            bytes += row.try_get::<i64>("", "size_bytes")?;
+        }
+        let messages = i64::try_from(gone.len()).unwrap_or(i64::MAX);
+        self.grow(&tx, std::iter::once((stream, (-messages, -bytes)))).await?;
+        tx.commit().await?;
+        Ok(gone.len())
+    }
+}

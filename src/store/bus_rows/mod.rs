@@ -1,0 +1,39 @@
+//! The rows of the embedded bus. SQL only: what a message or a verdict is, `bus::embedded` knows.
+//!
+//! A message is one row, plus one row per consumer that has still to work on it; an acknowledgement deletes the latter.
+//! Everything works on batches, in few statements with a few fixed shapes, so that the database prepares each once and no
+//! row costs a round trip. What must stay true: leases use the database's clock; a message and its deliveries appear in one
+//! transaction.
+
+mod deliveries;
+mod messages;
+mod row;
+mod sql;
+
+use sea_orm::{Statement, Value};
+
+pub use row::{Answer, Claimed, LagRow, NewRow, Stored, StreamLimit};
+
+use super::{Db, DbKind};
+
+/// The embedded bus's tables.
+#[derive(Debug, Clone)]
+pub struct BusRows {
+    db: Db,
+}
+
+impl BusRows {
+    /// On a migrated database.
+    pub fn new(db: Db) -> BusRows {
+        BusRows { db }
+    }
+
+    /// Which database it is.
+    pub fn kind(&self) -> DbKind {
+        self.db.kind()
+    }
+
+    fn sql(&self, sql: String, values: Vec<Value>) -> Statement {
+        self.db.statement(sql, values)
+    }
+}

@@ -3,6 +3,7 @@
 //! Every role can run in a process of its own; they meet only in the database and on the bus.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -87,7 +88,7 @@ pub enum AppError {
     Role(&'static str, String),
     /// Work in flight did not end in time; it is redelivered after the restart.
     #[error("work in flight did not end within {0:?}; it is delivered again after the next start")]
-    Slow(std::time::Duration),
+    Slow(Duration),
 }
 
 /// The service, open and ready to run.
@@ -183,7 +184,8 @@ impl App {
             let work = scheduler::run(self.store, self.bus, self.clock, holder, stop.clone());
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
         }
-        supervise(running, stop, self.config.server.shutdown_timeout).await
+        // The HTTP side cuts off its stragglers at the timeout; the supervisor gives that a moment.
+        supervise(running, stop, self.config.server.shutdown_timeout + Duration::from_secs(1)).await
     }
 
     fn start_http(&self, running: &mut JoinSet<Result<(), AppError>>, listeners: Listeners, stop: &CancellationToken) {
@@ -217,7 +219,7 @@ impl App {
 async fn supervise(
     mut running: JoinSet<Result<(), AppError>>,
     stop: CancellationToken,
-    patience: std::time::Duration,
+    patience: Duration,
 ) -> Result<(), AppError> {
     let mut outcome = Ok(());
     let ended = |joined: Result<Result<(), AppError>, tokio::task::JoinError>| match joined {

@@ -10,6 +10,7 @@ pub mod group;
 pub mod ids;
 pub mod ingress;
 pub mod money;
+pub mod new_order;
 pub mod order;
 pub mod relay;
 pub mod retry;

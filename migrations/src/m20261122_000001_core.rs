@@ -34,6 +34,7 @@ CREATE TABLE orders (
   refunded_fen BIGINT NOT NULL DEFAULT 0 CHECK (refunded_fen >= 0),
   content TEXT NOT NULL,
   content_hash TEXT NOT NULL,
+  requested_by TEXT NOT NULL,
   order_token TEXT NOT NULL,
   outcome_unknown BOOLEAN NOT NULL,
   paid_late BOOLEAN NOT NULL,

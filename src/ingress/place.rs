@@ -24,9 +24,9 @@ use crate::config::Scope;
 use crate::event::command::{Idempotency, OrderRequested};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
+use crate::new_order::new_order;
 use crate::order::OrderState;
 use crate::store::{NewOrder, Recorded, StoredOrder};
-use crate::worker::prepare_order::new_order;
 
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
@@ -100,12 +100,12 @@ async fn take(
     }
     let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);
     let requested_at = app.clock.now();
-    // Built before anything is published: a request from which no order can be made must not reach the workers.
-    let new = new_order(&app.config, asked.content.clone(), requested_at, idempotency.clone())
-        .map_err(|e| Error::Internal { internal: format!("order {order_no}: {e}") })?;
-    let command = OrderRequested { order: asked.content.clone(), requested_at, idempotency };
+    let command = OrderRequested { order: asked.content.clone(), requested_at, idempotency: idempotency.clone() };
     let about = Some(order_no.to_string());
     let envelope = Envelope::new(merchant, OrderRequested::TYPE, about, requested_at, command);
+    // Built before anything is published: a request from which no order can be made must not reach the workers.
+    let new = new_order(&app.config, asked.content.clone(), envelope.id, requested_at, idempotency)
+        .map_err(|e| Error::Internal { internal: format!("order {order_no}: {e}") })?;
     app.publish(subject::order_requested(merchant), envelope).await?;
     crate::crash::point("ingress.order_published");
     let begun = |order: &StoredOrder| order.order.state != OrderState::Requested;

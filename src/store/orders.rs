@@ -10,7 +10,7 @@ use super::entity::{attempt, idempotency_key, ledger, order};
 use super::rows::{AttemptParams, StoredOrder, stored_order};
 use crate::clock::Timestamp;
 use crate::event::command::{Idempotency, OrderContent};
-use crate::ids::{AppId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::ids::{AppId, EventId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::order::{CNY, UNPLACED};
 use crate::secret::random_text;
 
@@ -21,6 +21,8 @@ pub struct NewOrder {
     pub content: OrderContent,
     /// Its hash.
     pub content_hash: String,
+    /// The event that asks for it; a repeat of the request has another.
+    pub requested_by: EventId,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// Until when it may be paid.
@@ -194,6 +196,7 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         refunded_fen: Set(0),
         content: Set(content),
         content_hash: Set(n.content_hash.clone()),
+        requested_by: Set(n.requested_by.to_string()),
         order_token: Set(random_text(32)),
         outcome_unknown: Set(false),
         paid_late: Set(false),

@@ -8,7 +8,7 @@ use super::entity::{attempt, order};
 use crate::clock::Timestamp;
 use crate::event::command::OrderContent;
 use crate::event::fact::{Prepay, WechatError};
-use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{Attempt, AttemptState, Flags, Order, OrderState, PaidBy, Queries, TradeType};
 
@@ -21,6 +21,8 @@ pub struct StoredOrder {
     pub content: OrderContent,
     /// Tells whether a repeated request is the same.
     pub content_hash: String,
+    /// The event that asked for it.
+    pub requested_by: EventId,
     /// Lets a browser follow this one order.
     pub order_token: crate::secret::Secret,
     /// What was refunded.
@@ -105,6 +107,7 @@ pub(super) fn stored_order(
         order,
         content,
         content_hash: row.content_hash,
+        requested_by: EventId::parse(&row.requested_by).map_err(broken("requested_by"))?,
         order_token: crate::secret::Secret::new(row.order_token),
         refunded: Fen::from_i64(row.refunded_fen),
         updated_at: Timestamp::from_ms(row.updated_at_ms),

@@ -9,7 +9,7 @@ mod handlers;
 mod news;
 mod parking;
 mod place;
-pub mod prepare_order;
+mod prepare_order;
 mod query;
 mod settle;
 

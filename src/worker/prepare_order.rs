@@ -3,35 +3,20 @@
 //! The row, with every parameter that will be signed, is committed before WeChat is called. Whatever dies afterwards,
 //! the repeat sends the same number with the same parameters.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::context::Context;
 use super::place::{Target, place};
 use crate::bus::{Delivery, Verdict};
-use crate::clock::Timestamp;
-use crate::config::Config;
-use crate::event::command::{Idempotency, OrderContent, OrderRequested, PrepayDue};
+use crate::event::command::{OrderRequested, PrepayDue};
 use crate::event::envelope::Envelope;
 use crate::group::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
-use crate::order::TradeType;
-use crate::store::{AttemptParams, DbError, DbKind, NewOrder, Recorded, Store};
-use crate::wechat::v2::unified_order::{Trade, UnifiedOrder, params, problems};
+use crate::new_order::new_order;
+use crate::store::{DbError, DbKind, NewOrder, Recorded, Store};
 
 /// Orders recorded in one transaction.
 const MAX_BATCH: usize = 128;
-
-/// Why an order cannot be recorded as it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NewOrderError {
-    /// The configuration has no such merchant or app.
-    #[error("no merchant or app of that name is configured")]
-    NotConfigured,
-    /// A field breaks WeChat's rules.
-    #[error("{0}")]
-    Invalid(String),
-}
 
 /// Records orders in groups.
 pub struct Recorder {
@@ -101,7 +86,7 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
     };
     let OrderRequested { order: content, requested_at, idempotency } = event.data;
     let (merchant, order_no) = (content.merchant.clone(), content.order_no.clone());
-    let order = match new_order(&ctx.config, content, requested_at, idempotency) {
+    let order = match new_order(&ctx.config, content, event.id, requested_at, idempotency) {
         Ok(order) => order,
         Err(e) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
     };
@@ -112,8 +97,11 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
             crate::crash::point("worker.order_recorded");
             place(ctx, target, false).await
         }
-        // Either the first delivery died on its way, or the row was made by the ingress for its Location.
+        // Either this event's first delivery died on its way, or the ingress made the row for its Location: go on. Or it is
+        // another request for the same order, whose own event is being worked on: two calls at once would give the
+        // callers different prepay ids.
         Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
+            Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
             Ok(Some(stored)) => match Target::current(&stored) {
                 Some(target) => place(ctx, target, true).await,
                 None => Verdict::Done,
@@ -147,66 +135,4 @@ pub async fn prepay_due(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(None) => Verdict::Park { reason: "unknown_order", why: "no such order".into() },
         Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
     }
-}
-
-/// An order as it will be recorded: its expiry, its first attempt, and what WeChat will be sent.
-pub fn new_order(
-    config: &Config,
-    content: OrderContent,
-    requested_at: Timestamp,
-    idempotency: Option<Idempotency>,
-) -> Result<NewOrder, NewOrderError> {
-    let merchant = config.merchant(content.merchant.as_str()).ok_or(NewOrderError::NotConfigured)?;
-    let app = config.app(content.app.as_str()).ok_or(NewOrderError::NotConfigured)?;
-    if !merchant.apps.contains(&app.key) {
-        return Err(NewOrderError::NotConfigured);
-    }
-    let expires_at = content.expires_at.unwrap_or_else(|| requested_at.after(config.orders.default_expiry));
-    let out_trade_no = OutTradeNo::for_attempt(&content.order_no, 1);
-    let spbill_create_ip: IpAddr =
-        content.client_ip.parse().map_err(|_| NewOrderError::Invalid("client_ip is not an IP address".into()))?;
-    let order = UnifiedOrder {
-        appid: app.app_id.clone(),
-        mch_id: merchant.mch_id.clone(),
-        sign_type: merchant.sign_type,
-        out_trade_no: out_trade_no.clone(),
-        total_fee: content.amount_fen,
-        body: content.description.clone(),
-        spbill_create_ip,
-        time_start: requested_at,
-        time_expire: expires_at,
-        notify_url: format!("{}/notify/{}/pay", config.server.public_url, merchant.key),
-        trade: trade(&content)?,
-        attach: content.attach.clone(),
-        device_info: None,
-    };
-    if let Some(problem) = problems(&order).first() {
-        return Err(NewOrderError::Invalid(problem.to_string()));
-    }
-    Ok(NewOrder {
-        content_hash: content.hash(),
-        content,
-        created_at: requested_at,
-        expires_at,
-        out_trade_no,
-        mch_id: order.mch_id.clone(),
-        appid: order.appid.clone(),
-        params: AttemptParams { params: params(&order), sign_type: merchant.sign_type.as_str().into() },
-        idempotency,
-    })
-}
-
-fn trade(content: &OrderContent) -> Result<Trade, NewOrderError> {
-    let missing = |what: &str| NewOrderError::Invalid(format!("{what} is missing"));
-    Ok(match content.trade_type {
-        TradeType::Jsapi => Trade::Jsapi { openid: content.openid.clone().ok_or_else(|| missing("openid"))? },
-        TradeType::Native => {
-            Trade::Native { product_id: content.product_id.clone().ok_or_else(|| missing("product_id"))? }
-        }
-        TradeType::App => Trade::App,
-        TradeType::Mweb => {
-            let scene_info = content.scene_info.as_ref().ok_or_else(|| missing("scene_info"))?;
-            Trade::Mweb { scene_info: scene_info.to_string() }
-        }
-    })
 }

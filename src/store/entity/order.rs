@@ -18,6 +18,7 @@ pub struct Model {
     pub refunded_fen: i64,
     pub content: String,
     pub content_hash: String,
+    pub requested_by: String,
     pub order_token: String,
     pub outcome_unknown: bool,
     pub paid_late: bool,

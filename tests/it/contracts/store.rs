@@ -62,6 +62,7 @@ fn new_order(n: u32, fen: i64) -> NewOrder {
     };
     NewOrder {
         content_hash: content.hash(),
+        requested_by: EventId::new(),
         out_trade_no: OutTradeNo::for_attempt(&content.order_no, 1),
         content,
         created_at: NOW,

@@ -24,7 +24,7 @@ use wxpay_worker::order::{Decision, decide};
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
 use wxpay_worker::worker::StoreParking;
-use wxpay_worker::worker::prepare_order::new_order;
+use wxpay_worker::new_order::new_order;
 
 use super::client::{Reply, send};
 use crate::harness::soon;
@@ -180,9 +180,9 @@ impl Stage {
             let name = delivery.message.subject.clone();
             let payload = &delivery.message.payload;
             let stored = if name.ends_with("requested") {
-                let OrderRequested { order, requested_at, idempotency } =
-                    Envelope::<OrderRequested>::parse(payload).unwrap().data;
-                let new = new_order(&config, order, requested_at, idempotency).unwrap();
+                let event = Envelope::<OrderRequested>::parse(payload).unwrap();
+                let OrderRequested { order, requested_at, idempotency } = event.data;
+                let new = new_order(&config, order, event.id, requested_at, idempotency).unwrap();
                 let (merchant, order_no) = (new.content.merchant.clone(), new.content.order_no.clone());
                 store.record_orders(&[new]).await.unwrap();
                 store.order(&merchant, &order_no).await.unwrap().unwrap()

@@ -26,13 +26,14 @@ const MAY_USE: &[(&str, &str)] = &[
     ("store", "money ids clock secret config telemetry event order group crash"),
     ("bus", "ids clock secret config telemetry event group store crash"),
     ("relay", "ids clock config telemetry event group store bus crash"),
-    ("worker", "money ids clock secret config telemetry event order wechat store bus group retry crash"),
+    ("worker", "money ids clock secret config telemetry event order wechat store bus group retry crash new_order"),
     ("reconcile", "money ids clock secret config telemetry event order wechat store crash"),
     ("replay", "money ids clock config telemetry event order store bus crash"),
     ("scheduler", "money ids clock config telemetry event order wechat store bus reconcile replay retry crash"),
     ("ops", "money ids clock config telemetry event order wechat store bus reconcile replay"),
     ("console", "money ids clock config ops"),
-    ("ingress", "money ids clock secret config telemetry event order wechat store bus group ops retry crash"),
+    ("ingress", "money ids clock secret config telemetry event order wechat store bus group ops retry crash new_order"),
+    ("new_order", "money ids clock config event order wechat::v2::unified_order store"),
     ("sandbox", "money ids clock secret order::TradeType wechat::v2"),
 ];
 

@@ -7,12 +7,12 @@ use super::source::{Source, Token, tokens};
 
 /// Crates with one place each, so that replacing one is a change in one place.
 const PLACES: &[(&str, &[&str])] = &[
-    ("anyhow", &["bin"]),
+    ("anyhow", &["bin", "src/demo"]),
     ("async_nats", &["src/bus/jetstream*"]),
     ("aws_lc_rs", &["src/secret.rs", "src/wechat"]),
     ("axum", &["src/ingress", "src/sandbox", "src/console"]),
     ("backoff", &["src/retry.rs"]),
-    ("clap", &["bin"]),
+    ("clap", &["bin", "src/demo"]),
     ("hyper", &["src/ingress", "src/sandbox", "src/bus"]),
     ("hyper_util", &["src/ingress", "src/sandbox", "src/bus"]),
     ("ipnet", &["src/config", "src/ingress"]),
@@ -21,7 +21,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["src/telemetry"]),
     ("migrations", &["src/store", "bin", "src/app*"]),
     ("quick_xml", &["src/wechat/v2"]),
-    ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "bin"]),
+    ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "src/demo", "bin"]),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
     ("secrecy", &["src/secret.rs"]),

@@ -1,0 +1,183 @@
+//! The port itself: publish, consume, and how far behind. What both implementations share is here; where they differ, each
+//! has its own folder or file.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{self, ConnectError, Report};
+use super::consumer::{self, Parking};
+use super::message::{Delivery, Message};
+use super::topology::{self, ConsumerName, Topology};
+use super::verdict::Verdict;
+use super::{embedded, jetstream, source};
+use crate::config;
+use crate::store::Db;
+
+/// How long a publish may take: half of what WeChat grants a notification for everything.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// Why a message was not accepted. Publishing the same message again is always safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The bus cannot be reached or does not work: try again later.
+    #[error("the bus is not available: {0}")]
+    Unavailable(String),
+    /// The stream takes nothing more until space is made: refuse the work that led here.
+    #[error("the stream is full")]
+    Full,
+    /// The message is larger than its stream allows: it will never be accepted.
+    #[error("the message is too large")]
+    TooLarge,
+    /// No acknowledgement in time: it may or may not be stored.
+    #[error("no acknowledgement in time")]
+    Timeout,
+    /// No stream takes this subject, or it is not a subject: a defect of the program.
+    #[error("no stream takes the subject {0:?}")]
+    Misdirected(String),
+}
+
+/// Why a consumer cannot be worked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The topology has no consumer of this name: a defect of the program.
+    #[error("the topology has no consumer {0}")]
+    Unknown(ConsumerName),
+}
+
+/// Why the bus could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the bus did not answer: {0}")]
+pub struct LagError(pub String);
+
+/// How far behind a consumer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// Whose.
+    pub consumer: ConsumerName,
+    /// Messages waiting for a worker, delayed ones included.
+    pub pending: u64,
+    /// Messages delivered and not acknowledged. On NATS a delayed one counts here.
+    pub in_flight: u64,
+    /// Age of the oldest message that is not acknowledged.
+    pub oldest_age: Option<Duration>,
+}
+
+/// A connected bus. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus(Arc<Kind>);
+
+enum Kind {
+    Embedded(embedded::Embedded),
+    JetStream(jetstream::JetStream),
+}
+
+impl Bus {
+    /// Connects and brings streams and consumers into shape. `db` is needed by the embedded bus, migrated.
+    pub async fn connect(settings: &config::Bus, db: Option<Db>) -> Result<(Bus, Report), ConnectError> {
+        Bus::connect_with(settings, db, Topology::builtin()?).await
+    }
+
+    /// [`Bus::connect`] with a topology of one's own.
+    pub async fn connect_with(
+        settings: &config::Bus,
+        db: Option<Db>,
+        topology: Topology,
+    ) -> Result<(Bus, Report), ConnectError> {
+        if connect::is_embedded(settings) {
+            let db = db.ok_or(ConnectError::NoDatabase)?;
+            let bus = embedded::Embedded::open(db, topology, settings.max_bytes).await?;
+            return Ok((Bus(Arc::new(Kind::Embedded(bus))), Report::embedded()));
+        }
+        let (bus, report) = jetstream::JetStream::connect(settings, topology).await?;
+        Ok((Bus(Arc::new(Kind::JetStream(bus))), report))
+    }
+
+    fn topology(&self) -> &Topology {
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.topology(),
+            Kind::JetStream(bus) => bus.topology(),
+        }
+    }
+
+    /// Publishes a message; returns after it is durable. The same message (by [`Message::dedupe_key`]) within the
+    /// duplicate window is stored once, and each publish of it succeeds.
+    ///
+    /// Publishes of one subject that are started one after the other are stored in that order.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        let stream = self.topology().stream_of(&message.subject).filter(|_| topology::is_subject(&message.subject));
+        let stream = stream.ok_or_else(|| PublishError::Misdirected(message.subject.escape_default().to_string()))?;
+        if message.size() > stream.max_message_bytes as usize {
+            return Err(PublishError::TooLarge);
+        }
+        let acknowledged = async {
+            match self.0.as_ref() {
+                Kind::Embedded(bus) => bus.publish(stream, message).await,
+                Kind::JetStream(bus) => bus.publish(stream, message).await,
+            }
+        };
+        let outcome = tokio::time::timeout(PUBLISH_TIMEOUT, acknowledged).await.unwrap_or(Err(PublishError::Timeout));
+        let label = match &outcome {
+            Ok(()) => "stored",
+            Err(PublishError::Unavailable(_)) => "unavailable",
+            Err(PublishError::Full) => "full",
+            Err(PublishError::TooLarge) => "too_large",
+            Err(PublishError::Timeout) => "timeout",
+            Err(PublishError::Misdirected(_)) => "misdirected",
+        };
+        metrics::counter!("wxpay_bus_publishes_total", "stream" => stream.name.clone(), "outcome" => label)
+            .increment(1);
+        outcome
+    }
+
+    /// Works for a consumer until `cancel`: runs `handler` on deliveries, at most `concurrency` at once, and parks or
+    /// defers through `parking`. After `cancel` nothing new is taken; returns when the running handlers are done.
+    ///
+    /// Several processes may work for one consumer. Trouble with the bus is waited out.
+    pub async fn consume<H, F, P>(
+        &self,
+        name: ConsumerName,
+        concurrency: usize,
+        handler: H,
+        parking: Arc<P>,
+        cancel: CancellationToken,
+    ) -> Result<(), ConsumeError>
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+        P: Parking,
+    {
+        let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
+        let worker = Arc::new(consumer::Worker { name: name.clone(), spec: spec.clone(), handler, parking, cancel });
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => {
+                let source = source::Source::Embedded(bus.supply(&name, spec));
+                consumer::work(worker, source, concurrency).await;
+            }
+            Kind::JetStream(bus) => {
+                let source = source::Source::JetStream(Box::new(bus.supply(stream, spec)));
+                let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
+                tokio::join!(consumer::work(worker, source, concurrency), rescue);
+            }
+        }
+        Ok(())
+    }
+
+    /// How far behind each consumer is, for health and metrics.
+    pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.lag().await,
+            Kind::JetStream(bus) => bus.lag().await,
+        }
+    }
+}
+
+/// The lane of a subject: publishes of one subject keep their order.
+pub(super) fn lane_of(subject: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    hasher.finish()
+}

@@ -127,7 +127,7 @@ fn publishing(
     lanes: usize,
 ) -> Group<NewRow, Result<(), PublishError>> {
     let (limits, bells) = (Arc::new(limits), Arc::new(bells));
-    let by_subject = |row: &NewRow| super::lane_of(&row.subject);
+    let by_subject = |row: &NewRow| super::port::lane_of(&row.subject);
     Group::routed(Limits { max_batch: 1024, queue: 8192, lanes }, by_subject, move |batch: Vec<NewRow>| {
         let (rows, limits, bells) = (rows.clone(), Arc::clone(&limits), Arc::clone(&bells));
         async move {

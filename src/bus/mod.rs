@@ -23,5 +23,3 @@ pub use message::{Delivery, Message};
 pub use port::{Bus, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
 pub use topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology, TopologyError, matches};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};
-
-use port::lane_of;

@@ -1,4 +1,5 @@
-//! The port: what the rest of the program sees of the bus, whichever it is.
+//! The port itself: publish, consume, and how far behind. What both implementations share is here; where they differ, each
+//! has its own folder or file.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -144,7 +145,7 @@ impl Bus {
         cancel: CancellationToken,
     ) -> Result<(), ConsumeError>
     where
-        H: Fn(Delivery) -> F + Send + std::marker::Sync + 'static,
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Verdict> + Send + 'static,
         P: Parking,
     {

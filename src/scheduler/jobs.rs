@@ -95,7 +95,7 @@ async fn gauges(ctx: Context) -> Result<u64, JobError> {
 /// Publishes again what had to wait longer than a bus should hold it.
 async fn deferred_messages(ctx: Context) -> Result<u64, JobError> {
     let due = ctx.store.due_messages(ctx.clock.now(), MESSAGES_PER_RUN).await?;
-    let count = due.len() as u64;
+    let mut published = 0;
     for stored in due {
         let message = Message {
             subject: stored.subject.clone(),
@@ -104,9 +104,19 @@ async fn deferred_messages(ctx: Context) -> Result<u64, JobError> {
             headers: stored.headers.clone(),
         };
         // Published first, forgotten after: whoever dies in between publishes it twice, and the bus takes it once.
-        ctx.bus.publish(message).await?;
+        match ctx.bus.publish(message).await {
+            Ok(()) => published += 1,
+            // Its row stays and can be listed; those behind it must not wait for it.
+            Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
+                tracing::error!(event.id = stored.event_id, error = %e, "a deferred message cannot be published");
+                continue;
+            }
+            Err(e @ (PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout)) => {
+                return Err(e.into());
+            }
+        }
         crate::crash::point("scheduler.deferred_published");
         ctx.store.forget_deferred(&stored).await?;
     }
-    Ok(count)
+    Ok(published)
 }

@@ -80,11 +80,13 @@ impl Store {
             last_error: Set(m.last_error.clone()),
             next_attempt_at_ms: Set(due.as_ms()),
         };
-        use deferred::Column::{Attempts, Consumer, EventId, LastError, NextAttemptAtMs};
+        // The headers too: they tell the publish that is now due apart from the one before, which the bus would take
+        // for a repeat and drop.
+        use deferred::Column::{Attempts, Consumer, EventId, Headers, LastError, NextAttemptAtMs};
         deferred::Entity::insert(row)
             .on_conflict(
                 OnConflict::columns([EventId, Consumer])
-                    .update_columns([Attempts, LastError, NextAttemptAtMs])
+                    .update_columns([Headers, Attempts, LastError, NextAttemptAtMs])
                     .to_owned(),
             )
             .exec_without_returning(self.db.write())

@@ -11,8 +11,7 @@ mod rescue;
 mod shape;
 mod supply;
 mod varz;
+mod wire;
 
-pub use connection::JetStream;
-pub(super) use supply::{Receipt, Supply};
-
-use connection::{CARE_EVERY, Core, from_wire, timestamp, to_wire};
+pub(super) use self::connection::JetStream;
+pub(super) use self::supply::{Receipt, Supply};

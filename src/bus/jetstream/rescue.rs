@@ -11,7 +11,8 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, from_wire, timestamp};
+use super::connection::Core;
+use super::wire::{from_wire, timestamp};
 use crate::bus::consumer::{Parked, Parking};
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec};
 use crate::bus::verdict::EXHAUSTED;

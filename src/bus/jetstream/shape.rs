@@ -15,7 +15,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use super::attach::version;
-use super::{CARE_EVERY, Core};
+use super::connection::{CARE_EVERY, Core};
 use crate::bus::connect::ConnectError;
 use crate::bus::topology::{ConsumerSpec, StreamSpec};
 

@@ -15,7 +15,9 @@ use async_nats::{StatusCode, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-use super::{Core, from_wire, shape, timestamp};
+use super::connection::Core;
+use super::shape;
+use super::wire::{from_wire, timestamp};
 use crate::bus::source::{Arrived, Receipt as AnyReceipt};
 use crate::bus::topology::ConsumerSpec;
 
@@ -49,7 +51,7 @@ struct Line {
 }
 
 impl Supply {
-    pub fn new(core: Arc<Core>, stream: String, spec: ConsumerSpec) -> Supply {
+    pub(super) fn new(core: Arc<Core>, stream: String, spec: ConsumerSpec) -> Supply {
         let waiting = Arc::new(Waiting::new(spec.max_ack_pending as usize / 4));
         let mut connections = core.connections.clone();
         connections.mark_unchanged();

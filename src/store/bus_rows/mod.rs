@@ -9,31 +9,7 @@ mod deliveries;
 mod messages;
 mod row;
 mod sql;
-
-use sea_orm::{Statement, Value};
+mod tables;
 
 pub use row::{Answer, Claimed, LagRow, NewRow, Stored, StreamLimit};
-
-use super::{Db, DbKind};
-
-/// The embedded bus's tables.
-#[derive(Debug, Clone)]
-pub struct BusRows {
-    db: Db,
-}
-
-impl BusRows {
-    /// On a migrated database.
-    pub fn new(db: Db) -> BusRows {
-        BusRows { db }
-    }
-
-    /// Which database it is.
-    pub fn kind(&self) -> DbKind {
-        self.db.kind()
-    }
-
-    fn sql(&self, sql: String, values: Vec<Value>) -> Statement {
-        self.db.statement(sql, values)
-    }
-}
+pub use tables::BusRows;

@@ -20,11 +20,11 @@ use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
 use wxpay_worker::ids::{AppId, MchId, MerchantKey, OrderNo, TransactionId};
 use wxpay_worker::ingress::{self, Ingress};
 use wxpay_worker::money::Fen;
+use wxpay_worker::new_order::new_order;
 use wxpay_worker::order::{Decision, decide};
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
 use wxpay_worker::worker::StoreParking;
-use wxpay_worker::new_order::new_order;
 
 use super::client::{Reply, send};
 use crate::harness::soon;

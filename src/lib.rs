@@ -1,4 +1,62 @@
-//! wxpay-worker
+//! wxpay-worker: an event-driven WeChat Pay worker.
+//!
+//! A payment goes through here from left to right:
+//!
+//! ```text
+//!  shop                        WeChat                                   finance, other services
+//!   │ POST /v1/orders            │ POST /notify/{merchant}/pay             ▲ PAY_EVENTS · GET /v1/events
+//!   ▼                            ▼                                         │
+//!  ingress ── order.requested · notify.received ──► bus ──► worker ──► store (one transaction:
+//!  (parse, verify, publish, answer)      (embedded │ JetStream)    state + evidence + ledger + outbox)
+//!                                                    ▲                     │
+//!  scheduler ── query.due · deferred messages ───────┘                   relay ──► bus (pay.event.…)
+//! ```
+//!
+//! Truth is the database plus WeChat itself. The bus carries work and news and may be wiped: queries bring everything
+//! back. Notifications and query replies become a [`event::fact::Fact`], and one pure function, [`order::decide()`],
+//! says what a fact does to an order.
+//!
+//! # The map, in the order data flows
+//!
+//! | module | is |
+//! |---|---|
+//! | [`money`], [`ids`], [`clock`], [`secret`] | vocabulary: fen, identifiers, time, secrets; parsed once, never just a `String` |
+//! | [`event`] | envelope, facts, commands, domain events, every subject |
+//! | [`order`] | states and the decision; knows no runtime, web, database or clock |
+//! | [`config`], [`telemetry`] | what the process is told, and what it says about itself |
+//! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
+//! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
+//! | [`group`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
+//! | [`ingress`] | HTTP: orders, notifications, events, health |
+//! | [`new_order`], [`worker`] | what a request becomes, and what happens when a message arrives |
+//! | [`relay`], [`scheduler`] | outbox to bus; what time makes due |
+//! | [`app`], [`demo`] | the composition root; one narrated payment |
+//! | [`sandbox`] | the WeChat simulator, strict and independent |
+//! | [`retry`], [`crash`] | pauses between tries; places where a test may kill the process |
+//!
+//! Who may import whom is a test: `tests/it/tidy`.
+//!
+//! # The invariants, and what holds each
+//!
+//! 1. WeChat hears SUCCESS only after the notification is durable: fsynced, not just accepted.
+//!    `faults::synced` reads the system calls of the service and of nats-server.
+//! 2. An order changes in one function, only from a decision, together with evidence, ledger and outbox rows, in one
+//!    transaction. `contracts::store::*::a_change_writes_state_evidence_ledger_and_events_together`, CHECK constraints
+//!    (`columns_are_tied_to_states`), triggers (`the_ledger_and_the_evidence_can_only_grow`).
+//! 3. No network call inside a database transaction. A transaction never leaves [`store`], which knows neither WeChat
+//!    nor the bus (`tidy`).
+//! 4. Merchant, app, amount and currency are compared before anything becomes paid.
+//!    `order::table::a_payment_of_another_amount_currency_merchant_or_app_changes_nothing`, `faults::forgeries`.
+//! 5. Unknown is never read as failed: only a query, a notification or a bill resolves it.
+//!    `order::table::an_unknown_outcome_is_asked_about_soon_and_never_reads_as_failed`, `flows::orders`.
+//! 6. Every handler may run twice, at the same time, in two processes. `faults::copies`, `faults::storm`.
+//! 7. A delivery ends as done, a scheduled retry, or a dead letter that can be listed. Nothing disappears.
+//!    `contracts::bus`, `faults::crash_points`.
+//! 8. A retry at WeChat repeats the same number with the same stored parameters.
+//!    `flows::orders::*::an_answer_lost_after_execution_converges_on_one_number`.
+//! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`.
+//! 10. Money is integer fen; no float in money's way. `tidy`, `vectors::money_time_numbers`.
+
 pub mod app;
 pub mod bus;
 pub mod clock;

@@ -2,7 +2,7 @@
 //!
 //! This is for seconds, not for hours: what must wait longer is written down in the database with the time it is due.
 //! The only place that uses the `backoff` crate, which is no longer maintained; it supplies the sequence of pauses and
-//! nothing else, so that replacing it means replacing [`pauses`].
+//! nothing else, so that replacing it means replacing `pauses`.
 
 use std::time::Duration;
 

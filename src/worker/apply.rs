@@ -131,6 +131,12 @@ async fn apply_all(store: &Store, clock: &Clock, items: Vec<Item>) -> Vec<Outcom
                     results[i] = Some(outcome);
                 }
             }
+            Err(DbError::Defect(_)) if round.len() > 1 => {
+                // One row that cannot be read or written must not hold up those who happen to wait beside it.
+                for one in round {
+                    results[one.0] = Some(alone(store, clock, one).await);
+                }
+            }
             Err(e) => {
                 let why = e.to_string();
                 for i in open {
@@ -142,6 +148,19 @@ async fn apply_all(store: &Store, clock: &Clock, items: Vec<Item>) -> Vec<Outcom
         open = results.iter().enumerate().filter(|(_, r)| r.is_none()).map(|(i, _)| i).collect();
     }
     results.into_iter().map(|r| r.unwrap_or(Err(ApplyError::Contended))).collect()
+}
+
+async fn alone(store: &Store, clock: &Clock, item: (usize, &Item)) -> Outcome {
+    for _ in 0..MAX_ROUNDS {
+        match one_round(store, clock, &[item]).await {
+            Ok(mut done) => match done.pop() {
+                Some((_, outcome)) => return outcome,
+                None => continue,
+            },
+            Err(e) => return Err(ApplyError::Store(e.to_string())),
+        }
+    }
+    Err(ApplyError::Contended)
 }
 
 /// Decides and commits once; items of orders that lost the race are left out of the result.

@@ -60,13 +60,13 @@ impl Recorder {
 async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded, RecordError>> {
     match store.record_orders(&orders).await {
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
-        Err(DbError::Exists(_)) => {}
-        Err(e) => {
+        Err(DbError::Exists(_) | DbError::Defect(_)) => {}
+        Err(e @ DbError::Unavailable(_)) => {
             let why = e.to_string();
             return orders.iter().map(|_| Err(RecordError::Store(why.clone()))).collect();
         }
     }
-    // One of them has a number that another order's attempt has: find it, let the others through.
+    // One of them has a number that another order's attempt has, or breaks a rule: find it, let the others through.
     let mut results = Vec::with_capacity(orders.len());
     for order in orders {
         results.push(match store.record_orders(std::slice::from_ref(&order)).await {

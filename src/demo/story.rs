@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::http::Caller;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{MerchantKey, OrderNo};
+use crate::secret::random_text;
 use crate::store::Store;
 
 /// Who takes part.
@@ -37,7 +38,8 @@ pub async fn tell(parties: &Parties<'_>) -> anyhow::Result<()> {
     let feed = parties.shop.get("/v1/events?limit=1000").await?;
     let mut cursor = end_of_feed(parties, feed.body["next"].as_str().unwrap_or_default()).await?;
     let start = clock.now();
-    let order_no = format!("DEMO{}", start.to_beijing());
+    // Two demos may run within one second.
+    let order_no = format!("DEMO{}{}", start.to_beijing(), random_text(4));
     let teller = Teller { start };
     {
         let mut out = std::io::stdout().lock();

@@ -19,7 +19,7 @@ async fn judged(trace: &Path, promise: &Promise<'_>) -> (Vec<Call>, Result<(), F
     until("the acknowledgement in the trace", || async {
         let calls = read(trace);
         match kept(&calls, promise) {
-            Err(Flaw::NotReceived | Flaw::NotAnswered) => None,
+            Err(Flaw::NeverReceived | Flaw::Unanswered) => None,
             judged => Some((calls, judged)),
         }
     })
@@ -43,7 +43,7 @@ async fn the_service_answers_success_only_after_the_notification_is_synced_to_sq
     assert_eq!(outcome, Ok(()));
     // Without its syncs the same trace fails: it is the sync that was found, not something like it.
     let unsynced: Vec<Call> = calls.into_iter().filter(|c| !c.syncs()).collect();
-    assert_eq!(kept(&unsynced, &promise), Err(Flaw::NotSynced));
+    assert_eq!(kept(&unsynced, &promise), Err(Flaw::Unsynced));
 }
 
 /// Publishes one message to a traced server and judges what the server did before its acknowledgement.
@@ -72,7 +72,7 @@ async fn a_nats_server_that_syncs_always_acknowledges_only_what_is_synced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_server_that_syncs_later_acknowledges_what_is_not_synced() {
     let flaw = nats_keeps_its_promise("2m", false).await.unwrap_err();
-    assert!(matches!(flaw, Flaw::NotSynced | Flaw::NotWritten), "{flaw:?}");
+    assert!(matches!(flaw, Flaw::Unsynced | Flaw::Unwritten), "{flaw:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,10 +71,10 @@ pub fn read(file: &Path) -> Vec<Call> {
 /// Why a trace does not show that a message was on the disk before it was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    NotReceived,
-    NotAnswered,
-    NotWritten,
-    NotSynced,
+    NeverReceived,
+    Unanswered,
+    Unwritten,
+    Unsynced,
 }
 
 /// What to look for.
@@ -93,14 +93,14 @@ pub struct Promise<'a> {
 /// with it and then synced.
 pub fn kept(calls: &[Call], promise: &Promise<'_>) -> Result<(), Flaw> {
     let Promise { message, stored, file, answer } = promise;
-    let read = calls.iter().find(|c| c.reads() && c.text.contains(message)).ok_or(Flaw::NotReceived)?;
+    let read = calls.iter().find(|c| c.reads() && c.text.contains(message)).ok_or(Flaw::NeverReceived)?;
     let answered = calls.iter().find(|c| c.writes() && c.began > read.ended && c.text.contains(answer) && !c.on(file));
-    let answered = answered.ok_or(Flaw::NotAnswered)?;
+    let answered = answered.ok_or(Flaw::Unanswered)?;
     let between = |c: &&Call| c.began > read.ended && c.ended < answered.began && c.on(file);
     let written = calls.iter().filter(between).find(|c| c.writes() && c.text.contains(stored));
-    let written = written.ok_or(Flaw::NotWritten)?;
+    let written = written.ok_or(Flaw::Unwritten)?;
     let synced = calls.iter().filter(between).any(|c| c.syncs() && c.began > written.ended);
-    if synced { Ok(()) } else { Err(Flaw::NotSynced) }
+    if synced { Ok(()) } else { Err(Flaw::Unsynced) }
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn only_a_sync_between_the_write_and_the_answer_keeps_the_promise() {
     let answer = r#"7 writev(9<socket:[1]>, [{iov_base="HTTP/1.1 200 OK\r\n"}], 1) = 20"#;
     let judged = |lines: &[&str]| kept(&parse(&lines.join("\n")), &promise);
     assert_eq!(judged(&[read, begun, written, synced, answer]), Ok(()));
-    assert_eq!(judged(&[read, begun, written, answer, synced]), Err(Flaw::NotSynced));
-    assert_eq!(judged(&[read, begun, written, other, answer]), Err(Flaw::NotSynced));
-    assert_eq!(judged(&[read, begun, synced, written, answer]), Err(Flaw::NotSynced));
-    assert_eq!(judged(&[begun, written, synced, read, answer]), Err(Flaw::NotWritten));
-    assert_eq!(judged(&[read, begun, synced, answer]), Err(Flaw::NotWritten));
-    assert_eq!(judged(&[read, begun, written, synced]), Err(Flaw::NotAnswered));
-    assert_eq!(judged(&[begun, written, synced, answer]), Err(Flaw::NotReceived));
+    assert_eq!(judged(&[read, begun, written, answer, synced]), Err(Flaw::Unsynced));
+    assert_eq!(judged(&[read, begun, written, other, answer]), Err(Flaw::Unsynced));
+    assert_eq!(judged(&[read, begun, synced, written, answer]), Err(Flaw::Unsynced));
+    assert_eq!(judged(&[begun, written, synced, read, answer]), Err(Flaw::Unwritten));
+    assert_eq!(judged(&[read, begun, synced, answer]), Err(Flaw::Unwritten));
+    assert_eq!(judged(&[read, begun, written, synced]), Err(Flaw::Unanswered));
+    assert_eq!(judged(&[begun, written, synced, answer]), Err(Flaw::NeverReceived));
 }

@@ -28,6 +28,8 @@ pub const MCH_ID: &str = "1900000109";
 pub const OTHER_MCH_ID: &str = "1900000110";
 pub const APP_ID: &str = "wx8888888888888888";
 pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+/// Shorter than any server here keeps an idle connection: a request must not meet its close.
+const REUSE: Duration = Duration::from_secs(2);
 
 /// What carries the queue.
 pub enum Queue {
@@ -67,7 +69,12 @@ impl Rig {
             queue,
             wechat_url: wechat.base_url(),
             _wechat: wechat,
-            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap(),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(50))
+                .pool_idle_timeout(REUSE)
+                .build()
+                .unwrap(),
             folder: TempDir::new().unwrap(),
             port: free_port(),
         };
@@ -361,7 +368,7 @@ impl Process {
 
     /// SIGTERM, then its exit status.
     pub async fn terminate(mut self) -> ExitStatus {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
         self.until_dead().await;
         self.child.wait().unwrap()
     }

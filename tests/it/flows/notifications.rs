@@ -83,7 +83,7 @@ on_all_four! {
             ("unsigned", genuine.split("<sign>").next().unwrap().to_owned() + "</xml>", "unsigned"),
             ("external entity", format!("<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>{genuine}"), "xml"),
             ("twice the amount", genuine.replace("<total_fee>100</total_fee>", "<total_fee>100</total_fee><total_fee>1</total_fee>"), "xml"),
-            ("nested", "<xml><a><b>1</b></a></xml>".repeat(1), "xml"),
+            ("nested", "<xml><a><b>1</b></a></xml>".to_owned(), "xml"),
             ("not XML", "{}".to_owned(), "xml"),
         ];
         for (what, body, reason) in &hostile {

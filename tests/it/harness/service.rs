@@ -168,6 +168,7 @@ impl Rig {
     }
 
     /// Starts these roles with variables, such as an armed crash point.
+    #[cfg(feature = "crash-points")]
     pub async fn run_with(&self, roles: &str, env: &[(&str, &str)]) -> Process {
         self.run(roles, self.port, env).await
     }
@@ -362,6 +363,7 @@ impl Process {
     }
 
     /// How it ended, once it did.
+    #[cfg(feature = "crash-points")]
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }

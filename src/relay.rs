@@ -81,6 +81,9 @@ async fn round(store: &Store, bus: &Bus, clock: &Clock, holder: &str, held: &mut
         *held = None;
         return Ok(Round::NotMine);
     };
+    if placed > 0 {
+        crate::crash::point("relay.placed");
+    }
     let events = store.unrelayed_events(BATCH).await?;
     let Some(last) = events.last().map(|e| e.position) else {
         return Ok(if placed > 0 { Round::Busy } else { Round::Idle });

@@ -124,6 +124,7 @@ where
             let why = format!("delivered {} times, the last time without a verdict", attempt - 1);
             Verdict::Retry { after: Duration::ZERO, why }
         } else {
+            crate::crash::point("bus.delivered");
             judged(&worker, delivery.clone()).await
         };
         let tries = Tries { attempt, on_bus, max_attempts, bus_has_room: receipt.has_room() };
@@ -171,11 +172,13 @@ async fn settle<H, P: Parking>(
     let outcome = match step {
         Step::Ack => {
             receipt.ack().await;
+            crate::crash::point("bus.acked");
             "done"
         }
         Step::Wait { after, why } => {
             tracing::info!(consumer = %worker.name, id = %message.id, attempt, why, "a delivery is tried again");
             receipt.wait(after, &first_error.unwrap_or_else(|| one_line(&why))).await;
+            crate::crash::point("bus.put_off");
             "waiting"
         }
         Step::Defer { after, why } => {
@@ -188,7 +191,7 @@ async fn settle<H, P: Parking>(
                 due_in: after,
                 why,
             };
-            hand_over(worker, receipt, || worker.parking.defer(deferred.clone())).await;
+            hand_over(worker, receipt, "bus.deferred", || worker.parking.defer(deferred.clone())).await;
             "deferred"
         }
         Step::Park { reason, why } => {
@@ -203,7 +206,7 @@ async fn settle<H, P: Parking>(
                 attempts: attempt,
                 published_at,
             };
-            hand_over(worker, receipt, || worker.parking.park(parked.clone())).await;
+            hand_over(worker, receipt, "bus.parked", || worker.parking.park(parked.clone())).await;
             "parked"
         }
     };
@@ -212,8 +215,8 @@ async fn settle<H, P: Parking>(
 }
 
 /// Repeats until the row is durable, then acknowledges. While the database is away the delivery is kept alive rather than given back:
-/// giving it back would only count attempts. On shutdown it is given back.
-async fn hand_over<H, P, F, Fut>(worker: &Worker<H, P>, receipt: &Receipt, store: F)
+/// giving it back would only count attempts. On shutdown it is given back. `point` lies between the row and the acknowledgement.
+async fn hand_over<H, P, F, Fut>(worker: &Worker<H, P>, receipt: &Receipt, point: &'static str, store: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), ParkingError>>,
@@ -221,7 +224,10 @@ where
     let mut pause = Duration::from_millis(100);
     loop {
         match store().await {
-            Ok(()) => return receipt.ack().await,
+            Ok(()) => {
+                crate::crash::point(point);
+                return receipt.ack().await;
+            }
             Err(e) => tracing::warn!(consumer = %worker.name, error = %e, "the database does not take a delivery yet"),
         }
         tokio::select! {

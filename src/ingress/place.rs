@@ -53,6 +53,7 @@ pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Resp
         Some(order) => app.ready(order, deadline).await?,
         None => take(&app, &asked, idempotency, deadline).await?,
     };
+    crate::crash::point("ingress.order_ready");
     let mut response = answer(&app, &order)?;
     if replayed {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
@@ -106,6 +107,7 @@ async fn take(
     // Built before anything is published: a request from which no order can be made must not reach the workers.
     let new = new_order(&app.config, asked.content.clone(), envelope.id, requested_at, idempotency)
         .map_err(|e| Error::Internal { internal: format!("order {order_no}: {e}") })?;
+    crate::crash::point("ingress.order_parsed");
     app.publish(subject::order_requested(merchant), envelope).await?;
     crate::crash::point("ingress.order_published");
     let begun = |order: &StoredOrder| order.order.state != OrderState::Requested;
@@ -121,6 +123,7 @@ async fn take(
 async fn record(app: &App, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (new.content.merchant.clone(), new.content.order_no.clone());
     let recorded = app.store.record_orders(&[new]).await?;
+    crate::crash::point("ingress.order_recorded");
     match recorded.first() {
         // What differs is told apart by the caller, who knows what was left out of the request.
         Some(Recorded::New | Recorded::Same | Recorded::Differs) | None => {}

@@ -64,6 +64,7 @@ async fn pending_queries(ctx: Context) -> Result<u64, JobError> {
     let due = ctx.store.take_due_queries(now, QUERY_LEASE, QUERIES_PER_RUN).await?;
     let count = due.len() as u64;
     for (merchant, order_no) in due {
+        crate::crash::point("scheduler.query_taken");
         let about = Some(order_no.to_string());
         let event = Envelope::new(&merchant, QueryDue::TYPE, about, now, QueryDue { order_no });
         let message = Message {
@@ -73,6 +74,7 @@ async fn pending_queries(ctx: Context) -> Result<u64, JobError> {
             headers: Vec::new(),
         };
         ctx.bus.publish(message).await?;
+        crate::crash::point("scheduler.query_published");
     }
     Ok(count)
 }
@@ -97,6 +99,7 @@ async fn deferred_messages(ctx: Context) -> Result<u64, JobError> {
     let due = ctx.store.due_messages(ctx.clock.now(), MESSAGES_PER_RUN).await?;
     let mut published = 0;
     for stored in due {
+        crate::crash::point("scheduler.deferred_due");
         let message = Message {
             subject: stored.subject.clone(),
             id: EventId::parse(&stored.event_id)?,
@@ -117,6 +120,7 @@ async fn deferred_messages(ctx: Context) -> Result<u64, JobError> {
         }
         crate::crash::point("scheduler.deferred_published");
         ctx.store.forget_deferred(&stored).await?;
+        crate::crash::point("scheduler.deferred_forgotten");
     }
     Ok(published)
 }

@@ -47,6 +47,7 @@ fn may_be_paid(state: AttemptState) -> bool {
 
 /// Asks about one attempt; a verdict ends the handling, nothing goes on with the next attempt.
 async fn ask_about(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, attempt: &Attempt) -> Option<Verdict> {
+    crate::crash::point("worker.query_begun");
     let asked = query::ask(&ctx.wechat, merchant, &attempt.appid, &attempt.out_trade_no).await;
     crate::crash::point("worker.query_answered");
     let (fact, raw) = match asked {

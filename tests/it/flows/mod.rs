@@ -1,6 +1,6 @@
 //! Whole flows through real processes, on embedded and JetStream, on SQLite and PostgreSQL.
 
-mod notifications;
+pub mod notifications;
 mod orders;
 
 /// Makes a test of each function on all four combinations of queue and database.

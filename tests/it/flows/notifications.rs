@@ -41,7 +41,7 @@ pub async fn notify(rig: &Rig, process: &Process, merchant: &str, body: impl Int
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-async fn counted(rig: &Rig, process: &Process, merchant: &str, result: &str) -> u64 {
+pub async fn counted(rig: &Rig, process: &Process, merchant: &str, result: &str) -> u64 {
     let text = rig.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
     let (merchant, result) = (format!("merchant=\"{merchant}\""), format!("result=\"{result}\""));
     text.lines()

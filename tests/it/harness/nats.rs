@@ -1,7 +1,7 @@
 //! A nats-server as a child process, with a store of its own, that can be killed and started again on the same ports.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -21,6 +21,8 @@ pub enum Version {
 pub struct NatsServer {
     version: Version,
     sync_interval: &'static str,
+    /// Where its system calls are written down.
+    trace: Option<PathBuf>,
     folder: TempDir,
     child: Child,
     port: u16,
@@ -35,11 +37,20 @@ impl NatsServer {
 
     /// Starts a server with this `sync_interval`.
     pub fn start_with(version: Version, sync_interval: &'static str) -> NatsServer {
+        NatsServer::start_as(version, sync_interval, None)
+    }
+
+    /// Starts a server whose system calls are written to `trace`.
+    pub fn start_traced(sync_interval: &'static str, trace: PathBuf) -> NatsServer {
+        NatsServer::start_as(Version::New, sync_interval, Some(trace))
+    }
+
+    fn start_as(version: Version, sync_interval: &'static str, trace: Option<PathBuf>) -> NatsServer {
         let folder = TempDir::new().unwrap();
         // -1: the server picks a free port itself.
-        let child = spawn(version, folder.path(), sync_interval, -1, -1);
+        let child = spawn(version, folder.path(), sync_interval, trace.as_deref(), -1, -1);
         let ports = ports(folder.path(), child.id());
-        NatsServer { version, sync_interval, folder, child, port: ports.0, monitoring_port: ports.1 }
+        NatsServer { version, sync_interval, trace, folder, child, port: ports.0, monitoring_port: ports.1 }
     }
 
     pub fn url(&self) -> String {
@@ -59,7 +70,8 @@ impl NatsServer {
     /// Starts it again after [`NatsServer::kill`], on the same ports and store.
     pub fn start_again(&mut self) {
         let (port, monitoring) = (i32::from(self.port), i32::from(self.monitoring_port));
-        self.child = spawn(self.version, self.folder.path(), self.sync_interval, port, monitoring);
+        let trace = self.trace.as_deref();
+        self.child = spawn(self.version, self.folder.path(), self.sync_interval, trace, port, monitoring);
     }
 
     /// Removes everything it ever stored. Only while it is down.
@@ -75,7 +87,25 @@ impl Drop for NatsServer {
     }
 }
 
-fn spawn(version: Version, folder: &Path, sync_interval: &str, port: i32, monitoring: i32) -> Child {
+/// A command whose system calls on files and sockets are written to `trace`. The process started is the program itself,
+/// strace is beside it.
+pub fn traced(program: &str, trace: &Path) -> Command {
+    let mut command = Command::new(setting("WXPAY_TEST_STRACE"));
+    command.args(["-D", "-f", "-y", "-s", "4200", "-o"]).arg(trace).args(["-e", SYSCALLS, program]);
+    command
+}
+
+const SYSCALLS: &str =
+    "trace=openat,fsync,fdatasync,sync_file_range,pwrite64,pwritev,write,writev,sendto,sendmsg,recvfrom,recvmsg,read";
+
+fn spawn(
+    version: Version,
+    folder: &Path,
+    sync_interval: &str,
+    trace: Option<&Path>,
+    port: i32,
+    monitoring: i32,
+) -> Child {
     let binary = match version {
         Version::New => setting("WXPAY_TEST_NATS_SERVER"),
         Version::Old => setting("WXPAY_TEST_NATS_SERVER_OLD"),
@@ -87,7 +117,11 @@ fn spawn(version: Version, folder: &Path, sync_interval: &str, port: i32, monito
     );
     let file = folder.join("nats.conf");
     std::fs::write(&file, settings).unwrap();
-    let mut child = Command::new(&binary)
+    let mut command = match trace {
+        Some(trace) => traced(&binary, trace),
+        None => Command::new(&binary),
+    };
+    let mut child = command
         .arg("-c")
         .arg(&file)
         .stderr(Stdio::piped())

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
@@ -27,6 +28,8 @@ pub const MCH_ID: &str = "1900000109";
 pub const OTHER_MCH_ID: &str = "1900000110";
 pub const APP_ID: &str = "wx8888888888888888";
 pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+/// Shorter than any server here keeps an idle connection: a request must not meet its close.
+const REUSE: Duration = Duration::from_secs(2);
 
 /// What carries the queue.
 pub enum Queue {
@@ -66,7 +69,12 @@ impl Rig {
             queue,
             wechat_url: wechat.base_url(),
             _wechat: wechat,
-            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap(),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(50))
+                .pool_idle_timeout(REUSE)
+                .build()
+                .unwrap(),
             folder: TempDir::new().unwrap(),
             port: free_port(),
         };
@@ -160,6 +168,7 @@ impl Rig {
     }
 
     /// Starts these roles with variables, such as an armed crash point.
+    #[cfg(feature = "crash-points")]
     pub async fn run_with(&self, roles: &str, env: &[(&str, &str)]) -> Process {
         self.run(roles, self.port, env).await
     }
@@ -228,10 +237,20 @@ impl Rig {
     }
 
     pub async fn get(&self, base: &str, path: &str) -> (u16, Value) {
-        answer(self.http.get(format!("{base}{path}")).bearer_auth(API_KEY)).await
+        self.try_get(base, path).await.unwrap()
     }
 
     pub async fn post(&self, base: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.try_post(base, path, body).await.unwrap()
+    }
+
+    /// As [`Rig::get`] of a process that may die meanwhile.
+    pub async fn try_get(&self, base: &str, path: &str) -> reqwest::Result<(u16, Value)> {
+        answer(self.http.get(format!("{base}{path}")).bearer_auth(API_KEY)).await
+    }
+
+    /// As [`Rig::post`] to a process that may die meanwhile.
+    pub async fn try_post(&self, base: &str, path: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
         let request = self.http.post(format!("{base}{path}")).bearer_auth(API_KEY);
         answer(request.header("content-type", "application/json").body(body.to_string())).await
     }
@@ -296,21 +315,29 @@ impl Rig {
         }
     }
 
-    /// Awaits that nothing is left to do: every event relayed, every message settled, nothing deferred.
-    pub async fn until_drained(&self) {
-        let db = self.open_db().await;
+    /// Opens the service's bus beside it.
+    pub async fn open_bus(&self, db: &Db) -> Bus {
         let settings = match &self.queue {
             Queue::Embedded => bus_settings("embedded:", Vec::new(), 1 << 30),
             Queue::Nats(server) => bus_settings(server.url(), vec![server.monitoring_url()], 1 << 30),
         };
-        let (bus, _) = Bus::connect(&settings, Some(db.clone())).await.unwrap();
+        Bus::connect(&settings, Some(db.clone())).await.unwrap().0
+    }
+
+    /// Whether nothing is left to do: every event relayed, every message settled, nothing deferred.
+    pub async fn is_drained(&self, db: &Db, bus: &Bus) -> bool {
+        let waiting =
+            "SELECT (SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL) + (SELECT COUNT(*) FROM deferred)";
+        let idle = bus.lag().await.is_ok_and(|lag| lag.iter().all(|l| l.pending == 0 && l.in_flight == 0));
+        idle && self.number(db, waiting).await == 0
+    }
+
+    /// Awaits [`Rig::is_drained`].
+    pub async fn until_drained(&self) {
+        let db = self.open_db().await;
+        let bus = self.open_bus(&db).await;
         soon("an empty queue", async {
-            loop {
-                let waiting = "SELECT (SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL) + (SELECT COUNT(*) FROM deferred)";
-                let idle = bus.lag().await.is_ok_and(|lag| lag.iter().all(|l| l.pending == 0 && l.in_flight == 0));
-                if idle && self.number(&db, waiting).await == 0 {
-                    return;
-                }
+            while !self.is_drained(&db, &bus).await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
@@ -335,9 +362,15 @@ impl Process {
         .await;
     }
 
+    /// How it ended, once it did.
+    #[cfg(feature = "crash-points")]
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// SIGTERM, then its exit status.
-    pub async fn terminate(mut self) -> std::process::ExitStatus {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+    pub async fn terminate(mut self) -> ExitStatus {
+        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
         self.until_dead().await;
         self.child.wait().unwrap()
     }
@@ -369,13 +402,21 @@ fn account(mch_id: &str, key: &str) -> Account {
     }
 }
 
+/// A port that stays free while its process is down: none that the system hands to outgoing connections.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id() as u16).wrapping_mul(97).wrapping_add(step) % 22_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
-    let response = request.send().await.unwrap();
+async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
+    let response = request.send().await?;
     let status = response.status().as_u16();
-    let bytes = response.bytes().await.unwrap();
-    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    let bytes = response.bytes().await?;
+    Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
 }

@@ -24,6 +24,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "src/demo", "bin"]),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
+    ("rustix", &["src/crash.rs"]),
     ("secrecy", &["src/secret.rs"]),
     ("sha1", &["src/wechat/jssdk.rs"]),
     ("sqlx", &["src/store", "migrations"]),

@@ -1,0 +1,143 @@
+//! The audit after every fault: what WeChat knows, what our books say, what subscribers can see, what was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_nats::jetstream;
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use wxpay_worker::store::Db;
+
+use crate::harness::service::{API_KEY, KEY, MCH_ID, OPENID, OTHER_KEY, Queue, Rig};
+
+/// Orders by number, with their amounts in fen.
+pub type Orders = BTreeMap<String, i64>;
+
+/// Holds everything against WeChat's ledger: exactly `orders` were paid, all of them, each once.
+pub async fn all_paid_once(rig: &Rig, base: &str, orders: &Orders, dead_letters: i64) {
+    let db = rig.open_db().await;
+    let (_, truth) = rig.get(&rig.wechat_url, &format!("/_sandbox/ledger?mch_id={MCH_ID}")).await;
+    ledger_is_wechats(&db, &truth, orders).await;
+    for (order_no, amount_fen) in orders {
+        let (_, order) = rig.get(base, &format!("/v1/orders/{order_no}?merchant=main")).await;
+        assert_eq!((&order["state"], &order["amount_fen"]), (&json!("paid"), &json!(amount_fen)), "{order}");
+        assert_eq!(order["attempts"].as_array().unwrap().len(), 1, "one number at WeChat: {order}");
+    }
+    promises_kept(rig, &db, &truth).await;
+    parameters_never_differed(rig).await;
+    told_once(rig, base, &db, orders).await;
+    history_is_whole(rig, &db).await;
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM dead_letters").await, dead_letters, "dead letters");
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM deferred").await, 0, "deferred");
+    nothing_secret_in(&rig.logs());
+}
+
+/// Rows of one text column.
+pub async fn texts(db: &Db, sql: &str) -> Vec<String> {
+    let rows = db.read().query_all_raw(db.statement(sql, [])).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+/// I1 to I4: nothing lost, nothing twice, nothing invented, to the fen.
+async fn ledger_is_wechats(db: &Db, truth: &Value, orders: &Orders) {
+    let sql = "SELECT out_trade_no || ' ' || transaction_id || ' ' || amount_fen FROM ledger";
+    let mut ours = texts(db, sql).await;
+    let mut theirs: Vec<String> = truth["payments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| {
+            let text = |name: &str| p[name].as_str().unwrap().to_owned();
+            format!("{} {} {}", text("out_trade_no"), text("transaction_id"), p["total_fee"])
+        })
+        .collect();
+    ours.sort();
+    theirs.sort();
+    assert_eq!(ours, theirs, "our ledger and WeChat's");
+    let paid: Orders = truth["payments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p["out_trade_no"].as_str().unwrap().to_owned(), p["total_fee"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(&paid, orders, "WeChat's ledger and the test's orders");
+}
+
+/// I6 and I11: every SUCCESS has its row, every row has its end.
+async fn promises_kept(rig: &Rig, db: &Db, truth: &Value) {
+    let mut promised: BTreeMap<&str, i64> = BTreeMap::new();
+    for delivery in truth["deliveries"].as_array().unwrap().iter().filter(|d| d["outcome"] == "acknowledged") {
+        *promised.entry(delivery["out_trade_no"].as_str().unwrap()).or_default() += 1;
+    }
+    for (out_trade_no, count) in promised {
+        let sql = format!(
+            "SELECT COUNT(*) FROM notifications WHERE out_trade_no = '{out_trade_no}' AND verdict IN ('settled', 'duplicate')"
+        );
+        assert!(rig.number(db, &sql).await >= count, "{out_trade_no}: WeChat heard SUCCESS {count} times");
+    }
+    let open = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
+    assert_eq!(rig.number(db, open).await, 0, "notifications without an end");
+    let twice = "SELECT COUNT(*) FROM (SELECT order_id FROM notifications WHERE verdict = 'settled' GROUP BY order_id HAVING COUNT(*) > 1) AS t";
+    assert_eq!(rig.number(db, twice).await, 0, "orders settled by two notifications");
+}
+
+/// Each number was sent to WeChat with one set of parameters, however often.
+async fn parameters_never_differed(rig: &Rig) {
+    let (_, seen) = rig.get(&rig.wechat_url, "/_sandbox/requests").await;
+    for request in seen["requests"].as_array().unwrap().iter().filter(|r| r["api"] == "unifiedorder") {
+        assert_eq!(request["parameters_sha256"].as_array().unwrap().len(), 1, "{request}");
+    }
+}
+
+/// I7: one event id per paid order, in the feed and on the bus.
+async fn told_once(rig: &Rig, base: &str, db: &Db, orders: &Orders) {
+    let feed: Vec<(String, String)> = rig
+        .events(base, "wxpay.order.paid.v1")
+        .await
+        .iter()
+        .map(|e| (e["subject"].as_str().unwrap().to_owned(), e["id"].as_str().unwrap().to_owned()))
+        .collect();
+    let told: Vec<&String> = feed.iter().map(|(order_no, _)| order_no).collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(feed.len(), orders.len(), "order.paid in the feed");
+    assert_eq!(told, orders.keys().collect::<Vec<_>>(), "orders told paid in the feed");
+    // A wiped NATS has lost what it had; what is on a bus must be what the feed says.
+    let ids: BTreeSet<&str> = feed.iter().map(|(_, id)| id.as_str()).collect();
+    let published = published(rig, db, "pay.event.main.order.paid").await;
+    assert!(published.iter().all(|id| ids.contains(id.as_str())), "an order.paid that the feed does not have");
+    let relayed = "SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.order.paid.v1' AND relayed_at_ms IS NOT NULL";
+    assert_eq!(rig.number(db, relayed).await, i64::try_from(orders.len()).unwrap(), "relayed order.paid events");
+}
+
+/// The ids under which a subject's messages are on the bus, repeats included.
+pub async fn published(rig: &Rig, db: &Db, subject: &str) -> Vec<String> {
+    let server = match &rig.queue {
+        Queue::Embedded => {
+            return texts(db, &format!("SELECT dedupe_key FROM bus_messages WHERE subject = '{subject}'")).await;
+        }
+        Queue::Nats(server) => server,
+    };
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let stream = context.get_stream("PAY_EVENTS").await.unwrap();
+    let state = &stream.cached_info().state;
+    let mut ids = Vec::new();
+    for sequence in state.first_sequence.max(1)..=state.last_sequence {
+        let message = stream.get_raw_message(sequence).await.unwrap();
+        if message.subject.as_str() == subject {
+            ids.push(message.headers.get("Nats-Msg-Id").unwrap().as_str().to_owned());
+        }
+    }
+    ids
+}
+
+/// I5: every version of every order has its evidence, from the first to the present one.
+async fn history_is_whole(rig: &Rig, db: &Db) {
+    let gaps = "SELECT COUNT(*) FROM orders o WHERE o.version - (SELECT MIN(e.version) FROM evidence e WHERE e.order_id = o.id) + 1
+                <> (SELECT COUNT(*) FROM evidence e WHERE e.order_id = o.id)";
+    assert_eq!(rig.number(db, gaps).await, 0, "orders with a change that nothing proves");
+}
+
+/// I10.
+fn nothing_secret_in(logs: &str) {
+    for secret in [KEY, OTHER_KEY, OPENID, API_KEY, "prepay_id="] {
+        assert!(!logs.contains(secret), "a log line holds a secret");
+    }
+}

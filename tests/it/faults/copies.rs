@@ -1,0 +1,63 @@
+//! A thousand copies of one notification, at once, at two ingresses, for two workers.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::until;
+use crate::flows::notifications::{counted, notify, signed};
+use crate::harness::service::{KEY, Rig};
+
+const COPIES: usize = 1000;
+
+async fn a_thousand_copies_settle_once(rig: Rig) {
+    let ingresses = [rig.run_roles("ingress").await, rig.run_another_ingress().await];
+    let _workers = [rig.run_roles("worker").await, rig.run_roles("worker").await];
+    let _rest = rig.run_roles("relay,scheduler").await;
+    rig.place(&ingresses[0].base, "A700001", 100).await;
+    let body = signed(&[], KEY);
+    let copies = (0..COPIES).map(|n| notify(&rig, &ingresses[n % 2], "main", body.clone()));
+    let answers = join_all(copies).await;
+    let refused: Vec<_> = answers.iter().filter(|(status, text)| *status != 200 || !text.contains("SUCCESS")).collect();
+    assert!(refused.is_empty(), "{} of {COPIES} were not taken: {:?}", refused.len(), refused[0]);
+    let order = rig.until_state(&ingresses[1].base, "A700001", "paid").await;
+    assert_eq!(order["flags"], json!([]));
+    rig.until_drained().await;
+    let db = rig.open_db().await;
+    let mut accepted = 0;
+    for ingress in &ingresses {
+        let here = counted(&rig, ingress, "main", "accepted").await;
+        assert!(here > 0, "both took some");
+        accepted += here;
+    }
+    assert_eq!(accepted, COPIES as u64);
+    for (table, rows) in [
+        ("ledger", 1),
+        ("outbox WHERE event_type = 'wxpay.order.paid.v1'", 1),
+        ("notifications WHERE verdict = 'settled'", 1),
+        ("notifications WHERE verdict = 'duplicate'", COPIES as i64 - 1),
+        ("notifications", COPIES as i64),
+        ("dead_letters", 0),
+    ] {
+        assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
+    }
+    let events = until("the event in the feed", || async {
+        let events = rig.events(&ingresses[0].base, "wxpay.order.paid.v1").await;
+        (!events.is_empty()).then_some(events)
+    })
+    .await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        super::audit::published(&rig, &db, "pay.event.main.order.paid").await,
+        [events[0]["id"].as_str().unwrap()]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_copies_settle_once_on_nats_and_postgres() {
+    a_thousand_copies_settle_once(Rig::nats_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_copies_settle_once_on_embedded_and_postgres() {
+    a_thousand_copies_settle_once(Rig::embedded_postgres().await).await;
+}

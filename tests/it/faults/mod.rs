@@ -1,0 +1,36 @@
+//! Real processes are killed, cut off, flooded and lied to; afterwards the books must agree with WeChat's to the fen.
+
+mod audit;
+mod copies;
+#[cfg(feature = "crash-points")]
+mod crash_points;
+#[cfg(feature = "crash-points")]
+mod crash_sites;
+mod forgeries;
+mod nats_lost;
+mod postgres_lost;
+mod sdks;
+mod storm;
+mod synced;
+mod three_processes;
+mod trace;
+
+use std::time::Duration;
+
+/// Longer than a dead worker's messages (30 s), a dead relay's lease (10 s) and a lost question (60 s) together.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// How often a state is looked at that nobody signals.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Looks until there is something.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+}

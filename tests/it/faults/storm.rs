@@ -1,0 +1,93 @@
+//! Two workers die at random moments while two hundred orders are placed and paid.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+
+use super::audit::{self, Orders};
+use super::until;
+use crate::harness::service::{Process, Rig, jsapi};
+
+const ORDERS: usize = 200;
+const STORM: Duration = Duration::from_secs(20);
+
+/// A xorshift generator: a seed gives one storm.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("WXPAY_TEST_SEED").ok().map(|text| text.parse().expect("WXPAY_TEST_SEED is a number"));
+    given.unwrap_or_else(|| wxpay_worker::clock::Clock::system().now().as_ms().unsigned_abs())
+}
+
+/// Kills one of two workers every 0.3 to 1 s and starts another; tells how many died.
+async fn storm(rig: &Rig, workers: &mut [Process; 2], dice: &mut Dice) -> usize {
+    let started = Instant::now();
+    let mut kills = 0;
+    while started.elapsed() < STORM {
+        tokio::time::sleep(Duration::from_millis(300 + dice.roll(700))).await;
+        let victim = &mut workers[usize::try_from(dice.roll(2)).unwrap()];
+        victim.kill();
+        *victim = rig.run_roles("worker").await;
+        kills += 1;
+    }
+    kills
+}
+
+async fn survives_a_storm(rig: Rig) {
+    let seed = seed();
+    // Past the test program's capture: a hang must leave it, too.
+    let _ = writeln!(std::io::stderr(), "WXPAY_TEST_SEED={seed}");
+    let mut dice = Dice(seed | 1);
+    let ingress = rig.run_roles("ingress,relay,scheduler").await;
+    let mut workers = [rig.run_roles("worker").await, rig.run_roles("worker").await];
+    let orders: Orders = (0..ORDERS).map(|n| (format!("A{n:06}"), 100 + i64::try_from(n).unwrap())).collect();
+    let paying = stream::iter(&orders).map(|(order_no, amount_fen)| {
+        let (rig, base) = (&rig, &ingress.base);
+        async move {
+            until(&format!("pay parameters of {order_no}"), || async {
+                let (status, answer) = rig.try_post(base, "/v1/orders", &jsapi(order_no, *amount_fen)).await.ok()?;
+                assert!([200, 202, 503].contains(&status), "{status} {answer}");
+                (status == 200).then_some(())
+            })
+            .await;
+            rig.pay(order_no).await;
+        }
+    });
+    // Few at a time, so that the load lasts as long as the storm.
+    let load = paying.buffer_unordered(8).collect::<Vec<()>>();
+    let (kills, _) = tokio::join!(storm(&rig, &mut workers, &mut dice), load);
+    assert!(kills >= 10, "only {kills} died");
+    for order_no in orders.keys() {
+        until(&format!("{order_no} paid (seed {seed})"), || async {
+            let (_, order) = rig.try_get(&ingress.base, &format!("/v1/orders/{order_no}?merchant=main")).await.ok()?;
+            (order["state"] == "paid").then_some(())
+        })
+        .await;
+    }
+    let db = rig.open_db().await;
+    let bus = rig.open_bus(&db).await;
+    until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
+    audit::all_paid_once(&rig, &ingress.base, &orders, 0).await;
+    let published = audit::published(&rig, &db, "pay.event.main.order.paid").await;
+    assert_eq!(published.len(), ORDERS, "order.paid on the bus");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_orders_are_paid_once_while_workers_die_at_random_on_nats_and_postgres() {
+    survives_a_storm(Rig::nats_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_orders_are_paid_once_while_workers_die_at_random_on_embedded_and_postgres() {
+    survives_a_storm(Rig::embedded_postgres().await).await;
+}

@@ -1,0 +1,115 @@
+//! SUCCESS never before the disk has it: seen in the system calls, and after a kill at the worst moment.
+
+use std::path::Path;
+
+use wxpay_worker::bus::{Bus, Message};
+
+use super::trace::{Call, Flaw, Promise, kept, read};
+use super::until;
+use crate::flows::notifications::{notify, signed};
+use crate::harness::bus::bus_settings;
+use crate::harness::db::TestDb;
+use crate::harness::nats::{NatsServer, traced};
+use crate::harness::service::{KEY, Queue, Rig};
+
+const SUBJECT: &str = "pay.in.main.notify.received";
+
+/// The trace once it shows the whole promise or a flaw that nothing later can mend.
+async fn judged(trace: &Path, promise: &Promise<'_>) -> (Vec<Call>, Result<(), Flaw>) {
+    until("the acknowledgement in the trace", || async {
+        let calls = read(trace);
+        match kept(&calls, promise) {
+            Err(Flaw::NeverReceived | Flaw::Unanswered) => None,
+            judged => Some((calls, judged)),
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_answers_success_only_after_the_notification_is_synced_to_sqlites_log() {
+    let rig = Rig::embedded_sqlite().await;
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let mut command = traced(env!("CARGO_BIN_EXE_wxpayd"), &trace);
+    command.args(["run", "--only", "ingress", "--config"]).arg(rig.config_file());
+    command.env("WXPAY__SERVER__LISTEN", format!("127.0.0.1:{}", rig.port()));
+    let service = rig.spawn(command, rig.port()).await;
+    let (status, answer) = notify(&rig, &service, "main", signed(&[], KEY)).await;
+    assert_eq!((status, answer.contains("SUCCESS")), (200, true), "{answer}");
+    let promise =
+        Promise { message: "POST /notify/main/pay", stored: SUBJECT, file: ".db-wal", answer: "HTTP/1.1 200" };
+    let (calls, outcome) = judged(&trace, &promise).await;
+    assert_eq!(outcome, Ok(()));
+    // Without its syncs the same trace fails: it is the sync that was found, not something like it.
+    let unsynced: Vec<Call> = calls.into_iter().filter(|c| !c.syncs()).collect();
+    assert_eq!(kept(&unsynced, &promise), Err(Flaw::Unsynced));
+}
+
+/// Publishes one message to a traced server and judges what the server did before its acknowledgement.
+async fn nats_keeps_its_promise(sync_interval: &'static str, require_fsync: bool) -> Result<(), Flaw> {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let server = NatsServer::start_traced(sync_interval, trace.clone());
+    let mut settings = bus_settings(server.url(), vec![server.monitoring_url()], 1 << 30);
+    settings.require_fsync = require_fsync;
+    let (bus, _) = Bus::connect(&settings, None).await.unwrap();
+    bus.publish(Message::new(SUBJECT, "a payment of one fen")).await.unwrap();
+    let promise = Promise {
+        message: "HPUB pay.in.main.notify.received",
+        stored: "a payment of one fen",
+        file: "/PAY_IN/msgs/",
+        answer: r#"{\"stream\":\"PAY_IN\""#,
+    };
+    judged(&trace, &promise).await.1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nats_server_that_syncs_always_acknowledges_only_what_is_synced() {
+    assert_eq!(nats_keeps_its_promise("always", true).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nats_server_that_syncs_later_acknowledges_what_is_not_synced() {
+    let flaw = nats_keeps_its_promise("2m", false).await.unwrap_err();
+    assert!(matches!(flaw, Flaw::Unsynced | Flaw::Unwritten), "{flaw:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles() {
+    const ORDERS: usize = 50;
+    let number = |n: usize| format!("A{n:06}");
+    let rig = Rig::embedded_sqlite().await;
+    let all = rig.run_all().await;
+    for n in 0..ORDERS {
+        rig.place(&all.base, &number(n), 100).await;
+    }
+    assert!(all.terminate().await.success());
+    let mut ingress = rig.run_roles("ingress").await;
+    let posts = (0..ORDERS).map(|n| {
+        let transaction = format!("42000000002026112200{n:08}");
+        notify(&rig, &ingress, "main", signed(&[("out_trade_no", &number(n)), ("transaction_id", &transaction)], KEY))
+    });
+    let answers = futures_util::future::join_all(posts).await;
+    ingress.kill();
+    assert!(answers.iter().all(|(_, answer)| answer.contains("SUCCESS")));
+
+    // Only the database and its log go to the next machine, as a disk would; what memory knew of them stays behind.
+    let TestDb::Sqlite(from) = &rig.db else { unreachable!("on SQLite") };
+    let to = tempfile::tempdir().unwrap();
+    for file in ["wxpay.db", "wxpay.db-wal"] {
+        std::fs::copy(from.path().join(file), to.path().join(file)).unwrap();
+    }
+    let next = Rig::new(TestDb::Sqlite(to), Queue::Embedded).await;
+    let db = next.open_db().await;
+    let kept = format!("SELECT COUNT(*) FROM bus_messages WHERE subject = '{SUBJECT}'");
+    assert_eq!(next.number(&db, &kept).await, ORDERS as i64);
+    let service = next.run_all().await;
+    for n in 0..ORDERS {
+        next.until_state(&service.base, &number(n), "paid").await;
+    }
+    next.until_drained().await;
+    for table in ["ledger", "notifications WHERE verdict = 'settled'", "orders WHERE state = 'paid'"] {
+        assert_eq!(next.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, ORDERS as i64, "{table}");
+    }
+}

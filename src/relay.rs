@@ -1,12 +1,12 @@
-//! The relay: takes events out of the outbox and puts them on the bus.
+//! The relay: gives events their place in the feed, and puts them on the bus.
 //!
-//! One relay works at a time, under a lease. An event is published with its own id as the message id and marked afterwards:
-//! a relay that dies in between publishes it again, and the bus or the consumer drops the repeat by its id. Two events of one
-//! order are never on their way at once, so their order holds. The HTTP feed does not wait for the bus: an event is in it
-//! as soon as it has its position.
+//! Each is done by one process at a time, under a lease of its own. Neither waits for the other: the HTTP feed has an event as
+//! soon as it has its place, whatever the bus is doing. An event is published with its own id as the message id and marked
+//! afterwards: a relay that dies in between publishes it again, and the bus or the consumer drops the repeat by its id.
+//! Two events of one order are never on their way at once, so their order holds.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::ids::EventId;
 use crate::store::{DbError, FeedEvent, Fenced, Lease, Store};
 
-const LEASE: &str = "relay";
 const LEASE_TTL: Duration = Duration::from_secs(10);
 /// Events of one round.
 const BATCH: u64 = 512;
@@ -32,89 +31,145 @@ enum RelayError {
     Store(#[from] DbError),
     #[error(transparent)]
     Bus(#[from] PublishError),
-    #[error("an outbox row has no valid id")]
-    Id,
 }
 
+/// What a round did.
 enum Round {
-    /// Something was relayed; there may be more.
+    /// Something; there may be more.
     Busy,
     /// Nothing to do.
     Idle,
-    /// Somebody else is the relay.
+    /// Somebody else holds the lease.
     NotMine,
 }
 
-/// Relays until cancelled, then gives the lease back.
+/// Works until cancelled, then gives the leases back.
 pub async fn run(store: Store, bus: Bus, clock: Clock, holder: String, cancel: CancellationToken) {
-    let mut commits = store.commits();
-    let mut lease = None;
-    loop {
-        commits.borrow_and_update();
-        let pause = match round(&store, &bus, &clock, &holder, &mut lease).await {
-            Ok(Round::Busy) => Duration::ZERO,
-            Ok(Round::Idle | Round::NotMine) => IDLE,
-            Err(e) => {
-                tracing::warn!(error = %e, "events wait for the bus or the database");
-                AFTER_FAULT
-            }
-        };
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => break,
-            () = tokio::time::sleep(pause) => {}
-            _ = commits.changed(), if pause == IDLE => {}
+    let part = |work| Leased { work, store: &store, bus: &bus, clock: &clock, holder: &holder, held: None };
+    tokio::join!(part(Work::Feed).run(&cancel), part(Work::Relay).run(&cancel));
+}
+
+/// What one process at a time does.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Giving events their place.
+    Feed,
+    /// Putting them on the bus.
+    Relay,
+}
+
+impl Work {
+    const fn name(self) -> &'static str {
+        match self {
+            Work::Feed => "feed",
+            Work::Relay => "relay",
         }
-    }
-    if let Some((lease, _)) = lease
-        && let Err(e) = store.release(&lease).await
-    {
-        tracing::info!(error = %e, "the relay's lease runs out by itself");
     }
 }
 
-type Held = Option<(Lease, std::time::Instant)>;
+struct Leased<'a> {
+    work: Work,
+    store: &'a Store,
+    bus: &'a Bus,
+    clock: &'a Clock,
+    holder: &'a str,
+    held: Option<(Lease, Instant)>,
+}
 
-async fn round(store: &Store, bus: &Bus, clock: &Clock, holder: &str, held: &mut Held) -> Result<Round, RelayError> {
-    let Some(lease) = keep(store, holder, held).await? else { return Ok(Round::NotMine) };
-    let Fenced::Done(placed) = store.place_events(&lease, i64::try_from(BATCH).unwrap_or(i64::MAX)).await? else {
-        *held = None;
-        return Ok(Round::NotMine);
-    };
-    if placed > 0 {
-        crate::crash::point("relay.placed");
+impl Leased<'_> {
+    async fn run(mut self, cancel: &CancellationToken) {
+        let mut commits = self.store.commits();
+        loop {
+            commits.borrow_and_update();
+            let pause = match self.round().await {
+                Ok(Round::Busy) => Duration::ZERO,
+                Ok(Round::Idle | Round::NotMine) => IDLE,
+                Err(e) => {
+                    tracing::warn!(work = self.work.name(), error = %e, "events wait for the bus or the database");
+                    AFTER_FAULT
+                }
+            };
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+                _ = commits.changed(), if pause == IDLE => {}
+            }
+        }
+        if let Some((lease, _)) = self.held
+            && let Err(e) = self.store.release(&lease).await
+        {
+            tracing::info!(work = self.work.name(), error = %e, "the lease runs out by itself");
+        }
     }
-    let events = store.unrelayed_events(BATCH).await?;
-    let Some(last) = events.last().map(|e| e.position) else {
-        return Ok(if placed > 0 { Round::Busy } else { Round::Idle });
+
+    async fn round(&mut self) -> Result<Round, RelayError> {
+        let Some(lease) = self.keep().await? else { return Ok(Round::NotMine) };
+        let done = match self.work {
+            Work::Feed => place(self.store, &lease).await?,
+            Work::Relay => relay_some(self.store, self.bus, self.clock, &lease).await?,
+        };
+        if matches!(done, Round::NotMine) {
+            self.held = None;
+        }
+        Ok(done)
+    }
+
+    /// Renews the lease when a third of its life is over; takes it when nobody has it.
+    async fn keep(&mut self) -> Result<Option<Lease>, DbError> {
+        if let Some((lease, since)) = &self.held
+            && since.elapsed() < LEASE_TTL / 3
+        {
+            return Ok(Some(lease.clone()));
+        }
+        let taken = Instant::now();
+        self.held = self.store.lease(self.work.name(), self.holder, LEASE_TTL).await?.map(|lease| (lease, taken));
+        Ok(self.held.as_ref().map(|(lease, _)| lease.clone()))
+    }
+}
+
+async fn place(store: &Store, lease: &Lease) -> Result<Round, RelayError> {
+    let placed = match store.place_events(lease, i64::try_from(BATCH).unwrap_or(i64::MAX)).await? {
+        Fenced::Lost => return Ok(Round::NotMine),
+        Fenced::Done(placed) => placed,
     };
+    crate::crash::point("relay.placed");
+    Ok(if placed > 0 { Round::Busy } else { Round::Idle })
+}
+
+async fn relay_some(store: &Store, bus: &Bus, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {
+    let events = store.unrelayed_events(BATCH).await?;
+    let Some(last) = events.last().map(|e| e.position) else { return Ok(Round::Idle) };
     crate::crash::point("relay.selected");
     for wave in waves(events) {
-        try_join_all(wave.into_iter().map(|m| async { bus.publish(m?).await.map_err(RelayError::from) })).await?;
+        try_join_all(wave.into_iter().map(|event| publish(bus, event))).await?;
     }
     crate::crash::point("relay.published");
-    if store.mark_relayed(&lease, last, clock.now()).await? == Fenced::Lost {
-        *held = None;
+    if store.mark_relayed(lease, last, clock.now()).await? == Fenced::Lost {
         return Ok(Round::NotMine);
     }
     crate::crash::point("relay.marked");
     Ok(Round::Busy)
 }
 
-/// Renews the lease when a third of its life is over; takes it when nobody has it.
-async fn keep(store: &Store, holder: &str, held: &mut Held) -> Result<Option<Lease>, DbError> {
-    if let Some((lease, since)) = held
-        && since.elapsed() < LEASE_TTL / 3
-    {
-        return Ok(Some(lease.clone()));
+async fn publish(bus: &Bus, event: FeedEvent) -> Result<(), PublishError> {
+    let Ok(id) = EventId::parse(&event.event_id) else {
+        tracing::error!(event.id = event.event_id, "an event has no valid id; only the feed has it");
+        return Ok(());
+    };
+    let message = Message { subject: event.subject, id, payload: event.payload.into_bytes(), headers: Vec::new() };
+    match bus.publish(message).await {
+        // It will never be accepted, and those behind it must not wait for it. The feed has it.
+        Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
+            tracing::error!(event.id = event.event_id, error = %e, "an event cannot be published; only the feed has it");
+            Ok(())
+        }
+        outcome => outcome,
     }
-    let taken = std::time::Instant::now();
-    *held = store.lease(LEASE, holder, LEASE_TTL).await?.map(|lease| (lease, taken));
-    Ok(held.as_ref().map(|(lease, _)| lease.clone()))
 }
 
-/// Groups of messages that may travel at once: no order twice in one.
-fn waves(events: Vec<FeedEvent>) -> Vec<Vec<Result<Message, RelayError>>> {
+/// Groups of events that may travel at once: no order twice in one.
+fn waves(events: Vec<FeedEvent>) -> Vec<Vec<FeedEvent>> {
     let mut waves = vec![Vec::new()];
     let mut orders = HashSet::new();
     for event in events {
@@ -125,13 +180,8 @@ fn waves(events: Vec<FeedEvent>) -> Vec<Vec<Result<Message, RelayError>>> {
         }
         orders.extend(order);
         if let Some(wave) = waves.last_mut() {
-            wave.push(message(event));
+            wave.push(event);
         }
     }
     waves
-}
-
-fn message(event: FeedEvent) -> Result<Message, RelayError> {
-    let id = EventId::parse(&event.event_id).map_err(|_| RelayError::Id)?;
-    Ok(Message { subject: event.subject, id, payload: event.payload.into_bytes(), headers: Vec::new() })
 }

@@ -166,6 +166,8 @@ CREATE TABLE outbox (
 --;
 CREATE INDEX outbox_unplaced ON outbox (id) WHERE position IS NULL
 --;
+CREATE INDEX outbox_type ON outbox (event_type, position)
+--;
 CREATE INDEX outbox_unrelayed ON outbox (position) WHERE relayed_at_ms IS NULL
 ";
 

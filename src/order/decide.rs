@@ -92,6 +92,8 @@ pub enum Refusal {
     RecipientDiffers,
     /// WeChat says closed of an attempt that it had said paid.
     ClosedAfterPaid,
+    /// The transaction is in the ledger of another order.
+    TransactionElsewhere,
 }
 
 impl Refusal {
@@ -103,6 +105,7 @@ impl Refusal {
             Refusal::CurrencyDiffers => "currency_differs",
             Refusal::RecipientDiffers => "recipient_differs",
             Refusal::ClosedAfterPaid => "closed_after_paid",
+            Refusal::TransactionElsewhere => "transaction_elsewhere",
         }
     }
 }
@@ -117,6 +120,7 @@ impl std::fmt::Display for Refusal {
             Refusal::CurrencyDiffers => f.write_str("the currency is not CNY"),
             Refusal::RecipientDiffers => f.write_str("another merchant or app is named than the attempt's"),
             Refusal::ClosedAfterPaid => f.write_str("WeChat says closed of an attempt it had said paid"),
+            Refusal::TransactionElsewhere => f.write_str("the transaction is in the ledger of another order"),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use metrics::gauge;
 
-use crate::bus::{Bus, LagError, Message, PublishError};
+use crate::bus::{Bus, ConsumerName, LagError, Message, PublishError};
 use crate::clock::Clock;
 use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EnvelopeError, EventData};
 use crate::event::subject;
-use crate::ids::{EventId, IdError};
+use crate::ids::EventId;
 use crate::store::{DbError, Store};
 use crate::telemetry;
 
@@ -33,8 +33,6 @@ pub enum JobError {
     Lag(#[from] LagError),
     #[error(transparent)]
     Event(#[from] EnvelopeError),
-    #[error(transparent)]
-    Id(#[from] IdError),
 }
 
 /// A job: its name, its cron expression (with seconds, UTC), and what it does. The result says how much was done.
@@ -53,6 +51,8 @@ pub const JOBS: &[Job] = &[
 
 /// Orders asked about in one run: the bound that keeps a backlog from becoming a storm at WeChat.
 const QUERIES_PER_RUN: u64 = 200;
+/// With more than this waiting, asking for more only fills the queue that notifications need.
+const QUERIES_WAITING_MAX: u64 = 2000;
 /// A question that has no answer by then is asked again.
 const QUERY_LEASE: Duration = Duration::from_secs(60);
 /// Deferred messages published in one run.
@@ -60,6 +60,11 @@ const MESSAGES_PER_RUN: u64 = 500;
 
 /// Asks the workers to ask WeChat about every order whose question is due.
 async fn pending_queries(ctx: Context) -> Result<u64, JobError> {
+    let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::QUERY);
+    if waiting.is_some_and(|lag| lag.pending > QUERIES_WAITING_MAX) {
+        tracing::warn!("questions to WeChat wait for their workers; no more are asked until they caught up");
+        return Ok(0);
+    }
     let now = ctx.clock.now();
     let due = ctx.store.take_due_queries(now, QUERY_LEASE, QUERIES_PER_RUN).await?;
     let count = due.len() as u64;
@@ -100,9 +105,13 @@ async fn deferred_messages(ctx: Context) -> Result<u64, JobError> {
     let mut published = 0;
     for stored in due {
         crate::crash::point("scheduler.deferred_due");
+        let Ok(id) = EventId::parse(&stored.event_id) else {
+            tracing::error!(event.id = stored.event_id, "a deferred message has no valid id");
+            continue;
+        };
         let message = Message {
             subject: stored.subject.clone(),
-            id: EventId::parse(&stored.event_id)?,
+            id,
             payload: stored.payload.clone(),
             headers: stored.headers.clone(),
         };

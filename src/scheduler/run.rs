@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,8 +18,10 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::telemetry;
 
-const LEASE: &str = "scheduler";
+/// Each job has a lease of its own: one that hangs in one process is taken over by another.
 const LEASE_TTL: Duration = Duration::from_secs(15);
+/// A run that takes longer is ended; the next one goes on where it stopped.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs until cancelled; jobs that run then finish first.
 pub async fn run(
@@ -38,11 +41,8 @@ pub async fn run(
         let due = CronJob::new_async(job.cron, move |_, _| {
             let (ctx, holder, busy) = (ctx.clone(), Arc::clone(&holder), Arc::clone(&busy));
             Box::pin(running.track_future(async move {
-                if busy.swap(true, Ordering::SeqCst) {
-                    return;
-                }
+                let Some(_running) = Running::begin(busy) else { return };
                 run_one(job, ctx, &holder).await;
-                busy.store(false, Ordering::SeqCst);
             }))
         })?;
         cron.add(due).await?;
@@ -55,8 +55,23 @@ pub async fn run(
     Ok(())
 }
 
+/// A job that is running; over when this is dropped, however the run ends.
+struct Running(Arc<AtomicBool>);
+
+impl Running {
+    fn begin(busy: Arc<AtomicBool>) -> Option<Running> {
+        (!busy.swap(true, Ordering::SeqCst)).then_some(Running(busy))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 async fn run_one(job: &Job, ctx: Context, holder: &str) {
-    match ctx.store.lease(LEASE, holder, LEASE_TTL).await {
+    match ctx.store.lease(job.name, holder, LEASE_TTL).await {
         Ok(Some(lease)) => tracing::trace!(job = job.name, lease.term, "runs"),
         Ok(None) => return,
         Err(e) => {
@@ -65,13 +80,22 @@ async fn run_one(job: &Job, ctx: Context, holder: &str) {
         }
     }
     let started = std::time::Instant::now();
-    let outcome = match (job.run)(ctx).await {
-        Ok(0) => "idle",
-        Ok(done) => {
+    let run = std::panic::AssertUnwindSafe((job.run)(ctx)).catch_unwind();
+    let outcome = match tokio::time::timeout(DEADLINE, run).await {
+        Err(_) => {
+            tracing::error!(job = job.name, deadline_s = DEADLINE.as_secs(), "did not end in time");
+            "late"
+        }
+        Ok(Err(_)) => {
+            tracing::error!(job = job.name, "panicked");
+            "panic"
+        }
+        Ok(Ok(Ok(0))) => "idle",
+        Ok(Ok(Ok(done))) => {
             tracing::info!(job = job.name, done, "ran");
             "done"
         }
-        Err(e) => {
+        Ok(Ok(Err(e))) => {
             tracing::warn!(job = job.name, error = %e, "failed; the next run tries again");
             "failed"
         }

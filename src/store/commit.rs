@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, Value};
 
 use super::Store;
-use super::db::{Db, DbError};
+use super::db::{Db, DbError, DbKind};
 use super::entity::{attempt, evidence, ledger, outbox};
 use super::proof::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
 use super::rows::AttemptParams;
@@ -86,6 +86,12 @@ async fn cas_orders(
     let changed: Vec<&OrderCommit> = changes.iter().filter(|c| c.before != c.next.version).collect();
     if changed.is_empty() {
         return Ok(HashSet::new());
+    }
+    if db.kind() == DbKind::Postgres {
+        // The UPDATE below locks in whatever order its plan has; this one locks in the order of the rows.
+        let ids = placeholders(1, changed.len(), 0);
+        let sql = format!("SELECT id FROM orders WHERE id IN {ids} ORDER BY id FOR UPDATE");
+        tx.query_all_raw(db.statement(sql, changed.iter().map(|c| c.next.id.into()))).await?;
     }
     let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 16);
     for c in &changed {

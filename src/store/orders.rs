@@ -55,7 +55,10 @@ impl Store {
     /// the order of `new`. A number that exists is left as it is.
     pub async fn record_orders(&self, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
         let tx = self.db.begin().await?;
-        let rows = new.iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+        // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
+        let mut sorted: Vec<&NewOrder> = new.iter().collect();
+        sorted.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
+        let rows = sorted.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
         let inserted = order::Entity::insert_many(rows)
             .on_conflict(
                 sea_orm::sea_query::OnConflict::columns([order::Column::Merchant, order::Column::OrderNo])

@@ -1,6 +1,6 @@
 //! What proves a change: evidence, ledger entries, notifications and events, as rows.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{DatabaseTransaction, EntityTrait, Set};
@@ -120,7 +120,8 @@ pub(super) async fn write_notifications<'a>(
     at: Timestamp,
 ) -> Result<u64, DbError> {
     use notification::Column::{OrderId, ProcessedAtMs, Reason, Verdict};
-    let mut rows = HashMap::new();
+    // In the order of the ids: two processes that record the same notifications must not lock them crosswise.
+    let mut rows = BTreeMap::new();
     for n in records {
         // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
         rows.entry(n.id).or_insert(notification_row(n, at)?);

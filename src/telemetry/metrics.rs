@@ -43,6 +43,8 @@ pub const LEASE_TERM: &str = "wxpay_lease_term";
 /// Always 1; `version` and `crash_points` say what is running.
 pub const BUILD_INFO: &str = "wxpay_build_info";
 
+/// Genuine notifications signed with another algorithm than their order.
+pub const NOTIFY_SIGN_TYPE_DIFFERS_TOTAL: &str = "wxpay_notify_sign_type_differs_total";
 /// Time one delivery took a handler.
 pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
 /// Time one run of a job took.
@@ -77,6 +79,13 @@ pub struct Metric {
 /// Every metric: what dashboards and alert rules may use.
 pub const METRICS: &[Metric] = &[
     metric(NOTIFY_RECEIVED_TOTAL, Kind::Counter, Unit::Count, &["merchant", "result"], "Notifications received"),
+    metric(
+        NOTIFY_SIGN_TYPE_DIFFERS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &[],
+        "Genuine notifications signed with another algorithm than their order",
+    ),
     metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
     metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
     metric(

@@ -6,22 +6,23 @@
 //! loaded and decided anew.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::event::fact::Fact;
 use crate::group::{Group, GroupError, Limits};
 use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::{Decision, Order, Refusal, decide, flag_mismatch};
-use crate::store::{
-    AttemptParams, DbError, DbKind, Evidence, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder,
-    Verdict,
-};
+use crate::order::Refusal;
+use crate::store::{DbError, DbKind, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder};
 
-use super::news::{self, source_name};
+use super::working::Working;
 use crate::telemetry;
+use crate::wechat::v2::sign::SignType;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;
+/// A group that takes longer is given up; its messages come again.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an order is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
 
@@ -40,6 +41,8 @@ pub struct Item {
     pub received_at: Timestamp,
     /// The notification it came in, to be recorded with the verdict.
     pub notification: Option<NotificationRecord>,
+    /// How the notification was signed.
+    pub sign_type: Option<SignType>,
 }
 
 /// What became of a fact, after it is durable.
@@ -60,10 +63,13 @@ pub enum Applied {
         /// Whether the unified order must be repeated.
         place_again: bool,
     },
-    /// The fact contradicts the order.
-    Refused(Refusal),
-    /// Its transaction belongs to another order's ledger row.
-    TransactionElsewhere,
+    /// The fact contradicts the order, or its transaction is another order's.
+    Refused {
+        /// How.
+        refusal: Refusal,
+        /// Whether the order had no such mark before: the first time somebody is told, later ones add nothing.
+        first: bool,
+    },
     /// No order has this attempt.
     UnknownOrder,
 }
@@ -104,7 +110,14 @@ impl Applier {
         };
         let run = move |items: Vec<Item>| {
             let (store, clock) = (store.clone(), clock.clone());
-            async move { apply_all(&store, &clock, items).await }
+            async move {
+                let count = items.len();
+                let lost = || (0..count).map(|_| Err(ApplyError::Store("the database did not answer".into())));
+                // A database that vanished behind a silent network must not hold a lane for ever.
+                tokio::time::timeout(PATIENCE, apply_all(&store, &clock, items))
+                    .await
+                    .unwrap_or_else(|_| lost().collect())
+            }
         };
         Applier { group: Group::routed(limits, route, run) }
     }
@@ -177,7 +190,7 @@ async fn one_round(store: &Store, clock: &Clock, items: &[(usize, &Item)]) -> Re
         outcomes.push((*i, order_id, Ok(outcome)));
     }
     let paid: Vec<_> = work.orders.iter_mut().map(|(id, o)| (*id, std::mem::take(&mut o.commit.paid))).collect();
-    let commits: Vec<OrderCommit> = work.orders.into_values().filter_map(Working::into_commit).collect();
+    let commits = work.into_commits();
     crate::crash::point("worker.decided");
     let lost = commit(store, &commits, now).await?;
     crate::crash::point("worker.committed");
@@ -185,14 +198,32 @@ async fn one_round(store: &Store, clock: &Clock, items: &[(usize, &Item)]) -> Re
         metrics::counter!(telemetry::PAID_FIRST_LEARNT_BY_TOTAL, "source" => source).increment(1);
         metrics::histogram!(telemetry::ORDER_SETTLE_LAG_SECONDS).record(lag);
     }
-    Ok(outcomes
-        .into_iter()
-        .filter_map(|(i, order_id, outcome)| match order_id {
-            Some(id) if lost.conflicts.contains(&id) => None,
-            Some(id) if lost.elsewhere.contains(&id) => Some((i, Ok(Applied::TransactionElsewhere))),
-            _ => Some((i, outcome)),
-        })
-        .collect())
+    let mut done = Vec::with_capacity(outcomes.len());
+    for ((i, order_id, outcome), (_, item)) in outcomes.into_iter().zip(items) {
+        match order_id {
+            Some(id) if lost.conflicts.contains(&id) => {}
+            Some(id) if lost.elsewhere.contains(&id) => done.push((i, elsewhere(store, item, now).await)),
+            _ => done.push((i, outcome)),
+        }
+    }
+    Ok(done)
+}
+
+/// Marks the order that was told paid by another order's transaction.
+async fn elsewhere(store: &Store, item: &Item, now: Timestamp) -> Outcome {
+    let gone = |e: DbError| ApplyError::Store(e.to_string());
+    let mut work = load(store, &[(0, item)]).await.map_err(gone)?;
+    let key = (item.merchant.clone(), item.out_trade_no.clone());
+    let Some(order) = work.by_attempt.get(&key).and_then(|id| work.orders.get_mut(id)) else {
+        return Ok(Applied::UnknownOrder);
+    };
+    let (applied, verdict) = order.refuse(item, Refusal::TransactionElsewhere, now);
+    order.record(item, verdict);
+    match store.commit(&work.into_commits(), now).await {
+        Ok(conflicts) if conflicts.is_empty() => Ok(applied),
+        Ok(_) => Err(ApplyError::Contended),
+        Err(e) => Err(gone(e)),
+    }
 }
 
 #[derive(Default)]
@@ -235,6 +266,16 @@ struct Loaded {
     by_attempt: HashMap<(MerchantKey, OutTradeNo), i64>,
 }
 
+impl Loaded {
+    /// What is to be written, in the order of the rows: two processes that lock the same orders then wait for each other
+    /// instead of dying of it.
+    fn into_commits(self) -> Vec<OrderCommit> {
+        let mut commits: Vec<OrderCommit> = self.orders.into_values().filter_map(Working::into_commit).collect();
+        commits.sort_by_key(|c| c.next.id);
+        commits
+    }
+}
+
 async fn load(store: &Store, items: &[(usize, &Item)]) -> Result<Loaded, DbError> {
     let mut numbers: HashMap<&MerchantKey, HashSet<&OutTradeNo>> = HashMap::new();
     for (_, item) in items {
@@ -251,109 +292,4 @@ async fn load(store: &Store, items: &[(usize, &Item)]) -> Result<Loaded, DbError
         }
     }
     Ok(loaded)
-}
-
-/// An order while the facts of one group are decided on it.
-struct Working {
-    stored: StoredOrder,
-    before: i64,
-    attempts_before: usize,
-    commit: Parts,
-}
-
-#[derive(Default)]
-struct Parts {
-    evidence: Vec<(i64, Evidence)>,
-    ledger: Vec<(i64, crate::order::LedgerEntry)>,
-    events: Vec<crate::event::domain::Sealed>,
-    notifications: Vec<NotificationRecord>,
-    /// By whom a payment was told, and how long after it was made.
-    paid: Vec<(&'static str, std::time::Duration)>,
-}
-
-impl Working {
-    fn new(stored: StoredOrder) -> Working {
-        let (before, attempts_before) = (stored.order.version, stored.order.attempts.len());
-        Working { stored, before, attempts_before, commit: Parts::default() }
-    }
-
-    fn take(&mut self, item: &Item, now: Timestamp) -> Applied {
-        let order = &self.stored.order;
-        let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now) {
-            Decision::Apply(change) => {
-                let change = *change;
-                let version = change.next.version;
-                self.commit.evidence.push((version, evidence(item)));
-                if let Some(entry) = &change.ledger {
-                    self.commit.paid.push((source_name(&item.source), now.since(entry.occurred_at)));
-                }
-                self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
-                let news = change.news.map(|n| news::of_order(&change.next, n, &item.source).seal(now));
-                self.commit.events.extend(news);
-                self.advance(change.next);
-                (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)
-            }
-            Decision::AlreadyApplied => (Applied::Already, Verdict::Duplicate),
-            Decision::AskAgain { at, place_again } => {
-                let (order_id, done) = (order.id, order.queries.done);
-                (Applied::AskAgain { order_id, done, at, place_again }, Verdict::NoPayment)
-            }
-            Decision::Refused(refusal) => {
-                if let Some(change) = flag_mismatch(order, now) {
-                    self.commit.evidence.push((change.next.version, evidence(item)));
-                    let news = news::of_refusal(&change.next, &refusal, item).map(|n| n.seal(now));
-                    self.commit.events.extend(news);
-                    self.advance(change.next);
-                }
-                let verdict = Verdict::Parked(refusal.reason().into());
-                (Applied::Refused(refusal), verdict)
-            }
-        };
-        if let Some(record) = &item.notification {
-            let order_id = Some(self.stored.order.id);
-            self.commit.notifications.push(NotificationRecord { verdict, order_id, ..record.clone() });
-        }
-        applied
-    }
-
-    /// Takes over the decided order; a new attempt repeats the parameters of the one before under its own number.
-    fn advance(&mut self, next: Order) {
-        for attempt in &next.attempts[self.stored.params.len()..] {
-            let params = self.stored.params.last().map(|last| renumbered(last, &attempt.out_trade_no));
-            self.stored.params.extend(params);
-        }
-        self.stored.order = next;
-    }
-
-    fn into_commit(self) -> Option<OrderCommit> {
-        let Working { stored, before, attempts_before, commit } = self;
-        if stored.order.version == before && commit.notifications.is_empty() {
-            return None;
-        }
-        Some(OrderCommit {
-            before,
-            attempts_before,
-            next: stored.order,
-            new_params: stored.params[attempts_before..].to_vec(),
-            evidence: commit.evidence,
-            ledger: commit.ledger,
-            events: commit.events,
-            notifications: commit.notifications,
-        })
-    }
-}
-
-fn evidence(item: &Item) -> Evidence {
-    Evidence {
-        out_trade_no: item.out_trade_no.clone(),
-        fact: item.fact.clone(),
-        source: item.source.clone(),
-        received_at: item.received_at,
-    }
-}
-
-fn renumbered(last: &AttemptParams, out_trade_no: &OutTradeNo) -> AttemptParams {
-    let mut next = last.clone();
-    next.params.insert("out_trade_no".into(), out_trade_no.to_string());
-    next
 }

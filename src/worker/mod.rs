@@ -12,6 +12,7 @@ mod place;
 mod prepare_order;
 mod query;
 mod settle;
+mod working;
 
 pub use context::Context;
 pub use handlers::run;

@@ -98,6 +98,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
             source,
             received_at: ctx.clock.now(),
             notification: None,
+            sign_type: None,
         };
         match ctx.applier.apply(item).await {
             Ok(Applied::Changed(stored)) => match Target::current(&stored) {
@@ -106,16 +107,14 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
                 }
                 _ => return Verdict::Done,
             },
-            Ok(Applied::Already | Applied::UnknownOrder | Applied::TransactionElsewhere) => return Verdict::Done,
+            Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
             Ok(Applied::AskAgain { order_id, done, at, .. }) => {
                 return match ctx.store.schedule_query(order_id, done, at).await {
                     Ok(()) => Verdict::Done,
                     Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
                 };
             }
-            Ok(Applied::Refused(refusal)) => {
-                return Verdict::Park { reason: refusal.reason(), why: refusal.to_string() };
-            }
+            Ok(Applied::Refused { refusal, first }) => return super::query::refused(&refusal, first),
             Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
         }
     }
@@ -160,6 +159,9 @@ async fn ask(
         return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
     };
     match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
+        // Nobody can have paid a number that was never placed: it is an older order's of this merchant, and so is its
+        // payment. Crediting it would give the goods away.
+        Asked::Fact(Fact::Paid(_), _) if !called_before => (Fact::PlacementRefused(error), here),
         Asked::Fact(fact @ (Fact::Paid(_) | Fact::Closed), raw) => (fact, super::query::source(merchant, &raw)),
         // WeChat has no such order: what it refused were the parameters.
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),

@@ -13,8 +13,11 @@ use crate::event::envelope::Envelope;
 use crate::group::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
 use crate::new_order::new_order;
+use crate::order::UNPLACED;
 use crate::store::{DbError, DbKind, NewOrder, Recorded, Store};
 
+/// A group that takes longer is given up; its messages come again.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Orders recorded in one transaction.
 const MAX_BATCH: usize = 128;
 
@@ -47,7 +50,11 @@ impl Recorder {
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
         let run = move |orders: Vec<NewOrder>| {
             let store = store.clone();
-            async move { record_all(&store, orders).await }
+            async move {
+                let count = orders.len();
+                let lost = || (0..count).map(|_| Err(RecordError::Store("the database did not answer".into())));
+                tokio::time::timeout(PATIENCE, record_all(&store, orders)).await.unwrap_or_else(|_| lost().collect())
+            }
         };
         Recorder { group: Group::new(limits, run) }
     }
@@ -103,7 +110,12 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
             Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
             Ok(Some(stored)) => match Target::current(&stored) {
-                Some(target) => place(ctx, target, true).await,
+                Some(target) => {
+                    // The ingress records a row without calling WeChat: only a delivery before this one, or the
+                    // scheduler once the order was old enough, can have called.
+                    let called = delivery.attempt > 1 || ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
+                    place(ctx, target, called).await
+                }
                 None => Verdict::Done,
             },
             Ok(None) => Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() },

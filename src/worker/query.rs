@@ -11,10 +11,13 @@ use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
-use crate::order::{Attempt, AttemptState, OrderState, next_query};
+use crate::order::{Attempt, AttemptState, OrderState, Refusal, next_query};
 use crate::store::{EvidenceSource, StoredOrder};
 use crate::wechat::v2::query::{self, Asked};
 use crate::wechat::v2::reply::RawReply;
+
+/// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
+pub const STALE: Duration = Duration::from_secs(60);
 
 /// Asks about every attempt of the order that may still be paid.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -22,8 +25,13 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
+    if ctx.clock.now().since(delivery.published_at) > STALE {
+        return Verdict::Done;
+    }
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
-        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        // Its orders keep their questions: when the merchant is configured again, they are asked.
+        tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
+        return Verdict::Done;
     };
     let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
         Ok(Some(stored)) => stored,
@@ -69,6 +77,7 @@ async fn ask_about(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, att
         source: source(merchant, &raw),
         received_at: ctx.clock.now(),
         notification: None,
+        sign_type: None,
     };
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(after)) => match Target::current(&after) {
@@ -85,13 +94,18 @@ async fn ask_about(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, att
                 None => None,
             }
         }
-        Ok(Applied::Refused(refusal)) => Some(Verdict::Park { reason: refusal.reason(), why: refusal.to_string() }),
-        Ok(Applied::TransactionElsewhere) => Some(Verdict::Park {
-            reason: "transaction_elsewhere",
-            why: "the transaction is in the ledger of another order".into(),
-        }),
+        // The mark on the order asked for a question at once, which this was; the next one has time.
+        Ok(Applied::Refused { refusal, first }) => match put_off(ctx, stored).await {
+            Some(Verdict::Done) | None => Some(refused(&refusal, first)),
+            other => other,
+        },
         Err(e) => Some(Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }),
     }
+}
+
+/// A contradiction is a dead letter once; the mark on the order stands for the rest.
+pub(super) fn refused(refusal: &Refusal, first: bool) -> Verdict {
+    if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
 }
 
 async fn put_off(ctx: &Context, stored: &StoredOrder) -> Option<Verdict> {

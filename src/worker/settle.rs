@@ -17,7 +17,9 @@ use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as Fate}
 use crate::wechat::v2::notify::{self, Notice, NoticeResult};
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
-const PATIENCE: &[u64] = &[1, 2, 5, 15, 30, 60, 120];
+const PATIENCE: Duration = Duration::from_secs(240);
+/// The pauses in between, in seconds.
+const PAUSES: &[u64] = &[1, 2, 5, 15, 30, 60];
 
 /// Handles one notification.
 pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -79,14 +81,11 @@ async fn paid(
         },
         received_at: record.received_at,
         notification: Some(record.clone()),
+        sign_type: Some(notice.sign_type),
     };
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
-        Ok(Applied::Refused(refusal)) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
-        Ok(Applied::TransactionElsewhere) => {
-            let why = "the transaction is in the ledger of another order";
-            rejected(ctx, record, "transaction_elsewhere", why).await
-        }
+        Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
         Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, delivery.attempt).await,
         Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
     }
@@ -95,7 +94,9 @@ async fn paid(
 /// Nobody here placed the order, or its event is still on its way.
 async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, attempt: u32) -> Verdict {
     let now = ctx.clock.now();
-    let wait = PATIENCE.get(attempt.saturating_sub(1) as usize);
+    let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
+    // Time counts, not tries: a database that was away must not use up the patience.
+    let wait = Some(pause).filter(|_| now.since(record.received_at) < PATIENCE);
     let (fate, news) = match wait {
         Some(_) => (Fate::Waiting, None),
         None => (Fate::Parked("unknown_order".into()), Some(orphaned(&record, payment))),
@@ -107,7 +108,7 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
     }
     let why = "no order has this out_trade_no".to_owned();
     match wait {
-        Some(seconds) => Verdict::Retry { after: Duration::from_secs(*seconds), why },
+        Some(seconds) => Verdict::Retry { after: Duration::from_secs(seconds), why },
         None => Verdict::Park { reason: "unknown_order", why },
     }
 }

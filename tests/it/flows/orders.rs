@@ -1,9 +1,12 @@
 //! Placing orders: what a shop sees, what WeChat got, what is in the rows.
 
 use serde_json::{Value, json};
+use wxpay_worker::secret::V2Key;
+use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::wechat::v2::xml;
 
 use super::on_all_four;
-use crate::harness::service::{MCH_ID, OTHER_KEY, Rig, jsapi};
+use crate::harness::service::{API_KEY, APP_ID, KEY, MCH_ID, OPENID, OTHER_KEY, Rig, jsapi};
 
 /// How often WeChat was called for a number, and with how many different sets of parameters.
 async fn placed(rig: &Rig, out_trade_no: &str) -> (u64, usize) {
@@ -107,6 +110,38 @@ on_all_four! {
         rig.until_drained().await;
         let events = rig.events(&service.base, "wxpay.order.paid.v1").await;
         assert_eq!(events[0]["data"]["learnt_by"], "query");
+    }
+
+    async fn an_older_payment_under_the_same_number_is_not_credited(rig) {
+        // Another system of the same merchant used the number and was paid.
+        let theirs: std::collections::BTreeMap<String, String> = [
+            ("appid", APP_ID), ("mch_id", MCH_ID), ("nonce_str", "n"), ("body", "old"), ("out_trade_no", "A650001"),
+            ("total_fee", "100"), ("spbill_create_ip", "127.0.0.1"), ("notify_url", "http://127.0.0.1:9/old"),
+            ("trade_type", "JSAPI"), ("openid", OPENID),
+        ].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let body = xml::write(&seal(theirs, &V2Key::parse(KEY).unwrap(), SignType::Md5));
+        let placed = rig.http.post(format!("{}/pay/unifiedorder", rig.wechat_url)).body(body).send().await.unwrap();
+        assert!(placed.text().await.unwrap().contains("prepay_id"));
+        rig.pay("A650001").await;
+
+        let service = rig.run_all().await;
+        let (status, problem) = rig.post(&service.base, "/v1/orders", &jsapi("A650001", 100)).await;
+        assert_eq!(status, 422, "{problem}");
+        rig.until_drained().await;
+        let db = rig.open_db().await;
+        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 0);
+        assert!(rig.events(&service.base, "wxpay.order.paid.v1").await.is_empty());
+    }
+
+    async fn a_refusal_after_a_202_reaches_the_developer(rig) {
+        let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY)];
+        let service = rig.run_with("ingress,worker,relay,scheduler", &env).await;
+        let request = rig.http.post(format!("{}/v1/orders", service.base)).bearer_auth(API_KEY).header("prefer", "wait=0");
+        let body = jsapi("A660001", 100).to_string();
+        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert!([202, 422].contains(&answer.status().as_u16()), "{answer:?}");
+        let order = rig.until_state(&service.base, "A660001", "failed").await;
+        assert!(order["wechat"]["err_code_des"].is_string(), "{order}");
     }
 
     async fn each_merchant_signs_its_own_way(rig) {

@@ -1,0 +1,138 @@
+//! An order while the facts of one group are decided on it, one after the other, each on what the one before left.
+
+use std::time::Duration;
+
+use super::apply::{Applied, Item};
+use super::news::{self, source_name};
+use crate::clock::Timestamp;
+use crate::event::domain::Sealed;
+use crate::ids::OutTradeNo;
+use crate::order::{Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
+use crate::store::{AttemptParams, Evidence, NotificationRecord, OrderCommit, StoredOrder, Verdict};
+use crate::telemetry;
+
+/// An order while the facts of one group are decided on it.
+pub(super) struct Working {
+    pub(super) stored: StoredOrder,
+    before: i64,
+    attempts_before: usize,
+    pub(super) commit: Parts,
+}
+
+#[derive(Default)]
+pub(super) struct Parts {
+    evidence: Vec<(i64, Evidence)>,
+    ledger: Vec<(i64, LedgerEntry)>,
+    events: Vec<Sealed>,
+    notifications: Vec<NotificationRecord>,
+    /// By whom a payment was told, and how long after it was made.
+    pub(super) paid: Vec<(&'static str, Duration)>,
+}
+
+impl Working {
+    pub(super) fn new(stored: StoredOrder) -> Working {
+        let (before, attempts_before) = (stored.order.version, stored.order.attempts.len());
+        Working { stored, before, attempts_before, commit: Parts::default() }
+    }
+
+    pub(super) fn take(&mut self, item: &Item, now: Timestamp) -> Applied {
+        let order = &self.stored.order;
+        let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now) {
+            Decision::Apply(change) => {
+                let change = *change;
+                let version = change.next.version;
+                self.commit.evidence.push((version, evidence(item)));
+                if let Some(entry) = &change.ledger {
+                    self.commit.paid.push((source_name(&item.source), now.since(entry.occurred_at)));
+                }
+                self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
+                let news = change.news.map(|n| news::of_order(&change.next, n, &item.source).seal(now));
+                self.commit.events.extend(news);
+                self.advance(change.next);
+                (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)
+            }
+            Decision::AlreadyApplied => (Applied::Already, Verdict::Duplicate),
+            Decision::AskAgain { at, place_again } => {
+                let (order_id, done) = (order.id, order.queries.done);
+                (Applied::AskAgain { order_id, done, at, place_again }, Verdict::NoPayment)
+            }
+            Decision::Refused(refusal) => self.refuse(item, refusal, now),
+        };
+        self.record(item, verdict);
+        applied
+    }
+
+    /// Nothing changes but a mark on the order, its evidence and an alert.
+    pub(super) fn refuse(&mut self, item: &Item, refusal: Refusal, now: Timestamp) -> (Applied, Verdict) {
+        let mark = flag_mismatch(&self.stored.order, now);
+        let first = mark.is_some();
+        if let Some(change) = mark {
+            self.commit.evidence.push((change.next.version, evidence(item)));
+            let news = news::of_refusal(&change.next, &refusal, item).map(|n| n.seal(now));
+            self.commit.events.extend(news);
+            self.advance(change.next);
+        }
+        let verdict = Verdict::Parked(refusal.reason().into());
+        (Applied::Refused { refusal, first }, verdict)
+    }
+
+    pub(super) fn record(&mut self, item: &Item, verdict: Verdict) {
+        if let Some(record) = &item.notification {
+            let order_id = Some(self.stored.order.id);
+            self.commit.notifications.push(NotificationRecord { verdict, order_id, ..record.clone() });
+        }
+        self.count_sign_type(item);
+    }
+
+    /// WeChat signs a notification the way the order was signed; one that differs is genuine and worth knowing of.
+    fn count_sign_type(&self, item: &Item) {
+        let n = self.stored.order.attempts.iter().position(|a| a.out_trade_no == item.out_trade_no);
+        let ours = n.and_then(|n| self.stored.params.get(n)).map(|p| p.sign_type.as_str());
+        if let Some(theirs) = item.sign_type
+            && ours.is_some_and(|ours| ours != theirs.as_str())
+        {
+            metrics::counter!(telemetry::NOTIFY_SIGN_TYPE_DIFFERS_TOTAL).increment(1);
+        }
+    }
+
+    /// Takes over the decided order; a new attempt repeats the parameters of the one before under its own number.
+    fn advance(&mut self, next: Order) {
+        for attempt in &next.attempts[self.stored.params.len()..] {
+            let params = self.stored.params.last().map(|last| renumbered(last, &attempt.out_trade_no));
+            self.stored.params.extend(params);
+        }
+        self.stored.order = next;
+    }
+
+    pub(super) fn into_commit(self) -> Option<OrderCommit> {
+        let Working { stored, before, attempts_before, commit } = self;
+        if stored.order.version == before && commit.notifications.is_empty() {
+            return None;
+        }
+        Some(OrderCommit {
+            before,
+            attempts_before,
+            next: stored.order,
+            new_params: stored.params[attempts_before..].to_vec(),
+            evidence: commit.evidence,
+            ledger: commit.ledger,
+            events: commit.events,
+            notifications: commit.notifications,
+        })
+    }
+}
+
+fn evidence(item: &Item) -> Evidence {
+    Evidence {
+        out_trade_no: item.out_trade_no.clone(),
+        fact: item.fact.clone(),
+        source: item.source.clone(),
+        received_at: item.received_at,
+    }
+}
+
+fn renumbered(last: &AttemptParams, out_trade_no: &OutTradeNo) -> AttemptParams {
+    let mut next = last.clone();
+    next.params.insert("out_trade_no".into(), out_trade_no.to_string());
+    next
+}

@@ -114,17 +114,19 @@ record() { jq -c --arg system "$1" --arg measure "$2" '. + {system: $system, mea
 # $1 system, $2 peer|service, $3 port, $4 order path, $5 notification path, $6 database, $7 query that counts what is settled.
 measure() {
     local system=$1 kind=$2 port=$3 order_path=$4 notify_path=$5 database=$6 query=$7 result at
+    # All systems share one simulator, where a number belongs to who used it first.
+    local tag=${system:0:1}
     say "$system: orders for ${seconds} s"
-    load make orders --system "$kind" --count $((seconds * 10000)) --prefix A --out "$scratch/orders"
+    load make orders --system "$kind" --count $((seconds * 10000)) --prefix "A$tag" --out "$scratch/orders"
     result=$(post_lines "$scratch/orders" "http://127.0.0.1:$port$order_path" application/json paySign)
     record "$system" orders <<<"$result"
 
     say "$system: placing $orders orders"
-    load make orders --system "$kind" --count "$orders" --prefix B --out "$scratch/orders"
+    load make orders --system "$kind" --count "$orders" --prefix "B$tag" --out "$scratch/orders"
     load place --file "$scratch/orders" --port "$port" --path "$order_path"
 
     say "$system: notifications for ${seconds} s"
-    load make notifications --count "$orders" --prefix B --out "$scratch/notifications"
+    load make notifications --count "$orders" --prefix "B$tag" --out "$scratch/notifications"
     rm -f "$scratch/target"
     load watch --database "$database" --query "$query" --target-file "$scratch/target" >"$scratch/settled_at" &
     local watcher=$!

@@ -33,9 +33,16 @@ pub struct Needs {
     pub max_ack_pending: u32,
     pub max_attempts: u32,
     pub max_bytes: i64,
+    pub duplicate_window_ms: u64,
 }
 
-pub const NEEDS: Needs = Needs { ack_wait_ms: 1500, max_ack_pending: 256, max_attempts: 8, max_bytes: 64 << 20 };
+pub const NEEDS: Needs = Needs {
+    ack_wait_ms: 1500,
+    max_ack_pending: 256,
+    max_attempts: 8,
+    max_bytes: 64 << 20,
+    duplicate_window_ms: 600_000,
+};
 
 /// What carries the messages.
 pub enum Backend {
@@ -144,14 +151,14 @@ async fn connect(backend: &Backend, needs: Needs) -> Result<(Bus, Report), Conne
 }
 
 pub fn topology(needs: Needs) -> Topology {
-    let Needs { ack_wait_ms, max_ack_pending, max_attempts, .. } = needs;
+    let Needs { ack_wait_ms, max_ack_pending, max_attempts, duplicate_window_ms, .. } = needs;
     let text = format!(
         r#"
         [[streams]]
         name = "T_IN"
         subjects = ["t.in.>"]
         max_message_bytes = 65536
-        duplicate_window_ms = 600000
+        duplicate_window_ms = {duplicate_window_ms}
         max_age_hours = 1
         purge_acknowledged = true
         [[streams.consumers]]

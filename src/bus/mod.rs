@@ -21,5 +21,5 @@ pub use connect::{ConnectError, Report, Sync};
 pub use consumer::{Deferred, Parked, Parking, ParkingError};
 pub use message::{Delivery, Message};
 pub use port::{Bus, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
-pub use topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology, TopologyError, matches};
+pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

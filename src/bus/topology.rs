@@ -76,9 +76,21 @@ pub struct StreamSpec {
     pub max_age_hours: u64,
     /// Whether messages that every consumer acknowledged may be removed early when space gets short.
     pub purge_acknowledged: bool,
+    /// What a full stream does.
+    pub discard: Discard,
     /// Our consumers.
     #[serde(default)]
     pub consumers: Vec<ConsumerSpec>,
+}
+
+/// What a full stream does with the next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discard {
+    /// Refuses it: nothing that was accepted is lost, and the publisher comes again.
+    New,
+    /// Takes it and drops its oldest: for what can be had elsewhere.
+    Old,
 }
 
 /// One consumer.

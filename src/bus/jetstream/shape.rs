@@ -17,7 +17,7 @@ use super::attach::version;
 use super::connection::{CARE_EVERY, Core};
 use super::space::make_space;
 use crate::bus::connect::ConnectError;
-use crate::bus::topology::{ConsumerSpec, StreamSpec};
+use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
 
 /// Who notices that something is gone within this time after it was made right, waits instead.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
@@ -99,7 +99,11 @@ fn wanted_stream(core: &Core, spec: &StreamSpec, atomic: bool) -> stream::Config
         subjects: spec.subjects.clone(),
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        discard: DiscardPolicy::New,
+        // Can be changed in place; a stream that is made smaller at the same time drops nothing unless it is told to.
+        discard: match spec.discard {
+            Discard::New => DiscardPolicy::New,
+            Discard::Old => DiscardPolicy::Old,
+        },
         max_bytes: if core.max_bytes > 0 { core.max_bytes } else { -1 },
         max_messages: spec.max_messages.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1),
         max_messages_per_subject: -1,

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use wxpay_worker::bus::{Bus, ConnectError, Message, PublishError, Sync, Verdict};
 
 use crate::harness::bus::{
-    Backend, Consumer, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, settings, text, topology,
+    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, settings, text,
+    topology,
 };
 use crate::harness::nats::{NatsServer, Version};
 use crate::harness::soon;
@@ -205,6 +206,22 @@ async fn a_changed_topology_changes_streams_and_consumers_in_place() {
     let (consumer, mut deliveries) = Consumer::recording(&other, 1, &Shelf::new());
     assert_eq!(text(&next(&mut deliveries).await), "kept");
     consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_refused_when_full_is_told_in_place_to_drop_its_oldest() {
+    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let kept = Message::new(EVENT_SUBJECT, "kept");
+    stage.bus.publish(kept).await.unwrap();
+    let nats = context(stage.nats()).await;
+    let mut earlier = nats.get_stream("T_EVENTS").await.unwrap().cached_info().config.clone();
+    earlier.discard = jetstream::stream::DiscardPolicy::New;
+    nats.update_stream(&earlier).await.unwrap();
+    let _upgraded = stage.other_process().await;
+    let events = nats.get_stream("T_EVENTS").await.unwrap().cached_info().clone();
+    assert_eq!((events.config.discard, events.state.messages), (jetstream::stream::DiscardPolicy::Old, 1));
+    let work = nats.get_stream("T_IN").await.unwrap().cached_info().config.discard;
+    assert_eq!(work, jetstream::stream::DiscardPolicy::New);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

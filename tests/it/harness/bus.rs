@@ -26,6 +26,14 @@ pub fn worker() -> ConsumerName {
     ConsumerName::new("worker")
 }
 
+/// A subject of the stream that drops its oldest when it is full.
+pub const EVENT_SUBJECT: &str = "t.event.main.work.done";
+
+/// The consumer of that stream.
+pub fn reader() -> ConsumerName {
+    ConsumerName::new("reader")
+}
+
 /// What a test needs to be otherwise.
 #[derive(Clone, Copy)]
 pub struct Needs {
@@ -161,9 +169,24 @@ pub fn topology(needs: Needs) -> Topology {
         duplicate_window_ms = {duplicate_window_ms}
         max_age_hours = 1
         purge_acknowledged = true
+        discard = "new"
         [[streams.consumers]]
         name = "worker"
         filter = "t.in.*.work.*"
+        ack_wait_ms = {ack_wait_ms}
+        max_ack_pending = {max_ack_pending}
+        max_attempts = {max_attempts}
+        [[streams]]
+        name = "T_EVENTS"
+        subjects = ["t.event.>"]
+        max_message_bytes = 65536
+        duplicate_window_ms = {duplicate_window_ms}
+        max_age_hours = 1
+        purge_acknowledged = false
+        discard = "old"
+        [[streams.consumers]]
+        name = "reader"
+        filter = "t.event.>"
         ack_wait_ms = {ack_wait_ms}
         max_ack_pending = {max_ack_pending}
         max_attempts = {max_attempts}
@@ -242,10 +265,19 @@ impl Consumer {
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Verdict> + Send + 'static,
     {
+        Consumer::of(worker(), bus, concurrency, shelf, handler)
+    }
+
+    /// One of this name.
+    pub fn of<H, F>(name: ConsumerName, bus: &Bus, concurrency: usize, shelf: &Arc<Shelf>, handler: H) -> Consumer
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+    {
         let (bus, shelf, cancel) = (bus.clone(), Arc::clone(shelf), CancellationToken::new());
         let cancelled = cancel.clone();
         let task = tokio::spawn(async move {
-            bus.consume(worker(), concurrency, handler, shelf, cancelled).await.unwrap();
+            bus.consume(name, concurrency, handler, shelf, cancelled).await.unwrap();
         });
         Consumer { task, cancel }
     }

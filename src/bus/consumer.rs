@@ -2,7 +2,8 @@
 //! acknowledgement, a wait, a deferral or a dead letter. The same for both buses.
 //!
 //! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own effects, the
-//! deferred row, the dead letter); never more than `concurrency` handlers run; a panic is one failed attempt and not the end of the loop.
+//! deferred row, the dead letter); never more than `concurrency` handlers run; a panic or a handler that
+//! hangs is one failed attempt and not the end of the loop.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -16,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::message::{Delivery, Message, one_line};
 use super::source::{Arrived, Receipt, Source};
 use super::topology::{ConsumerName, ConsumerSpec};
-use super::verdict::{ALIEN, PANIC, Step, Tries, Verdict, next_step};
+use super::verdict::{ALIEN, PANIC, STUCK, Step, Tries, Verdict, next_step};
 use crate::clock::Timestamp;
 
-/// How long a message waits after its handler panicked.
+/// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// A message that needs a person.
@@ -150,13 +151,21 @@ where
     F: Future<Output = Verdict>,
 {
     let id = delivery.message.id;
-    match AssertUnwindSafe(async { (worker.handler)(delivery).await }).catch_unwind().await {
-        Ok(verdict) => verdict,
-        Err(_) => {
+    let handling = AssertUnwindSafe(async { (worker.handler)(delivery).await }).catch_unwind();
+    // Without an end to it, signs of life would keep the delivery from every other process for as long as this one lives.
+    // Stopping a handler is a crash to it, and every handler survives a crash at any point.
+    match tokio::time::timeout(worker.spec.max_handling(), handling).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(_)) => {
             // What the panic says may quote the message; the panic hook has it, rows and events do not.
             tracing::error!(consumer = %worker.name, %id, "a handler panicked");
             metrics::counter!("wxpay_bus_panics_total", "consumer" => worker.name.to_string()).increment(1);
             Verdict::Retry { after: AFTER_PANIC, why: PANIC.to_owned() }
+        }
+        Err(_) => {
+            tracing::error!(consumer = %worker.name, %id, "a handler came to no end and was stopped");
+            metrics::counter!("wxpay_bus_stuck_total", "consumer" => worker.name.to_string()).increment(1);
+            Verdict::Retry { after: AFTER_PANIC, why: STUCK.to_owned() }
         }
     }
 }

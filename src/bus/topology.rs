@@ -105,6 +105,8 @@ pub struct ConsumerSpec {
     pub ack_wait_ms: u64,
     /// Deliveries under way over all processes.
     pub max_ack_pending: u32,
+    /// How long a handler may work on one delivery before it counts as stuck.
+    pub max_handling_ms: u64,
     /// Attempts after which a message is parked.
     pub max_attempts: u32,
 }
@@ -113,6 +115,11 @@ impl ConsumerSpec {
     /// How long a delivery may go without a sign of life.
     pub fn ack_wait(&self) -> Duration {
         Duration::from_millis(self.ack_wait_ms)
+    }
+
+    /// How long a handler may work on one delivery.
+    pub fn max_handling(&self) -> Duration {
+        Duration::from_millis(self.max_handling_ms)
     }
 }
 
@@ -146,6 +153,9 @@ impl Topology {
                 }
                 if consumer.ack_wait_ms < 300 || consumer.max_ack_pending == 0 || consumer.max_attempts == 0 {
                     return wrong(format!("consumer {} has a limit that is too small", consumer.name));
+                }
+                if consumer.max_handling_ms < consumer.ack_wait_ms {
+                    return wrong(format!("consumer {} calls handlers stuck before they could be slow", consumer.name));
                 }
                 names.push(&consumer.name);
             }

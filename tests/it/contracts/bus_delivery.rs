@@ -227,4 +227,28 @@ on_every_bus! {
         consumer.stop().await;
         assert!(deliveries.try_recv().is_err(), "the handler saw it a third time");
     }
+
+    Needs { max_attempts: 2, ack_wait_ms: 400, max_handling_ms: 1000, ..NEEDS } => async fn a_handler_that_hangs_is_stopped_and_counts_as_an_attempt(stage) {
+        let shelf = Shelf::new();
+        let (done, mut ends) = mpsc::unbounded_channel();
+        // One worker: as long as it hangs, nothing else is worked on.
+        let consumer = Consumer::start(&stage.bus, 1, &shelf, move |delivery| {
+            let done = done.clone();
+            async move {
+                if text(&delivery) == "hangs" {
+                    std::future::pending::<()>().await;
+                }
+                let _ = done.send(());
+                Verdict::Done
+            }
+        });
+        stage.bus.publish(message("hangs")).await.unwrap();
+        stage.bus.publish(message("waits behind it")).await.unwrap();
+        soon("the other one", ends.recv()).await.unwrap();
+        let parked = shelf.parked(1).await.remove(0);
+        assert_eq!((parked.message.payload.as_slice(), parked.reason), (b"hangs".as_slice(), "exhausted"));
+        assert_eq!((parked.attempts, parked.last_error.as_str()), (2, "stuck"));
+        stage.until_lag("the acknowledgement", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+    }
 }

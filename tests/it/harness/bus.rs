@@ -38,6 +38,7 @@ pub fn reader() -> ConsumerName {
 #[derive(Clone, Copy)]
 pub struct Needs {
     pub ack_wait_ms: u64,
+    pub max_handling_ms: u64,
     pub max_ack_pending: u32,
     pub max_attempts: u32,
     pub max_bytes: i64,
@@ -46,6 +47,7 @@ pub struct Needs {
 
 pub const NEEDS: Needs = Needs {
     ack_wait_ms: 1500,
+    max_handling_ms: 300_000,
     max_ack_pending: 256,
     max_attempts: 8,
     max_bytes: 64 << 20,
@@ -159,7 +161,7 @@ async fn connect(backend: &Backend, needs: Needs) -> Result<(Bus, Report), Conne
 }
 
 pub fn topology(needs: Needs) -> Topology {
-    let Needs { ack_wait_ms, max_ack_pending, max_attempts, duplicate_window_ms, .. } = needs;
+    let Needs { ack_wait_ms, max_handling_ms, max_ack_pending, max_attempts, duplicate_window_ms, .. } = needs;
     let text = format!(
         r#"
         [[streams]]
@@ -174,6 +176,7 @@ pub fn topology(needs: Needs) -> Topology {
         name = "worker"
         filter = "t.in.*.work.*"
         ack_wait_ms = {ack_wait_ms}
+        max_handling_ms = {max_handling_ms}
         max_ack_pending = {max_ack_pending}
         max_attempts = {max_attempts}
         [[streams]]
@@ -188,6 +191,7 @@ pub fn topology(needs: Needs) -> Topology {
         name = "reader"
         filter = "t.event.>"
         ack_wait_ms = {ack_wait_ms}
+        max_handling_ms = {max_handling_ms}
         max_ack_pending = {max_ack_pending}
         max_attempts = {max_attempts}
         "#

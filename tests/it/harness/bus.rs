@@ -204,19 +204,30 @@ pub struct Shelf {
     parked: watch::Sender<Vec<Parked>>,
     deferred: watch::Sender<Vec<Deferred>>,
     failures: AtomicUsize,
+    refusals: AtomicUsize,
 }
 
 impl Shelf {
     pub fn new() -> Arc<Shelf> {
-        Shelf::that_fails(0)
+        Shelf::that(0, 0)
     }
 
     /// Refuses this many times first.
     pub fn that_fails(times: usize) -> Arc<Shelf> {
+        Shelf::that(times, 0)
+    }
+
+    /// Says this many times first that it will never take it.
+    pub fn that_refuses(times: usize) -> Arc<Shelf> {
+        Shelf::that(0, times)
+    }
+
+    fn that(failures: usize, refusals: usize) -> Arc<Shelf> {
         Arc::new(Shelf {
             parked: watch::Sender::new(Vec::new()),
             deferred: watch::Sender::new(Vec::new()),
-            failures: AtomicUsize::new(times),
+            failures: AtomicUsize::new(failures),
+            refusals: AtomicUsize::new(refusals),
         })
     }
 
@@ -234,24 +245,29 @@ impl Shelf {
         self.parked.borrow().len()
     }
 
-    fn fails(&self) -> bool {
-        self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    fn complains(&self) -> Result<(), ParkingError> {
+        let one_of = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        if one_of(&self.failures) {
+            return Err(ParkingError::Unavailable("the shelf is locked".into()));
+        }
+        if one_of(&self.refusals) {
+            return Err(ParkingError::Impossible("it does not fit the shelf".into()));
+        }
+        Ok(())
     }
 }
 
 impl Parking for Shelf {
     async fn park(&self, parked: Parked) -> Result<(), ParkingError> {
-        if self.fails() {
-            return Err(ParkingError("the shelf is locked".into()));
-        }
+        self.complains()?;
         self.parked.send_modify(|all| all.push(parked));
         Ok(())
     }
 
     async fn defer(&self, deferred: Deferred) -> Result<(), ParkingError> {
-        if self.fails() {
-            return Err(ParkingError("the shelf is locked".into()));
-        }
+        self.complains()?;
         self.deferred.send_modify(|all| all.push(deferred));
         Ok(())
     }

@@ -2,7 +2,8 @@
 //! acknowledgement, a wait, a deferral or a dead letter. The same for both buses.
 //!
 //! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own effects, the
-//! deferred row, the dead letter); never more than `concurrency` handlers run; a panic is one failed attempt and not the end of the loop.
+//! deferred row, the dead letter); never more than `concurrency` handlers run; a panic or a handler that
+//! hangs is one failed attempt and not the end of the loop.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -13,62 +14,14 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Delivery, Message, one_line};
+use super::message::{Delivery, one_line};
+use super::parking::{Deferred, Leaving, Parked, Parking, ParkingError};
 use super::source::{Arrived, Receipt, Source};
 use super::topology::{ConsumerName, ConsumerSpec};
-use super::verdict::{ALIEN, PANIC, Step, Tries, Verdict, next_step};
-use crate::clock::Timestamp;
+use super::verdict::{ALIEN, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, Verdict, next_step};
 
-/// How long a message waits after its handler panicked.
+/// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-
-/// A message that needs a person.
-#[derive(Debug, Clone)]
-pub struct Parked {
-    /// The message.
-    pub message: Message,
-    /// Whose it was.
-    pub consumer: ConsumerName,
-    /// Class of the reason.
-    pub reason: &'static str,
-    /// The error of the first failed attempt, as far as it is known.
-    pub first_error: String,
-    /// The error of the last attempt.
-    pub last_error: String,
-    /// Attempts over all.
-    pub attempts: u32,
-    /// When the bus accepted it.
-    pub published_at: Timestamp,
-}
-
-/// A message that is to be published again later, exactly as it is here: its headers count the attempts so far.
-#[derive(Debug, Clone)]
-pub struct Deferred {
-    /// What to publish. Publishing it twice is harmless: the duplicate window takes it once.
-    pub message: Message,
-    /// Whose it was, and will be again.
-    pub consumer: ConsumerName,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// Not before this has passed.
-    pub due_in: Duration,
-    /// The error of the last attempt.
-    pub why: String,
-}
-
-/// The database did not take it: it is not durable there.
-#[derive(Debug, thiserror::Error)]
-#[error("not parked: {0}")]
-pub struct ParkingError(pub String);
-
-/// Where deliveries go that the bus must not keep. Both calls return only after the row is durable, and may be repeated
-/// with the same message.
-pub trait Parking: Send + Sync + 'static {
-    /// Keeps a dead letter.
-    fn park(&self, parked: Parked) -> impl Future<Output = Result<(), ParkingError>> + Send;
-    /// Keeps a message until it is due.
-    fn defer(&self, deferred: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send;
-}
 
 pub(super) struct Worker<H, P> {
     pub name: ConsumerName,
@@ -150,13 +103,21 @@ where
     F: Future<Output = Verdict>,
 {
     let id = delivery.message.id;
-    match AssertUnwindSafe(async { (worker.handler)(delivery).await }).catch_unwind().await {
-        Ok(verdict) => verdict,
-        Err(_) => {
+    let handling = AssertUnwindSafe(async { (worker.handler)(delivery).await }).catch_unwind();
+    // Without an end to it, signs of life would keep the delivery from every other process for as long as this one lives.
+    // Stopping a handler is a crash to it, and every handler survives a crash at any point.
+    match tokio::time::timeout(worker.spec.max_handling(), handling).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(_)) => {
             // What the panic says may quote the message; the panic hook has it, rows and events do not.
             tracing::error!(consumer = %worker.name, %id, "a handler panicked");
             metrics::counter!("wxpay_bus_panics_total", "consumer" => worker.name.to_string()).increment(1);
             Verdict::Retry { after: AFTER_PANIC, why: PANIC.to_owned() }
+        }
+        Err(_) => {
+            tracing::error!(consumer = %worker.name, %id, "a handler came to no end and was stopped");
+            metrics::counter!("wxpay_bus_stuck_total", "consumer" => worker.name.to_string()).increment(1);
+            Verdict::Retry { after: AFTER_PANIC, why: STUCK.to_owned() }
         }
     }
 }
@@ -191,8 +152,8 @@ async fn settle<H, P: Parking>(
                 due_in: after,
                 why,
             };
-            hand_over(worker, receipt, "bus.deferred", || worker.parking.defer(deferred.clone())).await;
-            "deferred"
+            let durable = hand_over(worker, receipt, "bus.deferred", Leaving::Deferred(deferred)).await;
+            if durable { "deferred" } else { "given_back" }
         }
         Step::Park { reason, why } => {
             let last_error = one_line(&why);
@@ -206,8 +167,8 @@ async fn settle<H, P: Parking>(
                 attempts: attempt,
                 published_at,
             };
-            hand_over(worker, receipt, "bus.parked", || worker.parking.park(parked.clone())).await;
-            "parked"
+            let durable = hand_over(worker, receipt, "bus.parked", Leaving::Parked(parked)).await;
+            if durable { "parked" } else { "given_back" }
         }
     };
     metrics::counter!("wxpay_bus_deliveries_total", "consumer" => worker.name.to_string(), "outcome" => outcome)
@@ -216,22 +177,45 @@ async fn settle<H, P: Parking>(
 
 /// Repeats until the row is durable, then acknowledges. While the database is away the delivery is kept alive rather than given back:
 /// giving it back would only count attempts. On shutdown it is given back. `point` lies between the row and the acknowledgement.
-async fn hand_over<H, P, F, Fut>(worker: &Worker<H, P>, receipt: &Receipt, point: &'static str, store: F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Result<(), ParkingError>>,
-{
+///
+/// What the database will never take as it is, is handed over once more in plain texts. If that is refused too, the bus keeps it
+/// and delivers it again later: a person has to see to the database, and meanwhile it takes no worker's place. Tells
+/// whether the row is durable.
+async fn hand_over<H, P: Parking>(
+    worker: &Worker<H, P>,
+    receipt: &Receipt,
+    point: &'static str,
+    mut leaving: Leaving,
+) -> bool {
     let mut pause = Duration::from_millis(100);
+    let mut plain = false;
     loop {
-        match store().await {
+        match leaving.clone().store(worker.parking.as_ref()).await {
             Ok(()) => {
                 crate::crash::point(point);
-                return receipt.ack().await;
+                receipt.ack().await;
+                return true;
             }
-            Err(e) => tracing::warn!(consumer = %worker.name, error = %e, "the database does not take a delivery yet"),
+            Err(e @ ParkingError::Unavailable(_)) => {
+                tracing::warn!(consumer = %worker.name, error = %e, "the database does not take a delivery yet");
+            }
+            Err(e @ ParkingError::Impossible(_)) if !plain => {
+                tracing::error!(consumer = %worker.name, error = %e, "the database refuses a delivery; handing over plain texts");
+                leaving = leaving.plain();
+                plain = true;
+                continue;
+            }
+            Err(e @ ParkingError::Impossible(_)) => {
+                tracing::error!(consumer = %worker.name, error = %e, "the database refuses a delivery for good; the bus keeps it");
+                receipt.wait(MAX_BUS_DELAY, leaving.last_error()).await;
+                return false;
+            }
         }
         tokio::select! {
-            () = worker.cancel.cancelled() => return receipt.give_back().await,
+            () = worker.cancel.cancelled() => {
+                receipt.give_back().await;
+                return false;
+            }
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
         }
     }

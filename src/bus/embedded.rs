@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::message::Message;
 use super::source::{Arrived, Receipt as AnyReceipt};
-use super::topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology};
+use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
 use super::{ConnectError, Lag, LagError, PublishError};
 use crate::clock::Timestamp;
 use crate::group::{Group, Limits};
@@ -117,7 +117,14 @@ impl Embedded {
 
 fn limit_of(stream: &StreamSpec, max_bytes: i64) -> StreamLimit {
     let max_messages = stream.max_messages.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX);
-    StreamLimit { max_messages, max_bytes: if max_bytes > 0 { max_bytes } else { i64::MAX } }
+    StreamLimit {
+        max_messages,
+        max_bytes: if max_bytes > 0 { max_bytes } else { i64::MAX },
+        drops_oldest: match stream.discard {
+            Discard::New => false,
+            Discard::Old => true,
+        },
+    }
 }
 
 fn publishing(

@@ -12,14 +12,15 @@ mod consumer;
 mod embedded;
 mod jetstream;
 mod message;
+mod parking;
 mod port;
 mod source;
 mod topology;
 mod verdict;
 
 pub use connect::{ConnectError, Report, Sync};
-pub use consumer::{Deferred, Parked, Parking, ParkingError};
 pub use message::{Delivery, Message};
+pub use parking::{Deferred, Parked, Parking, ParkingError};
 pub use port::{Bus, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
-pub use topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology, TopologyError, matches};
+pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{self, ConnectError, Report};
-use super::consumer::{self, Parking};
 use super::message::{Delivery, Message};
+use super::parking::Parking;
 use super::topology::{self, ConsumerName, Topology};
 use super::verdict::Verdict;
-use super::{embedded, jetstream, source};
+use super::{consumer, embedded, jetstream, source};
 use crate::config;
 use crate::store::Db;
 

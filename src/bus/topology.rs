@@ -76,9 +76,21 @@ pub struct StreamSpec {
     pub max_age_hours: u64,
     /// Whether messages that every consumer acknowledged may be removed early when space gets short.
     pub purge_acknowledged: bool,
+    /// What a full stream does.
+    pub discard: Discard,
     /// Our consumers.
     #[serde(default)]
     pub consumers: Vec<ConsumerSpec>,
+}
+
+/// What a full stream does with the next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discard {
+    /// Refuses it: nothing that was accepted is lost, and the publisher comes again.
+    New,
+    /// Takes it and drops its oldest: for what can be had elsewhere.
+    Old,
 }
 
 /// One consumer.
@@ -93,6 +105,8 @@ pub struct ConsumerSpec {
     pub ack_wait_ms: u64,
     /// Deliveries under way over all processes.
     pub max_ack_pending: u32,
+    /// How long a handler may work on one delivery before it counts as stuck.
+    pub max_handling_ms: u64,
     /// Attempts after which a message is parked.
     pub max_attempts: u32,
 }
@@ -101,6 +115,11 @@ impl ConsumerSpec {
     /// How long a delivery may go without a sign of life.
     pub fn ack_wait(&self) -> Duration {
         Duration::from_millis(self.ack_wait_ms)
+    }
+
+    /// How long a handler may work on one delivery.
+    pub fn max_handling(&self) -> Duration {
+        Duration::from_millis(self.max_handling_ms)
     }
 }
 
@@ -134,6 +153,9 @@ impl Topology {
                 }
                 if consumer.ack_wait_ms < 300 || consumer.max_ack_pending == 0 || consumer.max_attempts == 0 {
                     return wrong(format!("consumer {} has a limit that is too small", consumer.name));
+                }
+                if consumer.max_handling_ms < consumer.ack_wait_ms {
+                    return wrong(format!("consumer {} calls handlers stuck before they could be slow", consumer.name));
                 }
                 names.push(&consumer.name);
             }

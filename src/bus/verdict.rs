@@ -17,6 +17,8 @@ pub const MAX_BUS_RETRIES: u32 = 5;
 pub const EXHAUSTED: &str = "exhausted";
 /// Class of a delivery whose handler panicked.
 pub const PANIC: &str = "panic";
+/// Class of a delivery whose handler came to no end.
+pub const STUCK: &str = "stuck";
 /// Class of a message on our subjects that nobody of us published.
 pub const ALIEN: &str = "alien";
 

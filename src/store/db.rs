@@ -35,7 +35,11 @@ impl From<DbErr> for DbError {
             Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => DbError::Defect(e.to_string()),
             // `SqlErr` is marked non-exhaustive; what it has no word for is told apart by the connection's state alone.
             _ if is_check_violation(&e) => DbError::Defect(e.to_string()),
-            _ => DbError::Unavailable(e),
+            _ => match unstorable(&e) {
+                // Without the database's text, which may quote the value.
+                Some(code) => DbError::Defect(format!("a value that cannot be stored, SQLSTATE {code}")),
+                None => DbError::Unavailable(e),
+            },
         }
     }
 }
@@ -50,6 +54,17 @@ fn is_check_violation(e: &DbErr) -> bool {
     sqlx.as_database_error().and_then(|d| d.code()).is_some_and(|code| {
         matches!(code.as_ref(), "275" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601")
     })
+}
+
+/// PostgreSQL's state when a value itself is refused, such as a NUL character in a text: class 22, and 54 for a limit of the
+/// program. SQLite's codes are shorter.
+fn unstorable(e: &DbErr) -> Option<String> {
+    let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(sqlx))) = e
+    else {
+        return None;
+    };
+    let code = sqlx.as_database_error()?.code()?;
+    (code.len() == 5 && (code.starts_with("22") || code.starts_with("54"))).then(|| code.into_owned())
 }
 
 /// Which database this is; SQL differs in a few places.

@@ -32,6 +32,8 @@ pub const BUS_DELIVERIES_TOTAL: &str = "wxpay_bus_deliveries_total";
 pub const BUS_ANSWERS_LOST_TOTAL: &str = "wxpay_bus_answers_lost_total";
 /// Handlers that panicked, by `consumer`.
 pub const BUS_PANICS_TOTAL: &str = "wxpay_bus_panics_total";
+/// Handlers that were stopped because they came to no end, by `consumer`.
+pub const BUS_STUCK_TOTAL: &str = "wxpay_bus_stuck_total";
 /// Events committed and not yet published.
 pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
 /// Dead letters waiting for a person, by `reason`.
@@ -110,6 +112,7 @@ pub const METRICS: &[Metric] = &[
     metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
     metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
     metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),
+    metric(BUS_STUCK_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers stopped because they came to no end"),
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),

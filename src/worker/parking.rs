@@ -1,12 +1,15 @@
 //! Where the consumer loop leaves what the bus must not keep: rows.
+//!
+//! What must stay true: no text is stored with a NUL character in it, which PostgreSQL refuses and anybody on NATS may send; and a
+//! refusal that will never change is told apart from a database that is away.
 
 use std::future::Future;
 
-use crate::bus::{Deferred, Parked, Parking, ParkingError};
+use crate::bus::{Deferred, Message, Parked, Parking, ParkingError};
 use crate::clock::Clock;
 use crate::event::domain::{DeadLetterParked, DomainData, DomainEvent};
 use crate::ids::MerchantKey;
-use crate::store::{Store, StoredMessage};
+use crate::store::{DbError, Store, StoredMessage};
 
 /// Parks and defers into the store.
 #[derive(Clone, Debug)]
@@ -27,6 +30,12 @@ impl Parking for StoreParking {
         let StoreParking { store, clock } = self.clone();
         async move {
             let now = clock.now();
+            let p = Parked {
+                first_error: without_nul(p.first_error),
+                last_error: without_nul(p.last_error),
+                message: storable(p.message),
+                ..p
+            };
             let news = DomainEvent {
                 merchant: merchant_of(&p.message.subject)?,
                 order_no: None,
@@ -49,13 +58,14 @@ impl Parking for StoreParking {
                 first_error: p.first_error,
                 last_error: p.last_error,
             };
-            store.park(&message, p.reason, &news.seal(now), now).await.map_err(|e| ParkingError(e.to_string()))
+            store.park(&message, p.reason, &news.seal(now), now).await.map_err(refusal)
         }
     }
 
     fn defer(&self, d: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send {
         let StoreParking { store, clock } = self.clone();
         async move {
+            let d = Deferred { why: without_nul(d.why), message: storable(d.message), ..d };
             let first_error = d.message.first_error().unwrap_or(&d.why).to_owned();
             let message = StoredMessage {
                 event_id: d.message.id.to_string(),
@@ -67,13 +77,35 @@ impl Parking for StoreParking {
                 first_error,
                 last_error: d.why,
             };
-            store.defer(&message, clock.now().after(d.due_in)).await.map_err(|e| ParkingError(e.to_string()))
+            store.defer(&message, clock.now().after(d.due_in)).await.map_err(refusal)
         }
     }
+}
+
+fn refusal(e: DbError) -> ParkingError {
+    match e {
+        DbError::Unavailable(_) | DbError::Exists(_) => ParkingError::Unavailable(e.to_string()),
+        DbError::Defect(_) => ParkingError::Impossible(e.to_string()),
+    }
+}
+
+fn storable(message: Message) -> Message {
+    Message {
+        subject: without_nul(message.subject),
+        headers: message.headers.into_iter().map(|(n, v)| (without_nul(n), without_nul(v))).collect(),
+        ..message
+    }
+}
+
+fn without_nul(mut text: String) -> String {
+    text.retain(|c| c != '\0');
+    text
 }
 
 /// The merchant whose subject it is; a message of nobody is told under the key `unknown`.
 fn merchant_of(subject: &str) -> Result<MerchantKey, ParkingError> {
     let key = subject.split('.').nth(2).unwrap_or_default();
-    MerchantKey::parse(key).or_else(|_| MerchantKey::parse("unknown")).map_err(|e| ParkingError(e.to_string()))
+    MerchantKey::parse(key)
+        .or_else(|_| MerchantKey::parse("unknown"))
+        .map_err(|e| ParkingError::Impossible(e.to_string()))
 }

@@ -9,6 +9,7 @@ mod connection;
 mod publisher;
 mod rescue;
 mod shape;
+mod space;
 mod supply;
 mod varz;
 mod wire;

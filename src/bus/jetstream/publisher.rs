@@ -21,8 +21,8 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::connection::Core;
-use super::shape;
 use super::wire::to_wire;
+use super::{shape, space};
 use crate::bus::message::Message;
 use crate::bus::topology::StreamSpec;
 use crate::bus::{PUBLISH_TIMEOUT, PublishError};
@@ -175,7 +175,7 @@ async fn send_singly(core: &Core, stream: &StreamSpec, batch: Vec<Message>) -> V
     let mended = if sent.iter().any(|s| matches!(s, Sent::Homeless)) {
         shape::bring_into_shape(core).await.map_err(|e| e.to_string())
     } else if sent.iter().any(|s| matches!(s, Sent::Refused(PublishError::Full))) {
-        shape::make_space(core, stream).await
+        space::make_space(core, stream).await
     } else {
         return sent.into_iter().map(Outcome::from).collect();
     };

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Core;
 use super::wire::{from_wire, timestamp};
-use crate::bus::consumer::{Parked, Parking};
+use crate::bus::parking::{Leaving, Parked, Parking, ParkingError};
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec};
 use crate::bus::verdict::EXHAUSTED;
 
@@ -96,5 +96,18 @@ async fn try_park<P: Parking>(
         published_at: timestamp(raw.time),
         message,
     };
-    parking.park(parked).await.map_err(|e| e.to_string())
+    let leaving = Leaving::Parked(parked);
+    let stored = match leaving.clone().store(parking).await {
+        Err(ParkingError::Impossible(_)) => leaving.plain().store(parking).await,
+        outcome @ (Ok(()) | Err(ParkingError::Unavailable(_))) => outcome,
+    };
+    match stored {
+        Ok(()) => Ok(()),
+        Err(ParkingError::Unavailable(why)) => Err(why),
+        Err(ParkingError::Impossible(why)) => {
+            // It stays in the stream until it is too old. Trying on would keep the next ones from being parked.
+            tracing::error!(consumer = spec.name, stream_seq, why, "a given-up message cannot be parked");
+            Ok(())
+        }
+    }
 }

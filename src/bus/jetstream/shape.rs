@@ -11,13 +11,13 @@ use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{GetStreamErrorKind, UpdateStreamError};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
-use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use super::attach::version;
 use super::connection::{CARE_EVERY, Core};
+use super::space::make_space;
 use crate::bus::connect::ConnectError;
-use crate::bus::topology::{ConsumerSpec, StreamSpec};
+use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
 
 /// Who notices that something is gone within this time after it was made right, waits instead.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
@@ -99,7 +99,11 @@ fn wanted_stream(core: &Core, spec: &StreamSpec, atomic: bool) -> stream::Config
         subjects: spec.subjects.clone(),
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        discard: DiscardPolicy::New,
+        // Can be changed in place; a stream that is made smaller at the same time drops nothing unless it is told to.
+        discard: match spec.discard {
+            Discard::New => DiscardPolicy::New,
+            Discard::Old => DiscardPolicy::Old,
+        },
         max_bytes: if core.max_bytes > 0 { core.max_bytes } else { -1 },
         max_messages: spec.max_messages.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1),
         max_messages_per_subject: -1,
@@ -165,37 +169,4 @@ pub(super) async fn take_care(core: Arc<Core>) {
             }
         }
     }
-}
-
-/// In a stream that is more than half full, removes what every consumer has acknowledged. Not sooner: the server rebuilds its
-/// duplicate window from the stream when it starts.
-///
-/// Every publisher that meets a full stream asks for this; it is done at most every [`NOT_SOONER_THAN`].
-pub(super) async fn make_space(core: &Core, spec: &StreamSpec) -> Result<(), String> {
-    let mut cleared_at = core.cleared_at.lock().await;
-    if !spec.purge_acknowledged || cleared_at.is_some_and(|at| at.elapsed() < NOT_SOONER_THAN) {
-        return Ok(());
-    }
-    *cleared_at = Some(Instant::now());
-    let stream = core.context.get_stream(&spec.name).await.map_err(|e| e.to_string())?;
-    let state = &stream.cached_info().state;
-    if core.max_bytes <= 0 || state.bytes < u64::try_from(core.max_bytes / 2).unwrap_or(u64::MAX) {
-        return Ok(());
-    }
-    let mut floor = state.last_sequence;
-    // Every consumer on the server counts, also one that only a newer version of this program knows.
-    let mut consumers = stream.consumers();
-    while let Some(info) = consumers.try_next().await.map_err(|e| e.to_string())? {
-        // A filtered consumer's floor stands still while others' subjects come in; with nothing left to do it is past
-        // everything that was there when the stream was asked.
-        let idle = info.num_pending == 0 && info.num_ack_pending == 0;
-        if !idle {
-            floor = floor.min(info.ack_floor.stream_sequence);
-        }
-    }
-    if floor >= state.first_sequence {
-        tracing::info!(stream = spec.name, "removing acknowledged messages to make space");
-        stream.purge().sequence(floor + 1).await.map_err(|e| e.to_string())?;
-    }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 
 use super::sql::{chunks, places};
 use super::{Answer, BusRows, Claimed, LagRow};
@@ -74,10 +74,12 @@ impl BusRows {
         Ok(row.map(|row| row.try_get("", "due_in_ms")).transpose()?)
     }
 
-    /// Applies answers in one transaction.
+    /// Applies answers in one transaction, after locking their rows in one order.
     pub async fn answer(&self, answers: &[Answer]) -> Result<(), DbError> {
         let now = self.db.now_ms_sql();
         let tx = self.db.begin().await?;
+        let seqs: Vec<i64> = answers.iter().map(Answer::seq).collect();
+        self.lock_deliveries(&tx, &seqs).await?;
         let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
         for answer in answers {
             let (set, mut values, seq, consumer, deliveries): (String, Vec<Value>, _, _, _) = match answer {
@@ -122,6 +124,26 @@ impl BusRows {
             }
         }
         Ok(tx.commit().await?)
+    }
+
+    /// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several and waits for
+    /// them does first: when a lease passed on, two processes answer for the same deliveries, each in its own order, and would wait
+    /// for each other. Claims pass over what is locked and so never wait. SQLite has one writer.
+    pub(super) async fn lock_deliveries(&self, tx: &DatabaseTransaction, seqs: &[i64]) -> Result<(), DbError> {
+        if self.db.kind() == DbKind::Sqlite || seqs.len() < 2 {
+            return Ok(());
+        }
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        for chunk in chunks(&seqs) {
+            let sql = format!(
+                "SELECT seq FROM bus_deliveries WHERE seq IN ({}) ORDER BY seq, consumer FOR UPDATE",
+                places(chunk.len(), 1)
+            );
+            let values = chunk.iter().map(|seq| Value::from(*seq)).collect();
+            tx.query_all_raw(self.sql(sql, values)).await?;
+        }
+        Ok(())
     }
 
     /// How far behind a consumer is.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 
-use super::sql::{chunks, tuples};
+use super::sql::{chunks, places, tuples};
 use super::{BusRows, NewRow, Stored, StreamLimit};
-use crate::store::DbError;
+use crate::store::{DbError, DbKind};
 
 impl BusRows {
     /// Makes the counters of these streams.
@@ -31,7 +31,11 @@ impl BusRows {
         for row in batch {
             let fits = match (usage.get_mut(&row.stream), limits.get(&row.stream)) {
                 (Some((messages, bytes)), Some(limit)) => {
-                    let fits = *messages < limit.max_messages && *bytes + row.size_bytes <= limit.max_bytes;
+                    let fits = if limit.drops_oldest {
+                        row.size_bytes <= limit.max_bytes
+                    } else {
+                        *messages < limit.max_messages && *bytes + row.size_bytes <= limit.max_bytes
+                    };
                     if fits {
                         *messages += 1;
                         *bytes += row.size_bytes;
@@ -47,6 +51,14 @@ impl BusRows {
             }
         }
         self.insert_fitting(&tx, &fitting).await?;
+        let mut grown: Vec<&str> = fitting.iter().map(|row| row.stream.as_str()).collect();
+        grown.sort_unstable();
+        grown.dedup();
+        for stream in grown {
+            if let Some(limit) = limits.get(stream).filter(|limit| limit.drops_oldest) {
+                self.drop_oldest(&tx, stream, *limit).await?;
+            }
+        }
         tx.commit().await?;
         Ok(outcomes)
     }
@@ -106,6 +118,52 @@ impl BusRows {
         self.grow(tx, grown.into_iter()).await
     }
 
+    /// Deletes a stream's oldest messages, acknowledged or not, until it is within its limit.
+    ///
+    /// The caller has just changed the stream's counter and holds its row, so two never do this at once. Messages that are being
+    /// pruned are passed over: whoever prunes them waits for that same row.
+    async fn drop_oldest(&self, tx: &DatabaseTransaction, stream: &str, limit: StreamLimit) -> Result<(), DbError> {
+        loop {
+            let usage = self.usage(tx).await?;
+            let (messages, bytes) = usage.get(stream).copied().unwrap_or_default();
+            if messages <= limit.max_messages && bytes <= limit.max_bytes {
+                return Ok(());
+            }
+            let sql = format!(
+                "SELECT seq, size_bytes FROM bus_messages WHERE stream = $1 ORDER BY seq LIMIT 256{}",
+                self.passing_over_locked()
+            );
+            let (mut left, mut seqs) = ((messages, bytes), Vec::new());
+            for row in tx.query_all_raw(self.sql(sql, vec![stream.into()])).await? {
+                if left.0 <= limit.max_messages && left.1 <= limit.max_bytes {
+                    break;
+                }
+                left = (left.0 - 1, left.1 - row.try_get::<i64>("", "size_bytes")?);
+                seqs.push(row.try_get::<i64>("", "seq")?);
+            }
+            if seqs.is_empty() {
+                return Ok(());
+            }
+            self.lock_deliveries(tx, &seqs).await?;
+            for chunk in chunks(&seqs) {
+                let values: Vec<Value> = chunk.iter().map(|seq| Value::from(*seq)).collect();
+                for table in ["bus_deliveries", "bus_messages"] {
+                    let sql = format!("DELETE FROM {table} WHERE seq IN ({})", places(chunk.len(), 1));
+                    tx.execute_raw(self.sql(sql, values.clone())).await?;
+                }
+            }
+            self.grow(tx, std::iter::once((stream, (left.0 - messages, left.1 - bytes)))).await?;
+        }
+    }
+
+    /// The end of a query that takes only rows nobody else holds; SQLite has one writer and no such thing.
+    fn passing_over_locked(&self) -> &'static str {
+        match self.db.kind() {
+            DbKind::Sqlite => "",
+            DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     async fn grow<'a>(
         &self,
         tx: &DatabaseTransaction,
@@ -121,15 +179,21 @@ impl BusRows {
     }
 
     /// Deletes messages of a stream that nobody has to work on any more and that are older than the duplicate window; at most a
-    /// thousand at a time. Tells how many.
+    /// thousand at a time. Tells how many. What another process is pruning is left to it: nobody waits for a message's row.
     pub async fn prune(&self, stream: &str, window_ms: i64) -> Result<usize, DbError> {
-        let sql = format!(
-            "DELETE FROM bus_messages WHERE seq IN (
-               SELECT m.seq FROM bus_messages m WHERE m.stream = $1 AND m.published_at_ms < {} - $2
-                 AND NOT EXISTS (SELECT 1 FROM bus_deliveries d WHERE d.seq = m.seq)
-               ORDER BY m.seq LIMIT 1000) RETURNING size_bytes",
-            self.db.now_ms_sql()
+        let done_with = format!(
+            "SELECT m.seq FROM bus_messages m WHERE m.stream = $1 AND m.published_at_ms < {} - $2
+               AND NOT EXISTS (SELECT 1 FROM bus_deliveries d WHERE d.seq = m.seq)
+             ORDER BY m.seq LIMIT 1000{}",
+            self.db.now_ms_sql(),
+            self.passing_over_locked()
         );
+        let picked = match self.db.kind() {
+            DbKind::Sqlite => format!("seq IN ({done_with})"),
+            // As an array it is evaluated once, whatever plan the deletion gets.
+            DbKind::Postgres => format!("seq = ANY (ARRAY({done_with}))"),
+        };
+        let sql = format!("DELETE FROM bus_messages WHERE {picked} RETURNING size_bytes");
         let tx = self.db.begin().await?;
         let gone = tx.query_all_raw(self.sql(sql, vec![stream.into(), window_ms.into()])).await?;
         let mut bytes: i64 = 0;

@@ -95,6 +95,18 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The message it is about.
+    pub fn seq(&self) -> i64 {
+        match self {
+            Answer::Done { seq, .. }
+            | Answer::Wait { seq, .. }
+            | Answer::Release { seq, .. }
+            | Answer::Extend { seq, .. } => *seq,
+        }
+    }
+}
+
 /// How far behind a consumer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LagRow {
@@ -113,4 +125,6 @@ pub struct StreamLimit {
     pub max_messages: i64,
     /// Bytes.
     pub max_bytes: i64,
+    /// Whether a full stream drops its oldest messages instead of refusing new ones.
+    pub drops_oldest: bool,
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use wxpay_worker::bus::{Message, PublishError, Verdict};
 
-use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, text};
+use crate::harness::bus::{
+    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, reader, text,
+};
 use crate::harness::soon;
 
 fn retry(after: Duration, why: impl Into<String>) -> Verdict {
@@ -127,6 +129,29 @@ on_every_bus! {
             seen.insert(next(&mut deliveries).await.message.id);
         }
         assert_eq!(seen, accepted);
+        consumer.stop().await;
+    }
+
+    Needs { max_bytes: 64 * 1024, ..NEEDS } => async fn a_full_stream_of_events_drops_its_oldest_and_keeps_the_newest(stage) {
+        // One after the other and then together: several times what fits, and all of it is accepted.
+        let sent: Vec<Message> = (0..60).map(|_| Message::new(EVENT_SUBJECT, vec![b'x'; 4000])).collect();
+        for event in &sent[..20] {
+            stage.bus.publish(event.clone()).await.unwrap();
+        }
+        publish_all(&stage.bus, sent[20..].to_vec()).await;
+        let (seen, mut deliveries) = mpsc::unbounded_channel();
+        let consumer = Consumer::of(reader(), &stage.bus, 1, &Shelf::new(), move |delivery| {
+            let _ = seen.send(delivery);
+            async { Verdict::Done }
+        });
+        let newest = sent.last().unwrap().id;
+        let mut kept = Vec::new();
+        while kept.last() != Some(&newest) {
+            kept.push(next(&mut deliveries).await.message.id);
+        }
+        assert!((10..=16).contains(&kept.len()), "{} kept in 64 KiB", kept.len());
+        let newest_sent: Vec<_> = sent[60 - kept.len()..].iter().map(|event| event.id).collect();
+        assert_eq!(kept, newest_sent, "the newest, without a gap");
         consumer.stop().await;
     }
 

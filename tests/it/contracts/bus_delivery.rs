@@ -227,4 +227,82 @@ on_every_bus! {
         consumer.stop().await;
         assert!(deliveries.try_recv().is_err(), "the handler saw it a third time");
     }
+
+    Needs { max_attempts: 2, ack_wait_ms: 400, max_handling_ms: 1000, ..NEEDS } => async fn a_handler_that_hangs_is_stopped_and_counts_as_an_attempt(stage) {
+        let shelf = Shelf::new();
+        let (done, mut ends) = mpsc::unbounded_channel();
+        // One worker: as long as it hangs, nothing else is worked on.
+        let consumer = Consumer::start(&stage.bus, 1, &shelf, move |delivery| {
+            let done = done.clone();
+            async move {
+                if text(&delivery) == "hangs" {
+                    std::future::pending::<()>().await;
+                }
+                let _ = done.send(());
+                Verdict::Done
+            }
+        });
+        stage.bus.publish(message("hangs")).await.unwrap();
+        stage.bus.publish(message("waits behind it")).await.unwrap();
+        soon("the other one", ends.recv()).await.unwrap();
+        let parked = shelf.parked(1).await.remove(0);
+        assert_eq!((parked.message.payload.as_slice(), parked.reason), (b"hangs".as_slice(), "exhausted"));
+        assert_eq!((parked.attempts, parked.last_error.as_str()), (2, "stuck"));
+        stage.until_lag("the acknowledgement", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+    }
+
+    NEEDS => async fn what_the_database_refuses_is_handed_over_in_plain_texts(stage) {
+        let shelf = Shelf::that_refuses(1);
+        let consumer = Consumer::start(&stage.bus, 4, &shelf, |_| async {
+            Verdict::Park { reason: "amount_differs", why: "99 分".into() }
+        });
+        let sent = message("odd 分").with_header("x-note", "备注");
+        stage.bus.publish(sent.clone()).await.unwrap();
+        let parked = shelf.parked(1).await.remove(0);
+        assert_eq!((parked.message.id, &parked.message.payload), (sent.id, &sent.payload));
+        assert_eq!((parked.last_error.as_str(), parked.first_error.as_str()), ("99 ?", "99 ?"));
+        assert_eq!(parked.message.headers, []);
+        stage.until_lag("the acknowledgement", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+    }
+
+    NEEDS => async fn a_deferred_message_in_plain_texts_is_still_published_again(stage) {
+        let shelf = Shelf::that_refuses(1);
+        let (seen, mut deliveries) = mpsc::unbounded_channel();
+        let consumer = Consumer::start(&stage.bus, 4, &shelf, move |delivery| {
+            let _ = seen.send(delivery.clone());
+            async move { if delivery.attempt == 1 { retry(Duration::from_secs(60), "等") } else { Verdict::Done } }
+        });
+        let sent = message("patient").with_header("x-note", "备注");
+        stage.bus.publish(sent.clone()).await.unwrap();
+        let deferred = shelf.deferred(1).await.remove(0);
+        assert_eq!((deferred.why.as_str(), deferred.message.header("x-note")), ("?", None));
+        stage.bus.publish(deferred.message).await.unwrap();
+        let attempts = [next(&mut deliveries).await, next(&mut deliveries).await].map(|d| (d.message.id, d.attempt));
+        assert_eq!(attempts, [(sent.id, 1), (sent.id, 2)]);
+        consumer.stop().await;
+    }
+
+    NEEDS => async fn what_the_database_refuses_for_good_takes_no_place_and_comes_again(stage) {
+        let shelf = Shelf::that_refuses(2);
+        let (seen, mut deliveries) = mpsc::unbounded_channel();
+        let consumer = Consumer::start(&stage.bus, 1, &shelf, move |delivery| {
+            let _ = seen.send(delivery.clone());
+            async move {
+                if text(&delivery) == "odd" { Verdict::Park { reason: "odd", why: "odd".into() } } else { Verdict::Done }
+            }
+        });
+        stage.bus.publish(message("odd")).await.unwrap();
+        assert_eq!(text(&next(&mut deliveries).await), "odd");
+        stage.bus.publish(message("other")).await.unwrap();
+        assert_eq!(text(&next(&mut deliveries).await), "other");
+        assert_eq!(shelf.parked_now(), 0);
+        // Somebody mended the database meanwhile.
+        let again = next(&mut deliveries).await;
+        assert_eq!((text(&again).as_str(), again.attempt), ("odd", 2));
+        assert_eq!(shelf.parked(1).await[0].attempts, 2);
+        stage.until_lag("the acknowledgement", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+    }
 }

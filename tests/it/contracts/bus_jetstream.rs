@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use wxpay_worker::bus::{Bus, ConnectError, Message, PublishError, Sync, Verdict};
 
 use crate::harness::bus::{
-    Backend, Consumer, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, settings, text, topology,
+    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, settings, text,
+    topology,
 };
 use crate::harness::nats::{NatsServer, Version};
 use crate::harness::soon;
@@ -208,6 +209,22 @@ async fn a_changed_topology_changes_streams_and_consumers_in_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_refused_when_full_is_told_in_place_to_drop_its_oldest() {
+    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let kept = Message::new(EVENT_SUBJECT, "kept");
+    stage.bus.publish(kept).await.unwrap();
+    let nats = context(stage.nats()).await;
+    let mut earlier = nats.get_stream("T_EVENTS").await.unwrap().cached_info().config.clone();
+    earlier.discard = jetstream::stream::DiscardPolicy::New;
+    nats.update_stream(&earlier).await.unwrap();
+    let _upgraded = stage.other_process().await;
+    let events = nats.get_stream("T_EVENTS").await.unwrap().cached_info().clone();
+    assert_eq!((events.config.discard, events.state.messages), (jetstream::stream::DiscardPolicy::Old, 1));
+    let work = nats.get_stream("T_IN").await.unwrap().cached_info().config.discard;
+    assert_eq!(work, jetstream::stream::DiscardPolicy::New);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_cannot_be_changed_in_place_stops_the_start() {
     let backend = Backend::nats().await;
     let Backend::Nats(server) = &backend else { unreachable!() };
@@ -222,9 +239,78 @@ async fn a_stream_that_cannot_be_changed_in_place_stops_the_start() {
     assert!(error.contains("T_IN") && error.contains("storage"), "{error}");
 }
 
+/// Soon full, and soon past the duplicate window.
+const SMALL: Needs = Needs { max_bytes: 64 * 1024, duplicate_window_ms: 300, ..NEEDS };
+
+/// Publishes until the stream is full, and tells how many it took.
+async fn fill(stage: &Stage) -> u64 {
+    let mut taken = 0;
+    loop {
+        match stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await {
+            Ok(()) => taken += 1,
+            Err(e) => break assert_eq!(e, PublishError::Full),
+        }
+    }
+    taken
+}
+
+/// What a publish says once everything in the stream is past the duplicate window and space may be looked for again.
+async fn publish_when_all_is_old(stage: &Stage) -> Result<(), PublishError> {
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await
+}
+
+async fn stored(stage: &Stage) -> u64 {
+    context(stage.nats()).await.get_stream("T_IN").await.unwrap().cached_info().state.messages
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_younger_than_the_duplicate_window_makes_no_room() {
+    let stage = Stage::open(Backend::nats().await, Needs { max_bytes: 64 * 1024, ..NEEDS }).await;
+    let (consumer, _deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
+    let taken = fill(&stage).await;
+    stage.until_lag("the acknowledgements", |lag| lag.pending + lag.in_flight == 0).await;
+    assert_eq!(publish_when_all_is_old(&stage).await, Err(PublishError::Full));
+    assert_eq!(stored(&stage).await, taken);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_consumer_is_missing_no_room_is_made() {
+    let stage = Stage::open(Backend::nats().await, SMALL).await;
+    let taken = fill(&stage).await;
+    let stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
+    stream.delete_consumer("worker").await.unwrap();
+    assert_eq!(publish_when_all_is_old(&stage).await, Err(PublishError::Full));
+    assert_eq!(stored(&stage).await, taken);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_without_work_does_not_answer_for_what_it_has_not_acknowledged() {
+    let stage = Stage::open(Backend::nats().await, SMALL).await;
+    let stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
+    // Nothing comes for it, so it has nothing left to do; and yet it has acknowledged nothing.
+    let idle = jetstream::consumer::pull::Config {
+        durable_name: Some("idle".into()),
+        filter_subject: "t.in.*.other.*".into(),
+        ..Default::default()
+    };
+    stream.create_consumer(idle).await.unwrap();
+    let (consumer, _deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
+    let taken = fill(&stage).await;
+    stage.until_lag("the acknowledgements", |lag| lag.pending + lag.in_flight == 0).await;
+    assert_eq!(publish_when_all_is_old(&stage).await, Err(PublishError::Full));
+    assert_eq!(stored(&stage).await, taken);
+    // With it gone, the same messages make room.
+    stream.delete_consumer("idle").await.unwrap();
+    assert_eq!(publish_when_all_is_old(&stage).await, Ok(()));
+    assert!(stored(&stage).await < taken);
+    consumer.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_messages_make_room_for_new_ones() {
-    let stage = Stage::open(Backend::nats().await, Needs { max_bytes: 64 * 1024, ..NEEDS }).await;
+    let stage = Stage::open(Backend::nats().await, SMALL).await;
     let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
     // Three times what fits.
     for _ in 0..48 {

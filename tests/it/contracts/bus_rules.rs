@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wxpay_worker::bus::{
-    ConsumerName, MAX_BUS_DELAY, MAX_BUS_RETRIES, Message, Step, Topology, Tries, Verdict, next_step,
+    ConsumerName, Discard, MAX_BUS_DELAY, MAX_BUS_RETRIES, Message, Step, Topology, Tries, Verdict, next_step,
 };
 
 const TRIES: Tries = Tries { attempt: 1, on_bus: 1, max_attempts: 20, bus_has_room: true };
@@ -52,6 +52,13 @@ fn every_command_subject_has_its_consumer() {
     }
     assert_eq!(topology.stream_of("pay.event.main.order.paid").unwrap().name, "PAY_EVENTS");
     assert!(topology.stream_of("pay.other").is_none());
+}
+
+#[test]
+fn a_full_stream_of_work_refuses_and_a_full_stream_of_events_drops_its_oldest() {
+    let topology = Topology::builtin().unwrap();
+    let discards = topology.streams.iter().map(|s| (s.name.as_str(), s.discard));
+    assert_eq!(discards.collect::<Vec<_>>(), [("PAY_IN", Discard::New), ("PAY_EVENTS", Discard::Old)]);
 }
 
 #[test]

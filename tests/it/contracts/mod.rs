@@ -5,5 +5,6 @@ mod on_every_bus;
 mod bus;
 mod bus_delivery;
 mod bus_jetstream;
+mod bus_parking;
 mod bus_rules;
 mod store;

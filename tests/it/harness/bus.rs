@@ -26,16 +26,33 @@ pub fn worker() -> ConsumerName {
     ConsumerName::new("worker")
 }
 
+/// A subject of the stream that drops its oldest when it is full.
+pub const EVENT_SUBJECT: &str = "t.event.main.work.done";
+
+/// The consumer of that stream.
+pub fn reader() -> ConsumerName {
+    ConsumerName::new("reader")
+}
+
 /// What a test needs to be otherwise.
 #[derive(Clone, Copy)]
 pub struct Needs {
     pub ack_wait_ms: u64,
+    pub max_handling_ms: u64,
     pub max_ack_pending: u32,
     pub max_attempts: u32,
     pub max_bytes: i64,
+    pub duplicate_window_ms: u64,
 }
 
-pub const NEEDS: Needs = Needs { ack_wait_ms: 1500, max_ack_pending: 256, max_attempts: 8, max_bytes: 64 << 20 };
+pub const NEEDS: Needs = Needs {
+    ack_wait_ms: 1500,
+    max_handling_ms: 300_000,
+    max_ack_pending: 256,
+    max_attempts: 8,
+    max_bytes: 64 << 20,
+    duplicate_window_ms: 600_000,
+};
 
 /// What carries the messages.
 pub enum Backend {
@@ -144,20 +161,37 @@ async fn connect(backend: &Backend, needs: Needs) -> Result<(Bus, Report), Conne
 }
 
 pub fn topology(needs: Needs) -> Topology {
-    let Needs { ack_wait_ms, max_ack_pending, max_attempts, .. } = needs;
+    let Needs { ack_wait_ms, max_handling_ms, max_ack_pending, max_attempts, duplicate_window_ms, .. } = needs;
     let text = format!(
         r#"
         [[streams]]
         name = "T_IN"
         subjects = ["t.in.>"]
         max_message_bytes = 65536
-        duplicate_window_ms = 600000
+        duplicate_window_ms = {duplicate_window_ms}
         max_age_hours = 1
         purge_acknowledged = true
+        discard = "new"
         [[streams.consumers]]
         name = "worker"
         filter = "t.in.*.work.*"
         ack_wait_ms = {ack_wait_ms}
+        max_handling_ms = {max_handling_ms}
+        max_ack_pending = {max_ack_pending}
+        max_attempts = {max_attempts}
+        [[streams]]
+        name = "T_EVENTS"
+        subjects = ["t.event.>"]
+        max_message_bytes = 65536
+        duplicate_window_ms = {duplicate_window_ms}
+        max_age_hours = 1
+        purge_acknowledged = false
+        discard = "old"
+        [[streams.consumers]]
+        name = "reader"
+        filter = "t.event.>"
+        ack_wait_ms = {ack_wait_ms}
+        max_handling_ms = {max_handling_ms}
         max_ack_pending = {max_ack_pending}
         max_attempts = {max_attempts}
         "#
@@ -170,19 +204,30 @@ pub struct Shelf {
     parked: watch::Sender<Vec<Parked>>,
     deferred: watch::Sender<Vec<Deferred>>,
     failures: AtomicUsize,
+    refusals: AtomicUsize,
 }
 
 impl Shelf {
     pub fn new() -> Arc<Shelf> {
-        Shelf::that_fails(0)
+        Shelf::that(0, 0)
     }
 
     /// Refuses this many times first.
     pub fn that_fails(times: usize) -> Arc<Shelf> {
+        Shelf::that(times, 0)
+    }
+
+    /// Says this many times first that it will never take it.
+    pub fn that_refuses(times: usize) -> Arc<Shelf> {
+        Shelf::that(0, times)
+    }
+
+    fn that(failures: usize, refusals: usize) -> Arc<Shelf> {
         Arc::new(Shelf {
             parked: watch::Sender::new(Vec::new()),
             deferred: watch::Sender::new(Vec::new()),
-            failures: AtomicUsize::new(times),
+            failures: AtomicUsize::new(failures),
+            refusals: AtomicUsize::new(refusals),
         })
     }
 
@@ -200,24 +245,29 @@ impl Shelf {
         self.parked.borrow().len()
     }
 
-    fn fails(&self) -> bool {
-        self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    fn complains(&self) -> Result<(), ParkingError> {
+        let one_of = |left: &AtomicUsize| {
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        };
+        if one_of(&self.failures) {
+            return Err(ParkingError::Unavailable("the shelf is locked".into()));
+        }
+        if one_of(&self.refusals) {
+            return Err(ParkingError::Impossible("it does not fit the shelf".into()));
+        }
+        Ok(())
     }
 }
 
 impl Parking for Shelf {
     async fn park(&self, parked: Parked) -> Result<(), ParkingError> {
-        if self.fails() {
-            return Err(ParkingError("the shelf is locked".into()));
-        }
+        self.complains()?;
         self.parked.send_modify(|all| all.push(parked));
         Ok(())
     }
 
     async fn defer(&self, deferred: Deferred) -> Result<(), ParkingError> {
-        if self.fails() {
-            return Err(ParkingError("the shelf is locked".into()));
-        }
+        self.complains()?;
         self.deferred.send_modify(|all| all.push(deferred));
         Ok(())
     }
@@ -235,10 +285,19 @@ impl Consumer {
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Verdict> + Send + 'static,
     {
+        Consumer::of(worker(), bus, concurrency, shelf, handler)
+    }
+
+    /// One of this name.
+    pub fn of<H, F>(name: ConsumerName, bus: &Bus, concurrency: usize, shelf: &Arc<Shelf>, handler: H) -> Consumer
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+    {
         let (bus, shelf, cancel) = (bus.clone(), Arc::clone(shelf), CancellationToken::new());
         let cancelled = cancel.clone();
         let task = tokio::spawn(async move {
-            bus.consume(worker(), concurrency, handler, shelf, cancelled).await.unwrap();
+            bus.consume(name, concurrency, handler, shelf, cancelled).await.unwrap();
         });
         Consumer { task, cancel }
     }

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::json;
 use crate::clock::Timestamp;
 use crate::ids::{EventId, MerchantKey};
 
@@ -32,7 +33,7 @@ pub struct Envelope<T> {
 /// Why bytes on a subject are not the event that belongs there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Not JSON, or fields missing or of the wrong type.
+    /// Not JSON, or fields missing or of the wrong type: the kind of trouble and its place, nothing of the message.
     #[error("not the expected event: {0}")]
     Malformed(String),
     /// An event, but of another type or version.
@@ -70,7 +71,7 @@ impl<T> Envelope<T> {
 impl<T: Serialize> Envelope<T> {
     /// The JSON text.
     pub fn to_json(&self) -> Result<String, EnvelopeError> {
-        serde_json::to_string(self).map_err(|e| EnvelopeError::Malformed(e.to_string()))
+        serde_json::to_string(self).map_err(|e| EnvelopeError::Malformed(json::describe(&e)))
     }
 }
 
@@ -88,7 +89,7 @@ impl<T: EventData> Envelope<T> {
             #[serde(rename = "type")]
             event_type: String,
         }
-        let malformed = |e: serde_json::Error| EnvelopeError::Malformed(e.to_string());
+        let malformed = |e: serde_json::Error| EnvelopeError::Malformed(json::describe(&e));
         let head: Head = serde_json::from_slice(payload).map_err(malformed)?;
         if head.event_type != T::TYPE {
             return Err(EnvelopeError::WrongType { found: head.event_type, expected: T::TYPE });

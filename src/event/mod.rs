@@ -4,4 +4,5 @@ pub mod command;
 pub mod domain;
 pub mod envelope;
 pub mod fact;
+pub mod json;
 pub mod subject;

@@ -132,6 +132,9 @@ pub enum Error {
     /// Too many streams are open.
     #[error("too many streams are open")]
     TooManyStreams,
+    /// Too many streams of this one order are open.
+    #[error("too many streams of this order are open")]
+    TooManyStreamsOfOrder,
     /// The bus or the database does not answer; the same request may succeed later.
     #[error("the service cannot take this now; the same request may be repeated")]
     Unavailable {
@@ -201,6 +204,7 @@ impl Error {
         "order-failed",
         "not-ready",
         "too-many-streams",
+        "too-many-streams-of-order",
         "unavailable",
         "internal",
     ];
@@ -231,6 +235,10 @@ impl Error {
             Error::OrderFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "order-failed", "Refused by WeChat"),
             Error::NotReady => retry(kind(S::SERVICE_UNAVAILABLE, "not-ready", "Not ready yet"), 1),
             Error::TooManyStreams => retry(kind(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams"), 5),
+            Error::TooManyStreamsOfOrder => {
+                let title = "Too many streams of one order";
+                retry(kind(S::TOO_MANY_REQUESTS, "too-many-streams-of-order", title), 5)
+            }
             Error::Unavailable { .. } => retry(kind(S::SERVICE_UNAVAILABLE, "unavailable", "Not available"), 1),
             Error::Internal { .. } => kind(S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
@@ -260,7 +268,8 @@ impl Error {
             | Error::KeyReused
             | Error::OrderFailed { .. }
             | Error::NotReady
-            | Error::TooManyStreams => None,
+            | Error::TooManyStreams
+            | Error::TooManyStreamsOfOrder => None,
         }
     }
 }

@@ -34,6 +34,7 @@ mod query;
 mod routes;
 mod server;
 mod stream;
+mod stream_slots;
 mod throttle;
 mod watch;
 

@@ -1,7 +1,8 @@
 //! What a payer can be offered for an order right now.
 //!
 //! Parameters are signed afresh each time, with the algorithm that the attempt itself was placed with. A prepay id lives
-//! two hours at WeChat; it is offered only while enough of them is left for a payer to type a password.
+//! two hours at WeChat and the address of a browser's payment five minutes; each is offered only while enough of that is
+//! left for a payer to use it.
 
 use std::time::Duration;
 
@@ -11,21 +12,27 @@ use super::error::Error;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::fact::Prepay;
-use crate::order::{Attempt, AttemptState, OrderState};
+use crate::order::{Attempt, AttemptState, OrderState, TradeType};
 use crate::secret::random_text;
 use crate::store::StoredOrder;
 use crate::wechat::v2::pay_params;
 use crate::wechat::v2::sign::SignType;
 
-/// A prepay id older than this is not offered.
-const PREPAY_FRESH: Duration = Duration::from_secs(110 * 60);
+/// How long after its issue a payer's handle is offered.
+const fn fresh_for(trade_type: TradeType) -> Duration {
+    match trade_type {
+        TradeType::Jsapi | TradeType::Native | TradeType::App => Duration::from_secs(110 * 60),
+        // The page behind `mweb_url` opens within five minutes or not at all.
+        TradeType::Mweb => Duration::from_secs(4 * 60),
+    }
+}
 
 /// What can be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offer<'a> {
     /// This attempt can be paid.
     Ready(&'a Attempt, &'a Prepay),
-    /// The prepay id is too old: a new one must be fetched.
+    /// The prepay id, or the address that came with it, is too old: a new one must be fetched.
     Stale,
     /// WeChat has not answered yet.
     Pending,
@@ -44,7 +51,7 @@ pub fn offer(stored: &StoredOrder, now: Timestamp) -> Offer<'_> {
     }
     let Some(attempt) = order.current() else { return Offer::Pending };
     match (attempt.state, &attempt.prepay) {
-        (AttemptState::Payable, Some(prepay)) if now.since(prepay.issued_at) < PREPAY_FRESH => {
+        (AttemptState::Payable, Some(prepay)) if now.since(prepay.issued_at) < fresh_for(attempt.trade_type) => {
             Offer::Ready(attempt, prepay)
         }
         (AttemptState::Payable, _) => Offer::Stale,

@@ -21,7 +21,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::OrderNo;
-use crate::order::{OrderState, TradeType};
+use crate::order::{Attempt, AttemptState, OrderState, TradeType};
 use crate::store::StoredOrder;
 
 /// How long `?refresh=1` waits for WeChat's answer.
@@ -104,12 +104,21 @@ fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     }
 }
 
+/// Whether WeChat may still take money for this attempt, as far as is known here.
+fn may_be_paid(attempt: &Attempt) -> bool {
+    match attempt.state {
+        AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
+        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+    }
+}
+
 impl App {
     /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, and for an order
-    /// that is paid, there is nothing to ask.
+    /// that is paid or of which nothing can be paid any more, there is nothing to ask.
     async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
-        if order.order.state == OrderState::Paid || !self.refreshes.pass((merchant.clone(), order_no.clone())) {
+        let settled = order.order.state == OrderState::Paid || !order.order.attempts.iter().any(may_be_paid);
+        if settled || !self.refreshes.pass((merchant.clone(), order_no.clone())) {
             return Ok(order);
         }
         let due = QueryDue { order_no: order_no.clone() };

@@ -3,6 +3,7 @@
 //! The HTTP library knows one timeout for heads that also ends idle connections; here the two differ, so the bytes are
 //! watched on their way in. The same watch sees heads as they were sent: the library silently drops `Content-Length`
 //! where there is `Transfer-Encoding`, and a request that has both is how one request is smuggled behind another.
+//! What must stay true: no head reaches a route without having been looked at here, also one that was sent before its turn.
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +47,12 @@ enum Stand {
 #[derive(Debug)]
 struct State {
     stand: Stand,
+    /// What came since the last request's end; until the head is complete, body bytes may be behind it.
     head: Vec<u8>,
+    /// Bytes that came with these and did not fit.
+    left_out: u64,
+    /// Of the body of the request that is being answered: bytes still to come.
+    body_left: u64,
 }
 
 /// One connection's stand, shared by its bytes, its requests and its clock.
@@ -60,7 +66,7 @@ impl Phase {
     /// A connection that was just accepted.
     pub fn new(limits: Limits) -> Phase {
         let stand = Stand::Head { until: Instant::now() + limits.header };
-        Phase { state: Arc::new(Mutex::new(State { stand, head: Vec::new() })), limits }
+        Phase { state: Arc::new(Mutex::new(State { stand, head: Vec::new(), left_out: 0, body_left: 0 })), limits }
     }
 
     /// When the connection is closed if nothing happens; never while a request is answered.
@@ -71,27 +77,57 @@ impl Phase {
         }
     }
 
-    /// A head is complete. Says whether it states its length in two ways.
-    pub fn begin(&self) -> (Busy, bool) {
+    /// A head is complete; `body_length` is that of the body behind it, where it is stated. Says whether the head states
+    /// its length in two ways, or could not be looked at.
+    pub fn begin(&self, body_length: Option<u64>) -> (Busy, bool) {
         let mut state = self.lock();
         state.stand = Stand::Busy;
-        let head = std::mem::take(&mut state.head);
-        (Busy(self.clone()), states_length_twice(&head))
+        let came = std::mem::take(&mut state.head);
+        let Some(end) = head_end(&came) else { return (Busy(self.clone()), true) };
+        let (head, behind) = came.split_at(end);
+        // A body without a stated length ends its connection: what comes behind it is never read as a head.
+        let length = body_length.unwrap_or(u64::MAX);
+        let of_body = usize::try_from(length).unwrap_or(usize::MAX).min(behind.len());
+        state.head = behind[of_body..].to_vec();
+        let missing = length.saturating_sub(of_body as u64);
+        state.body_left = missing.saturating_sub(state.left_out);
+        state.left_out = state.left_out.saturating_sub(missing);
+        (Busy(self.clone()), states_length_twice(head))
+    }
+
+    /// Whether more has come than the request that is being answered: another one, sent before its turn.
+    pub fn has_more(&self) -> bool {
+        let state = self.lock();
+        !state.head.is_empty() || state.left_out > 0
     }
 
     fn read(&self, bytes: &[u8]) {
         let mut state = self.lock();
+        let of_body = usize::try_from(state.body_left).unwrap_or(usize::MAX).min(bytes.len());
+        state.body_left -= of_body as u64;
+        let bytes = &bytes[of_body..];
+        if bytes.is_empty() {
+            return;
+        }
         match state.stand {
             Stand::Idle { .. } => state.stand = Stand::Head { until: Instant::now() + self.limits.header },
-            Stand::Head { .. } => {}
-            Stand::Busy => return,
+            Stand::Head { .. } | Stand::Busy => {}
         }
-        let room = MAX_HEAD_BYTES.saturating_sub(state.head.len());
-        state.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // Behind a gap nothing is kept: two pieces put together would make a head that nobody sent.
+        let room = if state.left_out > 0 { 0 } else { MAX_HEAD_BYTES.saturating_sub(state.head.len()) };
+        let (kept, left_out) = bytes.split_at(bytes.len().min(room));
+        state.head.extend_from_slice(kept);
+        state.left_out += left_out.len() as u64;
     }
 
     fn end(&self) {
-        self.lock().stand = Stand::Idle { until: Instant::now() + self.limits.idle };
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.stand = if state.head.is_empty() {
+            Stand::Idle { until: now + self.limits.idle }
+        } else {
+            Stand::Head { until: now + self.limits.header }
+        };
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -109,13 +145,25 @@ impl Drop for Busy {
     }
 }
 
+/// Where the head ends that these bytes begin with: behind its empty line. Empty lines before it do not count, and a
+/// line may end without a carriage return: the HTTP library reads both like this.
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    let mut end = 0;
+    let mut begun = false;
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        end += line.len();
+        let empty = matches!(line, b"\n" | b"\r\n");
+        if begun && empty {
+            return Some(end);
+        }
+        begun |= !empty;
+    }
+    None
+}
+
 fn states_length_twice(head: &[u8]) -> bool {
     let (mut length, mut encoding) = (false, false);
     for line in head.split(|b| *b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            break;
-        }
         let name = line.split(|b| *b == b':').next().unwrap_or_default();
         length |= name.eq_ignore_ascii_case(b"content-length");
         encoding |= name.eq_ignore_ascii_case(b"transfer-encoding");

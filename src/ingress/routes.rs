@@ -9,7 +9,6 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -18,6 +17,7 @@ use super::feed::FeedWatch;
 use super::health::MetricsText;
 use super::in_flight::InFlight;
 use super::quarantine::Quarantine;
+use super::stream_slots::StreamSlots;
 use super::throttle::Throttle;
 use super::watch::OrderWatch;
 use super::{events, guard, health, notify, orders, place, stream};
@@ -30,8 +30,6 @@ use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo};
 use crate::store::Store;
 
-/// Streams open at once in one process.
-const MAX_STREAMS: usize = 1000;
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -64,7 +62,7 @@ pub(super) struct App {
     pub orders: OrderWatch,
     pub feed: FeedWatch,
     pub in_flight: InFlight,
-    pub streams: Arc<Semaphore>,
+    pub streams: StreamSlots,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     pub quarantine: Quarantine,
@@ -78,7 +76,7 @@ impl App {
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             in_flight: InFlight::default(),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            streams: StreamSlots::new(),
             refreshes: Throttle::new(ORDER_INTERVAL),
             renewals: Throttle::new(ORDER_INTERVAL),
             config,

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -112,12 +113,16 @@ async fn answer(
     router: Router,
     phase: Phase,
 ) -> Result<Response<Answer>, Infallible> {
-    let (busy, ambiguous) = phase.begin();
+    let (busy, ambiguous) = phase.begin(request.body().size_hint().exact());
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Remote(remote));
     if ambiguous {
         request.extensions_mut().insert(Ambiguous);
     }
-    let response = router.oneshot(request).await?;
+    let mut response = router.oneshot(request).await?;
+    // Who sends the next request before this one is answered may disagree with us about where it begins.
+    if phase.has_more() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Answer::new(body, busy)))
 }

@@ -14,7 +14,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::auth::{Caller, api_key, bearer, same_secret};
@@ -23,6 +22,7 @@ use super::order_json::OrderJson;
 use super::orders::order_no;
 use super::query::Params;
 use super::routes::App;
+use super::stream_slots::StreamSlot;
 use super::watch::Following;
 use crate::config::Scope;
 use crate::order::OrderState;
@@ -44,7 +44,7 @@ pub async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Res
         // To an event source this says: do not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let slot = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| Error::TooManyStreams)?;
+    let slot = app.streams.take(&order.order.merchant, &order.order.order_no)?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let told = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
@@ -98,7 +98,7 @@ struct Telling {
     told: Option<i64>,
     until: Instant,
     ended: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: StreamSlot,
 }
 
 impl Telling {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::throttle::Throttle;
 use crate::ids::{MerchantKey, OrderNo};
 use crate::order::Queries;
 use crate::store::{DbError, Store, StoredOrder};
@@ -23,6 +24,8 @@ const ROUND: Duration = Duration::from_millis(50);
 const MIN_PAUSE: Duration = Duration::from_millis(3);
 /// Orders of one query.
 const CHUNK: usize = 500;
+/// Between two log lines about one unreadable order; it is met again at every look.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is known of an order: nothing while it does not exist.
 pub type Seen = Option<Arc<StoredOrder>>;
@@ -162,6 +165,7 @@ fn is_newer(seen: &Seen, now: &StoredOrder) -> bool {
 
 async fn run(store: Store, hub: Arc<Hub>) {
     let mut commits = store.commits();
+    let complaints = Throttle::new(COMPLAINT_INTERVAL);
     loop {
         let wanted = hub.wanted();
         if wanted.is_empty() {
@@ -170,7 +174,7 @@ async fn run(store: Store, hub: Arc<Hub>) {
         }
         commits.mark_unchanged();
         let begun = Instant::now();
-        if let Err(e) = look(&store, &hub, wanted).await {
+        if let Err(e) = look(&store, &hub, wanted, &complaints).await {
             tracing::warn!(error = %e, "Orders that requests wait for could not be read");
         }
         let pause = (begun.elapsed() * 3).max(MIN_PAUSE);
@@ -185,11 +189,32 @@ async fn run(store: Store, hub: Arc<Hub>) {
     }
 }
 
-async fn look(store: &Store, hub: &Hub, wanted: HashMap<MerchantKey, Vec<OrderNo>>) -> Result<(), DbError> {
+async fn look(
+    store: &Store,
+    hub: &Hub,
+    wanted: HashMap<MerchantKey, Vec<OrderNo>>,
+    complaints: &Throttle<Key>,
+) -> Result<(), DbError> {
     for (merchant, order_nos) in wanted {
-        for chunk in order_nos.chunks(CHUNK) {
-            let orders = store.orders(&merchant, chunk).await?;
-            hub.tell(&merchant, orders);
+        let mut parts: Vec<&[OrderNo]> = order_nos.chunks(CHUNK).collect();
+        while let Some(part) = parts.pop() {
+            match store.orders(&merchant, part).await {
+                Ok(orders) => hub.tell(&merchant, orders),
+                Err(e @ DbError::Unavailable(_)) => return Err(e),
+                // A row that cannot be read costs its own waiters their news and nobody else's: halve until it is alone.
+                Err(e @ (DbError::Defect(_) | DbError::Exists(_))) => match part {
+                    [] => {}
+                    [order_no] => {
+                        if complaints.pass((merchant.clone(), order_no.clone())) {
+                            tracing::error!(error = %e, %merchant, %order_no, "An order somebody waits for is unreadable");
+                        }
+                    }
+                    several => {
+                        let (one_half, other_half) = several.split_at(several.len() / 2);
+                        parts.extend([one_half, other_half]);
+                    }
+                },
+            }
         }
     }
     Ok(())

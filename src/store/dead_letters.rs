@@ -9,6 +9,7 @@ use super::Store;
 use super::db::DbError;
 use super::entity::{dead_letter, deferred};
 use super::proof::outbox_row;
+use super::rows::unreadable;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
 
@@ -108,7 +109,7 @@ impl Store {
                     event_id: row.event_id,
                     consumer: row.consumer,
                     subject: row.subject,
-                    headers: serde_json::from_str(&row.headers).map_err(|e| DbError::Defect(e.to_string()))?,
+                    headers: serde_json::from_str(&row.headers).map_err(|e| unreadable("headers", &e))?,
                     payload: row.payload,
                     attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
                     first_error: row.first_error,
@@ -138,5 +139,5 @@ impl Store {
 }
 
 fn headers_json(m: &StoredMessage) -> Result<String, DbError> {
-    serde_json::to_string(&m.headers).map_err(|e| DbError::Defect(e.to_string()))
+    serde_json::to_string(&m.headers).map_err(|e| unreadable("headers", &e))
 }

@@ -8,6 +8,7 @@ use super::entity::{attempt, order};
 use crate::clock::Timestamp;
 use crate::event::command::OrderContent;
 use crate::event::fact::{Prepay, WechatError};
+use crate::event::json;
 use crate::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{Attempt, AttemptState, Flags, Order, OrderState, PaidBy, Queries, TradeType};
@@ -44,18 +45,23 @@ pub struct AttemptParams {
 
 impl AttemptParams {
     fn of_row(row: &attempt::Model) -> Result<AttemptParams, DbError> {
-        let params = serde_json::from_str(&row.params).map_err(|e| DbError::Defect(format!("column params: {e}")))?;
+        let params = serde_json::from_str(&row.params).map_err(|e| unreadable("params", &e))?;
         Ok(AttemptParams { params, sign_type: row.sign_type.clone() })
     }
 
     /// The column's text.
     pub(super) fn to_json(&self) -> Result<String, DbError> {
-        serde_json::to_string(&self.params).map_err(|e| DbError::Defect(format!("column params: {e}")))
+        serde_json::to_string(&self.params).map_err(|e| unreadable("params", &e))
     }
 }
 
 fn broken(what: &str) -> impl Fn(crate::ids::IdError) -> DbError + '_ {
     move |e| DbError::Defect(format!("column {what}: {e}"))
+}
+
+/// A JSON column that is not what belongs there; what it holds stays out of the words.
+pub(super) fn unreadable(what: &str, e: &serde_json::Error) -> DbError {
+    DbError::Defect(format!("column {what}: {}", json::describe(e)))
 }
 
 fn unknown(what: &str, text: &str) -> DbError {
@@ -68,8 +74,7 @@ pub(super) fn stored_order(
     attempts: Vec<attempt::Model>,
     transactions: Vec<TransactionId>,
 ) -> Result<StoredOrder, DbError> {
-    let content: OrderContent =
-        serde_json::from_str(&row.content).map_err(|e| DbError::Defect(format!("column content: {e}")))?;
+    let content: OrderContent = serde_json::from_str(&row.content).map_err(|e| unreadable("content", &e))?;
     let paid_by = match (row.transaction_id, row.paid_at_ms) {
         (Some(id), Some(at)) => Some(PaidBy {
             transaction_id: TransactionId::parse(id).map_err(broken("transaction_id"))?,

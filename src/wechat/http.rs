@@ -2,7 +2,8 @@
 //!
 //! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site with
 //! the same paths. This is right even after a timeout, when the first call may have been executed: every call of
-//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing.
+//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a refusal
+//! of the repeat then says nothing about the first call, so the reply tells when there was one.
 //!
 //! What must stay true: no redirect is followed (a signed body must not wander), no proxy of the environment is used,
 //! a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body or a key.
@@ -53,6 +54,16 @@ impl TransportError {
         }
     }
 
+    /// Whether WeChat may have executed the call that ended like this.
+    pub const fn may_have_executed(&self) -> bool {
+        match self {
+            TransportError::NotSent { .. } => false,
+            TransportError::NoAnswer { .. } | TransportError::TooLarge => true,
+            // A gateway's own error says nothing of what happened behind it; a refusal of the message comes before all.
+            TransportError::Status { status } => *status >= 500,
+        }
+    }
+
     const fn label(&self) -> &'static str {
         match self {
             TransportError::NotSent { .. } => "not_sent",
@@ -60,6 +71,25 @@ impl TransportError {
             TransportError::Status { .. } => "status",
             TransportError::TooLarge => "too_large",
         }
+    }
+}
+
+/// A reply, and what it leaves open.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The reply's body.
+    pub body: Vec<u8>,
+    /// The main host took the same call first and may have executed it, though it gave no answer. A success or a state
+    /// means what it always means; a refusal by the second host proves nothing about the first.
+    pub earlier_may_have_executed: bool,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply")
+            .field("bytes", &self.body.len())
+            .field("earlier_may_have_executed", &self.earlier_may_have_executed)
+            .finish()
     }
 }
 
@@ -129,13 +159,13 @@ impl Client {
         Ok(Client { http, backup: (backup != main).then_some(backup), main })
     }
 
-    /// Posts a message to `path` (`/pay/…`) and gives the reply's body.
+    /// Posts a message to `path` (`/pay/…`) and gives the reply.
     ///
     /// When both hosts fail, the error is the one that leaves more open: a timeout at the first host is not hidden by
-    /// a refused connection at the second.
-    pub async fn post_xml(&self, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
+    /// a refused connection or a refusing status at the second.
+    pub async fn post_xml(&self, path: &str, body: String) -> Result<Reply, TransportError> {
         let first = match self.post_once(&self.main, path, body.clone()).await {
-            Ok(reply) => return Ok(reply),
+            Ok(body) => return Ok(Reply { body, earlier_may_have_executed: false }),
             Err(error) => error,
         };
         let Some(backup) = self.backup.as_deref().filter(|_| first.is_worth_the_backup()) else {
@@ -143,8 +173,9 @@ impl Client {
         };
         tracing::warn!(api = api_of(path), error = %first, "the main pay host did not answer, trying the backup host");
         match self.post_once(backup, path, body).await {
-            Ok(reply) => Ok(reply),
+            Ok(body) => Ok(Reply { body, earlier_may_have_executed: first.may_have_executed() }),
             Err(TransportError::NotSent { .. }) => Err(first),
+            Err(second) if first.may_have_executed() && !second.may_have_executed() => Err(first),
             Err(second) => Err(second),
         }
     }

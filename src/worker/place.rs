@@ -17,7 +17,7 @@ use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
-use crate::wechat::v2::unified_order::{self, Placed};
+use crate::wechat::v2::unified_order::{self, Answer, Placed};
 
 /// WeChat closes no order younger than this.
 const CLOSABLE_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -124,8 +124,8 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
 async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
     let mut calls = 0;
-    let unknown = |placed: &Placed| matches!(placed, Placed::Unknown { .. });
-    let placed = retry_while(
+    let unknown = |answer: &Answer| matches!(answer.placed, Placed::Unknown { .. });
+    let Answer { placed, earlier_may_have_executed } = retry_while(
         CALLS,
         || {
             calls += 1;
@@ -134,7 +134,7 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
         unknown,
     )
     .await;
-    let called_before = target.called_before || calls > 1;
+    let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
     let here = EvidenceSource::UnifiedOrder;
     match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),

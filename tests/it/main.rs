@@ -4,6 +4,7 @@
 mod config;
 mod contracts;
 mod deploy;
+mod envelope;
 mod faults;
 mod flows;
 mod group;

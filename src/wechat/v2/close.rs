@@ -51,7 +51,7 @@ pub fn parse_reply(merchant: &Merchant, appid: &AppId, body: &[u8]) -> Closed {
 pub async fn close(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo) -> Closed {
     let body = write_request(merchant, appid, out_trade_no, request::nonce());
     match client.post_xml(Api::CloseOrder.path(), body).await {
-        Ok(body) => parse_reply(merchant, appid, &body),
+        Ok(reply) => parse_reply(merchant, appid, &reply.body),
         Err(error) => closed(reply::failed(Api::CloseOrder, &error)),
     }
 }

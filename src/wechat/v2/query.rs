@@ -47,7 +47,7 @@ pub fn parse_reply(merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo
 pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo) -> Asked {
     let body = write_request(merchant, appid, out_trade_no, request::nonce());
     match client.post_xml(Api::OrderQuery.path(), body).await {
-        Ok(body) => parse_reply(merchant, appid, out_trade_no, &body),
+        Ok(reply) => parse_reply(merchant, appid, out_trade_no, &reply.body),
         Err(error) => asked(out_trade_no, reply::failed(Api::OrderQuery, &error), &[]),
     }
 }

@@ -154,7 +154,11 @@ pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8]) -> Refunding {
 pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     let body = write_request(params, key, request::nonce());
     match client.post_xml(Api::Refund.path(), body).await {
-        Ok(body) => parse_reply(params, key, &body),
+        Ok(reply) => match parse_reply(params, key, &reply.body) {
+            // The main host may have taken the refund on before the backup host refused it.
+            Refunding::Refused(error) if reply.earlier_may_have_executed => Refunding::Unknown { why: error.code },
+            said => said,
+        },
         Err(error) => refunding(params, reply::failed(Api::Refund, &error), &[]),
     }
 }

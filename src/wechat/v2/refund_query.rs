@@ -149,7 +149,7 @@ pub fn parse_reply(merchant: &Merchant, appid: &AppId, which: &Which, body: &[u8
 pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, which: &Which) -> RefundsAsked {
     let body = write_request(merchant, appid, which, request::nonce());
     match client.post_xml(Api::RefundQuery.path(), body).await {
-        Ok(body) => parse_reply(merchant, appid, which, &body),
+        Ok(reply) => parse_reply(merchant, appid, which, &reply.body),
         Err(error) => asked(which, reply::failed(Api::RefundQuery, &error), &[]),
     }
 }

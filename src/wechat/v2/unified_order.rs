@@ -112,6 +112,15 @@ pub enum Placed {
     },
 }
 
+/// What one call brought, and what may have gone before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What the host that answered says.
+    pub placed: Placed,
+    /// A host may have executed the same call before without answering: then a refusal proves nothing about the number.
+    pub earlier_may_have_executed: bool,
+}
+
 /// Every rule of WeChat's that the order's free texts break; none: the order may be sent.
 pub fn problems(order: &UnifiedOrder) -> Vec<IdError> {
     let mut found = Vec::new();
@@ -184,11 +193,17 @@ pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8], now: Timestamp) ->
 }
 
 /// Places the order: one call, on two hosts if need be.
-pub async fn place(client: &Client, key: &V2Key, params: &Fields, now: Timestamp) -> Placed {
+pub async fn place(client: &Client, key: &V2Key, params: &Fields, now: Timestamp) -> Answer {
     let body = write_request(params, key, request::nonce());
     match client.post_xml(Api::UnifiedOrder.path(), body).await {
-        Ok(body) => parse_reply(params, key, &body, now),
-        Err(error) => placed(params, reply::failed(Api::UnifiedOrder, &error), now),
+        Ok(reply) => Answer {
+            placed: parse_reply(params, key, &reply.body, now),
+            earlier_may_have_executed: reply.earlier_may_have_executed,
+        },
+        Err(error) => Answer {
+            placed: placed(params, reply::failed(Api::UnifiedOrder, &error), now),
+            earlier_may_have_executed: error.may_have_executed(),
+        },
     }
 }
 

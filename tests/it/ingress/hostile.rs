@@ -128,6 +128,8 @@ async fn requests_that_two_readers_would_cut_differently_are_refused() {
         "GET /healthz HTTP/1.1\r\n\r\n",
         "GET /healthz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
         "\x16\x03\x01\r\n\r\n",
+        // An empty line before a request is skipped; its head is looked at all the same.
+        "\r\nPOST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         assert_eq!(Reply::parse(&raw(stage.address, request.as_bytes()).await).status, 400, "{request:?}");
     }
@@ -141,6 +143,41 @@ async fn behind_a_chunked_body_nothing_more_is_read() {
     let answer = raw(stage.address, request.as_bytes()).await;
     assert_eq!(Reply::parse(&answer).header("connection"), Some("close"));
     assert_eq!(String::from_utf8(answer).unwrap().matches("HTTP/1.1 ").count(), 1);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn behind_a_request_sent_before_its_turn_the_connection_ends() {
+    let stage = quick().await;
+    let next = format!("{POST}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    for first in ["GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", &format!("{POST}Content-Length: 6\r\n\r\n<xml/>")] {
+        let answer = raw(stage.address, format!("{first}{next}").as_bytes()).await;
+        let reply = Reply::parse(&answer);
+        assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "{first:?}");
+        assert_eq!(String::from_utf8(answer).unwrap().matches("HTTP/1.1 ").count(), 1, "{first:?}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_their_turn_share_a_connection() {
+    let stage = quick().await;
+    let mut socket = TcpStream::connect(stage.address).await.unwrap();
+    for body in ["<xml/>", "", "<xml>0</xml>"] {
+        let head = format!("{POST}Content-Length: {}\r\n\r\n", body.len());
+        // The body after its head, so that it comes while the request is being answered.
+        for piece in [head.as_bytes(), body.as_bytes()] {
+            socket.write_all(piece).await.unwrap();
+            socket.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"</xml>") {
+            let read = soon("an answer", socket.read_buf(&mut answer)).await.unwrap();
+            assert_ne!(read, 0, "the connection ended after {:?}", String::from_utf8_lossy(&answer));
+        }
+        assert_eq!(Reply::parse(&answer).header("connection"), None, "{body:?}");
+    }
     stage.stop().await;
 }
 

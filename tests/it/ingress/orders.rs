@@ -261,6 +261,27 @@ async fn an_old_prepay_id_is_never_offered_and_a_fresh_one_is_fetched() {
 }
 
 #[tokio::test]
+async fn the_address_of_a_browsers_payment_is_renewed_before_it_dies() {
+    let stage = Stage::worked().await;
+    let wap = json!({"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}});
+    let mut body = with(with(order("A100001"), "trade_type", json!("MWEB")), "scene_info", wap);
+    body.as_object_mut().unwrap().remove("openid");
+    let first = stage.place(&body, &[]).await.json();
+    assert!(first["pay_params"]["mweb_url"].is_string(), "{first}");
+    stage.clock.advance(std::time::Duration::from_secs(4 * 60 - 1));
+    let still = stage.get("/v1/orders/A100001/pay-params").await.json();
+    assert_eq!(still["pay_params"]["mweb_url"], first["pay_params"]["mweb_url"]);
+    stage.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(stage.get("/v1/orders/A100001").await.json()["pay_params"], Value::Null);
+    let fresh = stage.get("/v1/orders/A100001/pay-params").await;
+    assert_eq!(fresh.status, 200, "{}", fresh.text());
+    let fresh = fresh.json();
+    assert!(fresh["pay_params"]["mweb_url"].is_string(), "{fresh}");
+    assert_ne!(fresh["pay_params"]["mweb_url"], first["pay_params"]["mweb_url"]);
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn with_several_merchants_one_is_named_and_what_a_key_may_not_see_does_not_exist() {
     let stage = Stage::with("", OTHER_MERCHANT).await;
     stage.work();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -156,6 +157,16 @@ impl Stage {
         self.store.order(&main(), &OrderNo::parse(order_no).unwrap()).await.unwrap()
     }
 
+    /// WeChat says that the order's number is closed.
+    pub async fn close(&self, order_no: &str) {
+        apply(&self.store, &self.clock, self.stored(order_no).await.unwrap(), Fact::Closed).await;
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        let rows = self.store.db().write().execute_unprepared(sql).await.unwrap().rows_affected();
+        assert_eq!(rows, 1, "{sql}");
+    }
+
     pub async fn pay(&self, order_no: &str) {
         let stored = self.stored(order_no).await.unwrap();
         let payment = Payment {
@@ -251,7 +262,7 @@ fn prepay(issued_at: Timestamp) -> Prepay {
     Prepay {
         prepay_id: format!("wx{}", issued_at.as_ms()),
         code_url: Some("weixin://wxpay/bizpayurl?pr=abc".into()),
-        mweb_url: None,
+        mweb_url: Some(format!("https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?t={}", issued_at.as_ms())),
         issued_at,
     }
 }

@@ -4,22 +4,38 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use wxpay_worker::ids::OrderNo;
 
-use super::stage::{KEY, Stage, order};
+use super::stage::{KEY, Stage, eventually, main, order};
 use crate::harness::soon;
 
 struct Stream {
     lines: Lines<BufReader<OwnedReadHalf>>,
-    _open: OwnedWriteHalf,
+    writer: OwnedWriteHalf,
 }
 
 impl Stream {
     async fn open(stage: &Stage, token: &str, more: &str) -> Stream {
+        Stream::of(stage, "A100001", token, more).await
+    }
+
+    async fn of(stage: &Stage, order_no: &str, token: &str, more: &str) -> Stream {
         let (reader, mut writer) = TcpStream::connect(stage.address).await.unwrap().into_split();
-        let head =
-            format!("GET /v1/orders/A100001/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\r\n");
+        let head = format!(
+            "GET /v1/orders/{order_no}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+        );
         writer.write_all(head.as_bytes()).await.unwrap();
-        Stream { lines: BufReader::new(reader).lines(), _open: writer }
+        Stream { lines: BufReader::new(reader).lines(), writer }
+    }
+
+    /// The next answer's status.
+    async fn status(&mut self) -> String {
+        loop {
+            let line = soon("a status line", self.lines.next_line()).await.unwrap().expect("the connection ended");
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                return rest.split(' ').next().unwrap().to_owned();
+            }
+        }
     }
 
     /// The next event's id and order; nothing when the stream ends.
@@ -105,5 +121,69 @@ async fn a_stop_ends_streams() {
     stream.next().await.unwrap();
     stage.shutdown.cancel();
     assert!(stream.next().await.is_none());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_takes_four_streams_and_leaves_the_others_to_others() {
+    let stage = Stage::worked().await;
+    let placed = stage.place(&order("A100001"), &[]).await.json();
+    let token = placed["order_token"].as_str().unwrap();
+    stage.place(&order("A100002"), &[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = Stream::open(&stage, token, "").await;
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", authorization.as_str())];
+    let fifth = stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await;
+    assert_eq!((fifth.status, fifth.problem().as_str()), (429, "too_many_streams_of_order"));
+    let mut other = Stream::of(&stage, "A100002", KEY, "").await;
+    assert_eq!(other.next().await.unwrap().1["order_no"], "A100002");
+    // A stream that its reader left is free again.
+    drop(streams.pop());
+    eventually("a free stream", || async { Stream::open(&stage, token, "").await.status().await == "200" }).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_keeps_no_news_from_those_who_wait_for_others() {
+    let stage = Stage::worked().await;
+    let mut streams = Vec::new();
+    for n in 1..=5 {
+        let order_no = format!("A10000{n}");
+        stage.place(&order(&order_no), &[]).await;
+        let mut stream = Stream::of(&stage, &order_no, KEY, "").await;
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    // What stands in the row now would be quoted by the error of a JSON library.
+    let sql = "UPDATE orders SET content = '\"oUpF8uMuAJO_M2pxb1Q9zNjWeS6o\"' WHERE order_no = 'A100003'";
+    stage.execute(sql).await;
+    let error = stage.store.order(&main(), &OrderNo::parse("A100003").unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("column content") && !error.contains("oUpF8u"), "{error}");
+    for n in [1, 2, 4, 5] {
+        stage.pay(&format!("A10000{n}")).await;
+        assert_eq!(streams[n - 1].next().await.unwrap().1["state"], "paid", "A10000{n}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_sent_before_its_turn_is_looked_at_as_closely_as_any() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let mut stream = Stream::open(&stage, KEY, "").await;
+    assert_eq!(stream.status().await, "200");
+    stream.next().await.unwrap();
+    // The answer's head is out: it cannot say any more that the connection will close.
+    let smuggled =
+        "POST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    stream.writer.write_all(smuggled.as_bytes()).await.unwrap();
+    stage.pay("A100001").await;
+    assert_eq!(stream.next().await.unwrap().1["state"], "paid");
+    assert_eq!(stream.status().await, "400");
     stage.stop().await;
 }

@@ -8,7 +8,7 @@ use wxpay_worker::event::command::{OrderRequested, QueryDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::order::OrderState;
 
-use super::stage::{Stage, eventually, order};
+use super::stage::{Stage, eventually, order, with};
 use crate::harness::soon;
 
 #[tokio::test]
@@ -98,5 +98,29 @@ async fn a_refresh_asks_wechat_once_and_then_waits_its_turn() {
     assert_eq!(stage.get("/v1/orders/A100002?refresh=1").await.json()["state"], "payable");
     assert!(questions.try_recv().is_err(), "a second question within two seconds");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=2").await.invalid(), ["refresh"]);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_refresh_of_an_order_that_cannot_be_paid_any_more_asks_nothing() {
+    let stage = Stage::worked().await;
+    let mut questions = stage.deliveries(ConsumerName::QUERY);
+    stage.place(&order("A100001"), &[]).await;
+    stage.close("A100001").await;
+    let refused = with(order("A100002"), "description", "refuse me".into());
+    assert_eq!(stage.place(&refused, &[]).await.problem(), "order_failed");
+    for (order_no, state) in [("A100001", "closed"), ("A100002", "failed")] {
+        let reply = stage.get(&format!("/v1/orders/{order_no}?refresh=1")).await;
+        assert_eq!((reply.status, &reply.json()["state"]), (200, &state.into()));
+    }
+    // A question about an order that is open comes through after those, and is the first to come.
+    stage.place(&order("A100003"), &[]).await;
+    let (_, question) = tokio::join!(stage.get("/v1/orders/A100003?refresh=1"), async {
+        let question = soon("the question", questions.recv()).await.unwrap();
+        stage.pay("A100003").await;
+        question
+    });
+    let question = Envelope::<QueryDue>::parse(&question.message.payload).unwrap();
+    assert_eq!(question.data.order_no.as_str(), "A100003");
     stage.stop().await;
 }

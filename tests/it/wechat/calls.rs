@@ -12,7 +12,7 @@ use wxpay_worker::wechat::v2::unified_order::{self, Placed};
 use wxpay_worker::wechat::v2::xml;
 
 use super::requests::{native_order, refund_order};
-use super::server::{Answer, Received, Server, http};
+use super::server::{Answer, Received, Server, http, nobody};
 use super::{app_id, merchant, our_key, out_trade_no, signed, wechat};
 
 const NOW: Timestamp = Timestamp::from_ms(1_735_787_045_123);
@@ -34,7 +34,7 @@ async fn placing_again_repeats_every_parameter_but_the_nonce() {
         Server::saying(signed([("result_code", "SUCCESS"), ("prepay_id", "wx2014"), ("code_url", "weixin://w/1")]));
     let params = unified_order::params(&native_order());
     for _ in 0..2 {
-        let placed = unified_order::place(&client(&server), &our_key(), &params, NOW).await;
+        let placed = unified_order::place(&client(&server), &our_key(), &params, NOW).await.placed;
         let Placed::Issued(prepay) = placed else { panic!("{placed:?}") };
         assert_eq!(prepay.prepay_id, "wx2014");
         assert_eq!(prepay.code_url.as_deref(), Some("weixin://w/1"));
@@ -112,7 +112,7 @@ async fn a_lost_answer_leaves_every_call_unknown() {
     let server = Server::start(|_| Answer::Bytes(Vec::new()));
     let (client, key, merchant) = (client(&server), our_key(), merchant(&our_key()));
     let (app, number) = (app_id(), out_trade_no("T20250102"));
-    let placed = unified_order::place(&client, &key, &unified_order::params(&native_order()), NOW).await;
+    let placed = unified_order::place(&client, &key, &unified_order::params(&native_order()), NOW).await.placed;
     assert!(matches!(placed, Placed::Unknown { .. }), "{placed:?}");
     let asked = query::ask(&client, &merchant, &app, &number).await;
     assert!(matches!(asked, Asked::Unknown { .. }), "{asked:?}");
@@ -130,6 +130,28 @@ async fn a_refund_without_certificate_is_refused_and_not_unknown() {
     let server = Server::start(|_| Answer::Bytes(http(400, "<html>No required SSL certificate was sent</html>")));
     let refunding = refund::place(&client(&server), &our_key(), &refund::params(&refund_order())).await;
     assert!(matches!(refunding, Refunding::Refused(_)), "{refunding:?}");
-    let placed = unified_order::place(&client(&server), &our_key(), &unified_order::params(&native_order()), NOW).await;
+    let placed =
+        unified_order::place(&client(&server), &our_key(), &unified_order::params(&native_order()), NOW).await.placed;
     assert!(matches!(placed, Placed::Unknown { .. }), "{placed:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_backup_host_does_not_hide_what_the_main_host_may_have_done() {
+    let refusal = signed([("result_code", "FAIL"), ("err_code", "NOAUTH"), ("err_code_des", "no")]);
+    let backup = Server::saying(refusal);
+    // Takes the call and breaks off before its answer.
+    let main = Server::start(|_| Answer::Bytes(Vec::new()));
+    let (key, order) = (our_key(), unified_order::params(&native_order()));
+    for (first, open) in [(main.url.clone(), true), (nobody(), false)] {
+        let client = Client::new(&wechat(&first, &backup.url)).unwrap();
+        let answer = unified_order::place(&client, &key, &order, NOW).await;
+        assert!(matches!(answer.placed, Placed::Refused(_)), "{answer:?}");
+        assert_eq!(answer.earlier_may_have_executed, open);
+        let refunding = refund::place(&client, &key, &refund::params(&refund_order())).await;
+        match open {
+            true => assert!(matches!(refunding, Refunding::Unknown { .. }), "{refunding:?}"),
+            false => assert!(matches!(refunding, Refunding::Refused(_)), "{refunding:?}"),
+        }
+    }
+    assert_eq!(main.received().len(), 2, "the main host saw both calls");
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use wxpay_worker::config::Wechat;
-use wxpay_worker::wechat::http::{Client, ClientError, MAX_REPLY_BYTES, TransportError};
+use wxpay_worker::wechat::http::{Client, ClientError, MAX_REPLY_BYTES, Reply, TransportError};
 
 use super::server::{Answer, Server, http, nobody};
 use super::wechat;
@@ -16,6 +16,10 @@ fn impatient(main: &str, backup: &str) -> Client {
 }
 
 async fn post(client: &Client) -> Result<Vec<u8>, TransportError> {
+    whole(client).await.map(|reply| reply.body)
+}
+
+async fn whole(client: &Client) -> Result<Reply, TransportError> {
     client.post_xml("/pay/orderquery", "<xml>问</xml>".into()).await
 }
 
@@ -55,6 +59,21 @@ async fn a_host_that_hangs_or_breaks_or_fails_is_replaced_by_the_backup() {
 }
 
 #[tokio::test]
+async fn a_reply_tells_whether_another_host_may_have_executed_the_call_before() {
+    let backup = Server::saying("second");
+    let open = |client: Client| async move { whole(&client).await.unwrap().earlier_may_have_executed };
+    assert!(!open(client(&backup.url, &nobody())).await, "there was no other host");
+    assert!(!open(client(&nobody(), &backup.url)).await, "nothing was sent to the first");
+    for main in [
+        Server::start(|_| Answer::Hang),
+        Server::start(|_| Answer::Bytes(http(502, "<html>"))),
+        Server::start(|_| Answer::Bytes(Vec::new())),
+    ] {
+        assert!(open(impatient(&main.url, &backup.url)).await);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_by_http_status_is_not_repeated() {
     for status in [400, 403, 404, 429] {
         let main = Server::start(move |_| Answer::Bytes(http(status, "no")));
@@ -77,6 +96,12 @@ async fn the_error_that_leaves_more_open_wins() {
     let hanging = Server::start(|_| Answer::Hang);
     let error = post(&impatient(&hanging.url, &nobody())).await.unwrap_err();
     assert!(matches!(error, TransportError::NoAnswer { .. }), "{error}");
+    // A status that refuses the message says nothing of the host that may have taken it.
+    let refusing = Server::start(|_| Answer::Bytes(http(400, "no")));
+    let error = post(&impatient(&hanging.url, &refusing.url)).await.unwrap_err();
+    assert!(matches!(error, TransportError::NoAnswer { .. }), "{error}");
+    let error = post(&client(&nobody(), &refusing.url)).await.unwrap_err();
+    assert_eq!(error, TransportError::Status { status: 400 });
     let error = post(&client(&nobody(), &nobody())).await.unwrap_err();
     assert!(matches!(error, TransportError::NotSent { .. }), "{error}");
 }

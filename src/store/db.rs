@@ -106,6 +106,7 @@ impl Db {
             o.max_connections(connections)
                 .min_connections(1)
                 .acquire_timeout(Duration::from_secs(10))
+                .test_before_acquire(false)
                 .sqlx_logging(false)
                 .map_sqlx_sqlite_opts(move |o| {
                     o.pragma("journal_mode", "WAL")
@@ -126,6 +127,8 @@ impl Db {
         o.max_connections(connections.max(2))
             .acquire_timeout(Duration::from_secs(5))
             .connect_timeout(Duration::from_secs(5))
+            // A ping before every use would double the round trips; one that just worked, works.
+            .test_before_acquire_if_idle_for(Duration::from_secs(1))
             .sqlx_logging(false)
             .map_sqlx_postgres_opts(|o| {
                 o.application_name("wxpay-worker").options([

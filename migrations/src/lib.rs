@@ -4,7 +4,9 @@
 //! add: an old process must be able to work on a new schema while a deployment rolls.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm_migration::sea_orm::{
+    DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
 
 pub mod dialect;
 mod m20261122_000001_core;
@@ -20,23 +22,23 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Applies what is missing; tells whether anything was. Several processes may start at once: PostgreSQL serialises
-/// them with an advisory lock, SQLite with its only writer.
+/// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all of
+/// it, the look at what is missing included, happens in one transaction that they enter one after the other, under an
+/// advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
 pub async fn up(db: &DatabaseConnection) -> Result<bool, DbErr> {
-    if Migrator::get_pending_migrations(db).await?.is_empty() {
-        return Ok(false);
+    let postgres = db.get_database_backend() == DbBackend::Postgres;
+    let mode = (!postgres).then_some(SqliteTransactionMode::Immediate);
+    let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+    let tx = db.begin_with_options(options).await?;
+    if postgres {
+        // The others wait for the whole of it, which may take longer than a statement usually may.
+        tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
+        tx.execute_unprepared("SELECT pg_advisory_xact_lock(7722018)").await?;
     }
-    if db.get_database_backend() != DbBackend::Postgres {
-        Migrator::up(db, None).await?;
-        return Ok(true);
-    }
-    use sea_orm_migration::sea_orm::TransactionTrait;
-    let lock = db.begin().await?;
-    lock.execute_unprepared("SELECT pg_advisory_xact_lock(7722018)").await?;
-    let pending = !Migrator::get_pending_migrations(db).await?.is_empty();
+    let pending = !Migrator::get_pending_migrations(&tx).await?.is_empty();
     if pending {
-        Migrator::up(db, None).await?;
+        Migrator::up(&tx, None).await?;
     }
-    lock.commit().await?;
+    tx.commit().await?;
     Ok(pending)
 }

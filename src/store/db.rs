@@ -44,6 +44,21 @@ impl From<DbErr> for DbError {
     }
 }
 
+/// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once, one
+/// is told that the file is locked.
+async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let mut tries = 0;
+    loop {
+        match Database::connect(options()).await {
+            Err(_) if tries < 20 => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 fn is_check_violation(e: &DbErr) -> bool {
     let runtime = match e {
         DbErr::Exec(e) | DbErr::Query(e) => e,
@@ -117,8 +132,8 @@ impl Db {
                 });
             o
         };
-        let write = Database::connect(options(1, "OFF")).await?;
-        let read = Database::connect(options(readers.max(1), "ON")).await?;
+        let write = connect_when_free(|| options(1, "OFF")).await?;
+        let read = connect_when_free(|| options(readers.max(1), "ON")).await?;
         Ok(Db { kind: DbKind::Sqlite, write, read })
     }
 

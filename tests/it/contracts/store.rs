@@ -12,7 +12,7 @@ use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, Orde
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::{Decision, OrderState, TradeType, decide};
 use wxpay_worker::store::{
-    AttemptParams, DbError, Evidence, EvidenceSource, Fenced, NewOrder, NotificationRecord, OrderCommit, Recorded,
+    AttemptParams, Db, DbError, Evidence, EvidenceSource, Fenced, NewOrder, NotificationRecord, OrderCommit, Recorded,
     Store, StoredMessage, StoredOrder, Verdict,
 };
 
@@ -407,5 +407,22 @@ on_both_databases! {
         let db = stage.db.open().await;
         let (a, b) = tokio::join!(db.migrate(), stage.store.db().migrate());
         assert_eq!((a.unwrap(), b.unwrap()), (false, false));
+    }
+
+    async fn processes_that_start_at_once_on_an_empty_database_all_come_up(stage) {
+        let empty = match &stage.db {
+            TestDb::Sqlite(_) => TestDb::sqlite(),
+            TestDb::Postgres { .. } => TestDb::postgres().await,
+        };
+        let settings = empty.settings();
+        let starts = (0..4).map(|_| {
+            let settings = settings.clone();
+            tokio::spawn(async move { Db::connect(&settings).await?.migrate().await })
+        });
+        let mut changed = 0;
+        for start in starts.collect::<Vec<_>>() {
+            changed += usize::from(start.await.unwrap().unwrap());
+        }
+        assert_eq!(changed, 1);
     }
 }

@@ -39,7 +39,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
     };
     for attempt in stored.order.attempts.iter().filter(|a| may_be_paid(a.state)) {
-        if let Some(verdict) = ask_about(ctx, merchant, &stored, attempt).await {
+        if let Some(verdict) = ask_about(ctx, merchant, &stored, attempt, delivery.attempt > 1).await {
             return verdict;
         }
     }
@@ -53,8 +53,15 @@ fn may_be_paid(state: AttemptState) -> bool {
     }
 }
 
-/// Asks about one attempt; a verdict ends the handling, nothing goes on with the next attempt.
-async fn ask_about(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, attempt: &Attempt) -> Option<Verdict> {
+/// Asks about one attempt; a verdict ends the handling, nothing goes on with the next attempt. `again` says that this
+/// question was delivered before.
+async fn ask_about(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredOrder,
+    attempt: &Attempt,
+    again: bool,
+) -> Option<Verdict> {
     crate::crash::point("worker.query_begun");
     let asked = query::ask(&ctx.wechat, merchant, &attempt.appid, &attempt.out_trade_no).await;
     crate::crash::point("worker.query_answered");
@@ -96,7 +103,9 @@ async fn ask_about(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, att
         }
         // The mark on the order asked for a question at once, which this was; the next one has time.
         Ok(Applied::Refused { refusal, first }) => match put_off(ctx, stored).await {
-            Some(Verdict::Done) | None => Some(refused(&refusal, first)),
+            // Whoever set the mark may have died before its dead letter was kept: the same question parks once more,
+            // and a dead letter that is there already stays one.
+            Some(Verdict::Done) | None => Some(refused(&refusal, first || again)),
             other => other,
         },
         Err(e) => Some(Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }),

@@ -20,7 +20,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`money`], [`ids`], [`clock`], [`secret`] | vocabulary: fen, identifiers, time, secrets; parsed once, never just a `String` |
+//! | [`money`], [`ids`], [`clock`], [`secret`], [`seal`] | vocabulary: fen, identifiers, time, secrets; parsed once, never just a `String` |
 //! | [`event`] | envelope, facts, commands, domain events, every subject |
 //! | [`order`] | states and the decision; knows no runtime, web, database or clock |
 //! | [`config`], [`telemetry`] | what the process is told, and what it says about itself |
@@ -74,6 +74,7 @@ pub mod relay;
 pub mod retry;
 pub mod sandbox;
 pub mod scheduler;
+pub mod seal;
 pub mod secret;
 pub mod store;
 pub mod telemetry;

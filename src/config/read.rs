@@ -9,7 +9,7 @@ use super::address;
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::secrets::{is_pkcs12, strong, varied};
-use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, Web, Wechat};
+use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, TokenApi, Web, Wechat};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::secret::{Secret, V2Key};
 use crate::wechat::v2::sign::SignType;
@@ -132,11 +132,29 @@ pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
     {
         r.problem("wallet_min_fen", "must not be greater than wallet_max_fen".into());
     }
+    let wallet_description = r.required("wallet_description", |text| {
+        if text.len() <= 127 && !text.chars().any(char::is_control) {
+            Ok(text.to_owned())
+        } else {
+            Err("must be at most 127 bytes of UTF-8 without control characters, as WeChat takes them".to_owned())
+        }
+    });
+    let session_hours = r.number("session_hours", 1..=24 * 365);
+    let js_api_list = r.items("js_api_list", |text| {
+        if !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            Ok(text.to_owned())
+        } else {
+            Err("must be the name of a JS-SDK function, like chooseWXPay".to_owned())
+        }
+    });
     Some(Web {
         callback_origins: callback_origins?,
         session_key: session_key?,
         wallet_min_fen: wallet_min_fen?,
         wallet_max_fen: wallet_max_fen?,
+        wallet_description: wallet_description?,
+        session_lifetime: Duration::from_secs(u64::try_from(session_hours?).unwrap_or(1) * 3600),
+        js_api_list: js_api_list?,
     })
 }
 
@@ -164,7 +182,9 @@ pub(super) fn app(r: &mut Reader<'_>) -> Option<App> {
         }
         varied(text).map(|()| Secret::new(text))
     });
-    Some(App { key: key?, app_id: app_id?, kind: kind?, secret: secret? })
+    let apis = [("stable", TokenApi::Stable), ("classic", TokenApi::Classic)];
+    let token = r.or_default("token", "stable", |text| choice(text, &apis));
+    Some(App { key: key?, app_id: app_id?, kind: kind?, secret: secret?, token: token? })
 }
 
 pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {

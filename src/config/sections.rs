@@ -144,6 +144,12 @@ pub struct Web {
     pub wallet_min_fen: i64,
     /// Largest wallet payment, in fen.
     pub wallet_max_fen: i64,
+    /// What a wallet payment is called on the payer's bill.
+    pub wallet_description: String,
+    /// How long a login lasts.
+    pub session_lifetime: Duration,
+    /// What a signed page may ask of WeChat: `jsApiList` of `wx.config`.
+    pub js_api_list: Vec<String>,
 }
 
 /// `[log]`: what is written to stderr.
@@ -166,6 +172,17 @@ pub struct App {
     pub kind: AppKind,
     /// Its secret; needed for OAuth and tokens.
     pub secret: Option<Secret>,
+    /// How its access_token is fetched.
+    pub token: TokenApi,
+}
+
+/// Which of WeChat's two APIs gives the access_token. Their tokens are independent of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenApi {
+    /// `POST /cgi-bin/stable_token`: repeated calls give the same token, so that other programs do no harm.
+    Stable,
+    /// `GET /cgi-bin/token`: each call ends the life of the token before. Only where nobody else fetches any.
+    Classic,
 }
 
 /// What an app is.

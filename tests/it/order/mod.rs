@@ -1,5 +1,7 @@
 //! The decision: every state of an order and its attempt against every fact.
 
+mod diagram;
 mod properties;
 mod support;
 mod table;
+mod three_sources;

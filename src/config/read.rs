@@ -9,7 +9,10 @@ use super::address;
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::secrets::{is_pkcs12, strong, varied};
-use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, TokenApi, Web, Wechat};
+use super::sections::{
+    ApiKey, App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Scope, Server, Store, TokenApi, Web, Wechat,
+};
+use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
@@ -206,6 +209,7 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         let key = V2Key::parse(text).map_err(|rule| format!("is not usable: {rule}"))?;
         varied(text).map(|()| key)
     });
+    let v2_key_previous = previous_key(r, v2_key.as_ref());
     let client_cert_file = r.pem_file("client_cert_file", "-----BEGIN CERTIFICATE-----");
     let client_key_file = r.pem_file("client_key_file", "PRIVATE KEY-----");
     if let Some(Some(path)) = &client_key_file {
@@ -222,19 +226,53 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         (true, true) | (false, false) => {}
     }
     api?;
-    let surplus = [("accept", Surplus::Accept), ("hold", Surplus::Hold)];
-    let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
-    let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
+    let policy = policy(r);
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,
         apps: apps?,
         sign_type: sign_type?,
         v2_key: v2_key?,
-        policy: Policy { paid_late: paid_late?, paid_twice: paid_twice? },
+        v2_key_previous: v2_key_previous?,
+        policy: policy?,
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,
     })
+}
+
+/// The key before a change at WeChat.
+fn previous_key(r: &mut Reader<'_>, newest: Option<&V2Key>) -> Option<Option<PreviousKey>> {
+    let previous = r.secret("v2_key_previous", "v2_key_previous_file", |text| {
+        V2Key::parse(text).map_err(|rule| format!("is not usable: {rule}"))
+    });
+    let until = r.optional("v2_key_previous_until", |text| {
+        Timestamp::parse_rfc3339(text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z".to_owned())
+    });
+    match (&previous, &until) {
+        (Some(Some(_)), Some(None)) => {
+            let mend = "is missing: give the time of the change at WeChat and 25 hours, in which WeChat may repeat what \
+                        it signed with the previous key";
+            r.problem("v2_key_previous_until", mend.into());
+        }
+        (Some(None), Some(Some(_))) => {
+            r.problem("v2_key_previous", "is missing: v2_key_previous_until says it is there".into())
+        }
+        _ => {}
+    }
+    if let (Some(Some(previous)), Some(newest)) = (&previous, newest)
+        && previous.fingerprint() == newest.fingerprint()
+    {
+        r.problem("v2_key_previous", "is the same as v2_key: it is the key before the change".into());
+    }
+    Some(previous?.zip(until?).map(|(key, until)| PreviousKey { key, until }))
+}
+
+/// What happens with money that comes late or twice.
+fn policy(r: &mut Reader<'_>) -> Option<Policy> {
+    let surplus = [("accept", Surplus::Accept), ("hold", Surplus::Hold)];
+    let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
+    let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
+    Some(Policy { paid_late: paid_late?, paid_twice: paid_twice? })
 }
 
 pub(super) fn api_key(r: &mut Reader<'_>) -> Option<ApiKey> {

@@ -20,6 +20,7 @@ use super::error::Error;
 use super::quarantine::Refused;
 use super::routes::App;
 use super::{body, guard};
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::NotifyReceived;
 use crate::event::envelope::{Envelope, EventData};
@@ -40,8 +41,8 @@ enum Verdict {
     Bad(NotifyError),
 }
 
-fn judge(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Verdict {
-    match parse_and_verify(body, merchant, apps) {
+fn judge(body: &[u8], merchant: &Merchant, apps: &[AppId], received_at: Timestamp) -> Verdict {
+    match parse_and_verify(body, merchant, apps, received_at) {
         Ok(_) => Verdict::Verified,
         Err(e @ NotifyError::Incomplete(_)) => Verdict::Undecidable(e),
         Err(
@@ -84,7 +85,7 @@ async fn decide(
     let at = app.clock.now();
     let apps: Vec<AppId> =
         merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();
-    let verdict = judge(&body, merchant, &apps);
+    let verdict = judge(&body, merchant, &apps, at);
     if let Verdict::Bad(e) = verdict {
         app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: e.reason(), remote, body, at });
         return (e.reason(), fail(StatusCode::OK, e.reply_text()));

@@ -164,14 +164,19 @@ fn answer(app: &App, stored: &StoredOrder) -> Result<Response, Error> {
     if !pending {
         return Ok(json.into_response());
     }
-    let mut location = format!("/v1/orders/{}", order.order_no);
-    if app.config.merchants.len() > 1 {
-        location.push_str(&format!("?merchant={}", order.merchant));
-    }
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], json).into_response())
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location(app, stored))], json).into_response())
 }
 
-fn json_only(headers: &HeaderMap) -> Result<(), Error> {
+/// Where the order is found.
+pub(super) fn location(app: &App, stored: &StoredOrder) -> String {
+    let mut location = format!("/v1/orders/{}", stored.order.order_no);
+    if app.config.merchants.len() > 1 {
+        location.push_str(&format!("?merchant={}", stored.order.merchant));
+    }
+    location
+}
+
+pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Error> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Error::MediaType) }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
+    DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
     PaymentOrphaned,
 };
 use wxpay_worker::event::fact::WechatError;
@@ -51,8 +51,8 @@ fn one_of_each() -> Vec<DomainData> {
     vec![
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
-        DomainData::OrderPaidLate(paid.clone()),
-        DomainData::OrderPaidTwice(paid),
+        DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),
+        DomainData::OrderPaidTwice(OrderSurplus { payment: paid, policy: "hold" }),
         DomainData::OrderClosed(ended(None)),
         DomainData::OrderFailed(ended(Some(WechatError { code: "NOAUTH".into(), message: "无权限".into() }))),
         DomainData::PaymentOrphaned(PaymentOrphaned {

@@ -391,7 +391,7 @@ pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
 
 /// A simulator of these merchants in real time.
 pub fn settings(merchants: Vec<Account>) -> Settings {
-    Settings { merchants, time_scale: 1, seed: 1 }
+    Settings { merchants, ..Settings::default() }
 }
 
 pub fn account(mch_id: &str, key: &str) -> Account {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
+use super::certificate::MerchantCertificate;
 use crate::config;
 
 /// The most bytes of one reply. WeChat's largest API replies are a few dozen KiB; bills do not come this way.
@@ -102,10 +103,16 @@ pub enum ClientError {
         /// The key.
         key: &'static str,
     },
-    /// The client certificate and key are unreadable or do not belong together.
+    /// The merchant's certificate and key are of no use to the TLS library.
     #[error("client certificate unusable: {why}")]
     Certificate {
         /// The cause; never key material.
+        why: String,
+    },
+    /// The file of `wechat.pay_ca_file` cannot be read or holds no certificate.
+    #[error("wechat.pay_ca_file unusable: {why}")]
+    Authority {
+        /// The cause.
         why: String,
     },
     /// TLS could not be set up.
@@ -127,25 +134,36 @@ pub struct Client {
 impl Client {
     /// A client without a certificate: everything but refunds.
     pub fn new(config: &config::Wechat) -> Result<Client, ClientError> {
-        Client::build(config, None)
-    }
-
-    /// A client that shows the merchant's certificate (`/secapi/*`). `pem` holds the certificate and its private key.
-    pub fn with_certificate(config: &config::Wechat, pem: &[u8]) -> Result<Client, ClientError> {
-        let identity =
-            reqwest::Identity::from_pem(pem).map_err(|error| ClientError::Certificate { why: chain(&error) })?;
-        Client::build(config, Some(identity))
-    }
-
-    fn build(config: &config::Wechat, identity: Option<reqwest::Identity>) -> Result<Client, ClientError> {
-        let main = base("pay_url", &config.pay_url)?;
         let backup = base("pay_backup_url", &config.pay_backup_url)?;
+        Client::build(config, base("pay_url", &config.pay_url)?, backup, None)
+    }
+
+    /// A client that shows the merchant's certificate: for refunds (`/secapi/*`). Where `refund_url` names an own host
+    /// for them, there is no other to fall back on.
+    pub fn with_certificate(config: &config::Wechat, certificate: &MerchantCertificate) -> Result<Client, ClientError> {
+        let pem = certificate.to_pem();
+        let identity = reqwest::Identity::from_pem(pem.expose().as_bytes())
+            .map_err(|error| ClientError::Certificate { why: chain(&error) })?;
+        let (main, backup) = match &config.refund_url {
+            Some(url) => (base("refund_url", url)?, base("refund_url", url)?),
+            None => (base("pay_url", &config.pay_url)?, base("pay_backup_url", &config.pay_backup_url)?),
+        };
+        Client::build(config, main, backup, Some(identity))
+    }
+
+    fn build(
+        config: &config::Wechat,
+        main: String,
+        backup: String,
+        identity: Option<reqwest::Identity>,
+    ) -> Result<Client, ClientError> {
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("wxpay-worker/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout)
+            .tls_certs_merge(authorities(config)?)
             // WeChat's addresses change behind the names; a pooled connection must not outlive that by much.
             .pool_idle_timeout(Duration::from_secs(60));
         let with_certificate = identity.is_some();
@@ -209,6 +227,18 @@ impl Client {
         }
         Ok(reply)
     }
+}
+
+/// Whom to trust besides the authorities that everybody trusts.
+fn authorities(config: &config::Wechat) -> Result<Vec<reqwest::Certificate>, ClientError> {
+    let Some(file) = &config.pay_ca_file else { return Ok(Vec::new()) };
+    let unusable = |why: String| ClientError::Authority { why };
+    let pem = std::fs::read(file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+    let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(chain(&error)))?;
+    if authorities.is_empty() {
+        return Err(unusable(format!("{} holds no certificate", file.display())));
+    }
+    Ok(authorities)
 }
 
 /// `unifiedorder` of `/pay/unifiedorder`: the label of metrics and logs.

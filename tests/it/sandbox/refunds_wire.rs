@@ -10,7 +10,7 @@ use super::parts::{MCH_ID, OTHER_MCH_ID, Shop, about, key, mweb, sealed, with};
 use super::refunds_parts::{https, identity, refund};
 
 fn body() -> Vec<u8> {
-    xml::write(&sealed(refund("A100001", "R1", "30"), SignType::Md5)).into_bytes()
+    xml::write(&sealed(refund("A100001", "R1", "30"), SignType::HmacSha256)).into_bytes()
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn an_answer_lost_in_any_way_leaves_one_refund() {
     shop.faults(json!([{"on": "refund", "kind": "hang", "times": 1}])).await;
     assert!(tokio::time::timeout(Duration::from_millis(300), cashier.post(body())).await.is_err());
     shop.faults(json!([{"on": "refund", "kind": "duplicate", "times": 1}])).await;
-    cashier.take(with(refund("A100001", "R1", "30"), &[])).await;
+    cashier.take(refund("A100001", "R1", "30")).await;
     assert_eq!(shop.refunds().await.len(), 1);
 }
 
@@ -114,7 +114,7 @@ async fn a_refund_can_be_refused_on_demand_executed_or_not() {
         rule["out_trade_no"] = json!(number);
         shop.faults(json!([rule])).await;
         assert_eq!(cashier.refused(refund(&number, &format!("R{n}"), "30")).await, code);
-        let found = shop.ask(with(about(&number), &[])).await["result_code"] == "SUCCESS";
+        let found = shop.ask(about(&number)).await["result_code"] == "SUCCESS";
         assert_eq!(found, executed, "{rule}");
         cashier.take(refund(&number, &format!("R{n}"), "30")).await;
     }

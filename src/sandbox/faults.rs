@@ -23,6 +23,11 @@ pub(super) enum On {
     CloseOrder,
     /// A payment notification on its way to the merchant.
     Notify,
+    Refund,
+    RefundQuery,
+    /// A refund notification on its way to the merchant.
+    #[serde(rename = "refund_notify")]
+    RefundNotify,
     /// A call of the platform API, by the names there.
     #[serde(skip)]
     Platform(Api),
@@ -45,6 +50,13 @@ impl<'de> Deserialize<'de> for On {
             Ok(api) => Ok(On::Platform(api)),
             Err(_) => On::deserialize(StrDeserializer::new(&name)),
         }
+    }
+}
+
+impl On {
+    /// Whether it goes to the merchant instead of coming from it.
+    pub fn is_notification(self) -> bool {
+        matches!(self, On::Notify | On::RefundNotify)
     }
 }
 
@@ -87,6 +99,24 @@ pub(super) enum Kind {
     CrossMerchant,
     /// The platform's `errcode` of this rule; not executed unless `executed` says so.
     Errcode,
+    /// A refund is refused with `err_code`; executed only if `executed` says so, which fits BIZERR_NEED_RETRY.
+    Refuse,
+}
+
+/// What a refund can be refused with on demand: refusals that depend on the payer, the bank or WeChat's day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum RefundCode {
+    BizerrNeedRetry,
+    FrequencyLimited,
+    InvalidReqTooMuch,
+    OrderNotReady,
+    #[serde(rename = "NOTENOUGH")]
+    NotEnough,
+    UserAccountAbnormal,
+    Error,
+    #[serde(rename = "NOAUTH")]
+    NoAuth,
 }
 
 impl Kind {
@@ -97,9 +127,10 @@ impl Kind {
             // The platform's answers carry no signature that a change could break.
             Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant => !matches!(on, On::Platform(_)),
             Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {
-                on != On::Notify
+                !on.is_notification()
             }
-            Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify),
+            Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify | On::RefundQuery | On::RefundNotify),
+            Kind::Refuse => on == On::Refund,
             Kind::Errcode => matches!(on, On::Platform(_)),
         }
     }
@@ -123,12 +154,15 @@ pub(super) struct Rule {
     /// For `duplicate` on `notify`.
     #[serde(default = "two")]
     pub copies: u8,
-    /// For `system_error`, `http_500` and `errcode`.
+    /// For `system_error`, `http_500`, `refuse` and `errcode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed: Option<bool>,
     /// For `errcode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errcode: Option<i64>,
+    /// For `refuse`, and needed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub err_code: Option<RefundCode>,
     /// Only calls about this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_trade_no: Option<String>,
@@ -160,6 +194,9 @@ impl Rule {
         let Rule { on, kind, .. } = self;
         if !kind.possible(*on) {
             return Err(format!("a {kind:?} fault is not possible on {on:?}"));
+        }
+        if self.err_code.is_some() != (*kind == Kind::Refuse) {
+            return Err("err_code belongs to a refuse fault, which needs one".to_owned());
         }
         if self.probability_percent > 100 {
             return Err("probability_percent must be between 0 and 100".to_owned());
@@ -199,16 +236,25 @@ pub(super) struct Hit {
     pub kind: Kind,
     pub delay: Duration,
     pub copies: u8,
-    /// For `system_error`, `http_500` and `errcode`.
+    /// For `system_error`, `http_500`, `refuse` and `errcode`.
     pub executed: bool,
     /// For `errcode`.
     pub errcode: i64,
+    /// For `refuse`.
+    pub err_code: Option<RefundCode>,
 }
 
 impl Hit {
     /// A fault of this kind with the defaults of a rule.
     pub fn plain(kind: Kind) -> Hit {
-        Hit { kind, delay: Duration::from_millis(one_second()), copies: two(), executed: true, errcode: -1 }
+        Hit {
+            kind,
+            delay: Duration::from_millis(one_second()),
+            copies: two(),
+            executed: true,
+            errcode: -1,
+            err_code: None,
+        }
     }
 }
 
@@ -291,8 +337,9 @@ impl Faults {
                 kind: rule.kind,
                 delay: Duration::from_millis(rule.delay_ms),
                 copies: rule.copies,
-                executed: rule.executed.unwrap_or(coin && rule.kind != Kind::Errcode),
+                executed: rule.executed.unwrap_or(coin && !matches!(rule.kind, Kind::Errcode | Kind::Refuse)),
                 errcode: rule.errcode.unwrap_or(-1),
+                err_code: rule.err_code,
             });
         }
         None

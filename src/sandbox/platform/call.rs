@@ -218,7 +218,7 @@ impl Call<'_> {
             }
             Kind::RateLimit => self.answer(&Err(refused(45011))),
             // Not possible here; the rules refuse them.
-            Kind::Tamper | Kind::WrongSign | Kind::ForgeAmount | Kind::CrossMerchant => self.execute(),
+            Kind::Tamper | Kind::WrongSign | Kind::ForgeAmount | Kind::CrossMerchant | Kind::Refuse => self.execute(),
         }
     }
 }

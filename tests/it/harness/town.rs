@@ -37,7 +37,7 @@ impl Town {
         // Databases measure leases by their own clock; the moved one begins at theirs.
         let clock = Clock::manual(Clock::system().now());
         let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
-        let options = Options { state: None, clock: clock.clone() };
+        let options = Options { clock: clock.clone(), ..Options::default() };
         let settings = super::service::settings(vec![account(MCH_ID, KEY)]);
         let wechat = Sandbox::start_with(bind().await.unwrap(), settings, options).await.unwrap();
         let (listener, wechat_url) = (bind().await.unwrap(), wechat.base_url());

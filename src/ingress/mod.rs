@@ -10,7 +10,7 @@
 //!   `offer` (pay parameters), `order_json` (the answer), `stream` (server-sent events), `watch` (the hub that waits).
 //! - WeChat: `notify`, `quarantine`.
 //! - Finance: `events`, `feed` (the hub that waits).
-//! - Operation: `health`.
+//! - Operation: `health`, `ops_jobs`.
 
 mod auth;
 mod body;
@@ -24,6 +24,7 @@ mod health;
 mod in_flight;
 mod notify;
 mod offer;
+mod ops_jobs;
 mod order_json;
 mod order_request;
 mod orders;

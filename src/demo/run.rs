@@ -83,7 +83,7 @@ async fn start_wechat(v2_key: &str) -> anyhow::Result<(String, Running)> {
         appids: vec![crate::ids::AppId::parse(APP_ID)?],
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let settings = Settings { merchants: vec![account], time_scale: 1, seed: u64::from(std::process::id()) };
+    let settings = Settings { merchants: vec![account], seed: u64::from(std::process::id()), ..Settings::default() };
     let running = Sandbox::start(listener, settings).await?;
     Ok((running.base_url(), running))
 }

@@ -205,6 +205,7 @@ impl App {
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
+            platform: self.platform.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };

@@ -18,6 +18,7 @@ use crate::secret::random_text;
 use crate::store::{DbError, Store};
 use crate::telemetry::{Metrics, MetricsError};
 use crate::wechat::http::{Client, ClientError};
+use crate::wechat::platform::PlatformClient;
 use crate::{relay, worker};
 
 /// Which parts of the service a process runs.
@@ -104,6 +105,7 @@ pub struct App {
     /// The time.
     pub clock: Clock,
     wechat: Client,
+    platform: PlatformClient,
     metrics: Metrics,
 }
 
@@ -151,7 +153,8 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
-        Ok(App { config, store, bus, bus_report, clock, wechat, metrics })
+        let platform = PlatformClient::new(&config.wechat)?;
+        Ok(App { config, store, bus, bus_report, clock, wechat, platform, metrics })
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
@@ -181,7 +184,14 @@ impl App {
             });
         }
         if roles.scheduler {
-            let work = scheduler::run(self.store, self.bus, self.clock, holder, stop.clone());
+            let parts = scheduler::Parts {
+                config: Arc::clone(&self.config),
+                store: self.store,
+                bus: self.bus,
+                platform: self.platform,
+                clock: self.clock,
+            };
+            let work = scheduler::run(parts, holder, stop.clone());
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
         }
         // The HTTP side cuts off its stragglers at the timeout; the supervisor gives that a moment.
@@ -195,6 +205,7 @@ impl App {
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
+            platform: self.platform.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };

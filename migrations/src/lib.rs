@@ -11,6 +11,7 @@ use sea_orm_migration::sea_orm::{
 pub mod dialect;
 mod m20261122_000001_core;
 mod m20261122_000002_bus;
+mod m20261122_000003_web;
 mod m20261122_000004_settling;
 
 /// All steps, oldest first.
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_core::Migration),
             Box::new(m20261122_000002_bus::Migration),
+            Box::new(m20261122_000003_web::Migration),
             Box::new(m20261122_000004_settling::Migration),
         ]
     }

@@ -7,21 +7,34 @@ mod dead_letters;
 pub mod entity;
 mod handle;
 mod history;
+mod job_reports;
 mod leases;
+mod login_codes;
 mod notifications;
 mod orders;
 mod outbox;
 mod proof;
 mod queries;
 mod rows;
+mod token_state;
+mod tokens;
+mod users;
+mod wallet_orders;
 
 pub use commit::OrderCommit;
 pub use db::{Db, DbError, DbKind};
 pub use dead_letters::StoredMessage;
 pub use handle::Store;
 pub use history::History;
+pub use job_reports::{JobOutcome, JobReport, JobRun, JobView};
 pub use leases::{Fenced, Lease};
+pub use login_codes::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use orders::{NewOrder, Recorded};
 pub use outbox::FeedEvent;
 pub use proof::{Evidence, EvidenceSource, NotificationRecord, Verdict};
 pub use rows::{AttemptParams, StoredOrder};
+pub use token_state::{
+    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,
+};
+pub use tokens::TokenWrite;
+pub use users::{NewUser, User};

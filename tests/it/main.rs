@@ -13,6 +13,7 @@ mod ingress;
 mod nats_consumer;
 mod order;
 mod sandbox;
+mod scheduler;
 mod settling;
 mod telemetry;
 mod tidy;

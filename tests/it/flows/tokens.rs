@@ -170,7 +170,6 @@ async fn five_processes_fetch_each_token_once_a_life_and_no_request_meets_a_dead
     let seen = five.seen().await;
     assert_eq!(seen["dead_token_uses"], json!([]), "{seen}");
     assert_eq!(five.told("app.degraded").await, 0);
-    // The leader's death is one more refresher, not one more fetch.
     let logs = five.rig.logs();
     for secret in [SESSION_KEY, APP_SECRET, MINI_SECRET] {
         assert!(!logs.contains(secret), "a log line holds {secret}");

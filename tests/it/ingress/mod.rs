@@ -11,6 +11,7 @@ mod feed;
 mod health;
 mod hostile;
 mod notify;
+mod ops_jobs;
 mod orders;
 mod schemas;
 mod stage;

@@ -105,6 +105,7 @@ pub struct App {
     pub clock: Clock,
     wechat: Client,
     metrics: Metrics,
+    more_routes: axum::Router,
 }
 
 /// Sockets already bound, so that a test can hand in free ports.
@@ -151,7 +152,13 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
-        Ok(App { config, store, bus, bus_report, clock, wechat, metrics })
+        Ok(App { config, store, bus, bus_report, clock, wechat, metrics, more_routes: axum::Router::new() })
+    }
+
+    /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be taken.
+    #[must_use]
+    pub fn with_routes(self, routes: axum::Router) -> App {
+        App { more_routes: self.more_routes.merge(routes), ..self }
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
@@ -199,7 +206,7 @@ impl App {
             shutdown: stop.clone(),
         };
         let admin = listeners.admin.map(|listener| (listener, ingress::admin_router(ingress.clone())));
-        let api = listeners.api.map(|listener| (listener, ingress::router(ingress)));
+        let api = listeners.api.map(|listener| (listener, ingress::router(ingress).merge(self.more_routes.clone())));
         for (listener, router) in [admin, api].into_iter().flatten() {
             let (config, stop) = (Arc::clone(&self.config), stop.clone());
             running.spawn(async move {

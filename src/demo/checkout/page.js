@@ -130,6 +130,7 @@ function refused({ reason, reference, data }, amount_fen) {
       return screens.show('snapshot', { reference });
     case 'bad_parameter':
     case 'bad_origin':
+    case 'not_open':
     case 'order_failed':
       return badParameters(reference || (kept && tail(kept.order_no)), amount_fen);
     case 'order_closed':

@@ -21,7 +21,8 @@ const SCREENS = {
   snapshot: { text: '当前为快照页，请点击“使用完整服务”后支付', mark: '!' },
 };
 
-const STATES = { requested: '正在创建', payable: '待支付', paid: '已支付', closed: '已关闭', failed: '未生效' };
+/** An order is only looked at while its outcome is open or after it was paid: "not paid yet" would invite a second payment. */
+const STATES = { requested: '确认中', payable: '确认中', paid: '已支付', closed: '已关闭', failed: '未生效' };
 
 let press = null;
 

@@ -18,6 +18,7 @@ use crate::secret::random_text;
 use crate::store::{DbError, Store};
 use crate::telemetry::{Metrics, MetricsError};
 use crate::wechat::http::{Client, ClientError};
+use crate::wechat::platform::PlatformClient;
 use crate::{relay, worker};
 
 /// Which parts of the service a process runs.
@@ -104,6 +105,7 @@ pub struct App {
     /// The time.
     pub clock: Clock,
     wechat: Client,
+    platform: PlatformClient,
     metrics: Metrics,
     more_routes: axum::Router,
 }
@@ -152,7 +154,9 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
-        Ok(App { config, store, bus, bus_report, clock, wechat, metrics, more_routes: axum::Router::new() })
+        let platform = PlatformClient::new(&config.wechat)?;
+        let more_routes = axum::Router::new();
+        Ok(App { config, store, bus, bus_report, clock, wechat, platform, metrics, more_routes })
     }
 
     /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be taken.
@@ -202,6 +206,7 @@ impl App {
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
+            platform: self.platform.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };

@@ -11,6 +11,7 @@ use sea_orm_migration::sea_orm::{
 pub mod dialect;
 mod m20261122_000001_core;
 mod m20261122_000002_bus;
+mod m20261122_000003_web;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -18,7 +19,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_core::Migration), Box::new(m20261122_000002_bus::Migration)]
+        vec![
+            Box::new(m20261122_000001_core::Migration),
+            Box::new(m20261122_000002_bus::Migration),
+            Box::new(m20261122_000003_web::Migration),
+        ]
     }
 }
 

@@ -46,6 +46,11 @@ impl Config {
         self.merchants.iter().find(|m| m.key.as_str() == key)
     }
 
+    /// The first app of this kind: whose users log in where no app is named.
+    pub fn browser_app(&self, kind: AppKind) -> Option<&App> {
+        self.apps.iter().find(|app| app.kind == kind)
+    }
+
     /// The app with this key.
     pub fn app(&self, key: &str) -> Option<&App> {
         self.apps.iter().find(|a| a.key.as_str() == key)

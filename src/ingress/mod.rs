@@ -1,7 +1,8 @@
 //! The HTTP ingress: parse, verify, publish, answer. Thin on purpose.
 //!
-//! It never decides about money and never calls WeChat: what a notification means and what becomes of an order is the
-//! workers' business. What must stay true: WeChat hears SUCCESS only after its notification is durable on the bus, and a
+//! It never decides about money: what a notification means and what becomes of an order is the workers' business, who
+//! call WeChat about it. The browser side alone calls WeChat itself, for one thing: a login's one-time code, which only the
+//! request that brings it can use. What must stay true: WeChat hears SUCCESS only after its notification is durable on the bus, and a
 //! business hears that an order was taken only after the request is durable.
 //!
 //! - Server: `server` (connections and their clocks), `phase` (where a connection stands), `guard` (every request).
@@ -9,11 +10,13 @@
 //! - Orders: `orders` (routes), `place` (`POST`), `order_request` (validation), `form` (JSON members), `in_flight`,
 //!   `offer` (pay parameters), `order_json` (the answer), `stream` (server-sent events), `watch` (the hub that waits).
 //! - WeChat: `notify`, `quarantine`.
+//! - Browser: `browser`, pages inside WeChat and mini programs.
 //! - Finance: `events`, `feed` (the hub that waits).
 //! - Operation: `health`.
 
 mod auth;
 mod body;
+mod browser;
 mod client_addr;
 mod error;
 mod events;
@@ -38,6 +41,7 @@ mod stream_slots;
 mod throttle;
 mod watch;
 
+pub use browser::{Failure, Origins, Reason};
 pub use error::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use events::ENTITY_FACTS;
 pub use health::MetricsText;

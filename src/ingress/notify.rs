@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use axum::RequestPartsExt;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
@@ -59,16 +60,25 @@ fn judge(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Verdict {
 pub async fn pay(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let named = parts.extract::<Path<String>>().await.ok();
-    let Some(merchant) = named.and_then(|Path(key)| app.config.merchant(&key)) else {
-        return fail(StatusCode::NOT_FOUND, "MERCHANT");
-    };
+    let merchant = named.and_then(|Path(key)| app.config.merchant(&key));
+    received(&app, merchant, &parts, body).await
+}
+
+/// `POST /api/wechat/pay/callback`: the same, for the first merchant.
+pub async fn pay_first(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    received(&app, app.config.merchants.first(), &parts, body).await
+}
+
+async fn received(app: &App, merchant: Option<&Merchant>, parts: &Parts, body: Body) -> Response {
+    let Some(merchant) = merchant else { return fail(StatusCode::NOT_FOUND, "MERCHANT") };
     let body = match body::read(&parts.headers, body, app.config.server.body_timeout).await {
         Ok(body) => body,
         Err(e) => return unreadable(merchant, e),
     };
     let begun = Instant::now();
     let remote = client_ip(guard::remote_ip(&parts.extensions), &parts.headers, &app.config.server.trusted_proxies);
-    let (result, response) = decide(&app, merchant, &parts.headers, remote.to_string(), body).await;
+    let (result, response) = decide(app, merchant, &parts.headers, remote.to_string(), body).await;
     count(merchant, result);
     histogram!(NOTIFY_ACK_SECONDS).record(begun.elapsed());
     response

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::browser::{self, Browser};
 use super::error::Error;
 use super::feed::FeedWatch;
 use super::health::MetricsText;
@@ -29,6 +30,7 @@ use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo};
 use crate::store::Store;
+use crate::wechat::platform::PlatformClient;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
@@ -44,6 +46,8 @@ pub struct Ingress {
     pub bus: Bus,
     /// The time.
     pub clock: Clock,
+    /// The way to WeChat's platform, for the browser side's codes.
+    pub platform: PlatformClient,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
     /// Cancelled when the process ends: whoever waits is answered, `/readyz` says so. The same token goes to
@@ -66,11 +70,12 @@ pub(super) struct App {
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     pub quarantine: Quarantine,
+    pub browser: Option<Browser>,
 }
 
 impl App {
     fn new(ingress: Ingress) -> App {
-        let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, platform, metrics, shutdown } = ingress;
         App {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
@@ -79,6 +84,7 @@ impl App {
             streams: StreamSlots::new(),
             refreshes: Throttle::new(ORDER_INTERVAL),
             renewals: Throttle::new(ORDER_INTERVAL),
+            browser: Browser::open(&config, platform),
             config,
             store,
             bus,
@@ -117,7 +123,8 @@ pub fn router(ingress: Ingress) -> Router {
         .route("/v1/orders/{order_no}/pay-params", get(orders::pay_params))
         .route("/v1/orders/{order_no}/stream", get(stream::stream))
         .route("/v1/events", get(events::events))
-        .route("/notify/{merchant}/pay", post(notify::pay));
+        .route("/notify/{merchant}/pay", post(notify::pay))
+        .merge(browser::routes(&app));
     if with_admin {
         routes = routes.merge(admin_routes());
     }

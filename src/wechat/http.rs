@@ -1,12 +1,16 @@
 //! The way out to WeChat: bytes there, bytes back. It knows hosts, time limits and sizes, and nothing of what it carries.
 //!
+//! [`Wire`] is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
+//! hosts: there are two of them.
+//!
 //! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site with
 //! the same paths. This is right even after a timeout, when the first call may have been executed: every call of
 //! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a refusal
 //! of the repeat then says nothing about the first call, so the reply tells when there was one.
 //!
 //! What must stay true: no redirect is followed (a signed body must not wander), no proxy of the environment is used,
-//! a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body or a key.
+//! a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a URL: the platform's
+//! addresses carry secrets in their queries.
 
 use std::time::Duration;
 
@@ -116,10 +120,97 @@ pub enum ClientError {
     },
 }
 
+/// A connection pool with this program's rules of talking to WeChat. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Wire(reqwest::Client);
+
+impl Wire {
+    /// A pool with the configured time limits.
+    pub(super) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
+        let http = Wire::rules(config).build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
+        Ok(Wire(http))
+    }
+
+    /// A pool that shows a client certificate. `pem` holds the certificate and its private key.
+    fn with_certificate(config: &config::Wechat, pem: &[u8]) -> Result<Wire, ClientError> {
+        let http = reqwest::Identity::from_pem(pem).and_then(|identity| Wire::rules(config).identity(identity).build());
+        http.map(Wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
+    }
+
+    fn rules(config: &config::Wechat) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .user_agent(concat!("wxpay-worker/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.timeout)
+            // WeChat's addresses change behind the names; a pooled connection must not outlive that by much.
+            .pool_idle_timeout(Duration::from_secs(60))
+    }
+
+    /// Gets `path` of the host `base` with these query parameters, in this order.
+    pub(super) async fn get(&self, base: &str, path: &str, query: &Query<'_>) -> Result<Vec<u8>, TransportError> {
+        measured(path, self.0.get(address(base, path, query)?)).await
+    }
+
+    /// Posts `body` to `path` of the host `base`.
+    pub(super) async fn post(
+        &self,
+        base: &str,
+        path: &str,
+        query: &Query<'_>,
+        content_type: &'static str,
+        body: String,
+    ) -> Result<Vec<u8>, TransportError> {
+        let request = self.0.post(address(base, path, query)?);
+        measured(path, request.header(CONTENT_TYPE, HeaderValue::from_static(content_type)).body(body)).await
+    }
+}
+
+/// Names and values of a query, not yet encoded.
+pub(super) type Query<'a> = [(&'a str, &'a str)];
+
+fn address(base: &str, path: &str, query: &Query<'_>) -> Result<reqwest::Url, TransportError> {
+    let mut url = reqwest::Url::parse(&format!("{base}{path}"))
+        .map_err(|_| TransportError::NotSent { why: "no usable address".to_owned() })?;
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    Ok(url)
+}
+
+async fn measured(path: &str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, TransportError> {
+    let started = Instant::now();
+    let result = exchange(request).await;
+    let outcome = match &result {
+        Ok(_) => "answered",
+        Err(error) => error.label(),
+    };
+    metrics::histogram!("wxpay_wechat_request_seconds", "api" => api_of(path).to_owned(), "outcome" => outcome)
+        .record(started.elapsed());
+    result
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> Result<Vec<u8>, TransportError> {
+    let mut response = request.send().await.map_err(transport)?;
+    let status = response.status().as_u16();
+    if status != 200 {
+        return Err(TransportError::Status { status });
+    }
+    let mut reply = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if reply.len() + chunk.len() > MAX_REPLY_BYTES {
+            return Err(TransportError::TooLarge);
+        }
+        reply.extend_from_slice(&chunk);
+    }
+    Ok(reply)
+}
+
 /// A connection pool to WeChat's pay hosts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    wire: Wire,
     main: String,
     backup: Option<String>,
 }
@@ -127,36 +218,21 @@ pub struct Client {
 impl Client {
     /// A client without a certificate: everything but refunds.
     pub fn new(config: &config::Wechat) -> Result<Client, ClientError> {
-        Client::build(config, None)
+        Client::with(config, Wire::new)
     }
 
     /// A client that shows the merchant's certificate (`/secapi/*`). `pem` holds the certificate and its private key.
     pub fn with_certificate(config: &config::Wechat, pem: &[u8]) -> Result<Client, ClientError> {
-        let identity =
-            reqwest::Identity::from_pem(pem).map_err(|error| ClientError::Certificate { why: chain(&error) })?;
-        Client::build(config, Some(identity))
+        Client::with(config, |config| Wire::with_certificate(config, pem))
     }
 
-    fn build(config: &config::Wechat, identity: Option<reqwest::Identity>) -> Result<Client, ClientError> {
+    fn with(
+        config: &config::Wechat,
+        wire: impl FnOnce(&config::Wechat) -> Result<Wire, ClientError>,
+    ) -> Result<Client, ClientError> {
         let main = base("pay_url", &config.pay_url)?;
         let backup = base("pay_backup_url", &config.pay_backup_url)?;
-        let mut http = reqwest::Client::builder()
-            .user_agent(concat!("wxpay-worker/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.timeout)
-            // WeChat's addresses change behind the names; a pooled connection must not outlive that by much.
-            .pool_idle_timeout(Duration::from_secs(60));
-        let with_certificate = identity.is_some();
-        if let Some(identity) = identity {
-            http = http.identity(identity);
-        }
-        let http = http.build().map_err(|error| match with_certificate {
-            true => ClientError::Certificate { why: chain(&error) },
-            false => ClientError::Tls { why: chain(&error) },
-        })?;
-        Ok(Client { http, backup: (backup != main).then_some(backup), main })
+        Ok(Client { wire: wire(config)?, backup: (backup != main).then_some(backup), main })
     }
 
     /// Posts a message to `path` (`/pay/…`) and gives the reply.
@@ -181,42 +257,16 @@ impl Client {
     }
 
     async fn post_once(&self, base: &str, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
-        let started = Instant::now();
-        let result = self.exchange(format!("{base}{path}"), body).await;
-        let outcome = match &result {
-            Ok(_) => "answered",
-            Err(error) => error.label(),
-        };
-        metrics::histogram!("wxpay_wechat_request_seconds", "api" => api_of(path).to_owned(), "outcome" => outcome)
-            .record(started.elapsed());
-        result
-    }
-
-    async fn exchange(&self, url: String, body: String) -> Result<Vec<u8>, TransportError> {
-        let xml = HeaderValue::from_static("text/xml; charset=utf-8");
-        let request = self.http.post(url).header(CONTENT_TYPE, xml).body(body);
-        let mut response = request.send().await.map_err(transport)?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(TransportError::Status { status });
-        }
-        let mut reply = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if reply.len() + chunk.len() > MAX_REPLY_BYTES {
-                return Err(TransportError::TooLarge);
-            }
-            reply.extend_from_slice(&chunk);
-        }
-        Ok(reply)
+        self.wire.post(base, path, &[], "text/xml; charset=utf-8", body).await
     }
 }
 
 /// `unifiedorder` of `/pay/unifiedorder`: the label of metrics and logs.
-fn api_of(path: &str) -> &str {
+pub(super) fn api_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn base(key: &'static str, text: &str) -> Result<String, ClientError> {
+pub(super) fn base(key: &'static str, text: &str) -> Result<String, ClientError> {
     let url = reqwest::Url::parse(text).map_err(|_| ClientError::Address { key })?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()

@@ -1,8 +1,15 @@
 //! WeChat's protocol: what goes over the wire and what it means. Knows no store, no bus.
 //!
-//! [`http`] carries bytes, [`v2`] turns them into types and back, [`outcome`] is the one table that says what an
-//! answer allows the caller to do next.
+//! [`http`] carries bytes. To the pay API: [`v2`] turns them into types and back, [`outcome`] is the one table that says
+//! what an answer allows the caller to do next. To the platform API: [`platform`] is both, [`oauth`], [`token`],
+//! [`mini_program`] are its calls, and [`jssdk`] signs what pages show to WeChat.
 
 pub mod http;
+pub mod jssdk;
+pub mod mini_program;
+pub mod oauth;
 pub mod outcome;
+mod percent;
+pub mod platform;
+pub mod token;
 pub mod v2;

@@ -15,6 +15,7 @@ use crate::event::fact::Prepay;
 use crate::ids::{AppId, MchId};
 use crate::order::TradeType;
 use crate::secret::V2Key;
+use crate::wechat::percent;
 
 /// The prepay handle lacks the address that its trade type needs. [`super::unified_order`] never issues such a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,12 +50,7 @@ pub fn for_client(
 /// is, because it is checked as a whole; only the encoded parameter is appended.
 pub fn mweb_redirect(mweb_url: &str, redirect_url: &str) -> String {
     let mut url = format!("{mweb_url}&redirect_url=");
-    for byte in redirect_url.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(byte)),
-            _ => url.push_str(&format!("%{byte:02X}")),
-        }
-    }
+    percent::push(&mut url, redirect_url);
     url
 }
 

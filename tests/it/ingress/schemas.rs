@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
+    AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
     PaymentOrphaned,
 };
 use wxpay_worker::event::fact::WechatError;
@@ -48,6 +48,13 @@ fn one_of_each() -> Vec<DomainData> {
         trade_type: TradeType::Mweb,
         expires_at: at,
     };
+    let trouble = |errcode| AppTrouble {
+        app: app.clone(),
+        token: "access_token",
+        reason: "quota_used_up".into(),
+        errcode,
+        since: at,
+    };
     vec![
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
@@ -77,6 +84,8 @@ fn one_of_each() -> Vec<DomainData> {
             last_error: "x".into(),
             attempts: 3,
         }),
+        DomainData::AppDegraded(trouble(Some(40164))),
+        DomainData::AppRecovered(trouble(None)),
     ]
 }
 

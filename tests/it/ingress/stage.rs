@@ -25,6 +25,7 @@ use wxpay_worker::new_order::new_order;
 use wxpay_worker::order::{Decision, decide};
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
+use wxpay_worker::wechat::platform::PlatformClient;
 use wxpay_worker::worker::StoreParking;
 
 use super::client::{Reply, send};
@@ -114,6 +115,7 @@ impl Stage {
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            platform: PlatformClient::new(&config.wechat).unwrap(),
             metrics: Arc::new(|| "# a metric\n".to_owned()),
             shutdown: shutdown.clone(),
         });

@@ -1,0 +1,131 @@
+//! Mini programs: the code of a login for an openid, the code of the phone-number button for a number.
+//!
+//! The two codes are different things, each good for one call within five minutes. The `session_key` that a login gives never
+//! leaves this file: it decrypts what the client sends, which nothing here needs, so it is not even kept.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::oauth::{openid, unionid};
+use super::platform::{Credential, PlatformClient, PlatformError, integer, with_a_code};
+use crate::ids::{AppId, OpenId};
+use crate::secret::Secret;
+
+/// Who logged in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MiniSession {
+    /// The user under the mini program.
+    pub openid: OpenId,
+    /// The user under the company's open platform account, if there is one.
+    pub unionid: Option<String>,
+}
+
+impl fmt::Debug for MiniSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MiniSession").field("openid", &self.openid).finish_non_exhaustive()
+    }
+}
+
+/// A user's phone number.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Phone {
+    /// As it is dialled: with `+` and the country for numbers from elsewhere.
+    pub phone_number: String,
+    /// Without the country.
+    pub pure_phone_number: String,
+    /// The country in digits: `86`.
+    pub country_code: String,
+}
+
+impl fmt::Debug for Phone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Phone").field("country_code", &self.country_code).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct SessionAnswer {
+    openid: String,
+    unionid: Option<String>,
+    // There in every success: an answer without it is something else.
+    #[serde(rename = "session_key")]
+    _session_key: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+struct PhoneAnswer {
+    phone_info: PhoneInfo,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PhoneInfo {
+    phone_number: String,
+    pure_phone_number: String,
+    country_code: Value,
+    watermark: Watermark,
+}
+
+#[derive(Deserialize)]
+struct Watermark {
+    appid: String,
+}
+
+/// Exchanges the code of `wx.login`. Busy or not reached, WeChat is asked once more; busy again, the refusal says that the
+/// login is over and the client has to ask for a new code.
+pub async fn code2session(
+    client: &PlatformClient,
+    appid: &AppId,
+    secret: &Secret,
+    js_code: &str,
+) -> Result<MiniSession, PlatformError> {
+    let query = [
+        ("appid", appid.as_str()),
+        ("secret", secret.expose()),
+        ("js_code", js_code),
+        ("grant_type", "authorization_code"),
+    ];
+    let answer: SessionAnswer = with_a_code(|| client.get("/sns/jscode2session", &query, Credential::Secret)).await?;
+    Ok(MiniSession { openid: openid(answer.openid)?, unionid: unionid(answer.unionid) })
+}
+
+/// Exchanges the code of the phone-number button, repeated like [`code2session`]. A number that WeChat gave out for another
+/// app is not taken.
+pub async fn phone_number(
+    client: &PlatformClient,
+    access_token: &Secret,
+    appid: &AppId,
+    code: &str,
+) -> Result<Phone, PlatformError> {
+    let query = [("access_token", access_token.expose())];
+    let body = json!({ "code": code });
+    let path = "/wxa/business/getuserphonenumber";
+    let answer: PhoneAnswer = with_a_code(|| client.post_json(path, &query, &body, Credential::GlobalToken)).await?;
+    let info = answer.phone_info;
+    if info.watermark.appid != appid.as_str() {
+        return Err(PlatformError::Unreadable("the phone number is for another app"));
+    }
+    Ok(Phone {
+        country_code: country_code(&info.country_code)?,
+        phone_number: digits(info.phone_number)?,
+        pure_phone_number: digits(info.pure_phone_number)?,
+    })
+}
+
+/// Documented as a text, and seen as a number.
+fn country_code(code: &Value) -> Result<String, PlatformError> {
+    let code = integer(code).filter(|code| (1..=9999).contains(code));
+    code.map(|code| code.to_string()).ok_or(PlatformError::Unreadable("countryCode is none"))
+}
+
+fn digits(number: String) -> Result<String, PlatformError> {
+    let digits = number.strip_prefix('+').unwrap_or(&number);
+    if (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(number)
+    } else {
+        Err(PlatformError::Unreadable("a phone number that is none"))
+    }
+}

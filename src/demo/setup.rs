@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::ids::{AppId, MchId};
-use crate::sandbox::{self, Account, Running, Sandbox, Settings};
+use crate::sandbox::{self, Account, PlatformApp, PlatformKind, Running, Sandbox, Settings};
 use crate::secret::{Secret, V2Key, random_text, sha256_hex};
 
 /// The app, and the merchant it belongs to: the numbers of WeChat's public examples.
@@ -48,8 +48,15 @@ pub async fn start_wechat(data: &Path, keys: &Keys) -> anyhow::Result<Running> {
         v2_key: V2Key::parse(&keys.v2_key).map_err(anyhow::Error::msg)?,
         appids: vec![AppId::parse(APP_ID)?],
     };
+    let app =
+        PlatformApp::new(PlatformKind::OfficialAccount, AppId::parse(APP_ID)?, Secret::new(keys.app_secret.as_str()));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let settings = Settings { merchants: vec![account], time_scale: 1, seed: u64::from(std::process::id()) };
+    let settings = Settings {
+        merchants: vec![account],
+        apps: vec![app],
+        seed: u64::from(std::process::id()),
+        ..Settings::default()
+    };
     tokio::fs::create_dir_all(data).await.with_context(|| format!("cannot make {}", data.display()))?;
     let options = sandbox::Options { state: Some(data.join("wechat.jsonl")), ..sandbox::Options::default() };
     Ok(Sandbox::start_with(listener, settings, options).await?)

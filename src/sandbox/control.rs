@@ -33,14 +33,14 @@ pub(super) fn router() -> Router<Arc<World>> {
 }
 
 /// Why the control API refuses.
-struct Problem {
-    status: StatusCode,
-    error: &'static str,
-    message: String,
+pub(super) struct Problem {
+    pub status: StatusCode,
+    pub error: &'static str,
+    pub message: String,
 }
 
 impl Problem {
-    fn bad_request(message: impl Into<String>) -> Problem {
+    pub fn bad_request(message: impl Into<String>) -> Problem {
         Problem { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into() }
     }
 }
@@ -66,11 +66,11 @@ impl From<PayRefused> for Problem {
     }
 }
 
-fn respond(status: StatusCode, body: &Value) -> Response {
+pub(super) fn respond(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-fn parse<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, Problem> {
+pub(super) fn parse<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
 }
 

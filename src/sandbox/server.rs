@@ -27,11 +27,12 @@ use super::account::{Book, Handle, PayRefused, Purse};
 use super::faults::Faults;
 use super::notifier::Sender;
 use super::order::Lifetimes;
+use super::platform::{Peer, Platform};
 use super::seen::Seen;
 use super::settings::Settings;
 use super::wire::{Socket, Wire, halve};
 use super::world::{Bells, World};
-use super::{cashier, control, pay_v2, schedule};
+use super::{cashier, control, pay_v2, platform, schedule};
 use crate::clock::Clock;
 use crate::ids::{MchId, TransactionId};
 
@@ -130,6 +131,7 @@ impl Sandbox {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let lifetimes = Lifetimes::scaled(settings.time_scale);
         let book = Book::open(settings.seed, lifetimes, options.state.as_deref()).map_err(StartError::Journal)?;
+        let platform = Platform::new(&settings);
         let appids: HashSet<_> = settings.merchants.iter().flat_map(|m| m.appids.iter().cloned()).collect();
         let world = Arc::new(World {
             accounts: settings.merchants.into_iter().map(|m| (m.mch_id.as_str().to_owned(), m)).collect(),
@@ -144,6 +146,7 @@ impl Sandbox {
             stop: stop.clone(),
             book: Mutex::new(book),
             seen: Mutex::new(Seen::default()),
+            platform: Mutex::new(platform),
             passed: Bells::default(),
         });
         for order in world.book().orders() {
@@ -156,6 +159,7 @@ impl Sandbox {
             .merge(pay_v2::router())
             .merge(control::router())
             .merge(cashier::router())
+            .merge(platform::router())
             .with_state(world.clone());
         tasks.spawn(accept(listener, router, tasks.clone(), stop.clone()));
         Ok(Running { addr, world, tasks, stop: stop.drop_guard() })
@@ -165,8 +169,8 @@ impl Sandbox {
 async fn accept(listener: TcpListener, router: Router, tasks: TaskTracker, stop: CancellationToken) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
-                tasks.spawn(connection(stream, router.clone(), stop.clone()));
+            Ok((stream, peer)) => {
+                tasks.spawn(connection(stream, Peer(peer.ip()), router.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of descriptors, mostly: accepting again at once would spin.
@@ -177,7 +181,7 @@ async fn accept(listener: TcpListener, router: Router, tasks: TaskTracker, stop:
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "sandbox: the connection is already gone");
         return;
@@ -186,7 +190,10 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     let io = TokioIo::new(Socket::new(stream, reset.clone()));
     let service = service_fn({
         let stop = stop.clone();
-        move |request| answer(request, router.clone(), reset.clone(), stop.clone())
+        move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            answer(request, router.clone(), reset.clone(), stop.clone())
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -12,6 +12,7 @@ use super::account::{Book, Handle, PayRefused, Purse};
 use super::faults::{Faults, On};
 use super::notifier::{Letter, Sender};
 use super::order::{Lifetimes, Order};
+use super::platform::{Api, Platform};
 use super::record::Payment;
 use super::schedule;
 use super::seen::Seen;
@@ -34,6 +35,7 @@ pub(super) struct World {
     pub stop: CancellationToken,
     pub book: Mutex<Book>,
     pub seen: Mutex<Seen>,
+    pub platform: Mutex<Platform>,
     /// Rings when a call of that kind went through: what `reorder` waits for.
     pub passed: Bells,
 }
@@ -45,6 +47,7 @@ pub(super) struct Bells {
     order_query: Notify,
     close_order: Notify,
     notify: Notify,
+    platform: [Notify; Api::COUNT],
 }
 
 impl Bells {
@@ -55,6 +58,7 @@ impl Bells {
             On::OrderQuery => &self.order_query,
             On::CloseOrder => &self.close_order,
             On::Notify => &self.notify,
+            On::Platform(api) => &self.platform[api as usize],
         }
     }
 }
@@ -73,6 +77,11 @@ impl World {
     /// The requests that arrived.
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logins and tokens.
+    pub fn platform(&self) -> MutexGuard<'_, Platform> {
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The payer pays: the ledger first, then the first notification, without waiting for it.

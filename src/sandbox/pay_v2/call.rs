@@ -52,7 +52,7 @@ async fn call(api: On, world: &World, method: &Method, headers: &HeaderMap, body
     let parameters_sha256 = sha256_hex(&joined(&message));
     let out_trade_no = match api {
         On::OrderQuery => order_query::subject(world, &message).unwrap_or_default(),
-        On::UnifiedOrder | On::CloseOrder | On::Notify => {
+        On::UnifiedOrder | On::CloseOrder | On::Notify | On::Platform(_) => {
             optional(&message.fields, "out_trade_no").unwrap_or_default().to_owned()
         }
     };
@@ -109,7 +109,7 @@ impl Call<'_> {
             On::UnifiedOrder => unified_order::execute(self.world, &self.message, &self.parameters_sha256, &self.base),
             On::OrderQuery => order_query::execute(self.world, &self.message),
             On::CloseOrder => close_order::execute(self.world, &self.message),
-            On::Notify => Err(Refusal::system_error()),
+            On::Notify | On::Platform(_) => Err(Refusal::system_error()),
         }
     }
 
@@ -162,6 +162,8 @@ impl Call<'_> {
                 let _first = self.execute();
                 self.answer(self.execute(), None)
             }
+            // Not possible here; the rules refuse it.
+            Kind::Errcode => self.answer(Err(Refusal::system_error()), None),
             Kind::RateLimit => self.answer(Err(Refusal::rate_limit()), None),
             Kind::SystemError => {
                 if hit.executed {

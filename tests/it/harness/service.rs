@@ -57,11 +57,8 @@ pub struct Process {
 
 impl Rig {
     pub async fn new(db: TestDb, queue: Queue) -> Rig {
-        let settings = Settings {
-            merchants: vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)],
-            time_scale: 1,
-            seed: 1,
-        };
+        let settings =
+            Settings { merchants: vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)], ..Settings::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = Sandbox::start(listener, settings).await.unwrap();
         let rig = Rig {

@@ -3,7 +3,7 @@
 const element = (id) => document.getElementById(id);
 
 /** Text, mark and label of every screen. The mark repeats in a shape what no colour may tell alone. */
-const SCREENS = {
+export const SCREENS = {
   entering: { text: '正在进入…', mark: '…' },
   choosing: { text: '请选择金额', mark: '' },
   creating: { text: '正在创建订单…', mark: '…' },

@@ -1,0 +1,373 @@
+// The checkout page against the running service and the running simulator: what a payer sees, and what is true.
+//
+// usage: tests/run.sh --browser      (which names the program and the browser)
+// env:   WXPAYD                    the wxpayd to start
+//        WXPAY_TEST_NODE_MODULES   where playwright-core is installed
+//        WXPAY_TEST_CHROMIUM       the browser; default /usr/bin/chromium
+//        WXPAY_SCREENSHOTS         a folder for pictures of the screens; default none
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, it } from 'node:test';
+
+import { startDemo } from './demo.mjs';
+import { Payer, startBrowser } from './payer.mjs';
+
+let demo;
+let browser;
+let payer;
+
+before(async () => {
+  demo = await startDemo(process.env.WXPAYD);
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+/** A test with a payer of its own, who leaves at the end. */
+function with_payer(name, options, steps) {
+  it(name, async () => {
+    payer = await Payer.with(browser, demo, options);
+    await steps(payer);
+    await payer.leave();
+  });
+}
+
+/** Holds an order to be paid exactly once, in our books and in WeChat's. */
+async function paidOnce(order_no, fen) {
+  const ours = await demo.order(order_no);
+  assert.equal(ours.state, 'paid');
+  assert.equal(ours.amount_fen, fen);
+  assert.deepEqual(ours.flags, []);
+  const theirs = await demo.ledger(ours.attempts[0].out_trade_no);
+  assert.equal(theirs.payments.length, 1);
+  assert.equal(theirs.payments[0].total_fee, fen);
+  assert.equal(theirs.payments[0].transaction_id, ours.transaction_id);
+}
+
+async function notPaid(order_no) {
+  const ours = await demo.order(order_no);
+  assert.notEqual(ours.state, 'paid');
+  assert.deepEqual((await demo.ledger(ours.attempts[0].out_trade_no)).payments, []);
+}
+
+beforeEach(async () => {
+  await demo.control('faults', null, 'DELETE');
+  await demo.control('bridge/behaviour', { next: null });
+});
+
+describe('paying', () => {
+  with_payer('a first visit goes through the login once and ends in a payment that both ledgers have', {}, async (p) => {
+    await p.enter();
+    const logins = p.visits.filter((url) => url.includes('/connect/oauth2/authorize'));
+    assert.equal(logins.length, 1);
+    assert.equal(p.page.url(), demo.page);
+    await p.page.getByText('JS-SDK 已就绪').waitFor();
+    await p.shows('choosing');
+    const { order_no } = await p.orders();
+    await p.sees('waiting');
+    await p.shows('waiting');
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await p.shows('paid');
+    await paidOnce(order_no, 1);
+    await p.page.reload();
+    await p.sees('paid');
+    await p.presses('完成');
+    await p.sees('choosing');
+  });
+
+  with_payer('a payer who cancels finds the same order again and pays it', {}, async (p) => {
+    await p.enter();
+    await p.chooses('1.00');
+    const first = await p.orders();
+    await p.cancelsInWechat();
+    await p.sees('cancelled');
+    await p.shows('cancelled');
+    await notPaid(first.order_no);
+    await p.page.reload();
+    await p.sees('cancelled');
+    const second = await p.orders('继续支付');
+    assert.equal(second.order_no, first.order_no);
+    assert.equal(second.package, first.package);
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(first.order_no, 100);
+  });
+
+  with_payer('a payment whose notifications are all lost is found because the page has WeChat asked', {}, async (p) => {
+    await demo.control('faults', [{ on: 'notify', kind: 'drop' }]);
+    await p.enter();
+    const { order_no } = await p.orders();
+    await p.confirmsInWechat();
+    await p.sees('paid', 10_000);
+    await paidOnce(order_no, 1);
+    const { deliveries } = await demo.ledger((await demo.order(order_no)).attempts[0].out_trade_no);
+    assert.ok(deliveries.every((delivery) => delivery.acknowledged !== true), JSON.stringify(deliveries));
+  });
+
+  with_payer('the JS-SDK pays where there is no bridge', {}, async (p) => {
+    await p.page.addInitScript(() => {
+      Object.defineProperty(window, 'WeixinJSBridge', { get: () => undefined, set: () => {} });
+    });
+    await p.enter();
+    const { order_no } = await p.orders();
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(order_no, 1);
+  });
+
+  with_payer('a keyboard is enough', {}, async (p) => {
+    await p.enter();
+    const focused = () => p.page.evaluate(() => document.activeElement.id || document.activeElement.name);
+    await p.page.keyboard.press('Tab');
+    assert.equal(await focused(), 'money');
+    await p.page.keyboard.press('ArrowRight');
+    await p.page.keyboard.press('Tab');
+    assert.equal(await focused(), 'pay');
+    const answered = p.page.waitForResponse((answer) => answer.url().includes('/pay/payWallet'));
+    await p.page.keyboard.press('Enter');
+    const { data } = await (await answered).json();
+    await p.sees('waiting');
+    await p.page.getByRole('button', { name: '确认支付' }).focus();
+    await p.page.keyboard.press('Enter');
+    await p.sees('paid');
+    await paidOnce(data.order_no, 100);
+  });
+});
+
+describe('what WeChat says to the page is a hint', () => {
+  with_payer('an ok without a payment is never called paid, and the asking outlives a reload', {}, async (p) => {
+    await p.noteScreens();
+    await p.enter();
+    await p.chooses('20.00');
+    await demo.control('bridge/behaviour', { next: 'lie_ok' });
+    const { order_no, package: prepay } = await p.orders();
+    await p.sees('confirming');
+    await p.shows('confirming');
+    const begun = Date.now();
+    await p.sees('unknown', 12_000);
+    assert.ok(Date.now() - begun > 8000, 'the payer was told too early that it takes long');
+    await p.presses('查看订单');
+    await p.page.getByText(order_no).waitFor();
+    await p.shows('unknown');
+    await p.page.reload();
+    await p.sees('unknown');
+    await notPaid(order_no);
+    assert.ok(!p.screens.includes('paid'), p.screens.join(' '));
+    // Now it is paid after all, somewhere else: the page finds out by itself.
+    await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });
+    await p.sees('paid', 30_000);
+    await paidOnce(order_no, 2000);
+  });
+
+  with_payer('a cancel that was a payment is called paid', {}, async (p) => {
+    await p.enter();
+    // The sheet says "cancel" only after the money has gone: paid while it was open.
+    const { order_no, package: prepay } = await p.orders();
+    await demo.control('faults', [{ on: 'notify', kind: 'drop' }]);
+    await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });
+    await p.cancelsInWechat();
+    await p.sees('paid');
+    await paidOnce(order_no, 1);
+  });
+});
+
+describe('what can go wrong', () => {
+  with_payer('an order that was closed meanwhile is told, and ordered again', {}, async (p) => {
+    await p.enter();
+    const { order_no } = await p.orders();
+    await p.cancelsInWechat();
+    await p.sees('cancelled');
+    await demo.closeAtWechat((await demo.order(order_no)).attempts[0].out_trade_no);
+    await p.presses('继续支付');
+    await p.sees('closed');
+    await p.shows('closed');
+    assert.equal((await demo.order(order_no)).state, 'closed');
+    const again = await p.orders('重新下单');
+    assert.notEqual(again.order_no, order_no);
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(again.order_no, 1);
+    await notPaid(order_no);
+  });
+
+  with_payer('an order paid elsewhere is not paid twice', {}, async (p) => {
+    await p.enter();
+    const { order_no, package: prepay } = await p.orders();
+    await p.cancelsInWechat();
+    await p.sees('cancelled');
+    await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });
+    await p.presses('继续支付');
+    await p.sees('already_paid');
+    await p.shows('already_paid');
+    await p.presses('查看订单');
+    await p.page.getByText('已支付', { exact: true }).waitFor();
+    await paidOnce(order_no, 1);
+    await p.presses('返回');
+    await p.sees('choosing');
+  });
+
+  with_payer('a wrong paySign is refused by WeChat, and the payer gets a number to call about', {}, async (p) => {
+    await p.page.route('**/api/wechat/pay/payWallet*', async (route) => {
+      const answer = await route.fetch();
+      const body = await answer.json();
+      body.data.paySign = [...body.data.paySign].reverse().join('');
+      await route.fulfill({ response: answer, json: body });
+    });
+    await p.enter();
+    const { order_no } = await p.orders();
+    await p.sees('bad_parameters');
+    await p.shows('bad_parameters');
+    assert.match(await p.page.locator('#text').innerText(), new RegExp(`编号 ${order_no.slice(-8)}）`));
+    await notPaid(order_no);
+  });
+
+  with_payer('a page signed for another address learns it from WeChat, and is paid all the same', {}, async (p) => {
+    await p.page.route('**/api/wechat/jssdk*', async (route) => {
+      const answer = await route.fetch();
+      const body = await answer.json();
+      body.data.signature = '0'.repeat(40);
+      await route.fulfill({ response: answer, json: body });
+    });
+    await p.enter();
+    await p.page.getByText(/^JS-SDK 不可用（.*invalid signature.*）$/).waitFor();
+    const { order_no } = await p.orders();
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(order_no, 1);
+  });
+
+  with_payer('an order that WeChat cannot make now is called busy and not charged', {}, async (p) => {
+    await p.enter();
+    await p.chooses('1.00');
+    await demo.control('faults', [{ on: 'unifiedorder', kind: 'drop' }]);
+    await p.page.getByRole('button', { name: /^支付 ¥/ }).click();
+    await p.sees('creating');
+    await p.shows('creating');
+    await p.sees('busy', 30_000);
+    await p.shows('busy');
+  });
+});
+
+describe('getting in', () => {
+  with_payer('a browser that is not WeChat is told within four seconds', {}, async (p) => {
+    await p.page.route('**/_sandbox/jweixin.js', (route) => route.abort());
+    await p.page.goto(demo.page);
+    await p.sees('outside', 4000);
+    await p.shows('outside');
+    assert.ok(!p.visits.some((url) => url.includes('/connect/oauth2/authorize')));
+  });
+
+  with_payer('a login that is over is entered again by the payer, with one press', {}, async (p) => {
+    await p.enter();
+    await p.context.clearCookies({ name: 'wxpay_session' });
+    await p.page.getByRole('button', { name: /^支付 ¥/ }).click();
+    await p.sees('login_expired');
+    await p.shows('login_expired');
+    await p.presses('重新进入');
+    await p.agree();
+    await p.sees('choosing');
+  });
+
+  with_payer('a login that does not last is tried once and no more', {}, async (p) => {
+    const redirects = [];
+    p.page.on('request', (request) => request.url().includes('/api/wechat/redirect') && redirects.push(request.url()));
+    await p.page.route('**/api/wechat/getUserInfo*', (route) => {
+      const headers = { ...route.request().headers() };
+      delete headers.cookie;
+      return route.continue({ headers });
+    });
+    await p.enter({ screen: 'login_expired' });
+    await p.page.reload();
+    await p.sees('login_expired');
+    assert.equal(redirects.length, 1);
+  });
+
+  with_payer('the virtual user of a snapshot page is sold nothing', {}, async (p) => {
+    await demo.control('platform/user', { snapshot: true });
+    try {
+      await p.enter({ screen: 'snapshot' });
+      assert.equal(await p.page.getByRole('button', { name: /支付/ }).count(), 0);
+    } finally {
+      await demo.control('platform/user', { snapshot: false });
+    }
+  });
+});
+
+describe('looks', () => {
+  /** Text whose colour stands out from what is behind it by less than 4.5, as WCAG computes it. */
+  const faint = () => {
+    const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
+    const light = ([r, g, b]) => {
+      const [x, y, z] = [r, g, b].map((c) => (c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+    };
+    const behind = (element) => {
+      for (let at = element; at; at = at.parentElement) {
+        const colour = channels(getComputedStyle(at).backgroundColor);
+        if (colour.length === 3 || colour[3] === 1) return colour;
+      }
+      return [255, 255, 255];
+    };
+    return [...document.querySelectorAll('body *')]
+      .filter((element) => element.checkVisibility() && [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+      .map((element) => {
+        const [a, b] = [light(channels(getComputedStyle(element).color)), light(behind(element))];
+        return [element.id || element.tagName, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+      })
+      .filter(([, contrast]) => contrast < 4.5);
+  };
+  const small = () =>
+    [...document.querySelectorAll('button, label')]
+      .filter((element) => element.checkVisibility())
+      .filter((element) => element.getBoundingClientRect().height < 44)
+      .map((element) => element.textContent);
+
+  for (const colorScheme of ['light', 'dark']) {
+    with_payer(`text stands out and buttons can be hit on every screen, ${colorScheme}`, { colorScheme }, async (p) => {
+      await p.enter();
+      const screens = await p.page.evaluate(async () => Object.keys((await import('/demo/screens.js')).SCREENS));
+      assert.ok(screens.length >= 14, screens.join(' '));
+      for (const screen of screens) {
+        await p.page.evaluate(async (name) => {
+          (await import('/demo/screens.js')).show(name, { reference: 'ABCDEFGH', amount_fen: 1 });
+        }, screen);
+        assert.deepEqual(await p.page.evaluate(faint), [], screen);
+        assert.deepEqual(await p.page.evaluate(small), [], screen);
+      }
+      await p.page.evaluate(async () => (await import('/demo/screens.js')).show('choosing'));
+      await p.shows(`choosing-${colorScheme}`);
+    });
+  }
+
+  with_payer('text of twice the size needs no sideways scrolling on any screen', {}, async (p) => {
+    await p.enter();
+    await p.page.evaluate(() => document.documentElement.style.setProperty('font-size', '200%'));
+    const screens = await p.page.evaluate(async () => Object.keys((await import('/demo/screens.js')).SCREENS));
+    for (const screen of screens) {
+      const [inside, across] = await p.page.evaluate(async (name) => {
+        const page = await import('/demo/screens.js');
+        page.show(name, { reference: 'N'.repeat(20), amount_fen: 500_000 });
+        page.showOrder({ order_no: 'W'.repeat(32), amount_fen: 500_000, state: 'paid', paid_at: new Date().toISOString() });
+        return [document.documentElement.scrollWidth, document.documentElement.clientWidth];
+      }, screen);
+      assert.ok(inside <= across, `${screen}: ${inside} > ${across}`);
+      if (screen === 'unknown') await p.shows('text-200');
+    }
+    await p.page.reload();
+    await p.page.evaluate(() => document.documentElement.style.setProperty('font-size', '200%'));
+    await p.sees('choosing');
+    await p.shows('choosing-200');
+    await p.orders();
+    await p.page.getByRole('button', { name: '确认支付' }).waitFor();
+    await p.shows('sheet-200');
+  });
+});
+
+it('no page of this run asked anything of another machine', () => {
+  const hosts = [...Payer.requested].map((url) => new URL(url)).filter((url) => url.protocol !== 'data:');
+  assert.ok(hosts.length > 100, `${hosts.length} requests were seen`);
+  assert.deepEqual(hosts.filter((url) => url.hostname !== '127.0.0.1').map(String), []);
+});

@@ -192,7 +192,14 @@ impl App {
             });
         }
         if roles.scheduler {
-            let work = scheduler::run(self.store, self.bus, self.clock, holder, stop.clone());
+            let parts = scheduler::Parts {
+                config: Arc::clone(&self.config),
+                store: self.store,
+                bus: self.bus,
+                platform: self.platform,
+                clock: self.clock,
+            };
+            let work = scheduler::run(parts, holder, stop.clone());
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
         }
         // The HTTP side cuts off its stragglers at the timeout; the supervisor gives that a moment.

@@ -12,7 +12,7 @@
 //! - WeChat: `notify`, `quarantine`.
 //! - Browser: `browser`, pages inside WeChat and mini programs.
 //! - Finance: `events`, `feed` (the hub that waits).
-//! - Operation: `health`.
+//! - Operation: `health`, `ops_jobs`.
 
 mod auth;
 mod body;
@@ -27,6 +27,7 @@ mod health;
 mod in_flight;
 mod notify;
 mod offer;
+mod ops_jobs;
 mod order_json;
 mod order_request;
 mod orders;

@@ -21,7 +21,7 @@ use super::quarantine::Quarantine;
 use super::stream_slots::StreamSlots;
 use super::throttle::Throttle;
 use super::watch::OrderWatch;
-use super::{events, guard, health, notify, orders, place, stream};
+use super::{events, guard, health, notify, ops_jobs, orders, place, stream};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -123,6 +123,7 @@ pub fn router(ingress: Ingress) -> Router {
         .route("/v1/orders/{order_no}/pay-params", get(orders::pay_params))
         .route("/v1/orders/{order_no}/stream", get(stream::stream))
         .route("/v1/events", get(events::events))
+        .route("/v1/ops/jobs", get(ops_jobs::jobs))
         .route("/notify/{merchant}/pay", post(notify::pay))
         .merge(browser::routes(&app));
     if with_admin {

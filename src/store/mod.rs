@@ -32,5 +32,7 @@ pub use orders::{NewOrder, Recorded};
 pub use outbox::FeedEvent;
 pub use proof::{Evidence, EvidenceSource, NotificationRecord, Verdict};
 pub use rows::{AttemptParams, StoredOrder};
-pub use tokens::{Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenState};
+pub use tokens::{
+    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,
+};
 pub use users::{NewUser, User};

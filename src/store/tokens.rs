@@ -17,7 +17,7 @@ use super::entity::platform_token;
 use super::leases::{Fenced, Lease};
 use super::proof::outbox_row;
 use crate::clock::Timestamp;
-use crate::config::App;
+use crate::config::{App, AppKind};
 use crate::event::domain::{AppTrouble, DomainData, DomainEvent};
 use crate::ids::{AppKey, MerchantKey};
 use crate::seal::SealKey;
@@ -36,6 +36,15 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
+    /// The tokens that are kept for an app, in the order of their fetching.
+    pub fn of(app: &App) -> &'static [TokenKind] {
+        match (app.kind, &app.secret) {
+            (AppKind::OfficialAccount, Some(_)) => &[TokenKind::AccessToken, TokenKind::JsapiTicket],
+            (AppKind::MiniProgram, Some(_)) => &[TokenKind::AccessToken],
+            (AppKind::Mobile, _) | (AppKind::OfficialAccount | AppKind::MiniProgram, None) => &[],
+        }
+    }
+
     /// The word in the database, in events and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -110,6 +119,19 @@ pub struct TokenState {
     /// No fetch before this.
     pub next_try_at: Timestamp,
     /// What is wrong, once it is more than a passing failure.
+    pub degraded: Option<Degraded>,
+}
+
+/// One token as a watcher sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenStanding {
+    /// Which app.
+    pub app: AppKey,
+    /// Which token.
+    pub kind: TokenKind,
+    /// When the value in use stops to count; nothing before the first.
+    pub expires_at: Option<Timestamp>,
+    /// What is wrong.
     pub degraded: Option<Degraded>,
 }
 
@@ -247,13 +269,19 @@ impl Store {
         Ok(Fenced::Done(()))
     }
 
-    /// Every token that cannot be kept fresh.
-    pub async fn degraded_apps(&self) -> Result<Vec<Degraded>, DbError> {
-        let rows = platform_token::Entity::find()
-            .filter(platform_token::Column::DegradedSinceMs.is_not_null())
-            .all(self.db.read())
-            .await?;
-        Ok(rows.iter().map(degraded).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    /// Whether each known token can be used and kept fresh, for those who watch; needs no key and opens nothing.
+    pub async fn token_standings(&self) -> Result<Vec<TokenStanding>, DbError> {
+        let rows = platform_token::Entity::find().all(self.db.read()).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(TokenStanding {
+                    app: parsed_app(&row)?,
+                    kind: TokenKind::parse(&row.kind)?,
+                    expires_at: row.expires_at_ms.map(Timestamp::from_ms),
+                    degraded: degraded(&row)?,
+                })
+            })
+            .collect()
     }
 
     /// The row as it is, kept so until the transaction ends: a report may come at any time, without the lease.
@@ -402,12 +430,16 @@ fn opened(row: platform_token::Model, kind: TokenKind, key: &SealKey, app: &App)
 fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
     let (Some(since), Some(reason)) = (row.degraded_since_ms, row.degraded_reason.clone()) else { return Ok(None) };
     Ok(Some(Degraded {
-        app: AppKey::parse(row.app.clone()).map_err(|e| DbError::Defect(format!("platform_tokens: {e}")))?,
+        app: parsed_app(row)?,
         kind: TokenKind::parse(&row.kind)?,
         since: Timestamp::from_ms(since),
         reason,
         errcode: row.degraded_code,
     }))
+}
+
+fn parsed_app(row: &platform_token::Model) -> Result<AppKey, DbError> {
+    AppKey::parse(row.app.clone()).map_err(|e| DbError::Defect(format!("platform_tokens: {e}")))
 }
 
 fn trouble(d: Degraded) -> AppTrouble {

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::oauth::{openid, unionid};
-use super::platform::{Credential, PlatformClient, PlatformError, integer, with_a_code};
+use super::platform::{Credential, PlatformClient, PlatformError, with_a_code};
 use crate::ids::{AppId, OpenId};
 use crate::secret::Secret;
 
@@ -110,20 +110,25 @@ pub async fn phone_number(
     }
     Ok(Phone {
         country_code: country_code(&info.country_code)?,
-        phone_number: digits(info.phone_number)?,
-        pure_phone_number: digits(info.pure_phone_number)?,
+        phone_number: dialled(info.phone_number)?,
+        pure_phone_number: dialled(info.pure_phone_number)?,
     })
 }
 
 /// Documented as a text, and seen as a number.
 fn country_code(code: &Value) -> Result<String, PlatformError> {
-    let code = integer(code).filter(|code| (1..=9999).contains(code));
-    code.map(|code| code.to_string()).ok_or(PlatformError::Unreadable("countryCode is none"))
+    let text = match code {
+        Value::Number(code) => code.to_string(),
+        Value::String(code) => code.trim_start_matches('+').to_owned(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
+    };
+    dialled(text).map_err(|_| PlatformError::Unreadable("countryCode is none"))
 }
 
-fn digits(number: String) -> Result<String, PlatformError> {
-    let digits = number.strip_prefix('+').unwrap_or(&number);
-    if (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+/// Digits and what people put between them; how countries write their numbers is not ours to judge.
+fn dialled(number: String) -> Result<String, PlatformError> {
+    let written = number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b' '));
+    if written && number.len() <= 32 && number.bytes().any(|byte| byte.is_ascii_digit()) {
         Ok(number)
     } else {
         Err(PlatformError::Unreadable("a phone number that is none"))

@@ -8,9 +8,13 @@ mod http;
 mod notifications;
 mod numbers;
 mod outcomes;
+mod platform;
+mod platform_answers;
+mod platform_calls;
+mod platform_secrecy;
 mod requests;
 mod retries;
-mod server;
+pub mod server;
 
 use std::time::Duration;
 

@@ -1,0 +1,21 @@
+//! What only a look at the whole tells: queue lag, waiting events, dead letters.
+
+use metrics::gauge;
+
+use crate::scheduler::table::{Context, Done, JobError};
+use crate::telemetry;
+
+/// Measures what only a look at the whole tells: queue lag, waiting events, dead letters.
+pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
+    for lag in ctx.bus.lag().await? {
+        let consumer = lag.consumer.to_string();
+        gauge!(telemetry::BUS_LAG_MESSAGES, "consumer" => consumer.clone()).set(lag.pending as f64);
+        let age = lag.oldest_age.unwrap_or_default();
+        gauge!(telemetry::BUS_OLDEST_UNACKED_SECONDS, "consumer" => consumer).set(age);
+    }
+    gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
+    for (reason, count) in ctx.store.dead_letters_by_reason().await? {
+        gauge!(telemetry::DEAD_LETTERS, "reason" => reason).set(count as f64);
+    }
+    Ok(Done::default())
+}

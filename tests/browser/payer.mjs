@@ -1,5 +1,6 @@
 // A payer with a phone: a headless Chromium of a phone's size, and the steps that the tests are told in.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
@@ -42,7 +43,10 @@ export class Payer {
   /** Every address that any page asked for, in the whole run. */
   static requested = new Set();
 
-  static async with(browser, demo, options = {}) {
+  /** Somebody whom neither WeChat nor the service has met, so that no test pays another one's order. */
+  static async with(browser, demo, { snapshot = false, ...options } = {}) {
+    const openid = `o${randomBytes(14).toString('hex').slice(1)}`;
+    await demo.control('platform/user', { openid, nickname: '小明', snapshot });
     const context = await browser.newContext({ viewport: PHONE, deviceScaleFactor: 2, locale: 'zh-CN', ...options });
     context.setDefaultTimeout(15_000);
     const payer = new Payer(context, demo, await context.newPage());
@@ -67,10 +71,10 @@ export class Payer {
   }
 
   /** Opens the page and agrees to the login when WeChat asks. */
-  async enter({ screen = 'choosing', query = '' } = {}) {
-    await this.page.goto(this.demo.page + query);
+  async enter() {
+    await this.page.goto(this.demo.page);
     await this.agree();
-    await this.sees(screen);
+    await this.sees('choosing');
   }
 
   async agree() {

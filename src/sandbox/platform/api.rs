@@ -15,6 +15,20 @@ pub(in crate::sandbox) enum Api {
     GetTicket,
     /// `POST /cgi-bin/clear_quota`
     ClearQuota,
+    /// `GET /sns/oauth2/access_token`
+    OauthAccessToken,
+    /// `GET /sns/oauth2/refresh_token`
+    OauthRefreshToken,
+    /// `GET /sns/userinfo`
+    Userinfo,
+    /// `GET /sns/auth`
+    Auth,
+    /// `GET /sns/jscode2session`
+    #[serde(rename = "jscode2session")]
+    Jscode2Session,
+    /// `POST /wxa/business/getuserphonenumber`
+    #[serde(rename = "getuserphonenumber")]
+    GetUserPhoneNumber,
 }
 
 impl Api {
@@ -22,7 +36,18 @@ impl Api {
     pub const COUNT: usize = Api::ALL.len();
 
     /// All of them.
-    pub const ALL: [Api; 4] = [Api::Token, Api::StableToken, Api::GetTicket, Api::ClearQuota];
+    pub const ALL: [Api; 10] = [
+        Api::Token,
+        Api::StableToken,
+        Api::GetTicket,
+        Api::ClearQuota,
+        Api::OauthAccessToken,
+        Api::OauthRefreshToken,
+        Api::Userinfo,
+        Api::Auth,
+        Api::Jscode2Session,
+        Api::GetUserPhoneNumber,
+    ];
 
     /// Where it is.
     pub const fn path(self) -> &'static str {
@@ -31,21 +56,38 @@ impl Api {
             Api::StableToken => "/cgi-bin/stable_token",
             Api::GetTicket => "/cgi-bin/ticket/getticket",
             Api::ClearQuota => "/cgi-bin/clear_quota",
+            Api::OauthAccessToken => "/sns/oauth2/access_token",
+            Api::OauthRefreshToken => "/sns/oauth2/refresh_token",
+            Api::Userinfo => "/sns/userinfo",
+            Api::Auth => "/sns/auth",
+            Api::Jscode2Session => "/sns/jscode2session",
+            Api::GetUserPhoneNumber => "/wxa/business/getuserphonenumber",
         }
     }
 
     /// Whether it is a POST; all others are GETs.
     pub const fn is_post(self) -> bool {
         match self {
-            Api::StableToken | Api::ClearQuota => true,
-            Api::Token | Api::GetTicket => false,
+            Api::StableToken | Api::ClearQuota | Api::GetUserPhoneNumber => true,
+            Api::Token
+            | Api::GetTicket
+            | Api::OauthAccessToken
+            | Api::OauthRefreshToken
+            | Api::Userinfo
+            | Api::Auth
+            | Api::Jscode2Session => false,
         }
     }
 
     /// What the answer calls itself. Only some of WeChat's hosts' answers say that they are JSON.
     pub const fn content_type(self) -> &'static str {
         match self {
-            Api::Token | Api::StableToken | Api::GetTicket | Api::ClearQuota => "application/json; encoding=utf-8",
+            Api::Token | Api::StableToken | Api::GetTicket | Api::ClearQuota | Api::GetUserPhoneNumber => {
+                "application/json; encoding=utf-8"
+            }
+            Api::OauthAccessToken | Api::OauthRefreshToken | Api::Userinfo | Api::Auth | Api::Jscode2Session => {
+                "text/plain"
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::answer::{Refusal, Reply, not_in_whitelist, refused, respond};
 use super::api::Api;
-use super::tokens;
+use super::{mini, sns, tokens};
 use crate::sandbox::faults::{Hit, Kind, On};
 use crate::sandbox::wire::Wire;
 use crate::sandbox::world::World;
@@ -113,9 +113,12 @@ fn subject(api: Api, platform: &super::Platform, request: &Request, world: &Worl
     let known = |token: Option<&str>| platform.vault.known(token?, world.now()).map(|known| known.appid.to_owned());
     let named = |appid: &str| platform.apps.contains_key(appid).then(|| appid.to_owned());
     match api {
-        Api::Token => named(request.param("appid")?),
+        Api::Token | Api::OauthAccessToken | Api::OauthRefreshToken | Api::Jscode2Session => {
+            named(request.param("appid")?)
+        }
         Api::StableToken => named(request.json().ok()?.get("appid")?.as_str()?),
-        Api::GetTicket | Api::ClearQuota => known(request.param("access_token")),
+        Api::GetTicket | Api::ClearQuota | Api::GetUserPhoneNumber => known(request.param("access_token")),
+        Api::Userinfo | Api::Auth => platform.logins.app_of(request.param("access_token")?).map(str::to_owned),
     }
 }
 
@@ -146,6 +149,12 @@ impl Call<'_> {
             Api::StableToken => tokens::stable_token(&mut platform, request, now),
             Api::GetTicket => tokens::getticket(&mut platform, request, now),
             Api::ClearQuota => tokens::clear_quota(&mut platform, request, now),
+            Api::OauthAccessToken => sns::access_token(&mut platform, request, now),
+            Api::OauthRefreshToken => sns::refresh_token(&mut platform, request, now),
+            Api::Userinfo => sns::userinfo(&mut platform, request, now),
+            Api::Auth => sns::auth(&mut platform, request, now),
+            Api::Jscode2Session => mini::jscode2session(&mut platform, request, now),
+            Api::GetUserPhoneNumber => mini::getuserphonenumber(&mut platform, request, now),
         }
     }
 

@@ -13,15 +13,27 @@
 //! | `state` | what the platform knows: apps, vault, quotas, counts |
 //! | `vault`, `tokens` | access_tokens and tickets with their lives; the calls that give them |
 //! | `quota`, `calls` | daily and minute limits; who called what |
-//! | `control` | `/_sandbox/platform/…`: acting as WeChat's operator, looking at the counts |
+//! | `people` | who may sit at the browser, and their openids |
+//! | `codes`, `logins` | what a login gives: codes that work once, a user's own tokens |
+//! | `authorize`, `site` | the OAuth page and its consent; which pages an app may name |
+//! | `sns`, `mini` | the login calls of an official account and of a mini program |
+//! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, looking at the counts |
 
 mod answer;
 mod api;
+mod authorize;
 mod call;
 mod calls;
+mod codes;
 mod control;
+mod control_people;
+mod logins;
+mod mini;
+mod people;
 mod quota;
 mod router;
+mod site;
+mod sns;
 mod state;
 mod tokens;
 mod vault;

@@ -21,7 +21,15 @@ pub(super) fn published(api: Api) -> Limit {
     match api {
         Api::Token => Limit { per_day: Some(2000), per_minute: None },
         Api::StableToken => Limit { per_day: Some(500_000), per_minute: Some(10_000) },
-        Api::GetTicket | Api::ClearQuota => Limit::default(),
+        Api::OauthAccessToken => Limit { per_day: None, per_minute: Some(50_000) },
+        // A mini program's logins are limited by user.
+        Api::GetTicket
+        | Api::ClearQuota
+        | Api::OauthRefreshToken
+        | Api::Userinfo
+        | Api::Auth
+        | Api::Jscode2Session
+        | Api::GetUserPhoneNumber => Limit::default(),
     }
 }
 

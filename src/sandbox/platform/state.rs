@@ -7,6 +7,10 @@ use std::time::Duration;
 use super::answer::{Refusal, not_in_whitelist, refused};
 use super::api::Api;
 use super::calls::Calls;
+use super::codes::Codes;
+use super::logins::Logins;
+use super::mini::Pace;
+use super::people::People;
 use super::quota::{Limit, Used, published};
 use super::vault::{Dead, Vault};
 use crate::clock::Timestamp;
@@ -28,6 +32,10 @@ pub(in crate::sandbox) struct Platform {
     pub(super) vault: Vault,
     pub(super) calls: Calls,
     pub(super) limits: BTreeMap<Api, Limit>,
+    pub(super) codes: Codes,
+    pub(super) logins: Logins,
+    pub(super) people: People,
+    pub(super) pace: Pace,
     pub(super) time_scale: u32,
 }
 
@@ -45,6 +53,10 @@ impl Platform {
             vault: Vault::new(settings.token_lifetime_s, settings.token_overlap_s),
             calls: Calls::default(),
             limits: Api::ALL.into_iter().map(|api| (api, published(api))).collect(),
+            codes: Codes::default(),
+            logins: Logins::new(settings.token_lifetime_s),
+            people: People::default(),
+            pace: Pace::default(),
             time_scale: settings.time_scale.max(1),
         }
     }

@@ -46,9 +46,9 @@ impl Config {
         self.merchants.iter().find(|m| m.key.as_str() == key)
     }
 
-    /// The first app of this kind: whose users log in where no app is named.
+    /// The first app of this kind that has its secret: whose users log in where no app is named.
     pub fn browser_app(&self, kind: AppKind) -> Option<&App> {
-        self.apps.iter().find(|app| app.kind == kind)
+        self.apps.iter().find(|app| app.kind == kind && app.secret.is_some())
     }
 
     /// The app with this key.

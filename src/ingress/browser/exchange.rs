@@ -71,7 +71,7 @@ pub async fn exchange(app: &Arc<App>, wechat_app: &config::App, back: Return) ->
         if Instant::now() >= deadline {
             return Err(Reason::Busy.into());
         }
-        // In this process, a commit tells; another process's is met at the next round.
+        // Any commit of this process may be it; another process's is met at the next round.
         let _ = tokio::time::timeout(ROUND, commits.changed()).await;
     };
     match outcome {

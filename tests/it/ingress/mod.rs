@@ -1,5 +1,11 @@
 //! The HTTP ingress over a real socket, a SQLite file and the embedded bus.
 
+mod browser;
+mod browser_login;
+mod browser_mini;
+mod browser_pages;
+mod browser_sessions;
+mod browser_wallet;
 mod client;
 mod feed;
 mod health;

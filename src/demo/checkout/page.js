@@ -85,7 +85,12 @@ function outside() {
 
 /** The JS-SDK, for sharing and as the second way to pay. The page does without it where it has to. */
 async function configure() {
-  const signed = await service.get('jssdk', { url: ADDRESS });
+  let signed = await service.get('jssdk', { url: ADDRESS });
+  // Right after the service's start WeChat may not have given it a ticket yet.
+  for (let tries = 1; signed.reason === 'token_unavailable' && tries < 4; tries += 1) {
+    await pause(2000);
+    signed = await service.get('jssdk', { url: ADDRESS });
+  }
   if (!signed.ok) {
     screens.tellSdk('JS-SDK 暂不可用');
     return false;

@@ -162,9 +162,9 @@ describe('what WeChat says to the page is a hint', () => {
     await paidOnce(order_no, 2000);
   });
 
-  with_payer('a cancel that was a payment is called paid', {}, async (p) => {
+  with_payer('a payment is called paid though the sheet ends otherwise', {}, async (p) => {
     await p.enter();
-    // The sheet says "cancel" only after the money has gone: paid while it was open.
+    // The money goes while the sheet is open; then the payer cancels.
     const { order_no, package: prepay } = await p.orders();
     await demo.control('faults', [{ on: 'notify', kind: 'drop' }]);
     await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });

@@ -120,11 +120,11 @@ export class Payer {
 
   /** In WeChat's payment sheet. */
   async confirmsInWechat() {
-    await this.page.getByRole('button', { name: '确认支付' }).click();
+    await this.page.locator('#wechat-cashier').getByRole('button', { name: '确认支付' }).click();
   }
 
   async cancelsInWechat() {
-    await this.page.locator('#wxpay-sandbox-sheet').getByRole('button', { name: '取消' }).click();
+    await this.page.locator('#wechat-cashier').getByRole('button', { name: '取消' }).click();
   }
 
   /** A picture for people, where a folder was named for them. */

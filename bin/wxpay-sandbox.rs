@@ -15,7 +15,8 @@ use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::telemetry;
 
-/// The WeChat Pay simulator: speaks API v2, checks what WeChat checks, pays when told to, posts notifications.
+/// The WeChat Pay simulator: speaks API v2 and the platform API, checks what WeChat checks, pays when told to,
+/// posts notifications.
 #[derive(Debug, Parser)]
 #[command(name = "wxpay-sandbox", version)]
 struct Arguments {
@@ -63,22 +64,42 @@ async fn main() -> anyhow::Result<()> {
             format!("mch_id {} (appid {})", m.mch_id, appids.join(", "))
         })
         .collect();
+    // The example's are printed in the source as well; anybody else's are not shown.
+    let is_example = arguments.config.is_none() && arguments.mch_id.is_none();
+    let apps: Vec<String> = settings.apps.iter().map(|app| described(app, is_example)).collect();
     let options = Options { state: arguments.state, ..Options::default() };
     let running = Sandbox::start_with(listener, settings, options).await?;
     let base = running.base_url();
     let mut out = std::io::stdout().lock();
     writeln!(out, "wxpay-sandbox listening on {base}")?;
     writeln!(out, "  pay API   {base}/pay/unifiedorder  /pay/orderquery  /pay/closeorder")?;
+    writeln!(out, "  platform  {base}/cgi-bin/…  /sns/…  /wxa/…  login page {base}/connect/oauth2/authorize")?;
+    writeln!(out, "  script    {base}/_sandbox/jweixin.js")?;
     writeln!(out, "  cashier   {base}/_sandbox/cashier?prepay_id=…")?;
-    writeln!(out, "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults")?;
+    writeln!(
+        out,
+        "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults  /platform/…  /bridge/…"
+    )?;
     for name in names {
         writeln!(out, "  merchant  {name}")?;
+    }
+    for app in apps {
+        writeln!(out, "  app       {app}")?;
     }
     out.flush()?;
     drop(out);
     told_to_stop().await?;
     running.shutdown().await;
     Ok(())
+}
+
+fn described(app: &PlatformApp, with_secret: bool) -> String {
+    let kind = match app.kind {
+        PlatformKind::OfficialAccount => "official account",
+        PlatformKind::MiniProgram => "mini program",
+    };
+    let secret = if with_secret { format!(" (secret {})", app.secret.expose()) } else { String::new() };
+    format!("{kind} {}{secret}", app.appid)
 }
 
 fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {

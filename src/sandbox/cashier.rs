@@ -233,7 +233,8 @@ background:#078f4c;color:#fff;font:inherit;text-align:center;text-decoration:non
 @media(prefers-color-scheme:dark){body{background:#111;color:#e6e6e6}main{background:#1e1e1e}dt,footer{color:#a5a5a5}\
 .plain{background:#333;color:#e6e6e6}}";
 
-fn yuan(fee: Fen) -> String {
+/// As payers read it.
+pub(super) fn yuan(fee: Fen) -> String {
     format!("{}.{:02}", fee.as_i64() / 100, fee.as_i64() % 100)
 }
 

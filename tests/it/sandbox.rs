@@ -5,6 +5,7 @@ mod faults;
 mod orders;
 mod parts;
 mod paying;
+mod platform_bridge;
 mod platform_login;
 mod platform_tokens;
 mod program;

@@ -17,18 +17,24 @@
 //! | `codes`, `logins` | what a login gives: codes that work once, a user's own tokens |
 //! | `authorize`, `site` | the OAuth page and its consent; which pages an app may name |
 //! | `sns`, `mini` | the login calls of an official account and of a mini program |
+//! | `bridge`, `bridge_state`, `jweixin.js` | WeChat's browser: the script a page loads and what stands behind it |
+//! | `js_config`, `pay_check` | what `wx.config` and a payment block are checked for |
 //! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, looking at the counts |
 
 mod answer;
 mod api;
 mod authorize;
+mod bridge;
+mod bridge_state;
 mod call;
 mod calls;
 mod codes;
 mod control;
 mod control_people;
+mod js_config;
 mod logins;
 mod mini;
+mod pay_check;
 mod people;
 mod quota;
 mod router;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::{Refusal, not_in_whitelist, refused};
 use super::api::Api;
+use super::bridge_state::BridgeState;
 use super::calls::Calls;
 use super::codes::Codes;
 use super::logins::Logins;
@@ -36,6 +37,7 @@ pub(in crate::sandbox) struct Platform {
     pub(super) logins: Logins,
     pub(super) people: People,
     pub(super) pace: Pace,
+    pub(super) bridge: BridgeState,
     pub(super) time_scale: u32,
 }
 
@@ -57,6 +59,7 @@ impl Platform {
             logins: Logins::new(settings.token_lifetime_s),
             people: People::default(),
             pace: Pace::default(),
+            bridge: BridgeState::default(),
             time_scale: settings.time_scale.max(1),
         }
     }

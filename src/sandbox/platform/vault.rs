@@ -132,6 +132,13 @@ impl Vault {
         Some(Known { appid: &credential.appid, alive, expires_at: credential.expires_at })
     }
 
+    /// The tickets of an app that still sign.
+    pub fn live_tickets(&self, appid: &str, now: Timestamp) -> impl Iterator<Item = &str> {
+        let live = move |credential: &Credential| credential.kind == Kind::Ticket && now < credential.dies_at;
+        let tickets = self.by_value.iter().filter(move |(_, c)| live(c) && c.appid == appid);
+        tickets.map(|(value, _)| value.as_str())
+    }
+
     /// Ends lives at once. `still_current`: WeChat goes on handing out what it then refuses.
     pub fn kill(&mut self, appid: &str, kinds: &[Kind], now: Timestamp, still_current: bool) -> usize {
         let mut killed = 0;

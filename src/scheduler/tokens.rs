@@ -17,6 +17,7 @@ use crate::seal::{CannotSeal, SealKey};
 use crate::secret::{Secret, sha256_hex};
 use crate::store::{
     Fenced, IssuedToken, Lease, Store, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenState,
+    TokenWrite,
 };
 use crate::telemetry;
 use crate::wechat::platform::{Class, PlatformClient, PlatformError};
@@ -150,7 +151,8 @@ impl Tokens {
             because_of,
             degraded: again.then_some(("dies_early", None)),
         };
-        match store.store_token(lease, &self.key, app, kind, &issued, &kept.merchants, clock.now()).await? {
+        let write = TokenWrite { lease, app, kind, merchants: &kept.merchants, now: clock.now() };
+        match store.store_token(write, &self.key, &issued).await? {
             Fenced::Lost => {
                 tracing::warn!(app = %app.key, kind = kind.as_str(), "fetched after another process took over: thrown away");
                 Ok(None)
@@ -185,7 +187,8 @@ impl Tokens {
         if let (Some(token), Some(Class::TokenDead)) = (with, error.class()) {
             store.report_dead_token(&app.key, TokenKind::AccessToken, &token.hash, now).await?;
         }
-        match store.token_failed(lease, &app.key, kind, failure, &kept.merchants, now).await? {
+        let write = TokenWrite { lease, app, kind, merchants: &kept.merchants, now };
+        match store.token_failed(write, failure).await? {
             Fenced::Lost => Ok(None),
             Fenced::Done(()) => Ok(Some(word(error))),
         }

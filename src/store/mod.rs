@@ -16,6 +16,7 @@ mod outbox;
 mod proof;
 mod queries;
 mod rows;
+mod token_state;
 mod tokens;
 mod users;
 mod wallet_orders;
@@ -32,7 +33,8 @@ pub use orders::{NewOrder, Recorded};
 pub use outbox::FeedEvent;
 pub use proof::{Evidence, EvidenceSource, NotificationRecord, Verdict};
 pub use rows::{AttemptParams, StoredOrder};
-pub use tokens::{
+pub use token_state::{
     Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,
 };
+pub use tokens::TokenWrite;
 pub use users::{NewUser, User};

@@ -18,22 +18,6 @@ use wxpay_worker::store::{
 
 use crate::harness::db::TestDb;
 
-macro_rules! on_both_databases {
-    ($($(#[$doc:meta])* async fn $name:ident($stage:ident) $body:block)*) => {
-        mod shared { use super::*; $($(#[$doc])* pub async fn $name($stage: Stage) $body)* }
-        mod sqlite {
-            use super::{Stage, TestDb, shared};
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { shared::$name(Stage::open(TestDb::sqlite()).await).await })*
-        }
-        mod postgres {
-            use super::{Stage, TestDb, shared};
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { shared::$name(Stage::open(TestDb::postgres().await).await).await })*
-        }
-    };
-}
-
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
 fn merchant() -> MerchantKey {

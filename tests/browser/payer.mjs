@@ -41,7 +41,7 @@ export async function startBrowser() {
 
 export class Payer {
   /** Every address that any page asked for, in the whole run. */
-  static requested = new Set();
+  static requested = [];
 
   /** Somebody whom neither WeChat nor the service has met, so that no test pays another one's order. */
   static async with(browser, demo, { snapshot = false, ...options } = {}) {
@@ -49,8 +49,8 @@ export class Payer {
     await demo.control('platform/user', { openid, nickname: '小明', snapshot });
     const context = await browser.newContext({ viewport: PHONE, deviceScaleFactor: 2, locale: 'zh-CN', ...options });
     context.setDefaultTimeout(15_000);
-    const payer = new Payer(context, demo, await context.newPage());
-    context.on('request', (request) => Payer.requested.add(request.url()));
+    const payer = new Payer(context, demo, await context.newPage(), openid);
+    context.on('request', (request) => Payer.requested.push(request.url()));
     payer.page.on('pageerror', (error) => payer.errors.push(error.message));
     payer.page.on('console', (message) => {
       // A refused request is a console error too; what the policy blocks or a script throws is the page's own fault.
@@ -60,8 +60,8 @@ export class Payer {
     return payer;
   }
 
-  constructor(context, demo, page) {
-    Object.assign(this, { context, demo, page, errors: [], visits: [], screens: [] });
+  constructor(context, demo, page, openid) {
+    Object.assign(this, { context, demo, page, openid, errors: [], visits: [], screens: [] });
   }
 
   /** Leaves; a page that threw or met its own policy fails the test. */

@@ -53,7 +53,7 @@ async function enter() {
     screens.greet(user.data.nickname);
     sdk ??= configure();
   } else if (user.reason === 'not_logged_in') {
-    return (await wechat.bridge) ? login() : outside();
+    return wechat.said() || (await wechat.bridge) ? login() : outside();
   }
   const kept = memory.order();
   // Asking about an order that may be paid needs neither a profile nor a bridge.

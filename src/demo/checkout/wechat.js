@@ -24,6 +24,9 @@ export const bridge = new Promise((resolve) => {
   look();
 });
 
+/** Whether the browser calls itself WeChat's: enough to begin a login, which WeChat's own page would refuse anybody else. */
+export const said = () => /MicroMessenger/i.test(navigator.userAgent);
+
 let configured = null;
 
 /** `wx.config` with what the service signed; answers `{ok, said}`. Once per page: WeChat checks the first one. */

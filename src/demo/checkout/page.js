@@ -110,24 +110,32 @@ async function choose() {
 
 // --- Ordering and paying --------------------------------------------------------------------------------------------
 
-async function order(amount_fen) {
+/**
+ * Has an order made and offers it. To go on with an order that is there, `kept` names it: where the service gives up on it and
+ * makes another one, the first must be known unpaid before the second is offered.
+ */
+async function order(amount_fen, kept = null) {
   const mine = ++turn;
   screens.hideOrder();
-  screens.show('creating', { amount_fen });
+  screens.show('creating', { amount_fen, reference: kept ? tail(kept.order_no) : '' });
   const until = Date.now() + CREATING_MS;
   for (;;) {
     const answer = await service.get('pay/payWallet', { money: amount_fen });
     if (mine !== turn) return;
-    if (answer.ok) return offer(answer.data, amount_fen);
-    if (answer.reason !== 'pending' || Date.now() > until) return refused(answer, amount_fen);
+    if (answer.ok) {
+      const same = !kept || answer.data.order_no === kept.order_no;
+      if (same || (await isUnpaid(kept))) await offer(answer.data, amount_fen);
+      return;
+    }
+    if (answer.reason !== 'pending' || Date.now() > until) return refused(answer, amount_fen, kept);
     await pause(1000);
     if (mine !== turn) return;
   }
 }
 
 /** Nothing was offered to the payer, so nothing was paid: every reason but one may say so. */
-function refused({ reason, reference, data }, amount_fen) {
-  const kept = memory.order();
+function refused({ reason, reference, data }, amount_fen, going_on) {
+  const kept = going_on ?? memory.order();
   switch (reason) {
     case 'not_logged_in':
       return loginExpired(reference);
@@ -143,7 +151,7 @@ function refused({ reason, reference, data }, amount_fen) {
     case 'order_paid':
       return alreadyPaid({ order_no: data?.order_no ?? kept?.order_no ?? '', amount_fen, state: 'paid' });
     default:
-      return screens.show('busy', { reference, amount_fen, pressed: () => order(amount_fen) });
+      return screens.show('busy', { reference, amount_fen, pressed: () => order(amount_fen, going_on) });
   }
 }
 
@@ -254,20 +262,29 @@ async function look(kept) {
 
 /** The payer wants to go on with an order: unless it was paid or closed meanwhile. */
 async function goOn(kept) {
-  const mine = ++turn;
+  turn += 1;
   screens.show('creating', { amount_fen: kept.amount_fen, reference: tail(kept.order_no) });
-  const answer = await service.get('pay/status', { order_no: kept.order_no, refresh: 1 });
-  if (mine !== turn) return;
-  if (answer.ok && answer.data.state === 'paid') return alreadyPaid(answer.data);
-  if (ended(answer, kept, null)) return;
-  if (!answer.ok) {
-    return screens.show('busy', {
-      reference: answer.reference || tail(kept.order_no),
-      amount_fen: kept.amount_fen,
-      pressed: () => goOn(kept),
-    });
+  if (await isUnpaid(kept)) await order(kept.amount_fen, kept);
+}
+
+/** Whether WeChat, asked now, takes an order for unpaid; otherwise what became of it is shown. */
+async function isUnpaid(kept) {
+  const mine = turn;
+  for (let tries = 0; tries < 5; tries += 1) {
+    const answer = await service.get('pay/status', { order_no: kept.order_no, refresh: 1 });
+    if (mine !== turn) return false;
+    if (answer.ok && answer.data.state === 'paid') {
+      alreadyPaid(answer.data);
+      return false;
+    }
+    if (ended(answer, kept, null)) return false;
+    if (answer.ok && answer.data.refreshed) return true;
+    // Asked less than two seconds ago, or nobody answers.
+    await pause(1000);
+    if (mine !== turn) return false;
   }
-  await order(kept.amount_fen);
+  cancelled(kept);
+  return false;
 }
 
 function paid(status) {

@@ -150,7 +150,8 @@ struct Running<'a>(&'a AtomicBool);
 
 impl<'a> Running<'a> {
     fn begin(busy: &'a AtomicBool) -> Option<Running<'a>> {
-        (!busy.swap(true, Ordering::SeqCst)).then_some(Running(busy))
+        // Not `then_some`: a value made in vain would be dropped and end the run that is going on.
+        (!busy.swap(true, Ordering::SeqCst)).then(|| Running(busy))
     }
 }
 

@@ -53,6 +53,8 @@ pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
 pub const TOKEN_AGE_SECONDS: &str = "wxpay_token_age_seconds";
 /// Fetches of access_tokens and tickets, by `app`, `kind` and `outcome` (`renewed`, `same`, `refused` …).
 pub const TOKEN_REFRESH_TOTAL: &str = "wxpay_token_refresh_total";
+/// Logins of payers that came to an end, by `app` and `outcome` (`logged_in`, or why not).
+pub const LOGINS_TOTAL: &str = "wxpay_logins_total";
 /// Time one run of a job took.
 pub const JOB_SECONDS: &str = "wxpay_job_seconds";
 
@@ -128,6 +130,7 @@ pub const METRICS: &[Metric] = &[
         &["app", "kind", "outcome"],
         "Fetches of access_tokens and tickets",
     ),
+    metric(LOGINS_TOTAL, Kind::Counter, Unit::Count, &["app", "outcome"], "Logins of payers that came to an end"),
     metric(LEASE_TERM, Kind::Gauge, Unit::Count, &["role"], "Fencing term of a lease held here"),
     metric(BUILD_INFO, Kind::Gauge, Unit::Count, &["version", "crash_points"], "What is running; always 1"),
 ];

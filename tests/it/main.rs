@@ -14,6 +14,7 @@ mod ingress;
 mod nats_consumer;
 mod order;
 mod sandbox;
+mod scheduler;
 mod telemetry;
 mod tidy;
 mod vectors;

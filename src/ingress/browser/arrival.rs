@@ -18,7 +18,7 @@ use super::page::{self, Again};
 use super::parameters::Parameters;
 use super::pending::PendingLogin;
 use super::session::session;
-use super::shared::Browser;
+use super::shared::{Browser, count_login};
 use crate::config;
 use crate::secret::Secret;
 use crate::store::User;
@@ -65,7 +65,10 @@ async fn arrived(
     parameters: &Parameters,
     login: &PendingLogin,
 ) -> Result<Response, Failure> {
-    let Some(code) = parameters.get("code")? else { return Err(Reason::LoginRefused.into()) };
+    let Some(code) = parameters.get("code")? else {
+        count_login(&login.app, "refused");
+        return Err(Reason::LoginRefused.into());
+    };
     let wechat_app = app.config.app(login.app.as_str()).ok_or(Reason::NotOpen)?;
     let scope = Scope::parse(&login.scope).ok_or(Reason::BadState)?;
     if code.len() > MAX_CODE_BYTES || !code.bytes().all(|b| b.is_ascii_graphic()) {
@@ -74,7 +77,9 @@ async fn arrived(
     let ip = app.payer_ip(&parts.extensions, &parts.headers);
     browser.bad_codes.take(&ip).map_err(Failure::too_many)?;
     let back = Return { code: Secret::new(code), state: login.state.clone(), scope };
-    match exchange(app, wechat_app, back).await? {
+    let ended = exchange(app, wechat_app, back).await?;
+    count_login(&login.app, ended.as_str());
+    match ended {
         Login::Done(user) => {
             browser.bad_codes.give_back(&ip);
             welcome(app, browser, wechat_app, user, login)

@@ -50,6 +50,18 @@ pub enum Login {
     Foreign,
 }
 
+impl Login {
+    /// The word for it in metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Login::Done(_) => "logged_in",
+            Login::Over => "over",
+            Login::Failed => "failed",
+            Login::Foreign => "foreign",
+        }
+    }
+}
+
 /// Exchanges the code of `back`, or waits for whoever does.
 pub async fn exchange(app: &Arc<App>, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;

@@ -19,6 +19,7 @@ use super::super::routes::App;
 use super::failure::{Failure, Reason, success};
 use super::parameters::Parameters;
 use super::session::session;
+use super::shared::count_login;
 use crate::config::AppKind;
 use crate::secret::Secret;
 use crate::store::NewUser;
@@ -38,8 +39,12 @@ pub async fn login(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let code = code(&app, &parts.headers, body).await?;
     let ip = app.payer_ip(&parts.extensions, &parts.headers);
     browser.bad_codes.take(&ip).map_err(Failure::too_many)?;
-    let user =
-        code2session(&browser.platform, &wechat_app.app_id, secret, code.expose()).await.map_err(|e| refusal(&e))?;
+    let user = code2session(&browser.platform, &wechat_app.app_id, secret, code.expose()).await.map_err(|e| {
+        let failure = refusal(&e);
+        count_login(&wechat_app.key, failure.reason.as_str());
+        failure
+    })?;
+    count_login(&wechat_app.key, "logged_in");
     browser.bad_codes.give_back(&ip);
     let now = app.clock.now();
     let new = NewUser {

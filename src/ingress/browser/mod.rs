@@ -8,7 +8,7 @@
 //! which a request calls WeChat itself; access_tokens and tickets are read from the store, where the scheduler puts them.
 //!
 //! - Edge: `routes`, `doors` (who may call from where), `failure` and `page` (no, as JSON and for people), `parameters`,
-//!   `cookies`, `limits`, `shared`.
+//!   `cookies`, `limits`, `turns`, `shared`.
 //! - Login: `login` (to WeChat), `pending` (what waits for the return), `arrival` (the return), `exchange` (once per code),
 //!   `session`.
 //! - Pages: `jssdk`, `user_info`.
@@ -33,6 +33,7 @@ mod routes;
 mod session;
 mod shared;
 mod status;
+mod turns;
 mod user_info;
 mod wallet;
 

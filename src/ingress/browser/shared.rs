@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::{Extensions, HeaderMap};
+use metrics::counter;
 
 use super::super::client_addr::client_ip;
 use super::super::guard;
@@ -14,11 +15,13 @@ use super::origins::Origins;
 use super::parameters::Parameters;
 use super::pending::PendingLogins;
 use super::session::Sessions;
+use super::turns::Turns;
 use crate::config::{self, AppKind, Config};
 use crate::ids::{AppKey, OpenId};
 use crate::seal::{CannotSeal, SealKey};
 use crate::secret::Secret;
 use crate::store::TOKEN_SEAL;
+use crate::telemetry::LOGINS_TOTAL;
 use crate::wechat::platform::PlatformClient;
 
 /// The window of every limit.
@@ -29,6 +32,11 @@ const BAD_CODES: u32 = 30;
 const NEW_ORDERS: u32 = 10;
 /// Phone numbers asked for in one session, a minute.
 const PHONE_NUMBERS: u32 = 10;
+
+/// Counts a login that came to an end: `logged_in`, or a word for why not.
+pub fn count_login(app: &AppKey, outcome: &'static str) {
+    counter!(LOGINS_TOTAL, "app" => app.to_string(), "outcome" => outcome).increment(1);
+}
 
 /// The browser side, where it is configured.
 pub struct Browser {
@@ -44,6 +52,8 @@ pub struct Browser {
     pub token_key: SealKey,
     /// Codes that turned out to be none, by address.
     pub bad_codes: Limit<IpAddr>,
+    /// A payer's clicks, one after the other.
+    pub clicks: Turns,
     /// New wallet orders, by payer.
     pub new_orders: Limit<(AppKey, OpenId)>,
     /// Phone numbers, by payer.
@@ -71,6 +81,7 @@ impl Browser {
             logins: PendingLogins::new(secret, config)?,
             token_key: SealKey::derive(secret, TOKEN_SEAL)?,
             bad_codes: Limit::new(BAD_CODES, MINUTE),
+            clicks: Turns::new(),
             new_orders: Limit::new(NEW_ORDERS, MINUTE),
             phone_numbers: Limit::new(PHONE_NUMBERS, MINUTE),
         })

@@ -83,27 +83,37 @@ async fn open_order(
     wish: &Wish<'_>,
     deadline: Instant,
 ) -> Result<Arc<StoredOrder>, Failure> {
-    let Wish { session: Session { app: key, openid, .. }, merchant, amount, .. } = wish;
-    let offered = app.store.wallet_order(key, openid, *amount).await?;
-    let known = match &offered {
-        Some(number) => app.store.order(&merchant.key, number).await?,
-        None => None,
-    };
-    let now = app.clock.now();
-    let number = match (offered, known) {
-        (Some(_), Some(order)) if is_open(&order, now) => return Ok(app.ready(Arc::new(order), deadline).await?),
-        // Promised and not there yet: another request is placing it, or died before it could. Placing it twice is once.
-        (Some(number), None) => number,
-        (old, _) => {
-            browser.new_orders.take(&(key.clone(), openid.clone())).map_err(Failure::too_many)?;
-            app.store.offer_wallet_order(key, openid, *amount, old.as_ref(), &fresh_number(now)?, now).await?
-        }
-    };
-    let order = match app.store.order(&merchant.key, &number).await? {
+    let number = promised(app, browser, wish).await?;
+    let order = match app.store.order(&wish.merchant.key, &number).await? {
         Some(order) => Arc::new(order),
+        // New, or another request is placing it, or that one died before it could: placing it twice is once.
         None => place::take(app, &request_for(app, wish, number), None, deadline).await?,
     };
     Ok(app.ready(order, deadline).await?)
+}
+
+/// The number that this payer is offered for this amount, in whichever process they ask.
+async fn promised(app: &App, browser: &Browser, wish: &Wish<'_>) -> Result<OrderNo, Failure> {
+    let payer = (wish.session.app.clone(), wish.session.openid.clone());
+    // So that of clicks at once only one counts as a new order.
+    let _turn = browser.clicks.turn(&payer).await;
+    let (key, openid) = (&payer.0, &payer.1);
+    let offered = app.store.wallet_order(key, openid, wish.amount).await?;
+    let now = app.clock.now();
+    if let Some(number) = &offered {
+        let known = app.store.order(&wish.merchant.key, number).await?;
+        if known.is_none_or(|order| is_open(&order, now)) {
+            return Ok(number.clone());
+        }
+    }
+    browser.new_orders.take(&payer).map_err(Failure::too_many)?;
+    let new = fresh_number(now)?;
+    let stands = app.store.offer_wallet_order(key, openid, wish.amount, offered.as_ref(), &new, now).await?;
+    if stands != new {
+        // Another process was faster.
+        browser.new_orders.give_back(&payer);
+    }
+    Ok(stands)
 }
 
 /// Whether a payer may be sent to this order again.

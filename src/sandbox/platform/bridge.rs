@@ -105,10 +105,13 @@ async fn config(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes
 fn ended(via: Via, result: &str, desc: Option<&str>) -> Value {
     let after = |name: &str| desc.map_or_else(|| format!("{name}:{result}"), |desc| format!("{name}:{result}, {desc}"));
     match via {
-        Via::Bridge => json!({
-            "result": result, "err_msg": format!("get_brand_wcpay_request:{result}"),
-            "err_desc": desc,
-        }),
+        Via::Bridge => {
+            let mut answer = json!({"result": result, "err_msg": format!("get_brand_wcpay_request:{result}")});
+            if let Some(desc) = desc {
+                answer["err_desc"] = json!(desc);
+            }
+            answer
+        }
         Via::ChooseWxPay => json!({"result": result, "errMsg": after("chooseWXPay")}),
         Via::RequestPayment if result == "cancel" => json!({"result": result, "errMsg": "requestPayment:fail cancel"}),
         Via::RequestPayment => json!({"result": result, "errMsg": after("requestPayment")}),

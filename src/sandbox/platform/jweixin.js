@@ -32,7 +32,7 @@
     }
     dialog::backdrop { background: rgb(0 0 0 / .6); }
     h2 { margin: 0; font-size: 1.1rem; font-weight: 500; text-align: center; overflow-wrap: anywhere; }
-    .amount { margin: 1rem 0; font-size: 2.5rem; font-weight: 600; text-align: center; overflow-wrap: anywhere; }
+    .amount { margin: 1rem 0; font-weight: 600; text-align: center; white-space: nowrap; }
     .payee, .note { margin: 0 0 1.5rem; color: #595959; text-align: center; overflow-wrap: anywhere; }
     .note { margin: 1rem 0 0; font-size: .8rem; }
     button {
@@ -69,11 +69,14 @@
       title.id = 'title';
       dialog.setAttribute('aria-labelledby', 'title');
       dialog.lang = 'zh-CN';
+      const amount = element('p', '¥' + sheet.amount, 'amount');
+      // An amount on two lines is read as another amount: with large text it shrinks to fit instead.
+      amount.style.fontSize = 'min(2.5rem, ' + Math.floor(120 / amount.textContent.length) + 'vw)';
       const pay = element('button', '确认支付');
       const cancel = element('button', '取消', 'plain');
       dialog.append(
         title,
-        element('p', '¥' + sheet.amount, 'amount'),
+        amount,
         element('p', '收款方 ' + sheet.payee, 'payee'),
         pay,
         cancel,
@@ -114,7 +117,7 @@
         return;
       }
       payment('bridge', undefined, params).then(
-        ({ err_msg, err_desc }) => answer(err_desc === undefined ? { err_msg } : { err_msg, err_desc }),
+        ({ result, ...message }) => answer(message),
         (error) => answer({ err_msg: 'get_brand_wcpay_request:fail', err_desc: String(error.message) }),
       );
     },

@@ -3,6 +3,7 @@
 mod browser;
 pub mod notifications;
 mod orders;
+mod tokens;
 
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {

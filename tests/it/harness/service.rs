@@ -60,13 +60,18 @@ pub struct Process {
 
 impl Rig {
     pub async fn new(db: TestDb, queue: Queue) -> Rig {
+        Rig::with(db, queue, Settings::default()).await
+    }
+
+    /// With a simulator of other durations; its merchants and apps are the rig's own.
+    pub async fn with(db: TestDb, queue: Queue, settings: Settings) -> Rig {
         let settings = Settings {
             merchants: vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)],
             apps: vec![
                 app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET),
                 app(PlatformKind::MiniProgram, MINI_APP_ID, MINI_SECRET),
             ],
-            ..Settings::default()
+            ..settings
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = Sandbox::start(listener, settings).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use url::{Url, form_urlencoded};
 use wxpay_worker::seal::SealKey;
 use wxpay_worker::secret::Secret;
-use wxpay_worker::store::{Fenced, IssuedToken, TOKEN_SEAL, TokenKind};
+use wxpay_worker::store::{Fenced, IssuedToken, TOKEN_SEAL, TokenKind, TokenWrite};
 
 use super::client::Reply;
 use super::stage::{APP_SECRET, Stage};
@@ -264,7 +264,8 @@ pub async fn store_token(stage: &Stage, app: &str, kind: TokenKind, value: &str)
         degraded: None,
     };
     let app = stage.config.app(app).unwrap();
-    let done = soon("a stored token", stage.store.store_token(&lease, &key, app, kind, &issued, &[], now)).await;
+    let write = TokenWrite { lease: &lease, app, kind, merchants: &[], now };
+    let done = soon("a stored token", stage.store.store_token(write, &key, &issued)).await;
     assert!(matches!(done.unwrap(), Fenced::Done(_)));
 }
 

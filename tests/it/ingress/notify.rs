@@ -54,7 +54,7 @@ async fn the_tutorials_callback_is_the_first_merchants_notification_address() {
     let mut kept = stage.deliveries(ConsumerName::SETTLE);
     let kept = soon("the notification", kept.recv()).await.unwrap();
     assert!(kept.message.subject.contains(".main."), "{}", kept.message.subject);
-    let reply = stage.send("POST", target, &headers, body.replace("100000", "200000").as_bytes()).await;
+    let reply = stage.send("POST", target, &headers, body.replace("A100001", "A100002").as_bytes()).await;
     assert!(
         reply.text().contains("FAIL") && reply.header("content-type").unwrap().starts_with("text/xml"),
         "{reply:?}"

@@ -342,7 +342,7 @@ async fn a_snapshot_user_is_virtual_where_a_profile_is_asked_and_real_where_not(
     assert_eq!(users["users"].as_array().unwrap().iter().filter(|u| u["nickname"] == "阿明").count(), 1);
 }
 
-fn mini_query<'a>(code: &'a str) -> [(&'static str, &'a str); 4] {
+fn mini_query(code: &str) -> [(&'static str, &str); 4] {
     [("appid", MINI_APPID), ("secret", MINI_SECRET), ("js_code", code), ("grant_type", "authorization_code")]
 }
 

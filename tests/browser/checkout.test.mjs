@@ -168,7 +168,8 @@ describe('what WeChat says to the page is a hint', () => {
     await p.page.getByText(order_no).waitFor();
     await p.shows('unknown');
     await p.page.reload();
-    await p.sees('unknown');
+    // At once, not after another ten seconds of hope.
+    await p.sees('unknown', 8000);
     await notPaid(order_no);
     assert.ok(!p.screens.includes('paid'), p.screens.join(' '));
     // Now it is paid after all, somewhere else: the page finds out by itself.

@@ -107,6 +107,7 @@ pub struct App {
     wechat: Client,
     platform: PlatformClient,
     metrics: Metrics,
+    more_routes: axum::Router,
 }
 
 /// Sockets already bound, so that a test can hand in free ports.
@@ -154,7 +155,14 @@ impl App {
         );
         let wechat = Client::new(&config.wechat)?;
         let platform = PlatformClient::new(&config.wechat)?;
-        Ok(App { config, store, bus, bus_report, clock, wechat, platform, metrics })
+        let more_routes = axum::Router::new();
+        Ok(App { config, store, bus, bus_report, clock, wechat, platform, metrics, more_routes })
+    }
+
+    /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be taken.
+    #[must_use]
+    pub fn with_routes(self, routes: axum::Router) -> App {
+        App { more_routes: self.more_routes.merge(routes), ..self }
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
@@ -210,7 +218,7 @@ impl App {
             shutdown: stop.clone(),
         };
         let admin = listeners.admin.map(|listener| (listener, ingress::admin_router(ingress.clone())));
-        let api = listeners.api.map(|listener| (listener, ingress::router(ingress)));
+        let api = listeners.api.map(|listener| (listener, ingress::router(ingress).merge(self.more_routes.clone())));
         for (listener, router) in [admin, api].into_iter().flatten() {
             let (config, stop) = (Arc::clone(&self.config), stop.clone());
             running.spawn(async move {

@@ -3,6 +3,7 @@
 
 mod config;
 mod contracts;
+mod demo;
 mod deploy;
 mod envelope;
 mod faults;

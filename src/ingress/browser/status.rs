@@ -23,8 +23,11 @@ pub async fn status(State(app): State<Arc<App>>, request: Request) -> Result<Res
         .map_err(|e| Failure::bad_parameter("order_no", format!("must be {}", e.rule)))?;
     let refresh = parameters.switch("refresh")?;
     let mut stored = own_order(&app, &session, &order_no).await?.ok_or(Reason::NotFound)?;
+    let mut refreshed = false;
     if refresh {
+        let before = (stored.order.version, stored.order.queries);
         stored = app.refresh(stored).await?;
+        refreshed = before != (stored.order.version, stored.order.queries);
     }
     let order = &stored.order;
     Ok(success(json!({
@@ -35,6 +38,8 @@ pub async fn status(State(app): State<Arc<App>>, request: Request) -> Result<Res
         "refunded_fen": stored.refunded,
         "paid_at": order.paid_by.as_ref().map(|paid| paid.paid_at),
         "expires_at": order.expires_at,
+        // Whether WeChat was asked for this answer: within two seconds of the last question it is not.
+        "refreshed": refreshed,
     })))
 }
 

@@ -237,6 +237,7 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let policy = policy(r);
+    let queries_per_second = r.number_or("queries_per_second", 300, 1..=10_000);
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,
@@ -245,6 +246,7 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         v2_key: v2_key?,
         v2_key_previous: v2_key_previous?,
         policy: policy?,
+        queries_per_second: u32::try_from(queries_per_second?).unwrap_or(u32::MAX),
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,
     })

@@ -64,7 +64,7 @@ pub enum SchedulerError {
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, platform, clock } = parts;
     let tokens = Tokens::new(&config, platform)?.map(Arc::new);
-    let shared = Arc::new(Shared { store, bus, clock, tokens, holder });
+    let shared = Arc::new(Shared { config, store, bus, clock, tokens, holder });
     let runners: Vec<Arc<Runner>> = JOBS
         .iter()
         .map(|job| Arc::new(Runner { job, shared: Arc::clone(&shared), busy: AtomicBool::new(false) }))
@@ -94,6 +94,7 @@ pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Res
 
 /// What all jobs of this process share.
 struct Shared {
+    config: Arc<Config>,
     store: Store,
     bus: Bus,
     clock: Clock,
@@ -180,10 +181,11 @@ impl Runner {
     }
 
     async fn run_under(&self, lease: Lease) {
-        let Shared { store, bus, clock, tokens, .. } = &*self.shared;
+        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
+            config: Arc::clone(config),
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),

@@ -10,12 +10,14 @@ use super::tokens::Tokens;
 use super::when::When;
 use crate::bus::{Bus, LagError, PublishError};
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::event::envelope::EnvelopeError;
 use crate::store::{DbError, Lease, Store};
 
 /// What a run has at hand.
 #[derive(Clone)]
 pub(super) struct Context {
+    pub config: Arc<Config>,
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,

@@ -12,6 +12,7 @@ pub mod dialect;
 mod m20261122_000001_core;
 mod m20261122_000002_bus;
 mod m20261122_000003_web;
+mod m20261122_000004_settling;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_core::Migration),
             Box::new(m20261122_000002_bus::Migration),
             Box::new(m20261122_000003_web::Migration),
+            Box::new(m20261122_000004_settling::Migration),
         ]
     }
 }

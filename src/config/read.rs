@@ -11,6 +11,7 @@ use super::reader::Reader;
 use super::secrets::{is_pkcs12, strong, varied};
 use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, TokenApi, Web, Wechat};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
+use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
 use crate::wechat::v2::sign::SignType;
 
@@ -221,12 +222,16 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         (true, true) | (false, false) => {}
     }
     api?;
+    let surplus = [("accept", Surplus::Accept), ("hold", Surplus::Hold)];
+    let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
+    let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,
         apps: apps?,
         sign_type: sign_type?,
         v2_key: v2_key?,
+        policy: Policy { paid_late: paid_late?, paid_twice: paid_twice? },
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,
     })

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::explain::Effective;
 use super::problem::Problem;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
+use crate::order::Policy;
 use crate::secret::{Secret, V2Key};
 use crate::wechat::v2::sign::SignType;
 
@@ -214,6 +215,8 @@ pub struct Merchant {
     pub sign_type: SignType,
     /// Its APIv2 key.
     pub v2_key: V2Key,
+    /// What happens with money that comes late or twice.
+    pub policy: Policy,
     /// Its client certificate (refunds): PEM, or a `.p12` that holds the key too.
     pub client_cert_file: Option<PathBuf>,
     /// The certificate's key; none with a `.p12`.

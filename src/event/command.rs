@@ -82,6 +82,28 @@ pub struct PrepayDue {
     pub order_no: OrderNo,
 }
 
+/// `order.close_requested`: close the order at WeChat, then here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderCloseRequested {
+    /// Which order.
+    pub order_no: OrderNo,
+    /// Who asks: the name of an API key.
+    pub by: String,
+}
+
+/// `order.attempt_requested`: close what can be paid of the order, then open a new attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderAttemptRequested {
+    /// The order's content with the new attempt's way to pay and expiry.
+    pub order: OrderContent,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Until when the order may be paid then.
+    pub expires_at: Timestamp,
+    /// Who asks: the name of an API key.
+    pub by: String,
+}
+
 /// `query.due`: ask WeChat about the order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueryDue {
@@ -116,6 +138,12 @@ impl EventData for OrderRequested {
 }
 impl EventData for PrepayDue {
     const TYPE: &'static str = "wxpay.order.prepay_due.v1";
+}
+impl EventData for OrderCloseRequested {
+    const TYPE: &'static str = "wxpay.order.close_requested.v1";
+}
+impl EventData for OrderAttemptRequested {
+    const TYPE: &'static str = "wxpay.order.attempt_requested.v1";
 }
 impl EventData for QueryDue {
     const TYPE: &'static str = "wxpay.query.due.v1";

@@ -31,9 +31,9 @@ pub enum DomainData {
     /// `order.paid`
     OrderPaid(OrderPaid),
     /// `order.paid_late`
-    OrderPaidLate(OrderPaid),
+    OrderPaidLate(OrderSurplus),
     /// `order.paid_twice`
-    OrderPaidTwice(OrderPaid),
+    OrderPaidTwice(OrderSurplus),
     /// `order.closed`
     OrderClosed(OrderEnded),
     /// `order.failed`
@@ -154,6 +154,16 @@ pub struct OrderPaid {
     pub bank_type: Option<String>,
     /// How we learnt of it: `notification` or `query`.
     pub learnt_by: &'static str,
+}
+
+/// Money that arrived when it should not, and what the merchant's policy does with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderSurplus {
+    /// The payment.
+    #[serde(flatten)]
+    pub payment: OrderPaid,
+    /// `accept`, `refund` or `hold`.
+    pub policy: &'static str,
 }
 
 /// An order that will not be paid.

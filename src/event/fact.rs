@@ -1,13 +1,15 @@
 //! Facts: what the world told us about one attempt, after its source was verified.
 //!
-//! Notifications, query replies and (later) bill lines all become a [`Fact`]; [`crate::order::decide`] alone says what
-//! a fact does to an order. A fact is what WeChat said, never what we conclude from it.
+//! Notifications, query replies and (later) bill lines all become a [`Fact`], and so does what the business asks of its own
+//! order; [`crate::order::decide`] alone says what a fact does to an order. A fact is what was said, never what we conclude
+//! from it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
 use crate::money::Fen;
+use crate::order::TradeType;
 
 /// One statement about one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,15 @@ pub enum Fact {
     },
     /// WeChat does not know the number (`ORDERNOTEXIST`).
     NotFound,
+    /// The business wants no money for this order any more.
+    CloseRequested,
+    /// The business wants its payer to pay in another way, or until later: a new attempt, once the old one takes no money.
+    AttemptRequested {
+        /// How the payer will pay.
+        trade_type: TradeType,
+        /// Until when the order may be paid then.
+        expires_at: Timestamp,
+    },
 }
 
 /// What a payer's client needs to pay.

@@ -15,6 +15,16 @@ pub fn order_prepay_due(merchant: &MerchantKey) -> String {
     format!("pay.in.{merchant}.order.prepay_due")
 }
 
+/// An order that the business wants closed.
+pub fn order_close_requested(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.order.close_requested")
+}
+
+/// An order that the business wants paid in another way, or until later.
+pub fn order_attempt_requested(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.order.attempt_requested")
+}
+
 /// A notification that was received.
 pub fn notify_received(merchant: &MerchantKey) -> String {
     format!("pay.in.{merchant}.notify.received")

@@ -12,7 +12,7 @@ use super::guard;
 use crate::config::Scope;
 use crate::event::fact::WechatError;
 use crate::ids::OrderNo;
-use crate::order::{OrderState, TradeType};
+use crate::order::OrderState;
 
 /// Where the slugs of problem types are described.
 pub const PROBLEM_BASE: &str = "https://wxpay-worker.dev/problems/";
@@ -109,9 +109,18 @@ pub enum Error {
     /// The order's time is over, though WeChat has not closed it yet.
     #[error("the order has expired")]
     OrderExpired,
-    /// Another attempt is open.
-    #[error("an attempt by {} is open: close the order first", .0.as_str())]
-    AttemptOpen(TradeType),
+    /// Another attempt is open, and WeChat does not let it be closed yet.
+    #[error("an attempt is open that WeChat lets nobody close for another {closable_in_s} s")]
+    AttemptOpen {
+        /// After how many seconds it can be closed.
+        closable_in_s: u32,
+    },
+    /// The order is being closed.
+    #[error("the order is being closed")]
+    OrderClosing,
+    /// The order has had as many attempts as it may.
+    #[error("the order has had as many attempts as it may; place a new order")]
+    AttemptsUsedUp,
     /// The idempotency key is in use right now, for something else.
     #[error("a request with this Idempotency-Key and other content is under way")]
     KeyInFlight,
@@ -199,6 +208,8 @@ impl Error {
         "order-ended",
         "order-expired",
         "attempt-open",
+        "order-closing",
+        "attempts-used-up",
         "key-in-flight",
         "key-reused",
         "order-failed",
@@ -229,7 +240,11 @@ impl Error {
             Error::OrderDiffers => kind(S::CONFLICT, "order-differs", "Order number in use"),
             Error::OrderEnded(_) => kind(S::CONFLICT, "order-ended", "Order ended"),
             Error::OrderExpired => kind(S::CONFLICT, "order-expired", "Order expired"),
-            Error::AttemptOpen(_) => kind(S::CONFLICT, "attempt-open", "Another attempt is open"),
+            Error::AttemptOpen { closable_in_s } => {
+                retry(kind(S::CONFLICT, "attempt-open", "Another attempt is open"), *closable_in_s)
+            }
+            Error::OrderClosing => kind(S::CONFLICT, "order-closing", "Order is being closed"),
+            Error::AttemptsUsedUp => kind(S::CONFLICT, "attempts-used-up", "No more attempts"),
             Error::KeyInFlight => retry(kind(S::CONFLICT, "key-in-flight", "Idempotency key in flight"), 1),
             Error::KeyReused => kind(S::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused"),
             Error::OrderFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "order-failed", "Refused by WeChat"),
@@ -263,7 +278,9 @@ impl Error {
             | Error::OrderDiffers
             | Error::OrderEnded(_)
             | Error::OrderExpired
-            | Error::AttemptOpen(_)
+            | Error::AttemptOpen { .. }
+            | Error::OrderClosing
+            | Error::AttemptsUsedUp
             | Error::KeyInFlight
             | Error::KeyReused
             | Error::OrderFailed { .. }

@@ -7,16 +7,18 @@
 //!
 //! - Server: `server` (connections and their clocks), `phase` (where a connection stands), `guard` (every request).
 //! - Edge: `auth`, `body`, `client_addr`, `query`, `error` (problems), `throttle`.
-//! - Orders: `orders` (routes), `place` (`POST`), `order_request` (validation), `form` (JSON members), `in_flight`,
+//! - Orders: `orders` (routes), `place` (`POST`), `changes` (close, new attempts), `attempt_request`, `order_request` (validation), `form` (JSON members), `in_flight`,
 //!   `offer` (pay parameters), `order_json` (the answer), `stream` (server-sent events), `watch` (the hub that waits).
 //! - WeChat: `notify`, `quarantine`.
 //! - Browser: `browser`, pages inside WeChat and mini programs.
 //! - Finance: `events`, `feed` (the hub that waits).
 //! - Operation: `health`, `ops_jobs`.
 
+mod attempt_request;
 mod auth;
 mod body;
 mod browser;
+mod changes;
 mod client_addr;
 mod error;
 mod events;

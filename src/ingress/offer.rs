@@ -12,7 +12,7 @@ use super::error::Error;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::fact::Prepay;
-use crate::order::{Attempt, AttemptState, OrderState, TradeType};
+use crate::order::{Attempt, AttemptState, Intent, OrderState, TradeType};
 use crate::secret::random_text;
 use crate::store::StoredOrder;
 use crate::wechat::v2::pay_params;
@@ -45,6 +45,11 @@ pub fn offer(stored: &StoredOrder, now: Timestamp) -> Offer<'_> {
     let order = &stored.order;
     match order.state {
         OrderState::Paid | OrderState::Closed | OrderState::Failed => return Offer::Nothing,
+        // What is about to be closed is not offered, and neither is what makes way for a new attempt.
+        OrderState::Requested | OrderState::Payable if matches!(order.intent, Some(Intent::Close)) => {
+            return Offer::Nothing;
+        }
+        OrderState::Requested | OrderState::Payable if order.intent.is_some() => return Offer::Pending,
         OrderState::Requested | OrderState::Payable if now >= order.expires_at => return Offer::Nothing,
         OrderState::Requested => return Offer::Pending,
         OrderState::Payable => {}

@@ -7,7 +7,7 @@ use super::error::wechat_json;
 use crate::clock::Timestamp;
 use crate::ids::OutTradeNo;
 use crate::money::Fen;
-use crate::order::{AttemptState, CNY, OrderState, TradeType};
+use crate::order::{AttemptState, CNY, Intent, OrderState, TradeType};
 use crate::store::StoredOrder;
 
 /// The JSON of an order.
@@ -17,6 +17,9 @@ pub struct OrderJson<'a> {
     merchant: &'a str,
     app: &'a str,
     state: OrderState,
+    /// `close` or `new_attempt`: what was asked for and waits for WeChat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<&'static str>,
     flags: Vec<&'static str>,
     amount_fen: Fen,
     currency: &'static str,
@@ -53,6 +56,10 @@ impl<'a> OrderJson<'a> {
             merchant: order.merchant.as_str(),
             app: order.app.as_str(),
             state: order.state,
+            pending: order.intent.map(|intent| match intent {
+                Intent::Close => "close",
+                Intent::NewAttempt { .. } => "new_attempt",
+            }),
             flags: order.flags.names(),
             amount_fen: order.amount,
             currency: CNY,

@@ -173,7 +173,7 @@ fn required<'a, T>(form: &mut Form<'a>, name: &str, take: impl FnOnce(&mut Form<
     value
 }
 
-fn trade_type(form: &mut Form<'_>) -> Option<TradeType> {
+pub(super) fn trade_type(form: &mut Form<'_>) -> Option<TradeType> {
     form.parsed("trade_type", |text| TradeType::parse(&text).ok_or("must be JSAPI, NATIVE, APP or MWEB"))
 }
 
@@ -190,7 +190,12 @@ fn plain(form: &mut Form<'_>, name: &str, max_bytes: usize) -> Option<String> {
     })
 }
 
-fn scene_info(form: &mut Form<'_>) -> Option<Value> {
+/// A text of the length WeChat gives to short fields.
+pub(super) fn short_text(form: &mut Form<'_>, name: &str) -> Option<String> {
+    plain(form, name, SHORT_MAX_BYTES)
+}
+
+pub(super) fn scene_info(form: &mut Form<'_>) -> Option<Value> {
     let value = form.object("scene_info", LONG_MAX_BYTES)?;
     if is_plain(&value.to_string(), LONG_MAX_BYTES) {
         return Some(value);
@@ -200,7 +205,7 @@ fn scene_info(form: &mut Form<'_>) -> Option<Value> {
 }
 
 /// A member that one trade type needs and no other has.
-fn only_with(form: &mut Form<'_>, asked: Option<TradeType>, needs: TradeType, name: &str, given: bool) {
+pub(super) fn only_with(form: &mut Form<'_>, asked: Option<TradeType>, needs: TradeType, name: &str, given: bool) {
     let Some(asked) = asked else { return };
     let noted = form.problems.iter().any(|p| p.at == FieldProblem::member(name, "").at);
     if asked == needs && !given && !noted {
@@ -211,7 +216,7 @@ fn only_with(form: &mut Form<'_>, asked: Option<TradeType>, needs: TradeType, na
     }
 }
 
-fn untimely(expires_at: Timestamp, now: Timestamp) -> Option<FieldProblem> {
+pub(super) fn untimely(expires_at: Timestamp, now: Timestamp) -> Option<FieldProblem> {
     let fits = expires_at > now.after(MIN_EXPIRY) && expires_at <= now.after(MAX_EXPIRY);
     (!fits).then(|| FieldProblem::member("expires_at", "must be more than a minute and at most seven days ahead"))
 }

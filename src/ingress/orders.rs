@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::attempt_request::AttemptRequest;
 use super::auth::{Caller, authorize};
 use super::error::{Error, FieldProblem};
 use super::offer::{Offer, offer, signed};
@@ -21,7 +22,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::OrderNo;
-use crate::order::{Attempt, AttemptState, OrderState, TradeType};
+use crate::order::{Intent, OrderState, TradeType};
 use crate::store::StoredOrder;
 
 /// How long `?refresh=1` waits for WeChat's answer.
@@ -35,7 +36,12 @@ pub async fn order_no(parts: &mut Parts) -> Result<OrderNo, Error> {
 }
 
 /// The order that a request's path and `?merchant=` name, if the caller may see it.
-async fn find(app: &App, parts: &mut Parts, params: &Params, caller: Caller<'_>) -> Result<Arc<StoredOrder>, Error> {
+pub(super) async fn find(
+    app: &App,
+    parts: &mut Parts,
+    params: &Params,
+    caller: Caller<'_>,
+) -> Result<Arc<StoredOrder>, Error> {
     let order_no = order_no(parts).await?;
     let merchant =
         caller.merchant(&app.config, params.get("merchant"), |rule| FieldProblem::parameter("merchant", rule))?;
@@ -68,12 +74,13 @@ pub async fn pay_params(State(app): State<Arc<App>>, request: Request) -> Result
             Error::Invalid(vec![FieldProblem::parameter("trade_type", "must be JSAPI, NATIVE, APP or MWEB")])
         })?),
     };
-    let order = find(&app, &mut parts, &params, caller).await?;
-    let open = offer(&order, app.clock.now()) != Offer::Nothing;
-    if let (true, Some(wanted), Some(current)) = (open, wanted, order.order.current())
+    let mut order = find(&app, &mut parts, &params, caller).await?;
+    if let (Some(wanted), Some(current)) = (wanted, order.order.current())
         && wanted != current.trade_type
+        && order.order.state.is_open()
     {
-        return Err(Error::AttemptOpen(current.trade_type));
+        let switch = AttemptRequest::switch(&order, wanted, app.clock.now(), app.config.orders.default_expiry)?;
+        order = app.new_attempt(order, switch, &caller.key.name).await?;
     }
     let order = app.ready(order, Instant::now() + app.config.server.order_wait).await?;
     let now = app.clock.now();
@@ -94,6 +101,7 @@ pub async fn pay_params(State(app): State<Arc<App>>, request: Request) -> Result
 fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     let order = &stored.order;
     match (offer, order.state) {
+        (_, OrderState::Requested | OrderState::Payable) if order.intent == Some(Intent::Close) => Error::OrderClosing,
         (Offer::Stale | Offer::Pending, _) => Error::NotReady,
         (Offer::Ready(..) | Offer::Nothing, OrderState::Failed) => match &order.failure {
             Some(wechat) => Error::OrderFailed { order_no: order.order_no.clone(), wechat: wechat.clone() },
@@ -104,20 +112,12 @@ fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     }
 }
 
-/// Whether WeChat may still take money for this attempt, as far as is known here.
-fn may_be_paid(attempt: &Attempt) -> bool {
-    match attempt.state {
-        AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
-        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
-    }
-}
-
 impl App {
     /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, and for an order
     /// that is paid or of which nothing can be paid any more, there is nothing to ask.
     pub(super) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
-        let settled = order.order.state == OrderState::Paid || !order.order.attempts.iter().any(may_be_paid);
+        let settled = order.order.state == OrderState::Paid || !order.order.any_live();
         if settled || !self.refreshes.pass((merchant.clone(), order_no.clone())) {
             return Ok(order);
         }

@@ -164,11 +164,16 @@ fn answer(app: &App, stored: &StoredOrder) -> Result<Response, Error> {
     if !pending {
         return Ok(json.into_response());
     }
-    let mut location = format!("/v1/orders/{}", order.order_no);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location(app, stored))], json).into_response())
+}
+
+/// Where the order is found.
+pub(super) fn location(app: &App, stored: &StoredOrder) -> String {
+    let mut location = format!("/v1/orders/{}", stored.order.order_no);
     if app.config.merchants.len() > 1 {
-        location.push_str(&format!("?merchant={}", order.merchant));
+        location.push_str(&format!("?merchant={}", stored.order.merchant));
     }
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], json).into_response())
+    location
 }
 
 /// Refuses a body that is not said to be JSON.

@@ -21,7 +21,7 @@ use super::quarantine::Quarantine;
 use super::stream_slots::StreamSlots;
 use super::throttle::Throttle;
 use super::watch::OrderWatch;
-use super::{events, guard, health, notify, ops_jobs, orders, place, stream};
+use super::{changes, events, guard, health, notify, ops_jobs, orders, place, stream};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -121,6 +121,8 @@ pub fn router(ingress: Ingress) -> Router {
         .route("/v1/orders", post(place::place))
         .route("/v1/orders/{order_no}", get(orders::get))
         .route("/v1/orders/{order_no}/pay-params", get(orders::pay_params))
+        .route("/v1/orders/{order_no}/close", post(changes::close))
+        .route("/v1/orders/{order_no}/attempts", post(changes::attempt))
         .route("/v1/orders/{order_no}/stream", get(stream::stream))
         .route("/v1/events", get(events::events))
         .route("/v1/ops/jobs", get(ops_jobs::jobs))

@@ -2,131 +2,19 @@
 //!
 //! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`] the
 //! second time, so a handler may run as often as it likes. States never go back, and money that WeChat took is never
-//! turned away: it makes any order paid, with a flag that says how.
+//! turned away: it makes any order paid, with a flag that says how. What is done with money that came too late or twice is
+//! the merchant's policy, applied in the same change that enters it, so once.
 
+use super::TradeType;
+use super::decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
 use super::schedule;
-use super::state::{Attempt, AttemptState, CNY, Order, OrderState, PaidBy};
+use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment, Prepay, WechatError};
-use crate::ids::{OutTradeNo, TransactionId};
-use crate::money::Fen;
+use crate::ids::OutTradeNo;
 
-/// No more numbers are tried for one order when WeChat keeps refusing them.
-pub const MAX_ATTEMPTS: u32 = 5;
-
-/// What a fact does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// The order changes.
-    Apply(Box<Change>),
-    /// The order says so already; nothing to do.
-    AlreadyApplied,
-    /// Nothing changed; ask again at this time.
-    AskAgain {
-        /// When.
-        at: Timestamp,
-        /// Whether the unified order must be repeated with the same number and parameters: WeChat either does not have
-        /// it or its answer, with the prepay id, never reached us.
-        place_again: bool,
-    },
-    /// The fact cannot belong to this order as we know it. Nothing changes; a person looks.
-    Refused(Refusal),
-}
-
-/// A change of an order, to be committed as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The order afterwards; its version is one higher.
-    pub next: Order,
-    /// Money to enter in the ledger.
-    pub ledger: Option<LedgerEntry>,
-    /// What others are told.
-    pub news: Option<News>,
-}
-
-/// A payment in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerEntry {
-    /// The attempt that was paid.
-    pub out_trade_no: OutTradeNo,
-    /// WeChat's number of the payment.
-    pub transaction_id: TransactionId,
-    /// How much.
-    pub amount: Fen,
-    /// When WeChat took it.
-    pub occurred_at: Timestamp,
-}
-
-/// What happened, for those who listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// A payer can pay this attempt.
-    Payable(OutTradeNo),
-    /// The order was paid in time.
-    Paid(Payment),
-    /// The order was paid after it was closed, refused or expired.
-    PaidLate(Payment),
-    /// A second payment arrived.
-    PaidTwice(Payment),
-    /// WeChat takes no more money on it.
-    Closed,
-    /// WeChat refused it.
-    Failed(WechatError),
-}
-
-/// Why a fact is not believed of this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The order has no such attempt.
-    UnknownAttempt,
-    /// The amount is not the order's.
-    AmountDiffers {
-        /// The order's.
-        ours: Fen,
-        /// WeChat's.
-        theirs: Fen,
-    },
-    /// The currency is not the order's.
-    CurrencyDiffers,
-    /// Another merchant or app took the money.
-    RecipientDiffers,
-    /// WeChat says closed of an attempt that it had said paid.
-    ClosedAfterPaid,
-    /// The transaction is in the ledger of another order.
-    TransactionElsewhere,
-}
-
-impl Refusal {
-    /// A short stable name, for metrics and dead letters.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Refusal::UnknownAttempt => "unknown_attempt",
-            Refusal::AmountDiffers { .. } => "amount_differs",
-            Refusal::CurrencyDiffers => "currency_differs",
-            Refusal::RecipientDiffers => "recipient_differs",
-            Refusal::ClosedAfterPaid => "closed_after_paid",
-            Refusal::TransactionElsewhere => "transaction_elsewhere",
-        }
-    }
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::UnknownAttempt => f.write_str("the order has no such attempt"),
-            Refusal::AmountDiffers { ours, theirs } => {
-                write!(f, "the order is {ours} fen, the message says {theirs} fen")
-            }
-            Refusal::CurrencyDiffers => f.write_str("the currency is not CNY"),
-            Refusal::RecipientDiffers => f.write_str("another merchant or app is named than the attempt's"),
-            Refusal::ClosedAfterPaid => f.write_str("WeChat says closed of an attempt it had said paid"),
-            Refusal::TransactionElsewhere => f.write_str("the transaction is in the ledger of another order"),
-        }
-    }
-}
-
-/// Says what `fact` about the attempt `out_trade_no`, learnt at `now`, does to `order`.
-pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timestamp) -> Decision {
+/// Says what `fact` about the attempt `out_trade_no`, learnt at `now`, does to `order` of a merchant with `policy`.
+pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timestamp, policy: Policy) -> Decision {
     let Some(i) = order.attempts.iter().position(|a| a.out_trade_no == *out_trade_no) else {
         return Decision::Refused(Refusal::UnknownAttempt);
     };
@@ -135,9 +23,13 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
         Fact::PlacementRefused(error) => placement_refused(order, i, error, now),
         Fact::PlacementUnknown { .. } => placement_unknown(order, i, now),
         Fact::Closed => closed(order, i, now),
-        Fact::Paid(payment) => paid(order, i, payment),
+        Fact::Paid(payment) => paid(order, i, payment, now, policy),
         Fact::Unpaid { .. } => unpaid(order, i, now),
         Fact::NotFound => not_found(order, i, now),
+        Fact::CloseRequested => wanted(order, Intent::Close, now),
+        Fact::AttemptRequested { trade_type, expires_at } => {
+            wanted(order, Intent::NewAttempt { trade_type: *trade_type, expires_at: *expires_at }, now)
+        }
     }
 }
 
@@ -149,10 +41,43 @@ pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
     }
     let mut next = bump(order);
     next.flags.amount_mismatch = true;
-    if is_open(next.state) {
-        next.queries.next_at = Some(now);
+    next.queries.next_at = Some(now);
+    Some(Change { next, ledger: None, news: Vec::new(), refund: None })
+}
+
+/// What the business asks for is remembered; WeChat is looked at at once.
+fn wanted(order: &Order, intent: Intent, now: Timestamp) -> Decision {
+    // A close is not taken back: somebody was told that it is under way.
+    let closing = order.intent == Some(Intent::Close);
+    let used_up = match intent {
+        Intent::Close => false,
+        Intent::NewAttempt { .. } => order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize,
+    };
+    if order.intent == Some(intent) || closing || used_up {
+        return Decision::AlreadyApplied;
     }
-    Some(Change { next, ledger: None, news: None })
+    if !order.state.is_open() {
+        return reopened(order, intent, now);
+    }
+    let mut next = bump(order);
+    next.intent = Some(intent);
+    next.queries.next_at = Some(now);
+    apply(next, None)
+}
+
+/// An order that ended because its time was over goes on under a new number, when the business gives it more time. Nothing
+/// else that has ended begins again.
+fn reopened(order: &Order, intent: Intent, now: Timestamp) -> Decision {
+    let expired = order.state == OrderState::Closed && now >= order.expires_at && !order.any_live();
+    match (intent, order.current()) {
+        (Intent::NewAttempt { trade_type, expires_at }, Some(like)) if expired && now < expires_at => {
+            let mut next = bump(order);
+            next.state = OrderState::Requested;
+            next.expires_at = expires_at;
+            open_attempt(next, like, trade_type, now)
+        }
+        _ => Decision::AlreadyApplied,
+    }
 }
 
 fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> Decision {
@@ -160,22 +85,23 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
     match attempt.state {
         AttemptState::Payable if attempt.prepay.as_ref() == Some(prepay) => Decision::AlreadyApplied,
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => {
+            let first = attempt.prepay.is_none();
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Payable;
             next.attempts[i].prepay = Some(prepay.clone());
             clear_unknown(&mut next);
-            let news = match next.state {
-                OrderState::Requested => {
-                    next.state = OrderState::Payable;
-                    Some(News::Payable(attempt.out_trade_no.clone()))
-                }
-                OrderState::Payable | OrderState::Paid | OrderState::Closed | OrderState::Failed => None,
-            };
-            if next.state == OrderState::Payable {
-                next.queries.done = 0;
-                next.queries.next_at = Some(schedule::next_query(&next, 0, now));
+            if !next.state.is_open() {
+                // It can be paid although the order has ended: it must be closed at WeChat.
+                next.queries.next_at = Some(now);
+                return apply(next, None);
             }
-            apply(next, None, news)
+            next.state = OrderState::Payable;
+            next.queries.done = 0;
+            next.queries.next_at = Some(match next.intent {
+                Some(_) => now,
+                None => schedule::next_query(&next, 0, now),
+            });
+            apply(next, first.then(|| News::Payable(attempt.out_trade_no.clone())))
         }
         // An answer that arrives after the attempt was decided otherwise offers nothing to a payer.
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
@@ -188,13 +114,17 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Failed;
             next.attempts[i].error = Some(error.clone());
-            if next.state == OrderState::Requested && !any_live(&next) {
-                return fail(next, error.clone());
+            if !next.state.is_open() || next.any_live() {
+                return apply(next, None);
             }
-            apply(next, None, None)
+            // Nothing of it can be paid any more. Whoever asked for a close got what was asked for.
+            match next.intent {
+                Some(Intent::Close) => close(next, now),
+                Some(Intent::NewAttempt { .. }) | None => fail(next, error.clone()),
+            }
         }
         // An earlier call may have been executed: a refusal of the repeat does not say that it was not.
-        AttemptState::Unknown | AttemptState::Payable => ask_again(order, i, now, false),
+        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
 }
@@ -205,12 +135,10 @@ fn placement_unknown(order: &Order, i: usize, now: Timestamp) -> Decision {
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Unknown;
             next.flags.outcome_unknown = true;
-            if is_open(next.state) {
-                next.queries.next_at = Some(now.after(schedule::UNKNOWN));
-            }
-            apply(next, None, None)
+            next.queries.next_at = Some(now.after(schedule::UNKNOWN));
+            apply(next, None)
         }
-        AttemptState::Unknown | AttemptState::Payable => ask_again(order, i, now, false),
+        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
 }
@@ -223,38 +151,51 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Closed;
             clear_unknown(&mut next);
-            if !is_open(next.state) || any_live(&next) {
-                return apply(next, None, None);
+            if !next.state.is_open() || next.any_live() {
+                return apply(next, None);
             }
-            if was_offered || now >= next.expires_at {
-                next.state = OrderState::Closed;
-                next.queries.next_at = None;
-                return apply(next, None, Some(News::Closed));
+            match next.intent {
+                Some(Intent::NewAttempt { trade_type, expires_at }) if now < expires_at => {
+                    next.intent = None;
+                    next.expires_at = expires_at;
+                    open_attempt(next, attempt, trade_type, now)
+                }
+                None if !was_offered && now < next.expires_at => {
+                    // The number was used up before we could offer it: the order goes on under another one.
+                    if next.attempts.len() >= MAX_ATTEMPTS as usize {
+                        let message = format!("WeChat closed {MAX_ATTEMPTS} numbers of this order");
+                        return fail(next, WechatError { code: "ORDERCLOSED".into(), message });
+                    }
+                    open_attempt(next, attempt, attempt.trade_type, now)
+                }
+                Some(Intent::Close | Intent::NewAttempt { .. }) | None => close(next, now),
             }
-            // The number was used up before we could offer it: the order goes on under another one.
-            let n = next.attempts.len() as u32 + 1;
-            if n > MAX_ATTEMPTS {
-                let message = format!("WeChat closed {MAX_ATTEMPTS} numbers of this order");
-                return fail(next, WechatError { code: "ORDERCLOSED".into(), message });
-            }
-            next.attempts.push(Attempt {
-                out_trade_no: OutTradeNo::for_attempt(&next.order_no, n),
-                n,
-                state: AttemptState::Created,
-                prepay: None,
-                transaction_id: None,
-                error: None,
-                ..attempt.clone()
-            });
-            next.queries.next_at = Some(now.after(schedule::UNKNOWN));
-            apply(next, None, None)
         }
         AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
         AttemptState::Paid => Decision::Refused(Refusal::ClosedAfterPaid),
     }
 }
 
-fn paid(order: &Order, i: usize, payment: &Payment) -> Decision {
+/// The next number of an order whose older ones take no money any more.
+fn open_attempt(mut next: Order, like: &Attempt, trade_type: TradeType, now: Timestamp) -> Decision {
+    let n = next.attempts.len() as u32 + 1;
+    next.attempts.push(Attempt {
+        out_trade_no: OutTradeNo::for_attempt(&next.order_no, n),
+        n,
+        trade_type,
+        created_at: now,
+        state: AttemptState::Created,
+        prepay: None,
+        transaction_id: None,
+        error: None,
+        ..like.clone()
+    });
+    next.queries.done = 0;
+    next.queries.next_at = Some(now.after(schedule::UNKNOWN));
+    apply(next, None)
+}
+
+fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Policy) -> Decision {
     let attempt = &order.attempts[i];
     if payment.mch_id != attempt.mch_id || payment.appid != attempt.appid {
         return Decision::Refused(Refusal::RecipientDiffers);
@@ -275,94 +216,123 @@ fn paid(order: &Order, i: usize, payment: &Payment) -> Decision {
         next.attempts[i].transaction_id = Some(payment.transaction_id.clone());
         next.attempts[i].error = None;
     }
+    next.intent = None;
     clear_unknown(&mut next);
-    next.queries.next_at = None;
-    let news = match order.state {
-        OrderState::Paid => {
-            next.flags.paid_twice = true;
-            News::PaidTwice(payment.clone())
-        }
-        OrderState::Requested | OrderState::Payable if payment.time_end <= order.expires_at => {
-            News::Paid(payment.clone())
-        }
-        OrderState::Requested | OrderState::Payable | OrderState::Closed | OrderState::Failed => {
-            next.flags.paid_late = true;
-            News::PaidLate(payment.clone())
-        }
-    };
-    if order.state != OrderState::Paid {
-        next.state = OrderState::Paid;
-        next.failure = None;
-        next.paid_by = Some(PaidBy { transaction_id: payment.transaction_id.clone(), paid_at: payment.time_end });
-    }
-    let entry = LedgerEntry {
+    next.queries.done = 0;
+    // What else of it can be paid must be closed, or it will be paid twice.
+    next.queries.next_at = next.any_live().then_some(now);
+    let (news, refund) = received(order, &mut next, payment, policy);
+    let ledger = Some(LedgerEntry {
         out_trade_no: payment.out_trade_no.clone(),
         transaction_id: payment.transaction_id.clone(),
         amount: payment.total_fee,
         occurred_at: payment.time_end,
+    });
+    Decision::Apply(Box::new(Change { next, ledger, news, refund }))
+}
+
+/// What a payment is to its order: the payment, a late one, or one too many.
+fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) -> (Vec<News>, Option<AutoRefund>) {
+    let in_time = payment.time_end <= order.expires_at;
+    let counts = |next: &mut Order| {
+        next.state = OrderState::Paid;
+        next.failure = None;
+        next.paid_by = Some(PaidBy { transaction_id: payment.transaction_id.clone(), paid_at: payment.time_end });
     };
-    apply(next, Some(entry), Some(news))
+    match order.state {
+        OrderState::Requested | OrderState::Payable if in_time => {
+            counts(next);
+            next.paid_told = true;
+            (vec![News::Paid(payment.clone())], None)
+        }
+        OrderState::Requested | OrderState::Payable | OrderState::Closed | OrderState::Failed => {
+            counts(next);
+            next.flags.paid_late = true;
+            let mut news = vec![News::PaidLate(payment.clone(), policy.paid_late)];
+            if policy.paid_late == Surplus::Accept {
+                next.paid_told = true;
+                news.push(News::Paid(payment.clone()));
+            }
+            (news, sent_back(payment, policy.paid_late, "paid_late"))
+        }
+        // The late one, which nobody was told to deliver for, was learnt first; this one was in time.
+        OrderState::Paid if in_time && !order.paid_told => {
+            counts(next);
+            next.flags.paid_late = false;
+            next.flags.paid_twice = true;
+            next.paid_told = true;
+            (vec![News::Paid(payment.clone())], None)
+        }
+        OrderState::Paid => {
+            next.flags.paid_twice = true;
+            let news = vec![News::PaidTwice(payment.clone(), policy.paid_twice)];
+            (news, sent_back(payment, policy.paid_twice, "paid_twice"))
+        }
+    }
+}
+
+fn sent_back(payment: &Payment, surplus: Surplus, reason: &'static str) -> Option<AutoRefund> {
+    (surplus == Surplus::Refund).then(|| AutoRefund {
+        out_trade_no: payment.out_trade_no.clone(),
+        transaction_id: payment.transaction_id.clone(),
+        amount: payment.total_fee,
+        reason,
+    })
 }
 
 fn unpaid(order: &Order, i: usize, now: Timestamp) -> Decision {
     match order.attempts[i].state {
-        AttemptState::Created | AttemptState::Unknown => ask_again(order, i, now, now < order.expires_at),
-        AttemptState::Payable => ask_again(order, i, now, false),
+        AttemptState::Created | AttemptState::Unknown => ask_again(order, now, !order.wants_close(now)),
+        AttemptState::Payable => ask_again(order, now, false),
         // A query that raced with a payment or a close is simply older than what we know.
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
 }
 
 fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
-    let never_offered = matches!(order.attempts[i].state, AttemptState::Created | AttemptState::Unknown);
-    // A call that is still on its way may yet create the order, but not after the expiry that it carries.
-    if never_offered && schedule::is_past_expiry(order, now) {
+    let attempt = &order.attempts[i];
+    let never_offered = matches!(attempt.state, AttemptState::Created | AttemptState::Unknown);
+    // A call that is still on its way may yet create the order, but not after the expiry that it carries. And what the
+    // business wants closed nobody places any more: a straggler's prepay id would reach no payer.
+    let too_late = schedule::is_past_expiry(order, now)
+        || order.intent.is_some() && now >= attempt.created_at.after(schedule::CLOSABLE_AFTER);
+    if never_offered && too_late {
         return closed(order, i, now);
     }
     unpaid(order, i, now)
 }
 
-fn ask_again(order: &Order, i: usize, now: Timestamp, place_again: bool) -> Decision {
-    if !is_open(order.state) {
-        return Decision::AlreadyApplied;
-    }
+fn ask_again(order: &Order, now: Timestamp, place_again: bool) -> Decision {
     let done = order.queries.done + 1;
-    let at = match order.attempts[i].state {
-        AttemptState::Created | AttemptState::Unknown => schedule::next_unknown(order, done, now),
-        AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => {
-            schedule::next_query(order, done, now)
-        }
-    };
-    Decision::AskAgain { at, place_again }
+    match schedule::next_look(order, done, now) {
+        Some(at) if order.state.is_open() => Decision::AskAgain { at, place_again },
+        Some(_) | None => Decision::AlreadyApplied,
+    }
 }
 
 fn fail(mut next: Order, error: WechatError) -> Decision {
     next.state = OrderState::Failed;
+    next.intent = None;
     next.failure = Some(error.clone());
     next.queries.next_at = None;
-    apply(next, None, Some(News::Failed(error)))
+    apply(next, Some(News::Failed(error)))
 }
 
-fn apply(next: Order, ledger: Option<LedgerEntry>, news: Option<News>) -> Decision {
-    Decision::Apply(Box::new(Change { next, ledger, news }))
+/// No attempt takes money any more. WeChat is asked twice more all the same: a payment may have been on its way.
+fn close(mut next: Order, now: Timestamp) -> Decision {
+    next.state = OrderState::Closed;
+    next.intent = None;
+    next.queries.done = 0;
+    next.queries.next_at = schedule::next_look(&next, 0, now);
+    apply(next, Some(News::Closed))
+}
+
+fn apply(next: Order, news: Option<News>) -> Decision {
+    Decision::Apply(Box::new(Change { next, ledger: None, news: news.into_iter().collect(), refund: None }))
 }
 
 fn bump(order: &Order) -> Order {
     Order { version: order.version + 1, ..order.clone() }
-}
-
-fn is_open(state: OrderState) -> bool {
-    match state {
-        OrderState::Requested | OrderState::Payable => true,
-        OrderState::Paid | OrderState::Closed | OrderState::Failed => false,
-    }
-}
-
-fn any_live(order: &Order) -> bool {
-    order.attempts.iter().any(|a| match a.state {
-        AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
-        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
-    })
 }
 
 fn clear_unknown(order: &mut Order) {

@@ -1,11 +1,13 @@
 //! Orders: their states, and the one pure function that moves them. Knows no runtime, web, database or clock.
 
 mod decide;
+mod decision;
 mod schedule;
 mod state;
 mod trade_type;
 
-pub use decide::{Change, Decision, LedgerEntry, MAX_ATTEMPTS, News, Refusal, decide, flag_mismatch};
-pub use schedule::{UNPLACED, next_query};
-pub use state::{Attempt, AttemptState, CNY, Flags, Order, OrderState, PaidBy, Queries};
+pub use decide::{decide, flag_mismatch};
+pub use decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
+pub use schedule::{CLOSABLE_AFTER, UNPLACED, next_look, next_query};
+pub use state::{Attempt, AttemptState, CNY, Flags, Intent, Order, OrderState, PaidBy, Policy, Queries, Surplus};
 pub use trade_type::TradeType;

@@ -1,11 +1,12 @@
 //! When WeChat is asked about an order that nobody reported paid.
 //!
 //! A notification can be lost for good, so every payable order is asked about: soon and often while a payer is likely to be
-//! paying, at its expiry, then ever more rarely until the bill has the last word.
+//! paying, at its expiry, then ever more rarely until the bill has the last word. Orders that were placed together are not
+//! asked about together: every pause has some jitter. Moments that mean something, the expiry above all, have none.
 
 use std::time::Duration;
 
-use super::state::Order;
+use super::state::{AttemptState, Order, OrderState};
 use crate::clock::Timestamp;
 
 /// Since the previous question, while the payer is likely to be there.
@@ -13,6 +14,13 @@ const EAGER: &[u64] = &[30, 60, 120, 300, 600, 1200, 1800];
 const AFTER_EXPIRY: Duration = Duration::from_secs(120);
 const HOURLY: Duration = Duration::from_secs(3600);
 const DAILY: Duration = Duration::from_secs(24 * 3600);
+/// Between the questions about an order that was closed: a payment may have been under way.
+const AFTER_CLOSE: &[Duration] = &[Duration::from_secs(120), Duration::from_secs(1800)];
+/// Between looks at an order that must be closed at WeChat and could not be yet.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// WeChat wants this between placing a number and closing it.
+pub const CLOSABLE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// How soon an unknown outcome is asked about first.
 pub const UNKNOWN: Duration = Duration::from_secs(5);
@@ -21,16 +29,20 @@ const UNKNOWN_MAX: Duration = Duration::from_secs(300);
 
 /// When to ask again about an attempt whose placing has no known outcome, after `done` questions: a payer may be
 /// waiting for it, so sooner than about one that can be paid.
-pub fn next_unknown(order: &Order, done: u32, now: Timestamp) -> Timestamp {
+fn next_unknown(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     if now >= order.expires_at {
         return next_query(order, done, now);
     }
-    now.after((UNKNOWN * (1 << done.min(6))).min(UNKNOWN_MAX))
+    now.after(growing(UNKNOWN, done))
+}
+
+fn growing(first: Duration, done: u32) -> Duration {
+    (first * (1 << done.min(6))).min(UNKNOWN_MAX)
 }
 
 /// When to ask after `done` questions were asked, the last of them (or the hand-out of parameters) at `now`.
 pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {
-    let eager = EAGER.get(done as usize).map(|seconds| now.after(Duration::from_secs(*seconds)));
+    let eager = EAGER.get(done as usize).map(|seconds| with_jitter(order, Duration::from_secs(*seconds), now));
     if now < order.expires_at {
         // The expiry is a moment worth asking at, whatever the rhythm.
         return eager.unwrap_or(order.expires_at).min(order.expires_at);
@@ -39,7 +51,44 @@ pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     if now < overtime {
         return overtime;
     }
-    if now.since(order.created_at) < DAILY { now.after(HOURLY) } else { now.after(DAILY) }
+    with_jitter(order, if now.since(order.created_at) < DAILY { HOURLY } else { DAILY }, now)
+}
+
+/// When to look at an order again after `done` looks; nothing when there is nothing left to learn.
+///
+/// An order whose attempts are to be closed is looked at as soon as WeChat lets it be closed, then with growing pauses, and
+/// not only by the rhythm of its questions.
+pub fn next_look(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
+    if order.any_live() && order.wants_close(now) {
+        let closable = order.attempts.iter().filter(|a| a.state.is_live()).map(|a| a.created_at.after(CLOSABLE_AFTER));
+        let closable = closable.max().unwrap_or(now);
+        return Some(if closable > now { closable } else { next_closing(order, done, now) });
+    }
+    match order.state {
+        OrderState::Requested | OrderState::Payable => Some(match order.current().map(|a| a.state) {
+            Some(AttemptState::Created | AttemptState::Unknown) => next_unknown(order, done, now),
+            Some(AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed) | None => {
+                next_query(order, done, now)
+            }
+        }),
+        OrderState::Closed => AFTER_CLOSE.get(done as usize).map(|pause| with_jitter(order, *pause, now)),
+        OrderState::Paid | OrderState::Failed => None,
+    }
+}
+
+/// A close that WeChat does not confirm: soon again at first, then as rarely as any question about an old order.
+fn next_closing(order: &Order, done: u32, now: Timestamp) -> Timestamp {
+    let pause = growing(CLOSING, done);
+    if pause < UNKNOWN_MAX { now.after(pause) } else { now.after(pause).max(next_query(order, done, now)) }
+}
+
+/// After `pause`, and up to a tenth of it and at most half a minute more, the same for the same order: orders that were
+/// placed together are not asked about together.
+fn with_jitter(order: &Order, pause: Duration, now: Timestamp) -> Timestamp {
+    let most_ms = u64::try_from(pause.as_millis() / 10).unwrap_or(u64::MAX).min(30_000);
+    // Neighbours' numbers must not give neighbouring pauses: Fibonacci hashing spreads them over the whole span.
+    let spread = (order.id.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 1000;
+    now.after(pause + Duration::from_millis(most_ms * spread / 1000))
 }
 
 /// Whether the order expired so long ago that no call still on its way can create it.

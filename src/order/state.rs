@@ -11,7 +11,8 @@ use crate::money::Fen;
 /// The only currency of domestic merchants.
 pub const CNY: &str = "CNY";
 
-/// Where an order stands. `requested → payable → paid | closed | failed`; money that arrives later still makes it paid.
+/// Where an order stands. `requested → payable → paid | closed | failed`; money that arrives later still makes it paid, and
+/// an order that ran out of time may be given more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
@@ -21,7 +22,8 @@ pub enum OrderState {
     Payable,
     /// WeChat says money arrived. Never left.
     Paid,
-    /// WeChat takes no money on any attempt; left only by money that arrived all the same.
+    /// WeChat takes no money on any attempt; left by money that arrived all the same, and, after its expiry, by a new attempt
+    /// that the business asks for.
     Closed,
     /// WeChat refused the order for good; left only by money that arrived all the same.
     Failed,
@@ -112,6 +114,8 @@ pub struct Attempt {
     pub mch_id: MchId,
     /// Through which app.
     pub appid: AppId,
+    /// When it was recorded; WeChat wants five minutes between placing a number and closing it.
+    pub created_at: Timestamp,
     /// Where it stands.
     pub state: AttemptState,
     /// What the payer's client needs, once WeChat issued it.
@@ -134,10 +138,56 @@ pub struct PaidBy {
 /// When WeChat is asked about the order next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Queries {
-    /// How many were asked since the payer could pay.
+    /// How many were asked since the payer could pay, or since the order was closed.
     pub done: u32,
-    /// When the next one is due; none once the order is final.
+    /// When the next one is due; none when there is nothing left to learn.
     pub next_at: Option<Timestamp>,
+}
+
+/// What the business asked of an open order; carried out as soon as WeChat takes no money on the attempts there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// It is to be closed.
+    Close,
+    /// It is to be offered under a new number.
+    NewAttempt {
+        /// How the payer will pay.
+        trade_type: TradeType,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+}
+
+/// What happens with money that arrives when it should not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Surplus {
+    /// It is kept, and a late payment counts as the order's payment.
+    Accept,
+    /// It is sent back at once.
+    Refund,
+    /// Nothing happens until a person decides.
+    #[default]
+    Hold,
+}
+
+impl Surplus {
+    /// The name in the configuration and in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Surplus::Accept => "accept",
+            Surplus::Refund => "refund",
+            Surplus::Hold => "hold",
+        }
+    }
+}
+
+/// A merchant's rules for such money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Money after the order was closed, refused or expired.
+    pub paid_late: Surplus,
+    /// Money beside an earlier payment of the same order.
+    pub paid_twice: Surplus,
 }
 
 /// An order with its attempts: the unit of every change.
@@ -161,8 +211,12 @@ pub struct Order {
     pub flags: Flags,
     /// Why WeChat refused it.
     pub failure: Option<WechatError>,
-    /// Its first payment.
+    /// The payment that counts: the first one, unless that was late and one in time turned up.
     pub paid_by: Option<PaidBy>,
+    /// Whether `order.paid` was told; it is told once.
+    pub paid_told: bool,
+    /// What the business asked for and is not done yet.
+    pub intent: Option<Intent>,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// Until when it may be paid.
@@ -175,7 +229,37 @@ pub struct Order {
     pub transactions: Vec<TransactionId>,
 }
 
+impl AttemptState {
+    /// Whether WeChat may still take money for it, as far as is known here.
+    pub const fn is_live(self) -> bool {
+        match self {
+            AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
+            AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+        }
+    }
+}
+
+impl OrderState {
+    /// Whether the order still waits for its money.
+    pub const fn is_open(self) -> bool {
+        match self {
+            OrderState::Requested | OrderState::Payable => true,
+            OrderState::Paid | OrderState::Closed | OrderState::Failed => false,
+        }
+    }
+}
+
 impl Order {
+    /// Whether its live attempts are to be closed at WeChat: it was asked for, the time is over, or the order has its money.
+    pub fn wants_close(&self, now: Timestamp) -> bool {
+        !self.state.is_open() || self.intent.is_some() || now >= self.expires_at
+    }
+
+    /// Whether WeChat may still take money on any attempt.
+    pub fn any_live(&self) -> bool {
+        self.attempts.iter().any(|a| a.state.is_live())
+    }
+
     /// The attempt that a payer is offered: the newest.
     pub fn current(&self) -> Option<&Attempt> {
         self.attempts.last()

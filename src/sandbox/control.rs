@@ -86,6 +86,9 @@ struct PayRequest {
     openid: Option<OpenId>,
     coupon_fee: Option<Fen>,
     coupon_type: Option<CouponType>,
+    /// Pays what is closed or expired: the payer was in time, the bank was slow.
+    #[serde(default)]
+    late: bool,
 }
 
 fn merchant<'a>(world: &'a World, given: Option<&'a str>) -> Result<&'a str, Problem> {
@@ -113,6 +116,7 @@ async fn pay(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, P
         openid: request.openid.clone(),
         coupon_fee: request.coupon_fee.unwrap_or(Fen::ZERO),
         coupon_type: request.coupon_type,
+        late: request.late,
     };
     let payment = world.pay(handle(&world, &request)?, purse)?;
     Ok(respond(StatusCode::OK, &view::payment(&payment)))

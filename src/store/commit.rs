@@ -16,7 +16,7 @@ use super::proof::{Evidence, NotificationRecord, evidence_row, ledger_row, outbo
 use super::rows::AttemptParams;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
-use crate::order::{AttemptState, LedgerEntry, Order};
+use crate::order::{AttemptState, Intent, LedgerEntry, Order};
 
 /// One order's change.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct OrderCommit {
     pub next: Order,
     /// What the new attempts will be sent.
     pub new_params: Vec<AttemptParams>,
+    /// What the attempt that the business asked for will be sent, while it is not opened.
+    pub wanted: Option<AttemptParams>,
     /// One per version between `before` and `next`, with the version each made.
     pub evidence: Vec<(i64, Evidence)>,
     /// Money, with the version that entered it.
@@ -51,7 +53,7 @@ impl Store {
         let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
             changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
         let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
-        write_attempts(&self.db, &tx, &changed, at).await?;
+        write_attempts(&self.db, &tx, &changed).await?;
         write_proof(&tx, &changed, at).await?;
         write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
         tx.commit().await?;
@@ -93,9 +95,12 @@ async fn cas_orders(
         let sql = format!("SELECT id FROM orders WHERE id IN {ids} ORDER BY id FOR UPDATE");
         tx.query_all_raw(db.statement(sql, changed.iter().map(|c| c.next.id.into()))).await?;
     }
-    let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 16);
+    let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 22);
     for c in &changed {
         let o = &c.next;
+        let open = o.state.is_open();
+        let next_at = o.queries.next_at.map(Timestamp::as_ms);
+        let (intent, trade_type, until) = intent_columns(o.intent);
         values.extend([
             o.id.into(),
             c.before.into(),
@@ -111,32 +116,50 @@ async fn cas_orders(
             o.paid_by.as_ref().map(|p| p.paid_at.as_ms()).into(),
             at.as_ms().into(),
             i64::from(o.queries.done).into(),
-            o.queries.next_at.map(Timestamp::as_ms).into(),
+            next_at.filter(|_| open).into(),
+            next_at.filter(|_| !open).into(),
+            o.expires_at.as_ms().into(),
+            o.paid_told.into(),
+            intent.into(),
+            trade_type.into(),
+            until.into(),
+            c.wanted.as_ref().filter(|_| o.intent.is_some()).map(AttemptParams::to_json).transpose()?.into(),
         ]);
     }
     let sql = format!(
         "WITH v (id, before, version, state, outcome_unknown, paid_late, paid_twice, amount_mismatch, failure_code,
-                 failure_message, transaction_id, paid_at_ms, updated_at_ms, queries_done, next_query_at_ms)
+                 failure_message, transaction_id, paid_at_ms, updated_at_ms, queries_done, next_query_at_ms,
+                 next_look_at_ms, expires_at_ms, paid_told, intent, intent_trade_type, intent_expires_at_ms,
+                 intent_params)
            AS (VALUES {})
          UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
            paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
            failure_code = v.failure_code, failure_message = v.failure_message, transaction_id = v.transaction_id,
            paid_at_ms = v.paid_at_ms, updated_at_ms = v.updated_at_ms, queries_done = v.queries_done,
-           next_query_at_ms = v.next_query_at_ms
+           next_query_at_ms = v.next_query_at_ms, next_look_at_ms = v.next_look_at_ms,
+           expires_at_ms = v.expires_at_ms, paid_told = v.paid_told, intent = v.intent,
+           intent_trade_type = v.intent_trade_type, intent_expires_at_ms = v.intent_expires_at_ms,
+           intent_params = v.intent_params
          FROM v WHERE orders.id = v.id AND orders.version = v.before
          RETURNING orders.id AS id",
-        placeholders(changed.len(), 15, 0)
+        placeholders(changed.len(), 22, 0)
     );
     let rows = tx.query_all_raw(db.statement(sql, values)).await?;
     rows.into_iter().map(|r| Ok(r.try_get::<i64>("", "id")?)).collect()
 }
 
-async fn write_attempts(
-    db: &Db,
-    tx: &DatabaseTransaction,
-    changed: &[&OrderCommit],
-    at: Timestamp,
-) -> Result<(), DbError> {
+/// The columns of what the business asked for.
+fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'static str>, Option<i64>) {
+    match intent {
+        None => (None, None, None),
+        Some(Intent::Close) => (Some("close"), None, None),
+        Some(Intent::NewAttempt { trade_type, expires_at }) => {
+            (Some("new_attempt"), Some(trade_type.as_str()), Some(expires_at.as_ms()))
+        }
+    }
+}
+
+async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderCommit]) -> Result<(), DbError> {
     let mut values: Vec<Value> = Vec::new();
     let mut updated = 0;
     let mut new = Vec::new();
@@ -144,7 +167,7 @@ async fn write_attempts(
         let merchant = c.next.merchant.to_string();
         for (i, a) in c.next.attempts.iter().enumerate() {
             if let Some(params) = i.checked_sub(c.attempts_before).and_then(|n| c.new_params.get(n)) {
-                new.push(new_attempt(c.next.id, &merchant, a, params, at)?);
+                new.push(new_attempt(c.next.id, &merchant, a, params)?);
                 continue;
             }
             updated += 1;
@@ -185,7 +208,6 @@ fn new_attempt(
     merchant: &str,
     a: &crate::order::Attempt,
     params: &AttemptParams,
-    at: Timestamp,
 ) -> Result<attempt::ActiveModel, DbError> {
     Ok(attempt::ActiveModel {
         id: sea_orm::NotSet,
@@ -206,7 +228,7 @@ fn new_attempt(
         transaction_id: Set(None),
         error_code: Set(None),
         error_message: Set(None),
-        created_at_ms: Set(at.as_ms()),
+        created_at_ms: Set(a.created_at.as_ms()),
     })
 }
 

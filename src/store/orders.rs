@@ -215,6 +215,12 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         queries_done: Set(0),
         // If the worker that places it dies, and the queue with it, the question brings it back.
         next_query_at_ms: Set(Some(n.created_at.after(UNPLACED).as_ms())),
+        intent: Set(None),
+        intent_trade_type: Set(None),
+        intent_expires_at_ms: Set(None),
+        intent_params: Set(None),
+        paid_told: Set(false),
+        next_look_at_ms: Set(None),
     })
 }
 

@@ -45,6 +45,13 @@ pub enum EvidenceSource {
     },
     /// WeChat's answer, or silence, to a unified order.
     UnifiedOrder,
+    /// WeChat's answer to a close.
+    Close,
+    /// The business asked.
+    Request {
+        /// The name of its API key.
+        by: String,
+    },
 }
 
 /// What is kept of a notification, and what became of it.
@@ -150,6 +157,8 @@ pub(super) fn evidence_row(
             ("query", e.out_trade_no.to_string(), Some(raw.clone()), Some(verified_by.clone()))
         }
         EvidenceSource::UnifiedOrder => ("unified_order", e.out_trade_no.to_string(), None, None),
+        EvidenceSource::Close => ("close", e.out_trade_no.to_string(), None, None),
+        EvidenceSource::Request { by } => ("request", by.clone(), None, None),
     };
     Ok(evidence::ActiveModel {
         id: sea_orm::NotSet,

@@ -23,8 +23,11 @@ impl Store {
             DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
         };
         let sql = format!(
-            "UPDATE orders SET next_query_at_ms = $2 WHERE id IN (
-               SELECT id FROM orders WHERE next_query_at_ms <= $1 ORDER BY next_query_at_ms LIMIT $3{skip})
+            "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $2 END,
+                               next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $2 END
+             WHERE id IN (
+               SELECT id FROM orders WHERE next_query_at_ms <= $1 OR next_look_at_ms <= $1
+               ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $3{skip})
              RETURNING merchant, order_no"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -40,12 +43,21 @@ impl Store {
             .collect()
     }
 
-    /// Sets when an order is asked about next. Not a change of the order: nothing about the money moved, so its version
-    /// stays; a final order is left alone.
-    pub async fn schedule_query(&self, order_id: i64, done: u32, next: Timestamp) -> Result<(), DbError> {
-        let sql = "UPDATE orders SET queries_done = $2, next_query_at_ms = $3
-                   WHERE id = $1 AND state IN ('requested', 'payable')";
-        let values = [order_id.into(), i64::from(done).into(), next.as_ms().into()];
+    /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so its
+    /// version stays. `version` is the one that was looked at: a newer one knows better when it wants to be asked about.
+    pub async fn schedule_query(
+        &self,
+        order_id: i64,
+        version: i64,
+        done: u32,
+        next: Option<Timestamp>,
+    ) -> Result<(), DbError> {
+        let sql = "UPDATE orders SET queries_done = $3,
+                     next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN $4 END,
+                     next_look_at_ms = CASE WHEN state IN ('requested', 'payable') THEN NULL ELSE $4 END
+                   WHERE id = $1 AND version = $2";
+        let next: Option<i64> = next.map(Timestamp::as_ms);
+        let values = [order_id.into(), version.into(), i64::from(done).into(), next.into()];
         self.db.write().execute_raw(self.db.statement(sql, values)).await?;
         Ok(())
     }

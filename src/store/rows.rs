@@ -11,7 +11,7 @@ use crate::event::fact::{Prepay, WechatError};
 use crate::event::json;
 use crate::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{Attempt, AttemptState, Flags, Order, OrderState, PaidBy, Queries, TradeType};
+use crate::order::{Attempt, AttemptState, Flags, Intent, Order, OrderState, PaidBy, Queries, TradeType};
 
 /// An order with what the decision does not need.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct StoredOrder {
     pub updated_at: Timestamp,
     /// By attempt, in order: the parameters WeChat was or will be sent, as JSON.
     pub params: Vec<AttemptParams>,
+    /// What WeChat will be sent for the attempt the business asked for.
+    pub wanted: Option<AttemptParams>,
 }
 
 /// What is sent for one attempt, byte for byte each time.
@@ -47,6 +49,14 @@ impl AttemptParams {
     fn of_row(row: &attempt::Model) -> Result<AttemptParams, DbError> {
         let params = serde_json::from_str(&row.params).map_err(|e| unreadable("params", &e))?;
         Ok(AttemptParams { params, sign_type: row.sign_type.clone() })
+    }
+
+    /// What was wanted carries its algorithm among the signed parameters.
+    fn wanted(text: &str) -> Result<AttemptParams, DbError> {
+        let params: BTreeMap<String, String> =
+            serde_json::from_str(text).map_err(|e| unreadable("intent_params", &e))?;
+        let sign_type = params.get("sign_type").cloned().unwrap_or_else(|| "MD5".into());
+        Ok(AttemptParams { params, sign_type })
     }
 
     /// The column's text.
@@ -83,6 +93,8 @@ pub(super) fn stored_order(
         _ => None,
     };
     let params = attempts.iter().map(AttemptParams::of_row).collect::<Result<_, _>>()?;
+    let wanted = row.intent_params.as_deref().map(AttemptParams::wanted).transpose()?;
+    let intent = intent(row.intent.as_deref(), row.intent_trade_type.as_deref(), row.intent_expires_at_ms)?;
     let order = Order {
         id: row.id,
         version: row.version,
@@ -99,11 +111,13 @@ pub(super) fn stored_order(
         },
         failure: error(row.failure_code, row.failure_message),
         paid_by,
+        paid_told: row.paid_told,
+        intent,
         created_at: Timestamp::from_ms(row.created_at_ms),
         expires_at: Timestamp::from_ms(row.expires_at_ms),
         queries: Queries {
             done: u32::try_from(row.queries_done).unwrap_or(u32::MAX),
-            next_at: row.next_query_at_ms.map(Timestamp::from_ms),
+            next_at: row.next_query_at_ms.or(row.next_look_at_ms).map(Timestamp::from_ms),
         },
         attempts: attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
         transactions,
@@ -117,7 +131,20 @@ pub(super) fn stored_order(
         refunded: Fen::from_i64(row.refunded_fen),
         updated_at: Timestamp::from_ms(row.updated_at_ms),
         params,
+        wanted,
     })
+}
+
+fn intent(name: Option<&str>, trade_type: Option<&str>, expires_at_ms: Option<i64>) -> Result<Option<Intent>, DbError> {
+    match (name, trade_type, expires_at_ms) {
+        (None, _, _) => Ok(None),
+        (Some("close"), _, _) => Ok(Some(Intent::Close)),
+        (Some("new_attempt"), Some(text), Some(at)) => {
+            let trade_type = TradeType::parse(text).ok_or_else(|| unknown("intent_trade_type", text))?;
+            Ok(Some(Intent::NewAttempt { trade_type, expires_at: Timestamp::from_ms(at) }))
+        }
+        (Some(other), _, _) => Err(unknown("intent", other)),
+    }
 }
 
 fn attempt(row: attempt::Model) -> Result<Attempt, DbError> {
@@ -136,6 +163,7 @@ fn attempt(row: attempt::Model) -> Result<Attempt, DbError> {
         trade_type: TradeType::parse(&row.trade_type).ok_or_else(|| unknown("trade_type", &row.trade_type))?,
         mch_id: MchId::parse(row.mch_id).map_err(broken("mch_id"))?,
         appid: AppId::parse(row.appid).map_err(broken("appid"))?,
+        created_at: Timestamp::from_ms(row.created_at_ms),
         state: AttemptState::parse(&row.state).ok_or_else(|| unknown("state", &row.state))?,
         prepay,
         transaction_id: row.transaction_id.map(TransactionId::parse).transpose().map_err(broken("transaction_id"))?,

@@ -1,6 +1,6 @@
 //! The way out to WeChat: bytes there, bytes back. It knows hosts, time limits and sizes, and nothing of what it carries.
 //!
-//! [`Wire`] is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
+//! `Wire` is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
 //! hosts: there are two of them.
 //!
 //! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site with

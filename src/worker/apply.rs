@@ -6,14 +6,18 @@
 //! loaded and decided anew.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::group::{Group, GroupError, Limits};
 use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::Refusal;
-use crate::store::{DbError, DbKind, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder};
+use crate::order::{Policy, Refusal};
+use crate::store::{
+    AttemptParams, DbError, DbKind, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder,
+};
 
 use super::working::Working;
 use crate::telemetry;
@@ -43,6 +47,30 @@ pub struct Item {
     pub notification: Option<NotificationRecord>,
     /// How the notification was signed.
     pub sign_type: Option<SignType>,
+    /// What WeChat will be sent for the attempt that is asked for.
+    pub wanted: Option<AttemptParams>,
+}
+
+impl Item {
+    /// A fact that came by no notification.
+    pub fn new(
+        merchant: MerchantKey,
+        out_trade_no: OutTradeNo,
+        fact: Fact,
+        source: EvidenceSource,
+        at: Timestamp,
+    ) -> Item {
+        Item {
+            merchant,
+            out_trade_no,
+            fact,
+            source,
+            received_at: at,
+            notification: None,
+            sign_type: None,
+            wanted: None,
+        }
+    }
 }
 
 /// What became of a fact, after it is durable.
@@ -54,10 +82,8 @@ pub enum Applied {
     Already,
     /// Nothing changed; the order is to be asked about again.
     AskAgain {
-        /// Which order.
-        order_id: i64,
-        /// How many questions were asked before.
-        done: u32,
+        /// The order as it is.
+        order: Box<StoredOrder>,
         /// When.
         at: Timestamp,
         /// Whether the unified order must be repeated.
@@ -95,7 +121,7 @@ pub struct Applier {
 
 impl Applier {
     /// Over a store. SQLite has one writer, so one lane; PostgreSQL commits several groups at once.
-    pub fn new(store: Store, clock: Clock) -> Applier {
+    pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> Applier {
         let lanes = match store.db().kind() {
             DbKind::Sqlite => 1,
             DbKind::Postgres => 4,
@@ -109,14 +135,12 @@ impl Applier {
             hasher.finish()
         };
         let run = move |items: Vec<Item>| {
-            let (store, clock) = (store.clone(), clock.clone());
+            let work = Work { store: store.clone(), clock: clock.clone(), config: Arc::clone(&config) };
             async move {
                 let count = items.len();
                 let lost = || (0..count).map(|_| Err(ApplyError::Store("the database did not answer".into())));
                 // A database that vanished behind a silent network must not hold a lane for ever.
-                tokio::time::timeout(PATIENCE, apply_all(&store, &clock, items))
-                    .await
-                    .unwrap_or_else(|_| lost().collect())
+                tokio::time::timeout(PATIENCE, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
         Applier { group: Group::routed(limits, route, run) }
@@ -130,7 +154,20 @@ impl Applier {
 
 type Outcome = Result<Applied, ApplyError>;
 
-async fn apply_all(store: &Store, clock: &Clock, items: Vec<Item>) -> Vec<Outcome> {
+/// What a group works with.
+struct Work {
+    store: Store,
+    clock: Clock,
+    config: Arc<Config>,
+}
+
+impl Work {
+    fn policy(&self, merchant: &MerchantKey) -> Policy {
+        self.config.merchant(merchant.as_str()).map(|m| m.policy).unwrap_or_default()
+    }
+}
+
+async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
     let mut results: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..items.len()).collect();
     for _ in 0..MAX_ROUNDS {
@@ -138,7 +175,7 @@ async fn apply_all(store: &Store, clock: &Clock, items: Vec<Item>) -> Vec<Outcom
             break;
         }
         let round: Vec<(usize, &Item)> = open.iter().map(|i| (*i, &items[*i])).collect();
-        match one_round(store, clock, &round).await {
+        match one_round(work, &round).await {
             Ok(done) => {
                 for (i, outcome) in done {
                     results[i] = Some(outcome);
@@ -147,7 +184,7 @@ async fn apply_all(store: &Store, clock: &Clock, items: Vec<Item>) -> Vec<Outcom
             Err(DbError::Defect(_)) if round.len() > 1 => {
                 // One row that cannot be read or written must not hold up those who happen to wait beside it.
                 for one in round {
-                    results[one.0] = Some(alone(store, clock, one).await);
+                    results[one.0] = Some(alone(work, one).await);
                 }
             }
             Err(e) => {
@@ -163,9 +200,9 @@ async fn apply_all(store: &Store, clock: &Clock, items: Vec<Item>) -> Vec<Outcom
     results.into_iter().map(|r| r.unwrap_or(Err(ApplyError::Contended))).collect()
 }
 
-async fn alone(store: &Store, clock: &Clock, item: (usize, &Item)) -> Outcome {
+async fn alone(work: &Work, item: (usize, &Item)) -> Outcome {
     for _ in 0..MAX_ROUNDS {
-        match one_round(store, clock, &[item]).await {
+        match one_round(work, &[item]).await {
             Ok(mut done) => match done.pop() {
                 Some((_, outcome)) => return outcome,
                 None => continue,
@@ -177,14 +214,14 @@ async fn alone(store: &Store, clock: &Clock, item: (usize, &Item)) -> Outcome {
 }
 
 /// Decides and commits once; items of orders that lost the race are left out of the result.
-async fn one_round(store: &Store, clock: &Clock, items: &[(usize, &Item)]) -> Result<Vec<(usize, Outcome)>, DbError> {
-    let now = clock.now();
+async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, Outcome)>, DbError> {
+    let (store, now) = (&with.store, with.clock.now());
     let mut work = load(store, items).await?;
     let mut outcomes: Vec<(usize, Option<i64>, Outcome)> = Vec::with_capacity(items.len());
     for (i, item) in items {
         let key = (item.merchant.clone(), item.out_trade_no.clone());
         let (order_id, outcome) = match work.by_attempt.get(&key).and_then(|id| work.orders.get_mut(id)) {
-            Some(order) => (Some(order.stored.order.id), order.take(item, now)),
+            Some(order) => (Some(order.stored.order.id), order.take(item, now, with.policy(&item.merchant))),
             None => (None, Applied::UnknownOrder),
         };
         outcomes.push((*i, order_id, Ok(outcome)));

@@ -28,7 +28,7 @@ pub struct Context {
 impl Context {
     /// Builds a context; its groups run on the current runtime.
     pub fn new(config: Arc<Config>, store: Store, wechat: Client, clock: Clock) -> Context {
-        let applier = Arc::new(Applier::new(store.clone(), clock.clone()));
+        let applier = Arc::new(Applier::new(store.clone(), clock.clone(), Arc::clone(&config)));
         let recorder = Arc::new(Recorder::new(store.clone()));
         Context { config, store, wechat, clock, applier, recorder }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, StoreParking, prepare_order, query, settle};
+use super::{Context, StoreParking, prepare_order, query, requests, settle};
 use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Verdict};
 use crate::config::Merchant;
 use crate::telemetry;
@@ -52,6 +52,8 @@ async fn order(ctx: &Context, delivery: Delivery) -> Verdict {
     match delivery.message.subject.rsplit('.').next() {
         Some("requested") => prepare_order::requested(ctx, delivery).await,
         Some("prepay_due") => prepare_order::prepay_due(ctx, delivery).await,
+        Some("close_requested") => requests::close(ctx, delivery).await,
+        Some("attempt_requested") => requests::attempt(ctx, delivery).await,
         _ => Verdict::Park { reason: "unknown_subject", why: "no handler for this subject".into() },
     }
 }

@@ -1,9 +1,11 @@
 //! From what was decided to what others are told.
 
 use super::apply::Item;
-use crate::event::domain::{DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable};
+use crate::event::domain::{
+    DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
+};
 use crate::event::fact::{Payment, WechatError};
-use crate::order::{Attempt, CNY, News, Order, Refusal};
+use crate::order::{Attempt, CNY, News, Order, Refusal, Surplus};
 use crate::store::EvidenceSource;
 
 /// The event of an order's change.
@@ -19,8 +21,8 @@ pub fn of_order(order: &Order, news: News, source: &EvidenceSource) -> DomainEve
             expires_at: order.expires_at,
         }),
         News::Paid(p) => DomainData::OrderPaid(paid(order, p, source)),
-        News::PaidLate(p) => DomainData::OrderPaidLate(paid(order, p, source)),
-        News::PaidTwice(p) => DomainData::OrderPaidTwice(paid(order, p, source)),
+        News::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, source, policy)),
+        News::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, source, policy)),
         News::Closed => DomainData::OrderClosed(ended(order, None)),
         News::Failed(error) => DomainData::OrderFailed(ended(order, Some(error))),
     };
@@ -40,6 +42,10 @@ pub fn of_refusal(order: &Order, refusal: &Refusal, item: &Item) -> Option<Domai
             message: refusal.to_string(),
         }),
     })
+}
+
+fn surplus(order: &Order, p: Payment, source: &EvidenceSource, policy: Surplus) -> OrderSurplus {
+    OrderSurplus { payment: paid(order, p, source), policy: policy.as_str() }
 }
 
 fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
@@ -65,6 +71,8 @@ pub fn source_name(source: &EvidenceSource) -> &'static str {
         EvidenceSource::Notification { .. } => "notification",
         EvidenceSource::Query { .. } => "query",
         EvidenceSource::UnifiedOrder => "unified_order",
+        EvidenceSource::Close => "close",
+        EvidenceSource::Request { .. } => "request",
     }
 }
 

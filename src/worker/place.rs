@@ -12,15 +12,13 @@ use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::{Fact, WechatError};
 use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::{AttemptState, MAX_ATTEMPTS, OrderState};
+use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS};
 use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
 use crate::wechat::v2::unified_order::{self, Answer, Placed};
 
-/// WeChat closes no order younger than this.
-const CLOSABLE_AFTER: Duration = Duration::from_secs(5 * 60);
 /// Calls of one number before its outcome is left to the query.
 const CALLS: Policy = Policy {
     initial: Duration::from_millis(200),
@@ -53,29 +51,34 @@ impl Target {
     }
 
     /// The current attempt, if it still waits for WeChat's answer and the order for a payer.
-    pub fn current(stored: &StoredOrder) -> Option<Target> {
-        Target::of(stored, |state| match state {
+    pub fn current(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
+        Target::of(stored, now, |state| match state {
             AttemptState::Created | AttemptState::Unknown => true,
             AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
         })
     }
 
+    /// The current attempt, if it was just recorded and WeChat never heard of it.
+    pub fn unplaced(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
+        Target::of(stored, now, |state| state == AttemptState::Created)
+    }
+
     /// The current attempt, if it may need a prepay id, its first or a fresh one.
-    pub fn renewable(stored: &StoredOrder) -> Option<Target> {
-        Target::of(stored, |state| match state {
+    pub fn renewable(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
+        Target::of(stored, now, |state| match state {
             AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
             AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
         })
     }
 
-    fn of(stored: &StoredOrder, wanted: impl Fn(AttemptState) -> bool) -> Option<Target> {
-        let open = matches!(stored.order.state, OrderState::Requested | OrderState::Payable);
+    fn of(stored: &StoredOrder, now: Timestamp, wanted: impl Fn(AttemptState) -> bool) -> Option<Target> {
+        let open = !stored.order.wants_close(now);
         let attempt = stored.order.current().filter(|a| open && wanted(a.state))?;
         Some(Target {
             merchant: stored.order.merchant.clone(),
             out_trade_no: attempt.out_trade_no.clone(),
             params: stored.params.last()?.clone(),
-            created_at: stored.order.created_at,
+            created_at: attempt.created_at,
             called_before: true,
         })
     }
@@ -91,25 +94,19 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         };
         let (fact, source) = call(ctx, merchant, &target).await;
         crate::crash::point("worker.order_answered");
-        let item = Item {
-            merchant: target.merchant.clone(),
-            out_trade_no: target.out_trade_no.clone(),
-            fact,
-            source,
-            received_at: ctx.clock.now(),
-            notification: None,
-            sign_type: None,
-        };
+        let now = ctx.clock.now();
+        let item = Item::new(target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
         match ctx.applier.apply(item).await {
-            Ok(Applied::Changed(stored)) => match Target::current(&stored) {
+            Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
                     target = Target { called_before: false, ..next };
                 }
                 _ => return Verdict::Done,
             },
             Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
-            Ok(Applied::AskAgain { order_id, done, at, .. }) => {
-                return match ctx.store.schedule_query(order_id, done, at).await {
+            Ok(Applied::AskAgain { order, at, .. }) => {
+                let order = &order.order;
+                return match ctx.store.schedule_query(order.id, order.version, order.queries.done, Some(at)).await {
                     Ok(()) => Verdict::Done,
                     Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
                 };

@@ -109,7 +109,7 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
         // callers different prepay ids.
         Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
             Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
-            Ok(Some(stored)) => match Target::current(&stored) {
+            Ok(Some(stored)) => match Target::current(&stored, ctx.clock.now()) {
                 Some(target) => {
                     // The ingress records a row without calling WeChat: only a delivery before this one, or the
                     // scheduler once the order was old enough, can have called.
@@ -140,7 +140,7 @@ pub async fn prepay_due(ctx: &Context, delivery: Delivery) -> Verdict {
         return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
     };
     match ctx.store.order(&merchant.key, &event.data.order_no).await {
-        Ok(Some(stored)) => match Target::renewable(&stored) {
+        Ok(Some(stored)) => match Target::renewable(&stored, ctx.clock.now()) {
             Some(target) => place(ctx, target, true).await,
             None => Verdict::Done,
         },

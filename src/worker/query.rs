@@ -1,6 +1,9 @@
-//! `query.due`: ask WeChat how an order stands, and take its answer the same way as a notification's.
+//! `query.due`: look after one order. Ask WeChat how it stands, take the answer the same way as a notification's, and close
+//! at WeChat what should take no money any more.
 //!
-//! This is what resolves an unknown outcome and what finds a payment whose notification was lost.
+//! This is what resolves an unknown outcome, finds a payment whose notification was lost, and ends what has expired. What
+//! must stay true: nothing is closed here that WeChat did not just call unpaid, and nothing counts as closed before WeChat
+//! said so.
 
 use std::time::Duration;
 
@@ -11,21 +14,24 @@ use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
-use crate::order::{Attempt, AttemptState, OrderState, Refusal, next_query};
+use crate::event::fact::Fact;
+use crate::ids::OutTradeNo;
+use crate::order::{AttemptState, CLOSABLE_AFTER, Order, OrderState, Refusal, next_look};
 use crate::store::{EvidenceSource, StoredOrder};
+use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
 use crate::wechat::v2::reply::RawReply;
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// Asks about every attempt of the order that may still be paid.
+/// Handles one question.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<QueryDue>::parse(&delivery.message.payload) {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    if ctx.clock.now().since(delivery.published_at) > STALE {
+    if ctx.clock.now().since(event.time) > STALE {
         return Verdict::Done;
     }
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
@@ -33,81 +39,157 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
         return Verdict::Done;
     };
-    let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
-        Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
-    };
-    for attempt in stored.order.attempts.iter().filter(|a| may_be_paid(a.state)) {
-        if let Some(verdict) = ask_about(ctx, merchant, &stored, attempt, delivery.attempt > 1).await {
-            return verdict;
-        }
+    match ctx.store.order(&merchant.key, &event.data.order_no).await {
+        Ok(Some(stored)) => look_after(ctx, merchant, stored, delivery.attempt > 1).await,
+        Ok(None) => Verdict::Park { reason: "unknown_order", why: "no such order".into() },
+        Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
     }
-    Verdict::Done
 }
 
-fn may_be_paid(state: AttemptState) -> bool {
+/// What a look at an order brought so far.
+struct Look<'a> {
+    ctx: &'a Context,
+    merchant: &'a Merchant,
+    stored: StoredOrder,
+    /// The unified order of the current attempt must be repeated.
+    place_again: bool,
+    /// The first contradiction that was found.
+    refused: Option<(Refusal, bool)>,
+}
+
+/// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
+/// when to look again. `again` says that this question was delivered before.
+pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: StoredOrder, again: bool) -> Verdict {
+    let numbers: Vec<OutTradeNo> = stored
+        .order
+        .attempts
+        .iter()
+        .filter(|a| matters(&stored.order, a.state))
+        .map(|a| a.out_trade_no.clone())
+        .collect();
+    let version = stored.order.version;
+    let mut look = Look { ctx, merchant, stored, place_again: false, refused: None };
+    for number in numbers {
+        if let Err(why) = look.attempt(&number).await {
+            return Verdict::Retry { after: Duration::from_secs(1), why };
+        }
+    }
+    let Look { stored, place_again, refused, .. } = look;
+    if let Some(verdict) = schedule(ctx, &stored, version).await {
+        return verdict;
+    }
+    if let Some((refusal, first)) = refused {
+        // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a dead
+        // letter that is there already stays one.
+        return self::refused(&refusal, first || again);
+    }
+    let new = stored.order.current().is_some_and(|a| a.state == AttemptState::Created && a.n > 1);
+    match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || new) {
+        Some(target) => place(ctx, target, true).await,
+        None => Verdict::Done,
+    }
+}
+
+/// Whether WeChat has something to say about an attempt in this state: it may be paid, or may have been at the last moment.
+fn matters(order: &Order, state: AttemptState) -> bool {
     match state {
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
-        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+        AttemptState::Closed => order.state == OrderState::Closed || order.flags.amount_mismatch,
+        AttemptState::Paid => order.flags.amount_mismatch,
+        AttemptState::Failed => false,
     }
 }
 
-/// Asks about one attempt; a verdict ends the handling, nothing goes on with the next attempt. `again` says that this
-/// question was delivered before.
-async fn ask_about(
-    ctx: &Context,
-    merchant: &Merchant,
-    stored: &StoredOrder,
-    attempt: &Attempt,
-    again: bool,
-) -> Option<Verdict> {
-    crate::crash::point("worker.query_begun");
-    let asked = query::ask(&ctx.wechat, merchant, &attempt.appid, &attempt.out_trade_no).await;
-    crate::crash::point("worker.query_answered");
-    let (fact, raw) = match asked {
-        Asked::Fact(fact, raw) => (fact, raw),
-        Asked::Refused(error) => {
-            // Parameters and keys are ours to mend; the order is asked about again all the same.
-            tracing::warn!(order.out_trade_no = %attempt.out_trade_no, code = error.code, "WeChat refuses the query");
-            return put_off(ctx, stored).await;
+impl Look<'_> {
+    /// Asks about one attempt, and closes it where it should be and can be. An error is the database's.
+    async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), String> {
+        let Some(unpaid) = self.ask(number).await? else { return Ok(()) };
+        if !unpaid || !self.may_close(number) {
+            return Ok(());
         }
-        Asked::Unknown { why } => {
-            tracing::info!(order.out_trade_no = %attempt.out_trade_no, why, "the query has no answer");
-            return put_off(ctx, stored).await;
-        }
-    };
-    let item = Item {
-        merchant: merchant.key.clone(),
-        out_trade_no: attempt.out_trade_no.clone(),
-        fact,
-        source: source(merchant, &raw),
-        received_at: ctx.clock.now(),
-        notification: None,
-        sign_type: None,
-    };
-    match ctx.applier.apply(item).await {
-        Ok(Applied::Changed(after)) => match Target::current(&after) {
-            Some(target) => Some(place(ctx, target, true).await),
-            None => None,
-        },
-        Ok(Applied::Already | Applied::UnknownOrder) => None,
-        Ok(Applied::AskAgain { order_id, done, at, place_again }) => {
-            if let Err(e) = ctx.store.schedule_query(order_id, done + 1, at).await {
-                return Some(Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() });
+        let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(()) };
+        crate::crash::point("worker.close_begun");
+        let closed = close::close(&self.ctx.wechat, self.merchant, &appid, number).await;
+        crate::crash::point("worker.close_answered");
+        match closed {
+            Closed::Done => self.apply(number, Fact::Closed, EvidenceSource::Close).await,
+            // The payer was faster.
+            Closed::AlreadyPaid => self.ask(number).await.map(|_| ()),
+            Closed::NotFound => self.apply(number, Fact::NotFound, EvidenceSource::Close).await,
+            Closed::Refused(error) => {
+                tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the close");
+                Ok(())
             }
-            match Target::current(stored).filter(|_| place_again) {
-                Some(target) => Some(place(ctx, target, true).await),
-                None => None,
+            Closed::Unknown { why } => {
+                tracing::info!(order.out_trade_no = %number, why, "the close has no answer");
+                Ok(())
             }
         }
-        // The mark on the order asked for a question at once, which this was; the next one has time.
-        Ok(Applied::Refused { refusal, first }) => match put_off(ctx, stored).await {
-            // Whoever set the mark may have died before its dead letter was kept: the same question parks once more,
-            // and a dead letter that is there already stays one.
-            Some(Verdict::Done) | None => Some(refused(&refusal, first || again)),
-            other => other,
-        },
+    }
+
+    /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing where there
+    /// was no answer.
+    async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, String> {
+        let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
+        crate::crash::point("worker.query_begun");
+        let asked = query::ask(&self.ctx.wechat, self.merchant, &appid, number).await;
+        crate::crash::point("worker.query_answered");
+        let (fact, raw) = match asked {
+            Asked::Fact(fact, raw) => (fact, raw),
+            Asked::Refused(error) => {
+                // Parameters and keys are ours to mend; the order is asked about again all the same.
+                tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the query");
+                return Ok(None);
+            }
+            Asked::Unknown { why } => {
+                tracing::info!(order.out_trade_no = %number, why, "the query has no answer");
+                return Ok(None);
+            }
+        };
+        let unpaid = matches!(fact, Fact::Unpaid { .. });
+        self.apply(number, fact, source(self.merchant, &raw)).await?;
+        Ok(Some(unpaid))
+    }
+
+    async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), String> {
+        let merchant = self.merchant.key.clone();
+        let item = Item::new(merchant, number.clone(), fact, source, self.ctx.clock.now());
+        match self.ctx.applier.apply(item).await {
+            Ok(Applied::Changed(after)) => self.stored = *after,
+            Ok(Applied::AskAgain { order, place_again, .. }) => {
+                self.stored = *order;
+                let current = self.stored.order.current().is_some_and(|a| a.out_trade_no == *number);
+                self.place_again |= place_again && current;
+            }
+            Ok(Applied::Already | Applied::UnknownOrder) => {}
+            Ok(Applied::Refused { refusal, first }) => {
+                self.refused.get_or_insert((refusal, first));
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+        Ok(())
+    }
+
+    fn may_close(&self, number: &OutTradeNo) -> bool {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        let attempt = order.attempt(number).filter(|a| a.state.is_live());
+        order.wants_close(now) && attempt.is_some_and(|a| now >= a.created_at.after(CLOSABLE_AFTER))
+    }
+}
+
+/// Says when the order is looked at next, unless what changed it since `version` said so. A verdict means that the
+/// database did not take it.
+async fn schedule(ctx: &Context, stored: &StoredOrder, version: i64) -> Option<Verdict> {
+    let (order, now) = (&stored.order, ctx.clock.now());
+    let done = match order.queries.next_at {
+        _ if order.version == version => order.queries.done + 1,
+        // It asked to be looked at, which was done just now.
+        Some(at) if at <= now => order.queries.done,
+        Some(_) | None => return None,
+    };
+    let next = next_look(order, done, now);
+    match ctx.store.schedule_query(order.id, order.version, done, next).await {
+        Ok(()) => None,
         Err(e) => Some(Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }),
     }
 }
@@ -115,19 +197,6 @@ async fn ask_about(
 /// A contradiction is a dead letter once; the mark on the order stands for the rest.
 pub(super) fn refused(refusal: &Refusal, first: bool) -> Verdict {
     if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
-}
-
-async fn put_off(ctx: &Context, stored: &StoredOrder) -> Option<Verdict> {
-    let order = &stored.order;
-    if !matches!(order.state, OrderState::Requested | OrderState::Payable) {
-        return Some(Verdict::Done);
-    }
-    let done = order.queries.done + 1;
-    let at = next_query(order, done, ctx.clock.now());
-    Some(match ctx.store.schedule_query(order.id, done, at).await {
-        Ok(()) => Verdict::Done,
-        Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
-    })
 }
 
 /// The evidence of a query's answer.

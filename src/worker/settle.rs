@@ -71,17 +71,13 @@ async fn paid(
     delivery: &Delivery,
 ) -> Verdict {
     let record = NotificationRecord { transaction_id: Some(payment.transaction_id.clone()), ..record };
+    let verified_by = record.verified_by.clone().unwrap_or_default();
+    let source = EvidenceSource::Notification { id: record.id, verified_by };
+    let (merchant, number) = (record.merchant.clone(), notice.out_trade_no.clone());
     let item = Item {
-        merchant: record.merchant.clone(),
-        out_trade_no: notice.out_trade_no.clone(),
-        fact: Fact::Paid(payment.clone()),
-        source: EvidenceSource::Notification {
-            id: record.id,
-            verified_by: record.verified_by.clone().unwrap_or_default(),
-        },
-        received_at: record.received_at,
         notification: Some(record.clone()),
         sign_type: Some(notice.sign_type),
+        ..Item::new(merchant, number, Fact::Paid(payment.clone()), source, record.received_at)
     };
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
@@ -142,7 +138,9 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
         return store_failed(&e);
     }
     if let Some(order) = found
-        && let Err(e) = ctx.store.schedule_query(order.order.id, order.order.queries.done, now).await
+        && order.order.state.is_open()
+        && let Err(e) =
+            ctx.store.schedule_query(order.order.id, order.order.version, order.order.queries.done, Some(now)).await
     {
         return store_failed(&e);
     }

@@ -7,7 +7,7 @@ use super::news::{self, source_name};
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
 use crate::ids::OutTradeNo;
-use crate::order::{Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
+use crate::order::{Decision, LedgerEntry, Order, Policy, Refusal, decide, flag_mismatch};
 use crate::store::{AttemptParams, Evidence, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 use crate::telemetry;
 
@@ -35,9 +35,9 @@ impl Working {
         Working { stored, before, attempts_before, commit: Parts::default() }
     }
 
-    pub(super) fn take(&mut self, item: &Item, now: Timestamp) -> Applied {
+    pub(super) fn take(&mut self, item: &Item, now: Timestamp, policy: Policy) -> Applied {
         let order = &self.stored.order;
-        let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now) {
+        let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now, policy) {
             Decision::Apply(change) => {
                 let change = *change;
                 let version = change.next.version;
@@ -46,15 +46,14 @@ impl Working {
                     self.commit.paid.push((source_name(&item.source), now.since(entry.occurred_at)));
                 }
                 self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
-                let news = change.news.map(|n| news::of_order(&change.next, n, &item.source).seal(now));
+                let news = change.news.into_iter().map(|n| news::of_order(&change.next, n, &item.source).seal(now));
                 self.commit.events.extend(news);
-                self.advance(change.next);
+                self.advance(change.next, item);
                 (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)
             }
             Decision::AlreadyApplied => (Applied::Already, Verdict::Duplicate),
             Decision::AskAgain { at, place_again } => {
-                let (order_id, done) = (order.id, order.queries.done);
-                (Applied::AskAgain { order_id, done, at, place_again }, Verdict::NoPayment)
+                (Applied::AskAgain { order: Box::new(self.stored.clone()), at, place_again }, Verdict::NoPayment)
             }
             Decision::Refused(refusal) => self.refuse(item, refusal, now),
         };
@@ -70,7 +69,7 @@ impl Working {
             self.commit.evidence.push((change.next.version, evidence(item)));
             let news = news::of_refusal(&change.next, &refusal, item).map(|n| n.seal(now));
             self.commit.events.extend(news);
-            self.advance(change.next);
+            self.advance(change.next, item);
         }
         let verdict = Verdict::Parked(refusal.reason().into());
         (Applied::Refused { refusal, first }, verdict)
@@ -95,11 +94,18 @@ impl Working {
         }
     }
 
-    /// Takes over the decided order; a new attempt repeats the parameters of the one before under its own number.
-    fn advance(&mut self, next: Order) {
+    /// Takes over the decided order; a new attempt is sent what was wanted for it, or repeats the parameters of the one
+    /// before, under its own number.
+    fn advance(&mut self, next: Order, item: &Item) {
         for attempt in &next.attempts[self.stored.params.len()..] {
-            let params = self.stored.params.last().map(|last| renumbered(last, &attempt.out_trade_no));
-            self.stored.params.extend(params);
+            let wanted = item.wanted.clone().or_else(|| self.stored.wanted.take());
+            let like = wanted.or_else(|| self.stored.params.last().cloned());
+            self.stored.params.extend(like.map(|params| renumbered(params, &attempt.out_trade_no)));
+        }
+        if next.intent.is_none() {
+            self.stored.wanted = None;
+        } else if next.intent != self.stored.order.intent {
+            self.stored.wanted = item.wanted.clone();
         }
         self.stored.order = next;
     }
@@ -114,6 +120,7 @@ impl Working {
             attempts_before,
             next: stored.order,
             new_params: stored.params[attempts_before..].to_vec(),
+            wanted: stored.wanted,
             evidence: commit.evidence,
             ledger: commit.ledger,
             events: commit.events,
@@ -131,8 +138,7 @@ fn evidence(item: &Item) -> Evidence {
     }
 }
 
-fn renumbered(last: &AttemptParams, out_trade_no: &OutTradeNo) -> AttemptParams {
-    let mut next = last.clone();
-    next.params.insert("out_trade_no".into(), out_trade_no.to_string());
-    next
+fn renumbered(mut params: AttemptParams, out_trade_no: &OutTradeNo) -> AttemptParams {
+    params.params.insert("out_trade_no".into(), out_trade_no.to_string());
+    params
 }

@@ -14,6 +14,7 @@ mod nats_consumer;
 mod order;
 mod sandbox;
 mod scheduler;
+mod settling;
 mod telemetry;
 mod tidy;
 mod vectors;

@@ -211,14 +211,14 @@ impl From<Error> for Failure {
             Error::Internal { internal } => Failure::because(Reason::Internal, internal),
             Error::NotReady => Reason::Pending.into(),
             Error::OrderFailed { order_no, .. } => Failure::about(Reason::OrderFailed, &order_no, "failed"),
-            Error::OrderExpired => Reason::OrderClosed.into(),
+            Error::OrderExpired | Error::OrderClosing => Reason::OrderClosed.into(),
             Error::NotFound(_) => Reason::NotFound.into(),
             Error::BodyTimeout => Reason::BodyTimeout.into(),
             Error::TooLarge(_) => Reason::TooLarge.into(),
             Error::MediaType | Error::ContentEncoding => Reason::MediaType.into(),
             Error::Malformed { detail } => Failure::bad_parameter("body", detail),
             Error::Invalid(problems) => Failure { data: json!({"errors": problems}), ..Reason::BadParameter.into() },
-            // Nothing here authenticates by API key, chooses a number that exists or opens a stream.
+            // Nothing here authenticates by API key, chooses a number that exists, switches attempts or opens a stream.
             e @ (Error::Unauthorized
             | Error::Forbidden(_)
             | Error::NoRoute
@@ -226,7 +226,8 @@ impl From<Error> for Failure {
             | Error::UriTooLong
             | Error::OrderDiffers
             | Error::OrderEnded(_)
-            | Error::AttemptOpen(_)
+            | Error::AttemptOpen { .. }
+            | Error::AttemptsUsedUp
             | Error::KeyInFlight
             | Error::KeyReused
             | Error::TooManyStreams

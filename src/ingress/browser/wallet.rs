@@ -118,6 +118,10 @@ async fn promised(app: &App, browser: &Browser, wish: &Wish<'_>) -> Result<Order
 
 /// Whether a payer may be sent to this order again.
 fn is_open(stored: &StoredOrder, now: Timestamp) -> bool {
+    // The business may have given it an attempt of another kind meanwhile, which no page can pay.
+    if stored.order.current().is_some_and(|attempt| attempt.trade_type != TradeType::Jsapi) {
+        return false;
+    }
     match offer(stored, now) {
         Offer::Ready(..) | Offer::Stale | Offer::Pending => now.after(MIN_LEFT) < stored.order.expires_at,
         Offer::Nothing => false,

@@ -33,6 +33,12 @@ pub struct Model {
     pub updated_at_ms: i64,
     pub queries_done: i64,
     pub next_query_at_ms: Option<i64>,
+    pub intent: Option<String>,
+    pub intent_trade_type: Option<String>,
+    pub intent_expires_at_ms: Option<i64>,
+    pub intent_params: Option<String>,
+    pub paid_told: bool,
+    pub next_look_at_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

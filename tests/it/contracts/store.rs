@@ -10,7 +10,7 @@ use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, Ord
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{Decision, OrderState, TradeType, decide};
+use wxpay_worker::order::{Decision, OrderState, Policy, TradeType, decide};
 use wxpay_worker::store::{
     AttemptParams, Db, DbError, Evidence, EvidenceSource, Fenced, NewOrder, NotificationRecord, OrderCommit, Recorded,
     Store, StoredMessage, StoredOrder, Verdict,
@@ -105,7 +105,9 @@ fn notification(verdict: Verdict) -> NotificationRecord {
 /// What a fact makes of a stored order, ready to commit, with one event.
 fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
     let out_trade_no = OutTradeNo::for_attempt(&order_no(n), 1);
-    let Decision::Apply(change) = decide(&stored.order, &out_trade_no, &fact, NOW) else { panic!("nothing to apply") };
+    let Decision::Apply(change) = decide(&stored.order, &out_trade_no, &fact, NOW, Policy::default()) else {
+        panic!("nothing to apply")
+    };
     let version = change.next.version;
     let evidence = Evidence {
         out_trade_no,
@@ -118,6 +120,7 @@ fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         attempts_before: stored.order.attempts.len(),
         next: change.next,
         new_params: Vec::new(),
+        wanted: None,
         evidence: vec![(version, evidence)],
         ledger: change.ledger.map(|l| (version, l)).into_iter().collect(),
         events: vec![event(n)],

@@ -4,6 +4,7 @@ pub mod bus;
 pub mod db;
 pub mod nats;
 pub mod service;
+pub mod town;
 
 use std::time::Duration;
 

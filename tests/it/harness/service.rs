@@ -187,7 +187,6 @@ impl Rig {
     }
 
     /// Starts these roles with variables, such as an armed crash point.
-    #[cfg(feature = "crash-points")]
     pub async fn run_with(&self, roles: &str, env: &[(&str, &str)]) -> Process {
         self.run(roles, self.port, env).await
     }
@@ -423,7 +422,12 @@ pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
     })
 }
 
-fn account(mch_id: &str, key: &str) -> Account {
+/// A simulator of these merchants in real time.
+pub fn settings(merchants: Vec<Account>) -> Settings {
+    Settings { merchants, ..Settings::default() }
+}
+
+pub fn account(mch_id: &str, key: &str) -> Account {
     Account {
         mch_id: MchId::parse(mch_id).unwrap(),
         v2_key: V2Key::parse(key).unwrap(),
@@ -447,7 +451,7 @@ fn free_port() -> u16 {
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
+pub async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
     let response = request.send().await?;
     let status = response.status().as_u16();
     let bytes = response.bytes().await?;

@@ -231,13 +231,16 @@ async fn a_paid_order_says_so_and_offers_nothing() {
 }
 
 #[tokio::test]
-async fn pay_params_of_another_trade_type_ask_for_a_close_first() {
+async fn another_trade_type_waits_until_wechat_lets_the_old_attempt_be_closed() {
     let stage = Stage::worked().await;
     stage.place(&order("A100001"), &[]).await;
     let same = stage.get("/v1/orders/A100001/pay-params?trade_type=JSAPI").await.json();
     assert_eq!(same["pay_params"]["appId"], "wxd930ea5d5a258f4f");
     let reply = stage.get("/v1/orders/A100001/pay-params?trade_type=NATIVE").await;
     assert_eq!((reply.status, reply.problem().as_str()), (409, "attempt_open"));
+    assert_eq!(reply.header("retry-after"), Some("301"), "five minutes after the attempt was made, and not before");
+    let without = stage.get("/v1/orders/A100001/pay-params?trade_type=MWEB").await;
+    assert_eq!(without.invalid(), ["trade_type"], "a page's address was never given");
     assert_eq!(stage.get("/v1/orders/A100001/pay-params?trade_type=CASH").await.invalid(), ["trade_type"]);
     assert_eq!(stage.get("/v1/orders/NONE01/pay-params").await.problem(), "not_found");
     stage.stop().await;

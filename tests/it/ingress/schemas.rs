@@ -6,7 +6,7 @@ use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
-    PaymentOrphaned,
+    OrderSurplus, PaymentOrphaned,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::ids::{AppKey, EventId, OrderNo, OutTradeNo, TransactionId};
@@ -58,8 +58,8 @@ fn one_of_each() -> Vec<DomainData> {
     vec![
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
-        DomainData::OrderPaidLate(paid.clone()),
-        DomainData::OrderPaidTwice(paid),
+        DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),
+        DomainData::OrderPaidTwice(OrderSurplus { payment: paid, policy: "hold" }),
         DomainData::OrderClosed(ended(None)),
         DomainData::OrderFailed(ended(Some(WechatError { code: "NOAUTH".into(), message: "无权限".into() }))),
         DomainData::PaymentOrphaned(PaymentOrphaned {

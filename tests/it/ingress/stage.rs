@@ -22,7 +22,7 @@ use wxpay_worker::ids::{AppId, MchId, MerchantKey, OrderNo, TransactionId};
 use wxpay_worker::ingress::{self, Ingress};
 use wxpay_worker::money::Fen;
 use wxpay_worker::new_order::new_order;
-use wxpay_worker::order::{Decision, decide};
+use wxpay_worker::order::{Decision, Policy, decide};
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
 use wxpay_worker::wechat::platform::PlatformClient;
@@ -275,7 +275,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
     let now = clock.now();
     let order = stored.order;
     let number = order.current().unwrap().out_trade_no.clone();
-    let Decision::Apply(change) = decide(&order, &number, &fact, now) else { return };
+    let Decision::Apply(change) = decide(&order, &number, &fact, now, Policy::default()) else { return };
     let version = change.next.version;
     let evidence = Evidence { out_trade_no: number, fact, source: EvidenceSource::UnifiedOrder, received_at: now };
     let commit = OrderCommit {
@@ -283,6 +283,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         attempts_before: order.attempts.len(),
         next: change.next,
         new_params: Vec::new(),
+        wanted: None,
         evidence: vec![(version, evidence)],
         ledger: change.ledger.into_iter().map(|entry| (version, entry)).collect(),
         events: Vec::new(),

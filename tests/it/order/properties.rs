@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wxpay_worker::event::fact::Fact;
-use wxpay_worker::order::{AttemptState, Decision, News, OrderState, decide};
+use wxpay_worker::order::{AttemptState, Decision, News, OrderState};
 
 use super::support::*;
 
@@ -24,25 +24,27 @@ proptest! {
     fn every_transaction_is_entered_once_and_paid_is_never_left(history in prop::collection::vec(any_fact(), 1..40)) {
         let mut now = order(OrderState::Requested, AttemptState::Created);
         let mut ledger = Vec::new();
-        let mut first_payments = 0;
+        let mut told = 0;
         for (i, (n, fact)) in history.iter().enumerate() {
             let Decision::Apply(change) = decide(&now, &number(*n), fact, later(20 + i as u64)) else { continue };
             prop_assert_eq!(change.next.version, now.version + 1);
             prop_assert!(now.state != OrderState::Paid || change.next.state == OrderState::Paid);
             ledger.extend(change.ledger.iter().map(|l| l.transaction_id.clone()));
-            first_payments += usize::from(matches!(change.news, Some(News::Paid(_) | News::PaidLate(_))));
+            told += change.news.iter().filter(|n| matches!(n, News::Paid(_))).count();
             for a in &change.next.attempts {
                 prop_assert_eq!(a.state == AttemptState::Paid, a.transaction_id.is_some());
                 prop_assert!(a.state != AttemptState::Payable || a.prepay.is_some());
             }
             let open = matches!(change.next.state, OrderState::Requested | OrderState::Payable);
-            prop_assert!(open || change.next.queries.next_at.is_none());
+            prop_assert!(open || change.next.intent.is_none(), "an order that has ended wants nothing");
+            prop_assert!(!open || change.next.any_live(), "an open order that nobody can pay");
             prop_assert_eq!(change.next.state == OrderState::Failed, change.next.failure.is_some());
             now = change.next;
         }
         let distinct: std::collections::HashSet<_> = ledger.iter().collect();
         prop_assert_eq!(distinct.len(), ledger.len());
-        prop_assert_eq!(first_payments, usize::from(now.state == OrderState::Paid));
+        prop_assert_eq!(told, usize::from(now.paid_told));
+        prop_assert!(now.state != OrderState::Paid || now.paid_told || now.flags.paid_late);
         prop_assert_eq!(now.paid_by.is_some(), now.state == OrderState::Paid);
     }
 }

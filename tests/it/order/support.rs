@@ -6,9 +6,16 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
 use wxpay_worker::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{Attempt, AttemptState, Flags, Order, OrderState, PaidBy, Queries, TradeType};
+use wxpay_worker::order::{
+    Attempt, AttemptState, Decision, Flags, Order, OrderState, PaidBy, Policy, Queries, TradeType,
+};
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
+
+/// Decides for a merchant who holds late and double money.
+pub fn decide(order: &Order, number: &OutTradeNo, fact: &Fact, now: Timestamp) -> Decision {
+    wxpay_worker::order::decide(order, number, fact, now, Policy::default())
+}
 
 pub fn later(seconds: u64) -> Timestamp {
     NOW.after(Duration::from_secs(seconds))
@@ -54,6 +61,7 @@ pub fn attempt(n: u32, state: AttemptState) -> Attempt {
         trade_type: TradeType::Jsapi,
         mch_id: MchId::parse("10000100").unwrap(),
         appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),
+        created_at: NOW,
         state,
         prepay: (state == AttemptState::Payable).then(|| prepay("wx1")),
         transaction_id: (state == AttemptState::Paid).then(|| transaction(1)),
@@ -66,7 +74,8 @@ pub fn order(state: OrderState, attempt_state: AttemptState) -> Order {
     let paid = state == OrderState::Paid;
     let open = matches!(state, OrderState::Requested | OrderState::Payable);
     Order {
-        id: 1,
+        // No jitter: the tests tell times to the second.
+        id: 0,
         version: 7,
         merchant: MerchantKey::parse("main").unwrap(),
         order_no: OrderNo::parse("A100001").unwrap(),
@@ -76,6 +85,8 @@ pub fn order(state: OrderState, attempt_state: AttemptState) -> Order {
         flags: Flags { outcome_unknown: attempt_state == AttemptState::Unknown, ..Flags::default() },
         failure: (state == OrderState::Failed).then(|| error("PARAM_ERROR")),
         paid_by: paid.then(|| PaidBy { transaction_id: transaction(1), paid_at: NOW }),
+        paid_told: paid,
+        intent: None,
         created_at: NOW,
         expires_at: later(7200),
         queries: Queries { done: 0, next_at: open.then(|| later(30)) },
@@ -95,5 +106,7 @@ pub fn facts() -> Vec<(&'static str, Fact)> {
         ("paid again", Fact::Paid(payment(1, 2))),
         ("unpaid", Fact::Unpaid { trade_state: "NOTPAY".into() }),
         ("not found", Fact::NotFound),
+        ("close", Fact::CloseRequested),
+        ("switch", Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(9000) }),
     ]
 }

@@ -2,7 +2,7 @@
 
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Refusal, decide, flag_mismatch};
+use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Refusal, flag_mismatch};
 
 use super::support::*;
 
@@ -14,59 +14,62 @@ fn told(decision: &Decision) -> String {
         Decision::AskAgain { place_again: false, .. } => "ask".into(),
         Decision::Refused(refusal) => refusal.reason().into(),
         Decision::Apply(change) => {
-            let news = match &change.news {
-                None => "",
-                Some(News::Payable(_)) => " payable",
-                Some(News::Paid(_)) => " paid",
-                Some(News::PaidLate(_)) => " late",
-                Some(News::PaidTwice(_)) => " twice",
-                Some(News::Closed) => " closed",
-                Some(News::Failed(_)) => " failed",
-            };
+            let news: String = change
+                .news
+                .iter()
+                .map(|n| match n {
+                    News::Payable(_) => " payable",
+                    News::Paid(_) => " paid",
+                    News::PaidLate(..) => " late",
+                    News::PaidTwice(..) => " twice",
+                    News::Closed => " closed",
+                    News::Failed(_) => " failed",
+                })
+                .collect();
             let attempts: Vec<&str> = change.next.attempts.iter().map(|a| a.state.as_str()).collect();
             format!("{}/{}{news}", change.next.state.as_str(), attempts.join("+"))
         }
     }
 }
 
-type Row = (OrderState, AttemptState, [&'static str; 8]);
+type Row = (OrderState, AttemptState, [&'static str; 10]);
 
 #[rustfmt::skip]
 fn table() -> Vec<Row> {
     use AttemptState as A;
     use OrderState as O;
-    // issued, refused, unknown, closed, paid, paid again, unpaid, not found
+    // issued, refused, unknown, closed, paid, paid again, unpaid, not found, close, switch
     vec![
-        (O::Requested, A::Created, ["payable/payable payable", "failed/failed failed", "requested/unknown", "requested/closed+created", "paid/paid paid", "paid/paid paid", "place", "place"]),
-        (O::Requested, A::Unknown, ["payable/payable payable", "ask", "ask", "requested/closed+created", "paid/paid paid", "paid/paid paid", "place", "place"]),
-        (O::Requested, A::Payable, ["payable/payable payable", "ask", "ask", "closed/closed closed", "paid/paid paid", "paid/paid paid", "ask", "ask"]),
-        (O::Requested, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid paid", "-", "-"]),
-        (O::Requested, A::Closed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-"]),
-        (O::Requested, A::Failed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-"]),
-        (O::Payable, A::Created, ["payable/payable", "payable/failed", "payable/unknown", "payable/closed+created", "paid/paid paid", "paid/paid paid", "place", "place"]),
-        (O::Payable, A::Unknown, ["payable/payable", "ask", "ask", "payable/closed+created", "paid/paid paid", "paid/paid paid", "place", "place"]),
-        (O::Payable, A::Payable, ["payable/payable", "ask", "ask", "closed/closed closed", "paid/paid paid", "paid/paid paid", "ask", "ask"]),
-        (O::Payable, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid paid", "-", "-"]),
-        (O::Payable, A::Closed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-"]),
-        (O::Payable, A::Failed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-"]),
-        (O::Paid, A::Created, ["paid/payable", "paid/failed", "paid/unknown", "paid/closed", "-", "paid/paid twice", "-", "-"]),
-        (O::Paid, A::Unknown, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice", "-", "-"]),
-        (O::Paid, A::Payable, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice", "-", "-"]),
-        (O::Paid, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid twice", "-", "-"]),
-        (O::Paid, A::Closed, ["-", "-", "-", "-", "-", "paid/paid twice", "-", "-"]),
-        (O::Paid, A::Failed, ["-", "-", "-", "-", "-", "paid/paid twice", "-", "-"]),
-        (O::Closed, A::Created, ["closed/payable", "closed/failed", "closed/unknown", "closed/closed", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Closed, A::Unknown, ["closed/payable", "-", "-", "closed/closed", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Closed, A::Payable, ["closed/payable", "-", "-", "closed/closed", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Closed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late", "-", "-"]),
-        (O::Closed, A::Closed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Closed, A::Failed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Failed, A::Created, ["failed/payable", "failed/failed", "failed/unknown", "failed/closed", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Failed, A::Unknown, ["failed/payable", "-", "-", "failed/closed", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Failed, A::Payable, ["failed/payable", "-", "-", "failed/closed", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Failed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late", "-", "-"]),
-        (O::Failed, A::Closed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-"]),
-        (O::Failed, A::Failed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-"]),
+        (O::Requested, A::Created, ["payable/payable payable", "failed/failed failed", "requested/unknown", "requested/closed+created", "paid/paid paid", "paid/paid paid", "place", "place", "requested/created", "requested/created"]),
+        (O::Requested, A::Unknown, ["payable/payable payable", "ask", "ask", "requested/closed+created", "paid/paid paid", "paid/paid paid", "place", "place", "requested/unknown", "requested/unknown"]),
+        (O::Requested, A::Payable, ["payable/payable", "ask", "ask", "closed/closed closed", "paid/paid paid", "paid/paid paid", "ask", "ask", "requested/payable", "requested/payable"]),
+        (O::Requested, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid paid", "-", "-", "requested/paid", "requested/paid"]),
+        (O::Requested, A::Closed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-", "requested/closed", "requested/closed"]),
+        (O::Requested, A::Failed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-", "requested/failed", "requested/failed"]),
+        (O::Payable, A::Created, ["payable/payable payable", "failed/failed failed", "payable/unknown", "payable/closed+created", "paid/paid paid", "paid/paid paid", "place", "place", "payable/created", "payable/created"]),
+        (O::Payable, A::Unknown, ["payable/payable payable", "ask", "ask", "payable/closed+created", "paid/paid paid", "paid/paid paid", "place", "place", "payable/unknown", "payable/unknown"]),
+        (O::Payable, A::Payable, ["payable/payable", "ask", "ask", "closed/closed closed", "paid/paid paid", "paid/paid paid", "ask", "ask", "payable/payable", "payable/payable"]),
+        (O::Payable, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid paid", "-", "-", "payable/paid", "payable/paid"]),
+        (O::Payable, A::Closed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-", "payable/closed", "payable/closed"]),
+        (O::Payable, A::Failed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-", "payable/failed", "payable/failed"]),
+        (O::Paid, A::Created, ["paid/payable", "paid/failed", "paid/unknown", "paid/closed", "-", "paid/paid twice", "-", "-", "-", "-"]),
+        (O::Paid, A::Unknown, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice", "-", "-", "-", "-"]),
+        (O::Paid, A::Payable, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice", "-", "-", "-", "-"]),
+        (O::Paid, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid twice", "-", "-", "-", "-"]),
+        (O::Paid, A::Closed, ["-", "-", "-", "-", "-", "paid/paid twice", "-", "-", "-", "-"]),
+        (O::Paid, A::Failed, ["-", "-", "-", "-", "-", "paid/paid twice", "-", "-", "-", "-"]),
+        (O::Closed, A::Created, ["closed/payable", "closed/failed", "closed/unknown", "closed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Closed, A::Unknown, ["closed/payable", "-", "-", "closed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Closed, A::Payable, ["closed/payable", "-", "-", "closed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Closed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Closed, A::Closed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Closed, A::Failed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Failed, A::Created, ["failed/payable", "failed/failed", "failed/unknown", "failed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Failed, A::Unknown, ["failed/payable", "-", "-", "failed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Failed, A::Payable, ["failed/payable", "-", "-", "failed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Failed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Failed, A::Closed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Failed, A::Failed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
     ]
 }
 
@@ -157,7 +160,7 @@ fn the_paid_time_is_wechats_and_the_expiry_decides_what_is_late() {
     p.time_end = later(7201);
     let late = applied(&before, &Fact::Paid(p));
     assert!(late.next.flags.paid_late);
-    assert!(matches!(late.news, Some(News::PaidLate(_))));
+    assert!(matches!(late.news[..], [News::PaidLate(..)]));
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn a_mismatch_is_flagged_once_and_asked_about_at_once() {
     assert_eq!(change.next.version, before.version + 1);
     assert!(flag_mismatch(&change.next, later(20)).is_none());
     let paid = flag_mismatch(&order(OrderState::Paid, AttemptState::Paid), later(20)).unwrap();
-    assert_eq!(paid.next.queries.next_at, None, "a final order is not asked about");
+    assert_eq!(paid.next.queries.next_at, Some(later(20)), "what contradicts a paid order is worth a question too");
 }
 
 #[test]

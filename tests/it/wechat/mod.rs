@@ -51,6 +51,7 @@ pub fn merchant_of(mch_id: &str, key: &V2Key) -> Merchant {
         apps: vec![AppKey::parse("shop").unwrap()],
         sign_type: SignType::HmacSha256,
         v2_key: key.clone(),
+        policy: wxpay_worker::order::Policy::default(),
         client_cert_file: None,
         client_key_file: None,
     }

@@ -1,0 +1,154 @@
+//! `POST /v1/orders/{order_no}/close` and `…/attempts`: what a business may still ask of an open order.
+//!
+//! The wish is durable on the bus before it is answered. WeChat closes nothing within five minutes of its placing, and an old
+//! attempt must take no money before a new one is offered: a close waits for that time by itself (202), a new attempt is
+//! refused with the time to wait, because a payer is standing there.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::attempt_request::AttemptRequest;
+use super::auth::{Caller, authorize};
+use super::body;
+use super::error::Error;
+use super::offer::{Offer, offer, signed};
+use super::order_json::OrderJson;
+use super::orders::find;
+use super::place::json_only;
+use super::query::Params;
+use super::routes::App;
+use crate::clock::Timestamp;
+use crate::config::Scope;
+use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::new_order::new_order;
+use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderState};
+use crate::store::StoredOrder;
+
+/// `POST /v1/orders/{order_no}/close`
+pub async fn close(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, _) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let params = Params::parse(&parts.uri, &["merchant"])?;
+    let stored = find(&app, &mut parts, &params, caller).await?;
+    let stored = match stored.order.state {
+        OrderState::Requested | OrderState::Payable => ask_to_close(&app, stored, caller).await?,
+        OrderState::Paid | OrderState::Closed | OrderState::Failed => stored,
+    };
+    let status = match stored.order.state {
+        // Nothing of it can be paid, which is what was asked for.
+        OrderState::Closed | OrderState::Failed => StatusCode::OK,
+        OrderState::Paid => return Err(Error::OrderEnded(OrderState::Paid)),
+        OrderState::Requested | OrderState::Payable => StatusCode::ACCEPTED,
+    };
+    let json = axum::Json(OrderJson::whole(&stored, None));
+    if status == StatusCode::OK {
+        return Ok(json.into_response());
+    }
+    Ok((status, [(header::LOCATION, super::place::location(&app, &stored))], json).into_response())
+}
+
+async fn ask_to_close(app: &App, stored: Arc<StoredOrder>, caller: Caller<'_>) -> Result<Arc<StoredOrder>, Error> {
+    let (merchant, order_no) = (stored.order.merchant.clone(), stored.order.order_no.clone());
+    let wish = OrderCloseRequested { order_no: order_no.clone(), by: caller.key.name.clone() };
+    let about = Some(order_no.to_string());
+    let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, app.clock.now(), wish);
+    app.publish(subject::order_close_requested(&merchant), envelope).await?;
+    let deadline = Instant::now() + app.config.server.order_wait;
+    let now = app.clock.now();
+    // There is no use in waiting for what WeChat will not do before its time.
+    let as_far_as_it_gets =
+        |s: &StoredOrder| !s.order.state.is_open() || s.order.intent.is_some() && closable_at(&s.order) > now;
+    let seen = Some(Arc::clone(&stored));
+    Ok(app.orders.wait(&merchant, &order_no, seen, deadline, as_far_as_it_gets).await.unwrap_or(stored))
+}
+
+/// When the last of its attempts may be closed at WeChat.
+fn closable_at(order: &Order) -> Timestamp {
+    let live = order.attempts.iter().filter(|a| a.state.is_live());
+    live.map(|a| a.created_at.after(CLOSABLE_AFTER)).max().unwrap_or(order.created_at)
+}
+
+/// `POST /v1/orders/{order_no}/attempts`
+pub async fn attempt(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, body) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let params = Params::parse(&parts.uri, &["merchant"])?;
+    json_only(&parts.headers)?;
+    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
+    let stored = find(&app, &mut parts, &params, caller).await?;
+    let default_expiry = app.config.orders.default_expiry;
+    let asked = AttemptRequest::parse(&body, &stored, app.clock.now(), default_expiry)?;
+    let stored = app.new_attempt(stored, asked, &caller.key.name).await?;
+    let pay_params = signed(&app.config, &stored, app.clock.now())?;
+    let ready = pay_params.is_some();
+    let json = axum::Json(OrderJson::whole(&stored, pay_params));
+    if ready {
+        return Ok(json.into_response());
+    }
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, super::place::location(&app, &stored))], json).into_response())
+}
+
+impl App {
+    /// Has a new attempt opened and waits a little for its parameters. What stands in the way is an error: the order has
+    /// ended, is being closed, or WeChat does not close the old attempt yet.
+    pub(super) async fn new_attempt(
+        &self,
+        stored: Arc<StoredOrder>,
+        asked: AttemptRequest,
+        by: &str,
+    ) -> Result<Arc<StoredOrder>, Error> {
+        let (order, now) = (&stored.order, self.clock.now());
+        let expired = order.state == OrderState::Closed && now >= order.expires_at;
+        if !order.state.is_open() && !expired {
+            return Err(Error::OrderEnded(order.state));
+        }
+        if order.intent == Some(Intent::Close) {
+            return Err(Error::OrderClosing);
+        }
+        if order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize {
+            return Err(Error::AttemptsUsedUp);
+        }
+        let closable_at = closable_at(order);
+        if closable_at > now {
+            let seconds = closable_at.since(now).as_secs().saturating_add(1);
+            return Err(Error::AttemptOpen { closable_in_s: u32::try_from(seconds).unwrap_or(u32::MAX) });
+        }
+        let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());
+        let before = order.attempts.len();
+        let wish = OrderAttemptRequested {
+            order: asked.content,
+            requested_at: now,
+            expires_at: asked.expires_at,
+            by: by.to_owned(),
+        };
+        let about = Some(order_no.to_string());
+        let like = wish.order.clone();
+        let envelope = Envelope::new(&merchant, OrderAttemptRequested::TYPE, about, now, wish);
+        // What WeChat would refuse is refused before it is taken.
+        new_order(&self.config, like, envelope.id, now, None)
+            .map_err(|e| Error::Internal { internal: format!("attempt of {order_no}: {e}") })?;
+        self.publish(subject::order_attempt_requested(&merchant), envelope).await?;
+        let deadline = Instant::now() + self.config.server.order_wait;
+        let version = order.version;
+        let settled = |s: &StoredOrder| match offer(s, self.clock.now()) {
+            Offer::Ready(..) => s.order.attempts.len() > before,
+            Offer::Nothing => !s.order.state.is_open() && s.order.version != version,
+            Offer::Stale | Offer::Pending => false,
+        };
+        let seen = Some(Arc::clone(&stored));
+        let stored = self.orders.wait(&merchant, &order_no, seen, deadline, settled).await.unwrap_or(stored);
+        match (stored.order.state, &stored.order.failure) {
+            (OrderState::Requested | OrderState::Payable, _) => Ok(stored),
+            // Nobody has come to it yet.
+            (OrderState::Closed, _) if stored.order.version == version => Ok(stored),
+            (OrderState::Failed, Some(wechat)) => Err(Error::OrderFailed { order_no, wechat: wechat.clone() }),
+            (state, _) => Err(Error::OrderEnded(state)),
+        }
+    }
+}

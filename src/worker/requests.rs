@@ -1,0 +1,91 @@
+//! `order.close_requested` and `order.attempt_requested`: what a business asks of an open order.
+//!
+//! The wish is stored first, in a change of its own with who asked for it as evidence. Then the order is looked after as
+//! for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done when its
+//! time comes, whoever dies in between.
+
+use std::time::Duration;
+
+use super::apply::{Applied, Item};
+use super::context::Context;
+use super::place::{Target, place};
+use super::query::look_after;
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
+use crate::event::envelope::Envelope;
+use crate::event::fact::Fact;
+use crate::ids::OrderNo;
+use crate::new_order::new_order;
+use crate::store::{AttemptParams, EvidenceSource};
+
+fn later(why: impl std::fmt::Display) -> Verdict {
+    Verdict::Retry { after: Duration::from_secs(1), why: why.to_string() }
+}
+
+/// Handles `order.close_requested`.
+pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<OrderCloseRequested>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
+        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+    };
+    let wish = Wish { order_no: event.data.order_no, fact: Fact::CloseRequested, by: event.data.by, wanted: None };
+    carry_out(ctx, merchant, wish, delivery.attempt > 1).await
+}
+
+/// Handles `order.attempt_requested`.
+pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<OrderAttemptRequested>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let OrderAttemptRequested { mut order, requested_at, expires_at, by } = event.data;
+    let Some(merchant) = ctx.config.merchant(order.merchant.as_str()) else {
+        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+    };
+    let (order_no, trade_type) = (order.order_no.clone(), order.trade_type);
+    order.expires_at = Some(expires_at);
+    let wanted = match new_order(&ctx.config, order, event.id, requested_at, None) {
+        Ok(like) => like.params,
+        Err(e) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
+    };
+    let fact = Fact::AttemptRequested { trade_type, expires_at };
+    carry_out(ctx, merchant, Wish { order_no, fact, by, wanted: Some(wanted) }, delivery.attempt > 1).await
+}
+
+struct Wish {
+    order_no: OrderNo,
+    fact: Fact,
+    by: String,
+    wanted: Option<AttemptParams>,
+}
+
+async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) -> Verdict {
+    let stored = match ctx.store.order(&merchant.key, &wish.order_no).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
+        Err(e) => return later(e),
+    };
+    let Some(number) = stored.order.current().map(|a| a.out_trade_no.clone()) else {
+        return Verdict::Park { reason: "defect", why: "the order has no attempt".into() };
+    };
+    let source = EvidenceSource::Request { by: wish.by };
+    let item =
+        Item { wanted: wish.wanted, ..Item::new(merchant.key.clone(), number, wish.fact, source, ctx.clock.now()) };
+    match ctx.applier.apply(item).await {
+        Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {
+            Some(target) => place(ctx, target, false).await,
+            None => look_after(ctx, merchant, *after, again).await,
+        },
+        // A repeat: whoever came first may have died before WeChat was asked.
+        Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.intent.is_some() => {
+            look_after(ctx, merchant, stored, again).await
+        }
+        Ok(Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
+        Ok(Applied::Refused { refusal, first }) => super::query::refused(&refusal, first),
+        Err(e) => later(e),
+    }
+}

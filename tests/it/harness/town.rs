@@ -1,0 +1,178 @@
+//! The service and the WeChat simulator in this process, both by one clock that the test moves: five minutes pass at once.
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wxpay_worker::app::{App, AppError, Listeners, Roles};
+use wxpay_worker::clock::{Clock, Timestamp};
+use wxpay_worker::config::Config;
+use wxpay_worker::ids::{MerchantKey, OrderNo};
+use wxpay_worker::sandbox::{Options, Running, Sandbox};
+use wxpay_worker::secret::{Secret, sha256_hex};
+use wxpay_worker::store::{Store, StoredOrder};
+
+use super::db::TestDb;
+use super::service::{API_KEY, APP_ID, KEY, MCH_ID, account, jsapi};
+use super::soon;
+
+/// Everything, and the means to look at it.
+pub struct Town {
+    pub clock: Clock,
+    pub store: Store,
+    pub base: String,
+    pub wechat_url: String,
+    pub http: reqwest::Client,
+    wechat: Running,
+    stop: CancellationToken,
+    service: JoinHandle<Result<(), AppError>>,
+    _db: TestDb,
+}
+
+impl Town {
+    /// Starts all of it. `merchant` is TOML for the merchant's entry, `more` for sections of their own.
+    pub async fn start(db: TestDb, merchant: &str, more: &str) -> Town {
+        // Databases measure leases by their own clock; the moved one begins at theirs.
+        let clock = Clock::manual(Clock::system().now());
+        let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
+        let options = Options { state: None, clock: clock.clone() };
+        let settings = super::service::settings(vec![account(MCH_ID, KEY)]);
+        let wechat = Sandbox::start_with(bind().await.unwrap(), settings, options).await.unwrap();
+        let (listener, wechat_url) = (bind().await.unwrap(), wechat.base_url());
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let hash = sha256_hex(API_KEY.as_bytes());
+        let mut config = Config::from_toml_str(&format!(
+            r#"
+            [server]
+            public_url = "{base}"
+            [wechat]
+            pay_url = "{wechat_url}"
+            pay_backup_url = "{wechat_url}"
+            connect_timeout_ms = 1000
+            timeout_ms = 2000
+            [[apps]]
+            key = "shop"
+            app_id = "{APP_ID}"
+            kind = "official_account"
+            [[merchants]]
+            key = "main"
+            mch_id = "{MCH_ID}"
+            apps = ["shop"]
+            v2_key = "{KEY}"
+            {merchant}
+            [[api_keys]]
+            name = "test"
+            hash = "sha256:{hash}"
+            scopes = ["orders", "finance", "ops"]
+            {more}
+            "#
+        ))
+        .unwrap();
+        config.store.url = Secret::new(db.url());
+        config.store.max_connections = 8;
+        let app = App::open(config, clock.clone()).await.unwrap();
+        let (store, stop) = (app.store.clone(), CancellationToken::new());
+        let listeners = Listeners { api: Some(listener), admin: None };
+        let service = tokio::spawn(app.run(Roles::ALL, listeners, stop.clone()));
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap();
+        Town { clock, store, base, wechat_url, http, wechat, stop, service, _db: db }
+    }
+
+    /// Lets everything end in order.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        soon("the end of the service", self.service).await.unwrap().unwrap();
+        self.wechat.shutdown().await;
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        super::service::answer(self.http.get(format!("{}{path}", self.base)).bearer_auth(API_KEY)).await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_to(&format!("{}{path}", self.base), body).await
+    }
+
+    async fn post_to(&self, url: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(url).bearer_auth(API_KEY).header("content-type", "application/json");
+        super::service::answer(request.body(body.to_string())).await.unwrap()
+    }
+
+    /// Tells the simulator something.
+    pub async fn tell_wechat(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.post_to(&format!("{}/_sandbox/{path}", self.wechat_url), &body).await;
+        assert!(status < 300, "{answer}");
+        answer
+    }
+
+    /// Acts as the payer of an attempt.
+    pub async fn pay(&self, out_trade_no: &str) -> Value {
+        self.tell_wechat("pay", json!({"out_trade_no": out_trade_no, "mch_id": MCH_ID})).await
+    }
+
+    /// What WeChat knows of an attempt.
+    pub async fn wechat_order(&self, out_trade_no: &str) -> Value {
+        let url = format!("{}/_sandbox/ledger?mch_id={MCH_ID}&out_trade_no={out_trade_no}", self.wechat_url);
+        let (_, ledger) = super::service::answer(self.http.get(url)).await.unwrap();
+        ledger["orders"][0].clone()
+    }
+
+    /// Places an order and awaits its pay parameters.
+    pub async fn place(&self, order_no: &str) -> Value {
+        let (status, order) = self.post("/v1/orders", &jsapi(order_no, 100)).await;
+        assert_eq!(status, 200, "{order}");
+        order
+    }
+
+    pub async fn stored(&self, order_no: &str) -> StoredOrder {
+        let merchant = MerchantKey::parse("main").unwrap();
+        self.store.order(&merchant, &OrderNo::parse(order_no).unwrap()).await.unwrap().unwrap()
+    }
+
+    /// Awaits what the stored order shall be.
+    pub async fn until(&self, what: &str, order_no: &str, is: impl Fn(&StoredOrder) -> bool) -> StoredOrder {
+        soon(what, async {
+            let mut commits = self.store.commits();
+            loop {
+                let stored = self.stored(order_no).await;
+                if is(&stored) {
+                    return stored;
+                }
+                // Changes of an order are signalled; a time to look again is written without a signal.
+                let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
+            }
+        })
+        .await
+    }
+
+    pub async fn until_state(&self, order_no: &str, state: &str) -> StoredOrder {
+        self.until(&format!("{order_no} {state}"), order_no, |s| s.order.state.as_str() == state).await
+    }
+
+    /// One number from the database.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let db = self.store.db();
+        let row = db.read().query_one_raw(db.statement(format!("SELECT ({sql}) AS n"), [])).await.unwrap().unwrap();
+        row.try_get("", "n").unwrap()
+    }
+
+    /// The names of an order's events so far, in the order of their rows.
+    pub async fn news(&self, order_no: &str) -> Vec<String> {
+        let db = self.store.db();
+        let sql = format!("SELECT event_type FROM outbox WHERE order_no = '{order_no}' ORDER BY id");
+        let rows = db.read().query_all_raw(db.statement(sql, [])).await.unwrap();
+        let name = |row: sea_orm::QueryResult| row.try_get::<String>("", "event_type").unwrap();
+        rows.into_iter().map(name).map(|t| t.trim_start_matches("wxpay.").trim_end_matches(".v1").to_owned()).collect()
+    }
+
+    /// Moves the clock to just after a moment.
+    pub fn skip_to(&self, at: Timestamp) {
+        self.clock.advance(at.since(self.clock.now()) + Duration::from_millis(1));
+    }
+
+    pub fn skip(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}

@@ -1,0 +1,24 @@
+//! Whatever happens at WeChat, on the network or here: each order ends in the state that WeChat knows.
+
+mod closing;
+mod policies;
+mod switching;
+
+/// Makes a test of each function on SQLite and on PostgreSQL.
+macro_rules! on_both {
+    ($($(#[$doc:meta])* async fn $name:ident($db:ident: TestDb) $body:block)*) => {
+        mod shared {
+            #[allow(unused_imports)] use super::*;
+            $($(#[$doc])* pub async fn $name($db: crate::harness::db::TestDb) $body)*
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::shared::$name(crate::harness::db::TestDb::sqlite()).await })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::shared::$name(crate::harness::db::TestDb::postgres().await).await })*
+        }
+    };
+}
+pub(crate) use on_both;

@@ -1,0 +1,113 @@
+//! Several attempts of one order: another way to pay, a later expiry, and money on both.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wxpay_worker::order::{AttemptState, TradeType};
+
+use super::on_both;
+use crate::harness::town::Town;
+
+const FIVE_MINUTES: u64 = 300;
+
+on_both! {
+    async fn another_trade_type_closes_the_old_attempt_first(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S100001").await;
+        let native = json!({"trade_type": "NATIVE", "product_id": "tea"});
+        let (status, problem) = town.post("/v1/orders/S100001/attempts", &native).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("attempt_open")), "{problem}");
+        assert_eq!(town.stored("S100001").await.order.attempts.len(), 1, "nothing was changed");
+        town.skip(FIVE_MINUTES + 1);
+        let (status, order) = town.post("/v1/orders/S100001/attempts", &native).await;
+        assert_eq!(status, 200, "{order}");
+        assert!(order["pay_params"]["code_url"].as_str().is_some_and(|url| url.starts_with("weixin://")), "{order}");
+        let stored = town.stored("S100001").await.order;
+        let states: Vec<_> = stored.attempts.iter().map(|a| (a.trade_type, a.state)).collect();
+        assert_eq!(states, [(TradeType::Jsapi, AttemptState::Closed), (TradeType::Native, AttemptState::Payable)]);
+        assert_eq!(town.wechat_order("S100001").await["state"], "CLOSED", "the old number takes no money");
+        let second = stored.attempts[1].out_trade_no.to_string();
+        town.pay(&second).await;
+        let paid = town.until_state("S100001", "paid").await;
+        assert!(paid.order.flags.names().is_empty(), "{:?}", paid.order.flags);
+        assert_eq!(town.news("S100001").await, ["order.payable", "order.payable", "order.paid"]);
+        town.stop().await;
+    }
+
+    async fn pay_params_switch_the_trade_type_with_what_the_order_has(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S200001").await;
+        town.skip(FIVE_MINUTES + 1);
+        let (status, answer) = town.get("/v1/orders/S200001/pay-params?trade_type=NATIVE").await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!((&answer["trade_type"], answer["out_trade_no"] == "S200001"), (&json!("NATIVE"), false), "{answer}");
+        let (_, again) = town.get("/v1/orders/S200001/pay-params?trade_type=NATIVE").await;
+        assert_eq!(again["out_trade_no"], answer["out_trade_no"], "asking again opens no third attempt");
+        town.stop().await;
+    }
+
+    async fn an_expired_order_is_reopened_under_a_new_number_with_a_later_expiry(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S300001").await;
+        let first = town.stored("S300001").await.order.expires_at;
+        town.skip_to(first);
+        town.until_state("S300001", "closed").await;
+        let until = town.clock.now().after(Duration::from_secs(3600));
+        let wish = json!({"expires_at": until.to_string()});
+        let (status, order) = town.post("/v1/orders/S300001/attempts", &wish).await;
+        assert_eq!((status, &order["state"]), (200, &json!("payable")), "{order}");
+        let stored = town.stored("S300001").await.order;
+        assert!(stored.expires_at > first);
+        assert_eq!(stored.attempts.len(), 2);
+        assert_eq!(town.wechat_order("S300001").await["state"], "CLOSED");
+        town.pay(stored.attempts[1].out_trade_no.as_str()).await;
+        let paid = town.until_state("S300001", "paid").await.order;
+        assert!(!paid.flags.paid_late, "there was time again");
+        let news = town.news("S300001").await;
+        assert_eq!(news, ["order.payable", "order.closed", "order.payable", "order.paid"]);
+        town.stop().await;
+    }
+
+    async fn an_order_closed_before_its_time_stays_closed(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S600001").await;
+        town.skip(FIVE_MINUTES + 1);
+        town.post("/v1/orders/S600001/close", &Value::Null).await;
+        town.until_state("S600001", "closed").await;
+        let (status, problem) = town.post("/v1/orders/S600001/attempts", &json!({})).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("order_ended")), "{problem}");
+        town.stop().await;
+    }
+
+    async fn a_payment_of_the_old_attempt_while_it_is_switched_is_the_orders_payment(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S400001").await;
+        town.skip(FIVE_MINUTES + 1);
+        town.tell_wechat("faults", json!([{"on": "notify", "kind": "drop"}])).await;
+        town.pay("S400001").await;
+        let (status, answer) = town.get("/v1/orders/S400001/pay-params?trade_type=NATIVE").await;
+        assert_eq!((status, &answer["code"]), (409, &json!("order_ended")), "{answer}");
+        let paid = town.until_state("S400001", "paid").await.order;
+        assert_eq!(paid.attempts.len(), 1, "no second number was opened");
+        town.stop().await;
+    }
+
+    async fn what_an_attempt_cannot_have_is_refused_at_once(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S500001").await;
+        let path = "/v1/orders/S500001/attempts";
+        for (body, at) in [
+            (json!({"amount_fen": 1}), "/amount_fen"),
+            (json!({"trade_type": "CASH"}), "/trade_type"),
+            (json!({"trade_type": "MWEB"}), "/scene_info"),
+            (json!({"expires_at": "2020-01-01T00:00:00Z"}), "/expires_at"),
+            (json!({"trade_type": "NATIVE", "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"}), "/openid"),
+        ] {
+            let (status, problem) = town.post(path, &body).await;
+            assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(at)), "{body}: {problem}");
+        }
+        let (status, problem) = town.post(path, &Value::Null).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("malformed")), "{problem}");
+        town.stop().await;
+    }
+}

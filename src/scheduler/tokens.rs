@@ -5,6 +5,8 @@
 //! is thrown away. What must stay true: nobody else fetches (each call of the classic API ends a token's life), nothing
 //! here asks for `force_refresh`, and no failure touches the value in use.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use metrics::{counter, gauge};
 
@@ -83,7 +85,7 @@ impl Tokens {
         for kind in TokenKind::of(&kept.app) {
             let state = states.iter().find(|state| state.kind == *kind);
             if let Some(token) = state.and_then(|state| state.token.as_ref()) {
-                tell_age(&kept.app, *kind, token, now);
+                tell_age(&kept.app, *kind, now.since(token.fetched_at));
             }
             if state.is_none_or(|state| plan::due_at(state) <= now)
                 && let Some(outcome) = self.refresh(run, kept, *kind, state).await?
@@ -158,6 +160,7 @@ impl Tokens {
                 Ok(None)
             }
             Fenced::Done(is_new) => {
+                tell_age(app, kind, write.now.since(fetched_at));
                 tracing::info!(app = %app.key, kind = kind.as_str(), %expires_at, is_new, reported, "token refreshed");
                 Ok(Some(if is_new { "renewed" } else { "same" }))
             }
@@ -232,9 +235,9 @@ fn word(error: &PlatformError) -> &'static str {
     }
 }
 
-fn tell_age(app: &App, kind: TokenKind, token: &StoredToken, now: Timestamp) {
+fn tell_age(app: &App, kind: TokenKind, age: Duration) {
     let (app, kind) = (app.key.to_string(), kind.as_str());
-    gauge!(telemetry::TOKEN_AGE_SECONDS, "app" => app, "kind" => kind).set(now.since(token.fetched_at).as_secs_f64());
+    gauge!(telemetry::TOKEN_AGE_SECONDS, "app" => app, "kind" => kind).set(age.as_secs_f64());
 }
 
 fn count(app: &App, kind: TokenKind, outcome: &'static str) {

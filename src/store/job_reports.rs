@@ -5,6 +5,8 @@
 //! nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all others for fourteen
 //! days.
 
+use std::collections::HashMap;
+
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 
@@ -180,6 +182,14 @@ impl Store {
     /// Every job with its last runs, by name.
     pub async fn jobs(&self) -> Result<Vec<JobView>, DbError> {
         use JobOutcome::{Done, Failed, Late, Panic};
+        // The runs are read before the due times: a due time shown beside a run is never the one that the run made good.
+        let mut runs = HashMap::new();
+        for row in job::Entity::find().all(self.db.read()).await? {
+            let last = self.last_report(&row.name, &[]).await?;
+            let last_done = self.last_report(&row.name, &[Done]).await?;
+            let last_failed = self.last_report(&row.name, &[Failed, Late, Panic]).await?;
+            runs.insert(row.name, (last, last_done, last_failed));
+        }
         let now_ms = self.db.now_ms_sql();
         let sql = format!(
             "SELECT jobs.name, jobs.cron, jobs.deadline_ms, jobs.next_due_at_ms, leases.holder, leases.term,
@@ -187,29 +197,31 @@ impl Store {
              FROM jobs LEFT JOIN leases ON leases.name = jobs.name AND leases.expires_at_ms > {now_ms}
              ORDER BY jobs.name"
         );
-        let mut views = Vec::new();
-        for row in self.db.read().query_all_raw(self.db.statement(sql, [])).await? {
-            let name: String = row.try_get("", "name")?;
-            let holder: Option<String> = row.try_get("", "holder")?;
-            let lease = match holder {
-                Some(holder) => {
-                    let expires_at = Timestamp::from_ms(row.try_get("", "expires_at_ms")?);
-                    Some((holder, row.try_get("", "term")?, expires_at))
-                }
-                None => None,
-            };
-            views.push(JobView {
-                cron: row.try_get("", "cron")?,
-                deadline_ms: row.try_get("", "deadline_ms")?,
-                next_due: Timestamp::from_ms(row.try_get("", "next_due_at_ms")?),
-                lease,
-                last: self.last_report(&name, &[]).await?,
-                last_done: self.last_report(&name, &[Done]).await?,
-                last_failed: self.last_report(&name, &[Failed, Late, Panic]).await?,
-                name,
-            });
-        }
-        Ok(views)
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
+        rows.into_iter()
+            .map(|row| {
+                let name: String = row.try_get("", "name")?;
+                let holder: Option<String> = row.try_get("", "holder")?;
+                let lease = match holder {
+                    Some(holder) => {
+                        let expires_at = Timestamp::from_ms(row.try_get("", "expires_at_ms")?);
+                        Some((holder, row.try_get("", "term")?, expires_at))
+                    }
+                    None => None,
+                };
+                let (last, last_done, last_failed) = runs.remove(&name).unwrap_or_default();
+                Ok(JobView {
+                    name,
+                    cron: row.try_get("", "cron")?,
+                    deadline_ms: row.try_get("", "deadline_ms")?,
+                    next_due: Timestamp::from_ms(row.try_get("", "next_due_at_ms")?),
+                    lease,
+                    last,
+                    last_done,
+                    last_failed,
+                })
+            })
+            .collect()
     }
 
     /// Forgets reports of runs that began before `before`: of one outcome or all, of one job or all. At most `limit`;

@@ -28,6 +28,7 @@ impl Store {
         if self.db.read().query_one_raw(self.db.statement(sql, values)).await?.is_none() {
             return Ok(Fenced::Done(Vec::new()));
         }
+        crate::crash::point("scheduler.query_due");
         let tx = self.db.begin().await?;
         if !self.holds(&tx, lease).await? {
             return Ok(Fenced::Lost);

@@ -24,6 +24,8 @@ pub enum Scenario {
     Early,
     /// A notification of another amount is parked; then the true one comes.
     WrongAmount,
+    /// The business closes an old order that nobody paid.
+    Close,
 }
 
 /// A process that dies once at its armed point and is then started again without it.
@@ -76,7 +78,7 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
     }
     let base = &mortal.process.base.clone();
     match scenario {
-        Scenario::Payment => {}
+        Scenario::Payment | Scenario::Close => {}
         Scenario::NoWorker => {
             mortal.until("the order's record", |_| accepted(rig, base)).await;
             _other = Some(rig.run_roles(other_roles.unwrap()).await);
@@ -100,6 +102,9 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
         }
     }
     mortal.until("pay parameters", |_| payable(rig, base)).await;
+    if scenario == Scenario::Close {
+        return closes(&mut mortal, &db, base, site).await;
+    }
     if scenario != Scenario::Early {
         rig.pay("A700001").await;
     }
@@ -124,6 +129,36 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
         .await;
     assert_eq!(mortal.deaths, 1, "{site} was passed");
     judge(rig, &db, base, scenario).await;
+}
+
+/// The order is closed at WeChat and here, told once, whoever died on the way.
+async fn closes(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
+    use sea_orm::ConnectionTrait;
+    let rig = mortal.rig;
+    // Five minutes have passed, as far as WeChat's rule is concerned.
+    let sql = "UPDATE attempts SET created_at_ms = created_at_ms - 301000";
+    db.write().execute_raw(db.statement(sql, [])).await.unwrap();
+    mortal
+        .until("the close", |_| async {
+            let path = format!("{base}/v1/orders/A700001/close?merchant=main");
+            let (status, order) = rig.try_post("", &path, &Value::Null).await.ok()?;
+            assert!([200, 202, 503].contains(&status), "{order}");
+            (status == 200 && order["state"] == "closed").then_some(())
+        })
+        .await;
+    let bus = rig.open_bus(db).await;
+    mortal
+        .until("death, and then an empty queue", |deaths| {
+            let bus = &bus;
+            async move { (deaths > 0 && rig.is_drained(db, bus).await).then_some(()) }
+        })
+        .await;
+    assert_eq!(mortal.deaths, 1, "{site} was passed");
+    assert_eq!(rig.wechat_ledger("A700001").await["orders"][0]["state"], "CLOSED");
+    assert_eq!(rig.events(base, "wxpay.order.closed.v1").await.len(), 1);
+    for (table, rows) in [("ledger", 0), ("dead_letters", 0), ("attempts WHERE state = 'closed'", 1)] {
+        assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
+    }
 }
 
 async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {

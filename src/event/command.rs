@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::EventData;
 use crate::clock::Timestamp;
-use crate::ids::{AppKey, MerchantKey, OpenId, OrderNo};
+use crate::ids::{AppKey, MerchantKey, OpenId, OrderNo, OutTradeNo};
 use crate::money::Fen;
 use crate::order::TradeType;
 
@@ -96,6 +96,8 @@ pub struct OrderCloseRequested {
 pub struct OrderAttemptRequested {
     /// The order's content with the new attempt's way to pay and expiry.
     pub order: OrderContent,
+    /// The attempt it takes the place of: what was asked for once is not done twice.
+    pub replaces: OutTradeNo,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// Until when the order may be paid then.
@@ -109,6 +111,9 @@ pub struct OrderAttemptRequested {
 pub struct QueryDue {
     /// Which order.
     pub order_no: OrderNo,
+    /// Asked by somebody who waits, out of turn: the order's own questions go on as they would have.
+    #[serde(default)]
+    pub refresh: bool,
 }
 
 /// `notify.received`: bytes WeChat posted, kept whole. The ingress's verdict is not part of it: the worker verifies

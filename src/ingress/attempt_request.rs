@@ -81,6 +81,10 @@ impl AttemptRequest {
         now: Timestamp,
         default_expiry: Duration,
     ) -> Result<AttemptRequest, Error> {
+        // A look at parameters gives nobody more time.
+        if untimely(stored.order.expires_at, now).is_some() {
+            return Err(Error::OrderExpired);
+        }
         let body = format!("{{\"trade_type\":\"{}\"}}", trade_type.as_str());
         AttemptRequest::parse(body.as_bytes(), stored, now, default_expiry).map_err(|e| match e {
             Error::Invalid(_) => {

@@ -104,11 +104,12 @@ impl App {
         by: &str,
     ) -> Result<Arc<StoredOrder>, Error> {
         let (order, now) = (&stored.order, self.clock.now());
-        let expired = order.state == OrderState::Closed && now >= order.expires_at;
+        let asked_for = order.intent == Some(Intent::Close);
+        let expired = order.state == OrderState::Closed && now >= order.expires_at && !asked_for;
         if !order.state.is_open() && !expired {
             return Err(Error::OrderEnded(order.state));
         }
-        if order.intent == Some(Intent::Close) {
+        if asked_for {
             return Err(Error::OrderClosing);
         }
         if order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize {
@@ -123,6 +124,7 @@ impl App {
         let before = order.attempts.len();
         let wish = OrderAttemptRequested {
             order: asked.content,
+            replaces: order.current().map(|a| a.out_trade_no.clone()).ok_or(Error::NotReady)?,
             requested_at: now,
             expires_at: asked.expires_at,
             by: by.to_owned(),

@@ -56,7 +56,7 @@ impl<'a> OrderJson<'a> {
             merchant: order.merchant.as_str(),
             app: order.app.as_str(),
             state: order.state,
-            pending: order.intent.map(|intent| match intent {
+            pending: order.intent.filter(|_| order.state.is_open()).map(|intent| match intent {
                 Intent::Close => "close",
                 Intent::NewAttempt { .. } => "new_attempt",
             }),

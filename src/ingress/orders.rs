@@ -121,11 +121,11 @@ impl App {
         if settled || !self.refreshes.pass((merchant.clone(), order_no.clone())) {
             return Ok(order);
         }
-        let due = QueryDue { order_no: order_no.clone() };
+        let due = QueryDue { order_no: order_no.clone(), refresh: true };
         let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
         self.publish(subject::query_due(&merchant), envelope).await?;
-        let (version, queries) = (order.order.version, order.order.queries);
-        let answered = |now: &StoredOrder| now.order.version != version || now.order.queries != queries;
+        let (version, before) = (order.order.version, order.order.queries.answered_at);
+        let answered = |now: &StoredOrder| now.order.version != version || now.order.queries.answered_at != before;
         let seen = Some(Arc::clone(&order));
         let deadline = Instant::now() + REFRESH_WAIT;
         Ok(self.orders.wait(&merchant, &order_no, seen, deadline, answered).await.unwrap_or(order))

@@ -26,9 +26,9 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
         Fact::Paid(payment) => paid(order, i, payment, now, policy),
         Fact::Unpaid { .. } => unpaid(order, i, now),
         Fact::NotFound => not_found(order, i, now),
-        Fact::CloseRequested => wanted(order, Intent::Close, now),
+        Fact::CloseRequested => wanted(order, i, Intent::Close, now),
         Fact::AttemptRequested { trade_type, expires_at } => {
-            wanted(order, Intent::NewAttempt { trade_type: *trade_type, expires_at: *expires_at }, now)
+            wanted(order, i, Intent::NewAttempt { trade_type: *trade_type, expires_at: *expires_at }, now)
         }
     }
 }
@@ -45,15 +45,17 @@ pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
     Some(Change { next, ledger: None, news: Vec::new(), refund: None })
 }
 
-/// What the business asks for is remembered; WeChat is looked at at once.
-fn wanted(order: &Order, intent: Intent, now: Timestamp) -> Decision {
-    // A close is not taken back: somebody was told that it is under way.
-    let closing = order.intent == Some(Intent::Close);
-    let used_up = match intent {
+/// What the business asks for is remembered; WeChat is looked at at once. `i` is the attempt that was there when it was asked
+/// for: a new attempt in place of one that is not the newest any more was opened already.
+fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
+    let done_with = match intent {
         Intent::Close => false,
-        Intent::NewAttempt { .. } => order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize,
+        Intent::NewAttempt { .. } => {
+            i + 1 < order.attempts.len() || order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize
+        }
     };
-    if order.intent == Some(intent) || closing || used_up {
+    // A close is not taken back: somebody was told that it is under way, or done.
+    if order.intent == Some(intent) || order.intent == Some(Intent::Close) || done_with {
         return Decision::AlreadyApplied;
     }
     if !order.state.is_open() {
@@ -61,6 +63,7 @@ fn wanted(order: &Order, intent: Intent, now: Timestamp) -> Decision {
     }
     let mut next = bump(order);
     next.intent = Some(intent);
+    next.queries.done = 0;
     next.queries.next_at = Some(now);
     apply(next, None)
 }
@@ -70,7 +73,7 @@ fn wanted(order: &Order, intent: Intent, now: Timestamp) -> Decision {
 fn reopened(order: &Order, intent: Intent, now: Timestamp) -> Decision {
     let expired = order.state == OrderState::Closed && now >= order.expires_at && !order.any_live();
     match (intent, order.current()) {
-        (Intent::NewAttempt { trade_type, expires_at }, Some(like)) if expired && now < expires_at => {
+        (Intent::NewAttempt { trade_type, expires_at }, Some(like)) if expired && has_time(expires_at, now) => {
             let mut next = bump(order);
             next.state = OrderState::Requested;
             next.expires_at = expires_at;
@@ -78,6 +81,11 @@ fn reopened(order: &Order, intent: Intent, now: Timestamp) -> Decision {
         }
         _ => Decision::AlreadyApplied,
     }
+}
+
+/// WeChat takes no order that expires within a minute.
+fn has_time(expires_at: Timestamp, now: Timestamp) -> bool {
+    now.after(schedule::LEAST_TIME) < expires_at
 }
 
 fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> Decision {
@@ -117,9 +125,12 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             if !next.state.is_open() || next.any_live() {
                 return apply(next, None);
             }
-            // Nothing of it can be paid any more. Whoever asked for a close got what was asked for.
+            // Nothing of it can be paid any more. Whoever asked for something else got what was asked for.
             match next.intent {
                 Some(Intent::Close) => close(next, now),
+                Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
+                    switch(next, &order.attempts[i], trade_type, expires_at, now)
+                }
                 Some(Intent::NewAttempt { .. }) | None => fail(next, error.clone()),
             }
         }
@@ -155,14 +166,13 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
                 return apply(next, None);
             }
             match next.intent {
-                Some(Intent::NewAttempt { trade_type, expires_at }) if now < expires_at => {
-                    next.intent = None;
-                    next.expires_at = expires_at;
-                    open_attempt(next, attempt, trade_type, now)
+                Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
+                    switch(next, attempt, trade_type, expires_at, now)
                 }
                 None if !was_offered && now < next.expires_at => {
                     // The number was used up before we could offer it: the order goes on under another one.
-                    if next.attempts.len() >= MAX_ATTEMPTS as usize {
+                    let used_up = next.attempts.iter().filter(|a| a.prepay.is_none()).count();
+                    if used_up >= MAX_ATTEMPTS as usize {
                         let message = format!("WeChat closed {MAX_ATTEMPTS} numbers of this order");
                         return fail(next, WechatError { code: "ORDERCLOSED".into(), message });
                     }
@@ -174,6 +184,13 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
         AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
         AttemptState::Paid => Decision::Refused(Refusal::ClosedAfterPaid),
     }
+}
+
+/// The attempt that the business asked for.
+fn switch(mut next: Order, like: &Attempt, trade_type: TradeType, expires_at: Timestamp, now: Timestamp) -> Decision {
+    next.intent = None;
+    next.expires_at = expires_at;
+    open_attempt(next, like, trade_type, now)
 }
 
 /// The next number of an order whose older ones take no money any more.
@@ -219,9 +236,9 @@ fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Poli
     next.intent = None;
     clear_unknown(&mut next);
     next.queries.done = 0;
-    // What else of it can be paid must be closed, or it will be paid twice.
-    next.queries.next_at = next.any_live().then_some(now);
     let (news, refund) = received(order, &mut next, payment, policy);
+    // What else of it can be paid must be closed, or it will be paid twice.
+    next.queries.next_at = if next.any_live() { Some(now) } else { schedule::next_look(&next, 0, now) };
     let ledger = Some(LedgerEntry {
         out_trade_no: payment.out_trade_no.clone(),
         transaction_id: payment.transaction_id.clone(),
@@ -257,11 +274,16 @@ fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) 
         }
         // The late one, which nobody was told to deliver for, was learnt first; this one was in time.
         OrderState::Paid if in_time && !order.paid_told => {
+            let earlier = counted(order, payment);
             counts(next);
             next.flags.paid_late = false;
             next.flags.paid_twice = true;
             next.paid_told = true;
-            (vec![News::Paid(payment.clone())], None)
+            let mut news = vec![News::Paid(payment.clone())];
+            news.extend(earlier.clone().map(|earlier| News::PaidTwice(earlier, policy.paid_twice)));
+            // What the other policy sent back already stays sent back.
+            let surplus = if policy.paid_late == Surplus::Refund { Surplus::Hold } else { policy.paid_twice };
+            (news, earlier.and_then(|earlier| sent_back(&earlier, surplus, "paid_twice")))
         }
         OrderState::Paid => {
             next.flags.paid_twice = true;
@@ -269,6 +291,24 @@ fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) 
             (news, sent_back(payment, policy.paid_twice, "paid_twice"))
         }
     }
+}
+
+/// The payment that counted so far, in the words of the one that takes its place.
+fn counted(order: &Order, like: &Payment) -> Option<Payment> {
+    let paid_by = order.paid_by.as_ref()?;
+    let attempt = order.attempts.iter().find(|a| a.transaction_id.as_ref() == Some(&paid_by.transaction_id))?;
+    Some(Payment {
+        mch_id: attempt.mch_id.clone(),
+        appid: attempt.appid.clone(),
+        out_trade_no: attempt.out_trade_no.clone(),
+        transaction_id: paid_by.transaction_id.clone(),
+        time_end: paid_by.paid_at,
+        openid: None,
+        bank_type: None,
+        cash_fee: None,
+        settlement_total_fee: None,
+        ..like.clone()
+    })
 }
 
 fn sent_back(payment: &Payment, surplus: Surplus, reason: &'static str) -> Option<AutoRefund> {
@@ -321,7 +361,8 @@ fn fail(mut next: Order, error: WechatError) -> Decision {
 /// No attempt takes money any more. WeChat is asked twice more all the same: a payment may have been on its way.
 fn close(mut next: Order, now: Timestamp) -> Decision {
     next.state = OrderState::Closed;
-    next.intent = None;
+    // An order that was closed because it was asked for stays closed; the wish says so.
+    next.intent = next.intent.filter(|intent| *intent == Intent::Close);
     next.queries.done = 0;
     next.queries.next_at = schedule::next_look(&next, 0, now);
     apply(next, Some(News::Closed))

@@ -19,6 +19,9 @@ const AFTER_CLOSE: &[Duration] = &[Duration::from_secs(120), Duration::from_secs
 /// Between looks at an order that must be closed at WeChat and could not be yet.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// WeChat takes no order that expires sooner than this.
+pub const LEAST_TIME: Duration = Duration::from_secs(60);
+
 /// WeChat wants this between placing a number and closing it.
 pub const CLOSABLE_AFTER: Duration = Duration::from_secs(5 * 60);
 
@@ -71,15 +74,22 @@ pub fn next_look(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> 
                 next_query(order, done, now)
             }
         }),
-        OrderState::Closed => AFTER_CLOSE.get(done as usize).map(|pause| with_jitter(order, *pause, now)),
+        OrderState::Closed => after_close(order, done, now),
+        // Slow money for one of its other numbers would be one payment too many.
+        OrderState::Paid if order.attempts.len() > 1 => after_close(order, done, now),
         OrderState::Paid | OrderState::Failed => None,
     }
 }
 
-/// A close that WeChat does not confirm: soon again at first, then as rarely as any question about an old order.
+fn after_close(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
+    AFTER_CLOSE.get(done as usize).map(|pause| with_jitter(order, *pause, now))
+}
+
+/// A close that WeChat does not confirm: soon again at first, then every five minutes while somebody waits for it, and a day
+/// after the order's time as rarely as any question about an old order.
 fn next_closing(order: &Order, done: u32, now: Timestamp) -> Timestamp {
-    let pause = growing(CLOSING, done);
-    if pause < UNKNOWN_MAX { now.after(pause) } else { now.after(pause).max(next_query(order, done, now)) }
+    let soon = now.after(growing(CLOSING, done));
+    if now < order.expires_at.after(DAILY) { soon } else { soon.max(next_query(order, done, now)) }
 }
 
 /// After `pause`, and up to a tenth of it and at most half a minute more, the same for the same order: orders that were

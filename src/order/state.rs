@@ -142,6 +142,8 @@ pub struct Queries {
     pub done: u32,
     /// When the next one is due; none when there is nothing left to learn.
     pub next_at: Option<Timestamp>,
+    /// When WeChat last answered one.
+    pub answered_at: Option<Timestamp>,
 }
 
 /// What the business asked of an open order; carried out as soon as WeChat takes no money on the attempts there are.
@@ -215,7 +217,7 @@ pub struct Order {
     pub paid_by: Option<PaidBy>,
     /// Whether `order.paid` was told; it is told once.
     pub paid_told: bool,
-    /// What the business asked for and is not done yet.
+    /// What the business asked for and is not done yet; on a closed order, that it was closed because it was asked for.
     pub intent: Option<Intent>,
     /// When it was recorded.
     pub created_at: Timestamp,

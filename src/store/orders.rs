@@ -221,6 +221,7 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         intent_params: Set(None),
         paid_told: Set(false),
         next_look_at_ms: Set(None),
+        answered_at_ms: Set(None),
     })
 }
 

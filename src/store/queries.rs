@@ -9,6 +9,7 @@ use super::db::{DbError, DbKind};
 use super::leases::{Fenced, Lease};
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo};
+use crate::order::Queries;
 
 impl Store {
     /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that no
@@ -58,20 +59,22 @@ impl Store {
 
     /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so its
     /// version stays. `version` is the one that was looked at: a newer one knows better when it wants to be asked about.
-    pub async fn schedule_query(
-        &self,
-        order_id: i64,
-        version: i64,
-        done: u32,
-        next: Option<Timestamp>,
-    ) -> Result<(), DbError> {
+    pub async fn schedule_query(&self, order_id: i64, version: i64, queries: Queries) -> Result<(), DbError> {
         let sql = "UPDATE orders SET queries_done = $3,
                      next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN $4 END,
-                     next_look_at_ms = CASE WHEN state IN ('requested', 'payable') THEN NULL ELSE $4 END
+                     next_look_at_ms = CASE WHEN state IN ('requested', 'payable') THEN NULL ELSE $4 END,
+                     answered_at_ms = COALESCE($5, answered_at_ms)
                    WHERE id = $1 AND version = $2";
-        let next: Option<i64> = next.map(Timestamp::as_ms);
-        let values = [order_id.into(), version.into(), i64::from(done).into(), next.into()];
+        let (next, answered) = (queries.next_at.map(Timestamp::as_ms), queries.answered_at.map(Timestamp::as_ms));
+        let values = [order_id.into(), version.into(), i64::from(queries.done).into(), next.into(), answered.into()];
         self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+
+    /// Notes that WeChat answered a question that somebody asked out of turn; the order's own questions stay as they are.
+    pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
+        self.db.write().execute_raw(self.db.statement(sql, [order_id.into(), at.as_ms().into()])).await?;
         Ok(())
     }
 }

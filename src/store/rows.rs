@@ -95,6 +95,9 @@ pub(super) fn stored_order(
     let params = attempts.iter().map(AttemptParams::of_row).collect::<Result<_, _>>()?;
     let wanted = row.intent_params.as_deref().map(AttemptParams::wanted).transpose()?;
     let intent = intent(row.intent.as_deref(), row.intent_trade_type.as_deref(), row.intent_expires_at_ms)?;
+    let open = OrderState::parse(&row.state).is_some_and(OrderState::is_open);
+    // An older process ends an order without a look at what was asked of it.
+    let intent = intent.filter(|intent| open || *intent == Intent::Close);
     let order = Order {
         id: row.id,
         version: row.version,
@@ -111,13 +114,15 @@ pub(super) fn stored_order(
         },
         failure: error(row.failure_code, row.failure_message),
         paid_by,
-        paid_told: row.paid_told,
+        // An older process tells it of every payment in time and writes no such column.
+        paid_told: row.paid_told || row.state == OrderState::Paid.as_str() && !row.paid_late,
         intent,
         created_at: Timestamp::from_ms(row.created_at_ms),
         expires_at: Timestamp::from_ms(row.expires_at_ms),
         queries: Queries {
             done: u32::try_from(row.queries_done).unwrap_or(u32::MAX),
             next_at: row.next_query_at_ms.or(row.next_look_at_ms).map(Timestamp::from_ms),
+            answered_at: row.answered_at_ms.map(Timestamp::from_ms),
         },
         attempts: attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
         transactions,

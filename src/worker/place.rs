@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::{Fact, WechatError};
 use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS};
+use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
 use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
@@ -106,7 +106,11 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
             Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
             Ok(Applied::AskAgain { order, at, .. }) => {
                 let order = &order.order;
-                return match ctx.store.schedule_query(order.id, order.version, order.queries.done, Some(at)).await {
+                // A sooner look that is planned stays: it may be the close that somebody waits for.
+                let planned = order.queries.next_at.filter(|planned| *planned > now);
+                let next_at = Some(planned.map_or(at, |planned| planned.min(at)));
+                let queries = Queries { next_at, answered_at: None, ..order.queries };
+                return match ctx.store.schedule_query(order.id, order.version, queries).await {
                     Ok(()) => Verdict::Done,
                     Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
                 };
@@ -135,12 +139,21 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
     let here = EvidenceSource::UnifiedOrder;
     match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
+        // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the order.
+        Placed::Refused(error) if merchant.v2_key_previous.is_some() && is_about_the_signature(&error) => {
+            (Fact::PlacementUnknown { why: error.code }, here)
+        }
         Placed::Refused(error) if called_before => (Fact::PlacementUnknown { why: error.code }, here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
         Placed::Closed(_) => (Fact::Closed, here),
         Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
         Placed::Unknown { why } => (Fact::PlacementUnknown { why }, here),
     }
+}
+
+/// WeChat's refusals of a signature: `SIGNERROR`, or the unsigned `FAIL` with a text.
+fn is_about_the_signature(error: &WechatError) -> bool {
+    error.code == "SIGNERROR" || error.message.contains("签名")
 }
 
 /// WeChat knows the number already: ask what it knows.

@@ -111,9 +111,11 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
             Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
             Ok(Some(stored)) => match Target::current(&stored, ctx.clock.now()) {
                 Some(target) => {
-                    // The ingress records a row without calling WeChat: only a delivery before this one, or the
-                    // scheduler once the order was old enough, can have called.
-                    let called = delivery.attempt > 1 || ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
+                    // The ingress records a row without calling WeChat: only a delivery before this one, the scheduler
+                    // once the order was old enough, or a question out of turn can have called.
+                    let asked = stored.order.queries.done > 0 || stored.order.queries.answered_at.is_some();
+                    let old = ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
+                    let called = delivery.attempt > 1 || asked || old;
                     place(ctx, target, called).await
                 }
                 None => Verdict::Done,

@@ -16,8 +16,8 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::OutTradeNo;
-use crate::order::{AttemptState, CLOSABLE_AFTER, Order, OrderState, Refusal, next_look};
-use crate::store::{EvidenceSource, StoredOrder};
+use crate::order::{AttemptState, CLOSABLE_AFTER, Queries, Refusal, next_look};
+use crate::store::{DbError, EvidenceSource, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
 use crate::wechat::v2::reply::RawReply;
@@ -31,19 +31,32 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    if ctx.clock.now().since(event.time) > STALE {
-        return Verdict::Done;
-    }
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
         // Its orders keep their questions: when the merchant is configured again, they are asked.
         tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
         return Verdict::Done;
     };
-    match ctx.store.order(&merchant.key, &event.data.order_no).await {
-        Ok(Some(stored)) => look_after(ctx, merchant, stored, delivery.attempt > 1).await,
-        Ok(None) => Verdict::Park { reason: "unknown_order", why: "no such order".into() },
-        Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+    let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
+        Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+    };
+    let now = ctx.clock.now();
+    // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
+    let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
+    if now.since(event.time) > STALE && has_a_later_one {
+        return Verdict::Done;
     }
+    look_after(ctx, merchant, stored, Why { refresh: event.data.refresh, again: delivery.attempt > 1 }).await
+}
+
+/// Why an order is looked after.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Why {
+    /// Somebody waits for the answer; the order's own questions go on as they would have.
+    pub refresh: bool,
+    /// The message was delivered before.
+    pub again: bool,
 }
 
 /// What a look at an order brought so far.
@@ -53,50 +66,55 @@ struct Look<'a> {
     stored: StoredOrder,
     /// The unified order of the current attempt must be repeated.
     place_again: bool,
+    /// This look opened a new attempt: nobody else has called WeChat for it.
+    opened: bool,
+    /// WeChat answered something.
+    answered: bool,
+    /// A question or a close had no answer.
+    unanswered: bool,
     /// The first contradiction that was found.
     refused: Option<(Refusal, bool)>,
 }
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
-/// when to look again. `again` says that this question was delivered before.
-pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: StoredOrder, again: bool) -> Verdict {
-    let numbers: Vec<OutTradeNo> = stored
-        .order
-        .attempts
-        .iter()
-        .filter(|a| matters(&stored.order, a.state))
-        .map(|a| a.out_trade_no.clone())
-        .collect();
+/// when to look again.
+pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: StoredOrder, why: Why) -> Verdict {
+    let matters = |state: AttemptState| match state {
+        // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
+        AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,
+        AttemptState::Paid => stored.order.flags.amount_mismatch,
+        AttemptState::Failed => false,
+    };
+    let numbers: Vec<OutTradeNo> =
+        stored.order.attempts.iter().filter(|a| matters(a.state)).map(|a| a.out_trade_no.clone()).collect();
     let version = stored.order.version;
-    let mut look = Look { ctx, merchant, stored, place_again: false, refused: None };
+    let mut look = Look {
+        ctx,
+        merchant,
+        stored,
+        place_again: false,
+        opened: false,
+        answered: false,
+        unanswered: false,
+        refused: None,
+    };
     for number in numbers {
         if let Err(why) = look.attempt(&number).await {
             return Verdict::Retry { after: Duration::from_secs(1), why };
         }
     }
-    let Look { stored, place_again, refused, .. } = look;
-    if let Some(verdict) = schedule(ctx, &stored, version).await {
+    if let Some(verdict) = look.schedule(version, why.refresh).await {
         return verdict;
     }
+    let Look { stored, place_again, opened, refused, .. } = look;
     if let Some((refusal, first)) = refused {
         // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a dead
         // letter that is there already stays one.
-        return self::refused(&refusal, first || again);
+        return self::refused(&refusal, first || why.again);
     }
-    let new = stored.order.current().is_some_and(|a| a.state == AttemptState::Created && a.n > 1);
-    match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || new) {
-        Some(target) => place(ctx, target, true).await,
+    match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || opened) {
+        Some(target) => place(ctx, target, !opened).await,
         None => Verdict::Done,
-    }
-}
-
-/// Whether WeChat has something to say about an attempt in this state: it may be paid, or may have been at the last moment.
-fn matters(order: &Order, state: AttemptState) -> bool {
-    match state {
-        AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
-        AttemptState::Closed => order.state == OrderState::Closed || order.flags.amount_mismatch,
-        AttemptState::Paid => order.flags.amount_mismatch,
-        AttemptState::Failed => false,
     }
 }
 
@@ -118,10 +136,12 @@ impl Look<'_> {
             Closed::NotFound => self.apply(number, Fact::NotFound, EvidenceSource::Close).await,
             Closed::Refused(error) => {
                 tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the close");
+                self.unanswered = true;
                 Ok(())
             }
             Closed::Unknown { why } => {
                 tracing::info!(order.out_trade_no = %number, why, "the close has no answer");
+                self.unanswered = true;
                 Ok(())
             }
         }
@@ -139,13 +159,16 @@ impl Look<'_> {
             Asked::Refused(error) => {
                 // Parameters and keys are ours to mend; the order is asked about again all the same.
                 tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the query");
+                self.unanswered = true;
                 return Ok(None);
             }
             Asked::Unknown { why } => {
                 tracing::info!(order.out_trade_no = %number, why, "the query has no answer");
+                self.unanswered = true;
                 return Ok(None);
             }
         };
+        self.answered = true;
         let unpaid = matches!(fact, Fact::Unpaid { .. });
         self.apply(number, fact, source(self.merchant, &raw)).await?;
         Ok(Some(unpaid))
@@ -155,7 +178,10 @@ impl Look<'_> {
         let merchant = self.merchant.key.clone();
         let item = Item::new(merchant, number.clone(), fact, source, self.ctx.clock.now());
         match self.ctx.applier.apply(item).await {
-            Ok(Applied::Changed(after)) => self.stored = *after,
+            Ok(Applied::Changed(after)) => {
+                self.opened |= after.order.attempts.len() > self.stored.order.attempts.len();
+                self.stored = *after;
+            }
             Ok(Applied::AskAgain { order, place_again, .. }) => {
                 self.stored = *order;
                 let current = self.stored.order.current().is_some_and(|a| a.out_trade_no == *number);
@@ -170,28 +196,43 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// Whether WeChat should take no money for it any more, and lets it be closed.
     fn may_close(&self, number: &OutTradeNo) -> bool {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
-        let attempt = order.attempt(number).filter(|a| a.state.is_live());
-        order.wants_close(now) && attempt.is_some_and(|a| now >= a.created_at.after(CLOSABLE_AFTER))
+        order.attempt(number).is_some_and(|a| {
+            let unwanted = a.state == AttemptState::Closed || a.state.is_live() && order.wants_close(now);
+            unwanted && now >= a.created_at.after(CLOSABLE_AFTER)
+        })
+    }
+
+    /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of turn.
+    /// A verdict means that the database did not take it.
+    async fn schedule(&self, version: i64, refresh: bool) -> Option<Verdict> {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        let unchanged = order.version == version;
+        let answered_at = self.answered.then_some(now);
+        // Two looks follow the end of an order: only those with an answer count.
+        let counts = order.state.is_open() || !self.unanswered;
+        let done = match order.queries.next_at {
+            _ if unchanged && refresh => {
+                let noted = match answered_at {
+                    Some(at) => self.ctx.store.query_answered(order.id, at).await,
+                    None => Ok(()),
+                };
+                return noted.err().map(later);
+            }
+            _ if unchanged => order.queries.done + u32::from(counts),
+            // It asked to be looked at, which was done just now.
+            Some(at) if at <= now => order.queries.done,
+            Some(_) | None => return None,
+        };
+        let queries = Queries { done, next_at: next_look(order, done, now), answered_at };
+        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(later)
     }
 }
 
-/// Says when the order is looked at next, unless what changed it since `version` said so. A verdict means that the
-/// database did not take it.
-async fn schedule(ctx: &Context, stored: &StoredOrder, version: i64) -> Option<Verdict> {
-    let (order, now) = (&stored.order, ctx.clock.now());
-    let done = match order.queries.next_at {
-        _ if order.version == version => order.queries.done + 1,
-        // It asked to be looked at, which was done just now.
-        Some(at) if at <= now => order.queries.done,
-        Some(_) | None => return None,
-    };
-    let next = next_look(order, done, now);
-    match ctx.store.schedule_query(order.id, order.version, done, next).await {
-        Ok(()) => None,
-        Err(e) => Some(Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }),
-    }
+fn later(e: DbError) -> Verdict {
+    Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }
 }
 
 /// A contradiction is a dead letter once; the mark on the order stands for the rest.

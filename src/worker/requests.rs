@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::apply::{Applied, Item};
 use super::context::Context;
 use super::place::{Target, place};
-use super::query::look_after;
+use super::query::{Why, look_after};
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
 use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
-use crate::ids::OrderNo;
+use crate::ids::{OrderNo, OutTradeNo};
 use crate::new_order::new_order;
 use crate::store::{AttemptParams, EvidenceSource};
 
@@ -32,7 +32,13 @@ pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
         return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
     };
-    let wish = Wish { order_no: event.data.order_no, fact: Fact::CloseRequested, by: event.data.by, wanted: None };
+    let wish = Wish {
+        order_no: event.data.order_no,
+        fact: Fact::CloseRequested,
+        by: event.data.by,
+        wanted: None,
+        replaces: None,
+    };
     carry_out(ctx, merchant, wish, delivery.attempt > 1).await
 }
 
@@ -42,7 +48,7 @@ pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let OrderAttemptRequested { mut order, requested_at, expires_at, by } = event.data;
+    let OrderAttemptRequested { mut order, replaces, requested_at, expires_at, by } = event.data;
     let Some(merchant) = ctx.config.merchant(order.merchant.as_str()) else {
         return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
     };
@@ -53,7 +59,13 @@ pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
     };
     let fact = Fact::AttemptRequested { trade_type, expires_at };
-    carry_out(ctx, merchant, Wish { order_no, fact, by, wanted: Some(wanted) }, delivery.attempt > 1).await
+    carry_out(
+        ctx,
+        merchant,
+        Wish { order_no, fact, by, wanted: Some(wanted), replaces: Some(replaces) },
+        delivery.attempt > 1,
+    )
+    .await
 }
 
 struct Wish {
@@ -61,6 +73,8 @@ struct Wish {
     fact: Fact,
     by: String,
     wanted: Option<AttemptParams>,
+    /// The attempt that was the newest when it was asked for.
+    replaces: Option<OutTradeNo>,
 }
 
 async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) -> Verdict {
@@ -69,7 +83,8 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
         Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
         Err(e) => return later(e),
     };
-    let Some(number) = stored.order.current().map(|a| a.out_trade_no.clone()) else {
+    let current = stored.order.current().map(|a| a.out_trade_no.clone());
+    let Some(number) = wish.replaces.or(current) else {
         return Verdict::Park { reason: "defect", why: "the order has no attempt".into() };
     };
     let source = EvidenceSource::Request { by: wish.by };
@@ -78,11 +93,18 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {
             Some(target) => place(ctx, target, false).await,
-            None => look_after(ctx, merchant, *after, again).await,
+            None => look_after(ctx, merchant, *after, Why { again, ..Why::default() }).await,
         },
-        // A repeat: whoever came first may have died before WeChat was asked.
-        Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.intent.is_some() => {
-            look_after(ctx, merchant, stored, again).await
+        // A repeat: whoever came first may have died before WeChat was asked, or before the new attempt was placed.
+        Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.state.is_open() => {
+            let unplaced = Target::unplaced(&stored, ctx.clock.now()).filter(|_| stored.order.attempts.len() > 1);
+            match unplaced {
+                Some(target) if again => place(ctx, target, true).await,
+                _ if again || stored.order.intent.is_some() => {
+                    look_after(ctx, merchant, stored, Why { again, refresh: true }).await
+                }
+                _ => Verdict::Done,
+            }
         }
         Ok(Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
         Ok(Applied::Refused { refusal, first }) => super::query::refused(&refusal, first),

@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::apply::{Applied, Item};
 use super::context::Context;
 use crate::bus::{Delivery, Verdict};
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::NotifyReceived;
 use crate::event::domain::{DomainData, DomainEvent, NotificationRejected, PaymentOrphaned};
 use crate::event::envelope::Envelope;
 use crate::event::fact::{Fact, Payment};
 use crate::ids::{EventId, OutTradeNo};
+use crate::order::{Order, Queries};
 use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as Fate};
 use crate::wechat::v2::notify::{self, Notice, NoticeResult};
 
@@ -140,12 +142,17 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
     }
     if let Some(order) = found
         && order.order.state.is_open()
-        && let Err(e) =
-            ctx.store.schedule_query(order.order.id, order.order.version, order.order.queries.done, Some(now)).await
+        && let Err(e) = ask_now(ctx, &order.order, now).await
     {
         return store_failed(&e);
     }
     Verdict::Done
+}
+
+/// The order is asked about at once.
+async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbError> {
+    let queries = Queries { next_at: Some(now), answered_at: None, ..order.queries };
+    ctx.store.schedule_query(order.id, order.version, queries).await
 }
 
 async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {

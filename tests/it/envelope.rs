@@ -9,7 +9,7 @@ use wxpay_worker::ids::{MerchantKey, OrderNo};
 const PERSONAL: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 
 fn sound() -> Value {
-    let data = QueryDue { order_no: OrderNo::parse("A100001").unwrap() };
+    let data = QueryDue { order_no: OrderNo::parse("A100001").unwrap(), refresh: false };
     let merchant = MerchantKey::parse("main").unwrap();
     let envelope = Envelope::new(&merchant, QueryDue::TYPE, None, Timestamp::from_ms(1_735_787_045_123), data);
     serde_json::from_str(&envelope.to_json().unwrap()).unwrap()

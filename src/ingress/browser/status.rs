@@ -25,9 +25,9 @@ pub async fn status(State(app): State<Arc<App>>, request: Request) -> Result<Res
     let mut stored = own_order(&app, &session, &order_no).await?.ok_or(Reason::NotFound)?;
     let mut refreshed = false;
     if refresh {
-        let before = (stored.order.version, stored.order.queries);
+        let before = (stored.order.version, stored.order.queries.answered_at);
         stored = app.refresh(stored).await?;
-        refreshed = before != (stored.order.version, stored.order.queries);
+        refreshed = before != (stored.order.version, stored.order.queries.answered_at);
     }
     let order = &stored.order;
     Ok(success(json!({

@@ -48,7 +48,7 @@ pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
 async fn ask(ctx: &Context, merchant: &MerchantKey, order_no: OrderNo, now: Timestamp) -> Result<(), JobError> {
     crate::crash::point("scheduler.query_taken");
     let about = Some(order_no.to_string());
-    let event = Envelope::new(merchant, QueryDue::TYPE, about, now, QueryDue { order_no });
+    let event = Envelope::new(merchant, QueryDue::TYPE, about, now, QueryDue { order_no, refresh: false });
     let payload = event.to_json()?.into_bytes();
     let message = Message { subject: subject::query_due(merchant), id: event.id, payload, headers: Vec::new() };
     ctx.bus.publish(message).await?;

@@ -39,6 +39,7 @@ pub struct Model {
     pub intent_params: Option<String>,
     pub paid_told: bool,
     pub next_look_at_ms: Option<i64>,
+    pub answered_at_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

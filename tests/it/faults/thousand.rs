@@ -80,7 +80,6 @@ async fn every_second_answer_is_lost(rig: Rig) {
     rig.faults(json!([{"on": "unifiedorder", "kind": "answer_lost", "times": null, "probability_percent": 50}])).await;
     let orders = orders();
     place_all(&rig, &service.base, &orders).await;
-    rig.faults(json!([])).await;
     let db = rig.open_db().await;
     let attempts = "SELECT COUNT(*) FROM attempts";
     assert_eq!(rig.number(&db, attempts).await, ORDERS as i64, "one number each");

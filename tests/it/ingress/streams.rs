@@ -82,7 +82,7 @@ async fn who_comes_back_is_not_told_again_what_it_saw() {
     let mut stream = Stream::open(&stage, KEY, &format!("Last-Event-ID: {version}\r\n")).await;
     // Asked about in vain: no news either.
     let id = stage.stored("A100001").await.unwrap().order.id;
-    stage.store.schedule_query(id, version, 3, Some(stage.clock.now())).await.unwrap();
+    stage.store.query_answered(id, stage.clock.now()).await.unwrap();
     stage.pay("A100001").await;
     assert_eq!(stream.next().await.unwrap().1["state"], "paid");
     let last = stage.stored("A100001").await.unwrap().order.version.to_string();

@@ -92,7 +92,7 @@ async fn a_refresh_asks_wechat_once_and_then_waits_its_turn() {
     let (first, ()) = tokio::join!(stage.get("/v1/orders/A100002?refresh=1"), async {
         soon("the question", questions.recv()).await.unwrap();
         // Asked, and nothing new: that ends the wait as well.
-        stage.store.schedule_query(order.id, order.version, 7, Some(stage.clock.now())).await.unwrap();
+        stage.store.query_answered(order.id, stage.clock.now()).await.unwrap();
     });
     assert_eq!(first.json()["state"], "payable");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=1").await.json()["state"], "payable");

@@ -89,7 +89,7 @@ pub fn order(state: OrderState, attempt_state: AttemptState) -> Order {
         intent: None,
         created_at: NOW,
         expires_at: later(7200),
-        queries: Queries { done: 0, next_at: open.then(|| later(30)) },
+        queries: Queries { done: 0, next_at: open.then(|| later(30)), answered_at: None },
         attempts: vec![attempt(1, attempt_state)],
         transactions: if paid || attempt_state == AttemptState::Paid { vec![transaction(1)] } else { Vec::new() },
     }

@@ -2,7 +2,7 @@
 
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Refusal, flag_mismatch};
+use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Refusal, TradeType, flag_mismatch};
 
 use super::support::*;
 
@@ -246,4 +246,57 @@ fn questions_come_at_the_documented_times() {
     assert_eq!(next(8, 7200), 7320, "two minutes after it");
     assert_eq!(next(9, 7320), 7320 + 3600, "hourly for a day");
     assert_eq!(next(40, 86_400), 2 * 86_400, "daily then");
+}
+
+#[test]
+fn the_same_wish_for_a_new_attempt_opens_one() {
+    let wish = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(9000) };
+    let asked = applied(&order(OrderState::Payable, AttemptState::Payable), &wish).next;
+    let Decision::Apply(opened) = decide(&asked, &number(1), &Fact::Closed, later(400)) else { panic!() };
+    assert_eq!(opened.next.attempts.len(), 2);
+    // Told again, in place of the first attempt, when the second is there already.
+    assert_eq!(decide(&opened.next, &number(1), &wish, later(401)), Decision::AlreadyApplied);
+    let Decision::Apply(again) = decide(&opened.next, &number(2), &wish, later(401)) else { panic!() };
+    assert!(again.next.intent.is_some(), "a wish in place of the second is another one");
+}
+
+#[test]
+fn a_close_without_an_answer_is_tried_again_within_minutes_however_long_the_order_may_be_paid() {
+    let mut before = order(OrderState::Payable, AttemptState::Payable);
+    before.expires_at = later(7 * 24 * 3600);
+    before.queries.done = 40;
+    let asked = applied(&before, &Fact::CloseRequested).next;
+    for done in 0..50 {
+        let pause = wxpay_worker::order::next_look(&asked, done, later(4000)).unwrap().since(later(4000));
+        assert!(pause.as_secs() <= 300, "{done}: {pause:?}");
+    }
+}
+
+#[test]
+fn an_order_closed_because_it_was_asked_for_stays_closed_after_its_expiry() {
+    let asked = applied(&order(OrderState::Payable, AttemptState::Payable), &Fact::CloseRequested).next;
+    let Decision::Apply(closed) = decide(&asked, &number(1), &Fact::Closed, later(400)) else { panic!() };
+    let wish = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(20_000) };
+    assert_eq!(decide(&closed.next, &number(1), &wish, later(8000)), Decision::AlreadyApplied);
+}
+
+#[test]
+fn a_payment_in_time_that_is_learnt_after_a_late_one_is_told_and_the_late_one_is_the_surplus() {
+    use wxpay_worker::order::{Policy, Surplus};
+    let policy = Policy { paid_late: Surplus::Hold, paid_twice: Surplus::Refund };
+    let decide =
+        |order: &Order, n, fact: &Fact| wxpay_worker::order::decide(order, &number(n), fact, later(8000), policy);
+    let mut before = order(OrderState::Payable, AttemptState::Closed);
+    before.attempts.push(attempt(2, AttemptState::Payable));
+    let mut late = payment(1, 1);
+    late.time_end = later(7500);
+    let Decision::Apply(first) = decide(&before, 1, &Fact::Paid(late)) else { panic!() };
+    assert!(first.next.flags.paid_late && !first.next.paid_told && first.refund.is_none());
+    let Decision::Apply(second) = decide(&first.next, 2, &Fact::Paid(payment(2, 2))) else { panic!() };
+    let told: Vec<_> =
+        second.news.iter().map(|n| matches!(n, News::Paid(p) if p.transaction_id == transaction(2))).collect();
+    assert_eq!(told, [true, false]);
+    assert!(matches!(&second.news[1], News::PaidTwice(p, Surplus::Refund) if p.transaction_id == transaction(1)));
+    assert_eq!(second.refund.as_ref().map(|r| &r.transaction_id), Some(&transaction(1)));
+    assert_eq!(second.next.paid_by.as_ref().map(|p| &p.transaction_id), Some(&transaction(2)));
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use wxpay_worker::order::{AttemptState, OrderState};
+use wxpay_worker::store::StoredOrder;
 
 use super::on_both;
 use crate::harness::service::jsapi;
@@ -116,6 +117,47 @@ on_both! {
         let closed = town.until_state("C500001", "closed").await;
         assert_eq!(closed.order.attempts[0].state, AttemptState::Closed);
         assert_eq!(town.news("C500001").await, ["order.payable", "order.closed"]);
+        town.stop().await;
+    }
+
+    async fn looks_after_a_close_that_have_no_answer_do_not_count(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("C800001").await;
+        town.skip(FIVE_MINUTES + 1);
+        town.post("/v1/orders/C800001/close", &Value::Null).await;
+        let closed = town.until_state("C800001", "closed").await.order;
+        town.tell_wechat("faults", json!([
+            {"on": "orderquery", "kind": "system_error", "executed": false, "times": null},
+            {"on": "notify", "kind": "drop", "times": null},
+        ])).await;
+        town.tell_wechat("pay", json!({"out_trade_no": "C800001", "late": true})).await;
+        let mut next = closed.queries.next_at.unwrap();
+        for _ in 0..3 {
+            town.skip_to(next);
+            let later = |s: &StoredOrder| s.order.queries.next_at.is_some_and(|at| at > next && at > town.clock.now());
+            next = town.until("a look in vain", "C800001", later).await.order.queries.next_at.unwrap();
+        }
+        let url = format!("{}/_sandbox/faults", town.wechat_url);
+        town.http.delete(url).send().await.unwrap();
+        town.skip_to(next);
+        let paid = town.until_state("C800001", "paid").await.order;
+        assert!(paid.flags.paid_late);
+        town.stop().await;
+    }
+
+    async fn questions_out_of_turn_leave_the_orders_own_alone(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("C900001").await;
+        let before = town.stored("C900001").await.order.queries;
+        for _ in 0..3 {
+            let (status, _) = town.get("/v1/orders/C900001?refresh=1").await;
+            assert_eq!(status, 200);
+            let answered = town.stored("C900001").await.order.queries;
+            assert!(answered.answered_at.is_some(), "WeChat was asked");
+            assert_eq!((answered.done, answered.next_at), (before.done, before.next_at));
+            // The throttle is by real time.
+            tokio::time::sleep(std::time::Duration::from_millis(2050)).await;
+        }
         town.stop().await;
     }
 

@@ -92,6 +92,50 @@ on_both! {
         town.stop().await;
     }
 
+    async fn a_switch_that_is_asked_for_twice_at_once_opens_one_attempt(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S700001").await;
+        town.skip(FIVE_MINUTES + 1);
+        // Slow enough that the second request finds the first one under way.
+        town.tell_wechat("faults", json!([{"on": "closeorder", "kind": "slow", "delay_ms": 700, "times": 1}])).await;
+        let path = "/v1/orders/S700001/pay-params?trade_type=NATIVE";
+        let (first, second) = tokio::join!(town.get(path), town.get(path));
+        assert_eq!((first.0, second.0), (200, 200), "{first:?} {second:?}");
+        assert_eq!(first.1["out_trade_no"], second.1["out_trade_no"]);
+        assert_eq!(town.stored("S700001").await.order.attempts.len(), 2);
+        town.stop().await;
+    }
+
+    async fn a_limit_at_wechat_delays_a_new_attempt_and_does_not_fail_it(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S800001").await;
+        town.skip(FIVE_MINUTES + 1);
+        let long = json!({"trade_type": "NATIVE", "product_id": "x".repeat(32)});
+        town.tell_wechat("faults", json!([{"on": "unifiedorder", "kind": "rate_limit", "times": 1}])).await;
+        let (status, order) = town.post("/v1/orders/S800001/attempts", &long).await;
+        // A limit is not a refusal for good: the attempt converges all the same.
+        assert!([200, 202].contains(&status), "{order}");
+        town.until("the new attempt", "S800001", |s| {
+            s.order.current().is_some_and(|a| a.n == 2 && a.state == AttemptState::Payable)
+        }).await;
+        town.stop().await;
+    }
+
+    async fn slow_money_on_a_switched_attempt_is_found_by_asking(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S900001").await;
+        town.skip(FIVE_MINUTES + 1);
+        let (status, answer) = town.get("/v1/orders/S900001/pay-params?trade_type=NATIVE").await;
+        assert_eq!(status, 200, "{answer}");
+        town.tell_wechat("faults", json!([{"on": "notify", "kind": "drop", "times": null}])).await;
+        town.tell_wechat("pay", json!({"out_trade_no": "S900001", "late": true})).await;
+        let next = town.stored("S900001").await.order.queries.next_at.unwrap();
+        town.skip_to(next);
+        let paid = town.until_state("S900001", "paid").await.order;
+        assert_eq!(paid.attempts[0].state, AttemptState::Paid);
+        town.stop().await;
+    }
+
     async fn what_an_attempt_cannot_have_is_refused_at_once(db: TestDb) {
         let town = Town::start(db, "", "").await;
         town.place("S500001").await;

@@ -22,6 +22,16 @@ struct Arguments {
     /// Where to listen. Anyone who can reach it can "pay": keep it on loopback or a private network.
     #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19001))]
     listen: SocketAddr,
+    /// Where it listens with TLS, which refunds need. By default the next port of the same address.
+    #[arg(long)]
+    tls_listen: Option<SocketAddr>,
+    /// A name of this host for the certificate of that listener, besides loopback; may be repeated.
+    #[arg(long)]
+    tls_name: Vec<String>,
+    /// Keeps certificates in this folder: ca.pem for whoever calls, and apiclient_cert.pem, apiclient_key.pem and
+    /// apiclient_cert.p12 (password: the mch_id) for the merchant, in a folder each when there are several.
+    #[arg(long, value_name = "DIR")]
+    certificates: Option<PathBuf>,
     /// Reads merchants and apps from the service's own configuration: file and `WXPAY__…` environment.
     #[arg(long, conflicts_with_all = ["mch_id", "appid", "v2_key_file"])]
     config: Option<PathBuf>,
@@ -64,14 +74,25 @@ async fn main() -> anyhow::Result<()> {
             format!("mch_id {} (appid {})", m.mch_id, appids.join(", "))
         })
         .collect();
-    let options = Options { state: arguments.state, ..Options::default() };
+    let listen = arguments.listen;
+    let next_port =
+        if listen.port() == 0 { 0 } else { listen.port().checked_add(1).context("no port is left for TLS")? };
+    let options = Options {
+        state: arguments.state,
+        tls_listen: Some(arguments.tls_listen.unwrap_or_else(|| SocketAddr::new(listen.ip(), next_port))),
+        tls_names: arguments.tls_name,
+        certificates: arguments.certificates,
+        ..Options::default()
+    };
     let running = Sandbox::start_with(listener, settings, options).await?;
     let base = running.base_url();
     let mut out = std::io::stdout().lock();
     writeln!(out, "wxpay-sandbox listening on {base}")?;
     writeln!(out, "  pay API   {base}/pay/unifiedorder  /pay/orderquery  /pay/closeorder")?;
+    writeln!(out, "  refunds   {}/secapi/pay/refund  {base}/pay/refundquery", running.refund_base_url())?;
     writeln!(out, "  cashier   {base}/_sandbox/cashier?prepay_id=…")?;
     writeln!(out, "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults")?;
+    writeln!(out, "            {base}/_sandbox/refunds/outcome  /refunds/console  /merchant  /certificates/MCH_ID")?;
     for name in names {
         writeln!(out, "  merchant  {name}")?;
     }

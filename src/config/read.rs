@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::address;
 use super::nearest::nearest;
 use super::reader::Reader;
-use super::secrets::{is_pkcs12, strong, varied};
+use super::secrets::{strong, varied};
 use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, TokenApi, Web, Wechat};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
+use crate::wechat::certificate::is_pkcs12;
 use crate::wechat::v2::sign::SignType;
 
 pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
@@ -94,6 +95,9 @@ pub(super) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
             warn_of_plain_http(r, key, url.as_slice());
             url
         });
+    let refund_url = r.optional("refund_url", address::base_url);
+    warn_of_plain_http(r, "refund_url", refund_url.as_ref().and_then(Option::as_ref).map_or(&[], std::slice::from_ref));
+    let pay_ca_file = r.pem_file("pay_ca_file", "-----BEGIN CERTIFICATE-----");
     let connect_timeout = r.millis("connect_timeout_ms", 100..=30_000);
     let timeout = r.millis("timeout_ms", 500..=60_000);
     if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
@@ -104,6 +108,8 @@ pub(super) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
     Some(Wechat {
         pay_url: pay_url?,
         pay_backup_url: pay_backup_url?,
+        refund_url: refund_url?,
+        pay_ca_file: pay_ca_file?,
         api_url: api_url?,
         open_url: open_url?,
         connect_timeout: connect_timeout?,
@@ -219,8 +225,12 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
             }
         }
         (false, true) => r.problem("client_cert_file", "is missing: client_key_file alone proves nothing".into()),
+        (true, true) if matches!(&client_cert_file, Some(Some(path)) if is_pkcs12(path)) => {
+            r.problem("client_key_file", "is not needed: the .p12 of client_cert_file holds the key".into());
+        }
         (true, true) | (false, false) => {}
     }
+    r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let surplus = [("accept", Surplus::Accept), ("hold", Surplus::Hold)];
     let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));

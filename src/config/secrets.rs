@@ -9,7 +9,10 @@ use toml::Value;
 
 use super::layers::{Node, Origin};
 use super::reader::Reader;
+use crate::clock::Clock;
+use crate::ids::MchId;
 use crate::secret::Secret;
+use crate::wechat::certificate::{MerchantCertificate, Validity, is_pkcs12};
 
 /// Larger than any key or certificate chain.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -138,6 +141,38 @@ impl Reader<'_> {
         Some(Some(path))
     }
 
+    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. Files that
+    /// have a problem of their own are left alone.
+    pub(super) fn certificate(
+        &mut self,
+        cert_file: Option<&Option<PathBuf>>,
+        key_file: Option<&Option<PathBuf>>,
+        mch_id: Option<&MchId>,
+    ) {
+        let (Some(Some(cert_file)), Some(key_file), Some(mch_id)) = (cert_file, key_file, mch_id) else { return };
+        if key_file.is_none() != is_pkcs12(cert_file) {
+            return;
+        }
+        let certificate = match MerchantCertificate::read(cert_file, key_file.as_deref(), mch_id) {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                let key = if error.is_about_the_key() { "client_key_file" } else { "client_cert_file" };
+                return self.problem(key, error.to_string());
+            }
+        };
+        let mend = "download a new one in the merchant platform";
+        match certificate.validity(Clock::system().now()) {
+            Validity::Good => {}
+            Validity::EndsSoon(at) => {
+                self.warning("client_cert_file", format!("expires at {at}, and then refunds stop: {mend}"));
+            }
+            Validity::Expired(at) => self.problem("client_cert_file", format!("has expired at {at}: {mend}")),
+            Validity::NotYet(at) => {
+                self.problem("client_cert_file", format!("is not valid before {at}: is this host's clock right?"));
+            }
+        }
+    }
+
     /// The path of a file that must be readable, if one is named.
     pub(super) fn path(&mut self, key: &'static str) -> Option<Option<PathBuf>> {
         self.pem_file(key, "")
@@ -195,11 +230,6 @@ impl Reader<'_> {
             Some(Node::Value(..) | Node::Table(_) | Node::List(_)) => true,
         }
     }
-}
-
-/// Whether a path names a PKCS #12 container: certificate and key in one.
-pub(super) fn is_pkcs12(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("p12") || e.eq_ignore_ascii_case("pfx"))
 }
 
 /// A shared secret of at least `min` visible characters that is not one character over and over.

@@ -117,6 +117,10 @@ pub struct Wechat {
     pub pay_url: String,
     /// The pay API's second site, used when the first cannot be reached.
     pub pay_backup_url: String,
+    /// The pay API for calls with the merchant's certificate, when it is not `pay_url`.
+    pub refund_url: Option<String>,
+    /// Authorities (PEM) that the pay API's certificate may come from, besides the usual ones.
+    pub pay_ca_file: Option<PathBuf>,
     /// The platform API.
     pub api_url: String,
     /// The OAuth pages.

@@ -12,6 +12,7 @@ use super::journal::Journal;
 use super::numbers;
 use super::order::{Lifetimes, Order, TradeState};
 use super::record::{CouponType, Delivery, Payment, Prepay, Record, Terms};
+use super::refunds::{Refunds, Till};
 use crate::clock::Timestamp;
 use crate::ids::{MchId, OpenId, OutTradeNo};
 use crate::money::Fen;
@@ -77,10 +78,11 @@ pub(super) struct Purse {
 
 /// All orders with their indexes.
 pub(super) struct Book {
-    seed: u64,
-    lifetimes: Lifetimes,
+    pub(super) seed: u64,
+    pub(super) lifetimes: Lifetimes,
     journal: Option<Journal>,
-    orders: Vec<Order>,
+    pub(super) orders: Vec<Order>,
+    pub(super) refunds: Refunds,
     by_number: HashMap<String, usize>,
     by_prepay: HashMap<String, usize>,
     by_code: HashMap<String, usize>,
@@ -90,8 +92,8 @@ pub(super) struct Book {
     payments: u64,
 }
 
-fn number(mch_id: &str, out_trade_no: &str) -> String {
-    format!("{mch_id}/{out_trade_no}")
+pub(super) fn number(mch_id: &str, own: &str) -> String {
+    format!("{mch_id}/{own}")
 }
 
 impl Book {
@@ -102,6 +104,7 @@ impl Book {
             lifetimes,
             journal: None,
             orders: Vec::new(),
+            refunds: Refunds::default(),
             by_number: HashMap::new(),
             by_prepay: HashMap::new(),
             by_code: HashMap::new(),
@@ -136,7 +139,7 @@ impl Book {
         let known = self.order(terms.mch_id.as_str(), terms.out_trade_no.as_str());
         if let Some(order) = known {
             match order.state(now) {
-                TradeState::Success => return Err(Refused::Paid),
+                TradeState::Success | TradeState::Refund => return Err(Refused::Paid),
                 TradeState::Closed => return Err(Refused::Closed),
                 TradeState::NotPay if order.terms.parameters_sha256 != terms.parameters_sha256 => {
                     return Err(Refused::NumberReused);
@@ -165,7 +168,7 @@ impl Book {
     pub fn close(&mut self, mch_id: &MchId, out_trade_no: &OutTradeNo, now: Timestamp) -> Result<(), Refused> {
         let order = self.order(mch_id.as_str(), out_trade_no.as_str()).ok_or(Refused::NotFound)?;
         match order.state(now) {
-            TradeState::Success => Err(Refused::Paid),
+            TradeState::Success | TradeState::Refund => Err(Refused::Paid),
             TradeState::Closed => Err(Refused::Closed),
             TradeState::NotPay => {
                 let record = Record::Closed { at: now, mch_id: mch_id.clone(), out_trade_no: out_trade_no.clone() };
@@ -193,7 +196,7 @@ impl Book {
             }
         };
         match order.state(now) {
-            TradeState::Success => return Err(PayRefused::AlreadyPaid),
+            TradeState::Success | TradeState::Refund => return Err(PayRefused::AlreadyPaid),
             TradeState::Closed => return Err(PayRefused::Closed),
             TradeState::NotPay => {}
         }
@@ -260,7 +263,7 @@ impl Book {
     }
 
     /// Journal first: a change that cannot be written down does not happen.
-    fn commit(&mut self, record: Record) -> std::io::Result<()> {
+    pub(super) fn commit(&mut self, record: Record) -> std::io::Result<()> {
         if let Some(journal) = &mut self.journal {
             journal.append(&record)?;
         }
@@ -282,6 +285,7 @@ impl Book {
                     cancels: 0,
                     payment: None,
                     deliveries: Vec::new(),
+                    refunds: Vec::new(),
                 });
                 self.by_number.insert(key, index);
                 self.session(index, prepay);
@@ -311,6 +315,14 @@ impl Book {
                 let (mch_id, out_trade_no) = (delivery.mch_id.clone(), delivery.out_trade_no.clone());
                 self.change(&mch_id, &out_trade_no, |order| order.deliveries.push(delivery));
             }
+            Record::RefundAccepted(refund) => self.apply_refund(*refund),
+            Record::RefundEnded { at, mch_id, out_refund_no, status } => {
+                self.apply_refund_end(&mch_id, &out_refund_no, status, at);
+            }
+            Record::RefundPlanned { mch_id, number, status } => self.refunds.plan(&mch_id, &number, status),
+            Record::MerchantSet { mch_id, balance, refund_notify_url } => {
+                self.refunds.set_merchant(mch_id, Till { balance, refund_notify_url });
+            }
         }
     }
 
@@ -325,7 +337,7 @@ impl Book {
         }
     }
 
-    fn index(&self, mch_id: &MchId, out_trade_no: &OutTradeNo) -> Option<usize> {
+    pub(super) fn index(&self, mch_id: &MchId, out_trade_no: &OutTradeNo) -> Option<usize> {
         self.by_number.get(&number(mch_id.as_str(), out_trade_no.as_str())).copied()
     }
 

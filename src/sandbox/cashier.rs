@@ -91,7 +91,7 @@ fn scene<'b>(world: &World, book: &'b Book, visit: &Visit) -> Scene<'b> {
     };
     let now = world.now();
     match order.state(now) {
-        TradeState::Success => return Scene::Paid(order),
+        TradeState::Success | TradeState::Refund => return Scene::Paid(order),
         TradeState::Closed => return Scene::Closed(order),
         TradeState::NotPay => {}
     }

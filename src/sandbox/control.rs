@@ -33,15 +33,31 @@ pub(super) fn router() -> Router<Arc<World>> {
 }
 
 /// Why the control API refuses.
-struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     error: &'static str,
     message: String,
 }
 
 impl Problem {
-    fn bad_request(message: impl Into<String>) -> Problem {
+    /// 400
+    pub fn bad_request(message: impl Into<String>) -> Problem {
         Problem { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into() }
+    }
+
+    /// 404
+    pub fn not_found(message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: message.into() }
+    }
+
+    /// 409
+    pub fn conflict(error: &'static str, message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::CONFLICT, error, message: message.into() }
+    }
+
+    /// 500
+    pub fn internal(message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::INTERNAL_SERVER_ERROR, error: "system", message: message.into() }
     }
 }
 
@@ -66,11 +82,13 @@ impl From<PayRefused> for Problem {
     }
 }
 
-fn respond(status: StatusCode, body: &Value) -> Response {
+/// A JSON answer.
+pub(super) fn respond(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-fn parse<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, Problem> {
+/// Reads a JSON request.
+pub(super) fn parse<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
@@ -91,7 +109,8 @@ struct PayRequest {
     late: bool,
 }
 
-fn merchant<'a>(world: &'a World, given: Option<&'a str>) -> Result<&'a str, Problem> {
+/// The merchant meant: the one named, or the only one.
+pub(super) fn merchant<'a>(world: &'a World, given: Option<&'a str>) -> Result<&'a str, Problem> {
     match given {
         Some(mch_id) => Ok(mch_id),
         None if world.accounts.len() == 1 => Ok(world.accounts.keys().next().map_or("", String::as_str)),
@@ -136,25 +155,34 @@ async fn cancel(State(world): State<Arc<World>>, body: Bytes) -> Result<Response
 struct NotifyRequest {
     out_trade_no: String,
     mch_id: Option<String>,
+    /// Tell of this refund instead of the payment.
+    out_refund_no: Option<String>,
     /// Rules do not apply here: who asks for a notification gets it, spoiled only when told so.
     fault: Option<Kind>,
 }
 
 async fn notify(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
     let request: NotifyRequest = parse(&body)?;
-    if request.fault.is_some_and(|kind| !kind.possible(On::Notify)) {
+    let on = if request.out_refund_no.is_some() { On::RefundNotify } else { On::Notify };
+    if request.fault.is_some_and(|kind| !kind.possible(on)) {
         return Err(Problem::bad_request("this fault is not possible on a notification"));
     }
+    let mch_id = merchant(&world, request.mch_id.as_deref())?;
     let letter = {
         let book = world.book();
-        let order = book
-            .order(merchant(&world, request.mch_id.as_deref())?, &request.out_trade_no)
-            .ok_or(Problem::from(PayRefused::NotFound))?;
-        world.letter(order).ok_or(Problem {
-            status: StatusCode::CONFLICT,
-            error: "not_paid",
-            message: "WeChat notifies of payments only, and nobody has paid this order".to_owned(),
-        })?
+        let order = book.order(mch_id, &request.out_trade_no).ok_or(Problem::from(PayRefused::NotFound))?;
+        match &request.out_refund_no {
+            None => world.letter(order).ok_or_else(|| {
+                Problem::conflict("not_paid", "WeChat notifies of payments only, and nobody has paid this order")
+            })?,
+            Some(number) => {
+                let refund = order.refunds.iter().find(|refund| refund.out_refund_no == *number);
+                let refund = refund.ok_or_else(|| Problem::not_found("the order has no such out_refund_no"))?;
+                world.refund_letter(order, refund).ok_or_else(|| {
+                    Problem::conflict("not_ended", "the refund is on its way, or nobody wants to hear of it")
+                })?
+            }
+        }
     };
     let deliveries = deliver(&world, &letter, None, request.fault.map(Hit::plain)).await;
     Ok(respond(StatusCode::OK, &json!({"deliveries": deliveries})))
@@ -195,9 +223,11 @@ async fn ledger(State(world): State<Arc<World>>, query: Filtered) -> Result<Resp
     };
     let payments: Vec<_> = orders.iter().filter_map(|o| o.payment.as_ref()).map(view::payment).collect();
     let deliveries: Vec<_> = orders.iter().flat_map(|o| &o.deliveries).map(view::delivery).collect();
+    let refunds: Vec<_> = orders.iter().flat_map(|o| o.refunds.iter().map(|r| view::refund(o, r))).collect();
     let orders: Vec<_> = orders.iter().map(|o| view::order(o, now, world.lifetimes)).collect();
     drop(book);
-    Ok(respond(StatusCode::OK, &json!({"orders": orders, "payments": payments, "deliveries": deliveries})))
+    let ledger = json!({"orders": orders, "payments": payments, "deliveries": deliveries, "refunds": refunds});
+    Ok(respond(StatusCode::OK, &ledger))
 }
 
 async fn requests(State(world): State<Arc<World>>, query: Filtered) -> Result<Response, Problem> {

@@ -21,6 +21,18 @@ pub(super) enum On {
     CloseOrder,
     /// A payment notification on its way to the merchant.
     Notify,
+    Refund,
+    RefundQuery,
+    /// A refund notification on its way to the merchant.
+    #[serde(rename = "refund_notify")]
+    RefundNotify,
+}
+
+impl On {
+    /// Whether it goes to the merchant instead of coming from it.
+    pub fn is_notification(self) -> bool {
+        matches!(self, On::Notify | On::RefundNotify)
+    }
 }
 
 /// What goes wrong. On an API call the call is executed unless the text says otherwise.
@@ -60,6 +72,24 @@ pub(super) enum Kind {
     ForgeAmount,
     /// Names, and is validly signed by, another merchant.
     CrossMerchant,
+    /// A refund is refused with `err_code`; executed only if `executed` says so, which fits BIZERR_NEED_RETRY.
+    Refuse,
+}
+
+/// What a refund can be refused with on demand: refusals that depend on the payer, the bank or WeChat's day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum RefundCode {
+    BizerrNeedRetry,
+    FrequencyLimited,
+    InvalidReqTooMuch,
+    OrderNotReady,
+    #[serde(rename = "NOTENOUGH")]
+    NotEnough,
+    UserAccountAbnormal,
+    Error,
+    #[serde(rename = "NOAUTH")]
+    NoAuth,
 }
 
 impl Kind {
@@ -76,9 +106,10 @@ impl Kind {
             | Kind::WrongSign
             | Kind::CrossMerchant => true,
             Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {
-                on != On::Notify
+                !on.is_notification()
             }
-            Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify),
+            Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify | On::RefundQuery | On::RefundNotify),
+            Kind::Refuse => on == On::Refund,
         }
     }
 }
@@ -101,9 +132,12 @@ pub(super) struct Rule {
     /// For `duplicate` on `notify`.
     #[serde(default = "two")]
     pub copies: u8,
-    /// For `system_error` and `http_500`.
+    /// For `system_error`, `http_500` and `refuse`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed: Option<bool>,
+    /// For `refuse`, and needed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub err_code: Option<RefundCode>,
     /// Only calls about this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_trade_no: Option<String>,
@@ -133,6 +167,9 @@ impl Rule {
         if !kind.possible(*on) {
             return Err(format!("a {kind:?} fault is not possible on {on:?}"));
         }
+        if self.err_code.is_some() != (*kind == Kind::Refuse) {
+            return Err("err_code belongs to a refuse fault, which needs one".to_owned());
+        }
         if self.probability_percent > 100 {
             return Err("probability_percent must be between 0 and 100".to_owned());
         }
@@ -159,14 +196,16 @@ pub(super) struct Hit {
     pub kind: Kind,
     pub delay: Duration,
     pub copies: u8,
-    /// For `system_error` and `http_500`.
+    /// For `system_error`, `http_500` and `refuse`.
     pub executed: bool,
+    /// For `refuse`.
+    pub err_code: Option<RefundCode>,
 }
 
 impl Hit {
     /// A fault of this kind with the defaults of a rule.
     pub fn plain(kind: Kind) -> Hit {
-        Hit { kind, delay: Duration::from_millis(one_second()), copies: two(), executed: true }
+        Hit { kind, delay: Duration::from_millis(one_second()), copies: two(), executed: true, err_code: None }
     }
 }
 
@@ -244,7 +283,8 @@ impl Faults {
                 kind: rule.kind,
                 delay: Duration::from_millis(rule.delay_ms),
                 copies: rule.copies,
-                executed: rule.executed.unwrap_or(coin),
+                executed: rule.executed.unwrap_or(coin && rule.kind != Kind::Refuse),
+                err_code: rule.err_code,
             });
         }
         None

@@ -10,17 +10,20 @@
 //! | file | is |
 //! |---|---|
 //! | `settings` | merchants, time scale, seed |
-//! | `server` | the listener, its limits, and the answers that never arrive whole |
+//! | `server` | the listeners, their limits, and the answers that never arrive whole |
+//! | `tls`, `certificates` | who may ask for refunds: the merchants' certificates and the authority that makes them |
 //! | `world` | what all requests share |
-//! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder` |
+//! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder`, `/secapi/pay/refund`, `/pay/refundquery` |
 //! | `account`, `order`, `record`, `journal` | what WeChat knows, how it changes, how it survives a restart |
+//! | `refunds`, `refunds_flow`, `refunds_letter` | what WeChat knows of refunds, how they end, what it tells of them |
 //! | `seen` | which requests arrived |
 //! | `notifier`, `schedule` | one notification on the wire; when it is repeated |
 //! | `faults` | misbehaviour on demand |
-//! | `control`, `view`, `cashier` | the payer and the tester: JSON and HTML |
+//! | `control`, `refunds_control`, `view`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
 
 mod account;
 mod cashier;
+mod certificates;
 mod control;
 mod faults;
 mod journal;
@@ -29,10 +32,15 @@ mod numbers;
 mod order;
 mod pay_v2;
 mod record;
+mod refunds;
+mod refunds_control;
+mod refunds_flow;
+mod refunds_letter;
 mod schedule;
 mod seen;
 mod server;
 mod settings;
+mod tls;
 mod view;
 mod wire;
 mod world;

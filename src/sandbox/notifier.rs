@@ -1,4 +1,5 @@
-//! One payment notification: its elements, its signature, its way over the wire, and how it ended.
+//! One notification: a payment's elements and signature, the way over the wire, and how it ended. What a refund's
+//! holds is `refunds_letter`'s business.
 //!
 //! WeChat counts a notification as taken only when the merchant answers HTTP 200 with `return_code` SUCCESS within five
 //! seconds; redirects are not followed. When it is sent again is `schedule`'s business.
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use super::faults::{Hit, Kind, On};
 use super::numbers::mix;
-use super::record::{CouponType, Delivery, Outcome, Payment, Terms};
+use super::record::{CouponType, Delivery, Outcome, Payment, Refund, RefundNews, Terms};
+use super::refunds_letter;
 use super::settings::Account;
 use super::world::World;
 use crate::ids::MchId;
@@ -28,6 +30,21 @@ pub(super) struct Letter {
     pub account: Account,
     pub terms: Terms,
     pub payment: Payment,
+    /// The refund it tells of; otherwise it tells of the payment.
+    pub refund: Option<Box<Refund>>,
+    pub url: String,
+}
+
+impl Letter {
+    /// What kind of notification it is.
+    pub fn on(&self) -> On {
+        if self.refund.is_some() { On::RefundNotify } else { On::Notify }
+    }
+
+    /// What it tells of a refund.
+    pub fn news(&self) -> Option<RefundNews> {
+        self.refund.as_ref().map(|refund| refund.news())
+    }
 }
 
 /// The HTTP client that posts to merchants.
@@ -99,7 +116,7 @@ pub(super) async fn deliver(world: &World, letter: &Letter, attempt: Option<u32>
     if let Some(hit) = hit {
         match hit.kind {
             Kind::Delay => tokio::time::sleep(hit.delay).await,
-            Kind::Reorder => world.let_another_pass(On::Notify, hit.delay).await,
+            Kind::Reorder => world.let_another_pass(letter.on(), hit.delay).await,
             Kind::Duplicate => copies = hit.copies,
             // These spoil the message or its end, not its moment.
             Kind::Tamper
@@ -111,10 +128,17 @@ pub(super) async fn deliver(world: &World, letter: &Letter, attempt: Option<u32>
             | Kind::CrossMerchant => {}
             // Not possible on a notification; see `Kind::possible`.
             Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {}
+            Kind::Refuse => {}
         }
     }
     let kind = hit.map(|hit| hit.kind);
-    let body = body(world, letter, kind);
+    let mut body = match &letter.refund {
+        None => body(world, letter, kind),
+        Some(refund) => refunds_letter::body(world, letter, refund, kind),
+    };
+    if kind == Some(Kind::HalfBody) {
+        body.truncate(body.len() / 2);
+    }
     let sending = (0..copies).map(|_| one(world, letter, attempt, kind, body.clone()));
     let deliveries = futures_util::future::join_all(sending).await;
     for delivery in &deliveries {
@@ -122,7 +146,7 @@ pub(super) async fn deliver(world: &World, letter: &Letter, attempt: Option<u32>
             tracing::error!(%error, "sandbox: a delivery could not be written to the journal");
         }
     }
-    world.passed.of(On::Notify).notify_waiters();
+    world.passed.of(letter.on()).notify_waiters();
     deliveries
 }
 
@@ -131,14 +155,14 @@ async fn one(world: &World, letter: &Letter, attempt: Option<u32>, fault: Option
     let answer = if fault == Some(Kind::Drop) {
         Answer { outcome: Outcome::Dropped, http_status: None, text: None }
     } else {
-        world.sender.post(&letter.terms.notify_url, &random_text(24), body).await
+        world.sender.post(&letter.url, &random_text(24), body).await
     };
     let lost = fault == Some(Kind::AnswerLost);
     Delivery {
         mch_id: letter.terms.mch_id.clone(),
         out_trade_no: letter.terms.out_trade_no.clone(),
         transaction_id: letter.payment.transaction_id.clone(),
-        notify_url: letter.terms.notify_url.clone(),
+        notify_url: letter.url.clone(),
         attempt,
         fault,
         sent_at,
@@ -146,6 +170,7 @@ async fn one(world: &World, letter: &Letter, attempt: Option<u32>, fault: Option
         outcome: if lost { Outcome::AnswerLost } else { answer.outcome },
         http_status: answer.http_status,
         answer: answer.text,
+        refund: letter.news(),
     }
 }
 
@@ -178,11 +203,7 @@ fn body(world: &World, letter: &Letter, fault: Option<Kind>) -> Vec<u8> {
     if fault == Some(Kind::Tamper) {
         tamper(&mut fields);
     }
-    let mut bytes = xml::write(&fields).into_bytes();
-    if fault == Some(Kind::HalfBody) {
-        bytes.truncate(bytes.len() / 2);
-    }
-    bytes
+    xml::write(&fields).into_bytes()
 }
 
 /// The elements that a notification and a query's answer share.
@@ -224,9 +245,9 @@ pub(super) fn payment_fields(terms: &Terms, payment: &Payment) -> Fields {
     fields
 }
 
-/// Adds a fen to what a message says was paid.
+/// Adds a fen to what a message says was paid, and to the refund it is about.
 pub(super) fn one_fen_more(fields: &mut Fields) {
-    for name in ["total_fee", "cash_fee"] {
+    for name in ["total_fee", "cash_fee", "refund_fee", "refund_fee_0"] {
         if let Some(value) = fields.get_mut(name)
             && let Ok(fee) = Fen::parse_field(value)
         {
@@ -237,7 +258,7 @@ pub(super) fn one_fen_more(fields: &mut Fields) {
 
 /// Changes one element without signing again: what would pay off most, or else anything.
 pub(super) fn tamper(fields: &mut Fields) {
-    for name in ["trade_state", "result_code"] {
+    for name in ["trade_state", "refund_status_0", "result_code"] {
         if let Some(value) = fields.get_mut(name).filter(|value| *value != "SUCCESS") {
             *value = "SUCCESS".to_owned();
             return;

@@ -41,6 +41,17 @@ pub(super) fn transaction_id(seed: u64, serial: u64, now: Timestamp) -> Result<T
     TransactionId::parse(format!("4200{:06}{day}{:010}", mix(seed, 0) % 1_000_000, serial % 10_000_000_000))
 }
 
+/// 28 digits in the shape of a `transaction_id`: `5030`, six that tell simulators apart, the Beijing day, a counter.
+pub(super) fn refund_id(seed: u64, serial: u64, now: Timestamp) -> String {
+    let day = &now.to_beijing()[..8];
+    format!("5030{:06}{day}{:010}", mix(seed, 0) % 1_000_000, serial % 10_000_000_000)
+}
+
+/// What the merchant platform calls a refund that a person makes there: the merchant's program never chose it.
+pub(super) fn console_refund_no(seed: u64, serial: u64, now: Timestamp) -> String {
+    format!("V{}{:016x}", now.to_beijing(), mix(seed ^ 0xc0de, serial))
+}
+
 /// The payer of an order that names none: always the same person under one app.
 pub(super) fn default_payer(appid: &AppId) -> Result<OpenId, IdError> {
     OpenId::parse(format!("o{}", &sha256_hex(appid.as_str().as_bytes())[..27]))

@@ -67,6 +67,89 @@ pub(super) struct Payment {
     pub time_end: String,
 }
 
+/// Where a refund stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum RefundStatus {
+    /// Accepted, on its way.
+    Processing,
+    /// The payer has the money.
+    Success,
+    /// The payer's account cannot take it: the money went back to the merchant. May still succeed.
+    Change,
+    /// Closed without moving money.
+    RefundClose,
+}
+
+impl RefundStatus {
+    /// WeChat's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RefundStatus::Processing => "PROCESSING",
+            RefundStatus::Success => "SUCCESS",
+            RefundStatus::Change => "CHANGE",
+            RefundStatus::RefundClose => "REFUNDCLOSE",
+        }
+    }
+}
+
+/// Who asked for a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum RefundSource {
+    /// The merchant's program.
+    #[serde(rename = "API")]
+    Api,
+    /// A person in the merchant platform.
+    #[serde(rename = "VENDOR_PLATFORM")]
+    VendorPlatform,
+}
+
+impl RefundSource {
+    /// WeChat's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RefundSource::Api => "API",
+            RefundSource::VendorPlatform => "VENDOR_PLATFORM",
+        }
+    }
+}
+
+/// Money on its way back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Refund {
+    pub mch_id: MchId,
+    pub appid: AppId,
+    pub out_trade_no: OutTradeNo,
+    pub transaction_id: TransactionId,
+    pub out_refund_no: String,
+    pub refund_id: String,
+    pub total_fee: Fen,
+    pub refund_fee: Fen,
+    /// The coupon's share of `refund_fee`; the rest is cash.
+    pub coupon_refund_fee: Fen,
+    /// What leaves the merchant's account: without a coupon that WeChat never settled.
+    pub settlement_refund_fee: Fen,
+    pub refund_desc: String,
+    pub refund_account: String,
+    pub source: RefundSource,
+    /// The request's own, or else the one the merchant has set; without either nobody is told.
+    pub notify_url: Option<String>,
+    /// Over every business parameter, as in [`Terms`]; empty for one of the merchant platform.
+    pub parameters_sha256: String,
+    pub accepted_at: Timestamp,
+    /// How it ends when nobody interferes.
+    pub ends_as: RefundStatus,
+    pub status: RefundStatus,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// What a refund notification told, beside a payment's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RefundNews {
+    pub out_refund_no: String,
+    pub refund_status: RefundStatus,
+}
+
 /// How one notification ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +186,9 @@ pub(super) struct Delivery {
     pub http_status: Option<u16>,
     /// The beginning of the merchant's answer.
     pub answer: Option<String>,
+    /// Which refund it told of; a payment otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<RefundNews>,
 }
 
 /// One change.
@@ -121,4 +207,12 @@ pub(super) enum Record {
     Paid(Box<Payment>),
     /// A notification ended.
     Delivered(Box<Delivery>),
+    /// WeChat took a refund on.
+    RefundAccepted(Box<Refund>),
+    /// A refund came to its end, or from CHANGE to SUCCESS.
+    RefundEnded { at: Timestamp, mch_id: MchId, out_refund_no: String, status: RefundStatus },
+    /// How refunds of an order, or the one with a number, shall end.
+    RefundPlanned { mch_id: String, number: String, status: RefundStatus },
+    /// What the merchant has in its account (nothing: without limit) and where it hears of refunds.
+    MerchantSet { mch_id: String, balance: Option<Fen>, refund_notify_url: Option<String> },
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::faults::On;
 use super::notifier::{Letter, deliver};
+use super::order::Order;
 use super::world::World;
 
 /// Seconds between an attempt's end and the next attempt.
@@ -23,7 +23,7 @@ fn wait_after(attempt: u32, time_scale: u32) -> Option<Duration> {
     REPEATS_S.get(index).map(|seconds| Duration::from_secs(*seconds) / time_scale.max(1))
 }
 
-/// Begins to notify of a payment.
+/// Begins to notify.
 pub(super) fn start(world: &Arc<World>, letter: Letter) {
     spawn(world, letter, 1, Duration::ZERO);
 }
@@ -35,13 +35,13 @@ pub(super) fn resume(world: &Arc<World>) {
         .book()
         .orders()
         .iter()
-        .filter(|order| !order.acknowledged())
-        .filter_map(|order| {
-            let letter = world.letter(order)?;
-            let made = order.attempts();
-            let Some(last) = order.deliveries.iter().rfind(|d| d.attempt == Some(made)) else {
+        .flat_map(|order| letters(world, order).into_iter().map(move |letter| (order, letter)))
+        .filter(|(order, letter)| !order.acknowledged(letter.news().as_ref()))
+        .filter_map(|(order, letter)| {
+            let Some(last) = order.last_attempt(letter.news().as_ref()) else {
                 return Some((letter, 1, Duration::ZERO));
             };
+            let made = last.attempt?;
             let due = last.answered_at.after(wait_after(made, world.time_scale)?);
             Some((letter, made + 1, due.since(now)))
         })
@@ -49,6 +49,12 @@ pub(super) fn resume(world: &Arc<World>) {
     for (letter, attempt, wait) in pending {
         spawn(world, letter, attempt, wait);
     }
+}
+
+/// Everything an order has to tell.
+fn letters(world: &World, order: &Order) -> Vec<Letter> {
+    let refunds = order.refunds.iter().filter_map(|refund| world.refund_letter(order, refund));
+    world.letter(order).into_iter().chain(refunds).collect()
 }
 
 fn spawn(world: &Arc<World>, letter: Letter, first: u32, wait: Duration) {
@@ -65,18 +71,20 @@ async fn run(world: &World, letter: &Letter, first: u32, mut wait: Duration) {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        if acknowledged(world, mch_id, out_trade_no) {
+        if acknowledged(world, letter) {
             return;
         }
-        let hit = world.faults.meet(On::Notify, mch_id, out_trade_no);
+        let hit = world.faults.meet(letter.on(), mch_id, out_trade_no);
         deliver(world, letter, Some(attempt), hit).await;
-        if acknowledged(world, mch_id, out_trade_no) {
+        if acknowledged(world, letter) {
             return;
         }
         wait = wait_after(attempt, world.time_scale).unwrap_or_default();
     }
 }
 
-fn acknowledged(world: &World, mch_id: &str, out_trade_no: &str) -> bool {
-    world.book().order(mch_id, out_trade_no).is_some_and(super::order::Order::acknowledged)
+fn acknowledged(world: &World, letter: &Letter) -> bool {
+    let book = world.book();
+    let order = book.order(letter.terms.mch_id.as_str(), letter.terms.out_trade_no.as_str());
+    order.is_some_and(|order| order.acknowledged(letter.news().as_ref()))
 }

@@ -16,6 +16,8 @@ pub(super) struct Arrival {
     pub at: Timestamp,
     pub parameters_sha256: String,
     pub body_sha256: String,
+    /// For calls about a refund that name it.
+    pub out_refund_no: Option<String>,
 }
 
 /// The requests of one API about one number.

@@ -1,4 +1,5 @@
-//! The listener: one axum router behind an own hyper loop, because some answers must not arrive.
+//! The listeners, one plain and one with TLS: one axum router behind an own hyper loop, because some answers must not
+//! arrive.
 //!
 //! Requests are limited to 64 KiB and must arrive within ten seconds. There is no log line per request.
 
@@ -18,20 +19,23 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::account::{Book, Handle, PayRefused, Purse};
+use super::certificates::Authority;
 use super::faults::Faults;
 use super::notifier::Sender;
 use super::order::Lifetimes;
 use super::seen::Seen;
 use super::settings::Settings;
+use super::tls::{Shown, Tls};
 use super::wire::{Socket, Wire, halve};
 use super::world::{Bells, World};
-use super::{cashier, control, pay_v2, schedule};
+use super::{cashier, control, pay_v2, refunds_control, refunds_flow, schedule};
 use crate::clock::Clock;
 use crate::ids::{MchId, TransactionId};
 
@@ -51,11 +55,17 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Where "now" comes from. Repeats of notifications follow real time all the same.
     pub clock: Clock,
+    /// Where the listener with TLS listens; without it, on the plain one's address and any free port.
+    pub tls_listen: Option<SocketAddr>,
+    /// Names of this host for the server's certificate, besides loopback and the listener's address.
+    pub tls_names: Vec<String>,
+    /// A folder for certificates: the authority outlives the process, and merchants find their files there.
+    pub certificates: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { state: None, clock: Clock::system() }
+        Options { state: None, clock: Clock::system(), tls_listen: None, tls_names: Vec::new(), certificates: None }
     }
 }
 
@@ -74,6 +84,9 @@ pub enum StartError {
     /// The journal cannot be read: missing folder, no permission, or a broken line.
     #[error("the state file is not usable: {0}")]
     Journal(io::Error),
+    /// The certificates cannot be made, read or written.
+    #[error("the certificates are not usable: {0}")]
+    Certificates(String),
     /// The HTTP client for notifications cannot be built.
     #[error("notifications cannot be sent: {0}")]
     Client(String),
@@ -92,6 +105,12 @@ impl Running {
     /// `http://` and the address: the base of `/pay/…` and `/_sandbox/…`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// `https://` and the address of the listener with TLS: the base of `/secapi/pay/refund`, which wants to see the
+    /// merchant's certificate. Everything else is there too.
+    pub fn refund_base_url(&self) -> String {
+        self.world.refund_base_url()
     }
 
     /// Acts as the payer who confirms a payment, as `POST /_sandbox/pay` does. The merchant is notified at once, without
@@ -127,6 +146,7 @@ impl Sandbox {
             return Err(StartError::NoMerchant);
         }
         let addr = listener.local_addr().map_err(StartError::Listener)?;
+        let (authority, tls_listener, tls) = secure(addr, &settings, &options).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let lifetimes = Lifetimes::scaled(settings.time_scale);
         let book = Book::open(settings.seed, lifetimes, options.state.as_deref()).map_err(StartError::Journal)?;
@@ -137,6 +157,8 @@ impl Sandbox {
             time_scale: settings.time_scale.max(1),
             lifetimes,
             addr,
+            tls_addr: tls_listener.local_addr().map_err(StartError::Listener)?,
+            authority,
             clock: options.clock,
             faults: Faults::new(settings.seed),
             sender: Sender::new().map_err(StartError::Client)?,
@@ -152,21 +174,44 @@ impl Sandbox {
             }
         }
         schedule::resume(&world);
+        refunds_flow::resume(&world);
         let router = Router::new()
             .merge(pay_v2::router())
             .merge(control::router())
+            .merge(refunds_control::router())
             .merge(cashier::router())
             .with_state(world.clone());
-        tasks.spawn(accept(listener, router, tasks.clone(), stop.clone()));
+        tasks.spawn(accept(tls_listener, Some(tls), router.clone(), tasks.clone(), stop.clone()));
+        tasks.spawn(accept(listener, None, router, tasks.clone(), stop.clone()));
         Ok(Running { addr, world, tasks, stop: stop.drop_guard() })
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, tasks: TaskTracker, stop: CancellationToken) {
+/// The certificates, and the listener that shows and asks for them.
+async fn secure(
+    addr: SocketAddr,
+    settings: &Settings,
+    options: &Options,
+) -> Result<(Authority, TcpListener, Tls), StartError> {
+    let unusable = |error: &dyn std::fmt::Display| StartError::Certificates(error.to_string());
+    let authority = Authority::open(options.certificates.as_deref()).map_err(|e| unusable(&e))?;
+    if let Some(folder) = &options.certificates {
+        authority.write_to(folder, settings.merchants.iter().map(|m| &m.mch_id)).map_err(|e| unusable(&e))?;
+    }
+    let wanted = options.tls_listen.unwrap_or_else(|| SocketAddr::new(addr.ip(), 0));
+    let listener = TcpListener::bind(wanted).await.map_err(StartError::Listener)?;
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    names.extend(options.tls_names.iter().cloned());
+    names.extend([addr.ip(), wanted.ip()].iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string));
+    let tls = Tls::new(&authority, names).map_err(|e| unusable(&e))?;
+    Ok((authority, listener, tls))
+}
+
+async fn accept(listener: TcpListener, tls: Option<Tls>, router: Router, tasks: TaskTracker, stop: CancellationToken) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                tasks.spawn(connection(stream, router.clone(), stop.clone()));
+                tasks.spawn(connection(stream, tls.clone(), router.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of descriptors, mostly: accepting again at once would spin.
@@ -177,21 +222,44 @@ async fn accept(listener: TcpListener, router: Router, tasks: TaskTracker, stop:
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, tls: Option<Tls>, router: Router, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "sandbox: the connection is already gone");
         return;
     }
     let reset = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Socket::new(stream, reset.clone()));
+    let socket = Socket::new(stream, reset.clone());
+    let Some(tls) = tls else {
+        return serve(socket, None, reset, router, stop).await;
+    };
+    let handshake = tokio::time::timeout(HEADER_TIMEOUT, tls.accept(socket));
+    match stop.run_until_cancelled(handshake).await {
+        Some(Ok(Ok((stream, shown)))) => serve(stream, Some(shown), reset, router, stop).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, "sandbox: no TLS with this caller"),
+        Some(Err(_)) | None => {}
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shown: Option<Shown>,
+    reset: Arc<AtomicBool>,
+    router: Router,
+    stop: CancellationToken,
+) {
     let service = service_fn({
         let stop = stop.clone();
-        move |request| answer(request, router.clone(), reset.clone(), stop.clone())
+        move |mut request: Request<Incoming>| {
+            if let Some(shown) = &shown {
+                request.extensions_mut().insert(shown.clone());
+            }
+            answer(request, router.clone(), reset.clone(), stop.clone())
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

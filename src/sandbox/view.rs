@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::faults::On;
 use super::order::{Lifetimes, Order};
-use super::record::{Delivery, Payment};
+use super::record::{Delivery, Payment, Refund};
 use super::seen::Requests;
 use crate::clock::Timestamp;
 
@@ -22,7 +22,7 @@ pub(super) fn order(order: &Order, now: Timestamp, lifetimes: Lifetimes) -> Valu
         "device_info": terms.device_info, "notify_url": terms.notify_url, "openid": terms.openid,
         "sign_type": terms.sign_type, "parameters_sha256": terms.parameters_sha256,
         "created_at": order.created_at, "expires_at": order.expires_at, "closed_at": order.closed_at,
-        "prepays": order.prepays, "cancels": order.cancels, "acknowledged": order.acknowledged(),
+        "prepays": order.prepays, "cancels": order.cancels, "acknowledged": order.acknowledged(None),
         "transaction_id": order.payment.as_ref().map(|p| &p.transaction_id), "warnings": warnings,
     })
 }
@@ -30,6 +30,13 @@ pub(super) fn order(order: &Order, now: Timestamp, lifetimes: Lifetimes) -> Valu
 /// One payment.
 pub(super) fn payment(payment: &Payment) -> Value {
     json!(payment)
+}
+
+/// One refund of this order.
+pub(super) fn refund(order: &Order, refund: &Refund) -> Value {
+    let mut value = json!(refund);
+    value["acknowledged"] = json!(order.acknowledged(Some(&refund.news())));
+    value
 }
 
 /// One notification.
@@ -48,7 +55,13 @@ pub(super) fn requests(api: On, requests: &Requests) -> Value {
     let each: Vec<Value> = requests
         .each
         .iter()
-        .map(|a| json!({"at": a.at, "parameters_sha256": a.parameters_sha256, "body_sha256": a.body_sha256}))
+        .map(|a| {
+            let mut each = json!({"at": a.at, "parameters_sha256": a.parameters_sha256, "body_sha256": a.body_sha256});
+            if let Some(out_refund_no) = &a.out_refund_no {
+                each["out_refund_no"] = json!(out_refund_no);
+            }
+            each
+        })
         .collect();
     json!({
         "api": api, "mch_id": requests.mch_id, "out_trade_no": requests.out_trade_no, "count": requests.count,

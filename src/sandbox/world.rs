@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::account::{Book, Handle, PayRefused, Purse};
+use super::certificates::Authority;
 use super::faults::{Faults, On};
 use super::notifier::{Letter, Sender};
 use super::order::{Lifetimes, Order};
-use super::record::Payment;
+use super::record::{Payment, Refund};
 use super::schedule;
 use super::seen::Seen;
 use super::settings::Account;
@@ -27,6 +28,9 @@ pub(super) struct World {
     pub time_scale: u32,
     pub lifetimes: Lifetimes,
     pub addr: SocketAddr,
+    /// The listener with TLS.
+    pub tls_addr: SocketAddr,
+    pub authority: Authority,
     pub clock: Clock,
     pub faults: Faults,
     pub sender: Sender,
@@ -45,6 +49,9 @@ pub(super) struct Bells {
     order_query: Notify,
     close_order: Notify,
     notify: Notify,
+    refund: Notify,
+    refund_query: Notify,
+    refund_notify: Notify,
 }
 
 impl Bells {
@@ -55,6 +62,9 @@ impl Bells {
             On::OrderQuery => &self.order_query,
             On::CloseOrder => &self.close_order,
             On::Notify => &self.notify,
+            On::Refund => &self.refund,
+            On::RefundQuery => &self.refund_query,
+            On::RefundNotify => &self.refund_notify,
         }
     }
 }
@@ -63,6 +73,11 @@ impl World {
     /// The current moment.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The base of `/secapi/…`.
+    pub fn refund_base_url(&self) -> String {
+        format!("https://{}", self.tls_addr)
     }
 
     /// The ledger. Every change under this lock is complete before it can panic, so a poisoned lock is still good.
@@ -91,7 +106,14 @@ impl World {
     /// What there is to notify of; nothing while nobody has paid.
     pub fn letter(&self, order: &Order) -> Option<Letter> {
         let account = self.accounts.get(order.terms.mch_id.as_str())?.clone();
-        Some(Letter { account, terms: order.terms.clone(), payment: order.payment.clone()? })
+        let (terms, payment) = (order.terms.clone(), order.payment.clone()?);
+        Some(Letter { account, url: terms.notify_url.clone(), terms, payment, refund: None })
+    }
+
+    /// What there is to notify of a refund; nothing while it is on its way, or when nobody wants to know.
+    pub fn refund_letter(&self, order: &Order, refund: &Refund) -> Option<Letter> {
+        let url = refund.notify_url.clone().filter(|_| refund.ended_at.is_some())?;
+        Some(Letter { refund: Some(Box::new(refund.clone())), url, ..self.letter(order)? })
     }
 
     /// Waits until another call of this kind went through, at most `limit`.

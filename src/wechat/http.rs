@@ -17,6 +17,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::Instant;
 
+use super::certificate::MerchantCertificate;
 use crate::config;
 
 /// The most bytes of one reply. WeChat's largest API replies are a few dozen KiB; bills do not come this way.
@@ -106,10 +107,16 @@ pub enum ClientError {
         /// The key.
         key: &'static str,
     },
-    /// The client certificate and key are unreadable or do not belong together.
+    /// The merchant's certificate and key are of no use to the TLS library.
     #[error("client certificate unusable: {why}")]
     Certificate {
         /// The cause; never key material.
+        why: String,
+    },
+    /// The file of `wechat.pay_ca_file` cannot be read or holds no certificate.
+    #[error("wechat.pay_ca_file unusable: {why}")]
+    Authority {
+        /// The cause.
         why: String,
     },
     /// TLS could not be set up.
@@ -127,14 +134,11 @@ pub(super) struct Wire(reqwest::Client);
 impl Wire {
     /// A pool with the configured time limits.
     pub(super) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
-        let http = Wire::rules(config).build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
-        Ok(Wire(http))
+        Wire::build(Wire::rules(config))
     }
 
-    /// A pool that shows a client certificate. `pem` holds the certificate and its private key.
-    fn with_certificate(config: &config::Wechat, pem: &[u8]) -> Result<Wire, ClientError> {
-        let http = reqwest::Identity::from_pem(pem).and_then(|identity| Wire::rules(config).identity(identity).build());
-        http.map(Wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
+    fn build(rules: reqwest::ClientBuilder) -> Result<Wire, ClientError> {
+        rules.build().map(Wire).map_err(|error| ClientError::Tls { why: chain(&error) })
     }
 
     fn rules(config: &config::Wechat) -> reqwest::ClientBuilder {
@@ -218,21 +222,27 @@ pub struct Client {
 impl Client {
     /// A client without a certificate: everything but refunds.
     pub fn new(config: &config::Wechat) -> Result<Client, ClientError> {
-        Client::with(config, Wire::new)
+        let wire = Wire::build(Wire::rules(config).tls_certs_merge(authorities(config)?))?;
+        Client::over(wire, base("pay_url", &config.pay_url)?, base("pay_backup_url", &config.pay_backup_url)?)
     }
 
-    /// A client that shows the merchant's certificate (`/secapi/*`). `pem` holds the certificate and its private key.
-    pub fn with_certificate(config: &config::Wechat, pem: &[u8]) -> Result<Client, ClientError> {
-        Client::with(config, |config| Wire::with_certificate(config, pem))
+    /// A client that shows the merchant's certificate: for refunds (`/secapi/*`). Where `refund_url` names an own host
+    /// for them, there is no other to fall back on.
+    pub fn with_certificate(config: &config::Wechat, certificate: &MerchantCertificate) -> Result<Client, ClientError> {
+        let unusable = |error: reqwest::Error| ClientError::Certificate { why: chain(&error) };
+        let identity = reqwest::Identity::from_pem(certificate.to_pem().expose().as_bytes()).map_err(unusable)?;
+        let rules = Wire::rules(config).tls_certs_merge(authorities(config)?);
+        let wire = Wire(rules.identity(identity).build().map_err(unusable)?);
+        match &config.refund_url {
+            Some(url) => Client::over(wire, base("refund_url", url)?, base("refund_url", url)?),
+            None => {
+                Client::over(wire, base("pay_url", &config.pay_url)?, base("pay_backup_url", &config.pay_backup_url)?)
+            }
+        }
     }
 
-    fn with(
-        config: &config::Wechat,
-        wire: impl FnOnce(&config::Wechat) -> Result<Wire, ClientError>,
-    ) -> Result<Client, ClientError> {
-        let main = base("pay_url", &config.pay_url)?;
-        let backup = base("pay_backup_url", &config.pay_backup_url)?;
-        Ok(Client { wire: wire(config)?, backup: (backup != main).then_some(backup), main })
+    fn over(wire: Wire, main: String, backup: String) -> Result<Client, ClientError> {
+        Ok(Client { wire, backup: (backup != main).then_some(backup), main })
     }
 
     /// Posts a message to `path` (`/pay/…`) and gives the reply.
@@ -259,6 +269,18 @@ impl Client {
     async fn post_once(&self, base: &str, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
         self.wire.post(base, path, &[], "text/xml; charset=utf-8", body).await
     }
+}
+
+/// Whom to trust besides the authorities that everybody trusts.
+fn authorities(config: &config::Wechat) -> Result<Vec<reqwest::Certificate>, ClientError> {
+    let Some(file) = &config.pay_ca_file else { return Ok(Vec::new()) };
+    let unusable = |why: String| ClientError::Authority { why };
+    let pem = std::fs::read(file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+    let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(chain(&error)))?;
+    if authorities.is_empty() {
+        return Err(unusable(format!("{} holds no certificate", file.display())));
+    }
+    Ok(authorities)
 }
 
 /// `unifiedorder` of `/pay/unifiedorder`: the label of metrics and logs.

@@ -3,9 +3,14 @@
 mod cashier;
 mod faults;
 mod orders;
-mod parts;
+pub mod parts;
 mod paying;
 mod program;
+mod refunds;
+mod refunds_news;
+pub mod refunds_parts;
+mod refunds_query;
+mod refunds_wire;
 mod refusals;
 mod repeats;
 mod restart;

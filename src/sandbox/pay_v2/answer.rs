@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::sandbox::account::Refused;
+use crate::sandbox::faults::RefundCode;
 use crate::sandbox::settings::Account;
 use crate::secret::random_text;
 use crate::wechat::v2::sign::{SignType, seal};
@@ -28,6 +29,21 @@ impl Refusal {
     /// `FREQUENCY_LIMITED`: not executed.
     pub fn rate_limit() -> Refusal {
         Refusal::Business("FREQUENCY_LIMITED", "请求过于频繁，请稍后再试".to_owned())
+    }
+
+    /// What a `refuse` fault says.
+    pub fn of_refund(code: RefundCode) -> Refusal {
+        let (code, des) = match code {
+            RefundCode::BizerrNeedRetry => ("BIZERR_NEED_RETRY", "退款业务流程错误，需要商户触发重试来解决"),
+            RefundCode::FrequencyLimited => return Refusal::rate_limit(),
+            RefundCode::InvalidReqTooMuch => ("INVALID_REQ_TOO_MUCH", "无效请求过多，请稍后再试"),
+            RefundCode::OrderNotReady => ("ORDER_NOT_READY", "订单处理中，暂时无法退款，请稍后再试"),
+            RefundCode::NotEnough => ("NOTENOUGH", "基本账户余额不足，请充值后重新发起"),
+            RefundCode::UserAccountAbnormal => ("USER_ACCOUNT_ABNORMAL", "用户账户异常或注销"),
+            RefundCode::Error => ("ERROR", "该订单不支持退款"),
+            RefundCode::NoAuth => ("NOAUTH", "没有退款权限"),
+        };
+        Refusal::Business(code, des.to_owned())
     }
 }
 
@@ -89,6 +105,15 @@ pub(super) fn respond(fields: &Fields) -> Response {
     let mut response = Response::new(Body::from(xml::write(fields)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
+}
+
+/// What the web server in front of WeChat shows who came to `/secapi/…` without a certificate it can use.
+pub(super) fn certificate_page(what: &str) -> Response {
+    let page = format!(
+        "<html><head><title>400 {what}</title></head><body><center><h1>400 Bad Request</h1></center>\
+         <center>{what}</center><hr><center>nginx</center></body></html>"
+    );
+    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 
 /// What a gateway in front of WeChat shows when it has nobody to ask.

@@ -5,44 +5,85 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use axum::routing::any;
 
-use super::answer::{Refusal, Reply, gateway_error, respond, signed, unsigned};
+use super::answer::{Refusal, Reply, certificate_page, gateway_error, respond, signed, unsigned};
 use super::check::{self, Message, optional};
-use super::{close_order, order_query, unified_order};
+use super::{close_order, order_query, refund, refund_query, unified_order};
 use crate::sandbox::faults::{Hit, Kind, On};
 use crate::sandbox::notifier::{another_merchant, tamper, wrong_key};
 use crate::sandbox::seen::Arrival;
+use crate::sandbox::tls::Shown;
 use crate::sandbox::wire::Wire;
 use crate::sandbox::world::World;
 use crate::secret::sha256_hex;
 use crate::wechat::v2::sign::seal;
 
-/// `/pay/…`
+/// `/pay/…` and `/secapi/pay/…`
 pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
-    Router::new()
-        .route("/pay/unifiedorder", any(unified_order))
-        .route("/pay/orderquery", any(order_query))
-        .route("/pay/closeorder", any(close_order))
+    let paths = [
+        ("/pay/unifiedorder", On::UnifiedOrder),
+        ("/pay/orderquery", On::OrderQuery),
+        ("/pay/closeorder", On::CloseOrder),
+        ("/secapi/pay/refund", On::Refund),
+        ("/pay/refundquery", On::RefundQuery),
+    ];
+    paths.into_iter().fold(Router::new(), |router, (path, api)| {
+        let handler = move |State(world): State<Arc<World>>,
+                            shown: Option<Extension<Shown>>,
+                            method: Method,
+                            headers: HeaderMap,
+                            body: Bytes| async move {
+            let shown = shown.map(|Extension(shown)| shown);
+            call(api, &world, Heard { shown, method, headers, body }).await
+        };
+        router.route(path, any(handler))
+    })
 }
 
-async fn unified_order(State(world): State<Arc<World>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
-    call(On::UnifiedOrder, &world, &method, &headers, &body).await
+/// One request as it came.
+struct Heard {
+    /// What a caller who came over TLS showed.
+    shown: Option<Shown>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
-async fn order_query(State(world): State<Arc<World>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
-    call(On::OrderQuery, &world, &method, &headers, &body).await
+impl Heard {
+    /// Whether the web server lets it through to the API.
+    fn at_the_door(&self, api: On) -> Result<(), &'static str> {
+        match (api, &self.shown) {
+            (On::Refund, None | Some(Shown::Nothing)) => Err("No required SSL certificate was sent"),
+            (On::Refund, Some(Shown::Unusable)) => Err("The SSL certificate error"),
+            (On::Refund, Some(Shown::Of(_))) => Ok(()),
+            (On::UnifiedOrder | On::OrderQuery | On::CloseOrder | On::RefundQuery, _) => Ok(()),
+            (On::Notify | On::RefundNotify, _) => Ok(()),
+        }
+    }
+
+    /// Whether the certificate, where one is needed, is that of the merchant who signed.
+    fn check_owner(&self, api: On, message: &Message<'_>) -> Result<(), Refusal> {
+        match &self.shown {
+            Some(Shown::Of(owner)) if api == On::Refund && owner != message.account.mch_id.as_str() => {
+                Err(Refusal::Communication("certificate not match".to_owned()))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
-async fn close_order(State(world): State<Arc<World>>, method: Method, headers: HeaderMap, body: Bytes) -> Response {
-    call(On::CloseOrder, &world, &method, &headers, &body).await
-}
-
-async fn call(api: On, world: &World, method: &Method, headers: &HeaderMap, body: &[u8]) -> Response {
-    let message = match check::message(world, method, body) {
+async fn call(api: On, world: &Arc<World>, heard: Heard) -> Response {
+    if let Err(page) = heard.at_the_door(api) {
+        world.seen().reject(api, page);
+        return certificate_page(page);
+    }
+    let checked = check::message(world, &heard.method, &heard.body)
+        .and_then(|message| heard.check_owner(api, &message).map(|()| message));
+    let message = match checked {
         Ok(message) => message,
         Err(Refusal::Communication(text) | Refusal::Business(_, text)) => {
             world.seen().reject(api, &text);
@@ -51,17 +92,24 @@ async fn call(api: On, world: &World, method: &Method, headers: &HeaderMap, body
     };
     let parameters_sha256 = sha256_hex(&joined(&message));
     let out_trade_no = match api {
-        On::OrderQuery => order_query::subject(world, &message).unwrap_or_default(),
-        On::UnifiedOrder | On::CloseOrder | On::Notify => {
-            optional(&message.fields, "out_trade_no").unwrap_or_default().to_owned()
+        On::OrderQuery => order_query::subject(world, &message),
+        On::Refund => refund::subject(world, &message),
+        On::RefundQuery => refund_query::subject(world, &message),
+        On::UnifiedOrder | On::CloseOrder | On::Notify | On::RefundNotify => {
+            optional(&message.fields, "out_trade_no").map(str::to_owned)
         }
-    };
+    }
+    .unwrap_or_default();
     let mch_id = message.account.mch_id.as_str();
-    let arrival =
-        Arrival { at: world.now(), parameters_sha256: parameters_sha256.clone(), body_sha256: sha256_hex(body) };
+    let arrival = Arrival {
+        at: world.now(),
+        parameters_sha256: parameters_sha256.clone(),
+        body_sha256: sha256_hex(&heard.body),
+        out_refund_no: optional(&message.fields, "out_refund_no").map(str::to_owned),
+    };
     world.seen().note(api, mch_id, &out_trade_no, arrival);
     let hit = world.faults.meet(api, mch_id, &out_trade_no);
-    let call = Call { api, world, message, parameters_sha256, base: base(world, headers) };
+    let call = Call { api, world, message, parameters_sha256, base: base(world, &heard) };
     let response = match hit {
         None => call.answer(call.execute(), None),
         Some(hit) => call.with_fault(hit).await,
@@ -83,12 +131,13 @@ fn joined(message: &Message<'_>) -> Vec<u8> {
 }
 
 /// Where the caller reached us.
-fn base(world: &World, headers: &HeaderMap) -> String {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| {
+fn base(world: &World, heard: &Heard) -> String {
+    let host = heard.headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| {
         !host.is_empty()
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
     });
     match host {
+        Some(host) if heard.shown.is_some() => format!("https://{host}"),
         Some(host) => format!("http://{host}"),
         None => format!("http://{}", world.addr),
     }
@@ -96,7 +145,7 @@ fn base(world: &World, headers: &HeaderMap) -> String {
 
 struct Call<'w> {
     api: On,
-    world: &'w World,
+    world: &'w Arc<World>,
     message: Message<'w>,
     parameters_sha256: String,
     base: String,
@@ -109,7 +158,9 @@ impl Call<'_> {
             On::UnifiedOrder => unified_order::execute(self.world, &self.message, &self.parameters_sha256, &self.base),
             On::OrderQuery => order_query::execute(self.world, &self.message),
             On::CloseOrder => close_order::execute(self.world, &self.message),
-            On::Notify => Err(Refusal::system_error()),
+            On::Refund => refund::execute(self.world, &self.message, &self.parameters_sha256),
+            On::RefundQuery => refund_query::execute(self.world, &self.message),
+            On::Notify | On::RefundNotify => Err(Refusal::system_error()),
         }
     }
 
@@ -168,6 +219,12 @@ impl Call<'_> {
                     let _unheard = self.execute();
                 }
                 self.answer(Err(Refusal::system_error()), None)
+            }
+            Kind::Refuse => {
+                if hit.executed {
+                    let _unheard = self.execute();
+                }
+                self.answer(Err(hit.err_code.map_or_else(Refusal::system_error, Refusal::of_refund)), None)
             }
             Kind::Http500 => {
                 if hit.executed {

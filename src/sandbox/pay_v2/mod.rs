@@ -5,13 +5,16 @@
 //!
 //! Two layers refuse, as at WeChat: `return_code` FAIL, unsigned, when the message itself is wrong (transport, XML,
 //! signature, a missing or malformed element); `result_code` FAIL, signed, when the message is right and the answer
-//! is no.
+//! is no. Before both stands, for `/secapi/…`, the web server that wants to see the merchant's certificate.
 
 mod answer;
 mod call;
 mod check;
 mod close_order;
 mod order_query;
+mod refund;
+mod refund_query;
 mod unified_order;
 
 pub(super) use call::router;
+pub(super) use refund::UNSETTLED_FUNDS;

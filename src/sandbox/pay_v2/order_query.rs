@@ -36,14 +36,15 @@ pub(super) fn subject(world: &World, message: &Message<'_>) -> Option<String> {
 
 fn answer(order: &Order, state: TradeState) -> Fields {
     let fields = match (state, &order.payment) {
-        (TradeState::Success, Some(payment)) => payment_fields(&order.terms, payment),
+        (TradeState::Success | TradeState::Refund, Some(payment)) => payment_fields(&order.terms, payment),
         // Without a payment WeChat tells little more than the state.
-        (TradeState::Success | TradeState::NotPay | TradeState::Closed, _) => {
+        (TradeState::Success | TradeState::Refund | TradeState::NotPay | TradeState::Closed, _) => {
             with(Fields::new(), &[("out_trade_no", order.terms.out_trade_no.as_str())])
         }
     };
     let desc = match state {
         TradeState::Success => "支付成功",
+        TradeState::Refund => "订单发生过退款",
         TradeState::NotPay => "订单未支付",
         TradeState::Closed => "订单已关闭",
     };

@@ -129,7 +129,7 @@ fn h5_scene(scene_info: &str) -> Result<(), Refusal> {
 }
 
 /// Absolute, http or https, no query string, fragment or blank: WeChat posts to exactly this address.
-fn notify_url(text: &str) -> Result<String, Refusal> {
+pub(super) fn notify_url(text: &str) -> Result<String, Refusal> {
     let bad = || malformed("notify_url");
     if text.contains('#') {
         return Err(bad());
@@ -150,6 +150,7 @@ fn time(fields: &Fields, name: &str) -> Result<Option<Timestamp>, Refusal> {
     optional(fields, name).map(|text| Timestamp::parse_beijing(text).map_err(|_| malformed(name))).transpose()
 }
 
-fn param_error(des: &str) -> Refusal {
+/// `PARAM_ERROR` in these words.
+pub(super) fn param_error(des: &str) -> Refusal {
     Refusal::Business("PARAM_ERROR", des.to_owned())
 }

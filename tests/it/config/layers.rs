@@ -106,11 +106,12 @@ fn the_defaults_alone_load_but_are_not_enough_to_run() {
 fn the_examples_in_the_defaults_are_accepted_as_they_stand() {
     let dir = tempfile::TempDir::new().unwrap();
     std::fs::create_dir(dir.path().join("secrets")).unwrap();
+    let (cert, key) = crate::wechat::certificates::made("10000100", 2020, 2120);
     for (name, content) in [
         ("shop.secret", APP_SECRET),
         ("main.v2key", V2_KEY),
-        ("apiclient_cert.pem", "-----BEGIN CERTIFICATE-----"),
-        ("apiclient_key.pem", "-----BEGIN PRIVATE KEY-----"),
+        ("apiclient_cert.pem", &cert),
+        ("apiclient_key.pem", &key),
     ] {
         let file = dir.path().join("secrets").join(name);
         std::fs::write(&file, content).unwrap();

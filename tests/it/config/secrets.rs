@@ -1,7 +1,5 @@
 //! Secrets: from a file or the environment, never shown.
 
-use std::path::Path;
-
 use tempfile::TempDir;
 use wxpay_worker::config::Config;
 
@@ -118,34 +116,6 @@ fn what_weakens_a_start_without_stopping_it_is_warned_about() {
     {
         let config = load(&good_but(&[("https://pay.shop.cn", inside)]), &[]).unwrap();
         assert_eq!(config.warnings, []);
-    }
-}
-
-#[test]
-fn a_certificate_needs_its_key_and_the_right_file() {
-    let dir = TempDir::new().unwrap();
-    write(dir.path(), "cert.pem", "-----BEGIN CERTIFICATE-----\nMII");
-    write(dir.path(), "key.pem", "-----BEGIN RSA PRIVATE KEY-----\nMII");
-    write(dir.path(), "both.p12", "\u{1}\u{2}");
-    let with = |cert: &str, key: &str| {
-        let line =
-            |name: &str, file: &str| if file.is_empty() { String::new() } else { format!("{name} = \"{file}\"\n") };
-        let lines = format!("{}{}{INLINE}", line("client_cert_file", cert), line("client_key_file", key));
-        load_in(dir.path(), &good_but(&[(INLINE, &lines)]), &[])
-    };
-    let merchant = with("cert.pem", "key.pem").unwrap().merchants.remove(0);
-    assert_eq!(merchant.client_cert_file.as_deref(), Some(&*dir.path().join("cert.pem")));
-    assert_eq!(merchant.client_key_file.as_deref(), Some(&*dir.path().join("key.pem")));
-    assert_eq!(with("both.p12", "").unwrap().merchants[0].client_key_file.as_deref(), None::<&Path>);
-    for (cert, key, says) in [
-        ("cert.pem", "", "merchants[0].client_key_file: is missing"),
-        ("", "key.pem", "merchants[0].client_cert_file: is missing"),
-        ("cert.pem", "cert.pem", "merchants[0].client_key_file: is not the right file"),
-        ("key.pem", "key.pem", "merchants[0].client_cert_file: is not the right file"),
-        ("cert.pem", "gone.pem", "merchants[0].client_key_file: "),
-    ] {
-        let problem = only_problem(with(cert, key));
-        assert!(problem.starts_with(says), "{problem}");
     }
 }
 

@@ -361,7 +361,7 @@ async fn impossible_rules_are_refused_whole() {
             json!([{"on": "unifiedorder", "kind": "drop"}, {"on": "orderquery", "kind": "drop", "probability_percent": 101}]),
             "probability_percent",
         ),
-        (json!([{"on": "refund", "kind": "drop"}]), "unknown variant"),
+        (json!([{"on": "micropay", "kind": "drop"}]), "unknown variant"),
         (json!([{"on": "notify", "kind": "drop", "time": 1}]), "unknown field"),
         (json!({"on": "notify", "kind": "drop"}), "sequence"),
     ] {

@@ -7,10 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use wxpay_worker::clock::Clock;
+use wxpay_worker::ids::MchId;
+use wxpay_worker::wechat::certificate::MerchantCertificate;
 use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
 use wxpay_worker::wechat::v2::xml;
 
-use super::parts::{OTHER_APPID, OTHER_MCH_ID, Shop, order, other_key, with};
+use super::parts::{MCH_ID, OTHER_APPID, OTHER_MCH_ID, Shop, order, other_key, with};
 
 /// Killed without a chance to tidy up.
 struct Process(Child);
@@ -86,6 +88,47 @@ async fn what_cannot_be_written_down_does_not_happen() {
     let shop = start(with_state(&state));
     assert_eq!(shop.ledger().await["orders"].as_array().unwrap().len(), written);
     assert_eq!(shop.place(order(&number)).await["result_code"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_folder_of_certificates_is_what_a_service_needs_and_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certificates");
+    let with_certificates = || {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0", "--tls-name", "sandbox.internal", "--certificates"]).arg(&dir);
+        command
+    };
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    let refund = |base: String, cert: String, key: String, ca: String| async move {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .identity(reqwest::Identity::from_pem(format!("{cert}{key}").as_bytes()).unwrap())
+            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()]);
+        // The name of the host counts, not only its address.
+        let port = base.rsplit_once(':').unwrap().1.parse().unwrap();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let http = http.resolve("sandbox.internal", address).build().unwrap();
+        let url = format!("https://sandbox.internal:{port}/secapi/pay/refund");
+        http.post(url).send().await.unwrap().text().await.unwrap()
+    };
+    let shop = start(with_certificates());
+    let before = shop.files(MCH_ID).await;
+    for name in ["apiclient_cert.pem", "apiclient_key.pem", "ca.pem"] {
+        assert_eq!(read(name), before[name].as_str().unwrap());
+        assert_eq!(std::fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o077, 0, "{name}");
+    }
+    let (cert, key, ca) = (read("apiclient_cert.pem"), read("apiclient_key.pem"), read("ca.pem"));
+    let own = MchId::parse(MCH_ID).unwrap();
+    MerchantCertificate::read(&dir.join("apiclient_cert.p12"), None, &own).unwrap();
+    MerchantCertificate::read(&dir.join("apiclient_cert.pem"), Some(&dir.join("apiclient_key.pem")), &own).unwrap();
+    drop(shop);
+
+    // Who holds the files of before is still known, and still knows the simulator.
+    let shop = start(with_certificates());
+    let base = shop.files(MCH_ID).await["refund_base_url"].as_str().unwrap().to_owned();
+    let answer = refund(base, cert, key, ca).await;
+    assert!(answer.contains("post数据为空"), "past the certificate: {answer}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use wxpay_worker::sandbox::{Options, Sandbox, StartError};
 use super::parts::{Merchant, Shop, clock, loopback, order, settings};
 
 async fn start(state: &Path, clock: &Clock) -> Result<Shop, StartError> {
-    let options = Options { state: Some(state.to_owned()), clock: clock.clone() };
+    let options = Options { state: Some(state.to_owned()), clock: clock.clone(), ..Options::default() };
     let running = Sandbox::start_with(loopback().await, settings(1000), options).await?;
     Ok(Shop::over(running, clock.clone()))
 }
@@ -106,7 +106,7 @@ async fn orders_of_an_unknown_merchant_stop_the_start() {
     shop.sandbox.shutdown().await;
     let mut fewer = settings(1);
     fewer.merchants.remove(0);
-    let options = Options { state: Some(state), clock: clock() };
+    let options = Options { state: Some(state), clock: clock(), ..Options::default() };
     let refused = Sandbox::start_with(loopback().await, fewer, options).await;
     assert!(matches!(refused, Err(StartError::UnknownMerchant(mch_id)) if mch_id.as_str() == "10000100"));
 }

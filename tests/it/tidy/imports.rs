@@ -21,7 +21,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("event", "money ids clock order::TradeType secret::sha256_hex"),
     // A decision compares times it is given; it never asks for one.
     ("order", "money ids event clock::Timestamp secret::sha256_hex"),
-    ("config", "money ids secret order wechat::v2::sign"),
+    // Whether a certificate and its key fit is known where they are used; whether it has expired, by the clock.
+    ("config", "money ids clock secret order wechat::v2::sign wechat::certificate"),
     ("telemetry", "config"),
     ("wechat", "money ids clock secret config telemetry retry event::fact order::TradeType"),
     ("store", "money ids clock secret seal config telemetry event order group crash"),

@@ -138,24 +138,6 @@ fn an_address_with_a_query_or_a_password_or_another_scheme_makes_no_client() {
     }
 }
 
-/// Self-signed and made for this test alone.
-const CERTIFICATE: &str = include_str!("pem/client.crt");
-const KEY: &str = include_str!("pem/client.key");
-const OTHER_KEY: &str = include_str!("pem/other.key");
-
-#[test]
-fn a_certificate_makes_a_client_only_together_with_its_own_key() {
-    let config = wechat("https://main.example.com", "https://backup.example.com");
-    let make = |pem: String| Client::with_certificate(&config, pem.as_bytes());
-    assert!(make(format!("{CERTIFICATE}{KEY}")).is_ok());
-    assert!(make(format!("{KEY}{CERTIFICATE}")).is_ok(), "the order of the two does not matter");
-    for pem in [format!("{CERTIFICATE}{OTHER_KEY}"), CERTIFICATE.into(), KEY.into(), "not a certificate".into()] {
-        let error = make(pem).unwrap_err();
-        assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
-        assert!(!error.to_string().contains("MIG"), "an error repeats no key");
-    }
-}
-
 #[test]
 fn every_request_is_measured_with_its_api_and_outcome() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();

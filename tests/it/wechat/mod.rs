@@ -2,6 +2,7 @@
 //! against a server that misbehaves.
 
 mod calls;
+pub mod certificates;
 mod coupons;
 mod hostile_xml;
 mod http;
@@ -79,6 +80,8 @@ pub fn wechat(main: &str, backup: &str) -> Wechat {
         pay_backup_url: backup.to_owned(),
         api_url: main.to_owned(),
         open_url: main.to_owned(),
+        refund_url: None,
+        pay_ca_file: None,
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(10),
     }

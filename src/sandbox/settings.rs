@@ -20,7 +20,8 @@ pub struct Settings {
     /// The merchants; at least one.
     pub merchants: Vec<Account>,
     /// Every duration of WeChat's own (repeats of a notification, life of a `prepay_id`, of an `mweb_url`, of an order
-    /// without `time_expire`, the five minutes before closing) is divided by this. 1 is real time. `time_expire` is a
+    /// without `time_expire`, the five minutes before closing, a refund's way and the minute between two, the year in
+    /// which a payment can be refunded) is divided by this. 1 is real time. `time_expire` is a
     /// moment the merchant named and is not scaled, nor are network timeouts.
     pub time_scale: u32,
     /// Seeds the dice of the faults and the numbers issued: one seed and one order of requests give one history.

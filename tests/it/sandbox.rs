@@ -10,6 +10,7 @@ mod refunds;
 mod refunds_news;
 pub mod refunds_parts;
 mod refunds_query;
+mod refunds_sdk;
 mod refunds_wire;
 mod refusals;
 mod repeats;

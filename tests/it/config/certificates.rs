@@ -1,14 +1,16 @@
 //! The merchant's certificate: that its files belong together, to the merchant, and to the present.
 
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
+use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{Config, Problems};
 
 use super::support::*;
-use crate::wechat::certificates::made;
+use crate::wechat::certificates::{made, made_until};
 
 const INLINE: &str = "v2_key = \"Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA\"";
 
@@ -85,6 +87,17 @@ fn the_end_of_a_certificate_is_told_in_time_and_stops_the_start_when_it_has_come
         write(dir.path(), &format!("{name}_key.pem"), &key);
         with(dir.path(), "10000100", &format!("{name}.pem"), &format!("{name}_key.pem"))
     };
+    // The beginning of a day about three weeks from now.
+    let soon = Clock::system().now().after(Duration::from_secs(21 * 24 * 3600)).to_beijing();
+    let number = |from: usize, to: usize| soon[from..to].parse::<u16>().unwrap();
+    let end = (i32::from(number(0, 4)), number(4, 6) as u8, number(6, 8) as u8);
+    let (cert, key) = made_until("10000100", 2020, end);
+    write(dir.path(), "soon.pem", &cert);
+    write(dir.path(), "soon_key.pem", &key);
+    let warnings = with(dir.path(), "10000100", "soon.pem", "soon_key.pem").unwrap().warnings;
+    let says = format!("merchants[0].client_cert_file: expires at {:04}-{:02}-{:02}T00:00:00", end.0, end.1, end.2);
+    assert!(matches!(&*warnings, [w] if w.to_string().starts_with(&says)), "{warnings:?}");
+
     let problem = only_problem(late("expired", 2000, 2005));
     assert!(problem.starts_with("merchants[0].client_cert_file: has expired at 2005-01-01T00:00:00"), "{problem}");
     let problem = only_problem(late("future", 3000, 3005));

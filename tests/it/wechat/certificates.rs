@@ -41,11 +41,16 @@ fn binary(base64: &str) -> Vec<u8> {
 
 /// A self-signed certificate and its key, valid for these years.
 pub fn made(common_name: &str, from: i32, to: i32) -> (String, String) {
+    made_until(common_name, from, (to, 1, 1))
+}
+
+/// The same with the year, month and day of its end.
+pub fn made_until(common_name: &str, from: i32, (year, month, day): (i32, u8, u8)) -> (String, String) {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.not_before = rcgen::date_time_ymd(from, 1, 1);
-    params.not_after = rcgen::date_time_ymd(to, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year, month, day);
     let key = KeyPair::generate().unwrap();
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }

@@ -1,5 +1,6 @@
 //! The decision: every state of an order and its attempt against every fact.
 
 mod properties;
+mod refunds;
 mod support;
 mod table;

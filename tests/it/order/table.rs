@@ -2,7 +2,7 @@
 
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Refusal, flag_mismatch};
+use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Policy, Refusal, Surplus, flag_mismatch};
 
 use super::support::*;
 
@@ -246,4 +246,26 @@ fn questions_come_at_the_documented_times() {
     assert_eq!(next(8, 7200), 7320, "two minutes after it");
     assert_eq!(next(9, 7320), 7320 + 3600, "hourly for a day");
     assert_eq!(next(40, 86_400), 2 * 86_400, "daily then");
+}
+
+#[test]
+fn a_payment_of_which_something_went_back_is_a_payment_and_a_reason_to_look_again() {
+    for state in [OrderState::Requested, OrderState::Payable, OrderState::Closed] {
+        let order = order(state, AttemptState::Payable);
+        let paid = decide(&order, &number(1), &Fact::Paid(payment(1, 1)), later(20));
+        let refunded = decide(&order, &number(1), &Fact::Refunded(payment(1, 1)), later(20));
+        let (Decision::Apply(paid), Decision::Apply(refunded)) = (paid, refunded) else { panic!("{state:?}") };
+        assert_eq!(refunded.next.queries.next_at, Some(later(20)), "{state:?}");
+        let queries = paid.next.queries;
+        assert_eq!(Order { queries, ..refunded.next.clone() }, paid.next);
+        assert_eq!((refunded.ledger, refunded.news), (paid.ledger, paid.news));
+    }
+    let policy = Policy { paid_late: Surplus::Refund, paid_twice: Surplus::Refund };
+    let closed = order(OrderState::Closed, AttemptState::Closed);
+    for (fact, sent_back) in [(Fact::Paid(payment(1, 1)), true), (Fact::Refunded(payment(1, 1)), false)] {
+        let Decision::Apply(change) = wxpay_worker::order::decide(&closed, &number(1), &fact, later(20), policy) else {
+            panic!("a change")
+        };
+        assert_eq!(change.refund.is_some(), sent_back, "what went back already is not sent back once more");
+    }
 }

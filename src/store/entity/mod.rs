@@ -10,3 +10,6 @@ pub mod notification;
 pub mod order;
 pub mod outbox;
 pub mod quarantine;
+pub mod refund;
+pub mod refund_evidence;
+pub mod refund_ledger;

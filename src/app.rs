@@ -2,6 +2,7 @@
 //!
 //! Every role can run in a process of its own; they meet only in the database and on the bus.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{self, Bus, ConnectError};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
+use crate::ids::MerchantKey;
 use crate::ingress::{self, Ingress};
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
 use crate::telemetry::{Metrics, MetricsError};
+use crate::wechat::certificate::{CertificateError, MerchantCertificate};
 use crate::wechat::http::{Client, ClientError};
 use crate::{relay, worker};
 
@@ -77,6 +80,9 @@ pub enum AppError {
     /// The way to WeChat cannot be set up.
     #[error("WeChat client: {0}")]
     Wechat(#[from] ClientError),
+    /// A merchant's certificate cannot be used.
+    #[error("the certificate of merchant {0} {1}")]
+    Certificate(MerchantKey, #[source] CertificateError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
@@ -104,6 +110,7 @@ pub struct App {
     /// The time.
     pub clock: Clock,
     wechat: Client,
+    refund_clients: Arc<HashMap<MerchantKey, Client>>,
     metrics: Metrics,
 }
 
@@ -151,7 +158,8 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
-        Ok(App { config, store, bus, bus_report, clock, wechat, metrics })
+        let refund_clients = Arc::new(refund_clients(&config)?);
+        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, metrics })
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
@@ -165,6 +173,7 @@ impl App {
                 Arc::clone(&self.config),
                 self.store.clone(),
                 self.wechat.clone(),
+                Arc::clone(&self.refund_clients),
                 self.clock.clone(),
             );
             let (bus, stop) = (self.bus.clone(), stop.clone());
@@ -213,6 +222,18 @@ impl App {
             Ok(())
         });
     }
+}
+
+/// One client per merchant that has a certificate.
+fn refund_clients(config: &Config) -> Result<HashMap<MerchantKey, Client>, AppError> {
+    let mut clients = HashMap::new();
+    for merchant in &config.merchants {
+        let Some(file) = &merchant.client_cert_file else { continue };
+        let certificate = MerchantCertificate::read(file, merchant.client_key_file.as_deref(), &merchant.mch_id)
+            .map_err(|e| AppError::Certificate(merchant.key.clone(), e))?;
+        clients.insert(merchant.key.clone(), Client::with_certificate(&config.wechat, &certificate)?);
+    }
+    Ok(clients)
 }
 
 /// Waits for the end: asked for, or because a role failed; then for the others, as long as the configuration allows.

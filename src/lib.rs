@@ -9,7 +9,7 @@
 //!  ingress ── order.requested · notify.received ──► bus ──► worker ──► store (one transaction:
 //!  (parse, verify, publish, answer)      (embedded │ JetStream)    state + evidence + ledger + outbox)
 //!                                                    ▲                     │
-//!  scheduler ── query.due · deferred messages ───────┘                   relay ──► bus (pay.event.…)
+//!  scheduler ── query.due · refund.due · deferred ───┘                   relay ──► bus (pay.event.…)
 //! ```
 //!
 //! Truth is the database plus WeChat itself. The bus carries work and news and may be wiped: queries bring everything
@@ -28,7 +28,7 @@
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
 //! | [`group`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
 //! | [`ingress`] | HTTP: orders, notifications, events, health |
-//! | [`new_order`], [`worker`] | what a request becomes, and what happens when a message arrives |
+//! | [`new_order`], [`new_refund`], [`worker`] | what a request becomes, and what happens when a message arrives |
 //! | [`relay`], [`scheduler`] | outbox to bus; what time makes due |
 //! | [`app`], [`demo`] | the composition root; one narrated payment |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
@@ -69,6 +69,7 @@ pub mod ids;
 pub mod ingress;
 pub mod money;
 pub mod new_order;
+pub mod new_refund;
 pub mod order;
 pub mod relay;
 pub mod retry;

@@ -232,9 +232,15 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     }
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
-    let surplus = [("accept", Surplus::Accept), ("hold", Surplus::Hold)];
+    let surplus = [("accept", Surplus::Accept), ("refund", Surplus::Refund), ("hold", Surplus::Hold)];
     let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
     let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
+    for (key, policy) in [("paid_late", paid_late), ("paid_twice", paid_twice)] {
+        if policy == Some(Surplus::Refund) && matches!(client_cert_file, Some(None)) {
+            let mend = "sends money back, for which WeChat wants the merchant's certificate: give client_cert_file";
+            r.problem(key, mend.into());
+        }
+    }
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,

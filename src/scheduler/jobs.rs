@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use metrics::gauge;
 
+use super::refunds;
 use crate::bus::{Bus, ConsumerName, LagError, Message, PublishError};
 use crate::clock::Clock;
 use crate::event::command::QueryDue;
@@ -45,6 +46,8 @@ pub struct Job {
 /// Every job.
 pub const JOBS: &[Job] = &[
     Job { name: "pending_queries", cron: "*/1 * * * * *", run: |ctx| Box::pin(pending_queries(ctx)) },
+    Job { name: "pending_refunds", cron: "*/1 * * * * *", run: |ctx| Box::pin(refunds::pending_refunds(ctx)) },
+    Job { name: "refund_gauges", cron: "*/10 * * * * *", run: |ctx| Box::pin(refunds::refund_gauges(ctx)) },
     Job { name: "deferred_messages", cron: "*/1 * * * * *", run: |ctx| Box::pin(deferred_messages(ctx)) },
     Job { name: "gauges", cron: "*/10 * * * * *", run: |ctx| Box::pin(gauges(ctx)) },
 ];

@@ -55,6 +55,8 @@ struct Look<'a> {
     place_again: bool,
     /// The first contradiction that was found.
     refused: Option<(Refusal, bool)>,
+    /// WeChat speaks of refunds that could not be learnt now.
+    unlearnt: bool,
 }
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
@@ -68,13 +70,21 @@ pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: Store
         .map(|a| a.out_trade_no.clone())
         .collect();
     let version = stored.order.version;
-    let mut look = Look { ctx, merchant, stored, place_again: false, refused: None };
+    let mut look = Look { ctx, merchant, stored, place_again: false, refused: None, unlearnt: false };
     for number in numbers {
         if let Err(why) = look.attempt(&number).await {
             return Verdict::Retry { after: Duration::from_secs(1), why };
         }
     }
-    let Look { stored, place_again, refused, .. } = look;
+    let Look { stored, place_again, refused, unlearnt, .. } = look;
+    if unlearnt {
+        // The order keeps its question until the refunds are known, whatever else there is to ask.
+        let (order, at) = (&stored.order, ctx.clock.now().after(STALE));
+        return match ctx.store.schedule_query(order.id, order.version, order.queries.done, Some(at)).await {
+            Ok(()) => Verdict::Done,
+            Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+        };
+    }
     if let Some(verdict) = schedule(ctx, &stored, version).await {
         return verdict;
     }
@@ -95,7 +105,8 @@ fn matters(order: &Order, state: AttemptState) -> bool {
     match state {
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
         AttemptState::Closed => order.state == OrderState::Closed || order.flags.amount_mismatch,
-        AttemptState::Paid => order.flags.amount_mismatch,
+        // A paid order is looked at while something of it is open, or because WeChat spoke of refunds.
+        AttemptState::Paid => true,
         AttemptState::Failed => false,
     }
 }
@@ -147,7 +158,16 @@ impl Look<'_> {
             }
         };
         let unpaid = matches!(fact, Fact::Unpaid { .. });
+        let refunded = match &fact {
+            Fact::Refunded(payment) => Some(payment.transaction_id.clone()),
+            _ => None,
+        };
         self.apply(number, fact, source(self.merchant, &raw)).await?;
+        if let Some(transaction_id) = refunded.filter(|id| self.stored.order.transactions.contains(id)) {
+            let learnt =
+                super::refunds::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
+            self.unlearnt |= !learnt.map_err(|e| e.to_string())?;
+        }
         Ok(Some(unpaid))
     }
 

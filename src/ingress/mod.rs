@@ -8,6 +8,7 @@
 //! - Edge: `auth`, `body`, `client_addr`, `query`, `error` (problems), `throttle`.
 //! - Orders: `orders` (routes), `place` (`POST`), `changes` (close, new attempts), `attempt_request`, `order_request` (validation), `form` (JSON members), `in_flight`,
 //!   `offer` (pay parameters), `order_json` (the answer), `stream` (server-sent events), `watch` (the hub that waits).
+//! - Refunds: `refunds` (routes), `refund_request` (validation), `refund_json` (the answer).
 //! - WeChat: `notify`, `quarantine`.
 //! - Finance: `events`, `feed` (the hub that waits).
 //! - Operation: `health`.
@@ -18,6 +19,7 @@ mod body;
 mod changes;
 mod client_addr;
 mod error;
+mod error_sources;
 mod events;
 mod feed;
 mod form;
@@ -33,6 +35,9 @@ mod phase;
 mod place;
 mod quarantine;
 mod query;
+mod refund_json;
+mod refund_request;
+mod refunds;
 mod routes;
 mod server;
 mod stream;

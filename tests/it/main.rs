@@ -12,6 +12,7 @@ mod harness;
 mod ingress;
 mod nats_consumer;
 mod order;
+mod refunds;
 mod sandbox;
 mod settling;
 mod telemetry;

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::net::TcpListener;
-use wxpay_worker::config::{Config, Log, Merchant, process_env};
+use wxpay_worker::config::{App, AppKind, Config, Log, Merchant, process_env};
 use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::sandbox::{Account, Options, Sandbox, Settings};
+use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox, Settings};
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::telemetry;
 
-/// The WeChat Pay simulator: speaks API v2, checks what WeChat checks, pays when told to, posts notifications.
+/// The WeChat Pay simulator: speaks API v2 and the platform API, checks what WeChat checks, pays when told to,
+/// posts notifications.
 #[derive(Debug, Parser)]
 #[command(name = "wxpay-sandbox", version)]
 struct Arguments {
@@ -62,8 +63,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     telemetry::init(&Log { json: false, filter: arguments.log.clone() })?;
-    let settings =
-        Settings { merchants: merchants(&arguments)?, time_scale: arguments.time_scale, seed: arguments.seed };
+    let settings = Settings { time_scale: arguments.time_scale, seed: arguments.seed, ..settings(&arguments)? };
     let listener =
         TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let names: Vec<String> = settings
@@ -74,6 +74,9 @@ async fn main() -> anyhow::Result<()> {
             format!("mch_id {} (appid {})", m.mch_id, appids.join(", "))
         })
         .collect();
+    // The example's are printed in the source as well; anybody else's are not shown.
+    let is_example = arguments.config.is_none() && arguments.mch_id.is_none();
+    let apps: Vec<String> = settings.apps.iter().map(|app| described(app, is_example)).collect();
     let listen = arguments.listen;
     let next_port =
         if listen.port() == 0 { 0 } else { listen.port().checked_add(1).context("no port is left for TLS")? };
@@ -90,11 +93,19 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "wxpay-sandbox listening on {base}")?;
     writeln!(out, "  pay API   {base}/pay/unifiedorder  /pay/orderquery  /pay/closeorder")?;
     writeln!(out, "  refunds   {}/secapi/pay/refund  {base}/pay/refundquery", running.refund_base_url())?;
+    writeln!(out, "  platform  {base}/cgi-bin/…  /sns/…  /wxa/…  login page {base}/connect/oauth2/authorize")?;
+    writeln!(out, "  script    {base}/_sandbox/jweixin.js")?;
     writeln!(out, "  cashier   {base}/_sandbox/cashier?prepay_id=…")?;
-    writeln!(out, "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults")?;
+    writeln!(
+        out,
+        "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults  /platform/…  /bridge/…"
+    )?;
     writeln!(out, "            {base}/_sandbox/refunds/outcome  /refunds/console  /merchant  /certificates/MCH_ID")?;
     for name in names {
         writeln!(out, "  merchant  {name}")?;
+    }
+    for app in apps {
+        writeln!(out, "  app       {app}")?;
     }
     out.flush()?;
     drop(out);
@@ -103,28 +114,50 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn merchants(arguments: &Arguments) -> anyhow::Result<Vec<Account>> {
+fn described(app: &PlatformApp, with_secret: bool) -> String {
+    let kind = match app.kind {
+        PlatformKind::OfficialAccount => "official account",
+        PlatformKind::MiniProgram => "mini program",
+    };
+    let secret = if with_secret { format!(" (secret {})", app.secret.expose()) } else { String::new() };
+    format!("{kind} {}{secret}", app.appid)
+}
+
+fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     if let Some(path) = &arguments.config {
         return Ok(configured(&Config::load(Some(path), process_env())?));
     }
     let Some(mch_id) = &arguments.mch_id else {
-        return Ok(Settings::example().merchants);
+        return Ok(Settings::example());
     };
     let Some(path) = &arguments.v2_key_file else {
         bail!("--v2-key-file is needed with --mch-id");
     };
     let appids = arguments.appid.iter().map(|text| AppId::parse(text.as_str())).collect::<Result<_, _>>()?;
-    Ok(vec![Account { mch_id: MchId::parse(mch_id.as_str())?, v2_key: key(path)?, appids }])
+    let merchant = Account { mch_id: MchId::parse(mch_id.as_str())?, v2_key: key(path)?, appids };
+    Ok(Settings { merchants: vec![merchant], ..Settings::default() })
 }
 
-/// The service's merchants, each with the apps it names.
-fn configured(config: &Config) -> Vec<Account> {
+/// The service's merchants, each with the apps it names, and the apps that have a secret.
+fn configured(config: &Config) -> Settings {
     let account = |merchant: &Merchant| Account {
         mch_id: merchant.mch_id.clone(),
         v2_key: merchant.v2_key.clone(),
         appids: merchant.apps.iter().filter_map(|app| Some(config.app(app.as_str())?.app_id.clone())).collect(),
     };
-    config.merchants.iter().map(account).collect()
+    let app = |app: &App| {
+        let kind = match app.kind {
+            AppKind::OfficialAccount => PlatformKind::OfficialAccount,
+            AppKind::MiniProgram => PlatformKind::MiniProgram,
+            AppKind::Mobile => return None,
+        };
+        Some(PlatformApp::new(kind, app.app_id.clone(), app.secret.clone()?))
+    };
+    Settings {
+        merchants: config.merchants.iter().map(account).collect(),
+        apps: config.apps.iter().filter_map(app).collect(),
+        ..Settings::default()
+    }
 }
 
 fn key(path: &Path) -> anyhow::Result<V2Key> {

@@ -21,6 +21,7 @@ use crate::store::{DbError, Store};
 use crate::telemetry::{Metrics, MetricsError};
 use crate::wechat::certificate::{CertificateError, MerchantCertificate};
 use crate::wechat::http::{Client, ClientError};
+use crate::wechat::platform::PlatformClient;
 use crate::{relay, worker};
 
 /// Which parts of the service a process runs.
@@ -111,7 +112,9 @@ pub struct App {
     pub clock: Clock,
     wechat: Client,
     refund_clients: Arc<HashMap<MerchantKey, Client>>,
+    platform: PlatformClient,
     metrics: Metrics,
+    more_routes: axum::Router,
 }
 
 /// Sockets already bound, so that a test can hand in free ports.
@@ -159,7 +162,15 @@ impl App {
         );
         let wechat = Client::new(&config.wechat)?;
         let refund_clients = Arc::new(refund_clients(&config)?);
-        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, metrics })
+        let platform = PlatformClient::new(&config.wechat)?;
+        let more_routes = axum::Router::new();
+        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, metrics, more_routes })
+    }
+
+    /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be taken.
+    #[must_use]
+    pub fn with_routes(self, routes: axum::Router) -> App {
+        App { more_routes: self.more_routes.merge(routes), ..self }
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
@@ -190,7 +201,14 @@ impl App {
             });
         }
         if roles.scheduler {
-            let work = scheduler::run(self.store, self.bus, self.clock, holder, stop.clone());
+            let parts = scheduler::Parts {
+                config: Arc::clone(&self.config),
+                store: self.store,
+                bus: self.bus,
+                platform: self.platform,
+                clock: self.clock,
+            };
+            let work = scheduler::run(parts, holder, stop.clone());
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
         }
         // The HTTP side cuts off its stragglers at the timeout; the supervisor gives that a moment.
@@ -204,11 +222,12 @@ impl App {
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
+            platform: self.platform.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };
         let admin = listeners.admin.map(|listener| (listener, ingress::admin_router(ingress.clone())));
-        let api = listeners.api.map(|listener| (listener, ingress::router(ingress)));
+        let api = listeners.api.map(|listener| (listener, ingress::router(ingress).merge(self.more_routes.clone())));
         for (listener, router) in [admin, api].into_iter().flatten() {
             let (config, stop) = (Arc::clone(&self.config), stop.clone());
             running.spawn(async move {

@@ -83,6 +83,14 @@ impl Timestamp {
         format!("{:04}{:02}{:02}{:02}{:02}{:02}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
     }
 
+    /// The first midnight in Beijing after this.
+    pub const fn next_beijing_midnight(self) -> Timestamp {
+        const DAY_MS: i64 = 24 * 3600 * 1000;
+        const AHEAD_MS: i64 = 8 * 3600 * 1000;
+        let days = self.0.saturating_add(AHEAD_MS).div_euclid(DAY_MS) + 1;
+        Timestamp(days * DAY_MS - AHEAD_MS)
+    }
+
     fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
     }

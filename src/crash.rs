@@ -2,35 +2,58 @@
 //!
 //! Without the feature `crash-points` (every release build) a point is nothing at all. With it, a process started with
 //! `WXPAY_CRASH_AT=name` (or `name:n` for its n-th passing) kills itself there with SIGKILL: no destructor runs, no
-//! buffer is flushed, exactly as when the power of the process goes.
+//! buffer is flushed, exactly as when the power of the process goes. `WXPAY_PAUSE_AT` stops it there instead, as a machine
+//! that hangs for a while.
 
 /// Does nothing.
 #[cfg(not(feature = "crash-points"))]
 pub const fn point(_name: &'static str) {}
 
-/// Kills the process if it is armed for this point.
+/// Kills the process if it is armed for this point, or stops it (SIGSTOP) until somebody lets it go on.
 #[cfg(feature = "crash-points")]
 pub fn point(name: &'static str) {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use rustix::process::{Signal, getpid, kill_process};
 
-    static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
+    static CRASH: Armed = Armed::new("WXPAY_CRASH_AT");
+    static PAUSE: Armed = Armed::new("WXPAY_PAUSE_AT");
 
-    let armed = ARMED.get_or_init(|| {
-        let text = std::env::var("WXPAY_CRASH_AT").ok()?;
-        match text.rsplit_once(':') {
-            Some((name, n)) => Some((name.to_owned(), n.parse().ok()?)),
-            None => Some((text, 1)),
-        }
-    });
-    let Some((at, n)) = armed else { return };
-    if at == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *n {
+    if PAUSE.is_for(name) {
+        let _ = kill_process(getpid(), Signal::STOP);
+    }
+    if CRASH.is_for(name) {
         // A system call and not the program `kill`: while that starts, the other threads would go on for milliseconds.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let _ = kill_process(getpid(), Signal::KILL);
         // This thread must not get past the point, whatever the signal does.
         loop {
             std::thread::park();
         }
+    }
+}
+
+/// A variable that names a point and which of its passings is meant.
+#[cfg(feature = "crash-points")]
+struct Armed {
+    variable: &'static str,
+    point: std::sync::OnceLock<Option<(String, u64)>>,
+    passed: std::sync::atomic::AtomicU64,
+}
+
+#[cfg(feature = "crash-points")]
+impl Armed {
+    const fn new(variable: &'static str) -> Armed {
+        let passed = std::sync::atomic::AtomicU64::new(0);
+        Armed { variable, point: std::sync::OnceLock::new(), passed }
+    }
+
+    fn is_for(&self, name: &str) -> bool {
+        let armed = self.point.get_or_init(|| {
+            let text = std::env::var(self.variable).ok()?;
+            match text.rsplit_once(':') {
+                Some((name, n)) => Some((name.to_owned(), n.parse().ok()?)),
+                None => Some((text, 1)),
+            }
+        });
+        let Some((at, n)) = armed else { return false };
+        at == name && self.passed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == *n
     }
 }

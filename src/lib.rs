@@ -27,7 +27,7 @@
 //! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
 //! | [`group`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
-//! | [`ingress`] | HTTP: orders, notifications, events, health |
+//! | [`ingress`] | HTTP: orders, notifications, events, the browser side, health |
 //! | [`new_order`], [`new_refund`], [`worker`] | what a request becomes, and what happens when a message arrives |
 //! | [`relay`], [`scheduler`] | outbox to bus; what time makes due |
 //! | [`app`], [`demo`] | the composition root; one narrated payment |
@@ -54,8 +54,12 @@
 //!    `contracts::bus`, `faults::crash_points`.
 //! 8. A retry at WeChat repeats the same number with the same stored parameters.
 //!    `flows::orders::*::an_answer_lost_after_execution_converges_on_one_number`.
-//! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`.
+//!    For refunds: `refunds::lost::*::an_answer_lost_after_execution_converges_on_one_refund`, `refunds::lost::a_thousand_…`.
+//! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`,
+//!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
 //! 10. Money is integer fen; no float in money's way. `tidy`, `vectors::money_time_numbers`.
+//! 11. What goes back, or may be on its way back, never exceeds what was paid; and nothing counts as refunded that WeChat,
+//!     asked by ourselves, does not call so. `refunds::sums`, `refunds::notices`, CHECK constraints on `refund_totals`.
 
 pub mod app;
 pub mod bus;

@@ -103,6 +103,21 @@ install_node_tools() {
     export WXPAY_TEST_NODE WXPAY_TEST_NODE_MODULES=$TOOLS/node/node_modules
 }
 
+# A Chromium for the tests of pages; the driver is among the npm packages. $WXPAY_TEST_CHROMIUM names another one.
+find_chromium() {
+    local name
+    if [[ -z ${WXPAY_TEST_CHROMIUM:-} ]]; then
+        for name in chromium chromium-browser google-chrome; do
+            WXPAY_TEST_CHROMIUM=$(command -v "$name") && break
+        done
+    fi
+    if [[ -z ${WXPAY_TEST_CHROMIUM:-} ]]; then
+        apt_install Chromium chromium
+        WXPAY_TEST_CHROMIUM=$(command -v chromium) || die "Chromium was installed, but is not on PATH"
+    fi
+    export WXPAY_TEST_CHROMIUM
+}
+
 # Everything the tests call, exported by the names that tests/it reads.
 install_test_tools() {
     lock_tools
@@ -112,6 +127,7 @@ install_test_tools() {
     install_node_tools
     need_command strace strace
     WXPAY_TEST_STRACE=$(command -v strace)
+    find_chromium
     find_postgres
     unlock_tools
     export WXPAY_TEST_NATS_SERVER WXPAY_TEST_NATS_SERVER_OLD WXPAY_TEST_STRACE

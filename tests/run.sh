@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, Python, Node, strace.
+# Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, Python, Node, strace,
+# Chromium. The checkout page's tests come last, in a browser, because what they wait for is counted in seconds.
 # What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of a tool.
 #
 #   tests/run.sh                     all tests
 #   tests/run.sh bus:: settle        only tests whose names contain one of these
 #   tests/run.sh -- --nocapture      any argument of the test programs
+#   tests/run.sh --browser           only the checkout page in a browser; --pictures DIR writes pictures of its screens,
+#                                    further arguments go to node --test (--test-name-pattern=…)
 #   tests/run.sh --services          starts the services, prints the exports for a shell of yours, runs until Ctrl-C
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 only_services=
+what=all
 case ${1:-} in
 --services)
     only_services=1
@@ -20,8 +24,19 @@ case ${1:-} in
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
     exit
     ;;
+--browser)
+    what=browser
+    shift
+    ;;
 --) shift ;;
+*) [[ $# -eq 0 ]] || what=some ;;
 esac
+if [[ $what == browser && ${1:-} == --pictures ]]; then
+    [[ -n ${2:-} ]] || die "--pictures needs a folder"
+    WXPAY_SCREENSHOTS=$(realpath -m -- "$2")
+    export WXPAY_SCREENSHOTS
+    shift 2
+fi
 
 command -v cargo >/dev/null || die "cargo is missing; install Rust 1.94 or newer"
 
@@ -46,12 +61,29 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# The program is the one that cargo test builds, so that nothing is built twice.
+test_browser() {
+    cargo build --bin wxpayd --features crash-points --locked
+    WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-reporter=spec "$@" \
+        "$ROOT/tests/browser/checkout.test.mjs"
+}
+
+if [[ $what == browser ]]; then
+    lock_tools
+    install_node_tools
+    find_chromium
+    unlock_tools
+    cd "$ROOT"
+    test_browser "$@"
+    exit
+fi
+
 install_test_tools
 start_postgres "$scratch/postgres"
 export WXPAY_TEST_POSTGRES=$PG_URL
 
 if [[ -n $only_services ]]; then
-    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES PYTHON NODE NODE_MODULES STRACE; do
+    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES PYTHON NODE NODE_MODULES STRACE CHROMIUM; do
         name=WXPAY_TEST_$name
         printf 'export %s=%q\n' "$name" "${!name}"
     done
@@ -63,3 +95,6 @@ fi
 
 cd "$ROOT"
 cargo test --workspace --features crash-points --locked -- "$@"
+if [[ $what == all ]]; then
+    test_browser
+fi

@@ -11,6 +11,7 @@ use sea_orm_migration::sea_orm::{
 pub mod dialect;
 mod m20261122_000001_core;
 mod m20261122_000002_bus;
+mod m20261122_000003_web;
 mod m20261122_000004_settling;
 mod m20261122_000005_refunds;
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_core::Migration),
             Box::new(m20261122_000002_bus::Migration),
+            Box::new(m20261122_000003_web::Migration),
             Box::new(m20261122_000004_settling::Migration),
             Box::new(m20261122_000005_refunds::Migration),
         ]

@@ -9,7 +9,10 @@ use super::address;
 use super::nearest::nearest;
 use super::reader::Reader;
 use super::secrets::{strong, varied};
-use super::sections::{ApiKey, App, AppKind, Bus, Log, Merchant, Orders, Scope, Server, Store, TokenApi, Web, Wechat};
+use super::sections::{
+    ApiKey, App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Scope, Server, Store, TokenApi, Web, Wechat,
+};
+use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
@@ -212,6 +215,7 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         let key = V2Key::parse(text).map_err(|rule| format!("is not usable: {rule}"))?;
         varied(text).map(|()| key)
     });
+    let v2_key_previous = previous_key(r, v2_key.as_ref());
     let client_cert_file = r.pem_file("client_cert_file", "-----BEGIN CERTIFICATE-----");
     let client_key_file = r.pem_file("client_key_file", "PRIVATE KEY-----");
     if let Some(Some(path)) = &client_key_file {
@@ -232,25 +236,61 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     }
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
-    let surplus = [("accept", Surplus::Accept), ("refund", Surplus::Refund), ("hold", Surplus::Hold)];
-    let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
-    let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
-    for (key, policy) in [("paid_late", paid_late), ("paid_twice", paid_twice)] {
-        if policy == Some(Surplus::Refund) && matches!(client_cert_file, Some(None)) {
-            let mend = "sends money back, for which WeChat wants the merchant's certificate: give client_cert_file";
-            r.problem(key, mend.into());
-        }
-    }
+    let policy = policy(r, matches!(client_cert_file, Some(None)));
+    let queries_per_second = r.number_or("queries_per_second", 300, 1..=10_000);
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,
         apps: apps?,
         sign_type: sign_type?,
         v2_key: v2_key?,
-        policy: Policy { paid_late: paid_late?, paid_twice: paid_twice? },
+        v2_key_previous: v2_key_previous?,
+        policy: policy?,
+        queries_per_second: u32::try_from(queries_per_second?).unwrap_or(u32::MAX),
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,
     })
+}
+
+/// The key before a change at WeChat.
+fn previous_key(r: &mut Reader<'_>, newest: Option<&V2Key>) -> Option<Option<PreviousKey>> {
+    let previous = r.secret("v2_key_previous", "v2_key_previous_file", |text| {
+        V2Key::parse(text).map_err(|rule| format!("is not usable: {rule}"))
+    });
+    let until = r.optional("v2_key_previous_until", |text| {
+        Timestamp::parse_rfc3339(text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z".to_owned())
+    });
+    match (&previous, &until) {
+        (Some(Some(_)), Some(None)) => {
+            let mend = "is missing: give the time of the change at WeChat and 25 hours, in which WeChat may repeat what \
+                        it signed with the previous key";
+            r.problem("v2_key_previous_until", mend.into());
+        }
+        (Some(None), Some(Some(_))) => {
+            r.problem("v2_key_previous", "is missing: v2_key_previous_until says it is there".into())
+        }
+        _ => {}
+    }
+    if let (Some(Some(previous)), Some(newest)) = (&previous, newest)
+        && previous.fingerprint() == newest.fingerprint()
+    {
+        r.problem("v2_key_previous", "is the same as v2_key: it is the key before the change".into());
+    }
+    Some(previous?.zip(until?).map(|(key, until)| PreviousKey { key, until }))
+}
+
+/// What happens with money that comes late or twice.
+fn policy(r: &mut Reader<'_>, without_certificate: bool) -> Option<Policy> {
+    let surplus = [("accept", Surplus::Accept), ("refund", Surplus::Refund), ("hold", Surplus::Hold)];
+    let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
+    let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
+    for (key, policy) in [("paid_late", paid_late), ("paid_twice", paid_twice)] {
+        if policy == Some(Surplus::Refund) && without_certificate {
+            let mend = "sends money back, for which WeChat wants the merchant's certificate: give client_cert_file";
+            r.problem(key, mend.into());
+        }
+    }
+    Some(Policy { paid_late: paid_late?, paid_twice: paid_twice? })
 }
 
 pub(super) fn api_key(r: &mut Reader<'_>) -> Option<ApiKey> {

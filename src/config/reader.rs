@@ -165,6 +165,15 @@ impl<'a> Reader<'a> {
         Some(number)
     }
 
+    /// A whole number with a default that the list of entries cannot have in `default.toml`.
+    pub(super) fn number_or(&mut self, key: &'static str, default: i64, bounds: RangeInclusive<i64>) -> Option<i64> {
+        if self.find(key)?.is_some() {
+            return self.number(key, bounds);
+        }
+        self.shown(key, default.to_string(), &Origin::Default);
+        Some(default)
+    }
+
     /// A time in milliseconds within bounds.
     pub(super) fn millis(&mut self, key: &'static str, bounds: RangeInclusive<i64>) -> Option<Duration> {
         self.number(key, bounds).and_then(|n| u64::try_from(n).ok()).map(Duration::from_millis)

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::explain::Effective;
 use super::problem::Problem;
+use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
 use crate::order::Policy;
 use crate::secret::{Secret, V2Key};
@@ -45,6 +46,11 @@ impl Config {
     /// The merchant with this key.
     pub fn merchant(&self, key: &str) -> Option<&Merchant> {
         self.merchants.iter().find(|m| m.key.as_str() == key)
+    }
+
+    /// The first app of this kind that has its secret: whose users log in where no app is named.
+    pub fn browser_app(&self, kind: AppKind) -> Option<&App> {
+        self.apps.iter().find(|app| app.kind == kind && app.secret.is_some())
     }
 
     /// The app with this key.
@@ -212,14 +218,35 @@ pub struct Merchant {
     pub apps: Vec<AppKey>,
     /// How its requests are signed.
     pub sign_type: SignType,
-    /// Its APIv2 key.
+    /// Its APIv2 key: signs what we send.
     pub v2_key: V2Key,
+    /// The key before, while WeChat may still repeat what it signed with it.
+    pub v2_key_previous: Option<PreviousKey>,
     /// What happens with money that comes late or twice.
     pub policy: Policy,
+    /// How many of its orders WeChat is asked about in one second, over all processes.
+    pub queries_per_second: u32,
     /// Its client certificate (refunds): PEM, or a `.p12` that holds the key too.
     pub client_cert_file: Option<PathBuf>,
     /// The certificate's key; none with a `.p12`.
     pub client_key_file: Option<PathBuf>,
+}
+
+/// A key that was replaced at WeChat.
+#[derive(Debug, Clone)]
+pub struct PreviousKey {
+    /// The key.
+    pub key: V2Key,
+    /// What was received until then may be signed with it.
+    pub until: Timestamp,
+}
+
+impl Merchant {
+    /// The keys that may have signed what was received at `at`, the newest first.
+    pub fn inbound_keys(&self, at: Timestamp) -> impl Iterator<Item = &V2Key> {
+        let previous = self.v2_key_previous.as_ref().filter(|previous| at <= previous.until);
+        std::iter::once(&self.v2_key).chain(previous.map(|previous| &previous.key))
+    }
 }
 
 /// One `[[api_keys]]` entry.

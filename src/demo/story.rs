@@ -21,35 +21,32 @@ pub struct Parties<'a> {
     pub store: &'a Store,
 }
 
-struct Teller {
+struct Teller<'a> {
     start: Timestamp,
+    out: &'a mut (dyn Write + Send),
 }
 
-impl Teller {
-    fn line(&self, at: Timestamp, who: &str, what: &str) -> std::io::Result<()> {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "  {:>7} ms  {who:<9} {what}", at.since(self.start).as_millis())
+impl Teller<'_> {
+    fn line(&mut self, at: Timestamp, who: &str, what: &str) -> std::io::Result<()> {
+        writeln!(self.out, "  {:>7} ms  {who:<9} {what}", at.since(self.start).as_millis())
     }
 }
 
 /// Makes the payment and tells it; an error is the first thing that did not happen as it should.
-pub async fn tell(parties: &Parties<'_>) -> anyhow::Result<()> {
+pub async fn tell(parties: &Parties<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let clock = Clock::system();
     let feed = parties.shop.get("/v1/events?limit=1000").await?;
     let mut cursor = end_of_feed(parties, feed.body["next"].as_str().unwrap_or_default()).await?;
     let start = clock.now();
     // Two demos may run within one second.
     let order_no = format!("DEMO{}{}", start.to_beijing(), random_text(4));
-    let teller = Teller { start };
-    {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "One WeChat Pay payment from end to end: order {order_no}, 1 fen, started {start}\n")?;
-    }
-    let order = place(parties, &teller, &clock, &order_no).await?;
-    pay(parties, &teller, &clock, &order).await?;
+    writeln!(out, "One WeChat Pay payment from end to end: order {order_no}, 1 fen, started {start}\n")?;
+    let mut teller = Teller { start, out };
+    let order = place(parties, &mut teller, &clock, &order_no).await?;
+    pay(parties, &mut teller, &clock, &order).await?;
     let paid = wait_for_paid(parties, &order_no, &mut cursor).await?;
     let seen = clock.now();
-    read_back(parties, &teller, &order_no, &paid, seen).await
+    read_back(parties, &mut teller, &order_no, &paid, seen).await
 }
 
 async fn end_of_feed(parties: &Parties<'_>, cursor: &str) -> anyhow::Result<String> {
@@ -64,7 +61,7 @@ async fn end_of_feed(parties: &Parties<'_>, cursor: &str) -> anyhow::Result<Stri
     }
 }
 
-async fn place(parties: &Parties<'_>, teller: &Teller, clock: &Clock, order_no: &str) -> anyhow::Result<Value> {
+async fn place(parties: &Parties<'_>, teller: &mut Teller<'_>, clock: &Clock, order_no: &str) -> anyhow::Result<Value> {
     teller.line(clock.now(), "shop", "POST /v1/orders: 1 fen, trade_type JSAPI, openid of the payer")?;
     let request = json!({
         "order_no": order_no, "amount_fen": 1, "description": "wxpay-worker demo", "trade_type": "JSAPI",
@@ -106,7 +103,7 @@ async fn place(parties: &Parties<'_>, teller: &Teller, clock: &Clock, order_no: 
     Ok(answer.body)
 }
 
-async fn pay(parties: &Parties<'_>, teller: &Teller, clock: &Clock, order: &Value) -> anyhow::Result<()> {
+async fn pay(parties: &Parties<'_>, teller: &mut Teller<'_>, clock: &Clock, order: &Value) -> anyhow::Result<()> {
     let package = order["pay_params"]["package"].as_str().context("no package")?;
     let prepay_id = package.strip_prefix("prepay_id=").context("the package names no prepay id")?;
     teller.line(clock.now(), "payer", "confirms in WeChat")?;
@@ -132,7 +129,7 @@ async fn wait_for_paid(parties: &Parties<'_>, order_no: &str, cursor: &mut Strin
 
 async fn read_back(
     parties: &Parties<'_>,
-    teller: &Teller,
+    teller: &mut Teller<'_>,
     order_no: &str,
     paid: &Value,
     seen: Timestamp,
@@ -170,7 +167,7 @@ async fn read_back(
     let agree = payment["transaction_id"].as_str() == Some(&entry.transaction_id)
         && payment["total_fee"].as_i64() == Some(entry.amount_fen);
     ensure!(agree, "WeChat's ledger says otherwise: {}", theirs.body);
-    let mut out = std::io::stdout().lock();
+    let out = &mut teller.out;
     writeln!(out, "\nWeChat's ledger and ours agree: {} fen, transaction {}.", entry.amount_fen, entry.transaction_id)?;
     Ok(out.flush()?)
 }

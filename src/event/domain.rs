@@ -54,6 +54,10 @@ pub enum DomainData {
     NotificationRejected(NotificationRejected),
     /// `dead_letter.parked`
     DeadLetterParked(DeadLetterParked),
+    /// `app.degraded`
+    AppDegraded(AppTrouble),
+    /// `app.recovered`
+    AppRecovered(AppTrouble),
 }
 
 impl DomainData {
@@ -74,6 +78,8 @@ impl DomainData {
             DomainData::PaymentOrphaned(_) => "payment.orphaned",
             DomainData::NotificationRejected(_) => "notification.rejected",
             DomainData::DeadLetterParked(_) => "dead_letter.parked",
+            DomainData::AppDegraded(_) => "app.degraded",
+            DomainData::AppRecovered(_) => "app.recovered",
         }
     }
 }
@@ -262,4 +268,20 @@ pub struct DeadLetterParked {
     pub last_error: String,
     /// How often it was tried.
     pub attempts: u32,
+}
+
+/// An app whose access_token or ticket cannot be kept fresh, or can be again. Payments do not need them; logins of mini
+/// programs' phone numbers and pages that use the JS-SDK do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppTrouble {
+    /// Which app.
+    pub app: AppKey,
+    /// `access_token` or `jsapi_ticket`.
+    pub token: &'static str,
+    /// A short stable name of what is or was wrong.
+    pub reason: String,
+    /// WeChat's `errcode`, where it gave one.
+    pub errcode: Option<i64>,
+    /// Since when.
+    pub since: Timestamp,
 }

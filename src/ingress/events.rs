@@ -42,6 +42,8 @@ pub const ENTITY_FACTS: &[&str] = &[
     "payment.orphaned",
     "notification.rejected",
     "dead_letter.parked",
+    "app.degraded",
+    "app.recovered",
 ];
 
 #[derive(Serialize)]

@@ -2,7 +2,8 @@
 //!
 //! Alive is not ready: `/healthz` asks nothing of anybody, so that a database's trouble never gets a sound process killed.
 //! `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and hold no
-//! addresses.
+//! addresses. An app whose token is not fresh is told there and does not make the process unready: payments need no
+//! token, and another process could do no better.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::routes::App;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::store::{Degraded, TokenKind, TokenStanding};
 
 /// Gives the text of `/metrics`.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
@@ -22,19 +26,19 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Check {
-    name: &'static str,
+    name: String,
     ok: bool,
-    reason: Option<&'static str>,
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
-    checks: [Check; 3],
+    checks: Vec<Check>,
 }
 
-fn check(name: &'static str, problem: Option<&'static str>) -> Check {
-    Check { name, ok: problem.is_none(), reason: problem }
+fn check(name: impl Into<String>, problem: Option<impl Into<String>>) -> Check {
+    Check { name: name.into(), ok: problem.is_none(), reason: problem.map(Into::into) }
 }
 
 /// `GET /healthz`
@@ -44,9 +48,10 @@ pub async fn healthz() -> Response {
 
 /// `GET /readyz`
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let (database, bus) = tokio::join!(
+    let (database, bus, standings) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, app.store.db().ping()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.token_standings()),
     );
     let database = match database {
         Ok(Ok(())) => None,
@@ -59,10 +64,46 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
         Err(_) => Some("does not answer in time"),
     };
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
-    let checks = [check("database", database), check("bus", bus), check("process", stopping)];
+    let mut checks = vec![check("database", database), check("bus", bus), check("process", stopping)];
     let ready = checks.iter().all(|check| check.ok);
+    let standings = standings.ok().and_then(Result::ok);
+    checks.extend(apps(&app.config, standings.as_deref(), app.clock.now()));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, checks })).into_response()
+}
+
+/// A check per app whose tokens are kept. `standings` is missing where the database did not say.
+fn apps(config: &Config, standings: Option<&[TokenStanding]>, now: Timestamp) -> Vec<Check> {
+    if config.web.session_key.is_none() {
+        return Vec::new();
+    }
+    let of_app = |app: &crate::config::App| {
+        let problems: Vec<String> = TokenKind::of(app)
+            .iter()
+            .filter_map(|kind| {
+                let problem = match standings {
+                    Some(all) => problem(all.iter().find(|s| s.app == app.key && s.kind == *kind), now),
+                    None => Some("the database does not say".to_owned()),
+                };
+                problem.map(|problem| format!("{}: {problem}", kind.as_str()))
+            })
+            .collect();
+        check(format!("app:{}", app.key), (!problems.is_empty()).then(|| problems.join("; ")))
+    };
+    config.apps.iter().filter(|app| !TokenKind::of(app).is_empty()).map(of_app).collect()
+}
+
+fn problem(standing: Option<&TokenStanding>, now: Timestamp) -> Option<String> {
+    let Some(standing) = standing else { return Some("not fetched yet".to_owned()) };
+    if let Some(Degraded { reason, errcode, since, .. }) = &standing.degraded {
+        let errcode = errcode.map(|errcode| format!(", errcode {errcode}")).unwrap_or_default();
+        return Some(format!("{reason}{errcode}, since {since}"));
+    }
+    match standing.expires_at {
+        None => Some("not fetched yet".to_owned()),
+        Some(at) if at <= now => Some(format!("expired at {at}")),
+        Some(_) => None,
+    }
 }
 
 /// `GET /metrics`

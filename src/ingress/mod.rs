@@ -1,7 +1,8 @@
 //! The HTTP ingress: parse, verify, publish, answer. Thin on purpose.
 //!
-//! It never decides about money and never calls WeChat: what a notification means and what becomes of an order is the
-//! workers' business. What must stay true: WeChat hears SUCCESS only after its notification is durable on the bus, and a
+//! It never decides about money: what a notification means and what becomes of an order is the workers' business, who
+//! call WeChat about it. The browser side alone calls WeChat itself, for one thing: a login's one-time code, which only the
+//! request that brings it can use. What must stay true: WeChat hears SUCCESS only after its notification is durable on the bus, and a
 //! business hears that an order was taken only after the request is durable.
 //!
 //! - Server: `server` (connections and their clocks), `phase` (where a connection stands), `guard` (every request).
@@ -10,12 +11,14 @@
 //!   `offer` (pay parameters), `order_json` (the answer), `stream` (server-sent events), `watch` (the hub that waits).
 //! - Refunds: `refunds` (routes), `refund_request` (validation), `refund_json` (the answer).
 //! - WeChat: `notify`, `quarantine`.
+//! - Browser: `browser`, pages inside WeChat and mini programs.
 //! - Finance: `events`, `feed` (the hub that waits).
-//! - Operation: `health`.
+//! - Operation: `health`, `ops_jobs`.
 
 mod attempt_request;
 mod auth;
 mod body;
+mod browser;
 mod changes;
 mod client_addr;
 mod error;
@@ -28,6 +31,7 @@ mod health;
 mod in_flight;
 mod notify;
 mod offer;
+mod ops_jobs;
 mod order_json;
 mod order_request;
 mod orders;
@@ -45,6 +49,7 @@ mod stream_slots;
 mod throttle;
 mod watch;
 
+pub use browser::{Failure, Origins, Reason};
 pub use error::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use events::ENTITY_FACTS;
 pub use health::MetricsText;

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use axum::RequestPartsExt;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
@@ -48,10 +49,10 @@ enum Verdict {
     Bad(NotifyError),
 }
 
-fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Verdict {
+fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], received_at: Timestamp) -> Verdict {
     let judged = match kind {
-        NoticeKind::Pay => parse_and_verify(body, merchant, apps).map(|_| ()),
-        NoticeKind::Refund => match parse_and_decrypt(body, merchant, apps) {
+        NoticeKind::Pay => parse_and_verify(body, merchant, apps, received_at).map(|_| ()),
+        NoticeKind::Refund => match parse_and_decrypt(body, merchant, apps, received_at) {
             // Nothing of it was encrypted: anybody could have written it.
             Err(NotifyError::Incomplete(what)) if what.field == ENCRYPTED => {
                 return Verdict::Bad(NotifyError::Unsigned);
@@ -86,9 +87,18 @@ pub async fn refund(State(app): State<Arc<App>>, request: Request) -> Response {
 async fn receive(app: Arc<App>, request: Request, kind: NoticeKind) -> Response {
     let (mut parts, body) = request.into_parts();
     let named = parts.extract::<Path<String>>().await.ok();
-    let Some(merchant) = named.and_then(|Path(key)| app.config.merchant(&key)) else {
-        return fail(StatusCode::NOT_FOUND, "MERCHANT");
-    };
+    let merchant = named.and_then(|Path(key)| app.config.merchant(&key));
+    received(&app, merchant, &parts, body, kind).await
+}
+
+/// `POST /api/wechat/pay/callback`: the same, for the first merchant.
+pub async fn pay_first(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    received(&app, app.config.merchants.first(), &parts, body, NoticeKind::Pay).await
+}
+
+async fn received(app: &App, merchant: Option<&Merchant>, parts: &Parts, body: Body, kind: NoticeKind) -> Response {
+    let Some(merchant) = merchant else { return fail(StatusCode::NOT_FOUND, "MERCHANT") };
     let body = match body::read(&parts.headers, body, app.config.server.body_timeout).await {
         Ok(body) => body,
         Err(e) => return unreadable(merchant, e),
@@ -96,7 +106,7 @@ async fn receive(app: Arc<App>, request: Request, kind: NoticeKind) -> Response 
     let begun = Instant::now();
     let remote = client_ip(guard::remote_ip(&parts.extensions), &parts.headers, &app.config.server.trusted_proxies);
     let post = Post { kind, headers: &parts.headers, remote: remote.to_string(), body };
-    let (result, response) = decide(&app, merchant, post).await;
+    let (result, response) = decide(app, merchant, post).await;
     count(merchant, result);
     histogram!(NOTIFY_ACK_SECONDS).record(begun.elapsed());
     response
@@ -118,7 +128,7 @@ async fn decide(app: &App, merchant: &Merchant, post: Post<'_>) -> (&'static str
     let at = app.clock.now();
     let apps: Vec<AppId> =
         merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();
-    let verdict = judge(kind, &body, merchant, &apps);
+    let verdict = judge(kind, &body, merchant, &apps, at);
     if let Verdict::Bad(e) = verdict {
         app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: e.reason(), remote, body, at });
         return (e.reason(), fail(StatusCode::OK, e.reply_text()));

@@ -99,6 +99,11 @@ impl OrderRequest {
         Ok(OrderRequest { content, client_ip_given: client_ip.is_some(), untimely })
     }
 
+    /// A request that was put together here, for a payer whose address may change between two of them.
+    pub fn from_payer(content: OrderContent) -> OrderRequest {
+        OrderRequest { content, client_ip_given: false, untimely: None }
+    }
+
     /// Whether `stored` is the order this request asks for. An address that the caller left out does not count: a repeat
     /// may come from another of the business's machines.
     pub fn is_for(&self, stored: &StoredOrder) -> bool {

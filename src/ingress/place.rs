@@ -90,7 +90,7 @@ async fn known(
 }
 
 /// Takes a new order and waits for it; answers it as far as it got by `deadline`.
-async fn take(
+pub(super) async fn take(
     app: &App,
     asked: &OrderRequest,
     idempotency: Option<Idempotency>,
@@ -176,6 +176,7 @@ pub(super) fn location(app: &App, stored: &StoredOrder) -> String {
     location
 }
 
+/// Refuses a body that is not said to be JSON.
 pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Error> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::browser::{self, Browser};
 use super::error::Error;
 use super::feed::FeedWatch;
 use super::health::MetricsText;
@@ -20,7 +21,7 @@ use super::quarantine::Quarantine;
 use super::stream_slots::StreamSlots;
 use super::throttle::Throttle;
 use super::watch::OrderWatch;
-use super::{changes, events, guard, health, notify, orders, place, refunds, stream};
+use super::{changes, events, guard, health, notify, ops_jobs, orders, place, refunds, stream};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,6 +30,7 @@ use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
 use crate::store::Store;
+use crate::wechat::platform::PlatformClient;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
@@ -47,6 +49,8 @@ pub struct Ingress {
     pub bus: Bus,
     /// The time.
     pub clock: Clock,
+    /// The way to WeChat's platform, for the browser side's codes.
+    pub platform: PlatformClient,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
     /// Cancelled when the process ends: whoever waits is answered, `/readyz` says so. The same token goes to
@@ -73,11 +77,12 @@ pub(super) struct App {
     /// Notifications that nobody can read yet.
     pub unreadable: Throttle<MerchantKey>,
     pub quarantine: Quarantine,
+    pub browser: Option<Browser>,
 }
 
 impl App {
     fn new(ingress: Ingress) -> App {
-        let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, platform, metrics, shutdown } = ingress;
         App {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
@@ -88,6 +93,7 @@ impl App {
             renewals: Throttle::new(ORDER_INTERVAL),
             refund_refreshes: Throttle::new(ORDER_INTERVAL),
             unreadable: Throttle::new(UNREADABLE_INTERVAL),
+            browser: Browser::open(&config, platform),
             config,
             store,
             bus,
@@ -130,8 +136,10 @@ pub fn router(ingress: Ingress) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/orders/{order_no}/refunds", post(refunds::place))
         .route("/v1/refunds/{refund_no}", get(refunds::get))
+        .route("/v1/ops/jobs", get(ops_jobs::jobs))
         .route("/notify/{merchant}/pay", post(notify::pay))
-        .route("/notify/{merchant}/refund", post(notify::refund));
+        .route("/notify/{merchant}/refund", post(notify::refund))
+        .merge(browser::routes(&app));
     if with_admin {
         routes = routes.merge(admin_routes());
     }

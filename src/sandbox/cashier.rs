@@ -216,7 +216,8 @@ fn document(title: &str, details: &str, actions: &str) -> String {
     )
 }
 
-const STYLE: &str = "\
+/// A phone's page: also of the other pages that a payer sees.
+pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark}*{box-sizing:border-box}\
 body{margin:0;min-height:100vh;display:flex;flex-direction:column;align-items:center;background:#ededed;color:#191919;\
 font:16px/1.5 system-ui,-apple-system,'PingFang SC','Microsoft YaHei',sans-serif}\
@@ -232,11 +233,13 @@ background:#078f4c;color:#fff;font:inherit;text-align:center;text-decoration:non
 @media(prefers-color-scheme:dark){body{background:#111;color:#e6e6e6}main{background:#1e1e1e}dt,footer{color:#a5a5a5}\
 .plain{background:#333;color:#e6e6e6}}";
 
-fn yuan(fee: Fen) -> String {
+/// As payers read it.
+pub(super) fn yuan(fee: Fen) -> String {
     format!("{}.{:02}", fee.as_i64() / 100, fee.as_i64() % 100)
 }
 
-fn escape(text: &str) -> String {
+/// For text and attribute values of HTML.
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -34,9 +34,9 @@ pub(super) fn router() -> Router<Arc<World>> {
 
 /// Why the control API refuses.
 pub(super) struct Problem {
-    status: StatusCode,
-    error: &'static str,
-    message: String,
+    pub status: StatusCode,
+    pub error: &'static str,
+    pub message: String,
 }
 
 impl Problem {

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::StrDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::numbers::mix;
+use super::platform::Api;
 
 /// Where a rule applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", remote = "Self")]
 pub(super) enum On {
     UnifiedOrder,
     OrderQuery,
@@ -26,6 +28,29 @@ pub(super) enum On {
     /// A refund notification on its way to the merchant.
     #[serde(rename = "refund_notify")]
     RefundNotify,
+    /// A call of the platform API, by the names there.
+    #[serde(skip)]
+    Platform(Api),
+}
+
+impl Serialize for On {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            On::Platform(api) => api.serialize(serializer),
+            on => On::serialize(on, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for On {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<On, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        // An untagged variant would do, but says of a wrong name only that nothing matched.
+        match Api::deserialize(StrDeserializer::<D::Error>::new(&name)) {
+            Ok(api) => Ok(On::Platform(api)),
+            Err(_) => On::deserialize(StrDeserializer::new(&name)),
+        }
+    }
 }
 
 impl On {
@@ -57,14 +82,14 @@ pub(super) enum Kind {
     Reset,
     /// The answer's (or the notification's) second half is missing.
     HalfBody,
-    /// `SYSTEMERROR`; executed or not as the dice fall, or as `executed` says.
+    /// `SYSTEMERROR`, on the platform -1; executed or not as the dice fall, or as `executed` says.
     SystemError,
     /// An HTML page with status 500; executed or not as the dice fall, or as `executed` says.
     #[serde(rename = "http_500")]
     Http500,
     /// The answer comes `delay_ms` late.
     Slow,
-    /// `FREQUENCY_LIMITED`, not executed.
+    /// `FREQUENCY_LIMITED`, on the platform 45011; not executed.
     RateLimit,
     /// The signature is made with another key.
     WrongSign,
@@ -72,6 +97,8 @@ pub(super) enum Kind {
     ForgeAmount,
     /// Names, and is validly signed by, another merchant.
     CrossMerchant,
+    /// The platform's `errcode` of this rule; not executed unless `executed` says so.
+    Errcode,
     /// A refund is refused with `err_code`; executed only if `executed` says so, which fits BIZERR_NEED_RETRY.
     Refuse,
 }
@@ -96,20 +123,15 @@ impl Kind {
     /// Whether this can go wrong there.
     pub fn possible(self, on: On) -> bool {
         match self {
-            Kind::Duplicate
-            | Kind::Delay
-            | Kind::Reorder
-            | Kind::Tamper
-            | Kind::Drop
-            | Kind::AnswerLost
-            | Kind::HalfBody
-            | Kind::WrongSign
-            | Kind::CrossMerchant => true,
+            Kind::Duplicate | Kind::Delay | Kind::Reorder | Kind::Drop | Kind::AnswerLost | Kind::HalfBody => true,
+            // The platform's answers carry no signature that a change could break.
+            Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant => !matches!(on, On::Platform(_)),
             Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {
                 !on.is_notification()
             }
             Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify | On::RefundQuery | On::RefundNotify),
             Kind::Refuse => on == On::Refund,
+            Kind::Errcode => matches!(on, On::Platform(_)),
         }
     }
 }
@@ -132,9 +154,12 @@ pub(super) struct Rule {
     /// For `duplicate` on `notify`.
     #[serde(default = "two")]
     pub copies: u8,
-    /// For `system_error`, `http_500` and `refuse`.
+    /// For `system_error`, `http_500`, `refuse` and `errcode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed: Option<bool>,
+    /// For `errcode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errcode: Option<i64>,
     /// For `refuse`, and needed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err_code: Option<RefundCode>,
@@ -144,6 +169,9 @@ pub(super) struct Rule {
     /// Only calls of this merchant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mch_id: Option<String>,
+    /// Only platform calls of this app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appid: Option<String>,
     /// How often it happened so far.
     #[serde(default, skip_deserializing)]
     pub fired: u64,
@@ -179,6 +207,14 @@ impl Rule {
         if self.delay_ms > 600_000 {
             return Err("delay_ms must be at most 600000 (ten minutes)".to_owned());
         }
+        if (*kind == Kind::Errcode) != self.errcode.is_some_and(|code| code != 0) {
+            return Err("errcode goes with the kind errcode, and is not 0".to_owned());
+        }
+        let of_pay = self.mch_id.is_some() || self.out_trade_no.is_some();
+        let of_platform = self.appid.is_some();
+        if (matches!(on, On::Platform(_)) && of_pay) || (!matches!(on, On::Platform(_)) && of_platform) {
+            return Err("mch_id and out_trade_no belong to the pay API, appid to the platform".to_owned());
+        }
         Ok(())
     }
 
@@ -188,6 +224,10 @@ impl Rule {
             && self.out_trade_no.as_deref().is_none_or(|n| n == out_trade_no)
             && self.mch_id.as_deref().is_none_or(|m| m == mch_id)
     }
+
+    fn matches_app(&self, api: Api, appid: &str) -> bool {
+        self.on == On::Platform(api) && self.times != Some(0) && self.appid.as_deref().is_none_or(|a| a == appid)
+    }
 }
 
 /// A fault that happens now.
@@ -196,8 +236,10 @@ pub(super) struct Hit {
     pub kind: Kind,
     pub delay: Duration,
     pub copies: u8,
-    /// For `system_error`, `http_500` and `refuse`.
+    /// For `system_error`, `http_500`, `refuse` and `errcode`.
     pub executed: bool,
+    /// For `errcode`.
+    pub errcode: i64,
     /// For `refuse`.
     pub err_code: Option<RefundCode>,
 }
@@ -205,7 +247,14 @@ pub(super) struct Hit {
 impl Hit {
     /// A fault of this kind with the defaults of a rule.
     pub fn plain(kind: Kind) -> Hit {
-        Hit { kind, delay: Duration::from_millis(one_second()), copies: two(), executed: true, err_code: None }
+        Hit {
+            kind,
+            delay: Duration::from_millis(one_second()),
+            copies: two(),
+            executed: true,
+            errcode: -1,
+            err_code: None,
+        }
     }
 }
 
@@ -259,17 +308,22 @@ impl Faults {
 
     /// The fault that this call meets.
     pub fn meet(&self, on: On, mch_id: &str, out_trade_no: &str) -> Option<Hit> {
+        self.first(|rule| rule.matches(on, mch_id, out_trade_no))
+    }
+
+    /// The fault that this call of the platform API meets.
+    pub fn meet_app(&self, api: Api, appid: &str) -> Option<Hit> {
+        self.first(|rule| rule.matches_app(api, appid))
+    }
+
+    fn first(&self, matches: impl Fn(&Rule) -> bool) -> Option<Hit> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         for index in 0..table.rules.len() {
-            let Some(percent) = table
-                .rules
-                .get(index)
-                .filter(|rule| rule.matches(on, mch_id, out_trade_no))
-                .map(|rule| rule.probability_percent)
-            else {
+            let rule = table.rules.get(index).filter(|rule| matches(rule));
+            let Some(percent) = rule.map(|rule| rule.probability_percent) else {
                 continue;
             };
             if table.roll() % 100 >= u64::from(percent) {
@@ -283,7 +337,8 @@ impl Faults {
                 kind: rule.kind,
                 delay: Duration::from_millis(rule.delay_ms),
                 copies: rule.copies,
-                executed: rule.executed.unwrap_or(coin && rule.kind != Kind::Refuse),
+                executed: rule.executed.unwrap_or(coin && !matches!(rule.kind, Kind::Errcode | Kind::Refuse)),
+                errcode: rule.errcode.unwrap_or(-1),
                 err_code: rule.err_code,
             });
         }

@@ -1,4 +1,5 @@
-//! The WeChat Pay simulator: a strict stand-in for `api.mch.weixin.qq.com`, in this process or as `wxpay-sandbox`.
+//! The WeChat simulator: a strict stand-in for `api.mch.weixin.qq.com` and the platform's hosts, in this process or as
+//! `wxpay-sandbox`.
 //!
 //! It checks what WeChat checks, answers WeChat's own codes, keeps its own ledger, acts as the payer and posts signed
 //! notifications on WeChat's schedule; it can also misbehave on demand. It is not part of the service: nothing here
@@ -9,11 +10,12 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `settings` | merchants, time scale, seed |
+//! | `settings` | merchants, apps, lifetimes, time scale, seed |
 //! | `server` | the listeners, their limits, and the answers that never arrive whole |
 //! | `tls`, `certificates` | who may ask for refunds: the merchants' certificates and the authority that makes them |
 //! | `world` | what all requests share |
 //! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder`, `/secapi/pay/refund`, `/pay/refundquery` |
+//! | `platform` | login, tokens, JS-SDK, mini program: `api.weixin.qq.com`, `open.weixin.qq.com`, WeChat's browser |
 //! | `account`, `order`, `record`, `journal` | what WeChat knows, how it changes, how it survives a restart |
 //! | `refunds`, `refunds_flow`, `refunds_letter` | what WeChat knows of refunds, how they end, what it tells of them |
 //! | `seen` | which requests arrived |
@@ -31,6 +33,7 @@ mod notifier;
 mod numbers;
 mod order;
 mod pay_v2;
+mod platform;
 mod record;
 mod refunds;
 mod refunds_control;
@@ -47,4 +50,4 @@ mod world;
 
 pub use account::PayRefused;
 pub use server::{Options, Running, Sandbox, StartError};
-pub use settings::{Account, Settings};
+pub use settings::{Account, PlatformApp, PlatformKind, Settings};

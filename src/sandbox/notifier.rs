@@ -127,8 +127,14 @@ pub(super) async fn deliver(world: &World, letter: &Letter, attempt: Option<u32>
             | Kind::ForgeAmount
             | Kind::CrossMerchant => {}
             // Not possible on a notification; see `Kind::possible`.
-            Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {}
-            Kind::Refuse => {}
+            Kind::Hang
+            | Kind::Reset
+            | Kind::SystemError
+            | Kind::Http500
+            | Kind::Slow
+            | Kind::RateLimit
+            | Kind::Refuse
+            | Kind::Errcode => {}
         }
     }
     let kind = hit.map(|hit| hit.kind);

@@ -30,12 +30,13 @@ use super::certificates::Authority;
 use super::faults::Faults;
 use super::notifier::Sender;
 use super::order::Lifetimes;
+use super::platform::{Peer, Platform};
 use super::seen::Seen;
 use super::settings::Settings;
 use super::tls::{Shown, Tls};
 use super::wire::{Socket, Wire, halve};
 use super::world::{Bells, World};
-use super::{cashier, control, pay_v2, refunds_control, refunds_flow, schedule};
+use super::{cashier, control, pay_v2, platform, refunds_control, refunds_flow, schedule};
 use crate::clock::Clock;
 use crate::ids::{MchId, TransactionId};
 
@@ -150,6 +151,7 @@ impl Sandbox {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let lifetimes = Lifetimes::scaled(settings.time_scale);
         let book = Book::open(settings.seed, lifetimes, options.state.as_deref()).map_err(StartError::Journal)?;
+        let platform = Platform::new(&settings);
         let appids: HashSet<_> = settings.merchants.iter().flat_map(|m| m.appids.iter().cloned()).collect();
         let world = Arc::new(World {
             accounts: settings.merchants.into_iter().map(|m| (m.mch_id.as_str().to_owned(), m)).collect(),
@@ -166,6 +168,7 @@ impl Sandbox {
             stop: stop.clone(),
             book: Mutex::new(book),
             seen: Mutex::new(Seen::default()),
+            platform: Mutex::new(platform),
             passed: Bells::default(),
         });
         for order in world.book().orders() {
@@ -180,6 +183,7 @@ impl Sandbox {
             .merge(control::router())
             .merge(refunds_control::router())
             .merge(cashier::router())
+            .merge(platform::router())
             .with_state(world.clone());
         tasks.spawn(accept(tls_listener, Some(tls), router.clone(), tasks.clone(), stop.clone()));
         tasks.spawn(accept(listener, None, router, tasks.clone(), stop.clone()));
@@ -210,8 +214,8 @@ async fn secure(
 async fn accept(listener: TcpListener, tls: Option<Tls>, router: Router, tasks: TaskTracker, stop: CancellationToken) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
-                tasks.spawn(connection(stream, tls.clone(), router.clone(), stop.clone()));
+            Ok((stream, peer)) => {
+                tasks.spawn(connection(stream, Peer(peer.ip()), tls.clone(), router.clone(), stop.clone()));
             }
             Err(error) => {
                 // Out of descriptors, mostly: accepting again at once would spin.
@@ -222,7 +226,7 @@ async fn accept(listener: TcpListener, tls: Option<Tls>, router: Router, tasks: 
     }
 }
 
-async fn connection(stream: TcpStream, tls: Option<Tls>, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, tls: Option<Tls>, router: Router, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "sandbox: the connection is already gone");
         return;
@@ -230,11 +234,11 @@ async fn connection(stream: TcpStream, tls: Option<Tls>, router: Router, stop: C
     let reset = Arc::new(AtomicBool::new(false));
     let socket = Socket::new(stream, reset.clone());
     let Some(tls) = tls else {
-        return serve(socket, None, reset, router, stop).await;
+        return serve(socket, peer, None, reset, router, stop).await;
     };
     let handshake = tokio::time::timeout(HEADER_TIMEOUT, tls.accept(socket));
     match stop.run_until_cancelled(handshake).await {
-        Some(Ok(Ok((stream, shown)))) => serve(stream, Some(shown), reset, router, stop).await,
+        Some(Ok(Ok((stream, shown)))) => serve(stream, peer, Some(shown), reset, router, stop).await,
         Some(Ok(Err(error))) => tracing::debug!(%error, "sandbox: no TLS with this caller"),
         Some(Err(_)) | None => {}
     }
@@ -242,6 +246,7 @@ async fn connection(stream: TcpStream, tls: Option<Tls>, router: Router, stop: C
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
     shown: Option<Shown>,
     reset: Arc<AtomicBool>,
     router: Router,
@@ -250,6 +255,7 @@ async fn serve(
     let service = service_fn({
         let stop = stop.clone();
         move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             if let Some(shown) = &shown {
                 request.extensions_mut().insert(shown.clone());
             }

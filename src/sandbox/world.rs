@@ -13,6 +13,7 @@ use super::certificates::Authority;
 use super::faults::{Faults, On};
 use super::notifier::{Letter, Sender};
 use super::order::{Lifetimes, Order};
+use super::platform::{Api, Platform};
 use super::record::{Payment, Refund};
 use super::schedule;
 use super::seen::Seen;
@@ -38,6 +39,7 @@ pub(super) struct World {
     pub stop: CancellationToken,
     pub book: Mutex<Book>,
     pub seen: Mutex<Seen>,
+    pub platform: Mutex<Platform>,
     /// Rings when a call of that kind went through: what `reorder` waits for.
     pub passed: Bells,
 }
@@ -49,6 +51,7 @@ pub(super) struct Bells {
     order_query: Notify,
     close_order: Notify,
     notify: Notify,
+    platform: [Notify; Api::COUNT],
     refund: Notify,
     refund_query: Notify,
     refund_notify: Notify,
@@ -62,6 +65,7 @@ impl Bells {
             On::OrderQuery => &self.order_query,
             On::CloseOrder => &self.close_order,
             On::Notify => &self.notify,
+            On::Platform(api) => &self.platform[api as usize],
             On::Refund => &self.refund,
             On::RefundQuery => &self.refund_query,
             On::RefundNotify => &self.refund_notify,
@@ -88,6 +92,11 @@ impl World {
     /// The requests that arrived.
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logins and tokens.
+    pub fn platform(&self) -> MutexGuard<'_, Platform> {
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The payer pays: the ledger first, then the first notification, without waiting for it.

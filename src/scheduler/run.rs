@@ -1,104 +1,250 @@
 //! Runs the jobs on their cron, in one process at a time.
 //!
-//! `tokio-cron-scheduler` says when; the lease says who. A job that is still running when its time comes again is left
-//! alone. What a job does is safe to do twice, so a leader that slept through its lease harms nothing.
+//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A job
+//! that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose runner
+//! died, is found by the sweep and made up for. Every run leaves a report. What must stay true: a run is made under the
+//! lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that slept
+//! through its lease harms nothing.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::jobs::{Context, JOBS, Job};
+use super::table::{Context, JOBS, Job};
+use super::tokens::Tokens;
 use crate::bus::Bus;
-use crate::clock::Clock;
-use crate::store::Store;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::seal::CannotSeal;
+use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
 use crate::telemetry;
+use crate::wechat::platform::PlatformClient;
 
 /// Each job has a lease of its own: one that hangs in one process is taken over by another.
 const LEASE_TTL: Duration = Duration::from_secs(15);
-/// A run that takes longer is ended; the next one goes on where it stopped.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Well within the lease: two renewals may fail.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for runs that nobody made.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// What the scheduler works with.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The bus.
+    pub bus: Bus,
+    /// The way to WeChat's platform.
+    pub platform: PlatformClient,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Why the scheduler does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// The cron could not be set up.
+    #[error(transparent)]
+    Cron(#[from] JobSchedulerError),
+    /// No key could be derived from `web.session_key`.
+    #[error("the key of stored tokens: {0}")]
+    Seal(#[from] CannotSeal),
+}
 
 /// Runs until cancelled; jobs that run then finish first.
-pub async fn run(
-    store: Store,
-    bus: Bus,
-    clock: Clock,
-    holder: String,
-    cancel: CancellationToken,
-) -> Result<(), JobSchedulerError> {
-    let ctx = Context { store, bus, clock };
-    let holder: Arc<str> = holder.into();
+pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
+    let Parts { config, store, bus, platform, clock } = parts;
+    let tokens = Tokens::new(&config, platform)?.map(Arc::new);
+    let shared = Arc::new(Shared { config, store, bus, clock, tokens, holder });
+    let runners: Vec<Arc<Runner>> = JOBS
+        .iter()
+        .map(|job| Arc::new(Runner { job, shared: Arc::clone(&shared), busy: AtomicBool::new(false) }))
+        .collect();
     let running = TaskTracker::new();
     let mut cron = JobScheduler::new().await?;
-    for job in JOBS {
-        let (ctx, holder, running, busy) =
-            (ctx.clone(), Arc::clone(&holder), running.clone(), Arc::new(AtomicBool::new(false)));
-        let due = CronJob::new_async(job.cron, move |_, _| {
-            let (ctx, holder, busy) = (ctx.clone(), Arc::clone(&holder), Arc::clone(&busy));
-            Box::pin(running.track_future(async move {
-                let Some(_running) = Running::begin(busy) else { return };
-                run_one(job, ctx, &holder).await;
-            }))
+    for runner in &runners {
+        let (runner, running) = (Arc::clone(runner), running.clone());
+        let due = CronJob::new_async(runner.job.when.cron(), move |_, _| {
+            let runner = Arc::clone(&runner);
+            Box::pin(running.track_future(async move { runner.run().await }))
         })?;
         cron.add(due).await?;
     }
     cron.start().await?;
+    let sweep = running.spawn(sweep(shared, runners, running.clone(), cancel.clone()));
     cancel.cancelled().await;
     cron.shutdown().await?;
     running.close();
     running.wait().await;
+    // A sweep that panicked is a defect that the next start would hide.
+    if let Err(e) = sweep.await {
+        tracing::error!(error = %e, "the sweep for missed runs did not end well");
+    }
     Ok(())
 }
 
-/// A job that is running; over when this is dropped, however the run ends.
-struct Running(Arc<AtomicBool>);
+/// What all jobs of this process share.
+struct Shared {
+    config: Arc<Config>,
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    tokens: Option<Arc<Tokens>>,
+    holder: String,
+}
 
-impl Running {
-    fn begin(busy: Arc<AtomicBool>) -> Option<Running> {
-        (!busy.swap(true, Ordering::SeqCst)).then_some(Running(busy))
+/// Makes the jobs known, then starts what is due and nobody ran, again and again.
+async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut registered = false;
+    while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
+        if !registered {
+            registered = match register(&shared).await {
+                Ok(()) => true,
+                Err(e) => {
+                    tracing::warn!(error = %e, "the jobs cannot be made known");
+                    continue;
+                }
+            };
+        }
+        match shared.store.due_jobs(shared.clock.now()).await {
+            Ok(due) => {
+                for runner in runners.iter().filter(|runner| due.iter().any(|name| name == runner.job.name)) {
+                    let runner = Arc::clone(runner);
+                    running.spawn(async move { runner.run().await });
+                }
+            }
+            Err(e) => tracing::warn!(error = %e, "missed runs cannot be looked for"),
+        }
     }
 }
 
-impl Drop for Running {
+async fn register(shared: &Shared) -> Result<(), DbError> {
+    let now = shared.clock.now();
+    let register = |job: &'static Job| async move {
+        let deadline_ms = i64::try_from(job.deadline.as_millis()).unwrap_or(i64::MAX);
+        let next = job.when.next_after(now);
+        shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await
+    };
+    join_all(JOBS.iter().map(register)).await.into_iter().collect()
+}
+
+/// One job in this process.
+struct Runner {
+    job: &'static Job,
+    shared: Arc<Shared>,
+    busy: AtomicBool,
+}
+
+/// A job that is running; over when this is dropped, however the run ends.
+struct Running<'a>(&'a AtomicBool);
+
+impl<'a> Running<'a> {
+    fn begin(busy: &'a AtomicBool) -> Option<Running<'a>> {
+        // Not `then_some`: a value made in vain would be dropped and end the run that is going on.
+        (!busy.swap(true, Ordering::SeqCst)).then(|| Running(busy))
+    }
+}
+
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }
 }
 
-async fn run_one(job: &Job, ctx: Context, holder: &str) {
-    match ctx.store.lease(job.name, holder, LEASE_TTL).await {
-        Ok(Some(lease)) => tracing::trace!(job = job.name, lease.term, "runs"),
-        Ok(None) => return,
-        Err(e) => {
-            tracing::warn!(job = job.name, error = %e, "the lease cannot be had");
-            return;
+impl Runner {
+    /// Runs the job if it is due and this process's turn.
+    async fn run(&self) {
+        let Some(_running) = Running::begin(&self.busy) else { return };
+        match self.turn().await {
+            Ok(Some(lease)) => self.run_under(lease).await,
+            Ok(None) => {}
+            Err(e) => tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had"),
         }
     }
-    let started = std::time::Instant::now();
-    let run = std::panic::AssertUnwindSafe((job.run)(ctx)).catch_unwind();
-    let outcome = match tokio::time::timeout(DEADLINE, run).await {
-        Err(_) => {
-            tracing::error!(job = job.name, deadline_s = DEADLINE.as_secs(), "did not end in time");
-            "late"
+
+    async fn turn(&self) -> Result<Option<Lease>, DbError> {
+        let Shared { store, clock, holder, .. } = &*self.shared;
+        let Some(lease) = store.lease(self.job.name, holder, LEASE_TTL).await? else { return Ok(None) };
+        // Whoever held the lease before may have made this very run, also one whose clock is ahead of ours.
+        Ok(store.is_job_due(self.job.name, clock.now()).await?.then_some(lease))
+    }
+
+    async fn run_under(&self, lease: Lease) {
+        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
+        let (job, started, started_at) = (self.job, Instant::now(), clock.now());
+        tracing::trace!(job = job.name, lease.term, "runs");
+        let ctx = Context {
+            config: Arc::clone(config),
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            tokens: tokens.clone(),
+            lease: lease.clone(),
+            jobs: JOBS,
+        };
+        let begun = OnceLock::new();
+        let run = std::panic::AssertUnwindSafe((job.run)(ctx)).catch_unwind();
+        // Both at once: a run that holds the only writer must go on while the renewal waits for it.
+        let ended = tokio::select! {
+            biased;
+            ended = tokio::time::timeout(job.deadline, run) => ended,
+            never = self.renewing(&lease, started_at, &begun) => match never {},
+        };
+        let (outcome, done, detail) = match ended {
+            Err(_) => {
+                tracing::error!(job = job.name, deadline_s = job.deadline.as_secs(), "did not end in time");
+                (JobOutcome::Late, 0, None)
+            }
+            Ok(Err(_)) => {
+                tracing::error!(job = job.name, "panicked");
+                (JobOutcome::Panic, 0, None)
+            }
+            Ok(Ok(Ok(done))) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
+            Ok(Ok(Ok(done))) => {
+                tracing::info!(job = job.name, done = done.count, "ran");
+                (JobOutcome::Done, done.count, done.detail)
+            }
+            Ok(Ok(Err(e))) => {
+                tracing::warn!(job = job.name, error = %e, "failed; the next run tries again");
+                (JobOutcome::Failed, 0, Some(e.to_string()))
+            }
+        };
+        metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome.as_str())
+            .record(started.elapsed());
+        let ended_at = clock.now();
+        let run = JobRun { started_at, ended_at, outcome, done, detail };
+        if let Err(e) = store.report_job(&lease, begun.get().copied(), &run, job.when.next_after(ended_at)).await {
+            tracing::warn!(job = job.name, error = %e, "the run cannot be reported");
         }
-        Ok(Err(_)) => {
-            tracing::error!(job = job.name, "panicked");
-            "panic"
+    }
+
+    /// Keeps the lease for as long as the run lasts, and tells of a run that lasts.
+    async fn renewing(&self, lease: &Lease, started_at: Timestamp, begun: &OnceLock<i64>) -> Infallible {
+        let (store, name) = (&self.shared.store, self.job.name);
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            match store.lease(name, &lease.holder, LEASE_TTL).await {
+                Ok(Some(kept)) if kept.term == lease.term => {}
+                Ok(Some(_) | None) => tracing::warn!(job = name, "another process took the job over while it ran"),
+                Err(e) => tracing::warn!(job = name, error = %e, "the lease cannot be renewed"),
+            }
+            if begun.get().is_none() {
+                match store.begin_job_report(lease, started_at).await {
+                    Ok(id) => _ = begun.set(id),
+                    Err(e) => tracing::warn!(job = name, error = %e, "the run cannot be reported"),
+                }
+            }
         }
-        Ok(Ok(Ok(0))) => "idle",
-        Ok(Ok(Ok(done))) => {
-            tracing::info!(job = job.name, done, "ran");
-            "done"
-        }
-        Ok(Ok(Err(e))) => {
-            tracing::warn!(job = job.name, error = %e, "failed; the next run tries again");
-            "failed"
-        }
-    };
-    metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome).record(started.elapsed());
+    }
 }

@@ -1,8 +1,10 @@
 //! The store as the rest of the program holds it.
 
+use sea_orm::ConnectionTrait;
 use tokio::sync::watch;
 
 use super::db::{Db, DbError};
+use crate::clock::Timestamp;
 use crate::config;
 
 /// All tables of one database. Cheap to clone.
@@ -40,5 +42,12 @@ impl Store {
 
     pub(super) fn changed(&self) {
         self.commits.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Runs a bounded deletion with the parameters `before` and `limit`; answers how many rows went.
+    pub(super) async fn purge(&self, sql: &str, before: Timestamp, limit: u64) -> Result<u64, DbError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = [before.as_ms().into(), limit.into()];
+        Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
     }
 }

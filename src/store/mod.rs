@@ -7,7 +7,9 @@ mod dead_letters;
 pub mod entity;
 mod handle;
 mod history;
+mod job_reports;
 mod leases;
+mod login_codes;
 mod notifications;
 mod orders;
 mod outbox;
@@ -17,13 +19,19 @@ mod refund_commit;
 mod refund_rows;
 mod refunds;
 mod rows;
+mod token_state;
+mod tokens;
+mod users;
+mod wallet_orders;
 
 pub use commit::OrderCommit;
 pub use db::{Db, DbError, DbKind};
 pub use dead_letters::StoredMessage;
 pub use handle::Store;
 pub use history::History;
+pub use job_reports::{JobOutcome, JobReport, JobRun, JobView};
 pub use leases::{Fenced, Lease};
+pub use login_codes::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use orders::{NewOrder, Recorded};
 pub use outbox::FeedEvent;
 pub use proof::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
@@ -31,3 +39,8 @@ pub use refund_commit::RefundCommit;
 pub use refund_rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};
 pub use refunds::{PaidAttempt, Reserved, Turn};
 pub use rows::{AttemptParams, StoredOrder};
+pub use token_state::{
+    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,
+};
+pub use tokens::TokenWrite;
+pub use users::{NewUser, User};

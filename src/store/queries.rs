@@ -6,41 +6,54 @@ use sea_orm::ConnectionTrait;
 
 use super::Store;
 use super::db::{DbError, DbKind};
+use super::leases::{Fenced, Lease};
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo};
 
 impl Store {
-    /// Takes up to `limit` orders whose question is due and puts the next one off by `lease`, so that no other process asks
-    /// meanwhile and a question that is lost comes again.
+    /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that no
+    /// other process asks meanwhile and a question that is lost comes again. Nothing is taken when the lease is lost.
     pub async fn take_due_queries(
         &self,
+        lease: &Lease,
+        merchant: &MerchantKey,
         now: Timestamp,
-        lease: Duration,
-        limit: u64,
-    ) -> Result<Vec<(MerchantKey, OrderNo)>, DbError> {
+        put_off: Duration,
+        limit: u32,
+    ) -> Result<Fenced<Vec<OrderNo>>, DbError> {
+        // Mostly nothing is due, which is found without a writer.
+        let due = "(next_query_at_ms <= $2 OR next_look_at_ms <= $2)";
+        let sql = format!("SELECT 1 AS due FROM orders WHERE merchant = $1 AND {due} LIMIT 1");
+        let values = [merchant.as_str().into(), now.as_ms().into()];
+        if self.db.read().query_one_raw(self.db.statement(sql, values)).await?.is_none() {
+            return Ok(Fenced::Done(Vec::new()));
+        }
+        crate::crash::point("scheduler.query_due");
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
         let skip = match self.db.kind() {
             DbKind::Sqlite => "",
             DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
         };
         let sql = format!(
-            "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $2 END,
-                               next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $2 END
+            "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
+                               next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
              WHERE id IN (
-               SELECT id FROM orders WHERE next_query_at_ms <= $1 OR next_look_at_ms <= $1
-               ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $3{skip})
-             RETURNING merchant, order_no"
+               SELECT id FROM orders WHERE merchant = $1 AND {due}
+               ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $4{skip})
+             RETURNING order_no"
         );
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = [now.as_ms().into(), now.after(lease).as_ms().into(), limit.into()];
-        let rows = self.db.write().query_all_raw(self.db.statement(sql, values)).await?;
-        let broken = |e: crate::ids::IdError| DbError::Defect(e.to_string());
-        rows.into_iter()
-            .map(|r| {
-                let merchant: String = r.try_get("", "merchant")?;
-                let order_no: String = r.try_get("", "order_no")?;
-                Ok((MerchantKey::parse(merchant).map_err(broken)?, OrderNo::parse(order_no).map_err(broken)?))
-            })
-            .collect()
+        let values =
+            [merchant.as_str().into(), now.as_ms().into(), now.after(put_off).as_ms().into(), i64::from(limit).into()];
+        let rows = tx.query_all_raw(self.db.statement(sql, values)).await?;
+        tx.commit().await?;
+        let number = |row: sea_orm::QueryResult| {
+            let order_no: String = row.try_get("", "order_no")?;
+            OrderNo::parse(order_no).map_err(|e| DbError::Defect(e.to_string()))
+        };
+        rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
     }
 
     /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so its

@@ -53,6 +53,12 @@ pub const BUILD_INFO: &str = "wxpay_build_info";
 pub const NOTIFY_SIGN_TYPE_DIFFERS_TOTAL: &str = "wxpay_notify_sign_type_differs_total";
 /// Time one delivery took a handler.
 pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
+/// Age of the access_token or ticket in use, by `app` and `kind`.
+pub const TOKEN_AGE_SECONDS: &str = "wxpay_token_age_seconds";
+/// Fetches of access_tokens and tickets, by `app`, `kind` and `outcome` (`renewed`, `same`, `refused` …).
+pub const TOKEN_REFRESH_TOTAL: &str = "wxpay_token_refresh_total";
+/// Logins of payers that came to an end, by `app` and `outcome` (`logged_in`, or why not).
+pub const LOGINS_TOTAL: &str = "wxpay_logins_total";
 /// Time one run of a job took.
 pub const JOB_SECONDS: &str = "wxpay_job_seconds";
 
@@ -122,6 +128,15 @@ pub const METRICS: &[Metric] = &[
     metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),
     metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that have not come to their end"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),
+    metric(TOKEN_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &["app", "kind"], "Age of the token in use"),
+    metric(
+        TOKEN_REFRESH_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["app", "kind", "outcome"],
+        "Fetches of access_tokens and tickets",
+    ),
+    metric(LOGINS_TOTAL, Kind::Counter, Unit::Count, &["app", "outcome"], "Logins of payers that came to an end"),
     metric(LEASE_TERM, Kind::Gauge, Unit::Count, &["role"], "Fencing term of a lease held here"),
     metric(BUILD_INFO, Kind::Gauge, Unit::Count, &["version", "crash_points"], "What is running; always 1"),
 ];

@@ -134,22 +134,28 @@ pub(super) struct Wire(reqwest::Client);
 impl Wire {
     /// A pool with the configured time limits.
     pub(super) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
-        Wire::build(Wire::rules(config))
+        let http = Wire::rules(config)?.build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
+        Ok(Wire(http))
     }
 
-    fn build(rules: reqwest::ClientBuilder) -> Result<Wire, ClientError> {
-        rules.build().map(Wire).map_err(|error| ClientError::Tls { why: chain(&error) })
+    /// A pool that shows a client certificate.
+    fn with_certificate(config: &config::Wechat, certificate: &MerchantCertificate) -> Result<Wire, ClientError> {
+        let (rules, pem) = (Wire::rules(config)?, certificate.to_pem());
+        let identity = reqwest::Identity::from_pem(pem.expose().as_bytes());
+        let http = identity.and_then(|identity| rules.identity(identity).build());
+        http.map(Wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
     }
 
-    fn rules(config: &config::Wechat) -> reqwest::ClientBuilder {
-        reqwest::Client::builder()
+    fn rules(config: &config::Wechat) -> Result<reqwest::ClientBuilder, ClientError> {
+        Ok(reqwest::Client::builder()
             .user_agent(concat!("wxpay-worker/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout)
+            .tls_certs_merge(authorities(config)?)
             // WeChat's addresses change behind the names; a pooled connection must not outlive that by much.
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_secs(60)))
     }
 
     /// Gets `path` of the host `base` with these query parameters, in this order.
@@ -222,23 +228,18 @@ pub struct Client {
 impl Client {
     /// A client without a certificate: everything but refunds.
     pub fn new(config: &config::Wechat) -> Result<Client, ClientError> {
-        let wire = Wire::build(Wire::rules(config).tls_certs_merge(authorities(config)?))?;
-        Client::over(wire, base("pay_url", &config.pay_url)?, base("pay_backup_url", &config.pay_backup_url)?)
+        let backup = base("pay_backup_url", &config.pay_backup_url)?;
+        Client::over(Wire::new(config)?, base("pay_url", &config.pay_url)?, backup)
     }
 
     /// A client that shows the merchant's certificate: for refunds (`/secapi/*`). Where `refund_url` names an own host
     /// for them, there is no other to fall back on.
     pub fn with_certificate(config: &config::Wechat, certificate: &MerchantCertificate) -> Result<Client, ClientError> {
-        let unusable = |error: reqwest::Error| ClientError::Certificate { why: chain(&error) };
-        let identity = reqwest::Identity::from_pem(certificate.to_pem().expose().as_bytes()).map_err(unusable)?;
-        let rules = Wire::rules(config).tls_certs_merge(authorities(config)?);
-        let wire = Wire(rules.identity(identity).build().map_err(unusable)?);
-        match &config.refund_url {
-            Some(url) => Client::over(wire, base("refund_url", url)?, base("refund_url", url)?),
-            None => {
-                Client::over(wire, base("pay_url", &config.pay_url)?, base("pay_backup_url", &config.pay_backup_url)?)
-            }
-        }
+        let (main, backup) = match &config.refund_url {
+            Some(url) => (base("refund_url", url)?, base("refund_url", url)?),
+            None => (base("pay_url", &config.pay_url)?, base("pay_backup_url", &config.pay_backup_url)?),
+        };
+        Client::over(Wire::with_certificate(config, certificate)?, main, backup)
     }
 
     fn over(wire: Wire, main: String, backup: String) -> Result<Client, ClientError> {

@@ -34,10 +34,11 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
         return super::refunds::told(ctx, merchant, &event, &delivery).await;
     }
     let record = record(&event, merchant);
-    let notice = match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant)) {
-        Ok(notice) => notice,
-        Err(e) => return rejected(ctx, record, e.reason(), &e.to_string()).await,
-    };
+    let notice =
+        match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant), event.data.received_at) {
+            Ok(notice) => notice,
+            Err(e) => return rejected(ctx, record, e.reason(), &e.to_string()).await,
+        };
     let record = NotificationRecord {
         out_trade_no: Some(notice.out_trade_no.clone()),
         verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),

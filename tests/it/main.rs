@@ -3,6 +3,7 @@
 
 mod config;
 mod contracts;
+mod demo;
 mod deploy;
 mod envelope;
 mod faults;
@@ -14,6 +15,7 @@ mod nats_consumer;
 mod order;
 mod refunds;
 mod sandbox;
+mod scheduler;
 mod settling;
 mod telemetry;
 mod tidy;

@@ -2,7 +2,8 @@
 
 usage: python wechatpy_check.py [BASE_URL]      (or WXPAY_SANDBOX_URL; default http://127.0.0.1:19001)
 
-Prints one line per check and ends with status 1 when one failed. The merchant is the one of WeChat's signing example.
+Prints one line per check and ends with status 1 when one failed. The merchant is the one of WeChat's signing example, the apps'
+secrets are those that the simulator prints when it starts.
 """
 
 import hashlib
@@ -11,19 +12,27 @@ import os
 import queue
 import sys
 import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from wechatpy.exceptions import InvalidSignatureException, WeChatPayException
+from requests.adapters import HTTPAdapter
+from wechatpy.client import WeChatClient
+from wechatpy.client.api import WeChatWxa
+from wechatpy.exceptions import InvalidSignatureException, WeChatClientException, WeChatOAuthException, WeChatPayException
+from wechatpy.oauth import WeChatOAuth
 from wechatpy.pay import WeChatPay
 
 ARGUMENT = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("WXPAY_SANDBOX_URL", "http://127.0.0.1:19001")
 BASE = ARGUMENT.rstrip("/")
 KEY = "192006250b4c09247ec02edce69f6a2d"
 MCH_ID = "10000100"
+APPID, SECRET = "wxd930ea5d5a258f4f", "example0secret0of0the0account000"
+MINI_APPID, MINI_SECRET = "wx6d5a258f4fd930ea", "example0secret0of0mini0program00"
 OPENID = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"
 RUN = uuid.uuid4().hex[:12]
 REPLY = "<xml><return_code><![CDATA[{}]]></return_code><return_msg><![CDATA[{}]]></return_msg></xml>"
@@ -60,7 +69,7 @@ class Pay(WeChatPay):
     API_BASE_URL = BASE + "/"
 
 
-pay = Pay("wxd930ea5d5a258f4f", KEY, MCH_ID, timeout=15)
+pay = Pay(APPID, KEY, MCH_ID, timeout=15)
 pay._http.trust_env = False  # no proxy between us and loopback
 heard = queue.Queue()
 
@@ -140,5 +149,96 @@ def main():
     check("a wrong key is refused", refusal(pay.order.query, out_trade_no=number) == "签名错误")
 
 
+class OAuth(WeChatOAuth):
+    API_BASE_URL = BASE + "/"
+    OAUTH_BASE_URL = BASE + "/connect/"
+
+
+class ToSimulator(HTTPAdapter):
+    """The SDK's base URL is not used for fetching a token: that address is written out in it."""
+
+    def send(self, request, **kwargs):
+        request.url = request.url.replace("https://api.weixin.qq.com", BASE)
+        return super().send(request, **kwargs)
+
+
+class Client(WeChatClient):
+    API_BASE_URL = BASE + "/cgi-bin/"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._http.trust_env = False
+        self._http.mount("https://api.weixin.qq.com", ToSimulator())
+
+
+def errcode(call, *args, **kwargs):
+    """The errcode that a call of the platform is refused with."""
+    try:
+        call(*args, **kwargs)
+    except (WeChatClientException, WeChatOAuthException) as error:
+        return error.errcode
+    return 0
+
+
+def come_back(oauth, form=None):
+    """Opens the login page as a browser does, and answers where it leads back to."""
+    url = oauth.authorize_url.split("#")[0]
+    answer = oauth._http.post(url, data=form, allow_redirects=False) if form else oauth._http.get(url, allow_redirects=False)
+    target = urllib.parse.urlsplit(answer.headers["location"])
+    return dict(urllib.parse.parse_qsl(target.query))
+
+
+def login():
+    back = "http://127.0.0.1:8080/cb?next=/pay/确认&x=1"
+    oauth = OAuth(APPID, SECRET, back, state="a1B2c3")
+    oauth._http.trust_env = False
+    returned = come_back(oauth)
+    check("the login page takes its address and gives back the state", returned["state"] == "a1B2c3" and returned["x"] == "1", returned)
+    first = oauth.fetch_access_token(returned["code"])
+    check("a code gives the openid", first["openid"] == oauth.open_id and first["scope"] == "snsapi_base", first)
+    check("a code works once", errcode(oauth.fetch_access_token, returned["code"]) == 40163)
+    check("the silent scope tells no profile", errcode(oauth.get_user_info) == 48001)
+    oauth.scope = "snsapi_userinfo"
+    returned = come_back(oauth, {"action": "allow", "user": "1"})
+    granted = oauth.fetch_access_token(returned["code"])
+    profile = oauth.get_user_info()
+    check("the user who agreed tells a name", (profile["openid"], profile["nickname"]) == (granted["openid"], "小红"), profile)
+    check("the user's token is good", oauth.check_access_token() is True)
+    check("the user's token is prolonged", oauth.refresh_access_token(granted["refresh_token"])["openid"] == granted["openid"])
+    check("a refusal has no code", "code" not in come_back(oauth, {"action": "deny"}))
+
+
+def tokens():
+    client = Client(APPID, SECRET, timeout=15)
+    ticket = client.jsapi.get_ticket()
+    check("a token is fetched, and a ticket with it", ticket["errcode"] == 0 and ticket["expires_in"] == 7200, ticket)
+    page, nonce, now = "http://127.0.0.1:8080/demo?from=menu", "Wm3WZYTPz0wzccnW", int(time.time())
+    signature = client.jsapi.get_jsapi_signature(nonce, ticket["ticket"], now, page)
+    config = {"url": page, "appId": APPID, "timestamp": now, "nonceStr": nonce, "signature": signature, "jsApiList": ["chooseWXPay"]}
+    held = control("bridge/config", config)
+    check("the browser takes its signature", held["errMsg"] == "config:ok", held)
+    refused = control("bridge/config", {**config, "url": page + "&x=1"})
+    check("and not for another page", refused["errMsg"] == "config:invalid signature", refused)
+    dead = client.session.get(client.access_token_key)
+    control("platform/kill_tokens", {"appid": APPID})
+    check("a dead token is replaced and the call repeated", client.jsapi.get_ticket()["errcode"] == 0)
+    check("by another one", client.session.get(client.access_token_key) != dead)
+    wrong = Client(APPID, SECRET[::-1], timeout=15)
+    check("a wrong secret gets no token", errcode(wrong.fetch_access_token) == 40001)
+
+
+def mini_program():
+    client = Client(MINI_APPID, MINI_SECRET, timeout=15)
+    issued = control("platform/mini_code", {"openid": OPENID})
+    wxa = WeChatWxa(client)
+    wxa.API_BASE_URL = BASE + "/"
+    session = wxa.code_to_session(issued["code"])
+    check("a mini program's code gives its session", session["openid"] == OPENID and len(session["session_key"]) == 24, session)
+    check("once", errcode(wxa.code_to_session, issued["code"]) == 40163)
+
+
 main()
+login()
+tokens()
+mini_program()
 sys.exit(1 if failed else 0)

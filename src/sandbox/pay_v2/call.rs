@@ -61,7 +61,7 @@ impl Heard {
             (On::Refund, Some(Shown::Unusable)) => Err("The SSL certificate error"),
             (On::Refund, Some(Shown::Of(_))) => Ok(()),
             (On::UnifiedOrder | On::OrderQuery | On::CloseOrder | On::RefundQuery, _) => Ok(()),
-            (On::Notify | On::RefundNotify, _) => Ok(()),
+            (On::Notify | On::RefundNotify | On::Platform(_), _) => Ok(()),
         }
     }
 
@@ -95,7 +95,7 @@ async fn call(api: On, world: &Arc<World>, heard: Heard) -> Response {
         On::OrderQuery => order_query::subject(world, &message),
         On::Refund => refund::subject(world, &message),
         On::RefundQuery => refund_query::subject(world, &message),
-        On::UnifiedOrder | On::CloseOrder | On::Notify | On::RefundNotify => {
+        On::UnifiedOrder | On::CloseOrder | On::Notify | On::RefundNotify | On::Platform(_) => {
             optional(&message.fields, "out_trade_no").map(str::to_owned)
         }
     }
@@ -160,7 +160,7 @@ impl Call<'_> {
             On::CloseOrder => close_order::execute(self.world, &self.message),
             On::Refund => refund::execute(self.world, &self.message, &self.parameters_sha256),
             On::RefundQuery => refund_query::execute(self.world, &self.message),
-            On::Notify | On::RefundNotify => Err(Refusal::system_error()),
+            On::Notify | On::RefundNotify | On::Platform(_) => Err(Refusal::system_error()),
         }
     }
 
@@ -213,6 +213,8 @@ impl Call<'_> {
                 let _first = self.execute();
                 self.answer(self.execute(), None)
             }
+            // Not possible here; the rules refuse it.
+            Kind::Errcode => self.answer(Err(Refusal::system_error()), None),
             Kind::RateLimit => self.answer(Err(Refusal::rate_limit()), None),
             Kind::SystemError => {
                 if hit.executed {

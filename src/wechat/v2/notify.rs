@@ -8,9 +8,11 @@ use super::payment::{self, Incomplete};
 use super::reply::{business_error, text};
 use super::sign::{self, SignType, SignatureError};
 use super::xml::{self, Fields, XmlError};
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::{Payment, WechatError};
 use crate::ids::{AppId, OutTradeNo};
+use crate::secret::V2Key;
 
 /// The content type of both answers.
 pub const REPLY_CONTENT_TYPE: &str = "text/xml; charset=utf-8";
@@ -89,16 +91,19 @@ impl NotifyError {
     }
 }
 
-/// Parses and verifies a notification that came to this merchant's address. `apps` are the apps whose orders it takes.
-pub fn parse_and_verify(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Result<Notice, NotifyError> {
+/// Parses and verifies a notification that came to this merchant's address at `received_at`. `apps` are the apps whose orders
+/// it takes.
+pub fn parse_and_verify(
+    body: &[u8],
+    merchant: &Merchant,
+    apps: &[AppId],
+    received_at: Timestamp,
+) -> Result<Notice, NotifyError> {
     let fields = xml::parse(body)?;
     if text(&fields, "return_code") != "SUCCESS" {
         return Err(NotifyError::NoSuccess);
     }
-    let sign_type = sign::verify(&fields, &merchant.v2_key).map_err(|error| match error {
-        SignatureError::Missing => NotifyError::Unsigned,
-        SignatureError::Malformed | SignatureError::Wrong => NotifyError::WrongSignature,
-    })?;
+    let (sign_type, key) = verify(&fields, merchant, received_at)?;
     ours(&fields, merchant, apps)?;
     let out_trade_no = payment::out_trade_no(&fields)?;
     let result = match text(&fields, "result_code") {
@@ -106,7 +111,20 @@ pub fn parse_and_verify(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Res
         "FAIL" => NoticeResult::Failed(business_error(&fields)),
         _ => return Err(Incomplete { field: "result_code" }.into()),
     };
-    Ok(Notice { out_trade_no, result, sign_type, key_fingerprint: merchant.v2_key.fingerprint() })
+    Ok(Notice { out_trade_no, result, sign_type, key_fingerprint: key.fingerprint() })
+}
+
+/// The algorithm and the key that the signature holds with.
+fn verify<'m>(fields: &Fields, merchant: &'m Merchant, at: Timestamp) -> Result<(SignType, &'m V2Key), NotifyError> {
+    let mut worst = NotifyError::WrongSignature;
+    for key in merchant.inbound_keys(at) {
+        match sign::verify(fields, key) {
+            Ok(sign_type) => return Ok((sign_type, key)),
+            Err(SignatureError::Missing) => worst = NotifyError::Unsigned,
+            Err(SignatureError::Malformed | SignatureError::Wrong) => {}
+        }
+    }
+    Err(worst)
 }
 
 /// Two merchants may share a key, so a good signature alone does not say whose notification it is.

@@ -44,8 +44,13 @@ pub struct RefundHint {
     pub success_time: Option<Timestamp>,
 }
 
-/// Parses and decrypts a notification that came to this merchant's refund address.
-pub fn parse_and_decrypt(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Result<RefundHint, NotifyError> {
+/// Parses and decrypts a notification that came to this merchant's refund address at `received_at`.
+pub fn parse_and_decrypt(
+    body: &[u8],
+    merchant: &Merchant,
+    apps: &[AppId],
+    received_at: Timestamp,
+) -> Result<RefundHint, NotifyError> {
     let envelope = xml::parse(body)?;
     if text(&envelope, "return_code") != "SUCCESS" {
         return Err(NotifyError::NoSuccess);
@@ -56,8 +61,8 @@ pub fn parse_and_decrypt(body: &[u8], merchant: &Merchant, apps: &[AppId]) -> Re
         return Err(Incomplete { field: "req_info" }.into());
     }
     // Undecryptable and unreadable are the same to the outside: whoever tries ciphertexts learns nothing from us.
-    let plain = decrypt(req_info, &merchant.v2_key).ok_or(NotifyError::Undecipherable)?;
-    let fields = xml::parse(&plain).map_err(|_| NotifyError::Undecipherable)?;
+    let open = |key| xml::parse(&decrypt(req_info, key)?).ok();
+    let fields = merchant.inbound_keys(received_at).find_map(open).ok_or(NotifyError::Undecipherable)?;
     Ok(hint(&fields)?)
 }
 

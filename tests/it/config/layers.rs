@@ -110,6 +110,7 @@ fn the_examples_in_the_defaults_are_accepted_as_they_stand() {
     for (name, content) in [
         ("shop.secret", APP_SECRET),
         ("main.v2key", V2_KEY),
+        ("main.v2key.old", "0Ld1oLd2OlD3old4OLD5oLd6OlD7old8"),
         ("apiclient_cert.pem", &cert),
         ("apiclient_key.pem", &key),
     ] {

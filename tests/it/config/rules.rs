@@ -102,6 +102,18 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("apps = [\"shop\"]", "apps = [\"shop\"]\napi = \"v3\"", "merchants[0].api: ", "v3 is not supported yet"),
     ("apps = [\"shop\"]", "apps = [\"shop\"]\napi = \"v1\"", "merchants[0].api: ", "must be v2"),
     ("apps = [\"shop\"]", "apps = [\"shop\"]\nsign_type = \"SHA1\"", "merchants[0].sign_type: ", "HMAC-SHA256, MD5"),
+    (
+        "v2_key =",
+        "v2_key_previous = \"0Ld1oLd2OlD3old4OLD5oLd6OlD7old8\"\nv2_key =",
+        "merchants[0].v2_key_previous_until: ",
+        "25 hours",
+    ),
+    (
+        "v2_key =",
+        "v2_key_previous_until = \"2026-01-02T03:04:05Z\"\nv2_key =",
+        "merchants[0].v2_key_previous: ",
+        "is missing",
+    ),
     ("v2_key = \"Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA\"", "", "merchants[0].v2_key: ", "v2_key_file"),
     ("Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA", "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0c", "merchants[0].v2_key: ", "exactly 32"),
     ("Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA", "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0c ", "merchants[0].v2_key: ", "exactly 32"),

@@ -2,9 +2,12 @@
 
 #[macro_use]
 mod on_every_bus;
+#[macro_use]
+mod on_both_databases;
 mod bus;
 mod bus_delivery;
 mod bus_jetstream;
 mod bus_parking;
 mod bus_rules;
 mod store;
+mod store_web;

@@ -18,22 +18,6 @@ use wxpay_worker::store::{
 
 use crate::harness::db::TestDb;
 
-macro_rules! on_both_databases {
-    ($($(#[$doc:meta])* async fn $name:ident($stage:ident) $body:block)*) => {
-        mod shared { use super::*; $($(#[$doc])* pub async fn $name($stage: Stage) $body)* }
-        mod sqlite {
-            use super::{Stage, TestDb, shared};
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { shared::$name(Stage::open(TestDb::sqlite()).await).await })*
-        }
-        mod postgres {
-            use super::{Stage, TestDb, shared};
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { shared::$name(Stage::open(TestDb::postgres().await).await).await })*
-        }
-    };
-}
-
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
 fn merchant() -> MerchantKey {
@@ -381,14 +365,20 @@ on_both_databases! {
             stage.recorded(n).await;
         }
         let at = NOW.after(Duration::from_secs(61));
-        let lease = Duration::from_secs(60);
-        let takers = (0..4).map(|_| { let store = stage.store.clone(); tokio::spawn(async move { store.take_due_queries(at, lease, 5).await.unwrap() }) });
+        let (put_off, merchant) = (Duration::from_secs(60), merchant());
+        let lease = stage.store.lease("pending_queries", "leader", put_off).await.unwrap().unwrap();
+        let take = |at, limit| {
+            let (store, lease, merchant) = (stage.store.clone(), lease.clone(), merchant.clone());
+            async move { store.take_due_queries(&lease, &merchant, at, put_off, limit).await.unwrap() }
+        };
         let mut taken = Vec::new();
-        for taker in takers.collect::<Vec<_>>() {
-            taken.extend(taker.await.unwrap());
+        for taker in (0..4).map(|_| tokio::spawn(take(at, 5))).collect::<Vec<_>>() {
+            let Fenced::Done(some) = taker.await.unwrap() else { panic!("the lease is held") };
+            assert!(some.len() <= 5, "more than the budget");
+            taken.extend(some);
         }
         loop {
-            let more = stage.store.take_due_queries(at, lease, 5).await.unwrap();
+            let Fenced::Done(more) = take(at, 5).await else { panic!("the lease is held") };
             if more.is_empty() {
                 break;
             }
@@ -396,7 +386,12 @@ on_both_databases! {
         }
         let distinct: std::collections::HashSet<_> = taken.iter().collect();
         assert_eq!((distinct.len(), taken.len()), (20, 20), "a question was asked twice or never");
-        assert_eq!(stage.store.take_due_queries(at.after(lease), lease, 50).await.unwrap().len(), 20, "a lost question comes again");
+        let Fenced::Done(again) = take(at.after(put_off), 50).await else { panic!("the lease is held") };
+        assert_eq!(again.len(), 20, "a lost question comes again");
+        // Another process took over: whoever slept through its lease takes nothing.
+        stage.store.release(&lease).await.unwrap();
+        stage.store.lease("pending_queries", "successor", put_off).await.unwrap().unwrap();
+        assert_eq!(take(at.after(put_off * 2), 50).await, Fenced::Lost);
     }
 
     async fn the_quarantine_is_bounded(stage) {

@@ -30,6 +30,8 @@ pub enum Scenario {
     RefundAsked,
     /// Paid and refunded in the merchant platform, and nobody tells of either.
     RefundFound,
+    /// The business closes an old order that nobody paid.
+    Close,
 }
 
 /// A process that dies once at its armed point and is then started again without it.
@@ -82,7 +84,7 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
     }
     let base = &mortal.process.base.clone();
     match scenario {
-        Scenario::Payment | Scenario::Refund => {}
+        Scenario::Payment | Scenario::Refund | Scenario::Close => {}
         Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
         Scenario::RefundFound => {
             let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);
@@ -111,6 +113,9 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
         }
     }
     mortal.until("pay parameters", |_| payable(rig, base)).await;
+    if scenario == Scenario::Close {
+        return closes(&mut mortal, &db, base, site).await;
+    }
     if scenario != Scenario::Early {
         rig.pay("A700001").await;
     }
@@ -143,7 +148,7 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
                 })
                 .await;
         }
-        Scenario::Payment | Scenario::NoWorker | Scenario::Query | Scenario::Early | Scenario::WrongAmount => {}
+        _ => {}
     }
     let bus = rig.open_bus(&db).await;
     mortal
@@ -154,6 +159,36 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
         .await;
     assert_eq!(mortal.deaths, 1, "{site} was passed");
     judge(rig, &db, base, scenario).await;
+}
+
+/// The order is closed at WeChat and here, told once, whoever died on the way.
+async fn closes(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
+    use sea_orm::ConnectionTrait;
+    let rig = mortal.rig;
+    // Five minutes have passed, as far as WeChat's rule is concerned.
+    let sql = "UPDATE attempts SET created_at_ms = created_at_ms - 301000";
+    db.write().execute_raw(db.statement(sql, [])).await.unwrap();
+    mortal
+        .until("the close", |_| async {
+            let path = format!("{base}/v1/orders/A700001/close?merchant=main");
+            let (status, order) = rig.try_post("", &path, &Value::Null).await.ok()?;
+            assert!([200, 202, 503].contains(&status), "{order}");
+            (status == 200 && order["state"] == "closed").then_some(())
+        })
+        .await;
+    let bus = rig.open_bus(db).await;
+    mortal
+        .until("death, and then an empty queue", |deaths| {
+            let bus = &bus;
+            async move { (deaths > 0 && rig.is_drained(db, bus).await).then_some(()) }
+        })
+        .await;
+    assert_eq!(mortal.deaths, 1, "{site} was passed");
+    assert_eq!(rig.wechat_ledger("A700001").await["orders"][0]["state"], "CLOSED");
+    assert_eq!(rig.events(base, "wxpay.order.closed.v1").await.len(), 1);
+    for (table, rows) in [("ledger", 0), ("dead_letters", 0), ("attempts WHERE state = 'closed'", 1)] {
+        assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
+    }
 }
 
 async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
@@ -177,7 +212,7 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
         Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => {
             audit::refunded_once(rig, base, "A700001", 60).await;
         }
-        Scenario::Payment | Scenario::NoWorker | Scenario::Query | Scenario::Early | Scenario::WrongAmount => {}
+        _ => {}
     }
     let on_the_bus = audit::published(rig, db, "pay.event.main.order.paid").await;
     assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");

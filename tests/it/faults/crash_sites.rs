@@ -43,7 +43,13 @@ const SITES: &[(Scenario, &[&str])] = &[
     ),
     (
         Scenario::Query,
-        &["scheduler.query_taken", "scheduler.query_published", "worker.query_begun", "worker.query_answered"],
+        &[
+            "scheduler.query_due",
+            "scheduler.query_taken",
+            "scheduler.query_published",
+            "worker.query_begun",
+            "worker.query_answered",
+        ],
     ),
     (
         Scenario::Early,
@@ -55,6 +61,7 @@ const SITES: &[(Scenario, &[&str])] = &[
             "scheduler.deferred_forgotten",
         ],
     ),
+    (Scenario::Close, &["worker.close_begun", "worker.close_answered"]),
     (Scenario::WrongAmount, &["worker.committed:2", "bus.parked"]),
     (
         Scenario::Refund,

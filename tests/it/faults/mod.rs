@@ -9,10 +9,13 @@ mod crash_points;
 mod crash_sites;
 mod forgeries;
 mod nats_lost;
+#[cfg(feature = "crash-points")]
+mod paused_leader;
 mod postgres_lost;
 mod sdks;
 mod storm;
 mod synced;
+mod thousand;
 mod three_processes;
 mod trace;
 

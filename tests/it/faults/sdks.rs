@@ -1,5 +1,5 @@
 //! SDKs that nobody here wrote, unchanged but for their base URL, against the simulator as a process: placing, querying, closing,
-//! and taking the simulator's notifications with their own verification.
+//! taking the simulator's notifications with their own verification, logging people in, signing pages.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -57,8 +57,19 @@ fn tenpay_for_node_pays_and_takes_the_simulators_notifications() {
 }
 
 #[test]
-fn wechatpy_for_python_pays_and_takes_the_simulators_notifications() {
+fn wechatpy_for_python_pays_logs_in_and_signs_pages_against_the_simulator() {
     let mut script = Command::new(tool("WXPAY_TEST_PYTHON"));
     script.arg(root().join("tests/sdk/wechatpy_check.py"));
-    passes(script, &["the notification verifies", "a tampered notification is refused", "a wrong key is refused"]);
+    let checks = [
+        "the notification verifies",
+        "a tampered notification is refused",
+        "a wrong key is refused",
+        "a code gives the openid",
+        "the user who agreed tells a name",
+        "a token is fetched, and a ticket with it",
+        "the browser takes its signature",
+        "a dead token is replaced and the call repeated",
+        "a mini program's code gives its session",
+    ];
+    passes(script, &checks);
 }

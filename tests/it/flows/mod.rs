@@ -1,7 +1,9 @@
 //! Whole flows through real processes, on embedded and JetStream, on SQLite and PostgreSQL.
 
+mod browser;
 pub mod notifications;
 mod orders;
+mod tokens;
 
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::sandbox::{Account, Running, Sandbox, Settings};
-use wxpay_worker::secret::{V2Key, sha256_hex};
+use wxpay_worker::sandbox::{Account, PlatformApp, PlatformKind, Running, Sandbox, Settings};
+use wxpay_worker::secret::{Secret, V2Key, sha256_hex};
 use wxpay_worker::store::Db;
 
 use super::bus::bus_settings;
@@ -28,6 +28,9 @@ pub const OTHER_KEY: &str = "Zq8Wn3Rt6Yb1Mc5Xv9Kd2Lf7Hg4Js0Pa";
 pub const MCH_ID: &str = "1900000109";
 pub const OTHER_MCH_ID: &str = "1900000110";
 pub const APP_ID: &str = "wx8888888888888888";
+pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Flows0123456x";
+pub const MINI_APP_ID: &str = "wx7777777777777777";
+pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Flows0123456x";
 pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 /// Shorter than any server here keeps an idle connection: a request must not meet its close.
 const REUSE: Duration = Duration::from_secs(2);
@@ -60,7 +63,19 @@ pub struct Process {
 
 impl Rig {
     pub async fn new(db: TestDb, queue: Queue) -> Rig {
-        let settings = settings(vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)]);
+        Rig::with(db, queue, Settings::default()).await
+    }
+
+    /// With a simulator of other durations; its merchants and apps are the rig's own.
+    pub async fn with(db: TestDb, queue: Queue, settings: Settings) -> Rig {
+        let settings = Settings {
+            merchants: vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)],
+            apps: vec![
+                app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET),
+                app(PlatformKind::MiniProgram, MINI_APP_ID, MINI_SECRET),
+            ],
+            ..settings
+        };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wechat = Sandbox::start(listener, settings).await.unwrap();
         let rig = Rig {
@@ -132,6 +147,8 @@ impl Rig {
             [wechat]
             pay_url = "{wechat}"
             pay_backup_url = "{wechat}"
+            api_url = "{wechat}"
+            open_url = "{wechat}"
             connect_timeout_ms = 1000
             timeout_ms = 2000
             {refund_url}
@@ -141,10 +158,16 @@ impl Rig {
             key = "shop"
             app_id = "{APP_ID}"
             kind = "official_account"
+            secret = "{APP_SECRET}"
+            [[apps]]
+            key = "mini"
+            app_id = "{MINI_APP_ID}"
+            kind = "mini_program"
+            secret = "{MINI_SECRET}"
             [[merchants]]
             key = "main"
             mch_id = "{MCH_ID}"
-            apps = ["shop"]
+            apps = ["shop", "mini"]
             api = "v2"
             sign_type = "HMAC-SHA256"
             v2_key = "{KEY}"
@@ -182,6 +205,16 @@ impl Rig {
     /// Starts these roles with variables, such as an armed crash point.
     pub async fn run_with(&self, roles: &str, env: &[(&str, &str)]) -> Process {
         self.run(roles, self.port, env).await
+    }
+
+    /// Starts all roles with variables on the address WeChat posts to.
+    pub async fn run_all_with(&self, env: &[(&str, &str)]) -> Process {
+        self.run("ingress,worker,relay,scheduler", self.port, env).await
+    }
+
+    /// Starts these roles with variables on a port of their own.
+    pub async fn run_beside(&self, roles: &str, env: &[(&str, &str)]) -> Process {
+        self.run(roles, free_port(), env).await
     }
 
     async fn run(&self, roles: &str, port: u16, env: &[(&str, &str)]) -> Process {
@@ -407,15 +440,19 @@ pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
 
 /// A simulator of these merchants in real time.
 pub fn settings(merchants: Vec<Account>) -> Settings {
-    Settings { merchants, time_scale: 1, seed: 1 }
+    Settings { merchants, ..Settings::default() }
 }
 
 pub fn account(mch_id: &str, key: &str) -> Account {
     Account {
         mch_id: MchId::parse(mch_id).unwrap(),
         v2_key: V2Key::parse(key).unwrap(),
-        appids: vec![AppId::parse(APP_ID).unwrap()],
+        appids: [APP_ID, MINI_APP_ID].map(|appid| AppId::parse(appid).unwrap()).into(),
     }
+}
+
+fn app(kind: PlatformKind, appid: &str, secret: &str) -> PlatformApp {
+    PlatformApp::new(kind, AppId::parse(appid).unwrap(), Secret::new(secret))
 }
 
 /// A port that stays free while its process is down: none that the system hands to outgoing connections.

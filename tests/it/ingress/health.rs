@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::ingress::{self, Ingress};
+use wxpay_worker::wechat::platform::PlatformClient;
 
 use super::client::send;
 use super::stage::Stage;
@@ -50,6 +51,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
         store: stage.store.clone(),
         bus: stage.bus.clone(),
         clock: Clock::system(),
+        platform: PlatformClient::new(&stage.config.wechat).unwrap(),
         metrics: Arc::new(String::new),
         shutdown: shutdown.clone(),
     };

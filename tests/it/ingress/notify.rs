@@ -42,6 +42,26 @@ async fn post(stage: &Stage, body: &str) -> super::client::Reply {
     stage.send("POST", "/notify/main/pay", &[("Content-Type", "text/xml")], body.as_bytes()).await
 }
 
+#[tokio::test]
+async fn the_tutorials_callback_is_the_first_merchants_notification_address() {
+    let stage = Stage::with("", OTHER_MERCHANT).await;
+    let target = "/api/wechat/pay/callback";
+    // Neither where it comes from nor a missing session matters: WeChat's signature does.
+    let headers = [("Content-Type", "text/xml"), ("Origin", "https://evil.com"), ("Sec-Fetch-Site", "cross-site")];
+    let body = signed(&[], SignType::HmacSha256);
+    let reply = stage.send("POST", target, &headers, body.as_bytes()).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, SUCCESS));
+    let mut kept = stage.deliveries(ConsumerName::SETTLE);
+    let kept = soon("the notification", kept.recv()).await.unwrap();
+    assert!(kept.message.subject.contains(".main."), "{}", kept.message.subject);
+    let reply = stage.send("POST", target, &headers, body.replace("A100001", "A100002").as_bytes()).await;
+    assert!(
+        reply.text().contains("FAIL") && reply.header("content-type").unwrap().starts_with("text/xml"),
+        "{reply:?}"
+    );
+    stage.stop().await;
+}
+
 /// The refusal, in the bytes that WeChat reads.
 fn fail(reason: &str) -> String {
     format!("<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[{reason}]]></return_msg></xml>")

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
-    PaymentOrphaned, RefundTold,
+    AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
+    OrderSurplus, PaymentOrphaned, RefundTold,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::ids::{AppKey, EventId, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
@@ -62,6 +62,13 @@ fn one_of_each() -> Vec<DomainData> {
         wechat: None,
     };
     let not_yet = Some(WechatError { code: "NOTENOUGH".into(), message: "余额不足".into() });
+    let trouble = |errcode| AppTrouble {
+        app: app.clone(),
+        token: "access_token",
+        reason: "quota_used_up".into(),
+        errcode,
+        since: at,
+    };
     vec![
         DomainData::RefundRequested(RefundTold { refund_id: None, refunded_at: None, ..refund.clone() }),
         DomainData::RefundDelayed(RefundTold { wechat: not_yet.clone(), ..refund.clone() }),
@@ -96,6 +103,8 @@ fn one_of_each() -> Vec<DomainData> {
             last_error: "x".into(),
             attempts: 3,
         }),
+        DomainData::AppDegraded(trouble(Some(40164))),
+        DomainData::AppRecovered(trouble(None)),
     ]
 }
 

@@ -25,12 +25,14 @@ use wxpay_worker::new_order::new_order;
 use wxpay_worker::order::{Decision, Policy, decide};
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
+use wxpay_worker::wechat::platform::PlatformClient;
 use wxpay_worker::worker::StoreParking;
 
 use super::client::{Reply, send};
 use crate::harness::soon;
 
 pub const V2_KEY: &str = "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA";
+pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Tests0123456x";
 pub const KEY: &str = "wxk_orders_and_finance";
 pub const ORDERS_KEY: &str = "wxk_orders_only";
 pub const OTHERS_KEY: &str = "wxk_other_merchant_only";
@@ -50,6 +52,7 @@ url = "sqlite://{}/wxpay.db"
 key = "shop"
 app_id = "wxd930ea5d5a258f4f"
 kind = "official_account"
+secret = "{APP_SECRET}"
 [[merchants]]
 key = "main"
 mch_id = "10000100"
@@ -114,6 +117,7 @@ impl Stage {
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            platform: PlatformClient::new(&config.wechat).unwrap(),
             metrics: Arc::new(|| "# a metric\n".to_owned()),
             shutdown: shutdown.clone(),
         });
@@ -173,7 +177,7 @@ impl Stage {
             mch_id: MchId::parse("10000100").unwrap(),
             appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),
             out_trade_no: stored.order.current().unwrap().out_trade_no.clone(),
-            transaction_id: TransactionId::parse(format!("42000{order_no}")).unwrap(),
+            transaction_id: TransactionId::parse(format!("42000{order_no:.27}")).unwrap(),
             total_fee: stored.order.amount,
             fee_type: "CNY".into(),
             time_end: self.clock.now(),

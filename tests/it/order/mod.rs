@@ -1,6 +1,8 @@
 //! The decision: every state of an order and its attempt against every fact.
 
+mod diagram;
 mod properties;
 mod refunds;
 mod support;
 mod table;
+mod three_sources;

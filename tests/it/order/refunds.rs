@@ -13,7 +13,7 @@ use super::support::{NOW, error, later, number, transaction};
 
 const REFUND_ID: &str = "50300001";
 
-fn refund(state: RefundState) -> Refund {
+pub fn refund(state: RefundState) -> Refund {
     let taken_on = matches!(state, RefundState::Processing | RefundState::Abnormal | RefundState::Succeeded);
     Refund {
         // No jitter: the tests tell times to the second.
@@ -43,7 +43,7 @@ fn status(status: RefundStanding) -> RefundFact {
     RefundFact::Status(RefundSeen { refund_id, transaction_id, refund_fee: Fen::from_i64(30), status })
 }
 
-fn facts() -> Vec<RefundFact> {
+pub fn facts() -> Vec<RefundFact> {
     vec![
         RefundFact::Accepted { refund_id: REFUND_ID.into() },
         RefundFact::Refused(error("NOAUTH")),

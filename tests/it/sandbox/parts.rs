@@ -14,14 +14,18 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::sandbox::{Account, Options, Running, Sandbox, Settings};
-use wxpay_worker::secret::{V2Key, random_text};
+use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Running, Sandbox, Settings};
+use wxpay_worker::secret::{Secret, V2Key, random_text};
 use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
 use wxpay_worker::wechat::v2::xml::{self, Fields};
 
 pub const MCH_ID: &str = "10000100";
 pub const APPID: &str = "wxd930ea5d5a258f4f";
 pub const SECOND_APPID: &str = "wx8888888888888888";
+pub const MINI_APPID: &str = "wx6d5a258f4fd930ea";
+pub const SECRET: &str = "s1s2s3s4s5s6s7s8s9s0a1a2a3a4a5a6";
+pub const SECOND_SECRET: &str = "t1t2t3t4t5t6t7t8t9t0b1b2b3b4b5b6";
+pub const MINI_SECRET: &str = "u1u2u3u4u5u6u7u8u9u0c1c2c3c4c5c6";
 pub const OTHER_MCH_ID: &str = "1900000109";
 pub const OTHER_APPID: &str = "wx2421b1c4370ec43b";
 pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
@@ -42,13 +46,21 @@ pub fn settings(time_scale: u32) -> Settings {
         v2_key,
         appids: appids.iter().map(|a| AppId::parse(*a).unwrap()).collect(),
     };
+    let app =
+        |kind, appid: &str, secret: &str| PlatformApp::new(kind, AppId::parse(appid).unwrap(), Secret::new(secret));
     Settings {
         merchants: vec![
-            account(MCH_ID, key(), &[APPID, SECOND_APPID]),
+            account(MCH_ID, key(), &[APPID, SECOND_APPID, MINI_APPID]),
             account(OTHER_MCH_ID, other_key(), &[OTHER_APPID]),
+        ],
+        apps: vec![
+            app(PlatformKind::OfficialAccount, APPID, SECRET),
+            app(PlatformKind::OfficialAccount, SECOND_APPID, SECOND_SECRET),
+            app(PlatformKind::MiniProgram, MINI_APPID, MINI_SECRET),
         ],
         time_scale,
         seed: 7,
+        ..Settings::default()
     }
 }
 
@@ -283,4 +295,71 @@ impl Merchant {
     pub async fn next(&mut self) -> Heard {
         tokio::time::timeout(Duration::from_secs(20), self.heard.recv()).await.expect("no notification").unwrap()
     }
+}
+
+/// The platform side of a shop.
+impl<S> Shop<S> {
+    /// A GET of the platform API; HTTP is always fine there.
+    pub async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Value {
+        let answer = self.http.get(address(&self.base, path, query)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
+    pub async fn tell(&self, path: &str, query: &[(&str, &str)], body: Value) -> Value {
+        let answer = self.http.post(address(&self.base, path, query)).body(body.to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
+    pub async fn classic(&self) -> Value {
+        let query = [("grant_type", "client_credential"), ("appid", APPID), ("secret", SECRET)];
+        self.ask("/cgi-bin/token", &query).await
+    }
+
+    pub async fn stable_of(&self, appid: &str, secret: &str, force_refresh: bool) -> Value {
+        let body = json!({
+            "grant_type": "client_credential", "appid": appid, "secret": secret, "force_refresh": force_refresh,
+        });
+        self.tell("/cgi-bin/stable_token", &[], body).await
+    }
+
+    pub async fn stable(&self) -> Value {
+        self.stable_of(APPID, SECRET, false).await
+    }
+
+    pub async fn ticket(&self, access_token: &str) -> Value {
+        self.ask("/cgi-bin/ticket/getticket", &[("access_token", access_token), ("type", "jsapi")]).await
+    }
+
+    /// What the platform control answers to a request that must be right.
+    pub async fn operate(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.control(&format!("platform/{path}"), body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+/// An address with its query percent-encoded.
+pub fn address(base: &str, path: &str, query: &[(&str, &str)]) -> String {
+    let mut url = format!("{base}{path}");
+    for (i, (name, value)) in query.iter().enumerate() {
+        url.push(if i == 0 { '?' } else { '&' });
+        url.push_str(name);
+        url.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                url.push(char::from(byte));
+            } else {
+                url.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    url
+}
+
+/// The token, ticket or whatever text an answer holds; it must be a success.
+pub fn good<'v>(answer: &'v Value, name: &str) -> &'v str {
+    assert!(answer.get("errcode").is_none_or(|code| code == 0), "{answer}");
+    answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}"))
 }

@@ -12,7 +12,7 @@ use wxpay_worker::wechat::certificate::MerchantCertificate;
 use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
 use wxpay_worker::wechat::v2::xml;
 
-use super::parts::{MCH_ID, OTHER_APPID, OTHER_MCH_ID, Shop, order, other_key, with};
+use super::parts::{APPID, MCH_ID, OTHER_APPID, OTHER_MCH_ID, SECRET, Shop, good, order, other_key, with};
 
 /// Killed without a chance to tidy up.
 struct Process(Child);
@@ -167,6 +167,59 @@ v2_key = "{}"
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0", "--config"]).arg(&config);
     serves_the_other_merchant(command).await;
+}
+
+/// Everything the program says when it starts, up to its last app.
+fn greeting(mut command: Command, apps: usize) -> (String, Process) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while said.matches("  app ").count() < apps {
+        said.push_str(&lines.next().expect("it says no more").unwrap());
+        said.push('\n');
+    }
+    (said, Process(child))
+}
+
+#[tokio::test]
+async fn apps_of_the_configuration_get_tokens_and_only_the_examples_secrets_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("wxpay.toml");
+    let text = format!(
+        r#"
+[server]
+public_url = "https://pay.shop.cn"
+[[apps]]
+key = "shop"
+app_id = "{APPID}"
+kind = "official_account"
+secret = "{SECRET}"
+[[apps]]
+key = "mobile"
+app_id = "{OTHER_APPID}"
+kind = "mobile"
+[[merchants]]
+key = "main"
+mch_id = "{OTHER_MCH_ID}"
+apps = ["shop", "mobile"]
+v2_key = "{}"
+"#,
+        other_key().expose()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--config"]).arg(&config);
+    let (said, process) = greeting(command, 1);
+    assert!(said.contains(&format!("official account {APPID}\n")) && !said.contains(SECRET), "{said}");
+    let base = said.lines().next().unwrap().split_once("listening on ").unwrap().1.to_owned();
+    let shop = Shop::at(base, process, Clock::system());
+    good(&shop.stable().await, "access_token");
+
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0"]);
+    let (said, _process) = greeting(command, 2);
+    assert!(said.contains("mini program") && said.matches("(secret ").count() == 2, "{said}");
 }
 
 async fn serves_the_other_merchant(command: Command) {

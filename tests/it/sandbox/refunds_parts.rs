@@ -56,7 +56,7 @@ impl<S> Shop<S> {
         self.ledger().await["refunds"].as_array().unwrap().clone()
     }
 
-    pub async fn ask(&self, fields: Fields) -> Fields {
+    pub async fn ask_refund(&self, fields: Fields) -> Fields {
         self.call("refundquery", fields, SignType::Md5).await
     }
 

@@ -25,12 +25,12 @@ async fn a_refund_is_found_by_each_of_four_numbers() {
     shop.ends("R1", "SUCCESS").await;
     let single = [("out_refund_no", "R1"), ("refund_id", &*taken["refund_id"])];
     for (name, value) in single {
-        let answer = shop.ask(by(name, value)).await;
+        let answer = shop.ask_refund(by(name, value)).await;
         assert_eq!((&*answer["refund_count"], &*answer["out_refund_no_0"]), ("1", "R1"), "{name}");
         assert!(!answer.contains_key("total_refund_count") && !answer.contains_key("out_refund_no_1"));
     }
     for (name, value) in [("transaction_id", &*transaction_id), ("out_trade_no", "A100001")] {
-        let answer = shop.ask(by(name, value)).await;
+        let answer = shop.ask_refund(by(name, value)).await;
         for (name, value) in [
             ("result_code", "SUCCESS"),
             ("total_refund_count", "2"),
@@ -56,7 +56,7 @@ async fn a_refund_is_found_by_each_of_four_numbers() {
     }
     // The more precise number wins.
     let both = with(by("out_refund_no", "R2"), &[("refund_id", &taken["refund_id"]), ("out_trade_no", "NOBODY-1")]);
-    assert_eq!(shop.ask(both).await["out_refund_no_0"], "R1");
+    assert_eq!(shop.ask_refund(both).await["out_refund_no_0"], "R1");
 }
 
 #[tokio::test]
@@ -69,12 +69,12 @@ async fn many_refunds_are_told_ten_at_a_time() {
         shop.clock.advance(MINUTE);
     }
     for (offset, count, first) in [("0", "10", Some("R0")), ("10", "2", Some("R10")), ("12", "0", None)] {
-        let answer = shop.ask(with(about("A100001"), &[("offset", offset)])).await;
+        let answer = shop.ask_refund(with(about("A100001"), &[("offset", offset)])).await;
         assert_eq!((&*answer["total_refund_count"], &*answer["refund_count"]), ("12", count));
         assert_eq!(answer.get("out_refund_no_0").map(String::as_str), first);
         assert!(!answer.contains_key("out_refund_no_10"));
     }
-    assert_eq!(shop.ask(with(about("A100001"), &[("offset", "13")])).await["err_code"], "PARAM_ERROR");
+    assert_eq!(shop.ask_refund(with(about("A100001"), &[("offset", "13")])).await["err_code"], "PARAM_ERROR");
 }
 
 #[tokio::test]
@@ -93,14 +93,14 @@ async fn what_was_never_accepted_does_not_exist() {
         (with(by("refund_id", &taken["refund_id"]), &[("appid", SECOND_APPID)]), "REFUNDNOTEXIST"),
         (with(by("transaction_id", &transaction_id), &[("appid", SECOND_APPID)]), "REFUNDNOTEXIST"),
     ] {
-        let answer = shop.ask(fields.clone()).await;
+        let answer = shop.ask_refund(fields.clone()).await;
         assert_eq!((&*answer["result_code"], &*answer["err_code"]), ("FAIL", code), "{fields:?}");
     }
     let (status, answer) = shop
         .control("refunds/outcome", json!({"mch_id": OTHER_MCH_ID, "out_refund_no": "R1", "outcome": "CHANGE"}))
         .await;
     assert!(status == 200 && answer["planned"].is_object(), "another merchant's R1 is another refund: {answer}");
-    assert_eq!(shop.ask(by("out_refund_no", "R1")).await["refund_status_0"], "PROCESSING");
+    assert_eq!(shop.ask_refund(by("out_refund_no", "R1")).await["refund_status_0"], "PROCESSING");
 }
 
 #[tokio::test]
@@ -111,13 +111,13 @@ async fn an_old_payment_is_asked_about_by_wechats_number_only() {
     let taken = cashier.take(refund("A100001", "R1", "30")).await;
     shop.clock.advance(Duration::from_secs(548 * 24 * 3600));
     for fields in [by("out_refund_no", "R1"), by("out_trade_no", "A100001"), by("refund_id", &taken["refund_id"])] {
-        assert_eq!(shop.ask(fields.clone()).await["err_code"], "PARAM_ERROR", "{fields:?}");
+        assert_eq!(shop.ask_refund(fields.clone()).await["err_code"], "PARAM_ERROR", "{fields:?}");
     }
     for fields in [
         by("transaction_id", &transaction_id),
         with(by("transaction_id", &transaction_id), &[("refund_id", &taken["refund_id"])]),
     ] {
-        assert_eq!(shop.ask(fields.clone()).await["out_refund_no_0"], "R1", "{fields:?}");
+        assert_eq!(shop.ask_refund(fields.clone()).await["out_refund_no_0"], "R1", "{fields:?}");
     }
 }
 
@@ -131,7 +131,7 @@ async fn coupons_are_numbered_twice() {
         cashier.take(refund("A100001", &format!("R{n}"), "44")).await;
         shop.clock.advance(MINUTE);
     }
-    let answer = shop.ask(about("A100001")).await;
+    let answer = shop.ask_refund(about("A100001")).await;
     for (name, value) in [
         ("settlement_total_fee", "44"),
         ("coupon_refund_fee_0", "22"),

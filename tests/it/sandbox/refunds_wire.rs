@@ -114,7 +114,7 @@ async fn a_refund_can_be_refused_on_demand_executed_or_not() {
         rule["out_trade_no"] = json!(number);
         shop.faults(json!([rule])).await;
         assert_eq!(cashier.refused(refund(&number, &format!("R{n}"), "30")).await, code);
-        let found = shop.ask(about(&number)).await["result_code"] == "SUCCESS";
+        let found = shop.ask_refund(about(&number)).await["result_code"] == "SUCCESS";
         assert_eq!(found, executed, "{rule}");
         cashier.take(refund(&number, &format!("R{n}"), "30")).await;
     }
@@ -145,9 +145,9 @@ async fn a_refund_query_meets_faults_by_the_orders_number() {
         {"on": "refundquery", "kind": "forge_amount", "times": 1, "out_trade_no": "A100001"},
     ]))
     .await;
-    assert_eq!(shop.ask(question()).await["err_code"], "SYSTEMERROR");
-    assert_eq!(shop.ask(question()).await["refund_fee_0"], "31");
-    assert_eq!(shop.ask(question()).await["refund_fee_0"], "30");
+    assert_eq!(shop.ask_refund(question()).await["err_code"], "SYSTEMERROR");
+    assert_eq!(shop.ask_refund(question()).await["refund_fee_0"], "31");
+    assert_eq!(shop.ask_refund(question()).await["refund_fee_0"], "30");
     shop.faults(json!([{"on": "refundquery", "kind": "tamper", "times": 1}])).await;
     let answer = shop.raw("refundquery", question(), SignType::Md5).await;
     assert_eq!(answer["refund_status_0"], "SUCCESS", "what would pay off most");

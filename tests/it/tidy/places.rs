@@ -10,7 +10,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin", "src/demo"]),
     ("async_nats", &["src/bus/jetstream*"]),
     ("aws_lc_rs", &["src/secret.rs", "src/seal.rs", "src/wechat"]),
-    ("axum", &["src/ingress", "src/sandbox", "src/console", "src/demo"]),
+    ("axum", &["src/ingress", "src/sandbox", "src/console", "src/demo", "src/app.rs"]),
     ("backoff", &["src/retry.rs"]),
     ("clap", &["bin", "src/demo"]),
     ("hyper", &["src/ingress", "src/sandbox", "src/bus"]),

@@ -7,6 +7,8 @@ use wxpay_worker::wechat::v2::xml;
 use super::{Vector, fields};
 use crate::wechat::{app_id, merchant};
 
+const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
+
 fn opened(v: &Vector) {
     let body = v.input("xml").as_bytes();
     let req_info = &xml::parse(body).unwrap()["req_info"];
@@ -16,7 +18,7 @@ fn opened(v: &Vector) {
     let inner = fields(&v.expected["fields"]);
     assert_eq!(xml::parse(&plain).unwrap(), inner, "{}", v.name);
 
-    let hint = parse_and_decrypt(body, &merchant(&v.key()), &[app_id()]).unwrap();
+    let hint = parse_and_decrypt(body, &merchant(&v.key()), &[app_id()], NOW).unwrap();
     assert_eq!(hint.out_refund_no.as_str(), inner["out_refund_no"]);
     assert_eq!(hint.refund_id, inner["refund_id"]);
     assert_eq!(hint.transaction_id.as_str(), inner["transaction_id"]);
@@ -34,7 +36,7 @@ fn rejected(v: &Vector) {
          <req_info>{}</req_info></xml>",
         v.input("req_info")
     );
-    let result = parse_and_decrypt(envelope.as_bytes(), &merchant(&v.key()), &[app_id()]);
+    let result = parse_and_decrypt(envelope.as_bytes(), &merchant(&v.key()), &[app_id()], NOW);
     assert_eq!(result, Err(NotifyError::Undecipherable), "{}", v.name);
 }
 

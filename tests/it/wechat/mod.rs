@@ -52,7 +52,9 @@ pub fn merchant_of(mch_id: &str, key: &V2Key) -> Merchant {
         apps: vec![AppKey::parse("shop").unwrap()],
         sign_type: SignType::HmacSha256,
         v2_key: key.clone(),
+        v2_key_previous: None,
         policy: wxpay_worker::order::Policy::default(),
+        queries_per_second: 300,
         client_cert_file: None,
         client_key_file: None,
     }

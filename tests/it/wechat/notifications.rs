@@ -1,3 +1,4 @@
+use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::AppId;
 use wxpay_worker::wechat::v2::notify::{
     Notice, NoticeResult, NotifyError, parse_and_verify, reply_fail, reply_success,
@@ -8,6 +9,8 @@ use wxpay_worker::wechat::v2::sign::{SignType, seal};
 use wxpay_worker::wechat::v2::xml::{self, Fields, XmlError};
 
 use super::{app_id, fields, key, merchant, merchant_of, our_key, signed};
+
+const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
 fn paid() -> Fields {
     fields([
@@ -41,7 +44,7 @@ fn with(field: &str, value: &str) -> Fields {
 }
 
 fn read(body: impl AsRef<[u8]>) -> Result<Notice, NotifyError> {
-    parse_and_verify(body.as_ref(), &merchant(&our_key()), &[app_id()])
+    parse_and_verify(body.as_ref(), &merchant(&our_key()), &[app_id()], NOW)
 }
 
 #[test]
@@ -107,10 +110,10 @@ fn another_merchants_notification_is_foreign_even_with_the_same_key() {
     assert_eq!(read(sealed(without("mch_id"))), Err(NotifyError::Foreign));
     let body = sealed(paid());
     let other = merchant_of("1900000110", &our_key());
-    assert_eq!(parse_and_verify(body.as_bytes(), &other, &[app_id()]), Err(NotifyError::Foreign));
-    assert_eq!(parse_and_verify(body.as_bytes(), &merchant(&our_key()), &[]), Err(NotifyError::Foreign));
+    assert_eq!(parse_and_verify(body.as_bytes(), &other, &[app_id()], NOW), Err(NotifyError::Foreign));
+    assert_eq!(parse_and_verify(body.as_bytes(), &merchant(&our_key()), &[], NOW), Err(NotifyError::Foreign));
     let second = [AppId::parse("wx0000000000000000").unwrap(), app_id()];
-    assert!(parse_and_verify(body.as_bytes(), &merchant(&our_key()), &second).is_ok());
+    assert!(parse_and_verify(body.as_bytes(), &merchant(&our_key()), &second, NOW).is_ok());
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn a_refund_hint_is_opened_only_with_the_merchants_key_and_in_its_own_envelope()
              <req_info>{req_info}</req_info></xml>"
         )
     };
-    let read = |body: String| parse_and_decrypt(body.as_bytes(), &merchant(&our_key()), &[app_id()]);
+    let read = |body: String| parse_and_decrypt(body.as_bytes(), &merchant(&our_key()), &[app_id()], NOW);
     let req_info = encrypt(inner("SUCCESS").as_bytes(), &our_key()).unwrap();
     assert_eq!(read(envelope("1900000109", &req_info)).unwrap().refund_fee.as_i64(), 30);
     assert_eq!(read(envelope("1900000110", &req_info)), Err(NotifyError::Foreign));
@@ -209,4 +212,33 @@ fn a_refund_hint_is_opened_only_with_the_merchants_key_and_in_its_own_envelope()
     assert_eq!(read(envelope("1900000109", &new_status)), Err(unknown));
     // A payment notification at the refund address says so instead of passing as an empty refund.
     assert_eq!(read(signed([("result_code", "SUCCESS")])), Err(empty));
+}
+
+/// A merchant whose key was changed at WeChat; the previous one is accepted until `until`.
+fn rotated(until: Timestamp) -> wxpay_worker::config::Merchant {
+    let newest = wxpay_worker::secret::V2Key::parse("n3wN3wn3wN3wn3wN3wn3wN3wn3wN3wn3").unwrap();
+    let previous = wxpay_worker::config::PreviousKey { key: our_key(), until };
+    wxpay_worker::config::Merchant { v2_key_previous: Some(previous), ..merchant(&newest) }
+}
+
+#[test]
+fn what_the_previous_key_signed_is_accepted_while_wechat_may_repeat_it_and_no_longer() {
+    let body = sealed(paid());
+    let read = |merchant, at| parse_and_verify(body.as_bytes(), merchant, &[app_id()], at);
+    let merchant = rotated(NOW);
+    assert_eq!(read(&merchant, NOW).unwrap().key_fingerprint, our_key().fingerprint(), "the key that held is named");
+    let later = NOW.after(std::time::Duration::from_millis(1));
+    assert_eq!(read(&merchant, later), Err(NotifyError::WrongSignature));
+    assert_eq!(read(&rotated(later), later).unwrap().key_fingerprint, our_key().fingerprint());
+}
+
+#[test]
+fn what_we_send_is_signed_with_the_newest_key() {
+    use wxpay_worker::wechat::v2::{close, sign, xml};
+    let merchant = rotated(NOW);
+    let number = wxpay_worker::ids::OutTradeNo::parse("A100001").unwrap();
+    let body = close::write_request(&merchant, &app_id(), &number, "nonce".into());
+    let fields = xml::parse(body.as_bytes()).unwrap();
+    assert!(sign::verify(&fields, &merchant.v2_key).is_ok());
+    assert!(sign::verify(&fields, &our_key()).is_err());
 }

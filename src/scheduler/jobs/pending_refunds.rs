@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use metrics::gauge;
-
-use super::jobs::{Context, JobError};
 use crate::bus::{ConsumerName, Message};
 use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::order::RefundState;
-use crate::telemetry;
+use crate::scheduler::table::{Context, Done, JobError};
 
 /// Refunds taken up in one run.
 const PER_RUN: u64 = 200;
@@ -20,11 +16,11 @@ const WAITING_MAX: u64 = 2000;
 const LEASE: Duration = Duration::from_secs(60);
 
 /// Asks the workers to bring every due refund on.
-pub async fn pending_refunds(ctx: Context) -> Result<u64, JobError> {
+pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
     let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::REFUND);
     if waiting.is_some_and(|lag| lag.pending > WAITING_MAX) {
         tracing::warn!("refunds wait for their workers; no more are taken up until they caught up");
-        return Ok(0);
+        return Ok(Done::default());
     }
     let now = ctx.clock.now();
     let due = ctx.store.take_due_refunds(now, LEASE, PER_RUN).await?;
@@ -41,15 +37,5 @@ pub async fn pending_refunds(ctx: Context) -> Result<u64, JobError> {
         ctx.bus.publish(message).await?;
         crate::crash::point("scheduler.refund_published");
     }
-    Ok(count)
-}
-
-/// Counts the refunds that have not come to their end.
-pub async fn refund_gauges(ctx: Context) -> Result<u64, JobError> {
-    let open = ctx.store.open_refunds().await?;
-    for state in RefundState::ALL.iter().filter(|state| !state.is_final()) {
-        let count = open.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n);
-        gauge!(telemetry::REFUNDS_OPEN, "state" => state.as_str()).set(count as f64);
-    }
-    Ok(0)
+    Ok(count.into())
 }

@@ -1,0 +1,42 @@
+//! What can be tried while the demo serves, for people or for programs.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::setup::{APP_ID, Keys, MCH_ID};
+
+/// One JSON object in one line. The keys are this run's own and open nothing but this demo and its simulator.
+pub fn for_programs(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
+    let all = json!({
+        "service": base, "wechat": wechat, "page": format!("{base}/demo"), "api_key": keys.api_key,
+        "app_id": APP_ID, "app_secret": keys.app_secret, "mch_id": MCH_ID, "v2_key": keys.v2_key,
+    });
+    writeln!(out, "{all}")?;
+    out.flush()
+}
+
+/// Lines to copy.
+pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
+    let api_key = &keys.api_key;
+    writeln!(out, "\nServing until Ctrl-C. Open the checkout page, log in as a payer and pay:\n")?;
+    writeln!(out, "  {base}/demo\n")?;
+    writeln!(out, "or be the shop's server:\n")?;
+    writeln!(out, "  KEY={api_key}")?;
+    writeln!(
+        out,
+        "  curl -s -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' {base}/v1/orders \\"
+    )?;
+    writeln!(
+        out,
+        "    -d '{{\"order_no\":\"MINE0001\",\"amount_fen\":100,\"description\":\"a coffee\",\"trade_type\":\"MWEB\",\
+         \"scene_info\":{{\"h5_info\":{{\"type\":\"Wap\",\"wap_url\":\"https://example.com\",\"wap_name\":\"demo\"}}}}}}'"
+    )?;
+    writeln!(out, "  then open its mweb_url in a browser and pay, and look again:")?;
+    writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" {base}/v1/orders/MINE0001\n")?;
+    writeln!(out, "  the payer's page   {wechat}/_sandbox/cashier?out_trade_no=MINE0001")?;
+    writeln!(out, "  WeChat's ledger    {wechat}/_sandbox/ledger")?;
+    writeln!(out, "  events             {base}/v1/events   (with the key)")?;
+    writeln!(out, "  health, metrics    {base}/readyz   {base}/metrics")?;
+    out.flush()
+}

@@ -1,0 +1,110 @@
+//! What the platform knows of its apps. It holds no lock and knows no clock; callers give the moment.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::answer::{Refusal, not_in_whitelist, refused};
+use super::api::Api;
+use super::bridge_state::BridgeState;
+use super::calls::Calls;
+use super::codes::Codes;
+use super::logins::Logins;
+use super::mini::Pace;
+use super::people::People;
+use super::quota::{Limit, Used, published};
+use super::vault::{Dead, Vault};
+use crate::clock::Timestamp;
+use crate::sandbox::settings::{PlatformApp, PlatformKind, Settings};
+
+/// One app.
+pub(super) struct App {
+    pub settings: PlatformApp,
+    pub used: Used,
+    /// The Beijing day, how many on it, and when last.
+    pub forced: (String, u32, Option<Timestamp>),
+    /// None: calls may come from everywhere.
+    pub whitelist: Option<Vec<IpAddr>>,
+}
+
+/// The platform.
+pub(in crate::sandbox) struct Platform {
+    pub(super) apps: BTreeMap<String, App>,
+    pub(super) vault: Vault,
+    pub(super) calls: Calls,
+    pub(super) limits: BTreeMap<Api, Limit>,
+    pub(super) codes: Codes,
+    pub(super) logins: Logins,
+    pub(super) people: People,
+    pub(super) pace: Pace,
+    pub(super) bridge: BridgeState,
+    pub(super) time_scale: u32,
+}
+
+impl Platform {
+    /// Nobody is logged in yet.
+    pub fn new(settings: &Settings) -> Platform {
+        let app = |settings: &PlatformApp| App {
+            settings: settings.clone(),
+            used: Used::default(),
+            forced: (String::new(), 0, None),
+            whitelist: None,
+        };
+        Platform {
+            apps: settings.apps.iter().map(|a| (a.appid.as_str().to_owned(), app(a))).collect(),
+            vault: Vault::new(settings.token_lifetime_s, settings.token_overlap_s),
+            calls: Calls::default(),
+            limits: Api::ALL.into_iter().map(|api| (api, published(api))).collect(),
+            codes: Codes::default(),
+            logins: Logins::new(settings.token_lifetime_s),
+            people: People::default(),
+            pace: Pace::default(),
+            bridge: BridgeState::default(),
+            time_scale: settings.time_scale.max(1),
+        }
+    }
+
+    /// A duration of WeChat's own.
+    pub(super) fn scaled(&self, seconds: u64) -> Duration {
+        Duration::from_secs(seconds) / self.time_scale
+    }
+
+    /// The app, or nothing where the appid is not one of ours.
+    pub(super) fn app(&mut self, appid: &str) -> Result<&mut App, Refusal> {
+        self.apps.get_mut(appid).ok_or_else(|| refused(40013))
+    }
+
+    /// Counts the call against the app's quota.
+    pub(super) fn count(&mut self, api: Api, appid: &str, now: Timestamp) -> Result<(), Refusal> {
+        let limit = self.limits.get(&api).copied().unwrap_or_default();
+        self.app(appid)?.used.count(api, limit, now)
+    }
+
+    /// Whether the app's calls may come from there.
+    pub(super) fn admits(&self, appid: &str, peer: IpAddr) -> Result<(), Refusal> {
+        match self.apps.get(appid).and_then(|app| app.whitelist.as_ref()) {
+            Some(list) if !list.contains(&peer.to_canonical()) => Err(not_in_whitelist(peer.to_canonical())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The app that a global access_token speaks for, and what it is.
+    pub(super) fn bearer(&mut self, token: Option<&str>, now: Timestamp) -> Result<(String, PlatformKind), Refusal> {
+        let token = token.ok_or_else(|| refused(41001))?;
+        match self.vault.check(token, now).map(str::to_owned) {
+            Ok(appid) => {
+                let kind = self.app(&appid)?.settings.kind;
+                Ok((appid, kind))
+            }
+            Err(why) => {
+                let appid = self.vault.known(token, now).map(|known| known.appid.to_owned()).unwrap_or_default();
+                self.calls.dead_token(&appid, why);
+                Err(refused(match why {
+                    Dead::Malformed => 40014,
+                    Dead::Unknown | Dead::Replaced => 40001,
+                    Dead::Expired => 42001,
+                }))
+            }
+        }
+    }
+}

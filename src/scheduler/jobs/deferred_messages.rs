@@ -1,0 +1,43 @@
+//! Messages whose next try is later than a bus should hold them: when their time has come they are published again.
+
+use crate::bus::{Message, PublishError};
+use crate::ids::EventId;
+use crate::scheduler::table::{Context, Done, JobError};
+
+/// Messages published in one run.
+const MESSAGES_PER_RUN: u64 = 500;
+
+/// Publishes again what had to wait longer than a bus should hold it.
+pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
+    let due = ctx.store.due_messages(ctx.clock.now(), MESSAGES_PER_RUN).await?;
+    let mut published = 0_u64;
+    for stored in due {
+        crate::crash::point("scheduler.deferred_due");
+        let Ok(id) = EventId::parse(&stored.event_id) else {
+            tracing::error!(event.id = stored.event_id, "a deferred message has no valid id");
+            continue;
+        };
+        let message = Message {
+            subject: stored.subject.clone(),
+            id,
+            payload: stored.payload.clone(),
+            headers: stored.headers.clone(),
+        };
+        // Published first, forgotten after: whoever dies in between publishes it twice, and the bus takes it once.
+        match ctx.bus.publish(message).await {
+            Ok(()) => published += 1,
+            // Its row stays and can be listed; those behind it must not wait for it.
+            Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
+                tracing::error!(event.id = stored.event_id, error = %e, "a deferred message cannot be published");
+                continue;
+            }
+            Err(e @ (PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout)) => {
+                return Err(e.into());
+            }
+        }
+        crate::crash::point("scheduler.deferred_published");
+        ctx.store.forget_deferred(&stored).await?;
+        crate::crash::point("scheduler.deferred_forgotten");
+    }
+    Ok(published.into())
+}

@@ -1,0 +1,27 @@
+//! What only a look at the whole tells: queue lag, waiting events, dead letters, open refunds.
+
+use metrics::gauge;
+
+use crate::order::RefundState;
+use crate::scheduler::table::{Context, Done, JobError};
+use crate::telemetry;
+
+/// Measures what only a look at the whole tells: queue lag, waiting events, dead letters.
+pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
+    for lag in ctx.bus.lag().await? {
+        let consumer = lag.consumer.to_string();
+        gauge!(telemetry::BUS_LAG_MESSAGES, "consumer" => consumer.clone()).set(lag.pending as f64);
+        let age = lag.oldest_age.unwrap_or_default();
+        gauge!(telemetry::BUS_OLDEST_UNACKED_SECONDS, "consumer" => consumer).set(age);
+    }
+    gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
+    for (reason, count) in ctx.store.dead_letters_by_reason().await? {
+        gauge!(telemetry::DEAD_LETTERS, "reason" => reason).set(count as f64);
+    }
+    let open = ctx.store.open_refunds().await?;
+    for state in RefundState::ALL.iter().filter(|state| !state.is_final()) {
+        let count = open.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n);
+        gauge!(telemetry::REFUNDS_OPEN, "state" => state.as_str()).set(count as f64);
+    }
+    Ok(Done::default())
+}

@@ -1,0 +1,122 @@
+//! When a token is fetched, and what a failure means: pure, so that hours can be decided about in a test.
+//!
+//! WeChat's rules behind the numbers: `stable_token` repeats a token until its last five minutes, so asking earlier brings
+//! nothing; a classic token has a successor at any time, and lives five more minutes after it; the number of calls per
+//! day is small, and a quota that is used up comes back at midnight in Beijing. What must stay true: a refresh is due
+//! before the value expires; no rule here lets a failing app be asked more often than once a second, and a misconfigured
+//! one more often than once a minute.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::config::TokenApi;
+use crate::store::{StoredToken, TokenFailure, TokenKind, TokenReport, TokenState};
+use crate::wechat::platform::{Class, PlatformError};
+
+/// The last minutes of a stable token: one less than the five in which WeChat gives the next one.
+const STABLE_LEAD_MS: i64 = 240_000;
+/// Between two refreshes that reports caused: doubled each time, so that two programs that kill each other's tokens do not
+/// use up the day's quota.
+const REPORT_PAUSE: Duration = Duration::from_secs(60);
+const REPORT_PAUSE_MAX: Duration = Duration::from_secs(900);
+/// The longest pause after failures that pass by themselves.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The pause where a person has to change something, and where WeChat says that it was too often.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// So many failures in a row, and no value left to go on with, are more than passing.
+const UNREACHABLE_FAILURES: u32 = 5;
+/// A ticket call whose access_token is refused is repeated with the next one; more often, it is trouble.
+const REFUSED_FAILURES: u32 = 3;
+
+/// From when on a fetch is due; nothing known yet is due at once.
+pub fn due_at(state: &TokenState) -> Timestamp {
+    let Some(token) = &state.token else { return state.next_try_at };
+    let due = match state.report {
+        Some(TokenReport::Reported(at)) => {
+            token.refresh_at.min(at.max(report_pause_end(token, state.report_refreshes)))
+        }
+        Some(TokenReport::Answered) | None => token.refresh_at,
+    };
+    due.max(state.next_try_at)
+}
+
+fn report_pause_end(token: &StoredToken, report_refreshes: u32) -> Timestamp {
+    let pause = match report_refreshes.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(doublings) => REPORT_PAUSE.saturating_mul(1 << doublings.min(8)).min(REPORT_PAUSE_MAX),
+    };
+    token.fetched_at.after(pause)
+}
+
+/// When a value that was asked for at `fetched_at` expires and when to fetch the next one.
+///
+/// `same` is the value it repeats, if it does: repeated values were seen with a full `expires_in`, so the earlier
+/// expiry counts, as long as it has not passed.
+pub fn life(
+    kind: TokenKind,
+    api: TokenApi,
+    fetched_at: Timestamp,
+    expires_in_s: u32,
+    same: Option<&StoredToken>,
+    hash: &str,
+) -> (Timestamp, Timestamp) {
+    let told = fetched_at.after(Duration::from_secs(u64::from(expires_in_s)));
+    let expires_at = match same {
+        Some(same) if same.expires_at > fetched_at => same.expires_at.min(told),
+        Some(_) | None => told,
+    };
+    let left_ms = expires_at.as_ms() - fetched_at.as_ms();
+    let lead_ms = match (kind, api) {
+        (TokenKind::AccessToken, TokenApi::Stable) => (left_ms / 5).min(STABLE_LEAD_MS),
+        (TokenKind::AccessToken, TokenApi::Classic) | (TokenKind::JsapiTicket, _) => left_ms / 5,
+    };
+    // Towards the end and never past it: a quarter of the lead, the same for the same value wherever it is computed.
+    let jitter_ms = spread(hash, lead_ms / 4);
+    (expires_at, Timestamp::from_ms(expires_at.as_ms() - lead_ms + jitter_ms))
+}
+
+/// What a failed fetch means. `failures` counts this one; `alive` says whether a usable value is left.
+pub fn after_failure(error: &PlatformError, failures: u32, alive: bool, now: Timestamp, seed: &str) -> TokenFailure {
+    let backoff = Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(PAUSE_MAX);
+    let (pause, errcode) = match error {
+        PlatformError::Transport(_) | PlatformError::Unreadable(_) => (backoff, None),
+        PlatformError::Refused(refusal) => {
+            let errcode = Some(refusal.errcode);
+            match refusal.class {
+                Class::Busy => (backoff, errcode),
+                Class::TooFrequent => (REFUSED_PAUSE, errcode),
+                // Of a ticket call: the access_token is reported and has a successor soon.
+                Class::TokenDead if failures < REFUSED_FAILURES => (backoff, errcode),
+                Class::QuotaUsedUp => {
+                    let midnight = now.next_beijing_midnight();
+                    let next_try_at = jittered(midnight, REFUSED_PAUSE, seed);
+                    return TokenFailure { next_try_at, degraded: Some(("quota_used_up", errcode)) };
+                }
+                // A login's answers do not belong here: whatever they mean, asking again at once does not help.
+                Class::Configuration
+                | Class::TokenDead
+                | Class::LoginOver
+                | Class::UserRefused
+                | Class::Bug
+                | Class::Other => {
+                    let next_try_at = jittered(now.after(REFUSED_PAUSE), Duration::from_secs(5), seed);
+                    return TokenFailure { next_try_at, degraded: Some(("refused", errcode)) };
+                }
+            }
+        }
+    };
+    let lost = !alive && failures >= UNREACHABLE_FAILURES;
+    let next_try_at = jittered(now.after(pause), pause / 4, seed);
+    TokenFailure { next_try_at, degraded: lost.then_some(("unreachable", errcode)) }
+}
+
+fn jittered(at: Timestamp, span: Duration, seed: &str) -> Timestamp {
+    let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_ms(at.as_ms() + spread(seed, span_ms))
+}
+
+/// A number from 0 to `span`, the same for the same hexadecimal text.
+fn spread(hex: &str, span: i64) -> i64 {
+    let number = hex.get(..8).and_then(|start| i64::from_str_radix(start, 16).ok()).unwrap_or_default();
+    if span <= 0 { 0 } else { number % (span + 1) }
+}

@@ -1,0 +1,278 @@
+//! Jobs and their runs: when each is due next, and a row per run that operators can read.
+//!
+//! The due time is in the database and not in a process, so that a run which nobody made, because nobody ran or because
+//! the one who began it died, is noticed by whoever looks next. Rows are bounded by the retention job: runs that found
+//! nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all others for fourteen
+//! days.
+
+use std::collections::HashMap;
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+
+use super::Store;
+use super::db::DbError;
+use super::entity::{job, job_report};
+use super::leases::Lease;
+use crate::clock::Timestamp;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// Not yet. Or never: its process died, which the lease's term tells.
+    Running,
+    /// There was nothing to do.
+    Idle,
+    /// It did something.
+    Done,
+    /// It failed; the next run tries again.
+    Failed,
+    /// It was stopped at its deadline.
+    Late,
+    /// It panicked: a defect.
+    Panic,
+}
+
+impl JobOutcome {
+    /// The word in the database, in metrics and in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            JobOutcome::Running => "running",
+            JobOutcome::Idle => "idle",
+            JobOutcome::Done => "done",
+            JobOutcome::Failed => "failed",
+            JobOutcome::Late => "late",
+            JobOutcome::Panic => "panic",
+        }
+    }
+
+    fn parse(word: &str) -> Result<JobOutcome, DbError> {
+        Ok(match word {
+            "running" => JobOutcome::Running,
+            "idle" => JobOutcome::Idle,
+            "done" => JobOutcome::Done,
+            "failed" => JobOutcome::Failed,
+            "late" => JobOutcome::Late,
+            "panic" => JobOutcome::Panic,
+            _ => return Err(DbError::Defect(format!("column outcome holds {word:?}"))),
+        })
+    }
+}
+
+/// A run that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRun {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How.
+    pub outcome: JobOutcome,
+    /// How much it did, in whatever the job counts.
+    pub done: u64,
+    /// What people should know of it. No secret, no personal data.
+    pub detail: Option<String>,
+}
+
+/// A run as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobReport {
+    /// The process that ran it.
+    pub holder: String,
+    /// The term of its lease.
+    pub term: i64,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How.
+    pub outcome: JobOutcome,
+    /// How much it did.
+    pub done: u64,
+    /// What people should know of it.
+    pub detail: Option<String>,
+}
+
+/// A job as operators see it.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// Its cron expression, with seconds, in UTC.
+    pub cron: String,
+    /// A run is stopped after this many milliseconds.
+    pub deadline_ms: i64,
+    /// When it is due next.
+    pub next_due: Timestamp,
+    /// Whose turn it is, while somebody's is: holder, term and expiry by the database's clock.
+    pub lease: Option<(String, i64, Timestamp)>,
+    /// The last run.
+    pub last: Option<JobReport>,
+    /// The last run that did something.
+    pub last_done: Option<JobReport>,
+    /// The last run that failed, was late or panicked.
+    pub last_failed: Option<JobReport>,
+}
+
+impl Store {
+    /// Makes a job known. A new one is due at once; one whose cron changed is due at `next` at the latest, and a run that
+    /// was missed stays due.
+    pub async fn register_job(
+        &self,
+        name: &str,
+        cron: &str,
+        deadline_ms: i64,
+        now: Timestamp,
+        next: Timestamp,
+    ) -> Result<(), DbError> {
+        let sql = "INSERT INTO jobs (name, cron, deadline_ms, next_due_at_ms) VALUES ($1, $2, $3, $4)
+                   ON CONFLICT (name) DO UPDATE SET cron = excluded.cron, deadline_ms = excluded.deadline_ms,
+                     next_due_at_ms = CASE WHEN jobs.next_due_at_ms < $5 THEN jobs.next_due_at_ms ELSE $5 END";
+        let values = [name.into(), cron.into(), deadline_ms.into(), now.as_ms().into(), next.as_ms().into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+
+    /// The names of the jobs that are due.
+    pub async fn due_jobs(&self, now: Timestamp) -> Result<Vec<String>, DbError> {
+        let due = job::Column::NextDueAtMs.lte(now.as_ms());
+        let rows = job::Entity::find().filter(due).all(self.db.read()).await?;
+        Ok(rows.into_iter().map(|row| row.name).collect())
+    }
+
+    /// Whether this job is due. Asked under its lease: whoever held it before may have run it just now.
+    pub async fn is_job_due(&self, name: &str, now: Timestamp) -> Result<bool, DbError> {
+        let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
+        Ok(row.is_none_or(|row| row.next_due_at_ms <= now.as_ms()))
+    }
+
+    /// Notes a run that goes on for longer; its number goes to [`Store::report_job`] at the end.
+    pub async fn begin_job_report(&self, lease: &Lease, started_at: Timestamp) -> Result<i64, DbError> {
+        let row = report_row(lease, started_at, JobOutcome::Running);
+        Ok(job_report::Entity::insert(row).exec(self.db.write()).await?.last_insert_id)
+    }
+
+    /// Records a run that ended and when the job is due next, in one transaction.
+    pub async fn report_job(
+        &self,
+        lease: &Lease,
+        begun: Option<i64>,
+        run: &JobRun,
+        next_due: Timestamp,
+    ) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        let row = job_report::ActiveModel {
+            id: begun.map_or(sea_orm::NotSet, sea_orm::Unchanged),
+            ended_at_ms: Set(Some(run.ended_at.as_ms())),
+            done: Set(i64::try_from(run.done).unwrap_or(i64::MAX)),
+            detail: Set(run.detail.clone()),
+            ..report_row(lease, run.started_at, run.outcome)
+        };
+        match begun {
+            Some(_) => drop(job_report::Entity::update(row).exec(&tx).await?),
+            None => drop(job_report::Entity::insert(row).exec_without_returning(&tx).await?),
+        }
+        // A run that was overtaken must not make the job due again that its successor ran already.
+        let sql = "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1 AND next_due_at_ms < $2";
+        tx.execute_raw(self.db.statement(sql, [lease.name.into(), next_due.as_ms().into()])).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Every job with its last runs, by name.
+    pub async fn jobs(&self) -> Result<Vec<JobView>, DbError> {
+        use JobOutcome::{Done, Failed, Late, Panic};
+        // The runs are read before the due times: a due time shown beside a run is never the one that the run made good.
+        let mut runs = HashMap::new();
+        for row in job::Entity::find().all(self.db.read()).await? {
+            let last = self.last_report(&row.name, &[]).await?;
+            let last_done = self.last_report(&row.name, &[Done]).await?;
+            let last_failed = self.last_report(&row.name, &[Failed, Late, Panic]).await?;
+            runs.insert(row.name, (last, last_done, last_failed));
+        }
+        let now_ms = self.db.now_ms_sql();
+        let sql = format!(
+            "SELECT jobs.name, jobs.cron, jobs.deadline_ms, jobs.next_due_at_ms, leases.holder, leases.term,
+               leases.expires_at_ms
+             FROM jobs LEFT JOIN leases ON leases.name = jobs.name AND leases.expires_at_ms > {now_ms}
+             ORDER BY jobs.name"
+        );
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
+        rows.into_iter()
+            .map(|row| {
+                let name: String = row.try_get("", "name")?;
+                let holder: Option<String> = row.try_get("", "holder")?;
+                let lease = match holder {
+                    Some(holder) => {
+                        let expires_at = Timestamp::from_ms(row.try_get("", "expires_at_ms")?);
+                        Some((holder, row.try_get("", "term")?, expires_at))
+                    }
+                    None => None,
+                };
+                let (last, last_done, last_failed) = runs.remove(&name).unwrap_or_default();
+                Ok(JobView {
+                    name,
+                    cron: row.try_get("", "cron")?,
+                    deadline_ms: row.try_get("", "deadline_ms")?,
+                    next_due: Timestamp::from_ms(row.try_get("", "next_due_at_ms")?),
+                    lease,
+                    last,
+                    last_done,
+                    last_failed,
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets reports of runs that began before `before`: of one outcome or all, of one job or all. At most `limit`;
+    /// answers how many.
+    pub async fn purge_job_reports(
+        &self,
+        outcome: Option<JobOutcome>,
+        job: Option<&str>,
+        before: Timestamp,
+        limit: u64,
+    ) -> Result<u64, DbError> {
+        let sql = "DELETE FROM job_reports WHERE id IN (
+                     SELECT id FROM job_reports
+                     WHERE started_at_ms < $1 AND outcome = COALESCE($3, outcome) AND job = COALESCE($4, job) LIMIT $2)";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let outcome = outcome.map(|o| o.as_str().to_owned());
+        let values = [before.as_ms().into(), limit.into(), outcome.into(), job.map(ToOwned::to_owned).into()];
+        Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
+    }
+
+    async fn last_report(&self, job: &str, outcomes: &[JobOutcome]) -> Result<Option<JobReport>, DbError> {
+        let mut find = job_report::Entity::find().filter(job_report::Column::Job.eq(job));
+        if !outcomes.is_empty() {
+            // The first condition is the one of the index.
+            find = find.filter(Expr::cust("outcome <> 'idle'"));
+            find = find.filter(job_report::Column::Outcome.is_in(outcomes.iter().map(|o| o.as_str())));
+        }
+        let row = find.order_by_desc(job_report::Column::Id).one(self.db.read()).await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(JobReport {
+            holder: row.holder,
+            term: row.term,
+            started_at: Timestamp::from_ms(row.started_at_ms),
+            ended_at: row.ended_at_ms.map(Timestamp::from_ms),
+            outcome: JobOutcome::parse(&row.outcome)?,
+            done: u64::try_from(row.done).unwrap_or_default(),
+            detail: row.detail,
+        }))
+    }
+}
+
+fn report_row(lease: &Lease, started_at: Timestamp, outcome: JobOutcome) -> job_report::ActiveModel {
+    job_report::ActiveModel {
+        id: sea_orm::NotSet,
+        job: Set(lease.name.to_owned()),
+        holder: Set(lease.holder.clone()),
+        term: Set(lease.term),
+        started_at_ms: Set(started_at.as_ms()),
+        ended_at_ms: Set(None),
+        outcome: Set(outcome.as_str().to_owned()),
+        done: Set(0),
+        detail: Set(None),
+    }
+}

@@ -1,0 +1,124 @@
+//! Login codes: WeChat gives a user's openid for a code once only, however often the browser brings the code back.
+//!
+//! Whoever claims a code first exchanges it at WeChat; all others, in any process, are told what came of it. Neither the
+//! code nor the state is stored, only their hashes. What must stay true: one claimer per code, one code per state, and a
+//! code whose claimer died is never exchanged again, because WeChat may have used it up: the login starts anew.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, EntityTrait};
+
+use super::Store;
+use super::db::DbError;
+use super::entity::login_code;
+use crate::clock::Timestamp;
+use crate::ids::AppKey;
+
+/// How long repeats of a code are told what came of it: the life of a code at WeChat.
+pub const LOGIN_CODE_LIFE: Duration = Duration::from_secs(300);
+
+/// What came of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginOutcome {
+    /// It was this user's.
+    LoggedIn {
+        /// Our number of the user.
+        user_id: i64,
+        /// A virtual account of WeChat's snapshot mode.
+        is_snapshot: bool,
+    },
+    /// The code is or may be used up, or too old: only a new login helps.
+    Over,
+    /// WeChat would not log this user in, or could not be asked: a new login does not help now.
+    Failed,
+}
+
+/// What a claim of a code found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimedCode {
+    /// Nobody had it: the caller exchanges it and says what came of it with [`Store::finish_code`].
+    Mine,
+    /// Somebody is exchanging it: ask again soon.
+    Busy,
+    /// It was exchanged.
+    Done(LoginOutcome),
+    /// The code came under another state or app before, or the state with another code: not the browser that asked for it.
+    Foreign,
+}
+
+impl Store {
+    /// Claims a code for exchange. A claimer that has not finished within `patience` counts as dead.
+    pub async fn claim_code(
+        &self,
+        code_hash: &str,
+        app: &AppKey,
+        state_hash: &str,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<ClaimedCode, DbError> {
+        let sql = "INSERT INTO login_codes (code_hash, app, state_hash, claimed_at_ms, is_snapshot)
+                   VALUES ($1, $2, $3, $4, FALSE) ON CONFLICT DO NOTHING";
+        let values = [code_hash.into(), app.as_str().into(), state_hash.into(), now.as_ms().into()];
+        if self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1 {
+            return Ok(ClaimedCode::Mine);
+        }
+        // The writer, so that a row which just now was in the way is surely seen.
+        let Some(row) = login_code::Entity::find_by_id(code_hash).one(self.db.write()).await? else {
+            return Ok(ClaimedCode::Foreign);
+        };
+        if row.app != app.as_str() || row.state_hash != state_hash {
+            return Ok(ClaimedCode::Foreign);
+        }
+        let claimed_at = Timestamp::from_ms(row.claimed_at_ms);
+        if now.since(claimed_at) > LOGIN_CODE_LIFE {
+            return Ok(ClaimedCode::Done(LoginOutcome::Over));
+        }
+        match outcome(&row)? {
+            Some(outcome) => Ok(ClaimedCode::Done(outcome)),
+            None if now.since(claimed_at) < patience => Ok(ClaimedCode::Busy),
+            None => Ok(ClaimedCode::Done(self.finish_code(code_hash, LoginOutcome::Over, now).await?)),
+        }
+    }
+
+    /// Records what came of a claimed code, unless it is decided already (its claimer was taken for dead). Answers the
+    /// outcome that stands, which is what every repeat is told.
+    pub async fn finish_code(
+        &self,
+        code_hash: &str,
+        result: LoginOutcome,
+        now: Timestamp,
+    ) -> Result<LoginOutcome, DbError> {
+        let (word, user_id, is_snapshot) = match result {
+            LoginOutcome::LoggedIn { user_id, is_snapshot } => ("logged_in", Some(user_id), is_snapshot),
+            LoginOutcome::Over => ("over", None, false),
+            LoginOutcome::Failed => ("failed", None, false),
+        };
+        let sql = "UPDATE login_codes SET outcome = $2, user_id = $3, is_snapshot = $4, finished_at_ms = $5
+                   WHERE code_hash = $1 AND outcome IS NULL";
+        let values = [code_hash.into(), word.into(), user_id.into(), is_snapshot.into(), now.as_ms().into()];
+        if self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1 {
+            return Ok(result);
+        }
+        let row = login_code::Entity::find_by_id(code_hash).one(self.db.write()).await?;
+        let stands = row.as_ref().map(outcome).transpose()?.flatten();
+        Ok(stands.unwrap_or(LoginOutcome::Over))
+    }
+
+    /// Forgets codes claimed before `before`; at most `limit`, answers how many. Not before a state is out of use: the
+    /// row is what makes a state single-use.
+    pub async fn purge_login_codes(&self, before: Timestamp, limit: u64) -> Result<u64, DbError> {
+        let sql = "DELETE FROM login_codes WHERE code_hash IN (
+                     SELECT code_hash FROM login_codes WHERE claimed_at_ms < $1 LIMIT $2)";
+        self.purge(sql, before, limit).await
+    }
+}
+
+fn outcome(row: &login_code::Model) -> Result<Option<LoginOutcome>, DbError> {
+    let Some(word) = row.outcome.as_deref() else { return Ok(None) };
+    Ok(Some(match (word, row.user_id) {
+        ("logged_in", Some(user_id)) => LoginOutcome::LoggedIn { user_id, is_snapshot: row.is_snapshot },
+        ("over", None) => LoginOutcome::Over,
+        ("failed", None) => LoginOutcome::Failed,
+        _ => return Err(DbError::Defect(format!("column outcome holds {word:?}"))),
+    }))
+}

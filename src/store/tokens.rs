@@ -1,0 +1,236 @@
+//! The platform's tokens: one access_token per app and one ticket, shared by all processes.
+//!
+//! Whoever needs one reads it here; only the scheduler's job fetches, under its lease, and writes with the fencing check
+//! in the same transaction: a fetch that ends after another process took over changes nothing. Values are sealed at rest.
+//! What must stay true: an old value stays until the new one is written; a value that WeChat refused is not handed out
+//! again unless WeChat itself repeats it; one report, or a thousand of the same value, is one refresh.
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect,
+};
+
+use super::Store;
+use super::db::{DbError, DbKind};
+use super::entity::{outbox, platform_token};
+use super::leases::{Fenced, Lease};
+use super::proof::outbox_row;
+use super::token_state::{
+    Degraded, IssuedToken, StoredToken, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState, degraded,
+    never_fetched, seal_context, standing, state,
+};
+use crate::clock::Timestamp;
+use crate::config::App;
+use crate::event::domain::{AppTrouble, DomainData, DomainEvent};
+use crate::ids::{AppKey, MerchantKey};
+use crate::seal::SealKey;
+use crate::secret::sha256_hex;
+
+/// What a refresher's write is about, and under what.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenWrite<'a> {
+    /// The lease it was fetched under.
+    pub lease: &'a Lease,
+    /// Whose token.
+    pub app: &'a App,
+    /// Which token.
+    pub kind: TokenKind,
+    /// Who is told when a degradation begins or ends.
+    pub merchants: &'a [MerchantKey],
+    /// The time of the write.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// The token to use now; nothing when there is none, it expired, or WeChat refused it and no other has come yet.
+    /// `key` is derived for [`TOKEN_SEAL`].
+    pub async fn token(
+        &self,
+        key: &SealKey,
+        app: &App,
+        kind: TokenKind,
+        now: Timestamp,
+    ) -> Result<Option<StoredToken>, DbError> {
+        let id = (app.key.to_string(), kind.as_str().to_owned());
+        let Some(row) = platform_token::Entity::find_by_id(id).one(self.db.read()).await? else { return Ok(None) };
+        let state = state(row, key, app)?;
+        let usable = !matches!(state.report, Some(TokenReport::Reported(_)));
+        Ok(state.token.filter(|token| usable && now < token.expires_at))
+    }
+
+    /// What is known of this app's tokens; those that were never fetched are missing.
+    pub async fn token_states(&self, key: &SealKey, app: &App) -> Result<Vec<TokenState>, DbError> {
+        let of_app = platform_token::Column::App.eq(app.key.as_str());
+        let rows = platform_token::Entity::find().filter(of_app).all(self.db.read()).await?;
+        rows.into_iter().map(|row| state(row, key, app)).collect()
+    }
+
+    /// Reports that WeChat refused the value with this hash. Answers whether that is news: only then a refresh becomes due.
+    /// Nothing happens when another value is current, when it was reported before, or when WeChat has repeated this very
+    /// value since.
+    pub async fn report_dead_token(
+        &self,
+        app: &AppKey,
+        kind: TokenKind,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<bool, DbError> {
+        let sql = "UPDATE platform_tokens SET report = 'reported', reported_at_ms = $4
+                   WHERE app = $1 AND kind = $2 AND value_hash = $3 AND report IS NULL";
+        let values = [app.as_str().into(), kind.as_str().into(), hash.into(), now.as_ms().into()];
+        Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1)
+    }
+
+    /// Writes a fetched value in the place of the old one, if the lease is still held, and tells the merchants when
+    /// this ends or begins a degradation. Answers whether it is another value than before.
+    pub async fn store_token(
+        &self,
+        write: TokenWrite<'_>,
+        key: &SealKey,
+        issued: &IssuedToken,
+    ) -> Result<Fenced<bool>, DbError> {
+        let TokenWrite { lease, app, kind, .. } = write;
+        let context = seal_context(app, kind);
+        let sealed = key.seal(&context, issued.value.expose().as_bytes());
+        let sealed = sealed.map_err(|e| DbError::Defect(format!("token: {e}")))?;
+        let hash = sha256_hex(issued.value.expose().as_bytes());
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let before = self.locked(&tx, &app.key, kind).await?;
+        let is_new = before.value_hash.as_deref() != Some(hash.as_str());
+        let mut next = before.clone();
+        if is_new {
+            (next.report, next.reported_at_ms) = (None, None);
+            next.report_refreshes = issued.because_of.as_ref().map_or(0, |_| before.report_refreshes + 1);
+        } else if before.report.is_some() && issued.because_of.as_deref() == Some(hash.as_str()) {
+            next.report = Some("answered".into());
+        }
+        next.sealed = Some(sealed);
+        next.value_hash = Some(hash);
+        next.fetched_at_ms = Some(issued.fetched_at.as_ms());
+        next.expires_at_ms = Some(issued.expires_at.as_ms());
+        next.refresh_at_ms = Some(issued.refresh_at.as_ms());
+        next.failures = 0;
+        next.next_try_at_ms = 0;
+        let answered = (next.report.as_deref() == Some("answered")).then_some(("refused_though_current", None));
+        self.settle(write, tx, before, next, issued.degraded.or(answered)).await?;
+        Ok(Fenced::Done(is_new))
+    }
+
+    /// Notes a fetch that gave nothing, if the lease is still held; the value stays. A degradation once begun lasts
+    /// until a value comes.
+    pub async fn token_failed(&self, write: TokenWrite<'_>, failure: TokenFailure) -> Result<Fenced<()>, DbError> {
+        let TokenWrite { lease, app, kind, .. } = write;
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let before = self.locked(&tx, &app.key, kind).await?;
+        let mut next = before.clone();
+        next.failures = before.failures.saturating_add(1);
+        next.next_try_at_ms = failure.next_try_at.as_ms();
+        let lasting = before.degraded_reason.clone();
+        match (failure.degraded, lasting) {
+            (None, Some(_)) => self.write(tx, next, Vec::new()).await?,
+            (degraded, _) => self.settle(write, tx, before, next, degraded).await?,
+        }
+        Ok(Fenced::Done(()))
+    }
+
+    /// Whether each known token can be used and kept fresh, for those who watch; needs no key and opens nothing.
+    pub async fn token_standings(&self) -> Result<Vec<TokenStanding>, DbError> {
+        let rows = platform_token::Entity::find().all(self.db.read()).await?;
+        rows.iter().map(standing).collect()
+    }
+
+    /// The row as it is, kept so until the transaction ends: a report may come at any time, without the lease.
+    async fn locked(
+        &self,
+        tx: &DatabaseTransaction,
+        app: &AppKey,
+        kind: TokenKind,
+    ) -> Result<platform_token::Model, DbError> {
+        let id = (app.to_string(), kind.as_str().to_owned());
+        let mut find = platform_token::Entity::find_by_id(id);
+        if self.db.kind() == DbKind::Postgres {
+            find = find.lock_exclusive();
+        }
+        Ok(find.one(tx).await?.unwrap_or_else(|| never_fetched(app, kind)))
+    }
+
+    /// Sets the degradation and writes the row with the news that come of it.
+    async fn settle(
+        &self,
+        write: TokenWrite<'_>,
+        tx: DatabaseTransaction,
+        before: platform_token::Model,
+        mut next: platform_token::Model,
+        now_wrong: Option<(&'static str, Option<i64>)>,
+    ) -> Result<(), DbError> {
+        let TokenWrite { merchants, now, .. } = write;
+        let was = degraded(&before)?;
+        if let Some((reason, errcode)) = now_wrong {
+            next.degraded_since_ms = before.degraded_since_ms.or(Some(now.as_ms()));
+            next.degraded_reason = Some(reason.to_owned());
+            next.degraded_code = errcode;
+        } else {
+            (next.degraded_since_ms, next.degraded_reason, next.degraded_code) = (None, None, None);
+        }
+        let is = degraded(&next)?;
+        let news = match (was, is) {
+            (None, Some(begun)) => Some(DomainData::AppDegraded(trouble(begun))),
+            (Some(ended), None) => Some(DomainData::AppRecovered(trouble(ended))),
+            (None, None) | (Some(_), Some(_)) => None,
+        };
+        let tell = |merchant: &MerchantKey, data: &DomainData| {
+            DomainEvent { merchant: merchant.clone(), order_no: None, data: data.clone() }.seal(now)
+        };
+        let news = news.iter().flat_map(|data| merchants.iter().map(move |m| outbox_row(&tell(m, data)))).collect();
+        self.write(tx, next, news).await
+    }
+
+    async fn write(
+        &self,
+        tx: DatabaseTransaction,
+        next: platform_token::Model,
+        news: Vec<outbox::ActiveModel>,
+    ) -> Result<(), DbError> {
+        use platform_token::Column as C;
+        let told = !news.is_empty();
+        platform_token::Entity::insert(next.into_active_model().reset_all())
+            .on_conflict(
+                OnConflict::columns([C::App, C::Kind])
+                    .update_columns([
+                        C::Sealed,
+                        C::ValueHash,
+                        C::FetchedAtMs,
+                        C::ExpiresAtMs,
+                        C::RefreshAtMs,
+                        C::Report,
+                        C::ReportedAtMs,
+                        C::ReportRefreshes,
+                        C::Failures,
+                        C::NextTryAtMs,
+                        C::DegradedSinceMs,
+                        C::DegradedReason,
+                        C::DegradedCode,
+                    ])
+                    .to_owned(),
+            )
+            .exec_without_returning(&tx)
+            .await?;
+        super::commit::write_events(&tx, news).await?;
+        tx.commit().await?;
+        if told {
+            self.changed();
+        }
+        Ok(())
+    }
+}
+
+fn trouble(d: Degraded) -> AppTrouble {
+    AppTrouble { app: d.app, token: d.kind.as_str(), reason: d.reason, errcode: d.errcode, since: d.since }
+}

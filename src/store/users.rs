@@ -1,0 +1,116 @@
+//! Who logged in. A user is an openid under one app; everything else about them is optional and may come later.
+//!
+//! It is no account of the business: nothing here grants anything. What must stay true: an openid has one row per app,
+//! whoever saves it first, and a login that brings less (a silent one) never wipes what a fuller one brought.
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+
+use super::Store;
+use super::db::DbError;
+use super::entity::user;
+use crate::clock::Timestamp;
+use crate::ids::{AppKey, OpenId};
+
+/// What a login told about somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// Through which app.
+    pub app: AppKey,
+    /// Who, under that app.
+    pub openid: OpenId,
+    /// Who, across the apps of one open-platform account.
+    pub unionid: Option<String>,
+    /// Shown name.
+    pub nickname: Option<String>,
+    /// Address of the picture.
+    pub avatar_url: Option<String>,
+    /// A virtual account of WeChat's snapshot mode: nobody who can pay.
+    pub is_snapshot: bool,
+}
+
+/// A stored user. [`std::fmt::Debug`] shows nothing that names a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// Our number.
+    pub id: i64,
+    /// Through which app.
+    pub app: AppKey,
+    /// Who, under that app.
+    pub openid: OpenId,
+    /// Who, across the apps of one open-platform account.
+    pub unionid: Option<String>,
+    /// Shown name.
+    pub nickname: Option<String>,
+    /// Address of the picture.
+    pub avatar_url: Option<String>,
+    /// A virtual account of WeChat's snapshot mode, as of the last login.
+    pub is_snapshot: bool,
+    /// The first login.
+    pub created_at: Timestamp,
+    /// The last login.
+    pub updated_at: Timestamp,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("id", &self.id).field("app", &self.app).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Saves a login's user and answers our number of it. Profile fields are overwritten by a value, never by nothing;
+    /// the snapshot flag is always the last login's.
+    pub async fn save_user(&self, new: &NewUser, now: Timestamp) -> Result<i64, DbError> {
+        let sql =
+            "INSERT INTO users (app, openid, unionid, nickname, avatar_url, is_snapshot, created_at_ms, updated_at_ms)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+                   ON CONFLICT (app, openid) DO UPDATE SET
+                     unionid = COALESCE(excluded.unionid, users.unionid),
+                     nickname = COALESCE(excluded.nickname, users.nickname),
+                     avatar_url = COALESCE(excluded.avatar_url, users.avatar_url),
+                     is_snapshot = excluded.is_snapshot, updated_at_ms = excluded.updated_at_ms
+                   RETURNING id";
+        let values = [
+            new.app.as_str().into(),
+            new.openid.as_str().into(),
+            new.unionid.clone().into(),
+            new.nickname.clone().into(),
+            new.avatar_url.clone().into(),
+            new.is_snapshot.into(),
+            now.as_ms().into(),
+        ];
+        let row = self.db.write().query_one_raw(self.db.statement(sql, values)).await?;
+        let row = row.ok_or_else(|| DbError::Defect("a saved user has no number".into()))?;
+        Ok(row.try_get("", "id")?)
+    }
+
+    /// The user with this openid.
+    pub async fn user(&self, app: &AppKey, openid: &OpenId) -> Result<Option<User>, DbError> {
+        let found = user::Entity::find()
+            .filter(user::Column::App.eq(app.as_str()))
+            .filter(user::Column::Openid.eq(openid.as_str()))
+            .one(self.db.read())
+            .await?;
+        found.map(parsed).transpose()
+    }
+
+    /// The user with our number.
+    pub async fn user_by_id(&self, id: i64) -> Result<Option<User>, DbError> {
+        user::Entity::find_by_id(id).one(self.db.read()).await?.map(parsed).transpose()
+    }
+}
+
+fn parsed(row: user::Model) -> Result<User, DbError> {
+    let broken = |e: crate::ids::IdError| DbError::Defect(format!("users: {e}"));
+    Ok(User {
+        id: row.id,
+        app: AppKey::parse(row.app).map_err(broken)?,
+        openid: OpenId::parse(row.openid).map_err(broken)?,
+        unionid: row.unionid,
+        nickname: row.nickname,
+        avatar_url: row.avatar_url,
+        is_snapshot: row.is_snapshot,
+        created_at: Timestamp::from_ms(row.created_at_ms),
+        updated_at: Timestamp::from_ms(row.updated_at_ms),
+    })
+}

@@ -1,0 +1,81 @@
+//! The order that a wallet payment offers now: one per user and amount, so that a double click or a reload pays once.
+//!
+//! Only the number is kept here; whether the order can still be paid is the order's own business. What must stay true: of
+//! two processes that offer a new number at once, one wins and both show the winner's.
+
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+
+use super::Store;
+use super::db::DbError;
+use crate::clock::Timestamp;
+use crate::ids::{AppKey, OpenId, OrderNo};
+use crate::money::Fen;
+
+impl Store {
+    /// The order offered to this user for this amount last.
+    pub async fn wallet_order(&self, app: &AppKey, openid: &OpenId, amount: Fen) -> Result<Option<OrderNo>, DbError> {
+        self.offered(self.db.read(), app, openid, amount).await
+    }
+
+    async fn offered(
+        &self,
+        db: &DatabaseConnection,
+        app: &AppKey,
+        openid: &OpenId,
+        amount: Fen,
+    ) -> Result<Option<OrderNo>, DbError> {
+        let sql = "SELECT order_no FROM wallet_orders WHERE app = $1 AND openid = $2 AND amount_fen = $3";
+        let values = [app.as_str().into(), openid.as_str().into(), amount.as_i64().into()];
+        let row = db.query_one_raw(self.db.statement(sql, values)).await?;
+        row.map(|row| number(row.try_get("", "order_no")?)).transpose()
+    }
+
+    /// Offers `new` in the place of `old` (nothing, where nothing was offered). Answers the number that is offered now:
+    /// `new`, or the one of whoever was faster.
+    pub async fn offer_wallet_order(
+        &self,
+        app: &AppKey,
+        openid: &OpenId,
+        amount: Fen,
+        old: Option<&OrderNo>,
+        new: &OrderNo,
+        now: Timestamp,
+    ) -> Result<OrderNo, DbError> {
+        let sql =
+            "INSERT INTO wallet_orders (app, openid, amount_fen, order_no, offered_at_ms) VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT (app, openid, amount_fen)
+                     DO UPDATE SET order_no = excluded.order_no, offered_at_ms = excluded.offered_at_ms
+                     WHERE wallet_orders.order_no = $6
+                   RETURNING order_no";
+        loop {
+            let values = [
+                app.as_str().into(),
+                openid.as_str().into(),
+                amount.as_i64().into(),
+                new.as_str().into(),
+                now.as_ms().into(),
+                // No number is empty: without an old one, a row that exists is somebody else's.
+                old.map_or("", OrderNo::as_str).into(),
+            ];
+            if let Some(row) = self.db.write().query_one_raw(self.db.statement(sql, values)).await? {
+                return number(row.try_get("", "order_no")?);
+            }
+            if let Some(winner) = self.offered(self.db.write(), app, openid, amount).await? {
+                return Ok(winner);
+            }
+            // Only a clean-up between the two statements leaves nothing; then the place is free.
+        }
+    }
+
+    /// Forgets offers made before `before`, which must be longer ago than an order can be paid; at most `limit`, answers
+    /// how many.
+    pub async fn purge_wallet_orders(&self, before: Timestamp, limit: u64) -> Result<u64, DbError> {
+        let sql = "DELETE FROM wallet_orders WHERE (app, openid, amount_fen) IN (
+                     SELECT app, openid, amount_fen FROM wallet_orders WHERE offered_at_ms < $1 LIMIT $2)";
+        self.purge(sql, before, limit).await
+    }
+}
+
+fn number(text: String) -> Result<OrderNo, DbError> {
+    OrderNo::parse(text).map_err(|e| DbError::Defect(format!("wallet_orders: {e}")))
+}

@@ -1,0 +1,59 @@
+//! The scheduler's leader is paused in the middle of a run, past its lease, and goes on when another has taken over: what it
+//! wanted to write is rejected.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::until;
+use crate::harness::service::{Process, Rig};
+
+fn signal(process: &Process, name: &str) {
+    let status = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Whether a process is stopped, by the state the kernel shows.
+fn is_stopped(process: &Process) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+}
+
+async fn holder(rig: &Rig) -> Option<String> {
+    let db = rig.open_db().await;
+    super::audit::texts(&db, "SELECT holder FROM leases WHERE name = 'pending_queries'").await.pop()
+}
+
+async fn a_paused_leader_writes_nothing(rig: Rig) {
+    // Between the look at the lease and the write that belongs under it, once an order's question is due.
+    let pause = [("WXPAY_PAUSE_AT", "scheduler.query_due")];
+    let paused = rig.run_beside("scheduler", &pause).await;
+    let service = rig.run_roles("ingress,worker,relay").await;
+    rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;
+    rig.place(&service.base, "L100001", 100).await;
+    rig.pay("L100001").await;
+    until("the leader's pause", || async { is_stopped(&paused).then_some(()) }).await;
+    let leader = holder(&rig).await.expect("somebody leads");
+    assert!(leader.starts_with(&format!("{}-", paused.id())), "{leader}");
+    let _successor = rig.run_beside("scheduler", &[]).await;
+    rig.until_state(&service.base, "L100001", "paid").await;
+    assert_ne!(holder(&rig).await.unwrap(), leader, "another process leads");
+    let db = rig.open_db().await;
+    let questions = "SELECT COALESCE(MAX(next_query_at_ms), 0) FROM orders";
+    let before = rig.number(&db, questions).await;
+    signal(&paused, "-CONT");
+    until("the paused leader's own words", || async { rig.logs().contains("another process took over").then_some(()) })
+        .await;
+    assert_eq!(rig.number(&db, questions).await, before, "what it wrote counts for nothing");
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_paused_past_its_lease_is_fenced_on_nats_postgres() {
+    a_paused_leader_writes_nothing(Rig::nats_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_paused_past_its_lease_is_fenced_on_embedded_sqlite() {
+    a_paused_leader_writes_nothing(Rig::embedded_sqlite().await).await;
+}

@@ -1,0 +1,276 @@
+//! The platform's tokens among whole processes: five that share one database, and every one of them may refresh.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use wxpay_worker::clock::Clock;
+use wxpay_worker::config::{App, AppKind, TokenApi};
+use wxpay_worker::ids::{AppId, AppKey};
+use wxpay_worker::sandbox::Settings;
+use wxpay_worker::seal::SealKey;
+use wxpay_worker::secret::Secret;
+use wxpay_worker::store::{Store, StoredToken, TOKEN_SEAL, TokenKind};
+
+use crate::harness::db::TestDb;
+use crate::harness::service::{APP_ID, APP_SECRET, MINI_APP_ID, MINI_SECRET, Process, Queue, Rig};
+use crate::harness::soon;
+
+const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
+const ORIGIN: &str = "http://localhost:5173";
+const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
+/// Of the simulator: nine seconds, of which the last four overlap with the successor.
+const LIFETIME_S: u32 = 9;
+const LIFETIMES: u32 = 10;
+
+/// Five processes over one database, and the same database and WeChat as the tests see them.
+struct Five {
+    rig: Rig,
+    processes: Vec<Process>,
+    store: Store,
+}
+
+impl Five {
+    async fn start(settings: Settings) -> Five {
+        let rig = Rig::with(TestDb::postgres().await, Queue::Embedded, settings).await;
+        let mut processes = vec![rig.run_all_with(WEB).await];
+        for _ in 0..4 {
+            processes.push(rig.run_beside("ingress,scheduler", WEB).await);
+        }
+        let store = Store::new(rig.open_db().await);
+        Five { rig, processes, store }
+    }
+
+    /// What a process would use for a call.
+    async fn token(&self, app: &App, kind: TokenKind) -> Option<StoredToken> {
+        let key = SealKey::derive(&Secret::new(SESSION_KEY), TOKEN_SEAL).unwrap();
+        self.store.token(&key, app, kind, Clock::system().now()).await.unwrap()
+    }
+
+    async fn until_token(&self, app: &App, kind: TokenKind) -> StoredToken {
+        soon("a token", async {
+            loop {
+                if let Some(token) = self.token(app, kind).await {
+                    return token;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    async fn is_alive(&self, value: &str) -> bool {
+        let (status, seen) =
+            self.rig.post(&self.rig.wechat_url, "/_sandbox/platform/check", &json!({"value": value})).await;
+        assert_eq!(status, 200, "{seen}");
+        seen["alive"] == true
+    }
+
+    async fn seen(&self) -> Value {
+        self.rig.get(&self.rig.wechat_url, "/_sandbox/platform/calls").await.1
+    }
+
+    async fn calls(&self, api: &str, appid: &str) -> u64 {
+        let seen = self.seen().await;
+        let of = |call: &&Value| call["api"] == api && call["appid"] == appid;
+        seen["calls"].as_array().unwrap().iter().find(of).map_or(0, |call| call["count"].as_u64().unwrap())
+    }
+
+    async fn operate(&self, what: &str, body: Value) {
+        let path = format!("/_sandbox/platform/{what}");
+        let (status, answer) = self.rig.post(&self.rig.wechat_url, &path, &body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn told(&self, entity_fact: &str) -> i64 {
+        let db = self.store.db();
+        let sql = format!("SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.{entity_fact}.v1'");
+        self.rig.number(db, &sql).await
+    }
+}
+
+fn shop() -> App {
+    app("shop", APP_ID, APP_SECRET, AppKind::OfficialAccount)
+}
+
+fn mini() -> App {
+    app("mini", MINI_APP_ID, MINI_SECRET, AppKind::MiniProgram)
+}
+
+fn app(key: &str, app_id: &str, secret: &str, kind: AppKind) -> App {
+    App {
+        key: AppKey::parse(key).unwrap(),
+        app_id: AppId::parse(app_id).unwrap(),
+        kind,
+        secret: Some(Secret::new(secret)),
+        token: TokenApi::Stable,
+    }
+}
+
+/// A page of each process asks for its signature, again and again; answers how often it got one.
+async fn load(five: &Five, stop: &AtomicBool) -> u64 {
+    let signed = AtomicU64::new(0);
+    let pages = five.processes.iter().map(|process| async {
+        let url = format!("{}/api/wechat/jssdk?url={ORIGIN}/page", process.base);
+        while !stop.load(Ordering::SeqCst) {
+            let answer = five.rig.http.get(&url).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{}: without a ticket", process.base);
+            signed.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    join_all(pages).await;
+    signed.into_inner()
+}
+
+/// Every token that a request would be handed works at WeChat, at any time.
+async fn watch(five: &Five, stop: &AtomicBool) -> u64 {
+    let mut looks = 0;
+    while !stop.load(Ordering::SeqCst) {
+        for (app, kind) in
+            [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
+        {
+            let token = five.token(&app, kind).await.unwrap_or_else(|| panic!("{} without {kind:?}", app.key));
+            assert!(five.is_alive(token.value.expose()).await, "{} {kind:?} is dead at WeChat", app.key);
+            looks += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    looks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_processes_fetch_each_token_once_a_life_and_no_request_meets_a_dead_one() {
+    let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: 4, ..Settings::default() };
+    let five = Five::start(settings).await;
+    for (app, kind) in
+        [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
+    {
+        five.until_token(&app, kind).await;
+    }
+    let before = (five.calls("stable_token", APP_ID).await, five.calls("stable_token", MINI_APP_ID).await);
+    let (stop, started) = (AtomicBool::new(false), Instant::now());
+    let clock = async {
+        tokio::time::sleep(Duration::from_secs(u64::from(LIFETIME_S * LIFETIMES))).await;
+        stop.store(true, Ordering::SeqCst);
+    };
+    let (signed, looks, ()) = tokio::join!(load(&five, &stop), watch(&five, &stop), clock);
+    let lives = started.elapsed().as_secs() / u64::from(LIFETIME_S);
+    assert!(signed > 1000 && looks > 300, "{signed} signatures, {looks} looks");
+    for (appid, before) in [(APP_ID, before.0), (MINI_APP_ID, before.1)] {
+        let calls = five.calls("stable_token", appid).await - before;
+        // A fifth of a life early, at the soonest.
+        assert!((lives..=lives * 5 / 4 + 1).contains(&calls), "{appid}: {calls} calls in {lives} lives");
+        let distinct =
+            five.seen().await["calls"].as_array().unwrap().iter().find(|c| c["appid"] == appid).unwrap().clone();
+        assert_eq!(distinct["answers"].as_object().unwrap().len(), 1, "{distinct}");
+    }
+    let seen = five.seen().await;
+    assert_eq!(seen["dead_token_uses"], json!([]), "{seen}");
+    assert_eq!(five.told("app.degraded").await, 0);
+    let logs = five.rig.logs();
+    for secret in [SESSION_KEY, APP_SECRET, MINI_SECRET] {
+        assert!(!logs.contains(secret), "a log line holds {secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
+    let five = Arc::new(Five::start(Settings::default()).await);
+    let dead = five.until_token(&mini(), TokenKind::AccessToken).await;
+    five.until_token(&shop(), TokenKind::JsapiTicket).await;
+    five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
+    // Each process has its own connections to the database, as these have.
+    let stores = join_all((0..5).map(|_| async { Store::new(five.rig.open_db().await) })).await;
+    let reports = (0..1000).map(|n: usize| {
+        let (store, hash) = (stores[n % 5].clone(), dead.hash.clone());
+        tokio::spawn(async move {
+            let now = Clock::system().now();
+            store.report_dead_token(&mini().key, TokenKind::AccessToken, &hash, now).await.unwrap()
+        })
+    });
+    let news = join_all(reports).await.into_iter().filter(|news| *news.as_ref().unwrap()).count();
+    assert_eq!(news, 1);
+    let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
+    assert!(fresh.hash != dead.hash && five.is_alive(fresh.value.expose()).await);
+    // Reports that come late are of a token that is gone.
+    let late =
+        five.store.report_dead_token(&mini().key, TokenKind::AccessToken, &dead.hash, Clock::system().now()).await;
+    assert!(!late.unwrap());
+    let fetches = five.calls("stable_token", MINI_APP_ID).await;
+    // Every process looks each second: by the third run of all of them a second fetch would have shown.
+    let runs = "SELECT COUNT(*) FROM job_reports WHERE job = 'platform_tokens'";
+    let after = five.rig.number(five.store.db(), runs).await;
+    soon("three more looks", async {
+        while five.rig.number(five.store.db(), runs).await < after + 3 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!((fetches, five.calls("stable_token", MINI_APP_ID).await), (2, 2), "the first, and one for all reports");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_not_allowed_is_told_once_and_payments_and_readiness_go_on() {
+    let rig = Rig::embedded_sqlite().await;
+    let forbidden = json!({"appid": APP_ID, "ips": ["203.0.113.9"]});
+    let (status, _) = rig.post(&rig.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
+    assert_eq!(status, 200);
+    let service = rig.run_all_with(WEB).await;
+    let of_app = async |name: &str| {
+        let (status, ready) = rig.get(&service.base, "/readyz").await;
+        assert_eq!((status, &ready["ready"]), (200, &json!(true)), "{ready}");
+        ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone()
+    };
+    let shown = soon("the trouble shown", async {
+        loop {
+            let check = of_app("app:shop").await;
+            if check["reason"].as_str().is_some_and(|reason| reason.contains("40164")) {
+                return check;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(shown["ok"], false);
+    assert_eq!(of_app("app:mini").await["ok"], true);
+    rig.place(&service.base, "A400001", 100).await;
+    rig.pay("A400001").await;
+    rig.until_state(&service.base, "A400001", "paid").await;
+    rig.until_drained().await;
+    let events = rig.events(&service.base, "wxpay.app.degraded.v1").await;
+    let mut told: Vec<&str> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["wxpay/main", "wxpay/second"], "each merchant that lists the app, once");
+    assert_eq!((&events[0]["data"]["errcode"], &events[0]["data"]["app"]), (&json!(40164), &json!("shop")));
+    let (status, jobs) = rig.get(&service.base, "/v1/ops/jobs").await;
+    assert_eq!(status, 200, "{jobs}");
+    let job = jobs["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "platform_tokens").unwrap();
+    let detail = job["last_done"]["detail"].as_str().unwrap();
+    assert!(detail.contains("shop access_token: refused") || detail.contains("mini access_token: renewed"), "{job}");
+    let metrics = rig.http.get(format!("{}/metrics", service.base)).send().await.unwrap().text().await.unwrap();
+    let counted = r#"wxpay_token_refresh_total{app="shop",kind="access_token",outcome="refused"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(metrics.contains(r#"wxpay_token_age_seconds{app="mini",kind="access_token"}"#), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_refresher_dies_another_process_goes_on() {
+    let settings = Settings { token_lifetime_s: 60, token_overlap_s: 4, ..Settings::default() };
+    let mut five = Five::start(settings).await;
+    let token = five.until_token(&mini(), TokenKind::AccessToken).await;
+    let db = five.store.db().clone();
+    let leader = "SELECT CAST(SPLIT_PART(holder, '-', 1) AS BIGINT) FROM leases WHERE name = 'platform_tokens'";
+    let pid = five.rig.number(&db, leader).await;
+    let died = five.processes.iter_mut().find(|process| i64::from(process.id()) == pid).unwrap();
+    died.kill();
+    five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
+    let now = Clock::system().now();
+    assert!(five.store.report_dead_token(&mini().key, TokenKind::AccessToken, &token.hash, now).await.unwrap());
+    let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
+    assert!(five.is_alive(fresh.value.expose()).await);
+    assert_ne!(five.rig.number(&db, leader).await, pid);
+    assert_eq!(five.calls("stable_token", MINI_APP_ID).await, 2);
+}

@@ -1,0 +1,111 @@
+//! Sessions: who is logged in, and that nobody can make one up.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::browser::{Browser, data, openid_of, reason, stage, tells_no_secret};
+use super::client::send;
+
+const ME: &str = "/api/wechat/getUserInfo";
+
+#[tokio::test]
+async fn no_byte_of_a_session_can_be_changed_taken_away_or_added() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    let sealed = browser.cookies["wxpay_session"].clone();
+    let asked = async |value: &str| {
+        let cookie = format!("wxpay_session={value}");
+        send(stage.address, "GET", ME, &[("Cookie", &cookie)], b"").await
+    };
+    assert_eq!(asked(&sealed).await.status, 200);
+    for at in 0..sealed.len() {
+        let mut bytes = sealed.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let reply = asked(std::str::from_utf8(&bytes).unwrap()).await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (401, "not_logged_in"), "byte {at}");
+    }
+    let longer = [format!("{sealed}A"), format!("A{sealed}"), format!("{sealed}{sealed}"), format!("{sealed}=")];
+    let shorter =
+        [sealed[1..].to_owned(), sealed[..sealed.len() - 1].to_owned(), sealed[..12].to_owned(), String::new()];
+    for other in longer.iter().chain(&shorter) {
+        assert_eq!(asked(other).await.status, 401, "{other}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_lifetime() {
+    let (stage, _platform) = stage().await;
+    let mut browser = Browser::logged_in(&stage, "good-Alice").await;
+    stage.clock.advance(Duration::from_secs(168 * 3600 - 1));
+    data(&browser.get(&stage, ME).await);
+    stage.clock.advance(Duration::from_secs(2));
+    assert_eq!(reason(&browser.get(&stage, ME).await), "not_logged_in");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_cookie_is_no_bearer_token_a_bearer_token_is_no_cookie_and_two_cookies_are_none() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    let cookie = &browser.cookies["wxpay_session"];
+    let login = stage
+        .send("POST", "/api/wechat/mini/login", &[("Content-Type", "application/json")], br#"{"code":"good-Bob"}"#)
+        .await;
+    let token = data(&login)["session"].as_str().unwrap().to_owned();
+    let asked = async |headers: &[(&str, &str)]| stage.send("GET", ME, headers, b"").await.status;
+    assert_eq!(asked(&[("Cookie", &format!("wxpay_session={cookie}"))]).await, 200);
+    assert_eq!(asked(&[("Authorization", &format!("Bearer {token}"))]).await, 200);
+    assert_eq!(asked(&[("Cookie", &format!("wxpay_session={token}"))]).await, 401);
+    assert_eq!(asked(&[("Authorization", &format!("Bearer {cookie}"))]).await, 401);
+    // A bad token is not made good by a cookie beside it.
+    let both = [("Authorization", "Bearer nonsense"), ("Cookie", &*format!("wxpay_session={cookie}"))];
+    assert_eq!(asked(&both).await, 401);
+    // A neighbouring sub-domain put its own beside the real one.
+    let other = Browser::logged_in(&stage, "good-Mallory").await.cookies["wxpay_session"].clone();
+    assert_eq!(asked(&[("Cookie", &format!("wxpay_session={other}; wxpay_session={cookie}"))]).await, 401);
+    assert_eq!(
+        asked(&[("Cookie", &format!("wxpay_session={cookie}")), ("Cookie", &format!("wxpay_session={other}"))]).await,
+        401
+    );
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn the_cookies_are_kept_from_scripts_and_foreign_pages_and_hold_no_openid() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    let line = |name: &str| browser.lines.iter().find(|line| line.starts_with(&format!("{name}="))).unwrap().clone();
+    for name in ["wxpay_session", "wxpay_login"] {
+        for attribute in ["; HttpOnly", "; SameSite=Lax", "; Secure"] {
+            assert!(line(name).contains(attribute), "{attribute} in {}", line(name));
+        }
+    }
+    assert!(line("wxpay_session").contains("; Path=/; Max-Age=604800;"), "{}", line("wxpay_session"));
+    assert!(line("wxpay_login").contains("; Path=/api/wechat; Max-Age=600;"), "{}", line("wxpay_login"));
+    // The tutorial's page looks whether this one is there.
+    assert!(line("openId").starts_with("openId=1;") && !line("openId").contains("HttpOnly"), "{}", line("openId"));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_sees_their_profile_and_nobody_their_openid() {
+    let (stage, platform) = stage().await;
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_userinfo").await;
+    let reply = browser.come_back(&stage, "good-Alice", &state).await;
+    tells_no_secret(&reply, &openid_of("good-Alice"));
+    let reply = browser.get(&stage, ME).await;
+    tells_no_secret(&reply, &openid_of("good-Alice"));
+    let head = "https://thirdwx.qlogo.cn/x/132";
+    let expected =
+        json!({"nickname": "小明", "avatar": head, "headimgurl": head, "has_profile": true, "is_snapshot": false});
+    assert_eq!(data(&reply), expected);
+    assert_eq!(platform.calls("/sns/userinfo"), 1);
+    // A silent login later keeps what is known.
+    let mut again = Browser::logged_in(&stage, "good-again-Alice").await;
+    assert_eq!(data(&again.get(&stage, ME).await), expected);
+    assert_eq!(platform.calls("/sns/userinfo"), 1);
+    stage.stop().await;
+}

@@ -1,0 +1,388 @@
+//! Three sources, one result. A small WeChat, payers and a business act by a script drawn from a seed; what they do reaches an
+//! order through notifications (late, repeated, lost), questions (unanswered at times) and the bill, in whatever order the
+//! seed says. At the end the order must be what WeChat knows, with one ledger entry per transaction and `order.paid` told
+//! once, and every way of learning the same truth must have come to the same order.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::event::fact::{Fact, Payment};
+use wxpay_worker::order::{
+    AttemptState, CLOSABLE_AFTER, Decision, Intent, News, Order, OrderState, Policy, Surplus, TradeType, decide,
+};
+
+use super::support::*;
+
+/// Histories of one run of the test; each is three ways of learning one script.
+const HISTORIES: u64 = 100_000;
+
+/// SplitMix64.
+#[derive(Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+}
+
+/// What WeChat knows of one number.
+#[derive(Clone, Default, PartialEq)]
+struct Number {
+    placed: bool,
+    closed_at: Option<u64>,
+    payment: Option<Payment>,
+}
+
+#[derive(Clone, Copy)]
+enum Act {
+    /// The payer pays the newest number, if WeChat takes it.
+    Pay,
+    /// A slow bank's money for a number that was closed.
+    SlowPay,
+    Switch,
+    Close,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Ears {
+    /// Notifications come at once, sometimes twice; questions are asked too.
+    Prompt,
+    /// No notification ever comes.
+    QuestionsOnly,
+    /// Notifications come hours late and in any order; questions often have no answer.
+    Late,
+}
+
+struct World {
+    at: u64,
+    wechat: Vec<Number>,
+    order: Order,
+    policy: Policy,
+    ears: Ears,
+    /// The script's dice and those of what is heard: the same script must not change with what is heard of it.
+    noise: Dice,
+    mail: Vec<(u64, u32, Fact)>,
+    ledger: Vec<String>,
+    told: usize,
+    /// How often `order.closed` was told: money after that is late, whatever its way.
+    closings: usize,
+    refunds: Vec<String>,
+    transactions: u32,
+}
+
+impl World {
+    fn new(policy: Policy, ears: Ears, noise: Dice) -> World {
+        let mut order = order(OrderState::Requested, AttemptState::Created);
+        order.queries.next_at = Some(later(60));
+        let wechat = vec![Number::default()];
+        let (mail, ledger, refunds) = (Vec::new(), Vec::new(), Vec::new());
+        World {
+            at: 0,
+            wechat,
+            order,
+            policy,
+            ears,
+            noise,
+            mail,
+            ledger,
+            told: 0,
+            closings: 0,
+            refunds,
+            transactions: 0,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        later(self.at)
+    }
+
+    fn hear(&mut self, n: u32, fact: &Fact) -> Option<bool> {
+        match decide(&self.order, &number(n), fact, self.now(), self.policy) {
+            Decision::Apply(change) => {
+                let change = *change;
+                assert_eq!(change.next.version, self.order.version + 1);
+                assert!(self.order.state != OrderState::Paid || change.next.state == OrderState::Paid, "paid was left");
+                self.ledger.extend(change.ledger.map(|l| l.transaction_id.to_string()));
+                self.told += change.news.iter().filter(|n| matches!(n, News::Paid(_))).count();
+                self.closings += change.news.iter().filter(|n| matches!(n, News::Closed)).count();
+                self.refunds.extend(change.refund.map(|r| r.transaction_id.to_string()));
+                self.order = change.next;
+                self.wechat.resize(self.order.attempts.len(), Number::default());
+                None
+            }
+            Decision::AlreadyApplied => None,
+            Decision::AskAgain { place_again, .. } => Some(place_again),
+            Decision::Refused(refusal) => panic!("{refusal:?} of {fact:?}"),
+        }
+    }
+
+    /// Places the newest number, as the worker does; the answer may be lost.
+    fn place(&mut self) {
+        let n = self.order.attempts.len();
+        let waits = matches!(self.order.attempts[n - 1].state, AttemptState::Created | AttemptState::Unknown);
+        if !waits || self.order.wants_close(self.now()) {
+            return;
+        }
+        self.wechat[n - 1].placed = true;
+        let fact = match self.noise.percent(10) {
+            true => Fact::PlacementUnknown { why: "timeout".into() },
+            false => Fact::PrepayIssued(prepay(&format!("wx{n}-{}", self.at))),
+        };
+        self.hear(n as u32, &fact);
+    }
+
+    /// What WeChat answers to a question.
+    fn answer(&self, n: usize) -> Fact {
+        let known = &self.wechat[n];
+        match &known.payment {
+            Some(payment) => Fact::Paid(payment.clone()),
+            None if !known.placed => Fact::NotFound,
+            None if known.closed_at.is_some() => Fact::Closed,
+            None => Fact::Unpaid { trade_state: "NOTPAY".into() },
+        }
+    }
+
+    /// A look at the order, as the worker looks.
+    fn look(&mut self) {
+        let (version, mut again) = (self.order.version, false);
+        let deaf = if self.ears == Ears::Late { 60 } else { 10 };
+        for n in 0..self.order.attempts.len() {
+            if !self.order.attempts[n].state.is_live() || self.noise.percent(deaf) {
+                continue;
+            }
+            let fact = self.answer(n);
+            let unpaid = matches!(fact, Fact::Unpaid { .. });
+            again |= self.hear(n as u32 + 1, &fact) == Some(true);
+            let closable = self.now() >= self.order.attempts[n].created_at.after(CLOSABLE_AFTER);
+            if unpaid && closable && self.order.wants_close(self.now()) && self.order.attempts[n].state.is_live() {
+                self.wechat[n].closed_at = Some(self.at);
+                if !self.noise.percent(20) {
+                    self.hear(n as u32 + 1, &Fact::Closed);
+                }
+            }
+        }
+        let new = self.order.attempts.len() > 1;
+        if again || new {
+            self.place();
+        }
+        if self.order.version == version {
+            let done = self.order.queries.done + 1;
+            self.order.queries.done = done;
+            self.order.queries.next_at = wxpay_worker::order::next_look(&self.order, done, self.now());
+        } else if self.order.queries.next_at.is_some_and(|at| at <= self.now()) {
+            self.order.queries.next_at = Some(self.now().after(Duration::from_secs(5)));
+        }
+    }
+
+    /// Lets time pass: mail arrives, questions come due.
+    fn pass_until(&mut self, until: u64) {
+        for _ in 0..10_000 {
+            let look = self.order.queries.next_at.map(|at| at.since(NOW).as_secs().max(self.at));
+            let mail = self.mail.iter().map(|(at, _, _)| *at).min();
+            let next = match (look, mail) {
+                (Some(l), Some(m)) => l.min(m),
+                (Some(at), None) | (None, Some(at)) => at,
+                (None, None) => break,
+            };
+            if next > until {
+                break;
+            }
+            self.at = self.at.max(next);
+            if mail == Some(next) {
+                let i = self.mail.iter().position(|(at, _, _)| *at == next).unwrap();
+                let (_, n, fact) = self.mail.swap_remove(i);
+                self.hear(n, &fact);
+            } else {
+                self.at += 1;
+                self.look();
+            }
+        }
+        self.at = self.at.max(until);
+    }
+
+    fn act(&mut self, act: Act) {
+        let newest = self.order.attempts.len();
+        match act {
+            Act::Pay => {
+                let i = self.wechat.len() - 1;
+                let offered = self.order.attempts[i].state == AttemptState::Payable && self.order.intent.is_none();
+                if offered
+                    && self.wechat[i].placed
+                    && self.wechat[i].closed_at.is_none()
+                    && self.wechat[i].payment.is_none()
+                {
+                    self.pay(i);
+                }
+            }
+            Act::SlowPay => {
+                let closed = self.order.attempts.iter().position(|a| a.state == AttemptState::Closed);
+                if let Some(i) = closed.filter(|i| self.wechat[*i].placed && self.wechat[*i].payment.is_none()) {
+                    self.pay(i);
+                }
+            }
+            Act::Switch => {
+                let expires_at = self.now().after(Duration::from_secs(5000));
+                let fact = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at };
+                self.hear(newest as u32, &fact);
+                self.look();
+            }
+            Act::Close => {
+                self.hear(newest as u32, &Fact::CloseRequested);
+                self.look();
+            }
+        }
+        let takes = |n: &Number| n.placed && n.closed_at.is_none() && n.payment.is_none();
+        assert!(self.wechat.iter().filter(|n| takes(n)).count() <= 1, "two numbers take money at once");
+    }
+
+    fn pay(&mut self, i: usize) {
+        self.transactions += 1;
+        let mut payment = payment(i as u32 + 1, self.transactions);
+        payment.time_end = self.now();
+        self.wechat[i].payment = Some(payment.clone());
+        let copies = match self.ears {
+            Ears::QuestionsOnly => 0,
+            Ears::Prompt => 1 + self.noise.below(2),
+            Ears::Late => self.noise.below(4),
+        };
+        for _ in 0..copies {
+            let delay = match self.ears {
+                Ears::Prompt | Ears::QuestionsOnly => self.noise.below(3),
+                Ears::Late => self.noise.below(90_000),
+            };
+            self.mail.push((self.at + delay, i as u32 + 1, Fact::Paid(payment.clone())));
+        }
+    }
+
+    /// The rest of the mail, then the bill, in any order and twice; then everything that is still due.
+    fn end(&mut self) {
+        self.pass_until(self.at + 100_000);
+        let mut bill: Vec<(u32, Fact)> = Vec::new();
+        for (i, n) in self.wechat.iter().enumerate() {
+            bill.extend(n.payment.iter().map(|p| (i as u32 + 1, Fact::Paid(p.clone()))));
+        }
+        bill.extend(bill.clone());
+        while !bill.is_empty() {
+            let i = self.noise.below(bill.len() as u64) as usize;
+            let (n, fact) = bill.swap_remove(i);
+            self.hear(n, &fact);
+        }
+        self.pass_until(self.at + 1_000_000);
+    }
+
+    fn check(&self) {
+        let truth: BTreeSet<String> =
+            self.wechat.iter().flat_map(|n| &n.payment).map(|p| p.transaction_id.to_string()).collect();
+        let ledger: BTreeSet<String> = self.ledger.iter().cloned().collect();
+        assert_eq!(ledger.len(), self.ledger.len(), "a transaction was entered twice");
+        assert_eq!(ledger, truth, "the ledger is not what WeChat knows");
+        assert_eq!(self.order.state == OrderState::Paid, !truth.is_empty(), "{:?}", self.order);
+        assert_eq!(self.told, usize::from(self.order.paid_told), "order.paid was told {} times", self.told);
+        assert_eq!(self.order.flags.paid_twice, truth.len() > 1);
+        let held = self.order.state == OrderState::Paid && !self.order.paid_told;
+        assert!(!held || self.order.flags.paid_late && self.policy.paid_late != Surplus::Accept, "{:?}", self.order);
+        let sent_back: BTreeSet<&String> = self.refunds.iter().collect();
+        assert_eq!(sent_back.len(), self.refunds.len(), "sent back twice");
+        let kept = self.order.paid_by.as_ref().filter(|_| self.order.paid_told).map(|p| p.transaction_id.to_string());
+        assert!(kept.is_none_or(|kept| !sent_back.contains(&kept)), "what was told paid was sent back");
+        assert!(!self.order.any_live(), "something can still be paid: {:?}", self.order);
+        assert!(
+            self.wechat.iter().all(|n| !n.placed || n.closed_at.is_some() || n.payment.is_some()),
+            "WeChat still takes money"
+        );
+        assert_eq!(self.order.intent, None::<Intent>);
+    }
+}
+
+fn script(dice: &mut Dice) -> Vec<(u64, Act)> {
+    let mut script = Vec::new();
+    let mut at = 0;
+    for _ in 0..1 + dice.below(5) {
+        at += 1 + dice.below(2500);
+        script.push((
+            at,
+            match dice.below(10) {
+                0..=3 => Act::Pay,
+                4..=5 => Act::SlowPay,
+                6..=7 => Act::Switch,
+                _ => Act::Close,
+            },
+        ));
+    }
+    script
+}
+
+fn surplus(dice: &mut Dice) -> Surplus {
+    [Surplus::Accept, Surplus::Refund, Surplus::Hold][dice.below(3) as usize]
+}
+
+/// One script, heard in three ways; tells how many of them came to the same truth at WeChat. Payers and the business act on
+/// what they see here, so scripts may part; where what WeChat knows is the same, the orders must be.
+fn history(seed: u64) -> u64 {
+    let mut dice = Dice(seed);
+    let policy = Policy { paid_late: surplus(&mut dice), paid_twice: surplus(&mut dice) };
+    let script = script(&mut dice);
+    let mut ends: Vec<World> = Vec::new();
+    for (i, ears) in [Ears::Prompt, Ears::QuestionsOnly, Ears::Late].into_iter().enumerate() {
+        let mut world = World::new(policy, ears, Dice(seed ^ (0xA5A5 << i)));
+        world.place();
+        for (at, act) in &script {
+            world.pass_until(*at);
+            world.act(*act);
+        }
+        world.end();
+        world.check();
+        ends.push(world);
+    }
+    let truth = |w: &World| {
+        let numbers = w.wechat.iter().map(|n| (n.closed_at, n.payment.as_ref().map(|p| p.time_end)));
+        (w.closings, numbers.collect::<Vec<_>>())
+    };
+    let mut same = 0;
+    for other in ends[1..].iter().filter(|other| truth(other) == truth(&ends[0])) {
+        let end = |w: &World| (w.order.state, w.order.flags, w.order.paid_told, w.order.transactions.len());
+        assert_eq!(end(other), end(&ends[0]), "heard differently: {:#?}\n{:#?}", other.order, ends[0].order);
+        same += 1;
+    }
+    same
+}
+
+#[test]
+fn three_sources_in_any_order_end_in_what_wechat_knows() {
+    if let Ok(seed) = std::env::var("WXPAY_TEST_SEED") {
+        history(seed.parse().unwrap());
+        return;
+    }
+    let compared = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let compared = &compared;
+            scope.spawn(move || {
+                for seed in (thread..HISTORIES).step_by(threads as usize) {
+                    match std::panic::catch_unwind(|| history(seed)) {
+                        Ok(same) => compared.fetch_add(same, Ordering::Relaxed),
+                        Err(_) => panic!("replay with WXPAY_TEST_SEED={seed}"),
+                    };
+                }
+            });
+        }
+    });
+    let compared = compared.into_inner();
+    assert!(compared > HISTORIES / 10, "the scripts hardly ever agree: {compared}");
+}

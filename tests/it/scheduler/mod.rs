@@ -1,0 +1,7 @@
+//! What time makes due: rhythms, plans, runs, and the platform's tokens over days that pass in an instant.
+
+mod runs;
+mod stage;
+mod token_plan;
+mod tokens;
+mod when;

@@ -1,0 +1,194 @@
+//! Runs: who makes them, what they leave behind, and what becomes of those that nobody made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wxpay_worker::bus::Bus;
+use wxpay_worker::clock::Clock;
+use wxpay_worker::sandbox::Settings;
+use wxpay_worker::scheduler::{self, Parts, SchedulerError};
+use wxpay_worker::store::{JobOutcome, JobView, Store};
+use wxpay_worker::wechat::platform::PlatformClient;
+
+use super::stage::{SHOP, Stage};
+use crate::harness::soon;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A scheduler as a process runs it; told to stop when dropped.
+struct Process {
+    task: JoinHandle<Result<(), SchedulerError>>,
+    cancel: CancellationToken,
+}
+
+impl Process {
+    async fn start(stage: &Stage, holder: &str) -> Process {
+        let (bus, _) = Bus::connect(&stage.config.bus, Some(stage.store.db().clone())).await.unwrap();
+        let parts = Parts {
+            config: Arc::new(stage.config.clone()),
+            store: Store::open(&stage.config.store).await.unwrap(),
+            bus,
+            platform: PlatformClient::new(&stage.config.wechat).unwrap(),
+            clock: stage.clock.clone(),
+        };
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(scheduler::run(parts, holder.to_owned(), cancel.clone()));
+        Process { task, cancel }
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        soon("the scheduler's end", self.task).await.unwrap().unwrap();
+    }
+}
+
+async fn real_time() -> Stage {
+    let stage = Stage::on(Clock::system(), "stable", Settings::default()).await;
+    stage.store.release(&stage.lease).await.unwrap();
+    stage
+}
+
+/// Awaits a state of a job that nobody signals.
+async fn until(stage: &Stage, job: &str, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
+    soon(&format!("{job}: {what}"), async {
+        loop {
+            let jobs = stage.store.jobs().await.unwrap();
+            if let Some(view) = jobs.into_iter().find(|view| view.name == job && holds(view)) {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+async fn execute(stage: &Stage, sql: &str) {
+    stage.store.db().write().execute_unprepared(sql).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_time() {
+    let stage = real_time().await;
+    let process = Process::start(&stage, "one").await;
+    for job in ["pending_queries", "deferred_messages", "platform_tokens", "gauges", "retention"] {
+        let view = until(&stage, job, "a report", |view| view.last.is_some()).await;
+        let last = view.last.unwrap();
+        assert_eq!(
+            (last.holder.as_str(), last.outcome == JobOutcome::Failed),
+            ("one", false),
+            "{job}: {:?}",
+            last.detail
+        );
+        assert!(view.next_due > last.started_at, "{job}");
+        assert_eq!(view.lease.unwrap().1, last.term);
+    }
+    let tokens = until(&stage, "platform_tokens", "fetched", |view| view.last_done.is_some()).await.last_done.unwrap();
+    assert!(tokens.detail.unwrap().contains("shop access_token: renewed"));
+    // And goes on: each second one more.
+    let first = until(&stage, "pending_queries", "a report", |view| view.last.is_some()).await.last.unwrap();
+    until(&stage, "pending_queries", "another", |view| view.last.as_ref().unwrap().started_at > first.started_at).await;
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_missed_is_made_once_at_the_next_start_and_one_that_was_not_is_not() {
+    let stage = real_time().await;
+    let first = Process::start(&stage, "one").await;
+    until(&stage, "retention", "its first run", |view| view.last.is_some()).await;
+    first.stop().await;
+
+    let second = Process::start(&stage, "two").await;
+    until(&stage, "gauges", "a run of the second process", |v| v.last.as_ref().is_some_and(|r| r.holder == "two"))
+        .await;
+    second.stop().await;
+    assert_eq!(stage.count("job_reports WHERE job = 'retention'").await, 1, "it was not due");
+
+    execute(&stage, "UPDATE jobs SET next_due_at_ms = next_due_at_ms - 7200000 WHERE name = 'retention'").await;
+    // The leases of the first two have not expired.
+    execute(&stage, "UPDATE leases SET expires_at_ms = 0").await;
+    let (third, fourth) = tokio::join!(Process::start(&stage, "three"), Process::start(&stage, "four"));
+    let missed =
+        until(&stage, "retention", "the missed run", |v| v.last.as_ref().is_some_and(|r| r.holder != "one")).await;
+    assert!(missed.next_due > stage.clock.now());
+    third.stop().await;
+    fourth.stop().await;
+    assert_eq!(stage.count("job_reports WHERE job = 'retention'").await, 2, "two processes made it once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_process_died_is_made_by_another_when_its_lease_has_ended() {
+    let stage = real_time().await;
+    stage.store.lease("retention", "dead", Duration::from_secs(2)).await.unwrap().unwrap();
+    let process = Process::start(&stage, "alive").await;
+    let run = until(&stage, "retention", "a run", |view| view.last.is_some()).await.last.unwrap();
+    assert_eq!((run.holder.as_str(), run.term), ("alive", 2));
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_run_is_shown_while_it_runs_and_keeps_its_lease() {
+    let stage = real_time().await;
+    stage.faults(json!([{"on": "stable_token", "kind": "hang", "appid": SHOP, "times": 1}])).await;
+    let process = Process::start(&stage, "one").await;
+    let running = |view: &JobView| view.last.as_ref().is_some_and(|run| run.outcome == JobOutcome::Running);
+    let view = until(&stage, "platform_tokens", "running", running).await;
+    let started = view.last.unwrap().started_at;
+    let (holder, _, lease_end) = view.lease.unwrap();
+    assert_eq!(holder, "one");
+    assert!(lease_end.since(started) > Duration::from_secs(19), "renewed after five seconds for fifteen: {lease_end}");
+    let done = until(&stage, "platform_tokens", "done", |view| view.last_done.is_some()).await.last_done.unwrap();
+    assert_eq!(done.started_at, started, "a second run began beside it: {done:?}");
+    assert!(done.detail.unwrap().contains("shop access_token: no_answer"));
+    let rows = format!("job_reports WHERE job = 'platform_tokens' AND started_at_ms = {}", started.as_ms());
+    assert_eq!(stage.count(&rows).await, 1, "one row per run");
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_forgets_old_reports_and_logins_and_keeps_the_rest() {
+    let stage = real_time().await;
+    let now_ms = stage.clock.now().as_ms();
+    let ago = |d: Duration| now_ms - i64::try_from(d.as_millis()).unwrap();
+    let minutes = |n: u32| n * Duration::from_secs(60);
+    for (job, outcome, age) in [
+        ("pending_queries", "idle", HOUR + minutes(1)),
+        ("pending_queries", "idle", HOUR - minutes(5)),
+        ("pending_queries", "done", 24 * HOUR + minutes(1)),
+        ("pending_queries", "done", 24 * HOUR - minutes(5)),
+        ("pending_queries", "failed", 14 * 24 * HOUR + minutes(1)),
+        ("pending_queries", "failed", 14 * 24 * HOUR - minutes(5)),
+        ("retention", "done", 14 * 24 * HOUR - minutes(5)),
+    ] {
+        let at = ago(age);
+        let sql = format!(
+            "INSERT INTO job_reports (job, holder, term, started_at_ms, ended_at_ms, outcome, done)
+             VALUES ('{job}', 'old', 1, {at}, {at}, '{outcome}', 1)"
+        );
+        execute(&stage, &sql).await;
+    }
+    for (name, age) in [("old", HOUR + minutes(1)), ("new", HOUR - minutes(5))] {
+        let at = ago(age);
+        let sql = format!(
+            "INSERT INTO login_codes (code_hash, app, state_hash, claimed_at_ms, is_snapshot)
+             VALUES ('{name}', 'shop', '{name}', {at}, FALSE)"
+        );
+        execute(&stage, &sql).await;
+        let at = at - 1000 * 86_400 * 14 + 3_600_000;
+        let sql = format!("INSERT INTO wallet_orders VALUES ('shop', '{name}', 1, 'W1', {at})");
+        execute(&stage, &sql).await;
+    }
+    let process = Process::start(&stage, "one").await;
+    let run = until(&stage, "retention", "its run", |v| v.last.as_ref().is_some_and(|r| r.holder == "one"))
+        .await
+        .last
+        .unwrap();
+    assert_eq!(run.detail.as_deref(), Some("forgot 3 reports, 1 login codes, 1 wallet offers"));
+    assert_eq!(stage.count("job_reports WHERE holder = 'old'").await, 4);
+    assert_eq!(stage.count("login_codes WHERE code_hash = 'new'").await, 1);
+    assert_eq!(stage.count("wallet_orders WHERE openid = 'new'").await, 1);
+    process.stop().await;
+}

@@ -2,6 +2,7 @@
 //!
 //! Every role can run in a process of its own; they meet only in the database and on the bus.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{self, Bus, ConnectError};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
+use crate::ids::MerchantKey;
 use crate::ingress::{self, Ingress};
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
 use crate::telemetry::{Metrics, MetricsError};
+use crate::wechat::certificate::{CertificateError, MerchantCertificate};
 use crate::wechat::http::{Client, ClientError};
 use crate::wechat::platform::PlatformClient;
 use crate::{relay, worker};
@@ -78,6 +81,9 @@ pub enum AppError {
     /// The way to WeChat cannot be set up.
     #[error("WeChat client: {0}")]
     Wechat(#[from] ClientError),
+    /// A merchant's certificate cannot be used.
+    #[error("the certificate of merchant {0} {1}")]
+    Certificate(MerchantKey, #[source] CertificateError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
@@ -105,6 +111,7 @@ pub struct App {
     /// The time.
     pub clock: Clock,
     wechat: Client,
+    refund_clients: Arc<HashMap<MerchantKey, Client>>,
     platform: PlatformClient,
     metrics: Metrics,
     more_routes: axum::Router,
@@ -154,9 +161,10 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
+        let refund_clients = Arc::new(refund_clients(&config)?);
         let platform = PlatformClient::new(&config.wechat)?;
         let more_routes = axum::Router::new();
-        Ok(App { config, store, bus, bus_report, clock, wechat, platform, metrics, more_routes })
+        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, metrics, more_routes })
     }
 
     /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be taken.
@@ -176,6 +184,7 @@ impl App {
                 Arc::clone(&self.config),
                 self.store.clone(),
                 self.wechat.clone(),
+                Arc::clone(&self.refund_clients),
                 self.clock.clone(),
             );
             let (bus, stop) = (self.bus.clone(), stop.clone());
@@ -232,6 +241,18 @@ impl App {
             Ok(())
         });
     }
+}
+
+/// One client per merchant that has a certificate.
+fn refund_clients(config: &Config) -> Result<HashMap<MerchantKey, Client>, AppError> {
+    let mut clients = HashMap::new();
+    for merchant in &config.merchants {
+        let Some(file) = &merchant.client_cert_file else { continue };
+        let certificate = MerchantCertificate::read(file, merchant.client_key_file.as_deref(), &merchant.mch_id)
+            .map_err(|e| AppError::Certificate(merchant.key.clone(), e))?;
+        clients.insert(merchant.key.clone(), Client::with_certificate(&config.wechat, &certificate)?);
+    }
+    Ok(clients)
 }
 
 /// Waits for the end: asked for, or because a role failed; then for the others, as long as the configuration allows.

@@ -92,6 +92,12 @@ text_id!(
     |b| word(b) || b == b'|' || b == b'*'
 );
 text_id!(
+    /// A merchant's number of a refund (`out_refund_no`), unique per merchant for ever. Ours are shorter and plainer; the
+    /// merchant platform makes its own.
+    OutRefundNo, "out_refund_no", "1 to 64 characters of 0-9 A-Z a-z _ - | * @", 1..=64,
+    |b| word(b) || matches!(b, b'|' | b'*' | b'@')
+);
+text_id!(
     /// WeChat's own payment number; exists only once money moved.
     TransactionId, "transaction_id", "1 to 32 letters or digits", 1..=32, |b| b.is_ascii_alphanumeric()
 );
@@ -115,7 +121,7 @@ text_id!(
     /// WeChat's merchant number.
     MchId, "mch_id", "1 to 32 digits", 1..=32, |b| b.is_ascii_digit()
 );
-shown!(OrderNo, OutTradeNo, TransactionId, MerchantKey, AppKey, AppId, MchId);
+shown!(OrderNo, OutTradeNo, OutRefundNo, TransactionId, MerchantKey, AppKey, AppId, MchId);
 
 impl fmt::Debug for OpenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +144,33 @@ impl OutTradeNo {
         let hash = crate::secret::sha256_hex(format!("{base}\n{n}").as_bytes());
         let tail = format!("_{n}{}", &hash[..12]);
         OutTradeNo(format!("{}{tail}", &base[..base.len().min(32 - tail.len())]))
+    }
+}
+
+impl OutRefundNo {
+    /// Parses a number of ours: what a business may choose, and what fits a URL's path as it is.
+    pub fn parse_own(text: impl Into<String>) -> Result<OutRefundNo, IdError> {
+        let text = text.into();
+        if (1..=32).contains(&text.len()) && text.bytes().all(word) {
+            Ok(OutRefundNo(text))
+        } else {
+            Err(IdError { what: "refund_no", rule: "1 to 32 characters of 0-9 A-Z a-z _ -" })
+        }
+    }
+
+    /// The number of the refund that a merchant's policy makes of a payment: the same however often it is made.
+    pub fn of_policy(merchant: &MerchantKey, transaction_id: &TransactionId) -> OutRefundNo {
+        OutRefundNo::derived("policy", &[merchant.as_str(), transaction_id.as_str()])
+    }
+
+    /// The number of the refund that a caller names by its own key: the same for the same key.
+    pub fn of_key(merchant: &MerchantKey, api_key: &str, key: &str) -> OutRefundNo {
+        OutRefundNo::derived("key", &[merchant.as_str(), api_key, key])
+    }
+
+    fn derived(kind: &str, parts: &[&str]) -> OutRefundNo {
+        let hash = crate::secret::sha256_hex(format!("{kind}\n{}", parts.join("\n")).as_bytes());
+        OutRefundNo(format!("R-{}", &hash[..30]))
     }
 }
 

@@ -9,7 +9,7 @@
 //!  ingress ── order.requested · notify.received ──► bus ──► worker ──► store (one transaction:
 //!  (parse, verify, publish, answer)      (embedded │ JetStream)    state + evidence + ledger + outbox)
 //!                                                    ▲                     │
-//!  scheduler ── query.due · deferred messages ───────┘                   relay ──► bus (pay.event.…)
+//!  scheduler ── query.due · refund.due · deferred ───┘                   relay ──► bus (pay.event.…)
 //! ```
 //!
 //! Truth is the database plus WeChat itself. The bus carries work and news and may be wiped: queries bring everything
@@ -28,7 +28,7 @@
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
 //! | [`group`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
 //! | [`ingress`] | HTTP: orders, notifications, events, the browser side, health |
-//! | [`new_order`], [`worker`] | what a request becomes, and what happens when a message arrives |
+//! | [`new_order`], [`new_refund`], [`worker`] | what a request becomes, and what happens when a message arrives |
 //! | [`relay`], [`scheduler`] | outbox to bus; what time makes due |
 //! | [`app`], [`demo`] | the composition root; one narrated payment |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
@@ -54,9 +54,12 @@
 //!    `contracts::bus`, `faults::crash_points`.
 //! 8. A retry at WeChat repeats the same number with the same stored parameters.
 //!    `flows::orders::*::an_answer_lost_after_execution_converges_on_one_number`.
+//!    For refunds: `refunds::lost::*::an_answer_lost_after_execution_converges_on_one_refund`, `refunds::lost::a_thousand_…`.
 //! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`,
 //!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
 //! 10. Money is integer fen; no float in money's way. `tidy`, `vectors::money_time_numbers`.
+//! 11. What goes back, or may be on its way back, never exceeds what was paid; and nothing counts as refunded that WeChat,
+//!     asked by ourselves, does not call so. `refunds::sums`, `refunds::notices`, CHECK constraints on `refund_totals`.
 
 pub mod app;
 pub mod bus;
@@ -70,6 +73,7 @@ pub mod ids;
 pub mod ingress;
 pub mod money;
 pub mod new_order;
+pub mod new_refund;
 pub mod order;
 pub mod relay;
 pub mod retry;

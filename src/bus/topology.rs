@@ -21,6 +21,8 @@ impl ConsumerName {
     pub const SETTLE: ConsumerName = ConsumerName(Cow::Borrowed("settle"));
     /// Asks WeChat about orders.
     pub const QUERY: ConsumerName = ConsumerName(Cow::Borrowed("query"));
+    /// Brings refunds on.
+    pub const REFUND: ConsumerName = ConsumerName(Cow::Borrowed("refund"));
 
     /// A name from elsewhere; whether it exists, the topology tells.
     pub fn new(name: impl Into<String>) -> ConsumerName {

@@ -236,7 +236,7 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     }
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
-    let policy = policy(r);
+    let policy = policy(r, matches!(client_cert_file, Some(None)));
     let queries_per_second = r.number_or("queries_per_second", 300, 1..=10_000);
     Some(Merchant {
         key: key?,
@@ -280,10 +280,16 @@ fn previous_key(r: &mut Reader<'_>, newest: Option<&V2Key>) -> Option<Option<Pre
 }
 
 /// What happens with money that comes late or twice.
-fn policy(r: &mut Reader<'_>) -> Option<Policy> {
-    let surplus = [("accept", Surplus::Accept), ("hold", Surplus::Hold)];
+fn policy(r: &mut Reader<'_>, without_certificate: bool) -> Option<Policy> {
+    let surplus = [("accept", Surplus::Accept), ("refund", Surplus::Refund), ("hold", Surplus::Hold)];
     let paid_late = r.or_default("paid_late", "hold", |text| choice(text, &surplus));
     let paid_twice = r.or_default("paid_twice", "hold", |text| choice(text, &surplus));
+    for (key, policy) in [("paid_late", paid_late), ("paid_twice", paid_twice)] {
+        if policy == Some(Surplus::Refund) && without_certificate {
+            let mend = "sends money back, for which WeChat wants the merchant's certificate: give client_cert_file";
+            r.problem(key, mend.into());
+        }
+    }
     Some(Policy { paid_late: paid_late?, paid_twice: paid_twice? })
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::EventData;
 use crate::clock::Timestamp;
-use crate::ids::{AppKey, MerchantKey, OpenId, OrderNo, OutTradeNo};
+use crate::ids::{AppKey, MerchantKey, OpenId, OrderNo, OutRefundNo, OutTradeNo};
 use crate::money::Fen;
 use crate::order::TradeType;
 
@@ -129,6 +129,30 @@ pub struct NotifyReceived {
     pub remote_addr: String,
     /// When.
     pub received_at: Timestamp,
+    /// To which of the merchant's two addresses.
+    #[serde(default)]
+    pub kind: NoticeKind,
+}
+
+/// What WeChat tells of at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// A payment.
+    #[default]
+    Pay,
+    /// A refund.
+    Refund,
+}
+
+/// `refund.requested` for one that was just recorded, `refund.due` later: call WeChat for the refund, or ask about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefundDue {
+    /// Which refund.
+    pub refund_no: OutRefundNo,
+    /// Whether somebody just wants to know: WeChat is asked, and not called.
+    #[serde(default)]
+    pub only_ask: bool,
 }
 
 /// A raw body has no place in a log.
@@ -152,6 +176,9 @@ impl EventData for OrderAttemptRequested {
 }
 impl EventData for QueryDue {
     const TYPE: &'static str = "wxpay.query.due.v1";
+}
+impl EventData for RefundDue {
+    const TYPE: &'static str = "wxpay.refund.due.v1";
 }
 impl EventData for NotifyReceived {
     const TYPE: &'static str = "wxpay.notify.received.v1";

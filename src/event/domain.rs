@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::event::fact::WechatError;
-use crate::ids::{AppKey, EventId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::ids::{AppKey, EventId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::TradeType;
 
@@ -38,6 +38,16 @@ pub enum DomainData {
     OrderClosed(OrderEnded),
     /// `order.failed`
     OrderFailed(OrderEnded),
+    /// `refund.requested`
+    RefundRequested(RefundTold),
+    /// `refund.delayed`
+    RefundDelayed(RefundTold),
+    /// `refund.succeeded`
+    RefundSucceeded(RefundTold),
+    /// `refund.abnormal`
+    RefundAbnormal(RefundTold),
+    /// `refund.failed`
+    RefundFailed(RefundTold),
     /// `payment.orphaned`
     PaymentOrphaned(PaymentOrphaned),
     /// `notification.rejected`
@@ -60,6 +70,11 @@ impl DomainData {
             DomainData::OrderPaidTwice(_) => "order.paid_twice",
             DomainData::OrderClosed(_) => "order.closed",
             DomainData::OrderFailed(_) => "order.failed",
+            DomainData::RefundRequested(_) => "refund.requested",
+            DomainData::RefundDelayed(_) => "refund.delayed",
+            DomainData::RefundSucceeded(_) => "refund.succeeded",
+            DomainData::RefundAbnormal(_) => "refund.abnormal",
+            DomainData::RefundFailed(_) => "refund.failed",
             DomainData::PaymentOrphaned(_) => "payment.orphaned",
             DomainData::NotificationRejected(_) => "notification.rejected",
             DomainData::DeadLetterParked(_) => "dead_letter.parked",
@@ -178,6 +193,33 @@ pub struct OrderEnded {
     /// Always CNY.
     pub currency: &'static str,
     /// WeChat's words, when it refused.
+    pub wechat: Option<WechatError>,
+}
+
+/// What happened to money on its way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefundTold {
+    /// The business's number of the order.
+    pub order_no: OrderNo,
+    /// The refund's number.
+    pub refund_no: OutRefundNo,
+    /// WeChat's number of it, once WeChat took it on.
+    pub refund_id: Option<String>,
+    /// The attempt that was paid.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// What goes back.
+    pub amount_fen: Fen,
+    /// What was paid.
+    pub paid_fen: Fen,
+    /// Always CNY.
+    pub currency: &'static str,
+    /// Who wanted it: `api`, `policy` or `console`.
+    pub origin: &'static str,
+    /// When the payer had the money.
+    pub refunded_at: Option<Timestamp>,
+    /// WeChat's words, when it refused or does not take it yet.
     pub wechat: Option<WechatError>,
 }
 

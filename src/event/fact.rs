@@ -28,6 +28,8 @@ pub enum Fact {
     Closed,
     /// The payer paid.
     Paid(Payment),
+    /// The payer paid, and some or all of it went back since (`REFUND`): what went back, only a question about refunds tells.
+    Refunded(Payment),
     /// WeChat knows the number and nobody has paid yet (`NOTPAY`, `USERPAYING`, `ACCEPT`, `PAYERROR`).
     Unpaid {
         /// WeChat's word.
@@ -100,4 +102,61 @@ pub struct WechatError {
     pub code: String,
     /// `err_code_des` or `return_msg`.
     pub message: String,
+}
+
+/// One statement about one refund.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum RefundFact {
+    /// WeChat took the refund on: it is in progress, and not refunded.
+    Accepted {
+        /// WeChat's number of it.
+        refund_id: String,
+    },
+    /// WeChat refused the call for good and, where an earlier call may have been executed, also knows no such refund.
+    Refused(WechatError),
+    /// The call's outcome is not known: the refund may be in progress or not.
+    Unknown {
+        /// What was seen, for people.
+        why: String,
+    },
+    /// Not executed, and not wrong: the merchant's funds are too low, the payment is not settled yet, the certificate is not
+    /// accepted.
+    NotYet(WechatError),
+    /// Too soon after another refund of the order: perhaps executed all the same.
+    TooFrequent(WechatError),
+    /// WeChat, asked by ourselves, says how it stands.
+    Status(RefundSeen),
+    /// WeChat, asked by ourselves, knows no such refund.
+    NotFound,
+}
+
+/// A refund in WeChat's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundSeen {
+    /// WeChat's number of it.
+    pub refund_id: String,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// `refund_fee`: what goes back.
+    pub refund_fee: Fen,
+    /// How it stands.
+    pub status: RefundStanding,
+}
+
+/// How a refund stands at WeChat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum RefundStanding {
+    /// `PROCESSING`.
+    Processing,
+    /// `SUCCESS`: the payer has the money.
+    Success {
+        /// `refund_success_time`, where WeChat says it.
+        at: Option<Timestamp>,
+    },
+    /// `CHANGE`: the payer's account cannot take it. A person must act; it may still succeed.
+    Change,
+    /// `REFUNDCLOSE`: closed without moving money.
+    Closed,
 }

@@ -30,6 +30,21 @@ pub fn notify_received(merchant: &MerchantKey) -> String {
     format!("pay.in.{merchant}.notify.received")
 }
 
+/// A notification about a refund that was received.
+pub fn notify_refund(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.notify.refund")
+}
+
+/// A refund to be called for.
+pub fn refund_requested(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.refund.requested")
+}
+
+/// A refund to be called for again, or to be asked about.
+pub fn refund_due(merchant: &MerchantKey) -> String {
+    format!("pay.in.{merchant}.refund.due")
+}
+
 /// An order about which WeChat must be asked.
 pub fn query_due(merchant: &MerchantKey) -> String {
     format!("pay.in.{merchant}.query.due")

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use super::guard;
 use crate::config::Scope;
 use crate::event::fact::WechatError;
-use crate::ids::OrderNo;
+use crate::ids::{OrderNo, OutRefundNo};
+use crate::money::Fen;
 use crate::order::OrderState;
 
 /// Where the slugs of problem types are described.
@@ -135,6 +136,32 @@ pub enum Error {
         /// Its words.
         wechat: WechatError,
     },
+    /// Nothing was paid that could go back.
+    #[error("the order is not paid: there is nothing to refund")]
+    OrderNotPaid,
+    /// The merchant has no certificate, without which WeChat takes no refund.
+    #[error("refunds are not configured for this merchant: its client_cert_file is missing")]
+    RefundsNotConfigured,
+    /// More than is left of the payment.
+    #[error("{left} fen are left of the payment to refund")]
+    RefundExceeds {
+        /// What is left.
+        left: Fen,
+    },
+    /// The payment has had as many refunds as WeChat allows.
+    #[error("the payment has had as many refunds as WeChat allows")]
+    RefundsUsedUp,
+    /// The number belongs to another refund.
+    #[error("refund_no belongs to a refund with other content")]
+    RefundDiffers,
+    /// WeChat refused the refund, or closed it without moving money.
+    #[error("the refund failed, no money moved, and its number cannot be used again")]
+    RefundFailed {
+        /// Which.
+        refund_no: OutRefundNo,
+        /// Its words.
+        wechat: WechatError,
+    },
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -213,6 +240,12 @@ impl Error {
         "key-in-flight",
         "key-reused",
         "order-failed",
+        "order-not-paid",
+        "refunds-not-configured",
+        "refund-exceeds",
+        "refunds-used-up",
+        "refund-differs",
+        "refund-failed",
         "not-ready",
         "too-many-streams",
         "too-many-streams-of-order",
@@ -248,6 +281,12 @@ impl Error {
             Error::KeyInFlight => retry(kind(S::CONFLICT, "key-in-flight", "Idempotency key in flight"), 1),
             Error::KeyReused => kind(S::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused"),
             Error::OrderFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "order-failed", "Refused by WeChat"),
+            Error::OrderNotPaid => kind(S::CONFLICT, "order-not-paid", "Order not paid"),
+            Error::RefundsNotConfigured => kind(S::CONFLICT, "refunds-not-configured", "Refunds not configured"),
+            Error::RefundExceeds { .. } => kind(S::CONFLICT, "refund-exceeds", "More than is left to refund"),
+            Error::RefundsUsedUp => kind(S::CONFLICT, "refunds-used-up", "No more refunds"),
+            Error::RefundDiffers => kind(S::CONFLICT, "refund-differs", "Refund number in use"),
+            Error::RefundFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "refund-failed", "Refund failed"),
             Error::NotReady => retry(kind(S::SERVICE_UNAVAILABLE, "not-ready", "Not ready yet"), 1),
             Error::TooManyStreams => retry(kind(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams"), 5),
             Error::TooManyStreamsOfOrder => {
@@ -284,44 +323,17 @@ impl Error {
             | Error::KeyInFlight
             | Error::KeyReused
             | Error::OrderFailed { .. }
+            | Error::OrderNotPaid
+            | Error::RefundsNotConfigured
+            | Error::RefundExceeds { .. }
+            | Error::RefundsUsedUp
+            | Error::RefundDiffers
+            | Error::RefundFailed { .. }
             | Error::NotReady
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder => None,
         }
     }
-}
-
-impl From<crate::store::DbError> for Error {
-    fn from(e: crate::store::DbError) -> Error {
-        use crate::store::DbError;
-        match e {
-            DbError::Unavailable(_) => Error::Unavailable { internal: source_text(&e) },
-            DbError::Exists(_) | DbError::Defect(_) => Error::Internal { internal: source_text(&e) },
-        }
-    }
-}
-
-impl From<crate::bus::PublishError> for Error {
-    fn from(e: crate::bus::PublishError) -> Error {
-        use crate::bus::PublishError;
-        let internal = e.to_string();
-        match e {
-            PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout => {
-                Error::Unavailable { internal }
-            }
-            PublishError::TooLarge | PublishError::Misdirected(_) => Error::Internal { internal },
-        }
-    }
-}
-
-impl From<crate::event::envelope::EnvelopeError> for Error {
-    fn from(e: crate::event::envelope::EnvelopeError) -> Error {
-        Error::Internal { internal: e.to_string() }
-    }
-}
-
-fn source_text(e: &dyn std::error::Error) -> String {
-    e.source().map_or_else(|| e.to_string(), |source| format!("{e}: {source}"))
 }
 
 impl IntoResponse for Error {
@@ -345,6 +357,13 @@ impl IntoResponse for Error {
             }
             Error::OrderFailed { order_no, wechat } => {
                 problem.insert("order_no".into(), order_no.as_str().into());
+                problem.insert("wechat".into(), wechat_json(wechat));
+            }
+            Error::RefundExceeds { left } => {
+                problem.insert("left_fen".into(), left.as_i64().into());
+            }
+            Error::RefundFailed { refund_no, wechat } => {
+                problem.insert("refund_no".into(), refund_no.as_str().into());
                 problem.insert("wechat".into(), wechat_json(wechat));
             }
             _ => {}

@@ -9,6 +9,7 @@
 //! - Edge: `auth`, `body`, `client_addr`, `query`, `error` (problems), `throttle`.
 //! - Orders: `orders` (routes), `place` (`POST`), `changes` (close, new attempts), `attempt_request`, `order_request` (validation), `form` (JSON members), `in_flight`,
 //!   `offer` (pay parameters), `order_json` (the answer), `stream` (server-sent events), `watch` (the hub that waits).
+//! - Refunds: `refunds` (routes), `refund_request` (validation), `refund_json` (the answer).
 //! - WeChat: `notify`, `quarantine`.
 //! - Browser: `browser`, pages inside WeChat and mini programs.
 //! - Finance: `events`, `feed` (the hub that waits).
@@ -21,6 +22,7 @@ mod browser;
 mod changes;
 mod client_addr;
 mod error;
+mod error_sources;
 mod events;
 mod feed;
 mod form;
@@ -37,6 +39,9 @@ mod phase;
 mod place;
 mod quarantine;
 mod query;
+mod refund_json;
+mod refund_request;
+mod refunds;
 mod routes;
 mod server;
 mod stream;

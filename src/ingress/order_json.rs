@@ -4,11 +4,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::error::wechat_json;
+use super::refund_json::RefundJson;
 use crate::clock::Timestamp;
 use crate::ids::OutTradeNo;
 use crate::money::Fen;
 use crate::order::{AttemptState, CNY, Intent, OrderState, TradeType};
-use crate::store::StoredOrder;
+use crate::store::{StoredOrder, StoredRefund};
 
 /// The JSON of an order.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct OrderJson<'a> {
     attach: Option<&'a str>,
     metadata: Option<&'a Value>,
     attempts: Vec<AttemptJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunds: Option<Vec<RefundJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,9 +81,15 @@ impl<'a> OrderJson<'a> {
                 .iter()
                 .map(|a| AttemptJson { out_trade_no: &a.out_trade_no, trade_type: a.trade_type, state: a.state })
                 .collect(),
+            refunds: None,
             order_token: None,
             pay_params: None,
         }
+    }
+
+    /// With the order's refunds, oldest first.
+    pub fn with_refunds(self, refunds: &'a [StoredRefund]) -> OrderJson<'a> {
+        OrderJson { refunds: Some(refunds.iter().map(RefundJson::new).collect()), ..self }
     }
 
     /// For the business: with the token of its stream and, where it can be paid, the parameters (`null` where not).

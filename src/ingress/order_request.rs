@@ -183,7 +183,7 @@ fn is_plain(text: &str, max_bytes: usize) -> bool {
     (1..=max_bytes).contains(&text.len()) && text.chars().all(|c| is_xml_char(c) && !c.is_control())
 }
 
-fn plain(form: &mut Form<'_>, name: &str, max_bytes: usize) -> Option<String> {
+pub(super) fn plain(form: &mut Form<'_>, name: &str, max_bytes: usize) -> Option<String> {
     form.parsed(name, |text| {
         let rule = || format!("must be 1 to {max_bytes} bytes of text without control characters");
         if is_plain(&text, max_bytes) { Ok(text) } else { Err(rule()) }

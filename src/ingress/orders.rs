@@ -60,7 +60,12 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
         order = app.refresh(order).await?;
     }
     let pay_params = signed(&app.config, &order, app.clock.now())?;
-    Ok(axum::Json(OrderJson::whole(&order, pay_params)).into_response())
+    let refunds = if order.order.transactions.is_empty() {
+        Vec::new()
+    } else {
+        app.store.refunds_of_order(order.order.id).await?
+    };
+    Ok(axum::Json(OrderJson::whole(&order, pay_params).with_refunds(&refunds)).into_response())
 }
 
 /// `GET /v1/orders/{order_no}/pay-params`

@@ -184,7 +184,7 @@ pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// `Prefer: wait=N` in seconds, capped.
-fn asked_wait(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn asked_wait(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
     let mut preferences = values.flat_map(|v| v.split([',', ';'])).map(str::trim);
     preferences.find_map(|p| {
@@ -194,7 +194,7 @@ fn asked_wait(headers: &HeaderMap) -> Option<u64> {
     })
 }
 
-fn idempotency(headers: &HeaderMap, caller: Caller<'_>) -> Result<Option<Idempotency>, Error> {
+pub(super) fn idempotency(headers: &HeaderMap, caller: Caller<'_>) -> Result<Option<Idempotency>, Error> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|text| {

@@ -21,19 +21,22 @@ use super::quarantine::Quarantine;
 use super::stream_slots::StreamSlots;
 use super::throttle::Throttle;
 use super::watch::OrderWatch;
-use super::{changes, events, guard, health, notify, ops_jobs, orders, place, stream};
+use super::{changes, events, guard, health, notify, ops_jobs, orders, place, refunds, stream};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::ids::{MerchantKey, OrderNo};
+use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
 use crate::store::Store;
 use crate::wechat::platform::PlatformClient;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
+
+/// One notification in a form that nobody can read is kept per merchant in this time.
+const UNREADABLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the ingress works with.
 #[derive(Clone)]
@@ -69,6 +72,10 @@ pub(super) struct App {
     pub streams: StreamSlots,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
+    /// Questions about refunds.
+    pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
+    /// Notifications that nobody can read yet.
+    pub unreadable: Throttle<MerchantKey>,
     pub quarantine: Quarantine,
     pub browser: Option<Browser>,
 }
@@ -84,6 +91,8 @@ impl App {
             streams: StreamSlots::new(),
             refreshes: Throttle::new(ORDER_INTERVAL),
             renewals: Throttle::new(ORDER_INTERVAL),
+            refund_refreshes: Throttle::new(ORDER_INTERVAL),
+            unreadable: Throttle::new(UNREADABLE_INTERVAL),
             browser: Browser::open(&config, platform),
             config,
             store,
@@ -125,8 +134,11 @@ pub fn router(ingress: Ingress) -> Router {
         .route("/v1/orders/{order_no}/attempts", post(changes::attempt))
         .route("/v1/orders/{order_no}/stream", get(stream::stream))
         .route("/v1/events", get(events::events))
+        .route("/v1/orders/{order_no}/refunds", post(refunds::place))
+        .route("/v1/refunds/{refund_no}", get(refunds::get))
         .route("/v1/ops/jobs", get(ops_jobs::jobs))
         .route("/notify/{merchant}/pay", post(notify::pay))
+        .route("/notify/{merchant}/refund", post(notify::refund))
         .merge(browser::routes(&app));
     if with_admin {
         routes = routes.merge(admin_routes());

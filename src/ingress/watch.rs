@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::throttle::Throttle;
 use crate::ids::{MerchantKey, OrderNo};
+use crate::money::Fen;
 use crate::order::Queries;
 use crate::store::{DbError, Store, StoredOrder};
 
@@ -157,9 +158,10 @@ impl Hub {
     }
 }
 
-/// Whether `now` says more than `seen`: the order changed, or WeChat was asked about it and nothing did.
+/// Whether `now` says more than `seen`: the order changed, money of it went back, or WeChat was asked and nothing did.
 fn is_newer(seen: &Seen, now: &StoredOrder) -> bool {
-    let mark = |order: &StoredOrder| -> (i64, Queries) { (order.order.version, order.order.queries) };
+    let mark =
+        |order: &StoredOrder| -> (i64, Queries, Fen) { (order.order.version, order.order.queries, order.refunded) };
     seen.as_deref().is_none_or(|seen| now.order.version >= seen.order.version && mark(seen) != mark(now))
 }
 

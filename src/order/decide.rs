@@ -24,6 +24,7 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
         Fact::PlacementUnknown { .. } => placement_unknown(order, i, now),
         Fact::Closed => closed(order, i, now),
         Fact::Paid(payment) => paid(order, i, payment, now, policy),
+        Fact::Refunded(payment) => refunded(order, i, payment, now, policy),
         Fact::Unpaid { .. } => unpaid(order, i, now),
         Fact::NotFound => not_found(order, i, now),
         Fact::CloseRequested => wanted(order, i, Intent::Close, now),
@@ -246,6 +247,20 @@ fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Poli
         occurred_at: payment.time_end,
     });
     Decision::Apply(Box::new(Change { next, ledger, news, refund }))
+}
+
+/// A payment like any other, and the order is looked at again: the refunds are still to be learnt, whoever dies before.
+fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Policy) -> Decision {
+    // What went back already is not sent back once more.
+    let keep = |surplus| if surplus == Surplus::Refund { Surplus::Hold } else { surplus };
+    let policy = Policy { paid_late: keep(policy.paid_late), paid_twice: keep(policy.paid_twice) };
+    match paid(order, i, payment, now, policy) {
+        Decision::Apply(mut change) => {
+            change.next.queries.next_at = Some(now);
+            Decision::Apply(change)
+        }
+        other @ (Decision::AlreadyApplied | Decision::AskAgain { .. } | Decision::Refused(_)) => other,
+    }
 }
 
 /// What a payment is to its order: the payment, a late one, or one too many.

@@ -95,9 +95,14 @@ fn next_closing(order: &Order, done: u32, now: Timestamp) -> Timestamp {
 /// After `pause`, and up to a tenth of it and at most half a minute more, the same for the same order: orders that were
 /// placed together are not asked about together.
 fn with_jitter(order: &Order, pause: Duration, now: Timestamp) -> Timestamp {
+    jittered(order.id, pause, now)
+}
+
+/// After `pause` and a little more, by the row's number.
+pub(super) fn jittered(id: i64, pause: Duration, now: Timestamp) -> Timestamp {
     let most_ms = u64::try_from(pause.as_millis() / 10).unwrap_or(u64::MAX).min(30_000);
     // Neighbours' numbers must not give neighbouring pauses: Fibonacci hashing spreads them over the whole span.
-    let spread = (order.id.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 1000;
+    let spread = (id.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 1000;
     now.after(pause + Duration::from_millis(most_ms * spread / 1000))
 }
 

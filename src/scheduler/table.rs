@@ -82,6 +82,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::pending_queries(ctx)),
     },
     Job {
+        name: "pending_refunds",
+        when: When::every_seconds(1),
+        deadline: Duration::from_secs(60),
+        run: |ctx| Box::pin(jobs::pending_refunds(ctx)),
+    },
+    Job {
         name: "deferred_messages",
         when: When::every_seconds(1),
         deadline: Duration::from_secs(60),

@@ -13,6 +13,8 @@ use super::Store;
 use super::db::{Db, DbError, DbKind};
 use super::entity::{attempt, evidence, ledger, outbox};
 use super::proof::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
+use super::refund_rows::NewRefund;
+use super::refunds::Reserved;
 use super::rows::AttemptParams;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
@@ -39,6 +41,8 @@ pub struct OrderCommit {
     pub events: Vec<Sealed>,
     /// Notifications that led here, or changed nothing.
     pub notifications: Vec<NotificationRecord>,
+    /// Money to send back, because the merchant's policy says so. One that is recorded already stays as it is.
+    pub refunds: Vec<NewRefund>,
 }
 
 impl Store {
@@ -55,6 +59,16 @@ impl Store {
         let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
         write_attempts(&self.db, &tx, &changed).await?;
         write_proof(&tx, &changed, at).await?;
+        for refund in changed.iter().flat_map(|c| &c.refunds) {
+            // The order's row is locked by its change.
+            match super::refunds::reserve(&self.db, &tx, refund, at).await? {
+                Reserved::New(_) | Reserved::Known(_) => {}
+                // Somebody was faster in the merchant platform: nothing is left to send back.
+                Reserved::Exceeds { .. } | Reserved::TooMany => {
+                    tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
+                }
+            }
+        }
         write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
         tx.commit().await?;
         self.changed();

@@ -15,6 +15,9 @@ mod orders;
 mod outbox;
 mod proof;
 mod queries;
+mod refund_commit;
+mod refund_rows;
+mod refunds;
 mod rows;
 mod token_state;
 mod tokens;
@@ -31,7 +34,10 @@ pub use leases::{Fenced, Lease};
 pub use login_codes::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use orders::{NewOrder, Recorded};
 pub use outbox::FeedEvent;
-pub use proof::{Evidence, EvidenceSource, NotificationRecord, Verdict};
+pub use proof::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
+pub use refund_commit::RefundCommit;
+pub use refund_rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};
+pub use refunds::{PaidAttempt, Reserved, Turn};
 pub use rows::{AttemptParams, StoredOrder};
 pub use token_state::{
     Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,

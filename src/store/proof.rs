@@ -61,6 +61,8 @@ pub struct NotificationRecord {
     pub id: EventId,
     /// Whose.
     pub merchant: MerchantKey,
+    /// What it tells of.
+    pub kind: NotificationKind,
     /// The bytes.
     pub body: Vec<u8>,
     /// The headers.
@@ -79,6 +81,25 @@ pub struct NotificationRecord {
     pub verified_by: Option<String>,
     /// The order it belongs to.
     pub order_id: Option<i64>,
+}
+
+/// What a notification tells of: the address it came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotificationKind {
+    /// A payment.
+    Pay,
+    /// A refund.
+    Refund,
+}
+
+impl NotificationKind {
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotificationKind::Pay => "pay",
+            NotificationKind::Refund => "refund",
+        }
+    }
 }
 
 /// What became of a notification.
@@ -211,7 +232,7 @@ fn notification_row(n: &NotificationRecord, at: Timestamp) -> Result<notificatio
     Ok(notification::ActiveModel {
         event_id: Set(n.id.to_string()),
         merchant: Set(n.merchant.to_string()),
-        kind: Set("pay".into()),
+        kind: Set(n.kind.as_str().into()),
         body: Set(n.body.clone()),
         headers: Set(serde_json::to_string(&n.headers).map_err(|e| DbError::Defect(e.to_string()))?),
         remote_addr: Set(n.remote_addr.clone()),

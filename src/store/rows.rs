@@ -47,8 +47,13 @@ pub struct AttemptParams {
 
 impl AttemptParams {
     fn of_row(row: &attempt::Model) -> Result<AttemptParams, DbError> {
-        let params = serde_json::from_str(&row.params).map_err(|e| unreadable("params", &e))?;
-        Ok(AttemptParams { params, sign_type: row.sign_type.clone() })
+        AttemptParams::of_json(&row.params, row.sign_type.clone())
+    }
+
+    /// From the column's text.
+    pub(super) fn of_json(params: &str, sign_type: String) -> Result<AttemptParams, DbError> {
+        let params = serde_json::from_str(params).map_err(|e| unreadable("params", &e))?;
+        Ok(AttemptParams { params, sign_type })
     }
 
     /// What was wanted carries its algorithm among the signed parameters.
@@ -65,7 +70,7 @@ impl AttemptParams {
     }
 }
 
-fn broken(what: &str) -> impl Fn(crate::ids::IdError) -> DbError + '_ {
+pub(super) fn broken(what: &str) -> impl Fn(crate::ids::IdError) -> DbError + '_ {
     move |e| DbError::Defect(format!("column {what}: {e}"))
 }
 
@@ -74,7 +79,7 @@ pub(super) fn unreadable(what: &str, e: &serde_json::Error) -> DbError {
     DbError::Defect(format!("column {what}: {}", json::describe(e)))
 }
 
-fn unknown(what: &str, text: &str) -> DbError {
+pub(super) fn unknown(what: &str, text: &str) -> DbError {
     DbError::Defect(format!("column {what} holds {text:?}"))
 }
 

@@ -38,6 +38,10 @@ pub const BUS_STUCK_TOTAL: &str = "wxpay_bus_stuck_total";
 pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
 /// Dead letters waiting for a person, by `reason`.
 pub const DEAD_LETTERS: &str = "wxpay_dead_letters";
+/// What happened to refunds, by `merchant` and `outcome` (`requested`, `delayed`, `succeeded`, `abnormal`, `failed`).
+pub const REFUNDS_TOTAL: &str = "wxpay_refunds_total";
+/// Refunds that have not come to their end, by `state`: an `abnormal` one waits for a person.
+pub const REFUNDS_OPEN: &str = "wxpay_refunds_open";
 /// Calls to WeChat, by `api` and `outcome`.
 pub const WECHAT_REQUEST_SECONDS: &str = "wxpay_wechat_request_seconds";
 /// Fencing term of a lease this process holds, by `role`.
@@ -121,6 +125,8 @@ pub const METRICS: &[Metric] = &[
     metric(BUS_STUCK_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers stopped because they came to no end"),
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
+    metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),
+    metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that have not come to their end"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),
     metric(TOKEN_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &["app", "kind"], "Age of the token in use"),
     metric(

@@ -54,6 +54,9 @@ pub enum Class {
     NotFound,
     /// Not executed, and not wrong either: the same number and parameters again, a minute later at the earliest.
     Later,
+    /// Perhaps executed (WeChat's documentation says both), and too often: the same number and parameters again, a minute
+    /// later at the earliest.
+    TooFrequent,
 }
 
 /// An answer after everything about it was checked, one variant per [`Class`].
@@ -76,6 +79,8 @@ pub enum Outcome {
     NotFound(WechatError),
     /// See [`Class::Later`].
     Later(WechatError),
+    /// See [`Class::TooFrequent`].
+    TooFrequent(WechatError),
 }
 
 macro_rules! err_codes {
@@ -177,7 +182,7 @@ macro_rules! our_fault {
 /// Codes that say WeChat did not get to the end, or that it wants less of us; it may have executed the call.
 macro_rules! their_trouble {
     () => {
-        ErrCode::SystemError | ErrCode::BankError | ErrCode::BizerrNeedRetry | ErrCode::FrequencyLimited
+        ErrCode::SystemError | ErrCode::BankError | ErrCode::BizerrNeedRetry
     };
 }
 
@@ -217,7 +222,7 @@ fn of_unified_order(code: ErrCode) -> Class {
         // only a query tells which.
         OrderPaid | OutTradeNoUsed | InvalidRequest => Class::Ask,
         OrderClosed => Class::Closed,
-        their_trouble!() | of_other_apis!() => Class::Unknown,
+        their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | OrderReversed | OrderNotExist | TradeStateError | OrderNotReady => Class::Unknown,
         TradeOverdue | UserAccountAbnormal | Error | RefundFeeMismatch | RefundNotExist | InvalidTransactionId => {
             Class::Unknown
@@ -230,7 +235,7 @@ fn of_order_query(code: ErrCode) -> Class {
     match code {
         OrderNotExist => Class::NotFound,
         our_fault!() | InvalidRequest | InvalidTransactionId => Class::Refused,
-        their_trouble!() | of_other_apis!() => Class::Unknown,
+        their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OutTradeNoUsed => Class::Unknown,
         TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal | Error => Class::Unknown,
         RefundFeeMismatch | RefundNotExist => Class::Unknown,
@@ -247,7 +252,7 @@ fn of_close_order(code: ErrCode) -> Class {
         our_fault!() | InvalidRequest => Class::Refused,
         // "This state forbids closing" does not say which state it is; the query after an unknown will.
         TradeStateError => Class::Unknown,
-        their_trouble!() | of_other_apis!() => Class::Unknown,
+        their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderReversed | OutTradeNoUsed | OrderNotReady | TradeOverdue => Class::Unknown,
         UserAccountAbnormal | Error | RefundFeeMismatch | RefundNotExist | InvalidTransactionId => Class::Unknown,
     }
@@ -261,8 +266,8 @@ fn of_refund(code: ErrCode) -> Class {
         // the refund itself is right, and a new number would be a second refund.
         NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
         RefundFeeMismatch | InvalidRequest | InvalidTransactionId | OrderNotExist => Class::Ask,
-        // FREQUENCY_LIMITED is among these: one generation of the documentation says "not accepted", the other
-        // "may be in progress".
+        // One generation of the documentation says "not accepted", the other "may be in progress".
+        FrequencyLimited => Class::TooFrequent,
         their_trouble!() | of_other_apis!() => Class::Unknown,
         OrderPaid | OrderClosed | OrderReversed | OutTradeNoUsed | TradeStateError | RefundNotExist => Class::Unknown,
     }
@@ -273,7 +278,7 @@ fn of_refund_query(code: ErrCode) -> Class {
     match code {
         RefundNotExist => Class::NotFound,
         our_fault!() | InvalidRequest | InvalidTransactionId => Class::Refused,
-        their_trouble!() | of_other_apis!() => Class::Unknown,
+        their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OrderNotExist => Class::Unknown,
         OutTradeNoUsed | TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal => Class::Unknown,
         Error | RefundFeeMismatch => Class::Unknown,
@@ -292,8 +297,9 @@ pub fn of_return_fail(return_msg: &str) -> Class {
 /// The class of a call that brought no readable answer.
 pub fn of_transport(api: Api, error: &TransportError) -> Class {
     match (api, error) {
-        // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens.
-        (Api::Refund, TransportError::Status { status: 400 }) => Class::Refused,
+        // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens: the refund
+        // itself is right, and goes on once somebody mends the certificate.
+        (Api::Refund, TransportError::Status { status: 400 }) => Class::Later,
         (
             Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::Refund | Api::RefundQuery,
             TransportError::NotSent { .. }

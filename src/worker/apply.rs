@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::group::{Group, GroupError, Limits};
 use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::{Policy, Refusal};
+use crate::order::Refusal;
 use crate::store::{
     AttemptParams, DbError, DbKind, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder,
 };
@@ -161,12 +161,6 @@ struct Work {
     config: Arc<Config>,
 }
 
-impl Work {
-    fn policy(&self, merchant: &MerchantKey) -> Policy {
-        self.config.merchant(merchant.as_str()).map(|m| m.policy).unwrap_or_default()
-    }
-}
-
 async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
     let mut results: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..items.len()).collect();
@@ -221,7 +215,7 @@ async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, 
     for (i, item) in items {
         let key = (item.merchant.clone(), item.out_trade_no.clone());
         let (order_id, outcome) = match work.by_attempt.get(&key).and_then(|id| work.orders.get_mut(id)) {
-            Some(order) => (Some(order.stored.order.id), order.take(item, now, with.policy(&item.merchant))),
+            Some(order) => (Some(order.stored.order.id), order.take(item, now, &with.config)),
             None => (None, Applied::UnknownOrder),
         };
         outcomes.push((*i, order_id, Ok(outcome)));

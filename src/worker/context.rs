@@ -1,12 +1,13 @@
 //! What every handler has at hand.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::apply::Applier;
 use super::prepare_order::Recorder;
 use crate::clock::Clock;
 use crate::config::{Config, Merchant};
-use crate::ids::AppId;
+use crate::ids::{AppId, MerchantKey};
 use crate::store::Store;
 use crate::wechat::http::Client;
 
@@ -19,6 +20,8 @@ pub struct Context {
     pub store: Store,
     /// The way to WeChat.
     pub wechat: Client,
+    /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
+    pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
     /// The time.
     pub clock: Clock,
     pub(super) applier: Arc<Applier>,
@@ -27,10 +30,16 @@ pub struct Context {
 
 impl Context {
     /// Builds a context; its groups run on the current runtime.
-    pub fn new(config: Arc<Config>, store: Store, wechat: Client, clock: Clock) -> Context {
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        wechat: Client,
+        refund_clients: Arc<HashMap<MerchantKey, Client>>,
+        clock: Clock,
+    ) -> Context {
         let applier = Arc::new(Applier::new(store.clone(), clock.clone(), Arc::clone(&config)));
         let recorder = Arc::new(Recorder::new(store.clone()));
-        Context { config, store, wechat, clock, applier, recorder }
+        Context { config, store, wechat, refund_clients, clock, applier, recorder }
     }
 
     /// WeChat's numbers of the apps a merchant takes orders through.

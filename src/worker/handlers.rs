@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, StoreParking, prepare_order, query, requests, settle};
+use super::{Context, StoreParking, prepare_order, query, refunds, requests, settle};
 use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Verdict};
 use crate::config::Merchant;
 use crate::telemetry;
@@ -17,6 +17,7 @@ const HANDLERS: &[(ConsumerName, Handler, usize)] = &[
     (ConsumerName::PREPARE_ORDER, |ctx, d| Box::pin(async move { order(&ctx, d).await }), 256),
     (ConsumerName::SETTLE, |ctx, d| Box::pin(async move { settle::settle(&ctx, d).await }), 512),
     (ConsumerName::QUERY, |ctx, d| Box::pin(async move { query::due(&ctx, d).await }), 32),
+    (ConsumerName::REFUND, |ctx, d| Box::pin(async move { refunds::due(&ctx, d).await }), 32),
 ];
 
 /// Works on every consumer until cancelled; handlers that run then finish first.

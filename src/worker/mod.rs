@@ -11,6 +11,7 @@ mod parking;
 mod place;
 mod prepare_order;
 mod query;
+mod refunds;
 mod requests;
 mod settle;
 mod working;

@@ -171,8 +171,10 @@ async fn ask(
     match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
         // Nobody can have paid a number that was never placed: it is an older order's of this merchant, and so is its
         // payment. Crediting it would give the goods away.
-        Asked::Fact(Fact::Paid(_), _) if !called_before => (Fact::PlacementRefused(error), here),
-        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Closed), raw) => (fact, super::query::source(merchant, &raw)),
+        Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
+        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => {
+            (fact, super::query::source(merchant, &raw))
+        }
         // WeChat has no such order: what it refused were the parameters.
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
         // Somebody else of this merchant uses the number and nobody paid it; it is not ours to close.

@@ -74,6 +74,8 @@ struct Look<'a> {
     unanswered: bool,
     /// The first contradiction that was found.
     refused: Option<(Refusal, bool)>,
+    /// WeChat speaks of refunds that could not be learnt now.
+    unlearnt: bool,
 }
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
@@ -82,7 +84,8 @@ pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: Store
     let matters = |state: AttemptState| match state {
         // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,
-        AttemptState::Paid => stored.order.flags.amount_mismatch,
+        // A paid order is looked at while something of it is open, or because WeChat spoke of refunds.
+        AttemptState::Paid => true,
         AttemptState::Failed => false,
     };
     let numbers: Vec<OutTradeNo> =
@@ -97,11 +100,22 @@ pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: Store
         answered: false,
         unanswered: false,
         refused: None,
+        unlearnt: false,
     };
     for number in numbers {
         if let Err(why) = look.attempt(&number).await {
             return Verdict::Retry { after: Duration::from_secs(1), why };
         }
+    }
+    if look.unlearnt {
+        // The order keeps its question until the refunds are known, whatever else there is to ask.
+        let order = &look.stored.order;
+        let next_at = Some(ctx.clock.now().after(STALE));
+        let queries = Queries { next_at, answered_at: None, ..order.queries };
+        return match ctx.store.schedule_query(order.id, order.version, queries).await {
+            Ok(()) => Verdict::Done,
+            Err(e) => later(e),
+        };
     }
     if let Some(verdict) = look.schedule(version, why.refresh).await {
         return verdict;
@@ -170,7 +184,16 @@ impl Look<'_> {
         };
         self.answered = true;
         let unpaid = matches!(fact, Fact::Unpaid { .. });
+        let refunded = match &fact {
+            Fact::Refunded(payment) => Some(payment.transaction_id.clone()),
+            _ => None,
+        };
         self.apply(number, fact, source(self.merchant, &raw)).await?;
+        if let Some(transaction_id) = refunded.filter(|id| self.stored.order.transactions.contains(id)) {
+            let learnt =
+                super::refunds::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
+            self.unlearnt |= !learnt.map_err(|e| e.to_string())?;
+        }
         Ok(Some(unpaid))
     }
 

@@ -1,4 +1,4 @@
-//! `notify.received`: verify again, and settle what WeChat says.
+//! `notify.received`: verify again, and settle what WeChat says. Of refunds, `refunds` has the rest.
 //!
 //! The ingress's verdict is not proof: whatever reached the queue is verified here as if nobody had looked at it.
 
@@ -9,13 +9,13 @@ use super::context::Context;
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
-use crate::event::command::NotifyReceived;
+use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::domain::{DomainData, DomainEvent, NotificationRejected, PaymentOrphaned};
 use crate::event::envelope::Envelope;
 use crate::event::fact::{Fact, Payment};
 use crate::ids::{EventId, OutTradeNo};
 use crate::order::{Order, Queries};
-use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as Fate};
+use crate::store::{DbError, EvidenceSource, NotificationKind, NotificationRecord, Verdict as Fate};
 use crate::wechat::v2::notify::{self, Notice, NoticeResult};
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
@@ -32,6 +32,9 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
         return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
     };
+    if event.data.kind == NoticeKind::Refund {
+        return super::refunds::told(ctx, merchant, &event, &delivery).await;
+    }
     let record = record(&event, merchant);
     let notice =
         match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant), event.data.received_at) {
@@ -50,10 +53,14 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
     }
 }
 
-fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
+pub(super) fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
     NotificationRecord {
         id: event.id,
         merchant: merchant.key.clone(),
+        kind: match event.data.kind {
+            NoticeKind::Pay => NotificationKind::Pay,
+            NoticeKind::Refund => NotificationKind::Refund,
+        },
         body: event.data.body.clone(),
         headers: event.data.headers.clone(),
         remote_addr: event.data.remote_addr.clone(),
@@ -155,7 +162,7 @@ async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbE
     ctx.store.schedule_query(order.id, order.version, queries).await
 }
 
-async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
+pub(super) async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
     let id: EventId = record.id;
     let news = DomainEvent {
         merchant: record.merchant.clone(),
@@ -174,6 +181,6 @@ async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static st
     }
 }
 
-fn store_failed(e: &DbError) -> Verdict {
+pub(super) fn store_failed(e: &DbError) -> Verdict {
     Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }
 }

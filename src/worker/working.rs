@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::apply::{Applied, Item};
 use super::news::{self, source_name};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::event::domain::Sealed;
 use crate::ids::OutTradeNo;
-use crate::order::{Decision, LedgerEntry, Order, Policy, Refusal, decide, flag_mismatch};
-use crate::store::{AttemptParams, Evidence, NotificationRecord, OrderCommit, StoredOrder, Verdict};
+use crate::new_refund::policy_refund;
+use crate::order::{Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
+use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 use crate::telemetry;
 
 /// An order while the facts of one group are decided on it.
@@ -25,6 +27,7 @@ pub(super) struct Parts {
     ledger: Vec<(i64, LedgerEntry)>,
     events: Vec<Sealed>,
     notifications: Vec<NotificationRecord>,
+    refunds: Vec<NewRefund>,
     /// By whom a payment was told, and how long after it was made.
     pub(super) paid: Vec<(&'static str, Duration)>,
 }
@@ -35,8 +38,9 @@ impl Working {
         Working { stored, before, attempts_before, commit: Parts::default() }
     }
 
-    pub(super) fn take(&mut self, item: &Item, now: Timestamp, policy: Policy) -> Applied {
+    pub(super) fn take(&mut self, item: &Item, now: Timestamp, config: &Config) -> Applied {
         let order = &self.stored.order;
+        let policy = config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
         let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now, policy) {
             Decision::Apply(change) => {
                 let change = *change;
@@ -48,6 +52,8 @@ impl Working {
                 self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
                 let news = change.news.into_iter().map(|n| news::of_order(&change.next, n, &item.source).seal(now));
                 self.commit.events.extend(news);
+                let back = change.refund.and_then(|auto| policy_refund(config, &change.next, &auto, now));
+                self.commit.refunds.extend(back);
                 self.advance(change.next, item);
                 (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)
             }
@@ -125,6 +131,7 @@ impl Working {
             ledger: commit.ledger,
             events: commit.events,
             notifications: commit.notifications,
+            refunds: commit.refunds,
         })
     }
 }

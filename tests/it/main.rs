@@ -13,6 +13,7 @@ mod harness;
 mod ingress;
 mod nats_consumer;
 mod order;
+mod refunds;
 mod sandbox;
 mod scheduler;
 mod settling;

@@ -218,7 +218,8 @@ impl From<Error> for Failure {
             Error::MediaType | Error::ContentEncoding => Reason::MediaType.into(),
             Error::Malformed { detail } => Failure::bad_parameter("body", detail),
             Error::Invalid(problems) => Failure { data: json!({"errors": problems}), ..Reason::BadParameter.into() },
-            // Nothing here authenticates by API key, chooses a number that exists, switches attempts or opens a stream.
+            // Nothing here authenticates by API key, chooses a number that exists, switches attempts, opens a stream or
+            // gives money back.
             e @ (Error::Unauthorized
             | Error::Forbidden(_)
             | Error::NoRoute
@@ -231,7 +232,13 @@ impl From<Error> for Failure {
             | Error::KeyInFlight
             | Error::KeyReused
             | Error::TooManyStreams
-            | Error::TooManyStreamsOfOrder) => Failure::because(Reason::Internal, e.to_string()),
+            | Error::TooManyStreamsOfOrder
+            | Error::OrderNotPaid
+            | Error::RefundsNotConfigured
+            | Error::RefundExceeds { .. }
+            | Error::RefundsUsedUp
+            | Error::RefundDiffers
+            | Error::RefundFailed { .. }) => Failure::because(Reason::Internal, e.to_string()),
         }
     }
 }

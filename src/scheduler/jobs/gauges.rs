@@ -1,7 +1,8 @@
-//! What only a look at the whole tells: queue lag, waiting events, dead letters.
+//! What only a look at the whole tells: queue lag, waiting events, dead letters, open refunds.
 
 use metrics::gauge;
 
+use crate::order::RefundState;
 use crate::scheduler::table::{Context, Done, JobError};
 use crate::telemetry;
 
@@ -16,6 +17,11 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
     for (reason, count) in ctx.store.dead_letters_by_reason().await? {
         gauge!(telemetry::DEAD_LETTERS, "reason" => reason).set(count as f64);
+    }
+    let open = ctx.store.open_refunds().await?;
+    for state in RefundState::ALL.iter().filter(|state| !state.is_final()) {
+        let count = open.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n);
+        gauge!(telemetry::REFUNDS_OPEN, "state" => state.as_str()).set(count as f64);
     }
     Ok(Done::default())
 }

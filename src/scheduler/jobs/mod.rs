@@ -3,11 +3,13 @@
 mod deferred_messages;
 mod gauges;
 mod pending_queries;
+mod pending_refunds;
 mod platform_tokens;
 mod retention;
 
 pub(super) use deferred_messages::deferred_messages;
 pub(super) use gauges::gauges;
 pub(super) use pending_queries::pending_queries;
+pub(super) use pending_refunds::pending_refunds;
 pub(super) use platform_tokens::platform_tokens;
 pub(super) use retention::retention;

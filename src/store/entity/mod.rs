@@ -14,4 +14,7 @@ pub mod order;
 pub mod outbox;
 pub mod platform_token;
 pub mod quarantine;
+pub mod refund;
+pub mod refund_evidence;
+pub mod refund_ledger;
 pub mod user;

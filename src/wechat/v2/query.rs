@@ -1,7 +1,7 @@
 //! `orderquery`: what WeChat knows about a number. The strongest source there is: asked by ourselves, over TLS, signed.
 //!
 //! `result_code=SUCCESS` says that the query worked, not that anyone paid: only `trade_state` does. A state nobody
-//! listed is unknown. `REFUND` means paid and then (partly) refunded, so it is a payment like `SUCCESS`.
+//! listed is unknown. `REFUND` means paid and then (partly) refunded: a payment, and a reason to look at refunds.
 
 use super::reply::{self, Expected, RawReply, text};
 use super::{payment, request};
@@ -58,14 +58,17 @@ fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
         Outcome::Done(fields) => fields,
         Outcome::NotFound(_) => return Asked::Fact(Fact::NotFound, RawReply::of(body)),
         Outcome::Refused(error) => return Asked::Refused(error),
-        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) => return unknown(error.code),
+        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
+            return unknown(error.code);
+        }
         Outcome::Unknown { why } => return unknown(why),
     };
     if text(&fields, "out_trade_no") != out_trade_no.as_str() {
         return unknown("the reply is about another out_trade_no".into());
     }
     let fact = match text(&fields, "trade_state") {
-        "SUCCESS" | "REFUND" => match payment::parse(&fields) {
+        state @ ("SUCCESS" | "REFUND") => match payment::parse(&fields) {
+            Ok(payment) if state == "REFUND" => Fact::Refunded(payment),
             Ok(payment) => Fact::Paid(payment),
             Err(incomplete) => return unknown(format!("the reply says paid, but {incomplete}")),
         },

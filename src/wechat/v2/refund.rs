@@ -5,8 +5,6 @@
 //! while one is unknown can pay twice. The order's `total_fee` comes from the stored order, never from the request
 //! for the refund.
 
-use std::fmt;
-
 use super::coupon::{self, Coupon};
 use super::payment::Incomplete;
 use super::reply::{self, Expected, RawReply, text};
@@ -14,45 +12,12 @@ use super::request;
 use super::sign::SignType;
 use super::xml::Fields;
 use crate::event::fact::WechatError;
-use crate::ids::{AppId, IdError, MchId, OutTradeNo, TransactionId};
+pub use crate::ids::OutRefundNo;
+use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::secret::V2Key;
 use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
-
-/// Our number of a refund (`out_refund_no`), unique per merchant for ever.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OutRefundNo(String);
-
-impl OutRefundNo {
-    /// Parses an untrusted text: 1 to 64 characters of `0-9 A-Z a-z _ - | * @`.
-    pub fn parse(text: impl Into<String>) -> Result<OutRefundNo, IdError> {
-        let text = text.into();
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'|' | b'*' | b'@');
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(OutRefundNo(text))
-        } else {
-            Err(IdError { what: "out_refund_no", rule: "1 to 64 characters of 0-9 A-Z a-z _ - | * @" })
-        }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for OutRefundNo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for OutRefundNo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
 
 /// A refund as it is put to WeChat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +55,9 @@ pub enum Refunding {
     /// Not executed and not wrong (funds too low, not settled yet): the same number again, a minute later at the
     /// earliest.
     Later(WechatError),
+    /// Too soon after the order's last refund, or the order is old: perhaps taken on all the same. The same number again, a
+    /// minute later at the earliest.
+    TooFrequent(WechatError),
     /// It may be in progress or not: query by the number, then the same number and parameters again.
     Unknown {
         /// What was seen.
@@ -156,7 +124,9 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     match client.post_xml(Api::Refund.path(), body).await {
         Ok(reply) => match parse_reply(params, key, &reply.body) {
             // The main host may have taken the refund on before the backup host refused it.
-            Refunding::Refused(error) if reply.earlier_may_have_executed => Refunding::Unknown { why: error.code },
+            Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {
+                Refunding::Unknown { why: error.code }
+            }
             said => said,
         },
         Err(error) => refunding(params, reply::failed(Api::Refund, &error), &[]),
@@ -175,6 +145,7 @@ fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
         Outcome::Refused(error) => Refunding::Refused(error),
         Outcome::Ask(error) => Refunding::Ask(error),
         Outcome::Later(error) => Refunding::Later(error),
+        Outcome::TooFrequent(error) => Refunding::TooFrequent(error),
         Outcome::Closed(error) | Outcome::NotFound(error) => Refunding::Unknown { why: error.code },
         Outcome::Unknown { why } => Refunding::Unknown { why },
     }

@@ -164,7 +164,9 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
         },
         Outcome::NotFound(_) => RefundsAsked::NotFound,
         Outcome::Refused(error) => RefundsAsked::Refused(error),
-        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) => unknown(error.code),
+        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
+            unknown(error.code)
+        }
         Outcome::Unknown { why } => unknown(why),
     }
 }

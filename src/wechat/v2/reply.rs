@@ -57,7 +57,8 @@ impl fmt::Debug for RawReply {
 pub fn failed(api: Api, error: &TransportError) -> Outcome {
     match outcome::of_transport(api, error) {
         Class::Refused => Outcome::Refused(WechatError { code: "HTTP".into(), message: error.to_string() }),
-        Class::Unknown | Class::Done | Class::Ask | Class::Closed | Class::NotFound | Class::Later => {
+        Class::Later => Outcome::Later(WechatError { code: "HTTP".into(), message: error.to_string() }),
+        Class::Unknown | Class::Done | Class::Ask | Class::Closed | Class::NotFound | Class::TooFrequent => {
             unknown(error.to_string())
         }
     }
@@ -118,6 +119,7 @@ fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
         Class::Closed => Outcome::Closed(error),
         Class::NotFound => Outcome::NotFound(error),
         Class::Later => Outcome::Later(error),
+        Class::TooFrequent => Outcome::TooFrequent(error),
     }
 }
 

@@ -12,8 +12,8 @@ use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, Orde
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::{Decision, OrderState, Policy, TradeType, decide};
 use wxpay_worker::store::{
-    AttemptParams, Db, DbError, Evidence, EvidenceSource, Fenced, NewOrder, NotificationRecord, OrderCommit, Recorded,
-    Store, StoredMessage, StoredOrder, Verdict,
+    AttemptParams, Db, DbError, Evidence, EvidenceSource, Fenced, NewOrder, NotificationKind, NotificationRecord,
+    OrderCommit, Recorded, Store, StoredMessage, StoredOrder, Verdict,
 };
 
 use crate::harness::db::TestDb;
@@ -88,6 +88,7 @@ fn event(n: u32) -> Sealed {
 
 fn notification(verdict: Verdict) -> NotificationRecord {
     NotificationRecord {
+        kind: NotificationKind::Pay,
         id: EventId::new(),
         merchant: merchant(),
         body: b"<xml/>".to_vec(),
@@ -125,6 +126,7 @@ fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         ledger: change.ledger.map(|l| (version, l)).into_iter().collect(),
         events: vec![event(n)],
         notifications: vec![notification(Verdict::Settled)],
+        refunds: Vec::new(),
     }
 }
 

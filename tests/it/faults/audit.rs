@@ -77,7 +77,7 @@ async fn promises_kept(rig: &Rig, db: &Db, truth: &Value) {
     }
     let open = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
     assert_eq!(rig.number(db, open).await, 0, "notifications without an end");
-    let twice = "SELECT COUNT(*) FROM (SELECT order_id FROM notifications WHERE verdict = 'settled' GROUP BY order_id HAVING COUNT(*) > 1) AS t";
+    let twice = "SELECT COUNT(*) FROM (SELECT order_id FROM notifications WHERE verdict = 'settled' GROUP BY order_id, kind HAVING COUNT(*) > 1) AS t";
     assert_eq!(rig.number(db, twice).await, 0, "orders settled by two notifications");
 }
 
@@ -86,6 +86,40 @@ async fn parameters_never_differed(rig: &Rig) {
     let (_, seen) = rig.get(&rig.wechat_url, "/_sandbox/requests").await;
     for request in seen["requests"].as_array().unwrap().iter().filter(|r| r["api"] == "unifiedorder") {
         assert_eq!(request["parameters_sha256"].as_array().unwrap().len(), 1, "{request}");
+    }
+}
+
+/// Exactly one refund of this order, at WeChat and here, to the fen; told once, and sent with one set of parameters.
+#[cfg(feature = "crash-points")]
+pub async fn refunded_once(rig: &Rig, base: &str, order_no: &str, amount_fen: i64) {
+    let db = rig.open_db().await;
+    let truth = rig.wechat_ledger(order_no).await;
+    let refunds = truth["refunds"].as_array().unwrap();
+    assert_eq!(refunds.len(), 1, "refunds at WeChat: {refunds:?}");
+    let sql = "SELECT refund_no || ' ' || refund_id || ' ' || amount_fen FROM refund_ledger";
+    let text = |name: &str| refunds[0][name].as_str().unwrap().to_owned();
+    let theirs = format!("{} {} {amount_fen}", text("out_refund_no"), text("refund_id"));
+    assert_eq!(refunds[0]["refund_fee"], json!(amount_fen));
+    assert_eq!(texts(&db, sql).await, [theirs], "our refund ledger and WeChat's");
+    let (_, order) = rig.get(base, &format!("/v1/orders/{order_no}?merchant=main")).await;
+    assert_eq!(
+        (&order["refunded_fen"], &order["refunds"][0]["state"]),
+        (&json!(amount_fen), &json!("succeeded")),
+        "{order}"
+    );
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM refunds").await, 1);
+    assert_eq!(rig.number(&db, "SELECT reserved_fen - refunded_fen FROM refund_totals").await, 0);
+    let (_, seen) = rig.get(&rig.wechat_url, "/_sandbox/requests").await;
+    for request in seen["requests"].as_array().unwrap().iter().filter(|r| r["api"] == "refund") {
+        assert_eq!(request["parameters_sha256"].as_array().unwrap().len(), 1, "{request}");
+    }
+    for fact in ["requested", "succeeded"] {
+        assert_eq!(rig.events(base, &format!("wxpay.refund.{fact}.v1")).await.len(), 1, "refund.{fact} in the feed");
+        assert_eq!(
+            published(rig, &db, &format!("pay.event.main.refund.{fact}")).await.len(),
+            1,
+            "refund.{fact} on the bus"
+        );
     }
 }
 

@@ -24,6 +24,12 @@ pub enum Scenario {
     Early,
     /// A notification of another amount is parked; then the true one comes.
     WrongAmount,
+    /// The paid order is refunded, and WeChat tells of it.
+    Refund,
+    /// The same, and the notification never comes.
+    RefundAsked,
+    /// Paid and refunded in the merchant platform, and nobody tells of either.
+    RefundFound,
     /// The business closes an old order that nobody paid.
     Close,
 }
@@ -78,7 +84,12 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
     }
     let base = &mortal.process.base.clone();
     match scenario {
-        Scenario::Payment | Scenario::Close => {}
+        Scenario::Payment | Scenario::Refund | Scenario::Close => {}
+        Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
+        Scenario::RefundFound => {
+            let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);
+            rig.faults(all).await;
+        }
         Scenario::NoWorker => {
             mortal.until("the order's record", |_| accepted(rig, base)).await;
             _other = Some(rig.run_roles(other_roles.unwrap()).await);
@@ -108,18 +119,37 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
     if scenario != Scenario::Early {
         rig.pay("A700001").await;
     }
-    if scenario == Scenario::Query {
+    if scenario == Scenario::RefundFound {
+        let wish = json!({"mch_id": MCH_ID, "out_trade_no": "A700001", "refund_fee": 60});
+        let (status, refund) = rig.post(&rig.wechat_url, "/_sandbox/refunds/console", &wish).await;
+        assert_eq!(status, 200, "{refund}");
+        ends(rig, refund["out_refund_no"].as_str().unwrap()).await;
+    }
+    if matches!(scenario, Scenario::Query | Scenario::RefundFound) {
         make_due(&db).await;
     }
     mortal
         .until("the payment", |_| async {
-            if scenario == Scenario::Payment {
+            if matches!(scenario, Scenario::Payment | Scenario::Refund | Scenario::RefundAsked) {
                 repeat_unless_taken(rig).await;
             }
             let (status, order) = rig.try_get(base, "/v1/orders/A700001?merchant=main").await.ok()?;
             (status == 200 && order["state"] == "paid").then_some(())
         })
         .await;
+    match scenario {
+        Scenario::Refund | Scenario::RefundAsked => refunded(rig, base, &db, &mut mortal).await,
+        Scenario::RefundFound => {
+            let found = "SELECT COUNT(*) FROM refund_ledger";
+            mortal
+                .until("the refund that was found", |_| async {
+                    refund_is_due(&db).await;
+                    (rig.number(&db, found).await == 1).then_some(())
+                })
+                .await;
+        }
+        _ => {}
+    }
     let bus = rig.open_bus(&db).await;
     mortal
         .until("death, and then an empty queue", |deaths| {
@@ -178,6 +208,12 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
     } else {
         audit::all_paid_once(rig, base, &orders, dead_letters).await;
     }
+    match scenario {
+        Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => {
+            audit::refunded_once(rig, base, "A700001", 60).await;
+        }
+        _ => {}
+    }
     let on_the_bus = audit::published(rig, db, "pay.event.main.order.paid").await;
     assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");
     if scenario == Scenario::Query {
@@ -185,6 +221,49 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
     }
     let parked = rig.events(base, "wxpay.dead_letter.parked.v1").await;
     assert_eq!(parked.len(), usize::try_from(dead_letters).unwrap(), "told of the dead letter");
+}
+
+/// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is done.
+async fn refunded(rig: &Rig, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
+    let wish = &json!({"refund_no": "R700001", "amount_fen": 60});
+    mortal
+        .until("the refund is taken", |_| async {
+            let (status, answer) = rig.try_post(base, "/v1/orders/A700001/refunds?merchant=main", wish).await.ok()?;
+            assert!([200, 202, 503].contains(&status), "{answer}");
+            (status != 503).then_some(())
+        })
+        .await;
+    mortal
+        .until("the refund at WeChat", |_| async {
+            refund_is_due(db).await;
+            let ledger = rig.wechat_ledger("A700001").await;
+            (!ledger["refunds"].as_array().unwrap().is_empty()).then_some(())
+        })
+        .await;
+    ends(rig, "R700001").await;
+    mortal
+        .until("the refund", |_| async {
+            refund_is_due(db).await;
+            let (status, refund) = rig.try_get(base, "/v1/refunds/R700001?merchant=main").await.ok()?;
+            (status == 200 && refund["state"] == "succeeded").then_some(())
+        })
+        .await;
+}
+
+/// The payer has the money, as far as WeChat is concerned.
+async fn ends(rig: &Rig, out_refund_no: &str) {
+    let wish = json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": "SUCCESS"});
+    let (status, ended) = rig.post(&rig.wechat_url, "/_sandbox/refunds/outcome", &wish).await;
+    assert_eq!(status, 200, "{ended}");
+}
+
+/// A minute and more have passed, as far as the refund's next look is concerned. What the scheduler has taken up is left to
+/// its lease for a while: nothing must be done twice at once because the test is impatient.
+async fn refund_is_due(db: &Db) {
+    use sea_orm::ConnectionTrait;
+    let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
+    let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
+    let _ = db.write().execute_raw(db.statement(sql, [])).await;
 }
 
 /// The order as the shop sees it once it can be paid; the shop repeats its request until then.
@@ -268,6 +347,10 @@ pub async fn run(mut cases: Vec<Case>) {
                     Rigged::EmbeddedPostgres => Rig::embedded_postgres().await,
                     Rigged::NatsSqlite => Rig::nats_sqlite().await,
                     Rigged::NatsPostgres => Rig::nats_postgres().await,
+                };
+                let rig = match scenario {
+                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => rig.with_refunds().await,
+                    _ => rig,
                 };
                 dies_at(rig, roles, other_roles, scenario, site).await;
             });

@@ -63,6 +63,23 @@ const SITES: &[(Scenario, &[&str])] = &[
     ),
     (Scenario::Close, &["worker.close_begun", "worker.close_answered"]),
     (Scenario::WrongAmount, &["worker.committed:2", "bus.parked"]),
+    (
+        Scenario::Refund,
+        &[
+            "refund.recorded",
+            "refund.published",
+            "refund.called",
+            "refund.answered",
+            "refund.committed",
+            "refund.notified",
+            "refund.committed:2",
+        ],
+    ),
+    (
+        Scenario::RefundAsked,
+        &["scheduler.refund_taken", "scheduler.refund_published", "refund.asked", "refund.committed:2"],
+    ),
+    (Scenario::RefundFound, &["refund.listed", "refund.adopted", "refund.committed"]),
 ];
 
 /// Those with an ingress and workers in processes of their own.
@@ -72,6 +89,8 @@ const APART: &[(&str, &str, Scenario, &str)] = &[
     ("ingress", BEHIND, Scenario::Payment, "ingress.published"),
     (BEHIND, "ingress", Scenario::Payment, "worker.order_answered"),
     (BEHIND, "ingress", Scenario::Payment, "worker.committed:2"),
+    ("ingress", BEHIND, Scenario::Refund, "refund.recorded"),
+    (BEHIND, "ingress", Scenario::Refund, "refund.answered"),
 ];
 
 /// Where it matters which queue and which database work together.

@@ -17,6 +17,7 @@ use wxpay_worker::secret::{Secret, V2Key, sha256_hex};
 use wxpay_worker::store::Db;
 
 use super::bus::bus_settings;
+use super::certificates::Certificates;
 use super::db::TestDb;
 use super::nats::{NatsServer, Version};
 use super::soon;
@@ -50,6 +51,8 @@ pub struct Rig {
     pub http: reqwest::Client,
     folder: TempDir,
     port: u16,
+    /// The first merchant's, for refunds.
+    certificates: Option<Certificates>,
 }
 
 /// One `wxpayd run`; killed when dropped.
@@ -88,9 +91,18 @@ impl Rig {
                 .unwrap(),
             folder: TempDir::new().unwrap(),
             port: free_port(),
+            certificates: None,
         };
         std::fs::write(rig.config_file(), rig.config()).unwrap();
         rig
+    }
+
+    /// With the first merchant's certificate, for refunds.
+    #[cfg(feature = "crash-points")]
+    pub async fn with_refunds(mut self) -> Rig {
+        self.certificates = Some(Certificates::of(&self.wechat_url, MCH_ID).await);
+        std::fs::write(self.config_file(), self.config()).unwrap();
+        self
     }
 
     pub async fn embedded_sqlite() -> Rig {
@@ -118,6 +130,8 @@ impl Rig {
             Queue::Embedded => ("embedded:".to_owned(), String::new()),
             Queue::Nats(server) => (server.url(), format!("monitoring_urls = [\"{}\"]", server.monitoring_url())),
         };
+        let certificate = self.certificates.as_ref().map(Certificates::merchant_toml).unwrap_or_default();
+        let refund_url = self.certificates.as_ref().map(Certificates::wechat_toml).unwrap_or_default();
         let (db, port, wechat, hash) = (self.db.url(), self.port, &self.wechat_url, sha256_hex(API_KEY.as_bytes()));
         format!(
             r#"
@@ -137,6 +151,7 @@ impl Rig {
             open_url = "{wechat}"
             connect_timeout_ms = 1000
             timeout_ms = 2000
+            {refund_url}
             [log]
             json = true
             [[apps]]
@@ -156,6 +171,7 @@ impl Rig {
             api = "v2"
             sign_type = "HMAC-SHA256"
             v2_key = "{KEY}"
+            {certificate}
             [[merchants]]
             key = "second"
             mch_id = "{OTHER_MCH_ID}"

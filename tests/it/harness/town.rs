@@ -14,6 +14,7 @@ use wxpay_worker::sandbox::{Options, Running, Sandbox};
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{Store, StoredOrder};
 
+use super::certificates::Certificates;
 use super::db::TestDb;
 use super::service::{API_KEY, APP_ID, KEY, MCH_ID, account, jsapi};
 use super::soon;
@@ -29,11 +30,34 @@ pub struct Town {
     stop: CancellationToken,
     service: JoinHandle<Result<(), AppError>>,
     _db: TestDb,
+    _files: Option<Certificates>,
+}
+
+/// What a town has for refunds.
+#[derive(Clone, Copy)]
+enum Refunds {
+    None,
+    OverTls,
+    OverPlainHttp,
 }
 
 impl Town {
     /// Starts all of it. `merchant` is TOML for the merchant's entry, `more` for sections of their own.
     pub async fn start(db: TestDb, merchant: &str, more: &str) -> Town {
+        Town::open(db, merchant, more, Refunds::None).await
+    }
+
+    /// With the merchant's certificate, for refunds.
+    pub async fn with_refunds(db: TestDb, merchant: &str) -> Town {
+        Town::open(db, merchant, "", Refunds::OverTls).await
+    }
+
+    /// With a certificate that WeChat never sees: refunds go to the address that asks for none.
+    pub async fn with_refunds_over_plain_http(db: TestDb) -> Town {
+        Town::open(db, "", "", Refunds::OverPlainHttp).await
+    }
+
+    async fn open(db: TestDb, merchant: &str, more: &str, refunds: Refunds) -> Town {
         // Databases measure leases by their own clock; the moved one begins at theirs.
         let clock = Clock::manual(Clock::system().now());
         let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
@@ -43,6 +67,15 @@ impl Town {
         let (listener, wechat_url) = (bind().await.unwrap(), wechat.base_url());
         let base = format!("http://{}", listener.local_addr().unwrap());
         let hash = sha256_hex(API_KEY.as_bytes());
+        let files = match refunds {
+            Refunds::None => None,
+            Refunds::OverTls | Refunds::OverPlainHttp => Some(Certificates::of(&wechat_url, MCH_ID).await),
+        };
+        let certificate = files.as_ref().map(Certificates::merchant_toml).unwrap_or_default();
+        let refund_url = match (&files, refunds) {
+            (Some(files), Refunds::OverTls) => files.wechat_toml(),
+            (Some(_) | None, _) => String::new(),
+        };
         let mut config = Config::from_toml_str(&format!(
             r#"
             [server]
@@ -52,6 +85,7 @@ impl Town {
             pay_backup_url = "{wechat_url}"
             connect_timeout_ms = 1000
             timeout_ms = 2000
+            {refund_url}
             [[apps]]
             key = "shop"
             app_id = "{APP_ID}"
@@ -61,6 +95,7 @@ impl Town {
             mch_id = "{MCH_ID}"
             apps = ["shop"]
             v2_key = "{KEY}"
+            {certificate}
             {merchant}
             [[api_keys]]
             name = "test"
@@ -77,7 +112,7 @@ impl Town {
         let listeners = Listeners { api: Some(listener), admin: None };
         let service = tokio::spawn(app.run(Roles::ALL, listeners, stop.clone()));
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap();
-        Town { clock, store, base, wechat_url, http, wechat, stop, service, _db: db }
+        Town { clock, store, base, wechat_url, http, wechat, stop, service, _db: db, _files: files }
     }
 
     /// Lets everything end in order.

@@ -6,10 +6,10 @@ use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
-    OrderSurplus, PaymentOrphaned,
+    OrderSurplus, PaymentOrphaned, RefundTold,
 };
 use wxpay_worker::event::fact::WechatError;
-use wxpay_worker::ids::{AppKey, EventId, OrderNo, OutTradeNo, TransactionId};
+use wxpay_worker::ids::{AppKey, EventId, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use wxpay_worker::ingress::{ENTITY_FACTS, Error};
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::TradeType;
@@ -48,6 +48,20 @@ fn one_of_each() -> Vec<DomainData> {
         trade_type: TradeType::Mweb,
         expires_at: at,
     };
+    let refund = RefundTold {
+        order_no: order_no.clone(),
+        refund_no: OutRefundNo::parse("R100001").unwrap(),
+        refund_id: Some("50300207772026030110203040506".into()),
+        out_trade_no: out_trade_no.clone(),
+        transaction_id: transaction_id.clone(),
+        amount_fen: Fen::from_i64(30),
+        paid_fen: amount_fen,
+        currency: "CNY",
+        origin: "policy",
+        refunded_at: Some(at),
+        wechat: None,
+    };
+    let not_yet = Some(WechatError { code: "NOTENOUGH".into(), message: "余额不足".into() });
     let trouble = |errcode| AppTrouble {
         app: app.clone(),
         token: "access_token",
@@ -56,6 +70,11 @@ fn one_of_each() -> Vec<DomainData> {
         since: at,
     };
     vec![
+        DomainData::RefundRequested(RefundTold { refund_id: None, refunded_at: None, ..refund.clone() }),
+        DomainData::RefundDelayed(RefundTold { wechat: not_yet.clone(), ..refund.clone() }),
+        DomainData::RefundSucceeded(refund.clone()),
+        DomainData::RefundAbnormal(refund.clone()),
+        DomainData::RefundFailed(RefundTold { wechat: not_yet, ..refund }),
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
         DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),

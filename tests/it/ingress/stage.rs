@@ -288,6 +288,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         ledger: change.ledger.into_iter().map(|entry| (version, entry)).collect(),
         events: Vec::new(),
         notifications: Vec::new(),
+        refunds: Vec::new(),
     };
     store.commit(&[commit], now).await.unwrap();
 }

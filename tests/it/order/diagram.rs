@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use wxpay_worker::event::fact::Fact;
-use wxpay_worker::order::{AttemptState, Decision, Intent, OrderState, TradeType};
+use wxpay_worker::event::fact::{Fact, RefundFact, RefundStanding};
+use wxpay_worker::order::{
+    AttemptState, Decision, Intent, OrderState, RefundDecision, RefundState, TradeType, decide_refund,
+};
 
+use super::refunds;
 use super::support::*;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/states.md");
@@ -19,7 +22,7 @@ fn cause(fact: &Fact) -> &'static str {
         Fact::PlacementRefused(_) => "placing refused",
         Fact::PlacementUnknown { .. } => "placing without an answer",
         Fact::Closed => "WeChat says closed",
-        Fact::Paid(_) => "paid",
+        Fact::Paid(_) | Fact::Refunded(_) => "paid",
         Fact::Unpaid { .. } => "unpaid",
         Fact::NotFound => "unknown to WeChat",
         Fact::CloseRequested => "close asked for",
@@ -71,6 +74,41 @@ fn reachable() -> Vec<(OrderState, AttemptState)> {
     pairs
 }
 
+/// What a fact about a refund is called in the picture.
+fn refund_cause(fact: &RefundFact) -> &'static str {
+    match fact {
+        RefundFact::Accepted { .. } => "accepted",
+        RefundFact::Refused(_) => "refused",
+        RefundFact::Unknown { .. } => "no answer",
+        RefundFact::NotYet(_) => "not yet",
+        RefundFact::TooFrequent(_) => "too often",
+        RefundFact::Status(seen) => match seen.status {
+            RefundStanding::Processing => "PROCESSING",
+            RefundStanding::Success { .. } => "SUCCESS",
+            RefundStanding::Change => "CHANGE",
+            RefundStanding::Closed => "REFUNDCLOSE",
+        },
+        RefundFact::NotFound => "unknown to WeChat",
+    }
+}
+
+/// Every transition of refunds.
+fn refund_arrows() -> Arrows {
+    let mut arrows = Arrows::new();
+    for state in RefundState::ALL {
+        for (seconds, fact) in [10, 90].iter().flat_map(|s| refunds::facts().into_iter().map(move |fact| (*s, fact))) {
+            let RefundDecision::Apply(change) = decide_refund(&refunds::refund(*state), &fact, later(seconds)) else {
+                continue;
+            };
+            let (from, to) = (state.as_str(), change.next.state.as_str());
+            if from != to {
+                arrows.entry((from, to)).or_default().insert(refund_cause(&fact));
+            }
+        }
+    }
+    arrows
+}
+
 fn draw(arrows: &Arrows) -> String {
     let mut text = String::from("```mermaid\nstateDiagram-v2\n");
     for ((from, to), causes) in arrows {
@@ -84,7 +122,11 @@ fn draw(arrows: &Arrows) -> String {
 #[test]
 fn the_diagram_shows_what_the_decision_does() {
     let (orders, attempts) = arrows();
-    let drawn = [("<!-- orders -->\n", draw(&orders)), ("<!-- attempts -->\n", draw(&attempts))];
+    let drawn = [
+        ("<!-- orders -->\n", draw(&orders)),
+        ("<!-- attempts -->\n", draw(&attempts)),
+        ("<!-- refunds -->\n", draw(&refund_arrows())),
+    ];
     let page = std::fs::read_to_string(PAGE).unwrap();
     let mut redrawn = page.clone();
     for (mark, diagram) in &drawn {

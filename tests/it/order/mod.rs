@@ -2,6 +2,7 @@
 
 mod diagram;
 mod properties;
+mod refunds;
 mod support;
 mod table;
 mod three_sources;

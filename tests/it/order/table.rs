@@ -2,7 +2,9 @@
 
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Refusal, TradeType, flag_mismatch};
+use wxpay_worker::order::{
+    AttemptState, Decision, News, Order, OrderState, Policy, Refusal, Surplus, TradeType, flag_mismatch,
+};
 
 use super::support::*;
 
@@ -282,7 +284,6 @@ fn an_order_closed_because_it_was_asked_for_stays_closed_after_its_expiry() {
 
 #[test]
 fn a_payment_in_time_that_is_learnt_after_a_late_one_is_told_and_the_late_one_is_the_surplus() {
-    use wxpay_worker::order::{Policy, Surplus};
     let policy = Policy { paid_late: Surplus::Hold, paid_twice: Surplus::Refund };
     let decide =
         |order: &Order, n, fact: &Fact| wxpay_worker::order::decide(order, &number(n), fact, later(8000), policy);
@@ -299,4 +300,26 @@ fn a_payment_in_time_that_is_learnt_after_a_late_one_is_told_and_the_late_one_is
     assert!(matches!(&second.news[1], News::PaidTwice(p, Surplus::Refund) if p.transaction_id == transaction(1)));
     assert_eq!(second.refund.as_ref().map(|r| &r.transaction_id), Some(&transaction(1)));
     assert_eq!(second.next.paid_by.as_ref().map(|p| &p.transaction_id), Some(&transaction(2)));
+}
+
+#[test]
+fn a_payment_of_which_something_went_back_is_a_payment_and_a_reason_to_look_again() {
+    for state in [OrderState::Requested, OrderState::Payable, OrderState::Closed] {
+        let order = order(state, AttemptState::Payable);
+        let paid = decide(&order, &number(1), &Fact::Paid(payment(1, 1)), later(20));
+        let refunded = decide(&order, &number(1), &Fact::Refunded(payment(1, 1)), later(20));
+        let (Decision::Apply(paid), Decision::Apply(refunded)) = (paid, refunded) else { panic!("{state:?}") };
+        assert_eq!(refunded.next.queries.next_at, Some(later(20)), "{state:?}");
+        let queries = paid.next.queries;
+        assert_eq!(Order { queries, ..refunded.next.clone() }, paid.next);
+        assert_eq!((refunded.ledger, refunded.news), (paid.ledger, paid.news));
+    }
+    let policy = Policy { paid_late: Surplus::Refund, paid_twice: Surplus::Refund };
+    let closed = order(OrderState::Closed, AttemptState::Closed);
+    for (fact, sent_back) in [(Fact::Paid(payment(1, 1)), true), (Fact::Refunded(payment(1, 1)), false)] {
+        let Decision::Apply(change) = wxpay_worker::order::decide(&closed, &number(1), &fact, later(20), policy) else {
+            panic!("a change")
+        };
+        assert_eq!(change.refund.is_some(), sent_back, "what went back already is not sent back once more");
+    }
 }

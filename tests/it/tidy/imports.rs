@@ -28,7 +28,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("store", "money ids clock secret seal config telemetry event order group crash"),
     ("bus", "ids clock secret config telemetry event group store crash"),
     ("relay", "ids clock config telemetry event group store bus crash"),
-    ("worker", "money ids clock secret seal config telemetry event order wechat store bus group retry crash new_order"),
+    (
+        "worker",
+        "money ids clock secret seal config telemetry event order wechat store bus group retry crash new_order new_refund",
+    ),
     ("reconcile", "money ids clock secret config telemetry event order wechat store crash"),
     ("replay", "money ids clock config telemetry event order store bus crash"),
     (
@@ -39,9 +42,10 @@ const MAY_USE: &[(&str, &str)] = &[
     ("console", "money ids clock config ops"),
     (
         "ingress",
-        "money ids clock secret seal config telemetry event order wechat store bus group ops retry crash new_order",
+        "money ids clock secret seal config telemetry event order wechat store bus group ops retry crash new_order new_refund",
     ),
     ("new_order", "money ids clock config event order wechat::v2::unified_order store"),
+    ("new_refund", "money ids clock config event order wechat::v2::refund store"),
     ("sandbox", "money ids clock secret order::TradeType wechat::v2"),
 ];
 

@@ -73,8 +73,10 @@ fn queried(v: &Vector) {
     }
     assert_eq!(fields["trade_state"], v.expects("trade_state"), "{}", v.name);
     match fact {
-        Fact::Paid(payment) => {
+        Fact::Paid(ref payment) | Fact::Refunded(ref payment) => {
             assert_eq!(v.expected["paid"], true, "{}", v.name);
+            let refunded = matches!(fact, Fact::Refunded(_));
+            assert_eq!(refunded, fields["trade_state"] == "REFUND", "{}", v.name);
             assert_eq!(payment.out_trade_no.as_str(), asked_for);
             if let Some(at) = v.expected["paid_at_utc"].as_str() {
                 assert_eq!(json!(payment.total_fee), v.expected["total_fee"]);

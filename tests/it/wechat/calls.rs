@@ -126,10 +126,10 @@ async fn a_lost_answer_leaves_every_call_unknown() {
 }
 
 #[tokio::test]
-async fn a_refund_without_certificate_is_refused_and_not_unknown() {
+async fn a_refund_without_certificate_waits_and_is_neither_refused_nor_unknown() {
     let server = Server::start(|_| Answer::Bytes(http(400, "<html>No required SSL certificate was sent</html>")));
     let refunding = refund::place(&client(&server), &our_key(), &refund::params(&refund_order())).await;
-    assert!(matches!(refunding, Refunding::Refused(_)), "{refunding:?}");
+    assert!(matches!(refunding, Refunding::Later(_)), "{refunding:?}");
     let placed =
         unified_order::place(&client(&server), &our_key(), &unified_order::params(&native_order()), NOW).await.placed;
     assert!(matches!(placed, Placed::Unknown { .. }), "{placed:?}");

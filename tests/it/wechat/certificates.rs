@@ -217,7 +217,7 @@ async fn a_refund_is_placed_with_the_merchants_certificate_from_either_form() {
 }
 
 #[tokio::test]
-async fn without_the_right_certificate_a_refund_is_refused_and_moves_nothing() {
+async fn without_the_right_certificate_a_refund_is_not_taken_and_moves_nothing() {
     let stage = Stage::open().await;
     let others = Client::with_certificate(&stage.config(), &stage.certificate(OTHER_MCH_ID, "apiclient_cert.pem"));
     let refused = stage.refund(&others.unwrap(), "R1").await;
@@ -227,7 +227,7 @@ async fn without_the_right_certificate_a_refund_is_refused_and_moves_nothing() {
     let to_tls = Wechat { pay_url: stage.shop.sandbox.refund_base_url(), ..stage.config() };
     for config in [stage.config(), to_tls] {
         let refused = stage.refund(&Client::new(&config).unwrap(), "R1").await;
-        let Refunding::Refused(error) = refused else { panic!("{refused:?}") };
+        let Refunding::Later(error) = refused else { panic!("{refused:?}") };
         assert!(error.message.contains("400"), "{error:?}");
     }
     assert!(stage.refunds().await.is_empty());

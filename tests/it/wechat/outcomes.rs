@@ -54,6 +54,7 @@ fn table(api: Api) -> Vec<(&'static str, Class)> {
             ("USER_ACCOUNT_ABNORMAL", Class::Refused),
             ("ERROR", Class::Refused),
             ("NOTENOUGH", Class::Later),
+            ("FREQUENCY_LIMITED", Class::TooFrequent),
             ("ORDER_NOT_READY", Class::Later),
             ("INVALID_REQ_TOO_MUCH", Class::Later),
             ("REFUND_FEE_MISMATCH", Class::Ask),
@@ -112,7 +113,7 @@ fn an_unsigned_failure_is_a_refusal_unless_wechat_says_it_is_busy() {
 }
 
 #[test]
-fn a_broken_call_is_unknown_except_a_refund_without_certificate() {
+fn a_broken_call_is_unknown_except_a_refund_without_certificate_which_waits() {
     let why = || "x".to_owned();
     for api in APIS {
         for error in [
@@ -124,7 +125,7 @@ fn a_broken_call_is_unknown_except_a_refund_without_certificate() {
         ] {
             assert_eq!(of_transport(api, &error), Class::Unknown, "{api:?} {error}");
         }
-        let expected = if api == Api::Refund { Class::Refused } else { Class::Unknown };
+        let expected = if api == Api::Refund { Class::Later } else { Class::Unknown };
         assert_eq!(of_transport(api, &TransportError::Status { status: 400 }), expected, "{api:?}");
     }
 }
@@ -254,7 +255,8 @@ fn a_refund_accepted_for_other_amounts_is_unknown() {
         refund::parse_reply(&params, &our_key(), body.as_bytes())
     };
     assert!(matches!(fail("NOTENOUGH"), Refunding::Later(_)));
-    assert!(matches!(fail("FREQUENCY_LIMITED"), Refunding::Unknown { .. }));
+    assert!(matches!(fail("FREQUENCY_LIMITED"), Refunding::TooFrequent(_)));
+    assert!(matches!(fail("BIZERR_NEED_RETRY"), Refunding::Unknown { .. }));
     assert!(matches!(fail("REFUND_FEE_MISMATCH"), Refunding::Ask(_)));
 }
 

@@ -1,0 +1,41 @@
+//! Refunds whose time has come: to be called for again, or to be asked about.
+
+use std::time::Duration;
+
+use crate::bus::{ConsumerName, Message};
+use crate::event::command::RefundDue;
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::scheduler::table::{Context, Done, JobError};
+
+/// Refunds taken up in one run.
+const PER_RUN: u64 = 200;
+/// With more than this waiting, more would only fill the queue.
+const WAITING_MAX: u64 = 2000;
+/// One that was taken up and lost comes again after this.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Asks the workers to bring every due refund on.
+pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
+    let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::REFUND);
+    if waiting.is_some_and(|lag| lag.pending > WAITING_MAX) {
+        tracing::warn!("refunds wait for their workers; no more are taken up until they caught up");
+        return Ok(Done::default());
+    }
+    let now = ctx.clock.now();
+    let due = ctx.store.take_due_refunds(now, LEASE, PER_RUN).await?;
+    let count = due.len() as u64;
+    for (merchant, refund_no) in due {
+        crate::crash::point("scheduler.refund_taken");
+        let event = Envelope::new(&merchant, RefundDue::TYPE, None, now, RefundDue { refund_no, only_ask: false });
+        let message = Message {
+            subject: subject::refund_due(&merchant),
+            id: event.id,
+            payload: event.to_json()?.into_bytes(),
+            headers: Vec::new(),
+        };
+        ctx.bus.publish(message).await?;
+        crate::crash::point("scheduler.refund_published");
+    }
+    Ok(count.into())
+}

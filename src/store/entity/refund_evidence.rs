@@ -1,0 +1,25 @@
+//! Why a refund changed. Columns as in `migrations/`.
+#![allow(missing_docs)]
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "refund_evidence")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub refund: i64,
+    pub version: i64,
+    pub source: String,
+    pub source_id: String,
+    pub fact: String,
+    pub raw: Option<String>,
+    pub verified_by: Option<String>,
+    pub received_at_ms: i64,
+    pub recorded_at_ms: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,122 @@
+//! Refunds that somebody makes in the merchant platform: adopted on WeChat's word alone.
+
+use serde_json::json;
+
+use crate::harness::service::MCH_ID;
+use crate::harness::town::Town;
+use crate::settling::on_both;
+
+impl Town {
+    /// Somebody refunds in the merchant platform; gives the number it made.
+    async fn console(&self, out_trade_no: &str, refund_fee: i64) -> String {
+        let wish = json!({"mch_id": MCH_ID, "out_trade_no": out_trade_no, "refund_fee": refund_fee});
+        let refund = self.tell_wechat("refunds/console", wish).await;
+        refund["out_refund_no"].as_str().unwrap().to_owned()
+    }
+
+    /// The merchant platform tells of all refunds, also those that name no address.
+    async fn tells_of_console_refunds(&self) {
+        let address = format!("{}/notify/main/refund", self.base);
+        self.tell_wechat("merchant", json!({"mch_id": MCH_ID, "refund_notify_url": address})).await;
+    }
+}
+
+on_both! {
+    async fn a_console_refund_is_adopted_when_wechat_tells_of_it(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.tells_of_console_refunds().await;
+        town.paid("C100001").await;
+        let number = town.console("C100001", 60).await;
+        town.ends(&number, "SUCCESS").await;
+        let found = async {
+            while town.number("SELECT COUNT(*) FROM refund_ledger").await == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        crate::harness::soon("the adoption", found).await;
+        let stored = town.until_refunded(&number, "succeeded").await.refund;
+        assert_eq!((stored.origin.as_str(), stored.amount.as_i64()), ("console", 60));
+        let (_, order) = town.get("/v1/orders/C100001").await;
+        assert_eq!((&order["refunded_fen"], &order["refunds"][0]["origin"]), (&json!(60), &json!("console")), "{order}");
+        assert_eq!(town.news("C100001").await[2..], ["refund.requested", "refund.succeeded"], "the same path");
+        let (status, problem) = town.give_back("C100001", json!({"refund_no": "mine", "amount_fen": 41})).await;
+        assert_eq!((status, &problem["left_fen"]), (409, &json!(40)), "it is reserved like ours: {problem}");
+        // Told again and again, it stays one.
+        for _ in 0..5 {
+            town.tell_wechat("notify", json!({"out_trade_no": "C100001", "out_refund_no": number})).await;
+        }
+        assert_eq!(town.number("SELECT COUNT(*) FROM refunds").await, 1);
+        town.books_agree().await;
+        town.stop().await;
+    }
+
+    async fn a_paid_and_refunded_order_nobody_told_of_is_rebuilt_by_asking(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.tell_wechat("faults", json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}])).await;
+        town.place("C200001").await;
+        town.pay("C200001").await;
+        let mut numbers = Vec::new();
+        // More than WeChat lists at once.
+        for fee in 1..=12 {
+            let number = town.console("C200001", fee).await;
+            if fee % 2 == 0 {
+                town.ends(&number, "SUCCESS").await;
+            }
+            numbers.push(number);
+        }
+        // The first list is lost: the order keeps its question.
+        town.tell_wechat("faults", json!([{"on": "refundquery", "kind": "answer_lost", "times": 3}])).await;
+        town.skip_to(town.stored("C200001").await.order.queries.next_at.unwrap());
+        let paid = town.until_state("C200001", "paid").await;
+        assert!(paid.order.paid_told);
+        for looks in 0..10 {
+            assert!(looks < 9, "the refunds are never learnt");
+            if town.number("SELECT COUNT(*) FROM refunds").await == 12 {
+                break;
+            }
+            town.skip(61);
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        }
+        for (n, number) in numbers.iter().enumerate() {
+            let state = if n % 2 == 1 { "succeeded" } else { "processing" };
+            town.look_until(number, state).await;
+        }
+        let order = town.until("no more questions", "C200001", |s| s.order.queries.next_at.is_none()).await;
+        assert_eq!(order.refunded.as_i64(), 2 + 4 + 6 + 8 + 10 + 12);
+        assert_eq!(town.news("C200001").await.iter().filter(|n| *n == "order.paid").count(), 1);
+        for number in numbers.iter().step_by(2) {
+            town.ends(number, "SUCCESS").await;
+        }
+        for number in &numbers {
+            town.look_until(number, "succeeded").await;
+        }
+        assert_eq!(town.get("/v1/orders/C200001").await.1["refunded_fen"], json!(78));
+        town.books_agree().await;
+        town.stop().await;
+    }
+
+    async fn a_console_refund_of_money_that_ours_had_reserved_is_adopted_once_wechat_refused_ours(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.tells_of_console_refunds().await;
+        town.paid("C300001").await;
+        // Ours never reaches WeChat; meanwhile somebody gives everything back by hand.
+        town.tell_wechat("faults", json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
+        let (_, ours) = town.give_back("C300001", json!({"refund_no": "ours"})).await;
+        assert_eq!(ours["state"], "unknown", "{ours}");
+        let number = town.console("C300001", 100).await;
+        town.ends(&number, "SUCCESS").await;
+        for looks in 0..30 {
+            assert!(looks < 29, "{:?}", town.refund("ours").await);
+            if town.number("SELECT COUNT(*) FROM refund_ledger").await == 1 {
+                break;
+            }
+            town.skip(70);
+            tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+        }
+        town.until_refunded("ours", "failed").await;
+        town.until_refunded(&number, "succeeded").await;
+        assert_eq!(town.get("/v1/orders/C300001").await.1["refunded_fen"], json!(100));
+        town.books_agree().await;
+        town.stop().await;
+    }
+}

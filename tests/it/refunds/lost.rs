@@ -1,0 +1,171 @@
+//! WeChat executes a refund and nobody hears of it: the same number again, and one refund.
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use wxpay_worker::order::RefundState;
+
+use super::A_MINUTE;
+use crate::harness::soon;
+use crate::harness::town::Town;
+use crate::settling::on_both;
+
+/// Orders with a refund each.
+const MANY: usize = 1000;
+/// At once.
+const BATCH: usize = 100;
+
+on_both! {
+    async fn an_answer_lost_after_execution_converges_on_one_refund(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.paid("L100001").await;
+        for (n, fault) in [
+            json!({"on": "refund", "kind": "answer_lost", "times": 3}),
+            json!({"on": "refund", "kind": "half_body", "times": 2}),
+            json!({"on": "refund", "kind": "reset", "times": 2}),
+            json!({"on": "refund", "kind": "wrong_sign", "times": 2}),
+            json!({"on": "refund", "kind": "system_error", "executed": true, "times": 2}),
+            json!({"on": "refund", "kind": "system_error", "executed": false, "times": 2}),
+            json!({"on": "refund", "kind": "http_500", "executed": true, "times": 1}),
+            json!({"on": "refund", "kind": "refuse", "err_code": "BIZERR_NEED_RETRY", "executed": true, "times": 1}),
+            json!({"on": "refund", "kind": "refuse", "err_code": "BIZERR_NEED_RETRY", "executed": false, "times": 3}),
+        ].into_iter().enumerate() {
+            town.tell_wechat("faults", json!([fault])).await;
+            let number = format!("lost-{n}");
+            let (status, refund) = town.give_back("L100001", json!({"refund_no": number, "amount_fen": 2})).await;
+            assert_eq!((status, &refund["state"]), (202, &json!("unknown")), "{fault}: {refund}");
+            for looks in 0..6 {
+                assert!(looks < 5, "{fault}: {:?}", town.refund(&number).await);
+                town.to_next_look(&number).await;
+                let before = town.refund(&number).await.refund.version;
+                let after = town.until_refund("looked at", &number, |s| s.refund.version != before).await.refund;
+                assert_ne!(after.state, RefundState::Failed, "unknown is never read as failed");
+                if after.state == RefundState::Processing {
+                    break;
+                }
+            }
+            let theirs = town.wechat_refunds("L100001").await;
+            assert_eq!(theirs.iter().filter(|r| r["out_refund_no"] == number).count(), 1, "{fault}");
+            town.ends(&number, "SUCCESS").await;
+            town.until_refunded(&number, "succeeded").await;
+            let clear = town.http.delete(format!("{}/_sandbox/faults", town.wechat_url)).send().await.unwrap();
+            assert!(clear.status().is_success());
+            town.skip(A_MINUTE);
+        }
+        town.books_agree().await;
+        town.stop().await;
+    }
+
+    async fn a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_executed(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.without_news().await;
+        town.paid("L200001").await;
+        // Executed and unheard; the question about it goes unanswered; the repeat is refused.
+        town.tell_wechat("faults", json!([
+            {"on": "refund", "kind": "answer_lost", "times": 1},
+            {"on": "refundquery", "kind": "answer_lost", "times": 2},
+            {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1},
+        ])).await;
+        town.give_back("L200001", json!({"refund_no": "L200001-r1"})).await;
+        let first = town.to_next_look("L200001-r1").await.refund;
+        assert_eq!(first.state, RefundState::Unknown);
+        let second = town.until_refund("looked at", "L200001-r1", |s| s.refund.version != first.version).await.refund;
+        assert_eq!(second.state, RefundState::Unknown, "refused, and still not known");
+        town.to_next_look("L200001-r1").await;
+        town.until_refunded("L200001-r1", "processing").await;
+        assert_eq!(town.wechat_refunds("L200001").await.len(), 1);
+        town.stop().await;
+    }
+
+    async fn a_refusal_is_believed_once_wechat_also_knows_no_such_refund_for_a_minute(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.paid("L300001").await;
+        town.tell_wechat("faults", json!([
+            {"on": "refund", "kind": "drop", "times": 1},
+            {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL"},
+        ])).await;
+        let (status, refund) = town.give_back("L300001", json!({"refund_no": "L300001-r1"})).await;
+        assert_eq!((status, &refund["state"]), (202, &json!("unknown")), "{refund}");
+        let asked_at = town.clock.now();
+        for looks in 0..10 {
+            assert!(looks < 9, "{:?}", town.refund("L300001-r1").await);
+            let before = town.to_next_look("L300001-r1").await.refund.queries;
+            let after = town.until_refund("looked at", "L300001-r1", |s| {
+                // Taken up by the scheduler it is put off for a minute; after the look it is scheduled anew.
+                s.refund.state == RefundState::Failed || s.refund.queries.done > before.done
+            }).await.refund;
+            if after.state == RefundState::Failed {
+                break;
+            }
+        }
+        assert!(town.clock.now().since(asked_at).as_secs() >= 60, "the lost call had time to arrive");
+        assert_eq!(town.number("SELECT reserved_fen FROM refund_totals").await, 0, "free again");
+        assert_eq!(town.news("L300001").await[2..], ["refund.requested", "refund.failed"]);
+        town.stop().await;
+    }
+
+    async fn a_first_call_that_is_refused_has_failed(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.paid("L400001").await;
+        let refuse = json!([{"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1}]);
+        town.tell_wechat("faults", refuse).await;
+        let (status, problem) = town.give_back("L400001", json!({"refund_no": "L400001-r1"})).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
+        assert_eq!(problem["wechat"]["err_code"], "USER_ACCOUNT_ABNORMAL", "{problem}");
+        town.skip(A_MINUTE);
+        town.refunding("L400001", "L400001-r2", 100).await;
+        town.books_agree().await;
+        town.stop().await;
+    }
+}
+
+/// A thousand refunds, of each of which WeChat's first answer is lost; of many the second, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_lost_answers_make_a_thousand_refunds() {
+    let town = Town::with_refunds(crate::harness::db::TestDb::sqlite(), "").await;
+    let numbers: Vec<String> = (0..MANY).map(|n| format!("M{n:06}")).collect();
+    for batch in numbers.chunks(BATCH) {
+        let pay = |number: String| {
+            let town = &town;
+            async move { town.paid(&number).await }
+        };
+        stream::iter(batch.iter().cloned()).map(pay).buffer_unordered(BATCH).collect::<Vec<()>>().await;
+        town.tell_wechat(
+            "faults",
+            json!([
+                {"on": "refund", "kind": "answer_lost", "times": BATCH},
+                {"on": "refund", "kind": "answer_lost", "probability_percent": 40, "times": BATCH / 4},
+            ]),
+        )
+        .await;
+        let back = |number: String| {
+            let town = &town;
+            async move { town.give_back(&number, json!({"refund_no": number, "amount_fen": 70})).await }
+        };
+        let answers: Vec<_> = stream::iter(batch.iter().cloned()).map(back).buffer_unordered(BATCH).collect().await;
+        assert!(answers.iter().all(|(status, _)| *status == 202), "{answers:?}");
+        let open = "SELECT COUNT(*) FROM refunds WHERE state IN ('requested', 'unknown')";
+        soon("all answered", async {
+            while town.number(open).await > 0 {
+                town.skip(5);
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        })
+        .await;
+        for number in batch {
+            let theirs = town.wechat_refunds(number).await;
+            assert_eq!(theirs.len(), 1, "{number}: one refund at WeChat");
+            town.ends(number, "SUCCESS").await;
+        }
+        let left = "SELECT COUNT(*) FROM refunds WHERE state <> 'succeeded'";
+        soon("all succeeded", async {
+            while town.number(left).await > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(town.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 70").await, MANY as i64);
+    assert_eq!(town.number("SELECT COUNT(*) FROM dead_letters").await, 0);
+    town.books_agree().await;
+    town.stop().await;
+}

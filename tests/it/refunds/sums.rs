@@ -1,0 +1,94 @@
+//! Two hundred at once: the sum never exceeds what was paid, at WeChat and here.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::A_MINUTE;
+use crate::harness::service::jsapi;
+use crate::harness::town::Town;
+use crate::settling::on_both;
+
+const AT_ONCE: usize = 200;
+/// Seven parts of 13 fen fit into 100.
+const PART: i64 = 13;
+
+on_both! {
+    async fn two_hundred_partial_refunds_at_once_never_exceed_the_payment(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.without_news().await;
+        town.paid("S100001").await;
+        let wish = |n: usize| json!({"refund_no": format!("part-{n:03}"), "amount_fen": PART});
+        let answers = futures_util::future::join_all((0..AT_ONCE).map(|n| town.give_back("S100001", wish(n)))).await;
+        let mut taken = Vec::new();
+        let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
+        for (n, (status, answer)) in answers.iter().enumerate() {
+            *by_status.entry(*status).or_default() += 1;
+            match status {
+                200 | 202 => taken.push(format!("part-{n:03}")),
+                409 => assert_eq!(answer["code"], "refund_exceeds", "{answer}"),
+                other => panic!("{other} {answer}"),
+            }
+        }
+        assert_eq!((taken.len(), by_status[&409]), (7, AT_ONCE - 7), "{by_status:?}");
+        let reserved = "SELECT reserved_fen FROM refund_totals";
+        assert_eq!(town.number(reserved).await, 7 * PART);
+        // One a minute reaches WeChat; none is refused there.
+        for _ in 0..30 {
+            let open = "SELECT COUNT(*) FROM refunds WHERE state IN ('requested', 'unknown')";
+            if town.number(open).await == 0 {
+                break;
+            }
+            let before = town.wechat_refunds("S100001").await.len();
+            town.skip(A_MINUTE + 10);
+            let more = crate::harness::soon("one more refund at WeChat", async {
+                while town.wechat_refunds("S100001").await.len() == before {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            });
+            more.await;
+        }
+        for number in &taken {
+            town.until_refunded(number, "processing").await;
+            town.ends(number, "SUCCESS").await;
+        }
+        let theirs = town.wechat_refunds("S100001").await;
+        let sum: i64 = theirs.iter().map(|r| r["refund_fee"].as_i64().unwrap()).sum();
+        assert_eq!((theirs.len(), sum), (7, 7 * PART));
+        let times: Vec<_> = town.calls("S100001").await.iter().map(|c| c["at"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(times.len(), 7, "no call was in vain");
+        for number in &taken {
+            town.look_until(number, "succeeded").await;
+        }
+        assert_eq!(town.get("/v1/orders/S100001").await.1["refunded_fen"], json!(7 * PART));
+        assert_eq!(town.number("SELECT COUNT(*) FROM dead_letters").await, 0);
+        town.books_agree().await;
+        town.stop().await;
+    }
+
+    async fn all_that_is_left_goes_to_one_of_those_who_want_it(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.paid("S200001").await;
+        let wish = |n: usize| json!({"refund_no": format!("rest-{n:03}")});
+        let answers = futures_util::future::join_all((0..50).map(|n| town.give_back("S200001", wish(n)))).await;
+        let taken: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
+        assert_eq!(taken.len(), 1, "{answers:?}");
+        assert_eq!(taken[0].1["amount_fen"], json!(100));
+        assert_eq!(town.wechat_refunds("S200001").await.len(), 1);
+        town.stop().await;
+    }
+
+    async fn refunds_of_different_orders_do_not_wait_for_each_other(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        for n in 0..10 {
+            let (status, _) = town.post("/v1/orders", &jsapi(&format!("S30000{n}"), 100)).await;
+            assert_eq!(status, 200);
+            town.pay(&format!("S30000{n}")).await;
+            town.until_state(&format!("S30000{n}"), "paid").await;
+        }
+        let orders: Vec<String> = (0..10).map(|n| format!("S30000{n}")).collect();
+        let answers = futures_util::future::join_all(orders.iter().map(|o| town.give_back(o, json!({})))).await;
+        assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+        town.stop().await;
+    }
+}

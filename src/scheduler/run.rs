@@ -224,7 +224,9 @@ impl Runner {
             .record(started.elapsed());
         let ended_at = clock.now();
         let run = JobRun { started_at, ended_at, outcome, done, detail };
-        if let Err(e) = store.report_job(&lease, begun.get().copied(), &run, job.when.next_after(ended_at)).await {
+        // From the start: what became due while it ran, it may not have seen.
+        let next = job.when.next_after(started_at);
+        if let Err(e) = store.report_job(&lease, begun.get().copied(), &run, next).await {
             tracing::warn!(job = job.name, error = %e, "the run cannot be reported");
         }
     }

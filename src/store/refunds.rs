@@ -17,7 +17,7 @@ use super::rows::broken;
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{BETWEEN_REFUNDS, MAX_REFUNDS};
+use crate::order::{BETWEEN_REFUNDS, MAX_REFUNDS, Refund};
 
 /// What recording a refund did.
 #[derive(Debug, Clone)]
@@ -146,17 +146,19 @@ impl Store {
         Ok(Turn::Call { before: u32::try_from(calls.saturating_sub(1)).unwrap_or(u32::MAX) })
     }
 
-    /// WeChat was called too often for a payment: nobody calls for its refunds for a minute, also not the one that did.
-    pub async fn hold_turns(
-        &self,
-        merchant: &MerchantKey,
-        transaction_id: &TransactionId,
-        now: Timestamp,
-    ) -> Result<(), DbError> {
-        let sql = "UPDATE refund_totals SET next_call_at_ms = $3, last_called = NULL
-                   WHERE merchant = $1 AND transaction_id = $2";
-        let until = now.after(BETWEEN_REFUNDS).as_ms();
-        let values = [merchant.as_str().into(), transaction_id.as_str().into(), until.into()];
+    /// A call for a refund was answered: the minute counts from now, because WeChat may have executed it as late as this. After
+    /// one that was too often, the refund itself has to wait, too.
+    pub async fn end_turn(&self, refund: &Refund, too_often: bool, now: Timestamp) -> Result<(), DbError> {
+        let sql =
+            "UPDATE refund_totals SET next_call_at_ms = $4, last_called = CASE WHEN $5 THEN NULL ELSE last_called END
+                   WHERE merchant = $1 AND transaction_id = $2 AND (last_called = $3 OR $5)";
+        let values = [
+            refund.merchant.as_str().into(),
+            refund.transaction_id.as_str().into(),
+            refund.refund_no.as_str().into(),
+            now.after(BETWEEN_REFUNDS).as_ms().into(),
+            too_often.into(),
+        ];
         self.db.write().execute_raw(self.db.statement(sql, values)).await?;
         Ok(())
     }

@@ -45,6 +45,8 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     crate::crash::point("refund.called");
     let answer = refund::place(client, &merchant.v2_key, &stored.params.params).await;
     crate::crash::point("refund.answered");
+    let too_often = matches!(answer, Refunding::TooFrequent(_));
+    ctx.store.end_turn(r, too_often, ctx.clock.now()).await?;
     let (fact, raw) = match answer {
         Refunding::Accepted(accepted, raw) => {
             (RefundFact::Accepted { refund_id: accepted.refund_id }, Some(raw.into_string()))
@@ -52,10 +54,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
         Refunding::Refused(error) if before == 0 => (RefundFact::Refused(error), None),
         Refunding::Refused(error) | Refunding::Ask(error) => return doubted(ctx, merchant, stored, error).await,
         Refunding::Later(error) => (RefundFact::NotYet(error), None),
-        Refunding::TooFrequent(error) => {
-            ctx.store.hold_turns(&merchant.key, &r.transaction_id, ctx.clock.now()).await?;
-            (RefundFact::TooFrequent(error), None)
-        }
+        Refunding::TooFrequent(error) => (RefundFact::TooFrequent(error), None),
         Refunding::Unknown { why } => (RefundFact::Unknown { why }, None),
     };
     taken(apply(ctx, &merchant.key, &r.refund_no, fact, RefundSource::Call { raw }, None).await?)

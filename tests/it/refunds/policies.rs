@@ -23,7 +23,7 @@ on_both! {
             town.tell_wechat("notify", json!({"out_trade_no": "P100001"})).await;
         }
         let refund_no = town.one_refund("P100001").await;
-        town.until_refunded(&refund_no, "processing").await;
+        town.look_until(&refund_no, "processing").await;
         town.ends(&refund_no, "SUCCESS").await;
         town.until_refunded(&refund_no, "succeeded").await;
         let [theirs] = &town.wechat_refunds("P100001").await[..] else { panic!("one refund at WeChat") };
@@ -40,7 +40,7 @@ on_both! {
         let town = Town::with_refunds(db, BOTH).await;
         let (first, second) = town.paid_twice("P200001").await;
         let refund_no = town.one_refund("P200001").await;
-        town.until_refunded(&refund_no, "processing").await;
+        town.look_until(&refund_no, "processing").await;
         town.ends(&refund_no, "SUCCESS").await;
         let refund = town.until_refunded(&refund_no, "succeeded").await.refund;
         let stored = town.stored("P200001").await;

@@ -82,6 +82,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::pending_queries(ctx)),
     },
     Job {
+        name: "far_questions",
+        when: When::every_seconds(30),
+        deadline: Duration::from_secs(30),
+        run: |ctx| Box::pin(jobs::far_questions(ctx)),
+    },
+    Job {
         name: "deferred_messages",
         when: When::every_seconds(1),
         deadline: Duration::from_secs(60),

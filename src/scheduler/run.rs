@@ -127,9 +127,13 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
     }
 }
 
+/// What is due and nobody ran. On the way, what a look at the whole tells of clocks and tokens.
 async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
     let now = shared.database_clock().await?.now();
     tell_clock(shared.clock.now(), now);
+    if let Some(tokens) = &shared.tokens {
+        tokens.tell_ages(&shared.store, now).await?;
+    }
     let mut due = Vec::new();
     for runner in runners {
         let (job, next) = (runner.job, runner.job.when.next_after(now));

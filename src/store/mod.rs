@@ -34,7 +34,7 @@ pub use outbox::FeedEvent;
 pub use proof::{Evidence, EvidenceSource, NotificationRecord, Verdict};
 pub use rows::{AttemptParams, StoredOrder};
 pub use token_state::{
-    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,
+    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState,
 };
 pub use tokens::TokenWrite;
 pub use users::{NewUser, User};

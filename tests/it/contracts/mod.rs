@@ -11,4 +11,5 @@ mod bus_parking;
 mod bus_rules;
 mod clocks;
 mod store;
+mod store_tokens;
 mod store_web;

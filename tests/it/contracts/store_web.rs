@@ -69,19 +69,19 @@ fn user(n: u32) -> NewUser {
     NewUser { app: key("shop"), openid: openid(n), unionid: None, nickname: None, avatar_url: None, is_snapshot: false }
 }
 
-struct Stage {
-    store: Store,
-    seal: SealKey,
+pub struct Stage {
+    pub store: Store,
+    pub seal: SealKey,
     _db: TestDb,
 }
 
 impl Stage {
-    async fn open(db: TestDb) -> Stage {
+    pub async fn open(db: TestDb) -> Stage {
         let store = Store::open(&db.settings()).await.unwrap();
         Stage { store, seal: seal_key("k1k2k3k4k5k6k7k8k9k0k1k2k3k4k5k6"), _db: db }
     }
 
-    async fn lease(&self, holder: &str, ttl: Duration) -> Lease {
+    pub async fn lease(&self, holder: &str, ttl: Duration) -> Lease {
         loop {
             if let Some(lease) = self.store.lease("platform_tokens", holder, ttl).await.unwrap() {
                 return lease;
@@ -89,7 +89,7 @@ impl Stage {
         }
     }
 
-    async fn put(&self, lease: &Lease, token: &IssuedToken) -> Fenced<bool> {
+    pub async fn put(&self, lease: &Lease, token: &IssuedToken) -> Fenced<bool> {
         self.store.store_token(write(lease, &app(), &merchants()), &self.seal, token).await.unwrap()
     }
 
@@ -100,17 +100,17 @@ impl Stage {
     }
 
     /// What a request path would use at this time.
-    async fn token(&self, now: Timestamp) -> Option<String> {
+    pub async fn token(&self, now: Timestamp) -> Option<String> {
         let found = self.store.token(&self.seal, &app(), TokenKind::AccessToken, now).await.unwrap();
         found.map(|token| token.value.expose().to_owned())
     }
 
-    async fn state(&self) -> TokenState {
+    pub async fn state(&self) -> TokenState {
         let states = self.store.token_states(&self.seal, &app()).await.unwrap();
         states.into_iter().find(|state| state.kind == TokenKind::AccessToken).unwrap()
     }
 
-    async fn report(&self, value: &str) -> bool {
+    pub async fn report(&self, value: &str) -> bool {
         let hash = sha256_hex(value.as_bytes());
         self.store.report_dead_token(&key("shop"), TokenKind::AccessToken, &hash, NOW).await.unwrap()
     }
@@ -132,7 +132,7 @@ impl Stage {
         self.store.report_job(lease, None, &run, started_at.after(seconds(1))).await.unwrap();
     }
 
-    async fn count(&self, table: &str) -> i64 {
+    pub async fn count(&self, table: &str) -> i64 {
         let sql = format!("SELECT COUNT(*) AS n FROM {table}");
         let row = self.store.db().read().query_one_raw(self.store.db().statement(sql, [])).await.unwrap().unwrap();
         row.try_get("", "n").unwrap()
@@ -327,8 +327,8 @@ on_both_databases! {
         assert_eq!((degraded.since, degraded.errcode), (NOW, Some(40013)));
         assert_eq!(stage.count("outbox").await, 2, "one for each merchant");
         assert_eq!(stage.token(NOW).await.as_deref(), Some("token-1"), "the old value is still good");
-        let standing = stage.store.token_standings().await.unwrap().pop().unwrap();
-        assert_eq!((standing.app, standing.expires_at, standing.degraded.is_some()), (key("shop"), Some(NOW.after(seconds(7200))), true));
+        let fetch = stage.store.token_fetches().await.unwrap().pop().unwrap();
+        assert_eq!((fetch.app, fetch.kind, fetch.at), (key("shop"), TokenKind::AccessToken, NOW));
         stage.put(&lease, &issued("token-2")).await;
         let state = stage.state().await;
         assert_eq!((state.failures, state.next_try_at, state.degraded), (0, Timestamp::from_ms(0), None));

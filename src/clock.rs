@@ -138,14 +138,17 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System,
+    /// The host's clock, and how much is added to it.
+    System {
+        ahead_ms: i64,
+    },
     Manual(Arc<AtomicI64>),
 }
 
 impl Clock {
     /// The host's clock.
     pub fn system() -> Clock {
-        Clock(Source::System)
+        Clock(Source::System { ahead_ms: 0 })
     }
 
     /// A clock that moves only when told to, for deciding about time without waiting for it.
@@ -153,10 +156,22 @@ impl Clock {
         Clock(Source::Manual(Arc::new(AtomicI64::new(at.0))))
     }
 
+    /// This clock set to show `now` at this moment: a host's clock corrected by a better one. A manual clock is the only
+    /// truth of its world and stays as it is.
+    #[must_use]
+    pub fn set_to(&self, now: Timestamp) -> Clock {
+        match &self.0 {
+            Source::System { .. } => {
+                Clock(Source::System { ahead_ms: now.0.saturating_sub(jiff::Timestamp::now().as_millisecond()) })
+            }
+            Source::Manual(at) => Clock(Source::Manual(Arc::clone(at))),
+        }
+    }
+
     /// The current moment.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            Source::System { ahead_ms } => Timestamp(jiff::Timestamp::now().as_millisecond().saturating_add(*ahead_ms)),
             Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
         }
     }

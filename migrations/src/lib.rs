@@ -14,6 +14,7 @@ mod m20261122_000002_bus;
 mod m20261122_000003_web;
 mod m20261122_000004_settling;
 mod m20261122_000005_refunds;
+mod m20261122_000006_token_source;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_web::Migration),
             Box::new(m20261122_000004_settling::Migration),
             Box::new(m20261122_000005_refunds::Migration),
+            Box::new(m20261122_000006_token_source::Migration),
         ]
     }
 }

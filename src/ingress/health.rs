@@ -3,7 +3,8 @@
 //! Alive is not ready: `/healthz` asks nothing of anybody, so that a database's trouble never gets a sound process killed.
 //! `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and hold no
 //! addresses. An app whose token is not fresh is told there and does not make the process unready: payments need no
-//! token, and another process could do no better.
+//! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two is
+//! wrong cannot be told here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +12,22 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::browser::Browser;
 use super::routes::App;
 use crate::clock::Timestamp;
-use crate::config::Config;
-use crate::store::{Degraded, TokenKind, TokenStanding};
+use crate::config;
+use crate::store::{Degraded, TokenKind, TokenState};
 
 /// Gives the text of `/metrics`.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A check that takes longer has failed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Clocks that differ by more are not just a little apart.
+const CLOCKS_APART: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
 struct Check {
@@ -48,15 +53,15 @@ pub async fn healthz() -> Response {
 
 /// `GET /readyz`
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let (database, bus, standings) = tokio::join!(
-        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().ping()),
+    let (database, bus, apps) = tokio::join!(
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().now()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
-        tokio::time::timeout(CHECK_TIMEOUT, app.store.token_standings()),
+        apps(&app),
     );
-    let database = match database {
-        Ok(Ok(())) => None,
-        Ok(Err(_)) => Some("does not answer"),
-        Err(_) => Some("does not answer in time"),
+    let (database, clock) = match database {
+        Ok(Ok(now)) => (None, clock_problem(app.clock.now(), app.clock.set_to(now).now())),
+        Ok(Err(_)) => (Some("does not answer"), None),
+        Err(_) => (Some("does not answer in time"), None),
     };
     let bus = match bus {
         Ok(Ok(_)) => None,
@@ -66,42 +71,50 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
     let mut checks = vec![check("database", database), check("bus", bus), check("process", stopping)];
     let ready = checks.iter().all(|check| check.ok);
-    let standings = standings.ok().and_then(Result::ok);
-    checks.extend(apps(&app.config, standings.as_deref(), app.clock.now()));
+    checks.push(check("clock", clock));
+    checks.extend(apps);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, checks })).into_response()
 }
 
-/// A check per app whose tokens are kept. `standings` is missing where the database did not say.
-fn apps(config: &Config, standings: Option<&[TokenStanding]>, now: Timestamp) -> Vec<Check> {
-    if config.web.session_key.is_none() {
-        return Vec::new();
-    }
-    let of_app = |app: &crate::config::App| {
-        let problems: Vec<String> = TokenKind::of(app)
-            .iter()
-            .filter_map(|kind| {
-                let problem = match standings {
-                    Some(all) => problem(all.iter().find(|s| s.app == app.key && s.kind == *kind), now),
-                    None => Some("the database does not say".to_owned()),
-                };
-                problem.map(|problem| format!("{}: {problem}", kind.as_str()))
-            })
-            .collect();
-        check(format!("app:{}", app.key), (!problems.is_empty()).then(|| problems.join("; ")))
-    };
-    config.apps.iter().filter(|app| !TokenKind::of(app).is_empty()).map(of_app).collect()
+fn clock_problem(ours: Timestamp, database: Timestamp) -> Option<String> {
+    let (ahead, behind) = (ours.since(database), database.since(ours));
+    let (apart, word) = if behind.is_zero() { (ahead, "ahead of") } else { (behind, "behind") };
+    (apart > CLOCKS_APART).then(|| format!("this host's clock is {} s {word} the database's", apart.as_secs()))
 }
 
-fn problem(standing: Option<&TokenStanding>, now: Timestamp) -> Option<String> {
-    let Some(standing) = standing else { return Some("not fetched yet".to_owned()) };
-    if let Some(Degraded { reason, errcode, since, .. }) = &standing.degraded {
+/// A check per app whose tokens are kept.
+async fn apps(app: &App) -> Vec<Check> {
+    let Some(browser) = &app.browser else { return Vec::new() };
+    let kept = app.config.apps.iter().filter(|of| !TokenKind::of(of).is_empty());
+    join_all(kept.map(|of| app_check(app, browser, of))).await
+}
+
+async fn app_check(app: &App, browser: &Browser, of: &config::App) -> Check {
+    let states = tokio::time::timeout(CHECK_TIMEOUT, app.store.token_states(&browser.token_key, of)).await;
+    let (states, now) = (states.ok().and_then(Result::ok), app.clock.now());
+    let problem_of = |kind: &TokenKind| match &states {
+        Some(states) => token_problem(states.iter().find(|state| state.kind == *kind), now),
+        None => Some("the database does not say".to_owned()),
+    };
+    let tell = |kind: &TokenKind| problem_of(kind).map(|problem| format!("{}: {problem}", kind.as_str()));
+    let problems: Vec<String> = TokenKind::of(of).iter().filter_map(tell).collect();
+    check(format!("app:{}", of.key), (!problems.is_empty()).then(|| problems.join("; ")))
+}
+
+fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
+    let Some(state) = state else { return Some("not fetched yet".to_owned()) };
+    if let Some(Degraded { reason, errcode, since, .. }) = &state.degraded {
         let errcode = errcode.map(|errcode| format!(", errcode {errcode}")).unwrap_or_default();
         return Some(format!("{reason}{errcode}, since {since}"));
     }
-    match standing.expires_at {
+    match &state.token {
+        None if state.is_unreadable => Some("was kept under another session_key or app_id, cannot be read".to_owned()),
         None => Some("not fetched yet".to_owned()),
-        Some(at) if at <= now => Some(format!("expired at {at}")),
+        Some(token) if token.is_of_the_future(now) => {
+            Some(format!("fetched at {}, which is still to come: a clock is wrong", token.fetched_at))
+        }
+        Some(token) if !token.is_alive(now) => Some(format!("expired at {}", token.expires_at)),
         Some(_) => None,
     }
 }

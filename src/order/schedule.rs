@@ -11,9 +11,12 @@ use crate::clock::Timestamp;
 
 /// Since the previous question, while the payer is likely to be there.
 const EAGER: &[u64] = &[30, 60, 120, 300, 600, 1200, 1800];
-const AFTER_EXPIRY: Duration = Duration::from_secs(120);
-const HOURLY: Duration = Duration::from_secs(3600);
-const DAILY: Duration = Duration::from_secs(24 * 3600);
+/// The first question after the expiry comes so long after it.
+pub const AFTER_EXPIRY: Duration = Duration::from_secs(120);
+/// The longest pause in an order's first day, up to its expiry aside.
+pub const HOURLY: Duration = Duration::from_secs(3600);
+/// An order's first day, and the longest pause after it.
+pub const DAILY: Duration = Duration::from_secs(24 * 3600);
 /// Between the questions about an order that was closed: a payment may have been under way.
 const AFTER_CLOSE: &[Duration] = &[Duration::from_secs(120), Duration::from_secs(1800)];
 /// Between looks at an order that must be closed at WeChat and could not be yet.

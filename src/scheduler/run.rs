@@ -4,15 +4,17 @@
 //! that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose runner
 //! died, is found by the sweep and made up for. Every run leaves a report. What must stay true: a run is made under the
 //! lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that slept
-//! through its lease harms nothing.
+//! through its lease harms nothing. Due times, and every time that a job writes, are by the database's clock, as the leases
+//! are: a host whose own clock is wrong must not stop the jobs of all the others.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
@@ -60,15 +62,14 @@ pub enum SchedulerError {
     Seal(#[from] CannotSeal),
 }
 
-/// Runs until cancelled; jobs that run then finish first.
+/// Runs until cancelled; jobs that run then finish first. Each lease is given back as soon as its job is at rest, so that
+/// another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, platform, clock } = parts;
     let tokens = Tokens::new(&config, platform)?.map(Arc::new);
     let shared = Arc::new(Shared { config, store, bus, clock, tokens, holder });
-    let runners: Vec<Arc<Runner>> = JOBS
-        .iter()
-        .map(|job| Arc::new(Runner { job, shared: Arc::clone(&shared), busy: AtomicBool::new(false) }))
-        .collect();
+    let runners: Vec<Arc<Runner>> =
+        JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
     let running = TaskTracker::new();
     let mut cron = JobScheduler::new().await?;
     for runner in &runners {
@@ -80,9 +81,10 @@ pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Res
         cron.add(due).await?;
     }
     cron.start().await?;
-    let sweep = running.spawn(sweep(shared, runners, running.clone(), cancel.clone()));
+    let sweep = running.spawn(sweep(shared, runners.clone(), running.clone(), cancel.clone()));
     cancel.cancelled().await;
     cron.shutdown().await?;
+    join_all(runners.iter().map(|runner| runner.rest())).await;
     running.close();
     running.wait().await;
     // A sweep that panicked is a defect that the next start would hide.
@@ -102,25 +104,21 @@ struct Shared {
     holder: String,
 }
 
-/// Makes the jobs known, then starts what is due and nobody ran, again and again.
+impl Shared {
+    /// The clock by which jobs live: the database's.
+    async fn database_clock(&self) -> Result<Clock, DbError> {
+        Ok(self.clock.set_to(self.store.db().now().await?))
+    }
+}
+
+/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
     let mut ticks = interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut registered = false;
     while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-        if !registered {
-            registered = match register(&shared).await {
-                Ok(()) => true,
-                Err(e) => {
-                    tracing::warn!(error = %e, "the jobs cannot be made known");
-                    continue;
-                }
-            };
-        }
-        match shared.store.due_jobs(shared.clock.now()).await {
+        match due(&shared, &runners).await {
             Ok(due) => {
-                for runner in runners.iter().filter(|runner| due.iter().any(|name| name == runner.job.name)) {
-                    let runner = Arc::clone(runner);
+                for runner in due {
                     running.spawn(async move { runner.run().await });
                 }
             }
@@ -129,14 +127,29 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
     }
 }
 
-async fn register(shared: &Shared) -> Result<(), DbError> {
-    let now = shared.clock.now();
-    let register = |job: &'static Job| async move {
+/// What is due and nobody ran. On the way, what a look at the whole tells of clocks and tokens.
+async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
+    let now = shared.database_clock().await?.now();
+    tell_clock(shared.clock.now(), now);
+    if let Some(tokens) = &shared.tokens {
+        tokens.tell_ages(&shared.store, now).await?;
+    }
+    let mut due = Vec::new();
+    for runner in runners {
+        let (job, next) = (runner.job, runner.job.when.next_after(now));
         let deadline_ms = i64::try_from(job.deadline.as_millis()).unwrap_or(i64::MAX);
-        let next = job.when.next_after(now);
-        shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await
-    };
-    join_all(JOBS.iter().map(register)).await.into_iter().collect()
+        shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await?;
+        if shared.store.is_job_due(job.name, now, next).await? {
+            due.push(Arc::clone(runner));
+        }
+    }
+    Ok(due)
+}
+
+/// Tells how far this host's clock is ahead of the database's.
+fn tell_clock(ours: Timestamp, database: Timestamp) {
+    let ahead_s = (ours.as_ms() - database.as_ms()) / 1000;
+    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
 }
 
 /// One job in this process.
@@ -144,6 +157,9 @@ struct Runner {
     job: &'static Job,
     shared: Arc<Shared>,
     busy: AtomicBool,
+    /// The lease as it was last had: to be given back at the end.
+    held: Mutex<Option<Lease>>,
+    cancel: CancellationToken,
 }
 
 /// A job that is running; over when this is dropped, however the run ends.
@@ -163,25 +179,55 @@ impl Drop for Running<'_> {
 }
 
 impl Runner {
+    fn new(job: &'static Job, shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
+        Runner { job, shared, busy: AtomicBool::new(false), held: Mutex::default(), cancel }
+    }
+
     /// Runs the job if it is due and this process's turn.
     async fn run(&self) {
-        let Some(_running) = Running::begin(&self.busy) else { return };
-        match self.turn().await {
-            Ok(Some(lease)) => self.run_under(lease).await,
-            Ok(None) => {}
-            Err(e) => tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had"),
+        {
+            let Some(_running) = Running::begin(&self.busy) else { return };
+            // Asked while busy: whoever stops either sees this run and leaves the lease to it, or was seen here.
+            if self.cancel.is_cancelled() {
+                return;
+            }
+            match self.turn().await {
+                Ok(Some((lease, clock))) => self.run_under(lease, clock).await,
+                Ok(None) => {}
+                Err(e) => tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had"),
+            }
+        }
+        if self.cancel.is_cancelled() {
+            self.rest().await;
         }
     }
 
-    async fn turn(&self) -> Result<Option<Lease>, DbError> {
-        let Shared { store, clock, holder, .. } = &*self.shared;
+    async fn turn(&self) -> Result<Option<(Lease, Clock)>, DbError> {
+        let Shared { store, holder, .. } = &*self.shared;
         let Some(lease) = store.lease(self.job.name, holder, LEASE_TTL).await? else { return Ok(None) };
-        // Whoever held the lease before may have made this very run, also one whose clock is ahead of ours.
-        Ok(store.is_job_due(self.job.name, clock.now()).await?.then_some(lease))
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
+        let clock = self.shared.database_clock().await?;
+        let now = clock.now();
+        // Whoever held the lease before may have made this very run.
+        let is_due = store.is_job_due(self.job.name, now, self.job.when.next_after(now)).await?;
+        Ok(is_due.then_some((lease, clock)))
     }
 
-    async fn run_under(&self, lease: Lease) {
-        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
+    /// Gives the lease back unless the job still runs, which then does it at its end.
+    async fn rest(&self) {
+        if self.busy.load(Ordering::SeqCst) {
+            return;
+        }
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lease) = held
+            && let Err(e) = self.shared.store.release(&lease).await
+        {
+            tracing::info!(job = self.job.name, error = %e, "the lease runs out by itself");
+        }
+    }
+
+    async fn run_under(&self, lease: Lease, clock: Clock) {
+        let Shared { config, store, bus, tokens, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {

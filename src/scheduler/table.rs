@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::jobs;
-use super::tokens::Tokens;
+use super::tokens::{CALL_LIMIT, Tokens};
 use super::when::When;
 use crate::bus::{Bus, LagError, PublishError};
 use crate::clock::Clock;
@@ -73,6 +73,10 @@ pub(super) struct Job {
     pub run: fn(Context) -> BoxFuture<'static, Result<Done, JobError>>,
 }
 
+/// Two calls, one after the other, and what is written of them.
+const TOKENS_DEADLINE: Duration = Duration::from_secs(45);
+const _: () = assert!(2 * CALL_LIMIT.as_secs() < TOKENS_DEADLINE.as_secs());
+
 /// Every job.
 pub(super) const JOBS: &[Job] = &[
     Job {
@@ -88,6 +92,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::pending_refunds(ctx)),
     },
     Job {
+        name: "far_questions",
+        when: When::every_seconds(30),
+        deadline: Duration::from_secs(30),
+        run: |ctx| Box::pin(jobs::far_questions(ctx)),
+    },
+    Job {
         name: "deferred_messages",
         when: When::every_seconds(1),
         deadline: Duration::from_secs(60),
@@ -96,8 +106,7 @@ pub(super) const JOBS: &[Job] = &[
     Job {
         name: "platform_tokens",
         when: When::every_seconds(1),
-        // Two calls, one after the other, at the longest they may take.
-        deadline: Duration::from_secs(45),
+        deadline: TOKENS_DEADLINE,
         run: |ctx| Box::pin(jobs::platform_tokens(ctx)),
     },
     Job {

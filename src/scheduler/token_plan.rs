@@ -28,16 +28,30 @@ const UNREACHABLE_FAILURES: u32 = 5;
 /// A ticket call whose access_token is refused is repeated with the next one; more often, it is trouble.
 const REFUSED_FAILURES: u32 = 3;
 
-/// From when on a fetch is due; nothing known yet is due at once.
-pub fn due_at(state: &TokenState) -> Timestamp {
-    let Some(token) = &state.token else { return state.next_try_at };
-    let due = match state.report {
-        Some(TokenReport::Reported(at)) => {
-            token.refresh_at.min(at.max(report_pause_end(token, state.report_refreshes)))
-        }
-        Some(TokenReport::Answered) | None => token.refresh_at,
+/// The reason of a quota that is used up.
+const QUOTA_USED_UP: &str = "quota_used_up";
+/// For jitter, and for clocks that differ a little.
+const SLACK: Duration = Duration::from_secs(120);
+
+/// From when on a fetch is due, as seen `now`; nothing known yet is due at once. Times that cannot have been written by
+/// now, because a clock was ahead when they were, hold back no fetch.
+pub fn due_at(state: &TokenState, now: Timestamp) -> Timestamp {
+    let next_try_at = if state.next_try_at <= latest_try(state, now) { state.next_try_at } else { now };
+    let Some(token) = state.token.as_ref().filter(|token| !token.is_of_the_future(now)) else { return next_try_at };
+    let reported = match state.report {
+        Some(TokenReport::Reported(at)) => Some(at.min(now).max(report_pause_end(token, state.report_refreshes))),
+        Some(TokenReport::Answered) | None => None,
     };
-    due.max(state.next_try_at)
+    // A doubt that is still to come would be as new after each fetch.
+    let doubted = state.doubted_at.filter(|at| token.fetched_at <= *at && *at <= now);
+    let due = [reported, doubted].into_iter().flatten().fold(token.refresh_at, Timestamp::min);
+    due.max(next_try_at)
+}
+
+/// The latest time that a failure up to now can have put the next try off to.
+fn latest_try(state: &TokenState, now: Timestamp) -> Timestamp {
+    let lasting = state.degraded.as_ref().is_some_and(|degraded| degraded.reason == QUOTA_USED_UP);
+    (if lasting { now.next_beijing_midnight() } else { now }).after(PAUSE_MAX + SLACK)
 }
 
 fn report_pause_end(token: &StoredToken, report_refreshes: u32) -> Timestamp {
@@ -90,7 +104,7 @@ pub fn after_failure(error: &PlatformError, failures: u32, alive: bool, now: Tim
                 Class::QuotaUsedUp => {
                     let midnight = now.next_beijing_midnight();
                     let next_try_at = jittered(midnight, REFUSED_PAUSE, seed);
-                    return TokenFailure { next_try_at, degraded: Some(("quota_used_up", errcode)) };
+                    return TokenFailure { next_try_at, degraded: Some((QUOTA_USED_UP, errcode)) };
                 }
                 // A login's answers do not belong here: whatever they mean, asking again at once does not help.
                 Class::Configuration

@@ -2,7 +2,8 @@
 //!
 //! Apps are refreshed at the same time, so that one that hangs delays no other; within an app the ticket comes after the
 //! token it is fetched with. Values are written under the job's lease: a fetch that ends after another process took over
-//! is thrown away. What must stay true: nobody else fetches (each call of the classic API ends a token's life), nothing
+//! is thrown away, and of a classic token it is noted that there was one, because it may have ended the life of the one in
+//! use. What must stay true: nobody else fetches (each call of the classic API ends a token's life), nothing
 //! here asks for `force_refresh`, and no failure touches the value in use.
 
 use std::time::Duration;
@@ -13,17 +14,22 @@ use metrics::{counter, gauge};
 use super::table::{Done, JobError};
 use super::token_plan as plan;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{App, Config};
+use crate::config::{App, Config, TokenApi};
 use crate::ids::MerchantKey;
 use crate::seal::{CannotSeal, SealKey};
 use crate::secret::{Secret, sha256_hex};
 use crate::store::{
-    Fenced, IssuedToken, Lease, Store, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenState,
-    TokenWrite,
+    DbError, Fenced, IssuedToken, Lease, Store, StoredToken, TOKEN_SEAL, TokenFailure, TokenFetch, TokenKind,
+    TokenReport, TokenState, TokenWrite,
 };
 use crate::telemetry;
+use crate::wechat::http::TransportError;
 use crate::wechat::platform::{Class, PlatformClient, PlatformError};
 use crate::wechat::token::{Issued, access_token, jsapi_ticket};
+
+/// The longest that one call may take, whatever `wechat.timeout_ms` allows for those that somebody waits for: a run makes
+/// two, one after the other, and must count a WeChat that does not answer before it is itself stopped as late.
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(20);
 
 /// The refresher of all apps that have a secret.
 pub struct Tokens {
@@ -78,16 +84,23 @@ impl Tokens {
         Ok(Done { count: said.len() as u64, detail })
     }
 
+    /// Tells how old the values in use are, whoever fetched them.
+    pub async fn tell_ages(&self, store: &Store, now: Timestamp) -> Result<(), DbError> {
+        for TokenFetch { app, kind, at } in store.token_fetches().await? {
+            if let Some(kept) = self.apps.iter().find(|kept| kept.app.key == app) {
+                tell_age(&kept.app, kind, now.since(at));
+            }
+        }
+        Ok(())
+    }
+
     async fn refresh_app(&self, run: &Run<'_>, kept: &Kept) -> Result<Vec<String>, JobError> {
         let states = run.store.token_states(&self.key, &kept.app).await?;
         let now = run.clock.now();
         let mut said = Vec::new();
         for kind in TokenKind::of(&kept.app) {
             let state = states.iter().find(|state| state.kind == *kind);
-            if let Some(token) = state.and_then(|state| state.token.as_ref()) {
-                tell_age(&kept.app, *kind, now.since(token.fetched_at));
-            }
-            if state.is_none_or(|state| plan::due_at(state) <= now)
+            if state.is_none_or(|state| plan::due_at(state, now) <= now)
                 && let Some(outcome) = self.refresh(run, kept, *kind, state).await?
             {
                 said.push(format!("{} {}: {outcome}", kept.app.key, kind.as_str()));
@@ -108,21 +121,25 @@ impl Tokens {
         let mut with = None;
         let result = match kind {
             TokenKind::AccessToken => {
-                access_token(&self.platform, &kept.app.app_id, &kept.secret, kept.app.token).await
+                limited(access_token(&self.platform, &kept.app.app_id, &kept.secret, kept.app.token)).await
             }
             TokenKind::JsapiTicket => {
                 // What was just fetched is read back here: what was thrown away must not be used.
                 let key = &self.key;
                 with = run.store.token(key, &kept.app, TokenKind::AccessToken, fetched_at).await?;
                 let Some(token) = &with else { return Ok(None) };
-                jsapi_ticket(&self.platform, &token.value).await
+                limited(jsapi_ticket(&self.platform, &token.value)).await
             }
         };
+        let ends_others = ends_others(&kept.app, kind) && may_have_issued(&result);
         let outcome = match result {
             Ok(issued) => self.store_issued(run, kept, kind, state, fetched_at, issued).await?,
             Err(error) => self.note_failure(run, kept, kind, state, with.as_ref(), &error).await?,
         };
         count(&kept.app, kind, outcome.unwrap_or("overtaken"));
+        if outcome.is_none() && ends_others {
+            run.store.doubt_token(&kept.app.key, kind, run.clock.now()).await?;
+        }
         // Others' writes stand: whoever lost the lease stops, whatever it has in hand.
         outcome.map(Some).ok_or(JobError::Overtaken)
     }
@@ -218,7 +235,30 @@ fn kept(config: &Config, app: &App) -> Option<Kept> {
 
 fn is_alive(state: &TokenState, now: Timestamp) -> bool {
     let refused = matches!(state.report, Some(TokenReport::Reported(_)));
-    !refused && state.token.as_ref().is_some_and(|token| now < token.expires_at)
+    !refused && state.token.as_ref().is_some_and(|token| token.is_alive(now))
+}
+
+/// Whether a fetch ends the life of the value before, also a fetch whose answer is lost.
+fn ends_others(app: &App, kind: TokenKind) -> bool {
+    match (kind, app.token) {
+        (TokenKind::AccessToken, TokenApi::Classic) => true,
+        (TokenKind::AccessToken, TokenApi::Stable) | (TokenKind::JsapiTicket, _) => false,
+    }
+}
+
+fn may_have_issued(result: &Result<Issued, PlatformError>) -> bool {
+    match result {
+        Ok(_) | Err(PlatformError::Unreadable(_)) => true,
+        Err(PlatformError::Transport(e)) => e.may_have_executed(),
+        Err(PlatformError::Refused(_)) => false,
+    }
+}
+
+async fn limited<T>(call: impl Future<Output = Result<T, PlatformError>>) -> Result<T, PlatformError> {
+    match tokio::time::timeout(CALL_LIMIT, call).await {
+        Ok(answered) => answered,
+        Err(_) => Err(TransportError::NoAnswer { why: "it took longer than a token may".to_owned() }.into()),
+    }
 }
 
 /// The outcome's word in metrics and reports.

@@ -1,11 +1,13 @@
 //! Jobs and their runs: when each is due next, and a row per run that operators can read.
 //!
 //! The due time is in the database and not in a process, so that a run which nobody made, because nobody ran or because
-//! the one who began it died, is noticed by whoever looks next. Rows are bounded by the retention job: runs that found
+//! the one who began it died, is noticed by whoever looks next. A due time further ahead than the rhythm allows was written
+//! while a clock was wrong: the job is due, and the time is put right. Rows are bounded by the retention job: runs that found
 //! nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all others for fourteen
 //! days.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
@@ -15,6 +17,9 @@ use super::db::DbError;
 use super::entity::{job, job_report};
 use super::leases::Lease;
 use crate::clock::Timestamp;
+
+/// A due time so much later than the rhythm says is another host's clock, and not a wrong one.
+const SLACK: Duration = Duration::from_secs(10);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +120,8 @@ pub struct JobView {
 }
 
 impl Store {
-    /// Makes a job known. A new one is due at once; one whose cron changed is due at `next` at the latest, and a run that
-    /// was missed stays due.
+    /// Makes a job known, or puts it right. A new one is due at once, and a run that was missed stays due; a due time that
+    /// lies beyond `next`, the first one of its rhythm after now, becomes `next`: the cron changed, or a clock was wrong.
     pub async fn register_job(
         &self,
         name: &str,
@@ -127,23 +132,19 @@ impl Store {
     ) -> Result<(), DbError> {
         let sql = "INSERT INTO jobs (name, cron, deadline_ms, next_due_at_ms) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (name) DO UPDATE SET cron = excluded.cron, deadline_ms = excluded.deadline_ms,
-                     next_due_at_ms = CASE WHEN jobs.next_due_at_ms < $5 THEN jobs.next_due_at_ms ELSE $5 END";
-        let values = [name.into(), cron.into(), deadline_ms.into(), now.as_ms().into(), next.as_ms().into()];
+                     next_due_at_ms = CASE WHEN jobs.next_due_at_ms <= $6 THEN jobs.next_due_at_ms ELSE $5 END";
+        let times = [now, next, next.after(SLACK)].map(|t| t.as_ms().into());
+        let values = [name.into(), cron.into(), deadline_ms.into()].into_iter().chain(times);
         self.db.write().execute_raw(self.db.statement(sql, values)).await?;
         Ok(())
     }
 
-    /// The names of the jobs that are due.
-    pub async fn due_jobs(&self, now: Timestamp) -> Result<Vec<String>, DbError> {
-        let due = job::Column::NextDueAtMs.lte(now.as_ms());
-        let rows = job::Entity::find().filter(due).all(self.db.read()).await?;
-        Ok(rows.into_iter().map(|row| row.name).collect())
-    }
-
-    /// Whether this job is due. Asked under its lease: whoever held it before may have run it just now.
-    pub async fn is_job_due(&self, name: &str, now: Timestamp) -> Result<bool, DbError> {
+    /// Whether this job is due; `next` is the first time of its rhythm after `now`. Asked under its lease: whoever held it
+    /// before may have run it just now.
+    pub async fn is_job_due(&self, name: &str, now: Timestamp, next: Timestamp) -> Result<bool, DbError> {
         let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
-        Ok(row.is_none_or(|row| row.next_due_at_ms <= now.as_ms()))
+        let waits = |due_ms: i64| now.as_ms() < due_ms && due_ms <= next.after(SLACK).as_ms();
+        Ok(!row.is_some_and(|row| waits(row.next_due_at_ms)))
     }
 
     /// Notes a run that goes on for longer; its number goes to [`Store::report_job`] at the end.

@@ -2,7 +2,8 @@
 //!
 //! A lease is a row with holder, term and expiry by the database's clock. Whoever takes it over raises the term; a write
 //! that belongs under the lease checks holder and term in its own transaction, so a process that slept through its
-//! expiry finds [`Fenced::Lost`] instead of overwriting its successor.
+//! expiry finds [`Fenced::Lost`] instead of overwriting its successor. All who want a lease ask for the same time; one that
+//! ends much later than that was taken while the database's clock was ahead, and counts as expired.
 
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::Store;
 use super::db::{DbError, DbKind};
+
+/// How far the database's clock may be set back without a lease counting as one of the future.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
 
 /// A lease that was held when it was returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +44,11 @@ impl Store {
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at_ms = excluded.expires_at_ms,
                term = CASE WHEN leases.holder = excluded.holder THEN leases.term ELSE leases.term + 1 END
              WHERE leases.holder = excluded.holder OR leases.expires_at_ms <= {now}
+               OR leases.expires_at_ms > {now} + $3 + $4
              RETURNING term"
         );
-        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-        let values = [name.into(), holder.into(), ttl_ms.into()];
+        let [ttl_ms, slack_ms] = [ttl, CLOCK_STEP].map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+        let values = [name.into(), holder.into(), ttl_ms.into(), slack_ms.into()];
         let row = self.db.write().query_one_raw(self.db.statement(sql, values)).await?;
         row.map(|r| Ok(Lease { name, holder: holder.to_owned(), term: r.try_get("", "term")? })).transpose()
     }

@@ -40,7 +40,7 @@ pub use refund_rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};
 pub use refunds::{PaidAttempt, Reserved, Turn};
 pub use rows::{AttemptParams, StoredOrder};
 pub use token_state::{
-    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState,
+    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState,
 };
 pub use tokens::TokenWrite;
 pub use users::{NewUser, User};

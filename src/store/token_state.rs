@@ -1,17 +1,25 @@
 //! What is known of a platform token: between the row and those who refresh it, use it or watch it.
 //!
-//! What must stay true: a value that does not open under the caller's key, for this app and this kind, is no value.
+//! What must stay true: a value that does not open under the caller's key, for this app and this kind, is no value; what
+//! was learnt with another app number, secret or API holds nobody back from fetching.
+
+use std::time::Duration;
 
 use super::db::DbError;
 use super::entity::platform_token;
 use crate::clock::Timestamp;
-use crate::config::{App, AppKind};
+use crate::config::{App, AppKind, TokenApi};
 use crate::ids::AppKey;
 use crate::seal::SealKey;
-use crate::secret::Secret;
+use crate::secret::{Secret, sha256_hex};
 
 /// The purpose under which the key of stored tokens is derived from `web.session_key` (see [`SealKey::derive`]).
 pub const TOKEN_SEAL: &str = "platform_token";
+
+/// A value that was asked for so far in the future was written by a clock that is wrong, and its expiry means nothing.
+/// Shorter than the time for which a value is replaced before it expires (see the scheduler's plan): one that is believed
+/// although a clock was ahead by less is replaced in time.
+const CLOCK_SLACK: Duration = Duration::from_secs(120);
 
 /// Which token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +72,18 @@ pub struct StoredToken {
     pub refresh_at: Timestamp,
 }
 
+impl StoredToken {
+    /// Whether it was asked for at a time that is still to come: what it says of its life is not to be believed.
+    pub fn is_of_the_future(&self, now: Timestamp) -> bool {
+        self.fetched_at > now.after(CLOCK_SLACK)
+    }
+
+    /// Whether it can be used now, as far as times tell.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        now < self.expires_at && !self.is_of_the_future(now)
+    }
+}
+
 /// What is known of a value's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenReport {
@@ -95,8 +115,13 @@ pub struct TokenState {
     pub app: AppKey,
     /// Which token.
     pub kind: TokenKind,
-    /// The value; none before the first fetch, and none that cannot be opened (another key, another app number).
+    /// The value; none before the first fetch, and none that cannot be opened (another key, another app number). One that
+    /// was fetched with another secret or from another API is to be replaced at once.
     pub token: Option<StoredToken>,
+    /// There is a value, and it cannot be opened.
+    pub is_unreadable: bool,
+    /// Values asked for until then may have been replaced at WeChat by one that nobody has.
+    pub doubted_at: Option<Timestamp>,
     /// Whether the value was reported dead.
     pub report: Option<TokenReport>,
     /// How many refreshes in a row were caused by reports; 0 once a value lived its whole life.
@@ -109,17 +134,15 @@ pub struct TokenState {
     pub degraded: Option<Degraded>,
 }
 
-/// One token as a watcher sees it.
+/// When the value in use was asked for, whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenStanding {
+pub struct TokenFetch {
     /// Which app.
     pub app: AppKey,
     /// Which token.
     pub kind: TokenKind,
-    /// When the value in use stops to count; nothing before the first.
-    pub expires_at: Option<Timestamp>,
-    /// What is wrong.
-    pub degraded: Option<Degraded>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A value WeChat just gave.
@@ -153,6 +176,33 @@ pub(super) fn seal_context(app: &App, kind: TokenKind) -> String {
     format!("{}/{}/{}", app.key, app.app_id, kind.as_str())
 }
 
+/// What the app's tokens are fetched with: another number, secret or API has another quota, other permissions, other
+/// tokens. It gives nothing away: WeChat's secrets are 128 random bits.
+pub(super) fn fingerprint(app: &App) -> String {
+    let api = match app.token {
+        TokenApi::Stable => "stable",
+        TokenApi::Classic => "classic",
+    };
+    let secret = app.secret.as_ref().map_or("", |secret| secret.expose());
+    sha256_hex(format!("{}\n{api}\n{secret}", app.app_id).as_bytes())
+}
+
+/// The row as if nothing had been tried yet, if all that was tried was tried with something else. The value stays: it is
+/// in use until its successor comes. So does the degradation, which is told to be over when one comes.
+pub(super) fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Model {
+    if row.fingerprint.as_deref() == Some(fingerprint) {
+        return row;
+    }
+    platform_token::Model {
+        fingerprint: Some(fingerprint.to_owned()),
+        refresh_at_ms: row.fetched_at_ms,
+        report_refreshes: 0,
+        failures: 0,
+        next_try_at_ms: 0,
+        ..row
+    }
+}
+
 pub(super) fn never_fetched(app: &AppKey, kind: TokenKind) -> platform_token::Model {
     platform_token::Model {
         app: app.to_string(),
@@ -170,11 +220,14 @@ pub(super) fn never_fetched(app: &AppKey, kind: TokenKind) -> platform_token::Mo
         degraded_since_ms: None,
         degraded_reason: None,
         degraded_code: None,
+        fingerprint: None,
+        doubted_at_ms: None,
     }
 }
 
 pub(super) fn state(row: platform_token::Model, key: &SealKey, app: &App) -> Result<TokenState, DbError> {
     let kind = TokenKind::parse(&row.kind)?;
+    let row = renewed(row, &fingerprint(app));
     let report = match (row.report.as_deref(), row.reported_at_ms) {
         (None, _) => None,
         (Some("reported"), Some(at)) => Some(TokenReport::Reported(Timestamp::from_ms(at))),
@@ -182,15 +235,21 @@ pub(super) fn state(row: platform_token::Model, key: &SealKey, app: &App) -> Res
         (Some(word), _) => return Err(DbError::Defect(format!("column report holds {word:?}"))),
     };
     let degraded = degraded(&row)?;
+    let (is_kept, doubted_at) = (row.sealed.is_some(), row.doubted_at_ms.map(Timestamp::from_ms));
+    let (next_try_at, failures) = (Timestamp::from_ms(row.next_try_at_ms), row.failures);
+    let report_refreshes = u32::try_from(row.report_refreshes).unwrap_or(u32::MAX);
+    let token = opened(row, kind, key, app);
     Ok(TokenState {
         app: app.key.clone(),
         kind,
         report,
-        report_refreshes: u32::try_from(row.report_refreshes).unwrap_or(u32::MAX),
-        failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
-        next_try_at: Timestamp::from_ms(row.next_try_at_ms),
+        report_refreshes,
+        failures: u32::try_from(failures).unwrap_or(u32::MAX),
+        next_try_at,
         degraded,
-        token: opened(row, kind, key, app),
+        is_unreadable: is_kept && token.is_none(),
+        doubted_at,
+        token,
     })
 }
 
@@ -221,11 +280,7 @@ fn parsed_app(row: &platform_token::Model) -> Result<AppKey, DbError> {
     AppKey::parse(row.app.clone()).map_err(|e| DbError::Defect(format!("platform_tokens: {e}")))
 }
 
-pub(super) fn standing(row: &platform_token::Model) -> Result<TokenStanding, DbError> {
-    Ok(TokenStanding {
-        app: parsed_app(row)?,
-        kind: TokenKind::parse(&row.kind)?,
-        expires_at: row.expires_at_ms.map(Timestamp::from_ms),
-        degraded: degraded(row)?,
-    })
+pub(super) fn fetch(row: &platform_token::Model) -> Result<Option<TokenFetch>, DbError> {
+    let Some(at) = row.fetched_at_ms.map(Timestamp::from_ms) else { return Ok(None) };
+    Ok(Some(TokenFetch { app: parsed_app(row)?, kind: TokenKind::parse(&row.kind)?, at }))
 }

@@ -17,8 +17,8 @@ use super::entity::{outbox, platform_token};
 use super::leases::{Fenced, Lease};
 use super::proof::outbox_row;
 use super::token_state::{
-    Degraded, IssuedToken, StoredToken, TokenFailure, TokenKind, TokenReport, TokenStanding, TokenState, degraded,
-    never_fetched, seal_context, standing, state,
+    Degraded, IssuedToken, StoredToken, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState, degraded, fetch,
+    fingerprint, never_fetched, renewed, seal_context, state,
 };
 use crate::clock::Timestamp;
 use crate::config::App;
@@ -43,7 +43,8 @@ pub struct TokenWrite<'a> {
 }
 
 impl Store {
-    /// The token to use now; nothing when there is none, it expired, or WeChat refused it and no other has come yet.
+    /// The token to use now; nothing when there is none, it expired, WeChat refused it and no other has come yet, or a clock
+    /// that is wrong wrote it.
     /// `key` is derived for [`TOKEN_SEAL`].
     pub async fn token(
         &self,
@@ -56,7 +57,7 @@ impl Store {
         let Some(row) = platform_token::Entity::find_by_id(id).one(self.db.read()).await? else { return Ok(None) };
         let state = state(row, key, app)?;
         let usable = !matches!(state.report, Some(TokenReport::Reported(_)));
-        Ok(state.token.filter(|token| usable && now < token.expires_at))
+        Ok(state.token.filter(|token| usable && token.is_alive(now)))
     }
 
     /// What is known of this app's tokens; those that were never fetched are missing.
@@ -82,6 +83,19 @@ impl Store {
         Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1)
     }
 
+    /// Notes that a value which nobody keeps may have replaced at WeChat whatever was asked for until now: a fetch of a
+    /// classic token that was overtaken. What is in use lives on for a few minutes; its successor becomes due, once. Needs no
+    /// lease: it was lost.
+    pub async fn doubt_token(&self, app: &AppKey, kind: TokenKind, now: Timestamp) -> Result<(), DbError> {
+        // Without a row its first value may be on its way, asked for before.
+        let sql = "INSERT INTO platform_tokens (app, kind, report_refreshes, failures, next_try_at_ms, doubted_at_ms)
+                   VALUES ($1, $2, 0, 0, 0, $3)
+                   ON CONFLICT (app, kind) DO UPDATE SET doubted_at_ms = excluded.doubted_at_ms";
+        let values = [app.as_str().into(), kind.as_str().into(), now.as_ms().into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+
     /// Writes a fetched value in the place of the old one, if the lease is still held, and tells the merchants when
     /// this ends or begins a degradation. Answers whether it is another value than before.
     pub async fn store_token(
@@ -99,7 +113,7 @@ impl Store {
         if !self.holds(&tx, lease).await? {
             return Ok(Fenced::Lost);
         }
-        let before = self.locked(&tx, &app.key, kind).await?;
+        let before = self.locked(&tx, app, kind).await?;
         let is_new = before.value_hash.as_deref() != Some(hash.as_str());
         let mut next = before.clone();
         if is_new {
@@ -128,7 +142,7 @@ impl Store {
         if !self.holds(&tx, lease).await? {
             return Ok(Fenced::Lost);
         }
-        let before = self.locked(&tx, &app.key, kind).await?;
+        let before = self.locked(&tx, app, kind).await?;
         let mut next = before.clone();
         next.failures = before.failures.saturating_add(1);
         next.next_try_at_ms = failure.next_try_at.as_ms();
@@ -140,25 +154,26 @@ impl Store {
         Ok(Fenced::Done(()))
     }
 
-    /// Whether each known token can be used and kept fresh, for those who watch; needs no key and opens nothing.
-    pub async fn token_standings(&self) -> Result<Vec<TokenStanding>, DbError> {
+    /// When each value in use was asked for; needs no key and opens nothing.
+    pub async fn token_fetches(&self) -> Result<Vec<TokenFetch>, DbError> {
         let rows = platform_token::Entity::find().all(self.db.read()).await?;
-        rows.iter().map(standing).collect()
+        rows.iter().filter_map(|row| fetch(row).transpose()).collect()
     }
 
-    /// The row as it is, kept so until the transaction ends: a report may come at any time, without the lease.
+    /// The row, kept so until the transaction ends: a report may come at any time, without the lease.
     async fn locked(
         &self,
         tx: &DatabaseTransaction,
-        app: &AppKey,
+        app: &App,
         kind: TokenKind,
     ) -> Result<platform_token::Model, DbError> {
-        let id = (app.to_string(), kind.as_str().to_owned());
+        let id = (app.key.to_string(), kind.as_str().to_owned());
         let mut find = platform_token::Entity::find_by_id(id);
         if self.db.kind() == DbKind::Postgres {
             find = find.lock_exclusive();
         }
-        Ok(find.one(tx).await?.unwrap_or_else(|| never_fetched(app, kind)))
+        let row = find.one(tx).await?.unwrap_or_else(|| never_fetched(&app.key, kind));
+        Ok(renewed(row, &fingerprint(app)))
     }
 
     /// Sets the degradation and writes the row with the news that come of it.
@@ -217,6 +232,7 @@ impl Store {
                         C::DegradedSinceMs,
                         C::DegradedReason,
                         C::DegradedCode,
+                        C::Fingerprint,
                     ])
                     .to_owned(),
             )

@@ -61,6 +61,8 @@ pub const TOKEN_REFRESH_TOTAL: &str = "wxpay_token_refresh_total";
 pub const LOGINS_TOTAL: &str = "wxpay_logins_total";
 /// Time one run of a job took.
 pub const JOB_SECONDS: &str = "wxpay_job_seconds";
+/// How far this host's clock is ahead of the database's; negative when it is behind.
+pub const CLOCK_AHEAD_SECONDS: &str = "wxpay_clock_ahead_seconds";
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,7 @@ pub const METRICS: &[Metric] = &[
     metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
     metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),
     metric(JOB_SECONDS, Kind::Histogram, Unit::Seconds, &["job", "outcome"], "Time one run of a job took"),
+    metric(CLOCK_AHEAD_SECONDS, Kind::Gauge, Unit::Seconds, &[], "This host's clock minus the database's"),
     metric(BUS_LAG_MESSAGES, Kind::Gauge, Unit::Count, &["consumer"], "Messages not yet settled"),
     metric(
         BUS_OLDEST_UNACKED_SECONDS,

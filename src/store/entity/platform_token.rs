@@ -23,6 +23,8 @@ pub struct Model {
     pub degraded_since_ms: Option<i64>,
     pub degraded_reason: Option<String>,
     pub degraded_code: Option<i64>,
+    pub fingerprint: Option<String>,
+    pub doubted_at_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

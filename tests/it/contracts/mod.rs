@@ -9,5 +9,7 @@ mod bus_delivery;
 mod bus_jetstream;
 mod bus_parking;
 mod bus_rules;
+mod clocks;
 mod store;
+mod store_tokens;
 mod store_web;

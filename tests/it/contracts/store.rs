@@ -20,7 +20,7 @@ use crate::harness::db::TestDb;
 
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
-fn merchant() -> MerchantKey {
+pub fn merchant() -> MerchantKey {
     MerchantKey::parse("main").unwrap()
 }
 
@@ -28,7 +28,7 @@ fn order_no(n: u32) -> OrderNo {
     OrderNo::parse(format!("A{n:06}")).unwrap()
 }
 
-fn new_order(n: u32, fen: i64) -> NewOrder {
+pub fn new_order(n: u32, fen: i64) -> NewOrder {
     let content = OrderContent {
         order_no: order_no(n),
         merchant: merchant(),

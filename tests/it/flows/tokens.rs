@@ -24,6 +24,8 @@ const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY
 /// Of the simulator: nine seconds, of which the last four overlap with the successor.
 const LIFETIME_S: u32 = 9;
 const LIFETIMES: u32 = 10;
+/// Who give their phone numbers.
+const PEOPLE: usize = 8;
 
 /// Five processes over one database, and the same database and WeChat as the tests see them.
 struct Five {
@@ -34,10 +36,14 @@ struct Five {
 
 impl Five {
     async fn start(settings: Settings) -> Five {
+        Five::start_with(settings, WEB).await
+    }
+
+    async fn start_with(settings: Settings, env: &[(&str, &str)]) -> Five {
         let rig = Rig::with(TestDb::postgres().await, Queue::Embedded, settings).await;
-        let mut processes = vec![rig.run_all_with(WEB).await];
+        let mut processes = vec![rig.run_all_with(env).await];
         for _ in 0..4 {
-            processes.push(rig.run_beside("ingress,scheduler", WEB).await);
+            processes.push(rig.run_beside("ingress,scheduler", env).await);
         }
         let store = Store::new(rig.open_db().await);
         Five { rig, processes, store }
@@ -84,11 +90,49 @@ impl Five {
         assert_eq!(status, 200, "{answer}");
     }
 
+    /// How often a fetch of an app's access_token ended like this, by the jobs' own reports.
+    async fn brought(&self, app: &str, outcome: &str) -> u64 {
+        let sql = format!("SELECT COUNT(*) FROM job_reports WHERE detail LIKE '%{app} access_token: {outcome}%'");
+        u64::try_from(self.rig.number(self.store.db(), &sql).await).unwrap()
+    }
+
+    /// What a process says of a metric.
+    async fn metric(&self, process: &Process, name: &str) -> Option<f64> {
+        let text = self.rig.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// The n-th person's session of the mini program.
+    async fn session(&self, n: usize) -> String {
+        let (_, issued) =
+            self.rig.post(&self.rig.wechat_url, "/_sandbox/platform/mini_code", &json!({"openid": person(n)})).await;
+        let login = self.mini(&self.processes[0], "login", "none", &issued["code"]).await;
+        login["data"]["session"].as_str().unwrap_or_else(|| panic!("{login}")).to_owned()
+    }
+
+    /// The n-th person gives their number in one process.
+    async fn phone(&self, process: &Process, session: &str, n: usize) -> Value {
+        let (_, issued) =
+            self.rig.post(&self.rig.wechat_url, "/_sandbox/platform/phone_code", &json!({"openid": person(n)})).await;
+        self.mini(process, "phone", session, &issued["code"]).await
+    }
+
+    async fn mini(&self, process: &Process, path: &str, session: &str, code: &Value) -> Value {
+        let request = self.rig.http.post(format!("{}/api/wechat/mini/{path}", process.base)).bearer_auth(session);
+        let body = json!({"code": code}).to_string();
+        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
     async fn told(&self, entity_fact: &str) -> i64 {
         let db = self.store.db();
         let sql = format!("SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.{entity_fact}.v1'");
         self.rig.number(db, &sql).await
     }
+}
+
+fn person(n: usize) -> String {
+    format!("oUpF8uMuAJO_M2pxb1Q9zNjW{n:04}")
 }
 
 fn shop() -> App {
@@ -141,39 +185,109 @@ async fn watch(five: &Five, stop: &AtomicBool) -> u64 {
     looks
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_processes_fetch_each_token_once_a_life_and_no_request_meets_a_dead_one() {
+/// People of the mini program ask for their phone numbers, again and again and in every process: each answer took a call
+/// with the token in use. Answers how many.
+async fn phones(five: &Five, stop: &AtomicBool) -> u64 {
+    let answered = AtomicU64::new(0);
+    let people = (0..PEOPLE).map(|n| {
+        let answered = &answered;
+        async move {
+            let session = five.session(n).await;
+            let mut next = n;
+            while !stop.load(Ordering::SeqCst) {
+                let process = &five.processes[next % five.processes.len()];
+                let answer = five.phone(process, &session, n).await;
+                assert_eq!(answer["data"]["purePhoneNumber"], "13800000000", "{}: {answer}", process.base);
+                answered.fetch_add(1, Ordering::SeqCst);
+                next += 1;
+                // At most ten a minute for one person in one process.
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+            }
+        }
+    });
+    join_all(people).await;
+    answered.into_inner()
+}
+
+/// Ten lives of the tokens, or so many, under load in five processes.
+async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
     let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: 4, ..Settings::default() };
-    let five = Five::start(settings).await;
+    let five = Five::start_with(settings, env).await;
     for (app, kind) in
         [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
     {
         five.until_token(&app, kind).await;
     }
-    let before = (five.calls("stable_token", APP_ID).await, five.calls("stable_token", MINI_APP_ID).await);
+    let before = (five.calls(api, APP_ID).await, five.calls(api, MINI_APP_ID).await);
     let (stop, started) = (AtomicBool::new(false), Instant::now());
     let clock = async {
-        tokio::time::sleep(Duration::from_secs(u64::from(LIFETIME_S * LIFETIMES))).await;
+        tokio::time::sleep(Duration::from_secs(u64::from(LIFETIME_S * lifetimes))).await;
         stop.store(true, Ordering::SeqCst);
     };
-    let (signed, looks, ()) = tokio::join!(load(&five, &stop), watch(&five, &stop), clock);
+    let (signed, answered, looks, ()) =
+        tokio::join!(load(&five, &stop), phones(&five, &stop), watch(&five, &stop), clock);
     let lives = started.elapsed().as_secs() / u64::from(LIFETIME_S);
-    assert!(signed > 1000 && looks > 300, "{signed} signatures, {looks} looks");
-    for (appid, before) in [(APP_ID, before.0), (MINI_APP_ID, before.1)] {
-        let calls = five.calls("stable_token", appid).await - before;
+    let least = u64::from(lifetimes);
+    assert!(signed > 100 * least && answered > 20 * least && looks > 30 * least, "{signed}, {answered}, {looks}");
+    for (app, appid, before) in [("shop", APP_ID, before.0), ("mini", MINI_APP_ID, before.1)] {
+        let calls = five.calls(api, appid).await - before;
         // A fifth of a life early, at the soonest.
         assert!((lives..=lives * 5 / 4 + 1).contains(&calls), "{appid}: {calls} calls in {lives} lives");
-        let distinct =
-            five.seen().await["calls"].as_array().unwrap().iter().find(|c| c["appid"] == appid).unwrap().clone();
-        assert_eq!(distinct["answers"].as_object().unwrap().len(), 1, "{distinct}");
+        // One refresher: each call brought a value that was written, and no call another's again.
+        soon(&format!("{app}: as many values as calls"), async {
+            while five.brought(app, "renewed").await != five.calls(api, appid).await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        assert_eq!(five.brought(app, "same").await, 0, "{app}: asked for what it had");
     }
     let seen = five.seen().await;
     assert_eq!(seen["dead_token_uses"], json!([]), "{seen}");
+    assert!(five.calls("getuserphonenumber", MINI_APP_ID).await >= answered, "{seen}");
     assert_eq!(five.told("app.degraded").await, 0);
+    for process in &five.processes {
+        let age = five.metric(process, r#"wxpay_token_age_seconds{app="mini",kind="access_token"}"#).await;
+        // Told by every process, of the value in use, at least every fifteen seconds.
+        assert!(age.is_some_and(|age| age <= f64::from(LIFETIME_S)), "{}: {age:?}", process.base);
+        assert!(five.metric(process, "wxpay_clock_ahead_seconds").await.is_some_and(|ahead| ahead.abs() < 5.0));
+    }
     let logs = five.rig.logs();
     for secret in [SESSION_KEY, APP_SECRET, MINI_SECRET] {
         assert!(!logs.contains(secret), "a log line holds {secret}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_processes_fetch_each_token_once_a_life_and_no_request_meets_a_dead_one() {
+    lives(WEB, "stable_token", LIFETIMES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_processes_fetch_each_classic_token_once_a_life_and_no_request_meets_a_dead_one() {
+    let classic = [("WXPAY__APPS__0__TOKEN", "classic"), ("WXPAY__APPS__1__TOKEN", "classic")];
+    let env: Vec<(&str, &str)> = WEB.iter().copied().chain(classic).collect();
+    lives(&env, "token", 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refresh_and_all_succeed() {
+    let five = Five::start(Settings::default()).await;
+    let dead = five.until_token(&mini(), TokenKind::AccessToken).await;
+    let sessions = join_all((0..40).map(|n| five.session(n))).await;
+    five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
+    let requests = sessions.iter().enumerate().map(|(n, session)| {
+        let five = &five;
+        async move { five.phone(&five.processes[n % 2], session, n).await }
+    });
+    for answer in join_all(requests).await {
+        assert_eq!(answer["data"]["purePhoneNumber"], "13800000000", "{answer}");
+    }
+    let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
+    assert!(fresh.hash != dead.hash && five.is_alive(fresh.value.expose()).await);
+    assert_eq!(five.calls("stable_token", MINI_APP_ID).await, 2, "the first, and one for all of them");
+    let refused = five.seen().await["dead_token_uses"][0]["count"].as_u64().unwrap();
+    assert!((2..=40).contains(&refused), "{refused} were refused, each once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

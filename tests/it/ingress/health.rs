@@ -1,6 +1,7 @@
 //! Alive, ready, counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,40 @@ async fn without_its_database_a_process_is_alive_and_not_ready() {
     let checks = ready.json()["checks"].as_array().unwrap().clone();
     let database = checks.iter().find(|c| c["name"] == "database").unwrap();
     assert_eq!((&database["ok"], database["reason"].is_string()), (&false.into(), true), "{database}");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_whose_clock_is_wrong_is_told_and_stays_ready() {
+    let stage = Stage::start().await;
+    let shutdown = CancellationToken::new();
+    let system = Clock::system();
+    let router = ingress::admin_router(Ingress {
+        config: Arc::clone(&stage.config),
+        store: stage.store.clone(),
+        bus: stage.bus.clone(),
+        clock: system.set_to(system.now().after(Duration::from_secs(3605))),
+        platform: PlatformClient::new(&stage.config.wechat).unwrap(),
+        metrics: Arc::new(String::new),
+        shutdown: shutdown.clone(),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
+    let serving = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { ingress::serve(listener, router, &server, shutdown).await }
+    });
+    let ready = send(address, "GET", "/readyz", &[], b"").await;
+    assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
+    let checks = ready.json()["checks"].as_array().unwrap().clone();
+    let clock = checks.iter().find(|check| check["name"] == "clock").unwrap();
+    let reason = clock["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("this host's clock is 360") && reason.ends_with(" s ahead of the database's"),
+        "{clock}"
+    );
+    shutdown.cancel();
+    serving.await.unwrap();
     stage.stop().await;
 }
 

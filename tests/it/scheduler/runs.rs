@@ -11,7 +11,7 @@ use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::sandbox::Settings;
 use wxpay_worker::scheduler::{self, Parts, SchedulerError};
-use wxpay_worker::store::{JobOutcome, JobView, Store};
+use wxpay_worker::store::{JobOutcome, JobView, Store, TokenKind};
 use wxpay_worker::wechat::platform::PlatformClient;
 
 use super::stage::{SHOP, Stage};
@@ -27,13 +27,17 @@ struct Process {
 
 impl Process {
     async fn start(stage: &Stage, holder: &str) -> Process {
+        Process::start_by(stage, holder, stage.clock.clone()).await
+    }
+
+    async fn start_by(stage: &Stage, holder: &str, clock: Clock) -> Process {
         let (bus, _) = Bus::connect(&stage.config.bus, Some(stage.store.db().clone())).await.unwrap();
         let parts = Parts {
             config: Arc::new(stage.config.clone()),
             store: Store::open(&stage.config.store).await.unwrap(),
             bus,
             platform: PlatformClient::new(&stage.config.wechat).unwrap(),
-            clock: stage.clock.clone(),
+            clock,
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(scheduler::run(parts, holder.to_owned(), cancel.clone()));
@@ -74,7 +78,7 @@ async fn execute(stage: &Stage, sql: &str) {
 async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_time() {
     let stage = real_time().await;
     let process = Process::start(&stage, "one").await;
-    for job in ["pending_queries", "deferred_messages", "platform_tokens", "gauges", "retention"] {
+    for job in ["pending_queries", "far_questions", "deferred_messages", "platform_tokens", "gauges", "retention"] {
         let view = until(&stage, job, "a report", |view| view.last.is_some()).await;
         let last = view.last.unwrap();
         assert_eq!(
@@ -108,8 +112,6 @@ async fn a_run_that_was_missed_is_made_once_at_the_next_start_and_one_that_was_n
     assert_eq!(stage.count("job_reports WHERE job = 'retention'").await, 1, "it was not due");
 
     execute(&stage, "UPDATE jobs SET next_due_at_ms = next_due_at_ms - 7200000 WHERE name = 'retention'").await;
-    // The leases of the first two have not expired.
-    execute(&stage, "UPDATE leases SET expires_at_ms = 0").await;
     let (third, fourth) = tokio::join!(Process::start(&stage, "three"), Process::start(&stage, "four"));
     let missed =
         until(&stage, "retention", "the missed run", |v| v.last.as_ref().is_some_and(|r| r.holder != "one")).await;
@@ -117,6 +119,66 @@ async fn a_run_that_was_missed_is_made_once_at_the_next_start_and_one_that_was_n
     third.stop().await;
     fourth.stop().await;
     assert_eq!(stage.count("job_reports WHERE job = 'retention'").await, 2, "two processes made it once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stops_gives_its_leases_back_and_the_next_one_goes_on_at_once() {
+    let stage = real_time().await;
+    stage.faults(json!([{"on": "stable_token", "kind": "hang", "appid": SHOP, "times": 1}])).await;
+    let first = Process::start(&stage, "one").await;
+    until(&stage, "retention", "its first run", |view| view.last.is_some()).await;
+    // One job is in the middle of its run: its lease goes back when that has ended.
+    until(&stage, "platform_tokens", "held", |view| view.lease.is_some()).await;
+    first.stop().await;
+    assert_eq!(stage.count("leases WHERE holder = 'one'").await, 6, "one for each job");
+    assert_eq!(stage.count("leases WHERE holder = 'one' AND expires_at_ms > 0").await, 0);
+    assert_eq!(
+        stage.count("job_reports WHERE job = 'platform_tokens' AND outcome = 'done'").await,
+        1,
+        "it was let end"
+    );
+
+    let second = Process::start(&stage, "two").await;
+    let run = until(&stage, "gauges", "a run", |v| v.last.as_ref().is_some_and(|r| r.holder == "two")).await;
+    assert_eq!(run.last.unwrap().term, 2);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_clock_is_a_day_ahead_stops_no_job_of_the_others() {
+    let stage = real_time().await;
+    let tomorrow = stage.clock.set_to(stage.clock.now().after(24 * HOUR));
+    let wrong = Process::start_by(&stage, "wrong", tomorrow).await;
+    for job in ["pending_queries", "platform_tokens", "retention"] {
+        let view = until(&stage, job, "a run", |view| view.last.is_some()).await;
+        let (last, soonest) = (view.last.unwrap(), stage.clock.now().after(Duration::from_secs(5)));
+        assert!(last.started_at < soonest && last.ended_at.unwrap() < soonest, "{job}: {last:?}");
+        assert!(view.next_due <= soonest.after(HOUR), "{job}: {}", view.next_due);
+    }
+    let fetched = stage.token("shop", TokenKind::AccessToken).await.unwrap();
+    assert!(fetched.expires_at <= stage.clock.now().after(2 * HOUR), "{}", fetched.expires_at);
+    wrong.stop().await;
+    let right = Process::start(&stage, "right").await;
+    until(&stage, "pending_queries", "a run", |v| v.last.as_ref().is_some_and(|r| r.holder == "right")).await;
+    right.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_due_time_that_the_rhythm_cannot_have_set_counts_as_due_and_is_put_right() {
+    let stage = real_time().await;
+    let process = Process::start(&stage, "one").await;
+    until(&stage, "retention", "its first run", |view| view.last.is_some()).await;
+    let before = until(&stage, "pending_queries", "a run", |view| view.last.is_some()).await.last.unwrap().started_at;
+    execute(&stage, "UPDATE jobs SET next_due_at_ms = next_due_at_ms + 86400000").await;
+    let later = before.after(Duration::from_secs(2));
+    let goes_on = |view: &JobView| view.last.as_ref().is_some_and(|run| run.started_at > later);
+    until(&stage, "pending_queries", "goes on", goes_on).await;
+    for job in ["pending_queries", "retention"] {
+        let soonest = stage.clock.now().after(2 * HOUR);
+        until(&stage, job, "is put right", |view| view.next_due < soonest).await;
+    }
+    assert_eq!(stage.count("job_reports WHERE job = 'retention'").await, 1, "once in its hour");
+    process.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,8 @@ fn state(report: Option<TokenReport>, report_refreshes: u32) -> TokenState {
         app: AppKey::parse("shop").unwrap(),
         kind: TokenKind::AccessToken,
         token: Some(stored(0, 7200)),
+        is_unreadable: false,
+        doubted_at: None,
         report,
         report_refreshes,
         failures: 0,
@@ -96,17 +98,20 @@ fn a_repeated_value_does_not_live_longer_for_being_repeated() {
 
 #[test]
 fn a_first_report_is_answered_at_once_and_each_later_one_with_more_patience() {
-    let reported = |refreshes| due_at(&state(Some(TokenReport::Reported(at(100))), refreshes));
+    let reported = |refreshes| due_at(&state(Some(TokenReport::Reported(at(100))), refreshes), at(6000));
     assert_eq!(reported(0), at(100));
     assert_eq!(reported(1), at(100), "the value is older than a minute");
-    let soon = |refreshes| due_at(&state(Some(TokenReport::Reported(at(1))), refreshes));
+    let soon = |refreshes| due_at(&state(Some(TokenReport::Reported(at(1))), refreshes), at(6000));
     let due: Vec<i64> = [0, 1, 2, 3, 4, 5, 9, 4_000_000_000].map(|n| soon(n).as_seconds() - NOW.as_seconds()).to_vec();
     assert_eq!(due, [1, 60, 120, 240, 480, 900, 900, 900]);
-    assert_eq!(due_at(&state(Some(TokenReport::Answered), 0)), at(6960));
-    assert_eq!(due_at(&state(None, 0)), at(6960));
+    assert_eq!(due_at(&state(Some(TokenReport::Answered), 0), NOW), at(6960));
+    assert_eq!(due_at(&state(None, 0), NOW), at(6960));
     let waiting = TokenState { next_try_at: at(9000), ..state(Some(TokenReport::Reported(at(1))), 0) };
-    assert_eq!(due_at(&waiting), at(9000), "a failure's pause comes first");
-    assert_eq!(due_at(&TokenState { token: None, ..state(None, 0) }), Timestamp::from_ms(0));
+    assert_eq!(due_at(&waiting, at(8940)), at(9000), "a failure's pause comes first");
+    assert_eq!(due_at(&waiting, at(10)), at(10), "no failure pauses for two hours: a clock was ahead");
+    assert_eq!(due_at(&TokenState { token: None, ..state(None, 0) }, NOW), Timestamp::from_ms(0));
+    let ahead = TokenState { token: Some(stored(86_400, 93_600)), ..state(None, 0) };
+    assert_eq!(due_at(&ahead, NOW), Timestamp::from_ms(0), "its times mean nothing");
 }
 
 #[test]

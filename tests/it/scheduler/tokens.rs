@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wxpay_worker::clock::Timestamp;
-use wxpay_worker::config::Config;
+use wxpay_worker::clock::{Clock, Timestamp};
+use wxpay_worker::config::{Config, TokenApi};
 use wxpay_worker::sandbox::Settings;
 use wxpay_worker::scheduler::{Done, JobError, Tokens};
 use wxpay_worker::store::{TokenKind, TokenReport};
@@ -244,6 +244,96 @@ async fn a_fetch_that_ends_after_another_process_took_over_is_thrown_away() {
     assert!(matches!(paused, Err(JobError::Overtaken)), "{paused:?}");
     assert_eq!(slow.calls("token", SHOP).await, 2);
     assert_eq!(slow.token("shop", ACCESS).await.unwrap().hash, stored.hash, "the successor's value stands");
+
+    // The value that was thrown away is the newest at WeChat: the successor's has five minutes left there.
+    let lease = slow.store.lease("platform_tokens", "successor", LEASE).await.unwrap().unwrap();
+    let minutes_later = async |minutes: u64| {
+        for _ in 0..minutes * MINUTE {
+            slow.clock.advance(Duration::from_secs(1));
+            refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();
+        }
+        slow.token("shop", ACCESS).await.unwrap()
+    };
+    let in_use = minutes_later(6).await;
+    assert!(!slow.is_alive(&stored).await, "the situation is not the one that this is about");
+    assert!(slow.is_alive(&in_use).await, "a dead token is in use");
+    minutes_later(6).await;
+    assert_eq!(slow.calls("token", SHOP).await, 3, "one fetch more, and no storm");
+}
+
+#[tokio::test]
+async fn a_stable_token_that_was_overtaken_harms_nobody_and_is_not_fetched_again() {
+    let slow = Stage::open().await;
+    slow.faults(json!([{"on": "stable_token", "kind": "reorder", "appid": SHOP, "delay_ms": 30_000, "times": 1}]))
+        .await;
+    let successor = async {
+        while slow.calls("stable_token", SHOP).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        slow.store.release(&slow.lease).await.unwrap();
+        let lease = slow.store.lease("platform_tokens", "successor", LEASE).await.unwrap().unwrap();
+        refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();
+        lease
+    };
+    let (_, lease) = soon("both", async { tokio::join!(slow.run(), successor) }).await;
+    slow.clock.advance(Duration::from_secs(5));
+    refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();
+    assert_eq!(slow.calls("stable_token", SHOP).await, 2);
+    assert!(slow.is_alive(&slow.token("shop", ACCESS).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn an_operator_who_changes_to_stable_tokens_need_not_wait_for_midnight() {
+    let stage = Stage::with("classic", Settings::default()).await;
+    stage.control("platform/quota", json!({"api": "token", "per_day": 0, "per_minute": null})).await;
+    stage.run().await.unwrap();
+    stage.run_for(MINUTE).await;
+    assert_eq!(stage.state("shop", ACCESS).await.degraded.unwrap().errcode, Some(45009));
+    assert!(stage.token("shop", ACCESS).await.is_none());
+    let mut config = stage.config.clone();
+    config.apps[0].token = TokenApi::Stable;
+    let restarted = refresher(&config);
+    restarted.refresh_due(&stage.store, &stage.clock, &stage.lease).await.unwrap();
+    let token = stage
+        .store
+        .token(&stage.seal(), config.app("shop").unwrap(), ACCESS, stage.clock.now())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(stage.is_alive(&token).await);
+    assert_eq!((stage.calls("token", SHOP).await, stage.calls("stable_token", SHOP).await), (1, 1));
+    assert_eq!((stage.events("app.degraded").await, stage.events("app.recovered").await), (2, 2));
+}
+
+#[tokio::test]
+async fn a_token_fetched_by_a_clock_a_day_ahead_is_fetched_again_and_lives_no_longer_for_it() {
+    let stage = Stage::open().await;
+    let ahead = Clock::manual(stage.clock.now().after(Duration::from_secs(24 * HOUR)));
+    stage.tokens.refresh_due(&stage.store, &ahead, &stage.lease).await.unwrap();
+    assert!(stage.token("shop", ACCESS).await.is_none() && stage.token("shop", TICKET).await.is_none());
+    stage.run().await.unwrap();
+    let first = stage.token("shop", ACCESS).await.unwrap();
+    assert!(first.expires_at <= stage.clock.now().after(Duration::from_secs(2 * HOUR)), "{}", first.expires_at);
+    for _ in 0..3 * HOUR / 30 {
+        stage.clock.advance(Duration::from_secs(30));
+        stage.run().await.unwrap();
+        assert!(stage.is_alive(&stage.token("shop", ACCESS).await.unwrap()).await, "at {}", stage.clock.now());
+    }
+    assert_eq!(stage.calls("stable_token", SHOP).await, 3);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_is_counted_as_a_failure_before_the_run_is_late() {
+    let stage = Stage::open().await;
+    let mut config = stage.config.clone();
+    // More than a run may take.
+    config.wechat.timeout = Duration::from_secs(60);
+    stage.faults(json!([{"on": "stable_token", "kind": "hang", "appid": SHOP, "times": 1}])).await;
+    let started = Instant::now();
+    let run = refresher(&config).refresh_due(&stage.store, &stage.clock, &stage.lease).await.unwrap();
+    assert_eq!(run.detail.unwrap(), "shop access_token: no_answer; mini access_token: renewed");
+    assert!(started.elapsed() < Duration::from_secs(45), "{:?}", started.elapsed());
+    assert_eq!(stage.state("shop", ACCESS).await.failures, 1);
 }
 
 #[tokio::test]

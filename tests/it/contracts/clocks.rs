@@ -1,0 +1,113 @@
+//! What a clock that was wrong for a while leaves behind in the database, and that it does not last as long as the jump was.
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::order::next_query;
+use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, Store};
+
+use super::store::{merchant, new_order};
+use super::store_web::{NOW, seconds};
+use crate::harness::db::TestDb;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Stage {
+    store: Store,
+    _db: TestDb,
+}
+
+impl Stage {
+    async fn open(db: TestDb) -> Stage {
+        Stage { store: Store::open(&db.settings()).await.unwrap(), _db: db }
+    }
+
+    async fn lease(&self, name: &'static str) -> Lease {
+        self.store.lease(name, "one", seconds(60)).await.unwrap().unwrap()
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.store.db().write().execute_unprepared(sql).await.unwrap();
+    }
+
+    /// When the one order there is is asked about next.
+    async fn next(&self) -> Timestamp {
+        let db = self.store.db();
+        let sql = "SELECT next_query_at_ms AS n FROM orders";
+        let row = db.read().query_one_raw(db.statement(sql, [])).await.unwrap().unwrap();
+        Timestamp::from_ms(row.try_get("", "n").unwrap())
+    }
+}
+
+on_both_databases! {
+    async fn a_due_time_of_a_clock_that_was_a_day_ahead_stops_no_job(stage) {
+        let store = &stage.store;
+        let lease = stage.lease("retention").await;
+        let next = NOW.after(HOUR);
+        store.register_job("retention", "0 7 * * * *", 60_000, NOW, next).await.unwrap();
+        let run_at = async |at: Timestamp, next: Timestamp| {
+            let run = JobRun { started_at: at, ended_at: at, outcome: JobOutcome::Done, done: 1, detail: None };
+            store.report_job(&lease, None, &run, next).await.unwrap();
+        };
+        run_at(NOW, next).await;
+        // Another host's clock may differ a little: its due time is believed.
+        run_at(NOW, next.after(seconds(10))).await;
+        assert!(!store.is_job_due("retention", NOW, next).await.unwrap());
+        store.register_job("retention", "0 7 * * * *", 60_000, NOW, next).await.unwrap();
+        assert_eq!(store.jobs().await.unwrap()[0].next_due, next.after(seconds(10)));
+
+        run_at(NOW.after(DAY), next.after(DAY)).await;
+        assert!(store.is_job_due("retention", NOW, next).await.unwrap(), "not due for a day");
+        store.register_job("retention", "0 7 * * * *", 60_000, NOW, next).await.unwrap();
+        assert_eq!(store.jobs().await.unwrap()[0].next_due, next, "put right");
+        assert!(!store.is_job_due("retention", NOW, next).await.unwrap(), "and run once, not again and again");
+    }
+
+    async fn a_lease_of_a_database_whose_clock_was_a_day_ahead_is_taken_over(stage) {
+        let first = stage.lease("relay").await;
+        let take = async || stage.store.lease("relay", "two", seconds(60)).await.unwrap();
+        assert_eq!(take().await, None);
+        stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 50000").await;
+        assert_eq!(take().await, None, "a small step of the clock takes nobody's lease");
+        stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 86400000").await;
+        assert_eq!(take().await.unwrap().term, first.term + 1);
+    }
+
+    async fn a_question_set_by_a_process_a_day_ahead_is_asked_now_and_what_the_schedule_sets_is_left_alone(stage) {
+        let lease = stage.lease("far_questions").await;
+        let recall = async |now| match stage.store.recall_far_questions(&lease, now).await.unwrap() {
+            Fenced::Done(count) => count,
+            Fenced::Lost => panic!("the lease is held"),
+        };
+        let mut recalled = 0;
+        for (n, expiry) in [2 * HOUR, 7 * DAY].into_iter().enumerate() {
+            stage.execute("DELETE FROM attempts; DELETE FROM orders").await;
+            let n = u32::try_from(n).unwrap();
+            let new = NewOrder { expires_at: NOW.after(expiry), ..new_order(n, 100) };
+            let no = new.content.order_no.clone();
+            stage.store.record_orders(&[new]).await.unwrap();
+            let order = stage.store.order(&merchant(), &no).await.unwrap().unwrap().order;
+            for age in [Duration::ZERO, HOUR / 2, 2 * HOUR, 3 * HOUR, DAY - HOUR, DAY, 8 * DAY] {
+                for done in 0..9 {
+                    let now = NOW.after(age);
+                    let plan = next_query(&order, done, now);
+                    stage.store.schedule_query(order.id, order.version, done, Some(plan)).await.unwrap();
+                    assert_eq!(recall(now).await, 0, "{age:?}, {done} done: {plan}");
+                    let plan = next_query(&order, done, now.after(DAY));
+                    stage.store.schedule_query(order.id, order.version, done, Some(plan)).await.unwrap();
+                    recalled += recall(now).await;
+                    let waits = stage.next().await.since(now);
+                    let longest = if age < DAY { HOUR } else { DAY } + seconds(60);
+                    let at_expiry = stage.next().await == order.expires_at;
+                    assert!(waits <= longest || at_expiry, "{age:?}, {done} done: waits {waits:?}");
+                }
+            }
+        }
+        assert!(recalled > 60, "{recalled}");
+        stage.store.release(&lease).await.unwrap();
+        stage.store.lease("far_questions", "two", seconds(60)).await.unwrap();
+        assert_eq!(stage.store.recall_far_questions(&lease, NOW).await.unwrap(), Fenced::Lost);
+    }
+}

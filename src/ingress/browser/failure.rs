@@ -158,6 +158,11 @@ impl Failure {
         Failure { retry_after: Some(seconds), ..Reason::TooMany.into() }
     }
 
+    /// The same request may succeed after so many seconds.
+    pub fn retry_after(self, seconds: u32) -> Failure {
+        Failure { retry_after: Some(seconds), ..self }
+    }
+
     /// With words for the log.
     pub fn because(reason: Reason, internal: impl Into<String>) -> Failure {
         Failure { internal: Some(internal.into()), ..reason.into() }

@@ -12,7 +12,7 @@
 //! - Login: `login` (to WeChat), `pending` (what waits for the return), `arrival` (the return), `exchange` (once per code),
 //!   `session`.
 //! - Pages: `jssdk`, `user_info`.
-//! - Payment: `wallet`, `status`.
+//! - Payment: `wallet`, `offered` (which order), `status`.
 //! - Mini programs: `mini`, `phone`.
 
 mod arrival;
@@ -24,6 +24,7 @@ mod jssdk;
 mod limits;
 mod login;
 mod mini;
+mod offered;
 mod origins;
 mod page;
 mod parameters;

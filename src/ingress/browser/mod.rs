@@ -10,7 +10,7 @@
 //! - Edge: `routes`, `doors` (who may call from where), `failure` and `page` (no, as JSON and for people), `parameters`,
 //!   `cookies`, `limits`, `turns`, `shared`.
 //! - Login: `login` (to WeChat), `pending` (what waits for the return), `arrival` (the return), `exchange` (once per code),
-//!   `session`.
+//!   `profile` (what is kept of a user), `rounds` (who logs in for ever), `session`.
 //! - Pages: `jssdk`, `user_info`.
 //! - Payment: `wallet`, `offered` (which order), `status`.
 //! - Mini programs: `mini`, `phone`.
@@ -30,6 +30,8 @@ mod page;
 mod parameters;
 mod pending;
 mod phone;
+mod profile;
+mod rounds;
 mod routes;
 mod session;
 mod shared;

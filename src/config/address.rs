@@ -138,6 +138,12 @@ fn is_public_ip(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether two checked URLs are of one host, on whatever port: cookies do not tell ports apart.
+pub(super) fn same_host(a: &str, b: &str) -> bool {
+    let host = |text| Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host(a).is_some() && host(a) == host(b)
+}
+
 /// Whether a checked URL's host is WeChat's own.
 pub(super) fn is_wechat(url: &str) -> bool {
     let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();

@@ -80,8 +80,11 @@ pub(super) fn notify_url(server: Option<&Server>, merchants: &[Merchant], report
     }
 }
 
-/// The browser side needs an official account that can exchange OAuth codes.
-pub(super) fn browser(web: Option<&Web>, apps: &[App], report: &mut Report) {
+/// The browser side needs an official account that can exchange OAuth codes, and pages that see its cookies.
+pub(super) fn browser(server: Option<&Server>, web: Option<&Web>, apps: &[App], report: &mut Report) {
+    if let (Some(server), Some(web)) = (server, web.filter(|web| web.session_key.is_some())) {
+        seen_by_browsers(server, web, report);
+    }
     // An app that could not be read has been reported: it may be the one that is missed here.
     if report.problems.iter().any(|problem| problem.key.starts_with("apps[")) {
         return;
@@ -92,6 +95,22 @@ pub(super) fn browser(web: Option<&Web>, apps: &[App], report: &mut Report) {
         let text = "opens the browser side, which needs an [[apps]] entry of kind official_account with its secret or \
                     secret_file";
         report.problems.push(Problem::new("web.callback_origins", text));
+    }
+}
+
+/// What is not wrong in itself, but seldom meant.
+fn seen_by_browsers(server: &Server, web: &Web, report: &mut Report) {
+    let origins = &web.callback_origins;
+    if !origins.is_empty() && !origins.iter().any(|origin| address::same_host(origin, &server.public_url)) {
+        let text = "names no page of the host of server.public_url: the cookies of a login belong to that host alone, so that \
+                    a page that looks for openId logs in for ever. Publish /api/wechat on the pages' host and make that \
+                    public_url";
+        report.warnings.push(Problem::new("web.callback_origins", text));
+    }
+    if server.trusted_proxies.is_empty() && server.public_url.starts_with("https://") {
+        let text = "is empty, but public_url is https, so a proxy stands in front: all payers share its address, and thirty \
+                    bad codes a minute from one stop the logins of all. Name the proxy";
+        report.warnings.push(Problem::new("server.trusted_proxies", text));
     }
 }
 

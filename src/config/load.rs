@@ -94,7 +94,7 @@ fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     check::unique_names(tree, report);
     check::references(tree, report);
     check::notify_url(server.as_ref(), &merchants, report);
-    check::browser(web.as_ref(), &apps, report);
+    check::browser(server.as_ref(), web.as_ref(), &apps, report);
     check::published_key(wechat.as_ref(), &merchants, report);
     Some(Config {
         server: server?,

@@ -157,6 +157,7 @@ pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
             Err("must be the name of a JS-SDK function, like chooseWXPay".to_owned())
         }
     });
+    let status_always_200 = r.flag("status_always_200");
     Some(Web {
         callback_origins: callback_origins?,
         session_key: session_key?,
@@ -165,6 +166,7 @@ pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
         wallet_description: wallet_description?,
         session_lifetime: Duration::from_secs(u64::try_from(session_hours?).unwrap_or(1) * 3600),
         js_api_list: js_api_list?,
+        status_always_200: status_always_200?,
     })
 }
 

@@ -161,6 +161,8 @@ pub struct Web {
     pub session_lifetime: Duration,
     /// What a signed page may ask of WeChat: `jsApiList` of `wx.config`.
     pub js_api_list: Vec<String>,
+    /// Whether refusals of the browser side come with HTTP 200, told by the envelope's `code` alone.
+    pub status_always_200: bool,
 }
 
 /// `[log]`: what is written to stderr.

@@ -69,7 +69,7 @@ async fn ask_to_close(app: &App, stored: Arc<StoredOrder>, caller: Caller<'_>) -
 }
 
 /// When the last of its attempts may be closed at WeChat.
-fn closable_at(order: &Order) -> Timestamp {
+pub(super) fn closable_at(order: &Order) -> Timestamp {
     let live = order.attempts.iter().filter(|a| a.state.is_live());
     live.map(|a| a.created_at.after(CLOSABLE_AFTER)).max().unwrap_or(order.created_at)
 }

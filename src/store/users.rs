@@ -11,8 +11,8 @@ use super::entity::user;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId};
 
-/// What a login told about somebody.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a login told about somebody. [`std::fmt::Debug`] shows nothing that names a person.
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewUser {
     /// Through which app.
     pub app: AppKey,
@@ -26,6 +26,13 @@ pub struct NewUser {
     pub avatar_url: Option<String>,
     /// A virtual account of WeChat's snapshot mode: nobody who can pay.
     pub is_snapshot: bool,
+}
+
+impl std::fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let NewUser { app, is_snapshot, .. } = self;
+        f.debug_struct("NewUser").field("app", app).field("is_snapshot", is_snapshot).finish_non_exhaustive()
+    }
 }
 
 /// A stored user. [`std::fmt::Debug`] shows nothing that names a person.

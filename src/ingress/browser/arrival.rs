@@ -7,21 +7,20 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::super::routes::App;
 use super::exchange::{Login, Return, exchange};
 use super::failure::{Failure, Reason};
+use super::limits::subscriber;
 use super::login::{Wish, to_wechat};
 use super::page::{self, Again};
 use super::parameters::Parameters;
 use super::pending::PendingLogin;
-use super::session::session;
+use super::session::{Session, session};
 use super::shared::{Browser, count_login};
-use crate::config;
 use crate::secret::Secret;
-use crate::store::User;
 use crate::wechat::oauth::{Scope, valid_state};
 
 /// How often a login is begun again by itself.
@@ -39,11 +38,9 @@ pub async fn get_open_id(State(app): State<Arc<App>>, request: Request) -> Respo
     let parameters = Parameters::of(&parts.uri);
     let login = match known_login(&app, browser, &parts, &parameters) {
         Ok(login) => login,
-        Err(failure) => {
-            return page::answer(&parts.headers, failure, &Again::page(browser.origins.first()));
-        }
+        Err(failure) => return unknown_login(&app, browser, &parts, &parameters, failure),
     };
-    let again = Again::login(&login.callback, &login.scope, login.app.as_str());
+    let again = Again::login(&browser.prefix, &login.callback, &login.scope, login.app.as_str());
     match arrived(&app, browser, &parts, &parameters, &login).await {
         Ok(response) => response,
         Err(failure) => page::answer(&parts.headers, failure, &again),
@@ -56,6 +53,17 @@ fn known_login(app: &App, browser: &Browser, parts: &Parts, parameters: &Paramet
     let login = browser.logins.find(&parts.headers, state, app.clock.now()).ok_or(Reason::BadState)?;
     // The configuration may have changed since the login began.
     if browser.origins.page(&login.callback).is_some() { Ok(login) } else { Err(Reason::BadOrigin.into()) }
+}
+
+/// A return whose login is not there: over, when somebody reloads it later on. Who is logged in goes on to where people begin,
+/// which gives nobody anything.
+fn unknown_login(app: &App, browser: &Browser, parts: &Parts, parameters: &Parameters, failure: Failure) -> Response {
+    let returned = matches!(parameters.get("state"), Ok(Some(state)) if valid_state(state));
+    let session = browser.sessions.of(&parts.headers, &app.config, app.clock.now());
+    match (browser.origins.first(), session) {
+        (Some(first), Some(_)) if returned && failure.reason == Reason::BadState => on_to(first),
+        (first, _) => page::answer(&parts.headers, failure, &Again::page(first)),
+    }
 }
 
 async fn arrived(
@@ -74,45 +82,63 @@ async fn arrived(
     if code.len() > MAX_CODE_BYTES || !code.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Failure::bad_parameter("code", "must be a code of WeChat's"));
     }
-    let ip = app.payer_ip(&parts.extensions, &parts.headers);
-    browser.bad_codes.take(&ip).map_err(Failure::too_many)?;
-    let back = Return { code: Secret::new(code), state: login.state.clone(), scope };
+    let subscriber = subscriber(app.payer_ip(&parts.extensions, &parts.headers));
+    let back = Return { code: Secret::new(code), state: login.state.clone(), scope, subscriber };
     let ended = exchange(app, wechat_app, back).await?;
     count_login(&login.app, ended.as_str());
-    match ended {
-        Login::Done(user) => {
-            browser.bad_codes.give_back(&ip);
-            welcome(app, browser, wechat_app, user, login)
+    let known = known_session(app, browser, parts, login);
+    match (ended, known) {
+        (Login::Done(user), _) => {
+            let session = session(wechat_app, user.openid, user.is_snapshot, app.clock.now());
+            let cookies = browser.sessions.cookies(&session)?;
+            onwards(app, browser, parts, login, &session, cookies.into())
         }
-        Login::Foreign => Err(Reason::BadState.into()),
-        Login::Over | Login::Failed if is_logged_in(app, browser, parts, login) => Ok(on_to(&login.callback)),
-        Login::Over if login.tries < RESTARTS => {
+        (Login::Foreign, _) => Err(Reason::BadState.into()),
+        (Login::Over | Login::Failed, Some(session)) => onwards(app, browser, parts, login, &session, Vec::new()),
+        (Login::Over, None) if login.tries < RESTARTS => {
             let wish = Wish { app: wechat_app, callback: &login.callback, scope, tries: login.tries + 1 };
             to_wechat(app, &parts.headers, &wish)
         }
-        Login::Over | Login::Failed => Err(Reason::LoginFailed.into()),
+        (Login::Over | Login::Failed, None) => Err(Reason::LoginFailed.into()),
     }
 }
 
-/// Whether this browser has a session with the login's app already: a late repeat of a return then just goes on.
-fn is_logged_in(app: &App, browser: &Browser, parts: &Parts, login: &PendingLogin) -> bool {
+/// The session that this browser has with the login's app already: a late repeat of a return then just goes on.
+fn known_session(app: &App, browser: &Browser, parts: &Parts, login: &PendingLogin) -> Option<Session> {
     let session = browser.sessions.of(&parts.headers, &app.config, app.clock.now());
-    session.is_some_and(|session| session.app == login.app)
+    session.filter(|session| session.app == login.app)
 }
 
-fn welcome(
+/// To the login's page with these cookies; a browser that was just sent there again and again is told instead.
+fn onwards(
     app: &App,
     browser: &Browser,
-    wechat_app: &config::App,
-    user: User,
+    parts: &Parts,
     login: &PendingLogin,
+    session: &Session,
+    cookies: Vec<HeaderValue>,
 ) -> Result<Response, Failure> {
-    let session = session(wechat_app, user.openid, user.is_snapshot, app.clock.now());
-    let mut response = on_to(&login.callback);
-    for cookie in browser.sessions.cookies(&session)? {
+    let counted = browser.rounds.count(&parts.headers, &login.state, session.snapshot, app.clock.now())?;
+    let mut response = if counted.in_a_circle {
+        let again = Again::login(&browser.prefix, &login.callback, &login.scope, login.app.as_str());
+        page::answer(&parts.headers, in_a_circle(session), &again)
+    } else {
+        on_to(&login.callback)
+    };
+    for cookie in cookies.into_iter().chain([counted.cookie]) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+fn in_a_circle(session: &Session) -> Failure {
+    if session.snapshot {
+        // The page waits for a person, whom WeChat shows only when they ask for it.
+        return Reason::SnapshotUser.into();
+    }
+    let why = "one browser completed three logins within a minute: its page does not see the session, or insists on what \
+               WeChat does not give; is the page of the host of server.public_url?";
+    Failure::because(Reason::LoginLoop, why)
 }
 
 /// `callback` was found on the allow-list.

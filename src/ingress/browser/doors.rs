@@ -18,13 +18,25 @@ const PREFLIGHT_MAX_AGE: &str = "600";
 
 /// Middleware of the browser routes.
 pub async fn doors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
+    let sent = request.headers().clone();
+    let origin = sent.get(header::ORIGIN).cloned();
     let listed = origin
         .as_ref()
         .and_then(|value| value.to_str().ok())
         .is_some_and(|origin| app.browser.as_ref().is_some_and(|browser| browser.origins.lists(origin)));
     let mut response =
         if is_preflight(request.method(), request.headers()) { preflight(listed) } else { next.run(request).await };
+    if response.extensions().get() == Some(&Reason::NotLoggedIn)
+        && let Some(browser) = &app.browser
+    {
+        // A page that looks for the marker sends its payer to the login only when it is gone.
+        for cookie in browser.sessions.ended(&sent).unwrap_or_default() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    }
+    if app.config.web.status_always_200 && response.extensions().get::<Reason>().is_some() {
+        *response.status_mut() = StatusCode::OK;
+    }
     let headers = response.headers_mut();
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -4,6 +4,8 @@
 //! runs to its end in a task of its own, whoever is still listening: cut off half way, the code would be used up and nobody
 //! logged in.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use tokio::time::Instant;
 
 use super::super::routes::App;
 use super::failure::{Failure, Reason};
+use super::limits::Pass;
+use super::profile;
 use crate::config;
 use crate::ids::AppKey;
 use crate::secret::{Secret, sha256_hex};
@@ -27,7 +31,7 @@ const WAIT: Duration = Duration::from_secs(12);
 const ROUND: Duration = Duration::from_millis(100);
 
 /// A code that came back, and what it came back with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Return {
     /// WeChat's code: one use, five minutes.
     pub code: Secret,
@@ -35,6 +39,14 @@ pub struct Return {
     pub state: String,
     /// What was asked for.
     pub scope: Scope,
+    /// Who brought it.
+    pub subscriber: IpAddr,
+}
+
+impl fmt::Debug for Return {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Return").field("scope", &self.scope).finish_non_exhaustive()
+    }
 }
 
 /// How a login ended.
@@ -65,6 +77,9 @@ impl Login {
 /// Exchanges the code of `back`, or waits for whoever does.
 pub async fn exchange(app: &Arc<App>, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
+    let browser = app.browser()?;
+    browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
+    let pass = Arc::new(browser.exchanges.enter(&back.subscriber).ok_or(Reason::Busy)?);
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
     let state_hash = sha256_hex(back.state.as_bytes());
@@ -75,7 +90,7 @@ pub async fn exchange(app: &Arc<App>, wechat_app: &config::App, back: Return) ->
         commits.mark_unchanged();
         let now = app.clock.now();
         match app.store.claim_code(&code_hash, &wechat_app.key, &state_hash, now, patience).await? {
-            ClaimedCode::Mine => break finish(app, wechat_app, secret, code_hash, back).await?,
+            ClaimedCode::Mine => break finish(app, wechat_app, secret, code_hash, back, Arc::clone(&pass)).await?,
             ClaimedCode::Done(outcome) => break outcome,
             ClaimedCode::Foreign => return Ok(Login::Foreign),
             ClaimedCode::Busy => {}
@@ -105,9 +120,12 @@ async fn finish(
     secret: Secret,
     code_hash: String,
     back: Return,
+    pass: Arc<Pass<IpAddr>>,
 ) -> Result<LoginOutcome, Failure> {
     let (app, wechat_app) = (Arc::clone(app), wechat_app.clone());
     let task = tokio::spawn(async move {
+        // Whoever hangs up makes no room for another.
+        let _pass = pass;
         let outcome = ask(&app, &wechat_app, &secret, &back).await?;
         Ok(app.store.finish_code(&code_hash, outcome, app.clock.now()).await?)
     });
@@ -115,14 +133,19 @@ async fn finish(
 }
 
 async fn ask(app: &App, wechat_app: &config::App, secret: &Secret, back: &Return) -> Result<LoginOutcome, Failure> {
-    let platform = &app.browser()?.platform;
-    let grant = match oauth::exchange(platform, &wechat_app.app_id, secret, back.code.expose()).await {
+    let browser = app.browser()?;
+    let grant = match oauth::exchange(&browser.platform, &wechat_app.app_id, secret, back.code.expose()).await {
         Ok(grant) => grant,
-        Err(e) => return Ok(outcome_of(&e)),
+        Err(e) => {
+            if e.class() == Some(Class::LoginOver) {
+                browser.bad_codes.count(&back.subscriber);
+            }
+            return Ok(outcome_of(&e));
+        }
     };
     let is_snapshot = grant.is_snapshot_user;
     let user = user(app, wechat_app.key.clone(), grant, back.scope).await?;
-    let user_id = app.store.save_user(&user, app.clock.now()).await?;
+    let user_id = profile::save(&app.store, user, app.clock.now()).await?;
     Ok(LoginOutcome::LoggedIn { user_id, is_snapshot })
 }
 
@@ -140,7 +163,7 @@ async fn user(app: &App, key: AppKey, grant: Grant, scope: Scope) -> Result<NewU
     Ok(match oauth::userinfo(&app.browser()?.platform, &access_token, &bare.openid).await {
         Ok(profile) => NewUser {
             unionid: profile.unionid.or_else(|| bare.unionid.clone()),
-            nickname: Some(profile.nickname).filter(|name| !name.is_empty()),
+            nickname: Some(profile.nickname),
             avatar_url: profile.avatar_url,
             ..bare
         },

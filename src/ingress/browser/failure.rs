@@ -91,6 +91,8 @@ reasons! {
     Internal = "internal", INTERNAL_SERVER_ERROR, 50001, "系统异常，请联系客服";
     /// WeChat does not let this app log anybody in, or its answer makes no sense.
     LoginFailed = "login_failed", BAD_GATEWAY, 50201, "微信登录失败，请稍后再试";
+    /// The third login of one browser within a minute: its page does not see that it is logged in.
+    LoginLoop = "login_loop", LOOP_DETECTED, 50801, "登录状态未能保持，请稍后再试";
     /// Something does not answer; nothing was paid, and the same request may succeed later.
     Busy = "busy", SERVICE_UNAVAILABLE, 50301, "系统繁忙，请稍后再试（未扣款）";
     /// There is no valid token or ticket at the moment.
@@ -135,7 +137,8 @@ impl From<Reason> for Failure {
             | Reason::MediaType
             | Reason::OrderFailed
             | Reason::Internal
-            | Reason::LoginFailed => None,
+            | Reason::LoginFailed
+            | Reason::LoginLoop => None,
         };
         Failure { reason, data: Value::Null, retry_after, internal: None }
     }
@@ -156,6 +159,11 @@ impl Failure {
     /// This client may come again after so many seconds.
     pub fn too_many(seconds: u32) -> Failure {
         Failure { retry_after: Some(seconds), ..Reason::TooMany.into() }
+    }
+
+    /// The same request may succeed after so many seconds.
+    pub fn retry_after(self, seconds: u32) -> Failure {
+        Failure { retry_after: Some(seconds), ..self }
     }
 
     /// With words for the log.
@@ -194,6 +202,8 @@ impl IntoResponse for Failure {
             "request_id": guard::request_id(),
         });
         let mut response = (self.reason.status(), axum::Json(envelope)).into_response();
+        // For whoever wraps the routes.
+        response.extensions_mut().insert(self.reason);
         self.headers(&mut response);
         response
     }

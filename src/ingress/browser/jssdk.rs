@@ -25,7 +25,7 @@ pub async fn jssdk(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let browser = app.browser()?;
     let parameters = Parameters::of(request.uri());
     let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;
-    let page = browser.origins.page(parameters.required("url")?).ok_or(Reason::BadOrigin)?;
+    let page = browser.origins.required("url", parameters.required("url")?)?;
     let explain = parameters.switch("explain")?;
     let now = app.clock.now();
     let ticket = app.store.token(&browser.token_key, wechat_app, TokenKind::JsapiTicket, now).await?;

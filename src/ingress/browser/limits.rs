@@ -1,59 +1,154 @@
 //! How much one client may cost us at WeChat.
 //!
 //! Counted per process: the limits keep one client from using up everybody's quota, they are no accounting. Whoever does
-//! what an honest payer does gets back what was taken, because many payers share one address behind a carrier's gateway.
+//! what an honest payer does is not counted, because many payers share one address behind a carrier's gateway. What must stay
+//! true: nobody can fill the memory, or stop others, by coming from ever more addresses.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// More subjects than this are swept of those whose minute is over.
-const SWEEP_AT: usize = 20_000;
+/// Subjects that are remembered in a window. Those beyond are let through uncounted: the limit would otherwise stop
+/// everybody because of some.
+const MOST_SUBJECTS: usize = 50_000;
 
 /// At most so many of a kind per subject and window.
 #[derive(Debug)]
 pub struct Limit<K> {
     most: u32,
     window: Duration,
-    spent: Mutex<HashMap<K, (Instant, u32)>>,
+    spent: Mutex<Spent<K>>,
+}
+
+/// What was taken, in two parts: once a window, the newer becomes the older one. What is in the older one then began at least
+/// a window ago and is dropped as a whole: nothing is ever searched for what to forget.
+#[derive(Debug)]
+struct Spent<K> {
+    since: Instant,
+    newer: HashMap<K, (Instant, u32)>,
+    older: HashMap<K, (Instant, u32)>,
 }
 
 impl<K: Eq + Hash + Clone> Limit<K> {
     /// `most` per subject within `window`, which begins with the subject's first.
     pub fn new(most: u32, window: Duration) -> Limit<K> {
-        Limit { most, window, spent: Mutex::new(HashMap::new()) }
+        let spent = Spent { since: Instant::now(), newer: HashMap::new(), older: HashMap::new() };
+        Limit { most, window, spent: Mutex::new(spent) }
+    }
+
+    /// Whether there is one left; if not, says in how many seconds there is.
+    pub fn check(&self, subject: &K) -> Result<(), u32> {
+        let now = Instant::now();
+        self.left(&self.lock(now), subject, now)
     }
 
     /// Takes one; if there is none left, says in how many seconds there is.
     pub fn take(&self, subject: &K) -> Result<(), u32> {
         let now = Instant::now();
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        if spent.len() >= SWEEP_AT {
-            spent.retain(|_, (begun, _)| now.duration_since(*begun) < self.window);
+        let mut spent = self.lock(now);
+        self.left(&spent, subject, now)?;
+        let taken = self.taken(&spent, subject, now).unwrap_or((now, 0));
+        spent.older.remove(subject);
+        if spent.newer.len() < MOST_SUBJECTS || spent.newer.contains_key(subject) {
+            spent.newer.insert(subject.clone(), (taken.0, taken.1 + 1));
         }
-        let full = spent.len() >= SWEEP_AT && !spent.contains_key(subject);
-        let (begun, count) = spent.get(subject).copied().unwrap_or((now, 0));
-        let left = self.window.saturating_sub(now.duration_since(begun));
-        let (begun, count) = if left.is_zero() { (now, 0) } else { (begun, count) };
-        // Too much goes on to remember one more: better refused than uncounted.
-        if full || count >= self.most {
-            return Err(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1));
-        }
-        spent.insert(subject.clone(), (begun, count + 1));
         Ok(())
+    }
+
+    /// Counts one that was used up, whether or not there was one left.
+    pub fn count(&self, subject: &K) {
+        let _ = self.take(subject);
     }
 
     /// Gives back one that was taken.
     pub fn give_back(&self, subject: &K) {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, count)) = spent.get_mut(subject) {
+        let mut spent = self.lock(Instant::now());
+        if let Some((_, count)) = spent.newer.get_mut(subject) {
             *count = count.saturating_sub(1);
-            if *count == 0 {
-                spent.remove(subject);
+        }
+    }
+
+    fn left(&self, spent: &Spent<K>, subject: &K, now: Instant) -> Result<(), u32> {
+        match self.taken(spent, subject, now) {
+            Some((begun, count)) if count >= self.most => {
+                let left = self.window.saturating_sub(now.duration_since(begun));
+                Err(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// When the subject's window began and how many it took since, unless that is over.
+    fn taken(&self, spent: &Spent<K>, subject: &K, now: Instant) -> Option<(Instant, u32)> {
+        let taken = spent.newer.get(subject).or_else(|| spent.older.get(subject)).copied();
+        taken.filter(|(begun, _)| now.duration_since(*begun) < self.window)
+    }
+
+    fn lock(&self, now: Instant) -> MutexGuard<'_, Spent<K>> {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(spent.since) >= self.window {
+            spent.older = std::mem::take(&mut spent.newer);
+            spent.since = now;
+        }
+        spent
+    }
+}
+
+/// At most so many at once, in all and of one subject.
+#[derive(Debug)]
+pub struct Gate<K: Eq + Hash> {
+    most: usize,
+    most_of_one: usize,
+    inside: Mutex<(usize, HashMap<K, usize>)>,
+}
+
+impl<K: Eq + Hash + Clone> Gate<K> {
+    /// Nobody is inside.
+    pub fn new(most: usize, most_of_one: usize) -> Gate<K> {
+        Gate { most, most_of_one, inside: Mutex::default() }
+    }
+
+    /// Lets one in, until the answer is dropped; none where it is full.
+    pub fn enter(self: &Arc<Self>, subject: &K) -> Option<Pass<K>> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = inside.1.get(subject).copied().unwrap_or(0);
+        if inside.0 >= self.most || of_one >= self.most_of_one {
+            return None;
+        }
+        inside.0 += 1;
+        inside.1.insert(subject.clone(), of_one + 1);
+        Some(Pass { gate: Arc::clone(self), subject: subject.clone() })
+    }
+}
+
+/// One that is inside a [`Gate`].
+#[derive(Debug)]
+pub struct Pass<K: Eq + Hash> {
+    gate: Arc<Gate<K>>,
+    subject: K,
+}
+
+impl<K: Eq + Hash> Drop for Pass<K> {
+    fn drop(&mut self) {
+        let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.0 = inside.0.saturating_sub(1);
+        match inside.1.get_mut(&self.subject) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => {
+                inside.1.remove(&self.subject);
             }
         }
+    }
+}
+
+/// Whom an address stands for: itself, or in IPv6 the network that one subscriber has for himself.
+pub fn subscriber(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
     }
 }

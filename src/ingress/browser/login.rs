@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::super::routes::App;
-use super::failure::{Failure, Reason};
+use super::failure::Failure;
 use super::page::{self, Again};
 use super::parameters::Parameters;
 use super::pending::PendingLogin;
@@ -45,12 +45,13 @@ fn begun(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Resp
     let browser = app.browser()?;
     let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, parameters)?;
     // The tutorial's pages say `url`.
-    let callback = match (parameters.get("callback")?, parameters.get("url")?) {
+    let (name, callback) = match (parameters.get("callback")?, parameters.get("url")?) {
         (Some(_), Some(_)) => return Err(Failure::bad_parameter("url", "is another name of callback: give one")),
-        (Some(callback), None) | (None, Some(callback)) => callback,
+        (Some(callback), None) => ("callback", callback),
+        (None, Some(url)) => ("url", url),
         (None, None) => return Err(Failure::bad_parameter("callback", "is required")),
     };
-    let callback = browser.origins.page(callback).ok_or(Reason::BadOrigin)?;
+    let callback = browser.origins.required(name, callback)?;
     let scope = match parameters.get("scope")? {
         None => Scope::Base,
         Some(text) => Scope::parse(text)
@@ -72,8 +73,10 @@ pub fn to_wechat(app: &App, headers: &HeaderMap, wish: &Wish<'_>) -> Result<Resp
         issued_at: app.clock.now(),
         tries: wish.tries,
     };
-    let cookie = app.browser()?.logins.with(headers, login)?;
+    let cookies = app.browser()?.logins.with(headers, login)?;
     let mut response = (StatusCode::FOUND, [(header::LOCATION, target)]).into_response();
-    response.headers_mut().append(header::SET_COOKIE, cookie);
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     Ok(response)
 }

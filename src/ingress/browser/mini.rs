@@ -17,7 +17,9 @@ use super::super::form::Form;
 use super::super::place::json_only;
 use super::super::routes::App;
 use super::failure::{Failure, Reason, success};
+use super::limits::subscriber;
 use super::parameters::Parameters;
+use super::profile;
 use super::session::session;
 use super::shared::count_login;
 use crate::config::AppKind;
@@ -37,15 +39,18 @@ pub async fn login(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let browser = app.browser()?;
     let (wechat_app, secret) = app.web_app(AppKind::MiniProgram, &Parameters::of(&parts.uri))?;
     let code = code(&app, &parts.headers, body).await?;
-    let ip = app.payer_ip(&parts.extensions, &parts.headers);
-    browser.bad_codes.take(&ip).map_err(Failure::too_many)?;
+    let subscriber = subscriber(app.payer_ip(&parts.extensions, &parts.headers));
+    browser.bad_codes.check(&subscriber).map_err(Failure::too_many)?;
+    let _pass = browser.exchanges.enter(&subscriber).ok_or(Reason::Busy)?;
     let user = code2session(&browser.platform, &wechat_app.app_id, secret, code.expose()).await.map_err(|e| {
         let failure = refusal(&e);
         count_login(&wechat_app.key, failure.reason.as_str());
+        if e.class() == Some(Class::LoginOver) {
+            browser.bad_codes.count(&subscriber);
+        }
         failure
     })?;
     count_login(&wechat_app.key, "logged_in");
-    browser.bad_codes.give_back(&ip);
     let now = app.clock.now();
     let new = NewUser {
         app: wechat_app.key.clone(),
@@ -55,8 +60,8 @@ pub async fn login(State(app): State<Arc<App>>, request: Request) -> Result<Resp
         avatar_url: None,
         is_snapshot: false,
     };
-    app.store.save_user(&new, now).await?;
-    let session = session(wechat_app, new.openid, false, now);
+    let session = session(wechat_app, new.openid.clone(), false, now);
+    profile::save(&app.store, new, now).await?;
     Ok(success(json!({"session": browser.sessions.token(&session)?})))
 }
 

@@ -10,9 +10,9 @@
 //! - Edge: `routes`, `doors` (who may call from where), `failure` and `page` (no, as JSON and for people), `parameters`,
 //!   `cookies`, `limits`, `turns`, `shared`.
 //! - Login: `login` (to WeChat), `pending` (what waits for the return), `arrival` (the return), `exchange` (once per code),
-//!   `session`.
+//!   `profile` (what is kept of a user), `rounds` (who logs in for ever), `session`.
 //! - Pages: `jssdk`, `user_info`.
-//! - Payment: `wallet`, `status`.
+//! - Payment: `wallet`, `offered` (which order), `status`.
 //! - Mini programs: `mini`, `phone`.
 
 mod arrival;
@@ -24,11 +24,14 @@ mod jssdk;
 mod limits;
 mod login;
 mod mini;
+mod offered;
 mod origins;
 mod page;
 mod parameters;
 mod pending;
 mod phone;
+mod profile;
+mod rounds;
 mod routes;
 mod session;
 mod shared;

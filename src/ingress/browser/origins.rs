@@ -8,6 +8,8 @@ use axum::http::HeaderMap;
 use axum::http::header;
 use url::Url;
 
+use super::failure::{Failure, Reason};
+
 /// The longest address that is taken.
 const MAX_URL_BYTES: usize = 1024;
 
@@ -51,6 +53,14 @@ impl Origins {
         let url = Url::parse(text).ok()?;
         let means = url.origin().ascii_serialization() == *listed;
         (means && url.username().is_empty() && url.password().is_none()).then_some(text)
+    }
+
+    /// As [`Origins::page`], with what the page is told otherwise. `name` is the parameter's.
+    pub fn required<'a>(&self, name: &str, text: &'a str) -> Result<&'a str, Failure> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(Failure::bad_parameter(name, format!("must be at most {MAX_URL_BYTES} bytes")));
+        }
+        self.page(text).ok_or_else(|| Reason::BadOrigin.into())
     }
 
     /// Whether a request that acts for the session comes from one of our own pages, as far as the browser says.

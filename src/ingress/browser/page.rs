@@ -14,14 +14,15 @@ use super::failure::Failure;
 pub struct Again(Option<String>);
 
 impl Again {
-    /// At the beginning of the login for this page, which is on the allow-list.
-    pub fn login(callback: &str, scope: &str, app: &str) -> Again {
+    /// At the beginning of the login for this page, which is on the allow-list. `prefix` is the path under which browsers see
+    /// this service.
+    pub fn login(prefix: &str, callback: &str, scope: &str, app: &str) -> Again {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("callback", callback)
             .append_pair("scope", scope)
             .append_pair("app", app)
             .finish();
-        Again(Some(format!("/api/wechat/redirect?{query}")))
+        Again(Some(format!("{prefix}/api/wechat/redirect?{query}")))
     }
 
     /// At one of our own pages.

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 
 use super::super::auth::bearer;
-use super::cookies::{self, Cookie};
+use super::cookies::{self, Cookie, Jar};
 use super::failure::{Failure, Reason};
 use crate::clock::Timestamp;
 use crate::config::{App, Config};
@@ -19,11 +19,13 @@ use crate::ids::{AppId, AppKey, OpenId};
 use crate::seal::{CannotSeal, SealKey};
 use crate::secret::Secret;
 
-/// The cookie of a page's session.
-pub const SESSION_COOKIE: &str = "wxpay_session";
+/// The cookie of a page's session, and what it is sealed for.
+const SESSION_COOKIE: &str = "wxpay_session";
 /// The cookie that tells a page's scripts that there is a session. It holds nothing.
 const MARKER_COOKIE: &str = "openId";
 const MARKER: &str = "1";
+/// How long the made-up user of a snapshot page counts: the person comes back under their own name any moment.
+const SNAPSHOT_LIFETIME: Duration = Duration::from_secs(600);
 /// What a mini program's session is sealed for.
 const MINI: &str = "mini";
 
@@ -47,17 +49,17 @@ pub struct Session {
 pub struct Sessions {
     key: SealKey,
     lifetime: Duration,
-    secure: bool,
+    jar: Jar,
+    /// The session cookie as browsers know it.
+    name: String,
 }
 
 impl Sessions {
     /// Sealed under a key of the configured secret.
     pub fn new(secret: &Secret, config: &Config) -> Result<Sessions, CannotSeal> {
-        Ok(Sessions {
-            key: SealKey::derive(secret, "session")?,
-            lifetime: config.web.session_lifetime,
-            secure: config.server.public_url.starts_with("https://"),
-        })
+        let jar = Jar::new(&config.server.public_url);
+        let (key, lifetime) = (SealKey::derive(secret, "session")?, config.web.session_lifetime);
+        Ok(Sessions { key, lifetime, name: jar.name(SESSION_COOKIE), jar })
     }
 
     /// The session of a request: its bearer token where it has one, else its cookie.
@@ -65,11 +67,11 @@ impl Sessions {
         let sealed = if headers.contains_key(header::AUTHORIZATION) {
             self.key.open(MINI, bearer(headers)?)
         } else {
-            self.key.open(SESSION_COOKIE, cookies::get(headers, SESSION_COOKIE)?)
+            self.key.open(SESSION_COOKIE, cookies::get(headers, &self.name)?)
         };
         let session: Session = serde_json::from_slice(&sealed.ok()?).ok()?;
         let app = config.app(session.app.as_str())?;
-        let current = app.app_id == session.app_id && now.since(session.issued_at) < self.lifetime;
+        let current = app.app_id == session.app_id && now.since(session.issued_at) < self.lifetime_of(&session);
         current.then_some(session)
     }
 
@@ -78,15 +80,32 @@ impl Sessions {
         self.of(headers, config, now).ok_or_else(|| Reason::NotLoggedIn.into())
     }
 
-    /// The cookies of a page's session: the sealed one, and the marker that its scripts can see.
+    fn lifetime_of(&self, session: &Session) -> Duration {
+        if session.snapshot { self.lifetime.min(SNAPSHOT_LIFETIME) } else { self.lifetime }
+    }
+
+    /// The cookies of a page's session: the sealed one, and the marker that its scripts can see. A made-up user gets no
+    /// marker: a page that looks for it would take them for the person who comes afterwards.
     pub fn cookies(&self, session: &Session) -> Result<[HeaderValue; 2], Failure> {
         let sealed = self.seal(SESSION_COOKIE, session)?;
-        let cookie = |name, readable| Cookie { name, path: "/", max_age: self.lifetime, readable, secure: self.secure };
-        let lines = (cookie(SESSION_COOKIE, false).set(&sealed), cookie(MARKER_COOKIE, true).set(MARKER));
-        match lines {
-            (Some(session), Some(marker)) => Ok([session, marker]),
-            _ => Err(Failure::because(Reason::Internal, "a session does not fit into a cookie")),
+        let max_age = self.lifetime_of(session);
+        let marker = if session.snapshot { self.marker(max_age).end() } else { self.marker(max_age).set(MARKER) };
+        Ok([self.jar.for_host(&self.name, max_age).set(&sealed)?, marker?])
+    }
+
+    /// Ends the cookies of a session that counts no more, where a request brought any: a page that finds the marker would
+    /// not send its payer to the login.
+    pub fn ended(&self, headers: &HeaderMap) -> Result<Vec<HeaderValue>, Failure> {
+        let brought =
+            [MARKER_COOKIE, &self.name].iter().any(|name| cookies::beginning(headers, name).any(|(n, _)| n == *name));
+        if !brought || headers.contains_key(header::AUTHORIZATION) {
+            return Ok(Vec::new());
         }
+        Ok(vec![self.jar.for_host(&self.name, self.lifetime).end()?, self.marker(self.lifetime).end()?])
+    }
+
+    fn marker(&self, max_age: Duration) -> Cookie<'static> {
+        Cookie { readable: true, ..self.jar.for_host(MARKER_COOKIE, max_age) }
     }
 
     /// A mini program's session, for its `Authorization: Bearer …`.

@@ -1,6 +1,7 @@
 //! What the routes of the browser side share.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Extensions, HeaderMap};
@@ -9,11 +10,13 @@ use metrics::counter;
 use super::super::client_addr::client_ip;
 use super::super::guard;
 use super::super::routes::App;
+use super::cookies::prefix;
 use super::failure::{Failure, Reason};
-use super::limits::Limit;
+use super::limits::{Gate, Limit};
 use super::origins::Origins;
 use super::parameters::Parameters;
 use super::pending::PendingLogins;
+use super::rounds::Rounds;
 use super::session::Sessions;
 use super::turns::Turns;
 use crate::config::{self, AppKind, Config};
@@ -28,6 +31,10 @@ use crate::wechat::platform::PlatformClient;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Codes of one address that WeChat refused, a minute. Good codes do not count: a carrier's gateway brings many payers.
 const BAD_CODES: u32 = 30;
+/// Codes at WeChat at once, in all and of one address. A payer's takes a tenth of a second, or up to `wechat.timeout_ms`.
+const EXCHANGES: usize = 512;
+/// See [`EXCHANGES`].
+const EXCHANGES_OF_ONE: usize = 64;
 /// New wallet orders of one payer, a minute. Offering an open order again does not count.
 const NEW_ORDERS: u32 = 10;
 /// Phone numbers asked for in one session, a minute.
@@ -50,8 +57,14 @@ pub struct Browser {
     pub logins: PendingLogins,
     /// Opens the stored tokens and tickets.
     pub token_key: SealKey,
-    /// Codes that turned out to be none, by address.
+    /// Which browsers go round in a circle.
+    pub rounds: Rounds,
+    /// The path under which browsers see this service, without its trailing slash.
+    pub prefix: String,
+    /// Codes that WeChat called used up or invalid, by [`super::limits::subscriber`].
     pub bad_codes: Limit<IpAddr>,
+    /// Codes that are being exchanged, likewise.
+    pub exchanges: Arc<Gate<IpAddr>>,
     /// A payer's clicks, one after the other.
     pub clicks: Turns,
     /// New wallet orders, by payer.
@@ -80,7 +93,10 @@ impl Browser {
             sessions: Sessions::new(secret, config)?,
             logins: PendingLogins::new(secret, config)?,
             token_key: SealKey::derive(secret, TOKEN_SEAL)?,
+            rounds: Rounds::new(secret, config)?,
+            prefix: prefix(&config.server.public_url),
             bad_codes: Limit::new(BAD_CODES, MINUTE),
+            exchanges: Arc::new(Gate::new(EXCHANGES, EXCHANGES_OF_ONE)),
             clicks: Turns::new(),
             new_orders: Limit::new(NEW_ORDERS, MINUTE),
             phone_numbers: Limit::new(PHONE_NUMBERS, MINUTE),

@@ -103,9 +103,12 @@ fn what_weakens_a_start_without_stopping_it_is_warned_about() {
     for (from, to, key, says) in [
         ("https://pay.shop.cn", "http://pay.shop.cn", "server.public_url: ", "unencrypted"),
         ("https://m.shop.cn", "http://m.shop.cn", "web.callback_origins: ", "unencrypted"),
-        ("[server]", "[server]\ntrusted_proxies = [\"0.0.0.0/0\"]", "server.trusted_proxies: ", "whole internet"),
+        ("10.9.0.0/16", "0.0.0.0/0", "server.trusted_proxies: ", "whole internet"),
         ("[server]", "[wechat]\napi_url = \"http://8.8.8.8\"\n[server]", "wechat.api_url: ", "unencrypted"),
         (V2_KEY, published, "merchants.v2_key: ", "published example"),
+        // The cookies of a login are the host's alone; one page of it is enough.
+        (", \"https://pay.shop.cn\"", "", "web.callback_origins: ", "host of server.public_url"),
+        ("[\"10.9.0.0/16\"]", "[]", "server.trusted_proxies: ", "Name the proxy"),
     ] {
         let config = load(&good_but(&[(from, to)]), &[]).unwrap();
         let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
@@ -114,9 +117,16 @@ fn what_weakens_a_start_without_stopping_it_is_warned_about() {
     for inside in
         ["http://127.0.0.1:1", "http://[::1]", "http://10.1.2.3", "http://sandbox:19001", "http://pay.internal"]
     {
-        let config = load(&good_but(&[("https://pay.shop.cn", inside)]), &[]).unwrap();
+        let config = load(&good().replace("https://pay.shop.cn", inside), &[]).unwrap();
         assert_eq!(config.warnings, []);
     }
+}
+
+#[test]
+fn without_a_browser_side_there_is_nothing_to_say_about_its_pages_and_proxies() {
+    let closed = good().replace("session_key", "# session_key").replace("callback_origins", "# callback_origins");
+    let config = load(&closed.replace("[\"10.9.0.0/16\"]", "[]"), &[]).unwrap();
+    assert_eq!(config.warnings, []);
 }
 
 #[test]

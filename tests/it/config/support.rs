@@ -18,10 +18,11 @@ pub fn good() -> String {
         r#"
 [server]
 public_url = "https://pay.shop.cn"
+trusted_proxies = ["10.9.0.0/16"]
 [store]
 url = "{STORE_URL}"
 [web]
-callback_origins = ["https://m.shop.cn"]
+callback_origins = ["https://m.shop.cn", "https://pay.shop.cn"]
 session_key = "{SESSION_KEY}"
 [[apps]]
 key = "shop"

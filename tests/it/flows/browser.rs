@@ -19,17 +19,18 @@ const WEB: &[(&str, &str)] = &[
 
 /// A browser: it keeps the service's cookies and shows every redirect.
 #[derive(Clone)]
-struct Browser {
+pub struct Browser {
     http: reqwest::Client,
     cookies: BTreeMap<String, String>,
 }
 
-struct Answer {
-    status: u16,
-    location: String,
-    body: Value,
+pub struct Answer {
+    pub status: u16,
+    pub location: String,
+    pub body: Value,
+    pub retry_after: Option<u64>,
     /// All of it, for those who look for what should not be there.
-    text: String,
+    pub text: String,
 }
 
 impl Browser {
@@ -38,30 +39,34 @@ impl Browser {
         Browser { http, cookies: BTreeMap::new() }
     }
 
-    async fn get(&mut self, url: &str) -> Answer {
+    pub async fn get(&mut self, url: &str) -> Answer {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let response = self.http.get(url).header("cookie", cookies.join("; ")).send().await.unwrap();
         for line in response.headers().get_all("set-cookie") {
             let (name, rest) = line.to_str().unwrap().split_once('=').unwrap();
             self.cookies.insert(name.into(), rest.split(';').next().unwrap().into());
+            if rest.contains("; Max-Age=0;") {
+                self.cookies.remove(name);
+            }
         }
         let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
         let location = response.headers().get("location").map_or("", |v| v.to_str().unwrap()).to_owned();
         let head = format!("{:?}", response.headers());
         let body = response.text().await.unwrap();
         let text = format!("{head}\n{body}");
-        Answer { status, location, body: serde_json::from_str(&body).unwrap_or(Value::Null), text }
+        Answer { status, location, retry_after, body: serde_json::from_str(&body).unwrap_or(Value::Null), text }
     }
 
     /// The `data` of an envelope that says yes.
-    async fn data(&mut self, url: &str) -> Value {
+    pub async fn data(&mut self, url: &str) -> Value {
         let answer = self.get(url).await;
         assert_eq!((answer.status, &answer.body["code"]), (200, &json!(0)), "{}", answer.text);
         answer.body["data"].clone()
     }
 
     /// To WeChat's login and back as far as the address WeChat returns to, which is not opened.
-    async fn until_return(&mut self, base: &str) -> String {
+    pub async fn until_return(&mut self, base: &str) -> String {
         let to_wechat = self.get(&format!("{base}/api/wechat/redirect?callback={PAGE}")).await;
         assert_eq!(to_wechat.status, 302, "{}", to_wechat.text);
         // The browser's cookies are for the service's host; this client would send them to any.
@@ -70,7 +75,7 @@ impl Browser {
         back.location
     }
 
-    async fn logged_in(base: &str) -> Browser {
+    pub async fn logged_in(base: &str) -> Browser {
         let mut browser = Browser::new();
         let back = browser.until_return(base).await;
         let answer = browser.get(&back).await;

@@ -1,6 +1,6 @@
 //! Whole flows through real processes, on embedded and JetStream, on SQLite and PostgreSQL.
 
-mod browser;
+pub mod browser;
 pub mod notifications;
 mod orders;
 mod tokens;

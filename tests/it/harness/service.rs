@@ -451,7 +451,7 @@ pub fn account(mch_id: &str, key: &str) -> Account {
     }
 }
 
-fn app(kind: PlatformKind, appid: &str, secret: &str) -> PlatformApp {
+pub fn app(kind: PlatformKind, appid: &str, secret: &str) -> PlatformApp {
     PlatformApp::new(kind, AppId::parse(appid).unwrap(), Secret::new(secret))
 }
 

@@ -10,13 +10,13 @@ use wxpay_worker::app::{App, AppError, Listeners, Roles};
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::Config;
 use wxpay_worker::ids::{MerchantKey, OrderNo};
-use wxpay_worker::sandbox::{Options, Running, Sandbox};
+use wxpay_worker::sandbox::{Options, PlatformKind, Running, Sandbox, Settings};
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{Store, StoredOrder};
 
 use super::certificates::Certificates;
 use super::db::TestDb;
-use super::service::{API_KEY, APP_ID, KEY, MCH_ID, account, jsapi};
+use super::service::{API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, account, jsapi};
 use super::soon;
 
 /// Everything, and the means to look at it.
@@ -62,7 +62,8 @@ impl Town {
         let clock = Clock::manual(Clock::system().now());
         let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
         let options = Options { clock: clock.clone(), ..Options::default() };
-        let settings = super::service::settings(vec![account(MCH_ID, KEY)]);
+        let apps = vec![super::service::app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET)];
+        let settings = Settings { apps, ..super::service::settings(vec![account(MCH_ID, KEY)]) };
         let wechat = Sandbox::start_with(bind().await.unwrap(), settings, options).await.unwrap();
         let (listener, wechat_url) = (bind().await.unwrap(), wechat.base_url());
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -83,6 +84,8 @@ impl Town {
             [wechat]
             pay_url = "{wechat_url}"
             pay_backup_url = "{wechat_url}"
+            api_url = "{wechat_url}"
+            open_url = "{wechat_url}"
             connect_timeout_ms = 1000
             timeout_ms = 2000
             {refund_url}
@@ -90,6 +93,7 @@ impl Town {
             key = "shop"
             app_id = "{APP_ID}"
             kind = "official_account"
+            secret = "{APP_SECRET}"
             [[merchants]]
             key = "main"
             mch_id = "{MCH_ID}"

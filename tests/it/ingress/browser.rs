@@ -21,6 +21,10 @@ use crate::harness::soon;
 pub const SESSION_KEY: &str = "k3y-0f-the-browser-side-of-the-tests";
 pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Tests01234567";
 pub const PAGE: &str = "https://m.example.com/pay?from=menu#top";
+/// The session cookie of a service under https.
+pub const SESSION: &str = "__Host-wxpay_session";
+/// What the names of the cookies of logins under way begin with there.
+pub const LOGIN: &str = "__Host-wxpay_login_";
 pub const TICKET: &str = "kgt8ON7yVITDhtdwci0qecXK4tE9pJ7bR2wYH5mNcVx";
 pub const ACCESS_TOKEN: &str = "94_access-token-of-the-mini-program";
 
@@ -86,6 +90,11 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> String {
             let body: Value = serde_json::from_str(&body).unwrap();
             body["code"].as_str().unwrap().to_owned()
         }
+        "/sns/userinfo" if of("access_token") == "odd-token" => {
+            let nickname = format!("\u{0}小\u{7}明\n{}", "长".repeat(5000));
+            let head = format!("https://thirdwx.qlogo.cn/{}", "x".repeat(5000));
+            return json!({"openid": of("openid"), "nickname": nickname, "headimgurl": head}).to_string();
+        }
         "/sns/userinfo" => {
             let head = "https://thirdwx.qlogo.cn/x/132";
             return json!({"openid": of("openid"), "nickname": "小明", "headimgurl": head}).to_string();
@@ -111,7 +120,7 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> String {
             "scope": "snsapi_userinfo", "is_snapshotuser": 1, "unionid": "oVirtualUnion",
         }),
         "/sns/oauth2/access_token" => json!({
-            "access_token": "user-token", "expires_in": 7200, "refresh_token": "r", "openid": openid, "scope": "snsapi_base",
+            "access_token": if code.starts_with("odd-") { "odd-token" } else { "user-token" }, "expires_in": 7200, "refresh_token": "r", "openid": openid, "scope": "snsapi_base",
         }),
         "/sns/jscode2session" => json!({"openid": openid, "session_key": "HyVFkGl5F5OQWJZZaNzBBg=="}),
         _ => json!({"errcode": 0, "errmsg": "ok", "phone_info": {
@@ -191,9 +200,22 @@ impl Browser {
     pub fn take(&mut self, reply: &Reply) {
         for line in reply.head.lines().filter_map(|l| l.strip_prefix("set-cookie: ")) {
             let (name, rest) = line.split_once('=').unwrap();
-            self.cookies.insert(name.into(), rest.split(';').next().unwrap().into());
+            if name.starts_with("__Host-") {
+                // Browsers take no other.
+                assert!(rest.contains("; Path=/;") && rest.contains("; Secure") && !rest.contains("Domain"), "{line}");
+            }
+            if rest.contains("; Max-Age=0;") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.into(), rest.split(';').next().unwrap().into());
+            }
             self.lines.push(line.into());
         }
+    }
+
+    /// The cookies of logins under way.
+    pub fn logins(&self) -> Vec<(&String, &String)> {
+        self.cookies.iter().filter(|(name, _)| name.starts_with(LOGIN)).collect()
     }
 
     /// Begins a login for [`PAGE`]; answers the state that WeChat is given.

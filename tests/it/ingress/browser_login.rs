@@ -6,7 +6,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use wxpay_worker::ids::{AppKey, OpenId};
 
-use super::browser::{Browser, PAGE, Platform, encoded, openid_of, reason, stage, state_of, tells_no_secret, web};
+use super::browser::{
+    Browser, PAGE, Platform, SESSION, encoded, openid_of, reason, stage, state_of, tells_no_secret, web,
+};
 use super::stage::{Stage, eventually};
 
 const EXCHANGE: &str = "/sns/oauth2/access_token";
@@ -69,7 +71,7 @@ async fn a_used_code_is_worth_nothing_in_another_browser_and_a_used_state_takes_
     let own = thief.begin(&stage, "snsapi_base").await;
     let reply = thief.come_back(&stage, "good-Alice", &own).await;
     assert_eq!((reply.status, reason(&reply).as_str()), (403, "bad_state"));
-    assert!(!thief.cookies.contains_key("wxpay_session"));
+    assert!(!thief.cookies.contains_key(SESSION));
     let reply = victim.come_back(&stage, "good-Mallory", &state).await;
     assert_eq!((reply.status, reason(&reply).as_str()), (403, "bad_state"));
     assert_eq!(platform.calls(EXCHANGE), 1);
@@ -92,7 +94,7 @@ async fn a_return_that_is_opened_twice_spends_its_code_once_and_both_go_on() {
     let ((one, other), ()) = tokio::join!(both, opened);
     for reply in [&one, &other] {
         assert_eq!((reply.status, reply.header("location")), (302, Some(PAGE)), "{reply:?}");
-        assert!(reply.head.contains("set-cookie: wxpay_session="), "both have the session");
+        assert!(reply.head.contains("set-cookie: __Host-wxpay_session="), "both have the session");
     }
     // The back button, minutes later.
     stage.clock.advance(Duration::from_secs(240));
@@ -156,11 +158,11 @@ async fn a_dead_code_leads_to_one_new_login_and_then_to_a_page_that_says_so() {
 async fn who_is_logged_in_already_goes_on_whatever_became_of_the_code() {
     let (stage, _platform) = stage().await;
     let mut browser = Browser::logged_in(&stage, "good-Alice").await;
-    let session = browser.cookies["wxpay_session"].clone();
+    let session = browser.cookies[SESSION].clone();
     let state = browser.begin(&stage, "snsapi_base").await;
     let reply = browser.come_back(&stage, "err-40163-1", &state).await;
     assert_eq!((reply.status, reply.header("location")), (302, Some(PAGE)));
-    assert_eq!(browser.cookies["wxpay_session"], session);
+    assert_eq!(browser.cookies[SESSION], session);
     stage.stop().await;
 }
 
@@ -206,6 +208,26 @@ async fn a_snapshot_user_is_kept_apart() {
     assert_eq!((user.is_snapshot, user.unionid), (true, None));
     let reply = browser.get(&stage, "/api/wechat/pay/payWallet?money=1").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (403, "snapshot_user"));
+    // A page that looks for the marker has the person log in who comes afterwards.
+    assert!(!browser.cookies.contains_key("openId"), "{:?}", browser.cookies);
+    stage.clock.advance(Duration::from_secs(601));
+    assert_eq!(reason(&browser.get(&stage, "/api/wechat/getUserInfo").await), "not_logged_in");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_insists_on_a_person_is_told_to_ask_for_one_and_takes_them_at_once() {
+    let (stage, _platform) = stage().await;
+    let mut browser = Browser::logged_in(&stage, "good-Alice").await;
+    assert!(browser.cookies.contains_key("openId"));
+    for code in ["snap-1-Virtual", "snap-2-Virtual"] {
+        assert_eq!(entered(&stage, &mut browser, code).await.header("location"), Some(PAGE), "{code}");
+        assert!(!browser.cookies.contains_key("openId"), "the marker of the person before");
+    }
+    let reply = entered(&stage, &mut browser, "snap-3-Virtual").await;
+    assert!(reply.status == 403 && reply.text().contains("使用完整服务"), "{reply:?}");
+    assert_eq!(entered(&stage, &mut browser, "good-Bob").await.header("location"), Some(PAGE));
+    assert!(browser.cookies.contains_key("openId"));
     stage.stop().await;
 }
 
@@ -216,17 +238,140 @@ async fn several_tabs_log_in_at_once_and_the_cookie_stays_small() {
     let mut states = Vec::new();
     for _ in 0..7 {
         states.push(browser.begin(&stage, "snsapi_base").await);
-        assert!(browser.cookies["wxpay_login"].len() < 4000);
+        assert!(browser.header().len() < 4500, "proxies refuse long cookies");
     }
+    assert_eq!(browser.logins().len(), 4);
     let long = format!("https://m.example.com/{}", "x".repeat(1000));
     let reply = browser.get(&stage, &format!("/api/wechat/redirect?callback={long}")).await;
     let last = state_of(&reply);
-    assert!(browser.cookies["wxpay_login"].len() < 4000);
+    assert!(browser.header().len() < 4500);
     for (code, state) in [("good-1", &last), ("good-2", &states[6])] {
         assert_eq!(browser.come_back(&stage, code, state).await.status, 302, "{code}");
     }
-    assert_eq!(browser.come_back(&stage, "good-3", &states[0]).await.status, 403, "the oldest had to go");
+    let stranger = browser.clone().cookies.into_iter().filter(|(name, _)| name != SESSION).collect();
+    let mut stranger = Browser { cookies: stranger, ..Browser::default() };
+    assert_eq!(stranger.come_back(&stage, "good-3", &states[0]).await.status, 403, "the oldest had to go");
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn tabs_that_begin_at_the_same_moment_both_come_back() {
+    let (stage, _platform) = stage().await;
+    let (mut one, mut other) = (Browser::default(), Browser::default());
+    let states = tokio::join!(one.begin(&stage, "snsapi_base"), other.begin(&stage, "snsapi_base"));
+    // One browser, whose answers come in one after the other.
+    one.cookies.extend(other.cookies);
+    for (code, state) in [("good-1", states.0), ("good-2", states.1)] {
+        assert_eq!(one.come_back(&stage, code, &state).await.header("location"), Some(PAGE), "{code}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn no_byte_of_a_login_under_way_can_be_changed() {
+    let (stage, platform) = stage().await;
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_base").await;
+    let [(name, sealed)] = browser.logins()[..] else { panic!("{:?}", browser.lines) };
+    let target = format!("/api/wechat/getOpenId?code=good-Alice&state={state}");
+    for at in 0..sealed.len() {
+        let mut bytes = sealed.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let cookie = format!("{name}={}", std::str::from_utf8(&bytes).unwrap());
+        let reply = stage.send("GET", &target, &[("Cookie", &cookie)], b"").await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (403, "bad_state"), "byte {at}");
+    }
+    // Under the name of another login, or as a session, it is nothing either.
+    for renamed in [format!("{name}0={sealed}"), format!("{SESSION}={sealed}")] {
+        assert_eq!(stage.send("GET", &target, &[("Cookie", &renamed)], b"").await.status, 403, "{renamed}");
+    }
+    assert_eq!(platform.calls(EXCHANGE), 0);
+    assert_eq!(browser.come_back(&stage, "good-Alice", &state).await.header("location"), Some(PAGE));
+    stage.stop().await;
+}
+
+/// Goes through a login; answers what the return is answered with, as a person's browser asks for it.
+async fn entered(stage: &Stage, browser: &mut Browser, code: &str) -> super::client::Reply {
+    let state = browser.begin(stage, "snsapi_userinfo").await;
+    let html = [("Accept", "text/html")];
+    browser.get_with(stage, &format!("/api/wechat/getOpenId?code={code}&state={state}"), &html).await
+}
+
+#[tokio::test]
+async fn a_browser_that_logs_in_for_ever_is_told_so_the_third_time() {
+    let (stage, platform) = stage().await;
+    let mut browser = Browser::default();
+    for code in ["good-1-Alice", "good-2-Alice"] {
+        assert_eq!(entered(&stage, &mut browser, code).await.header("location"), Some(PAGE), "{code}");
+    }
+    // A return that WeChat opens once more is no round.
+    let state = browser.begin(&stage, "snsapi_base").await;
+    let mut repeated = browser.clone();
+    stage.clock.advance(Duration::from_secs(30));
+    let reply = entered(&stage, &mut browser, "good-3-Alice").await;
+    assert_eq!((reply.status, reply.header("location")), (508, None), "{reply:?}");
+    assert!(reply.text().contains("登录状态未能保持") && reply.text().contains("重新进入"), "{reply:?}");
+    assert_eq!(super::browser::data(&browser.get(&stage, "/api/wechat/getUserInfo").await)["has_profile"], true);
+    // A code that comes to nothing goes round as well, where the page insists.
+    let reply = browser.get(&stage, &format!("/api/wechat/getOpenId?code=err-40163-1&state={state}")).await;
+    assert_eq!((reply.status, reason(&reply).as_str()), (508, "login_loop"));
+    // A minute later it is a login like any other.
+    repeated.cookies.clone_from(&browser.cookies);
+    stage.clock.advance(Duration::from_secs(61));
+    assert_eq!(entered(&stage, &mut repeated, "good-4-Alice").await.header("location"), Some(PAGE));
+    assert_eq!(platform.calls("/sns/userinfo"), 4);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_return_that_is_opened_again_and_again_is_one_login() {
+    let (stage, _platform) = stage().await;
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_base").await;
+    for i in 0..5 {
+        let reply = browser.come_back(&stage, "good-Alice", &state).await;
+        assert_eq!(reply.header("location"), Some(PAGE), "{i}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_return_that_is_reloaded_much_later_leads_who_is_logged_in_to_a_page() {
+    let (stage, platform) = stage().await;
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_base").await;
+    assert_eq!(browser.come_back(&stage, "good-Alice", &state).await.header("location"), Some(PAGE));
+    stage.clock.advance(Duration::from_secs(601));
+    let reply = browser.come_back(&stage, "good-Alice", &state).await;
+    assert_eq!((reply.status, reply.header("location")), (302, Some("https://m.example.com")));
+    assert_eq!(Browser::default().come_back(&stage, "good-Alice", &state).await.status, 403);
+    assert_eq!(platform.calls(EXCHANGE), 1);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_below_a_path_sends_its_cookies_and_links_there() {
+    let platform = Platform::start().await;
+    for (url, path, cookie_path) in [
+        ("https://x.example.com/pay", "/pay", "/"),
+        ("http://x.example.com/pay", "/pay", "/pay/api/wechat"),
+        ("http://x.example.com", "", "/api/wechat"),
+    ] {
+        let stage = Stage::seen_at(url, "", &web(&platform)).await;
+        let mut browser = Browser::default();
+        let target = format!("/api/wechat/redirect?callback={}", encoded(PAGE));
+        let begun = browser.get(&stage, &target).await;
+        let back = encoded(&format!("{url}/api/wechat/getOpenId"));
+        assert!(begun.header("location").unwrap().contains(&format!("redirect_uri={back}&")), "{begun:?}");
+        let line = browser.lines.last().unwrap();
+        assert!(line.contains(&format!("; Path={cookie_path};")), "{line}");
+        assert_eq!(line.contains("; Secure") && line.starts_with("__Host-"), url.starts_with("https"), "{line}");
+        let html = [("Accept", "text/html")];
+        let refused = format!("/api/wechat/getOpenId?state={}", state_of(&begun));
+        let page = browser.get_with(&stage, &refused, &html).await.text();
+        assert!(page.contains(&format!("href=\"{path}/api/wechat/redirect?callback=")), "{page}");
+        stage.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -251,5 +396,41 @@ async fn bad_codes_of_one_address_are_refused_before_they_reach_wechat_and_good_
     assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() <= 61);
     assert_eq!(platform.calls(EXCHANGE), calls);
     assert_eq!(tried("good-elsewhere".into(), "203.0.113.10").await.header("location"), Some(PAGE));
+    // Of IPv6 a subscriber has a whole network; the next one is somebody else's.
+    for i in 0..30 {
+        assert_eq!(tried(format!("err-40029-v6-{i}"), &format!("2001:db8:1:2::{i:x}")).await.status, 302, "{i}");
+    }
+    assert_eq!(tried("err-40029-v6-x".into(), "2001:db8:1:2:ffff::1").await.status, 429);
+    assert_eq!(tried("good-v6".into(), "2001:db8:1:3::1").await.header("location"), Some(PAGE));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn codes_that_fail_for_another_reason_or_are_still_at_wechat_keep_nobody_out() {
+    let platform = Platform::start().await;
+    let stage = Stage::with("trusted_proxies = [\"127.0.0.1/32\"]", &web(&platform)).await;
+    let tried = async |code: String| {
+        let mut browser = Browser::default();
+        let state = browser.begin(&stage, "snsapi_base").await;
+        let target = format!("/api/wechat/getOpenId?code={code}&state={state}");
+        browser.get_with(&stage, &target, &[("X-Forwarded-For", "203.0.113.9")]).await
+    };
+    // WeChat has trouble of its own.
+    for i in 0..31 {
+        assert_eq!(tried(format!("err-40125-{i}")).await.status, 502, "{i}");
+    }
+    // As many codes as one address may have at WeChat at once, and one too many.
+    let waiting = futures_util::future::join_all((0..64).map(|i| tried(format!("slow-{i}"))));
+    let meanwhile = async {
+        eventually("the exchanges", async || platform.calls(EXCHANGE) == 31 + 64).await;
+        let reply = tried("good-Alice".into()).await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (503, "busy"));
+        platform.let_go(64);
+    };
+    let (replies, ()) = tokio::join!(waiting, meanwhile);
+    for reply in replies {
+        assert_eq!(reply.header("location"), Some(PAGE), "{reply:?}");
+    }
+    assert_eq!(tried("good-Alice".into()).await.header("location"), Some(PAGE));
     stage.stop().await;
 }

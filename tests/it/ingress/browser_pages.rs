@@ -99,13 +99,18 @@ async fn only_our_own_pages_are_come_back_to_or_signed_for() {
         assert_eq!(data(&reply)["url"], json!(url.split('#').next().unwrap()));
     }
     assert!(FOREIGN.len() >= 40);
-    let long = format!("https://m.example.com/{}", "x".repeat(1100));
-    for url in FOREIGN.iter().copied().chain([long.as_str()]) {
+    for url in FOREIGN {
         for route in ["redirect?callback=", "redirect?url=", "jssdk?url="] {
             let reply = get(&stage, &format!("/api/wechat/{route}{}", encoded(url))).await;
             assert_eq!((reply.status, reason(&reply).as_str()), (403, "bad_origin"), "{route}{url:?}");
             assert_eq!(reply.header("location"), None, "{url:?}");
         }
+    }
+    let long = format!("https://m.example.com/{}", "x".repeat(1100));
+    for (route, name) in [("redirect?callback=", "callback"), ("redirect?url=", "url"), ("jssdk?url=", "url")] {
+        let reply = get(&stage, &format!("/api/wechat/{route}{long}")).await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (400, "bad_parameter"), "{route}");
+        assert_eq!(reply.json()["data"], json!({"parameter": name, "rule": "must be at most 1024 bytes"}), "{route}");
     }
     stage.stop().await;
 }
@@ -142,6 +147,18 @@ async fn a_page_is_signed_for_as_wechat_will_check_it() {
     let text = explained["explain"]["string_to_sign"].as_str().unwrap();
     let nonce = explained["nonceStr"].as_str().unwrap();
     assert_eq!(text, format!("jsapi_ticket=***&noncestr={nonce}&timestamp={timestamp}&url={page}"));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_page_may_ask_of_wechat_is_configured() {
+    let platform = super::browser::Platform::start().await;
+    let web =
+        super::browser::web(&platform).replace("[web]", "[web]\njs_api_list = [\"getLocation\", \"chooseWXPay\"]");
+    let stage = Stage::with("", &web).await;
+    store_token(&stage, "shop", TokenKind::JsapiTicket, TICKET).await;
+    let answer = data(&get(&stage, "/api/wechat/jssdk?url=https://m.example.com/").await);
+    assert_eq!(answer["jsApiList"], json!(["getLocation", "chooseWXPay"]));
     stage.stop().await;
 }
 

@@ -106,8 +106,15 @@ impl Stage {
     }
 
     pub async fn with(server: &str, more: &str) -> Stage {
+        Stage::seen_at("https://pay.example.com", server, more).await
+    }
+
+    /// As browsers and WeChat see it at this address.
+    pub async fn seen_at(public_url: &str, server: &str, more: &str) -> Stage {
         let folder = TempDir::new().unwrap();
-        let config = Arc::new(configuration(&folder, server, more));
+        let mut config = configuration(&folder, server, more);
+        config.server.public_url = public_url.to_owned();
+        let config = Arc::new(config);
         let store = Store::open(&config.store).await.unwrap();
         let (bus, _) = Bus::connect(&config.bus, Some(store.db().clone())).await.unwrap();
         let clock = Clock::manual(Timestamp::parse_rfc3339("2026-03-01T02:03:04Z").unwrap());

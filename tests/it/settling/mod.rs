@@ -3,6 +3,7 @@
 mod closing;
 mod policies;
 mod switching;
+mod wallet;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.
 macro_rules! on_both {

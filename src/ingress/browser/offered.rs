@@ -155,7 +155,7 @@ async fn clear(app: &App, stored: Arc<StoredOrder>, deadline: Instant) -> Result
     if asked {
         let about = Some(order_no.to_string());
         if order.wants_close(now) {
-            let due = QueryDue { order_no: order_no.clone() };
+            let due = QueryDue { order_no: order_no.clone(), refresh: true };
             let envelope = Envelope::new(&merchant, QueryDue::TYPE, about, now, due);
             app.publish(subject::query_due(&merchant), envelope).await?;
         } else {

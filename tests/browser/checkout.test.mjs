@@ -14,13 +14,18 @@ import { Payer, startBrowser } from './payer.mjs';
 /** How WeChat's browser calls itself. */
 const WECHAT = 'Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/130.0 Mobile Safari/537.36 MicroMessenger/8.0.50';
 
+/** Whose order is placed first of all, so that its time is over when the last test comes to it. */
+const EARLY = Payer.openid();
+
 let demo;
 let browser;
 let payer;
+let early;
 
 before(async () => {
   demo = await startDemo(process.env.WXPAYD);
   browser = await startBrowser();
+  early = await demo.shortOrder('EARLY0001', EARLY);
 });
 
 after(async () => {
@@ -67,6 +72,12 @@ describe('paying', () => {
     assert.equal(logins.length, 1);
     assert.equal(p.page.url(), demo.page);
     await p.page.getByText('JS-SDK 已就绪').waitFor();
+    const shared = await p.page.evaluate(() => window.wx.sandboxShared());
+    for (const name of ['updateAppMessageShareData', 'updateTimelineShareData']) {
+      assert.equal(shared[name]?.title, '收银台', JSON.stringify(shared));
+      assert.equal(shared[name].link, demo.page);
+    }
+    assert.equal(shared.updateAppMessageShareData.desc, '微信支付演示');
     await p.shows('choosing');
     const { order_no } = await p.orders();
     await p.sees('waiting');
@@ -320,9 +331,23 @@ describe('getting in', () => {
     await p.page.goto(demo.page);
     await p.sees('snapshot');
     await p.shows('snapshot');
-    assert.equal(await p.page.getByRole('button').count(), 0);
+    assert.deepEqual(await p.page.getByRole('button').allTextContents().then((all) => all.filter(Boolean)), ['使用完整服务']);
     const answer = await p.page.evaluate(async () => (await fetch('/api/wechat/pay/payWallet?money=1')).json());
     assert.equal(answer.reason, 'snapshot_user');
+    assert.equal(await p.page.evaluate(() => document.cookie), '', 'no page takes a made-up user for a person');
+  });
+
+  with_payer('the person behind a snapshot page comes in with one press', { snapshot: true }, async (p) => {
+    await p.page.goto(demo.page);
+    await p.sees('snapshot');
+    await demo.control('platform/user', { openid: p.openid, snapshot: false });
+    await p.presses('使用完整服务');
+    await p.agree();
+    await p.sees('choosing');
+    const { order_no } = await p.orders();
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(order_no, 1);
   });
 
   with_payer('a payer who refuses the login can enter again', {}, async (p) => {
@@ -401,6 +426,27 @@ describe('looks', () => {
     await p.orders();
     await p.page.getByRole('button', { name: '确认支付' }).waitFor();
     await p.shows('sheet-200');
+  });
+});
+
+describe('time', () => {
+  with_payer('an order whose time is over is called closed, and another one made', { openid: EARLY }, async (p) => {
+    await p.enter();
+    // The payer left it unpaid when the page was closed.
+    const kept = { order_no: early.order_no, amount_fen: early.amount_fen, offered: true, since: null };
+    await p.page.evaluate((order) => sessionStorage.setItem('checkout.order', JSON.stringify(order)), kept);
+    await p.page.reload();
+    const left_ms = Date.parse(early.expires_at) - Date.now();
+    if (left_ms > 0) await p.sees('confirming');
+    await p.sees('closed', Math.max(left_ms, 0) + 60_000);
+    assert.equal((await demo.order(early.order_no)).state, 'closed');
+    assert.ok(Date.now() >= Date.parse(early.expires_at), 'closed before its time');
+    const again = await p.orders('重新下单');
+    assert.notEqual(again.order_no, early.order_no);
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(again.order_no, 100);
+    await notPaid(early.order_no);
   });
 });
 

@@ -44,8 +44,7 @@ export class Payer {
   static requested = [];
 
   /** Somebody whom neither WeChat nor the service has met, so that no test pays another one's order. */
-  static async with(browser, demo, { snapshot = false, ...options } = {}) {
-    const openid = `o${randomBytes(14).toString('hex').slice(1)}`;
+  static async with(browser, demo, { snapshot = false, openid = Payer.openid(), ...options } = {}) {
     await demo.control('platform/user', { openid, nickname: '小明', snapshot });
     const context = await browser.newContext({ viewport: PHONE, deviceScaleFactor: 2, locale: 'zh-CN', ...options });
     context.setDefaultTimeout(15_000);
@@ -58,6 +57,10 @@ export class Payer {
     });
     payer.page.on('framenavigated', () => payer.visits.push(payer.page.url()));
     return payer;
+  }
+
+  static openid() {
+    return `o${randomBytes(14).toString('hex').slice(1)}`;
   }
 
   constructor(context, demo, page, openid) {

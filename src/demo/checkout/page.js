@@ -59,7 +59,7 @@ async function enter() {
   // Asking about an order that may be paid needs neither a profile nor a bridge.
   if (kept) return kept.offered ? confirm(kept, null) : look(kept);
   if (!user.ok) return screens.show('busy', { reference: user.reference, pressed: enter });
-  if (user.data.is_snapshot) return screens.show('snapshot');
+  if (user.data.is_snapshot) return snapshot();
   await choose();
 }
 
@@ -70,13 +70,20 @@ function login() {
   location.replace(service.loginUrl(ADDRESS));
 }
 
+/** Through the login once more, because the payer pressed for it. */
+function loginAnew() {
+  memory.loginSettled();
+  memory.mayLogin();
+  location.replace(service.loginUrl(ADDRESS));
+}
+
 function loginExpired(reference = '') {
-  const pressed = () => {
-    memory.loginSettled();
-    memory.mayLogin();
-    location.replace(service.loginUrl(ADDRESS));
-  };
-  screens.show('login_expired', { reference, pressed });
+  screens.show('login_expired', { reference, pressed: loginAnew });
+}
+
+/** WeChat shows the page with a made-up user; the person logs in when they ask for all of it. */
+function snapshot(reference = '') {
+  screens.show('snapshot', { reference, pressed: loginAnew });
 }
 
 function outside() {
@@ -127,7 +134,12 @@ async function order(amount_fen, kept = null) {
       if (same || (await isUnpaid(kept))) await offer(answer.data, amount_fen);
       return;
     }
-    if (answer.reason !== 'pending' || Date.now() > until) return refused(answer, amount_fen, kept);
+    const over = Date.now() > until;
+    // An earlier order of the payer's that is being closed and may have been paid: nothing new, and not "not charged".
+    if (over && answer.reason === 'pending' && answer.data?.state === 'payable') {
+      return confirm({ order_no: answer.data.order_no, amount_fen, offered: true, since: null }, null);
+    }
+    if (answer.reason !== 'pending' || over) return refused(answer, amount_fen, kept);
     await pause(1000);
     if (mine !== turn) return;
   }
@@ -140,7 +152,7 @@ function refused({ reason, reference, data }, amount_fen, going_on) {
     case 'not_logged_in':
       return loginExpired(reference);
     case 'snapshot_user':
-      return screens.show('snapshot', { reference });
+      return snapshot(reference);
     case 'bad_parameter':
     case 'bad_origin':
     case 'not_open':

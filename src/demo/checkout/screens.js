@@ -18,7 +18,7 @@ export const SCREENS = {
   bad_parameters: { text: (reference) => `支付参数异常，请联系客服（编号 ${reference}）`, mark: '!', action: '复制编号', plain: true },
   outside: { text: '请在微信中打开此页面', mark: '!', action: '复制链接' },
   login_expired: { text: '页面已过期，请重新进入', mark: '!', action: '重新进入' },
-  snapshot: { text: '当前为快照页，请点击“使用完整服务”后支付', mark: '!' },
+  snapshot: { text: '当前为快照页，请点击“使用完整服务”后支付', mark: '!', action: '使用完整服务' },
 };
 
 /** An order is only looked at while its outcome is open or after it was paid: "not paid yet" would invite a second payment. */

@@ -271,10 +271,34 @@ async fn a_mini_program_logs_in_pays_and_gives_its_phone_number_even_when_the_to
     let block: Value = serde_json::from_slice(&block).unwrap();
     assert_eq!(block["data"]["appId"], MINI_APP_ID, "{block}");
     let order_no = block["data"]["order_no"].as_str().unwrap();
-    rig.pay(order_no).await;
+    // What wx.requestPayment takes, and nothing else; WeChat checks all of it.
+    let params: serde_json::Map<String, Value> = ["timeStamp", "nonceStr", "package", "signType", "paySign"]
+        .map(|name| (name.to_owned(), block["data"][name].clone()))
+        .into_iter()
+        .collect();
+    let request = json!({"appid": MINI_APP_ID, "openid": issued["openid"], "params": params});
+    let (_, said) = rig.post(&rig.wechat_url, "/_sandbox/bridge/request_payment", &request).await;
+    assert_eq!(said["errMsg"], "requestPayment:ok", "{said}");
     rig.until_state(&service.base, order_no, "paid").await;
     let said = format!("{login}{first}{second}{block}{}", rig.logs());
     for secret in [issued["openid"].as_str().unwrap(), MINI_SECRET, SESSION_KEY, "session_key\":\""] {
         assert!(!said.contains(secret), "{secret} shows");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_nickname_that_postgresql_does_not_take_costs_nobody_the_login() {
+    let rig = Rig::embedded_postgres().await;
+    let service = rig.run_all_with(WEB).await;
+    let odd = json!({"openid": "oSomebodyWithAnOddName0000001", "nickname": "小\u{0}明\u{1b}[1m"});
+    rig.post(&rig.wechat_url, "/_sandbox/platform/user", &odd).await;
+    let (_, users) = rig.get(&rig.wechat_url, "/_sandbox/platform/users").await;
+    let mut browser = Browser::new();
+    let begun = browser.get(&format!("{}/api/wechat/redirect?url={PAGE}&scope=snsapi_userinfo", service.base)).await;
+    let agreed = browser.http.post(&begun.location).body(format!("user={}&action=allow", users["current"]));
+    let back = agreed.send().await.unwrap().headers()["location"].to_str().unwrap().to_owned();
+    let answer = browser.get(&back).await;
+    assert_eq!((answer.status, answer.location.as_str()), (302, PAGE), "{}", answer.text);
+    let me = browser.data(&format!("{}/api/wechat/getUserInfo", service.base)).await;
+    assert_eq!((&me["nickname"], &me["has_profile"]), (&json!("小明[1m"), &json!(true)));
 }

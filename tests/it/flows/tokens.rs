@@ -21,8 +21,10 @@ use crate::harness::soon;
 const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
 const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
-/// Of the simulator: nine seconds, of which the last four overlap with the successor.
-const LIFETIME_S: u32 = 9;
+/// Of the simulator: of fifteen seconds the last six overlap with the successor. The refresh is due in the last three, and
+/// looked for once a second: a busy machine has a second to spare.
+const LIFETIME_S: u32 = 15;
+const OVERLAP_S: u32 = 6;
 const LIFETIMES: u32 = 10;
 /// Who give their phone numbers.
 const PEOPLE: usize = 8;
@@ -211,7 +213,7 @@ async fn phones(five: &Five, stop: &AtomicBool) -> u64 {
 
 /// Ten lives of the tokens, or so many, under load in five processes.
 async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
-    let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: 4, ..Settings::default() };
+    let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: OVERLAP_S, ..Settings::default() };
     let five = Five::start_with(settings, env).await;
     for (app, kind) in
         [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
@@ -271,23 +273,35 @@ async fn five_processes_fetch_each_classic_token_once_a_life_and_no_request_meet
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refresh_and_all_succeed() {
+async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refresh() {
     let five = Five::start(Settings::default()).await;
     let dead = five.until_token(&mini(), TokenKind::AccessToken).await;
-    let sessions = join_all((0..40).map(|n| five.session(n))).await;
+    let mut sessions = Vec::new();
+    for n in 0..30 {
+        sessions.push(five.session(n).await);
+    }
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
+    // Who comes between the report and the refresh is told to come again, and does.
     let requests = sessions.iter().enumerate().map(|(n, session)| {
         let five = &five;
-        async move { five.phone(&five.processes[n % 2], session, n).await }
+        async move {
+            loop {
+                let answer = five.phone(&five.processes[n % 2], session, n).await;
+                if answer["reason"] != "token_unavailable" {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
     });
-    for answer in join_all(requests).await {
+    for answer in soon("everybody's number", join_all(requests)).await {
         assert_eq!(answer["data"]["purePhoneNumber"], "13800000000", "{answer}");
     }
     let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
     assert!(fresh.hash != dead.hash && five.is_alive(fresh.value.expose()).await);
     assert_eq!(five.calls("stable_token", MINI_APP_ID).await, 2, "the first, and one for all of them");
     let refused = five.seen().await["dead_token_uses"][0]["count"].as_u64().unwrap();
-    assert!((2..=40).contains(&refused), "{refused} were refused, each once");
+    assert!((2..=30).contains(&refused), "{refused} were refused, each once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

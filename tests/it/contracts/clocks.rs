@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
-use wxpay_worker::order::next_query;
+use wxpay_worker::order::{Queries, next_query};
 use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, Store};
 
 use super::store::{merchant, new_order};
@@ -93,10 +93,10 @@ on_both_databases! {
                 for done in 0..9 {
                     let now = NOW.after(age);
                     let plan = next_query(&order, done, now);
-                    stage.store.schedule_query(order.id, order.version, done, Some(plan)).await.unwrap();
+                    stage.store.schedule_query(order.id, order.version, Queries { done, next_at: Some(plan), answered_at: None }).await.unwrap();
                     assert_eq!(recall(now).await, 0, "{age:?}, {done} done: {plan}");
                     let plan = next_query(&order, done, now.after(DAY));
-                    stage.store.schedule_query(order.id, order.version, done, Some(plan)).await.unwrap();
+                    stage.store.schedule_query(order.id, order.version, Queries { done, next_at: Some(plan), answered_at: None }).await.unwrap();
                     recalled += recall(now).await;
                     let waits = stage.next().await.since(now);
                     let longest = if age < DAY { HOUR } else { DAY } + seconds(60);

@@ -95,6 +95,7 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> String {
             let head = format!("https://thirdwx.qlogo.cn/{}", "x".repeat(5000));
             return json!({"openid": of("openid"), "nickname": nickname, "headimgurl": head}).to_string();
         }
+        "/sns/userinfo" if of("access_token") == "bare-token" => return error(48001),
         "/sns/userinfo" => {
             let head = "https://thirdwx.qlogo.cn/x/132";
             return json!({"openid": of("openid"), "nickname": "小明", "headimgurl": head}).to_string();
@@ -120,7 +121,11 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> String {
             "scope": "snsapi_userinfo", "is_snapshotuser": 1, "unionid": "oVirtualUnion",
         }),
         "/sns/oauth2/access_token" => json!({
-            "access_token": if code.starts_with("odd-") { "odd-token" } else { "user-token" }, "expires_in": 7200, "refresh_token": "r", "openid": openid, "scope": "snsapi_base",
+            "access_token": match code.split('-').next() {
+                Some("odd") => "odd-token",
+                Some("bare") => "bare-token",
+                _ => "user-token",
+            }, "expires_in": 7200, "refresh_token": "r", "openid": openid, "scope": "snsapi_base",
         }),
         "/sns/jscode2session" => json!({"openid": openid, "session_key": "HyVFkGl5F5OQWJZZaNzBBg=="}),
         _ => json!({"errcode": 0, "errmsg": "ok", "phone_info": {

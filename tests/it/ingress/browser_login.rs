@@ -324,6 +324,19 @@ async fn a_browser_that_logs_in_for_ever_is_told_so_the_third_time() {
 }
 
 #[tokio::test]
+async fn a_page_that_insists_on_a_profile_that_wechat_does_not_give_ends_somewhere() {
+    let (stage, _platform) = stage().await;
+    let mut browser = Browser::default();
+    for code in ["bare-1-Alice", "bare-2-Alice"] {
+        assert_eq!(entered(&stage, &mut browser, code).await.header("location"), Some(PAGE), "{code}");
+    }
+    assert_eq!(entered(&stage, &mut browser, "bare-3-Alice").await.status, 508);
+    let me = super::browser::data(&browser.get(&stage, "/api/wechat/getUserInfo").await);
+    assert_eq!(me["has_profile"], false, "logged in all the same");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_return_that_is_opened_again_and_again_is_one_login() {
     let (stage, _platform) = stage().await;
     let mut browser = Browser::default();

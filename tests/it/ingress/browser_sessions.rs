@@ -165,3 +165,19 @@ async fn a_nickname_that_no_database_takes_costs_nobody_the_login() {
     assert_eq!((&me["avatar"], &me["has_profile"]), (&json!(null), &json!(true)));
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn a_user_whose_profile_the_database_refuses_is_saved_without_it() {
+    let (stage, _platform) = stage().await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON users WHEN NEW.nickname IS NOT NULL
+                  BEGIN SELECT RAISE(ABORT, 'not this name'); END";
+    use sea_orm::ConnectionTrait;
+    stage.store.db().write().execute_unprepared(refuse).await.unwrap();
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_userinfo").await;
+    let reply = browser.come_back(&stage, "good-Alice", &state).await;
+    assert_eq!(reply.status, 302, "{reply:?}");
+    let me = data(&browser.get(&stage, ME).await);
+    assert_eq!((&me["nickname"], &me["has_profile"]), (&json!(null), &json!(false)));
+    stage.stop().await;
+}

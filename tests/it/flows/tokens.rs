@@ -1,6 +1,5 @@
 //! The platform's tokens among whole processes: five that share one database, and every one of them may refresh.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -70,10 +69,7 @@ impl Five {
     }
 
     async fn is_alive(&self, value: &str) -> bool {
-        let (status, seen) =
-            self.rig.post(&self.rig.wechat_url, "/_sandbox/platform/check", &json!({"value": value})).await;
-        assert_eq!(status, 200, "{seen}");
-        seen["alive"] == true
+        self.operate("check", json!({"value": value})).await["alive"] == true
     }
 
     async fn seen(&self) -> Value {
@@ -86,10 +82,11 @@ impl Five {
         seen["calls"].as_array().unwrap().iter().find(of).map_or(0, |call| call["count"].as_u64().unwrap())
     }
 
-    async fn operate(&self, what: &str, body: Value) {
+    async fn operate(&self, what: &str, body: Value) -> Value {
         let path = format!("/_sandbox/platform/{what}");
         let (status, answer) = self.rig.post(&self.rig.wechat_url, &path, &body).await;
         assert_eq!(status, 200, "{answer}");
+        answer
     }
 
     /// How often a fetch of an app's access_token ended like this, by the jobs' own reports.
@@ -106,16 +103,14 @@ impl Five {
 
     /// The n-th person's session of the mini program.
     async fn session(&self, n: usize) -> String {
-        let (_, issued) =
-            self.rig.post(&self.rig.wechat_url, "/_sandbox/platform/mini_code", &json!({"openid": person(n)})).await;
+        let issued = self.operate("mini_code", json!({"openid": person(n)})).await;
         let login = self.mini(&self.processes[0], "login", "none", &issued["code"]).await;
         login["data"]["session"].as_str().unwrap_or_else(|| panic!("{login}")).to_owned()
     }
 
     /// The n-th person gives their number in one process.
     async fn phone(&self, process: &Process, session: &str, n: usize) -> Value {
-        let (_, issued) =
-            self.rig.post(&self.rig.wechat_url, "/_sandbox/platform/phone_code", &json!({"openid": person(n)})).await;
+        let issued = self.operate("phone_code", json!({"openid": person(n)})).await;
         self.mini(process, "phone", session, &issued["code"]).await
     }
 
@@ -155,7 +150,11 @@ fn app(key: &str, app_id: &str, secret: &str, kind: AppKind) -> App {
     }
 }
 
-/// A page of each process asks for its signature, again and again; answers how often it got one.
+fn all() -> [(App, TokenKind); 3] {
+    [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
+}
+
+/// A page of each process asks for its signature; answers how often it got one.
 async fn load(five: &Five, stop: &AtomicBool) -> u64 {
     let signed = AtomicU64::new(0);
     let pages = five.processes.iter().map(|process| async {
@@ -175,9 +174,7 @@ async fn load(five: &Five, stop: &AtomicBool) -> u64 {
 async fn watch(five: &Five, stop: &AtomicBool) -> u64 {
     let mut looks = 0;
     while !stop.load(Ordering::SeqCst) {
-        for (app, kind) in
-            [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
-        {
+        for (app, kind) in all() {
             let token = five.token(&app, kind).await.unwrap_or_else(|| panic!("{} without {kind:?}", app.key));
             assert!(five.is_alive(token.value.expose()).await, "{} {kind:?} is dead at WeChat", app.key);
             looks += 1;
@@ -215,9 +212,7 @@ async fn phones(five: &Five, stop: &AtomicBool) -> u64 {
 async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
     let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: OVERLAP_S, ..Settings::default() };
     let five = Five::start_with(settings, env).await;
-    for (app, kind) in
-        [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
-    {
+    for (app, kind) in all() {
         five.until_token(&app, kind).await;
     }
     let before = (five.calls(api, APP_ID).await, five.calls(api, MINI_APP_ID).await);
@@ -268,8 +263,7 @@ async fn five_processes_fetch_each_token_once_a_life_and_no_request_meets_a_dead
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_processes_fetch_each_classic_token_once_a_life_and_no_request_meets_a_dead_one() {
     let classic = [("WXPAY__APPS__0__TOKEN", "classic"), ("WXPAY__APPS__1__TOKEN", "classic")];
-    let env: Vec<(&str, &str)> = WEB.iter().copied().chain(classic).collect();
-    lives(&env, "token", 4).await;
+    lives(&[WEB, &classic].concat(), "token", 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -281,6 +275,8 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
         sessions.push(five.session(n).await);
     }
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
+    // The first refusal comes when the others have sent the token too.
+    five.rig.faults(json!([{"on": "getuserphonenumber", "kind": "slow", "delay_ms": 1000, "times": 30}])).await;
     // Who comes between the report and the refresh is told to come again, and does.
     let requests = sessions.iter().enumerate().map(|(n, session)| {
         let five = &five;
@@ -301,12 +297,12 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
     assert!(fresh.hash != dead.hash && five.is_alive(fresh.value.expose()).await);
     assert_eq!(five.calls("stable_token", MINI_APP_ID).await, 2, "the first, and one for all of them");
     let refused = five.seen().await["dead_token_uses"][0]["count"].as_u64().unwrap();
-    assert!((2..=30).contains(&refused), "{refused} were refused, each once");
+    assert!((10..=30).contains(&refused), "{refused} were refused, each once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
-    let five = Arc::new(Five::start(Settings::default()).await);
+    let five = Five::start(Settings::default()).await;
     let dead = five.until_token(&mini(), TokenKind::AccessToken).await;
     five.until_token(&shop(), TokenKind::JsapiTicket).await;
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;

@@ -11,6 +11,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Qu
 use super::Store;
 use super::db::{Db, DbError, DbKind};
 use super::entity::{ledger, refund, refund_evidence};
+use super::leases::{Fenced, Lease};
 use super::proof::outbox_row;
 use super::refund_rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use super::rows::broken;
@@ -179,14 +180,24 @@ impl Store {
         Ok(())
     }
 
-    /// Takes up to `limit` refunds whose time has come and puts them off by `lease`, so that no other process takes them
-    /// meanwhile and one that is lost comes again.
+    /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes them
+    /// meanwhile and one that is lost comes again. Nothing is taken when the lease is lost.
     pub async fn take_due_refunds(
         &self,
+        lease: &Lease,
         now: Timestamp,
-        lease: Duration,
-        limit: u64,
-    ) -> Result<Vec<(MerchantKey, OutRefundNo)>, DbError> {
+        put_off: Duration,
+        limit: u32,
+    ) -> Result<Fenced<Vec<(MerchantKey, OutRefundNo)>>, DbError> {
+        // Mostly nothing is due, which is found without a writer.
+        let sql = "SELECT 1 AS due FROM refunds WHERE next_at_ms <= $1 LIMIT 1";
+        if self.db.read().query_one_raw(self.db.statement(sql, [now.as_ms().into()])).await?.is_none() {
+            return Ok(Fenced::Done(Vec::new()));
+        }
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
         let skip = match self.db.kind() {
             DbKind::Sqlite => "",
             DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
@@ -196,19 +207,17 @@ impl Store {
                SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
              RETURNING merchant, refund_no"
         );
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = [now.as_ms().into(), now.after(lease).as_ms().into(), limit.into()];
-        let rows = self.db.write().query_all_raw(self.db.statement(sql, values)).await?;
-        rows.into_iter()
-            .map(|r| {
-                let merchant: String = r.try_get("", "merchant")?;
-                let refund_no: String = r.try_get("", "refund_no")?;
-                Ok((
-                    MerchantKey::parse(merchant).map_err(broken("merchant"))?,
-                    OutRefundNo::parse(refund_no).map_err(broken("refund_no"))?,
-                ))
-            })
-            .collect()
+        let values = [now.as_ms().into(), now.after(put_off).as_ms().into(), i64::from(limit).into()];
+        let rows = tx.query_all_raw(self.db.statement(sql, values)).await?;
+        tx.commit().await?;
+        let number = |row: sea_orm::QueryResult| {
+            let (merchant, refund_no): (String, String) = (row.try_get("", "merchant")?, row.try_get("", "refund_no")?);
+            Ok((
+                MerchantKey::parse(merchant).map_err(broken("merchant"))?,
+                OutRefundNo::parse(refund_no).map_err(broken("refund_no"))?,
+            ))
+        };
+        rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
     }
 
     /// How many refunds have not come to their end, by state.

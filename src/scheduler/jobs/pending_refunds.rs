@@ -7,13 +7,14 @@ use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::scheduler::table::{Context, Done, JobError};
+use crate::store::Fenced;
 
 /// Refunds taken up in one run.
-const PER_RUN: u64 = 200;
+const PER_RUN: u32 = 200;
 /// With more than this waiting, more would only fill the queue.
 const WAITING_MAX: u64 = 2000;
 /// One that was taken up and lost comes again after this.
-const LEASE: Duration = Duration::from_secs(60);
+const PUT_OFF: Duration = Duration::from_secs(60);
 
 /// Asks the workers to bring every due refund on.
 pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
@@ -23,7 +24,10 @@ pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
         return Ok(Done::default());
     }
     let now = ctx.clock.now();
-    let due = ctx.store.take_due_refunds(now, LEASE, PER_RUN).await?;
+    let due = match ctx.store.take_due_refunds(&ctx.lease, now, PUT_OFF, PER_RUN).await? {
+        Fenced::Done(due) => due,
+        Fenced::Lost => return Err(JobError::Overtaken),
+    };
     let count = due.len() as u64;
     for (merchant, refund_no) in due {
         crate::crash::point("scheduler.refund_taken");

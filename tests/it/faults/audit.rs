@@ -27,7 +27,7 @@ pub async fn all_paid_once(rig: &Rig, base: &str, orders: &Orders, dead_letters:
     told_once(rig, base, &db, orders).await;
     history_is_whole(rig, &db).await;
     let parked = texts(&db, "SELECT consumer || ' ' || reason || ': ' || last_error FROM dead_letters").await;
-    assert_eq!(parked.len() as i64, dead_letters, "dead letters: {parked:?}");
+    assert_eq!(i64::try_from(parked.len()).unwrap(), dead_letters, "dead letters: {parked:?}");
     assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM deferred").await, 0, "deferred");
     nothing_secret_in(&rig.logs());
 }

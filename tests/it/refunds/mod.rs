@@ -7,6 +7,7 @@ mod flow;
 mod lost;
 mod notices;
 mod policies;
+mod rows;
 mod sums;
 mod waits;
 

@@ -193,6 +193,7 @@ describe('what WeChat says to the page is a hint', () => {
     await p.enter();
     // The money goes while the sheet is open; then the payer cancels.
     const { order_no, package: prepay } = await p.orders();
+    await p.page.locator('#wechat-cashier').getByRole('button', { name: '取消' }).waitFor();
     await demo.control('faults', [{ on: 'notify', kind: 'drop' }]);
     await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });
     await p.cancelsInWechat();

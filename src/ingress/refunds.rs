@@ -222,7 +222,10 @@ impl App {
     ) -> Result<StoredRefund, Error> {
         let (mut pause, longest) = LOOK;
         while !enough(&stored) && Instant::now() < deadline && !self.shutdown.is_cancelled() {
-            tokio::time::sleep_until((Instant::now() + pause).min(deadline)).await;
+            let next = tokio::time::sleep_until((Instant::now() + pause).min(deadline));
+            if self.shutdown.run_until_cancelled(next).await.is_none() {
+                break;
+            }
             pause = (pause * 3 / 2).min(longest);
             let (merchant, refund_no) = (&stored.refund.merchant, &stored.refund.refund_no);
             stored = self.store.refund(merchant, refund_no).await?.ok_or(Error::NotFound("refund"))?;

@@ -2,6 +2,7 @@
 
 mod decide;
 mod decision;
+mod named;
 mod refund;
 mod refund_decide;
 mod refund_schedule;

@@ -4,6 +4,7 @@
 //! WeChat's own word, asked for by ourselves, makes it that. Money that may be on its way back stays reserved until WeChat
 //! says that it is not.
 
+use super::named::named;
 use super::state::Queries;
 use crate::clock::Timestamp;
 use crate::event::fact::WechatError;
@@ -39,24 +40,6 @@ pub enum RefundOrigin {
     Console,
 }
 
-macro_rules! named {
-    ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
-        impl $type {
-            /// Every value, in the order of the definition.
-            pub const ALL: &[$type] = &[$($type::$variant),*];
-
-            /// The name used in JSON and in the database.
-            pub const fn as_str(self) -> &'static str {
-                match self { $($type::$variant => $name),* }
-            }
-
-            /// From that name.
-            pub fn parse(text: &str) -> Option<$type> {
-                match text { $($name => Some($type::$variant),)* _ => None }
-            }
-        }
-    };
-}
 named!(RefundState {
     Requested = "requested",
     Unknown = "unknown",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TradeType;
+use super::named::named;
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
@@ -47,24 +48,6 @@ pub enum AttemptState {
     Failed,
 }
 
-macro_rules! named {
-    ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
-        impl $type {
-            /// Every value, in the order of the definition.
-            pub const ALL: &[$type] = &[$($type::$variant),*];
-
-            /// The name used in JSON and in the database.
-            pub const fn as_str(self) -> &'static str {
-                match self { $($type::$variant => $name),* }
-            }
-
-            /// From that name.
-            pub fn parse(text: &str) -> Option<$type> {
-                match text { $($name => Some($type::$variant),)* _ => None }
-            }
-        }
-    };
-}
 named!(OrderState { Requested = "requested", Payable = "payable", Paid = "paid", Closed = "closed", Failed = "failed" });
 named!(AttemptState {
     Created = "created",

@@ -97,6 +97,8 @@ impl Store {
                    WHERE code_hash = $1 AND outcome IS NULL";
         let values = [code_hash.into(), word.into(), user_id.into(), is_snapshot.into(), now.as_ms().into()];
         if self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1 {
+            // Whoever opened the same address beside it waits for this.
+            self.changed();
             return Ok(result);
         }
         let row = login_code::Entity::find_by_id(code_hash).one(self.db.write()).await?;

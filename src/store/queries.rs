@@ -105,6 +105,7 @@ impl Store {
     pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
         self.db.write().execute_raw(self.db.statement(sql, [order_id.into(), at.as_ms().into()])).await?;
+        self.changed();
         Ok(())
     }
 }

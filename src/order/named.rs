@@ -1,0 +1,22 @@
+//! States and origins have one name each, in JSON and in the database; both directions come from one list, so that a value
+//! without a name does not compile.
+
+macro_rules! named {
+    ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
+        impl $type {
+            /// Every value, in the order of the definition.
+            pub const ALL: &[$type] = &[$($type::$variant),*];
+
+            /// The name used in JSON and in the database.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $name),* }
+            }
+
+            /// From that name.
+            pub fn parse(text: &str) -> Option<$type> {
+                match text { $($name => Some($type::$variant),)* _ => None }
+            }
+        }
+    };
+}
+pub(super) use named;

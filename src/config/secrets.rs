@@ -141,7 +141,8 @@ impl Reader<'_> {
         Some(Some(path))
     }
 
-    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. Files that
+    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. A certificate
+    /// past its end stops refunds and nothing else: whoever restarts on that day must still be told of payments. Files that
     /// have a problem of their own are left alone.
     pub(super) fn certificate(
         &mut self,
@@ -166,9 +167,14 @@ impl Reader<'_> {
             Validity::EndsSoon(at) => {
                 self.warning("client_cert_file", format!("expires at {at}, and then refunds stop: {mend}"));
             }
-            Validity::Expired(at) => self.problem("client_cert_file", format!("has expired at {at}: {mend}")),
+            Validity::Expired(at) => {
+                self.warning(
+                    "client_cert_file",
+                    format!("has expired at {at}, and WeChat takes no refund with it: {mend}"),
+                );
+            }
             Validity::NotYet(at) => {
-                self.problem("client_cert_file", format!("is not valid before {at}: is this host's clock right?"));
+                self.warning("client_cert_file", format!("is not valid before {at}: is this host's clock right?"));
             }
         }
     }

@@ -33,7 +33,10 @@ pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) ->
          \"scene_info\":{{\"h5_info\":{{\"type\":\"Wap\",\"wap_url\":\"https://example.com\",\"wap_name\":\"demo\"}}}}}}'"
     )?;
     writeln!(out, "  then open its mweb_url in a browser and pay, and look again:")?;
-    writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" {base}/v1/orders/MINE0001\n")?;
+    writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" {base}/v1/orders/MINE0001")?;
+    writeln!(out, "  and when it is paid, give a part of it back:")?;
+    writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' \\")?;
+    writeln!(out, "    {base}/v1/orders/MINE0001/refunds -d '{{\"refund_no\":\"BACK0001\",\"amount_fen\":30}}'\n")?;
     writeln!(out, "  the payer's page   {wechat}/_sandbox/cashier?out_trade_no=MINE0001")?;
     writeln!(out, "  WeChat's ledger    {wechat}/_sandbox/ledger")?;
     writeln!(out, "  events             {base}/v1/events   (with the key)")?;

@@ -38,13 +38,15 @@ pub struct Options {
 /// Runs the demo until its story is told, or on until `stop`.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     telemetry::init(&Log { json: false, filter: options.log.clone() })?;
-    let keys = Keys::new();
-    let simulator = start_wechat(&options.data, &keys).await?;
+    let data = std::path::absolute(&options.data)?;
+    tokio::fs::create_dir_all(&data).await.with_context(|| format!("cannot make {}", data.display()))?;
+    let keys = Keys::open(&data)?;
+    let simulator = start_wechat(&data, &keys).await?;
     let wechat = simulator.base_url();
     let listener = listen(options.listen).await?;
     let address = listener.local_addr()?;
     let base = format!("http://{address}");
-    let config = configuration(&options.data, &base, &wechat, &keys)?;
+    let config = configuration(&data, &base, &simulator, &keys)?;
     let app = App::open(config, Clock::system()).await.context("the service does not start")?;
     let app = app.with_routes(checkout::routes(&wechat)?);
     let store = app.store.clone();

@@ -1,9 +1,10 @@
 //! What the demo is made of: the simulator and the configuration a real installation would write in its file.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
@@ -16,9 +17,10 @@ pub const APP_ID: &str = "wxd930ea5d5a258f4f";
 /// See [`APP_ID`].
 pub const MCH_ID: &str = "10000100";
 
-/// Secrets of one run; nothing of them is kept.
+/// Secrets of the demo.
 pub struct Keys {
-    /// Signs both ways between merchant and WeChat.
+    /// Signs both ways between merchant and WeChat. Kept beside the database: what a killed demo had under way must still be
+    /// signed with it when the next one takes it up.
     pub v2_key: String,
     /// The official account's, for logins and tokens.
     pub app_secret: String,
@@ -30,15 +32,37 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// New ones.
-    pub fn new() -> Keys {
-        Keys {
-            v2_key: random_text(32),
+    /// The merchant's key of the last demo in this folder, or a new one; all others are this run's own.
+    pub fn open(data: &Path) -> anyhow::Result<Keys> {
+        Ok(Keys {
+            v2_key: kept_key(&data.join("v2_key.txt"))?,
             app_secret: random_text(32),
             session_key: random_text(48),
             api_key: format!("demo-{}", random_text(24)),
-        }
+        })
     }
+}
+
+fn kept_key(file: &Path) -> anyhow::Result<String> {
+    let unusable = || format!("cannot keep the demo's key in {}", file.display());
+    match std::fs::read_to_string(file) {
+        Ok(key) => return Ok(key),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e).with_context(unusable),
+    }
+    let key = random_text(32);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut kept = options.open(file).with_context(unusable)?;
+    std::io::Write::write_all(&mut kept, key.as_bytes()).with_context(unusable)?;
+    Ok(key)
+}
+
+/// Where the simulator puts what a merchant downloads from WeChat's merchant platform, and where the service reads it.
+fn certificates(data: &Path) -> PathBuf {
+    data.join("certificates")
 }
 
 /// Starts the simulator. Its ledger lies beside the service's database: an order of yesterday is known to both or to neither.
@@ -57,8 +81,11 @@ pub async fn start_wechat(data: &Path, keys: &Keys) -> anyhow::Result<Running> {
         seed: u64::from(std::process::id()),
         ..Settings::default()
     };
-    tokio::fs::create_dir_all(data).await.with_context(|| format!("cannot make {}", data.display()))?;
-    let options = sandbox::Options { state: Some(data.join("wechat.jsonl")), ..sandbox::Options::default() };
+    let options = sandbox::Options {
+        state: Some(data.join("wechat.jsonl")),
+        certificates: Some(certificates(data)),
+        ..sandbox::Options::default()
+    };
     Ok(Sandbox::start_with(listener, settings, options).await?)
 }
 
@@ -74,9 +101,13 @@ pub async fn listen(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The configuration of a shop with one official account, whose pages are the demo's own.
-pub fn configuration(data: &Path, base: &str, wechat: &str, keys: &Keys) -> anyhow::Result<Config> {
+pub fn configuration(data: &Path, base: &str, simulator: &Running, keys: &Keys) -> anyhow::Result<Config> {
     let Keys { v2_key, app_secret, session_key, api_key } = keys;
     let hash = sha256_hex(api_key.as_bytes());
+    let (wechat, refunds) = (simulator.base_url(), simulator.refund_base_url());
+    // A JSON string is a TOML string too.
+    let file = |name: &str| Value::from(certificates(data).join(name).to_string_lossy()).to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("apiclient_cert.pem"), file("apiclient_key.pem"));
     let mut config = Config::from_toml_str(&format!(
         r#"
         [server]
@@ -84,6 +115,8 @@ pub fn configuration(data: &Path, base: &str, wechat: &str, keys: &Keys) -> anyh
         [wechat]
         pay_url = "{wechat}"
         pay_backup_url = "{wechat}"
+        refund_url = "{refunds}"
+        pay_ca_file = {ca}
         api_url = "{wechat}"
         open_url = "{wechat}"
         [web]
@@ -102,6 +135,8 @@ pub fn configuration(data: &Path, base: &str, wechat: &str, keys: &Keys) -> anyh
         api = "v2"
         sign_type = "HMAC-SHA256"
         v2_key = "{v2_key}"
+        client_cert_file = {cert}
+        client_key_file = {key}
         [[api_keys]]
         name = "demo"
         hash = "sha256:{hash}"

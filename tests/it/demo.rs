@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn demo(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxpayd"));
@@ -73,6 +73,56 @@ async fn a_second_demo_in_the_same_folder_meets_a_wechat_that_knows_the_first_on
         .map(|text| serde_json::from_str(&text).unwrap())
         .unwrap();
     assert_eq!(ledger["payments"][0]["total_fee"], 1, "{ledger}");
+}
+
+async fn shop(demo: &Serving, path: &str, body: Option<Value>) -> (u16, Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}{path}", demo.says("service"));
+    let request = match body {
+        Some(body) => client.post(url).header("Content-Type", "application/json").body(body.to_string()),
+        None => client.get(url),
+    };
+    let answer = request.bearer_auth(demo.says("api_key")).send().await.unwrap();
+    (answer.status().as_u16(), serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn a_killed_demo_goes_on_in_the_same_folder_and_gives_the_money_back() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Serving::start(data.path());
+    let order = json!({
+        "order_no": "KILLED0001", "amount_fen": 100, "description": "a coffee", "trade_type": "JSAPI",
+        "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "client_ip": "127.0.0.1",
+    });
+    let (status, answer) = shop(&first, "/v1/orders", Some(order)).await;
+    assert_eq!(status, 200, "{answer}");
+    drop(first);
+
+    let second = Serving::start(data.path());
+    let prepay_id = answer["pay_params"]["package"].as_str().unwrap().strip_prefix("prepay_id=").unwrap();
+    let payer = reqwest::Client::builder().no_proxy().build().unwrap();
+    let paid = payer
+        .post(format!("{}/_sandbox/pay", second.says("wechat")))
+        .header("Content-Type", "application/json")
+        .body(json!({ "prepay_id": prepay_id }).to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(paid.status(), 200);
+    let (_, event) = shop(&second, "/v1/events?types=wxpay.order.paid.v1&wait=30&limit=1000", None).await;
+    let told = |event: &Value| event["events"].as_array().unwrap().iter().any(|e| e["subject"] == "KILLED0001");
+    if !told(&event) {
+        let next = event["next"].as_str().unwrap();
+        let (_, event) =
+            shop(&second, &format!("/v1/events?types=wxpay.order.paid.v1&wait=30&after={next}"), None).await;
+        assert!(told(&event), "{event}");
+    }
+    let back = json!({ "refund_no": "BACK0001", "amount_fen": 30 });
+    let (status, answer) = shop(&second, "/v1/orders/KILLED0001/refunds", Some(back)).await;
+    assert!((200..=202).contains(&status), "{status} {answer}");
+    let ledger = get(&format!("{}/_sandbox/ledger?out_trade_no=KILLED0001", second.says("wechat"))).await;
+    let ledger: Value = serde_json::from_str(&ledger.text().await.unwrap()).unwrap();
+    assert_eq!(ledger["refunds"][0]["refund_fee"], 30, "{ledger}");
 }
 
 /// What stands in the double quotes of this attribute, each time it occurs.

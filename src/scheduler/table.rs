@@ -92,10 +92,10 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::pending_refunds(ctx)),
     },
     Job {
-        name: "far_questions",
+        name: "far_times",
         when: When::every_seconds(30),
         deadline: Duration::from_secs(30),
-        run: |ctx| Box::pin(jobs::far_questions(ctx)),
+        run: |ctx| Box::pin(jobs::far_times(ctx)),
     },
     Job {
         name: "deferred_messages",

@@ -5,6 +5,7 @@ mod commit;
 mod db;
 mod dead_letters;
 pub mod entity;
+mod far_times;
 mod handle;
 mod history;
 mod job_reports;

@@ -9,10 +9,7 @@ use super::db::{DbError, DbKind};
 use super::leases::{Fenced, Lease};
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo};
-use crate::order::{AFTER_EXPIRY, DAILY, HOURLY, Queries};
-
-/// For jitter, and for hosts whose clocks differ a little.
-const SLACK: Duration = Duration::from_secs(60);
+use crate::order::Queries;
 
 impl Store {
     /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that no
@@ -58,33 +55,6 @@ impl Store {
             OrderNo::parse(order_no).map_err(|e| DbError::Defect(e.to_string()))
         };
         rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
-    }
-
-    /// Makes due what lies further ahead than the schedule can have put it: some process wrote it while its clock was wrong,
-    /// and nobody would ask about a lost payment for as long. By the schedule an order waits for its expiry, or for an hour
-    /// in its first day and a day after that. Answers how many; nothing is written when the lease is lost.
-    pub async fn recall_far_questions(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let far = |at: &str| {
-            format!(
-                "({at} > $2 AND {at} > CASE WHEN created_at_ms > $3 THEN $2 ELSE $4 END
-                  AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5)"
-            )
-        };
-        let sql =
-            ["next_query_at_ms", "next_look_at_ms"].map(|at| format!("UPDATE orders SET {at} = $1 WHERE {}", far(at)));
-        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-        let ahead = |d: Duration| now.after(d + SLACK).as_ms();
-        let values = [now.as_ms(), ahead(HOURLY), now.as_ms() - ms(DAILY), ahead(DAILY), ms(AFTER_EXPIRY)];
-        let mut recalled = 0;
-        for sql in sql {
-            recalled += tx.execute_raw(self.db.statement(sql, values.map(Into::into))).await?.rows_affected();
-        }
-        tx.commit().await?;
-        Ok(Fenced::Done(recalled))
     }
 
     /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so its

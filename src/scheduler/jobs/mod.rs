@@ -1,7 +1,7 @@
 //! The jobs, one file each.
 
 mod deferred_messages;
-mod far_questions;
+mod far_times;
 mod gauges;
 mod pending_queries;
 mod pending_refunds;
@@ -9,7 +9,7 @@ mod platform_tokens;
 mod retention;
 
 pub(super) use deferred_messages::deferred_messages;
-pub(super) use far_questions::far_questions;
+pub(super) use far_times::far_times;
 pub(super) use gauges::gauges;
 pub(super) use pending_queries::pending_queries;
 pub(super) use pending_refunds::pending_refunds;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
+use wxpay_worker::ids::EventId;
 use wxpay_worker::order::{Queries, next_query};
-use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, Store};
+use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, Store, StoredMessage};
 
 use super::store::{merchant, new_order};
 use super::store_web::{NOW, seconds};
@@ -76,8 +77,8 @@ on_both_databases! {
     }
 
     async fn a_question_set_by_a_process_a_day_ahead_is_asked_now_and_what_the_schedule_sets_is_left_alone(stage) {
-        let lease = stage.lease("far_questions").await;
-        let recall = async |now| match stage.store.recall_far_questions(&lease, now).await.unwrap() {
+        let lease = stage.lease("far_times").await;
+        let recall = async |now| match stage.store.recall_far_times(&lease, now).await.unwrap() {
             Fenced::Done(count) => count,
             Fenced::Lost => panic!("the lease is held"),
         };
@@ -107,7 +108,27 @@ on_both_databases! {
         }
         assert!(recalled > 60, "{recalled}");
         stage.store.release(&lease).await.unwrap();
-        stage.store.lease("far_questions", "two", seconds(60)).await.unwrap();
-        assert_eq!(stage.store.recall_far_questions(&lease, NOW).await.unwrap(), Fenced::Lost);
+        stage.store.lease("far_times", "two", seconds(60)).await.unwrap();
+        assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Lost);
+    }
+
+    async fn a_message_deferred_by_a_process_a_day_ahead_is_published_now_and_one_for_the_next_hour_is_left_alone(stage) {
+        let lease = stage.lease("far_times").await;
+        let message = StoredMessage {
+            event_id: EventId::new().to_string(),
+            consumer: "settle".into(),
+            subject: "pay.in.notify.main".into(),
+            headers: Vec::new(),
+            payload: b"{}".to_vec(),
+            attempts: 7,
+            first_error: "away".into(),
+            last_error: "away".into(),
+        };
+        stage.store.defer(&message, NOW.after(HOUR)).await.unwrap();
+        assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(0));
+        assert_eq!(stage.store.due_messages(NOW, 10).await.unwrap().len(), 0);
+        stage.store.defer(&message, NOW.after(DAY)).await.unwrap();
+        assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(1));
+        assert_eq!(stage.store.due_messages(NOW, 10).await.unwrap()[0].event_id, message.event_id);
     }
 }

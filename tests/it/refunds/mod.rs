@@ -2,6 +2,7 @@
 //! here say what WeChat's say.
 
 mod api;
+mod clocks;
 mod console;
 mod flow;
 mod lost;

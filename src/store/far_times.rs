@@ -1,0 +1,59 @@
+//! Times that lie further ahead than any schedule puts them: some process wrote them while its clock was wrong, and for as long
+//! nobody would ask about a lost payment, bring a refund on or publish a message again.
+//!
+//! It is no second schedule: what is found is made due at once, and whoever handles it sets the next time.
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+
+use super::Store;
+use super::db::DbError;
+use super::leases::{Fenced, Lease};
+use crate::clock::Timestamp;
+use crate::order::{AFTER_EXPIRY, BETWEEN_REFUNDS, DAILY, HOURLY};
+
+/// For jitter, and for hosts whose clocks differ a little.
+const SLACK: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// Makes due what is impossibly far ahead and answers how much it was; nothing is written when the lease is lost.
+    ///
+    /// By their schedules an order waits for its expiry, or like a refund for an hour in its first day and a day after that;
+    /// a deferred message waits for an hour at most. The turn to call for a payment's refunds lies a minute ahead at most, and
+    /// starts anew, because a call may have been made just now.
+    pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        let (now_ms, day_ago) = (now.as_ms(), now.as_ms() - ms(DAILY));
+        let ahead = |d: Duration| now.after(d + SLACK).as_ms();
+        let (hour, day) = (ahead(HOURLY), ahead(DAILY));
+        let by_age = |at: &str| format!("{at} > $2 AND {at} > CASE WHEN created_at_ms > $3 THEN $2 ELSE $4 END");
+        let order = |at: &str| {
+            let far = by_age(at);
+            format!("UPDATE orders SET {at} = $1 WHERE {far} AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5")
+        };
+        let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
+        let turn = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
+        let message = "UPDATE deferred SET next_attempt_at_ms = $1 WHERE next_attempt_at_ms > $2".to_owned();
+        let by_age = [now_ms, hour, day_ago, day];
+        let of_order = [now_ms, hour, day_ago, day, ms(AFTER_EXPIRY)];
+        let next_turn = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
+        let mut recalled = 0;
+        for (sql, values) in [
+            (order("next_query_at_ms"), &of_order[..]),
+            (order("next_look_at_ms"), &of_order),
+            (refund, &by_age),
+            (turn, &next_turn),
+            (message, &[now_ms, hour]),
+        ] {
+            let values = values.iter().map(|v| (*v).into());
+            recalled += tx.execute_raw(self.db.statement(&sql, values)).await?.rows_affected();
+        }
+        tx.commit().await?;
+        Ok(Fenced::Done(recalled))
+    }
+}

@@ -1,0 +1,37 @@
+//! A process whose clock was a day ahead has written the times of refunds: they do not wait for that day.
+
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+
+use super::A_MINUTE;
+use crate::harness::town::Town;
+use crate::settling::on_both;
+
+on_both! {
+    async fn a_refund_put_off_by_a_clock_a_day_ahead_is_asked_about_today_and_the_next_one_is_called_for(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.without_news().await;
+        town.paid("D100001").await;
+        town.refunding("D100001", "D1-a", 10).await;
+        let today = town.clock.now();
+        for sql in [
+            "UPDATE refunds SET next_at_ms = next_at_ms + 86400000",
+            "UPDATE refund_totals SET next_call_at_ms = next_call_at_ms + 86400000, last_called = 'D1-z'",
+        ] {
+            town.store.db().write().execute_unprepared(sql).await.unwrap();
+        }
+        let (status, second) = town.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
+        assert_eq!((status, &second["state"]), (202, &json!("requested")), "its turn is a day away: {second}");
+        town.ends("D1-a", "SUCCESS").await;
+        // The next run of the job that looks for such times.
+        town.skip(31);
+        town.until_refunded("D1-a", "succeeded").await;
+        town.skip(A_MINUTE);
+        town.look_until("D1-b", "processing").await;
+        assert!(town.clock.now().since(today).as_secs() < 3600, "within the hour");
+        town.ends("D1-b", "SUCCESS").await;
+        town.look_until("D1-b", "succeeded").await;
+        town.books_agree().await;
+        town.stop().await;
+    }
+}

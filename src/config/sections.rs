@@ -226,7 +226,8 @@ pub struct Merchant {
     pub v2_key_previous: Option<PreviousKey>,
     /// What happens with money that comes late or twice.
     pub policy: Policy,
-    /// How many of its orders WeChat is asked about in one second, over all processes.
+    /// How many of its orders WeChat is asked about in one second, over all processes; as many refreshes again in each
+    /// ingress process.
     pub queries_per_second: u32,
     /// Its client certificate (refunds): PEM, or a `.p12` that holds the key too.
     pub client_cert_file: Option<PathBuf>,

@@ -118,12 +118,12 @@ fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
 }
 
 impl App {
-    /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, and for an order
-    /// that is paid or of which nothing can be paid any more, there is nothing to ask.
+    /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, over the merchant's
+    /// budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it is.
     pub(super) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
         let settled = order.order.state == OrderState::Paid || !order.order.any_live();
-        if settled || !self.refreshes.pass((merchant.clone(), order_no.clone())) {
+        if settled || !self.may_ask(&merchant, &order_no) {
             return Ok(order);
         }
         let due = QueryDue { order_no: order_no.clone(), refresh: true };

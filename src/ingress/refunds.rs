@@ -204,7 +204,7 @@ impl App {
             RefundState::Unknown | RefundState::Processing | RefundState::Abnormal => true,
             RefundState::Requested | RefundState::Succeeded | RefundState::Failed => false,
         };
-        if !askable || !self.refund_refreshes.pass((merchant.clone(), refund_no.clone())) {
+        if !askable || !self.may_ask_of_refund(&merchant, &refund_no) {
             return Ok(stored);
         }
         self.publish_refund(&merchant, subject::refund_due(&merchant), &refund_no, true).await?;

@@ -19,7 +19,7 @@ use super::health::MetricsText;
 use super::in_flight::InFlight;
 use super::quarantine::Quarantine;
 use super::stream_slots::StreamSlots;
-use super::throttle::Throttle;
+use super::throttle::{Budget, Throttle};
 use super::watch::OrderWatch;
 use super::{changes, events, guard, health, notify, ops_jobs, orders, place, refunds, stream};
 use crate::bus::{Bus, Message};
@@ -71,6 +71,8 @@ pub(super) struct App {
     pub in_flight: InFlight,
     pub streams: StreamSlots,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
+    /// What people and pages may have WeChat asked, beside the scheduler's own questions.
+    pub refresh_budget: Budget,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     /// Questions about refunds.
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
@@ -90,6 +92,7 @@ impl App {
             in_flight: InFlight::default(),
             streams: StreamSlots::new(),
             refreshes: Throttle::new(ORDER_INTERVAL),
+            refresh_budget: Budget::default(),
             renewals: Throttle::new(ORDER_INTERVAL),
             refund_refreshes: Throttle::new(ORDER_INTERVAL),
             unreadable: Throttle::new(UNREADABLE_INTERVAL),
@@ -107,6 +110,22 @@ impl App {
     pub(super) async fn publish<T: Serialize>(&self, subject: String, envelope: Envelope<T>) -> Result<(), Error> {
         let payload = envelope.to_json()?.into_bytes();
         Ok(self.bus.publish(Message { subject, id: envelope.id, payload, headers: Vec::new() }).await?)
+    }
+
+    /// Whether WeChat may be asked about an order out of turn, now: not within two seconds of the last time, and no more of a
+    /// merchant's orders in one second than its budget of questions says. If so, it counts.
+    pub(super) fn may_ask(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
+        self.refreshes.pass((merchant.clone(), order_no.clone())) && self.within_budget(merchant)
+    }
+
+    /// The same of a refund.
+    pub(super) fn may_ask_of_refund(&self, merchant: &MerchantKey, refund_no: &OutRefundNo) -> bool {
+        self.refund_refreshes.pass((merchant.clone(), refund_no.clone())) && self.within_budget(merchant)
+    }
+
+    fn within_budget(&self, merchant: &MerchantKey) -> bool {
+        let budget = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
+        self.refresh_budget.spend(merchant, budget)
     }
 
     /// Has a fresh prepay id fetched for the order's current attempt.

@@ -1,4 +1,5 @@
-//! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies.
+//! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies. And at most so many of
+//! a merchant's refreshes in a second, whatever they are about.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::ids::MerchantKey;
 
 /// More subjects than this are swept of those whose interval is over.
 const SWEEP_AT: usize = 10_000;
@@ -39,5 +42,23 @@ impl<K: Eq + Hash> Throttle<K> {
         }
         last.insert(subject, now);
         true
+    }
+}
+
+/// Counts each merchant's refreshes of the current second.
+#[derive(Debug, Default)]
+pub struct Budget(Mutex<HashMap<MerchantKey, (Instant, u32)>>);
+
+impl Budget {
+    /// Whether one more may be asked in this second; if so, it counts.
+    pub fn spend(&self, merchant: &MerchantKey, per_second: u32) -> bool {
+        let now = Instant::now();
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = spent.entry(merchant.clone()).or_insert((now, 0));
+        if now.duration_since(*since) >= Duration::from_secs(1) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= per_second
     }
 }

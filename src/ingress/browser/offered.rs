@@ -151,7 +151,7 @@ async fn clear(app: &App, stored: Arc<StoredOrder>, deadline: Instant) -> Result
     let (order, now) = (&stored.order, app.clock.now());
     let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());
     let before = mark(order);
-    let asked = app.refreshes.pass((merchant.clone(), order_no.clone()));
+    let asked = app.may_ask(&merchant, &order_no);
     if asked {
         let about = Some(order_no.to_string());
         if order.wants_close(now) {

@@ -2,6 +2,7 @@
 
 mod closing;
 mod policies;
+mod refresh;
 mod switching;
 mod wallet;
 

@@ -175,8 +175,8 @@ fn looks_like_v3(body: &[u8], headers: &HeaderMap) -> bool {
     body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') && headers.contains_key("wechatpay-signature")
 }
 
-/// The same address hears of refunds in the newer API's words, which take a key that is not configured here. One in a second is
-/// kept, because anybody can send something that looks like it; WeChat repeats until somebody can read it.
+/// The same address hears of refunds in the newer API's words, which take a key that is not configured here. One in a
+/// minute is kept, because anybody can send something that looks like it; WeChat repeats until somebody can read it.
 async fn newer(app: &App, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
     let later = || fail(StatusCode::SERVICE_UNAVAILABLE, "KEY");
     if !app.unreadable.pass(merchant.key.clone()) {

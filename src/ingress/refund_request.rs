@@ -1,7 +1,7 @@
 //! The body of `POST /v1/orders/{order_no}/refunds`, from untrusted bytes to what is wanted back.
 
 use super::auth::Caller;
-use super::error::Error;
+use super::error::{Error, FieldProblem};
 use super::form::Form;
 use super::order_request::plain;
 use crate::event::command::Idempotency;
@@ -13,7 +13,8 @@ use crate::secret::{random_text, sha256_hex};
 /// What is wanted back.
 #[derive(Debug)]
 pub struct RefundRequest {
-    /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or a fresh one.
+    /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or, for all that is left, a fresh one:
+    /// a repeat finds nothing left.
     pub refund_no: OutRefundNo,
     /// How much; all that is left where it is not said.
     pub amount: Option<Fen>,
@@ -38,7 +39,12 @@ impl RefundRequest {
         let amount = form.amount("amount_fen");
         let reason = plain(&mut form, "reason", REASON_MAX_BYTES);
         let transaction_id = form.parsed("transaction_id", TransactionId::parse);
-        let problems = form.finish();
+        let mut problems = form.finish();
+        if named.is_none() && amount.is_some() && idempotency.is_none() {
+            let rule = "must be given with amount_fen, or an Idempotency-Key: else the repeat of a request whose answer was \
+                        lost would be another refund";
+            problems.push(FieldProblem::member("refund_no", rule));
+        }
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }

@@ -36,7 +36,7 @@ use crate::wechat::platform::PlatformClient;
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 
 /// One notification in a form that nobody can read is kept per merchant in this time.
-const UNREADABLE_INTERVAL: Duration = Duration::from_secs(1);
+const UNREADABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the ingress works with.
 #[derive(Clone)]

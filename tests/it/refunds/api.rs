@@ -88,9 +88,10 @@ on_both! {
         for (wish, pointer) in [
             (json!({"refund_no": "x".repeat(33)}), "/refund_no"),
             (json!({"refund_no": "a b"}), "/refund_no"),
-            (json!({"amount_fen": 0}), "/amount_fen"),
-            (json!({"amount_fen": -1}), "/amount_fen"),
-            (json!({"amount_fen": 1.5}), "/amount_fen"),
+            (json!({"refund_no": "r", "amount_fen": 0}), "/amount_fen"),
+            (json!({"refund_no": "r", "amount_fen": -1}), "/amount_fen"),
+            (json!({"amount_fen": 10}), "/refund_no"),
+            (json!({"refund_no": "r", "amount_fen": 1.5}), "/amount_fen"),
             (json!({"reason": "长".repeat(27)}), "/reason"),
             (json!({"reason": "a\nb"}), "/reason"),
             (json!({"transaction_id": "4200000000000000000000000001"}), "/transaction_id"),

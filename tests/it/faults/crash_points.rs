@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
 use super::audit::{self, Orders};
+use super::crash_plays::{closes, ends, refund_is_due, refunded, switches};
 use super::{LOOK, PATIENCE, until};
 use crate::flows::notifications::signed;
 use crate::harness::service::{KEY, MCH_ID, Process, Rig, jsapi};
@@ -32,14 +33,16 @@ pub enum Scenario {
     RefundFound,
     /// The business closes an old order that nobody paid.
     Close,
+    /// The business has an old order paid in another way.
+    Switch,
 }
 
 /// A process that dies once at its armed point and is then started again without it.
-struct Mortal<'a> {
-    rig: &'a Rig,
+pub(super) struct Mortal<'a> {
+    pub rig: &'a Rig,
     roles: &'a str,
     process: Process,
-    deaths: usize,
+    pub deaths: usize,
 }
 
 impl<'a> Mortal<'a> {
@@ -58,7 +61,7 @@ impl<'a> Mortal<'a> {
     }
 
     /// Looks until there is something, and keeps the process going meanwhile.
-    async fn until<T, F: Future<Output = Option<T>>>(&mut self, what: &str, mut look: impl FnMut(usize) -> F) -> T {
+    pub async fn until<T, F: Future<Output = Option<T>>>(&mut self, what: &str, mut look: impl FnMut(usize) -> F) -> T {
         let started = std::time::Instant::now();
         loop {
             self.look_after().await;
@@ -68,6 +71,19 @@ impl<'a> Mortal<'a> {
             assert!(started.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
             tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+impl Mortal<'_> {
+    /// Awaits its death, and then an empty queue.
+    pub async fn until_dead_and_drained(&mut self, db: &Db, site: &str) {
+        let rig = self.rig;
+        let bus = &rig.open_bus(db).await;
+        self.until("death, and then an empty queue", |deaths| async move {
+            (deaths > 0 && rig.is_drained(db, bus).await).then_some(())
+        })
+        .await;
+        assert_eq!(self.deaths, 1, "{site} was passed");
     }
 }
 
@@ -84,7 +100,7 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
     }
     let base = &mortal.process.base.clone();
     match scenario {
-        Scenario::Payment | Scenario::Refund | Scenario::Close => {}
+        Scenario::Payment | Scenario::Refund | Scenario::Close | Scenario::Switch => {}
         Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
         Scenario::RefundFound => {
             let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);
@@ -113,8 +129,10 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
         }
     }
     mortal.until("pay parameters", |_| payable(rig, base)).await;
-    if scenario == Scenario::Close {
-        return closes(&mut mortal, &db, base, site).await;
+    match scenario {
+        Scenario::Close => return closes(&mut mortal, &db, base, site).await,
+        Scenario::Switch => return switches(&mut mortal, &db, base, site).await,
+        _ => {}
     }
     if scenario != Scenario::Early {
         rig.pay("A700001").await;
@@ -150,45 +168,8 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
         }
         _ => {}
     }
-    let bus = rig.open_bus(&db).await;
-    mortal
-        .until("death, and then an empty queue", |deaths| {
-            let (db, bus) = (&db, &bus);
-            async move { (deaths > 0 && rig.is_drained(db, bus).await).then_some(()) }
-        })
-        .await;
-    assert_eq!(mortal.deaths, 1, "{site} was passed");
+    mortal.until_dead_and_drained(&db, site).await;
     judge(rig, &db, base, scenario).await;
-}
-
-/// The order is closed at WeChat and here, told once, whoever died on the way.
-async fn closes(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
-    use sea_orm::ConnectionTrait;
-    let rig = mortal.rig;
-    // Five minutes have passed, as far as WeChat's rule is concerned.
-    let sql = "UPDATE attempts SET created_at_ms = created_at_ms - 301000";
-    db.write().execute_raw(db.statement(sql, [])).await.unwrap();
-    mortal
-        .until("the close", |_| async {
-            let path = format!("{base}/v1/orders/A700001/close?merchant=main");
-            let (status, order) = rig.try_post("", &path, &Value::Null).await.ok()?;
-            assert!([200, 202, 503].contains(&status), "{order}");
-            (status == 200 && order["state"] == "closed").then_some(())
-        })
-        .await;
-    let bus = rig.open_bus(db).await;
-    mortal
-        .until("death, and then an empty queue", |deaths| {
-            let bus = &bus;
-            async move { (deaths > 0 && rig.is_drained(db, bus).await).then_some(()) }
-        })
-        .await;
-    assert_eq!(mortal.deaths, 1, "{site} was passed");
-    assert_eq!(rig.wechat_ledger("A700001").await["orders"][0]["state"], "CLOSED");
-    assert_eq!(rig.events(base, "wxpay.order.closed.v1").await.len(), 1);
-    for (table, rows) in [("ledger", 0), ("dead_letters", 0), ("attempts WHERE state = 'closed'", 1)] {
-        assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
-    }
 }
 
 async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
@@ -221,49 +202,6 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
     }
     let parked = rig.events(base, "wxpay.dead_letter.parked.v1").await;
     assert_eq!(parked.len(), usize::try_from(dead_letters).unwrap(), "told of the dead letter");
-}
-
-/// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is done.
-async fn refunded(rig: &Rig, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
-    let wish = &json!({"refund_no": "R700001", "amount_fen": 60});
-    mortal
-        .until("the refund is taken", |_| async {
-            let (status, answer) = rig.try_post(base, "/v1/orders/A700001/refunds?merchant=main", wish).await.ok()?;
-            assert!([200, 202, 503].contains(&status), "{answer}");
-            (status != 503).then_some(())
-        })
-        .await;
-    mortal
-        .until("the refund at WeChat", |_| async {
-            refund_is_due(db).await;
-            let ledger = rig.wechat_ledger("A700001").await;
-            (!ledger["refunds"].as_array().unwrap().is_empty()).then_some(())
-        })
-        .await;
-    ends(rig, "R700001").await;
-    mortal
-        .until("the refund", |_| async {
-            refund_is_due(db).await;
-            let (status, refund) = rig.try_get(base, "/v1/refunds/R700001?merchant=main").await.ok()?;
-            (status == 200 && refund["state"] == "succeeded").then_some(())
-        })
-        .await;
-}
-
-/// The payer has the money, as far as WeChat is concerned.
-async fn ends(rig: &Rig, out_refund_no: &str) {
-    let wish = json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": "SUCCESS"});
-    let (status, ended) = rig.post(&rig.wechat_url, "/_sandbox/refunds/outcome", &wish).await;
-    assert_eq!(status, 200, "{ended}");
-}
-
-/// A minute and more have passed, as far as the refund's next look is concerned. What the scheduler has taken up is left to
-/// its lease for a while: nothing must be done twice at once because the test is impatient.
-async fn refund_is_due(db: &Db) {
-    use sea_orm::ConnectionTrait;
-    let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
-    let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
-    let _ = db.write().execute_raw(db.statement(sql, [])).await;
 }
 
 /// The order as the shop sees it once it can be paid; the shop repeats its request until then.

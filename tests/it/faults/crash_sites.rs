@@ -62,6 +62,18 @@ const SITES: &[(Scenario, &[&str])] = &[
         ],
     ),
     (Scenario::Close, &["worker.close_begun", "worker.close_answered"]),
+    // The second change is the wish, the third the old number's end, the fourth the new one's prepay.
+    (
+        Scenario::Switch,
+        &[
+            "worker.committed:2",
+            "worker.close_begun",
+            "worker.close_answered",
+            "worker.committed:3",
+            "worker.order_answered:2",
+            "worker.committed:4",
+        ],
+    ),
     (Scenario::WrongAmount, &["worker.committed:2", "bus.parked"]),
     (
         Scenario::Refund,
@@ -89,6 +101,7 @@ const APART: &[(&str, &str, Scenario, &str)] = &[
     ("ingress", BEHIND, Scenario::Payment, "ingress.published"),
     (BEHIND, "ingress", Scenario::Payment, "worker.order_answered"),
     (BEHIND, "ingress", Scenario::Payment, "worker.committed:2"),
+    (BEHIND, "ingress", Scenario::Switch, "worker.committed:3"),
     ("ingress", BEHIND, Scenario::Refund, "refund.recorded"),
     (BEHIND, "ingress", Scenario::Refund, "refund.answered"),
 ];

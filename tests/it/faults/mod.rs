@@ -4,6 +4,8 @@ mod audit;
 pub use audit::texts;
 mod copies;
 #[cfg(feature = "crash-points")]
+mod crash_plays;
+#[cfg(feature = "crash-points")]
 mod crash_points;
 #[cfg(feature = "crash-points")]
 mod crash_sites;

@@ -23,8 +23,11 @@ on_both! {
         let (status, second) = town.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "its turn is a day away: {second}");
         town.ends("D1-a", "SUCCESS").await;
-        // The next run of the job that looks for such times.
+        // The next run of the job that looks for such times, and then that of the one that takes up what is due.
         town.skip(31);
+        let tomorrow = town.clock.now().after(std::time::Duration::from_secs(80_000)).as_ms();
+        town.until_refund("recalled", "D1-a", |s| s.refund.queries.next_at.is_some_and(|at| at.as_ms() < tomorrow)).await;
+        town.skip(2);
         town.until_refunded("D1-a", "succeeded").await;
         town.skip(A_MINUTE);
         town.look_until("D1-b", "processing").await;

@@ -71,7 +71,11 @@ async fn all_notifications_are_lost(rig: Rig) {
     }
     let most = seconds.values().max().copied().unwrap_or_default();
     assert!(most <= 2 * QUERIES_PER_SECOND, "{most} questions in one second");
+    let window = |from: i64| seconds.range(from..from + 10).map(|(_, n)| n).sum::<usize>();
+    let busiest = seconds.keys().map(|from| window(*from)).max().unwrap_or_default();
+    assert!(busiest <= 11 * QUERIES_PER_SECOND, "{busiest} questions in ten seconds");
     let total: usize = seconds.values().sum();
+    eprintln!("{prompt} of {ORDERS} within 35 s; {total} questions, at most {most} in a second, {busiest} in ten");
     assert!(total <= ORDERS * 3, "{total} questions for {ORDERS} orders");
 }
 

@@ -18,10 +18,13 @@ use super::message::{Delivery, one_line};
 use super::parking::{Deferred, Leaving, Parked, Parking, ParkingError};
 use super::source::{Arrived, Receipt, Source};
 use super::topology::{ConsumerName, ConsumerSpec};
-use super::verdict::{ALIEN, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, Verdict, next_step};
+use super::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, Verdict, next_step};
 
 /// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// How long until a message is handled again while the database is away: at first, growing.
+const HANDLED_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) struct Worker<H, P> {
     pub name: ConsumerName,
@@ -78,7 +81,10 @@ where
             Verdict::Retry { after: Duration::ZERO, why }
         } else {
             crate::crash::point("bus.delivered");
-            judged(&worker, delivery.clone()).await
+            match judged_at_last(&worker, delivery.clone()).await {
+                Some(verdict) => verdict,
+                None => return receipt.give_back().await,
+            }
         };
         let tries = Tries { attempt, on_bus, max_attempts, bus_has_room: receipt.has_room() };
         settle(&worker, next_step(verdict, tries), delivery, first_error, &receipt).await;
@@ -94,6 +100,28 @@ async fn stay_alive(receipt: &Receipt, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         receipt.keep_alive().await;
+    }
+}
+
+/// Handles a delivery, again and again while the database is away: an outage must not use up the attempts of whatever comes
+/// meanwhile. To the handler each time is another attempt. Nothing when the process ends first.
+async fn judged_at_last<H, F, P>(worker: &Worker<H, P>, mut delivery: Delivery) -> Option<Verdict>
+where
+    H: Fn(Delivery) -> F,
+    F: Future<Output = Verdict>,
+{
+    let until = tokio::time::Instant::now() + AWAY_MAX;
+    let mut pause = HANDLED_AGAIN;
+    loop {
+        let verdict = judged(worker, delivery.clone()).await;
+        let Verdict::Unavailable { why } = &verdict else { return Some(verdict) };
+        if tokio::time::Instant::now() >= until {
+            return Some(verdict);
+        }
+        tracing::info!(consumer = %worker.name, id = %delivery.message.id, why, "a delivery waits for the database");
+        worker.cancel.run_until_cancelled(tokio::time::sleep(pause)).await?;
+        pause = (pause * 2).min(MAX_BUS_DELAY);
+        delivery.attempt = delivery.attempt.saturating_add(1);
     }
 }
 

@@ -13,6 +13,9 @@ pub const MAX_BUS_DELAY: Duration = Duration::from_secs(5);
 /// The most deliveries of one publish after which the bus is still asked to wait.
 pub const MAX_BUS_RETRIES: u32 = 5;
 
+/// How long one delivery waits for a database that is away. Longer, and it may be the message that the database cannot take.
+pub const AWAY_MAX: Duration = Duration::from_secs(600);
+
 /// Class of a message that used up its attempts.
 pub const EXHAUSTED: &str = "exhausted";
 /// Class of a delivery whose handler panicked.
@@ -31,6 +34,12 @@ pub enum Verdict {
     Retry {
         /// How long to wait.
         after: Duration,
+        /// What went wrong, without secrets or personal data.
+        why: String,
+    },
+    /// What the handler needs is away (the database): that says nothing about the message and uses up no attempt. It is
+    /// handled again here, without leaving its place, until the other is back.
+    Unavailable {
         /// What went wrong, without secrets or personal data.
         why: String,
     },
@@ -89,6 +98,8 @@ pub fn next_step(verdict: Verdict, tries: Tries) -> Step {
     match verdict {
         Verdict::Done => Step::Ack,
         Verdict::Park { reason, why } => Step::Park { reason, why },
+        // It was away for as long as one delivery waits for it: from here on it is a failed attempt like any other.
+        Verdict::Unavailable { why } => next_step(Verdict::Retry { after: MAX_BUS_DELAY, why }, tries),
         Verdict::Retry { why, .. } if tries.attempt >= tries.max_attempts => Step::Park { reason: EXHAUSTED, why },
         Verdict::Retry { after, why }
             if after <= MAX_BUS_DELAY && tries.on_bus <= MAX_BUS_RETRIES && tries.bus_has_room =>

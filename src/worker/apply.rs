@@ -19,6 +19,7 @@ use crate::store::{
     AttemptParams, DbError, DbKind, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder,
 };
 
+use super::trouble::Trouble;
 use super::working::Working;
 use crate::telemetry;
 use crate::wechat::v2::sign::SignType;
@@ -104,8 +105,8 @@ pub enum Applied {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The database did not take it.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(Trouble),
     /// Others kept changing the order.
     #[error("the order is changed by others all the time")]
     Contended,
@@ -138,7 +139,8 @@ impl Applier {
             let work = Work { store: store.clone(), clock: clock.clone(), config: Arc::clone(&config) };
             async move {
                 let count = items.len();
-                let lost = || (0..count).map(|_| Err(ApplyError::Store("the database did not answer".into())));
+                let lost =
+                    || (0..count).map(|_| Err(ApplyError::Store(Trouble::Away("the database did not answer".into()))));
                 // A database that vanished behind a silent network must not hold a lane for ever.
                 tokio::time::timeout(PATIENCE, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
@@ -182,9 +184,9 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
                 }
             }
             Err(e) => {
-                let why = e.to_string();
+                let trouble = Trouble::from(e);
                 for i in open {
-                    results[i] = Some(Err(ApplyError::Store(why.clone())));
+                    results[i] = Some(Err(ApplyError::Store(trouble.clone())));
                 }
                 break;
             }
@@ -201,7 +203,7 @@ async fn alone(work: &Work, item: (usize, &Item)) -> Outcome {
                 Some((_, outcome)) => return outcome,
                 None => continue,
             },
-            Err(e) => return Err(ApplyError::Store(e.to_string())),
+            Err(e) => return Err(ApplyError::Store(e.into())),
         }
     }
     Err(ApplyError::Contended)
@@ -242,7 +244,7 @@ async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, 
 
 /// Marks the order that was told paid by another order's transaction.
 async fn elsewhere(store: &Store, item: &Item, now: Timestamp) -> Outcome {
-    let gone = |e: DbError| ApplyError::Store(e.to_string());
+    let gone = |e: DbError| ApplyError::Store(e.into());
     let mut work = load(store, &[(0, item)]).await.map_err(gone)?;
     let key = (item.merchant.clone(), item.out_trade_no.clone());
     let Some(order) = work.by_attempt.get(&key).and_then(|id| work.orders.get_mut(id)) else {

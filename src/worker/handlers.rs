@@ -35,6 +35,7 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
                     let outcome = match &verdict {
                         Verdict::Done => "done",
                         Verdict::Retry { .. } => "retry",
+                        Verdict::Unavailable { .. } => "unavailable",
                         Verdict::Park { .. } => "park",
                     };
                     metrics::counter!(telemetry::WORKER_ATTEMPTS_TOTAL, "kind" => name.to_string(), "outcome" => outcome)

@@ -14,6 +14,7 @@ mod query;
 mod refunds;
 mod requests;
 mod settle;
+mod trouble;
 mod working;
 
 pub use context::Context;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::apply::{Applied, Item};
 use super::context::Context;
+use super::trouble::failed;
 use crate::bus::Verdict;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -112,11 +113,11 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
                 let queries = Queries { next_at, answered_at: None, ..order.queries };
                 return match ctx.store.schedule_query(order.id, order.version, queries).await {
                     Ok(()) => Verdict::Done,
-                    Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+                    Err(e) => failed(e),
                 };
             }
             Ok(Applied::Refused { refusal, first }) => return super::query::refused(&refusal, first),
-            Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+            Err(e) => return failed(e),
         }
     }
     Verdict::Done

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::place::{Target, place};
+use super::trouble::{Trouble, failed};
 use crate::bus::{Delivery, Verdict};
 use crate::event::command::{OrderRequested, PrepayDue};
 use crate::event::envelope::Envelope;
@@ -33,8 +34,8 @@ pub enum RecordError {
     #[error("the number {0} is taken by another order")]
     NumberTaken(OutTradeNo),
     /// The database did not take it; try again later.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(Trouble),
     /// The program is ending.
     #[error(transparent)]
     Group(#[from] GroupError),
@@ -52,7 +53,8 @@ impl Recorder {
             let store = store.clone();
             async move {
                 let count = orders.len();
-                let lost = || (0..count).map(|_| Err(RecordError::Store("the database did not answer".into())));
+                let lost =
+                    || (0..count).map(|_| Err(RecordError::Store(Trouble::Away("the database did not answer".into()))));
                 tokio::time::timeout(PATIENCE, record_all(&store, orders)).await.unwrap_or_else(|_| lost().collect())
             }
         };
@@ -69,17 +71,19 @@ async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
         Err(DbError::Exists(_) | DbError::Defect(_)) => {}
         Err(e @ DbError::Unavailable(_)) => {
-            let why = e.to_string();
-            return orders.iter().map(|_| Err(RecordError::Store(why.clone()))).collect();
+            let trouble = Trouble::from(e);
+            return orders.iter().map(|_| Err(RecordError::Store(trouble.clone()))).collect();
         }
     }
     // One of them has a number that another order's attempt has, or breaks a rule: find it, let the others through.
     let mut results = Vec::with_capacity(orders.len());
     for order in orders {
         results.push(match store.record_orders(std::slice::from_ref(&order)).await {
-            Ok(recorded) => recorded.first().copied().ok_or_else(|| RecordError::Store("no result".into())),
+            Ok(recorded) => {
+                recorded.first().copied().ok_or_else(|| RecordError::Store(Trouble::Other("no result".into())))
+            }
             Err(DbError::Exists(_)) => Err(RecordError::NumberTaken(order.out_trade_no)),
-            Err(e) => Err(RecordError::Store(e.to_string())),
+            Err(e) => Err(RecordError::Store(e.into())),
         });
     }
     results
@@ -121,14 +125,12 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
                 None => Verdict::Done,
             },
             Ok(None) => Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() },
-            Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+            Err(e) => failed(e),
         },
         // The caller finds the other order under its number and is told so by the ingress.
         Ok(Recorded::Differs) => Verdict::Done,
         Err(e @ RecordError::NumberTaken(_)) => Verdict::Park { reason: "number_taken", why: e.to_string() },
-        Err(e @ (RecordError::Store(_) | RecordError::Group(_))) => {
-            Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }
-        }
+        Err(e @ (RecordError::Store(_) | RecordError::Group(_))) => failed(e),
     }
 }
 
@@ -147,6 +149,6 @@ pub async fn prepay_due(ctx: &Context, delivery: Delivery) -> Verdict {
             None => Verdict::Done,
         },
         Ok(None) => Verdict::Park { reason: "unknown_order", why: "no such order".into() },
-        Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+        Err(e) => failed(e),
     }
 }

@@ -4,12 +4,11 @@
 //! for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done when its
 //! time comes, whoever dies in between.
 
-use std::time::Duration;
-
 use super::apply::{Applied, Item};
 use super::context::Context;
 use super::place::{Target, place};
 use super::query::{Why, look_after};
+use super::trouble::failed;
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
 use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
@@ -18,10 +17,6 @@ use crate::event::fact::Fact;
 use crate::ids::{OrderNo, OutTradeNo};
 use crate::new_order::new_order;
 use crate::store::{AttemptParams, EvidenceSource};
-
-fn later(why: impl std::fmt::Display) -> Verdict {
-    Verdict::Retry { after: Duration::from_secs(1), why: why.to_string() }
-}
 
 /// Handles `order.close_requested`.
 pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -81,7 +76,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
     let stored = match ctx.store.order(&merchant.key, &wish.order_no).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
-        Err(e) => return later(e),
+        Err(e) => return failed(e),
     };
     let current = stored.order.current().map(|a| a.out_trade_no.clone());
     let Some(number) = wish.replaces.or(current) else {
@@ -108,6 +103,6 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
         }
         Ok(Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
         Ok(Applied::Refused { refusal, first }) => super::query::refused(&refusal, first),
-        Err(e) => later(e),
+        Err(e) => failed(e),
     }
 }

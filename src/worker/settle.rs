@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::apply::{Applied, Item};
 use super::context::Context;
+use super::trouble::failed;
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -93,7 +94,7 @@ async fn paid(
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
         Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
         Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, delivery.attempt).await,
-        Err(e) => Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+        Err(e) => failed(e),
     }
 }
 
@@ -182,5 +183,5 @@ pub(super) async fn rejected(ctx: &Context, record: NotificationRecord, reason: 
 }
 
 pub(super) fn store_failed(e: &DbError) -> Verdict {
-    Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }
+    failed(e)
 }

@@ -64,6 +64,28 @@ on_every_bus! {
         consumer.stop().await;
     }
 
+    Needs { max_attempts: 3, ..NEEDS } => async fn what_the_handler_needs_may_be_away_without_using_up_attempts(stage) {
+        let shelf = Shelf::new();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let told = Arc::clone(&seen);
+        let consumer = Consumer::start(&stage.bus, 4, &shelf, move |delivery| {
+            told.lock().unwrap().push(delivery.attempt);
+            async move {
+                match delivery.attempt {
+                    1..=4 => Verdict::Unavailable { why: "away".into() },
+                    attempt => retry(Duration::from_millis(50), format!("error {attempt}")),
+                }
+            }
+        });
+        stage.bus.publish(message("an outage")).await.unwrap();
+        let parked = shelf.parked(1).await.remove(0);
+        // Three attempts failed; before each there were some tries that did not count, to the handler attempts like any other.
+        assert_eq!((parked.attempts, parked.reason), (3, "exhausted"));
+        assert_eq!(seen.lock().unwrap()[..5], [1, 2, 3, 4, 5]);
+        consumer.stop().await;
+        assert_eq!(shelf.parked_now(), 1);
+    }
+
     NEEDS => async fn a_handler_that_parks_gives_its_reason(stage) {
         let shelf = Shelf::that_fails(2);
         let consumer = Consumer::start(&stage.bus, 4, &shelf, |_| async {

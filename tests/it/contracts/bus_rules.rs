@@ -38,6 +38,14 @@ fn the_last_attempt_is_parked_however_it_was_counted() {
 }
 
 #[test]
+fn what_was_away_for_too_long_is_a_failed_attempt() {
+    let away = || Verdict::Unavailable { why: "why".into() };
+    assert_eq!(next_step(away(), TRIES), Step::Wait { after: MAX_BUS_DELAY, why: "why".into() });
+    let step = next_step(away(), Tries { attempt: 20, ..TRIES });
+    assert_eq!(step, Step::Park { reason: "exhausted", why: "why".into() });
+}
+
+#[test]
 fn every_command_subject_has_its_consumer() {
     let topology = Topology::builtin().unwrap();
     for (subject, name) in [

@@ -50,8 +50,10 @@ async fn survives_thrown_out(rig: Rig) {
     });
     let load = paying.buffer_unordered(4).collect::<Vec<()>>();
     // Long enough for more failed tries of one message than a message has attempts.
-    tokio::join!(load, tokio::time::sleep(Duration::from_secs(20)));
-    cancel.cancel();
+    tokio::join!(load, async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        cancel.cancel();
+    });
     let ended = terminating.await.unwrap();
     assert!(ended > 20, "only {ended} connections were ended");
     for order_no in orders.keys() {

@@ -132,7 +132,7 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
                 Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
                     switch(next, &order.attempts[i], trade_type, expires_at, now)
                 }
-                Some(Intent::NewAttempt { .. }) | None => fail(next, error.clone()),
+                Some(Intent::NewAttempt { .. }) | None => fail(next, error.clone(), now),
             }
         }
         // An earlier call may have been executed: a refusal of the repeat does not say that it was not.
@@ -175,7 +175,7 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
                     let used_up = next.attempts.iter().filter(|a| a.prepay.is_none()).count();
                     if used_up >= MAX_ATTEMPTS as usize {
                         let message = format!("WeChat closed {MAX_ATTEMPTS} numbers of this order");
-                        return fail(next, WechatError { code: "ORDERCLOSED".into(), message });
+                        return fail(next, WechatError { code: "ORDERCLOSED".into(), message }, now);
                     }
                     open_attempt(next, attempt, attempt.trade_type, now)
                 }
@@ -296,9 +296,8 @@ fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) 
             next.paid_told = true;
             let mut news = vec![News::Paid(payment.clone())];
             news.extend(earlier.clone().map(|earlier| News::PaidTwice(earlier, policy.paid_twice)));
-            // What the other policy sent back already stays sent back.
-            let surplus = if policy.paid_late == Surplus::Refund { Surplus::Hold } else { policy.paid_twice };
-            (news, earlier.and_then(|earlier| sent_back(&earlier, surplus, "paid_twice")))
+            // One that was sent back as late has the same number for its refund, and is not sent back once more.
+            (news, earlier.and_then(|earlier| sent_back(&earlier, policy.paid_twice, "paid_twice")))
         }
         OrderState::Paid => {
             next.flags.paid_twice = true;
@@ -365,11 +364,13 @@ fn ask_again(order: &Order, now: Timestamp, place_again: bool) -> Decision {
     }
 }
 
-fn fail(mut next: Order, error: WechatError) -> Decision {
+/// Nothing of it can be paid. An earlier number that a payer was offered is asked about as after a close.
+fn fail(mut next: Order, error: WechatError, now: Timestamp) -> Decision {
     next.state = OrderState::Failed;
     next.intent = None;
     next.failure = Some(error.clone());
-    next.queries.next_at = None;
+    next.queries.done = 0;
+    next.queries.next_at = schedule::next_look(&next, 0, now);
     apply(next, Some(News::Failed(error)))
 }
 

@@ -49,15 +49,21 @@ fn growing(first: Duration, done: u32) -> Duration {
 /// When to ask after `done` questions were asked, the last of them (or the hand-out of parameters) at `now`.
 pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     let eager = EAGER.get(done as usize).map(|seconds| with_jitter(order, Duration::from_secs(*seconds), now));
+    let rarely = || with_jitter(order, if now.since(order.created_at) < DAILY { HOURLY } else { DAILY }, now);
     if now < order.expires_at {
-        // The expiry is a moment worth asking at, whatever the rhythm.
-        return eager.unwrap_or(order.expires_at).min(order.expires_at);
+        // The expiry is a moment worth asking at, whatever the rhythm; but one that is days away is no time to learn of a payment.
+        return eager.unwrap_or_else(rarely).min(order.expires_at);
     }
     let overtime = order.expires_at.after(AFTER_EXPIRY);
     if now < overtime {
         return overtime;
     }
-    with_jitter(order, if now.since(order.created_at) < DAILY { HOURLY } else { DAILY }, now)
+    rarely()
+}
+
+/// When to ask again after a question that had no answer, at the latest: what the question was to find is still unknown.
+pub fn next_unanswered(order: &Order, now: Timestamp) -> Timestamp {
+    with_jitter(order, if now < order.expires_at.after(DAILY) { UNKNOWN_MAX } else { HOURLY }, now)
 }
 
 /// When to look at an order again after `done` looks; nothing when there is nothing left to learn.
@@ -80,6 +86,8 @@ pub fn next_look(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> 
         OrderState::Closed => after_close(order, done, now),
         // Slow money for one of its other numbers would be one payment too many.
         OrderState::Paid if order.attempts.len() > 1 => after_close(order, done, now),
+        // A number from before another way to pay was refused may have been paid in time.
+        OrderState::Failed if order.attempts.iter().any(|a| a.prepay.is_some()) => after_close(order, done, now),
         OrderState::Paid | OrderState::Failed => None,
     }
 }

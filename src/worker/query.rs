@@ -16,7 +16,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::OutTradeNo;
-use crate::order::{AttemptState, CLOSABLE_AFTER, Queries, Refusal, next_look};
+use crate::order::{AttemptState, CLOSABLE_AFTER, Queries, Refusal, next_look, next_unanswered};
 use crate::store::{DbError, EvidenceSource, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
@@ -249,7 +249,12 @@ impl Look<'_> {
             Some(at) if at <= now => order.queries.done,
             Some(_) | None => return None,
         };
-        let queries = Queries { done, next_at: next_look(order, done, now), answered_at };
+        let mut next_at = next_look(order, done, now);
+        if self.unanswered {
+            // The rhythm goes on, but an hour without answers must not put the next question off to the one after.
+            next_at = next_at.map(|at| at.min(next_unanswered(order, now)));
+        }
+        let queries = Queries { done, next_at, answered_at };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(later)
     }
 }

@@ -1,6 +1,8 @@
 //! The decision: every state of an order and its attempt against every fact.
 
+mod asking;
 mod diagram;
+mod dice;
 mod properties;
 mod refunds;
 mod support;

@@ -226,31 +226,6 @@ fn a_mismatch_is_flagged_once_and_asked_about_at_once() {
 }
 
 #[test]
-fn an_unknown_outcome_is_asked_about_ever_more_rarely_up_to_five_minutes() {
-    let mut before = order(OrderState::Requested, AttemptState::Unknown);
-    let pauses = (0..8).map(|done| {
-        before.queries.done = done;
-        match decide(&before, &number(1), &Fact::Unpaid { trade_state: "NOTPAY".into() }, later(20)) {
-            Decision::AskAgain { at, .. } => at.since(later(20)).as_secs(),
-            other => panic!("{other:?}"),
-        }
-    });
-    assert_eq!(pauses.collect::<Vec<_>>(), [10, 20, 40, 80, 160, 300, 300, 300]);
-}
-
-#[test]
-fn questions_come_at_the_documented_times() {
-    let before = order(OrderState::Payable, AttemptState::Payable);
-    let next = |done, at| wxpay_worker::order::next_query(&before, done, later(at)).since(NOW).as_secs();
-    assert_eq!((0..7).map(|done| next(done, 0)).collect::<Vec<_>>(), [30, 60, 120, 300, 600, 1200, 1800]);
-    assert_eq!(next(6, 6000), 7200, "at the expiry");
-    assert_eq!(next(7, 3000), 7200, "at the expiry");
-    assert_eq!(next(8, 7200), 7320, "two minutes after it");
-    assert_eq!(next(9, 7320), 7320 + 3600, "hourly for a day");
-    assert_eq!(next(40, 86_400), 2 * 86_400, "daily then");
-}
-
-#[test]
 fn the_same_wish_for_a_new_attempt_opens_one() {
     let wish = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(9000) };
     let asked = applied(&order(OrderState::Payable, AttemptState::Payable), &wish).next;
@@ -260,18 +235,6 @@ fn the_same_wish_for_a_new_attempt_opens_one() {
     assert_eq!(decide(&opened.next, &number(1), &wish, later(401)), Decision::AlreadyApplied);
     let Decision::Apply(again) = decide(&opened.next, &number(2), &wish, later(401)) else { panic!() };
     assert!(again.next.intent.is_some(), "a wish in place of the second is another one");
-}
-
-#[test]
-fn a_close_without_an_answer_is_tried_again_within_minutes_however_long_the_order_may_be_paid() {
-    let mut before = order(OrderState::Payable, AttemptState::Payable);
-    before.expires_at = later(7 * 24 * 3600);
-    before.queries.done = 40;
-    let asked = applied(&before, &Fact::CloseRequested).next;
-    for done in 0..50 {
-        let pause = wxpay_worker::order::next_look(&asked, done, later(4000)).unwrap().since(later(4000));
-        assert!(pause.as_secs() <= 300, "{done}: {pause:?}");
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod closing;
 mod policies;
 mod refresh;
 mod switching;
+mod unanswered;
 mod wallet;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.

@@ -4,6 +4,7 @@
 //! WeChat.
 
 mod apply;
+mod configuration;
 mod context;
 mod handlers;
 mod news;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::configuration;
 use super::context::Context;
 use super::place::{Target, place};
 use super::trouble::{Trouble, failed};
@@ -13,7 +14,7 @@ use crate::event::command::{OrderRequested, PrepayDue};
 use crate::event::envelope::Envelope;
 use crate::group::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
-use crate::new_order::new_order;
+use crate::new_order::{NewOrderError, new_order};
 use crate::order::UNPLACED;
 use crate::store::{DbError, DbKind, NewOrder, Recorded, Store};
 
@@ -99,7 +100,10 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
     let (merchant, order_no) = (content.merchant.clone(), content.order_no.clone());
     let order = match new_order(&ctx.config, content, event.id, requested_at, idempotency) {
         Ok(order) => order,
-        Err(e) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
+        Err(NewOrderError::NotConfigured) => {
+            return configuration::unknown(requested_at, ctx.clock.now(), delivery.attempt);
+        }
+        Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
     };
     let target = Target::first(&order);
     crate::crash::point("worker.order_parsed");
@@ -141,7 +145,7 @@ pub async fn prepay_due(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
-        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        return configuration::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
     match ctx.store.order(&merchant.key, &event.data.order_no).await {
         Ok(Some(stored)) => match Target::renewable(&stored, ctx.clock.now()) {

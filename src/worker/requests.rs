@@ -5,6 +5,7 @@
 //! time comes, whoever dies in between.
 
 use super::apply::{Applied, Item};
+use super::configuration;
 use super::context::Context;
 use super::place::{Target, place};
 use super::query::{Why, look_after};
@@ -15,7 +16,7 @@ use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::{OrderNo, OutTradeNo};
-use crate::new_order::new_order;
+use crate::new_order::{NewOrderError, new_order};
 use crate::store::{AttemptParams, EvidenceSource};
 
 /// Handles `order.close_requested`.
@@ -25,7 +26,7 @@ pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
-        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        return configuration::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
     let wish = Wish {
         order_no: event.data.order_no,
@@ -45,13 +46,16 @@ pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
     };
     let OrderAttemptRequested { mut order, replaces, requested_at, expires_at, by } = event.data;
     let Some(merchant) = ctx.config.merchant(order.merchant.as_str()) else {
-        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        return configuration::unknown(requested_at, ctx.clock.now(), delivery.attempt);
     };
     let (order_no, trade_type) = (order.order_no.clone(), order.trade_type);
     order.expires_at = Some(expires_at);
     let wanted = match new_order(&ctx.config, order, event.id, requested_at, None) {
         Ok(like) => like.params,
-        Err(e) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
+        Err(NewOrderError::NotConfigured) => {
+            return configuration::unknown(requested_at, ctx.clock.now(), delivery.attempt);
+        }
+        Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
     };
     let fact = Fact::AttemptRequested { trade_type, expires_at };
     carry_out(

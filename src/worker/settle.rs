@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::apply::{Applied, Item};
+use super::configuration;
 use super::context::Context;
 use super::trouble::failed;
 use crate::bus::{Delivery, Verdict};
@@ -17,7 +18,7 @@ use crate::event::fact::{Fact, Payment};
 use crate::ids::{EventId, OutTradeNo};
 use crate::order::{Order, Queries};
 use crate::store::{DbError, EvidenceSource, NotificationKind, NotificationRecord, Verdict as Fate};
-use crate::wechat::v2::notify::{self, Notice, NoticeResult};
+use crate::wechat::v2::notify::{self, Notice, NoticeResult, NotifyError};
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -31,7 +32,7 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
     let Some(merchant) = super::handlers::merchant_of(ctx, &delivery.message.subject) else {
-        return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        return configuration::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
     if event.data.kind == NoticeKind::Refund {
         return super::refunds::told(ctx, merchant, &event, &delivery).await;
@@ -40,7 +41,7 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
     let notice =
         match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant), event.data.received_at) {
             Ok(notice) => notice,
-            Err(e) => return rejected(ctx, record, e.reason(), &e.to_string()).await,
+            Err(e) => return unverified(ctx, record, &e, delivery.attempt).await,
         };
     let record = NotificationRecord {
         out_trade_no: Some(notice.out_trade_no.clone()),
@@ -161,6 +162,21 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
 async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbError> {
     let queries = Queries { next_at: Some(now), answered_at: None, ..order.queries };
     ctx.store.schedule_query(order.id, order.version, queries).await
+}
+
+/// A message that does not verify here. The ingress published none that did not verify there: the difference may be a key or
+/// an app that this process does not have yet, and WeChat was told SUCCESS.
+pub(super) async fn unverified(
+    ctx: &Context,
+    record: NotificationRecord,
+    error: &NotifyError,
+    attempt: u32,
+) -> Verdict {
+    let why = error.to_string();
+    match configuration::wait(record.received_at, ctx.clock.now(), attempt) {
+        Some(after) if error.is_a_matter_of_configuration() => Verdict::Retry { after, why },
+        Some(_) | None => rejected(ctx, record, error.reason(), &why).await,
+    }
 }
 
 pub(super) async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {

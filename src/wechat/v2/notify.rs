@@ -66,6 +66,17 @@ pub enum NotifyError {
 }
 
 impl NotifyError {
+    /// Whether another configuration (a newer key, another app) could say otherwise.
+    pub const fn is_a_matter_of_configuration(&self) -> bool {
+        match self {
+            NotifyError::WrongSignature | NotifyError::Undecipherable | NotifyError::Foreign => true,
+            NotifyError::HostileXml(_)
+            | NotifyError::NoSuccess
+            | NotifyError::Unsigned
+            | NotifyError::Incomplete(_) => false,
+        }
+    }
+
     /// A short stable word for metrics.
     pub const fn reason(&self) -> &'static str {
         match self {

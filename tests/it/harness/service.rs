@@ -456,7 +456,7 @@ pub fn app(kind: PlatformKind, appid: &str, secret: &str) -> PlatformApp {
 }
 
 /// A port that stays free while its process is down: none that the system hands to outgoing connections.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 mod closing;
 mod policies;
 mod refresh;
+mod rollout;
 mod switching;
 mod unanswered;
 mod wallet;

@@ -1,0 +1,53 @@
+//! A change of configuration that has not reached every process yet: nothing that others can read is given up here.
+
+use crate::harness::service::{OTHER_KEY, Rig, free_port};
+use crate::harness::soon;
+
+const BEHIND: &str = "worker,relay,scheduler";
+
+/// How often the worker put a notification off.
+async fn retries(rig: &Rig, admin: &str) -> u64 {
+    let Ok(answer) = rig.http.get(format!("http://{admin}/metrics")).send().await else { return 0 };
+    let text = answer.text().await.unwrap();
+    let of_settle =
+        |l: &&str| l.starts_with("wxpay_worker_attempts_total{") && l.contains("\"settle\"") && l.contains("\"retry\"");
+    text.lines().filter(of_settle).filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+async fn a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new(rig: Rig) {
+    {
+        let _service = rig.run_all().await;
+        rig.place(&_service.base, "V100001", 100).await;
+    }
+    let ingress = rig.run_roles("ingress").await;
+    let admin = format!("127.0.0.1:{}", free_port());
+    let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY), ("WXPAY__SERVER__ADMIN_LISTEN", admin.as_str())];
+    let old = rig.run_beside(BEHIND, &env).await;
+    rig.pay("V100001").await;
+    soon("the old worker meets the notification", async {
+        while retries(&rig, &admin).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let db = rig.open_db().await;
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM dead_letters").await, 0, "nothing is given up");
+    drop(old);
+    let _new = rig.run_beside(BEHIND, &[]).await;
+    rig.until_state(&ingress.base, "V100001", "paid").await;
+    let truth = rig.wechat_ledger("V100001").await;
+    assert_eq!(truth["deliveries"].as_array().map(Vec::len), Some(1), "WeChat told it once, and heard SUCCESS");
+    let settled = "SELECT COUNT(*) FROM notifications WHERE verdict = 'settled'";
+    assert_eq!(rig.number(&db, settled).await, 1, "by the notification and not by a question");
+    assert!(rig.events(&ingress.base, "wxpay.notification.rejected.v1").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new_on_embedded_sqlite() {
+    a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new(Rig::embedded_sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new_on_nats_postgres() {
+    a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new(Rig::nats_postgres().await).await;
+}

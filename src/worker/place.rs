@@ -12,7 +12,7 @@ use crate::bus::Verdict;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::{Fact, WechatError};
-use crate::ids::{MerchantKey, OutTradeNo};
+use crate::ids::{AppId, MerchantKey, OutTradeNo};
 use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
 use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
@@ -37,6 +37,8 @@ pub struct Target {
     created_at: Timestamp,
     /// Whether an earlier call of this number may have been executed.
     called_before: bool,
+    /// For a number that a payer was offered already: what asks for another one in its place.
+    instead: Option<Fact>,
 }
 
 impl Target {
@@ -48,6 +50,7 @@ impl Target {
             params: order.params.clone(),
             created_at: order.created_at,
             called_before: false,
+            instead: None,
         }
     }
 
@@ -81,6 +84,10 @@ impl Target {
             params: stored.params.last()?.clone(),
             created_at: attempt.created_at,
             called_before: true,
+            instead: (attempt.state == AttemptState::Payable).then_some(Fact::AttemptRequested {
+                trade_type: attempt.trade_type,
+                expires_at: stored.order.expires_at,
+            }),
         })
     }
 }
@@ -166,7 +173,7 @@ async fn ask(
     called_before: bool,
 ) -> (Fact, EvidenceSource) {
     let here = EvidenceSource::UnifiedOrder;
-    let Some(appid) = target.params.params.get("appid").and_then(|id| crate::ids::AppId::parse(id.clone()).ok()) else {
+    let Some(appid) = target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok()) else {
         return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
     };
     match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
@@ -180,16 +187,25 @@ async fn ask(
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
         // Somebody else of this merchant uses the number and nobody paid it; it is not ours to close.
         Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
-        Asked::Fact(Fact::Unpaid { .. }, _) if ctx.clock.now().since(target.created_at) >= CLOSABLE_AFTER => {
-            match close::close(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
-                Closed::Done => (Fact::Closed, here),
-                Closed::AlreadyPaid | Closed::NotFound | Closed::Refused(_) | Closed::Unknown { .. } => {
-                    (Fact::PlacementUnknown { why: error.code }, here)
-                }
-            }
-        }
+        Asked::Fact(Fact::Unpaid { .. }, _) => (used_up(ctx, merchant, target, &appid, error).await, here),
         Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => {
             (Fact::PlacementUnknown { why: error.code }, here)
         }
+    }
+}
+
+/// A number of ours that is unpaid and for which WeChat gives out no prepay id any more: another one must take its place.
+async fn used_up(ctx: &Context, merchant: &Merchant, target: &Target, appid: &AppId, error: WechatError) -> Fact {
+    // A payer was offered it: it is closed as for another way to pay, and the order goes on.
+    if let Some(instead) = &target.instead {
+        return instead.clone();
+    }
+    let unknown = Fact::PlacementUnknown { why: error.code };
+    if ctx.clock.now().since(target.created_at) < CLOSABLE_AFTER {
+        return unknown;
+    }
+    match close::close(&ctx.wechat, merchant, appid, &target.out_trade_no).await {
+        Closed::Done => Fact::Closed,
+        Closed::AlreadyPaid | Closed::NotFound | Closed::Refused(_) | Closed::Unknown { .. } => unknown,
     }
 }

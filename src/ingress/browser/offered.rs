@@ -20,7 +20,7 @@ use crate::config::Merchant;
 use crate::event::command::{OrderCloseRequested, QueryDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::ids::{AppKey, OrderNo};
+use crate::ids::OrderNo;
 use crate::money::Fen;
 use crate::order::{Intent, Order, OrderState, Queries, TradeType};
 use crate::secret::{random_text, sha256_hex};
@@ -92,12 +92,15 @@ async fn look<'a>(app: &'a App, browser: &Browser, session: &Session, amount: Fe
     let (key, openid) = (&payer.0, &payer.1);
     let offered = app.store.wallet_order(key, openid, amount).await?;
     let now = app.clock.now();
-    if let Some(place) = offered.clone().and_then(|number| known_place(app, key, number)) {
+    if let Some(place) = offered.clone().and_then(|number| known_place(app, number)) {
         let Some(order) = app.store.order(&place.merchant.key, &place.order_no).await? else {
             // Another request is placing it, or that one died before it could: placing it twice is once.
-            return Ok(Found::Place(place));
+            let takes = place.merchant.apps.contains(key);
+            return if takes { Ok(Found::Place(place)) } else { Err(Reason::Busy.into()) };
         };
         match standing(&order, now) {
+            // It can still be paid, and no page of this app may offer it any more.
+            Standing::Offered if !place.merchant.apps.contains(key) => return Ok(Found::InTheWay(Arc::new(order))),
             Standing::Offered => return Ok(Found::Place(place)),
             Standing::JustPaid => return Err(about(Reason::OrderPaid, &order)),
             Standing::InTheWay => return Ok(Found::InTheWay(Arc::new(order))),
@@ -113,7 +116,7 @@ async fn look<'a>(app: &'a App, browser: &Browser, session: &Session, amount: Fe
     }
     // Another process was faster.
     browser.new_orders.give_back(&payer);
-    known_place(app, key, stands).map(Found::Place).ok_or_else(|| Reason::Busy.into())
+    known_place(app, stands).map(Found::Place).ok_or_else(|| Reason::Busy.into())
 }
 
 fn standing(stored: &StoredOrder, now: Timestamp) -> Standing {
@@ -203,10 +206,10 @@ fn tag(merchant: &Merchant) -> String {
     sha256_hex(merchant.key.as_str().as_bytes()).chars().take(MERCHANT_TAG).collect()
 }
 
-/// The merchant of a number, if it still takes the app's orders.
-fn known_place<'a>(app: &'a App, key: &AppKey, order_no: OrderNo) -> Option<Place<'a>> {
+/// The merchant of a number, if it is configured; whether it still takes the app's orders is another question.
+fn known_place(app: &App, order_no: OrderNo) -> Option<Place<'_>> {
     let named = order_no.as_str().get(9..9 + MERCHANT_TAG)?;
-    let merchants = app.config.merchants.iter().filter(|merchant| merchant.apps.contains(key));
+    let merchants = app.config.merchants.iter();
     // By key, so that even two merchants of one tag do not change places with the configuration.
     let merchant = merchants.filter(|merchant| tag(merchant) == named).min_by_key(|merchant| merchant.key.as_str())?;
     Some(Place { order_no, merchant })

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use wxpay_worker::order::{AttemptState, TradeType};
 
 use super::on_both;
+use crate::harness::service::jsapi;
 use crate::harness::town::Town;
 
 const FIVE_MINUTES: u64 = 300;
@@ -133,6 +135,29 @@ on_both! {
         town.skip_to(next);
         let paid = town.until_state("S900001", "paid").await.order;
         assert_eq!(paid.attempts[0].state, AttemptState::Paid);
+        town.stop().await;
+    }
+
+    async fn a_number_that_gets_no_fresh_prepay_id_makes_way_for_another(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        let mut wish = jsapi("S120001", 100);
+        wish["trade_type"] = json!("MWEB");
+        wish["scene_info"] = json!({"h5_info": {"type": "Wap", "wap_url": "https://example.com", "wap_name": "w"}});
+        wish.as_object_mut().unwrap().remove("openid");
+        let (status, order) = town.post("/v1/orders", &wish).await;
+        assert_eq!(status, 200, "{order}");
+        // To WeChat it is a number with other content, as after a change behind our back.
+        let sql = "UPDATE attempts SET params = replace(params, '\"body\":\"', '\"body\":\"another ')";
+        town.store.db().write().execute_unprepared(sql).await.unwrap();
+        town.skip(FIVE_MINUTES + 1);
+        town.get("/v1/orders/S120001/pay-params").await;
+        let stored = town.until("another number", "S120001", |s| {
+            s.order.attempts.len() == 2 && s.order.attempts[1].state == AttemptState::Payable
+        }).await;
+        assert_eq!(town.wechat_order("S120001").await["state"], "CLOSED", "the old one takes no money");
+        let (status, answer) = town.get("/v1/orders/S120001/pay-params").await;
+        assert_eq!((status, &answer["out_trade_no"]), (200, &json!(stored.order.attempts[1].out_trade_no)), "{answer}");
+        assert_eq!(town.news("S120001").await, ["order.payable", "order.payable"]);
         town.stop().await;
     }
 

@@ -16,7 +16,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::OutTradeNo;
-use crate::order::{AttemptState, CLOSABLE_AFTER, Queries, Refusal, next_look};
+use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, Queries, RefundRefusal, Refusal, next_look};
 use crate::store::{DbError, EvidenceSource, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
@@ -76,6 +76,8 @@ struct Look<'a> {
     refused: Option<(Refusal, bool)>,
     /// WeChat speaks of refunds that could not be learnt now.
     unlearnt: bool,
+    /// WeChat speaks of a refund that contradicts ours, and whether people have not been told of it yet.
+    refund_refused: Option<(RefundRefusal, bool)>,
 }
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
@@ -101,26 +103,25 @@ pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: Store
         unanswered: false,
         refused: None,
         unlearnt: false,
+        refund_refused: None,
     };
     for number in numbers {
         if let Err(why) = look.attempt(&number).await {
             return Verdict::Retry { after: Duration::from_secs(1), why };
         }
     }
-    if look.unlearnt {
-        // The order keeps its question until the refunds are known, whatever else there is to ask.
-        let order = &look.stored.order;
-        let next_at = Some(ctx.clock.now().after(STALE));
-        let queries = Queries { next_at, answered_at: None, ..order.queries };
-        return match ctx.store.schedule_query(order.id, order.version, queries).await {
-            Ok(()) => Verdict::Done,
-            Err(e) => later(e),
-        };
-    }
-    if let Some(verdict) = look.schedule(version, why.refresh).await {
+    // Whoever noted it may have died before its dead letter was kept.
+    let refund_refused = look.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
+    let scheduled =
+        if look.unlearnt { look.ask_for_refunds().await } else { look.schedule(version, why.refresh).await };
+    if let Some(verdict) = scheduled {
         return verdict;
     }
     let Look { stored, place_again, opened, refused, .. } = look;
+    if let Some(refusal) = refund_refused {
+        let also = refused.map(|(order, _)| format!("; {order}")).unwrap_or_default();
+        return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
+    }
     if let Some((refusal, first)) = refused {
         // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a dead
         // letter that is there already stays one.
@@ -192,7 +193,9 @@ impl Look<'_> {
         if let Some(transaction_id) = refunded.filter(|id| self.stored.order.transactions.contains(id)) {
             let learnt =
                 super::refunds::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
-            self.unlearnt |= !learnt.map_err(|e| e.to_string())?;
+            let listed = learnt.map_err(|e| e.to_string())?;
+            self.unlearnt |= !listed.complete;
+            self.refund_refused = self.refund_refused.or(listed.refused);
         }
         Ok(Some(unpaid))
     }
@@ -226,6 +229,15 @@ impl Look<'_> {
             let unwanted = a.state == AttemptState::Closed || a.state.is_live() && order.wants_close(now);
             unwanted && now >= a.created_at.after(CLOSABLE_AFTER)
         })
+    }
+
+    /// The order keeps its question until its refunds are known, whatever else there is to ask: soon, then ever more rarely.
+    async fn ask_for_refunds(&self) -> Option<Verdict> {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        // As long as it has waited already. The looks that follow an order's end are counted and not used up by these.
+        let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
+        let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
+        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(later)
     }
 
     /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of turn.

@@ -18,7 +18,7 @@ use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
 
 /// The most refunds of one answer.
-const PAGE: u32 = 10;
+pub const PAGE: u32 = 10;
 
 /// Which refunds are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,9 +164,11 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
         },
         Outcome::NotFound(_) => RefundsAsked::NotFound,
         Outcome::Refused(error) => RefundsAsked::Refused(error),
-        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
-            unknown(error.code)
-        }
+        Outcome::Ask(error)
+        | Outcome::Doubt(error)
+        | Outcome::Closed(error)
+        | Outcome::Later(error)
+        | Outcome::TooFrequent(error) => unknown(error.code),
         Outcome::Unknown { why } => unknown(why),
     }
 }

@@ -18,7 +18,7 @@ use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
 
 /// The most refunds of one answer.
-pub const PAGE: u32 = 10;
+const PAGE: u32 = 10;
 
 /// Which refunds are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,18 @@ pub struct Refunds {
     pub total_refund_count: Option<u32>,
     /// Those of this answer.
     pub refunds: Vec<Refund>,
+}
+
+impl Refunds {
+    /// Where the next page of the list begins that this answer, asked for from `offset` on, is a page of. Nothing behind the
+    /// last one.
+    pub fn next_page(&self, offset: u32) -> Option<u32> {
+        let here = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
+        let next = offset.saturating_add(here);
+        // Without WeChat's count, a full page says that there may be more.
+        let more = self.total_refund_count.map_or(here >= PAGE, |all| next < all);
+        (more && here > 0).then_some(next)
+    }
 }
 
 /// One refund.

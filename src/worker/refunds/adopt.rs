@@ -155,11 +155,9 @@ pub async fn learn_all(
                 }
             }
         }
-        let here = u32::try_from(found.refunds.len()).unwrap_or(u32::MAX);
-        offset = offset.saturating_add(here);
-        // Without WeChat's count, a full page says that there may be more.
-        if here == 0 || found.total_refund_count.map_or(here < refund_query::PAGE, |all| offset >= all) {
-            break;
+        match found.next_page(offset) {
+            Some(next) => offset = next,
+            None => break,
         }
     }
     listed.complete = room;

@@ -123,7 +123,7 @@ on_both! {
         for _ in 0..23 {
             assert_eq!(town.number(parked).await, 0, "parked before four minutes have passed");
             town.skip(10);
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         }
         for _ in 0..10 {
             town.skip(60);

@@ -105,7 +105,8 @@ on_both! {
         town.store.db().write().execute_unprepared(sql).await.unwrap();
         // The next run of the job that looks for such times.
         town.skip(31);
-        let far = format!("SELECT COUNT(*) FROM refunds WHERE call_open_until_ms > {}", town.clock.now().after(LASTS * 2).as_ms());
+        let ahead = town.clock.now().after(LASTS * 2).as_ms();
+        let far = format!("SELECT COUNT(*) FROM refunds WHERE call_open_until_ms > {ahead} OR unanswered_at_ms > {ahead}");
         soon("the recall", async {
             while town.number(&far).await > 0 {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -195,7 +195,9 @@ impl Look<'_> {
                 super::refunds::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
             let listed = learnt.map_err(|e| e.to_string())?;
             self.unlearnt |= !listed.complete;
-            self.refund_refused = self.refund_refused.or(listed.refused);
+            // What people have not been told of goes first.
+            let told = self.refund_refused.filter(|(_, first)| *first);
+            self.refund_refused = told.or(listed.refused).or(self.refund_refused);
         }
         Ok(Some(unpaid))
     }

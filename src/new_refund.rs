@@ -67,21 +67,6 @@ pub fn new_refund(config: &Config, wish: Wish, now: Timestamp) -> Result<NewRefu
         refund_desc: wish.reason.clone(),
         notify_url: Some(format!("{}/notify/{}/refund", config.server.public_url, merchant.key)),
     };
-    let told = RefundTold {
-        order_no: wish.order_no.clone(),
-        refund_no: wish.refund_no.clone(),
-        refund_id: wish.known.as_ref().map(|(id, _)| id.clone()),
-        out_trade_no: wish.out_trade_no.clone(),
-        transaction_id: wish.transaction_id.clone(),
-        amount_fen: wish.amount,
-        paid_fen: wish.total,
-        currency: CNY,
-        origin: wish.origin.as_str(),
-        refunded_at: None,
-        wechat: None,
-    };
-    let data = DomainData::RefundRequested(told);
-    let event = DomainEvent { merchant: wish.merchant.clone(), order_no: Some(wish.order_no.clone()), data }.seal(now);
     // The one that asked over the API has its call published at once; the others are found by the scheduler.
     let next_at = match wish.origin {
         RefundOrigin::Api => now.after(UNCALLED),
@@ -104,7 +89,6 @@ pub fn new_refund(config: &Config, wish: Wish, now: Timestamp) -> Result<NewRefu
         known: wish.known,
         created_at: now,
         next_at,
-        event,
     })
 }
 

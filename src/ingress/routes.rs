@@ -35,9 +35,6 @@ use crate::wechat::platform::PlatformClient;
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 
-/// One notification in a form that nobody can read is kept per merchant in this time.
-const UNREADABLE_INTERVAL: Duration = Duration::from_secs(60);
-
 /// What the ingress works with.
 #[derive(Clone)]
 pub struct Ingress {
@@ -76,8 +73,6 @@ pub(super) struct App {
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     /// Questions about refunds.
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
-    /// Notifications that nobody can read yet.
-    pub unreadable: Throttle<MerchantKey>,
     pub quarantine: Quarantine,
     pub browser: Option<Browser>,
 }
@@ -95,7 +90,6 @@ impl App {
             refresh_budget: Budget::default(),
             renewals: Throttle::new(ORDER_INTERVAL),
             refund_refreshes: Throttle::new(ORDER_INTERVAL),
-            unreadable: Throttle::new(UNREADABLE_INTERVAL),
             browser: Browser::open(&config, platform),
             config,
             store,

@@ -16,7 +16,7 @@ pub use refund::{
     Refund, RefundChange, RefundDecision, RefundEntry, RefundNews, RefundOrigin, RefundRefusal, RefundState,
 };
 pub use refund_decide::decide_refund;
-pub use refund_schedule::{BETWEEN_REFUNDS, MAX_REFUNDS, UNCALLED, next_refund_look};
+pub use refund_schedule::{BETWEEN_REFUNDS, MAX_REFUNDS, SEND_WITHIN, UNCALLED, next_refund_look};
 pub use schedule::{AFTER_EXPIRY, CLOSABLE_AFTER, DAILY, HOURLY, UNPLACED, next_look, next_query, next_unanswered};
 pub use state::{Attempt, AttemptState, CNY, Flags, Intent, Order, OrderState, PaidBy, Policy, Queries, Surplus};
 pub use trade_type::TradeType;

@@ -99,7 +99,7 @@ pub struct Refund {
     pub error: Option<WechatError>,
     /// Whether people were told that it waits for something only they can mend; they are told once.
     pub delayed: bool,
-    /// When a call of it last had no answer.
+    /// When a call of it last had no answer, or was found without a recorded end.
     pub unanswered_at: Option<Timestamp>,
     /// When it is looked at next.
     pub queries: Queries,
@@ -180,8 +180,10 @@ impl RefundNews {
 /// Why a fact is not believed of this refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundRefusal {
-    /// Another amount or payment is named than the refund's.
+    /// Another amount is named than the refund's.
     Differs,
+    /// WeChat knows the number as a refund of another payment.
+    AnotherPayment,
     /// WeChat knows the number under another refund_id than it gave us.
     RefundIdDiffers,
     /// WeChat says it is not done of a refund that it had called done.
@@ -195,6 +197,7 @@ impl RefundRefusal {
     pub const fn reason(self) -> &'static str {
         match self {
             RefundRefusal::Differs => "refund_differs",
+            RefundRefusal::AnotherPayment => "another_payment",
             RefundRefusal::RefundIdDiffers => "refund_id_differs",
             RefundRefusal::UndoneAfterSuccess => "undone_after_success",
             RefundRefusal::AliveAfterFailure => "alive_after_failure",
@@ -205,7 +208,8 @@ impl RefundRefusal {
 impl std::fmt::Display for RefundRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            RefundRefusal::Differs => "WeChat names another amount or payment than the refund's",
+            RefundRefusal::Differs => "WeChat names another amount than the refund's",
+            RefundRefusal::AnotherPayment => "WeChat knows the number as a refund of another payment",
             RefundRefusal::RefundIdDiffers => "WeChat knows the number under another refund_id",
             RefundRefusal::UndoneAfterSuccess => "WeChat says of a refund that was done that it is not",
             RefundRefusal::AliveAfterFailure => "WeChat says of a refund that had failed that it lives",

@@ -5,7 +5,7 @@
 //! person to look at.
 
 use super::refund::{Refund, RefundChange, RefundDecision, RefundEntry, RefundNews, RefundRefusal, RefundState};
-use super::refund_schedule::{SETTLING, next_refund_look, not_yet};
+use super::refund_schedule::{CLOCKS_DIFFER, SETTLING, next_refund_look, not_yet};
 use crate::clock::Timestamp;
 use crate::event::fact::{RefundFact, RefundSeen, RefundStanding, WechatError};
 
@@ -36,16 +36,22 @@ fn accepted(refund: &Refund, refund_id: &str, now: Timestamp) -> RefundDecision 
 
 fn refused(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundDecision {
     match refund.state {
-        RefundState::Requested => failed(refund, None, error.clone()),
-        RefundState::Unknown => match refund.unanswered_at.map(|at| at.after(SETTLING)) {
-            // The unanswered call may still be on its way to where WeChat was asked.
-            Some(settled) if now < settled => RefundDecision::AskAgain { at: settled },
-            Some(_) | None => failed(refund, None, error.clone()),
-        },
+        RefundState::Requested | RefundState::Unknown => {
+            match unanswered_at(refund, now).map(|at| at.after(SETTLING)) {
+                // The unanswered call may still be on its way to where WeChat was asked.
+                Some(settled) if now < settled => RefundDecision::AskAgain { at: settled },
+                Some(_) | None => failed(refund, None, error.clone()),
+            }
+        }
         RefundState::Processing | RefundState::Abnormal | RefundState::Succeeded | RefundState::Failed => {
             RefundDecision::AlreadyApplied
         }
     }
+}
+
+/// When a call last had no answer. A time that lies ahead is a wrong clock's: nobody waits for that day.
+fn unanswered_at(refund: &Refund, now: Timestamp) -> Option<Timestamp> {
+    refund.unanswered_at.map(|at| if at > now.after(CLOCKS_DIFFER) { now } else { at })
 }
 
 fn unknown(refund: &Refund, now: Timestamp) -> RefundDecision {
@@ -104,7 +110,10 @@ fn too_frequent(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundD
 }
 
 fn status(refund: &Refund, seen: &RefundSeen, now: Timestamp) -> RefundDecision {
-    if seen.refund_fee != refund.amount || seen.transaction_id != refund.transaction_id {
+    if seen.transaction_id != refund.transaction_id {
+        return RefundDecision::Refused(RefundRefusal::AnotherPayment);
+    }
+    if seen.refund_fee != refund.amount {
         return RefundDecision::Refused(RefundRefusal::Differs);
     }
     if id_differs(refund, &seen.refund_id) {

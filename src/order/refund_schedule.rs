@@ -18,6 +18,10 @@ pub const BETWEEN_REFUNDS: Duration = Duration::from_secs(60);
 pub const UNCALLED: Duration = Duration::from_secs(60);
 /// A question about a refund sooner than this after an unanswered call proves nothing.
 pub(super) const SETTLING: Duration = Duration::from_secs(60);
+/// Hosts' clocks differ by less.
+pub(super) const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+/// Whoever took the turn to call sends within this, or not at all.
+pub const SEND_WITHIN: Duration = Duration::from_secs(20);
 
 const UNKNOWN: Duration = Duration::from_secs(5);
 const UNKNOWN_MAX: Duration = Duration::from_secs(300);

@@ -117,6 +117,14 @@ pub(super) enum RefundCode {
     Error,
     #[serde(rename = "NOAUTH")]
     NoAuth,
+    CertError,
+    ParamError,
+    #[serde(rename = "ORDERNOTEXIST")]
+    OrderNotExist,
+    #[serde(rename = "INVALID_TRANSACTIONID")]
+    InvalidTransactionId,
+    /// No code at all: `return_code` FAIL, which nobody signs.
+    Fail,
 }
 
 impl Kind {

@@ -14,10 +14,11 @@ use super::db::{Db, DbError, DbKind};
 use super::entity::{attempt, evidence, ledger, outbox};
 use super::proof::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
 use super::refund_rows::NewRefund;
-use super::refunds::Reserved;
+use super::refunds::{Reserved, reserve};
 use super::rows::AttemptParams;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
+use crate::money::Fen;
 use crate::order::{AttemptState, Intent, LedgerEntry, Order};
 
 /// One order's change.
@@ -60,20 +61,30 @@ impl Store {
         write_attempts(&self.db, &tx, &changed).await?;
         write_proof(&tx, &changed, at).await?;
         for refund in changed.iter().flat_map(|c| &c.refunds) {
-            // The order's row is locked by its change.
-            match super::refunds::reserve(&self.db, &tx, refund, at).await? {
-                Reserved::New(_) | Reserved::Known(_) => {}
-                // Somebody was faster in the merchant platform: nothing is left to send back.
-                Reserved::Exceeds { .. } | Reserved::TooMany => {
-                    tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
-                }
-            }
+            send_back(&self.db, &tx, refund, at).await?;
         }
         write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
         tx.commit().await?;
         self.changed();
         Ok(conflicts.into_iter().map(|c| c.next.id).collect())
     }
+}
+
+/// Records the refund that a policy makes, or of what is left where others took some of it. The order's row is locked by its
+/// change.
+async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<(), DbError> {
+    let reserved = match reserve(db, tx, refund, at).await? {
+        Reserved::Exceeds { left } if left > Fen::ZERO => reserve(db, tx, &refund.of_amount(left), at).await?,
+        reserved => reserved,
+    };
+    match reserved {
+        Reserved::New(_) | Reserved::Known(_) => {}
+        // Somebody was faster in the merchant platform: nothing is left to send back.
+        Reserved::Exceeds { .. } | Reserved::TooMany => {
+            tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
+        }
+    }
+    Ok(())
 }
 
 /// `($1, $2), ($3, $4)` for rows of `columns` values, after `used` parameters.

@@ -11,17 +11,21 @@ use super::Store;
 use super::db::DbError;
 use super::leases::{Fenced, Lease};
 use crate::clock::Timestamp;
-use crate::order::{AFTER_EXPIRY, BETWEEN_REFUNDS, DAILY, HOURLY};
+use crate::order::{AFTER_EXPIRY, BETWEEN_REFUNDS, DAILY, HOURLY, SEND_WITHIN};
 
 /// For jitter, and for hosts whose clocks differ a little.
 const SLACK: Duration = Duration::from_secs(60);
+
+/// A refund's call to two hosts, with the longest time limit that can be configured for each.
+const LONGEST_CALL: Duration = SEND_WITHIN.saturating_add(Duration::from_secs(120));
 
 impl Store {
     /// Makes due what is impossibly far ahead and answers how much it was; nothing is written when the lease is lost.
     ///
     /// By their schedules an order waits for its expiry, or like a refund for an hour in its first day and a day after that;
     /// a deferred message waits for an hour at most. The turn to call for a payment's refunds lies a minute ahead at most, and
-    /// starts anew, because a call may have been made just now.
+    /// the end of a call as far as the longest one lasts; both start anew, because a call may have been made just now. A
+    /// call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
         let tx = self.db.begin().await?;
         if !self.holds(&tx, lease).await? {
@@ -38,16 +42,25 @@ impl Store {
         };
         let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
         let turn = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
+        let open = "UPDATE refunds SET call_open_until_ms = $1
+                    WHERE next_at_ms IS NOT NULL AND call_open_until_ms > $2"
+            .to_owned();
+        let unanswered = "UPDATE refunds SET unanswered_at_ms = $1
+                          WHERE next_at_ms IS NOT NULL AND unanswered_at_ms > $2"
+            .to_owned();
         let message = "UPDATE deferred SET next_attempt_at_ms = $1 WHERE next_attempt_at_ms > $2".to_owned();
         let by_age = [now_ms, hour, day_ago, day];
         let of_order = [now_ms, hour, day_ago, day, ms(AFTER_EXPIRY)];
         let next_turn = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
+        let open_calls = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(LONGEST_CALL)];
         let mut recalled = 0;
         for (sql, values) in [
             (order("next_query_at_ms"), &of_order[..]),
             (order("next_look_at_ms"), &of_order),
             (refund, &by_age),
             (turn, &next_turn),
+            (open, &open_calls),
+            (unanswered, &[now_ms, ahead(Duration::ZERO)]),
             (message, &[now_ms, hour]),
         ] {
             let values = values.iter().map(|v| (*v).into());

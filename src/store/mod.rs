@@ -18,6 +18,7 @@ mod proof;
 mod queries;
 mod refund_commit;
 mod refund_rows;
+mod refund_turns;
 mod refunds;
 mod rows;
 mod token_state;
@@ -38,7 +39,8 @@ pub use outbox::FeedEvent;
 pub use proof::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use refund_commit::RefundCommit;
 pub use refund_rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};
-pub use refunds::{PaidAttempt, Reserved, Turn};
+pub use refund_turns::{OpenCall, Turn};
+pub use refunds::{PaidAttempt, Reserved};
 pub use rows::{AttemptParams, StoredOrder};
 pub use token_state::{
     Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState,

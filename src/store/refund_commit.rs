@@ -21,6 +21,8 @@ pub struct RefundCommit {
     pub order_id: i64,
     /// The version that was decided on.
     pub before: i64,
+    /// The unanswered call that was decided on: another one, found since, may still be carried out.
+    pub unanswered_before: Option<Timestamp>,
     /// What was decided.
     pub change: RefundChange,
     /// Why.
@@ -61,7 +63,7 @@ async fn cas(db: &Db, tx: &DatabaseTransaction, c: &RefundCommit, at: Timestamp)
     let sql = "UPDATE refunds SET version = $3, state = $4, refund_id = $5, error_code = $6, error_message = $7,
                  delayed = $8, unanswered_at_ms = $9, queries_done = $10, next_at_ms = $11, succeeded_at_ms = $12,
                  updated_at_ms = $13
-               WHERE id = $1 AND version = $2";
+               WHERE id = $1 AND version = $2 AND unanswered_at_ms IS NOT DISTINCT FROM $14";
     let ms = |at: Option<Timestamp>| at.map(Timestamp::as_ms);
     let values = [
         r.id.into(),
@@ -77,6 +79,7 @@ async fn cas(db: &Db, tx: &DatabaseTransaction, c: &RefundCommit, at: Timestamp)
         ms(r.queries.next_at).into(),
         ms(r.succeeded_at).into(),
         at.as_ms().into(),
+        ms(c.unanswered_before).into(),
     ];
     Ok(tx.execute_raw(db.statement(sql, values)).await?.rows_affected() == 1)
 }

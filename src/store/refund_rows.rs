@@ -6,11 +6,11 @@ use super::db::DbError;
 use super::entity::{refund, refund_evidence};
 use super::rows::{AttemptParams, broken, unknown, unreadable};
 use crate::clock::Timestamp;
-use crate::event::domain::Sealed;
+use crate::event::domain::{DomainData, DomainEvent, RefundTold, Sealed};
 use crate::event::fact::{RefundFact, WechatError};
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{Queries, Refund, RefundOrigin, RefundState};
+use crate::order::{CNY, Queries, Refund, RefundOrigin, RefundState};
 
 /// A refund to be recorded, its amount to be reserved with it.
 #[derive(Debug, Clone)]
@@ -47,8 +47,34 @@ pub struct NewRefund {
     pub created_at: Timestamp,
     /// When the scheduler looks at it.
     pub next_at: Timestamp,
+}
+
+impl NewRefund {
+    /// The same refund of another amount: for one that nobody was told of yet.
+    pub(super) fn of_amount(&self, amount: Fen) -> NewRefund {
+        let mut less = NewRefund { amount, ..self.clone() };
+        less.params.params.insert("refund_fee".to_owned(), amount.to_string());
+        less
+    }
+
     /// What others are told once it is recorded.
-    pub event: Sealed,
+    pub(super) fn event(&self) -> Sealed {
+        let data = DomainData::RefundRequested(RefundTold {
+            order_no: self.order_no.clone(),
+            refund_no: self.refund_no.clone(),
+            refund_id: self.known.as_ref().map(|(id, _)| id.clone()),
+            out_trade_no: self.out_trade_no.clone(),
+            transaction_id: self.transaction_id.clone(),
+            amount_fen: self.amount,
+            paid_fen: self.total,
+            currency: CNY,
+            origin: self.origin.as_str(),
+            refunded_at: None,
+            wechat: None,
+        });
+        let (merchant, order_no) = (self.merchant.clone(), Some(self.order_no.clone()));
+        DomainEvent { merchant, order_no, data }.seal(self.created_at)
+    }
 }
 
 /// A refund with what the decision does not need.
@@ -127,6 +153,9 @@ pub(super) fn new_row(n: &NewRefund) -> Result<refund::ActiveModel, DbError> {
         succeeded_at_ms: Set(None),
         created_at_ms: Set(n.created_at.as_ms()),
         updated_at_ms: Set(n.created_at.as_ms()),
+        call_open_until_ms: Set(None),
+        answered_at_ms: Set(None),
+        contradiction: Set(None),
     })
 }
 
@@ -151,7 +180,7 @@ pub(super) fn stored_refund(row: refund::Model) -> Result<StoredRefund, DbError>
         queries: Queries {
             done: u32::try_from(row.queries_done).unwrap_or(u32::MAX),
             next_at: row.next_at_ms.map(Timestamp::from_ms),
-            answered_at: None,
+            answered_at: row.answered_at_ms.map(Timestamp::from_ms),
         },
         created_at: Timestamp::from_ms(row.created_at_ms),
         succeeded_at: row.succeeded_at_ms.map(Timestamp::from_ms),

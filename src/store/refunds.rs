@@ -1,4 +1,5 @@
-//! Recording refunds, with the reservation that keeps their sum below what was paid; reading them; and whose turn it is.
+//! Recording refunds, with the reservation that keeps their sum below what was paid; reading them; and when they are
+//! looked at.
 //!
 //! The order's row is locked first by everything that writes here: reservations of one order stand in line, and nobody
 //! locks crosswise. What must stay true: no refund row without its reservation, and none beyond it, whoever asks at the same
@@ -18,7 +19,7 @@ use super::rows::broken;
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{BETWEEN_REFUNDS, MAX_REFUNDS, Refund};
+use crate::order::MAX_REFUNDS;
 
 /// What recording a refund did.
 #[derive(Debug, Clone)]
@@ -47,23 +48,6 @@ pub struct PaidAttempt {
     pub paid: Fen,
     /// What is not reserved for refunds.
     pub left: Fen,
-}
-
-/// Whether a call may be made now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Yes, and this is how many there were before it.
-    Call {
-        /// Earlier calls; one of them may have been executed.
-        before: u32,
-    },
-    /// Another refund of the payment was called for less than a minute ago.
-    Wait {
-        /// Until then.
-        until: Timestamp,
-    },
-    /// The refund changed since it was read.
-    Changed,
 }
 
 impl Store {
@@ -117,53 +101,6 @@ impl Store {
         }))
     }
 
-    /// Takes the turn to call WeChat for a refund: a minute must lie between the calls of two refunds of one payment, while
-    /// the same refund may be called for again at any time. The call counts as made.
-    pub async fn take_turn(&self, stored: &StoredRefund, now: Timestamp) -> Result<Turn, DbError> {
-        let refund = &stored.refund;
-        let tx = self.db.begin().await?;
-        lock_order(&self.db, &tx, stored.order_id).await?;
-        let sql = "UPDATE refund_totals SET next_call_at_ms = $4, last_called = $3
-                   WHERE merchant = $1 AND transaction_id = $2 AND (next_call_at_ms <= $5 OR last_called = $3)";
-        let values = [
-            refund.merchant.as_str().into(),
-            refund.transaction_id.as_str().into(),
-            refund.refund_no.as_str().into(),
-            now.after(BETWEEN_REFUNDS).as_ms().into(),
-            now.as_ms().into(),
-        ];
-        if tx.execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 0 {
-            let sql = "SELECT next_call_at_ms FROM refund_totals WHERE merchant = $1 AND transaction_id = $2";
-            let values = [refund.merchant.as_str().into(), refund.transaction_id.as_str().into()];
-            let row = tx.query_one_raw(self.db.statement(sql, values)).await?;
-            let row = row.ok_or_else(|| DbError::Defect("a refund without its total".into()))?;
-            return Ok(Turn::Wait { until: Timestamp::from_ms(row.try_get("", "next_call_at_ms")?) });
-        }
-        let sql = "UPDATE refunds SET calls = calls + 1 WHERE id = $1 AND version = $2 RETURNING calls";
-        let row = tx.query_one_raw(self.db.statement(sql, [refund.id.into(), refund.version.into()])).await?;
-        let Some(row) = row else { return Ok(Turn::Changed) };
-        let calls: i64 = row.try_get("", "calls")?;
-        tx.commit().await?;
-        Ok(Turn::Call { before: u32::try_from(calls.saturating_sub(1)).unwrap_or(u32::MAX) })
-    }
-
-    /// A call for a refund was answered: the minute counts from now, because WeChat may have executed it as late as this. After
-    /// one that was too often, the refund itself has to wait, too.
-    pub async fn end_turn(&self, refund: &Refund, too_often: bool, now: Timestamp) -> Result<(), DbError> {
-        let sql =
-            "UPDATE refund_totals SET next_call_at_ms = $4, last_called = CASE WHEN $5 THEN NULL ELSE last_called END
-                   WHERE merchant = $1 AND transaction_id = $2 AND (last_called = $3 OR $5)";
-        let values = [
-            refund.merchant.as_str().into(),
-            refund.transaction_id.as_str().into(),
-            refund.refund_no.as_str().into(),
-            now.after(BETWEEN_REFUNDS).as_ms().into(),
-            too_often.into(),
-        ];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
-        Ok(())
-    }
-
     /// Sets when a refund is looked at next. Not a change of the refund; a newer version knows better.
     pub async fn schedule_refund(
         &self,
@@ -178,6 +115,31 @@ impl Store {
         self.db.write().execute_raw(self.db.statement(sql, values)).await?;
         self.changed();
         Ok(())
+    }
+
+    /// A refund is looked at by `at` at the latest. Nothing for one that has come to its end.
+    pub async fn look_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE refunds SET next_at_ms = $2 WHERE id = $1 AND next_at_ms > $2";
+        self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// WeChat answered a question about a refund out of turn and nothing followed: whoever waits for it knows, and the refund
+    /// is looked at when it would have been.
+    pub async fn refund_answered(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE refunds SET answered_at_ms = $2 WHERE id = $1";
+        self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Notes that WeChat contradicts a refund. `true`: people have not been told of this contradiction yet.
+    pub async fn note_contradiction(&self, refund_id: i64, reason: &str) -> Result<bool, DbError> {
+        let sql = "UPDATE refunds SET contradiction = $2
+                   WHERE id = $1 AND (contradiction IS NULL OR contradiction <> $2)";
+        let noted = self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), reason.into()])).await?;
+        Ok(noted.rows_affected() == 1)
     }
 
     /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes them
@@ -274,7 +236,7 @@ pub(super) async fn reserve(
         let evidence = evidence_row(row.id, row.version, &new.refund_no, evidence, at)?;
         refund_evidence::Entity::insert(evidence).exec_without_returning(tx).await?;
     }
-    super::commit::write_events(tx, vec![outbox_row(&new.event)]).await?;
+    super::commit::write_events(tx, vec![outbox_row(&new.event())]).await?;
     Ok(Reserved::New(Box::new(stored_refund(row)?)))
 }
 

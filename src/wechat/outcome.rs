@@ -48,6 +48,9 @@ pub enum Class {
     Unknown,
     /// WeChat knows something about the number that we do not: query before anything else.
     Ask,
+    /// Words not to be built on: nobody signed them, or they contradict what is proven here. Query; where WeChat knows
+    /// nothing of the number, the same number and parameters again, a minute later at the earliest.
+    Doubt,
     /// The number takes no money any more: a new number is needed.
     Closed,
     /// WeChat does not know the number.
@@ -73,6 +76,8 @@ pub enum Outcome {
     },
     /// See [`Class::Ask`].
     Ask(WechatError),
+    /// See [`Class::Doubt`].
+    Doubt(WechatError),
     /// See [`Class::Closed`].
     Closed(WechatError),
     /// See [`Class::NotFound`].
@@ -161,20 +166,27 @@ err_codes! {
     ReverseExpire = "REVERSE_EXPIRE",
 }
 
-/// Codes that say our request or our contract with WeChat is wrong, whatever the API.
-macro_rules! our_fault {
+/// Codes that say our request is wrong, whatever the API.
+macro_rules! our_request {
     () => {
         ErrCode::ParamError
-            | ErrCode::NoAuth
-            | ErrCode::AppidNotExist
-            | ErrCode::MchidNotExist
-            | ErrCode::AppidMchidNotMatch
             | ErrCode::LackParams
-            | ErrCode::SignError
             | ErrCode::XmlFormatError
             | ErrCode::RequirePostMethod
             | ErrCode::PostDataEmpty
             | ErrCode::NotUtf8
+    };
+}
+
+/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: somebody mends them, and the
+/// same request is right.
+macro_rules! our_setup {
+    () => {
+        ErrCode::NoAuth
+            | ErrCode::AppidNotExist
+            | ErrCode::MchidNotExist
+            | ErrCode::AppidMchidNotMatch
+            | ErrCode::SignError
             | ErrCode::CertError
     };
 }
@@ -217,7 +229,7 @@ pub fn of_err_code(api: Api, code: ErrCode) -> Class {
 fn of_unified_order(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
-        our_fault!() | NotEnough => Class::Refused,
+        our_request!() | our_setup!() | NotEnough => Class::Refused,
         // INVALID_REQUEST is a bad parameter on a fresh number and "other parameters than before" on a used one;
         // only a query tells which.
         OrderPaid | OutTradeNoUsed | InvalidRequest => Class::Ask,
@@ -234,7 +246,7 @@ fn of_order_query(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
         OrderNotExist => Class::NotFound,
-        our_fault!() | InvalidRequest | InvalidTransactionId => Class::Refused,
+        our_request!() | our_setup!() | InvalidRequest | InvalidTransactionId => Class::Refused,
         their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OutTradeNoUsed => Class::Unknown,
         TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal | Error => Class::Unknown,
@@ -249,7 +261,7 @@ fn of_close_order(code: ErrCode) -> Class {
         OrderClosed => Class::Done,
         OrderPaid => Class::Ask,
         OrderNotExist => Class::NotFound,
-        our_fault!() | InvalidRequest => Class::Refused,
+        our_request!() | our_setup!() | InvalidRequest => Class::Refused,
         // "This state forbids closing" does not say which state it is; the query after an unknown will.
         TradeStateError => Class::Unknown,
         their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
@@ -261,11 +273,14 @@ fn of_close_order(code: ErrCode) -> Class {
 fn of_refund(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
-        our_fault!() | TradeOverdue | UserAccountAbnormal | Error => Class::Refused,
-        // The merchant's funds are too low, the payment is not settled yet, too many bad requests before this one:
-        // the refund itself is right, and a new number would be a second refund.
-        NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
-        RefundFeeMismatch | InvalidRequest | InvalidTransactionId | OrderNotExist => Class::Ask,
+        our_request!() | TradeOverdue | UserAccountAbnormal | Error => Class::Refused,
+        // The merchant's funds are too low, the payment is not settled yet, too many bad requests before this one, a
+        // certificate or a permission that people must renew: the refund itself is right, and a new number would be a
+        // second refund.
+        our_setup!() | NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
+        RefundFeeMismatch | InvalidRequest => Class::Ask,
+        // Our ledger has WeChat's word for the payment: what does not know it yet is a copy that lags behind.
+        InvalidTransactionId | OrderNotExist => Class::Doubt,
         // One generation of the documentation says "not accepted", the other "may be in progress".
         FrequencyLimited => Class::TooFrequent,
         their_trouble!() | of_other_apis!() => Class::Unknown,
@@ -277,7 +292,7 @@ fn of_refund_query(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
         RefundNotExist => Class::NotFound,
-        our_fault!() | InvalidRequest | InvalidTransactionId => Class::Refused,
+        our_request!() | our_setup!() | InvalidRequest | InvalidTransactionId => Class::Refused,
         their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OrderNotExist => Class::Unknown,
         OutTradeNoUsed | TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal => Class::Unknown,
@@ -286,12 +301,18 @@ fn of_refund_query(code: ErrCode) -> Class {
 }
 
 /// The class of an unsigned `return_code=FAIL`: the request did not get to the business layer, unless the text says
-/// that WeChat itself was in trouble. The texts are not stable, so a text that says nothing is unknown too.
-pub fn of_return_fail(return_msg: &str) -> Class {
+/// that WeChat itself was in trouble. The texts are not stable, so a text that says nothing is unknown too. A refund is
+/// never refused by words that nobody signed: it may be on its way, and its amount would be given back a second time.
+pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
     const BUSY: [&str; 9] =
         ["系统繁忙", "系统错误", "系统异常", "系统超时", "稍后", "频繁", "SYSTEMERROR", "SYSTEM ERROR", "SYSTEM BUSY"];
     let text = return_msg.to_ascii_uppercase();
-    if text.trim().is_empty() || BUSY.iter().any(|busy| text.contains(busy)) { Class::Unknown } else { Class::Refused }
+    let open = text.trim().is_empty() || BUSY.iter().any(|busy| text.contains(busy));
+    match api {
+        _ if open => Class::Unknown,
+        Api::Refund => Class::Doubt,
+        Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::RefundQuery => Class::Refused,
+    }
 }
 
 /// The class of a call that brought no readable answer.

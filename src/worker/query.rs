@@ -10,14 +10,15 @@ use std::time::Duration;
 use super::apply::{Applied, Item};
 use super::context::Context;
 use super::place::{Target, place};
+use super::trouble::{Trouble, failed};
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::OutTradeNo;
-use crate::order::{AttemptState, CLOSABLE_AFTER, Queries, Refusal, next_look, next_unanswered};
-use crate::store::{DbError, EvidenceSource, StoredOrder};
+use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, Queries, RefundRefusal, Refusal, next_look, next_unanswered};
+use crate::store::{EvidenceSource, StoredOrder};
 use crate::wechat::v2::close::{self, Closed};
 use crate::wechat::v2::query::{self, Asked};
 use crate::wechat::v2::reply::RawReply;
@@ -39,7 +40,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
-        Err(e) => return Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() },
+        Err(e) => return failed(e),
     };
     let now = ctx.clock.now();
     // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
@@ -76,6 +77,8 @@ struct Look<'a> {
     refused: Option<(Refusal, bool)>,
     /// WeChat speaks of refunds that could not be learnt now.
     unlearnt: bool,
+    /// WeChat speaks of a refund that contradicts ours, and whether people have not been told of it yet.
+    refund_refused: Option<(RefundRefusal, bool)>,
 }
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
@@ -101,26 +104,25 @@ pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: Store
         unanswered: false,
         refused: None,
         unlearnt: false,
+        refund_refused: None,
     };
     for number in numbers {
-        if let Err(why) = look.attempt(&number).await {
-            return Verdict::Retry { after: Duration::from_secs(1), why };
+        if let Err(trouble) = look.attempt(&number).await {
+            return failed(trouble);
         }
     }
-    if look.unlearnt {
-        // The order keeps its question until the refunds are known, whatever else there is to ask.
-        let order = &look.stored.order;
-        let next_at = Some(ctx.clock.now().after(STALE));
-        let queries = Queries { next_at, answered_at: None, ..order.queries };
-        return match ctx.store.schedule_query(order.id, order.version, queries).await {
-            Ok(()) => Verdict::Done,
-            Err(e) => later(e),
-        };
-    }
-    if let Some(verdict) = look.schedule(version, why.refresh).await {
+    // Whoever noted it may have died before its dead letter was kept.
+    let refund_refused = look.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
+    let scheduled =
+        if look.unlearnt { look.ask_for_refunds().await } else { look.schedule(version, why.refresh).await };
+    if let Some(verdict) = scheduled {
         return verdict;
     }
     let Look { stored, place_again, opened, refused, .. } = look;
+    if let Some(refusal) = refund_refused {
+        let also = refused.map(|(order, _)| format!("; {order}")).unwrap_or_default();
+        return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
+    }
     if let Some((refusal, first)) = refused {
         // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a dead
         // letter that is there already stays one.
@@ -134,7 +136,7 @@ pub(super) async fn look_after(ctx: &Context, merchant: &Merchant, stored: Store
 
 impl Look<'_> {
     /// Asks about one attempt, and closes it where it should be and can be. An error is the database's.
-    async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), String> {
+    async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), Trouble> {
         let Some(unpaid) = self.ask(number).await? else { return Ok(()) };
         if !unpaid || !self.may_close(number) {
             return Ok(());
@@ -163,7 +165,7 @@ impl Look<'_> {
 
     /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing where there
     /// was no answer.
-    async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, String> {
+    async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, Trouble> {
         let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
         crate::crash::point("worker.query_begun");
         let asked = query::ask(&self.ctx.wechat, self.merchant, &appid, number).await;
@@ -192,12 +194,16 @@ impl Look<'_> {
         if let Some(transaction_id) = refunded.filter(|id| self.stored.order.transactions.contains(id)) {
             let learnt =
                 super::refunds::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
-            self.unlearnt |= !learnt.map_err(|e| e.to_string())?;
+            let listed = learnt?;
+            self.unlearnt |= !listed.complete;
+            // What people have not been told of goes first.
+            let told = self.refund_refused.filter(|(_, first)| *first);
+            self.refund_refused = told.or(listed.refused).or(self.refund_refused);
         }
         Ok(Some(unpaid))
     }
 
-    async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), String> {
+    async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), Trouble> {
         let merchant = self.merchant.key.clone();
         let item = Item::new(merchant, number.clone(), fact, source, self.ctx.clock.now());
         match self.ctx.applier.apply(item).await {
@@ -214,7 +220,7 @@ impl Look<'_> {
             Ok(Applied::Refused { refusal, first }) => {
                 self.refused.get_or_insert((refusal, first));
             }
-            Err(e) => return Err(e.to_string()),
+            Err(e) => return Err(e.into()),
         }
         Ok(())
     }
@@ -226,6 +232,15 @@ impl Look<'_> {
             let unwanted = a.state == AttemptState::Closed || a.state.is_live() && order.wants_close(now);
             unwanted && now >= a.created_at.after(CLOSABLE_AFTER)
         })
+    }
+
+    /// The order keeps its question until its refunds are known, whatever else there is to ask: soon, then ever more rarely.
+    async fn ask_for_refunds(&self) -> Option<Verdict> {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        // As long as it has waited already. The looks that follow an order's end are counted and not used up by these.
+        let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
+        let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
+        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
     }
 
     /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of turn.
@@ -242,7 +257,7 @@ impl Look<'_> {
                     Some(at) => self.ctx.store.query_answered(order.id, at).await,
                     None => Ok(()),
                 };
-                return noted.err().map(later);
+                return noted.err().map(failed);
             }
             _ if unchanged => order.queries.done + u32::from(counts),
             // It asked to be looked at, which was done just now.
@@ -255,12 +270,8 @@ impl Look<'_> {
             next_at = next_at.map(|at| at.min(next_unanswered(order, now)));
         }
         let queries = Queries { done, next_at, answered_at };
-        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(later)
+        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
     }
-}
-
-fn later(e: DbError) -> Verdict {
-    Verdict::Retry { after: Duration::from_secs(1), why: e.to_string() }
 }
 
 /// A contradiction is a dead letter once; the mark on the order stands for the rest.

@@ -112,7 +112,7 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
     let record = NotificationRecord { verdict: fate, ..record };
     // Told once: the row that ends the waiting is written once, whoever writes it.
     if let Err(e) = ctx.store.record_notification(&record, news, now).await {
-        return store_failed(&e);
+        return failed(&e);
     }
     let why = "no order has this out_trade_no".to_owned();
     match wait {
@@ -142,18 +142,18 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
     let numbers: &[OutTradeNo] = std::slice::from_ref(&notice.out_trade_no);
     let found = match ctx.store.orders_by_out_trade_no(&record.merchant, numbers).await {
         Ok(mut found) => found.pop(),
-        Err(e) => return store_failed(&e),
+        Err(e) => return failed(&e),
     };
     let record =
         NotificationRecord { verdict: Fate::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
     if let Err(e) = ctx.store.record_notification(&record, None, now).await {
-        return store_failed(&e);
+        return failed(&e);
     }
     if let Some(order) = found
         && order.order.state.is_open()
         && let Err(e) = ask_now(ctx, &order.order, now).await
     {
-        return store_failed(&e);
+        return failed(&e);
     }
     Verdict::Done
 }
@@ -194,10 +194,6 @@ pub(super) async fn rejected(ctx: &Context, record: NotificationRecord, reason: 
     let record = NotificationRecord { verdict: Fate::Rejected(reason.into()), ..record };
     match ctx.store.record_notification(&record, Some(news), ctx.clock.now()).await {
         Ok(()) => Verdict::Park { reason, why: why.to_owned() },
-        Err(e) => store_failed(&e),
+        Err(e) => failed(&e),
     }
-}
-
-pub(super) fn store_failed(e: &DbError) -> Verdict {
-    failed(e)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::apply::ApplyError;
 use super::prepare_order::RecordError;
+use super::refunds;
 use crate::bus::Verdict;
 use crate::group::GroupError;
 use crate::store::DbError;
@@ -56,6 +57,15 @@ impl From<ApplyError> for Trouble {
             ApplyError::Store(trouble) => trouble,
             ApplyError::Contended => Trouble::Other(e.to_string()),
             ApplyError::Group(e) => e.into(),
+        }
+    }
+}
+
+impl From<refunds::ApplyError> for Trouble {
+    fn from(e: refunds::ApplyError) -> Trouble {
+        match e {
+            refunds::ApplyError::Store(e) => e.into(),
+            refunds::ApplyError::Contended | refunds::ApplyError::Gone => Trouble::Other(e.to_string()),
         }
     }
 }

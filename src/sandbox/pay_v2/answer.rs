@@ -42,6 +42,11 @@ impl Refusal {
             RefundCode::UserAccountAbnormal => ("USER_ACCOUNT_ABNORMAL", "用户账户异常或注销"),
             RefundCode::Error => ("ERROR", "该订单不支持退款"),
             RefundCode::NoAuth => ("NOAUTH", "没有退款权限"),
+            RefundCode::CertError => ("CERT_ERROR", "证书校验错误"),
+            RefundCode::ParamError => ("PARAM_ERROR", "参数错误"),
+            RefundCode::OrderNotExist => ("ORDERNOTEXIST", "订单不存在"),
+            RefundCode::InvalidTransactionId => ("INVALID_TRANSACTIONID", "无效transaction_id"),
+            RefundCode::Fail => return Refusal::Communication("请求未通过".to_owned()),
         };
         Refusal::Business(code, des.to_owned())
     }

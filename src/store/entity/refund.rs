@@ -35,6 +35,9 @@ pub struct Model {
     pub succeeded_at_ms: Option<i64>,
     pub created_at_ms: i64,
     pub updated_at_ms: i64,
+    pub call_open_until_ms: Option<i64>,
+    pub answered_at_ms: Option<i64>,
+    pub contradiction: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -63,7 +63,7 @@ fn closed(outcome: Outcome) -> Closed {
         Outcome::Ask(_) => Closed::AlreadyPaid,
         Outcome::NotFound(_) => Closed::NotFound,
         Outcome::Refused(error) => Closed::Refused(error),
-        Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
+        Outcome::Doubt(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
             Closed::Unknown { why: error.code }
         }
         Outcome::Unknown { why } => Closed::Unknown { why },

@@ -58,7 +58,11 @@ fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
         Outcome::Done(fields) => fields,
         Outcome::NotFound(_) => return Asked::Fact(Fact::NotFound, RawReply::of(body)),
         Outcome::Refused(error) => return Asked::Refused(error),
-        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
+        Outcome::Ask(error)
+        | Outcome::Doubt(error)
+        | Outcome::Closed(error)
+        | Outcome::Later(error)
+        | Outcome::TooFrequent(error) => {
             return unknown(error.code);
         }
         Outcome::Unknown { why } => return unknown(why),

@@ -52,7 +52,10 @@ pub enum Refunding {
     Refused(WechatError),
     /// WeChat and we disagree about this number or this order: query both before anything else.
     Ask(WechatError),
-    /// Not executed and not wrong (funds too low, not settled yet): the same number again, a minute later at the
+    /// Refused in words not to be built on (nobody signed them, or they deny a payment that is proven): query; where WeChat
+    /// knows no such refund, the same number again, a minute later at the earliest.
+    Doubt(WechatError),
+    /// Not executed and not wrong (funds too low, not settled yet, a certificate or a permission to mend): the same number again, a minute later at the
     /// earliest.
     Later(WechatError),
     /// Too soon after the order's last refund, or the order is old: perhaps taken on all the same. The same number again, a
@@ -124,7 +127,9 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     match client.post_xml(Api::Refund.path(), body).await {
         Ok(reply) => match parse_reply(params, key, &reply.body) {
             // The main host may have taken the refund on before the backup host refused it.
-            Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {
+            Refunding::Refused(error) | Refunding::Ask(error) | Refunding::Doubt(error) | Refunding::Later(error)
+                if reply.earlier_may_have_executed =>
+            {
                 Refunding::Unknown { why: error.code }
             }
             said => said,
@@ -144,6 +149,7 @@ fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
         },
         Outcome::Refused(error) => Refunding::Refused(error),
         Outcome::Ask(error) => Refunding::Ask(error),
+        Outcome::Doubt(error) => Refunding::Doubt(error),
         Outcome::Later(error) => Refunding::Later(error),
         Outcome::TooFrequent(error) => Refunding::TooFrequent(error),
         Outcome::Closed(error) | Outcome::NotFound(error) => Refunding::Unknown { why: error.code },

@@ -62,6 +62,18 @@ pub struct Refunds {
     pub refunds: Vec<Refund>,
 }
 
+impl Refunds {
+    /// Where the next page of the list begins that this answer, asked for from `offset` on, is a page of. Nothing behind the
+    /// last one.
+    pub fn next_page(&self, offset: u32) -> Option<u32> {
+        let here = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
+        let next = offset.saturating_add(here);
+        // Without WeChat's count, a full page says that there may be more.
+        let more = self.total_refund_count.map_or(here >= PAGE, |all| next < all);
+        (more && here > 0).then_some(next)
+    }
+}
+
 /// One refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
@@ -164,9 +176,11 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
         },
         Outcome::NotFound(_) => RefundsAsked::NotFound,
         Outcome::Refused(error) => RefundsAsked::Refused(error),
-        Outcome::Ask(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
-            unknown(error.code)
-        }
+        Outcome::Ask(error)
+        | Outcome::Doubt(error)
+        | Outcome::Closed(error)
+        | Outcome::Later(error)
+        | Outcome::TooFrequent(error) => unknown(error.code),
         Outcome::Unknown { why } => unknown(why),
     }
 }

@@ -58,9 +58,13 @@ pub fn failed(api: Api, error: &TransportError) -> Outcome {
     match outcome::of_transport(api, error) {
         Class::Refused => Outcome::Refused(WechatError { code: "HTTP".into(), message: error.to_string() }),
         Class::Later => Outcome::Later(WechatError { code: "HTTP".into(), message: error.to_string() }),
-        Class::Unknown | Class::Done | Class::Ask | Class::Closed | Class::NotFound | Class::TooFrequent => {
-            unknown(error.to_string())
-        }
+        Class::Unknown
+        | Class::Done
+        | Class::Ask
+        | Class::Doubt
+        | Class::Closed
+        | Class::NotFound
+        | Class::TooFrequent => unknown(error.to_string()),
     }
 }
 
@@ -76,7 +80,7 @@ pub fn parse(expected: Expected<'_>, body: &[u8]) -> Outcome {
             let error = WechatError { code: "FAIL".into(), message: clean(text(&fields, "return_msg")) };
             // Some unsigned failures name a code too; one that says "busy" there is just as open.
             let said = format!("{} {}", text(&fields, "return_msg"), text(&fields, "err_code"));
-            return outcome_of(outcome::of_return_fail(&said), error, fields);
+            return outcome_of(outcome::of_return_fail(expected.api, &said), error, fields);
         }
         _ => return unknown("the reply has no return_code".into()),
     }
@@ -116,6 +120,7 @@ fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
         Class::Refused => Outcome::Refused(error),
         Class::Unknown => Outcome::Unknown { why: format!("{}: {}", error.code, error.message) },
         Class::Ask => Outcome::Ask(error),
+        Class::Doubt => Outcome::Doubt(error),
         Class::Closed => Outcome::Closed(error),
         Class::NotFound => Outcome::NotFound(error),
         Class::Later => Outcome::Later(error),

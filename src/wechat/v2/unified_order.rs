@@ -213,7 +213,7 @@ fn placed(params: &Fields, outcome: Outcome, now: Timestamp) -> Placed {
         Outcome::Refused(error) => Placed::Refused(error),
         Outcome::Ask(error) => Placed::Ask(error),
         Outcome::Closed(error) => Placed::Closed(error),
-        Outcome::NotFound(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
+        Outcome::Doubt(error) | Outcome::NotFound(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
             Placed::Unknown { why: error.code }
         }
         Outcome::Unknown { why } => Placed::Unknown { why },

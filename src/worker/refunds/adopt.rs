@@ -3,10 +3,10 @@
 //! They are adopted only on WeChat's own word, asked for by ourselves, with their reservation and on the same path as ours.
 //! What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
 
-use super::apply::{Applied, ApplyError, apply};
+use super::apply::{Applied, ApplyError, Look, apply};
 use super::ask::{seen, source};
 use crate::config::Merchant;
-use crate::event::fact::RefundFact;
+use crate::event::fact::{RefundFact, RefundStanding};
 use crate::ids::{OutTradeNo, TransactionId};
 use crate::new_refund::{Wish, new_refund};
 use crate::order::{RefundNews, RefundOrigin, RefundRefusal};
@@ -19,10 +19,15 @@ use crate::worker::Context;
 /// What became of a refund that WeChat listed.
 #[derive(Debug)]
 pub enum Adopted {
-    /// It is among ours, and says what WeChat says.
+    /// It is among ours, and says what WeChat says; or it moved nothing, and there is none to make.
     Known,
     /// WeChat says what cannot be.
-    Refused(RefundRefusal),
+    Refused {
+        /// What.
+        refusal: RefundRefusal,
+        /// Whether people have not been told of it yet.
+        first: bool,
+    },
     /// Refunds of ours hold what it took; theirs come to their end first.
     NoRoom,
 }
@@ -38,28 +43,40 @@ pub async fn adopt(
     let refund_no = &refund.out_refund_no;
     let status = seen(found, refund);
     let fact = RefundFact::Status(status.clone());
-    if ctx.store.refund(&merchant.key, refund_no).await?.is_none() {
+    let mut row = ctx.store.refund(&merchant.key, refund_no).await?.map(|stored| stored.refund.id);
+    if row.is_none() {
+        if status.status == RefundStanding::Closed {
+            return Ok(Adopted::Known);
+        }
         let evidence =
             RefundEvidence { fact: fact.clone(), source: source(merchant, raw), received_at: ctx.clock.now() };
         let Some(wish) = wish(merchant, order, found, refund, evidence) else {
-            return Ok(Adopted::Refused(RefundRefusal::Differs));
+            return Ok(Adopted::Refused { refusal: RefundRefusal::Differs, first: true });
         };
         let now = ctx.clock.now();
         let new = new_refund(&ctx.config, wish, now).map_err(|e| ApplyError::Store(DbError::Defect(e.to_string())))?;
         match ctx.store.record_refund(&new, now).await? {
-            Reserved::New(_) => {
+            Reserved::New(stored) => {
+                row = Some(stored.refund.id);
                 let outcome = RefundNews::Requested.as_str();
                 metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome)
                     .increment(1);
                 crate::crash::point("refund.adopted");
             }
-            Reserved::Known(_) => {}
+            Reserved::Known(stored) => row = Some(stored.refund.id),
             Reserved::Exceeds { .. } | Reserved::TooMany => return Ok(Adopted::NoRoom),
         }
     }
-    Ok(match apply(ctx, &merchant.key, refund_no, fact, source(merchant, raw), notification).await? {
+    let source = source(merchant, raw);
+    Ok(match apply(ctx, &merchant.key, refund_no, fact, source, notification, Look::OutOfTurn).await? {
         Applied::Changed | Applied::Unchanged => Adopted::Known,
-        Applied::Refused(refusal) => Adopted::Refused(refusal),
+        Applied::Refused(refusal) => {
+            let first = match row {
+                Some(id) => ctx.store.note_contradiction(id, refusal.reason()).await?,
+                None => true,
+            };
+            Adopted::Refused { refusal, first }
+        }
     })
 }
 
@@ -92,39 +109,57 @@ fn wish(
     })
 }
 
-/// Learns every refund of a payment that WeChat called refunded. `false`: not everything could be learnt; ask again.
+/// What learning the refunds of a payment brought.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Whether all of them are known now; otherwise ask again.
+    pub complete: bool,
+    /// The first that contradicts its row, and whether people have not been told of it yet.
+    pub refused: Option<(RefundRefusal, bool)>,
+}
+
+/// Learns every refund of a payment that WeChat called refunded.
 pub async fn learn_all(
     ctx: &Context,
     merchant: &Merchant,
     order: &StoredOrder,
     out_trade_no: &OutTradeNo,
     transaction_id: &TransactionId,
-) -> Result<bool, ApplyError> {
-    let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(false) };
-    let (mut offset, mut complete) = (0, true);
+) -> Result<Listed, ApplyError> {
+    let mut listed = Listed::default();
+    let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(listed) };
+    let (mut offset, mut room) = (0, true);
     loop {
         let which = Which::Payment(transaction_id.clone(), offset);
         let asked = refund_query::ask(&ctx.wechat, merchant, &appid, &which).await;
         crate::crash::point("refund.listed");
         let (found, raw) = match asked {
             RefundsAsked::Found(found, raw) => (found, raw),
+            // Behind the last one there is none.
+            RefundsAsked::NotFound if offset > 0 => break,
             RefundsAsked::NotFound | RefundsAsked::Refused(_) | RefundsAsked::Unknown { .. } => {
                 tracing::info!(%out_trade_no, "the refunds of a payment could not be listed");
-                return Ok(false);
+                return Ok(listed);
             }
         };
         for refund in &found.refunds {
             match adopt(ctx, merchant, order, (&found, refund, &raw), None).await? {
                 Adopted::Known => {}
-                Adopted::NoRoom => complete = false,
-                Adopted::Refused(refusal) => {
+                Adopted::NoRoom => room = false,
+                Adopted::Refused { refusal, first } => {
                     tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
+                    listed.refused = match listed.refused {
+                        Some(told @ (_, true)) => Some(told),
+                        Some(_) | None => Some((refusal, first)),
+                    };
                 }
             }
         }
-        offset += u32::try_from(found.refunds.len()).unwrap_or(u32::MAX);
-        if found.refunds.is_empty() || found.total_refund_count.is_none_or(|all| offset >= all) {
-            return Ok(complete);
+        match found.next_page(offset) {
+            Some(next) => offset = next,
+            None => break,
         }
     }
+    listed.complete = room;
+    Ok(listed)
 }

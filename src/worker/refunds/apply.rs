@@ -36,6 +36,15 @@ pub enum ApplyError {
     Gone,
 }
 
+/// Why a fact was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The refund's time had come: what it says sets the next one.
+    InTurn,
+    /// Somebody asked, WeChat told or listed: the refund is looked at when it would have been.
+    OutOfTurn,
+}
+
 /// Takes `fact` to the refund.
 pub async fn apply(
     ctx: &Context,
@@ -44,6 +53,7 @@ pub async fn apply(
     fact: RefundFact,
     source: RefundSource,
     notification: Option<NotificationRecord>,
+    look: Look,
 ) -> Result<Applied, ApplyError> {
     for _ in 0..MAX_ROUNDS {
         let stored = ctx.store.refund(merchant, refund_no).await?.ok_or(ApplyError::Gone)?;
@@ -53,7 +63,12 @@ pub async fn apply(
             RefundDecision::AlreadyApplied => return Ok(Applied::Unchanged),
             RefundDecision::AskAgain { at } => {
                 let r = &stored.refund;
-                ctx.store.schedule_refund(r.id, r.version, r.queries.done + 1, at).await?;
+                let was_due = r.queries.next_at.is_none_or(|next| next <= now);
+                if look == Look::InTurn || was_due {
+                    ctx.store.schedule_refund(r.id, r.version, r.queries.done + 1, at).await?;
+                } else {
+                    ctx.store.refund_answered(r.id, now).await?;
+                }
                 return Ok(Applied::Unchanged);
             }
             RefundDecision::Refused(refusal) => return Ok(Applied::Refused(refusal)),
@@ -62,6 +77,7 @@ pub async fn apply(
         let commit = RefundCommit {
             order_id: stored.order_id,
             before: stored.refund.version,
+            unanswered_before: stored.refund.unanswered_at,
             event: news.map(|n| new_refund::told(&next, n).seal(now)),
             change,
             evidence: RefundEvidence { fact: fact.clone(), source: source.clone(), received_at: now },

@@ -1,8 +1,6 @@
 //! `refund.requested` and `refund.due`: bring one refund a step on.
 
-use std::time::Duration;
-
-use super::apply::ApplyError;
+use super::apply::{ApplyError, Look};
 use super::ask::{Learnt, ask};
 use super::call::{Called, call, put_off};
 use crate::bus::{Delivery, Verdict};
@@ -13,6 +11,7 @@ use crate::order::{RefundRefusal, RefundState};
 use crate::store::StoredRefund;
 use crate::worker::Context;
 use crate::worker::query::STALE;
+use crate::worker::trouble::{Trouble, failed};
 
 /// Handles one refund.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -20,10 +19,6 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    if ctx.clock.now().since(event.time) > STALE {
-        // The scheduler published it anew.
-        return Verdict::Done;
-    }
     let Some(merchant) = crate::worker::handlers::merchant_of(ctx, &delivery.message.subject) else {
         tracing::warn!(subject = delivery.message.subject, "a refund of no configured merchant");
         return Verdict::Done;
@@ -31,19 +26,25 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let stored = match ctx.store.refund(&merchant.key, &event.data.refund_no).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return Verdict::Park { reason: "unknown_refund", why: "no such refund".into() },
-        Err(e) => return later(e),
+        Err(e) => return failed(e),
     };
-    match step(ctx, merchant, &stored, event.data.only_ask).await {
+    let now = ctx.clock.now();
+    // Whose clock is ahead must not drop what is due: an old message is dropped only where the refund has a later look.
+    let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
+    if now.since(event.time) > STALE && has_a_later_one {
+        return Verdict::Done;
+    }
+    let only_ask = event.data.only_ask;
+    match step(ctx, merchant, &stored, only_ask).await {
         Ok(None) => Verdict::Done,
-        Ok(Some(refusal)) => {
-            // It is looked at again by its rhythm, and a person looks at the contradiction.
-            if let Err(e) = put_off(ctx, &stored).await {
-                return later(e);
-            }
-            refused(refusal)
-        }
-        Err(Step::Overtaken) => later("the refund was changed by another worker"),
-        Err(Step::Failed(e)) => later(e),
+        Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
+            // Whoever noted it may have died before its dead letter was kept.
+            Ok(first) if first || delivery.attempt > 1 => refused(refusal),
+            Ok(_) => Verdict::Done,
+            Err(e) => failed(e),
+        },
+        Err(Step::Overtaken) => failed(Trouble::Other("the refund must be looked at anew".into())),
+        Err(Step::Failed(e)) => failed(e),
     }
 }
 
@@ -73,10 +74,19 @@ async fn step(
         return Ok(None);
     }
     if state != RefundState::Requested {
-        match ask(ctx, merchant, stored, None).await? {
+        let look = if only_ask { Look::OutOfTurn } else { Look::InTurn };
+        match ask(ctx, merchant, stored, None, look).await? {
             Learnt::Changed | Learnt::Unchanged(_) => return Ok(None),
+            // Whether ours can be is told by the answer to its own call.
+            Learnt::Refused(RefundRefusal::AnotherPayment) if state.wants_call() && !only_ask => {}
             Learnt::Refused(refusal) => return Ok(Some(refusal)),
-            Learnt::NotFound | Learnt::NoAnswer if only_ask || !state.wants_call() => {
+            // Who only asks moves nothing: the call that is due comes when it is due.
+            Learnt::NotFound if only_ask => {
+                ctx.store.refund_answered(stored.refund.id, ctx.clock.now()).await.map_err(ApplyError::from)?;
+                return Ok(None);
+            }
+            Learnt::NoAnswer if only_ask => return Ok(None),
+            Learnt::NotFound | Learnt::NoAnswer if !state.wants_call() => {
                 put_off(ctx, stored).await?;
                 return Ok(None);
             }
@@ -90,10 +100,21 @@ async fn step(
     }
 }
 
-fn refused(refusal: RefundRefusal) -> Verdict {
-    Verdict::Park { reason: refusal.reason(), why: refusal.to_string() }
+/// The refund is looked at again by its rhythm, and a person looks at the contradiction. `true`: for the first time.
+async fn contradicted(
+    ctx: &Context,
+    stored: &StoredRefund,
+    refusal: RefundRefusal,
+    only_ask: bool,
+) -> Result<bool, ApplyError> {
+    if only_ask {
+        ctx.store.refund_answered(stored.refund.id, ctx.clock.now()).await?;
+    } else {
+        put_off(ctx, stored).await?;
+    }
+    Ok(ctx.store.note_contradiction(stored.refund.id, refusal.reason()).await?)
 }
 
-fn later(why: impl std::fmt::Display) -> Verdict {
-    Verdict::Retry { after: Duration::from_secs(1), why: why.to_string() }
+fn refused(refusal: RefundRefusal) -> Verdict {
+    Verdict::Park { reason: refusal.reason(), why: refusal.to_string() }
 }

@@ -11,5 +11,6 @@ mod handle;
 mod notice;
 
 pub(super) use adopt::learn_all;
+pub(super) use apply::ApplyError;
 pub(super) use handle::due;
 pub(super) use notice::told;

@@ -111,6 +111,24 @@ fn a_refusal_counts_a_minute_after_the_unanswered_call() {
 }
 
 #[test]
+fn a_refusal_of_a_refund_with_a_call_nobody_recorded_the_end_of_counts_a_minute_later_too() {
+    let refused = RefundFact::Refused(error("USER_ACCOUNT_ABNORMAL"));
+    let found = Refund { unanswered_at: Some(NOW), ..refund(RefundState::Requested) };
+    assert_eq!(decide_refund(&found, &refused, later(59)), RefundDecision::AskAgain { at: later(60) });
+    assert_eq!(told(&decide_refund(&found, &refused, later(60))), "failed failed released");
+}
+
+#[test]
+fn an_unanswered_call_of_a_clock_that_was_ahead_holds_a_refusal_for_a_minute_and_not_for_that_day() {
+    let refused = RefundFact::Refused(error("USER_ACCOUNT_ABNORMAL"));
+    let ahead = Refund { unanswered_at: Some(later(86_400)), ..refund(RefundState::Unknown) };
+    assert_eq!(decide_refund(&ahead, &refused, later(10)), RefundDecision::AskAgain { at: later(70) });
+    // Hosts' clocks differ a little: such a time is believed.
+    let little = Refund { unanswered_at: Some(later(40)), ..refund(RefundState::Unknown) };
+    assert_eq!(decide_refund(&little, &refused, later(10)), RefundDecision::AskAgain { at: later(100) });
+}
+
+#[test]
 fn another_amount_payment_or_refund_id_changes_nothing() {
     let seen = |refund_id: &str, n: u32, fee: i64| {
         let status = RefundStanding::Success { at: None };
@@ -119,7 +137,7 @@ fn another_amount_payment_or_refund_id_changes_nothing() {
     };
     let decide = |fact| decide_refund(&refund(RefundState::Processing), &fact, later(10));
     assert_eq!(decide(seen(REFUND_ID, 1, 31)), RefundDecision::Refused(RefundRefusal::Differs));
-    assert_eq!(decide(seen(REFUND_ID, 2, 30)), RefundDecision::Refused(RefundRefusal::Differs));
+    assert_eq!(decide(seen(REFUND_ID, 2, 30)), RefundDecision::Refused(RefundRefusal::AnotherPayment));
     assert_eq!(decide(seen("50300002", 1, 30)), RefundDecision::Refused(RefundRefusal::RefundIdDiffers));
     let accepted = decide(RefundFact::Accepted { refund_id: "50300002".into() });
     assert_eq!(accepted, RefundDecision::Refused(RefundRefusal::RefundIdDiffers));

@@ -74,7 +74,11 @@ on_both! {
             if town.number("SELECT COUNT(*) FROM refunds").await == 12 {
                 break;
             }
-            town.skip(61);
+            // Ever more rarely.
+            if let Some(at) = town.stored("C200001").await.order.queries.next_at {
+                town.skip_to(at);
+                town.skip(1);
+            }
             tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         }
         for (n, number) in numbers.iter().enumerate() {
@@ -117,6 +121,41 @@ on_both! {
         town.until_refunded(&number, "succeeded").await;
         assert_eq!(town.get("/v1/orders/C300001").await.1["refunded_fen"], json!(100));
         town.books_agree().await;
+        town.stop().await;
+    }
+
+    async fn a_closed_console_refund_needs_no_room_and_leaves_nothing_to_learn(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.without_news().await;
+        town.paid("C400001").await;
+        let number = town.console("C400001", 60).await;
+        town.ends(&number, "REFUNDCLOSE").await;
+        town.skip(61);
+        // Ours holds everything.
+        town.refunding("C400001", "ours", 100).await;
+        town.look_at_the_order("C400001").await;
+        town.until("learnt", "C400001", |s| s.order.queries.next_at.is_none()).await;
+        assert_eq!(town.number("SELECT COUNT(*) FROM refunds").await, 1, "it moved nothing");
+        town.stop().await;
+    }
+
+    async fn refunds_that_cannot_be_learnt_are_asked_for_ever_more_rarely(db: TestDb) {
+        let town = Town::with_refunds(db, "").await;
+        town.without_news().await;
+        town.paid("C500001").await;
+        town.console("C500001", 60).await;
+        town.tell_wechat("faults", json!([{"on": "refundquery", "kind": "system_error"}])).await;
+        let mut pauses = Vec::new();
+        for pause in [100, 60, 200, 400, 3000, 9000] {
+            town.skip(pause);
+            let taken_up = town.clock.now().after(std::time::Duration::from_secs(61));
+            town.look_at_the_order("C500001").await;
+            // Taken up by the scheduler it is put off for a minute; after the look it is scheduled anew.
+            let order = town.until("scheduled", "C500001", |s| s.order.queries.next_at != Some(taken_up)).await.order;
+            pauses.push(order.queries.next_at.unwrap().since(town.clock.now()).as_secs());
+        }
+        assert!(pauses.windows(2).all(|p| p[0] <= p[1]), "{pauses:?}");
+        assert!((100..120).contains(&pauses[0]) && pauses[3] > 600 && pauses[5] == 3600, "{pauses:?}");
         town.stop().await;
     }
 }

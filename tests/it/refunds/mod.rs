@@ -4,9 +4,15 @@
 mod api;
 mod clocks;
 mod console;
+mod contradictions;
+mod doubts;
 mod flow;
+mod looks;
 mod lost;
 mod notices;
+mod open_calls;
+#[cfg(feature = "crash-points")]
+mod paused;
 mod policies;
 mod rows;
 mod sums;
@@ -92,6 +98,34 @@ impl Town {
         let (_, seen) = crate::harness::service::answer(self.http.get(url)).await.unwrap();
         let refunds = seen["requests"].as_array().unwrap().iter().find(|r| r["api"] == "refund").cloned();
         refunds.map(|r| r["each"].as_array().unwrap().clone()).unwrap_or_default()
+    }
+
+    /// The refunds of an order at WeChat behave from now on.
+    pub async fn no_faults(&self) {
+        let cleared = self.http.delete(format!("{}/_sandbox/faults", self.wechat_url)).send().await.unwrap();
+        assert!(cleared.status().is_success());
+    }
+
+    /// Lets seconds pass, each long enough for what happens every second, until the stored refund is so.
+    pub async fn seconds_until(&self, refund_no: &str, is: impl Fn(&StoredRefund) -> bool) -> StoredRefund {
+        for _ in 0..200 {
+            let stored = self.refund(refund_no).await;
+            if is(&stored) {
+                return stored;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.skip(1);
+        }
+        panic!("{:?}", self.refund(refund_no).await);
+    }
+
+    /// Awaits that the refund was looked at: since `before`, it changed or is scheduled anew.
+    pub async fn until_looked_at(&self, before: &StoredRefund) -> StoredRefund {
+        let (version, done) = (before.refund.version, before.refund.queries.done);
+        self.until_refund("looked at", before.refund.refund_no.as_str(), |s| {
+            s.refund.version != version || s.refund.queries.done != done
+        })
+        .await
     }
 
     /// Nobody tells of refunds any more.

@@ -10,6 +10,42 @@ use crate::settling::on_both;
 const BOTH: &str = "paid_late = \"refund\"\npaid_twice = \"refund\"";
 
 on_both! {
+    async fn what_is_left_of_a_payment_goes_back_and_is_told_where_some_of_it_went_back_before(db: TestDb) {
+        let town = Town::with_refunds(db, "paid_late = \"hold\"\npaid_twice = \"refund\"").await;
+        let first = "P300001";
+        town.place(first).await;
+        town.skip(301);
+        let wish = json!({"trade_type": "NATIVE", "product_id": "tea"});
+        let (_, order) = town.post(&format!("/v1/orders/{first}/attempts"), &wish).await;
+        let second = order["attempts"][1]["out_trade_no"].as_str().unwrap().to_owned();
+        // The second is paid in time, and nobody hears of it until the first was paid late and some of it went back.
+        let unheard = |on: &str, kind: &str| json!({"on": on, "kind": kind, "out_trade_no": second});
+        let rules = [("notify", "drop"), ("orderquery", "system_error"), ("closeorder", "system_error")];
+        town.tell_wechat("faults", Value::Array(rules.map(|(on, kind)| unheard(on, kind)).into())).await;
+        town.pay(&second).await;
+        town.skip_to(town.stored(first).await.order.expires_at);
+        town.skip(1);
+        town.tell_wechat("pay", json!({"out_trade_no": first, "late": true})).await;
+        let late = town.until_state(first, "paid").await.order.paid_by.unwrap().transaction_id;
+        town.refunding(first, "some", 30).await;
+        town.no_faults().await;
+        town.tell_wechat("notify", json!({"out_trade_no": second})).await;
+        town.until("paid twice", first, |s| s.order.flags.paid_twice).await;
+        let (_, order) = town.get(&format!("/v1/orders/{first}")).await;
+        let rest = &order["refunds"][1];
+        assert_eq!((&rest["amount_fen"], &rest["origin"]), (&json!(70), &json!("policy")), "{order}");
+        assert_eq!(rest["transaction_id"], late.as_str());
+        let told = "SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.refund.requested.v1' AND payload LIKE '%\"amount_fen\":70%'";
+        assert_eq!(town.number(told).await, 1);
+        let rest = rest["refund_no"].as_str().unwrap().to_owned();
+        town.skip(61);
+        town.look_until(&rest, "processing").await;
+        let theirs = town.wechat_refunds(first).await;
+        assert_eq!(theirs.iter().map(|r| r["refund_fee"].as_i64().unwrap()).sum::<i64>(), 100, "{theirs:?}");
+        town.books_agree().await;
+        town.stop().await;
+    }
+
     async fn late_money_goes_back_once_however_often_it_is_told(db: TestDb) {
         let town = Town::with_refunds(db, BOTH).await;
         town.place("P100001").await;

@@ -137,7 +137,7 @@ async fn a_refund_without_certificate_waits_and_is_neither_refused_nor_unknown()
 
 #[tokio::test]
 async fn a_refusal_by_the_backup_host_does_not_hide_what_the_main_host_may_have_done() {
-    let refusal = signed([("result_code", "FAIL"), ("err_code", "NOAUTH"), ("err_code_des", "no")]);
+    let refusal = signed([("result_code", "FAIL"), ("err_code", "PARAM_ERROR"), ("err_code_des", "no")]);
     let backup = Server::saying(refusal);
     // Takes the call and breaks off before its answer.
     let main = Server::start(|_| Answer::Bytes(Vec::new()));

@@ -66,13 +66,18 @@ pub fn fields<const N: usize>(pairs: [(&str, &str); N]) -> Fields {
 
 /// A reply or notification as WeChat signs it for our merchant and app, with these elements.
 pub fn signed<const N: usize>(pairs: [(&str, &str); N]) -> String {
+    signed_list(pairs)
+}
+
+/// As [`signed`], of however many elements.
+pub fn signed_list<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut message = fields([
         ("return_code", "SUCCESS"),
         ("appid", "wx8888888888888888"),
         ("mch_id", "1900000109"),
         ("nonce_str", "IITRi8Iabbblz1Jc"),
     ]);
-    message.extend(fields(pairs));
+    message.extend(pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     xml::write(&seal(message, &our_key(), SignType::HmacSha256))
 }
 

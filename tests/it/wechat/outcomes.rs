@@ -9,7 +9,7 @@ use wxpay_worker::wechat::v2::reply::{Expected, parse};
 use wxpay_worker::wechat::v2::unified_order::{self, Placed};
 
 use super::requests::{native_order, refund_order};
-use super::{app_id, key, merchant, merchant_of, our_key, out_trade_no, signed};
+use super::{app_id, key, merchant, merchant_of, our_key, out_trade_no, signed, signed_list};
 
 const APIS: [Api; 5] = [Api::UnifiedOrder, Api::OrderQuery, Api::CloseOrder, Api::Refund, Api::RefundQuery];
 
@@ -56,11 +56,18 @@ fn table(api: Api) -> Vec<(&'static str, Class)> {
             ("NOTENOUGH", Class::Later),
             ("FREQUENCY_LIMITED", Class::TooFrequent),
             ("ORDER_NOT_READY", Class::Later),
+            // People mend these, and the same refund is right.
+            ("CERT_ERROR", Class::Later),
+            ("NOAUTH", Class::Later),
+            ("SIGNERROR", Class::Later),
+            ("APPID_NOT_EXIST", Class::Later),
+            ("MCHID_NOT_EXIST", Class::Later),
+            ("APPID_MCHID_NOT_MATCH", Class::Later),
             ("INVALID_REQ_TOO_MUCH", Class::Later),
             ("REFUND_FEE_MISMATCH", Class::Ask),
             ("INVALID_REQUEST", Class::Ask),
-            ("INVALID_TRANSACTIONID", Class::Ask),
-            ("ORDERNOTEXIST", Class::Ask),
+            ("INVALID_TRANSACTIONID", Class::Doubt),
+            ("ORDERNOTEXIST", Class::Doubt),
         ],
         Api::RefundQuery => vec![
             ("REFUNDNOTEXIST", Class::NotFound),
@@ -101,14 +108,17 @@ fn a_code_nobody_listed_is_unknown_and_never_refused() {
 }
 
 #[test]
-fn an_unsigned_failure_is_a_refusal_unless_wechat_says_it_is_busy() {
-    for text in ["签名错误", "appid不存在", "缺少参数total_fee", "XML格式错误", "mch_id参数格式错误"]
-    {
-        assert_eq!(of_return_fail(text), Class::Refused, "{text}");
-    }
-    for text in ["系统繁忙，请稍后再试", "SystemError", "system busy", "请求过于频繁", "系统超时", "", "  "]
-    {
-        assert_eq!(of_return_fail(text), Class::Unknown, "{text}");
+fn an_unsigned_failure_is_a_refusal_unless_wechat_says_it_is_busy_and_of_a_refund_never() {
+    for api in APIS {
+        let refusal = if api == Api::Refund { Class::Doubt } else { Class::Refused };
+        for text in ["签名错误", "appid不存在", "缺少参数total_fee", "XML格式错误", "mch_id参数格式错误", "x"]
+        {
+            assert_eq!(of_return_fail(api, text), refusal, "{api:?} {text}");
+        }
+        for text in ["系统繁忙，请稍后再试", "SystemError", "system busy", "请求过于频繁", "系统超时", "", "  "]
+        {
+            assert_eq!(of_return_fail(api, text), Class::Unknown, "{api:?} {text}");
+        }
     }
 }
 
@@ -258,6 +268,44 @@ fn a_refund_accepted_for_other_amounts_is_unknown() {
     assert!(matches!(fail("FREQUENCY_LIMITED"), Refunding::TooFrequent(_)));
     assert!(matches!(fail("BIZERR_NEED_RETRY"), Refunding::Unknown { .. }));
     assert!(matches!(fail("REFUND_FEE_MISMATCH"), Refunding::Ask(_)));
+    assert!(matches!(fail("ORDERNOTEXIST"), Refunding::Doubt(_)));
+    assert!(matches!(fail("USER_ACCOUNT_ABNORMAL"), Refunding::Refused(_)));
+    let unsigned = "<xml><return_code>FAIL</return_code><return_msg>USER_ACCOUNT_ABNORMAL</return_msg></xml>";
+    let unsigned = refund::parse_reply(&params, &our_key(), unsigned.as_bytes());
+    assert!(matches!(unsigned, Refunding::Doubt(_)), "{unsigned:?}");
+}
+
+#[test]
+fn a_list_of_refunds_goes_on_while_its_pages_are_full_or_wechats_count_is_not_reached() {
+    let page = |count: u32, all: Option<u32>| {
+        let mut fields = vec![
+            ("result_code".to_owned(), "SUCCESS".to_owned()),
+            ("transaction_id".to_owned(), "1008".to_owned()),
+            ("out_trade_no".to_owned(), "T20250102".to_owned()),
+            ("total_fee".to_owned(), "100".to_owned()),
+            ("refund_count".to_owned(), count.to_string()),
+        ];
+        fields.extend(all.map(|all| ("total_refund_count".to_owned(), all.to_string())));
+        for n in 0..count {
+            let of =
+                [("out_refund_no", "R2025"), ("refund_id", "5000"), ("refund_fee", "1"), ("refund_status", "SUCCESS")];
+            fields.extend(of.map(|(name, value)| (format!("{name}_{n}"), value.to_owned())));
+        }
+        let body = signed_list(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let which = Which::Attempt(out_trade_no("T20250102"), 0);
+        match refund_query::parse_reply(&merchant(&our_key()), &app_id(), &which, body.as_bytes()) {
+            RefundsAsked::Found(found, _) => found,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(page(10, Some(12)).next_page(0), Some(10));
+    assert_eq!(page(2, Some(12)).next_page(10), None);
+    assert_eq!(page(10, Some(10)).next_page(0), None);
+    // Without the count a full page says that there may be more.
+    assert_eq!(page(10, None).next_page(0), Some(10));
+    assert_eq!(page(9, None).next_page(10), None);
+    assert_eq!(page(0, None).next_page(10), None);
+    assert_eq!(page(0, Some(30)).next_page(10), None, "no endless questions");
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! A process that is stopped between the turn it took and the call: others take the turn after it, and it sends nothing.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::service::{MCH_ID, Process, Rig};
+use crate::harness::soon;
+
+fn signal(process: &Process, name: &str) {
+    let status = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Whether a process is stopped, by the state the kernel shows.
+fn is_stopped(process: &Process) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_stopped_after_it_took_its_turn_takes_another_one_before_it_calls() {
+    let rig = Rig::embedded_postgres().await.with_refunds().await;
+    let process = rig.run_all_with(&[("WXPAY_PAUSE_AT", "refund.called")]).await;
+    rig.place(&process.base, "P900001", 100).await;
+    rig.pay("P900001").await;
+    rig.until_state(&process.base, "P900001", "paid").await;
+    let wish = json!({"refund_no": "P9-a", "amount_fen": 60});
+    let asking = rig.try_post(&process.base, "/v1/orders/P900001/refunds?merchant=main", &wish);
+    let stopped = soon("the pause", async {
+        while !is_stopped(&process) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Time passes for everybody but this process; its own clock knows afterwards.
+        tokio::time::sleep(Duration::from_millis(20_500)).await;
+        signal(&process, "-CONT");
+    });
+    let (_, ()) = tokio::join!(asking, stopped);
+    soon("the refund at WeChat", async {
+        while rig.wechat_ledger("P900001").await["refunds"].as_array().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let db = rig.open_db().await;
+    assert_eq!(rig.number(&db, "SELECT calls FROM refunds").await, 2, "the first turn was given up");
+    let path = format!("/_sandbox/requests?mch_id={MCH_ID}&out_trade_no=P900001");
+    let (_, seen) = rig.get(&rig.wechat_url, &path).await;
+    let calls = seen["requests"].as_array().unwrap().iter().find(|r| r["api"] == "refund").unwrap();
+    assert_eq!(calls["each"].as_array().unwrap().len(), 1, "and nothing was sent for it: {calls}");
+}

@@ -85,6 +85,7 @@ pub fn new_refund(config: &Config, wish: Wish, now: Timestamp) -> Result<NewRefu
         reason: wish.reason,
         requested_by: wish.requested_by,
         content_hash: wish.content_hash,
+        idempotency: None,
         params: AttemptParams { params: params(&call), sign_type: merchant.sign_type.as_str().into() },
         known: wish.known,
         created_at: now,

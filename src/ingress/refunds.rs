@@ -25,7 +25,7 @@ use super::refund_json::RefundJson;
 use super::refund_request::RefundRequest;
 use super::routes::App;
 use crate::config::{Merchant, Scope};
-use crate::event::command::RefundDue;
+use crate::event::command::{Idempotency, RefundDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OutRefundNo};
@@ -57,7 +57,10 @@ pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let hash = asked.hash(&order.order.order_no);
     let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
         Some(stored) => (stored, false),
-        None => match app.record(merchant, &order, &asked, &hash, caller).await {
+        None => match app
+            .record(merchant, &order, &asked, Asker { hash: &hash, caller, idempotency: idempotency.as_ref() })
+            .await
+        {
             // The same request at the same time may have been the one that took what was left.
             Err(e @ Error::RefundExceeds { .. }) => {
                 (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
@@ -98,6 +101,14 @@ async fn refund_no(parts: &mut Parts) -> Result<OutRefundNo, Error> {
     OutRefundNo::parse(text.0).map_err(|e| problem(e.to_string()))
 }
 
+/// Who asks for a refund, and what tells a repeat of the request from another one.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    hash: &'a str,
+    caller: Caller<'a>,
+    idempotency: Option<&'a Idempotency>,
+}
+
 impl App {
     /// Records a refund with its reservation and has WeChat called.
     async fn record(
@@ -105,13 +116,12 @@ impl App {
         merchant: &Merchant,
         order: &StoredOrder,
         asked: &RefundRequest,
-        hash: &str,
-        caller: Caller<'_>,
+        asker: Asker<'_>,
     ) -> Result<(StoredRefund, bool), Error> {
         if merchant.client_cert_file.is_none() {
             return Err(Error::RefundsNotConfigured);
         }
-        let new = self.wanted(order, asked, hash, caller).await?;
+        let new = self.wanted(order, asked, asker).await?;
         let reserved = match self.store.record_refund(&new, self.clock.now()).await {
             // Another order took the number at the same moment: it is known now.
             Err(crate::store::DbError::Exists(_)) => self.store.record_refund(&new, self.clock.now()).await?,
@@ -122,6 +132,7 @@ impl App {
             Reserved::Known(stored) => return Ok((*stored, false)),
             Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
             Reserved::TooMany => return Err(Error::RefundsUsedUp),
+            Reserved::KeyReused => return Err(Error::KeyReused),
         };
         crate::crash::point("refund.recorded");
         let outcome = RefundNews::Requested.as_str();
@@ -135,13 +146,7 @@ impl App {
         Ok((stored, true))
     }
 
-    async fn wanted(
-        &self,
-        order: &StoredOrder,
-        asked: &RefundRequest,
-        hash: &str,
-        caller: Caller<'_>,
-    ) -> Result<NewRefund, Error> {
+    async fn wanted(&self, order: &StoredOrder, asked: &RefundRequest, asker: Asker<'_>) -> Result<NewRefund, Error> {
         let Some(paid_by) = &order.order.paid_by else { return Err(Error::OrderNotPaid) };
         let transaction_id = asked.transaction_id.as_ref().unwrap_or(&paid_by.transaction_id);
         let payment = self.store.paid_attempt(order.order.id, transaction_id).await?.ok_or_else(|| {
@@ -167,11 +172,13 @@ impl App {
             total: payment.paid,
             origin: RefundOrigin::Api,
             reason: asked.reason.clone(),
-            requested_by: caller.key.name.clone(),
-            content_hash: hash.to_owned(),
+            requested_by: asker.caller.key.name.clone(),
+            content_hash: asker.hash.to_owned(),
             known: None,
         };
-        new_refund(&self.config, wish, self.clock.now()).map_err(|e| Error::Internal { internal: e.to_string() })
+        let new = new_refund(&self.config, wish, self.clock.now());
+        let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
+        Ok(NewRefund { idempotency: asker.idempotency.cloned(), ..new })
     }
 
     async fn publish_refund(

@@ -80,7 +80,7 @@ async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Ti
     match reserved {
         Reserved::New(_) | Reserved::Known(_) => {}
         // Somebody was faster in the merchant platform: nothing is left to send back.
-        Reserved::Exceeds { .. } | Reserved::TooMany => {
+        Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused => {
             tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
         }
     }

@@ -6,6 +6,7 @@ use super::db::DbError;
 use super::entity::{refund, refund_evidence};
 use super::rows::{AttemptParams, broken, unknown, unreadable};
 use crate::clock::Timestamp;
+use crate::event::command::Idempotency;
 use crate::event::domain::{DomainData, DomainEvent, RefundTold, Sealed};
 use crate::event::fact::{RefundFact, WechatError};
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
@@ -39,6 +40,8 @@ pub struct NewRefund {
     pub requested_by: String,
     /// Tells whether a repeated request is the same; empty for what nobody requested here.
     pub content_hash: String,
+    /// The caller's own name for the request, if it has one.
+    pub idempotency: Option<Idempotency>,
     /// What WeChat will be sent, byte for byte each time.
     pub params: AttemptParams,
     /// WeChat's number of a refund that it has taken on already, and how that was learnt.

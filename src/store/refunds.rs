@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Set};
 
 use super::Store;
 use super::db::{Db, DbError, DbKind};
-use super::entity::{ledger, refund, refund_evidence};
+use super::entity::{idempotency_key, ledger, refund, refund_evidence};
 use super::leases::{Fenced, Lease};
 use super::proof::outbox_row;
 use super::refund_rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
@@ -35,6 +35,8 @@ pub enum Reserved {
     },
     /// The payment has had as many refunds as WeChat allows.
     TooMany,
+    /// The caller's name for the request is another request's.
+    KeyReused,
 }
 
 /// A payment that can be refunded.
@@ -209,6 +211,9 @@ pub(super) async fn reserve(
     if let Some(known) = find(tx, &new.merchant, &new.refund_no).await? {
         return Ok(Reserved::Known(Box::new(known)));
     }
+    if !claim_key(tx, new).await? {
+        return Ok(Reserved::KeyReused);
+    }
     let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
     let sql = "INSERT INTO refund_totals (merchant, transaction_id, out_trade_no, order_id, paid_fen, reserved_fen,
                                           refunded_fen, count, next_call_at_ms)
@@ -238,6 +243,23 @@ pub(super) async fn reserve(
     }
     super::commit::write_events(tx, vec![outbox_row(&new.event())]).await?;
     Ok(Reserved::New(Box::new(stored_refund(row)?)))
+}
+
+/// Keeps the caller's name for the request; whether it names no other one.
+async fn claim_key(tx: &DatabaseTransaction, new: &NewRefund) -> Result<bool, DbError> {
+    let Some(key) = &new.idempotency else { return Ok(true) };
+    let row = idempotency_key::ActiveModel {
+        api_key: Set(key.api_key.clone()),
+        idempotency_key: Set(key.key.clone()),
+        content_hash: Set(new.refund_no.to_string()),
+        merchant: Set(new.merchant.to_string()),
+        order_no: Set(new.order_no.to_string()),
+        created_at_ms: Set(new.created_at.as_ms()),
+    };
+    idempotency_key::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(tx).await?;
+    let id = (key.api_key.clone(), key.key.clone());
+    let kept = idempotency_key::Entity::find_by_id(id).one(tx).await?;
+    Ok(kept.is_some_and(|kept| kept.content_hash == new.refund_no.as_str() && kept.merchant == new.merchant.as_str()))
 }
 
 async fn find(

@@ -52,12 +52,19 @@ on_both! {
         town.skip(A_MINUTE);
         let (_, other) = with_key("k2", json!({"amount_fen": 10})).await.unwrap();
         assert_ne!(other["refund_no"], first["refund_no"]);
+        // A key that names one refund names no other, whatever its number.
+        let (status, problem) = with_key("k3", json!({"refund_no": "I2-a", "amount_fen": 10})).await.unwrap();
+        assert!([200, 202].contains(&status), "{problem}");
+        let (status, problem) = with_key("k3", json!({"refund_no": "I2-b", "amount_fen": 10})).await.unwrap();
+        assert_eq!((status, &problem["code"]), (422, &json!("key_reused")), "{problem}");
+        let (status, same) = with_key("k3", json!({"refund_no": "I2-a", "amount_fen": 10})).await.unwrap();
+        assert!([200, 202].contains(&status) && same["refund_no"] == "I2-a", "{same}");
         // Without either, a number is made and told; nothing needs to be said at all.
         let request = town.http.post(format!("{}/v1/orders/I200001/refunds", town.base)).bearer_auth(API_KEY);
         let (status, rest) = answer(request).await.unwrap();
-        assert_eq!((status, &rest["amount_fen"], &rest["state"]), (202, &json!(80), &json!("requested")), "{rest}");
+        assert_eq!((status, &rest["amount_fen"], &rest["state"]), (202, &json!(70), &json!("requested")), "{rest}");
         let made = rest["refund_no"].as_str().unwrap();
-        assert_eq!(town.get(&format!("/v1/refunds/{made}")).await.1["amount_fen"], json!(80));
+        assert_eq!(town.get(&format!("/v1/refunds/{made}")).await.1["amount_fen"], json!(70));
         town.stop().await;
     }
 

@@ -5,8 +5,7 @@
 //! died, is found by the sweep and made up for. A process whose run failed gives the lease back and sits the next run out:
 //! what it cannot reach, another may. Every run leaves a report. What must stay true: a run is made under the
 //! lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that slept
-//! through its lease harms nothing. Due times, and every time that a job writes, are by the database's clock, as the leases
-//! are: a host whose own clock is wrong must not stop the jobs of all the others.
+//! through its lease harms nothing.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +50,7 @@ pub struct Parts {
     pub bus: Bus,
     /// The way to WeChat's platform.
     pub platform: PlatformClient,
-    /// The time.
+    /// The time, as the database has it: a host whose own clock is wrong must not stop the jobs of all the others.
     pub clock: Clock,
 }
 
@@ -108,13 +107,6 @@ struct Shared {
     holder: String,
 }
 
-impl Shared {
-    /// The clock by which jobs live: the database's.
-    async fn database_clock(&self) -> Result<Clock, DbError> {
-        Ok(self.clock.set_to(self.store.db().now().await?))
-    }
-}
-
 /// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
     let mut ticks = interval(SWEEP_EVERY);
@@ -133,8 +125,9 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
 
 /// What is due and nobody ran. On the way, what a look at the whole tells of clocks and tokens.
 async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
-    let now = shared.database_clock().await?.now();
-    tell_clock(shared.clock.now(), now);
+    let ahead_s = shared.clock.host_ahead_ms(shared.store.db().now().await?) / 1000;
+    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
+    let now = shared.clock.now();
     if let Some(tokens) = &shared.tokens {
         tokens.tell_ages(&shared.store, now).await?;
     }
@@ -148,12 +141,6 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
         }
     }
     Ok(due)
-}
-
-/// Tells how far this host's clock is ahead of the database's.
-fn tell_clock(ours: Timestamp, database: Timestamp) {
-    let ahead_s = (ours.as_ms() - database.as_ms()) / 1000;
-    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
 }
 
 /// One job in this process.
@@ -186,7 +173,14 @@ impl Drop for Running<'_> {
 
 impl Runner {
     fn new(job: &'static Job, shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
-        Runner { job, shared, busy: AtomicBool::new(false), held: Mutex::default(), sits_out_until: Mutex::default(), cancel }
+        Runner {
+            job,
+            shared,
+            busy: AtomicBool::new(false),
+            held: Mutex::default(),
+            sits_out_until: Mutex::default(),
+            cancel,
+        }
     }
 
     /// Runs the job if it is due and this process's turn.
@@ -198,7 +192,7 @@ impl Runner {
                 return;
             }
             match self.turn().await {
-                Ok(Some((lease, clock))) => self.run_under(lease, clock).await,
+                Ok(Some(lease)) => self.run_under(lease).await,
                 Ok(None) => {}
                 Err(e) => {
                     tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had");
@@ -211,15 +205,14 @@ impl Runner {
         }
     }
 
-    async fn turn(&self) -> Result<Option<(Lease, Clock)>, DbError> {
-        let Shared { store, holder, .. } = &*self.shared;
+    async fn turn(&self) -> Result<Option<Lease>, DbError> {
+        let Shared { store, holder, clock, .. } = &*self.shared;
         let Some(lease) = store.lease(self.job.name, holder, LEASE_TTL).await? else { return Ok(None) };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
-        let clock = self.shared.database_clock().await?;
         let now = clock.now();
         // Whoever held the lease before may have made this very run.
         let is_due = store.is_job_due(self.job.name, now, self.job.when.next_after(now)).await?;
-        Ok(is_due.then_some((lease, clock)))
+        Ok(is_due.then_some(lease))
     }
 
     /// Gives the lease back unless the job still runs, which then does it at its end.
@@ -250,8 +243,8 @@ impl Runner {
         }
     }
 
-    async fn run_under(&self, lease: Lease, clock: Clock) {
-        let Shared { config, store, bus, tokens, .. } = &*self.shared;
+    async fn run_under(&self, lease: Lease) {
+        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {

@@ -5,6 +5,7 @@ mod policies;
 mod refresh;
 mod switching;
 mod wallet;
+mod wrong_clocks;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.
 macro_rules! on_both {

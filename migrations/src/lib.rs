@@ -15,6 +15,7 @@ mod m20261122_000003_web;
 mod m20261122_000004_settling;
 mod m20261122_000005_refunds;
 mod m20261122_000006_token_source;
+mod m20261122_000007_orphans;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_settling::Migration),
             Box::new(m20261122_000005_refunds::Migration),
             Box::new(m20261122_000006_token_source::Migration),
+            Box::new(m20261122_000007_orphans::Migration),
         ]
     }
 }

@@ -85,7 +85,9 @@ async fn execute(stage: &Stage, sql: &str) {
 async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_time() {
     let stage = real_time().await;
     let process = Process::start(&stage, "one").await;
-    for job in ["pending_queries", "far_times", "deferred_messages", "platform_tokens", "gauges", "retention"] {
+    for job in
+        ["pending_queries", "far_times", "deferred_messages", "orphans", "platform_tokens", "gauges", "retention"]
+    {
         let view = until(&stage, job, "a report", |view| view.last.is_some()).await;
         let last = view.last.unwrap();
         assert_eq!(

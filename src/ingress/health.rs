@@ -54,12 +54,15 @@ pub async fn healthz() -> Response {
 /// `GET /readyz`
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let (database, bus, apps) = tokio::join!(
-        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().now()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().look()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         apps(&app),
     );
     let (database, clock) = match database {
-        Ok(Ok(now)) => (None, clock_problem(app.clock.host_ahead_ms(now))),
+        Ok(Ok(look)) => {
+            let problem = (!look.takes_writes).then_some("takes no writes: it is a standby or was made read-only");
+            (problem, clock_problem(app.clock.host_ahead_ms(look.now)))
+        }
         Ok(Err(_)) => (Some("does not answer"), None),
         Err(_) => (Some("does not answer in time"), None),
     };

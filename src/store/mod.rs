@@ -27,7 +27,7 @@ mod users;
 mod wallet_orders;
 
 pub use commit::OrderCommit;
-pub use db::{Db, DbError, DbKind};
+pub use db::{Db, DbError, DbKind, Look};
 pub use dead_letters::StoredMessage;
 pub use handle::Store;
 pub use history::History;

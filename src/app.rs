@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -23,6 +23,9 @@ use crate::wechat::certificate::{CertificateError, MerchantCertificate};
 use crate::wechat::http::{Client, ClientError};
 use crate::wechat::platform::PlatformClient;
 use crate::{relay, worker};
+
+/// How often the clock is set by the database's.
+const CLOCK_SET_EVERY: Duration = Duration::from_secs(5);
 
 /// Which parts of the service a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +152,7 @@ impl App {
         let config = Arc::new(config);
         let metrics = Metrics::install()?;
         let store = Store::open(&config.store).await?;
+        set_clock(&clock, &store).await?;
         let (bus, bus_report) = Bus::connect(&config.bus, Some(store.db().clone())).await?;
         for warning in &bus_report.warnings {
             tracing::warn!(warning, "the bus");
@@ -179,6 +183,7 @@ impl App {
         let stop = cancel.child_token();
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
         self.start_http(&mut running, listeners, &stop);
+        running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if roles.worker {
             let ctx = worker::Context::new(
                 Arc::clone(&self.config),
@@ -241,6 +246,25 @@ impl App {
             Ok(())
         });
     }
+}
+
+/// Sets the clock by the database's, which all processes share: the times that one of them writes are read by the others.
+async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
+    let asked = Instant::now();
+    if let Some(ahead_ms) = clock.set_by(store.db().now().await?, asked) {
+        tracing::warn!(ahead_ms, "this host's clock differs from the database's, whose time is taken");
+    }
+    Ok(())
+}
+
+/// Keeps the clock set. While the database is away, time goes on as it did.
+async fn keep_time(clock: Clock, store: Store, stop: CancellationToken) -> Result<(), AppError> {
+    while stop.run_until_cancelled(tokio::time::sleep(CLOCK_SET_EVERY)).await.is_some() {
+        if let Err(e) = set_clock(&clock, &store).await {
+            tracing::debug!(error = %e, "the clock cannot be set");
+        }
+    }
+    Ok(())
 }
 
 /// One client per merchant that has a certificate.

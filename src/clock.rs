@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -132,23 +132,62 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// What has not been measured yet.
+const UNMEASURED: i64 = i64::MIN;
+/// Clocks that differ by less are left alone: time must not jitter.
+const TOLERATED_MS: i64 = 1000;
+
 /// Where "now" comes from. Cheap to clone; every part of the process shares one.
+///
+/// A host's clock may be wrong by hours, and processes that decide by different clocks undo each other's work: once it was
+/// [set](Clock::set_by), a clock shows the time of the one that all share, the database's. From then on it goes by the
+/// host's steady clock, which nobody sets, so that it does not follow the host's when that jumps.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// The host's clock, and how much is added to it.
-    System {
-        ahead_ms: i64,
-    },
+    Host(Arc<Host>),
     Manual(Arc<AtomicI64>),
+}
+
+#[derive(Debug)]
+struct Host {
+    /// How far the host's clock is wrong, as far as a test is concerned.
+    off_ms: i64,
+    /// From where the steady time counts.
+    begin: Instant,
+    /// The time at `begin`, as the better clock shows it.
+    begun_at_ms: AtomicI64,
+}
+
+impl Host {
+    fn own_ms(&self) -> i64 {
+        jiff::Timestamp::now().as_millisecond().saturating_add(self.off_ms)
+    }
+
+    fn steady_ms(&self) -> i64 {
+        i64::try_from(self.begin.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn now_ms(&self) -> i64 {
+        match self.begun_at_ms.load(Ordering::SeqCst) {
+            UNMEASURED => self.own_ms(),
+            begun_at_ms => begun_at_ms.saturating_add(self.steady_ms()),
+        }
+    }
 }
 
 impl Clock {
     /// The host's clock.
     pub fn system() -> Clock {
-        Clock(Source::System { ahead_ms: 0 })
+        Clock::host_off_by(0)
+    }
+
+    /// The clock of a host that is so many milliseconds ahead (behind, if negative): for seeing what becomes of it.
+    pub fn host_off_by(off_ms: i64) -> Clock {
+        let host = Host { off_ms, begin: Instant::now(), begun_at_ms: AtomicI64::new(UNMEASURED) };
+        Clock(Source::Host(Arc::new(host)))
     }
 
     /// A clock that moves only when told to, for deciding about time without waiting for it.
@@ -156,23 +195,36 @@ impl Clock {
         Clock(Source::Manual(Arc::new(AtomicI64::new(at.0))))
     }
 
-    /// This clock set to show `now` at this moment: a host's clock corrected by a better one. A manual clock is the only
-    /// truth of its world and stays as it is.
-    #[must_use]
-    pub fn set_to(&self, now: Timestamp) -> Clock {
-        match &self.0 {
-            Source::System { .. } => {
-                Clock(Source::System { ahead_ms: now.0.saturating_sub(jiff::Timestamp::now().as_millisecond()) })
-            }
-            Source::Manual(at) => Clock(Source::Manual(Arc::clone(at))),
+    /// Sets this clock, and with it all its clones, to a better one that showed `theirs` at some time since `asked`. Answers
+    /// by how many milliseconds it had to be put ahead, where it had to. A manual clock is the only truth of its world and
+    /// stays as it is.
+    pub fn set_by(&self, theirs: Timestamp, asked: Instant) -> Option<i64> {
+        let Source::Host(host) = &self.0 else { return None };
+        // The answer is from the middle of the time that it took, or as far from it as half that time.
+        let half_ms = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(i64::MAX);
+        let now_ms = host.now_ms();
+        let ahead_ms = theirs.0.saturating_add(half_ms).saturating_sub(now_ms);
+        let differs = ahead_ms.saturating_abs() >= half_ms.saturating_add(TOLERATED_MS);
+        if differs || host.begun_at_ms.load(Ordering::SeqCst) == UNMEASURED {
+            let right_ms = if differs { now_ms.saturating_add(ahead_ms) } else { now_ms };
+            host.begun_at_ms.store(right_ms.saturating_sub(host.steady_ms()), Ordering::SeqCst);
         }
+        differs.then_some(ahead_ms)
     }
 
     /// The current moment.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System { ahead_ms } => Timestamp(jiff::Timestamp::now().as_millisecond().saturating_add(*ahead_ms)),
+            Source::Host(host) => Timestamp(host.now_ms()),
             Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// By how many milliseconds the host's own clock, whatever this one was set to, is ahead of one that shows `theirs` now.
+    pub fn host_ahead_ms(&self, theirs: Timestamp) -> i64 {
+        match &self.0 {
+            Source::Host(host) => host.own_ms().saturating_sub(theirs.0),
+            Source::Manual(_) => 0,
         }
     }
 

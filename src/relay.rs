@@ -1,6 +1,6 @@
 //! The relay: gives events their place in the feed, and puts them on the bus.
 //!
-//! Each is done by one process at a time, under a lease of its own. Neither waits for the other: the HTTP feed has an event as
+//! Each is done by one process at a time, under a lease of its own; one that cannot do it gives the lease back. Neither waits for the other: the HTTP feed has an event as
 //! soon as it has its place, whatever the bus is doing. An event is published with its own id as the message id and marked
 //! afterwards: a relay that dies in between publishes it again, and the bus or the consumer drops the repeat by its id.
 //! Two events of one order are never on their way at once, so their order holds.
@@ -21,7 +21,8 @@ const LEASE_TTL: Duration = Duration::from_secs(10);
 const BATCH: u64 = 512;
 /// How often the outbox is looked at when nothing in this process says that it changed.
 const IDLE: Duration = Duration::from_millis(100);
-/// After a fault of the database or the bus.
+/// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can do the
+/// work has it by then.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// Why a round ended early.
@@ -86,6 +87,7 @@ impl Leased<'_> {
                 Ok(Round::Idle | Round::NotMine) => IDLE,
                 Err(e) => {
                     tracing::warn!(work = self.work.name(), error = %e, "events wait for the bus or the database");
+                    self.give_back().await;
                     AFTER_FAULT
                 }
             };
@@ -96,7 +98,11 @@ impl Leased<'_> {
                 _ = commits.changed(), if pause == IDLE => {}
             }
         }
-        if let Some((lease, _)) = self.held
+        self.give_back().await;
+    }
+
+    async fn give_back(&mut self) {
+        if let Some((lease, _)) = self.held.take()
             && let Err(e) = self.store.release(&lease).await
         {
             tracing::info!(work = self.work.name(), error = %e, "the lease runs out by itself");

@@ -16,6 +16,7 @@ mod m20261122_000004_settling;
 mod m20261122_000005_refunds;
 mod m20261122_000006_token_source;
 mod m20261122_000007_open_calls;
+mod m20261122_000008_orphans;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_refunds::Migration),
             Box::new(m20261122_000006_token_source::Migration),
             Box::new(m20261122_000007_open_calls::Migration),
+            Box::new(m20261122_000008_orphans::Migration),
         ]
     }
 }

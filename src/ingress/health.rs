@@ -54,12 +54,15 @@ pub async fn healthz() -> Response {
 /// `GET /readyz`
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let (database, bus, apps) = tokio::join!(
-        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().now()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().look()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         apps(&app),
     );
     let (database, clock) = match database {
-        Ok(Ok(now)) => (None, clock_problem(app.clock.now(), app.clock.set_to(now).now())),
+        Ok(Ok(look)) => {
+            let problem = (!look.takes_writes).then_some("takes no writes: it is a standby or was made read-only");
+            (problem, clock_problem(app.clock.host_ahead_ms(look.now)))
+        }
         Ok(Err(_)) => (Some("does not answer"), None),
         Err(_) => (Some("does not answer in time"), None),
     };
@@ -77,9 +80,9 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     (status, axum::Json(Readiness { ready, checks })).into_response()
 }
 
-fn clock_problem(ours: Timestamp, database: Timestamp) -> Option<String> {
-    let (ahead, behind) = (ours.since(database), database.since(ours));
-    let (apart, word) = if behind.is_zero() { (ahead, "ahead of") } else { (behind, "behind") };
+fn clock_problem(ahead_ms: i64) -> Option<String> {
+    let apart = Duration::from_millis(ahead_ms.unsigned_abs());
+    let word = if ahead_ms > 0 { "ahead of" } else { "behind" };
     (apart > CLOCKS_APART).then(|| format!("this host's clock is {} s {word} the database's", apart.as_secs()))
 }
 

@@ -2,10 +2,10 @@
 //!
 //! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A job
 //! that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose runner
-//! died, is found by the sweep and made up for. Every run leaves a report. What must stay true: a run is made under the
+//! died, is found by the sweep and made up for. A process whose run failed gives the lease back and sits the next run out:
+//! what it cannot reach, another may. Every run leaves a report. What must stay true: a run is made under the
 //! lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that slept
-//! through its lease harms nothing. Due times, and every time that a job writes, are by the database's clock, as the leases
-//! are: a host whose own clock is wrong must not stop the jobs of all the others.
+//! through its lease harms nothing.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::table::{Context, JOBS, Job};
+use super::table::{Context, Done, JOBS, Job, JobError};
 use super::tokens::Tokens;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
@@ -36,6 +36,9 @@ const LEASE_TTL: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked for runs that nobody made.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// How long, from when the job is due again, a process whose run failed leaves it to the others. They look when it is due;
+/// one that is alone comes back soon.
+const SIT_OUT: Duration = Duration::from_secs(3);
 
 /// What the scheduler works with.
 pub struct Parts {
@@ -47,7 +50,7 @@ pub struct Parts {
     pub bus: Bus,
     /// The way to WeChat's platform.
     pub platform: PlatformClient,
-    /// The time.
+    /// The time, as the database has it: a host whose own clock is wrong must not stop the jobs of all the others.
     pub clock: Clock,
 }
 
@@ -104,13 +107,6 @@ struct Shared {
     holder: String,
 }
 
-impl Shared {
-    /// The clock by which jobs live: the database's.
-    async fn database_clock(&self) -> Result<Clock, DbError> {
-        Ok(self.clock.set_to(self.store.db().now().await?))
-    }
-}
-
 /// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
     let mut ticks = interval(SWEEP_EVERY);
@@ -129,8 +125,9 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
 
 /// What is due and nobody ran. On the way, what a look at the whole tells of clocks and tokens.
 async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
-    let now = shared.database_clock().await?.now();
-    tell_clock(shared.clock.now(), now);
+    let ahead_s = shared.clock.host_ahead_ms(shared.store.db().now().await?) / 1000;
+    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
+    let now = shared.clock.now();
     if let Some(tokens) = &shared.tokens {
         tokens.tell_ages(&shared.store, now).await?;
     }
@@ -146,12 +143,6 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
     Ok(due)
 }
 
-/// Tells how far this host's clock is ahead of the database's.
-fn tell_clock(ours: Timestamp, database: Timestamp) {
-    let ahead_s = (ours.as_ms() - database.as_ms()) / 1000;
-    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
-}
-
 /// One job in this process.
 struct Runner {
     job: &'static Job,
@@ -159,6 +150,8 @@ struct Runner {
     busy: AtomicBool,
     /// The lease as it was last had: to be given back at the end.
     held: Mutex<Option<Lease>>,
+    /// Until when the job is left to others, after a run that failed here.
+    sits_out_until: Mutex<Option<Instant>>,
     cancel: CancellationToken,
 }
 
@@ -180,7 +173,14 @@ impl Drop for Running<'_> {
 
 impl Runner {
     fn new(job: &'static Job, shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
-        Runner { job, shared, busy: AtomicBool::new(false), held: Mutex::default(), cancel }
+        Runner {
+            job,
+            shared,
+            busy: AtomicBool::new(false),
+            held: Mutex::default(),
+            sits_out_until: Mutex::default(),
+            cancel,
+        }
     }
 
     /// Runs the job if it is due and this process's turn.
@@ -188,13 +188,16 @@ impl Runner {
         {
             let Some(_running) = Running::begin(&self.busy) else { return };
             // Asked while busy: whoever stops either sees this run and leaves the lease to it, or was seen here.
-            if self.cancel.is_cancelled() {
+            if self.cancel.is_cancelled() || self.sits_out() {
                 return;
             }
             match self.turn().await {
-                Ok(Some((lease, clock))) => self.run_under(lease, clock).await,
+                Ok(Some(lease)) => self.run_under(lease).await,
                 Ok(None) => {}
-                Err(e) => tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had"),
+                Err(e) => {
+                    tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had");
+                    self.leave_to_others(Duration::ZERO).await;
+                }
             }
         }
         if self.cancel.is_cancelled() {
@@ -202,22 +205,36 @@ impl Runner {
         }
     }
 
-    async fn turn(&self) -> Result<Option<(Lease, Clock)>, DbError> {
-        let Shared { store, holder, .. } = &*self.shared;
+    async fn turn(&self) -> Result<Option<Lease>, DbError> {
+        let Shared { store, holder, clock, .. } = &*self.shared;
         let Some(lease) = store.lease(self.job.name, holder, LEASE_TTL).await? else { return Ok(None) };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
-        let clock = self.shared.database_clock().await?;
         let now = clock.now();
         // Whoever held the lease before may have made this very run.
         let is_due = store.is_job_due(self.job.name, now, self.job.when.next_after(now)).await?;
-        Ok(is_due.then_some((lease, clock)))
+        Ok(is_due.then_some(lease))
     }
 
     /// Gives the lease back unless the job still runs, which then does it at its end.
     async fn rest(&self) {
-        if self.busy.load(Ordering::SeqCst) {
-            return;
+        if !self.busy.load(Ordering::SeqCst) {
+            self.give_back().await;
         }
+    }
+
+    /// A job that fails here may succeed elsewhere: whoever looks when it is due again, in `due_in`, has it.
+    async fn leave_to_others(&self, due_in: Duration) {
+        let until = Instant::now() + due_in + SIT_OUT;
+        *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.give_back().await;
+    }
+
+    fn sits_out(&self) -> bool {
+        let until = *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn give_back(&self) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(lease) = held
             && let Err(e) = self.shared.store.release(&lease).await
@@ -226,8 +243,8 @@ impl Runner {
         }
     }
 
-    async fn run_under(&self, lease: Lease, clock: Clock) {
-        let Shared { config, store, bus, tokens, .. } = &*self.shared;
+    async fn run_under(&self, lease: Lease) {
+        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
@@ -256,15 +273,7 @@ impl Runner {
                 tracing::error!(job = job.name, "panicked");
                 (JobOutcome::Panic, 0, None)
             }
-            Ok(Ok(Ok(done))) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
-            Ok(Ok(Ok(done))) => {
-                tracing::info!(job = job.name, done = done.count, "ran");
-                (JobOutcome::Done, done.count, done.detail)
-            }
-            Ok(Ok(Err(e))) => {
-                tracing::warn!(job = job.name, error = %e, "failed; the next run tries again");
-                (JobOutcome::Failed, 0, Some(e.to_string()))
-            }
+            Ok(Ok(ended)) => told(job.name, ended),
         };
         metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome.as_str())
             .record(started.elapsed());
@@ -274,6 +283,9 @@ impl Runner {
         let next = job.when.next_after(started_at);
         if let Err(e) = store.report_job(&lease, begun.get().copied(), &run, next).await {
             tracing::warn!(job = job.name, error = %e, "the run cannot be reported");
+        }
+        if outcome.is_failure() {
+            self.leave_to_others(next.since(ended_at)).await;
         }
     }
 
@@ -293,6 +305,21 @@ impl Runner {
                     Err(e) => tracing::warn!(job = name, error = %e, "the run cannot be reported"),
                 }
             }
+        }
+    }
+}
+
+/// What the report says of a run that came to its end.
+fn told(job: &'static str, ended: Result<Done, JobError>) -> (JobOutcome, u64, Option<String>) {
+    match ended {
+        Ok(done) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
+        Ok(done) => {
+            tracing::info!(job, done = done.count, "ran");
+            (JobOutcome::Done, done.count, done.detail)
+        }
+        Err(e) => {
+            tracing::warn!(job, error = %e, "failed; the next run tries again");
+            (JobOutcome::Failed, 0, Some(e.to_string()))
         }
     }
 }

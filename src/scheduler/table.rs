@@ -104,6 +104,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::deferred_messages(ctx)),
     },
     Job {
+        name: "orphans",
+        when: When::every_seconds(10),
+        deadline: Duration::from_secs(60),
+        run: |ctx| Box::pin(jobs::orphans(ctx)),
+    },
+    Job {
         name: "platform_tokens",
         when: When::every_seconds(1),
         deadline: TOKENS_DEADLINE,

@@ -14,6 +14,10 @@ use sea_orm::{
 use crate::clock::Timestamp;
 use crate::config;
 
+/// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write: whoever
+/// is still connected to it finds the new one by connecting anew.
+const CONNECTION_LIFE: Duration = Duration::from_secs(45);
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -91,6 +95,15 @@ pub enum DbKind {
     Postgres,
 }
 
+/// What a look at the database tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Its clock.
+    pub now: Timestamp,
+    /// Whether it takes writes from this connection.
+    pub takes_writes: bool,
+}
+
 /// An open database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
@@ -142,6 +155,7 @@ impl Db {
         o.max_connections(connections.max(2))
             .acquire_timeout(Duration::from_secs(5))
             .connect_timeout(Duration::from_secs(5))
+            .max_lifetime(CONNECTION_LIFE)
             // A ping before every use would double the round trips; one that just worked, works.
             .test_before_acquire_if_idle_for(Duration::from_secs(1))
             .sqlx_logging(false)
@@ -200,12 +214,22 @@ impl Db {
         }
     }
 
+    /// The database's clock and whether it takes writes: not when it is a standby, or was made read-only.
+    pub async fn look(&self) -> Result<Look, DbError> {
+        let takes_writes = match self.kind {
+            DbKind::Sqlite => "TRUE",
+            DbKind::Postgres => "current_setting('transaction_read_only') = 'off'",
+        };
+        let sql = format!("SELECT {} AS now_ms, {takes_writes} AS takes_writes", self.now_ms_sql());
+        let row = self.read.query_one_raw(self.statement(sql, [])).await?;
+        let row = row.ok_or_else(|| DbError::Defect("no clock".into()))?;
+        let now = Timestamp::from_ms(row.try_get("", "now_ms")?);
+        Ok(Look { now, takes_writes: row.try_get("", "takes_writes")? })
+    }
+
     /// The database's clock.
     pub async fn now(&self) -> Result<Timestamp, DbError> {
-        let row =
-            self.read.query_one_raw(self.statement(format!("SELECT {} AS now_ms", self.now_ms_sql()), [])).await?;
-        let row = row.ok_or_else(|| DbError::Defect("no clock".into()))?;
-        Ok(Timestamp::from_ms(row.try_get("", "now_ms")?))
+        Ok(self.look().await?.now)
     }
 
     /// Brings the schema to the newest version; `false` when it was there already.

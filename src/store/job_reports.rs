@@ -51,6 +51,14 @@ impl JobOutcome {
         }
     }
 
+    /// Whether the run ended without doing what it should.
+    pub const fn is_failure(self) -> bool {
+        match self {
+            JobOutcome::Running | JobOutcome::Idle | JobOutcome::Done => false,
+            JobOutcome::Failed | JobOutcome::Late | JobOutcome::Panic => true,
+        }
+    }
+
     fn parse(word: &str) -> Result<JobOutcome, DbError> {
         Ok(match word {
             "running" => JobOutcome::Running,

@@ -105,19 +105,18 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
     let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
     // Time counts, not tries: a database that was away must not use up the patience.
     let wait = Some(pause).filter(|_| now.since(record.received_at) < PATIENCE);
-    let (fate, news) = match wait {
-        Some(_) => (Fate::Waiting, None),
-        None => (Fate::Parked("unknown_order".into()), Some(orphaned(&record, payment))),
-    };
-    let record = NotificationRecord { verdict: fate, ..record };
-    // Told once: the row that ends the waiting is written once, whoever writes it.
-    if let Err(e) = ctx.store.record_notification(&record, news, now).await {
-        return failed(&e);
-    }
     let why = "no order has this out_trade_no".to_owned();
-    match wait {
-        Some(seconds) => Verdict::Retry { after: Duration::from_secs(seconds), why },
-        None => Verdict::Park { reason: "unknown_order", why },
+    if let Some(seconds) = wait {
+        return match ctx.store.record_notification(&record, None, now).await {
+            Ok(()) => Verdict::Retry { after: Duration::from_secs(seconds), why },
+            Err(e) => failed(&e),
+        };
+    }
+    let record = NotificationRecord { verdict: Fate::Parked("unknown_order".into()), ..record };
+    let (transaction_id, news) = (payment.transaction_id.clone(), orphaned(&record, payment));
+    match ctx.store.record_orphan(&record, &transaction_id, news, now).await {
+        Ok(()) => Verdict::Park { reason: "unknown_order", why },
+        Err(e) => failed(&e),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Orders that WeChat must be asked about: each due question becomes a command for the workers.
 //!
 //! A merchant's budget (`queries_per_second`) bounds how many are asked for in one run, so that a thousand orders that expire
-//! together are no storm at WeChat; those that were due first go first.
+//! together are no storm at WeChat; those that were due first go first. Whose orders there are, the database says and not this
+//! process's configuration: while a new merchant is being rolled out, the workers may know it before the scheduler does.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::bus::{ConsumerName, Message};
 use crate::clock::Timestamp;
+use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
@@ -30,15 +32,18 @@ pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
     }
     let now = ctx.clock.now();
     let mut count = 0;
-    for merchant in &ctx.config.merchants {
-        let budget = merchant.queries_per_second;
-        let due = match ctx.store.take_due_queries(&ctx.lease, &merchant.key, now, PUT_OFF, budget).await? {
+    // Mostly nothing is due, which is found without a writer.
+    for merchant in ctx.store.merchants_to_ask_about(now).await? {
+        crate::crash::point("scheduler.query_due");
+        let known = ctx.config.merchant(merchant.as_str());
+        let budget = known.map_or(Merchant::QUERIES_PER_SECOND, |known| known.queries_per_second);
+        let due = match ctx.store.take_due_queries(&ctx.lease, &merchant, now, PUT_OFF, budget).await? {
             Fenced::Done(due) => due,
             Fenced::Lost => return Err(JobError::Overtaken),
         };
         count += due.len() as u64;
         // At once: the bus makes many of them durable together.
-        for published in join_all(due.into_iter().map(|order_no| ask(&ctx, &merchant.key, order_no, now))).await {
+        for published in join_all(due.into_iter().map(|order_no| ask(&ctx, &merchant, order_no, now))).await {
             published?;
         }
     }

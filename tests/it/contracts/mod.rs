@@ -13,3 +13,5 @@ mod clocks;
 mod store;
 mod store_tokens;
 mod store_web;
+
+pub use store::new_order;

@@ -10,6 +10,7 @@ mod crash_points;
 #[cfg(feature = "crash-points")]
 mod crash_sites;
 mod forgeries;
+mod half_cut_off;
 mod nats_lost;
 #[cfg(feature = "crash-points")]
 mod paused_leader;

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod notifications;
 mod orders;
+mod orphans;
 mod tokens;
 
 /// Makes a test of each function on all four combinations of queue and database.

@@ -1,6 +1,7 @@
 //! What tests start and look at. It is not a mock of anything: servers and databases are real.
 
 pub mod bus;
+pub mod cable;
 pub mod certificates;
 pub mod db;
 pub mod nats;

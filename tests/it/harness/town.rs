@@ -27,6 +27,7 @@ pub struct Town {
     pub wechat_url: String,
     pub http: reqwest::Client,
     wechat: Running,
+    config: Config,
     stop: CancellationToken,
     service: JoinHandle<Result<(), AppError>>,
     _db: TestDb,
@@ -41,25 +42,45 @@ enum Refunds {
     OverPlainHttp,
 }
 
+/// Databases measure leases by their own clock; the moved one begins at theirs.
+fn moved() -> Clock {
+    Clock::manual(Clock::system().now())
+}
+
+async fn run(
+    config: &Config,
+    clock: &Clock,
+    listener: tokio::net::TcpListener,
+    stop: &CancellationToken,
+) -> (Store, JoinHandle<Result<(), AppError>>) {
+    let app = App::open(config.clone(), clock.clone()).await.unwrap();
+    let store = app.store.clone();
+    let listeners = Listeners { api: Some(listener), admin: None };
+    (store, tokio::spawn(app.run(Roles::ALL, listeners, stop.clone())))
+}
+
 impl Town {
     /// Starts all of it. `merchant` is TOML for the merchant's entry, `more` for sections of their own.
     pub async fn start(db: TestDb, merchant: &str, more: &str) -> Town {
-        Town::open(db, merchant, more, Refunds::None).await
+        Town::open(db, merchant, more, Refunds::None, moved()).await
     }
 
     /// With the merchant's certificate, for refunds.
     pub async fn with_refunds(db: TestDb, merchant: &str) -> Town {
-        Town::open(db, merchant, "", Refunds::OverTls).await
+        Town::open(db, merchant, "", Refunds::OverTls, moved()).await
     }
 
     /// With a certificate that WeChat never sees: refunds go to the address that asks for none.
     pub async fn with_refunds_over_plain_http(db: TestDb) -> Town {
-        Town::open(db, "", "", Refunds::OverPlainHttp).await
+        Town::open(db, "", "", Refunds::OverPlainHttp, moved()).await
     }
 
-    async fn open(db: TestDb, merchant: &str, more: &str, refunds: Refunds) -> Town {
-        // Databases measure leases by their own clock; the moved one begins at theirs.
-        let clock = Clock::manual(Clock::system().now());
+    /// In real time.
+    pub async fn in_real_time(db: TestDb) -> Town {
+        Town::open(db, "", "", Refunds::None, Clock::system()).await
+    }
+
+    async fn open(db: TestDb, merchant: &str, more: &str, refunds: Refunds, clock: Clock) -> Town {
         let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
         let options = Options { clock: clock.clone(), ..Options::default() };
         let apps = vec![super::service::app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET)];
@@ -111,12 +132,20 @@ impl Town {
         .unwrap();
         config.store.url = Secret::new(db.url());
         config.store.max_connections = 8;
-        let app = App::open(config, clock.clone()).await.unwrap();
-        let (store, stop) = (app.store.clone(), CancellationToken::new());
-        let listeners = Listeners { api: Some(listener), admin: None };
-        let service = tokio::spawn(app.run(Roles::ALL, listeners, stop.clone()));
+        let stop = CancellationToken::new();
+        let (store, service) = run(&config, &clock, listener, &stop).await;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap();
-        Town { clock, store, base, wechat_url, http, wechat, stop, service, _db: db, _files: files }
+        Town { clock, store, base, wechat_url, http, wechat, config, stop, service, _db: db, _files: files }
+    }
+
+    /// The service stops and starts again, at the same address, on a host with this clock. The simulator's stays.
+    pub async fn move_to_host(&mut self, clock: Clock) {
+        self.stop.cancel();
+        soon("the end of the service", &mut self.service).await.unwrap().unwrap();
+        let listener = tokio::net::TcpListener::bind(self.base.trim_start_matches("http://")).await.unwrap();
+        self.stop = CancellationToken::new();
+        (self.store, self.service) = run(&self.config, &clock, listener, &self.stop).await;
+        self.clock = clock;
     }
 
     /// Lets everything end in order.

@@ -1,7 +1,7 @@
 //! Runs: who makes them, what they leave behind, and what becomes of those that nobody made.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::ConnectionTrait;
 use serde_json::json;
@@ -9,12 +9,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::Clock;
+use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::sandbox::Settings;
 use wxpay_worker::scheduler::{self, Parts, SchedulerError};
 use wxpay_worker::store::{JobOutcome, JobView, Store, TokenKind};
 use wxpay_worker::wechat::platform::PlatformClient;
 
 use super::stage::{SHOP, Stage};
+use crate::contracts::new_order;
+use crate::harness::db::TestDb;
 use crate::harness::soon;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -39,6 +42,10 @@ impl Process {
             platform: PlatformClient::new(&stage.config.wechat).unwrap(),
             clock,
         };
+        Process::of(parts, holder)
+    }
+
+    fn of(parts: Parts, holder: &str) -> Process {
         let cancel = CancellationToken::new();
         let task = tokio::spawn(scheduler::run(parts, holder.to_owned(), cancel.clone()));
         Process { task, cancel }
@@ -78,7 +85,9 @@ async fn execute(stage: &Stage, sql: &str) {
 async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_time() {
     let stage = real_time().await;
     let process = Process::start(&stage, "one").await;
-    for job in ["pending_queries", "far_times", "deferred_messages", "platform_tokens", "gauges", "retention"] {
+    for job in
+        ["pending_queries", "far_times", "deferred_messages", "orphans", "platform_tokens", "gauges", "retention"]
+    {
         let view = until(&stage, job, "a report", |view| view.last.is_some()).await;
         let last = view.last.unwrap();
         assert_eq!(
@@ -147,7 +156,9 @@ async fn a_process_that_stops_gives_its_leases_back_and_the_next_one_goes_on_at_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_whose_clock_is_a_day_ahead_stops_no_job_of_the_others() {
     let stage = real_time().await;
-    let tomorrow = stage.clock.set_to(stage.clock.now().after(24 * HOUR));
+    let tomorrow = Clock::host_off_by(24 * 3_600_000);
+    let asked = Instant::now();
+    tomorrow.set_by(stage.store.db().now().await.unwrap(), asked).expect("it was ahead");
     let wrong = Process::start_by(&stage, "wrong", tomorrow).await;
     for job in ["pending_queries", "platform_tokens", "retention"] {
         let view = until(&stage, job, "a run", |view| view.last.is_some()).await;
@@ -189,6 +200,61 @@ async fn a_run_whose_process_died_is_made_by_another_when_its_lease_has_ended() 
     let run = until(&stage, "retention", "a run", |view| view.last.is_some()).await.last.unwrap();
     assert_eq!((run.holder.as_str(), run.term), ("alive", 2));
     process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_of_a_merchant_that_the_leader_does_not_know_yet_is_asked_about() {
+    let mut stage = real_time().await;
+    let new_merchant = MerchantKey::parse("second").unwrap();
+    let mut order = new_order(1, 100);
+    order.content.merchant = new_merchant.clone();
+    stage.store.record_orders(&[order]).await.unwrap();
+    stage.config.merchants.retain(|merchant| merchant.key != new_merchant);
+    let leader = Process::start(&stage, "behind").await;
+    execute(&stage, "UPDATE orders SET next_query_at_ms = 1").await;
+    soon("the question", async {
+        while stage.count("bus_messages WHERE subject = 'pay.in.second.query.due'").await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alone_has_it_again_soon() {
+    let stage = real_time().await;
+    // Its bus is a database that has gone away; its own database is there.
+    let gone = TestDb::sqlite().open().await;
+    let parts = Parts {
+        config: Arc::new(stage.config.clone()),
+        store: Store::open(&stage.config.store).await.unwrap(),
+        bus: Bus::connect(&stage.config.bus, Some(gone.clone())).await.unwrap().0,
+        platform: PlatformClient::new(&stage.config.wechat).unwrap(),
+        clock: stage.clock.clone(),
+    };
+    gone.write().clone().close().await.unwrap();
+    gone.read().clone().close().await.unwrap();
+    let broken = Process::of(parts, "broken");
+    let failed = |view: &JobView| view.last.as_ref().is_some_and(|run| run.outcome == JobOutcome::Failed);
+    let first = until(&stage, "pending_queries", "a run that fails", failed).await.last.unwrap().started_at;
+    let again = |view: &JobView| view.last.as_ref().is_some_and(|run| run.started_at > first);
+    let again = until(&stage, "pending_queries", "another", again).await.last.unwrap();
+    assert_eq!((again.holder.as_str(), again.outcome), ("broken", JobOutcome::Failed));
+    let between = again.started_at.since(first);
+    assert!(between > Duration::from_secs(3), "nobody else had the time to take it: {between:?}");
+    assert!(between < Duration::from_secs(20), "out for {between:?}");
+
+    let sound = Process::start(&stage, "sound").await;
+    for job in ["pending_queries", "pending_refunds", "gauges"] {
+        let done =
+            |view: &JobView| view.last.as_ref().is_some_and(|run| run.holder == "sound" && !run.outcome.is_failure());
+        until(&stage, job, "a run of the sound process", done).await;
+    }
+    let lease = until(&stage, "pending_queries", "held", |view| view.lease.is_some()).await.lease.unwrap();
+    assert_eq!(lease.0, "sound");
+    broken.stop().await;
+    sound.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

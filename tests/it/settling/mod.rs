@@ -7,6 +7,7 @@ mod rollout;
 mod switching;
 mod unanswered;
 mod wallet;
+mod wrong_clocks;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.
 macro_rules! on_both {

@@ -1,0 +1,104 @@
+//! Payments of no order whose notification is lost on the way: the database has it, and nobody has to remember.
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+use wxpay_worker::store::Db;
+
+use super::notifications::{notify, signed};
+use super::on_all_four;
+use crate::harness::service::{KEY, Process, Queue, Rig, jsapi};
+use crate::harness::soon;
+
+const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
+
+async fn until_waiting(rig: &Rig, db: &Db, count: i64) {
+    soon(&format!("{count} that wait"), async {
+        while rig.number(db, WAITING).await != count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Everything on the bus is gone, under the running service.
+async fn lose_all_messages(rig: &mut Rig, db: &Db, service: &Process) {
+    match &mut rig.queue {
+        Queue::Embedded => {
+            // With whoever holds one of them at this moment.
+            for table in ["bus_deliveries", "bus_messages"] {
+                db.write().execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
+            }
+        }
+        Queue::Nats(server) => {
+            server.kill();
+            server.wipe();
+            server.start_again();
+        }
+    }
+    let lost = async {
+        while rig.get(&service.base, "/readyz").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon("the service on its empty bus", lost).await;
+}
+
+/// A quarter of an hour passes for those that wait.
+async fn wait_long(db: &Db) {
+    let sql = "UPDATE notifications SET processed_at_ms = processed_at_ms - 900000 WHERE verdict = 'waiting'";
+    db.write().execute_unprepared(sql).await.unwrap();
+}
+
+on_all_four! {
+    async fn a_payment_of_no_order_is_told_once_although_all_its_messages_were_lost(rig) {
+        let mut rig = rig;
+        let service = rig.run_all().await;
+        let db = rig.open_db().await;
+        for _ in 0..3 {
+            assert!(notify(&rig, &service, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
+        }
+        until_waiting(&rig, &db, 3).await;
+        lose_all_messages(&mut rig, &db, &service).await;
+        // The host that took it was hours ahead.
+        let ahead = "UPDATE notifications SET received_at_ms = received_at_ms + 10000000";
+        db.write().execute_unprepared(ahead).await.unwrap();
+        wait_long(&db).await;
+        until_waiting(&rig, &db, 0).await;
+        rig.until_drained().await;
+        for (what, rows) in [
+            ("notifications WHERE verdict = 'parked' AND reason = 'unknown_order'", 3),
+            ("dead_letters WHERE reason = 'unknown_order'", 3),
+            ("outbox WHERE event_type = 'wxpay.payment.orphaned.v1'", 1),
+        ] {
+            assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+        }
+        let told = rig.events(&service.base, "wxpay.payment.orphaned.v1").await;
+        assert_eq!((told.len(), told[0]["data"]["transaction_id"].as_str()), (1, Some("4200000000202611220000000001")));
+        let id = told[0]["data"]["notification_id"].as_str().unwrap();
+        let kept = format!("SELECT COUNT(*) FROM notifications WHERE event_id = '{id}' AND LENGTH(body) > 100");
+        assert_eq!(rig.number(&db, &kept).await, 1, "the words that WeChat signed");
+    }
+
+    async fn a_payment_whose_messages_were_lost_settles_once_its_order_is_there(rig) {
+        let mut rig = rig;
+        let service = rig.run_all().await;
+        let db = rig.open_db().await;
+        assert!(notify(&rig, &service, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
+        until_waiting(&rig, &db, 1).await;
+        lose_all_messages(&mut rig, &db, &service).await;
+        let (status, order) = rig.post(&service.base, "/v1/orders", &jsapi("A700001", 100)).await;
+        assert!([200, 202].contains(&status), "{order}");
+        wait_long(&db).await;
+        rig.until_state(&service.base, "A700001", "paid").await;
+        rig.until_drained().await;
+        for (what, rows) in [
+            ("notifications WHERE verdict = 'settled'", 1),
+            ("ledger", 1),
+            ("dead_letters", 0),
+            ("outbox WHERE event_type = 'wxpay.payment.orphaned.v1'", 0),
+        ] {
+            assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+        }
+    }
+}

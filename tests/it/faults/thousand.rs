@@ -49,6 +49,7 @@ async fn arrivals(rig: &Rig, api: &str) -> Vec<i64> {
     each.map(at).collect()
 }
 
+#[allow(clippy::print_stderr, reason = "the figures are for whoever reads the run")]
 async fn all_notifications_are_lost(rig: Rig) {
     let service = rig.run_all().await;
     rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;

@@ -239,7 +239,7 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let policy = policy(r, matches!(client_cert_file, Some(None)));
-    let queries_per_second = r.number_or("queries_per_second", Merchant::QUERIES_PER_SECOND.into(), 1..=10_000);
+    let queries_per_second = r.number_or("queries_per_second", 300, 1..=10_000);
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,

@@ -235,11 +235,6 @@ pub struct Merchant {
     pub client_key_file: Option<PathBuf>,
 }
 
-impl Merchant {
-    /// `queries_per_second` where nothing else is said.
-    pub const QUERIES_PER_SECOND: u32 = 300;
-}
-
 /// A key that was replaced at WeChat.
 #[derive(Debug, Clone)]
 pub struct PreviousKey {

@@ -10,7 +10,6 @@ use futures_util::future::join_all;
 
 use crate::bus::{ConsumerName, Message};
 use crate::clock::Timestamp;
-use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
@@ -22,6 +21,10 @@ use crate::store::Fenced;
 const QUERIES_WAITING_MAX: u64 = 2000;
 /// A question that has no answer by then is asked again.
 const PUT_OFF: Duration = Duration::from_secs(60);
+
+/// The budget of a merchant that this process does not have configured: another one may, and if none does, its questions must
+/// not take the place of others'.
+const UNKNOWN_PER_SECOND: u32 = 20;
 
 /// Asks the workers to ask WeChat about every order whose question is due.
 pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
@@ -36,7 +39,7 @@ pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
     for merchant in ctx.store.merchants_to_ask_about(now).await? {
         crate::crash::point("scheduler.query_due");
         let known = ctx.config.merchant(merchant.as_str());
-        let budget = known.map_or(Merchant::QUERIES_PER_SECOND, |known| known.queries_per_second);
+        let budget = known.map_or(UNKNOWN_PER_SECOND, |known| known.queries_per_second);
         let due = match ctx.store.take_due_queries(&ctx.lease, &merchant, now, PUT_OFF, budget).await? {
             Fenced::Done(due) => due,
             Fenced::Lost => return Err(JobError::Overtaken),

@@ -260,8 +260,13 @@ async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
 /// Keeps the clock set. While the database is away, time goes on as it did.
 async fn keep_time(clock: Clock, store: Store, stop: CancellationToken) -> Result<(), AppError> {
     while stop.run_until_cancelled(tokio::time::sleep(CLOCK_SET_EVERY)).await.is_some() {
-        if let Err(e) = set_clock(&clock, &store).await {
-            tracing::debug!(error = %e, "the clock cannot be set");
+        // A connection that went silent must hold up neither the time nor the end.
+        let set = tokio::time::timeout(CLOCK_SET_EVERY, set_clock(&clock, &store));
+        match stop.run_until_cancelled(set).await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(e))) => tracing::debug!(error = %e, "the clock cannot be set"),
+            Some(Err(_)) => tracing::debug!("the database does not tell its time"),
+            None => break,
         }
     }
     Ok(())

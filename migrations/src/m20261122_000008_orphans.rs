@@ -1,4 +1,4 @@
-//! Payments of no order: which were told, and which notifications wait for theirs.
+//! Payments of no order: which were told, and which notifications wait for theirs. And a job that has another name now.
 //!
 //! An older process tells a payment once per copy of its notification, as it did before.
 
@@ -31,4 +31,8 @@ INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_a
   GROUP BY merchant, transaction_id
 --;
 CREATE INDEX notifications_waiting ON notifications (processed_at_ms) WHERE verdict = 'waiting'
+--;
+DELETE FROM job_reports WHERE job = 'far_questions'
+--;
+DELETE FROM jobs WHERE name = 'far_questions'
 ";

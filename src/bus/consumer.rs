@@ -103,8 +103,9 @@ async fn stay_alive(receipt: &Receipt, every: Duration) {
     }
 }
 
-/// Handles a delivery, again and again while the database is away: an outage must not use up the attempts of whatever comes
-/// meanwhile. To the handler each time is another attempt. Nothing when the process ends first.
+/// Handles a delivery, again and again while the database is away for a while: an outage must not use up the attempts of
+/// whatever comes meanwhile. To the handler it is another attempt, but how many there were does not tell how long anything
+/// else took. Nothing when the process ends first.
 async fn judged_at_last<H, F, P>(worker: &Worker<H, P>, mut delivery: Delivery) -> Option<Verdict>
 where
     H: Fn(Delivery) -> F,
@@ -121,7 +122,8 @@ where
         tracing::info!(consumer = %worker.name, id = %delivery.message.id, why, "a delivery waits for the database");
         worker.cancel.run_until_cancelled(tokio::time::sleep(pause)).await?;
         pause = (pause * 2).min(MAX_BUS_DELAY);
-        delivery.attempt = delivery.attempt.saturating_add(1);
+        // It may have done a part of its work.
+        delivery.attempt = delivery.attempt.max(2);
     }
 }
 

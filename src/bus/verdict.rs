@@ -13,8 +13,10 @@ pub const MAX_BUS_DELAY: Duration = Duration::from_secs(5);
 /// The most deliveries of one publish after which the bus is still asked to wait.
 pub const MAX_BUS_RETRIES: u32 = 5;
 
-/// How long one delivery waits for a database that is away. Longer, and it may be the message that the database cannot take.
-pub const AWAY_MAX: Duration = Duration::from_secs(600);
+/// How long one delivery waits in its place for a database that is away. Then it counts as a failed attempt and goes back to the
+/// bus: the database may be away for this process alone. After a few of those it is handed over to the database, which
+/// waits for as long as it takes and counts nothing.
+pub const AWAY_MAX: Duration = Duration::from_secs(6);
 
 /// Class of a message that used up its attempts.
 pub const EXHAUSTED: &str = "exhausted";

@@ -77,7 +77,8 @@ fn waits(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundDecision
             if refund.delayed && refund.error.as_ref() == Some(error) {
                 return RefundDecision::AskAgain { at };
             }
-            let told = refund.delayed;
+            // Another reason is news: people may have mended the one they were told of.
+            let told = refund.delayed && refund.error.as_ref().is_some_and(|known| known.code == error.code);
             let mut next = bump(refund);
             next.delayed = true;
             next.error = Some(error.clone());

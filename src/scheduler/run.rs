@@ -285,7 +285,8 @@ impl Runner {
             tracing::warn!(job = job.name, error = %e, "the run cannot be reported");
         }
         if outcome.is_failure() {
-            self.leave_to_others(next.since(ended_at)).await;
+            // By the time at the end: the clock may have been set meanwhile.
+            self.leave_to_others(job.when.next_after(ended_at).since(ended_at)).await;
         }
     }
 

@@ -12,10 +12,17 @@ use crate::ids::{MerchantKey, OrderNo};
 use crate::order::Queries;
 
 impl Store {
-    /// The merchants that have an order whose question is due.
+    /// Whether a merchant has an order whose question is due.
+    pub async fn has_due_query(&self, merchant: &MerchantKey, now: Timestamp) -> Result<bool, DbError> {
+        let due = "(next_query_at_ms <= $2 OR next_look_at_ms <= $2)";
+        let sql = format!("SELECT 1 AS due FROM orders WHERE merchant = $1 AND {due} LIMIT 1");
+        let values = [merchant.as_str().into(), now.as_ms().into()];
+        Ok(self.db.read().query_one_raw(self.db.statement(sql, values)).await?.is_some())
+    }
+
+    /// The merchants that have an order whose question is due: a look at all that is due, for once in a while.
     pub async fn merchants_to_ask_about(&self, now: Timestamp) -> Result<Vec<MerchantKey>, DbError> {
         let due = |at: &str| format!("SELECT merchant FROM orders WHERE {at} <= $1");
-        // Two conditions with an index each, and duplicates gone.
         let sql = format!("{} UNION {} ORDER BY merchant", due("next_query_at_ms"), due("next_look_at_ms"));
         let rows = self.db.read().query_all_raw(self.db.statement(sql, [now.as_ms().into()])).await?;
         let key = |row: sea_orm::QueryResult| {

@@ -22,9 +22,11 @@ const QUERIES_WAITING_MAX: u64 = 2000;
 /// A question that has no answer by then is asked again.
 const PUT_OFF: Duration = Duration::from_secs(60);
 
-/// The budget of a merchant that this process does not have configured: another one may, and if none does, its questions must
-/// not take the place of others'.
-const UNKNOWN_PER_SECOND: u32 = 20;
+/// A merchant that this process does not have configured: another one may, and if none does, its questions must neither take
+/// the place of others' nor come all the time.
+const UNKNOWN_EVERY_S: i64 = 10;
+const UNKNOWN_PER_RUN: u32 = 200;
+const UNKNOWN_PUT_OFF: Duration = Duration::from_secs(3600);
 
 /// Asks the workers to ask WeChat about every order whose question is due.
 pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
@@ -35,22 +37,42 @@ pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
     }
     let now = ctx.clock.now();
     let mut count = 0;
-    // Mostly nothing is due, which is found without a writer.
-    for merchant in ctx.store.merchants_to_ask_about(now).await? {
-        crate::crash::point("scheduler.query_due");
-        let known = ctx.config.merchant(merchant.as_str());
-        let budget = known.map_or(UNKNOWN_PER_SECOND, |known| known.queries_per_second);
-        let due = match ctx.store.take_due_queries(&ctx.lease, &merchant, now, PUT_OFF, budget).await? {
-            Fenced::Done(due) => due,
-            Fenced::Lost => return Err(JobError::Overtaken),
-        };
-        count += due.len() as u64;
-        // At once: the bus makes many of them durable together.
-        for published in join_all(due.into_iter().map(|order_no| ask(&ctx, &merchant, order_no, now))).await {
-            published?;
+    for merchant in &ctx.config.merchants {
+        count += ask_of(&ctx, &merchant.key, now, PUT_OFF, merchant.queries_per_second).await?;
+    }
+    if now.as_seconds() % UNKNOWN_EVERY_S == 0 {
+        for merchant in ctx.store.merchants_to_ask_about(now).await? {
+            if ctx.config.merchant(merchant.as_str()).is_none() {
+                count += ask_of(&ctx, &merchant, now, UNKNOWN_PUT_OFF, UNKNOWN_PER_RUN).await?;
+            }
         }
     }
     Ok(count.into())
+}
+
+/// Asks about up to `limit` of a merchant's orders.
+async fn ask_of(
+    ctx: &Context,
+    merchant: &MerchantKey,
+    now: Timestamp,
+    put_off: Duration,
+    limit: u32,
+) -> Result<u64, JobError> {
+    // Mostly nothing is due, which is found without a writer.
+    if !ctx.store.has_due_query(merchant, now).await? {
+        return Ok(0);
+    }
+    crate::crash::point("scheduler.query_due");
+    let due = match ctx.store.take_due_queries(&ctx.lease, merchant, now, put_off, limit).await? {
+        Fenced::Done(due) => due,
+        Fenced::Lost => return Err(JobError::Overtaken),
+    };
+    let count = due.len() as u64;
+    // At once: the bus makes many of them durable together.
+    for published in join_all(due.into_iter().map(|order_no| ask(ctx, merchant, order_no, now))).await {
+        published?;
+    }
+    Ok(count)
 }
 
 async fn ask(ctx: &Context, merchant: &MerchantKey, order_no: OrderNo, now: Timestamp) -> Result<(), JobError> {

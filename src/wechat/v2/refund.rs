@@ -127,11 +127,11 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     match client.post_xml(Api::Refund.path(), body).await {
         Ok(reply) => match parse_reply(params, key, &reply.body) {
             // The main host may have taken the refund on before the backup host refused it.
-            Refunding::Refused(error) | Refunding::Ask(error) | Refunding::Doubt(error) | Refunding::Later(error)
-                if reply.earlier_may_have_executed =>
-            {
+            Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {
                 Refunding::Unknown { why: error.code }
             }
+            // Or it may not: what stands in the way is worth telling, once WeChat says that it knows of no such refund.
+            Refunding::Later(error) if reply.earlier_may_have_executed => Refunding::Doubt(error),
             said => said,
         },
         Err(error) => refunding(params, reply::failed(Api::Refund, &error), &[]),

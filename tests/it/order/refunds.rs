@@ -178,16 +178,16 @@ fn refunds_are_looked_at_ever_more_rarely() {
 }
 
 #[test]
-fn people_are_told_once_what_a_refund_waits_for() {
+fn people_are_told_what_a_refund_waits_for_and_again_when_it_is_something_else() {
     let mut now = refund(RefundState::Requested);
     let mut news = Vec::new();
-    for (i, code) in ["NOTENOUGH", "NOTENOUGH", "ORDER_NOT_READY", "NOTENOUGH"].into_iter().enumerate() {
+    for (i, code) in ["NOTENOUGH", "NOTENOUGH", "CERT_ERROR", "CERT_ERROR"].into_iter().enumerate() {
         if let RefundDecision::Apply(change) = decide_refund(&now, &RefundFact::NotYet(error(code)), later(i as u64)) {
             news.extend(change.news);
             now = change.next;
         }
     }
-    assert_eq!(news, [RefundNews::Delayed]);
+    assert_eq!(news, [RefundNews::Delayed, RefundNews::Delayed]);
     assert_eq!(now.state, RefundState::Requested);
 }
 

@@ -104,7 +104,7 @@ on_both! {
         }
         town.to_next_look(&refund_no).await;
         town.until_refunded(&refund_no, "processing").await;
-        assert_eq!(town.news("U400001").await.iter().filter(|n| *n == "refund.delayed").count(), 1);
+        assert_eq!(town.news("U400001").await.iter().filter(|n| *n == "refund.delayed").count(), 2, "one per reason");
         town.skip(A_MINUTE);
         town.ends(&refund_no, "SUCCESS").await;
         town.until_refunded(&refund_no, "succeeded").await;

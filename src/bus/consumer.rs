@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,9 @@ use super::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, 
 /// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the database is back before anything more is taken.
+const LOOKED_FOR: Duration = Duration::from_millis(500);
+
 /// How long until a message is handled again while the database is away: at first, growing.
 const HANDLED_AGAIN: Duration = Duration::from_millis(100);
 
@@ -32,6 +36,30 @@ pub(super) struct Worker<H, P> {
     pub handler: H,
     pub parking: Arc<P>,
     pub cancel: CancellationToken,
+    /// A handler said that the database is away: nothing more is taken before it is seen, because another process may reach it.
+    cut_off: watch::Sender<bool>,
+}
+
+impl<H, P> Worker<H, P> {
+    pub fn new(
+        name: ConsumerName,
+        spec: ConsumerSpec,
+        handler: H,
+        parking: Arc<P>,
+        cancel: CancellationToken,
+    ) -> Worker<H, P> {
+        Worker { name, spec, handler, parking, cancel, cut_off: watch::Sender::new(false) }
+    }
+}
+
+impl<H, P: Parking> Worker<H, P> {
+    /// Looks whether the database is there, and after a pause if it is not.
+    async fn look_for_the_database(&self) {
+        match tokio::time::timeout(MAX_BUS_DELAY, self.parking.is_there()).await {
+            Ok(true) => self.cut_off.send_modify(|cut_off| *cut_off = false),
+            Ok(false) | Err(_) => tokio::time::sleep(LOOKED_FOR).await,
+        }
+    }
 }
 
 /// Works until cancelled, then lets the running handlers finish.
@@ -43,12 +71,21 @@ where
 {
     let concurrency = concurrency.max(1);
     let mut running: JoinSet<()> = JoinSet::new();
+    let mut cut_off = worker.cut_off.subscribe();
     loop {
         while running.try_join_next().is_some() {}
         let free = concurrency - running.len();
+        if *worker.cut_off.borrow() {
+            match worker.cancel.run_until_cancelled(worker.look_for_the_database()).await {
+                Some(()) => continue,
+                None => break,
+            }
+        }
         tokio::select! {
             biased;
             () = worker.cancel.cancelled() => break,
+            // The sender is the worker's own and lives as long as it does.
+            _ = cut_off.wait_for(|cut_off| *cut_off) => {}
             Some(_) = running.join_next(), if !running.is_empty() => {}
             arrived = source.take(free), if free > 0 => {
                 for one in arrived {
@@ -116,6 +153,7 @@ where
     loop {
         let verdict = judged(worker, delivery.clone()).await;
         let Verdict::Unavailable { why } = &verdict else { return Some(verdict) };
+        worker.cut_off.send_if_modified(|cut_off| !std::mem::replace(cut_off, true));
         if tokio::time::Instant::now() >= until {
             return Some(verdict);
         }

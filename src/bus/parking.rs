@@ -62,6 +62,8 @@ pub trait Parking: Send + Sync + 'static {
     fn park(&self, parked: Parked) -> impl Future<Output = Result<(), ParkingError>> + Send;
     /// Keeps a message until it is due.
     fn defer(&self, deferred: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send;
+    /// Whether the database takes anything now.
+    fn is_there(&self) -> impl Future<Output = bool> + Send;
 }
 
 /// A delivery on its way to the database.

@@ -150,7 +150,7 @@ impl Bus {
         P: Parking,
     {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
-        let worker = Arc::new(consumer::Worker { name: name.clone(), spec: spec.clone(), handler, parking, cancel });
+        let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handler, parking, cancel));
         match self.0.as_ref() {
             Kind::Embedded(bus) => {
                 let source = source::Source::Embedded(bus.supply(&name, spec));

@@ -88,6 +88,33 @@ on_every_bus! {
         assert_eq!(shelf.parked_now(), 1);
     }
 
+    NEEDS => async fn a_process_that_is_cut_off_from_the_database_leaves_the_messages_to_others(stage) {
+        let shelf = Shelf::new();
+        shelf.is_there.store(false, Ordering::SeqCst);
+        let (seen, mut met) = mpsc::unbounded_channel();
+        let cut_off = Consumer::start(&stage.other_process().await, 4, &shelf, move |delivery| {
+            let _ = seen.send(text(&delivery));
+            async { Verdict::Unavailable { why: "away".into() } }
+        });
+        stage.bus.publish(message("first")).await.unwrap();
+        assert_eq!(soon("the first", met.recv()).await.unwrap(), "first");
+        let names: Vec<String> = (0..20).map(|n| format!("later {n}")).collect();
+        for name in &names {
+            stage.bus.publish(message(name)).await.unwrap();
+        }
+        let (healthy, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
+        let mut handled = HashSet::new();
+        while handled.len() < 21 {
+            handled.insert(text(&next(&mut deliveries).await));
+        }
+        assert!(handled.contains("first"), "given back");
+        while let Ok(name) = met.try_recv() {
+            assert_eq!(name, "first", "nothing more was taken");
+        }
+        cut_off.stop().await;
+        healthy.stop().await;
+    }
+
     NEEDS => async fn a_handler_that_parks_gives_its_reason(stage) {
         let shelf = Shelf::that_fails(2);
         let consumer = Consumer::start(&stage.bus, 4, &shelf, |_| async {

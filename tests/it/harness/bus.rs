@@ -1,7 +1,7 @@
 //! A stage for bus tests: one of the four backends with a small topology, and a shelf for what is parked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -205,6 +205,8 @@ pub struct Shelf {
     deferred: watch::Sender<Vec<Deferred>>,
     failures: AtomicUsize,
     refusals: AtomicUsize,
+    /// What it says when asked whether it takes anything.
+    pub is_there: AtomicBool,
 }
 
 impl Shelf {
@@ -228,6 +230,7 @@ impl Shelf {
             deferred: watch::Sender::new(Vec::new()),
             failures: AtomicUsize::new(failures),
             refusals: AtomicUsize::new(refusals),
+            is_there: AtomicBool::new(true),
         })
     }
 
@@ -260,6 +263,10 @@ impl Shelf {
 }
 
 impl Parking for Shelf {
+    async fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::SeqCst)
+    }
+
     async fn park(&self, parked: Parked) -> Result<(), ParkingError> {
         self.complains()?;
         self.parked.send_modify(|all| all.push(parked));

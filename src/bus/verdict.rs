@@ -39,8 +39,8 @@ pub enum Verdict {
         /// What went wrong, without secrets or personal data.
         why: String,
     },
-    /// What the handler needs is away (the database): that says nothing about the message and uses up no attempt. It is
-    /// handled again here, without leaving its place, until the other is back.
+    /// What the handler needs is away (the database), which says nothing about the message. It is handled again in its place
+    /// without counting, for [`AWAY_MAX`] at most; then that is one failed attempt.
     Unavailable {
         /// What went wrong, without secrets or personal data.
         why: String,

@@ -1,23 +1,11 @@
 //! The scheduler's leader is paused in the middle of a run, past its lease, and goes on when another has taken over: what it
 //! wanted to write is rejected. On PostgreSQL: a stopped process may hold SQLite's only writer, and then nobody writes.
 
-use std::process::Command;
-
 use serde_json::json;
 
 use super::until;
-use crate::harness::service::{Process, Rig};
-
-fn signal(process: &Process, name: &str) {
-    let status = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-/// Whether a process is stopped, by the state the kernel shows.
-fn is_stopped(process: &Process) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
-}
+use crate::harness::pausing::{is_stopped, signal};
+use crate::harness::service::Rig;
 
 async fn holder(rig: &Rig) -> Option<String> {
     let db = rig.open_db().await;

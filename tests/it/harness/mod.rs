@@ -5,6 +5,8 @@ pub mod cable;
 pub mod certificates;
 pub mod db;
 pub mod nats;
+#[cfg(feature = "crash-points")]
+pub mod pausing;
 pub mod service;
 pub mod town;
 

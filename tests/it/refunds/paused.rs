@@ -1,23 +1,12 @@
 //! A process that is stopped between the turn it took and the call: others take the turn after it, and it sends nothing.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::service::{MCH_ID, Process, Rig};
+use crate::harness::pausing::{is_stopped, signal};
+use crate::harness::service::{MCH_ID, Rig};
 use crate::harness::soon;
-
-fn signal(process: &Process, name: &str) {
-    let status = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-/// Whether a process is stopped, by the state the kernel shows.
-fn is_stopped(process: &Process) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_stopped_after_it_took_its_turn_takes_another_one_before_it_calls() {

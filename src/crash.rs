@@ -22,6 +22,9 @@ pub fn point(name: &'static str) {
         // stops everybody, which is another trial than this one. This thread alone is at the point.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let _ = kill_process(getpid(), Signal::STOP);
+        // Another thread may take the signal, and this one would go on for an instant: it stays here until all are stopped,
+        // and is past its time when they go on.
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
     if CRASH.is_for(name) {
         // A system call and not the program `kill`: while that starts, the other threads would go on for milliseconds.

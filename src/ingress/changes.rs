@@ -23,9 +23,10 @@ use super::query::Params;
 use super::routes::App;
 use crate::clock::Timestamp;
 use crate::config::Scope;
-use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
+use crate::event::command::{OrderAttemptRequested, OrderCloseRequested, OrderContent};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
+use crate::ids::OpenId;
 use crate::new_order::new_order;
 use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderState};
 use crate::store::StoredOrder;
@@ -115,10 +116,8 @@ impl App {
         if order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize {
             return Err(Error::AttemptsUsedUp);
         }
-        let closable_at = closable_at(order);
-        if closable_at > now {
-            let seconds = closable_at.since(now).as_secs().saturating_add(1);
-            return Err(Error::AttemptOpen { closable_in_s: u32::try_from(seconds).unwrap_or(u32::MAX) });
+        if closable_at(order) > now {
+            return Err(attempt_open(order, now));
         }
         let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());
         let before = order.attempts.len();
@@ -130,10 +129,10 @@ impl App {
             by: by.to_owned(),
         };
         let about = Some(order_no.to_string());
-        let like = wish.order.clone();
+        let wanted = wish.order.clone();
         let envelope = Envelope::new(&merchant, OrderAttemptRequested::TYPE, about, now, wish);
         // What WeChat would refuse is refused before it is taken.
-        new_order(&self.config, like, envelope.id, now, None)
+        new_order(&self.config, wanted.clone(), envelope.id, now, None)
             .map_err(|e| Error::Internal { internal: format!("attempt of {order_no}: {e}") })?;
         self.publish(subject::order_attempt_requested(&merchant), envelope).await?;
         let deadline = Instant::now() + self.config.server.order_wait;
@@ -146,6 +145,12 @@ impl App {
         let seen = Some(Arc::clone(&stored));
         let stored = self.orders.wait(&merchant, &order_no, seen, deadline, settled).await.unwrap_or(stored);
         match (stored.order.state, &stored.order.failure) {
+            // Of two wishes in the same moment one was fulfilled, and its parameters are not for the other's payer.
+            (OrderState::Requested | OrderState::Payable, _)
+                if stored.order.attempts.len() > before && !is_as_wanted(&stored, &wanted) =>
+            {
+                Err(attempt_open(&stored.order, self.clock.now()))
+            }
             (OrderState::Requested | OrderState::Payable, _) => Ok(stored),
             // Nobody has come to it yet.
             (OrderState::Closed, _) if stored.order.version == version => Ok(stored),
@@ -153,4 +158,16 @@ impl App {
             (state, _) => Err(Error::OrderEnded(state)),
         }
     }
+}
+
+fn attempt_open(order: &Order, now: Timestamp) -> Error {
+    let seconds = closable_at(order).since(now).as_secs().saturating_add(1);
+    Error::AttemptOpen { closable_in_s: u32::try_from(seconds).unwrap_or(u32::MAX) }
+}
+
+/// Whether the newest attempt is paid the way that was asked for, and by that payer.
+fn is_as_wanted(stored: &StoredOrder, wanted: &OrderContent) -> bool {
+    let openid = stored.params.last().and_then(|params| params.params.get("openid"));
+    stored.order.current().is_some_and(|a| a.trade_type == wanted.trade_type)
+        && openid.map(String::as_str) == wanted.openid.as_ref().map(OpenId::as_str)
 }

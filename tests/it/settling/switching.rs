@@ -108,6 +108,25 @@ on_both! {
         town.stop().await;
     }
 
+    async fn of_two_payers_who_switch_at_once_one_gets_parameters_and_the_other_is_told_to_wait(db: TestDb) {
+        let town = Town::start(db, "", "").await;
+        town.place("S710001").await;
+        town.skip(FIVE_MINUTES + 1);
+        town.tell_wechat("faults", json!([{"on": "closeorder", "kind": "slow", "delay_ms": 700, "times": 1}])).await;
+        let path = "/v1/orders/S710001/attempts";
+        let (one, other) = (json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"}), json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS61"}));
+        let (first, second) = tokio::join!(town.post(path, &one), town.post(path, &other));
+        let mut statuses = [first.0, second.0];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409], "{first:?} {second:?}");
+        let (given, refused) = if first.0 == 200 { (one, second.1) } else { (other, first.1) };
+        assert_eq!(refused["code"], "attempt_open", "{refused}");
+        let stored = town.stored("S710001").await;
+        assert_eq!(stored.order.attempts.len(), 2);
+        assert_eq!(json!(stored.params[1].params["openid"]), given["openid"], "the parameters went to their payer");
+        town.stop().await;
+    }
+
     async fn a_limit_at_wechat_delays_a_new_attempt_and_does_not_fail_it(db: TestDb) {
         let town = Town::start(db, "", "").await;
         town.place("S800001").await;

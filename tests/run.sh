@@ -94,7 +94,11 @@ if [[ -n $only_services ]]; then
 fi
 
 cd "$ROOT"
-cargo test --workspace --features crash-points --locked -- "$@"
-if [[ $what == all ]]; then
-    test_browser
+if [[ $what == some ]]; then
+    cargo test --workspace --features crash-points --locked -- "$@"
+    exit
 fi
+# Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by themselves.
+cargo test --workspace --features crash-points --locked -- --test-threads=$((2 * $(nproc))) --skip faults:: "$@"
+cargo test --test it --features crash-points --locked -- faults:: "$@"
+test_browser

@@ -6,7 +6,7 @@ use wxpay_worker::wechat::v2::sign::{SignType, seal};
 use wxpay_worker::wechat::v2::xml;
 
 use super::on_all_four;
-use crate::harness::service::{API_KEY, APP_ID, KEY, MCH_ID, OPENID, OTHER_KEY, Rig, jsapi};
+use crate::harness::service::{API_KEY, APP_ID, KEY, MCH_ID, OPENID, OTHER_KEY, Rig, answer, jsapi};
 
 /// How often WeChat was called for a number, and with how many different sets of parameters.
 async fn placed(rig: &Rig, out_trade_no: &str) -> (u64, usize) {
@@ -91,7 +91,9 @@ on_all_four! {
         let service = rig.run_all().await;
         // The three calls of the first delivery and one of the repeat: all executed, none answered.
         rig.faults(json!([{"on": "unifiedorder", "kind": "answer_lost", "times": 4}])).await;
-        let (status, order) = rig.post(&service.base, "/v1/orders", &jsapi("A400001", 100)).await;
+        let asking = rig.http.post(format!("{}/v1/orders", service.base)).bearer_auth(API_KEY).header("prefer", "wait=1");
+        let asking = asking.header("content-type", "application/json").body(jsapi("A400001", 100).to_string());
+        let (status, order) = answer(asking).await.unwrap();
         assert_eq!(status, 202, "{order}");
         let payable = rig.until_state(&service.base, "A400001", "payable").await;
         assert_eq!(payable["attempts"].as_array().unwrap().len(), 1);

@@ -32,6 +32,8 @@ pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Flows0123456x";
 pub const MINI_APP_ID: &str = "wx7777777777777777";
 pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Flows0123456x";
 pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+/// A busy machine gets more time than a payer: a test that expects parameters is not about how soon they come.
+pub const ORDER_WAIT_MS: u64 = 8000;
 /// Shorter than any server here keeps an idle connection: a request must not meet its close.
 const REUSE: Duration = Duration::from_secs(2);
 
@@ -138,6 +140,7 @@ impl Rig {
             [server]
             listen = "127.0.0.1:{port}"
             public_url = "http://127.0.0.1:{port}"
+            order_wait_ms = {ORDER_WAIT_MS}
             [store]
             url = "{db}"
             max_connections = 8

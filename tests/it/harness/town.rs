@@ -16,7 +16,7 @@ use wxpay_worker::store::{Store, StoredOrder};
 
 use super::certificates::Certificates;
 use super::db::TestDb;
-use super::service::{API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, account, jsapi};
+use super::service::{API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, ORDER_WAIT_MS, account, jsapi};
 use super::soon;
 
 /// Everything, and the means to look at it.
@@ -102,6 +102,7 @@ impl Town {
             r#"
             [server]
             public_url = "{base}"
+            order_wait_ms = {ORDER_WAIT_MS}
             [wechat]
             pay_url = "{wechat_url}"
             pay_backup_url = "{wechat_url}"

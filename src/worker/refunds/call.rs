@@ -61,10 +61,10 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let ended = !matches!(answer, Refunding::Doubt(_));
     // Durable before the call counts as over: where the database fails between the two, nothing is lost.
     let called = answered(ctx, merchant, stored, open.before, answer).await?;
+    ctx.store.next_turn(r, too_often, ctx.clock.now()).await?;
     if ended {
         ctx.store.close_call(r, open).await?;
     }
-    ctx.store.next_turn(r, too_often, ctx.clock.now()).await?;
     Ok(called)
 }
 

@@ -33,7 +33,7 @@ pub const MINI_APP_ID: &str = "wx7777777777777777";
 pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Flows0123456x";
 pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
 /// A busy machine gets more time than a payer: a test that expects parameters is not about how soon they come.
-pub const ORDER_WAIT_MS: u64 = 8000;
+const ORDER_WAIT_MS: u64 = 8000;
 /// Shorter than any server here keeps an idle connection: a request must not meet its close.
 const REUSE: Duration = Duration::from_secs(2);
 

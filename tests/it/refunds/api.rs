@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::A_MINUTE;
 use crate::harness::service::{API_KEY, answer, jsapi};
 use crate::harness::town::Town;
 use crate::settling::on_both;
@@ -19,7 +18,7 @@ on_both! {
             assert_eq!(refund["refund_id"], answers[0].1["refund_id"]);
         }
         assert_eq!(town.wechat_refunds("I100001").await.len(), 1);
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         for other in [
             json!({"refund_no": "I100001-r1", "amount_fen": 31}),
             json!({"refund_no": "I100001-r1"}),
@@ -49,7 +48,7 @@ on_both! {
         assert_eq!(again["refund_no"], first["refund_no"]);
         let (status, problem) = with_key("k1", json!({"amount_fen": 11})).await.unwrap();
         assert_eq!((status, &problem["code"]), (409, &json!("refund_differs")), "{problem}");
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         let (_, other) = with_key("k2", json!({"amount_fen": 10})).await.unwrap();
         assert_ne!(other["refund_no"], first["refund_no"]);
         // A key that names one refund names no other, whatever its number.

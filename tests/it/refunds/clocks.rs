@@ -3,7 +3,6 @@
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use super::A_MINUTE;
 use crate::harness::town::Town;
 use crate::settling::on_both;
 use wxpay_worker::order::RefundState;
@@ -27,7 +26,7 @@ on_both! {
         // The next run of the job that looks for such times, and then of the one that looks for due refunds.
         town.skip(31);
         town.seconds_until("D1-a", |s| s.refund.state == RefundState::Succeeded).await;
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         town.look_until("D1-b", "processing").await;
         assert!(town.clock.now().since(today).as_secs() < 3600, "within the hour");
         town.ends("D1-b", "SUCCESS").await;

@@ -5,7 +5,6 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 use wxpay_worker::order::{Queries, RefundState};
 
-use super::A_MINUTE;
 use super::notices::notice;
 use crate::harness::service::{KEY, MCH_ID};
 use crate::harness::town::Town;
@@ -104,7 +103,7 @@ on_both! {
         town.without_news().await;
         town.paid("X400001").await;
         town.refunded_elsewhere("X400001", "X4-a", 30).await;
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         town.give_back("X400001", json!({"refund_no": "X4-a", "amount_fen": 20})).await;
         for _ in 0..4 {
             let before = town.to_next_look("X4-a").await;

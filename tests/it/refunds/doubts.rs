@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 use wxpay_worker::order::RefundState;
 
-use super::A_MINUTE;
 use crate::harness::town::Town;
 use crate::settling::on_both;
 
@@ -105,7 +104,7 @@ on_both! {
         town.to_next_look(&refund_no).await;
         town.until_refunded(&refund_no, "processing").await;
         assert_eq!(town.news("U400001").await.iter().filter(|n| *n == "refund.delayed").count(), 2, "one per reason");
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         town.ends(&refund_no, "SUCCESS").await;
         town.until_refunded(&refund_no, "succeeded").await;
         town.books_agree().await;

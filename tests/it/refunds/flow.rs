@@ -3,7 +3,6 @@
 use serde_json::json;
 use wxpay_worker::order::RefundState;
 
-use super::A_MINUTE;
 use crate::harness::town::Town;
 use crate::settling::on_both;
 
@@ -80,12 +79,12 @@ on_both! {
         let (status, second) = town.give_back("F400001", json!({"refund_no": "part-2", "amount_fen": 50})).await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "{second}");
         assert_eq!(town.calls("F400001").await.len(), 1, "WeChat was not called");
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         town.to_next_look("part-2").await;
         town.until_refunded("part-2", "processing").await;
         let (status, problem) = town.give_back("F400001", json!({"refund_no": "part-3", "amount_fen": 21})).await;
         assert_eq!((status, &problem["code"], &problem["left_fen"]), (409, &json!("refund_exceeds"), &json!(20)), "{problem}");
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         // Without an amount: what is left.
         let (status, rest) = town.give_back("F400001", json!({"refund_no": "part-3"})).await;
         assert_eq!((status, &rest["amount_fen"]), (200, &json!(20)), "{rest}");
@@ -133,7 +132,7 @@ on_both! {
         assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
         assert_eq!(problem["wechat"]["err_code"], "REFUNDCLOSE", "{problem}");
         assert_eq!(town.get("/v1/refunds/F600001-r1").await.1["state"], "failed");
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         town.refunding("F600001", "F600001-r2", 100).await;
         town.ends("F600001-r2", "SUCCESS").await;
         town.until_refunded("F600001-r2", "succeeded").await;

@@ -4,7 +4,6 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use wxpay_worker::order::RefundState;
 
-use super::A_MINUTE;
 use crate::harness::soon;
 use crate::harness::town::Town;
 use crate::settling::on_both;
@@ -49,7 +48,7 @@ on_both! {
             town.until_refunded(&number, "succeeded").await;
             let clear = town.http.delete(format!("{}/_sandbox/faults", town.wechat_url)).send().await.unwrap();
             assert!(clear.status().is_success());
-            town.skip(A_MINUTE);
+            town.a_minute_later().await;
         }
         town.books_agree().await;
         town.stop().await;
@@ -111,7 +110,7 @@ on_both! {
         let (status, problem) = town.give_back("L400001", json!({"refund_no": "L400001-r1"})).await;
         assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
         assert_eq!(problem["wechat"]["err_code"], "USER_ACCOUNT_ABNORMAL", "{problem}");
-        town.skip(A_MINUTE);
+        town.a_minute_later().await;
         town.refunding("L400001", "L400001-r2", 100).await;
         town.books_agree().await;
         town.stop().await;

@@ -24,21 +24,17 @@ use serde_json::{Value, json};
 use wxpay_worker::ids::{MerchantKey, OutRefundNo};
 use wxpay_worker::store::StoredRefund;
 
-use crate::harness::service::{MCH_ID, jsapi};
+use crate::harness::service::MCH_ID;
 use crate::harness::soon;
 use crate::harness::town::Town;
 
 /// WeChat wants a minute between two refunds of an order.
-pub const A_MINUTE: u64 = 61;
+const A_MINUTE: u64 = 61;
 
 impl Town {
     /// An order of 100 fen that is paid.
     pub async fn paid(&self, order_no: &str) {
-        soon(&format!("pay parameters of {order_no}"), async {
-            // On a busy machine the first answer may be that it takes longer.
-            while self.post("/v1/orders", &jsapi(order_no, 100)).await.0 != 200 {}
-        })
-        .await;
+        self.place(order_no).await;
         self.pay(order_no).await;
         self.until_state(order_no, "paid").await;
     }
@@ -48,10 +44,36 @@ impl Town {
         self.post(&format!("/v1/orders/{order_no}/refunds"), &wish).await
     }
 
+    /// Awaits that no call for a refund is under way any more, and with it what the worker writes after an answer.
+    pub async fn until_calls_are_over(&self) {
+        let open = "SELECT COUNT(*) FROM refunds WHERE call_open_until_ms IS NOT NULL";
+        soon("the end of every call", async {
+            while self.number(open).await > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Moves the clock to where WeChat takes the next refund of the same order; the minute counts from its last answer.
+    pub async fn a_minute_later(&self) {
+        self.until_calls_are_over().await;
+        self.skip(A_MINUTE);
+    }
+
     /// Asks for a refund that WeChat takes on at once.
     pub async fn refunding(&self, order_no: &str, refund_no: &str, amount_fen: i64) -> Value {
-        let (status, refund) =
-            self.give_back(order_no, json!({"refund_no": refund_no, "amount_fen": amount_fen})).await;
+        let wish = json!({"refund_no": refund_no, "amount_fen": amount_fen});
+        let (status, refund) = soon(&format!("{refund_no} at WeChat"), async {
+            loop {
+                // On a busy machine the first answer may be that it takes longer.
+                match self.give_back(order_no, wish.clone()).await {
+                    (202, refund) if refund["state"] == "requested" => {}
+                    answered => return answered,
+                }
+            }
+        })
+        .await;
         assert_eq!((status, &refund["state"]), (200, &json!("processing")), "{refund}");
         refund
     }

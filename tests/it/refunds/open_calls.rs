@@ -24,6 +24,8 @@ impl Town {
         self.tell_wechat("faults", rules).await;
         let (status, refund) = self.give_back(order_no, json!({"refund_no": refund_no})).await;
         assert_eq!((status, &refund["state"]), (202, &json!("requested")), "{refund}");
+        self.until_refund("refused", refund_no, |s| s.refund.error.is_some()).await;
+        self.until_calls_are_over().await;
     }
 
     /// What a worker writes before it calls, and dies.
@@ -54,7 +56,7 @@ on_both! {
         let town = Town::with_refunds(db, "").await;
         town.refused_from_now_on("Q200001", "Q2-a").await;
         // Far longer than until the next look.
-        town.call_without_end("Q2-a", Duration::from_secs(150)).await;
+        assert!(matches!(town.call_without_end("Q2-a", Duration::from_secs(150)).await, Turn::Call(_)));
         let before = town.to_next_look("Q2-a").await.refund.queries.next_at;
         let waits = town.until_refund("waits", "Q2-a", |s| s.refund.queries.next_at != before).await;
         assert!(waits.refund.queries.next_at.unwrap().since(town.clock.now()).as_secs() <= 60);
@@ -122,7 +124,7 @@ on_both! {
     async fn what_a_right_clock_wrote_of_calls_is_left_alone(db: TestDb) {
         let town = Town::with_refunds(db, "").await;
         town.refused_from_now_on("Q500001", "Q5-a").await;
-        town.call_without_end("Q5-a", Duration::from_secs(140)).await;
+        assert!(matches!(town.call_without_end("Q5-a", Duration::from_secs(140)).await, Turn::Call(_)));
         let sql = format!("UPDATE refunds SET unanswered_at_ms = {}", town.clock.now().as_ms());
         town.store.db().write().execute_unprepared(&sql).await.unwrap();
         let Some(lease) = town.store.lease("far_times", "test", Duration::from_secs(60)).await.unwrap() else {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::A_MINUTE;
 use crate::harness::service::jsapi;
 use crate::harness::town::Town;
 use crate::settling::on_both;
@@ -40,7 +39,7 @@ on_both! {
                 break;
             }
             let before = town.wechat_refunds("S100001").await.len();
-            town.skip(A_MINUTE + 10);
+            town.a_minute_later().await;
             let more = async {
                 while town.wechat_refunds("S100001").await.len() == before {
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;

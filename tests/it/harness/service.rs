@@ -92,7 +92,6 @@ impl Rig {
     }
 
     /// With the first merchant's certificate, for refunds.
-    #[cfg(feature = "crash-points")]
     pub async fn with_refunds(mut self) -> Rig {
         self.certificates = Some(Certificates::of(&self.wechat_url, MCH_ID).await);
         std::fs::write(self.config_file(), self.config()).unwrap();

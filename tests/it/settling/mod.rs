@@ -2,6 +2,7 @@
 
 mod closing;
 mod policies;
+mod reconfigured;
 mod refresh;
 mod rollout;
 mod switching;

@@ -1,5 +1,6 @@
 //! Whatever happens at WeChat, on the network or here: each order ends in the state that WeChat knows.
 
+mod backup_host;
 mod closing;
 mod policies;
 mod reconfigured;

@@ -140,7 +140,7 @@ async fn orders_are_placed_once(db: crate::harness::db::TestDb, main: Main, code
         in_time(&town, &order_no, "payable").await;
         let stored = town.stored(&order_no).await;
         assert_eq!(stored.order.attempts.len(), 1, "{main:?}, {code}");
-        assert_eq!(at_wechat(&town, &order_no).await, [order_no.clone()], "{main:?}, {code}");
+        assert_eq!(at_wechat(&town, &order_no).await, std::slice::from_ref(&order_no), "{main:?}, {code}");
         town.pay(&order_no).await;
         town.until_state(&order_no, "paid").await;
         assert_eq!(town.news(&order_no).await, ["order.payable", "order.paid"], "{main:?}, {code}");

@@ -19,7 +19,8 @@ use super::rows::AttemptParams;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
 use crate::money::Fen;
-use crate::order::{AttemptState, Intent, LedgerEntry, Order};
+use crate::order::{AttemptState, Intent, LedgerEntry, Order, RefundNews};
+use crate::telemetry::REFUNDS_TOTAL;
 
 /// One order's change.
 #[derive(Debug, Clone)]
@@ -60,31 +61,39 @@ impl Store {
         let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
         write_attempts(&self.db, &tx, &changed).await?;
         write_proof(&tx, &changed, at).await?;
+        let mut sent_back = Vec::new();
         for refund in changed.iter().flat_map(|c| &c.refunds) {
-            send_back(&self.db, &tx, refund, at).await?;
+            if send_back(&self.db, &tx, refund, at).await? {
+                sent_back.push(refund.merchant.to_string());
+            }
         }
         write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
         tx.commit().await?;
+        for merchant in sent_back {
+            let outcome = RefundNews::Requested.as_str();
+            metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
+        }
         self.changed();
         Ok(conflicts.into_iter().map(|c| c.next.id).collect())
     }
 }
 
-/// Records the refund that a policy makes, or of what is left where others took some of it. The order's row is locked by its
-/// change.
-async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<(), DbError> {
+/// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was none of
+/// its number. The order's row is locked by its change.
+async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
     let reserved = match reserve(db, tx, refund, at).await? {
         Reserved::Exceeds { left } if left > Fen::ZERO => reserve(db, tx, &refund.of_amount(left), at).await?,
         reserved => reserved,
     };
-    match reserved {
-        Reserved::New(_) | Reserved::Known(_) => {}
+    Ok(match reserved {
+        Reserved::New(_) => true,
+        Reserved::Known(_) => false,
         // Somebody was faster in the merchant platform: nothing is left to send back.
         Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused => {
             tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
+            false
         }
-    }
-    Ok(())
+    })
 }
 
 /// `($1, $2), ($3, $4)` for rows of `columns` values, after `used` parameters.

@@ -115,7 +115,10 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
     let record = NotificationRecord { verdict: Fate::Parked("unknown_order".into()), ..record };
     let (transaction_id, news) = (payment.transaction_id.clone(), orphaned(&record, payment));
     match ctx.store.record_orphan(&record, &transaction_id, news, now).await {
-        Ok(()) => Verdict::Park { reason: "unknown_order", why },
+        Ok(()) => {
+            crate::crash::point("worker.orphan_told");
+            Verdict::Park { reason: "unknown_order", why }
+        }
         Err(e) => failed(&e),
     }
 }

@@ -7,9 +7,9 @@ use super::news::{self, source_name};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::domain::Sealed;
-use crate::ids::OutTradeNo;
+use crate::ids::{AppId, MchId, OutTradeNo};
 use crate::new_refund::policy_refund;
-use crate::order::{Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
+use crate::order::{Attempt, Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
 use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 use crate::telemetry;
 
@@ -101,12 +101,15 @@ impl Working {
     }
 
     /// Takes over the decided order; a new attempt is sent what was wanted for it, or repeats the parameters of the one
-    /// before, under its own number.
-    fn advance(&mut self, next: Order, item: &Item) {
-        for attempt in &next.attempts[self.stored.params.len()..] {
+    /// before, under its own number. Its payment is compared with what was sent: the configuration may name another
+    /// merchant or app than it did for the attempt before.
+    fn advance(&mut self, mut next: Order, item: &Item) {
+        for attempt in &mut next.attempts[self.stored.params.len()..] {
             let wanted = item.wanted.clone().or_else(|| self.stored.wanted.take());
-            let like = wanted.or_else(|| self.stored.params.last().cloned());
-            self.stored.params.extend(like.map(|params| renumbered(params, &attempt.out_trade_no)));
+            let Some(like) = wanted.or_else(|| self.stored.params.last().cloned()) else { continue };
+            let params = renumbered(like, &attempt.out_trade_no);
+            place_with(attempt, &params);
+            self.stored.params.push(params);
         }
         if next.intent.is_none() {
             self.stored.wanted = None;
@@ -142,6 +145,17 @@ fn evidence(item: &Item) -> Evidence {
         fact: item.fact.clone(),
         source: item.source.clone(),
         received_at: item.received_at,
+    }
+}
+
+/// The attempt is the merchant's and the app's that its parameters name.
+fn place_with(attempt: &mut Attempt, params: &AttemptParams) {
+    let named = |field: &str| params.params.get(field).cloned();
+    if let Some(mch_id) = named("mch_id").and_then(|id| MchId::parse(id).ok()) {
+        attempt.mch_id = mch_id;
+    }
+    if let Some(appid) = named("appid").and_then(|id| AppId::parse(id).ok()) {
+        attempt.appid = appid;
     }
 }
 

@@ -7,6 +7,7 @@ pub mod parts;
 mod paying;
 mod platform_bridge;
 mod platform_login;
+mod platform_mini;
 mod platform_tokens;
 mod program;
 mod refunds;

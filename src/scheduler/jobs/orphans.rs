@@ -23,6 +23,7 @@ pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
     let before = Timestamp::from_ms(now.as_ms() - i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX));
     let mut count = 0_u64;
     for waiting in ctx.store.forgotten_notifications(before, now, PER_RUN).await? {
+        crate::crash::point("scheduler.orphan_found");
         match ctx.bus.publish(again(&waiting, before, now)?).await {
             Ok(()) => count += 1,
             // Its row stays and can be listed; those behind it must not wait for it.
@@ -33,7 +34,9 @@ pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
                 return Err(e.into());
             }
         }
+        crate::crash::point("scheduler.orphan_published");
         ctx.store.note_brought_again(&waiting, now).await?;
+        crate::crash::point("scheduler.orphan_noted");
     }
     Ok(count.into())
 }

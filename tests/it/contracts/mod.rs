@@ -11,6 +11,7 @@ mod bus_parking;
 mod bus_rules;
 mod clocks;
 mod store;
+mod store_jobs;
 mod store_tokens;
 mod store_web;
 

@@ -1,4 +1,4 @@
-//! What goes on when a process dies, beyond one payment: closing, another way to pay, money back.
+//! What goes on when a process dies, beyond one payment: closing, another way to pay, money back, a payment of no order.
 
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -6,7 +6,9 @@ use wxpay_worker::store::Db;
 
 use super::audit;
 use super::crash_points::Mortal;
-use crate::harness::service::{MCH_ID, Rig};
+use crate::flows::notifications::{notify, signed};
+use crate::harness::service::{KEY, MCH_ID, Queue, Rig};
+use crate::harness::soon;
 
 /// As far as WeChat's rule about closing is concerned.
 async fn five_minutes_pass(db: &Db) {
@@ -116,4 +118,54 @@ pub async fn refund_is_due(db: &Db) {
     let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
     let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
     let _ = db.write().execute_raw(db.statement(sql, [])).await;
+}
+
+const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
+
+/// Three copies of a payment's notification have waited for its order longer than the workers have patience; nothing on the
+/// bus remembers them, and no process runs.
+pub async fn forgotten(rig: &mut Rig) {
+    let service = rig.run_all().await;
+    let db = rig.open_db().await;
+    for _ in 0..3 {
+        assert!(notify(rig, &service, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
+    }
+    soon("three that wait", async {
+        while rig.number(&db, WAITING).await != 3 {
+            tokio::time::sleep(super::LOOK).await;
+        }
+    })
+    .await;
+    service.terminate().await;
+    if let Queue::Nats(server) = &mut rig.queue {
+        server.kill();
+        server.wipe();
+        server.start_again();
+    }
+    for sql in [
+        "DELETE FROM bus_deliveries",
+        "DELETE FROM bus_messages",
+        "DELETE FROM deferred",
+        "UPDATE notifications SET processed_at_ms = processed_at_ms - 900000",
+    ] {
+        db.write().execute_unprepared(sql).await.unwrap();
+    }
+}
+
+/// Each copy comes to its end and can be looked at; the payment is told once, whoever died on the way.
+pub async fn orphaned(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
+    let rig = mortal.rig;
+    mortal.until("the end of the waiting", |_| async { (rig.number(db, WAITING).await == 0).then_some(()) }).await;
+    mortal.until_dead_and_drained(db, site).await;
+    for (what, rows) in [
+        ("notifications WHERE verdict = 'parked' AND reason = 'unknown_order'", 3),
+        ("dead_letters WHERE reason = 'unknown_order'", 3),
+        ("outbox WHERE event_type = 'wxpay.payment.orphaned.v1'", 1),
+    ] {
+        assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+    }
+    let told = rig.events(base, "wxpay.payment.orphaned.v1").await;
+    assert_eq!((told.len(), &told[0]["data"]["transaction_id"]), (1, &json!("4200000000202611220000000001")));
+    let on_the_bus = audit::published(rig, db, "pay.event.main.payment.orphaned").await;
+    assert_eq!(on_the_bus.len(), 1, "payment.orphaned on the bus: {on_the_bus:?}");
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
 use super::audit::{self, Orders};
-use super::crash_plays::{closes, ends, refund_is_due, refunded, switches};
+use super::crash_plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, switches};
 use super::{LOOK, PATIENCE, until};
 use crate::flows::notifications::signed;
 use crate::harness::service::{KEY, MCH_ID, Process, Rig, jsapi};
@@ -23,6 +23,8 @@ pub enum Scenario {
     Query,
     /// The notification comes long before its order.
     Early,
+    /// Copies of a notification of no order waited, and the bus has forgotten them.
+    Orphaned,
     /// A notification of another amount is parked; then the true one comes.
     WrongAmount,
     /// The paid order is refunded, and WeChat tells of it.
@@ -88,7 +90,10 @@ impl Mortal<'_> {
 }
 
 /// Plays `scenario` while a process with `roles` dies at `site`; a second process has the `other_roles`.
-pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
+pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
+    if scenario == Scenario::Orphaned {
+        forgotten(&mut rig).await;
+    }
     let rig = &rig;
     let db = rig.open_db().await;
     let mut mortal = Mortal::start(rig, roles, site).await;
@@ -101,6 +106,7 @@ pub async fn dies_at(rig: Rig, roles: &str, other_roles: Option<&str>, scenario:
     let base = &mortal.process.base.clone();
     match scenario {
         Scenario::Payment | Scenario::Refund | Scenario::Close | Scenario::Switch => {}
+        Scenario::Orphaned => return orphaned(&mut mortal, &db, base, site).await,
         Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
         Scenario::RefundFound => {
             let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);

@@ -91,6 +91,17 @@ const SITES: &[(Scenario, &[&str])] = &[
         Scenario::RefundAsked,
         &["scheduler.refund_taken", "scheduler.refund_published", "refund.asked", "refund.committed:2"],
     ),
+    // The second is told by nobody any more: it is the same payment's.
+    (
+        Scenario::Orphaned,
+        &[
+            "scheduler.orphan_found",
+            "scheduler.orphan_published",
+            "scheduler.orphan_noted",
+            "worker.orphan_told",
+            "worker.orphan_told:2",
+        ],
+    ),
     (Scenario::RefundFound, &["refund.listed", "refund.adopted", "refund.committed"]),
 ];
 

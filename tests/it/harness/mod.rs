@@ -7,6 +7,8 @@ pub mod db;
 pub mod nats;
 #[cfg(feature = "crash-points")]
 pub mod pausing;
+pub mod process;
+pub mod requests;
 pub mod service;
 pub mod town;
 

@@ -1,14 +1,12 @@
 //! The service as real processes over a real database, a real bus and the WeChat simulator, all on free ports.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::ids::{AppId, MchId};
@@ -20,6 +18,8 @@ use super::bus::bus_settings;
 use super::certificates::Certificates;
 use super::db::TestDb;
 use super::nats::{NatsServer, Version};
+pub use super::process::Process;
+pub use super::requests::{answer, jsapi};
 use super::soon;
 
 pub const API_KEY: &str = "test-api-key";
@@ -55,12 +55,6 @@ pub struct Rig {
     port: u16,
     /// The first merchant's, for refunds.
     certificates: Option<Certificates>,
-}
-
-/// One `wxpayd run`; killed when dropped.
-pub struct Process {
-    child: Child,
-    pub base: String,
 }
 
 impl Rig {
@@ -100,7 +94,6 @@ impl Rig {
     }
 
     /// With the first merchant's certificate, for refunds.
-    #[cfg(feature = "crash-points")]
     pub async fn with_refunds(mut self) -> Rig {
         self.certificates = Some(Certificates::of(&self.wechat_url, MCH_ID).await);
         std::fs::write(self.config_file(), self.config()).unwrap();
@@ -228,32 +221,9 @@ impl Rig {
         self.spawn(command, port).await
     }
 
-    /// Spawns a command that is or becomes `wxpayd run`, and awaits that it runs.
-    pub async fn spawn(&self, mut command: Command, port: u16) -> Process {
-        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
-        let file = std::fs::File::create(self.folder.path().join(format!("{}.log", child.id()))).unwrap();
-        std::thread::spawn(move || {
-            use std::io::Write;
-            let (mut ready, mut said, mut file) = (Some(ready), Vec::new(), file);
-            for line in log.lines().map_while(Result::ok) {
-                let _ = writeln!(file, "{line}");
-                if line.contains("\"message\":\"running\"")
-                    && let Some(ready) = ready.take()
-                {
-                    let _ = ready.send(Ok(()));
-                }
-                said.push(line);
-            }
-            if let Some(ready) = ready.take() {
-                let _ = ready.send(Err(said.join("\n")));
-            }
-        });
-        if let Err(said) = soon("the start of wxpayd", is_ready).await.unwrap() {
-            panic!("wxpayd did not start:\n{said}");
-        }
-        Process { child, base: format!("http://127.0.0.1:{port}") }
+    /// As [`Process::spawn`], with its log among the rig's.
+    pub async fn spawn(&self, command: Command, port: u16) -> Process {
+        Process::spawn(command, self.folder.path(), port).await
     }
 
     /// The address WeChat posts to.
@@ -281,85 +251,6 @@ impl Rig {
     pub async fn number(&self, db: &Db, sql: &str) -> i64 {
         let row = db.read().query_one_raw(db.statement(format!("SELECT ({sql}) AS n"), [])).await.unwrap().unwrap();
         row.try_get("", "n").unwrap()
-    }
-
-    pub async fn get(&self, base: &str, path: &str) -> (u16, Value) {
-        self.try_get(base, path).await.unwrap()
-    }
-
-    pub async fn post(&self, base: &str, path: &str, body: &Value) -> (u16, Value) {
-        self.try_post(base, path, body).await.unwrap()
-    }
-
-    /// As [`Rig::get`] of a process that may die meanwhile.
-    pub async fn try_get(&self, base: &str, path: &str) -> reqwest::Result<(u16, Value)> {
-        answer(self.http.get(format!("{base}{path}")).bearer_auth(API_KEY)).await
-    }
-
-    /// As [`Rig::post`] to a process that may die meanwhile.
-    pub async fn try_post(&self, base: &str, path: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
-        let request = self.http.post(format!("{base}{path}")).bearer_auth(API_KEY);
-        answer(request.header("content-type", "application/json").body(body.to_string())).await
-    }
-
-    /// Places an order for the first merchant and awaits its pay parameters.
-    pub async fn place(&self, base: &str, order_no: &str, amount_fen: i64) -> Value {
-        let (status, order) = self.post(base, "/v1/orders", &jsapi(order_no, amount_fen)).await;
-        assert_eq!(status, 200, "{order}");
-        order
-    }
-
-    /// Acts as the payer of an order's first attempt.
-    pub async fn pay(&self, order_no: &str) -> Value {
-        let body = json!({"out_trade_no": order_no, "mch_id": MCH_ID});
-        let (status, paid) = self.post(&self.wechat_url, "/_sandbox/pay", &body).await;
-        assert_eq!(status, 200, "{paid}");
-        paid
-    }
-
-    /// Sets the simulator's misbehaviour.
-    pub async fn faults(&self, faults: Value) {
-        let (status, answer) = self.post(&self.wechat_url, "/_sandbox/faults", &faults).await;
-        assert!(status < 300, "{answer}");
-    }
-
-    /// What WeChat knows of an order of the first merchant.
-    pub async fn wechat_ledger(&self, out_trade_no: &str) -> Value {
-        let path = format!("/_sandbox/ledger?mch_id={MCH_ID}&out_trade_no={out_trade_no}");
-        self.get(&self.wechat_url, &path).await.1
-    }
-
-    /// Awaits an order's state.
-    pub async fn until_state(&self, base: &str, order_no: &str, state: &str) -> Value {
-        soon(&format!("{order_no} {state}"), async {
-            loop {
-                let (status, order) = self.get(base, &format!("/v1/orders/{order_no}?merchant=main")).await;
-                if status == 200 && order["state"] == state {
-                    return order;
-                }
-                // The service signals a change on its stream; polling also survives its restart.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await
-    }
-
-    /// All events of a type so far, in feed order.
-    pub async fn events(&self, base: &str, event_type: &str) -> Vec<Value> {
-        let mut all = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let after = if cursor.is_empty() { String::new() } else { format!("&after={cursor}") };
-            let path = format!("/v1/events?limit=1000&types={event_type}{after}");
-            let (status, page) = self.get(base, &path).await;
-            assert_eq!(status, 200, "{page}");
-            let events = page["events"].as_array().unwrap().clone();
-            cursor = page["next"].as_str().unwrap().to_owned();
-            if events.is_empty() {
-                return all;
-            }
-            all.extend(events);
-        }
     }
 
     /// Opens the service's bus beside it.
@@ -392,60 +283,6 @@ impl Rig {
     }
 }
 
-impl Process {
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Awaits that it ends by itself, as at an armed crash point.
-    pub async fn until_dead(&mut self) {
-        soon("the end of the process", async {
-            while self.child.try_wait().unwrap().is_none() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-    }
-
-    /// How it ended, once it did.
-    #[cfg(feature = "crash-points")]
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
-    }
-
-    /// SIGTERM, then its exit status.
-    pub async fn terminate(mut self) -> ExitStatus {
-        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
-        self.until_dead().await;
-        self.child.wait().unwrap()
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether it runs still.
-    pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A JSAPI order for the first merchant.
-pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
-    json!({
-        "order_no": order_no, "merchant": "main", "app": "shop", "amount_fen": amount_fen, "description": "测试商品",
-        "trade_type": "JSAPI", "openid": OPENID, "client_ip": "127.0.0.1",
-    })
-}
-
 /// A simulator of these merchants in real time.
 pub fn settings(merchants: Vec<Account>) -> Settings {
     Settings { merchants, ..Settings::default() }
@@ -473,11 +310,4 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-pub async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
-    let response = request.send().await?;
-    let status = response.status().as_u16();
-    let bytes = response.bytes().await?;
-    Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
 }

@@ -10,13 +10,13 @@ use wxpay_worker::app::{App, AppError, Listeners, Roles};
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::Config;
 use wxpay_worker::ids::{MerchantKey, OrderNo};
-use wxpay_worker::sandbox::{Options, PlatformKind, Running, Sandbox, Settings};
+use wxpay_worker::sandbox::{Account, Options, PlatformKind, Running, Sandbox, Settings};
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{Store, StoredOrder};
 
 use super::certificates::Certificates;
 use super::db::TestDb;
-use super::service::{API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, account, jsapi};
+use super::service::{API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, OTHER_KEY, OTHER_MCH_ID, account, jsapi};
 use super::soon;
 
 /// Everything, and the means to look at it.
@@ -62,29 +62,41 @@ async fn run(
 impl Town {
     /// Starts all of it. `merchant` is TOML for the merchant's entry, `more` for sections of their own.
     pub async fn start(db: TestDb, merchant: &str, more: &str) -> Town {
-        Town::open(db, merchant, more, Refunds::None, moved()).await
+        Town::open(db, vec![account(MCH_ID, KEY)], [merchant, more], Refunds::None, moved()).await
+    }
+
+    /// With [`OTHER_MCH_ID`] at WeChat beside the merchant; `more` may configure it.
+    pub async fn with_another_merchant(db: TestDb, more: &str) -> Town {
+        let accounts = vec![account(MCH_ID, KEY), account(OTHER_MCH_ID, OTHER_KEY)];
+        Town::open(db, accounts, ["", more], Refunds::None, moved()).await
     }
 
     /// With the merchant's certificate, for refunds.
     pub async fn with_refunds(db: TestDb, merchant: &str) -> Town {
-        Town::open(db, merchant, "", Refunds::OverTls, moved()).await
+        Town::open(db, vec![account(MCH_ID, KEY)], [merchant, ""], Refunds::OverTls, moved()).await
     }
 
     /// With a certificate that WeChat never sees: refunds go to the address that asks for none.
     pub async fn with_refunds_over_plain_http(db: TestDb) -> Town {
-        Town::open(db, "", "", Refunds::OverPlainHttp, moved()).await
+        Town::open(db, vec![account(MCH_ID, KEY)], ["", ""], Refunds::OverPlainHttp, moved()).await
     }
 
     /// In real time.
     pub async fn in_real_time(db: TestDb) -> Town {
-        Town::open(db, "", "", Refunds::None, Clock::system()).await
+        Town::open(db, vec![account(MCH_ID, KEY)], ["", ""], Refunds::None, Clock::system()).await
     }
 
-    async fn open(db: TestDb, merchant: &str, more: &str, refunds: Refunds, clock: Clock) -> Town {
+    async fn open(
+        db: TestDb,
+        accounts: Vec<Account>,
+        [merchant, more]: [&str; 2],
+        refunds: Refunds,
+        clock: Clock,
+    ) -> Town {
         let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
         let options = Options { clock: clock.clone(), ..Options::default() };
         let apps = vec![super::service::app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET)];
-        let settings = Settings { apps, ..super::service::settings(vec![account(MCH_ID, KEY)]) };
+        let settings = Settings { apps, ..super::service::settings(accounts) };
         let wechat = Sandbox::start_with(bind().await.unwrap(), settings, options).await.unwrap();
         let (listener, wechat_url) = (bind().await.unwrap(), wechat.base_url());
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -136,6 +148,12 @@ impl Town {
         let (store, service) = run(&config, &clock, listener, &stop).await;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).build().unwrap();
         Town { clock, store, base, wechat_url, http, wechat, config, stop, service, _db: db, _files: files }
+    }
+
+    /// The service stops and starts again with another configuration.
+    pub async fn configured_anew(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.move_to_host(self.clock.clone()).await;
     }
 
     /// The service stops and starts again, at the same address, on a host with this clock. The simulator's stays.

@@ -169,6 +169,29 @@ async fn a_number_belongs_to_the_merchant_it_was_made_for_whichever_is_listed_fi
 }
 
 #[tokio::test]
+async fn a_number_that_was_promised_at_a_merchant_without_the_app_is_placed_nowhere() {
+    let platform = super::browser::Platform::start().await;
+    let merchant = OTHER_MERCHANT.replace("[\"shop\"]", "[\"mini\"]");
+    let stage = Stage::with("", &format!("{merchant}{}", super::browser::web(&platform))).await;
+    stage.work();
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    use wxpay_worker::ids::{AppKey, MerchantKey, OpenId, OrderNo};
+    // A process with an older configuration may be placing it at this moment.
+    let tag = &sha256_hex(b"other")[..6];
+    let promised = OrderNo::parse(format!("W20260301{tag}promised0001")).unwrap();
+    let (app, openid) = (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap());
+    let amount = wxpay_worker::money::Fen::from_i64(100);
+    stage.store.offer_wallet_order(&app, &openid, amount, None, &promised, stage.clock.now()).await.unwrap();
+    let reply = pay_wallet(&stage, &browser, "100").await;
+    assert_eq!((reply.status, reason(&reply).as_str()), (503, "busy"));
+    let other = MerchantKey::parse("other").unwrap();
+    assert!(stage.store.order(&other, &promised).await.unwrap().is_none());
+    assert!(stage.stored(promised.as_str()).await.is_none());
+    assert_eq!(stage.store.wallet_order(&app, &openid, amount).await.unwrap(), Some(promised), "no second number");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_mini_programs_payment_comes_from_no_page() {
     let platform = super::browser::Platform::start().await;
     // The mini program's orders go to a merchant of their own.

@@ -2,6 +2,7 @@
 
 mod browser;
 mod browser_login;
+mod browser_login_limits;
 mod browser_mini;
 mod browser_pages;
 mod browser_sessions;

@@ -5,6 +5,7 @@ mod api;
 mod clocks;
 mod console;
 mod contradictions;
+mod counted;
 mod doubts;
 mod flow;
 mod looks;

@@ -1,7 +1,9 @@
 //! Whatever happens at WeChat, on the network or here: each order ends in the state that WeChat knows.
 
+mod backup_host;
 mod closing;
 mod policies;
+mod reconfigured;
 mod refresh;
 mod rollout;
 mod switching;

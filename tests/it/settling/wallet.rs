@@ -1,11 +1,13 @@
 //! A payer's clicks: for one wish there is never a second order while WeChat may still take money for the first.
 
 use serde_json::{Value, json};
+use wxpay_worker::config::Config;
 use wxpay_worker::order::OrderState;
 
 use super::on_both;
 use crate::flows::browser::{Answer, Browser};
 use crate::harness::db::TestDb;
+use crate::harness::service::{OTHER_KEY, OTHER_MCH_ID, answer};
 use crate::harness::soon;
 use crate::harness::town::Town;
 
@@ -47,7 +49,64 @@ async fn orders(town: &Town) -> i64 {
     town.number("SELECT COUNT(*) FROM orders").await
 }
 
+/// Two merchants that take the app's orders; the first gets them.
+async fn town_of_two(db: TestDb) -> (Town, Browser) {
+    let second = format!(
+        "[[merchants]]\nkey = \"second\"\nmch_id = \"{OTHER_MCH_ID}\"\napps = [\"shop\"]\nv2_key = \"{OTHER_KEY}\"\n"
+    );
+    let town = Town::with_another_merchant(db, &format!("{second}{WEB}")).await;
+    let browser = Browser::logged_in(&town.base).await;
+    (town, browser)
+}
+
+/// From now on the second merchant alone takes the app's orders.
+fn moved_to_the_second(config: &mut Config) {
+    config.merchants[0].apps.clear();
+}
+
+/// The states of the second merchant's orders at WeChat.
+async fn at_the_second(town: &Town) -> Vec<String> {
+    let url = format!("{}/_sandbox/ledger?mch_id={OTHER_MCH_ID}", town.wechat_url);
+    let (_, ledger) = answer(town.http.get(url)).await.unwrap();
+    ledger["orders"].as_array().unwrap().iter().map(|o| o["state"].as_str().unwrap().to_owned()).collect()
+}
+
 on_both! {
+    async fn an_order_of_a_merchant_that_lost_the_app_is_closed_before_another_merchant_gets_one(db: TestDb) {
+        let (mut town, browser) = town_of_two(db).await;
+        let first = number(&click(&town, &browser).await);
+        town.configured_anew(moved_to_the_second).await;
+        // The first one's page may be open still, and WeChat closes nothing this early.
+        let answer = click(&town, &browser).await;
+        assert_eq!((&answer.body["reason"], number(&answer)), (&json!("pending"), first.clone()), "{}", answer.text);
+        assert!((280..=300).contains(&answer.retry_after.unwrap()), "{:?}", answer.retry_after);
+        assert_eq!((orders(&town).await, at_the_second(&town).await), (1, Vec::new()));
+        assert_eq!(town.wechat_order(&first).await["state"], "NOTPAY");
+        town.skip(301);
+        let answer = click_until_answered(&town, &browser, &first).await;
+        assert_ne!(number(&answer), first);
+        assert_eq!(answer.body["data"]["state"], "payable", "{}", answer.text);
+        assert_eq!(town.wechat_order(&first).await["state"], "CLOSED");
+        assert_eq!(at_the_second(&town).await, ["NOTPAY"]);
+        assert_eq!(number(&click(&town, &browser).await), number(&answer), "and that one is offered from now on");
+        town.stop().await;
+    }
+
+    async fn a_payment_of_an_order_whose_merchant_lost_the_app_is_told_and_no_other_order_offered(db: TestDb) {
+        let (mut town, browser) = town_of_two(db).await;
+        let first = number(&click(&town, &browser).await);
+        town.tell_wechat("faults", json!([{"on": "notify", "kind": "drop"}])).await;
+        town.configured_anew(moved_to_the_second).await;
+        town.skip(30);
+        town.pay(&first).await;
+        town.skip(30);
+        let answer = click_until_answered(&town, &browser, &first).await;
+        assert_eq!((answer.status, &answer.body["reason"]), (409, &json!("order_paid")), "{}", answer.text);
+        assert_eq!(answer.body["data"], json!({"order_no": first, "state": "paid"}));
+        assert_eq!((orders(&town).await, at_the_second(&town).await), (1, Vec::new()));
+        town.stop().await;
+    }
+
     async fn a_payment_of_the_last_second_is_told_instead_of_a_second_order(db: TestDb) {
         let (town, browser) = town(db).await;
         let first = number(&click(&town, &browser).await);

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use super::source::{Kind, Source, Token, tokens};
 
-/// The most lines a file of the program may have.
+/// The most lines a file may have, of the program or of its tests.
 const FILE_LINES: usize = 400;
 
 /// The most lines a function of the program may have, from `fn` to its closing brace.
 const FUNCTION_LINES: usize = 70;
 
 const CODE: &[&str] = &["src", "bin", "migrations"];
+
+/// Here functions may be long: a test that tells one story is read from top to bottom.
+const TESTS: &str = "tests";
 
 /// Files (by path) and functions (by path and name) that are longer. The list only shrinks: what is short again must go.
 pub struct Exceptions<'a> {
@@ -22,8 +25,8 @@ pub fn check(sources: &[Source], exceptions: &Exceptions<'_>) -> Vec<String> {
     let mut violations = Vec::new();
     let mut long_files = BTreeSet::new();
     let mut long_functions = BTreeSet::new();
-    for source in sources.iter().filter(|s| s.is_rust() && CODE.iter().any(|place| s.is_in(place))) {
-        let tokens = tokens(&source.text);
+    for source in sources.iter().filter(|s| s.is_rust() && (s.is_in(TESTS) || CODE.iter().any(|place| s.is_in(place))))
+    {
         let lines = source.text.lines().count();
         if lines > FILE_LINES {
             long_files.insert(source.path.as_str());
@@ -31,6 +34,10 @@ pub fn check(sources: &[Source], exceptions: &Exceptions<'_>) -> Vec<String> {
                 violations.push(source.violation(lines, format!("{lines} lines: a file has {FILE_LINES} at most")));
             }
         }
+        if source.is_in(TESTS) {
+            continue;
+        }
+        let tokens = tokens(&source.text);
         for (line, name, length) in functions(&tokens) {
             if length <= FUNCTION_LINES {
                 continue;
@@ -171,6 +178,12 @@ fn a_long_file_is_found_unless_excepted_and_an_idle_exception_is_found() {
     assert_eq!(with(401, &NONE), ["src/a.rs:401: 401 lines: a file has 400 at most"]);
     assert_eq!(with(401, &excepted), [] as [String; 0]);
     assert_eq!(with(400, &excepted), ["src/a.rs: its exception is not needed any more"]);
+    let test = |lines: usize| {
+        let text = function("long", lines);
+        check(&[Source::new("tests/it/main.rs", "mod a;\n"), Source::new("tests/it/a.rs", &text)], &NONE)
+    };
+    assert_eq!(test(400), [] as [String; 0]);
+    assert_eq!(test(401), ["tests/it/a.rs:401: 401 lines: a file has 400 at most"]);
 }
 
 #[test]

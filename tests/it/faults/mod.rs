@@ -11,11 +11,13 @@ mod crash_points;
 mod crash_sites;
 mod forgeries;
 mod half_cut_off;
+mod load;
 mod nats_lost;
 #[cfg(feature = "crash-points")]
 mod paused_leader;
 mod postgres_lost;
 mod sdks;
+mod sqlite_stuck;
 mod storm;
 mod synced;
 mod thousand;

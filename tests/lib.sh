@@ -129,8 +129,9 @@ install_test_tools() {
     WXPAY_TEST_STRACE=$(command -v strace)
     find_chromium
     find_postgres
+    WXPAY_TEST_POSTGRES_BIN=$PG_BIN
     unlock_tools
-    export WXPAY_TEST_NATS_SERVER WXPAY_TEST_NATS_SERVER_OLD WXPAY_TEST_STRACE
+    export WXPAY_TEST_NATS_SERVER WXPAY_TEST_NATS_SERVER_OLD WXPAY_TEST_POSTGRES_BIN WXPAY_TEST_STRACE
 }
 
 # Sets PG_BIN to the directory of the newest PostgreSQL here; Debian keeps it off PATH.

@@ -83,7 +83,7 @@ start_postgres "$scratch/postgres"
 export WXPAY_TEST_POSTGRES=$PG_URL
 
 if [[ -n $only_services ]]; then
-    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES PYTHON NODE NODE_MODULES STRACE CHROMIUM; do
+    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES POSTGRES_BIN PYTHON NODE NODE_MODULES STRACE CHROMIUM; do
         name=WXPAY_TEST_$name
         printf 'export %s=%q\n' "$name" "${!name}"
     done

@@ -60,7 +60,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     );
     let (database, clock) = match database {
         Ok(Ok(look)) => {
-            let problem = (!look.takes_writes).then_some("takes no writes: it is a standby or was made read-only");
+            let problem = (!look.takes_writes)
+                .then_some("takes no writes: it is a standby, was made read-only, or its disk is full");
             (problem, clock_problem(app.clock.host_ahead_ms(look.now)))
         }
         Ok(Err(_)) => (Some("does not answer"), None),

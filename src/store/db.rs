@@ -4,12 +4,16 @@
 //! mode (a commit is on the disk when it returns) and a pool of read-only readers. PostgreSQL has one pool with
 //! `synchronous_commit=on` and timeouts on statements and locks. Neither is the driver's default.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::sqlx::Connection;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
     TransactionOptions, TransactionTrait, Value,
 };
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::config;
@@ -17,6 +21,9 @@ use crate::config;
 /// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write: whoever
 /// is still connected to it finds the new one by connecting anew.
 const CONNECTION_LIFE: Duration = Duration::from_secs(45);
+
+/// How long it counts whether SQLite takes writes: finding out is a write.
+const PROBE_COUNTS: Duration = Duration::from_secs(1);
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +117,8 @@ pub struct Db {
     kind: DbKind,
     write: DatabaseConnection,
     read: DatabaseConnection,
+    /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
+    probed: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
 impl Db {
@@ -136,6 +145,12 @@ impl Db {
                 .acquire_timeout(Duration::from_secs(10))
                 .test_before_acquire(false)
                 .sqlx_logging(false)
+                // A commit that fails, as on a full disk, ends the transaction at SQLite and not in the driver's count. What
+                // is begun on that connection next would be a part of it: it would report commits and write nothing.
+                .map_sqlx_sqlite_before_acquire(|connection, _| {
+                    let whole = !connection.is_in_transaction();
+                    Box::pin(std::future::ready(Ok(whole)))
+                })
                 .map_sqlx_sqlite_opts(move |o| {
                     o.pragma("journal_mode", "WAL")
                         .pragma("synchronous", "FULL")
@@ -147,7 +162,7 @@ impl Db {
         };
         let write = connect_when_free(|| options(1, "OFF")).await?;
         let read = connect_when_free(|| options(readers.max(1), "ON")).await?;
-        Ok(Db { kind: DbKind::Sqlite, write, read })
+        Ok(Db { kind: DbKind::Sqlite, write, read, probed: Arc::default() })
     }
 
     async fn connect_postgres(url: &str, connections: u32) -> Result<Db, DbError> {
@@ -168,7 +183,7 @@ impl Db {
                 ])
             });
         let pool = Database::connect(o).await?;
-        Ok(Db { kind: DbKind::Postgres, write: pool.clone(), read: pool })
+        Ok(Db { kind: DbKind::Postgres, write: pool.clone(), read: pool, probed: Arc::default() })
     }
 
     /// Which database this is.
@@ -214,22 +229,35 @@ impl Db {
         }
     }
 
-    /// The database's clock and whether it takes writes: not when it is a standby, or was made read-only.
+    /// The database's clock and whether it takes writes: not when it is a standby, was made read-only, or has no room.
     pub async fn look(&self) -> Result<Look, DbError> {
-        let takes_writes = match self.kind {
-            DbKind::Sqlite => "TRUE",
-            DbKind::Postgres => "current_setting('transaction_read_only') = 'off'",
-        };
-        let sql = format!("SELECT {} AS now_ms, {takes_writes} AS takes_writes", self.now_ms_sql());
-        let row = self.read.query_one_raw(self.statement(sql, [])).await?;
-        let row = row.ok_or_else(|| DbError::Defect("no clock".into()))?;
-        let now = Timestamp::from_ms(row.try_get("", "now_ms")?);
-        Ok(Look { now, takes_writes: row.try_get("", "takes_writes")? })
+        Ok(Look { now: self.now().await?, takes_writes: self.takes_writes().await? })
+    }
+
+    async fn takes_writes(&self) -> Result<bool, DbError> {
+        if self.kind == DbKind::Postgres {
+            let sql = "SELECT current_setting('transaction_read_only') = 'off' AS takes_writes";
+            let row = self.read.query_one_raw(self.statement(sql, [])).await?;
+            return Ok(row.ok_or_else(|| DbError::Defect("no setting".into()))?.try_get("", "takes_writes")?);
+        }
+        let mut probed = self.probed.lock().await;
+        if let Some((at, took)) = *probed
+            && at.elapsed() < PROBE_COUNTS
+        {
+            return Ok(took);
+        }
+        // Only a write tells whether the disk has room. This one writes a page and changes nothing: the number is nobody's.
+        let took = self.write.execute_unprepared("PRAGMA user_version = 0").await.is_ok();
+        *probed = Some((Instant::now(), took));
+        Ok(took)
     }
 
     /// The database's clock.
     pub async fn now(&self) -> Result<Timestamp, DbError> {
-        Ok(self.look().await?.now)
+        let sql = format!("SELECT {} AS now_ms", self.now_ms_sql());
+        let row = self.read.query_one_raw(self.statement(sql, [])).await?;
+        let row = row.ok_or_else(|| DbError::Defect("no clock".into()))?;
+        Ok(Timestamp::from_ms(row.try_get("", "now_ms")?))
     }
 
     /// Brings the schema to the newest version; `false` when it was there already.

@@ -11,11 +11,15 @@ mod crash_points;
 mod crash_sites;
 mod forgeries;
 mod half_cut_off;
+mod load;
+mod nats_cluster;
 mod nats_lost;
 #[cfg(feature = "crash-points")]
 mod paused_leader;
 mod postgres_lost;
+mod postgres_restarted;
 mod sdks;
+mod sqlite_stuck;
 mod storm;
 mod synced;
 mod thousand;

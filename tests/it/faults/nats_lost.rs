@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::audit::{self, Orders};
+use super::load::{numbers, place_at_last, until_paid, until_told};
 use super::until;
 use crate::flows::notifications::{notify, signed};
 use crate::harness::nats::NatsServer;
@@ -14,12 +15,8 @@ use crate::harness::service::{KEY, Process, Queue, Rig, jsapi};
 fn nats(rig: &mut Rig) -> &mut NatsServer {
     match &mut rig.queue {
         Queue::Nats(server) => server,
-        Queue::Embedded => panic!("not on NATS"),
+        Queue::Embedded | Queue::Cluster(_) => panic!("not on NATS"),
     }
-}
-
-fn numbers(range: std::ops::Range<usize>) -> Orders {
-    range.map(|n| (format!("A{n:06}"), 100 + i64::try_from(n).unwrap())).collect()
 }
 
 async fn place(rig: &Rig, service: &Process, orders: &Orders) {
@@ -165,4 +162,52 @@ async fn while_nats_is_down_no_notification_hears_success_and_afterwards_nobody_
     for (what, rows) in [("ledger", 1), ("outbox WHERE event_type = 'wxpay.order.paid.v1'", 1), ("dead_letters", 0)] {
         assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
     }
+}
+
+/// How many messages a stream has.
+async fn messages(rig: &Rig, stream: &str) -> u64 {
+    let context = async_nats::jetstream::new(async_nats::connect(rig.queue.url()).await.unwrap());
+    context.get_stream(stream).await.unwrap().cached_info().state.messages
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_torn_tail_of_nats_newest_block_costs_time_and_no_payment() {
+    /// The newest message in part, and one or two before it.
+    const TORN: u64 = 4_000;
+    let mut rig = Rig::nats_postgres().await;
+    let service = rig.run_roles("ingress,relay,scheduler").await;
+    let worker = rig.run_roles("worker").await;
+    let (taken, after) = (numbers(0..8), numbers(8..14));
+    place(&rig, &service, &taken).await;
+    assert!(worker.terminate().await.success());
+    // WeChat hears SUCCESS for all of them; nobody works on them before the newest are gone.
+    for order_no in taken.keys() {
+        rig.pay(order_no).await;
+        until_told(&rig, order_no).await;
+    }
+    let had = messages(&rig, "PAY_IN").await;
+    nats(&mut rig).kill();
+    nats(&mut rig).cut_tail("PAY_IN", TORN);
+    nats(&mut rig).start_again();
+    assert!(messages(&rig, "PAY_IN").await < had, "nothing was lost");
+    let worker = rig.run_roles("worker").await;
+    until_paid(&rig, &service.base, &taken).await;
+    rig.until_drained().await;
+    // What is torn off now had been acknowledged: new messages get numbers that consumers have seen.
+    let had = messages(&rig, "PAY_IN").await;
+    nats(&mut rig).kill();
+    nats(&mut rig).cut_tail("PAY_IN", TORN);
+    nats(&mut rig).cut_tail("PAY_EVENTS", TORN);
+    nats(&mut rig).start_again();
+    assert!(messages(&rig, "PAY_IN").await < had, "nothing was lost");
+    for (order_no, amount_fen) in &after {
+        place_at_last(&rig, &service.base, order_no, *amount_fen).await;
+        rig.pay(order_no).await;
+    }
+    until_paid(&rig, &service.base, &after).await;
+    rig.until_drained().await;
+    drop(worker);
+    audit::paid_once(&rig, &service.base, &numbers(0..14)).await;
+    let db = rig.open_db().await;
+    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM dead_letters").await, 0, "dead letters");
 }

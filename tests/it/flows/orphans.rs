@@ -35,6 +35,7 @@ async fn lose_all_messages(rig: &mut Rig, db: &Db, service: &Process) {
             server.wipe();
             server.start_again();
         }
+        Queue::Cluster(_) => unreachable!("not on a cluster"),
     }
     let lost = async {
         while rig.get(&service.base, "/readyz").await.0 != 200 {

@@ -20,7 +20,11 @@ impl TestDb {
     }
 
     pub async fn postgres() -> TestDb {
-        let server = setting("WXPAY_TEST_POSTGRES");
+        TestDb::postgres_on(setting("WXPAY_TEST_POSTGRES")).await
+    }
+
+    /// On the server at this address.
+    pub async fn postgres_on(server: String) -> TestDb {
         let name = format!("wxpay_test_{}", random_text(16).to_lowercase());
         let admin = Database::connect(&server).await.unwrap();
         admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();

@@ -5,8 +5,10 @@ pub mod cable;
 pub mod certificates;
 pub mod db;
 pub mod nats;
+pub mod nats_cluster;
 #[cfg(feature = "crash-points")]
 pub mod pausing;
+pub mod postgres;
 pub mod process;
 pub mod requests;
 pub mod service;

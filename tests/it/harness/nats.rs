@@ -48,7 +48,7 @@ impl NatsServer {
     fn start_as(version: Version, sync_interval: &'static str, trace: Option<PathBuf>) -> NatsServer {
         let folder = TempDir::new().unwrap();
         // -1: the server picks a free port itself.
-        let child = spawn(version, folder.path(), sync_interval, trace.as_deref(), -1, -1);
+        let child = spawn(version, folder.path(), &settings(folder.path(), sync_interval, -1, -1), trace.as_deref());
         let ports = ports(folder.path(), child.id());
         NatsServer { version, sync_interval, trace, folder, child, port: ports.0, monitoring_port: ports.1 }
     }
@@ -70,8 +70,24 @@ impl NatsServer {
     /// Starts it again after [`NatsServer::kill`], on the same ports and store.
     pub fn start_again(&mut self) {
         let (port, monitoring) = (i32::from(self.port), i32::from(self.monitoring_port));
-        let trace = self.trace.as_deref();
-        self.child = spawn(self.version, self.folder.path(), self.sync_interval, trace, port, monitoring);
+        let settings = settings(self.folder.path(), self.sync_interval, port, monitoring);
+        self.child = spawn(self.version, self.folder.path(), &settings, self.trace.as_deref());
+    }
+
+    /// Cuts this many bytes off the end of a stream's newest block, as a disk that lied would. Only while it is down.
+    pub fn cut_tail(&self, stream: &str, bytes: u64) {
+        let blocks = self.folder.path().join("jetstream/$G/streams").join(stream).join("msgs");
+        let number = |path: &Path| path.file_stem()?.to_str()?.parse::<u64>().ok();
+        let newest = std::fs::read_dir(blocks)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "blk"))
+            .max_by_key(|path| number(path))
+            .unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&newest).unwrap();
+        let length = file.metadata().unwrap().len();
+        assert!(length > bytes, "{} has {length} bytes", newest.display());
+        file.set_len(length - bytes).unwrap();
     }
 
     /// Removes everything it ever stored. Only while it is down.
@@ -98,23 +114,20 @@ pub fn traced(program: &str, trace: &Path) -> Command {
 const SYSCALLS: &str =
     "trace=openat,fsync,fdatasync,sync_file_range,pwrite64,pwritev,write,writev,sendto,sendmsg,recvfrom,recvmsg,read";
 
-fn spawn(
-    version: Version,
-    folder: &Path,
-    sync_interval: &str,
-    trace: Option<&Path>,
-    port: i32,
-    monitoring: i32,
-) -> Child {
+/// The configuration of a server by itself, which keeps everything in `folder`.
+pub(super) fn settings(folder: &Path, sync_interval: &str, port: i32, monitoring: i32) -> String {
+    let shown = folder.display();
+    format!(
+        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitoring}\"\nports_file_dir: \"{shown}\"\n\
+         jetstream {{ store_dir: \"{shown}\", sync_interval: {sync_interval} }}\n"
+    )
+}
+
+pub(super) fn spawn(version: Version, folder: &Path, settings: &str, trace: Option<&Path>) -> Child {
     let binary = match version {
         Version::New => setting("WXPAY_TEST_NATS_SERVER"),
         Version::Old => setting("WXPAY_TEST_NATS_SERVER_OLD"),
     };
-    let shown = folder.display();
-    let settings = format!(
-        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitoring}\"\nports_file_dir: \"{shown}\"\n\
-         jetstream {{ store_dir: \"{shown}\", sync_interval: {sync_interval} }}\n"
-    );
     let file = folder.join("nats.conf");
     std::fs::write(&file, settings).unwrap();
     let mut command = match trace {

@@ -18,6 +18,7 @@ use super::bus::bus_settings;
 use super::certificates::Certificates;
 use super::db::TestDb;
 use super::nats::{NatsServer, Version};
+use super::nats_cluster::{self, NatsCluster};
 pub use super::process::Process;
 pub use super::requests::{answer, jsapi};
 use super::soon;
@@ -41,6 +42,33 @@ const REUSE: Duration = Duration::from_secs(2);
 pub enum Queue {
     Embedded,
     Nats(NatsServer),
+    Cluster(NatsCluster),
+}
+
+impl Queue {
+    /// What `bus.url` would be.
+    pub fn url(&self) -> String {
+        match self {
+            Queue::Embedded => "embedded:".to_owned(),
+            Queue::Nats(server) => server.url(),
+            Queue::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    fn monitoring_urls(&self) -> Vec<String> {
+        match self {
+            Queue::Embedded => Vec::new(),
+            Queue::Nats(server) => vec![server.monitoring_url()],
+            Queue::Cluster(cluster) => cluster.monitoring_urls(),
+        }
+    }
+
+    fn replicas(&self) -> usize {
+        match self {
+            Queue::Embedded | Queue::Nats(_) => 1,
+            Queue::Cluster(_) => nats_cluster::NODES,
+        }
+    }
 }
 
 /// Everything around the service, and the means to look at it.
@@ -121,10 +149,7 @@ impl Rig {
     }
 
     fn config(&self) -> String {
-        let (bus, monitoring) = match &self.queue {
-            Queue::Embedded => ("embedded:".to_owned(), String::new()),
-            Queue::Nats(server) => (server.url(), format!("monitoring_urls = [\"{}\"]", server.monitoring_url())),
-        };
+        let (bus, monitoring, replicas) = (self.queue.url(), self.queue.monitoring_urls(), self.queue.replicas());
         let certificate = self.certificates.as_ref().map(Certificates::merchant_toml).unwrap_or_default();
         let refund_url = self.certificates.as_ref().map(Certificates::wechat_toml).unwrap_or_default();
         let (db, port, wechat, hash) = (self.db.url(), self.port, &self.wechat_url, sha256_hex(API_KEY.as_bytes()));
@@ -139,7 +164,8 @@ impl Rig {
             max_connections = 8
             [bus]
             url = "{bus}"
-            {monitoring}
+            monitoring_urls = {monitoring:?}
+            replicas = {replicas}
             [wechat]
             pay_url = "{wechat}"
             pay_backup_url = "{wechat}"
@@ -255,10 +281,8 @@ impl Rig {
 
     /// Opens the service's bus beside it.
     pub async fn open_bus(&self, db: &Db) -> Bus {
-        let settings = match &self.queue {
-            Queue::Embedded => bus_settings("embedded:", Vec::new(), 1 << 30),
-            Queue::Nats(server) => bus_settings(server.url(), vec![server.monitoring_url()], 1 << 30),
-        };
+        let mut settings = bus_settings(self.queue.url(), self.queue.monitoring_urls(), 1 << 30);
+        settings.replicas = self.queue.replicas();
         Bus::connect(&settings, Some(db.clone())).await.unwrap().0
     }
 

@@ -39,7 +39,8 @@
 //! # The invariants, and what holds each
 //!
 //! 1. WeChat hears SUCCESS only after the notification is durable: fsynced, not just accepted.
-//!    `faults::synced` reads the system calls of the service and of nats-server.
+//!    `faults::synced` reads the system calls of the service and of nats-server; `faults::sqlite_stuck` and
+//!    `faults::nats_cluster` take the room, the lock and the majority away.
 //! 2. An order changes in one function, only from a decision, together with evidence, ledger and outbox rows, in one
 //!    transaction. `contracts::store::*::a_change_writes_state_evidence_ledger_and_events_together`, CHECK constraints
 //!    (`columns_are_tied_to_states`), triggers (`the_ledger_and_the_evidence_can_only_grow`).

@@ -67,14 +67,26 @@ impl NatsCluster {
         self.nodes.iter().map(|node| format!("http://127.0.0.1:{}", node.monitoring_port)).collect()
     }
 
-    /// Which of them leads a stream.
+    /// Which of them leads a stream, once the cluster can tell.
     pub async fn leader_of(&self, stream: &str) -> usize {
+        soon("a leader of the stream", async {
+            loop {
+                if let Some(leader) = self.told_leader(stream).await {
+                    return leader;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+    }
+
+    async fn told_leader(&self, stream: &str) -> Option<usize> {
         let url = self.url();
         let servers: Vec<&str> = url.split(',').collect();
-        let context = jetstream::new(async_nats::connect(servers).await.unwrap());
-        let stream = context.get_stream(stream).await.unwrap();
-        let leader = stream.cached_info().cluster.as_ref().and_then(|cluster| cluster.leader.clone()).unwrap();
-        (0..NODES).find(|n| name(*n) == leader).unwrap()
+        let context = jetstream::new(async_nats::connect(servers).await.ok()?);
+        let stream = context.get_stream(stream).await.ok()?;
+        let leader = stream.cached_info().cluster.as_ref()?.leader.clone()?;
+        (0..NODES).find(|n| name(*n) == leader)
     }
 
     /// SIGKILL: nothing is flushed or said.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::Connection;
+use sea_orm::sqlx::{self, Connection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
     TransactionOptions, TransactionTrait, Value,
@@ -29,7 +29,7 @@ const PROBE_COUNTS: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// Not reachable, locked, out of space, cut off: the same call may succeed later.
-    #[error("database not available")]
+    #[error("database not available{}", said(.0))]
     Unavailable(#[source] DbErr),
     /// A unique rule says the row exists already.
     #[error("a row with this key exists")]
@@ -52,6 +52,25 @@ impl From<DbErr> for DbError {
                 None => DbError::Unavailable(e),
             },
         }
+    }
+}
+
+/// Why it is not available, in words that quote no value: SQLite's name no more than columns, of PostgreSQL's only the
+/// SQLSTATE is taken.
+fn said(e: &DbErr) -> String {
+    let runtime = match e {
+        DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e) => e,
+        DbErr::ConnectionAcquire(_) => return ": no connection in time".to_owned(),
+        _ => return String::new(),
+    };
+    let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return String::new() };
+    match sqlx.as_ref() {
+        sqlx::Error::Database(told) => match told.code() {
+            Some(state) if state.len() == 5 => format!(": SQLSTATE {state}"),
+            Some(_) | None => format!(": {}", told.message()),
+        },
+        sqlx::Error::Io(e) => format!(": {}", e.kind()),
+        _ => String::new(),
     }
 }
 

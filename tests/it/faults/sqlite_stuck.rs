@@ -94,6 +94,7 @@ async fn a_full_disk_is_answered_with_fail_and_afterwards_nobody_has_to_help() {
         }
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), full);
+    assert!(rig.logs().contains("database not available: disk I/O error"), "the log says why");
     all_is_well(&rig, service, 14).await;
 }
 
@@ -163,5 +164,6 @@ async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwar
         until_told(&rig, "A000000").await;
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), locked);
+    assert!(rig.logs().contains("database not available: database is locked"), "the log says why");
     all_is_well(&rig, service, 13).await;
 }

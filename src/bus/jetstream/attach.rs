@@ -65,17 +65,21 @@ pub(super) async fn connect(
 /// Reads the servers' versions and sync settings; refuses what `require_fsync` forbids.
 pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client) -> Result<Report, ConnectError> {
     let info = client.server_info();
-    let mut told = Vec::new();
+    let (mut told, mut silent) = (Vec::new(), Vec::new());
     for url in &settings.monitoring_urls {
-        let varz = varz::fetch(url).await.map_err(|why| ConnectError::Setting {
-            key: "monitoring_urls",
-            mend: format!("{url} does not answer as a NATS monitoring address ({why}); set http_port in the server's configuration and name it here"),
-        });
-        match varz {
+        match varz::fetch(url).await {
             Ok(varz) => told.push((url.as_str(), varz)),
-            Err(e) if settings.require_fsync => return Err(e),
-            Err(e) => tracing::warn!(error = %e, "the sync setting of a NATS server is not known"),
+            Err(why) => silent.push(ConnectError::Setting {
+                key: "monitoring_urls",
+                mend: format!("{url} does not answer as a NATS monitoring address ({why}); set http_port in the server's configuration and name it here"),
+            }),
         }
+    }
+    // While one server of a cluster is down, a service that has to start again must be able to: what the others acknowledge
+    // is kept by most of them, and those said how they sync.
+    let most_told = told.len() > settings.monitoring_urls.len() / 2;
+    if settings.require_fsync && !most_told && !silent.is_empty() {
+        return Err(silent.swap_remove(0));
     }
     let versions = told.iter().map(|(_, v)| v.version.as_str()).chain([info.version.as_str()]);
     let version = versions.min_by_key(|v| version(v)).unwrap_or_default().to_owned();
@@ -84,10 +88,10 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
         sync: weakest(&told),
         replicas: settings.replicas,
         atomic_batches: false,
-        warnings: Vec::new(),
+        warnings: silent.iter().map(ToString::to_string).collect(),
         version: Some(version.clone()),
     };
-    let mut objections = objections(settings, &info.server_id, &told);
+    let mut objections = objections(settings, &info.server_id, &told, silent.len());
     if self::version(&version) < FIRST_DURABLE {
         objections.insert(0, ConnectError::TooOld { found: version });
     }
@@ -95,13 +99,13 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
         return objections.into_iter().next().map_or(Ok(report), Err);
     }
     for objection in objections {
-        tracing::warn!("{objection}");
         report.warnings.push(objection.to_string());
     }
     Ok(report)
 }
 
-fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)]) -> Vec<ConnectError> {
+/// What is wrong with what the servers told; `silent` more are named and told nothing.
+fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)], silent: usize) -> Vec<ConnectError> {
     const MEND: &str = "set `jetstream { sync_interval: always }` in the server's configuration, or bus.require_fsync = false and accept that a power cut loses messages";
     let mut found = Vec::new();
     let distinct: std::collections::HashSet<&str> = told.iter().map(|(_, v)| v.server_id.as_str()).collect();
@@ -109,10 +113,10 @@ fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)])
         found.push(ConnectError::NotDurable(
             "nobody tells whether the NATS servers sync before they acknowledge; name their monitoring addresses in bus.monitoring_urls, or set bus.require_fsync = false".into(),
         ));
-    } else if distinct.len() < settings.replicas {
+    } else if distinct.len() + silent < settings.replicas {
         found.push(ConnectError::NotDurable(format!(
             "bus.monitoring_urls names {} of {} NATS servers; name every server that may hold a copy",
-            distinct.len(),
+            distinct.len() + silent,
             settings.replicas
         )));
     } else if !distinct.contains(connected_to) {

@@ -43,6 +43,10 @@ async fn while_a_leader_is_elected_wechat_hears_fail_in_time_or_a_success_that_i
         // Each is told until it is taken. Every answer before that is a FAIL in time.
         join_all(before.keys().map(|order_no| until_told(&rig, order_no))).await;
         assert_ne!(cluster(&rig).leader_of("PAY_IN").await, leader, "the others elected one of them");
+        let another = rig.run_another_ingress().await;
+        rig.place(&another.base, "A000020", 100).await;
+        let told = format!("{} does not answer as a NATS monitoring address", rig.queue.monitoring_urls()[leader]);
+        assert!(rig.logs().contains(&told), "one that starts meanwhile says whom it could not ask");
         cluster(&rig).start_node(leader);
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), electing);

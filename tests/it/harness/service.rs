@@ -55,7 +55,7 @@ impl Queue {
         }
     }
 
-    fn monitoring_urls(&self) -> Vec<String> {
+    pub fn monitoring_urls(&self) -> Vec<String> {
         match self {
             Queue::Embedded => Vec::new(),
             Queue::Nats(server) => vec![server.monitoring_url()],

@@ -165,6 +165,14 @@ impl Bus {
         Ok(())
     }
 
+    /// What its servers told since the start that it must not be used with, such as that they sync after they acknowledge.
+    pub fn objection(&self) -> Option<String> {
+        match self.0.as_ref() {
+            Kind::Embedded(_) => None,
+            Kind::JetStream(bus) => bus.objection(),
+        }
+    }
+
     /// How far behind each consumer is, for health and metrics.
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
         match self.0.as_ref() {

@@ -68,9 +68,9 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
         Err(_) => (Some("does not answer in time"), None),
     };
     let bus = match bus {
-        Ok(Ok(_)) => None,
-        Ok(Err(_)) => Some("does not answer"),
-        Err(_) => Some("does not answer in time"),
+        Ok(Ok(_)) => app.bus.objection(),
+        Ok(Err(_)) => Some("does not answer".into()),
+        Err(_) => Some("does not answer in time".into()),
     };
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
     let mut checks = vec![check("database", database), check("bus", bus), check("process", stopping)];

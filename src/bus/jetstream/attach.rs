@@ -75,10 +75,12 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
             }),
         }
     }
-    // While one server of a cluster is down, a service that has to start again must be able to: what the others acknowledge
-    // is kept by most of them, and those said how they sync.
-    let most_told = told.len() > settings.monitoring_urls.len() / 2;
-    if settings.require_fsync && !most_told && !silent.is_empty() {
+    // While one server of a cluster is down, a service that has to start again must be able to. It is asked again later; a
+    // stream's only copy may be on it, and so may the connection itself.
+    let enough_told = settings.replicas > 1
+        && told.len() > settings.monitoring_urls.len() / 2
+        && told.iter().any(|(_, v)| v.server_id == info.server_id);
+    if settings.require_fsync && !enough_told && !silent.is_empty() {
         return Err(silent.swap_remove(0));
     }
     let versions = told.iter().map(|(_, v)| v.version.as_str()).chain([info.version.as_str()]);
@@ -102,6 +104,15 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
         report.warnings.push(objection.to_string());
     }
     Ok(report)
+}
+
+/// Asks the servers again what [`inspect`] asked at the start; what contradicts `require_fsync` is the result. A server that
+/// does not answer contradicts nothing.
+pub(super) async fn inspect_again(settings: &config::Bus, client: &async_nats::Client) -> Result<(), ConnectError> {
+    match inspect(settings, client).await {
+        Err(e @ (ConnectError::NotDurable(_) | ConnectError::TooOld { .. })) => Err(e),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// What is wrong with what the servers told; `silent` more are named and told nothing.

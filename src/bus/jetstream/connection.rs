@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub(super) shaped_at: Mutex<Option<Instant>>,
     /// When space was last looked for.
     pub(super) cleared_at: Mutex<Option<Instant>>,
+    /// What a server told since the start that it must not be used with.
+    pub(super) objection: watch::Sender<Option<String>>,
 }
 
 /// A connected JetStream bus.
@@ -65,6 +67,7 @@ impl JetStream {
             connections,
             shaped_at: Mutex::new(None),
             cleared_at: Mutex::new(None),
+            objection: watch::Sender::new(None),
         });
         shape::bring_into_shape(&core).await?;
         report.atomic_batches = core.atomic.load(Ordering::Relaxed);
@@ -74,7 +77,7 @@ impl JetStream {
             .iter()
             .map(|s| (s.name.clone(), Publisher::new(Arc::clone(&core), s.clone())))
             .collect();
-        let care = AbortOnDropHandle::new(tokio::spawn(shape::take_care(Arc::clone(&core))));
+        let care = AbortOnDropHandle::new(tokio::spawn(shape::take_care(Arc::clone(&core), settings.clone())));
         Ok((JetStream { core, publishers, _care: care }, report))
     }
 
@@ -104,6 +107,11 @@ impl JetStream {
         cancel: tokio_util::sync::CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<P> {
         rescue::watch(Arc::clone(&self.core), stream.clone(), spec.clone(), parking, cancel)
+    }
+
+    /// See [`crate::bus::Bus::objection`].
+    pub fn objection(&self) -> Option<String> {
+        self.core.objection.borrow().clone()
     }
 
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {

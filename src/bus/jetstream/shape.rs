@@ -13,11 +13,12 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Storag
 use async_nats::jetstream::{Context, ErrorCode};
 use tokio::time::Instant;
 
-use super::attach::version;
+use super::attach::{inspect_again, version};
 use super::connection::{CARE_EVERY, Core};
 use super::space::make_space;
 use crate::bus::connect::ConnectError;
 use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
+use crate::config;
 
 /// Who notices that something is gone within this time after it was made right, waits instead.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
@@ -155,10 +156,16 @@ async fn shape_consumer(stream: &stream::Stream<stream::Info>, spec: &ConsumerSp
     Ok(())
 }
 
-/// Looks after the streams for as long as the bus is open.
-pub(super) async fn take_care(core: Arc<Core>) {
+/// Looks after the streams, and after what their servers promise, for as long as the bus is open.
+pub(super) async fn take_care(core: Arc<Core>, settings: config::Bus) {
     loop {
         tokio::time::sleep(CARE_EVERY).await;
+        // A server may come back with another setting, or be heard for the first time.
+        let objection = inspect_again(&settings, &core.client).await.err().map(|e| e.to_string());
+        if let Some(objection) = &objection {
+            tracing::error!(objection, "a NATS server does not keep what was accepted");
+        }
+        core.objection.send_replace(objection);
         if let Err(e) = bring_into_shape(&core).await {
             tracing::warn!(error = %e, "streams could not be looked after");
             continue;

@@ -47,7 +47,15 @@ async fn while_a_leader_is_elected_wechat_hears_fail_in_time_or_a_success_that_i
         rig.place(&another.base, "A000020", 100).await;
         let told = format!("{} does not answer as a NATS monitoring address", rig.queue.monitoring_urls()[leader]);
         assert!(rig.logs().contains(&told), "one that starts meanwhile says whom it could not ask");
+        cluster(&rig).start_node_with(leader, "2m");
+        let lazy = until("the objection", || async {
+            let (status, check) = readiness(&rig, &another.base, "bus").await;
+            (status == 503 && check["reason"].as_str()?.contains("syncs")).then_some(check)
+        });
+        assert!(lazy.await["reason"].as_str().unwrap().contains(&rig.queue.monitoring_urls()[leader]));
+        cluster(&rig).kill(leader);
         cluster(&rig).start_node(leader);
+        until("no objection", || async { (readiness(&rig, &another.base, "bus").await.0 == 200).then_some(()) }).await;
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), electing);
     all_is_well(&rig, service, 20).await;

@@ -99,8 +99,14 @@ impl NatsCluster {
 
     /// Starts one again after [`NatsCluster::kill`], on the same ports and store.
     pub fn start_node(&self, n: usize) {
+        self.start_node_with(n, "always");
+    }
+
+    /// As [`NatsCluster::start_node`] with another `sync_interval`.
+    pub fn start_node_with(&self, n: usize, sync_interval: &str) {
         let node = &self.nodes[n];
-        *self.child(n) = Some(spawn(Version::New, node.path(), &node.settings, None));
+        let settings = node.settings.replace("sync_interval: always", &format!("sync_interval: {sync_interval}"));
+        *self.child(n) = Some(spawn(Version::New, node.path(), &settings, None));
     }
 
     /// Awaits that a server knows who leads the cluster.

@@ -85,8 +85,11 @@ pub async fn attempt(State(app): State<Arc<App>>, request: Request) -> Result<Re
     let stored = find(&app, &mut parts, &params, caller).await?;
     let default_expiry = app.config.orders.default_expiry;
     let asked = AttemptRequest::parse(&body, &stored, app.clock.now(), default_expiry)?;
+    let before = stored.order.attempts.len();
     let stored = app.new_attempt(stored, asked, &caller.key.name).await?;
-    let pay_params = signed(&app.config, &stored, app.clock.now())?;
+    // Until it is opened, what can be paid is the old attempt: another payer's, perhaps, and about to be closed.
+    let is_open = stored.order.attempts.len() > before;
+    let pay_params = if is_open { signed(&app.config, &stored, app.clock.now())? } else { None };
     let ready = pay_params.is_some();
     let json = axum::Json(OrderJson::whole(&stored, pay_params));
     if ready {

@@ -6,7 +6,7 @@ impl From<crate::store::DbError> for Error {
     fn from(e: crate::store::DbError) -> Error {
         use crate::store::DbError;
         match e {
-            DbError::Unavailable(_) => Error::Unavailable { internal: source_text(&e) },
+            DbError::Unavailable(_) => Error::Unavailable { internal: e.to_string() },
             DbError::Exists(_) | DbError::Defect(_) => Error::Internal { internal: source_text(&e) },
         }
     }

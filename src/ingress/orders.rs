@@ -86,6 +86,9 @@ pub async fn pay_params(State(app): State<Arc<App>>, request: Request) -> Result
     {
         let switch = AttemptRequest::switch(&order, wanted, app.clock.now(), app.config.orders.default_expiry)?;
         order = app.new_attempt(order, switch, &caller.key.name).await?;
+        if order.order.current().is_none_or(|a| a.trade_type != wanted) {
+            return Err(Error::NotReady);
+        }
     }
     let order = app.ready(order, Instant::now() + app.config.server.order_wait).await?;
     let now = app.clock.now();

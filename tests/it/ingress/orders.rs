@@ -247,6 +247,25 @@ async fn another_trade_type_waits_until_wechat_lets_the_old_attempt_be_closed() 
 }
 
 #[tokio::test]
+async fn until_a_new_attempt_is_opened_nobody_gets_the_old_ones_parameters_for_it() {
+    let stage = Stage::with("order_wait_ms = 200", "").await;
+    stage.work();
+    stage.place(&order("A100001"), &[("Prefer", "wait=20")]).await;
+    stage.clock.advance(std::time::Duration::from_secs(301));
+    // Nobody comes to it in that time.
+    let reply = stage.get("/v1/orders/A100001/pay-params?trade_type=NATIVE").await;
+    assert_eq!((reply.status, reply.problem().as_str()), (503, "not_ready"));
+    let another = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS61"}).to_string();
+    let authorization = format!("Bearer {KEY}");
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    let reply = stage.send("POST", "/v1/orders/A100001/attempts", &headers, another.as_bytes()).await;
+    assert_eq!((reply.status, &reply.json()["pay_params"]), (202, &Value::Null), "{}", reply.text());
+    let still = stage.get("/v1/orders/A100001").await.json();
+    assert!(still["pay_params"]["package"].is_string(), "the first payer's are there all the time: {still}");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn an_old_prepay_id_is_never_offered_and_a_fresh_one_is_fetched() {
     let stage = Stage::with("", "[orders]\ndefault_expiry_minutes = 600\n").await;
     stage.work();

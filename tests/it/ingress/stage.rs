@@ -201,6 +201,10 @@ impl Stage {
         self.work_on(ConsumerName::PREPARE_ORDER, |store, config, clock, delivery| async move {
             let name = delivery.message.subject.clone();
             let payload = &delivery.message.payload;
+            // Of new attempts nothing comes in time.
+            if name.ends_with("attempt_requested") {
+                return;
+            }
             let stored = if name.ends_with("requested") {
                 let event = Envelope::<OrderRequested>::parse(payload).unwrap();
                 let OrderRequested { order, requested_at, idempotency } = event.data;

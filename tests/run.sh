@@ -5,7 +5,7 @@
 #
 #   tests/run.sh                     all tests
 #   tests/run.sh bus:: settle        only tests whose names contain one of these
-#   tests/run.sh -- --nocapture      any argument of the test programs
+#   tests/run.sh -- --nocapture      all tests, with any option of the test programs
 #   tests/run.sh --browser           only the checkout page in a browser; --pictures DIR writes pictures of its screens,
 #                                    further arguments go to node --test (--test-name-pattern=…)
 #   tests/run.sh --services          starts the services, prints the exports for a shell of yours, runs until Ctrl-C
@@ -99,6 +99,7 @@ if [[ $what == some ]]; then
     exit
 fi
 # Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by themselves.
-cargo test --workspace --features crash-points --locked -- --test-threads=$((2 * $(nproc))) --skip faults:: "$@"
-cargo test --test it --features crash-points --locked -- faults:: "$@"
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
+    cargo test --workspace --features crash-points --locked -- --skip faults:: "$@"
+cargo test --workspace --features crash-points --locked -- faults:: "$@"
 test_browser

@@ -60,7 +60,7 @@ impl From<DbErr> for DbError {
 fn said(e: &DbErr) -> String {
     let runtime = match e {
         DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e) => e,
-        DbErr::ConnectionAcquire(_) => return ": no connection in time".to_owned(),
+        DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout) => return ": no connection in time".to_owned(),
         _ => return String::new(),
     };
     let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return String::new() };
@@ -70,6 +70,8 @@ fn said(e: &DbErr) -> String {
             Some(_) | None => format!(": {}", told.message()),
         },
         sqlx::Error::Io(e) => format!(": {}", e.kind()),
+        sqlx::Error::Tls(_) => ": TLS could not be agreed on".to_owned(),
+        sqlx::Error::Protocol(_) => ": it does not speak as expected".to_owned(),
         _ => String::new(),
     }
 }
@@ -164,8 +166,8 @@ impl Db {
                 .acquire_timeout(Duration::from_secs(10))
                 .test_before_acquire(false)
                 .sqlx_logging(false)
-                // A commit that fails, as on a full disk, ends the transaction at SQLite and not in the driver's count. What
-                // is begun on that connection next would be a part of it: it would report commits and write nothing.
+                // A commit that fails, as on a full disk, leaves a transaction in the driver's count. What is begun on that
+                // connection next counts as a part of it, and orders were seen to be gone after their commit.
                 .map_sqlx_sqlite_before_acquire(|connection, _| {
                     let whole = !connection.is_in_transaction();
                     Box::pin(std::future::ready(Ok(whole)))

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wxpay_worker::ids::{AppKey, MerchantKey, OpenId, OrderNo};
+use wxpay_worker::money::Fen;
 use wxpay_worker::secret::sha256_hex;
 
 use super::browser::{Browser, data, openid_of, reason, stage, tells_no_secret};
@@ -127,18 +129,27 @@ async fn twenty_clicks_at_once_are_one_order() {
     stage.stop().await;
 }
 
+/// What Alice pays in the shop: 100 fen.
+fn alices_wish() -> (AppKey, OpenId, Fen) {
+    (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap(), Fen::from_i64(100))
+}
+
+/// A number that is promised to Alice at a merchant, and whose order nobody recorded.
+async fn promised_to_alice(stage: &Stage, merchant: &str) -> OrderNo {
+    // Six letters stand for the merchant.
+    let tag = &sha256_hex(merchant.as_bytes())[..6];
+    let promised = OrderNo::parse(format!("W20260301{tag}promised0001")).unwrap();
+    let (app, openid, amount) = alices_wish();
+    stage.store.offer_wallet_order(&app, &openid, amount, None, &promised, stage.clock.now()).await.unwrap();
+    promised
+}
+
 #[tokio::test]
 async fn an_order_that_was_promised_by_a_process_that_died_is_placed_by_the_next_click() {
     let (stage, _platform) = stage().await;
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
-    use wxpay_worker::ids::{AppKey, OpenId, OrderNo};
-    // Six letters stand for the merchant.
-    let tag = &sha256_hex(b"main")[..6];
-    let promised = OrderNo::parse(format!("W20260301{tag}promised0001")).unwrap();
-    let (app, openid) = (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap());
-    let amount = wxpay_worker::money::Fen::from_i64(100);
-    stage.store.offer_wallet_order(&app, &openid, amount, None, &promised, stage.clock.now()).await.unwrap();
+    let promised = promised_to_alice(&stage, "main").await;
     assert_eq!(order_no(&stage, &browser, "100").await, promised.as_str());
     stage.stop().await;
 }
@@ -150,13 +161,8 @@ async fn a_number_belongs_to_the_merchant_it_was_made_for_whichever_is_listed_fi
     let stage = Stage::with("", &more).await;
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
-    use wxpay_worker::ids::{AppKey, MerchantKey, OpenId, OrderNo};
     // As the configuration was when `other` came first.
-    let tag = &sha256_hex(b"other")[..6];
-    let promised = OrderNo::parse(format!("W20260301{tag}promised0001")).unwrap();
-    let (app, openid) = (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap());
-    let amount = wxpay_worker::money::Fen::from_i64(100);
-    stage.store.offer_wallet_order(&app, &openid, amount, None, &promised, stage.clock.now()).await.unwrap();
+    let promised = promised_to_alice(&stage, "other").await;
     assert_eq!(order_no(&stage, &browser, "100").await, promised.as_str());
     let other = MerchantKey::parse("other").unwrap();
     let placed = stage.store.order(&other, &promised).await.unwrap().unwrap();
@@ -175,18 +181,14 @@ async fn a_number_that_was_promised_at_a_merchant_without_the_app_is_placed_nowh
     let stage = Stage::with("", &format!("{merchant}{}", super::browser::web(&platform))).await;
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
-    use wxpay_worker::ids::{AppKey, MerchantKey, OpenId, OrderNo};
     // A process with an older configuration may be placing it at this moment.
-    let tag = &sha256_hex(b"other")[..6];
-    let promised = OrderNo::parse(format!("W20260301{tag}promised0001")).unwrap();
-    let (app, openid) = (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap());
-    let amount = wxpay_worker::money::Fen::from_i64(100);
-    stage.store.offer_wallet_order(&app, &openid, amount, None, &promised, stage.clock.now()).await.unwrap();
+    let promised = promised_to_alice(&stage, "other").await;
     let reply = pay_wallet(&stage, &browser, "100").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (503, "busy"));
     let other = MerchantKey::parse("other").unwrap();
     assert!(stage.store.order(&other, &promised).await.unwrap().is_none());
     assert!(stage.stored(promised.as_str()).await.is_none());
+    let (app, openid, amount) = alices_wish();
     assert_eq!(stage.store.wallet_order(&app, &openid, amount).await.unwrap(), Some(promised), "no second number");
     stage.stop().await;
 }

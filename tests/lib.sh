@@ -185,7 +185,7 @@ start_postgres() {
     # The port may be taken between the look and the start.
     for _ in 1 2 3; do
         PG_PORT=$(free_port)
-        setting=(-c listen_addresses=127.0.0.1 -c "port=$PG_PORT" -c unix_socket_directories= -c max_connections=300
+        setting=(-c listen_addresses=127.0.0.1 -c "port=$PG_PORT" -c unix_socket_directories= -c max_connections=600
             -c fsync=on -c synchronous_commit=on -c timezone=UTC)
         if as_postgres "$PG_BIN/pg_ctl" --pgdata="$PG_DIR/data" --log="$PG_DIR/postgres.log" --wait --silent \
             --options="${setting[*]}" start >&2 9>&-; then

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::load::{numbers, place_and_pay, readiness, tell, until_paid, until_told};
+use super::load::{numbers, place_and_pay, place_at_last, readiness, tell, until_paid, until_told};
 use super::{audit, until};
 use crate::harness::db::TestDb;
 use crate::harness::nats_cluster::{NODES, NatsCluster};
@@ -44,7 +44,7 @@ async fn while_a_leader_is_elected_wechat_hears_fail_in_time_or_a_success_that_i
         join_all(before.keys().map(|order_no| until_told(&rig, order_no))).await;
         assert_ne!(cluster(&rig).leader_of("PAY_IN").await, leader, "the others elected one of them");
         let another = rig.run_another_ingress().await;
-        rig.place(&another.base, "A000020", 100).await;
+        place_at_last(&rig, &another.base, "A000020", 100).await;
         let told = format!("{} does not answer as a NATS monitoring address", rig.queue.monitoring_urls()[leader]);
         assert!(rig.logs().contains(&told), "one that starts meanwhile says whom it could not ask");
         cluster(&rig).start_node_with(leader, "2m");

@@ -250,16 +250,18 @@ async fn a_mini_program_logs_in_pays_and_gives_its_phone_number_even_when_the_to
     assert_eq!(post("login", "none", &issued["code"]).await["reason"], "bad_code", "a code counts once");
     let phone_code =
         async || rig.post(&rig.wechat_url, "/_sandbox/platform/phone_code", &json!({})).await.1["code"].clone();
-    let first = soon("a token", async {
+    soon("a token", async {
         loop {
-            let answer = post("phone", &session, &phone_code().await).await;
-            if answer["reason"] != "token_unavailable" {
-                return answer;
+            let (_, ready) = rig.get(&service.base, "/readyz").await;
+            let mut checks = ready["checks"].as_array().unwrap().iter();
+            if checks.any(|check| check["name"] == "app:mini" && check["ok"] == true) {
+                break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     })
     .await;
+    let first = post("phone", &session, &phone_code().await).await;
     assert_eq!(first["data"]["purePhoneNumber"], "13800000000", "{first}");
     let (_, killed) = rig.post(&rig.wechat_url, "/_sandbox/platform/kill_tokens", &json!({"appid": MINI_APP_ID})).await;
     assert_ne!(killed["killed"], 0, "{killed}");

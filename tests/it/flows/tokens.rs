@@ -22,8 +22,8 @@ const ORIGIN: &str = "http://localhost:5173";
 const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
 /// Of the simulator: of fifteen seconds the last six overlap with the successor. The refresh is due in the last three, and
 /// looked for once a second: a busy machine has a second to spare.
-const LIFETIME_S: u32 = 15;
-const OVERLAP_S: u32 = 6;
+const LIFETIME_S: u32 = 24;
+const OVERLAP_S: u32 = 10;
 const LIFETIMES: u32 = 10;
 /// Who give their phone numbers.
 const PEOPLE: usize = 8;
@@ -276,7 +276,7 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
     }
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
     // The first refusal comes when the others have sent the token too.
-    five.rig.faults(json!([{"on": "getuserphonenumber", "kind": "slow", "delay_ms": 1000, "times": 30}])).await;
+    five.rig.faults(json!([{"on": "getuserphonenumber", "kind": "slow", "delay_ms": 3000, "times": 30}])).await;
     // Who comes between the report and the refresh is told to come again, and does.
     let requests = sessions.iter().enumerate().map(|(n, session)| {
         let five = &five;
@@ -343,22 +343,19 @@ async fn an_address_that_is_not_allowed_is_told_once_and_payments_and_readiness_
     let (status, _) = rig.post(&rig.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
     assert_eq!(status, 200);
     let service = rig.run_all_with(WEB).await;
-    let of_app = async |name: &str| {
-        let (status, ready) = rig.get(&service.base, "/readyz").await;
-        assert_eq!((status, &ready["ready"]), (200, &json!(true)), "{ready}");
-        ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone()
-    };
-    let shown = soon("the one app's trouble shown, the other's token there", async {
+    soon("ready, the one app's trouble shown, the other's token there", async {
         loop {
-            let (shop, mini) = (of_app("app:shop").await, of_app("app:mini").await);
-            if shop["reason"].as_str().is_some_and(|reason| reason.contains("40164")) && mini["ok"] == true {
-                return shop;
+            let (status, ready) = rig.get(&service.base, "/readyz").await;
+            let of_app = |name: &str| ready["checks"].as_array()?.iter().find(|check| check["name"] == name);
+            let (shop, mini) = (of_app("app:shop").unwrap(), of_app("app:mini").unwrap());
+            let refused = shop["reason"].as_str().is_some_and(|reason| reason.contains("40164"));
+            if status == 200 && ready["ready"] == true && refused && shop["ok"] == false && mini["ok"] == true {
+                break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
     .await;
-    assert_eq!(shown["ok"], false);
     rig.place(&service.base, "A400001", 100).await;
     rig.pay("A400001").await;
     rig.until_state(&service.base, "A400001", "paid").await;

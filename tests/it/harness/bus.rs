@@ -46,7 +46,7 @@ pub struct Needs {
 }
 
 pub const NEEDS: Needs = Needs {
-    ack_wait_ms: 1500,
+    ack_wait_ms: 6000,
     max_handling_ms: 300_000,
     max_ack_pending: 256,
     max_attempts: 8,

@@ -6,6 +6,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::service::free_port;
+
 /// Carries every connection to the server until it is cut; whole again with [`Cable::mend`].
 pub struct Cable {
     address: SocketAddr,
@@ -16,7 +18,7 @@ pub struct Cable {
 impl Cable {
     /// To a server at `host:port`.
     pub async fn to(server: &str) -> Cable {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
         let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
         tokio::spawn(carry(listener, server.to_owned(), cut.clone()));
         Cable { address, server: server.to_owned(), cut }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::service::free_port;
 use super::{PATIENCE, setting};
 
 /// Which server.
@@ -47,10 +48,10 @@ impl NatsServer {
 
     fn start_as(version: Version, sync_interval: &'static str, trace: Option<PathBuf>) -> NatsServer {
         let folder = TempDir::new().unwrap();
-        // -1: the server picks a free port itself.
-        let child = spawn(version, folder.path(), &settings(folder.path(), sync_interval, -1, -1), trace.as_deref());
-        let ports = ports(folder.path(), child.id());
-        NatsServer { version, sync_interval, trace, folder, child, port: ports.0, monitoring_port: ports.1 }
+        let (port, monitoring_port) = (free_port(), free_port());
+        let settings = settings(folder.path(), sync_interval, port, monitoring_port);
+        let child = spawn(version, folder.path(), &settings, trace.as_deref());
+        NatsServer { version, sync_interval, trace, folder, child, port, monitoring_port }
     }
 
     pub fn url(&self) -> String {
@@ -69,8 +70,7 @@ impl NatsServer {
 
     /// Starts it again after [`NatsServer::kill`], on the same ports and store.
     pub fn start_again(&mut self) {
-        let (port, monitoring) = (i32::from(self.port), i32::from(self.monitoring_port));
-        let settings = settings(self.folder.path(), self.sync_interval, port, monitoring);
+        let settings = settings(self.folder.path(), self.sync_interval, self.port, self.monitoring_port);
         self.child = spawn(self.version, self.folder.path(), &settings, self.trace.as_deref());
     }
 
@@ -115,10 +115,10 @@ const SYSCALLS: &str =
     "trace=openat,fsync,fdatasync,sync_file_range,pwrite64,pwritev,write,writev,sendto,sendmsg,recvfrom,recvmsg,read";
 
 /// The configuration of a server by itself, which keeps everything in `folder`.
-pub(super) fn settings(folder: &Path, sync_interval: &str, port: i32, monitoring: i32) -> String {
+pub(super) fn settings(folder: &Path, sync_interval: &str, port: u16, monitoring: u16) -> String {
     let shown = folder.display();
     format!(
-        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitoring}\"\nports_file_dir: \"{shown}\"\n\
+        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitoring}\"\n\
          jetstream {{ store_dir: \"{shown}\", sync_interval: {sync_interval} }}\n"
     )
 }
@@ -157,19 +157,4 @@ pub(super) fn spawn(version: Version, folder: &Path, settings: &str, trace: Opti
         panic!("nats-server ended:\n{log}");
     }
     child
-}
-
-fn ports(folder: &Path, pid: u32) -> (u16, u16) {
-    let file = folder.join(format!("nats-server_{pid}.ports"));
-    let started = std::time::Instant::now();
-    // Written just after the line in the log.
-    let ports: serde_json::Value = loop {
-        if let Some(ports) = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-            break ports;
-        }
-        assert!(started.elapsed() < PATIENCE, "no ports file");
-        std::thread::yield_now();
-    };
-    let port = |kind: &str| ports[kind][0].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
-    (port("nats"), port("monitoring"))
 }

@@ -37,7 +37,7 @@ impl NatsCluster {
         let nodes: Vec<Node> = (0..NODES)
             .map(|n| {
                 let (folder, port, monitoring_port) = (TempDir::new().unwrap(), free_port(), free_port());
-                let alone = settings(folder.path(), "always", port.into(), monitoring_port.into());
+                let alone = settings(folder.path(), "always", port, monitoring_port);
                 let cluster = format!(
                     "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{}\", no_advertise: true, routes: [{}] }}\n",
                     name(n),

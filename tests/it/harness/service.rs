@@ -172,7 +172,7 @@ impl Rig {
             api_url = "{wechat}"
             open_url = "{wechat}"
             connect_timeout_ms = 1000
-            timeout_ms = 2000
+            timeout_ms = 8000
             {refund_url}
             [log]
             json = true

@@ -93,12 +93,13 @@ impl Town {
         refunds: Refunds,
         clock: Clock,
     ) -> Town {
-        let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
+        let bind = |port: u16| tokio::net::TcpListener::bind(("127.0.0.1", port));
         let options = Options { clock: clock.clone(), ..Options::default() };
         let apps = vec![super::service::app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET)];
         let settings = Settings { apps, ..super::service::settings(accounts) };
-        let wechat = Sandbox::start_with(bind().await.unwrap(), settings, options).await.unwrap();
-        let (listener, wechat_url) = (bind().await.unwrap(), wechat.base_url());
+        let wechat = Sandbox::start_with(bind(0).await.unwrap(), settings, options).await.unwrap();
+        let port = super::service::free_port();
+        let (listener, wechat_url) = (bind(port).await.unwrap(), wechat.base_url());
         let base = format!("http://{}", listener.local_addr().unwrap());
         let hash = sha256_hex(API_KEY.as_bytes());
         let files = match refunds {
@@ -114,13 +115,15 @@ impl Town {
             r#"
             [server]
             public_url = "{base}"
+            order_wait_ms = 8000
+            notify_ack_timeout_ms = 4500
             [wechat]
             pay_url = "{wechat_url}"
             pay_backup_url = "{wechat_url}"
             api_url = "{wechat_url}"
             open_url = "{wechat_url}"
             connect_timeout_ms = 1000
-            timeout_ms = 2000
+            timeout_ms = 8000
             {refund_url}
             [[apps]]
             key = "shop"

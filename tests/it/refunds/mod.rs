@@ -23,9 +23,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxpay_worker::ids::{MerchantKey, OutRefundNo};
+use wxpay_worker::order::RefundState;
 use wxpay_worker::store::StoredRefund;
 
-use crate::harness::service::MCH_ID;
+use crate::harness::service::{API_KEY, MCH_ID, answer};
 use crate::harness::soon;
 use crate::harness::town::Town;
 
@@ -43,6 +44,16 @@ impl Town {
     /// Asks for a refund.
     pub async fn give_back(&self, order_no: &str, wish: Value) -> (u16, Value) {
         self.post(&format!("/v1/orders/{order_no}/refunds"), &wish).await
+    }
+
+    /// Asks for a refund that has an unknown outcome, and does not sit the caller's wait out.
+    pub async fn give_back_unheard(&self, order_no: &str, wish: Value) {
+        let path = format!("{}/v1/orders/{order_no}/refunds", self.base);
+        let request = self.http.post(path).bearer_auth(API_KEY).header("content-type", "application/json");
+        let (status, refund) = answer(request.header("prefer", "wait=0").body(wish.to_string())).await.unwrap();
+        assert_eq!((status, refund["state"] == "requested" || refund["state"] == "unknown"), (202, true), "{refund}");
+        let refund_no = wish["refund_no"].as_str().unwrap();
+        self.until_refund("unknown", refund_no, |s| s.refund.state == RefundState::Unknown).await;
     }
 
     /// Awaits that no call for a refund is under way any more, and with it what the worker writes after an answer.

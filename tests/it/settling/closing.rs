@@ -70,7 +70,7 @@ on_both! {
         // The notification is lost and the query answers before the payment: only the close finds it.
         town.tell_wechat("faults", json!([
             {"on": "notify", "kind": "drop"},
-            {"on": "closeorder", "kind": "delay", "delay_ms": 1500, "times": 1},
+            {"on": "closeorder", "kind": "delay", "delay_ms": 4000, "times": 1},
         ])).await;
         let (answer, ()) = tokio::join!(town.post("/v1/orders/C400001/close", &Value::Null), async {
             let path = format!("{}/_sandbox/requests?out_trade_no=C400001", town.wechat_url);

@@ -65,9 +65,9 @@ on_both! {
 
     async fn a_payment_across_midnight_in_shanghai_is_paid_on_its_own_day(db: TestDb) {
         let town = Town::start(db, "", "").await;
-        // To ten seconds before the next midnight of UTC+8.
+        // To ten seconds before the midnight of UTC+8 that ends tomorrow.
         let day_ms = 24 * 3600 * 1000;
-        let left = day_ms - (town.clock.now().as_ms() + 8 * 3600 * 1000) % day_ms;
+        let left = 2 * day_ms - (town.clock.now().as_ms() + 8 * 3600 * 1000) % day_ms;
         town.clock.advance(std::time::Duration::from_millis(u64::try_from(left).unwrap() - 10_000));
         town.place("P500001").await;
         town.skip(20);

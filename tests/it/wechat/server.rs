@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::harness::service::free_port;
+
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
@@ -61,8 +63,7 @@ impl Server {
 
 /// An address where nothing listens.
 pub fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 pub fn http(status: u16, body: &str) -> Vec<u8> {

@@ -20,8 +20,8 @@ use crate::harness::soon;
 const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
 const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
-/// Of the simulator: of fifteen seconds the last six overlap with the successor. The refresh is due in the last three, and
-/// looked for once a second: a busy machine has a second to spare.
+/// Of the simulator: of twenty-four seconds the last ten overlap with the successor. The refresh is due in the last fifth, and
+/// looked for once a second: a busy machine has more than two seconds to spare.
 const LIFETIME_S: u32 = 24;
 const OVERLAP_S: u32 = 10;
 const LIFETIMES: u32 = 10;

@@ -159,16 +159,21 @@ pub async fn published(rig: &Rig, db: &Db, subject: &str) -> Vec<String> {
     };
     let servers: Vec<&str> = urls.split(',').collect();
     let context = jetstream::new(async_nats::connect(servers).await.unwrap());
-    let stream = context.get_stream("PAY_EVENTS").await.unwrap();
+    // Just after an election a server answers for a moment that it cannot tell.
+    super::until(&format!("{subject} on the bus"), || published_on(&context, subject)).await
+}
+
+async fn published_on(context: &jetstream::Context, subject: &str) -> Option<Vec<String>> {
+    let stream = context.get_stream("PAY_EVENTS").await.ok()?;
     let state = &stream.cached_info().state;
     let mut ids = Vec::new();
     for sequence in state.first_sequence.max(1)..=state.last_sequence {
-        let message = stream.get_raw_message(sequence).await.unwrap();
+        let message = stream.get_raw_message(sequence).await.ok()?;
         if message.subject.as_str() == subject {
             ids.push(message.headers.get("Nats-Msg-Id").unwrap().as_str().to_owned());
         }
     }
-    ids
+    Some(ids)
 }
 
 /// I5: every version of every order has its evidence, from the first to the present one.

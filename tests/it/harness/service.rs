@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ use super::nats::{NatsServer, Version};
 use super::nats_cluster::{self, NatsCluster};
 pub use super::process::Process;
 pub use super::requests::{answer, jsapi};
-use super::soon;
+use super::{PATIENCE, soon};
 
 pub const API_KEY: &str = "test-api-key";
 pub const KEY: &str = "k7Qm2Zt9Xb4Lw8Rd6Vn1Hs3Jp5Gy0CfA";
@@ -283,7 +283,16 @@ impl Rig {
     pub async fn open_bus(&self, db: &Db) -> Bus {
         let mut settings = bus_settings(self.queue.url(), self.queue.monitoring_urls(), 1 << 30);
         settings.replicas = self.queue.replicas();
-        Bus::connect(&settings, Some(db.clone())).await.unwrap().0
+        let started = Instant::now();
+        loop {
+            match Bus::connect(&settings, Some(db.clone())).await {
+                Ok((bus, _)) => return bus,
+                // Just after an election a cluster may say for a moment that it cannot tell.
+                Err(_) if matches!(self.queue, Queue::Cluster(_)) && started.elapsed() < PATIENCE => {}
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Whether nothing is left to do: every event relayed, every message settled, nothing deferred.

@@ -229,20 +229,31 @@ impl Town {
         self.store.order(&merchant, &OrderNo::parse(order_no).unwrap()).await.unwrap().unwrap()
     }
 
-    /// Awaits what the stored order shall be.
-    pub async fn until(&self, what: &str, order_no: &str, is: impl Fn(&StoredOrder) -> bool) -> StoredOrder {
+    /// Looks after every commit until something is found.
+    pub async fn found<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
         soon(what, async {
             let mut commits = self.store.commits();
             loop {
-                let stored = self.stored(order_no).await;
-                if is(&stored) {
-                    return stored;
+                if let Some(found) = look().await {
+                    return found;
                 }
                 // Changes of an order are signalled; a time to look again is written without a signal.
                 let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
             }
         })
         .await
+    }
+
+    /// Awaits what the stored order shall be.
+    pub async fn until(&self, what: &str, order_no: &str, is: impl Fn(&StoredOrder) -> bool) -> StoredOrder {
+        let is = &is;
+        self.found(what, || async move { Some(self.stored(order_no).await).filter(|stored| is(stored)) }).await
+    }
+
+    /// Awaits what a number from the database shall be.
+    pub async fn until_number(&self, what: &str, sql: &str, is: impl Fn(i64) -> bool) {
+        let is = &is;
+        self.found(what, || async move { is(self.number(sql).await).then_some(()) }).await;
     }
 
     pub async fn until_state(&self, order_no: &str, state: &str) -> StoredOrder {

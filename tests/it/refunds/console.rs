@@ -28,12 +28,7 @@ on_both! {
         town.paid("C100001").await;
         let number = town.console("C100001", 60).await;
         town.ends(&number, "SUCCESS").await;
-        let found = async {
-            while town.number("SELECT COUNT(*) FROM refund_ledger").await == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        crate::harness::soon("the adoption", found).await;
+        town.until_number("the adoption", "SELECT COUNT(*) FROM refund_ledger", |n| n > 0).await;
         let stored = town.until_refunded(&number, "succeeded").await.refund;
         assert_eq!((stored.origin.as_str(), stored.amount.as_i64()), ("console", 60));
         let (_, order) = town.get("/v1/orders/C100001").await;

@@ -7,7 +7,6 @@ use wxpay_worker::order::{Queries, RefundState};
 
 use super::notices::notice;
 use crate::harness::service::{KEY, MCH_ID};
-use crate::harness::soon;
 use crate::harness::town::Town;
 use crate::settling::on_both;
 
@@ -55,12 +54,7 @@ on_both! {
         assert_eq!(town.refund("X1-a").await.refund.state, RefundState::Failed);
         assert_eq!(town.number("SELECT COUNT(*) FROM refund_ledger").await, 0);
         let duplicates = "SELECT COUNT(*) FROM notifications WHERE kind = 'refund' AND verdict = 'duplicate'";
-        soon("the end of the first", async {
-            while town.number(duplicates).await == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
+        town.until_number("the end of the first", duplicates, |n| n == 1).await;
         town.stop().await;
     }
 
@@ -73,12 +67,7 @@ on_both! {
             town.until("answered", "X200001", |s| s.order.queries.next_at.is_none()).await;
         }
         let told = "SELECT COUNT(*) FROM dead_letters WHERE reason = 'alive_after_failure'";
-        crate::harness::soon("a dead letter", async {
-            while town.number(told).await == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
+        town.until_number("a dead letter", told, |n| n > 0).await;
         assert_eq!(town.number(DEAD_LETTERS).await, 1);
         town.stop().await;
     }

@@ -153,12 +153,7 @@ async fn a_thousand_lost_answers_make_a_thousand_refunds() {
             town.ends(number, "SUCCESS").await;
         }
         let left = "SELECT COUNT(*) FROM refunds WHERE state <> 'succeeded'";
-        soon("all succeeded", async {
-            while town.number(left).await > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        })
-        .await;
+        town.until_number("all succeeded", left, |n| n == 0).await;
     }
     assert_eq!(town.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 70").await, MANY as i64);
     assert_eq!(town.number("SELECT COUNT(*) FROM dead_letters").await, 0);

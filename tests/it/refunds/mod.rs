@@ -59,12 +59,7 @@ impl Town {
     /// Awaits that no call for a refund is under way any more, and with it what the worker writes after an answer.
     pub async fn until_calls_are_over(&self) {
         let open = "SELECT COUNT(*) FROM refunds WHERE call_open_until_ms IS NOT NULL";
-        soon("the end of every call", async {
-            while self.number(open).await > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
+        self.until_number("the end of every call", open, |n| n == 0).await;
     }
 
     /// Moves the clock to where WeChat takes the next refund of the same order; the minute counts from its last answer.
@@ -97,17 +92,8 @@ impl Town {
 
     /// Awaits what the stored refund shall be.
     pub async fn until_refund(&self, what: &str, refund_no: &str, is: impl Fn(&StoredRefund) -> bool) -> StoredRefund {
-        soon(&format!("{refund_no} {what}"), async {
-            let mut commits = self.store.commits();
-            loop {
-                let stored = self.refund(refund_no).await;
-                if is(&stored) {
-                    return stored;
-                }
-                let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
-            }
-        })
-        .await
+        let (is, what) = (&is, format!("{refund_no} {what}"));
+        self.found(&what, || async move { Some(self.refund(refund_no).await).filter(|stored| is(stored)) }).await
     }
 
     pub async fn until_refunded(&self, refund_no: &str, state: &str) -> StoredRefund {

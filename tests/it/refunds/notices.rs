@@ -7,7 +7,6 @@ use wxpay_worker::secret::V2Key;
 use wxpay_worker::wechat::v2::refund_notify::encrypt;
 
 use crate::harness::service::{APP_ID, KEY, MCH_ID, OTHER_KEY, OTHER_MCH_ID};
-use crate::harness::soon;
 use crate::harness::town::Town;
 use crate::settling::on_both;
 
@@ -46,12 +45,7 @@ impl Town {
 
     pub async fn until_parked(&self, reason: &str) {
         let sql = format!("SELECT COUNT(*) FROM dead_letters WHERE reason = '{reason}'");
-        soon(&format!("a dead letter: {reason}"), async {
-            while self.number(&sql).await == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        })
-        .await;
+        self.until_number(&format!("a dead letter: {reason}"), &sql, |n| n > 0).await;
         let sql = format!(
             "SELECT COUNT(*) FROM notifications WHERE kind = 'refund' AND verdict = 'parked' AND reason = '{reason}'"
         );
@@ -102,11 +96,7 @@ on_both! {
         }
         assert_eq!(town.number("SELECT COUNT(*) FROM notifications WHERE kind = 'refund'").await, 0, "nothing was kept");
         assert_eq!(town.refund("N2-a").await.refund.state, RefundState::Processing);
-        soon("a sample in quarantine", async {
-            while town.number("SELECT COUNT(*) FROM quarantine").await == 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        }).await;
+        town.until_number("a sample in quarantine", "SELECT COUNT(*) FROM quarantine", |n| n > 0).await;
         town.stop().await;
     }
 
@@ -148,11 +138,8 @@ on_both! {
         let answers: Vec<_> = copies.buffer_unordered(100).collect().await;
         assert!(answers.iter().all(|(status, text)| *status == 200 && text.contains("SUCCESS")));
         town.until_refunded("N4-a", "succeeded").await;
-        soon("every copy has its end", async {
-            while town.number("SELECT COUNT(*) FROM notifications WHERE kind = 'refund'").await < 1000 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        }).await;
+        let ended = "SELECT COUNT(*) FROM notifications WHERE kind = 'refund'";
+        town.until_number("every copy has its end", ended, |n| n >= 1000).await;
         for (what, rows) in [
             ("refund_ledger", 1),
             ("outbox WHERE event_type = 'wxpay.refund.succeeded.v1'", 1),
@@ -177,7 +164,7 @@ on_both! {
         let answers = futures_util::future::join_all(flood).await;
         assert!(answers.iter().all(|(status, _)| *status == 503));
         let kept = "SELECT COUNT(*) FROM quarantine WHERE reason = 'needs_v3_key'";
-        soon("a sample", async { while town.number(kept).await == 0 { tokio::task::yield_now().await } }).await;
+        town.until_number("a sample", kept, |n| n > 0).await;
         assert!(town.number(kept).await < 50, "{}", town.number(kept).await);
         for elsewhere in ["notifications WHERE kind = 'refund'", "dead_letters"] {
             assert_eq!(town.number(&format!("SELECT COUNT(*) FROM {elsewhere}")).await, 0, "{elsewhere}");

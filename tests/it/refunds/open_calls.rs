@@ -9,7 +9,6 @@ use wxpay_worker::event::fact::{RefundFact, WechatError};
 use wxpay_worker::order::{RefundDecision, RefundState, decide_refund};
 use wxpay_worker::store::{Fenced, RefundCommit, RefundEvidence, RefundSource, Turn};
 
-use crate::harness::soon;
 use crate::harness::town::Town;
 use crate::settling::on_both;
 
@@ -109,12 +108,7 @@ on_both! {
         town.skip(31);
         let ahead = town.clock.now().after(LASTS * 2).as_ms();
         let far = format!("SELECT COUNT(*) FROM refunds WHERE call_open_until_ms > {ahead} OR unanswered_at_ms > {ahead}");
-        soon("the recall", async {
-            while town.number(&far).await > 0 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        })
-        .await;
+        town.until_number("the recall", &far, |n| n == 0).await;
         let begun = town.clock.now();
         town.seconds_until("Q4-a", |s| s.refund.state == RefundState::Processing).await;
         assert!(town.clock.now().since(begun).as_secs() <= 130, "{:?}", town.clock.now().since(begun));

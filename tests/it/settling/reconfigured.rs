@@ -8,7 +8,6 @@ use wxpay_worker::secret::V2Key;
 
 use super::on_both;
 use crate::harness::service::{APP_ID, MCH_ID, MINI_APP_ID, OTHER_KEY, OTHER_MCH_ID};
-use crate::harness::soon;
 use crate::harness::town::Town;
 
 const BELIEVED: &str = "SELECT COUNT(*) FROM notifications WHERE verdict IN ('settled', 'duplicate')";
@@ -27,12 +26,7 @@ async fn second_attempt_is_paid(town: &Town, order_no: &str, mch_id: &str, appid
         format!("SELECT COUNT(*) FROM attempts WHERE state = 'paid' AND mch_id = '{mch_id}' AND appid = '{appid}'");
     assert_eq!(town.number(&to).await, 1);
     // A question that was due may have found the payment first; the notification is believed all the same.
-    soon("the notification is believed", async {
-        while town.number(BELIEVED).await == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    town.until_number("the notification is believed", BELIEVED, |n| n == 1).await;
     assert_eq!(town.number("SELECT COUNT(*) FROM dead_letters").await, 0);
 }
 

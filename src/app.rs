@@ -10,18 +10,20 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{self, Bus, ConnectError};
+use crate::bus;
+use crate::bus::{Bus, ConnectError};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
+use crate::http;
+use crate::http::Ingress;
 use crate::ids::MerchantKey;
-use crate::ingress::{self, Ingress};
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
 use crate::telemetry::{Metrics, MetricsError};
 use crate::wechat::certificate::{CertificateError, MerchantCertificate};
-use crate::wechat::http::{Client, ClientError};
 use crate::wechat::platform::PlatformClient;
+use crate::wechat::transport::{Client, ClientError};
 use crate::{relay, worker};
 
 /// How often the clock is set by the database's.
@@ -231,12 +233,12 @@ impl App {
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };
-        let admin = listeners.admin.map(|listener| (listener, ingress::admin_router(ingress.clone())));
-        let api = listeners.api.map(|listener| (listener, ingress::router(ingress).merge(self.more_routes.clone())));
+        let admin = listeners.admin.map(|listener| (listener, http::admin_router(ingress.clone())));
+        let api = listeners.api.map(|listener| (listener, http::router(ingress).merge(self.more_routes.clone())));
         for (listener, router) in [admin, api].into_iter().flatten() {
             let (config, stop) = (Arc::clone(&self.config), stop.clone());
             running.spawn(async move {
-                ingress::serve(listener, router, &config.server, stop).await;
+                http::serve(listener, router, &config.server, stop).await;
                 Ok(())
             });
         }

@@ -63,26 +63,29 @@
 //!     asked by ourselves, does not call so. `refunds::sums`, `refunds::notices`, CHECK constraints on `refund_totals`.
 
 pub mod app;
+pub mod batcher;
 pub mod bus;
 pub mod clock;
 pub mod config;
-pub mod crash;
 pub mod demo;
 pub mod event;
-pub mod group;
+pub mod failpoint;
+pub mod http;
 pub mod ids;
-pub mod ingress;
 pub mod money;
 pub mod new_order;
 pub mod new_refund;
 pub mod order;
+pub mod refund;
 pub mod relay;
 pub mod retry;
 pub mod sandbox;
 pub mod scheduler;
-pub mod seal;
+pub mod sealed_box;
 pub mod secret;
 pub mod store;
 pub mod telemetry;
+pub mod trade;
+pub mod web;
 pub mod wechat;
 pub mod worker;

@@ -7,8 +7,8 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::command::{Idempotency, OrderContent};
 use crate::ids::{EventId, OutTradeNo};
-use crate::order::TradeType;
 use crate::store::{AttemptParams, NewOrder};
+use crate::trade::TradeType;
 use crate::wechat::v2::unified_order::{Trade, UnifiedOrder, params, problems};
 
 /// Why an order cannot be recorded as it is.

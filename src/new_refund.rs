@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::event::domain::{DomainData, DomainEvent, RefundTold};
 use crate::ids::{AppId, MchId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{AutoRefund, CNY, Order, Refund, RefundNews, RefundOrigin, UNCALLED};
+use crate::order::{AutoRefund, CNY, Order};
+use crate::refund::{Refund, RefundNews, RefundOrigin, UNCALLED};
 use crate::store::{AttemptParams, NewRefund, RefundEvidence};
 use crate::wechat::v2::refund::{RefundOrder, params};
 

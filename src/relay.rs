@@ -139,22 +139,22 @@ async fn place(store: &Store, lease: &Lease) -> Result<Round, RelayError> {
         Fenced::Lost => return Ok(Round::NotMine),
         Fenced::Done(placed) => placed,
     };
-    crate::crash::point("relay.placed");
+    crate::failpoint::point("relay.placed");
     Ok(if placed > 0 { Round::Busy } else { Round::Idle })
 }
 
 async fn relay_some(store: &Store, bus: &Bus, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {
     let events = store.unrelayed_events(BATCH).await?;
     let Some(last) = events.last().map(|e| e.position) else { return Ok(Round::Idle) };
-    crate::crash::point("relay.selected");
+    crate::failpoint::point("relay.selected");
     for wave in waves(events) {
         try_join_all(wave.into_iter().map(|event| publish(bus, event))).await?;
     }
-    crate::crash::point("relay.published");
+    crate::failpoint::point("relay.published");
     if store.mark_relayed(lease, last, clock.now()).await? == Fenced::Lost {
         return Ok(Round::NotMine);
     }
-    crate::crash::point("relay.marked");
+    crate::failpoint::point("relay.marked");
     Ok(Round::Busy)
 }
 

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::dead_letter::{Deferred, Leaving, Parked, Parking, ParkingError};
 use super::message::{Delivery, one_line};
-use super::parking::{Deferred, Leaving, Parked, Parking, ParkingError};
-use super::source::{Arrived, Receipt, Source};
+use super::subscription::{Arrived, Receipt, Source};
 use super::topology::{ConsumerName, ConsumerSpec};
 use super::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, Verdict, next_step};
 
@@ -117,7 +117,7 @@ where
             let why = format!("delivered {} times, the last time without a verdict", attempt - 1);
             Verdict::Retry { after: Duration::ZERO, why }
         } else {
-            crate::crash::point("bus.delivered");
+            crate::failpoint::point("bus.delivered");
             match judged_at_last(&worker, delivery.clone()).await {
                 Some(verdict) => verdict,
                 None => return receipt.give_back().await,
@@ -201,13 +201,13 @@ async fn settle<H, P: Parking>(
     let outcome = match step {
         Step::Ack => {
             receipt.ack().await;
-            crate::crash::point("bus.acked");
+            crate::failpoint::point("bus.acked");
             "done"
         }
         Step::Wait { after, why } => {
             tracing::info!(consumer = %worker.name, id = %message.id, attempt, why, "a delivery is tried again");
             receipt.wait(after, &first_error.unwrap_or_else(|| one_line(&why))).await;
-            crate::crash::point("bus.put_off");
+            crate::failpoint::point("bus.put_off");
             "waiting"
         }
         Step::Defer { after, why } => {
@@ -260,7 +260,7 @@ async fn hand_over<H, P: Parking>(
     loop {
         match leaving.clone().store(worker.parking.as_ref()).await {
             Ok(()) => {
-                crate::crash::point(point);
+                crate::failpoint::point(point);
                 receipt.ack().await;
                 return true;
             }

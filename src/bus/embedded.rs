@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::message::Message;
-use super::source::{Arrived, Receipt as AnyReceipt};
+use super::subscription::{Arrived, Receipt as AnyReceipt};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
 use super::{ConnectError, Lag, LagError, PublishError};
+use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;
-use crate::group::{Group, Limits};
-use crate::store::bus_rows::{Answer, BusRows, Claimed, NewRow, Stored, StreamLimit};
+use crate::store::queue::{Answer, BusRows, Claimed, NewRow, Stored, StreamLimit};
 use crate::store::{Db, DbError, DbKind};
 
 /// How often acknowledged messages are pruned.
@@ -216,7 +216,7 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    /// See [`super::source::Source::take`].
+    /// See [`super::subscription::Source::take`].
     pub async fn take(&mut self, free: usize) -> Vec<Arrived> {
         loop {
             let bell = Arc::clone(&self.bell);
@@ -291,7 +291,7 @@ impl Supply {
         }
     }
 
-    /// See [`super::source::Source::close`].
+    /// See [`super::subscription::Source::close`].
     pub async fn close(mut self) {
         let Some(claiming) = self.claiming.take() else { return };
         for claimed in claiming.await.ok().and_then(Result::ok).unwrap_or_default() {

@@ -9,18 +9,18 @@
 
 mod connect;
 mod consumer;
+mod dead_letter;
 mod embedded;
 mod jetstream;
 mod message;
-mod parking;
 mod port;
-mod source;
+mod subscription;
 mod topology;
 mod verdict;
 
 pub use connect::{ConnectError, Report, Sync};
+pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
 pub use message::{Delivery, Message};
-pub use parking::{Deferred, Parked, Parking, ParkingError};
 pub use port::{Bus, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{self, ConnectError, Report};
+use super::connect;
+use super::connect::{ConnectError, Report};
+use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
-use super::parking::Parking;
-use super::topology::{self, ConsumerName, Topology};
+use super::topology;
+use super::topology::{ConsumerName, Topology};
 use super::verdict::Verdict;
-use super::{consumer, embedded, jetstream, source};
+use super::{consumer, embedded, jetstream, subscription};
 use crate::config;
 use crate::store::Db;
 
@@ -153,11 +155,11 @@ impl Bus {
         let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handler, parking, cancel));
         match self.0.as_ref() {
             Kind::Embedded(bus) => {
-                let source = source::Source::Embedded(bus.supply(&name, spec));
+                let source = subscription::Source::Embedded(bus.supply(&name, spec));
                 consumer::work(worker, source, concurrency).await;
             }
             Kind::JetStream(bus) => {
-                let source = source::Source::JetStream(Box::new(bus.supply(stream, spec)));
+                let source = subscription::Source::JetStream(Box::new(bus.supply(stream, spec)));
                 let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
                 tokio::join!(consumer::work(worker, source, concurrency), rescue);
             }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::check;
 use super::explain::Effective;
-use super::layers::{self, Origin, Table};
+use super::layers;
+use super::layers::{Origin, Table};
 use super::problem::{Problem, Problems};
 use super::read;
 use super::reader::{Reader, Report};

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::ids::{AppId, MchId};
-use crate::sandbox::{self, Account, PlatformApp, PlatformKind, Running, Sandbox, Settings};
+use crate::sandbox;
+use crate::sandbox::{Account, PlatformApp, PlatformKind, Running, Sandbox, Settings};
 use crate::secret::{Secret, V2Key, random_text, sha256_hex};
 
 /// The app, and the merchant it belongs to: the numbers of WeChat's public examples.

@@ -6,7 +6,7 @@ use super::envelope::EventData;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, MerchantKey, OpenId, OrderNo, OutRefundNo, OutTradeNo};
 use crate::money::Fen;
-use crate::order::TradeType;
+use crate::trade::TradeType;
 
 /// What a business wants paid: the validated content of `POST /v1/orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

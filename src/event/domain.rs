@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
+use super::fact::WechatError;
 use crate::clock::Timestamp;
-use crate::event::fact::WechatError;
 use crate::ids::{AppKey, EventId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::TradeType;
+use crate::trade::TradeType;
 
 use super::envelope::Envelope;
 use super::subject;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::TradeType;
+use crate::trade::TradeType;
 
 /// One statement about one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

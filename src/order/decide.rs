@@ -5,13 +5,13 @@
 //! turned away: it makes any order paid, with a flag that says how. What is done with money that came too late or twice is
 //! the merchant's policy, applied in the same change that enters it, so once.
 
-use super::TradeType;
 use super::decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
 use super::schedule;
 use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment, Prepay, WechatError};
 use crate::ids::OutTradeNo;
+use crate::trade::TradeType;
 
 /// Says what `fact` about the attempt `out_trade_no`, learnt at `now`, does to `order` of a merchant with `policy`.
 pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timestamp, policy: Policy) -> Decision {

@@ -110,7 +110,7 @@ fn with_jitter(order: &Order, pause: Duration, now: Timestamp) -> Timestamp {
 }
 
 /// After `pause` and a little more, by the row's number.
-pub(super) fn jittered(id: i64, pause: Duration, now: Timestamp) -> Timestamp {
+pub(crate) fn jittered(id: i64, pause: Duration, now: Timestamp) -> Timestamp {
     let most_ms = u64::try_from(pause.as_millis() / 10).unwrap_or(u64::MAX).min(30_000);
     // Neighbours' numbers must not give neighbouring pauses: Fibonacci hashing spreads them over the whole span.
     let spread = (id.unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 1000;

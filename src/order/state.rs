@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TradeType;
 use super::named::named;
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
+use crate::trade::TradeType;
 
 /// The only currency of domestic merchants.
 pub const CNY: &str = "CNY";

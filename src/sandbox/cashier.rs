@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use super::account::{Book, Handle, PayRefused, Purse};
-use super::order::{Order, TradeState};
-use super::world::World;
+use super::ledger::account::{Book, Handle, PayRefused, Purse};
+use super::ledger::order::{Order, TradeState};
+use super::state::World;
 use crate::money::Fen;
 
 /// The page and its form.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::numbers::mix;
+use super::ids::mix;
 use super::platform::Api;
 
 /// Where a rule applies.

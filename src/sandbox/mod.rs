@@ -23,31 +23,19 @@
 //! | `faults` | misbehaviour on demand |
 //! | `control`, `refunds_control`, `view`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
 
-mod account;
 mod cashier;
-mod certificates;
 mod control;
 mod faults;
-mod journal;
-mod notifier;
-mod numbers;
-mod order;
+mod http;
+mod ids;
+mod ledger;
+mod notify;
 mod pay_v2;
 mod platform;
-mod record;
-mod refunds;
-mod refunds_control;
-mod refunds_flow;
-mod refunds_letter;
-mod schedule;
-mod seen;
-mod server;
+mod request_log;
 mod settings;
-mod tls;
-mod view;
-mod wire;
-mod world;
+mod state;
 
-pub use account::PayRefused;
-pub use server::{Options, Running, Sandbox, StartError};
+pub use http::server::{Options, Running, Sandbox, StartError};
+pub use ledger::account::PayRefused;
 pub use settings::{Account, PlatformApp, PlatformKind, Settings};

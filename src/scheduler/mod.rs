@@ -5,13 +5,13 @@
 //! `tokens` and `token_plan` keep the platform's tokens fresh: the only place of the program that fetches them.
 
 mod jobs;
-mod run;
-mod table;
-pub mod token_plan;
-mod tokens;
-mod when;
+mod registry;
+mod runner;
+mod schedule;
+mod token_refresh;
+pub mod token_refresh_policy;
 
-pub use run::{Parts, SchedulerError, run};
-pub use table::{Done, JobError};
-pub use tokens::Tokens;
-pub use when::When;
+pub use registry::{Done, JobError};
+pub use runner::{Parts, SchedulerError, run};
+pub use schedule::When;
+pub use token_refresh::Tokens;

@@ -8,8 +8,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::Store;
 use super::db::DbError;
 use super::entity::{dead_letter, deferred};
-use super::proof::outbox_row;
-use super::rows::unreadable;
+use super::evidence::outbox_row;
+use super::order::rows::unreadable;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
 
@@ -61,7 +61,7 @@ impl Store {
             .exec_without_returning(&tx)
             .await?;
         if new > 0 {
-            super::commit::write_events(&tx, vec![outbox_row(news)]).await?;
+            super::order::commit::write_events(&tx, vec![outbox_row(news)]).await?;
         }
         tx.commit().await?;
         self.changed();

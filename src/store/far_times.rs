@@ -11,7 +11,8 @@ use super::Store;
 use super::db::DbError;
 use super::leases::{Fenced, Lease};
 use crate::clock::Timestamp;
-use crate::order::{AFTER_EXPIRY, BETWEEN_REFUNDS, DAILY, HOURLY, SEND_WITHIN};
+use crate::order::{AFTER_EXPIRY, DAILY, HOURLY};
+use crate::refund::{BETWEEN_REFUNDS, SEND_WITHIN};
 
 /// For jitter, and for hosts whose clocks differ a little.
 const SLACK: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, Set};
 use super::Store;
 use super::db::DbError;
 use super::entity::quarantine;
-use super::proof::{NotificationRecord, write_notifications};
+use super::evidence::{NotificationRecord, write_notifications};
 use crate::clock::Timestamp;
 use crate::event::domain::DomainEvent;
 use crate::ids::MerchantKey;
@@ -26,8 +26,9 @@ impl Store {
     ) -> Result<(), DbError> {
         let tx = self.db.begin().await?;
         let written = write_notifications(&tx, std::iter::once(record), at).await?;
-        let events = news.filter(|_| written > 0).map(|n| super::proof::outbox_row(&n.seal(at))).into_iter().collect();
-        super::commit::write_events(&tx, events).await?;
+        let events =
+            news.filter(|_| written > 0).map(|n| super::evidence::outbox_row(&n.seal(at))).into_iter().collect();
+        super::order::commit::write_events(&tx, events).await?;
         tx.commit().await?;
         self.changed();
         Ok(())

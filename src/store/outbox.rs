@@ -10,8 +10,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 use super::Store;
 use super::db::DbError;
 use super::entity::outbox;
+use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease};
-use super::proof::outbox_row;
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, Sealed};
 use crate::ids::MerchantKey;

@@ -10,7 +10,7 @@ use super::entity::platform_token;
 use crate::clock::Timestamp;
 use crate::config::{App, AppKind, TokenApi};
 use crate::ids::AppKey;
-use crate::seal::SealKey;
+use crate::sealed_box::SealKey;
 use crate::secret::{Secret, sha256_hex};
 
 /// The purpose under which the key of stored tokens is derived from `web.session_key` (see [`SealKey::derive`]).

@@ -14,8 +14,8 @@ use sea_orm::{
 use super::Store;
 use super::db::{DbError, DbKind};
 use super::entity::{outbox, platform_token};
+use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease};
-use super::proof::outbox_row;
 use super::token_state::{
     Degraded, IssuedToken, StoredToken, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState, degraded, fetch,
     fingerprint, never_fetched, renewed, seal_context, state,
@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::config::App;
 use crate::event::domain::{AppTrouble, DomainData, DomainEvent};
 use crate::ids::{AppKey, MerchantKey};
-use crate::seal::SealKey;
+use crate::sealed_box::SealKey;
 use crate::secret::sha256_hex;
 
 /// What a refresher's write is about, and under what.
@@ -238,7 +238,7 @@ impl Store {
             )
             .exec_without_returning(&tx)
             .await?;
-        super::commit::write_events(&tx, news).await?;
+        super::order::commit::write_events(&tx, news).await?;
         tx.commit().await?;
         if told {
             self.changed();

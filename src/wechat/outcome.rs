@@ -5,7 +5,7 @@
 //! answer was lost; a refusal needs WeChat's own word for it. Every code is listed by name in every API's match, so a code
 //! added to [`ErrCode`] does not compile before someone has classified it.
 
-use super::http::TransportError;
+use super::transport::TransportError;
 use super::v2::xml::Fields;
 use crate::event::fact::WechatError;
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::http::{self, ClientError, Query, TransportError, Wire};
+use super::transport;
+use super::transport::{ClientError, Query, TransportError, Wire};
 use crate::config;
 use crate::retry::{Policy, Transient, retry_while};
 use crate::secret::Secret;
@@ -157,7 +158,7 @@ pub struct PlatformClient {
 impl PlatformClient {
     /// A client for `wechat.api_url`.
     pub fn new(config: &config::Wechat) -> Result<PlatformClient, ClientError> {
-        Ok(PlatformClient { base: http::base("api_url", &config.api_url)?, wire: Wire::new(config)? })
+        Ok(PlatformClient { base: transport::base("api_url", &config.api_url)?, wire: Wire::new(config)? })
     }
 
     /// Gets `path` and reads the answer.
@@ -221,7 +222,7 @@ fn parse<T: DeserializeOwned>(body: &[u8], path: &str, credential: Credential) -
 }
 
 fn refused(refusal: Refusal, path: &str) -> PlatformError {
-    let (api, Refusal { errcode, rid, class }) = (http::api_of(path), &refusal);
+    let (api, Refusal { errcode, rid, class }) = (transport::api_of(path), &refusal);
     if class.needs_a_look() {
         tracing::warn!(api, errcode, rid, ?class, "WeChat's platform refused a call");
     } else {

@@ -2,22 +2,15 @@
 //!
 //! Every handler may run twice, at the same time, in two processes. None holds a database transaction while it talks to
 //! WeChat.
+//!
+//! `core` is what handlers share: context, errors, and the path of a fact to its order. `order`, `refund` and `notification`
+//! have a handler per kind of message.
 
-mod apply;
-mod configuration;
-mod context;
-mod handlers;
-mod news;
-mod parking;
-mod place;
-mod prepare_order;
-mod query;
-mod refunds;
-mod requests;
-mod settle;
-mod trouble;
-mod working;
+mod core;
+mod notification;
+mod order;
+mod refund;
 
-pub use context::Context;
-pub use handlers::run;
-pub use parking::StoreParking;
+pub use self::core::context::Context;
+pub use self::core::dead_letter::StoreParking;
+pub use self::core::handler::run;

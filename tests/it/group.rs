@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
-use wxpay_worker::group::{Group, GroupError, Limits};
+use wxpay_worker::batcher::{Group, GroupError, Limits};
 
 use crate::harness::soon;
 

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use wxpay_worker::config::Log;
-use wxpay_worker::telemetry::{self, Kind, METRICS, Metrics};
+use wxpay_worker::telemetry;
+use wxpay_worker::telemetry::{Kind, METRICS, Metrics};
 
 /// What strangers put into fields: new lines, terminal sequences (7 and 8 bit), text that runs backwards.
 const HOSTILE: &str = "A1\r\nERROR forged: paid\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}fdp.exe\u{0}";

@@ -10,10 +10,10 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::headers::timestamp;
 use super::publisher::Publisher;
-use super::supply::Supply;
-use super::wire::timestamp;
-use super::{attach, rescue, shape};
+use super::subscription::Supply;
+use super::{advisory, connect, provision};
 use crate::bus::message::Message;
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec, Topology};
 use crate::bus::{ConnectError, Lag, LagError, PublishError, Report};
@@ -52,8 +52,8 @@ pub(in crate::bus) struct JetStream {
 impl JetStream {
     /// Connects, checks what the servers promise, makes streams and consumers.
     pub async fn connect(settings: &config::Bus, topology: Topology) -> Result<(JetStream, Report), ConnectError> {
-        let (client, connections) = attach::connect(settings).await?;
-        let mut report = attach::inspect(settings, &client).await?;
+        let (client, connections) = connect::connect(settings).await?;
+        let mut report = connect::inspect(settings, &client).await?;
         let core = Arc::new(Core {
             context: jetstream::context::ContextBuilder::new()
                 .timeout(crate::bus::PUBLISH_TIMEOUT)
@@ -69,7 +69,7 @@ impl JetStream {
             cleared_at: Mutex::new(None),
             objection: watch::Sender::new(None),
         });
-        shape::bring_into_shape(&core).await?;
+        provision::bring_into_shape(&core).await?;
         report.atomic_batches = core.atomic.load(Ordering::Relaxed);
         let publishers = core
             .topology
@@ -77,7 +77,7 @@ impl JetStream {
             .iter()
             .map(|s| (s.name.clone(), Publisher::new(Arc::clone(&core), s.clone())))
             .collect();
-        let care = AbortOnDropHandle::new(tokio::spawn(shape::take_care(Arc::clone(&core), settings.clone())));
+        let care = AbortOnDropHandle::new(tokio::spawn(provision::take_care(Arc::clone(&core), settings.clone())));
         Ok((JetStream { core, publishers, _care: care }, report))
     }
 
@@ -106,7 +106,7 @@ impl JetStream {
         parking: Arc<P>,
         cancel: tokio_util::sync::CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<P> {
-        rescue::watch(Arc::clone(&self.core), stream.clone(), spec.clone(), parking, cancel)
+        advisory::watch(Arc::clone(&self.core), stream.clone(), spec.clone(), parking, cancel)
     }
 
     /// See [`crate::bus::Bus::objection`].

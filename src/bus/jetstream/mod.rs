@@ -4,15 +4,15 @@
 //! server's acknowledgement counts, because publishes are buffered while the connection is down; and streams that are gone (a wiped
 //! store) are made again by whoever notices first.
 
-mod attach;
+mod advisory;
+mod connect;
 mod connection;
+mod headers;
+mod provision;
 mod publisher;
-mod rescue;
-mod shape;
-mod space;
-mod supply;
+mod purge;
+mod subscription;
 mod varz;
-mod wire;
 
-pub(super) use self::connection::JetStream;
-pub(super) use self::supply::{Receipt, Supply};
+pub(super) use connection::JetStream;
+pub(super) use subscription::{Receipt, Supply};

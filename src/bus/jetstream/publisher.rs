@@ -21,12 +21,12 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use super::connection::Core;
-use super::wire::to_wire;
-use super::{shape, space};
+use super::headers::to_wire;
+use super::{provision, purge};
+use crate::batcher::{Group, Limits};
 use crate::bus::message::Message;
 use crate::bus::topology::StreamSpec;
 use crate::bus::{PUBLISH_TIMEOUT, PublishError};
-use crate::group::{Group, Limits};
 
 /// The server's own limit is 1000.
 const MAX_BATCH: usize = 500;
@@ -173,9 +173,9 @@ enum Sent {
 async fn send_singly(core: &Core, stream: &StreamSpec, batch: Vec<Message>) -> Vec<Outcome> {
     let mut sent = send_once(core, &batch).await;
     let mended = if sent.iter().any(|s| matches!(s, Sent::Homeless)) {
-        shape::bring_into_shape(core).await.map_err(|e| e.to_string())
+        provision::bring_into_shape(core).await.map_err(|e| e.to_string())
     } else if sent.iter().any(|s| matches!(s, Sent::Refused(PublishError::Full))) {
-        space::make_space(core, stream).await
+        purge::make_space(core, stream).await
     } else {
         return sent.into_iter().map(Outcome::from).collect();
     };

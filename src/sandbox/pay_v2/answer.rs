@@ -4,12 +4,13 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::sandbox::account::Refused;
 use crate::sandbox::faults::RefundCode;
+use crate::sandbox::ledger::account::Refused;
 use crate::sandbox::settings::Account;
 use crate::secret::random_text;
 use crate::wechat::v2::sign::{SignType, seal};
-use crate::wechat::v2::xml::{self, Fields};
+use crate::wechat::v2::xml;
+use crate::wechat::v2::xml::Fields;
 
 /// A refusal by one of the two layers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,14 +11,15 @@ use axum::response::Response;
 use axum::routing::any;
 
 use super::answer::{Refusal, Reply, certificate_page, gateway_error, respond, signed, unsigned};
-use super::check::{self, Message, optional};
+use super::check;
+use super::check::{Message, optional};
 use super::{close_order, order_query, refund, refund_query, unified_order};
 use crate::sandbox::faults::{Hit, Kind, On};
-use crate::sandbox::notifier::{another_merchant, tamper, wrong_key};
-use crate::sandbox::seen::Arrival;
-use crate::sandbox::tls::Shown;
-use crate::sandbox::wire::Wire;
-use crate::sandbox::world::World;
+use crate::sandbox::http::tls::Shown;
+use crate::sandbox::http::wire::Wire;
+use crate::sandbox::notify::notifier::{another_merchant, tamper, wrong_key};
+use crate::sandbox::request_log::Arrival;
+use crate::sandbox::state::World;
 use crate::secret::sha256_hex;
 use crate::wechat::v2::sign::seal;
 

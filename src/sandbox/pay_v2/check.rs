@@ -8,9 +8,10 @@ use subtle::ConstantTimeEq;
 use super::answer::Refusal;
 use crate::ids::AppId;
 use crate::sandbox::settings::Account;
-use crate::sandbox::world::World;
+use crate::sandbox::state::World;
 use crate::wechat::v2::sign::{SignType, sign};
-use crate::wechat::v2::xml::{self, Fields, XmlError};
+use crate::wechat::v2::xml;
+use crate::wechat::v2::xml::{Fields, XmlError};
 
 /// A message whose signature holds.
 pub(super) struct Message<'w> {

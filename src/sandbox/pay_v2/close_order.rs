@@ -5,8 +5,8 @@
 use super::answer::{Reply, with};
 use super::check::{Message, lengths, malformed, required};
 use crate::ids::OutTradeNo;
-use crate::sandbox::account::Refused;
-use crate::sandbox::world::World;
+use crate::sandbox::ledger::account::Refused;
+use crate::sandbox::state::World;
 use crate::wechat::v2::xml::Fields;
 
 /// Executes the call.

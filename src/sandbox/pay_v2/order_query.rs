@@ -2,10 +2,10 @@
 
 use super::answer::{Refusal, Reply, with};
 use super::check::{Message, lengths, optional, required};
-use crate::sandbox::account::Refused;
-use crate::sandbox::notifier::{one_fen_more, payment_fields};
-use crate::sandbox::order::{Order, TradeState};
-use crate::sandbox::world::World;
+use crate::sandbox::ledger::account::Refused;
+use crate::sandbox::ledger::order::{Order, TradeState};
+use crate::sandbox::notify::notifier::{one_fen_more, payment_fields};
+use crate::sandbox::state::World;
 use crate::wechat::v2::xml::Fields;
 
 /// Executes the call. `transaction_id` wins over `out_trade_no`, as at WeChat.

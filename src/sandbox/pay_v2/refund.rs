@@ -8,10 +8,10 @@ use super::answer::{Refusal, Reply, with};
 use super::check::{Message, lengths, malformed, optional, required};
 use super::unified_order::{notify_url, param_error};
 use crate::money::Fen;
-use crate::sandbox::record::{CouponType, Payment};
-use crate::sandbox::refunds::{Ask, Of, RefundRefused, Taken};
-use crate::sandbox::refunds_flow;
-use crate::sandbox::world::World;
+use crate::sandbox::ledger::record::{CouponType, Payment};
+use crate::sandbox::ledger::refund_flow;
+use crate::sandbox::ledger::refunds::{Ask, Of, RefundRefused, Taken};
+use crate::sandbox::state::World;
 use crate::wechat::v2::xml::Fields;
 
 /// Where a refund's money comes from when the request does not say.
@@ -33,7 +33,7 @@ pub(super) fn execute(world: &Arc<World>, message: &Message<'_>, parameters_sha2
     let ask = ask(message, parameters_sha256)?;
     let taken = world.book().refund(&ask, world.now())?;
     if taken.is_new {
-        refunds_flow::begin(world, &taken.refund);
+        refund_flow::begin(world, &taken.refund);
     }
     Ok(answer(&taken))
 }

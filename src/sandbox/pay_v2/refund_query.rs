@@ -6,11 +6,11 @@ use super::refund::{COUPON_ID, coupon_type, payment_side};
 use super::unified_order::param_error;
 use crate::clock::Timestamp;
 use crate::ids::AppId;
-use crate::sandbox::account::Book;
-use crate::sandbox::order::{Lifetimes, Order};
-use crate::sandbox::record::{CouponType, Payment, Refund, RefundStatus};
-use crate::sandbox::refunds_letter::{RECEIVER, spaced};
-use crate::sandbox::world::World;
+use crate::sandbox::ledger::account::Book;
+use crate::sandbox::ledger::order::{Lifetimes, Order};
+use crate::sandbox::ledger::record::{CouponType, Payment, Refund, RefundStatus};
+use crate::sandbox::notify::refund_notification::{RECEIVER, spaced};
+use crate::sandbox::state::World;
 use crate::wechat::v2::xml::Fields;
 
 /// The most refunds of one answer.

@@ -9,9 +9,9 @@ use super::check::{Message, lengths, malformed, optional, required};
 use crate::clock::Timestamp;
 use crate::ids::{OpenId, OutTradeNo};
 use crate::money::Fen;
-use crate::order::TradeType;
-use crate::sandbox::record::Terms;
-use crate::sandbox::world::World;
+use crate::sandbox::ledger::record::Terms;
+use crate::sandbox::state::World;
+use crate::trade::TradeType;
 use crate::wechat::v2::xml::Fields;
 
 /// In bytes; see [`lengths`].

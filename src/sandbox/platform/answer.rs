@@ -12,21 +12,21 @@ use crate::secret::random_text;
 
 /// `errcode` and `errmsg`, without the request's own number that WeChat appends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(in crate::sandbox) struct Refusal {
     pub errcode: i64,
     pub errmsg: String,
 }
 
 /// The answer's object.
-pub(super) type Reply = Result<Value, Refusal>;
+pub(in crate::sandbox) type Reply = Result<Value, Refusal>;
 
 /// A refusal in WeChat's words.
-pub(super) fn refused(errcode: i64) -> Refusal {
+pub(in crate::sandbox) fn refused(errcode: i64) -> Refusal {
     Refusal { errcode, errmsg: words(errcode).to_owned() }
 }
 
 /// 40164 tells which address it saw, in both notations.
-pub(super) fn not_in_whitelist(peer: IpAddr) -> Refusal {
+pub(in crate::sandbox) fn not_in_whitelist(peer: IpAddr) -> Refusal {
     let errmsg = match peer {
         IpAddr::V4(ip) => format!("invalid ip {ip} ipv6 ::ffff:{ip}, not in whitelist"),
         IpAddr::V6(ip) => format!("invalid ip {ip}, not in whitelist"),
@@ -73,7 +73,7 @@ fn words(errcode: i64) -> &'static str {
 }
 
 /// The answer on the wire.
-pub(super) fn respond(api: Api, reply: &Reply) -> Response {
+pub(in crate::sandbox) fn respond(api: Api, reply: &Reply) -> Response {
     let body = match reply {
         Ok(value) => value.clone(),
         Err(Refusal { errcode, errmsg }) => {

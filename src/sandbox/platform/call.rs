@@ -13,17 +13,18 @@ use serde_json::Value;
 
 use super::answer::{Refusal, Reply, not_in_whitelist, refused, respond};
 use super::api::Api;
-use super::{mini, sns, tokens};
+use super::oauth::sns;
+use super::{mini, tokens};
 use crate::sandbox::faults::{Hit, Kind, On};
-use crate::sandbox::wire::Wire;
-use crate::sandbox::world::World;
+use crate::sandbox::http::wire::Wire;
+use crate::sandbox::state::World;
 
 /// Who is at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sandbox) struct Peer(pub IpAddr);
 
 /// A request, read but not judged.
-pub(super) struct Request {
+pub(in crate::sandbox) struct Request {
     pub method: Method,
     pub query: Vec<(String, String)>,
     pub body: Bytes,
@@ -53,7 +54,7 @@ impl Request {
 }
 
 /// A text of the body that must be there.
-pub(super) fn text<'v>(body: &'v Value, name: &str, missing: i64) -> Result<&'v str, Refusal> {
+pub(in crate::sandbox) fn text<'v>(body: &'v Value, name: &str, missing: i64) -> Result<&'v str, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Err(refused(missing)),
         Some(Value::String(text)) if text.is_empty() => Err(refused(missing)),
@@ -63,12 +64,12 @@ pub(super) fn text<'v>(body: &'v Value, name: &str, missing: i64) -> Result<&'v 
 }
 
 /// `a=1&b=2`, decoded, in its order.
-pub(super) fn pairs(uri: &Uri) -> Vec<(String, String)> {
+pub(in crate::sandbox) fn pairs(uri: &Uri) -> Vec<(String, String)> {
     Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
 }
 
 /// Where the caller reached us; what is no address becomes our own.
-pub(super) fn base(world: &World, headers: &HeaderMap) -> String {
+pub(in crate::sandbox) fn base(world: &World, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| {
         !host.is_empty()
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
@@ -77,7 +78,7 @@ pub(super) fn base(world: &World, headers: &HeaderMap) -> String {
 }
 
 /// The handler of one call, for every method: a wrong one has an errcode too.
-pub(super) fn on(api: Api) -> MethodRouter<Arc<World>> {
+pub(in crate::sandbox) fn on(api: Api) -> MethodRouter<Arc<World>> {
     any(
         move |State(world): State<Arc<World>>,
               method: Method,

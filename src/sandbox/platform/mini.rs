@@ -10,9 +10,9 @@ use super::Platform;
 use super::answer::{Refusal, Reply, refused};
 use super::api::Api;
 use super::call::{Request, text};
-use super::codes::{Purpose, Spoiled, Taking};
-use super::people::unionid;
-use super::sns::CODE_LIFE_S;
+use super::oauth::codes::{Purpose, Spoiled, Taking};
+use super::oauth::people::unionid;
+use super::oauth::sns::CODE_LIFE_S;
 use super::tokens::authenticate;
 use crate::clock::Timestamp;
 use crate::sandbox::settings::PlatformKind;
@@ -23,7 +23,7 @@ const LOGINS_A_MINUTE: u32 = 100;
 
 /// Who logged in how often in the current minute.
 #[derive(Default)]
-pub(super) struct Pace {
+pub(in crate::sandbox) struct Pace {
     minute: i64,
     by_user: HashMap<(String, usize), u32>,
 }
@@ -45,7 +45,7 @@ impl Pace {
 }
 
 /// `GET /sns/jscode2session`
-pub(super) fn jscode2session(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
+pub(in crate::sandbox) fn jscode2session(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
     let appid = authenticate(platform, request, PlatformKind::MiniProgram)?;
     let code = request.required("js_code", 41008)?;
     if request.param("grant_type") != Some("authorization_code") {
@@ -73,7 +73,7 @@ pub(super) fn jscode2session(platform: &mut Platform, request: &Request, now: Ti
 }
 
 /// `POST /wxa/business/getuserphonenumber`
-pub(super) fn getuserphonenumber(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
+pub(in crate::sandbox) fn getuserphonenumber(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
     let (appid, kind) = platform.bearer(request.param("access_token"), now)?;
     match kind {
         PlatformKind::MiniProgram => {}

@@ -21,30 +21,20 @@
 //! | `js_config`, `pay_check` | what `wx.config` and a payment block are checked for |
 //! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, looking at the counts |
 
-mod answer;
-mod api;
-mod authorize;
-mod bridge;
-mod bridge_state;
-mod call;
-mod calls;
-mod codes;
-mod control;
-mod control_people;
-mod js_config;
-mod logins;
-mod mini;
-mod pay_check;
-mod people;
-mod quota;
-mod router;
-mod site;
-mod sns;
-mod state;
-mod tokens;
-mod vault;
+pub(in crate::sandbox) mod answer;
+pub(in crate::sandbox) mod api;
+pub(in crate::sandbox) mod bridge;
+pub(in crate::sandbox) mod call;
+pub(in crate::sandbox) mod call_log;
+pub(in crate::sandbox) mod mini;
+pub(in crate::sandbox) mod oauth;
+pub(in crate::sandbox) mod quota;
+pub(in crate::sandbox) mod router;
+pub(in crate::sandbox) mod state;
+pub(in crate::sandbox) mod token_store;
+pub(in crate::sandbox) mod tokens;
 
-pub(super) use api::Api;
-pub(super) use call::Peer;
-pub(super) use router::router;
-pub(super) use state::Platform;
+pub(in crate::sandbox) use api::Api;
+pub(in crate::sandbox) use call::Peer;
+pub(in crate::sandbox) use router::router;
+pub(in crate::sandbox) use state::Platform;

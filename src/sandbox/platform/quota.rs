@@ -11,13 +11,13 @@ const RESETS: u32 = 10;
 
 /// Most calls of one API by one app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Limit {
+pub(in crate::sandbox) struct Limit {
     pub per_day: Option<u64>,
     pub per_minute: Option<u64>,
 }
 
 /// The published limits; what WeChat publishes no number of is not limited here.
-pub(super) fn published(api: Api) -> Limit {
+pub(in crate::sandbox) fn published(api: Api) -> Limit {
     match api {
         Api::Token => Limit { per_day: Some(2000), per_minute: None },
         Api::StableToken => Limit { per_day: Some(500_000), per_minute: Some(10_000) },
@@ -35,7 +35,7 @@ pub(super) fn published(api: Api) -> Limit {
 
 /// What one app has used.
 #[derive(Default)]
-pub(super) struct Used {
+pub(in crate::sandbox) struct Used {
     day: String,
     today: BTreeMap<Api, u64>,
     minute: i64,

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::answer::{Refusal, not_in_whitelist, refused};
 use super::api::Api;
-use super::bridge_state::BridgeState;
-use super::calls::Calls;
-use super::codes::Codes;
-use super::logins::Logins;
+use super::bridge::state::BridgeState;
+use super::call_log::Calls;
 use super::mini::Pace;
-use super::people::People;
+use super::oauth::codes::Codes;
+use super::oauth::logins::Logins;
+use super::oauth::people::People;
 use super::quota::{Limit, Used, published};
-use super::vault::{Dead, Vault};
+use super::token_store::{Dead, Vault};
 use crate::clock::Timestamp;
 use crate::sandbox::settings::{PlatformApp, PlatformKind, Settings};
 
 /// One app.
-pub(super) struct App {
+pub(in crate::sandbox) struct App {
     pub settings: PlatformApp,
     pub used: Used,
     /// The Beijing day, how many on it, and when last.
@@ -29,16 +29,16 @@ pub(super) struct App {
 
 /// The platform.
 pub(in crate::sandbox) struct Platform {
-    pub(super) apps: BTreeMap<String, App>,
-    pub(super) vault: Vault,
-    pub(super) calls: Calls,
-    pub(super) limits: BTreeMap<Api, Limit>,
-    pub(super) codes: Codes,
-    pub(super) logins: Logins,
-    pub(super) people: People,
-    pub(super) pace: Pace,
-    pub(super) bridge: BridgeState,
-    pub(super) time_scale: u32,
+    pub(in crate::sandbox) apps: BTreeMap<String, App>,
+    pub(in crate::sandbox) vault: Vault,
+    pub(in crate::sandbox) calls: Calls,
+    pub(in crate::sandbox) limits: BTreeMap<Api, Limit>,
+    pub(in crate::sandbox) codes: Codes,
+    pub(in crate::sandbox) logins: Logins,
+    pub(in crate::sandbox) people: People,
+    pub(in crate::sandbox) pace: Pace,
+    pub(in crate::sandbox) bridge: BridgeState,
+    pub(in crate::sandbox) time_scale: u32,
 }
 
 impl Platform {
@@ -65,23 +65,23 @@ impl Platform {
     }
 
     /// A duration of WeChat's own.
-    pub(super) fn scaled(&self, seconds: u64) -> Duration {
+    pub(in crate::sandbox) fn scaled(&self, seconds: u64) -> Duration {
         Duration::from_secs(seconds) / self.time_scale
     }
 
     /// The app, or nothing where the appid is not one of ours.
-    pub(super) fn app(&mut self, appid: &str) -> Result<&mut App, Refusal> {
+    pub(in crate::sandbox) fn app(&mut self, appid: &str) -> Result<&mut App, Refusal> {
         self.apps.get_mut(appid).ok_or_else(|| refused(40013))
     }
 
     /// Counts the call against the app's quota.
-    pub(super) fn count(&mut self, api: Api, appid: &str, now: Timestamp) -> Result<(), Refusal> {
+    pub(in crate::sandbox) fn count(&mut self, api: Api, appid: &str, now: Timestamp) -> Result<(), Refusal> {
         let limit = self.limits.get(&api).copied().unwrap_or_default();
         self.app(appid)?.used.count(api, limit, now)
     }
 
     /// Whether the app's calls may come from there.
-    pub(super) fn admits(&self, appid: &str, peer: IpAddr) -> Result<(), Refusal> {
+    pub(in crate::sandbox) fn admits(&self, appid: &str, peer: IpAddr) -> Result<(), Refusal> {
         match self.apps.get(appid).and_then(|app| app.whitelist.as_ref()) {
             Some(list) if !list.contains(&peer.to_canonical()) => Err(not_in_whitelist(peer.to_canonical())),
             Some(_) | None => Ok(()),
@@ -89,7 +89,11 @@ impl Platform {
     }
 
     /// The app that a global access_token speaks for, and what it is.
-    pub(super) fn bearer(&mut self, token: Option<&str>, now: Timestamp) -> Result<(String, PlatformKind), Refusal> {
+    pub(in crate::sandbox) fn bearer(
+        &mut self,
+        token: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(String, PlatformKind), Refusal> {
         let token = token.ok_or_else(|| refused(41001))?;
         match self.vault.check(token, now).map(str::to_owned) {
             Ok(appid) => {

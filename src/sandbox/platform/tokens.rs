@@ -7,7 +7,7 @@ use super::Platform;
 use super::answer::{Refusal, Reply, refused};
 use super::api::Api;
 use super::call::{Request, text};
-use super::vault::Issued;
+use super::token_store::Issued;
 use crate::clock::Timestamp;
 use crate::sandbox::settings::PlatformKind;
 
@@ -16,7 +16,7 @@ const FORCED_A_DAY: u32 = 20;
 const FORCED_APART_S: u64 = 30;
 
 /// `GET /cgi-bin/token`
-pub(super) fn token(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
+pub(in crate::sandbox) fn token(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
     if request.param("grant_type") != Some("client_credential") {
         return Err(refused(40002));
     }
@@ -35,7 +35,7 @@ pub(super) fn token(platform: &mut Platform, request: &Request, now: Timestamp) 
 }
 
 /// `POST /cgi-bin/stable_token`
-pub(super) fn stable_token(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
+pub(in crate::sandbox) fn stable_token(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
     let body = request.json()?;
     if text(&body, "grant_type", 40002)? != "client_credential" {
         return Err(refused(40002));
@@ -59,7 +59,7 @@ pub(super) fn stable_token(platform: &mut Platform, request: &Request, now: Time
 }
 
 /// `GET /cgi-bin/ticket/getticket`
-pub(super) fn getticket(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
+pub(in crate::sandbox) fn getticket(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
     let (appid, kind) = platform.bearer(request.param("access_token"), now)?;
     match kind {
         PlatformKind::OfficialAccount => {}
@@ -74,7 +74,7 @@ pub(super) fn getticket(platform: &mut Platform, request: &Request, now: Timesta
 }
 
 /// `POST /cgi-bin/clear_quota`
-pub(super) fn clear_quota(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
+pub(in crate::sandbox) fn clear_quota(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
     let (appid, _) = platform.bearer(request.param("access_token"), now)?;
     let body = request.json()?;
     if text(&body, "appid", 41002)? != appid {
@@ -109,7 +109,7 @@ impl super::state::App {
 }
 
 /// A secret that is wrong, or none: what the calls other than `/cgi-bin/token` answer.
-pub(super) fn authenticate<'r>(
+pub(in crate::sandbox) fn authenticate<'r>(
     platform: &mut Platform,
     request: &'r Request,
     wanted: PlatformKind,

@@ -2,7 +2,7 @@
 
 use crate::bus::{Message, PublishError};
 use crate::ids::EventId;
-use crate::scheduler::table::{Context, Done, JobError};
+use crate::scheduler::registry::{Context, Done, JobError};
 
 /// Messages published in one run.
 const MESSAGES_PER_RUN: u64 = 500;
@@ -12,7 +12,7 @@ pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
     let due = ctx.store.due_messages(ctx.clock.now(), MESSAGES_PER_RUN).await?;
     let mut published = 0_u64;
     for stored in due {
-        crate::crash::point("scheduler.deferred_due");
+        crate::failpoint::point("scheduler.deferred_due");
         let Ok(id) = EventId::parse(&stored.event_id) else {
             tracing::error!(event.id = stored.event_id, "a deferred message has no valid id");
             continue;
@@ -35,9 +35,9 @@ pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
                 return Err(e.into());
             }
         }
-        crate::crash::point("scheduler.deferred_published");
+        crate::failpoint::point("scheduler.deferred_published");
         ctx.store.forget_deferred(&stored).await?;
-        crate::crash::point("scheduler.deferred_forgotten");
+        crate::failpoint::point("scheduler.deferred_forgotten");
     }
     Ok(published.into())
 }

@@ -1,6 +1,6 @@
 //! Times that a process whose clock was wrong set too far ahead: see [`Store::recall_far_times`](crate::store::Store).
 
-use crate::scheduler::table::{Context, Done, JobError};
+use crate::scheduler::registry::{Context, Done, JobError};
 use crate::store::Fenced;
 
 /// Makes due what is impossibly far ahead.

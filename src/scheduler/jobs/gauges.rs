@@ -2,8 +2,8 @@
 
 use metrics::gauge;
 
-use crate::order::RefundState;
-use crate::scheduler::table::{Context, Done, JobError};
+use crate::refund::RefundState;
+use crate::scheduler::registry::{Context, Done, JobError};
 use crate::telemetry;
 
 /// Measures what only a look at the whole tells: queue lag, waiting events, dead letters.

@@ -3,17 +3,17 @@
 mod deferred_messages;
 mod far_times;
 mod gauges;
-mod orphans;
 mod pending_queries;
 mod pending_refunds;
 mod platform_tokens;
 mod retention;
+mod unmatched_notifications;
 
 pub(super) use deferred_messages::deferred_messages;
 pub(super) use far_times::far_times;
 pub(super) use gauges::gauges;
-pub(super) use orphans::orphans;
 pub(super) use pending_queries::pending_queries;
 pub(super) use pending_refunds::pending_refunds;
 pub(super) use platform_tokens::platform_tokens;
 pub(super) use retention::retention;
+pub(super) use unmatched_notifications::orphans;

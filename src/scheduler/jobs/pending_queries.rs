@@ -14,7 +14,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo};
-use crate::scheduler::table::{Context, Done, JobError};
+use crate::scheduler::registry::{Context, Done, JobError};
 use crate::store::Fenced;
 
 /// With more than this waiting, asking for more only fills the queue that notifications need.
@@ -62,7 +62,7 @@ async fn ask_of(
     if !ctx.store.has_due_query(merchant, now).await? {
         return Ok(0);
     }
-    crate::crash::point("scheduler.query_due");
+    crate::failpoint::point("scheduler.query_due");
     let due = match ctx.store.take_due_queries(&ctx.lease, merchant, now, put_off, limit).await? {
         Fenced::Done(due) => due,
         Fenced::Lost => return Err(JobError::Overtaken),
@@ -76,12 +76,12 @@ async fn ask_of(
 }
 
 async fn ask(ctx: &Context, merchant: &MerchantKey, order_no: OrderNo, now: Timestamp) -> Result<(), JobError> {
-    crate::crash::point("scheduler.query_taken");
+    crate::failpoint::point("scheduler.query_taken");
     let about = Some(order_no.to_string());
     let event = Envelope::new(merchant, QueryDue::TYPE, about, now, QueryDue { order_no, refresh: false });
     let payload = event.to_json()?.into_bytes();
     let message = Message { subject: subject::query_due(merchant), id: event.id, payload, headers: Vec::new() };
     ctx.bus.publish(message).await?;
-    crate::crash::point("scheduler.query_published");
+    crate::failpoint::point("scheduler.query_published");
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::bus::{ConsumerName, Message};
 use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::table::{Context, Done, JobError};
+use crate::scheduler::registry::{Context, Done, JobError};
 use crate::store::Fenced;
 
 /// Refunds taken up in one run.
@@ -30,7 +30,7 @@ pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
     };
     let count = due.len() as u64;
     for (merchant, refund_no) in due {
-        crate::crash::point("scheduler.refund_taken");
+        crate::failpoint::point("scheduler.refund_taken");
         let event = Envelope::new(&merchant, RefundDue::TYPE, None, now, RefundDue { refund_no, only_ask: false });
         let message = Message {
             subject: subject::refund_due(&merchant),
@@ -39,7 +39,7 @@ pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
             headers: Vec::new(),
         };
         ctx.bus.publish(message).await?;
-        crate::crash::point("scheduler.refund_published");
+        crate::failpoint::point("scheduler.refund_published");
     }
     Ok(count.into())
 }

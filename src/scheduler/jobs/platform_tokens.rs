@@ -1,6 +1,6 @@
 //! The platform's tokens: fetched when they are due. See [`crate::scheduler::Tokens`].
 
-use crate::scheduler::table::{Context, Done, JobError};
+use crate::scheduler::registry::{Context, Done, JobError};
 
 /// Refreshes what is due.
 pub async fn platform_tokens(ctx: Context) -> Result<Done, JobError> {

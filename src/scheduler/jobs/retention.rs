@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::scheduler::table::{Context, Done, Job, JobError};
+use crate::scheduler::registry::{Context, Done, Job, JobError};
 use crate::store::{JobOutcome, Store};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -3,13 +3,14 @@
 //! WeChat wants it no earlier than five minutes after the order was made; that is the caller's clock to watch. A payment
 //! may complete between the last query and the close: then this says so, and nothing is closed.
 
-use super::reply::{self, Expected};
+use super::reply;
+use super::reply::Expected;
 use super::request;
 use crate::config::Merchant;
 use crate::event::fact::WechatError;
 use crate::ids::{AppId, OutTradeNo};
-use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
+use crate::wechat::transport::Client;
 
 /// What closing brought.
 #[derive(Debug, Clone, PartialEq, Eq)]

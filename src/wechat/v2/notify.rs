@@ -4,10 +4,13 @@
 //! merchant and app of the address it came to, then the contents. Amount and number are compared with the order later,
 //! by whoever has the order. What must stay true: a notification whose signature does not hold never gets past here.
 
-use super::payment::{self, Incomplete};
+use super::payment;
+use super::payment::Incomplete;
 use super::reply::{business_error, text};
-use super::sign::{self, SignType, SignatureError};
-use super::xml::{self, Fields, XmlError};
+use super::sign;
+use super::sign::{SignType, SignatureError};
+use super::xml;
+use super::xml::{Fields, XmlError};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::{Payment, WechatError};

@@ -3,13 +3,14 @@
 //! `result_code=SUCCESS` says that the query worked, not that anyone paid: only `trade_state` does. A state nobody
 //! listed is unknown. `REFUND` means paid and then (partly) refunded: a payment, and a reason to look at refunds.
 
-use super::reply::{self, Expected, RawReply, text};
+use super::reply;
+use super::reply::{Expected, RawReply, text};
 use super::{payment, request};
 use crate::config::Merchant;
 use crate::event::fact::{Fact, WechatError};
 use crate::ids::{AppId, OutTradeNo};
-use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
+use crate::wechat::transport::Client;
 
 /// What a query brought.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,11 @@
 //! while one is unknown can pay twice. The order's `total_fee` comes from the stored order, never from the request
 //! for the refund.
 
-use super::coupon::{self, Coupon};
+use super::coupon;
+use super::coupon::Coupon;
 use super::payment::Incomplete;
-use super::reply::{self, Expected, RawReply, text};
+use super::reply;
+use super::reply::{Expected, RawReply, text};
 use super::request;
 use super::sign::SignType;
 use super::xml::Fields;
@@ -16,8 +18,8 @@ pub use crate::ids::OutRefundNo;
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::secret::V2Key;
-use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
+use crate::wechat::transport::Client;
 
 /// A refund as it is put to WeChat.
 #[derive(Debug, Clone, PartialEq, Eq)]

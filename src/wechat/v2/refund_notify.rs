@@ -12,11 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
 use super::notify::{NotifyError, ours};
-use super::payment::{self, Incomplete};
+use super::payment;
+use super::payment::Incomplete;
 use super::refund::{OutRefundNo, refund_id};
 use super::refund_query::RefundStatus;
 use super::reply::text;
-use super::xml::{self, Fields};
+use super::xml;
+use super::xml::Fields;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::ids::{AppId, OutTradeNo, TransactionId};

@@ -3,10 +3,13 @@
 //! A query by `out_refund_no` answers for one refund; one by order answers ten at a time (`offset` for more) and also
 //! shows refunds made in the merchant platform. A status nobody listed makes the whole answer unknown.
 
-use super::coupon::{self, Coupon};
-use super::payment::{self, Incomplete};
+use super::coupon;
+use super::coupon::Coupon;
+use super::payment;
+use super::payment::Incomplete;
 use super::refund::{OutRefundNo, refund_id};
-use super::reply::{self, Expected, RawReply, text};
+use super::reply;
+use super::reply::{Expected, RawReply, text};
 use super::request;
 use super::xml::Fields;
 use crate::clock::Timestamp;
@@ -14,8 +17,8 @@ use crate::config::Merchant;
 use crate::event::fact::WechatError;
 use crate::ids::{AppId, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::wechat::http::Client;
 use crate::wechat::outcome::{Api, Outcome};
+use crate::wechat::transport::Client;
 
 /// The most refunds of one answer.
 const PAGE: u32 = 10;

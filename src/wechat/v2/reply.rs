@@ -7,11 +7,13 @@
 use std::fmt;
 
 use super::sign;
-use super::xml::{self, Fields};
+use super::xml;
+use super::xml::Fields;
 use crate::event::fact::WechatError;
 use crate::secret::V2Key;
-use crate::wechat::http::TransportError;
-use crate::wechat::outcome::{self, Api, Class, ErrCode, Outcome};
+use crate::wechat::outcome;
+use crate::wechat::outcome::{Api, Class, ErrCode, Outcome};
+use crate::wechat::transport::TransportError;
 
 /// Whose reply to what.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,9 @@
 //! What every request has: who asks, a nonce, a signature.
 
-use super::sign::{self, SignType};
-use super::xml::{self, Fields};
+use super::sign;
+use super::sign::SignType;
+use super::xml;
+use super::xml::Fields;
 use crate::config::Merchant;
 use crate::ids::AppId;
 use crate::secret::V2Key;

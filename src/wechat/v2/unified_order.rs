@@ -7,18 +7,20 @@
 
 use std::net::IpAddr;
 
-use super::reply::{self, Expected, text};
+use super::reply;
+use super::reply::{Expected, text};
 use super::request;
 use super::sign::SignType;
-use super::xml::{self, Fields};
+use super::xml;
+use super::xml::Fields;
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, IdError, MchId, OpenId, OutTradeNo};
 use crate::money::Fen;
-use crate::order::TradeType;
 use crate::secret::V2Key;
-use crate::wechat::http::Client;
+use crate::trade::TradeType;
 use crate::wechat::outcome::{Api, Outcome};
+use crate::wechat::transport::Client;
 
 /// The most bytes of `body` and `attach`. The documentation says 127 here and 128 there, and nowhere whether it counts
 /// bytes or characters: the smallest reading is safe.

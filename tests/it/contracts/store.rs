@@ -10,11 +10,12 @@ use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, Ord
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{Decision, OrderState, Policy, TradeType, decide};
+use wxpay_worker::order::{Decision, OrderState, Policy, decide};
 use wxpay_worker::store::{
     AttemptParams, DbError, Evidence, EvidenceSource, NewOrder, NotificationKind, NotificationRecord, OrderCommit,
     Recorded, Store, StoredOrder, Verdict,
 };
+use wxpay_worker::trade::TradeType;
 
 use crate::harness::db::TestDb;
 

@@ -3,7 +3,7 @@
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{App, TokenApi};
 use wxpay_worker::ids::AppId;
-use wxpay_worker::scheduler::token_plan::due_at;
+use wxpay_worker::scheduler::token_refresh_policy::due_at;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{Fenced, IssuedToken, Lease, TokenFailure, TokenKind, TokenState};
 

@@ -7,7 +7,7 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{App, AppKind, TokenApi};
 use wxpay_worker::ids::{AppId, AppKey, MerchantKey, OpenId, OrderNo};
 use wxpay_worker::money::Fen;
-use wxpay_worker::seal::SealKey;
+use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{
     ClaimedCode, Fenced, IssuedToken, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, Store,

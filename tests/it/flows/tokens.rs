@@ -9,7 +9,7 @@ use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{App, AppKind, TokenApi};
 use wxpay_worker::ids::{AppId, AppKey};
 use wxpay_worker::sandbox::Settings;
-use wxpay_worker::seal::SealKey;
+use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Store, StoredToken, TOKEN_SEAL, TokenKind};
 

@@ -10,7 +10,7 @@ use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use url::{Url, form_urlencoded};
-use wxpay_worker::seal::SealKey;
+use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Fenced, IssuedToken, TOKEN_SEAL, TokenKind, TokenWrite};
 

@@ -1,9 +1,9 @@
 //! Which pages may log in, be signed for and call: the allow-list and everything that tries to get around it.
 
 use serde_json::json;
-use wxpay_worker::ingress::Reason;
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::TokenKind;
+use wxpay_worker::web::Reason;
 use wxpay_worker::wechat::jssdk;
 
 use super::browser::{Browser, TICKET, data, encoded, reason, stage, store_token, tells_no_secret};

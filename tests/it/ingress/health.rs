@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
-use wxpay_worker::ingress::{self, Ingress};
+use wxpay_worker::http;
+use wxpay_worker::http::Ingress;
 use wxpay_worker::wechat::platform::PlatformClient;
 
 use super::client::send;
@@ -45,7 +46,7 @@ async fn a_host_whose_clock_is_wrong_is_told_and_stays_ready() {
     let clock = Clock::host_off_by(3_605_000);
     // Though the service goes by the database's time: somebody has to look at the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
-    let router = ingress::admin_router(Ingress {
+    let router = http::admin_router(Ingress {
         config: Arc::clone(&stage.config),
         store: stage.store.clone(),
         bus: stage.bus.clone(),
@@ -58,7 +59,7 @@ async fn a_host_whose_clock_is_wrong_is_told_and_stays_ready() {
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
         let shutdown = shutdown.clone();
-        async move { ingress::serve(listener, router, &server, shutdown).await }
+        async move { http::serve(listener, router, &server, shutdown).await }
     });
     let ready = send(address, "GET", "/readyz", &[], b"").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
@@ -94,11 +95,11 @@ async fn with_an_admin_listener_health_is_there_alone() {
     };
     let mut addresses = Vec::new();
     let mut servers = Vec::new();
-    for router in [ingress::router(of(&apart)), ingress::admin_router(of(&apart))] {
+    for router in [http::router(of(&apart)), http::admin_router(of(&apart))] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let (apart, shutdown) = (apart.clone(), shutdown.clone());
-        servers.push(tokio::spawn(async move { ingress::serve(listener, router, &apart, shutdown).await }));
+        servers.push(tokio::spawn(async move { http::serve(listener, router, &apart, shutdown).await }));
     }
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(send(addresses[0], "GET", path, &[], b"").await.problem(), "no_route");

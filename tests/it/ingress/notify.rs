@@ -6,7 +6,8 @@ use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::store::entity::quarantine;
 use wxpay_worker::wechat::v2::sign::{SignType, seal};
-use wxpay_worker::wechat::v2::xml::{self, Fields};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::stage::{OTHER_MERCHANT, Stage, V2_KEY, eventually};
 use crate::harness::soon;

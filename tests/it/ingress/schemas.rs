@@ -9,10 +9,10 @@ use wxpay_worker::event::domain::{
     OrderSurplus, PaymentOrphaned, RefundTold,
 };
 use wxpay_worker::event::fact::WechatError;
+use wxpay_worker::http::{ENTITY_FACTS, Error};
 use wxpay_worker::ids::{AppKey, EventId, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
-use wxpay_worker::ingress::{ENTITY_FACTS, Error};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::TradeType;
+use wxpay_worker::trade::TradeType;
 
 use super::stage::main;
 

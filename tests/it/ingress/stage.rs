@@ -18,8 +18,9 @@ use wxpay_worker::config::Config;
 use wxpay_worker::event::command::{OrderRequested, PrepayDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
+use wxpay_worker::http;
+use wxpay_worker::http::Ingress;
 use wxpay_worker::ids::{AppId, MchId, MerchantKey, OrderNo, TransactionId};
-use wxpay_worker::ingress::{self, Ingress};
 use wxpay_worker::money::Fen;
 use wxpay_worker::new_order::new_order;
 use wxpay_worker::order::{Decision, Policy, decide};
@@ -119,7 +120,7 @@ impl Stage {
         let (bus, _) = Bus::connect(&config.bus, Some(store.db().clone())).await.unwrap();
         let clock = Clock::manual(Timestamp::parse_rfc3339("2026-03-01T02:03:04Z").unwrap());
         let shutdown = CancellationToken::new();
-        let router = ingress::router(Ingress {
+        let router = http::router(Ingress {
             config: Arc::clone(&config),
             store: store.clone(),
             bus: bus.clone(),
@@ -132,7 +133,7 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn({
             let (config, shutdown) = (Arc::clone(&config), shutdown.clone());
-            async move { ingress::serve(listener, router, &config.server, shutdown).await }
+            async move { http::serve(listener, router, &config.server, shutdown).await }
         });
         Stage { address, config, store, bus, clock, shutdown, server, _folder: folder }
     }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use wxpay_worker::event::fact::{Fact, RefundFact, RefundStanding};
-use wxpay_worker::order::{
-    AttemptState, Decision, Intent, OrderState, RefundDecision, RefundState, TradeType, decide_refund,
-};
+use wxpay_worker::order::{AttemptState, Decision, Intent, OrderState};
+use wxpay_worker::refund::{RefundDecision, RefundState, decide_refund};
+use wxpay_worker::trade::TradeType;
 
 use super::refunds;
 use super::support::*;

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use wxpay_worker::event::fact::{RefundFact, RefundSeen, RefundStanding};
 use wxpay_worker::ids::{MerchantKey, OrderNo, OutRefundNo};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{
-    Queries, Refund, RefundDecision, RefundNews, RefundOrigin, RefundRefusal, RefundState, decide_refund,
-    next_refund_look,
+use wxpay_worker::order::Queries;
+use wxpay_worker::refund::{
+    Refund, RefundDecision, RefundNews, RefundOrigin, RefundRefusal, RefundState, decide_refund, next_refund_look,
 };
 
 use super::support::{NOW, error, later, number, transaction};

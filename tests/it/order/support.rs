@@ -6,9 +6,8 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
 use wxpay_worker::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{
-    Attempt, AttemptState, Decision, Flags, Order, OrderState, PaidBy, Policy, Queries, TradeType,
-};
+use wxpay_worker::order::{Attempt, AttemptState, Decision, Flags, Order, OrderState, PaidBy, Policy, Queries};
+use wxpay_worker::trade::TradeType;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 

@@ -2,9 +2,8 @@
 
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{
-    AttemptState, Decision, News, Order, OrderState, Policy, Refusal, Surplus, TradeType, flag_mismatch,
-};
+use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Policy, Refusal, Surplus, flag_mismatch};
+use wxpay_worker::trade::TradeType;
 
 use super::support::*;
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Payment};
 use wxpay_worker::order::{
-    AttemptState, CLOSABLE_AFTER, Decision, Intent, News, Order, OrderState, Policy, Surplus, TradeType, decide,
+    AttemptState, CLOSABLE_AFTER, Decision, Intent, News, Order, OrderState, Policy, Surplus, decide,
 };
+use wxpay_worker::trade::TradeType;
 
 use super::dice::Dice;
 use super::support::*;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::harness::town::Town;
 use crate::settling::on_both;
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 
 on_both! {
     async fn a_refund_put_off_by_a_clock_a_day_ahead_is_asked_about_today_and_the_next_one_is_called_for(db: TestDb) {

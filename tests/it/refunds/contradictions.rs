@@ -3,7 +3,8 @@
 
 use sea_orm::ConnectionTrait;
 use serde_json::json;
-use wxpay_worker::order::{Queries, RefundState};
+use wxpay_worker::order::Queries;
+use wxpay_worker::refund::RefundState;
 
 use super::notices::notice;
 use crate::harness::service::{KEY, MCH_ID};

@@ -2,7 +2,7 @@
 //! they are about. None fails a refund.
 
 use serde_json::{Value, json};
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 
 use crate::harness::town::Town;
 use crate::settling::on_both;

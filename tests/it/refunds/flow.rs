@@ -1,7 +1,7 @@
 //! The way of a refund that nothing disturbs.
 
 use serde_json::json;
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 
 use crate::harness::town::Town;
 use crate::settling::on_both;

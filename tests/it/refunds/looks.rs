@@ -8,7 +8,7 @@ use wxpay_worker::event::command::RefundDue;
 use wxpay_worker::event::envelope::{Envelope, EventData};
 use wxpay_worker::event::subject;
 use wxpay_worker::ids::{MerchantKey, OutRefundNo};
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 
 use super::notices::notice;
 use crate::harness::bus::bus_settings;

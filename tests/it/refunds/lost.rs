@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 
 use crate::harness::soon;
 use crate::harness::town::Town;

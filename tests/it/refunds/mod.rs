@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxpay_worker::ids::{MerchantKey, OutRefundNo};
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 use wxpay_worker::store::StoredRefund;
 
 use crate::harness::service::{API_KEY, MCH_ID, answer};

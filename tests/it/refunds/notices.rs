@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::wechat::v2::refund_notify::encrypt;
 

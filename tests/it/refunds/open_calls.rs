@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 use wxpay_worker::event::fact::{RefundFact, WechatError};
-use wxpay_worker::order::{RefundDecision, RefundState, decide_refund};
+use wxpay_worker::refund::{RefundDecision, RefundState, decide_refund};
 use wxpay_worker::store::{Fenced, RefundCommit, RefundEvidence, RefundSource, Turn};
 
 use crate::harness::town::Town;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
-use wxpay_worker::order::RefundState;
+use wxpay_worker::refund::RefundState;
 
 use crate::harness::service::MCH_ID;
 use crate::harness::town::Town;

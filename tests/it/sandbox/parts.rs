@@ -17,7 +17,8 @@ use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Running, Sandbox, Settings};
 use wxpay_worker::secret::{Secret, V2Key, random_text};
 use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
-use wxpay_worker::wechat::v2::xml::{self, Fields};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::Fields;
 
 pub const MCH_ID: &str = "10000100";
 pub const APPID: &str = "wxd930ea5d5a258f4f";

@@ -7,7 +7,8 @@ use serde_json::json;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::sandbox::{Options, Sandbox};
 use wxpay_worker::wechat::v2::refund_notify::decrypt;
-use wxpay_worker::wechat::v2::xml::{self, Fields};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::parts::{
     APPID, Heard, MCH_ID, Merchant, OTHER_APPID, OTHER_MCH_ID, Shop, clock, key, loopback, other_key, settings, with,

@@ -3,7 +3,8 @@
 use reqwest::{Certificate, Identity};
 use serde_json::Value;
 use wxpay_worker::wechat::v2::sign::{SignType, verify};
-use wxpay_worker::wechat::v2::xml::{self, Fields};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::parts::{MCH_ID, Shop, about, key, order, sealed, with};
 

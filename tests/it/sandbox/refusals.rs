@@ -1,7 +1,8 @@
 //! What WeChat does not accept, and on which of its two layers.
 
 use wxpay_worker::wechat::v2::sign::{SignType, seal};
-use wxpay_worker::wechat::v2::xml::{self, Fields};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::parts::{APPID, OTHER_APPID, Shop, key, mweb, native, order, other_key, sealed, with};
 

@@ -11,7 +11,8 @@ use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::sandbox::Settings;
-use wxpay_worker::scheduler::{self, Parts, SchedulerError};
+use wxpay_worker::scheduler;
+use wxpay_worker::scheduler::{Parts, SchedulerError};
 use wxpay_worker::store::{JobOutcome, JobView, Store, TokenKind};
 use wxpay_worker::wechat::platform::PlatformClient;
 

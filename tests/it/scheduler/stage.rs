@@ -12,7 +12,7 @@ use wxpay_worker::config::Config;
 use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Running, Sandbox, Settings};
 use wxpay_worker::scheduler::{Done, JobError, Tokens};
-use wxpay_worker::seal::SealKey;
+use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::{Secret, V2Key};
 use wxpay_worker::store::{Lease, Store, StoredToken, TOKEN_SEAL, TokenKind, TokenState};
 use wxpay_worker::wechat::platform::PlatformClient;

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::TokenApi;
 use wxpay_worker::ids::AppKey;
-use wxpay_worker::scheduler::token_plan::{after_failure, due_at, life};
+use wxpay_worker::scheduler::token_refresh_policy::{after_failure, due_at, life};
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{StoredToken, TokenKind, TokenReport, TokenState};
-use wxpay_worker::wechat::http::TransportError;
 use wxpay_worker::wechat::platform::{Class, Credential, PlatformError, Refusal};
+use wxpay_worker::wechat::transport::TransportError;
 
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 

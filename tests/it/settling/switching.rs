@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
-use wxpay_worker::order::{AttemptState, TradeType};
+use wxpay_worker::order::AttemptState;
+use wxpay_worker::trade::TradeType;
 
 use super::on_both;
 use crate::harness::service::jsapi;

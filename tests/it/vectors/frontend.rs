@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Prepay;
 use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::order::TradeType;
+use wxpay_worker::trade::TradeType;
 use wxpay_worker::wechat::v2::pay_params::{for_client, mweb_redirect};
 
 use super::Vector;

@@ -2,13 +2,18 @@
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Fact;
-use wxpay_worker::wechat::http::Client;
-use wxpay_worker::wechat::v2::close::{self, Closed};
-use wxpay_worker::wechat::v2::query::{self, Asked};
-use wxpay_worker::wechat::v2::refund::{self, Refunding};
-use wxpay_worker::wechat::v2::refund_query::{self, RefundsAsked, Which};
+use wxpay_worker::wechat::transport::Client;
+use wxpay_worker::wechat::v2::close;
+use wxpay_worker::wechat::v2::close::Closed;
+use wxpay_worker::wechat::v2::query;
+use wxpay_worker::wechat::v2::query::Asked;
+use wxpay_worker::wechat::v2::refund;
+use wxpay_worker::wechat::v2::refund::Refunding;
+use wxpay_worker::wechat::v2::refund_query;
+use wxpay_worker::wechat::v2::refund_query::{RefundsAsked, Which};
 use wxpay_worker::wechat::v2::sign::{SignType, verify};
-use wxpay_worker::wechat::v2::unified_order::{self, Placed};
+use wxpay_worker::wechat::v2::unified_order;
+use wxpay_worker::wechat::v2::unified_order::Placed;
 use wxpay_worker::wechat::v2::xml;
 
 use super::requests::{native_order, refund_order};

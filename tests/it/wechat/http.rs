@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use wxpay_worker::config::Wechat;
-use wxpay_worker::wechat::http::{Client, ClientError, MAX_REPLY_BYTES, Reply, TransportError};
+use wxpay_worker::wechat::transport::{Client, ClientError, MAX_REPLY_BYTES, Reply, TransportError};
 
 use super::server::{Answer, Server, http, nobody};
 use super::wechat;

@@ -23,7 +23,8 @@ use wxpay_worker::config::{Merchant, Wechat};
 use wxpay_worker::ids::{AppId, AppKey, MchId, MerchantKey, OutTradeNo};
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::wechat::v2::sign::{SignType, seal};
-use wxpay_worker::wechat::v2::xml::{self, Fields};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::Fields;
 
 pub fn key(text: &str) -> V2Key {
     V2Key::parse(text).unwrap()

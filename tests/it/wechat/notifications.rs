@@ -6,7 +6,8 @@ use wxpay_worker::wechat::v2::notify::{
 use wxpay_worker::wechat::v2::payment::Incomplete;
 use wxpay_worker::wechat::v2::refund_notify::{encrypt, parse_and_decrypt};
 use wxpay_worker::wechat::v2::sign::{SignType, seal};
-use wxpay_worker::wechat::v2::xml::{self, Fields, XmlError};
+use wxpay_worker::wechat::v2::xml;
+use wxpay_worker::wechat::v2::xml::{Fields, XmlError};
 
 use super::{app_id, fields, key, merchant, merchant_of, our_key, signed};
 

@@ -1,12 +1,16 @@
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Fact;
-use wxpay_worker::wechat::http::TransportError;
 use wxpay_worker::wechat::outcome::{Api, Class, ErrCode, Outcome, of_err_code, of_return_fail, of_transport};
-use wxpay_worker::wechat::v2::query::{self, Asked};
-use wxpay_worker::wechat::v2::refund::{self, Refunding};
-use wxpay_worker::wechat::v2::refund_query::{self, RefundsAsked, Which};
+use wxpay_worker::wechat::transport::TransportError;
+use wxpay_worker::wechat::v2::query;
+use wxpay_worker::wechat::v2::query::Asked;
+use wxpay_worker::wechat::v2::refund;
+use wxpay_worker::wechat::v2::refund::Refunding;
+use wxpay_worker::wechat::v2::refund_query;
+use wxpay_worker::wechat::v2::refund_query::{RefundsAsked, Which};
 use wxpay_worker::wechat::v2::reply::{Expected, parse};
-use wxpay_worker::wechat::v2::unified_order::{self, Placed};
+use wxpay_worker::wechat::v2::unified_order;
+use wxpay_worker::wechat::v2::unified_order::Placed;
 
 use super::requests::{native_order, refund_order};
 use super::{app_id, key, merchant, merchant_of, our_key, out_trade_no, signed, signed_list};

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxpay_worker::config::Wechat;
 use wxpay_worker::retry::Transient;
-use wxpay_worker::wechat::http::{ClientError, MAX_REPLY_BYTES, TransportError};
 use wxpay_worker::wechat::platform::{Class, PlatformClient, PlatformError};
+use wxpay_worker::wechat::transport::{ClientError, MAX_REPLY_BYTES, TransportError};
 
 use super::platform::{APP_SECRET, CALLS, Call, OPENID, TOKEN, USER_TOKEN, client, client_of, in_turn, refusing};
 use super::server::{Answer, Received, Server, http, nobody};

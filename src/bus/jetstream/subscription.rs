@@ -1,0 +1,283 @@
+//! Deliveries from a durable pull consumer.
+//!
+//! One inbox for the life of the loop, and a small pull request whenever workers become free: never more is asked for than can be
+//! worked on. What must stay true: the count of what is outstanding may be too high for a while (then heartbeats stop and it is
+//! set right) but the loop never waits for ever on a request that the server has forgotten.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::BatchConfig;
+use async_nats::jetstream::{self, AckKind};
+use async_nats::{StatusCode, Subject, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::Instant;
+
+use super::connection::Core;
+use super::headers::{from_wire, timestamp};
+use super::provision;
+use crate::bus::subscription::{Arrived, Receipt as AnyReceipt};
+use crate::bus::topology::ConsumerSpec;
+
+/// How long the server keeps a pull request.
+const PULL_EXPIRES: Duration = Duration::from_secs(20);
+/// How often it says that it still does.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence after which the requests count as lost.
+const SILENCE: Duration = Duration::from_millis(2500);
+/// Pauses between attempts to reach the consumer.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// A consumer's pull requests and what came of them.
+pub(in crate::bus) struct Supply {
+    core: Arc<Core>,
+    stream: String,
+    spec: ConsumerSpec,
+    waiting: Arc<Waiting>,
+    line: Option<Line>,
+    connections: tokio::sync::watch::Receiver<u64>,
+    pause: Duration,
+}
+
+/// An inbox and the requests whose messages come there.
+struct Line {
+    consumer: PullConsumer,
+    inbox: Subject,
+    messages: Subscriber,
+    outstanding: usize,
+    heard: Instant,
+}
+
+impl Supply {
+    pub(super) fn new(core: Arc<Core>, stream: String, spec: ConsumerSpec) -> Supply {
+        let waiting = Arc::new(Waiting::new(spec.max_ack_pending as usize / 4));
+        let mut connections = core.connections.clone();
+        connections.mark_unchanged();
+        Supply { core, stream, spec, waiting, line: None, connections, pause: RETRY.0 }
+    }
+
+    /// See [`crate::bus::subscription::Source::take`].
+    pub async fn take(&mut self, free: usize) -> Vec<Arrived> {
+        loop {
+            match self.try_take(free).await {
+                Ok(messages) if messages.is_empty() => {}
+                Ok(messages) => {
+                    self.pause = RETRY.0;
+                    return messages.into_iter().filter_map(|m| self.arrived(m)).collect();
+                }
+                Err(why) => {
+                    tracing::warn!(consumer = self.spec.name, why, "the consumer cannot be reached; trying again");
+                    self.line = None;
+                    tokio::time::sleep(self.pause).await;
+                    self.pause = (self.pause * 2).min(RETRY.1);
+                }
+            }
+        }
+    }
+
+    async fn try_take(&mut self, free: usize) -> Result<Vec<async_nats::Message>, String> {
+        let line = match &mut self.line {
+            Some(line) => line,
+            none => none.insert(open(&self.core, &self.stream, &self.spec).await?),
+        };
+        if line.outstanding < free {
+            let request = BatchConfig {
+                batch: free - line.outstanding,
+                expires: Some(PULL_EXPIRES),
+                idle_heartbeat: HEARTBEAT,
+                ..BatchConfig::default()
+            };
+            let asked = request.batch;
+            line.consumer.request_batch(request, line.inbox.clone()).await.map_err(|e| e.to_string())?;
+            line.outstanding += asked;
+            line.heard = line.heard.max(Instant::now());
+        }
+        let first = tokio::select! {
+            biased;
+            message = line.messages.next() => message.ok_or("the inbox is closed")?,
+            changed = self.connections.changed() => {
+                changed.map_err(|_| "the client is closed")?;
+                // The server forgot the requests of the connection that is gone.
+                line.outstanding = 0;
+                return Ok(Vec::new());
+            }
+            () = tokio::time::sleep_until(line.heard + SILENCE) => {
+                line.outstanding = 0;
+                return Err("the server went silent".to_owned());
+            }
+        };
+        let mut taken = Vec::new();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            line.heard = Instant::now();
+            if let Some(message) = line.sort(message)? {
+                taken.push(message);
+            }
+            next = if taken.len() < free { line.messages.next().now_or_never().flatten() } else { None };
+        }
+        Ok(taken)
+    }
+
+    fn arrived(&self, message: async_nats::Message) -> Option<Arrived> {
+        let reply = message.reply.clone()?;
+        let message = jetstream::Message { message, context: self.core.context.clone() };
+        let Ok(info) = message.info() else {
+            tracing::error!(consumer = self.spec.name, "a delivery without a readable reply subject");
+            return None;
+        };
+        let (stream, seq) = (info.stream, info.stream_sequence);
+        let (content, alien) = from_wire(&message.subject, &message.payload, message.headers.as_ref(), (stream, seq));
+        Some(Arrived {
+            message: content,
+            on_bus: u32::try_from(info.delivered.max(1)).unwrap_or(u32::MAX),
+            published_at: timestamp(info.published),
+            first_error: self.waiting.came_back(seq),
+            alien,
+            receipt: AnyReceipt::JetStream(Receipt {
+                seq,
+                reply,
+                core: Arc::clone(&self.core),
+                consumer: self.spec.name.clone(),
+                waiting: Arc::clone(&self.waiting),
+            }),
+        })
+    }
+
+    /// See [`crate::bus::subscription::Source::close`].
+    pub async fn close(mut self) {
+        let Some(mut line) = self.line.take() else { return };
+        // Nothing new after this; what is in the inbox already goes back at once instead of after the acknowledgement's wait.
+        if line.messages.unsubscribe().await.is_err() {
+            return;
+        }
+        while let Some(message) = line.messages.next().await {
+            if message.status.is_none()
+                && let Some(arrived) = self.arrived(message)
+            {
+                arrived.receipt.give_back().await;
+            }
+        }
+    }
+}
+
+async fn open(core: &Core, stream: &str, spec: &ConsumerSpec) -> Result<Line, String> {
+    let consumer: PullConsumer = match core.context.get_consumer_from_stream(&spec.name, stream).await {
+        Ok(consumer) => consumer,
+        Err(_) => {
+            // Most likely somebody wiped the server.
+            provision::bring_into_shape(core).await.map_err(|e| e.to_string())?;
+            core.context.get_consumer_from_stream(&spec.name, stream).await.map_err(|e| e.to_string())?
+        }
+    };
+    let inbox = Subject::from(core.client.new_inbox());
+    let messages = core.client.subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
+    Ok(Line { consumer, inbox, messages, outstanding: 0, heard: Instant::now() })
+}
+
+impl Line {
+    /// Keeps the count, and passes on what is a message.
+    fn sort(&mut self, message: async_nats::Message) -> Result<Option<async_nats::Message>, String> {
+        let Some(status) = message.status else {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            return Ok(Some(message));
+        };
+        let description = message.description.as_deref().unwrap_or_default();
+        match status {
+            StatusCode::IDLE_HEARTBEAT => Ok(None),
+            StatusCode::NO_RESPONDERS => Err("there is no such consumer".to_owned()),
+            StatusCode::REQUEST_TERMINATED if description == "Consumer Deleted" => Err(description.to_owned()),
+            // A request ended: it expired, or the consumer moved to another server. The header tells what it would still have brought.
+            _ => {
+                let unmet = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
+                let unmet = unmet.and_then(|n| n.as_str().parse().ok()).unwrap_or(self.outstanding);
+                self.outstanding = self.outstanding.saturating_sub(unmet);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Messages this process asked the server to deliver later. The server remembers neither their errors nor that each of them holds one
+/// of the consumer's places, so both are kept here.
+pub(super) struct Waiting {
+    most: usize,
+    messages: Mutex<HashMap<u64, (Instant, String)>>,
+}
+
+impl Waiting {
+    fn new(most: usize) -> Waiting {
+        Waiting { most: most.max(1), messages: Mutex::default() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (Instant, String)>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn goes(&self, seq: u64, until: Instant, first_error: &str) {
+        let mut messages = self.lock();
+        // What came back to another process is never taken out here; it is forgotten a while after it was due.
+        if messages.len() > 4 * self.most {
+            messages.retain(|_, (until, _)| until.elapsed() < Duration::from_secs(60));
+        }
+        messages.insert(seq, (until, first_error.to_owned()));
+    }
+
+    fn came_back(&self, seq: u64) -> Option<String> {
+        self.lock().remove(&seq).map(|(_, first_error)| first_error)
+    }
+
+    fn has_room(&self) -> bool {
+        let now = Instant::now();
+        self.lock().values().filter(|(until, _)| *until > now).count() < self.most
+    }
+}
+
+/// One delivery.
+pub(in crate::bus) struct Receipt {
+    core: Arc<Core>,
+    consumer: String,
+    reply: Subject,
+    seq: u64,
+    waiting: Arc<Waiting>,
+}
+
+impl Receipt {
+    /// Acknowledges and awaits the server's confirmation. It goes over the client's one reply subscription; the
+    /// library's own double acknowledgement would subscribe anew for every message.
+    pub async fn ack(&self) {
+        for pause_ms in [100, 500, 0] {
+            match self.core.client.request(self.reply.clone(), AckKind::Ack.into()).await {
+                Ok(_) => return,
+                Err(e) => tracing::warn!(consumer = self.consumer, error = %e, "an acknowledgement was not confirmed"),
+            }
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        }
+        metrics::counter!("wxpay_bus_answers_lost_total", "consumer" => self.consumer.clone()).increment(1);
+    }
+
+    pub async fn wait(&self, after: Duration, first_error: &str) {
+        self.waiting.goes(self.seq, Instant::now() + after, first_error);
+        self.tell(AckKind::Nak(Some(after))).await;
+    }
+
+    pub async fn give_back(&self) {
+        self.tell(AckKind::Nak(None)).await;
+    }
+
+    pub async fn keep_alive(&self) {
+        self.tell(AckKind::Progress).await;
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.waiting.has_room()
+    }
+
+    /// Lost answers of these kinds cost only time: the delivery comes again after the consumer's `ack_wait`.
+    async fn tell(&self, answer: AckKind) {
+        if let Err(e) = self.core.client.publish(self.reply.clone(), answer.into()).await {
+            tracing::warn!(consumer = self.consumer, error = %e, "an answer was not sent");
+        }
+    }
+}

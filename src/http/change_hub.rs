@@ -1,0 +1,223 @@
+//! Waiting for orders to change: one task per process reads for everybody who waits.
+//!
+//! A thousand requests that wait for a thousand orders cost one query per merchant and round, not a thousand. A commit
+//! of this process is a hint to look at once; other processes commit too, so the task also looks every 50 ms. It sleeps at
+//! least three times as long as its last look took, so that waiting never takes the database from those who work, and
+//! not at all while nobody waits. An order that does not exist yet can be waited for like any other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::rate_limit::Throttle;
+use crate::ids::{MerchantKey, OrderNo};
+use crate::money::Fen;
+use crate::order::Queries;
+use crate::store::{DbError, Store, StoredOrder};
+
+/// The longest between two looks while somebody waits.
+const ROUND: Duration = Duration::from_millis(50);
+/// The shortest.
+const MIN_PAUSE: Duration = Duration::from_millis(3);
+/// Orders of one query.
+const CHUNK: usize = 500;
+/// Between two log lines about one unreadable order; it is met again at every look.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is known of an order: nothing while it does not exist.
+pub type Seen = Option<Arc<StoredOrder>>;
+
+type Key = (MerchantKey, OrderNo);
+
+/// The hub. Cheap to clone.
+#[derive(Clone)]
+pub struct OrderWatch(Arc<Hub>);
+
+struct Hub {
+    waiting: Mutex<HashMap<Key, watch::Sender<Seen>>>,
+    arrived: Notify,
+    shutdown: CancellationToken,
+}
+
+impl OrderWatch {
+    /// Starts the task. It ends with `shutdown`.
+    pub fn start(store: Store, shutdown: CancellationToken) -> OrderWatch {
+        let hub =
+            Arc::new(Hub { waiting: Mutex::new(HashMap::new()), arrived: Notify::new(), shutdown: shutdown.clone() });
+        let run = run(store, Arc::clone(&hub));
+        tokio::spawn(async move { shutdown.run_until_cancelled(run).await });
+        OrderWatch(hub)
+    }
+
+    /// Follows an order from `seen` on.
+    pub fn follow(&self, merchant: &MerchantKey, order_no: &OrderNo, seen: Seen) -> Following {
+        let key = (merchant.clone(), order_no.clone());
+        let mut waiting = self.0.lock();
+        let mut changes = waiting.entry(key.clone()).or_insert_with(|| watch::Sender::new(seen.clone())).subscribe();
+        // Somebody else's look may be older or newer than ours: what we compare with is our own.
+        changes.mark_changed();
+        drop(waiting);
+        self.0.arrived.notify_one();
+        Following { changes: Some(changes), seen, key, hub: Arc::clone(&self.0) }
+    }
+
+    /// Waits until the order satisfies `enough`, at most until `deadline`, or until the process ends; answers the last
+    /// that was seen.
+    pub async fn wait(
+        &self,
+        merchant: &MerchantKey,
+        order_no: &OrderNo,
+        seen: Seen,
+        deadline: Instant,
+        enough: impl Fn(&StoredOrder) -> bool,
+    ) -> Seen {
+        if seen.as_deref().is_some_and(&enough) {
+            return seen;
+        }
+        let mut following = self.follow(merchant, order_no, seen);
+        let look = async {
+            while let Some(order) = following.changed().await {
+                if enough(&order) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout_at(deadline, look).await;
+        following.seen.clone()
+    }
+}
+
+/// One follower of an order.
+pub struct Following {
+    changes: Option<watch::Receiver<Seen>>,
+    /// What this follower saw last.
+    pub seen: Seen,
+    key: Key,
+    hub: Arc<Hub>,
+}
+
+impl Following {
+    /// The next change after what was seen; nothing once the process ends.
+    pub async fn changed(&mut self) -> Option<Arc<StoredOrder>> {
+        let changes = self.changes.as_mut()?;
+        loop {
+            let next = self.hub.shutdown.run_until_cancelled(changes.changed()).await?;
+            next.ok()?;
+            let now = changes.borrow_and_update().clone();
+            if let Some(order) = now.filter(|now| is_newer(&self.seen, now)) {
+                self.seen = Some(Arc::clone(&order));
+                return Some(order);
+            }
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut waiting = self.hub.lock();
+        self.changes = None;
+        if waiting.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
+            waiting.remove(&self.key);
+        }
+    }
+}
+
+impl Hub {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, watch::Sender<Seen>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The orders somebody waits for, by merchant.
+    fn wanted(&self) -> HashMap<MerchantKey, Vec<OrderNo>> {
+        let mut wanted: HashMap<MerchantKey, Vec<OrderNo>> = HashMap::new();
+        for (merchant, order_no) in self.lock().keys() {
+            wanted.entry(merchant.clone()).or_default().push(order_no.clone());
+        }
+        wanted
+    }
+
+    fn tell(&self, merchant: &MerchantKey, orders: Vec<StoredOrder>) {
+        let waiting = self.lock();
+        for order in orders {
+            let key = (merchant.clone(), order.order.order_no.clone());
+            if let Some(sender) = waiting.get(&key) {
+                let order = Arc::new(order);
+                sender.send_if_modified(|seen| {
+                    let newer = is_newer(seen, &order);
+                    if newer {
+                        *seen = Some(order);
+                    }
+                    newer
+                });
+            }
+        }
+    }
+}
+
+/// Whether `now` says more than `seen`: the order changed, money of it went back, or WeChat was asked and nothing did.
+fn is_newer(seen: &Seen, now: &StoredOrder) -> bool {
+    let mark =
+        |order: &StoredOrder| -> (i64, Queries, Fen) { (order.order.version, order.order.queries, order.refunded) };
+    seen.as_deref().is_none_or(|seen| now.order.version >= seen.order.version && mark(seen) != mark(now))
+}
+
+async fn run(store: Store, hub: Arc<Hub>) {
+    let mut commits = store.commits();
+    let complaints = Throttle::new(COMPLAINT_INTERVAL);
+    loop {
+        let wanted = hub.wanted();
+        if wanted.is_empty() {
+            hub.arrived.notified().await;
+            continue;
+        }
+        commits.mark_unchanged();
+        let begun = Instant::now();
+        if let Err(e) = look(&store, &hub, wanted, &complaints).await {
+            tracing::warn!(error = %e, "Orders that requests wait for could not be read");
+        }
+        let pause = (begun.elapsed() * 3).max(MIN_PAUSE);
+        tokio::time::sleep(pause).await;
+        let hint = async {
+            tokio::select! {
+                _ = commits.changed() => {}
+                () = hub.arrived.notified() => {}
+            }
+        };
+        let _ = tokio::time::timeout(ROUND.saturating_sub(pause), hint).await;
+    }
+}
+
+async fn look(
+    store: &Store,
+    hub: &Hub,
+    wanted: HashMap<MerchantKey, Vec<OrderNo>>,
+    complaints: &Throttle<Key>,
+) -> Result<(), DbError> {
+    for (merchant, order_nos) in wanted {
+        let mut parts: Vec<&[OrderNo]> = order_nos.chunks(CHUNK).collect();
+        while let Some(part) = parts.pop() {
+            match store.orders(&merchant, part).await {
+                Ok(orders) => hub.tell(&merchant, orders),
+                Err(e @ DbError::Unavailable(_)) => return Err(e),
+                // A row that cannot be read costs its own waiters their news and nobody else's: halve until it is alone.
+                Err(e @ (DbError::Defect(_) | DbError::Exists(_))) => match part {
+                    [] => {}
+                    [order_no] => {
+                        if complaints.pass((merchant.clone(), order_no.clone())) {
+                            tracing::error!(error = %e, %merchant, %order_no, "An order somebody waits for is unreadable");
+                        }
+                    }
+                    several => {
+                        let (one_half, other_half) = several.split_at(several.len() / 2);
+                        parts.extend([one_half, other_half]);
+                    }
+                },
+            }
+        }
+    }
+    Ok(())
+}

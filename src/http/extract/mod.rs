@@ -1,0 +1,7 @@
+//! What a request carries, checked: credentials, body, query string, JSON members, the client's address.
+
+pub(crate) mod auth;
+pub(crate) mod body;
+pub(crate) mod client_addr;
+pub(crate) mod json_object;
+pub(crate) mod query;

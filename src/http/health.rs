@@ -1,0 +1,136 @@
+//! `/healthz`, `/readyz`, `/metrics`: for supervisors, balancers and monitoring.
+//!
+//! Alive is not ready: `/healthz` asks nothing of anybody, so that a database's trouble never gets a sound process killed.
+//! `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and hold no
+//! addresses. An app whose token is not fresh is told there and does not make the process unready: payments need no
+//! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two is
+//! wrong cannot be told here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::routes::App;
+use crate::clock::Timestamp;
+use crate::config;
+use crate::store::{Degraded, TokenKind, TokenState};
+use crate::web::Browser;
+
+/// Gives the text of `/metrics`.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// A check that takes longer has failed.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Clocks that differ by more are not just a little apart.
+const CLOCKS_APART: Duration = Duration::from_secs(30);
+
+#[derive(Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+fn check(name: impl Into<String>, problem: Option<impl Into<String>>) -> Check {
+    Check { name: name.into(), ok: problem.is_none(), reason: problem.map(Into::into) }
+}
+
+/// `GET /healthz`
+pub async fn healthz() -> Response {
+    plain("ok\n".into())
+}
+
+/// `GET /readyz`
+pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let (database, bus, apps) = tokio::join!(
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().look()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
+        apps(&app),
+    );
+    let (database, clock) = match database {
+        Ok(Ok(look)) => {
+            let problem = (!look.takes_writes)
+                .then_some("takes no writes: it is a standby, was made read-only, or its disk is full");
+            (problem, clock_problem(app.clock.host_ahead_ms(look.now)))
+        }
+        Ok(Err(_)) => (Some("does not answer"), None),
+        Err(_) => (Some("does not answer in time"), None),
+    };
+    let bus = match bus {
+        Ok(Ok(_)) => app.bus.objection(),
+        Ok(Err(_)) => Some("does not answer".into()),
+        Err(_) => Some("does not answer in time".into()),
+    };
+    let stopping = app.shutdown.is_cancelled().then_some("shutting down");
+    let mut checks = vec![check("database", database), check("bus", bus), check("process", stopping)];
+    let ready = checks.iter().all(|check| check.ok);
+    checks.push(check("clock", clock));
+    checks.extend(apps);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(Readiness { ready, checks })).into_response()
+}
+
+fn clock_problem(ahead_ms: i64) -> Option<String> {
+    let apart = Duration::from_millis(ahead_ms.unsigned_abs());
+    let word = if ahead_ms > 0 { "ahead of" } else { "behind" };
+    (apart > CLOCKS_APART).then(|| format!("this host's clock is {} s {word} the database's", apart.as_secs()))
+}
+
+/// A check per app whose tokens are kept.
+async fn apps(app: &App) -> Vec<Check> {
+    let Some(browser) = &app.browser else { return Vec::new() };
+    let kept = app.config.apps.iter().filter(|of| !TokenKind::of(of).is_empty());
+    join_all(kept.map(|of| app_check(app, browser, of))).await
+}
+
+async fn app_check(app: &App, browser: &Browser, of: &config::App) -> Check {
+    let states = tokio::time::timeout(CHECK_TIMEOUT, app.store.token_states(&browser.token_key, of)).await;
+    let (states, now) = (states.ok().and_then(Result::ok), app.clock.now());
+    let problem_of = |kind: &TokenKind| match &states {
+        Some(states) => token_problem(states.iter().find(|state| state.kind == *kind), now),
+        None => Some("the database does not say".to_owned()),
+    };
+    let tell = |kind: &TokenKind| problem_of(kind).map(|problem| format!("{}: {problem}", kind.as_str()));
+    let problems: Vec<String> = TokenKind::of(of).iter().filter_map(tell).collect();
+    check(format!("app:{}", of.key), (!problems.is_empty()).then(|| problems.join("; ")))
+}
+
+fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
+    let Some(state) = state else { return Some("not fetched yet".to_owned()) };
+    if let Some(Degraded { reason, errcode, since, .. }) = &state.degraded {
+        let errcode = errcode.map(|errcode| format!(", errcode {errcode}")).unwrap_or_default();
+        return Some(format!("{reason}{errcode}, since {since}"));
+    }
+    match &state.token {
+        None if state.is_unreadable => Some("was kept under another session_key or app_id, cannot be read".to_owned()),
+        None => Some("not fetched yet".to_owned()),
+        Some(token) if token.is_of_the_future(now) => {
+            Some(format!("fetched at {}, which is still to come: a clock is wrong", token.fetched_at))
+        }
+        Some(token) if !token.is_alive(now) => Some(format!("expired at {}", token.expires_at)),
+        Some(_) => None,
+    }
+}
+
+/// `GET /metrics`
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let mut response = plain((app.metrics)());
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, format);
+    response
+}
+
+fn plain(text: String) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], text).into_response()
+}

@@ -1,0 +1,93 @@
+//! `GET /v1/ops/jobs`: what the scheduler does, when each job is due next, whose turn it is, and how the last runs went.
+//!
+//! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::extract::auth::authorize;
+use super::extract::query::Params;
+use super::problem::Error;
+use super::routes::App;
+use crate::clock::Timestamp;
+use crate::config::Scope;
+use crate::store::{JobReport, JobView};
+
+#[derive(Serialize)]
+struct Jobs {
+    jobs: Vec<JobJson>,
+}
+
+#[derive(Serialize)]
+struct JobJson {
+    name: String,
+    cron: String,
+    deadline_ms: i64,
+    next_due: Timestamp,
+    lease: Option<LeaseJson>,
+    last: Option<ReportJson>,
+    last_done: Option<ReportJson>,
+    last_failed: Option<ReportJson>,
+}
+
+#[derive(Serialize)]
+struct LeaseJson {
+    holder: String,
+    term: i64,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct ReportJson {
+    outcome: &'static str,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    done: u64,
+    detail: Option<String>,
+    holder: String,
+    term: i64,
+}
+
+/// The route.
+pub async fn jobs(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (parts, _) = request.into_parts();
+    authorize(&app.config, &parts.headers, Scope::Ops)?;
+    Params::parse(&parts.uri, &[])?;
+    let jobs = app.store.jobs().await?.into_iter().map(JobJson::from).collect();
+    let mut response = axum::Json(Jobs { jobs }).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+impl From<JobView> for JobJson {
+    fn from(job: JobView) -> JobJson {
+        JobJson {
+            name: job.name,
+            cron: job.cron,
+            deadline_ms: job.deadline_ms,
+            next_due: job.next_due,
+            lease: job.lease.map(|(holder, term, expires_at)| LeaseJson { holder, term, expires_at }),
+            last: job.last.map(ReportJson::from),
+            last_done: job.last_done.map(ReportJson::from),
+            last_failed: job.last_failed.map(ReportJson::from),
+        }
+    }
+}
+
+impl From<JobReport> for ReportJson {
+    fn from(report: JobReport) -> ReportJson {
+        ReportJson {
+            outcome: report.outcome.as_str(),
+            started_at: report.started_at,
+            ended_at: report.ended_at,
+            done: report.done,
+            detail: report.detail,
+            holder: report.holder,
+            term: report.term,
+        }
+    }
+}

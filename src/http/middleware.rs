@@ -1,0 +1,76 @@
+//! Around every request: its id, the checks that concern all of them, one log line.
+//!
+//! The line names the route's pattern and never the path, the query or a header: those may hold tokens.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Extensions, HeaderValue, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::connection::{Ambiguous, Remote};
+use super::problem::Error;
+use crate::secret::random_text;
+
+/// Longest request target.
+const MAX_URI_BYTES: usize = 8 * 1024;
+
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// The id of the request that is being answered; empty outside of one.
+pub fn request_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// The address at the other end of the connection.
+pub fn remote_ip(extensions: &Extensions) -> IpAddr {
+    let remote = extensions.get::<Remote>();
+    remote.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Remote(address)| address.ip().to_canonical())
+}
+
+/// Middleware: the outermost layer of every router.
+pub async fn guard(request: Request, next: Next) -> Response {
+    let id = random_text(20);
+    REQUEST_ID.scope(id.clone(), answer(id, request, next)).await
+}
+
+async fn answer(id: String, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    // What comes after a body without a stated length is where a smuggled request would begin.
+    let close = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let (mut response, close) = match refusal(&request) {
+        Some(error) => (error.into_response(), true),
+        None => (next.run(request).await, close),
+    };
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    if close {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let route = route.as_deref().unwrap_or("-");
+    tracing::debug!(request_id = id, %method, route, status, duration_ms, "Answered a request");
+    response
+}
+
+fn refusal(request: &Request) -> Option<Error> {
+    if request.extensions().get::<Ambiguous>().is_some() {
+        return Some(Error::Malformed { detail: "a request states its length in one way only" });
+    }
+    if request.uri().path_and_query().map_or(0, |target| target.as_str().len()) > MAX_URI_BYTES {
+        return Some(Error::UriTooLong);
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Some(Error::Malformed { detail: "a request names exactly one host" });
+    }
+    None
+}

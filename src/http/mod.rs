@@ -1,0 +1,37 @@
+//! The HTTP ingress: parse, verify, publish, answer. Thin on purpose.
+//!
+//! It never decides about money: what a notification means and what becomes of an order is the workers' business, who
+//! call WeChat about it. What must stay true: WeChat hears SUCCESS only after its notification is durable on the bus, and a
+//! business hears that an order was taken only after the request is durable.
+//!
+//! - Server: `server`, `connection` (deadlines of one connection), `middleware` (every request), `routes`.
+//! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`.
+//! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
+//! - WeChat: `notifications`, `quarantine`.
+//! - Finance: `events`, `feed` (long polls that wait for events).
+//! - Operation: `health`, `jobs`.
+
+mod change_hub;
+mod connection;
+mod events;
+pub(crate) mod extract;
+mod feed;
+mod health;
+mod jobs;
+pub(crate) mod middleware;
+pub(crate) mod notifications;
+pub(crate) mod orders;
+pub(crate) mod problem;
+pub(crate) mod problem_sources;
+mod quarantine;
+pub(crate) mod rate_limit;
+mod refunds;
+pub(crate) mod routes;
+mod server;
+
+pub use connection::Remote;
+pub use events::ENTITY_FACTS;
+pub use health::MetricsText;
+pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
+pub use routes::{Ingress, admin_router, router};
+pub use server::serve;

@@ -1,0 +1,232 @@
+//! `POST /notify/{merchant}/pay` and `…/refund`: WeChat tells of a payment, or of what became of a refund.
+//!
+//! Verified in memory, published, acknowledged by the bus as durable, and only then answered with SUCCESS: after that WeChat never
+//! speaks of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict here only decides what
+//! is worth keeping: the worker verifies again. A refund's notification has no signature; that it can be decrypted and read is
+//! all that can be asked of it here, and the worker takes nothing from it but a reason to ask WeChat.
+
+use std::sync::Arc;
+
+use axum::RequestPartsExt;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use metrics::{counter, histogram};
+use tokio::time::Instant;
+
+use super::extract::body;
+use super::extract::body::BodyError;
+use super::extract::client_addr::client_ip;
+use super::middleware;
+use super::problem::Error;
+use super::quarantine::Refused;
+use super::routes::App;
+use crate::clock::Timestamp;
+use crate::config::Merchant;
+use crate::event::command::{NoticeKind, NotifyReceived};
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::ids::AppId;
+use crate::telemetry::{NOTIFY_ACK_SECONDS, NOTIFY_RECEIVED_TOTAL};
+use crate::wechat::v2::notify::{NotifyError, REPLY_CONTENT_TYPE, parse_and_verify, reply_fail, reply_success};
+use crate::wechat::v2::refund_notify::parse_and_decrypt;
+
+/// The element that holds everything a refund's notification says.
+const ENCRYPTED: &str = "req_info";
+/// A notification that only the newer API's key opens.
+const NEEDS_V3_KEY: &str = "needs_v3_key";
+
+/// What the ingress makes of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// WeChat's signature holds and it is ours: keep it, then SUCCESS.
+    Verified,
+    /// WeChat's signature holds, yet it is not in a form we know: keep it, but let WeChat repeat it until somebody can
+    /// read it.
+    Undecidable(NotifyError),
+    /// Not WeChat's, or not for us.
+    Bad(NotifyError),
+}
+
+fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], received_at: Timestamp) -> Verdict {
+    let judged = match kind {
+        NoticeKind::Pay => parse_and_verify(body, merchant, apps, received_at).map(|_| ()),
+        NoticeKind::Refund => match parse_and_decrypt(body, merchant, apps, received_at) {
+            // Nothing of it was encrypted: anybody could have written it.
+            Err(NotifyError::Incomplete(what)) if what.field == ENCRYPTED => {
+                return Verdict::Bad(NotifyError::Unsigned);
+            }
+            other => other.map(|_| ()),
+        },
+    };
+    match judged {
+        Ok(()) => Verdict::Verified,
+        Err(e @ NotifyError::Incomplete(_)) => Verdict::Undecidable(e),
+        Err(
+            e @ (NotifyError::HostileXml(_)
+            | NotifyError::NoSuccess
+            | NotifyError::Unsigned
+            | NotifyError::WrongSignature
+            | NotifyError::Undecipherable
+            | NotifyError::Foreign),
+        ) => Verdict::Bad(e),
+    }
+}
+
+/// `POST /notify/{merchant}/pay`
+pub async fn pay(State(app): State<Arc<App>>, request: Request) -> Response {
+    receive(app, request, NoticeKind::Pay).await
+}
+
+/// `POST /notify/{merchant}/refund`
+pub async fn refund(State(app): State<Arc<App>>, request: Request) -> Response {
+    receive(app, request, NoticeKind::Refund).await
+}
+
+async fn receive(app: Arc<App>, request: Request, kind: NoticeKind) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let named = parts.extract::<Path<String>>().await.ok();
+    let merchant = named.and_then(|Path(key)| app.config.merchant(&key));
+    received(&app, merchant, &parts, body, kind).await
+}
+
+/// `POST /api/wechat/pay/callback`: the same, for the first merchant.
+pub async fn pay_first(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    received(&app, app.config.merchants.first(), &parts, body, NoticeKind::Pay).await
+}
+
+async fn received(app: &App, merchant: Option<&Merchant>, parts: &Parts, body: Body, kind: NoticeKind) -> Response {
+    let Some(merchant) = merchant else { return fail(StatusCode::NOT_FOUND, "MERCHANT") };
+    let body = match body::read(&parts.headers, body, app.config.server.body_timeout).await {
+        Ok(body) => body,
+        Err(e) => return unreadable(merchant, e),
+    };
+    let begun = Instant::now();
+    let remote =
+        client_ip(middleware::remote_ip(&parts.extensions), &parts.headers, &app.config.server.trusted_proxies);
+    let post = Post { kind, headers: &parts.headers, remote: remote.to_string(), body };
+    let (result, response) = decide(app, merchant, post).await;
+    count(merchant, result);
+    histogram!(NOTIFY_ACK_SECONDS).record(begun.elapsed());
+    response
+}
+
+/// What was posted.
+struct Post<'a> {
+    kind: NoticeKind,
+    headers: &'a HeaderMap,
+    remote: String,
+    body: Bytes,
+}
+
+async fn decide(app: &App, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
+    let Post { kind, headers, remote, body } = post;
+    if kind == NoticeKind::Refund && looks_like_v3(&body, headers) {
+        // The same address hears of refunds in the newer API's words, which take a key that is not configured here. Anybody
+        // can send what looks like it, so it is no more than a sample; WeChat repeats it until somebody can read it.
+        let at = app.clock.now();
+        app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: NEEDS_V3_KEY, remote, body, at });
+        return (NEEDS_V3_KEY, fail(StatusCode::SERVICE_UNAVAILABLE, "KEY"));
+    }
+    let at = app.clock.now();
+    let apps: Vec<AppId> =
+        merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();
+    let verdict = judge(kind, &body, merchant, &apps, at);
+    if let Verdict::Bad(e) = verdict {
+        app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: e.reason(), remote, body, at });
+        return (e.reason(), fail(StatusCode::OK, e.reply_text()));
+    }
+    crate::failpoint::point("ingress.verified");
+    if let Err(response) = keep(app, merchant, Post { kind, headers, remote, body }, at).await {
+        return ("unavailable", response);
+    }
+    crate::failpoint::point("ingress.published");
+    match verdict {
+        Verdict::Verified => ("accepted", xml(StatusCode::OK, reply_success())),
+        Verdict::Undecidable(e) | Verdict::Bad(e) => (e.reason(), fail(StatusCode::OK, e.reply_text())),
+    }
+}
+
+/// Publishes what was posted; returns when it is durable. The error is the answer after which WeChat repeats.
+async fn keep(app: &App, merchant: &Merchant, post: Post<'_>, at: Timestamp) -> Result<(), Response> {
+    let Post { kind, headers, remote, body } = post;
+    let received =
+        NotifyReceived { body: body.to_vec(), headers: kept(headers), remote_addr: remote, received_at: at, kind };
+    let envelope = Envelope::new(&merchant.key, NotifyReceived::TYPE, None, at, received);
+    let subject = match kind {
+        NoticeKind::Pay => subject::notify_received(&merchant.key),
+        NoticeKind::Refund => subject::notify_refund(&merchant.key),
+    };
+    let busy = || fail(StatusCode::SERVICE_UNAVAILABLE, "BUSY");
+    match tokio::time::timeout(app.config.server.notify_ack_timeout, app.publish(subject, envelope)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            let (merchant, request_id) = (&merchant.key, middleware::request_id());
+            tracing::error!(%merchant, request_id, error = error.for_log(), "A notification could not be kept");
+            Err(busy())
+        }
+        Err(_) => {
+            let (merchant, request_id) = (&merchant.key, middleware::request_id());
+            tracing::error!(%merchant, request_id, "A notification was not acknowledged as durable in time");
+            Err(busy())
+        }
+    }
+}
+
+/// Whether it has the shape of the newer API's notifications: JSON, with its signature in headers.
+fn looks_like_v3(body: &[u8], headers: &HeaderMap) -> bool {
+    body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') && headers.contains_key("wechatpay-signature")
+}
+
+/// A body that could not even be read. The problem's status and its wish to close, in WeChat's own format.
+fn unreadable(merchant: &Merchant, error: BodyError) -> Response {
+    let (result, text) = match error {
+        BodyError::Encoded => ("encoded", "ENCODING"),
+        BodyError::TooLarge => ("too_large", "SIZE"),
+        BodyError::Slow => ("slow", "TIMEOUT"),
+        BodyError::CutOff => ("cut_off", "BODY"),
+    };
+    count(merchant, result);
+    let problem = Error::from(error).into_response();
+    let mut response = fail(problem.status(), text);
+    if let Some(close) = problem.headers().get(header::CONNECTION) {
+        response.headers_mut().insert(header::CONNECTION, close.clone());
+    }
+    response
+}
+
+fn count(merchant: &Merchant, result: &'static str) {
+    counter!(NOTIFY_RECEIVED_TOTAL, "merchant" => merchant.key.to_string(), "result" => result).increment(1);
+}
+
+fn fail(status: StatusCode, reason: &str) -> Response {
+    xml(status, reply_fail(reason))
+}
+
+fn xml(status: StatusCode, body: impl IntoResponse) -> Response {
+    let mut response = (status, body).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(REPLY_CONTENT_TYPE));
+    response
+}
+
+/// Headers that speak of the connection or let somebody in are not kept.
+const LEFT_OUT: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "authorization",
+    "cookie",
+];
+
+fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
+    let kept = headers.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()));
+    kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().escape_ascii().to_string())).collect()
+}

@@ -1,0 +1,211 @@
+//! `POST /v1/orders`: take an order, and wait a little for its pay parameters.
+//!
+//! The order is taken once its request is durable on the bus; a `202` says so and names a place that answers. The same request
+//! again, at the same time or later, at this process or another, ends at the same order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::pay_params::{Offer, offer, signed};
+use super::request::{Asker, OrderRequest};
+use super::view::OrderJson;
+use crate::config::Scope;
+use crate::event::command::{Idempotency, OrderRequested};
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::http::change_hub::Seen;
+use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::body;
+use crate::http::extract::client_addr::client_ip;
+use crate::http::middleware;
+use crate::http::problem::{Error, FieldProblem};
+use crate::http::routes::App;
+use crate::new_order::new_order;
+use crate::order::OrderState;
+use crate::store::{NewOrder, Recorded, StoredOrder};
+
+/// The longest a caller may ask to wait.
+const MAX_WAIT_SECONDS: u64 = 30;
+
+/// The route.
+pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let asked_wait = asked_wait(&parts.headers);
+    let wait = asked_wait.map_or(app.config.server.order_wait, Duration::from_secs);
+    let deadline = Instant::now() + wait;
+    let idempotency = idempotency(&parts.headers, caller)?;
+    json_only(&parts.headers)?;
+    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
+    let remote = middleware::remote_ip(&parts.extensions);
+    let ip = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies);
+    let asked = OrderRequest::parse(&body, &app.config, Asker { caller, ip, now: app.clock.now() })?;
+    // Held until the answer, so that the key means one thing while the database does not know it yet.
+    let _claim = idempotency.as_ref().map(|key| app.in_flight.claim(key, &asked.said())).transpose()?;
+
+    let known = known(&app, &asked, idempotency.as_ref()).await?;
+    let replayed = known.is_some() && idempotency.is_some();
+    let order = match known {
+        Some(order) => app.ready(order, deadline).await?,
+        None => take(&app, &asked, idempotency, deadline).await?,
+    };
+    crate::failpoint::point("ingress.order_ready");
+    let mut response = answer(&app, &order)?;
+    if replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    if let Some(value) = asked_wait.and_then(|n| HeaderValue::from_str(&format!("wait={n}")).ok()) {
+        response.headers_mut().insert("preference-applied", value);
+    }
+    Ok(response)
+}
+
+/// The order, if it was placed before by an equal request.
+async fn known(
+    app: &App,
+    asked: &OrderRequest,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<Arc<StoredOrder>>, Error> {
+    let used = match idempotency {
+        Some(key) => app.store.idempotency(key).await?,
+        None => None,
+    };
+    let content = &asked.content;
+    if used
+        .as_ref()
+        .is_some_and(|used| used.merchant != content.merchant.as_str() || used.order_no != content.order_no.as_str())
+    {
+        return Err(Error::KeyReused);
+    }
+    match app.store.order(&content.merchant, &content.order_no).await? {
+        Some(order) if asked.is_for(&order) => Ok(Some(Arc::new(order))),
+        Some(_) if used.is_some() => Err(Error::KeyReused),
+        Some(_) => Err(Error::OrderDiffers),
+        None => Ok(None),
+    }
+}
+
+/// Takes a new order and waits for it; answers it as far as it got by `deadline`.
+pub(crate) async fn take(
+    app: &App,
+    asked: &OrderRequest,
+    idempotency: Option<Idempotency>,
+    deadline: Instant,
+) -> Result<Arc<StoredOrder>, Error> {
+    if let Some(problem) = &asked.untimely {
+        return Err(Error::Invalid(vec![problem.clone()]));
+    }
+    let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);
+    let requested_at = app.clock.now();
+    let command = OrderRequested { order: asked.content.clone(), requested_at, idempotency: idempotency.clone() };
+    let about = Some(order_no.to_string());
+    let envelope = Envelope::new(merchant, OrderRequested::TYPE, about, requested_at, command);
+    // Built before anything is published: a request from which no order can be made must not reach the workers.
+    let new = new_order(&app.config, asked.content.clone(), envelope.id, requested_at, idempotency)
+        .map_err(|e| Error::Internal { internal: format!("order {order_no}: {e}") })?;
+    crate::failpoint::point("ingress.order_parsed");
+    app.publish(subject::order_requested(merchant), envelope).await?;
+    crate::failpoint::point("ingress.order_published");
+    let begun = |order: &StoredOrder| order.order.state != OrderState::Requested;
+    let order = match app.orders.wait(merchant, order_no, None, deadline, begun).await {
+        Some(order) => order,
+        None => record(app, new).await?,
+    };
+    // Of two requests with one number that came at once, only one placed its order.
+    if asked.is_for(&order) { Ok(order) } else { Err(Error::OrderDiffers) }
+}
+
+/// Records the order that no worker has come to yet, so that the `Location` of a 202 answers.
+async fn record(app: &App, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
+    let (merchant, order_no) = (new.content.merchant.clone(), new.content.order_no.clone());
+    let recorded = app.store.record_orders(&[new]).await?;
+    crate::failpoint::point("ingress.order_recorded");
+    match recorded.first() {
+        // What differs is told apart by the caller, who knows what was left out of the request.
+        Some(Recorded::New | Recorded::Same | Recorded::Differs) | None => {}
+    }
+    let order = app.store.order(&merchant, &order_no).await?.map(Arc::new);
+    order.ok_or_else(|| Error::Internal { internal: format!("order {order_no} is gone after it was recorded") })
+}
+
+impl App {
+    /// Waits until `order` can be paid or never will be, at most until `deadline`. A prepay id that is too old is fetched
+    /// anew.
+    pub(crate) async fn ready(&self, order: Arc<StoredOrder>, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
+        let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
+        if offer(&order, self.clock.now()) == Offer::Stale {
+            self.renew_prepay(&merchant, &order_no).await?;
+        }
+        let seen: Seen = Some(Arc::clone(&order));
+        let settled = |order: &StoredOrder| match offer(order, self.clock.now()) {
+            Offer::Ready(..) | Offer::Nothing => true,
+            Offer::Stale | Offer::Pending => false,
+        };
+        Ok(self.orders.wait(&merchant, &order_no, seen, deadline, settled).await.unwrap_or(order))
+    }
+}
+
+/// The answer to the business.
+fn answer(app: &App, stored: &StoredOrder) -> Result<Response, Error> {
+    let now = app.clock.now();
+    let order = &stored.order;
+    if let (OrderState::Failed, Some(wechat)) = (order.state, &order.failure) {
+        return Err(Error::OrderFailed { order_no: order.order_no.clone(), wechat: wechat.clone() });
+    }
+    let pending = match offer(stored, now) {
+        Offer::Ready(..) | Offer::Nothing => false,
+        Offer::Stale | Offer::Pending => true,
+    };
+    let json = axum::Json(OrderJson::whole(stored, signed(&app.config, stored, now)?));
+    if !pending {
+        return Ok(json.into_response());
+    }
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location(app, stored))], json).into_response())
+}
+
+/// Where the order is found.
+pub(crate) fn location(app: &App, stored: &StoredOrder) -> String {
+    let mut location = format!("/v1/orders/{}", stored.order.order_no);
+    if app.config.merchants.len() > 1 {
+        location.push_str(&format!("?merchant={}", stored.order.merchant));
+    }
+    location
+}
+
+/// Refuses a body that is not said to be JSON.
+pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Error> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Error::MediaType) }
+}
+
+/// `Prefer: wait=N` in seconds, capped.
+pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok());
+    let mut preferences = values.flat_map(|v| v.split([',', ';'])).map(str::trim);
+    preferences.find_map(|p| {
+        let (name, value) = p.split_once('=')?;
+        let seconds = value.trim().trim_matches('"').parse::<u64>().ok()?;
+        name.trim().eq_ignore_ascii_case("wait").then_some(seconds.min(MAX_WAIT_SECONDS))
+    })
+}
+
+pub(crate) fn idempotency(headers: &HeaderMap, caller: Caller<'_>) -> Result<Option<Idempotency>, Error> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().filter(|text| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) && values.next().is_none()
+    });
+    match key {
+        Some(key) => Ok(Some(Idempotency { api_key: caller.key.name.clone(), key: key.to_owned() })),
+        None => {
+            let rule = "must be one key of 1 to 255 visible ASCII characters";
+            Err(Error::Invalid(vec![FieldProblem::header("Idempotency-Key", rule)]))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `GET /v1/orders/{order_no}` and its pay parameters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::RequestPartsExt;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::attempt_request::AttemptRequest;
+use super::pay_params::{Offer, offer, signed};
+use super::view::OrderJson;
+use crate::config::Scope;
+use crate::event::command::QueryDue;
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::query::Params;
+use crate::http::problem::{Error, FieldProblem};
+use crate::http::routes::App;
+use crate::ids::OrderNo;
+use crate::order::{Intent, OrderState};
+use crate::store::StoredOrder;
+use crate::trade::TradeType;
+
+/// How long `?refresh=1` waits for WeChat's answer.
+const REFRESH_WAIT: Duration = Duration::from_secs(3);
+
+/// The order number of a path.
+pub async fn order_no(parts: &mut Parts) -> Result<OrderNo, Error> {
+    let problem = |rule: String| Error::Invalid(vec![FieldProblem::parameter("order_no", rule)]);
+    let text = parts.extract::<Path<String>>().await.map_err(|_| problem("must be UTF-8 text".into()))?;
+    OrderNo::parse(text.0).map_err(|e| problem(e.to_string()))
+}
+
+/// The order that a request's path and `?merchant=` name, if the caller may see it.
+pub(crate) async fn find(
+    app: &App,
+    parts: &mut Parts,
+    params: &Params,
+    caller: Caller<'_>,
+) -> Result<Arc<StoredOrder>, Error> {
+    let order_no = order_no(parts).await?;
+    let merchant =
+        caller.merchant(&app.config, params.get("merchant"), |rule| FieldProblem::parameter("merchant", rule))?;
+    let order = app.store.order(&merchant.key, &order_no).await?;
+    order.map(Arc::new).ok_or(Error::NotFound("order"))
+}
+
+/// `GET /v1/orders/{order_no}`
+pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, _) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
+    let refresh = params.number("refresh", 0..=1)? == Some(1);
+    let mut order = find(&app, &mut parts, &params, caller).await?;
+    if refresh {
+        order = app.refresh(order).await?;
+    }
+    let pay_params = signed(&app.config, &order, app.clock.now())?;
+    let refunds = if order.order.transactions.is_empty() {
+        Vec::new()
+    } else {
+        app.store.refunds_of_order(order.order.id).await?
+    };
+    Ok(axum::Json(OrderJson::whole(&order, pay_params).with_refunds(&refunds)).into_response())
+}
+
+/// `GET /v1/orders/{order_no}/pay-params`
+pub async fn pay_params(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, _) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let params = Params::parse(&parts.uri, &["merchant", "trade_type"])?;
+    let wanted = match params.get("trade_type") {
+        None => None,
+        Some(text) => Some(TradeType::parse(text).ok_or_else(|| {
+            Error::Invalid(vec![FieldProblem::parameter("trade_type", "must be JSAPI, NATIVE, APP or MWEB")])
+        })?),
+    };
+    let mut order = find(&app, &mut parts, &params, caller).await?;
+    if let (Some(wanted), Some(current)) = (wanted, order.order.current())
+        && wanted != current.trade_type
+        && order.order.state.is_open()
+    {
+        let switch = AttemptRequest::switch(&order, wanted, app.clock.now(), app.config.orders.default_expiry)?;
+        order = app.new_attempt(order, switch, &caller.key.name).await?;
+        if order.order.current().is_none_or(|a| a.trade_type != wanted) {
+            return Err(Error::NotReady);
+        }
+    }
+    let order = app.ready(order, Instant::now() + app.config.server.order_wait).await?;
+    let now = app.clock.now();
+    let (Some(pay_params), Some(attempt)) = (signed(&app.config, &order, now)?, order.order.current()) else {
+        return Err(nothing_to_offer(&order, offer(&order, now)));
+    };
+    let answer = json!({
+        "order_no": order.order.order_no,
+        "merchant": order.order.merchant,
+        "out_trade_no": attempt.out_trade_no,
+        "trade_type": attempt.trade_type,
+        "expires_at": order.order.expires_at,
+        "pay_params": pay_params,
+    });
+    Ok(axum::Json(answer).into_response())
+}
+
+fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
+    let order = &stored.order;
+    match (offer, order.state) {
+        (_, OrderState::Requested | OrderState::Payable) if order.intent == Some(Intent::Close) => Error::OrderClosing,
+        (Offer::Stale | Offer::Pending, _) => Error::NotReady,
+        (Offer::Ready(..) | Offer::Nothing, OrderState::Failed) => match &order.failure {
+            Some(wechat) => Error::OrderFailed { order_no: order.order_no.clone(), wechat: wechat.clone() },
+            None => Error::OrderEnded(order.state),
+        },
+        (Offer::Ready(..) | Offer::Nothing, OrderState::Paid | OrderState::Closed) => Error::OrderEnded(order.state),
+        (Offer::Ready(..) | Offer::Nothing, OrderState::Requested | OrderState::Payable) => Error::OrderExpired,
+    }
+}
+
+impl App {
+    /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, over the merchant's
+    /// budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it is.
+    pub(crate) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
+        let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
+        let settled = order.order.state == OrderState::Paid || !order.order.any_live();
+        if settled || !self.may_ask(&merchant, &order_no) {
+            return Ok(order);
+        }
+        let due = QueryDue { order_no: order_no.clone(), refresh: true };
+        let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
+        self.publish(subject::query_due(&merchant), envelope).await?;
+        let (version, before) = (order.order.version, order.order.queries.answered_at);
+        let answered = |now: &StoredOrder| now.order.version != version || now.order.queries.answered_at != before;
+        let seen = Some(Arc::clone(&order));
+        let deadline = Instant::now() + REFRESH_WAIT;
+        Ok(self.orders.wait(&merchant, &order_no, seen, deadline, answered).await.unwrap_or(order))
+    }
+}

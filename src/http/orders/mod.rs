@@ -1,0 +1,12 @@
+//! `/v1/orders`: create, read, close, new attempts, pay parameters, the stream of changes.
+
+pub(crate) mod attempt_request;
+pub(crate) mod close;
+pub(crate) mod create;
+pub(crate) mod get;
+pub(crate) mod in_flight;
+pub(crate) mod pay_params;
+pub(crate) mod request;
+pub(crate) mod stream;
+pub(crate) mod stream_slots;
+pub(crate) mod view;

@@ -1,0 +1,124 @@
+//! `GET /v1/orders/{order_no}/stream`: an order's states as server-sent events.
+//!
+//! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a client
+//! that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is not told
+//! it again. A stream ends after a final state, after an hour, and when the process ends; the client then comes back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::time::Instant;
+
+use super::get::order_no;
+use super::stream_slots::StreamSlot;
+use super::view::OrderJson;
+use crate::config::Scope;
+use crate::http::change_hub::Following;
+use crate::http::extract::auth::{Caller, api_key, bearer, same_secret};
+use crate::http::extract::query::Params;
+use crate::http::problem::{Error, FieldProblem};
+use crate::http::routes::App;
+use crate::order::OrderState;
+use crate::store::StoredOrder;
+
+/// A comment after this much silence keeps proxies from closing the stream.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The longest a stream lasts.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The route.
+pub async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, _) = request.into_parts();
+    let params = Params::parse(&parts.uri, &["merchant"])?;
+    let order = authorized(&app, &mut parts, &params).await?;
+    let last_seen = parts.headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
+    let news = last_seen.is_none_or(|version| order.order.version > version);
+    if !news && is_final(&order) {
+        // To an event source this says: do not come back.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let slot = app.streams.take(&order.order.merchant, &order.order.order_no)?;
+    let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
+    let told = if news { None } else { last_seen };
+    let until = Instant::now() + LIFETIME;
+    let states = Telling { following, told, first: news.then_some(order), until, ended: false, _slot: slot };
+    let events = stream::unfold(states, |mut states| async move {
+        let event = states.next().await?;
+        Some((Ok::<_, Infallible>(event), states))
+    });
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response();
+    // Reverse proxies that gather answers would hold events back.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The order, for a key that may see it or for the order's own token. Whether an order exists is told to keys alone.
+async fn authorized(app: &App, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
+    let named = params.get("merchant");
+    let must_name = |rule| FieldProblem::parameter("merchant", rule);
+    if let Some(key) = api_key(&app.config, &parts.headers) {
+        if !key.scopes.contains(&Scope::Orders) {
+            return Err(Error::Forbidden(Scope::Orders));
+        }
+        let order_no = order_no(parts).await?;
+        let merchant = Caller { key }.merchant(&app.config, named, must_name)?;
+        let order = app.store.order(&merchant.key, &order_no).await?;
+        return order.map(Arc::new).ok_or(Error::NotFound("order"));
+    }
+    let token = bearer(&parts.headers).ok_or(Error::Unauthorized)?.to_owned();
+    let order_no = order_no(parts).await?;
+    let merchant = match (named, app.config.merchants.as_slice()) {
+        (Some(name), _) => app.config.merchant(name).ok_or(Error::Unauthorized)?,
+        (None, [only]) => only,
+        (None, _) => return Err(Error::Invalid(vec![must_name("is required where there are several merchants")])),
+    };
+    let order = app.store.order(&merchant.key, &order_no).await?;
+    let order = order.filter(|order| same_secret(order.order_token.expose(), &token));
+    order.map(Arc::new).ok_or(Error::Unauthorized)
+}
+
+fn is_final(order: &StoredOrder) -> bool {
+    match order.order.state {
+        OrderState::Requested | OrderState::Payable => false,
+        OrderState::Paid | OrderState::Closed | OrderState::Failed => true,
+    }
+}
+
+struct Telling {
+    following: Following,
+    first: Option<Arc<StoredOrder>>,
+    /// The version told last.
+    told: Option<i64>,
+    until: Instant,
+    ended: bool,
+    _slot: StreamSlot,
+}
+
+impl Telling {
+    async fn next(&mut self) -> Option<Event> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let order = match self.first.take() {
+                Some(order) => order,
+                None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
+            };
+            // A question to WeChat that changed nothing is no news.
+            if self.told.is_some_and(|told| order.order.version <= told) {
+                continue;
+            }
+            self.told = Some(order.order.version);
+            self.ended = is_final(&order);
+            let event = Event::default().event("state").id(order.order.version.to_string());
+            return event.json_data(OrderJson::state(&order)).ok();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The order as callers see it. The payer's openid, our keys and WeChat's handles never appear in it.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::clock::Timestamp;
+use crate::http::problem::wechat_json;
+use crate::http::refunds::view::RefundJson;
+use crate::ids::OutTradeNo;
+use crate::money::Fen;
+use crate::order::{AttemptState, CNY, Intent, OrderState};
+use crate::store::{StoredOrder, StoredRefund};
+use crate::trade::TradeType;
+
+/// The JSON of an order.
+#[derive(Debug, Serialize)]
+pub struct OrderJson<'a> {
+    order_no: &'a str,
+    merchant: &'a str,
+    app: &'a str,
+    state: OrderState,
+    /// `close` or `new_attempt`: what was asked for and waits for WeChat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<&'static str>,
+    flags: Vec<&'static str>,
+    amount_fen: Fen,
+    currency: &'static str,
+    description: &'a str,
+    refunded_fen: Fen,
+    transaction_id: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Timestamp,
+    paid_at: Option<Timestamp>,
+    wechat: Option<Value>,
+    attach: Option<&'a str>,
+    metadata: Option<&'a Value>,
+    attempts: Vec<AttemptJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunds: Option<Vec<RefundJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pay_params: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptJson<'a> {
+    out_trade_no: &'a OutTradeNo,
+    trade_type: TradeType,
+    state: AttemptState,
+}
+
+impl<'a> OrderJson<'a> {
+    /// For those who follow an order: without what lets anybody pay or follow it.
+    pub fn state(stored: &'a StoredOrder) -> OrderJson<'a> {
+        let order = &stored.order;
+        OrderJson {
+            order_no: order.order_no.as_str(),
+            merchant: order.merchant.as_str(),
+            app: order.app.as_str(),
+            state: order.state,
+            pending: order.intent.filter(|_| order.state.is_open()).map(|intent| match intent {
+                Intent::Close => "close",
+                Intent::NewAttempt { .. } => "new_attempt",
+            }),
+            flags: order.flags.names(),
+            amount_fen: order.amount,
+            currency: CNY,
+            description: &stored.content.description,
+            refunded_fen: stored.refunded,
+            transaction_id: order.paid_by.as_ref().map(|p| p.transaction_id.as_str()),
+            created_at: order.created_at,
+            updated_at: stored.updated_at,
+            expires_at: order.expires_at,
+            paid_at: order.paid_by.as_ref().map(|p| p.paid_at),
+            wechat: order.failure.as_ref().map(wechat_json),
+            attach: stored.content.attach.as_deref(),
+            metadata: stored.content.metadata.as_ref(),
+            attempts: order
+                .attempts
+                .iter()
+                .map(|a| AttemptJson { out_trade_no: &a.out_trade_no, trade_type: a.trade_type, state: a.state })
+                .collect(),
+            refunds: None,
+            order_token: None,
+            pay_params: None,
+        }
+    }
+
+    /// With the order's refunds, oldest first.
+    pub fn with_refunds(self, refunds: &'a [StoredRefund]) -> OrderJson<'a> {
+        OrderJson { refunds: Some(refunds.iter().map(RefundJson::new).collect()), ..self }
+    }
+
+    /// For the business: with the token of its stream and, where it can be paid, the parameters (`null` where not).
+    pub fn whole(stored: &'a StoredOrder, pay_params: Option<Map<String, Value>>) -> OrderJson<'a> {
+        OrderJson {
+            order_token: Some(stored.order_token.expose()),
+            pay_params: Some(json!(pay_params)),
+            ..OrderJson::state(stored)
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! What a caller is told when the answer is no: RFC 9457 problems, one variant per thing a caller can do about it.
+//!
+//! `docs/problems.md` describes every slug; a test holds the two together. What must stay true: an internal message (a
+//! database's words, a path) goes to the log and never into an answer; what a caller sent comes back only as JSON text.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::middleware;
+use crate::config::Scope;
+use crate::event::fact::WechatError;
+use crate::ids::{OrderNo, OutRefundNo};
+use crate::money::Fen;
+use crate::order::OrderState;
+
+/// Where the slugs of problem types are described.
+pub const PROBLEM_BASE: &str = "https://wxpay-worker.dev/problems/";
+
+/// Which part of a request is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum At {
+    /// A member of the body, as a JSON pointer.
+    Pointer(String),
+    /// A part of the path or the query string.
+    Parameter(String),
+    /// A header.
+    Header(String),
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    /// Where.
+    #[serde(flatten)]
+    pub at: At,
+    /// The rule it breaks, in words.
+    pub message: String,
+}
+
+impl FieldProblem {
+    /// About the member `name` of the body.
+    pub fn member(name: &str, message: impl Into<String>) -> FieldProblem {
+        // RFC 6901 escapes; a name nobody knows may be of any length.
+        let name: String = name.replace('~', "~0").replace('/', "~1").chars().take(64).collect();
+        FieldProblem { at: At::Pointer(format!("/{name}")), message: message.into() }
+    }
+
+    /// About a part of the path or the query string.
+    pub fn parameter(name: &str, message: impl Into<String>) -> FieldProblem {
+        FieldProblem { at: At::Parameter(name.chars().take(64).collect()), message: message.into() }
+    }
+
+    /// About a header.
+    pub fn header(name: &str, message: impl Into<String>) -> FieldProblem {
+        FieldProblem { at: At::Header(name.to_owned()), message: message.into() }
+    }
+}
+
+/// Why a request is not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request as a whole is not what it should be.
+    #[error("{detail}")]
+    Malformed {
+        /// For the caller.
+        detail: &'static str,
+    },
+    /// Fields break their rules: all of them, at once.
+    #[error("the request has fields that break their rules")]
+    Invalid(Vec<FieldProblem>),
+    /// No API key, or none that we know.
+    #[error("an API key is needed: Authorization: Bearer <key>")]
+    Unauthorized,
+    /// The API key may not do this.
+    #[error("the API key lacks the scope {}", scope_name(*.0))]
+    Forbidden(Scope),
+    /// It does not exist, or the caller may not see it.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// No route has this path.
+    #[error("nothing is here")]
+    NoRoute,
+    /// The path has no such method.
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
+    /// The body did not come in time.
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    /// The body is larger than allowed.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The request target is longer than allowed.
+    #[error("the request target is too long")]
+    UriTooLong,
+    /// The body is of another type.
+    #[error("the body must be application/json")]
+    MediaType,
+    /// The body is compressed.
+    #[error("the body must not be encoded")]
+    ContentEncoding,
+    /// The number belongs to an order with other content.
+    #[error("order_no belongs to an order with other content")]
+    OrderDiffers,
+    /// The order cannot be paid any more.
+    #[error("the order is {} and cannot be paid", .0.as_str())]
+    OrderEnded(OrderState),
+    /// The order's time is over, though WeChat has not closed it yet.
+    #[error("the order has expired")]
+    OrderExpired,
+    /// Another attempt is open, and WeChat does not let it be closed yet.
+    #[error("an attempt is open that WeChat lets nobody close for another {closable_in_s} s")]
+    AttemptOpen {
+        /// After how many seconds it can be closed.
+        closable_in_s: u32,
+    },
+    /// The order is being closed.
+    #[error("the order is being closed")]
+    OrderClosing,
+    /// The order has had as many attempts as it may.
+    #[error("the order has had as many attempts as it may; place a new order")]
+    AttemptsUsedUp,
+    /// The idempotency key is in use right now, for something else.
+    #[error("a request with this Idempotency-Key and other content is under way")]
+    KeyInFlight,
+    /// The idempotency key was used for something else.
+    #[error("this Idempotency-Key was used with other content")]
+    KeyReused,
+    /// WeChat refused the order.
+    #[error("WeChat refused the order")]
+    OrderFailed {
+        /// Which.
+        order_no: OrderNo,
+        /// Its words.
+        wechat: WechatError,
+    },
+    /// Nothing was paid that could go back.
+    #[error("the order is not paid: there is nothing to refund")]
+    OrderNotPaid,
+    /// The merchant has no certificate, without which WeChat takes no refund.
+    #[error("refunds are not configured for this merchant: its client_cert_file is missing")]
+    RefundsNotConfigured,
+    /// More than is left of the payment.
+    #[error("{left} fen are left of the payment to refund")]
+    RefundExceeds {
+        /// What is left.
+        left: Fen,
+    },
+    /// The payment has had as many refunds as WeChat allows.
+    #[error("the payment has had as many refunds as WeChat allows")]
+    RefundsUsedUp,
+    /// The number belongs to another refund.
+    #[error("refund_no belongs to a refund with other content")]
+    RefundDiffers,
+    /// WeChat refused the refund, or closed it without moving money.
+    #[error("the refund failed, no money moved, and its number cannot be used again")]
+    RefundFailed {
+        /// Which.
+        refund_no: OutRefundNo,
+        /// Its words.
+        wechat: WechatError,
+    },
+    /// WeChat has not answered yet.
+    #[error("the payment parameters are not there yet")]
+    NotReady,
+    /// Too many streams are open.
+    #[error("too many streams are open")]
+    TooManyStreams,
+    /// Too many streams of this one order are open.
+    #[error("too many streams of this order are open")]
+    TooManyStreamsOfOrder,
+    /// The bus or the database does not answer; the same request may succeed later.
+    #[error("the service cannot take this now; the same request may be repeated")]
+    Unavailable {
+        /// For the log alone.
+        internal: String,
+    },
+    /// A defect of ours.
+    #[error("an internal error happened")]
+    Internal {
+        /// For the log alone.
+        internal: String,
+    },
+}
+
+/// What is fixed about a kind of problem.
+struct Kind {
+    status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    /// After how many seconds the same request may succeed.
+    retry_after: Option<u32>,
+    /// Whether the connection must end: its next bytes may belong to this request.
+    close: bool,
+}
+
+const fn kind(status: StatusCode, slug: &'static str, title: &'static str) -> Kind {
+    Kind { status, slug, title, retry_after: None, close: false }
+}
+
+const fn retry(kind: Kind, seconds: u32) -> Kind {
+    Kind { retry_after: Some(seconds), ..kind }
+}
+
+const fn closing(kind: Kind) -> Kind {
+    Kind { close: true, ..kind }
+}
+
+const fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Orders => "orders",
+        Scope::Finance => "finance",
+        Scope::Ops => "ops",
+    }
+}
+
+impl Error {
+    /// The slugs of all problem types, for the documentation and its test.
+    pub const SLUGS: &[&str] = &[
+        "malformed",
+        "invalid",
+        "unauthorized",
+        "forbidden",
+        "not-found",
+        "no-route",
+        "method-not-allowed",
+        "body-timeout",
+        "too-large",
+        "uri-too-long",
+        "media-type",
+        "content-encoding",
+        "order-differs",
+        "order-ended",
+        "order-expired",
+        "attempt-open",
+        "order-closing",
+        "attempts-used-up",
+        "key-in-flight",
+        "key-reused",
+        "order-failed",
+        "order-not-paid",
+        "refunds-not-configured",
+        "refund-exceeds",
+        "refunds-used-up",
+        "refund-differs",
+        "refund-failed",
+        "not-ready",
+        "too-many-streams",
+        "too-many-streams-of-order",
+        "unavailable",
+        "internal",
+    ];
+
+    fn kind(&self) -> Kind {
+        use StatusCode as S;
+        match self {
+            Error::Malformed { .. } => kind(S::BAD_REQUEST, "malformed", "Malformed request"),
+            Error::Invalid(_) => kind(S::BAD_REQUEST, "invalid", "Invalid fields"),
+            Error::Unauthorized => kind(S::UNAUTHORIZED, "unauthorized", "Not authenticated"),
+            Error::Forbidden(_) => kind(S::FORBIDDEN, "forbidden", "Not allowed"),
+            Error::NotFound(_) => kind(S::NOT_FOUND, "not-found", "Not found"),
+            Error::NoRoute => kind(S::NOT_FOUND, "no-route", "No such path"),
+            Error::MethodNotAllowed => kind(S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Error::BodyTimeout => closing(kind(S::REQUEST_TIMEOUT, "body-timeout", "Body too slow")),
+            Error::TooLarge(_) => closing(kind(S::PAYLOAD_TOO_LARGE, "too-large", "Body too large")),
+            Error::UriTooLong => closing(kind(S::URI_TOO_LONG, "uri-too-long", "Request target too long")),
+            Error::MediaType => kind(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported media type"),
+            Error::ContentEncoding => {
+                kind(S::UNSUPPORTED_MEDIA_TYPE, "content-encoding", "Unsupported content encoding")
+            }
+            Error::OrderDiffers => kind(S::CONFLICT, "order-differs", "Order number in use"),
+            Error::OrderEnded(_) => kind(S::CONFLICT, "order-ended", "Order ended"),
+            Error::OrderExpired => kind(S::CONFLICT, "order-expired", "Order expired"),
+            Error::AttemptOpen { closable_in_s } => {
+                retry(kind(S::CONFLICT, "attempt-open", "Another attempt is open"), *closable_in_s)
+            }
+            Error::OrderClosing => kind(S::CONFLICT, "order-closing", "Order is being closed"),
+            Error::AttemptsUsedUp => kind(S::CONFLICT, "attempts-used-up", "No more attempts"),
+            Error::KeyInFlight => retry(kind(S::CONFLICT, "key-in-flight", "Idempotency key in flight"), 1),
+            Error::KeyReused => kind(S::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused"),
+            Error::OrderFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "order-failed", "Refused by WeChat"),
+            Error::OrderNotPaid => kind(S::CONFLICT, "order-not-paid", "Order not paid"),
+            Error::RefundsNotConfigured => kind(S::CONFLICT, "refunds-not-configured", "Refunds not configured"),
+            Error::RefundExceeds { .. } => kind(S::CONFLICT, "refund-exceeds", "More than is left to refund"),
+            Error::RefundsUsedUp => kind(S::CONFLICT, "refunds-used-up", "No more refunds"),
+            Error::RefundDiffers => kind(S::CONFLICT, "refund-differs", "Refund number in use"),
+            Error::RefundFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "refund-failed", "Refund failed"),
+            Error::NotReady => retry(kind(S::SERVICE_UNAVAILABLE, "not-ready", "Not ready yet"), 1),
+            Error::TooManyStreams => retry(kind(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams"), 5),
+            Error::TooManyStreamsOfOrder => {
+                let title = "Too many streams of one order";
+                retry(kind(S::TOO_MANY_REQUESTS, "too-many-streams-of-order", title), 5)
+            }
+            Error::Unavailable { .. } => retry(kind(S::SERVICE_UNAVAILABLE, "unavailable", "Not available"), 1),
+            Error::Internal { .. } => kind(S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    /// The words for the log, where there are any.
+    fn internal(&self) -> Option<&str> {
+        match self {
+            Error::Unavailable { internal } | Error::Internal { internal } => Some(internal),
+            Error::Malformed { .. }
+            | Error::Invalid(_)
+            | Error::Unauthorized
+            | Error::Forbidden(_)
+            | Error::NotFound(_)
+            | Error::NoRoute
+            | Error::MethodNotAllowed
+            | Error::BodyTimeout
+            | Error::TooLarge(_)
+            | Error::UriTooLong
+            | Error::MediaType
+            | Error::ContentEncoding
+            | Error::OrderDiffers
+            | Error::OrderEnded(_)
+            | Error::OrderExpired
+            | Error::AttemptOpen { .. }
+            | Error::OrderClosing
+            | Error::AttemptsUsedUp
+            | Error::KeyInFlight
+            | Error::KeyReused
+            | Error::OrderFailed { .. }
+            | Error::OrderNotPaid
+            | Error::RefundsNotConfigured
+            | Error::RefundExceeds { .. }
+            | Error::RefundsUsedUp
+            | Error::RefundDiffers
+            | Error::RefundFailed { .. }
+            | Error::NotReady
+            | Error::TooManyStreams
+            | Error::TooManyStreamsOfOrder => None,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let Kind { status, slug, title, retry_after, close } = self.kind();
+        let request_id = middleware::request_id();
+        if let Some(internal) = self.internal() {
+            tracing::error!(request_id, problem = slug, error = internal, "A request was not answered as asked");
+        }
+        let mut problem = Map::new();
+        problem.insert("type".into(), format!("{PROBLEM_BASE}{slug}").into());
+        problem.insert("title".into(), title.into());
+        problem.insert("status".into(), status.as_u16().into());
+        problem.insert("detail".into(), self.to_string().into());
+        problem.insert("code".into(), slug.replace('-', "_").into());
+        problem.insert("request_id".into(), request_id.into());
+        problem.insert("retryable".into(), retry_after.is_some().into());
+        match &self {
+            Error::Invalid(errors) => {
+                problem.insert("errors".into(), json!(errors));
+            }
+            Error::OrderFailed { order_no, wechat } => {
+                problem.insert("order_no".into(), order_no.as_str().into());
+                problem.insert("wechat".into(), wechat_json(wechat));
+            }
+            Error::RefundExceeds { left } => {
+                problem.insert("left_fen".into(), left.as_i64().into());
+            }
+            Error::RefundFailed { refund_no, wechat } => {
+                problem.insert("refund_no".into(), refund_no.as_str().into());
+                problem.insert("wechat".into(), wechat_json(wechat));
+            }
+            _ => {}
+        }
+        let mut response = (status, Value::Object(problem).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(self, Error::Unauthorized) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wxpay-worker\""));
+        }
+        response
+    }
+}
+
+/// WeChat's refusal in its own field names.
+pub fn wechat_json(error: &WechatError) -> Value {
+    json!({"err_code": error.code, "err_code_des": error.message})
+}
+
+impl Error {
+    /// What a log line may say about it: the internal words where there are any.
+    pub fn for_log(&self) -> String {
+        self.internal().map_or_else(|| self.to_string(), str::to_owned)
+    }
+}

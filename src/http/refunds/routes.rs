@@ -1,0 +1,258 @@
+//! `POST /v1/orders/{order_no}/refunds` and `GET /v1/refunds/{refund_no}`: money back.
+//!
+//! The refund and its reservation are written before anybody is told of it, here and not by a worker: whether there is
+//! enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds the row.
+//! Pending is never called failed: a caller that takes it for that asks again under another number and pays twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::RequestPartsExt;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use metrics::counter;
+use tokio::time::Instant;
+
+use super::request::RefundRequest;
+use super::view::RefundJson;
+use crate::config::{Merchant, Scope};
+use crate::event::command::{Idempotency, RefundDue};
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::body;
+use crate::http::extract::query::Params;
+use crate::http::orders::create::{asked_wait, idempotency};
+use crate::http::orders::get::find;
+use crate::http::problem::{Error, FieldProblem};
+use crate::http::routes::App;
+use crate::ids::{MerchantKey, OutRefundNo};
+use crate::new_refund::{Wish, new_refund};
+use crate::refund::{RefundNews, RefundOrigin, RefundState, UNCALLED};
+use crate::store::{NewRefund, Reserved, StoredOrder, StoredRefund};
+use crate::telemetry::REFUNDS_TOTAL;
+
+/// How long `?refresh=1` waits for WeChat's answer.
+const REFRESH_WAIT: Duration = Duration::from_secs(3);
+/// Between two looks at a refund that somebody waits for: the first, growing to the second.
+const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+
+/// `POST /v1/orders/{order_no}/refunds`
+pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, body) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let params = Params::parse(&parts.uri, &["merchant"])?;
+    let wait = asked_wait(&parts.headers).map_or(app.config.server.order_wait, Duration::from_secs);
+    let deadline = Instant::now() + wait;
+    let idempotency = idempotency(&parts.headers, caller)?;
+    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
+    if !body.is_empty() {
+        crate::http::orders::create::json_only(&parts.headers)?;
+    }
+    let order = find(&app, &mut parts, &params, caller).await?;
+    let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
+    let asked = RefundRequest::parse(&body, &merchant.key, caller, idempotency.as_ref())?;
+    let hash = asked.hash(&order.order.order_no);
+    let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
+        Some(stored) => (stored, false),
+        None => match app
+            .record(merchant, &order, &asked, Asker { hash: &hash, caller, idempotency: idempotency.as_ref() })
+            .await
+        {
+            // The same request at the same time may have been the one that took what was left.
+            Err(e @ Error::RefundExceeds { .. }) => {
+                (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
+            }
+            other => other?,
+        },
+    };
+    if stored.content_hash != hash || stored.order_id != order.order.id {
+        return Err(Error::RefundDiffers);
+    }
+    let stored = app.begun(stored, deadline).await?;
+    let mut response = answer(&app, &stored)?;
+    if !is_new && idempotency.is_some() {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// `GET /v1/refunds/{refund_no}`
+pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+    let (mut parts, _) = request.into_parts();
+    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
+    let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
+    let refresh = params.number("refresh", 0..=1)? == Some(1);
+    let refund_no = refund_no(&mut parts).await?;
+    let merchant =
+        caller.merchant(&app.config, params.get("merchant"), |rule| FieldProblem::parameter("merchant", rule))?;
+    let mut stored = app.store.refund(&merchant.key, &refund_no).await?.ok_or(Error::NotFound("refund"))?;
+    if refresh {
+        stored = app.refresh_refund(stored).await?;
+    }
+    Ok(axum::Json(RefundJson::new(&stored)).into_response())
+}
+
+async fn refund_no(parts: &mut Parts) -> Result<OutRefundNo, Error> {
+    let problem = |rule: String| Error::Invalid(vec![FieldProblem::parameter("refund_no", rule)]);
+    let text = parts.extract::<Path<String>>().await.map_err(|_| problem("must be UTF-8 text".into()))?;
+    OutRefundNo::parse(text.0).map_err(|e| problem(e.to_string()))
+}
+
+/// Who asks for a refund, and what tells a repeat of the request from another one.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    hash: &'a str,
+    caller: Caller<'a>,
+    idempotency: Option<&'a Idempotency>,
+}
+
+impl App {
+    /// Records a refund with its reservation and has WeChat called.
+    async fn record(
+        &self,
+        merchant: &Merchant,
+        order: &StoredOrder,
+        asked: &RefundRequest,
+        asker: Asker<'_>,
+    ) -> Result<(StoredRefund, bool), Error> {
+        if merchant.client_cert_file.is_none() {
+            return Err(Error::RefundsNotConfigured);
+        }
+        let new = self.wanted(order, asked, asker).await?;
+        let reserved = match self.store.record_refund(&new, self.clock.now()).await {
+            // Another order took the number at the same moment: it is known now.
+            Err(crate::store::DbError::Exists(_)) => self.store.record_refund(&new, self.clock.now()).await?,
+            other => other?,
+        };
+        let stored = match reserved {
+            Reserved::New(stored) => *stored,
+            Reserved::Known(stored) => return Ok((*stored, false)),
+            Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
+            Reserved::TooMany => return Err(Error::RefundsUsedUp),
+            Reserved::KeyReused => return Err(Error::KeyReused),
+        };
+        crate::failpoint::point("refund.recorded");
+        let outcome = RefundNews::Requested.as_str();
+        counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
+        let subject = subject::refund_requested(&merchant.key);
+        if let Err(e) = self.publish_refund(&merchant.key, subject, &new.refund_no, false).await {
+            // It is recorded: the scheduler will find it, and the caller hears that it is pending.
+            tracing::warn!(refund_no = %new.refund_no, error = e.for_log(), "The call of a refund was not published");
+        }
+        crate::failpoint::point("refund.published");
+        Ok((stored, true))
+    }
+
+    async fn wanted(&self, order: &StoredOrder, asked: &RefundRequest, asker: Asker<'_>) -> Result<NewRefund, Error> {
+        let Some(paid_by) = &order.order.paid_by else { return Err(Error::OrderNotPaid) };
+        let transaction_id = asked.transaction_id.as_ref().unwrap_or(&paid_by.transaction_id);
+        let payment = self.store.paid_attempt(order.order.id, transaction_id).await?.ok_or_else(|| {
+            Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
+        })?;
+        let attempt = order.order.attempt(&payment.out_trade_no).ok_or_else(|| Error::Internal {
+            internal: format!("order {}: a payment without its attempt", order.order.order_no),
+        })?;
+        let amount = asked.amount.unwrap_or(payment.left);
+        if amount == crate::money::Fen::ZERO || amount > payment.left {
+            return Err(Error::RefundExceeds { left: payment.left });
+        }
+        let wish = Wish {
+            merchant: order.order.merchant.clone(),
+            order_id: order.order.id,
+            order_no: order.order.order_no.clone(),
+            appid: attempt.appid.clone(),
+            mch_id: attempt.mch_id.clone(),
+            out_trade_no: payment.out_trade_no,
+            transaction_id: payment.transaction_id,
+            refund_no: asked.refund_no.clone(),
+            amount,
+            total: payment.paid,
+            origin: RefundOrigin::Api,
+            reason: asked.reason.clone(),
+            requested_by: asker.caller.key.name.clone(),
+            content_hash: asker.hash.to_owned(),
+            known: None,
+        };
+        let new = new_refund(&self.config, wish, self.clock.now());
+        let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
+        Ok(NewRefund { idempotency: asker.idempotency.cloned(), ..new })
+    }
+
+    async fn publish_refund(
+        &self,
+        merchant: &MerchantKey,
+        subject: String,
+        refund_no: &OutRefundNo,
+        only_ask: bool,
+    ) -> Result<(), Error> {
+        let due = RefundDue { refund_no: refund_no.clone(), only_ask };
+        self.publish(subject, Envelope::new(merchant, RefundDue::TYPE, None, self.clock.now(), due)).await
+    }
+
+    /// Waits until WeChat took the refund on, or until nothing can come of waiting.
+    async fn begun(&self, stored: StoredRefund, deadline: Instant) -> Result<StoredRefund, Error> {
+        let later = deadline.saturating_duration_since(Instant::now());
+        self.watch_refund(stored, deadline, |s| {
+            let (r, next_at) = (&s.refund, s.refund.queries.next_at);
+            // Its turn, or WeChat's next answer, comes after the caller has gone.
+            let after_the_caller = next_at.is_some_and(|at| at > self.clock.now().after(later));
+            let untouched = next_at == Some(r.created_at.after(UNCALLED));
+            !r.state.wants_call() || after_the_caller && !untouched
+        })
+        .await
+    }
+
+    async fn refresh_refund(&self, stored: StoredRefund) -> Result<StoredRefund, Error> {
+        let (merchant, refund_no) = (stored.refund.merchant.clone(), stored.refund.refund_no.clone());
+        let askable = match stored.refund.state {
+            RefundState::Unknown | RefundState::Processing | RefundState::Abnormal => true,
+            RefundState::Requested | RefundState::Succeeded | RefundState::Failed => false,
+        };
+        if !askable || !self.may_ask_of_refund(&merchant, &refund_no) {
+            return Ok(stored);
+        }
+        self.publish_refund(&merchant, subject::refund_due(&merchant), &refund_no, true).await?;
+        let (version, queries) = (stored.refund.version, stored.refund.queries);
+        let answered = |s: &StoredRefund| s.refund.version != version || s.refund.queries != queries;
+        self.watch_refund(stored, Instant::now() + REFRESH_WAIT, answered).await
+    }
+
+    /// Looks at a refund until it is `enough`, at most until `deadline` or until the process ends.
+    async fn watch_refund(
+        &self,
+        mut stored: StoredRefund,
+        deadline: Instant,
+        enough: impl Fn(&StoredRefund) -> bool,
+    ) -> Result<StoredRefund, Error> {
+        let (mut pause, longest) = LOOK;
+        while !enough(&stored) && Instant::now() < deadline && !self.shutdown.is_cancelled() {
+            let next = tokio::time::sleep_until((Instant::now() + pause).min(deadline));
+            if self.shutdown.run_until_cancelled(next).await.is_none() {
+                break;
+            }
+            pause = (pause * 3 / 2).min(longest);
+            let (merchant, refund_no) = (&stored.refund.merchant, &stored.refund.refund_no);
+            stored = self.store.refund(merchant, refund_no).await?.ok_or(Error::NotFound("refund"))?;
+        }
+        Ok(stored)
+    }
+}
+
+fn answer(app: &App, stored: &StoredRefund) -> Result<Response, Error> {
+    let refund = &stored.refund;
+    if let (RefundState::Failed, Some(wechat)) = (refund.state, &refund.error) {
+        return Err(Error::RefundFailed { refund_no: refund.refund_no.clone(), wechat: wechat.clone() });
+    }
+    let json = axum::Json(RefundJson::new(stored));
+    if !refund.state.wants_call() {
+        return Ok(json.into_response());
+    }
+    let mut location = format!("/v1/refunds/{}", refund.refund_no);
+    if app.config.merchants.len() > 1 {
+        location.push_str(&format!("?merchant={}", refund.merchant));
+    }
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], json).into_response())
+}

@@ -1,0 +1,78 @@
+//! The refund as callers see it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::http::problem::wechat_json;
+use crate::money::Fen;
+use crate::order::CNY;
+use crate::refund::RefundState;
+use crate::store::StoredRefund;
+
+/// The JSON of a refund.
+#[derive(Debug, Serialize)]
+pub struct RefundJson<'a> {
+    refund_no: &'a str,
+    merchant: &'a str,
+    order_no: &'a str,
+    out_trade_no: &'a str,
+    transaction_id: &'a str,
+    refund_id: Option<&'a str>,
+    state: &'static str,
+    /// For a person: what the state means for who waits for the money.
+    message: &'static str,
+    origin: &'static str,
+    amount_fen: Fen,
+    paid_fen: Fen,
+    currency: &'static str,
+    reason: Option<&'a str>,
+    wechat: Option<Value>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    refunded_at: Option<Timestamp>,
+}
+
+impl<'a> RefundJson<'a> {
+    /// Of a stored refund.
+    pub fn new(stored: &'a StoredRefund) -> RefundJson<'a> {
+        let r = &stored.refund;
+        RefundJson {
+            refund_no: r.refund_no.as_str(),
+            merchant: r.merchant.as_str(),
+            order_no: r.order_no.as_str(),
+            out_trade_no: r.out_trade_no.as_str(),
+            transaction_id: r.transaction_id.as_str(),
+            refund_id: r.refund_id.as_deref(),
+            state: r.state.as_str(),
+            message: message(r.state, r.delayed),
+            origin: r.origin.as_str(),
+            amount_fen: r.amount,
+            paid_fen: r.total,
+            currency: CNY,
+            reason: stored.reason.as_deref(),
+            wechat: r.error.as_ref().map(wechat_json),
+            created_at: r.created_at,
+            updated_at: stored.updated_at,
+            refunded_at: r.succeeded_at,
+        }
+    }
+}
+
+const fn message(state: RefundState, delayed: bool) -> &'static str {
+    match state {
+        RefundState::Requested if delayed => {
+            "Pending: WeChat does not take it yet (see wechat); it is repeated until it does."
+        }
+        RefundState::Requested => "Pending: recorded, and on its way to WeChat.",
+        RefundState::Unknown => {
+            "Pending, not failed: WeChat's answer was lost. The same refund is repeated; do not ask for it under another number."
+        }
+        RefundState::Processing => "Accepted by WeChat; the payer does not have the money yet.",
+        RefundState::Succeeded => "The payer has the money.",
+        RefundState::Abnormal => {
+            "The payer's account cannot take the money: it must be settled by hand in the merchant platform."
+        }
+        RefundState::Failed => "Failed: no money moved. Its number cannot be used again.",
+    }
+}

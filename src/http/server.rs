@@ -1,0 +1,128 @@
+//! The HTTP server: accepts connections, gives each its clocks, and ends them in order.
+//!
+//! HTTP/1.1 only. What must stay true: no connection lives longer than its clocks allow while it sends nothing; when the
+//! process ends, requests that were begun are answered, as long as that takes no longer than `shutdown_timeout`.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::connection::{Ambiguous, Answer, Limits, MAX_HEAD_BYTES, Phase, Remote, Watched};
+use crate::config;
+
+/// A request with more headers is answered 431.
+const MAX_HEADERS: usize = 100;
+/// Pause after an accept that failed for lack of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`.
+pub async fn serve(listener: TcpListener, router: Router, settings: &config::Server, cancel: CancellationToken) {
+    let limits = Limits { header: settings.header_timeout, idle: settings.idle_timeout };
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let connections = TaskTracker::new();
+    let abandon = CancellationToken::new();
+    loop {
+        let Some(Ok(slot)) = cancel.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await else { break };
+        let Some(accepted) = cancel.run_until_cancelled(listener.accept()).await else { break };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                if !is_of_one_connection(&e) {
+                    tracing::error!(error = %e, "No connection can be accepted at the moment");
+                    let _ = cancel.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
+                }
+                continue;
+            }
+        };
+        let (router, cancel, abandon) = (router.clone(), cancel.clone(), abandon.clone());
+        connections.spawn(async move {
+            let _ = abandon.run_until_cancelled(connection(stream, remote, router, limits, &cancel)).await;
+            drop(slot);
+        });
+    }
+    // New connections are refused from here on, so that a balancer turns to another process at once.
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(settings.shutdown_timeout, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "Requests did not finish in time and are cut off");
+        abandon.cancel();
+        connections.wait().await;
+    }
+}
+
+/// The peer went away before it was accepted: nothing is wrong here.
+fn is_of_one_connection(e: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(stream: TcpStream, remote: SocketAddr, router: Router, limits: Limits, cancel: &CancellationToken) {
+    // Answers are small and written at once: waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let phase = Phase::new(limits);
+    let io = TokioIo::new(Watched::new(stream, phase.clone()));
+    let service = service_fn({
+        let phase = phase.clone();
+        move |request| answer(request, remote, router.clone(), phase.clone())
+    });
+    let mut http = http1::Builder::new();
+    http.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).half_close(false);
+    let mut connection = pin!(http.serve_connection(io, service));
+    let mut stop = pin!(cancel.cancelled());
+    let mut stopping = false;
+    let mut clock = pin!(tokio::time::sleep(limits.header));
+    poll_fn(|cx| {
+        if !stopping && stop.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        // Trouble with one connection concerns its peer alone; whatever the peer asked was answered or is unanswered.
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(deadline) = phase.deadline() else { return Poll::Pending };
+        if clock.deadline() != deadline {
+            clock.as_mut().reset(deadline);
+        }
+        clock.as_mut().poll(cx)
+    })
+    .await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    remote: SocketAddr,
+    router: Router,
+    phase: Phase,
+) -> Result<Response<Answer>, Infallible> {
+    let (busy, ambiguous) = phase.begin(request.body().size_hint().exact());
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Remote(remote));
+    if ambiguous {
+        request.extensions_mut().insert(Ambiguous);
+    }
+    let mut response = router.oneshot(request).await?;
+    // Who sends the next request before this one is answered may disagree with us about where it begins.
+    if phase.has_more() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answer::new(body, busy)))
+}

@@ -1,0 +1,7 @@
+//! `/_sandbox/…`: acting as the payer, the merchant platform and the tester.
+
+pub(super) mod pay;
+pub(super) mod people;
+pub(super) mod platform;
+pub(super) mod refunds;
+pub(super) mod view;

@@ -1,0 +1,260 @@
+//! `/_sandbox/…`: acting as the payer, looking at the truth, causing trouble. JSON in and out; refusals are
+//! `{"error": "<stable word>", "message": "<for people>"}` with a 4xx status.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::view;
+use crate::ids::OpenId;
+use crate::money::Fen;
+use crate::sandbox::faults::{Hit, Kind, On, Rule};
+use crate::sandbox::ledger::account::{Handle, PayRefused, Purse};
+use crate::sandbox::ledger::record::CouponType;
+use crate::sandbox::notify::notifier::deliver;
+use crate::sandbox::state::World;
+
+/// The control API's routes.
+pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/_sandbox/pay", post(pay))
+        .route("/_sandbox/cancel", post(cancel))
+        .route("/_sandbox/notify", post(notify))
+        .route("/_sandbox/ledger", get(ledger))
+        .route("/_sandbox/requests", get(requests))
+        .route("/_sandbox/faults", post(add_faults).get(list_faults).delete(clear_faults))
+}
+
+/// Why the control API refuses.
+pub(in crate::sandbox) struct Problem {
+    pub status: StatusCode,
+    pub error: &'static str,
+    pub message: String,
+}
+
+impl Problem {
+    /// 400
+    pub fn bad_request(message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into() }
+    }
+
+    /// 404
+    pub fn not_found(message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: message.into() }
+    }
+
+    /// 409
+    pub fn conflict(error: &'static str, message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::CONFLICT, error, message: message.into() }
+    }
+
+    /// 500
+    pub fn internal(message: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::INTERNAL_SERVER_ERROR, error: "system", message: message.into() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        respond(self.status, &json!({"error": self.error, "message": self.message}))
+    }
+}
+
+impl From<PayRefused> for Problem {
+    fn from(refused: PayRefused) -> Problem {
+        let (status, error) = match refused {
+            PayRefused::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            PayRefused::SessionExpired => (StatusCode::GONE, "session_expired"),
+            PayRefused::Closed => (StatusCode::CONFLICT, "closed"),
+            PayRefused::AlreadyPaid => (StatusCode::CONFLICT, "already_paid"),
+            PayRefused::PayerDiffers => (StatusCode::CONFLICT, "payer_differs"),
+            PayRefused::Coupon => (StatusCode::BAD_REQUEST, "bad_request"),
+            PayRefused::System => (StatusCode::INTERNAL_SERVER_ERROR, "system"),
+        };
+        Problem { status, error, message: refused.to_string() }
+    }
+}
+
+/// A JSON answer.
+pub(in crate::sandbox) fn respond(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// Reads a JSON request.
+pub(in crate::sandbox) fn parse<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
+}
+
+/// What the payer holds, in one of three forms.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayRequest {
+    prepay_id: Option<String>,
+    code_url: Option<String>,
+    out_trade_no: Option<String>,
+    /// May be left out where there is only one merchant.
+    mch_id: Option<String>,
+    openid: Option<OpenId>,
+    coupon_fee: Option<Fen>,
+    coupon_type: Option<CouponType>,
+    /// Pays what is closed or expired: the payer was in time, the bank was slow.
+    #[serde(default)]
+    late: bool,
+}
+
+/// The merchant meant: the one named, or the only one.
+pub(in crate::sandbox) fn merchant<'a>(world: &'a World, given: Option<&'a str>) -> Result<&'a str, Problem> {
+    match given {
+        Some(mch_id) => Ok(mch_id),
+        None if world.accounts.len() == 1 => Ok(world.accounts.keys().next().map_or("", String::as_str)),
+        None => Err(Problem::bad_request("mch_id is needed: there are several merchants")),
+    }
+}
+
+fn handle<'a>(world: &'a World, request: &'a PayRequest) -> Result<Handle<'a>, Problem> {
+    match (&request.prepay_id, &request.code_url, &request.out_trade_no) {
+        (Some(id), None, None) => Ok(Handle::PrepayId(id)),
+        (None, Some(url), None) => Ok(Handle::CodeUrl(url)),
+        (None, None, Some(out_trade_no)) => {
+            Ok(Handle::Number { mch_id: merchant(world, request.mch_id.as_deref())?, out_trade_no })
+        }
+        _ => Err(Problem::bad_request("give exactly one of prepay_id, code_url, out_trade_no (with mch_id)")),
+    }
+}
+
+async fn pay(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let request: PayRequest = parse(&body)?;
+    let purse = Purse {
+        openid: request.openid.clone(),
+        coupon_fee: request.coupon_fee.unwrap_or(Fen::ZERO),
+        coupon_type: request.coupon_type,
+        late: request.late,
+    };
+    let payment = world.pay(handle(&world, &request)?, purse)?;
+    Ok(respond(StatusCode::OK, &view::payment(&payment)))
+}
+
+async fn cancel(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let request: PayRequest = parse(&body)?;
+    let handle = handle(&world, &request)?;
+    let now = world.now();
+    let mut book = world.book();
+    let order = book.cancel(handle, now)?;
+    Ok(respond(StatusCode::OK, &view::order(order, now, world.lifetimes)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NotifyRequest {
+    out_trade_no: String,
+    mch_id: Option<String>,
+    /// Tell of this refund instead of the payment.
+    out_refund_no: Option<String>,
+    /// Rules do not apply here: who asks for a notification gets it, spoiled only when told so.
+    fault: Option<Kind>,
+}
+
+async fn notify(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let request: NotifyRequest = parse(&body)?;
+    let on = if request.out_refund_no.is_some() { On::RefundNotify } else { On::Notify };
+    if request.fault.is_some_and(|kind| !kind.possible(on)) {
+        return Err(Problem::bad_request("this fault is not possible on a notification"));
+    }
+    let mch_id = merchant(&world, request.mch_id.as_deref())?;
+    let letter = {
+        let book = world.book();
+        let order = book.order(mch_id, &request.out_trade_no).ok_or(Problem::from(PayRefused::NotFound))?;
+        match &request.out_refund_no {
+            None => world.letter(order).ok_or_else(|| {
+                Problem::conflict("not_paid", "WeChat notifies of payments only, and nobody has paid this order")
+            })?,
+            Some(number) => {
+                let refund = order.refunds.iter().find(|refund| refund.out_refund_no == *number);
+                let refund = refund.ok_or_else(|| Problem::not_found("the order has no such out_refund_no"))?;
+                world.refund_letter(order, refund).ok_or_else(|| {
+                    Problem::conflict("not_ended", "the refund is on its way, or nobody wants to hear of it")
+                })?
+            }
+        }
+    };
+    let deliveries = deliver(&world, &letter, None, request.fault.map(Hit::plain)).await;
+    Ok(respond(StatusCode::OK, &json!({"deliveries": deliveries})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    mch_id: Option<String>,
+    out_trade_no: Option<String>,
+}
+
+impl Filter {
+    fn takes(&self, mch_id: &str, out_trade_no: &str) -> bool {
+        self.mch_id.as_deref().is_none_or(|m| m == mch_id)
+            && self.out_trade_no.as_deref().is_none_or(|n| n == out_trade_no)
+    }
+}
+
+type Filtered = Result<Query<Filter>, axum::extract::rejection::QueryRejection>;
+
+fn filter(query: Filtered) -> Result<Filter, Problem> {
+    query.map(|Query(filter)| filter).map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+async fn ledger(State(world): State<Arc<World>>, query: Filtered) -> Result<Response, Problem> {
+    let filter = filter(query)?;
+    let now = world.now();
+    let book = world.book();
+    // A poll for one order must not walk through all of them.
+    let orders: Vec<_> = match (&filter.mch_id, &filter.out_trade_no) {
+        (Some(mch_id), Some(out_trade_no)) => book.order(mch_id, out_trade_no).into_iter().collect(),
+        _ => book
+            .orders()
+            .iter()
+            .filter(|o| filter.takes(o.terms.mch_id.as_str(), o.terms.out_trade_no.as_str()))
+            .collect(),
+    };
+    let payments: Vec<_> = orders.iter().filter_map(|o| o.payment.as_ref()).map(view::payment).collect();
+    let deliveries: Vec<_> = orders.iter().flat_map(|o| &o.deliveries).map(view::delivery).collect();
+    let refunds: Vec<_> = orders.iter().flat_map(|o| o.refunds.iter().map(|r| view::refund(o, r))).collect();
+    let orders: Vec<_> = orders.iter().map(|o| view::order(o, now, world.lifetimes)).collect();
+    drop(book);
+    let ledger = json!({"orders": orders, "payments": payments, "deliveries": deliveries, "refunds": refunds});
+    Ok(respond(StatusCode::OK, &ledger))
+}
+
+async fn requests(State(world): State<Arc<World>>, query: Filtered) -> Result<Response, Problem> {
+    let filter = filter(query)?;
+    let seen = world.seen();
+    let requests: Vec<_> = seen
+        .requests()
+        .filter(|(_, r)| filter.takes(&r.mch_id, &r.out_trade_no))
+        .map(|(api, r)| view::requests(api, r))
+        .collect();
+    let rejected: Vec<_> =
+        seen.rejected().map(|(api, reason, count)| json!({"api": api, "reason": reason, "count": count})).collect();
+    drop(seen);
+    Ok(respond(StatusCode::OK, &json!({"requests": requests, "rejected": rejected})))
+}
+
+async fn add_faults(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let rules: Vec<Rule> = parse(&body)?;
+    world.faults.add(rules).map_err(Problem::bad_request)?;
+    Ok(list_faults(State(world)).await)
+}
+
+async fn list_faults(State(world): State<Arc<World>>) -> Response {
+    respond(StatusCode::OK, &json!({"faults": world.faults.list()}))
+}
+
+async fn clear_faults(State(world): State<Arc<World>>) -> Response {
+    world.faults.clear();
+    list_faults(State(world)).await
+}

@@ -1,0 +1,125 @@
+//! `/_sandbox/platform/…`: what only WeChat's operators could do, and what tests want to know.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::pay::{Problem, parse, respond};
+use crate::sandbox::platform::api::Api;
+use crate::sandbox::platform::quota::Limit;
+use crate::sandbox::platform::token_store::Kind;
+use crate::sandbox::state::World;
+
+/// The routes.
+pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+    Router::new()
+        .route("/_sandbox/platform/calls", get(calls).delete(forget_calls))
+        .route("/_sandbox/platform/kill_tokens", post(kill_tokens))
+        .route("/_sandbox/platform/check", post(check))
+        .route("/_sandbox/platform/whitelist", post(whitelist))
+        .route("/_sandbox/platform/quota", post(quota))
+}
+
+fn unknown_app() -> Problem {
+    Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: "no such app".to_owned() }
+}
+
+async fn calls(State(world): State<Arc<World>>) -> Response {
+    respond(StatusCode::OK, &world.platform().calls.view())
+}
+
+async fn forget_calls(State(world): State<Arc<World>>) -> Response {
+    let mut platform = world.platform();
+    platform.calls.clear();
+    respond(StatusCode::OK, &platform.calls.view())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kill {
+    appid: String,
+    /// The access_tokens, unless told otherwise.
+    #[serde(default = "yes")]
+    tokens: bool,
+    #[serde(default)]
+    tickets: bool,
+    /// WeChat goes on giving out the values that it refuses from here on.
+    #[serde(default)]
+    still_current: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn kill_tokens(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let kill: Kill = parse(&body)?;
+    let mut platform = world.platform();
+    platform.app(&kill.appid).map_err(|_| unknown_app())?;
+    let mut kinds = Vec::new();
+    if kill.tokens {
+        kinds.extend([Kind::Classic, Kind::Stable]);
+    }
+    if kill.tickets {
+        kinds.push(Kind::Ticket);
+    }
+    let killed = platform.vault.kill(&kill.appid, &kinds, world.now(), kill.still_current);
+    Ok(respond(StatusCode::OK, &json!({"killed": killed})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Check {
+    /// An access_token or a jsapi_ticket.
+    value: String,
+}
+
+/// Whether a token or ticket works, without using it.
+async fn check(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let check: Check = parse(&body)?;
+    let (platform, now) = (world.platform(), world.now());
+    let seen = match platform.vault.known(&check.value, now) {
+        Some(known) => json!({"appid": known.appid, "alive": known.alive, "expires_at": known.expires_at}),
+        None => json!({"appid": null, "alive": false, "expires_at": null}),
+    };
+    Ok(respond(StatusCode::OK, &seen))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whitelist {
+    appid: String,
+    /// Null: from everywhere.
+    ips: Option<Vec<IpAddr>>,
+}
+
+async fn whitelist(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let Whitelist { appid, ips } = parse(&body)?;
+    let mut platform = world.platform();
+    let app = platform.app(&appid).map_err(|_| unknown_app())?;
+    app.whitelist = ips.clone().map(|ips| ips.into_iter().map(|ip| ip.to_canonical()).collect());
+    Ok(respond(StatusCode::OK, &json!({"appid": appid, "ips": ips})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quota {
+    api: Api,
+    per_day: Option<u64>,
+    per_minute: Option<u64>,
+}
+
+/// Other limits than the published ones: a test account has 200 tokens a day.
+async fn quota(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+    let Quota { api, per_day, per_minute } = parse(&body)?;
+    world.platform().limits.insert(api, Limit { per_day, per_minute });
+    Ok(respond(StatusCode::OK, &json!({"api": api, "per_day": per_day, "per_minute": per_minute})))
+}

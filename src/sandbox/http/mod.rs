@@ -1,0 +1,6 @@
+//! The listeners: connections, certificates, answers that never arrive whole.
+
+pub(super) mod certificates;
+pub(super) mod server;
+pub(super) mod tls;
+pub(super) mod wire;

@@ -1,0 +1,5 @@
+//! Notifications: one on the wire, when it is repeated, and those of refunds.
+
+pub(super) mod notifier;
+pub(super) mod refund_notification;
+pub(super) mod schedule;

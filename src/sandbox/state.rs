@@ -1,0 +1,133 @@
+//! What all requests and notifications share. Locks are held for a look or a change, never across an await.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::faults::{Faults, On};
+use super::http::certificates::Authority;
+use super::ledger::account::{Book, Handle, PayRefused, Purse};
+use super::ledger::order::{Lifetimes, Order};
+use super::ledger::record::{Payment, Refund};
+use super::notify::notifier::{Letter, Sender};
+use super::notify::schedule;
+use super::platform::{Api, Platform};
+use super::request_log::Seen;
+use super::settings::Account;
+use crate::clock::{Clock, Timestamp};
+use crate::ids::AppId;
+
+/// The simulated WeChat.
+pub(super) struct World {
+    pub accounts: HashMap<String, Account>,
+    /// Of all merchants.
+    pub appids: HashSet<AppId>,
+    pub time_scale: u32,
+    pub lifetimes: Lifetimes,
+    pub addr: SocketAddr,
+    /// The listener with TLS.
+    pub tls_addr: SocketAddr,
+    pub authority: Authority,
+    pub clock: Clock,
+    pub faults: Faults,
+    pub sender: Sender,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+    pub book: Mutex<Book>,
+    pub seen: Mutex<Seen>,
+    pub platform: Mutex<Platform>,
+    /// Rings when a call of that kind went through: what `reorder` waits for.
+    pub passed: Bells,
+}
+
+/// One bell per kind of call.
+#[derive(Default)]
+pub(super) struct Bells {
+    unified_order: Notify,
+    order_query: Notify,
+    close_order: Notify,
+    notify: Notify,
+    platform: [Notify; Api::COUNT],
+    refund: Notify,
+    refund_query: Notify,
+    refund_notify: Notify,
+}
+
+impl Bells {
+    /// The bell of one kind of call.
+    pub fn of(&self, on: On) -> &Notify {
+        match on {
+            On::UnifiedOrder => &self.unified_order,
+            On::OrderQuery => &self.order_query,
+            On::CloseOrder => &self.close_order,
+            On::Notify => &self.notify,
+            On::Platform(api) => &self.platform[api as usize],
+            On::Refund => &self.refund,
+            On::RefundQuery => &self.refund_query,
+            On::RefundNotify => &self.refund_notify,
+        }
+    }
+}
+
+impl World {
+    /// The current moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The base of `/secapi/…`.
+    pub fn refund_base_url(&self) -> String {
+        format!("https://{}", self.tls_addr)
+    }
+
+    /// The ledger. Every change under this lock is complete before it can panic, so a poisoned lock is still good.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The requests that arrived.
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logins and tokens.
+    pub fn platform(&self) -> MutexGuard<'_, Platform> {
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The payer pays: the ledger first, then the first notification, without waiting for it.
+    pub fn pay(self: &Arc<Self>, handle: Handle<'_>, purse: Purse) -> Result<Payment, PayRefused> {
+        let (payment, letter) = {
+            let mut book = self.book();
+            let payment = book.pay(handle, purse, self.now())?;
+            (payment, book.look_up(handle).and_then(|order| self.letter(order)))
+        };
+        if let Some(letter) = letter {
+            schedule::start(self, letter);
+        }
+        Ok(payment)
+    }
+
+    /// What there is to notify of; nothing while nobody has paid.
+    pub fn letter(&self, order: &Order) -> Option<Letter> {
+        let account = self.accounts.get(order.terms.mch_id.as_str())?.clone();
+        let (terms, payment) = (order.terms.clone(), order.payment.clone()?);
+        Some(Letter { account, url: terms.notify_url.clone(), terms, payment, refund: None })
+    }
+
+    /// What there is to notify of a refund; nothing while it is on its way, or when nobody wants to know.
+    pub fn refund_letter(&self, order: &Order, refund: &Refund) -> Option<Letter> {
+        let url = refund.notify_url.clone().filter(|_| refund.ended_at.is_some())?;
+        Some(Letter { refund: Some(Box::new(refund.clone())), url, ..self.letter(order)? })
+    }
+
+    /// Waits until another call of this kind went through, at most `limit`.
+    pub async fn let_another_pass(&self, on: On, limit: std::time::Duration) {
+        // Running out of time is the other way this may end.
+        let _ = tokio::time::timeout(limit, self.passed.of(on).notified()).await;
+    }
+}

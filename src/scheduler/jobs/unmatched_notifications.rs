@@ -1,0 +1,54 @@
+//! Notifications that wait for an order and that the bus does not bring to the workers any more: their message was lost, or its
+//! attempts were used up. They are published again, and the workers settle or end them as any other.
+
+use std::time::Duration;
+
+use crate::bus::{Message, PublishError};
+use crate::clock::Timestamp;
+use crate::event::command::{NoticeKind, NotifyReceived};
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::scheduler::registry::{Context, Done, JobError};
+use crate::store::WaitingNotification;
+
+/// Ten minutes more than the workers' own patience with an order that does not appear: a message that is still there has ended
+/// the waiting by then.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600 + 240);
+/// Notifications published in one run.
+const PER_RUN: u64 = 200;
+
+/// Publishes again what waits and was forgotten.
+pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
+    let now = ctx.clock.now();
+    let before = Timestamp::from_ms(now.as_ms() - i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX));
+    let mut count = 0_u64;
+    for waiting in ctx.store.forgotten_notifications(before, now, PER_RUN).await? {
+        crate::failpoint::point("scheduler.orphan_found");
+        match ctx.bus.publish(again(&waiting, before, now)?).await {
+            Ok(()) => count += 1,
+            // Its row stays and can be listed; those behind it must not wait for it.
+            Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
+                tracing::error!(event.id = %waiting.id, error = %e, "a notification that waits cannot be published again");
+            }
+            Err(e @ (PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout)) => {
+                return Err(e.into());
+            }
+        }
+        crate::failpoint::point("scheduler.orphan_published");
+        ctx.store.note_brought_again(&waiting, now).await?;
+        crate::failpoint::point("scheduler.orphan_noted");
+    }
+    Ok(count.into())
+}
+
+fn again(waiting: &WaitingNotification, before: Timestamp, now: Timestamp) -> Result<Message, JobError> {
+    let WaitingNotification { id, merchant, body, headers, remote_addr, received_at, looked_at } = waiting.clone();
+    // It has waited since `before`, whatever the clock of the process that took it said: the workers' patience is over.
+    let received_at = received_at.min(before);
+    let data = NotifyReceived { body, headers, remote_addr, received_at, kind: NoticeKind::Pay };
+    let event = Envelope { id, ..Envelope::new(&merchant, NotifyReceived::TYPE, None, now, data) };
+    let payload = event.to_json()?.into_bytes();
+    let message = Message { subject: subject::notify_received(&merchant), id, payload, headers: Vec::new() };
+    // Whoever dies before the look is noted does it once more, and the bus takes it once.
+    Ok(message.replayed(&looked_at.as_ms().to_string()))
+}

@@ -1,0 +1,326 @@
+//! Runs the jobs on their cron, in one process at a time.
+//!
+//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A job
+//! that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose runner
+//! died, is found by the sweep and made up for. A process whose run failed gives the lease back and sits the next run out:
+//! what it cannot reach, another may. Every run leaves a report. What must stay true: a run is made under the
+//! lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that slept
+//! through its lease harms nothing.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use metrics::gauge;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::registry::{Context, Done, JOBS, Job, JobError};
+use super::token_refresh::Tokens;
+use crate::bus::Bus;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::sealed_box::CannotSeal;
+use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
+use crate::telemetry;
+use crate::wechat::platform::PlatformClient;
+
+/// Each job has a lease of its own: one that hangs in one process is taken over by another.
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// Well within the lease: two renewals may fail.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for runs that nobody made.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// How long, from when the job is due again, a process whose run failed leaves it to the others. They look when it is due;
+/// one that is alone comes back soon.
+const SIT_OUT: Duration = Duration::from_secs(3);
+
+/// What the scheduler works with.
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The bus.
+    pub bus: Bus,
+    /// The way to WeChat's platform.
+    pub platform: PlatformClient,
+    /// The time, as the database has it: a host whose own clock is wrong must not stop the jobs of all the others.
+    pub clock: Clock,
+}
+
+/// Why the scheduler does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SchedulerError {
+    /// The cron could not be set up.
+    #[error(transparent)]
+    Cron(#[from] JobSchedulerError),
+    /// No key could be derived from `web.session_key`.
+    #[error("the key of stored tokens: {0}")]
+    Seal(#[from] CannotSeal),
+}
+
+/// Runs until cancelled; jobs that run then finish first. Each lease is given back as soon as its job is at rest, so that
+/// another process goes on at once.
+pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
+    let Parts { config, store, bus, platform, clock } = parts;
+    let tokens = Tokens::new(&config, platform)?.map(Arc::new);
+    let shared = Arc::new(Shared { config, store, bus, clock, tokens, holder });
+    let runners: Vec<Arc<Runner>> =
+        JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
+    let running = TaskTracker::new();
+    let mut cron = JobScheduler::new().await?;
+    for runner in &runners {
+        let (runner, running) = (Arc::clone(runner), running.clone());
+        let due = CronJob::new_async(runner.job.when.cron(), move |_, _| {
+            let runner = Arc::clone(&runner);
+            Box::pin(running.track_future(async move { runner.run().await }))
+        })?;
+        cron.add(due).await?;
+    }
+    cron.start().await?;
+    let sweep = running.spawn(sweep(shared, runners.clone(), running.clone(), cancel.clone()));
+    cancel.cancelled().await;
+    cron.shutdown().await?;
+    join_all(runners.iter().map(|runner| runner.rest())).await;
+    running.close();
+    running.wait().await;
+    // A sweep that panicked is a defect that the next start would hide.
+    if let Err(e) = sweep.await {
+        tracing::error!(error = %e, "the sweep for missed runs did not end well");
+    }
+    Ok(())
+}
+
+/// What all jobs of this process share.
+struct Shared {
+    config: Arc<Config>,
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    tokens: Option<Arc<Tokens>>,
+    holder: String,
+}
+
+/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and again.
+async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
+        match due(&shared, &runners).await {
+            Ok(due) => {
+                for runner in due {
+                    running.spawn(async move { runner.run().await });
+                }
+            }
+            Err(e) => tracing::warn!(error = %e, "missed runs cannot be looked for"),
+        }
+    }
+}
+
+/// What is due and nobody ran. On the way, what a look at the whole tells of clocks and tokens.
+async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
+    let ahead_s = shared.clock.host_ahead_ms(shared.store.db().now().await?) / 1000;
+    gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
+    let now = shared.clock.now();
+    if let Some(tokens) = &shared.tokens {
+        tokens.tell_ages(&shared.store, now).await?;
+    }
+    let mut due = Vec::new();
+    for runner in runners {
+        let (job, next) = (runner.job, runner.job.when.next_after(now));
+        let deadline_ms = i64::try_from(job.deadline.as_millis()).unwrap_or(i64::MAX);
+        shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await?;
+        if shared.store.is_job_due(job.name, now, next).await? {
+            due.push(Arc::clone(runner));
+        }
+    }
+    Ok(due)
+}
+
+/// One job in this process.
+struct Runner {
+    job: &'static Job,
+    shared: Arc<Shared>,
+    busy: AtomicBool,
+    /// The lease as it was last had: to be given back at the end.
+    held: Mutex<Option<Lease>>,
+    /// Until when the job is left to others, after a run that failed here.
+    sits_out_until: Mutex<Option<Instant>>,
+    cancel: CancellationToken,
+}
+
+/// A job that is running; over when this is dropped, however the run ends.
+struct Running<'a>(&'a AtomicBool);
+
+impl<'a> Running<'a> {
+    fn begin(busy: &'a AtomicBool) -> Option<Running<'a>> {
+        // Not `then_some`: a value made in vain would be dropped and end the run that is going on.
+        (!busy.swap(true, Ordering::SeqCst)).then(|| Running(busy))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Runner {
+    fn new(job: &'static Job, shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
+        Runner {
+            job,
+            shared,
+            busy: AtomicBool::new(false),
+            held: Mutex::default(),
+            sits_out_until: Mutex::default(),
+            cancel,
+        }
+    }
+
+    /// Runs the job if it is due and this process's turn.
+    async fn run(&self) {
+        {
+            let Some(_running) = Running::begin(&self.busy) else { return };
+            // Asked while busy: whoever stops either sees this run and leaves the lease to it, or was seen here.
+            if self.cancel.is_cancelled() || self.sits_out() {
+                return;
+            }
+            match self.turn().await {
+                Ok(Some(lease)) => self.run_under(lease).await,
+                Ok(None) => {}
+                Err(e) => {
+                    tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had");
+                    self.leave_to_others(Duration::ZERO).await;
+                }
+            }
+        }
+        if self.cancel.is_cancelled() {
+            self.rest().await;
+        }
+    }
+
+    async fn turn(&self) -> Result<Option<Lease>, DbError> {
+        let Shared { store, holder, clock, .. } = &*self.shared;
+        let Some(lease) = store.lease(self.job.name, holder, LEASE_TTL).await? else { return Ok(None) };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
+        let now = clock.now();
+        // Whoever held the lease before may have made this very run.
+        let is_due = store.is_job_due(self.job.name, now, self.job.when.next_after(now)).await?;
+        Ok(is_due.then_some(lease))
+    }
+
+    /// Gives the lease back unless the job still runs, which then does it at its end.
+    async fn rest(&self) {
+        if !self.busy.load(Ordering::SeqCst) {
+            self.give_back().await;
+        }
+    }
+
+    /// A job that fails here may succeed elsewhere: whoever looks when it is due again, in `due_in`, has it.
+    async fn leave_to_others(&self, due_in: Duration) {
+        let until = Instant::now() + due_in + SIT_OUT;
+        *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.give_back().await;
+    }
+
+    fn sits_out(&self) -> bool {
+        let until = *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn give_back(&self) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lease) = held
+            && let Err(e) = self.shared.store.release(&lease).await
+        {
+            tracing::info!(job = self.job.name, error = %e, "the lease runs out by itself");
+        }
+    }
+
+    async fn run_under(&self, lease: Lease) {
+        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
+        let (job, started, started_at) = (self.job, Instant::now(), clock.now());
+        tracing::trace!(job = job.name, lease.term, "runs");
+        let ctx = Context {
+            config: Arc::clone(config),
+            store: store.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            tokens: tokens.clone(),
+            lease: lease.clone(),
+            jobs: JOBS,
+        };
+        let begun = OnceLock::new();
+        let run = std::panic::AssertUnwindSafe((job.run)(ctx)).catch_unwind();
+        // Both at once: a run that holds the only writer must go on while the renewal waits for it.
+        let ended = tokio::select! {
+            biased;
+            ended = tokio::time::timeout(job.deadline, run) => ended,
+            never = self.renewing(&lease, started_at, &begun) => match never {},
+        };
+        let (outcome, done, detail) = match ended {
+            Err(_) => {
+                tracing::error!(job = job.name, deadline_s = job.deadline.as_secs(), "did not end in time");
+                (JobOutcome::Late, 0, None)
+            }
+            Ok(Err(_)) => {
+                tracing::error!(job = job.name, "panicked");
+                (JobOutcome::Panic, 0, None)
+            }
+            Ok(Ok(ended)) => told(job.name, ended),
+        };
+        metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome.as_str())
+            .record(started.elapsed());
+        let ended_at = clock.now();
+        let run = JobRun { started_at, ended_at, outcome, done, detail };
+        // From the start: what became due while it ran, it may not have seen.
+        let next = job.when.next_after(started_at);
+        if let Err(e) = store.report_job(&lease, begun.get().copied(), &run, next).await {
+            tracing::warn!(job = job.name, error = %e, "the run cannot be reported");
+        }
+        if outcome.is_failure() {
+            // By the time at the end: the clock may have been set meanwhile.
+            self.leave_to_others(job.when.next_after(ended_at).since(ended_at)).await;
+        }
+    }
+
+    /// Keeps the lease for as long as the run lasts, and tells of a run that lasts.
+    async fn renewing(&self, lease: &Lease, started_at: Timestamp, begun: &OnceLock<i64>) -> Infallible {
+        let (store, name) = (&self.shared.store, self.job.name);
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            match store.lease(name, &lease.holder, LEASE_TTL).await {
+                Ok(Some(kept)) if kept.term == lease.term => {}
+                Ok(Some(_) | None) => tracing::warn!(job = name, "another process took the job over while it ran"),
+                Err(e) => tracing::warn!(job = name, error = %e, "the lease cannot be renewed"),
+            }
+            if begun.get().is_none() {
+                match store.begin_job_report(lease, started_at).await {
+                    Ok(id) => _ = begun.set(id),
+                    Err(e) => tracing::warn!(job = name, error = %e, "the run cannot be reported"),
+                }
+            }
+        }
+    }
+}
+
+/// What the report says of a run that came to its end.
+fn told(job: &'static str, ended: Result<Done, JobError>) -> (JobOutcome, u64, Option<String>) {
+    match ended {
+        Ok(done) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
+        Ok(done) => {
+            tracing::info!(job, done = done.count, "ran");
+            (JobOutcome::Done, done.count, done.detail)
+        }
+        Err(e) => {
+            tracing::warn!(job, error = %e, "failed; the next run tries again");
+            (JobOutcome::Failed, 0, Some(e.to_string()))
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The only place where an order changes: state, evidence, ledger and outbox in one transaction.
+//!
+//! A change names the version it was decided on (compare-and-set). A batch of changes shares one transaction and one
+//! fsync; an order that somebody else changed meanwhile is left out with everything that belongs to it and reported,
+//! so that its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence
+//! without the state.
+
+use std::collections::HashSet;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, Value};
+
+use super::rows::AttemptParams;
+use crate::clock::Timestamp;
+use crate::event::domain::Sealed;
+use crate::money::Fen;
+use crate::order::{AttemptState, Intent, LedgerEntry, Order};
+use crate::refund::RefundNews;
+use crate::store::Store;
+use crate::store::db::{Db, DbError, DbKind};
+use crate::store::entity::{attempt, evidence, ledger, outbox};
+use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
+use crate::store::refund::record::{Reserved, reserve};
+use crate::store::refund::rows::NewRefund;
+use crate::telemetry::REFUNDS_TOTAL;
+
+/// One order's change.
+#[derive(Debug, Clone)]
+pub struct OrderCommit {
+    /// The version that was decided on.
+    pub before: i64,
+    /// How many attempts the order had then; later ones are new.
+    pub attempts_before: usize,
+    /// The order as it will be.
+    pub next: Order,
+    /// What the new attempts will be sent.
+    pub new_params: Vec<AttemptParams>,
+    /// What the attempt that the business asked for will be sent, while it is not opened.
+    pub wanted: Option<AttemptParams>,
+    /// One per version between `before` and `next`, with the version each made.
+    pub evidence: Vec<(i64, Evidence)>,
+    /// Money, with the version that entered it.
+    pub ledger: Vec<(i64, LedgerEntry)>,
+    /// Events to tell.
+    pub events: Vec<Sealed>,
+    /// Notifications that led here, or changed nothing.
+    pub notifications: Vec<NotificationRecord>,
+    /// Money to send back, because the merchant's policy says so. One that is recorded already stays as it is.
+    pub refunds: Vec<NewRefund>,
+}
+
+impl Store {
+    /// Commits changes. Returns the ids of the orders that somebody else changed meanwhile: nothing of those was
+    /// written.
+    ///
+    /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch with
+    /// [`DbError::Exists`]: the caller commits one by one to find it.
+    pub async fn commit(&self, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
+        let tx = self.db.begin().await?;
+        let won = cas_orders(&self.db, &tx, changes, at).await?;
+        let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
+            changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
+        let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
+        write_attempts(&self.db, &tx, &changed).await?;
+        write_proof(&tx, &changed, at).await?;
+        let mut sent_back = Vec::new();
+        for refund in changed.iter().flat_map(|c| &c.refunds) {
+            if send_back(&self.db, &tx, refund, at).await? {
+                sent_back.push(refund.merchant.to_string());
+            }
+        }
+        write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+        tx.commit().await?;
+        for merchant in sent_back {
+            let outcome = RefundNews::Requested.as_str();
+            metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
+        }
+        self.changed();
+        Ok(conflicts.into_iter().map(|c| c.next.id).collect())
+    }
+}
+
+/// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was none of
+/// its number. The order's row is locked by its change.
+async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
+    let reserved = match reserve(db, tx, refund, at).await? {
+        Reserved::Exceeds { left } if left > Fen::ZERO => reserve(db, tx, &refund.of_amount(left), at).await?,
+        reserved => reserved,
+    };
+    Ok(match reserved {
+        Reserved::New(_) => true,
+        Reserved::Known(_) => false,
+        // Somebody was faster in the merchant platform: nothing is left to send back.
+        Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused => {
+            tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
+            false
+        }
+    })
+}
+
+/// `($1, $2), ($3, $4)` for rows of `columns` values, after `used` parameters.
+pub(in crate::store) fn placeholders(rows: usize, columns: usize, used: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                text.push(',');
+            }
+            text.push('$');
+            text.push_str(&(used + row * columns + column + 1).to_string());
+        }
+        text.push(')');
+    }
+    text
+}
+
+async fn cas_orders(
+    db: &Db,
+    tx: &DatabaseTransaction,
+    changes: &[OrderCommit],
+    at: Timestamp,
+) -> Result<HashSet<i64>, DbError> {
+    let changed: Vec<&OrderCommit> = changes.iter().filter(|c| c.before != c.next.version).collect();
+    if changed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    if db.kind() == DbKind::Postgres {
+        // The UPDATE below locks in whatever order its plan has; this one locks in the order of the rows.
+        let ids = placeholders(1, changed.len(), 0);
+        let sql = format!("SELECT id FROM orders WHERE id IN {ids} ORDER BY id FOR UPDATE");
+        tx.query_all_raw(db.statement(sql, changed.iter().map(|c| c.next.id.into()))).await?;
+    }
+    let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 22);
+    for c in &changed {
+        let o = &c.next;
+        let open = o.state.is_open();
+        let next_at = o.queries.next_at.map(Timestamp::as_ms);
+        let (intent, trade_type, until) = intent_columns(o.intent);
+        values.extend([
+            o.id.into(),
+            c.before.into(),
+            o.version.into(),
+            o.state.as_str().into(),
+            o.flags.outcome_unknown.into(),
+            o.flags.paid_late.into(),
+            o.flags.paid_twice.into(),
+            o.flags.amount_mismatch.into(),
+            o.failure.as_ref().map(|f| f.code.clone()).into(),
+            o.failure.as_ref().map(|f| f.message.clone()).into(),
+            o.paid_by.as_ref().map(|p| p.transaction_id.to_string()).into(),
+            o.paid_by.as_ref().map(|p| p.paid_at.as_ms()).into(),
+            at.as_ms().into(),
+            i64::from(o.queries.done).into(),
+            next_at.filter(|_| open).into(),
+            next_at.filter(|_| !open).into(),
+            o.expires_at.as_ms().into(),
+            o.paid_told.into(),
+            intent.into(),
+            trade_type.into(),
+            until.into(),
+            c.wanted.as_ref().filter(|_| o.intent.is_some()).map(AttemptParams::to_json).transpose()?.into(),
+        ]);
+    }
+    let sql = format!(
+        "WITH v (id, before, version, state, outcome_unknown, paid_late, paid_twice, amount_mismatch, failure_code,
+                 failure_message, transaction_id, paid_at_ms, updated_at_ms, queries_done, next_query_at_ms,
+                 next_look_at_ms, expires_at_ms, paid_told, intent, intent_trade_type, intent_expires_at_ms,
+                 intent_params)
+           AS (VALUES {})
+         UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
+           paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
+           failure_code = v.failure_code, failure_message = v.failure_message, transaction_id = v.transaction_id,
+           paid_at_ms = v.paid_at_ms, updated_at_ms = v.updated_at_ms, queries_done = v.queries_done,
+           next_query_at_ms = v.next_query_at_ms, next_look_at_ms = v.next_look_at_ms,
+           expires_at_ms = v.expires_at_ms, paid_told = v.paid_told, intent = v.intent,
+           intent_trade_type = v.intent_trade_type, intent_expires_at_ms = v.intent_expires_at_ms,
+           intent_params = v.intent_params
+         FROM v WHERE orders.id = v.id AND orders.version = v.before
+         RETURNING orders.id AS id",
+        placeholders(changed.len(), 22, 0)
+    );
+    let rows = tx.query_all_raw(db.statement(sql, values)).await?;
+    rows.into_iter().map(|r| Ok(r.try_get::<i64>("", "id")?)).collect()
+}
+
+/// The columns of what the business asked for.
+fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'static str>, Option<i64>) {
+    match intent {
+        None => (None, None, None),
+        Some(Intent::Close) => (Some("close"), None, None),
+        Some(Intent::NewAttempt { trade_type, expires_at }) => {
+            (Some("new_attempt"), Some(trade_type.as_str()), Some(expires_at.as_ms()))
+        }
+    }
+}
+
+async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderCommit]) -> Result<(), DbError> {
+    let mut values: Vec<Value> = Vec::new();
+    let mut updated = 0;
+    let mut new = Vec::new();
+    for c in changed {
+        let merchant = c.next.merchant.to_string();
+        for (i, a) in c.next.attempts.iter().enumerate() {
+            if let Some(params) = i.checked_sub(c.attempts_before).and_then(|n| c.new_params.get(n)) {
+                new.push(new_attempt(c.next.id, &merchant, a, params)?);
+                continue;
+            }
+            updated += 1;
+            values.extend([
+                merchant.clone().into(),
+                a.out_trade_no.to_string().into(),
+                a.state.as_str().into(),
+                a.prepay.as_ref().map(|p| p.prepay_id.clone()).into(),
+                a.prepay.as_ref().and_then(|p| p.code_url.clone()).into(),
+                a.prepay.as_ref().and_then(|p| p.mweb_url.clone()).into(),
+                a.prepay.as_ref().map(|p| p.issued_at.as_ms()).into(),
+                a.transaction_id.as_ref().map(ToString::to_string).into(),
+                a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.code.clone()).into(),
+                a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.message.clone()).into(),
+            ]);
+        }
+    }
+    if updated > 0 {
+        let sql = format!(
+            "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
+                     error_code, error_message) AS (VALUES {})
+             UPDATE attempts SET state = v.state, prepay_id = v.prepay_id, code_url = v.code_url,
+               mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
+               transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message
+             FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
+            placeholders(updated, 10, 0)
+        );
+        tx.execute_raw(db.statement(sql, values)).await?;
+    }
+    if !new.is_empty() {
+        attempt::Entity::insert_many(new).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+fn new_attempt(
+    order_id: i64,
+    merchant: &str,
+    a: &crate::order::Attempt,
+    params: &AttemptParams,
+) -> Result<attempt::ActiveModel, DbError> {
+    Ok(attempt::ActiveModel {
+        id: sea_orm::NotSet,
+        order_id: Set(order_id),
+        merchant: Set(merchant.to_owned()),
+        out_trade_no: Set(a.out_trade_no.to_string()),
+        n: Set(i64::from(a.n)),
+        trade_type: Set(a.trade_type.as_str().into()),
+        mch_id: Set(a.mch_id.to_string()),
+        appid: Set(a.appid.to_string()),
+        sign_type: Set(params.sign_type.clone()),
+        params: Set(params.to_json()?),
+        state: Set(a.state.as_str().into()),
+        prepay_id: Set(None),
+        code_url: Set(None),
+        mweb_url: Set(None),
+        prepay_issued_at_ms: Set(None),
+        transaction_id: Set(None),
+        error_code: Set(None),
+        error_message: Set(None),
+        created_at_ms: Set(a.created_at.as_ms()),
+    })
+}
+
+async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
+    let mut proofs = Vec::new();
+    let mut entries = Vec::new();
+    let mut events = Vec::new();
+    for c in changed {
+        for (version, e) in &c.evidence {
+            proofs.push(evidence_row(c.next.id, *version, e, at)?);
+        }
+        entries.extend(c.ledger.iter().map(|(version, l)| ledger_row(&c.next, *version, l, at)));
+        events.extend(c.events.iter().map(outbox_row));
+    }
+    if !proofs.is_empty() {
+        evidence::Entity::insert_many(proofs).exec_without_returning(tx).await?;
+    }
+    if !entries.is_empty() {
+        ledger::Entity::insert_many(entries).exec_without_returning(tx).await?;
+    }
+    write_events(tx, events).await
+}
+
+/// Writes outbox rows inside the transaction that makes the events true.
+pub(in crate::store) async fn write_events(
+    tx: &DatabaseTransaction,
+    rows: Vec<outbox::ActiveModel>,
+) -> Result<(), DbError> {
+    if !rows.is_empty() {
+        outbox::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Orders in the database: recording, reading, and the commit of a decision.
+
+pub(super) mod commit;
+pub(super) mod history;
+pub(super) mod poll_schedule;
+pub(super) mod record;
+pub(super) mod rows;

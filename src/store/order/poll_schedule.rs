@@ -1,0 +1,94 @@
+//! Orders about which WeChat must be asked.
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+
+use crate::clock::Timestamp;
+use crate::ids::{MerchantKey, OrderNo};
+use crate::order::Queries;
+use crate::store::Store;
+use crate::store::db::{DbError, DbKind};
+use crate::store::leases::{Fenced, Lease};
+
+impl Store {
+    /// Whether a merchant has an order whose question is due.
+    pub async fn has_due_query(&self, merchant: &MerchantKey, now: Timestamp) -> Result<bool, DbError> {
+        let due = "(next_query_at_ms <= $2 OR next_look_at_ms <= $2)";
+        let sql = format!("SELECT 1 AS due FROM orders WHERE merchant = $1 AND {due} LIMIT 1");
+        let values = [merchant.as_str().into(), now.as_ms().into()];
+        Ok(self.db.read().query_one_raw(self.db.statement(sql, values)).await?.is_some())
+    }
+
+    /// The merchants that have an order whose question is due: a look at all that is due, for once in a while.
+    pub async fn merchants_to_ask_about(&self, now: Timestamp) -> Result<Vec<MerchantKey>, DbError> {
+        let due = |at: &str| format!("SELECT merchant FROM orders WHERE {at} <= $1");
+        let sql = format!("{} UNION {} ORDER BY merchant", due("next_query_at_ms"), due("next_look_at_ms"));
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [now.as_ms().into()])).await?;
+        let key = |row: sea_orm::QueryResult| {
+            let merchant: String = row.try_get("", "merchant")?;
+            MerchantKey::parse(merchant).map_err(|e| DbError::Defect(e.to_string()))
+        };
+        rows.into_iter().map(key).collect()
+    }
+
+    /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that no
+    /// other process asks meanwhile and a question that is lost comes again. Nothing is taken when the lease is lost.
+    pub async fn take_due_queries(
+        &self,
+        lease: &Lease,
+        merchant: &MerchantKey,
+        now: Timestamp,
+        put_off: Duration,
+        limit: u32,
+    ) -> Result<Fenced<Vec<OrderNo>>, DbError> {
+        let due = "(next_query_at_ms <= $2 OR next_look_at_ms <= $2)";
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let skip = match self.db.kind() {
+            DbKind::Sqlite => "",
+            DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
+        };
+        let sql = format!(
+            "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
+                               next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
+             WHERE id IN (
+               SELECT id FROM orders WHERE merchant = $1 AND {due}
+               ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $4{skip})
+             RETURNING order_no"
+        );
+        let values =
+            [merchant.as_str().into(), now.as_ms().into(), now.after(put_off).as_ms().into(), i64::from(limit).into()];
+        let rows = tx.query_all_raw(self.db.statement(sql, values)).await?;
+        tx.commit().await?;
+        let number = |row: sea_orm::QueryResult| {
+            let order_no: String = row.try_get("", "order_no")?;
+            OrderNo::parse(order_no).map_err(|e| DbError::Defect(e.to_string()))
+        };
+        rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+    }
+
+    /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so its
+    /// version stays. `version` is the one that was looked at: a newer one knows better when it wants to be asked about.
+    pub async fn schedule_query(&self, order_id: i64, version: i64, queries: Queries) -> Result<(), DbError> {
+        let sql = "UPDATE orders SET queries_done = $3,
+                     next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN $4 END,
+                     next_look_at_ms = CASE WHEN state IN ('requested', 'payable') THEN NULL ELSE $4 END,
+                     answered_at_ms = COALESCE($5, answered_at_ms)
+                   WHERE id = $1 AND version = $2";
+        let (next, answered) = (queries.next_at.map(Timestamp::as_ms), queries.answered_at.map(Timestamp::as_ms));
+        let values = [order_id.into(), version.into(), i64::from(queries.done).into(), next.into(), answered.into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+
+    /// Notes that WeChat answered a question that somebody asked out of turn; the order's own questions stay as they are.
+    pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
+        self.db.write().execute_raw(self.db.statement(sql, [order_id.into(), at.as_ms().into()])).await?;
+        self.changed();
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Whose turn it is to call WeChat for a refund.
+//!
+//! A call is written down before it is made and again once its answer is durable. What must stay true: no two calls of one
+//! refund are under way at a time, and a call whose end nobody recorded counts as one that WeChat may still carry out.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+
+use super::record::lock_order;
+use super::rows::StoredRefund;
+use crate::clock::Timestamp;
+use crate::refund::{BETWEEN_REFUNDS, Refund};
+use crate::store::Store;
+use crate::store::db::{Db, DbError};
+
+/// Whether a call may be made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Yes.
+    Call(OpenCall),
+    /// A call of it is under way, or another refund of the payment was called for less than a minute ago.
+    Wait {
+        /// Until then, a minute at most.
+        until: Timestamp,
+    },
+    /// The refund changed since it was read.
+    Changed,
+}
+
+/// A call that is written down as under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenCall {
+    /// Earlier calls; one of them may have been executed.
+    pub before: u32,
+    /// When it is over, whatever became of it.
+    until: Timestamp,
+}
+
+impl Store {
+    /// Takes the turn to call WeChat for a refund: a minute must lie between the calls of two refunds of one payment, and one
+    /// call of the same refund waits for the end of the other. The call counts as made, and as under way for `lasts` at most.
+    ///
+    /// Where an earlier call is over and nobody recorded how it ended, it counts as unanswered from now on.
+    pub async fn take_turn(&self, stored: &StoredRefund, lasts: Duration, now: Timestamp) -> Result<Turn, DbError> {
+        let refund = &stored.refund;
+        let until = now.after(lasts);
+        let tx = self.db.begin().await?;
+        lock_order(&self.db, &tx, stored.order_id).await?;
+        let sql = "SELECT call_open_until_ms FROM refunds WHERE id = $1 AND version = $2";
+        let row = one(&self.db, &tx, sql, [refund.id.into(), refund.version.into()]).await?;
+        let Some(row) = row else { return Ok(Turn::Changed) };
+        let open: Option<i64> = row.try_get("", "call_open_until_ms")?;
+        if let Some(open) = open.map(Timestamp::from_ms).filter(|open| *open > now) {
+            return Ok(Turn::Wait { until: at_most_a_minute(open, now) });
+        }
+        let sql = "UPDATE refund_totals SET next_call_at_ms = $4, last_called = $3
+                   WHERE merchant = $1 AND transaction_id = $2 AND (next_call_at_ms <= $5 OR last_called = $3)";
+        let values = [
+            refund.merchant.as_str().into(),
+            refund.transaction_id.as_str().into(),
+            refund.refund_no.as_str().into(),
+            now.after(BETWEEN_REFUNDS).as_ms().into(),
+            now.as_ms().into(),
+        ];
+        if tx.execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 0 {
+            let sql = "SELECT next_call_at_ms FROM refund_totals WHERE merchant = $1 AND transaction_id = $2";
+            let values = [refund.merchant.as_str().into(), refund.transaction_id.as_str().into()];
+            let row = one(&self.db, &tx, sql, values).await?;
+            let row = row.ok_or_else(|| DbError::Defect("a refund without its total".into()))?;
+            let next = Timestamp::from_ms(row.try_get("", "next_call_at_ms")?);
+            return Ok(Turn::Wait { until: at_most_a_minute(next, now) });
+        }
+        let sql = "UPDATE refunds SET calls = calls + 1, call_open_until_ms = $2,
+                     unanswered_at_ms = CASE WHEN call_open_until_ms IS NULL THEN unanswered_at_ms ELSE $3 END
+                   WHERE id = $1 RETURNING calls";
+        let row = one(&self.db, &tx, sql, [refund.id.into(), until.as_ms().into(), now.as_ms().into()]).await?;
+        let row = row.ok_or_else(|| DbError::Defect("a refund that is gone under its lock".into()))?;
+        let calls: i64 = row.try_get("", "calls")?;
+        tx.commit().await?;
+        let before = u32::try_from(calls.saturating_sub(1)).unwrap_or(u32::MAX);
+        Ok(Turn::Call(OpenCall { before, until }))
+    }
+
+    /// A call for a refund was answered: the minute counts from now, because WeChat may have executed it as late as this. After
+    /// one that was too often, the refund itself has to wait, too.
+    pub async fn next_turn(&self, refund: &Refund, too_often: bool, now: Timestamp) -> Result<(), DbError> {
+        let sql =
+            "UPDATE refund_totals SET next_call_at_ms = $4, last_called = CASE WHEN $5 THEN NULL ELSE last_called END
+                   WHERE merchant = $1 AND transaction_id = $2 AND (last_called = $3 OR $5)";
+        let values = [
+            refund.merchant.as_str().into(),
+            refund.transaction_id.as_str().into(),
+            refund.refund_no.as_str().into(),
+            now.after(BETWEEN_REFUNDS).as_ms().into(),
+            too_often.into(),
+        ];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+
+    /// A call is over and what became of it is durable, or it was never made.
+    pub async fn close_call(&self, refund: &Refund, call: OpenCall) -> Result<(), DbError> {
+        // Another one's, begun since, stays open.
+        let sql = "UPDATE refunds SET call_open_until_ms = NULL WHERE id = $1 AND call_open_until_ms = $2";
+        let values = [refund.id.into(), call.until.as_ms().into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+}
+
+/// A time that a wrong clock wrote may lie anywhere: whoever waits looks again in a minute.
+fn at_most_a_minute(at: Timestamp, now: Timestamp) -> Timestamp {
+    at.min(now.after(BETWEEN_REFUNDS))
+}
+
+async fn one<const N: usize>(
+    db: &Db,
+    tx: &DatabaseTransaction,
+    sql: &str,
+    values: [Value; N],
+) -> Result<Option<sea_orm::QueryResult>, DbError> {
+    Ok(tx.query_one_raw(db.statement(sql, values)).await?)
+}

@@ -1,0 +1,132 @@
+//! The only place where a refund changes: state, evidence, ledger, totals and outbox in one transaction.
+//!
+//! A change names the version it was decided on. The order's row is locked first, as everywhere around refunds.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set};
+
+use super::record::lock_order;
+use super::rows::{RefundEvidence, evidence_row};
+use crate::clock::Timestamp;
+use crate::event::domain::Sealed;
+use crate::order::CNY;
+use crate::refund::{Refund, RefundChange, RefundEntry};
+use crate::store::Store;
+use crate::store::db::{Db, DbError};
+use crate::store::entity::{refund_evidence, refund_ledger};
+use crate::store::evidence::{NotificationRecord, outbox_row, write_notifications};
+
+/// One refund's change.
+#[derive(Debug, Clone)]
+pub struct RefundCommit {
+    /// The order's row.
+    pub order_id: i64,
+    /// The version that was decided on.
+    pub before: i64,
+    /// The unanswered call that was decided on: another one, found since, may still be carried out.
+    pub unanswered_before: Option<Timestamp>,
+    /// What was decided.
+    pub change: RefundChange,
+    /// Why.
+    pub evidence: RefundEvidence,
+    /// What others are told.
+    pub event: Option<Sealed>,
+    /// The notification that led here.
+    pub notification: Option<NotificationRecord>,
+}
+
+impl Store {
+    /// Commits a change of a refund. `false`: somebody else changed it meanwhile, and nothing was written.
+    pub async fn commit_refund(&self, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
+        let tx = self.db.begin().await?;
+        lock_order(&self.db, &tx, c.order_id).await?;
+        if !cas(&self.db, &tx, c, at).await? {
+            return Ok(false);
+        }
+        let next = &c.change.next;
+        let evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
+        refund_evidence::Entity::insert(evidence).exec_without_returning(&tx).await?;
+        if let Some(entry) = &c.change.ledger {
+            enter(&self.db, &tx, c, entry, at).await?;
+        }
+        if c.change.released {
+            release(&self.db, &tx, next).await?;
+        }
+        crate::store::order::commit::write_events(&tx, c.event.iter().map(outbox_row).collect()).await?;
+        write_notifications(&tx, c.notification.iter(), at).await?;
+        tx.commit().await?;
+        self.changed();
+        Ok(true)
+    }
+}
+
+async fn cas(db: &Db, tx: &DatabaseTransaction, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
+    let r = &c.change.next;
+    let sql = "UPDATE refunds SET version = $3, state = $4, refund_id = $5, error_code = $6, error_message = $7,
+                 delayed = $8, unanswered_at_ms = $9, queries_done = $10, next_at_ms = $11, succeeded_at_ms = $12,
+                 updated_at_ms = $13
+               WHERE id = $1 AND version = $2 AND unanswered_at_ms IS NOT DISTINCT FROM $14";
+    let ms = |at: Option<Timestamp>| at.map(Timestamp::as_ms);
+    let values = [
+        r.id.into(),
+        c.before.into(),
+        r.version.into(),
+        r.state.as_str().into(),
+        r.refund_id.clone().into(),
+        r.error.as_ref().map(|e| e.code.clone()).into(),
+        r.error.as_ref().map(|e| e.message.clone()).into(),
+        r.delayed.into(),
+        ms(r.unanswered_at).into(),
+        i64::from(r.queries.done).into(),
+        ms(r.queries.next_at).into(),
+        ms(r.succeeded_at).into(),
+        at.as_ms().into(),
+        ms(c.unanswered_before).into(),
+    ];
+    Ok(tx.execute_raw(db.statement(sql, values)).await?.rows_affected() == 1)
+}
+
+/// The money went back: ledger, the payment's total, the order's.
+async fn enter(
+    db: &Db,
+    tx: &DatabaseTransaction,
+    c: &RefundCommit,
+    entry: &RefundEntry,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    let r = &c.change.next;
+    let row = refund_ledger::ActiveModel {
+        id: sea_orm::NotSet,
+        merchant: Set(r.merchant.to_string()),
+        refund: Set(r.id),
+        refund_version: Set(r.version),
+        order_id: Set(c.order_id),
+        order_no: Set(r.order_no.to_string()),
+        out_trade_no: Set(r.out_trade_no.to_string()),
+        transaction_id: Set(r.transaction_id.to_string()),
+        refund_no: Set(r.refund_no.to_string()),
+        refund_id: Set(entry.refund_id.clone()),
+        amount_fen: Set(entry.amount.as_i64()),
+        currency: Set(CNY.into()),
+        occurred_at_ms: Set(entry.occurred_at.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+    };
+    refund_ledger::Entity::insert(row).exec_without_returning(tx).await?;
+    let sql = "UPDATE refund_totals SET refunded_fen = refunded_fen + $3 WHERE merchant = $1 AND transaction_id = $2";
+    let amount = entry.amount.as_i64();
+    let values = [r.merchant.as_str().into(), r.transaction_id.as_str().into(), amount.into()];
+    tx.execute_raw(db.statement(sql, values)).await?;
+    let sql = "UPDATE orders SET refunded_fen = refunded_fen + $2, updated_at_ms = $3 WHERE id = $1";
+    tx.execute_raw(db.statement(sql, [c.order_id.into(), amount.into(), at.as_ms().into()])).await?;
+    Ok(())
+}
+
+/// The amount may be refunded otherwise. A refund that WeChat took on counts among the payment's fifty all the same.
+async fn release(db: &Db, tx: &DatabaseTransaction, r: &Refund) -> Result<(), DbError> {
+    let never_taken = i64::from(r.refund_id.is_none());
+    let sql = "UPDATE refund_totals SET reserved_fen = reserved_fen - $3, count = count - $4
+               WHERE merchant = $1 AND transaction_id = $2";
+    let values =
+        [r.merchant.as_str().into(), r.transaction_id.as_str().into(), r.amount.as_i64().into(), never_taken.into()];
+    tx.execute_raw(db.statement(sql, values)).await?;
+    Ok(())
+}

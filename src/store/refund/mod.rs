@@ -1,0 +1,6 @@
+//! Refunds in the database: recording, reading, the commit of a decision, and the slot of the call in flight.
+
+pub(super) mod call_slot;
+pub(super) mod commit;
+pub(super) mod record;
+pub(super) mod rows;

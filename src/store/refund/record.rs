@@ -1,0 +1,289 @@
+//! Recording refunds, with the reservation that keeps their sum below what was paid; reading them; and when they are
+//! looked at.
+//!
+//! The order's row is locked first by everything that writes here: reservations of one order stand in line, and nobody
+//! locks crosswise. What must stay true: no refund row without its reservation, and none beyond it, whoever asks at the same
+//! time.
+
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Set};
+
+use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
+use crate::clock::Timestamp;
+use crate::ids::{MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
+use crate::money::Fen;
+use crate::refund::MAX_REFUNDS;
+use crate::store::Store;
+use crate::store::db::{Db, DbError, DbKind};
+use crate::store::entity::{idempotency_key, ledger, refund, refund_evidence};
+use crate::store::evidence::outbox_row;
+use crate::store::leases::{Fenced, Lease};
+use crate::store::order::rows::broken;
+
+/// What recording a refund did.
+#[derive(Debug, Clone)]
+pub enum Reserved {
+    /// It is recorded and its amount reserved.
+    New(Box<StoredRefund>),
+    /// The number was recorded before; whether for the same refund, the caller compares.
+    Known(Box<StoredRefund>),
+    /// Less is left of the payment.
+    Exceeds {
+        /// What is left.
+        left: Fen,
+    },
+    /// The payment has had as many refunds as WeChat allows.
+    TooMany,
+    /// The caller's name for the request is another request's.
+    KeyReused,
+}
+
+/// A payment that can be refunded.
+#[derive(Debug, Clone)]
+pub struct PaidAttempt {
+    /// The attempt that was paid.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// How much it was.
+    pub paid: Fen,
+    /// What is not reserved for refunds.
+    pub left: Fen,
+}
+
+impl Store {
+    /// Records a refund and reserves its amount, or says why not.
+    pub async fn record_refund(&self, new: &NewRefund, at: Timestamp) -> Result<Reserved, DbError> {
+        let tx = self.db.begin().await?;
+        lock_order(&self.db, &tx, new.order_id).await?;
+        let reserved = reserve(&self.db, &tx, new, at).await?;
+        tx.commit().await?;
+        self.changed();
+        Ok(reserved)
+    }
+
+    /// A refund by its number.
+    pub async fn refund(
+        &self,
+        merchant: &MerchantKey,
+        refund_no: &OutRefundNo,
+    ) -> Result<Option<StoredRefund>, DbError> {
+        find(self.db.read(), merchant, refund_no).await
+    }
+
+    /// An order's refunds, oldest first.
+    pub async fn refunds_of_order(&self, order_id: i64) -> Result<Vec<StoredRefund>, DbError> {
+        let rows = refund::Entity::find()
+            .filter(refund::Column::OrderId.eq(order_id))
+            .order_by_asc(refund::Column::Id)
+            .all(self.db.read())
+            .await?;
+        rows.into_iter().map(stored_refund).collect()
+    }
+
+    /// A payment of an order, with what is left of it; nothing when the order has no such payment.
+    pub async fn paid_attempt(
+        &self,
+        order_id: i64,
+        transaction_id: &TransactionId,
+    ) -> Result<Option<PaidAttempt>, DbError> {
+        let entry = ledger::Entity::find()
+            .filter(ledger::Column::OrderId.eq(order_id))
+            .filter(ledger::Column::TransactionId.eq(transaction_id.as_str()))
+            .one(self.db.read())
+            .await?;
+        let Some(entry) = entry else { return Ok(None) };
+        let left = left(&self.db, self.db.read(), &entry.merchant, transaction_id).await?;
+        Ok(Some(PaidAttempt {
+            out_trade_no: OutTradeNo::parse(entry.out_trade_no).map_err(broken("out_trade_no"))?,
+            transaction_id: transaction_id.clone(),
+            paid: Fen::from_i64(entry.amount_fen),
+            left: left.map_or(Fen::from_i64(entry.amount_fen), |(left, _)| left),
+        }))
+    }
+
+    /// Sets when a refund is looked at next. Not a change of the refund; a newer version knows better.
+    pub async fn schedule_refund(
+        &self,
+        refund_id: i64,
+        version: i64,
+        done: u32,
+        next: Timestamp,
+    ) -> Result<(), DbError> {
+        let sql = "UPDATE refunds SET queries_done = $3, next_at_ms = $4
+                   WHERE id = $1 AND version = $2 AND next_at_ms IS NOT NULL";
+        let values = [refund_id.into(), version.into(), i64::from(done).into(), next.as_ms().into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// A refund is looked at by `at` at the latest. Nothing for one that has come to its end.
+    pub async fn look_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE refunds SET next_at_ms = $2 WHERE id = $1 AND next_at_ms > $2";
+        self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// WeChat answered a question about a refund out of turn and nothing followed: whoever waits for it knows, and the refund
+    /// is looked at when it would have been.
+    pub async fn refund_answered(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE refunds SET answered_at_ms = $2 WHERE id = $1";
+        self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Notes that WeChat contradicts a refund. `true`: people have not been told of this contradiction yet.
+    pub async fn note_contradiction(&self, refund_id: i64, reason: &str) -> Result<bool, DbError> {
+        let sql = "UPDATE refunds SET contradiction = $2
+                   WHERE id = $1 AND (contradiction IS NULL OR contradiction <> $2)";
+        let noted = self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), reason.into()])).await?;
+        Ok(noted.rows_affected() == 1)
+    }
+
+    /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes them
+    /// meanwhile and one that is lost comes again. Nothing is taken when the lease is lost.
+    pub async fn take_due_refunds(
+        &self,
+        lease: &Lease,
+        now: Timestamp,
+        put_off: Duration,
+        limit: u32,
+    ) -> Result<Fenced<Vec<(MerchantKey, OutRefundNo)>>, DbError> {
+        // Mostly nothing is due, which is found without a writer.
+        let sql = "SELECT 1 AS due FROM refunds WHERE next_at_ms <= $1 LIMIT 1";
+        if self.db.read().query_one_raw(self.db.statement(sql, [now.as_ms().into()])).await?.is_none() {
+            return Ok(Fenced::Done(Vec::new()));
+        }
+        let tx = self.db.begin().await?;
+        if !self.holds(&tx, lease).await? {
+            return Ok(Fenced::Lost);
+        }
+        let skip = match self.db.kind() {
+            DbKind::Sqlite => "",
+            DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
+        };
+        let sql = format!(
+            "UPDATE refunds SET next_at_ms = $2 WHERE id IN (
+               SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
+             RETURNING merchant, refund_no"
+        );
+        let values = [now.as_ms().into(), now.after(put_off).as_ms().into(), i64::from(limit).into()];
+        let rows = tx.query_all_raw(self.db.statement(sql, values)).await?;
+        tx.commit().await?;
+        let number = |row: sea_orm::QueryResult| {
+            let (merchant, refund_no): (String, String) = (row.try_get("", "merchant")?, row.try_get("", "refund_no")?);
+            Ok((
+                MerchantKey::parse(merchant).map_err(broken("merchant"))?,
+                OutRefundNo::parse(refund_no).map_err(broken("refund_no"))?,
+            ))
+        };
+        rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+    }
+
+    /// How many refunds have not come to their end, by state.
+    pub async fn open_refunds(&self) -> Result<Vec<(String, i64)>, DbError> {
+        let sql = "SELECT state, COUNT(*) AS n FROM refunds WHERE next_at_ms IS NOT NULL GROUP BY state";
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
+        rows.into_iter().map(|r| Ok((r.try_get("", "state")?, r.try_get("", "n")?))).collect()
+    }
+}
+
+/// Locks the order's row; SQLite has one writer anyway.
+pub(in crate::store) async fn lock_order(db: &Db, tx: &DatabaseTransaction, order_id: i64) -> Result<(), DbError> {
+    if db.kind() == DbKind::Postgres {
+        let sql = "SELECT id FROM orders WHERE id = $1 FOR UPDATE";
+        tx.query_one_raw(db.statement(sql, [order_id.into()])).await?;
+    }
+    Ok(())
+}
+
+/// Reserves and records under the order's lock.
+pub(in crate::store) async fn reserve(
+    db: &Db,
+    tx: &DatabaseTransaction,
+    new: &NewRefund,
+    at: Timestamp,
+) -> Result<Reserved, DbError> {
+    if let Some(known) = find(tx, &new.merchant, &new.refund_no).await? {
+        return Ok(Reserved::Known(Box::new(known)));
+    }
+    if !claim_key(tx, new).await? {
+        return Ok(Reserved::KeyReused);
+    }
+    let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
+    let sql = "INSERT INTO refund_totals (merchant, transaction_id, out_trade_no, order_id, paid_fen, reserved_fen,
+                                          refunded_fen, count, next_call_at_ms)
+               VALUES ($1, $2, $3, $4, $5, 0, 0, 0, 0) ON CONFLICT DO NOTHING";
+    let values = [
+        merchant.into(),
+        transaction.into(),
+        new.out_trade_no.as_str().into(),
+        new.order_id.into(),
+        new.total.as_i64().into(),
+    ];
+    tx.execute_raw(db.statement(sql, values)).await?;
+    let sql = "UPDATE refund_totals SET reserved_fen = reserved_fen + $3, count = count + 1
+               WHERE merchant = $1 AND transaction_id = $2 AND reserved_fen + $3 <= paid_fen AND count < $4";
+    let most = i64::from(MAX_REFUNDS);
+    let values = [merchant.into(), transaction.into(), new.amount.as_i64().into(), most.into()];
+    if tx.execute_raw(db.statement(sql, values)).await?.rows_affected() == 0 {
+        let (left, count) = left(db, tx, merchant, &new.transaction_id).await?.unwrap_or_default();
+        // Whoever asks for too much hears how much there is, also when there could be no further refund.
+        let full = count >= most && new.amount <= left;
+        return Ok(if full { Reserved::TooMany } else { Reserved::Exceeds { left } });
+    }
+    let row = refund::Entity::insert(new_row(new)?).exec_with_returning(tx).await?;
+    if let Some((_, evidence)) = &new.known {
+        let evidence = evidence_row(row.id, row.version, &new.refund_no, evidence, at)?;
+        refund_evidence::Entity::insert(evidence).exec_without_returning(tx).await?;
+    }
+    crate::store::order::commit::write_events(tx, vec![outbox_row(&new.event())]).await?;
+    Ok(Reserved::New(Box::new(stored_refund(row)?)))
+}
+
+/// Keeps the caller's name for the request; whether it names no other one.
+async fn claim_key(tx: &DatabaseTransaction, new: &NewRefund) -> Result<bool, DbError> {
+    let Some(key) = &new.idempotency else { return Ok(true) };
+    let row = idempotency_key::ActiveModel {
+        api_key: Set(key.api_key.clone()),
+        idempotency_key: Set(key.key.clone()),
+        content_hash: Set(new.refund_no.to_string()),
+        merchant: Set(new.merchant.to_string()),
+        order_no: Set(new.order_no.to_string()),
+        created_at_ms: Set(new.created_at.as_ms()),
+    };
+    idempotency_key::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(tx).await?;
+    let id = (key.api_key.clone(), key.key.clone());
+    let kept = idempotency_key::Entity::find_by_id(id).one(tx).await?;
+    Ok(kept.is_some_and(|kept| kept.content_hash == new.refund_no.as_str() && kept.merchant == new.merchant.as_str()))
+}
+
+async fn find(
+    db: &impl ConnectionTrait,
+    merchant: &MerchantKey,
+    refund_no: &OutRefundNo,
+) -> Result<Option<StoredRefund>, DbError> {
+    let row = refund::Entity::find()
+        .filter(refund::Column::Merchant.eq(merchant.as_str()))
+        .filter(refund::Column::RefundNo.eq(refund_no.as_str()))
+        .one(db)
+        .await?;
+    row.map(stored_refund).transpose()
+}
+
+/// What is left of a payment, and how many refunds it has; nothing before its first.
+async fn left(
+    db: &Db,
+    on: &impl ConnectionTrait,
+    merchant: &str,
+    transaction_id: &TransactionId,
+) -> Result<Option<(Fen, i64)>, DbError> {
+    let sql = "SELECT paid_fen - reserved_fen AS left_fen, count FROM refund_totals
+               WHERE merchant = $1 AND transaction_id = $2";
+    let row = on.query_one_raw(db.statement(sql, [merchant.into(), transaction_id.as_str().into()])).await?;
+    row.map(|r| Ok((Fen::from_i64(r.try_get("", "left_fen")?), r.try_get("", "count")?))).transpose()
+}

@@ -1,0 +1,114 @@
+//! Payments of no order: their notifications wait for it, and in the end people are told.
+//!
+//! What must stay true: one payment is told once, however many copies of its notification there are, and whoever works on
+//! them at the same time. The bytes that WeChat signed stay in the notification's row.
+
+use std::time::Duration;
+
+use sea_orm::ConnectionTrait;
+
+use super::Store;
+use super::db::DbError;
+use super::evidence::{NotificationRecord, outbox_row, write_notifications};
+use super::order::rows::unreadable;
+use crate::clock::Timestamp;
+use crate::event::domain::DomainEvent;
+use crate::ids::{EventId, MerchantKey, TransactionId};
+
+/// So far ahead, a time was written by a clock that was wrong.
+const IMPOSSIBLY_AHEAD: Duration = Duration::from_secs(600);
+
+/// A payment's notification that waits for its order.
+#[derive(Clone)]
+pub struct WaitingNotification {
+    /// The id it travelled under.
+    pub id: EventId,
+    /// Whose.
+    pub merchant: MerchantKey,
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// Who sent it.
+    pub remote_addr: String,
+    /// When it came, by the clock of the process that took it.
+    pub received_at: Timestamp,
+    /// When it was last looked at.
+    pub looked_at: Timestamp,
+}
+
+/// A raw body has no place in a log.
+impl std::fmt::Debug for WaitingNotification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WaitingNotification").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Records the end of a notification that waited in vain, and tells of its payment in the same transaction, unless another
+    /// copy told it. A notification that came to its end before stays as it is.
+    pub async fn record_orphan(
+        &self,
+        record: &NotificationRecord,
+        transaction_id: &TransactionId,
+        news: DomainEvent,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        if write_notifications(&tx, std::iter::once(record), at).await? > 0 {
+            // Who writes the row tells; another who tries at the same time waits here until that is certain.
+            let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms)
+                       VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+            let [merchant, transaction_id] = [record.merchant.as_str(), transaction_id.as_str()].map(Into::into);
+            let values = [merchant, transaction_id, record.id.to_string().into(), at.as_ms().into()];
+            if tx.execute_raw(self.db.statement(sql, values)).await?.rows_affected() > 0 {
+                super::order::commit::write_events(&tx, vec![outbox_row(&news.seal(at))]).await?;
+            }
+        }
+        tx.commit().await?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Up to `limit` notifications of payments that wait and were not looked at since `before`, the oldest look first; those
+    /// that a wrong clock looked at in a time still to come are among them.
+    pub async fn forgotten_notifications(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<WaitingNotification>, DbError> {
+        let sql = "SELECT event_id, merchant, body, headers, remote_addr, received_at_ms, processed_at_ms
+                   FROM notifications
+                   WHERE verdict = 'waiting' AND kind = 'pay' AND (processed_at_ms <= $1 OR processed_at_ms > $2)
+                   ORDER BY processed_at_ms LIMIT $3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = [before.as_ms().into(), now.after(IMPOSSIBLY_AHEAD).as_ms().into(), limit.into()];
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
+        rows.into_iter().map(|row| waiting(&row)).collect()
+    }
+
+    /// Notes that a notification which waits was brought before the workers again, unless one of them looked at it since.
+    pub async fn note_brought_again(&self, waiting: &WaitingNotification, at: Timestamp) -> Result<(), DbError> {
+        let sql = "UPDATE notifications SET processed_at_ms = $3
+                   WHERE event_id = $1 AND processed_at_ms = $2 AND verdict = 'waiting'";
+        let values = [waiting.id.to_string().into(), waiting.looked_at.as_ms().into(), at.as_ms().into()];
+        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        Ok(())
+    }
+}
+
+fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {
+    let text = |column: &str| row.try_get::<String>("", column);
+    let time = |column: &str| row.try_get("", column).map(Timestamp::from_ms);
+    let defect = |e: &dyn std::fmt::Display| DbError::Defect(e.to_string());
+    Ok(WaitingNotification {
+        id: EventId::parse(&text("event_id")?).map_err(|e| defect(&e))?,
+        merchant: MerchantKey::parse(text("merchant")?).map_err(|e| defect(&e))?,
+        body: row.try_get("", "body")?,
+        headers: serde_json::from_str(&text("headers")?).map_err(|e| unreadable("headers", &e))?,
+        remote_addr: text("remote_addr")?,
+        received_at: time("received_at_ms")?,
+        looked_at: time("processed_at_ms")?,
+    })
+}

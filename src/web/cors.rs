@@ -1,0 +1,68 @@
+//! Around every route of the browser side: who may read the answers, and that nobody keeps them.
+//!
+//! Pages of the allow-list may call with cookies from their own origin; nobody else's script gets to read a byte. Nothing
+//! here may be kept by a cache: every answer belongs to one browser, or to one address of one page at one moment.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::envelope::{Failure, Reason};
+use crate::http::routes::App;
+
+/// How long a browser may remember that it may call, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+
+/// Middleware of the browser routes.
+pub async fn doors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let sent = request.headers().clone();
+    let origin = sent.get(header::ORIGIN).cloned();
+    let listed = origin
+        .as_ref()
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|origin| app.browser.as_ref().is_some_and(|browser| browser.origins.lists(origin)));
+    let mut response =
+        if is_preflight(request.method(), request.headers()) { preflight(listed) } else { next.run(request).await };
+    if response.extensions().get() == Some(&Reason::NotLoggedIn)
+        && let Some(browser) = &app.browser
+    {
+        // A page that looks for the marker sends its payer to the login only when it is gone.
+        for cookie in browser.sessions.ended(&sent).unwrap_or_default() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    }
+    if app.config.web.status_always_200 && response.extensions().get::<Reason>().is_some() {
+        *response.status_mut() = StatusCode::OK;
+    }
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The address of the return holds the code and the state.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let (true, Some(origin)) = (listed, origin) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("X-Request-Id, Retry-After"));
+    }
+    response
+}
+
+fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight(listed: bool) -> Response {
+    if !listed {
+        return Failure::from(Reason::BadOrigin).into_response();
+    }
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, Authorization"),
+        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}

@@ -1,0 +1,50 @@
+//! `GET /api/wechat/jssdk?url=`: what a page hands to `wx.config`.
+//!
+//! The address is signed as the page gave it, up to the fragment: an address that is decoded and encoded again is another
+//! one to WeChat. Only our own pages are signed for, and each answer is for one address at one moment.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde_json::json;
+
+use super::envelope::{Failure, Reason, success};
+use super::parameters::Parameters;
+use crate::config::AppKind;
+use crate::http::routes::App;
+use crate::secret::random_text;
+use crate::store::TokenKind;
+use crate::wechat::jssdk::{signature, signed_url, string_to_sign};
+
+/// Stands for the ticket in what is explained.
+const MASK: &str = "***";
+
+/// The route.
+pub async fn jssdk(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+    let browser = app.browser()?;
+    let parameters = Parameters::of(request.uri());
+    let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;
+    let page = browser.origins.required("url", parameters.required("url")?)?;
+    let explain = parameters.switch("explain")?;
+    let now = app.clock.now();
+    let ticket = app.store.token(&browser.token_key, wechat_app, TokenKind::JsapiTicket, now).await?;
+    let ticket = ticket.ok_or(Reason::TokenUnavailable)?.value;
+    let (nonce, timestamp_s) = (random_text(16), now.as_seconds());
+    let mut data = json!({
+        "appId": wechat_app.app_id,
+        "timestamp": timestamp_s,
+        "nonceStr": nonce,
+        "signature": signature(&ticket, &nonce, timestamp_s, page),
+        "jsApiList": app.config.web.js_api_list,
+        // What location.href has to be, or WeChat calls the signature invalid.
+        "url": signed_url(page),
+    });
+    if explain {
+        data["explain"] = json!({
+            "string_to_sign": string_to_sign(MASK, &nonce, timestamp_s, page),
+            "digest": "SHA-1, lower-case hex, over string_to_sign with the ticket in the place of ***",
+        });
+    }
+    Ok(success(data))
+}

@@ -1,0 +1,101 @@
+//! `POST /api/wechat/mini/login`: the code of `wx.login` for a session.
+//!
+//! The answer is the sealed session itself, which the mini program sends as `Authorization: Bearer …` from then on. WeChat's
+//! `session_key` is dropped where it arrives; the openid stays inside the seal.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::config::AppKind;
+use crate::http::extract::body;
+use crate::http::extract::json_object::Form;
+use crate::http::orders::create::json_only;
+use crate::http::problem::Error;
+use crate::http::routes::App;
+use crate::secret::Secret;
+use crate::store::NewUser;
+use crate::web::envelope::{Failure, Reason, success};
+use crate::web::limits::subscriber;
+use crate::web::oauth::profile;
+use crate::web::parameters::Parameters;
+use crate::web::session::session;
+use crate::web::state::count_login;
+use crate::wechat::mini_program::code2session;
+use crate::wechat::platform::{Class, PlatformError};
+
+/// The largest body; a code is some forty bytes.
+const MAX_BODY_BYTES: usize = 4 * 1024;
+/// Longer than any code WeChat makes.
+const MAX_CODE_BYTES: usize = 512;
+
+/// The route.
+pub async fn login(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let browser = app.browser()?;
+    let (wechat_app, secret) = app.web_app(AppKind::MiniProgram, &Parameters::of(&parts.uri))?;
+    let code = code(&app, &parts.headers, body).await?;
+    let subscriber = subscriber(app.payer_ip(&parts.extensions, &parts.headers));
+    browser.bad_codes.check(&subscriber).map_err(Failure::too_many)?;
+    let _pass = browser.exchanges.enter(&subscriber).ok_or(Reason::Busy)?;
+    let user = code2session(&browser.platform, &wechat_app.app_id, secret, code.expose()).await.map_err(|e| {
+        let failure = refusal(&e);
+        count_login(&wechat_app.key, failure.reason.as_str());
+        if e.class() == Some(Class::LoginOver) {
+            browser.bad_codes.count(&subscriber);
+        }
+        failure
+    })?;
+    count_login(&wechat_app.key, "logged_in");
+    let now = app.clock.now();
+    let new = NewUser {
+        app: wechat_app.key.clone(),
+        openid: user.openid,
+        unionid: user.unionid,
+        nickname: None,
+        avatar_url: None,
+        is_snapshot: false,
+    };
+    let session = session(wechat_app, new.openid.clone(), false, now);
+    profile::save(&app.store, new, now).await?;
+    Ok(success(json!({"session": browser.sessions.token(&session)?})))
+}
+
+/// The one member of the request's JSON body.
+pub async fn code(app: &App, headers: &HeaderMap, body: Body) -> Result<Secret, Failure> {
+    json_only(headers)?;
+    let body = body::read(headers, body, app.config.server.body_timeout).await?;
+    if body.len() > MAX_BODY_BYTES {
+        return Err(Error::TooLarge(MAX_BODY_BYTES).into());
+    }
+    let mut form = Form::parse(&body)?;
+    let is_code = |text: &str| (1..=MAX_CODE_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let code = form.text("code").filter(|text| is_code(text));
+    match (code, form.finish().as_slice()) {
+        (Some(code), []) => Ok(Secret::new(code)),
+        _ => Err(Failure::bad_parameter("code", "must be the only member: a code of WeChat's")),
+    }
+}
+
+/// What the client can do about WeChat's refusal of a code.
+pub fn refusal(error: &PlatformError) -> Failure {
+    let internal = error.to_string();
+    match error {
+        PlatformError::Transport(_) => Failure::because(Reason::Busy, internal),
+        PlatformError::Unreadable(_) => Failure::because(Reason::LoginFailed, internal),
+        PlatformError::Refused(refusal) => match refusal.class {
+            Class::LoginOver => Reason::BadCode.into(),
+            Class::TooFrequent => Reason::TooMany.into(),
+            Class::UserRefused => Reason::RiskUser.into(),
+            Class::Busy => Failure::because(Reason::Busy, internal),
+            Class::TokenDead => Failure::because(Reason::TokenUnavailable, internal),
+            Class::Configuration | Class::QuotaUsedUp | Class::Bug | Class::Other => {
+                Failure::because(Reason::LoginFailed, internal)
+            }
+        },
+    }
+}

@@ -1,0 +1,129 @@
+//! What the routes of the browser side share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Extensions, HeaderMap};
+use metrics::counter;
+
+use super::cookies::prefix;
+use super::envelope::{Failure, Reason};
+use super::limits::{Gate, Limit};
+use super::oauth::login_loop_guard::Rounds;
+use super::oauth::state::PendingLogins;
+use super::origins::Origins;
+use super::parameters::Parameters;
+use super::session::Sessions;
+use super::striped_lock::Turns;
+use crate::config;
+use crate::config::{AppKind, Config};
+use crate::http::extract::client_addr::client_ip;
+use crate::http::middleware;
+use crate::http::routes::App;
+use crate::ids::{AppKey, OpenId};
+use crate::sealed_box::{CannotSeal, SealKey};
+use crate::secret::Secret;
+use crate::store::TOKEN_SEAL;
+use crate::telemetry::LOGINS_TOTAL;
+use crate::wechat::platform::PlatformClient;
+
+/// The window of every limit.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Codes of one address that WeChat refused, a minute. Good codes do not count: a carrier's gateway brings many payers.
+const BAD_CODES: u32 = 30;
+/// Codes at WeChat at once, in all and of one address. A payer's takes a tenth of a second, or up to `wechat.timeout_ms`.
+const EXCHANGES: usize = 512;
+/// See [`EXCHANGES`].
+const EXCHANGES_OF_ONE: usize = 64;
+/// New wallet orders of one payer, a minute. Offering an open order again does not count.
+const NEW_ORDERS: u32 = 10;
+/// Phone numbers asked for in one session, a minute.
+const PHONE_NUMBERS: u32 = 10;
+
+/// Counts a login that came to an end: `logged_in`, or a word for why not.
+pub fn count_login(app: &AppKey, outcome: &'static str) {
+    counter!(LOGINS_TOTAL, "app" => app.to_string(), "outcome" => outcome).increment(1);
+}
+
+/// The browser side, where it is configured.
+pub struct Browser {
+    /// The way to WeChat's platform.
+    pub platform: PlatformClient,
+    /// Our pages.
+    pub origins: Origins,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Who is about to be.
+    pub logins: PendingLogins,
+    /// Opens the stored tokens and tickets.
+    pub token_key: SealKey,
+    /// Which browsers go round in a circle.
+    pub rounds: Rounds,
+    /// The path under which browsers see this service, without its trailing slash.
+    pub prefix: String,
+    /// Codes that WeChat called used up or invalid, by [`super::limits::subscriber`].
+    pub bad_codes: Limit<IpAddr>,
+    /// Codes that are being exchanged, likewise.
+    pub exchanges: Arc<Gate<IpAddr>>,
+    /// A payer's clicks, one after the other.
+    pub clicks: Turns,
+    /// New wallet orders, by payer.
+    pub new_orders: Limit<(AppKey, OpenId)>,
+    /// Phone numbers, by payer.
+    pub phone_numbers: Limit<(AppKey, OpenId)>,
+}
+
+impl Browser {
+    /// Where `web.session_key` is configured.
+    pub fn open(config: &Config, platform: PlatformClient) -> Option<Browser> {
+        let secret = config.web.session_key.as_ref()?;
+        match Browser::new(config, secret, platform) {
+            Ok(browser) => Some(browser),
+            Err(e) => {
+                tracing::error!(error = %e, "The browser side stays closed");
+                None
+            }
+        }
+    }
+
+    fn new(config: &Config, secret: &Secret, platform: PlatformClient) -> Result<Browser, CannotSeal> {
+        Ok(Browser {
+            platform,
+            origins: Origins::new(&config.web.callback_origins, &config.server.public_url),
+            sessions: Sessions::new(secret, config)?,
+            logins: PendingLogins::new(secret, config)?,
+            token_key: SealKey::derive(secret, TOKEN_SEAL)?,
+            rounds: Rounds::new(secret, config)?,
+            prefix: prefix(&config.server.public_url),
+            bad_codes: Limit::new(BAD_CODES, MINUTE),
+            exchanges: Arc::new(Gate::new(EXCHANGES, EXCHANGES_OF_ONE)),
+            clicks: Turns::new(),
+            new_orders: Limit::new(NEW_ORDERS, MINUTE),
+            phone_numbers: Limit::new(PHONE_NUMBERS, MINUTE),
+        })
+    }
+}
+
+impl App {
+    /// The browser side, if it is open.
+    pub fn browser(&self) -> Result<&Browser, Failure> {
+        self.browser.as_ref().ok_or_else(|| Reason::NotOpen.into())
+    }
+
+    /// The app of this kind that a request means: `?app=`, or the first one; with its secret.
+    pub fn web_app(&self, kind: AppKind, parameters: &Parameters) -> Result<(&config::App, &Secret), Failure> {
+        let named = parameters.get("app")?;
+        let app = match named {
+            Some(key) => self.config.app(key).filter(|app| app.kind == kind),
+            None => self.config.browser_app(kind),
+        };
+        let app = app.and_then(|app| Some((app, app.secret.as_ref()?)));
+        app.ok_or_else(|| Reason::NotOpen.into())
+    }
+
+    /// The address a request really comes from.
+    pub fn payer_ip(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+        client_ip(middleware::remote_ip(extensions), headers, &self.config.server.trusted_proxies)
+    }
+}

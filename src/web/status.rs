@@ -1,0 +1,58 @@
+//! `GET /api/wechat/pay/status?order_no=`: where the session's own order stands.
+//!
+//! The payment sheet's "ok" is only a hint; this is what a page believes. An order of anybody else does not exist here.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde_json::json;
+
+use super::envelope::{Failure, Reason, success};
+use super::parameters::Parameters;
+use super::session::Session;
+use crate::http::routes::App;
+use crate::ids::OrderNo;
+use crate::store::StoredOrder;
+
+/// The route. `refresh=1` asks WeChat first, at most every two seconds for one order.
+pub async fn status(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+    let session = app.browser()?.sessions.required(request.headers(), &app.config, app.clock.now())?;
+    let parameters = Parameters::of(request.uri());
+    let order_no = OrderNo::parse(parameters.required("order_no")?)
+        .map_err(|e| Failure::bad_parameter("order_no", format!("must be {}", e.rule)))?;
+    let refresh = parameters.switch("refresh")?;
+    let mut stored = own_order(&app, &session, &order_no).await?.ok_or(Reason::NotFound)?;
+    let mut refreshed = false;
+    if refresh {
+        let before = (stored.order.version, stored.order.queries.answered_at);
+        stored = app.refresh(stored).await?;
+        refreshed = before != (stored.order.version, stored.order.queries.answered_at);
+    }
+    let order = &stored.order;
+    Ok(success(json!({
+        "order_no": order.order_no,
+        "state": order.state,
+        "flags": order.flags.names(),
+        "amount_fen": order.amount,
+        "refunded_fen": stored.refunded,
+        "paid_at": order.paid_by.as_ref().map(|paid| paid.paid_at),
+        "expires_at": order.expires_at,
+        // Whether WeChat was asked for this answer: within two seconds of the last question it is not.
+        "refreshed": refreshed,
+    })))
+}
+
+/// Numbers are unique per merchant: the first order of this number that is the payer's.
+async fn own_order(app: &App, session: &Session, order_no: &OrderNo) -> Result<Option<Arc<StoredOrder>>, Failure> {
+    for merchant in app.config.merchants.iter().filter(|merchant| merchant.apps.contains(&session.app)) {
+        let stored = app.store.order(&merchant.key, order_no).await?;
+        let own = |stored: &StoredOrder| {
+            stored.order.app == session.app && stored.content.openid.as_ref() == Some(&session.openid)
+        };
+        if let Some(stored) = stored.filter(own) {
+            return Ok(Some(Arc::new(stored)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,50 @@
+//! What every handler has at hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::fact_applier::Applier;
+use crate::clock::Clock;
+use crate::config::{Config, Merchant};
+use crate::ids::{AppId, MerchantKey};
+use crate::store::Store;
+use crate::wechat::transport::Client;
+use crate::worker::order::request::Recorder;
+
+/// What every handler has at hand. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Merchants, apps, addresses.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The way to WeChat.
+    pub wechat: Client,
+    /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
+    pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
+    /// The time.
+    pub clock: Clock,
+    pub(in crate::worker) applier: Arc<Applier>,
+    pub(in crate::worker) recorder: Arc<Recorder>,
+}
+
+impl Context {
+    /// Builds a context; its groups run on the current runtime.
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        wechat: Client,
+        refund_clients: Arc<HashMap<MerchantKey, Client>>,
+        clock: Clock,
+    ) -> Context {
+        let applier = Arc::new(Applier::new(store.clone(), clock.clone(), Arc::clone(&config)));
+        let recorder = Arc::new(Recorder::new(store.clone()));
+        Context { config, store, wechat, refund_clients, clock, applier, recorder }
+    }
+
+    /// WeChat's numbers of the apps a merchant takes orders through.
+    pub fn app_ids(&self, merchant: &Merchant) -> Vec<AppId> {
+        let of = |key: &crate::ids::AppKey| self.config.app(key.as_str()).map(|a| a.app_id.clone());
+        merchant.apps.iter().filter_map(of).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! From what was decided to what others are told.
+
+use super::fact_applier::Item;
+use crate::event::domain::{
+    DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
+};
+use crate::event::fact::{Payment, WechatError};
+use crate::order::{Attempt, CNY, News, Order, Refusal, Surplus};
+use crate::store::EvidenceSource;
+
+/// The event of an order's change.
+pub fn of_order(order: &Order, news: News, source: &EvidenceSource) -> DomainEvent {
+    let data = match news {
+        News::Payable(out_trade_no) => DomainData::OrderPayable(OrderPayable {
+            order_no: order.order_no.clone(),
+            app: order.app.clone(),
+            amount_fen: order.amount,
+            currency: CNY,
+            trade_type: trade_type(order, |a| a.out_trade_no == out_trade_no),
+            out_trade_no,
+            expires_at: order.expires_at,
+        }),
+        News::Paid(p) => DomainData::OrderPaid(paid(order, p, source)),
+        News::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, source, policy)),
+        News::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, source, policy)),
+        News::Closed => DomainData::OrderClosed(ended(order, None)),
+        News::Failed(error) => DomainData::OrderFailed(ended(order, Some(error))),
+    };
+    DomainEvent { merchant: order.merchant.clone(), order_no: Some(order.order_no.clone()), data }
+}
+
+/// The alert about a verified notification that contradicts its order; other sources have no such event.
+pub fn of_refusal(order: &Order, refusal: &Refusal, item: &Item) -> Option<DomainEvent> {
+    let record = item.notification.as_ref()?;
+    Some(DomainEvent {
+        merchant: order.merchant.clone(),
+        order_no: Some(order.order_no.clone()),
+        data: DomainData::NotificationRejected(NotificationRejected {
+            notification_id: record.id,
+            out_trade_no: Some(item.out_trade_no.to_string()),
+            reason: refusal.reason(),
+            message: refusal.to_string(),
+        }),
+    })
+}
+
+fn surplus(order: &Order, p: Payment, source: &EvidenceSource, policy: Surplus) -> OrderSurplus {
+    OrderSurplus { payment: paid(order, p, source), policy: policy.as_str() }
+}
+
+fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
+    OrderPaid {
+        order_no: order.order_no.clone(),
+        app: order.app.clone(),
+        amount_fen: p.total_fee,
+        currency: CNY,
+        trade_type: trade_type(order, |a| a.out_trade_no == p.out_trade_no),
+        out_trade_no: p.out_trade_no,
+        transaction_id: p.transaction_id,
+        paid_at: p.time_end,
+        cash_fee_fen: p.cash_fee,
+        settlement_total_fee_fen: p.settlement_total_fee,
+        bank_type: p.bank_type,
+        learnt_by: source_name(source),
+    }
+}
+
+/// Who told, in events and metrics.
+pub fn source_name(source: &EvidenceSource) -> &'static str {
+    match source {
+        EvidenceSource::Notification { .. } => "notification",
+        EvidenceSource::Query { .. } => "query",
+        EvidenceSource::UnifiedOrder => "unified_order",
+        EvidenceSource::Close => "close",
+        EvidenceSource::Request { .. } => "request",
+    }
+}
+
+fn ended(order: &Order, wechat: Option<WechatError>) -> OrderEnded {
+    OrderEnded {
+        order_no: order.order_no.clone(),
+        app: order.app.clone(),
+        amount_fen: order.amount,
+        currency: CNY,
+        wechat,
+    }
+}
+
+fn trade_type(order: &Order, is: impl Fn(&Attempt) -> bool) -> crate::trade::TradeType {
+    let attempt = order.attempts.iter().find(|a| is(a)).or(order.current());
+    attempt.map_or(crate::trade::TradeType::Jsapi, |a| a.trade_type)
+}

@@ -1,0 +1,202 @@
+//! `notify.received`: verify again, and settle what WeChat says. Of refunds, `refunds` has the rest.
+//!
+//! The ingress's verdict is not proof: whatever reached the queue is verified here as if nobody had looked at it.
+
+use std::time::Duration;
+
+use super::core::config_skew;
+use super::core::context::Context;
+use super::core::error::failed;
+use super::core::fact_applier::{Applied, Item};
+use crate::bus::{Delivery, Verdict};
+use crate::clock::Timestamp;
+use crate::config::Merchant;
+use crate::event::command::{NoticeKind, NotifyReceived};
+use crate::event::domain::{DomainData, DomainEvent, NotificationRejected, PaymentOrphaned};
+use crate::event::envelope::Envelope;
+use crate::event::fact::{Fact, Payment};
+use crate::ids::{EventId, OutTradeNo};
+use crate::order::{Order, Queries};
+use crate::store::{DbError, EvidenceSource, NotificationKind, NotificationRecord, Verdict as Fate};
+use crate::wechat::v2::notify;
+use crate::wechat::v2::notify::{Notice, NoticeResult, NotifyError};
+
+/// How long the order of a payment may take to appear: its own event may be behind the notification.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// The pauses in between, in seconds.
+const PAUSES: &[u64] = &[1, 2, 5, 15, 30, 60];
+
+/// Handles one notification.
+pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<NotifyReceived>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let Some(merchant) = super::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+        return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
+    };
+    if event.data.kind == NoticeKind::Refund {
+        return super::refund::told(ctx, merchant, &event, &delivery).await;
+    }
+    let record = record(&event, merchant);
+    let notice =
+        match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant), event.data.received_at) {
+            Ok(notice) => notice,
+            Err(e) => return unverified(ctx, record, &e, delivery.attempt).await,
+        };
+    let record = NotificationRecord {
+        out_trade_no: Some(notice.out_trade_no.clone()),
+        verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),
+        ..record
+    };
+    crate::failpoint::point("worker.verified");
+    match notice.result {
+        NoticeResult::Paid(ref payment) => paid(ctx, record, &notice, payment.clone(), &delivery).await,
+        NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
+    }
+}
+
+pub(super) fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
+    NotificationRecord {
+        id: event.id,
+        merchant: merchant.key.clone(),
+        kind: match event.data.kind {
+            NoticeKind::Pay => NotificationKind::Pay,
+            NoticeKind::Refund => NotificationKind::Refund,
+        },
+        body: event.data.body.clone(),
+        headers: event.data.headers.clone(),
+        remote_addr: event.data.remote_addr.clone(),
+        received_at: event.data.received_at,
+        verdict: Fate::Waiting,
+        out_trade_no: None,
+        transaction_id: None,
+        verified_by: None,
+        order_id: None,
+    }
+}
+
+async fn paid(
+    ctx: &Context,
+    record: NotificationRecord,
+    notice: &Notice,
+    payment: Payment,
+    delivery: &Delivery,
+) -> Verdict {
+    let record = NotificationRecord { transaction_id: Some(payment.transaction_id.clone()), ..record };
+    let verified_by = record.verified_by.clone().unwrap_or_default();
+    let source = EvidenceSource::Notification { id: record.id, verified_by };
+    let (merchant, number) = (record.merchant.clone(), notice.out_trade_no.clone());
+    let item = Item {
+        notification: Some(record.clone()),
+        sign_type: Some(notice.sign_type),
+        ..Item::new(merchant, number, Fact::Paid(payment.clone()), source, record.received_at)
+    };
+    match ctx.applier.apply(item).await {
+        Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
+        Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
+        Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, delivery.attempt).await,
+        Err(e) => failed(e),
+    }
+}
+
+/// Nobody here placed the order, or its event is still on its way.
+async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, attempt: u32) -> Verdict {
+    let now = ctx.clock.now();
+    let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
+    // Time counts, not tries: a database that was away must not use up the patience.
+    let wait = Some(pause).filter(|_| now.since(record.received_at) < PATIENCE);
+    let why = "no order has this out_trade_no".to_owned();
+    if let Some(seconds) = wait {
+        return match ctx.store.record_notification(&record, None, now).await {
+            Ok(()) => Verdict::Retry { after: Duration::from_secs(seconds), why },
+            Err(e) => failed(&e),
+        };
+    }
+    let record = NotificationRecord { verdict: Fate::Parked("unknown_order".into()), ..record };
+    let (transaction_id, news) = (payment.transaction_id.clone(), orphaned(&record, payment));
+    match ctx.store.record_orphan(&record, &transaction_id, news, now).await {
+        Ok(()) => {
+            crate::failpoint::point("worker.orphan_told");
+            Verdict::Park { reason: "unknown_order", why }
+        }
+        Err(e) => failed(&e),
+    }
+}
+
+fn orphaned(record: &NotificationRecord, payment: Payment) -> DomainEvent {
+    DomainEvent {
+        merchant: record.merchant.clone(),
+        order_no: None,
+        data: DomainData::PaymentOrphaned(PaymentOrphaned {
+            out_trade_no: payment.out_trade_no,
+            transaction_id: payment.transaction_id,
+            amount_fen: payment.total_fee,
+            currency: payment.fee_type,
+            paid_at: payment.time_end,
+            notification_id: record.id,
+        }),
+    }
+}
+
+/// A verified message that reports no payment fails nothing; WeChat is asked how the order stands.
+async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) -> Verdict {
+    let now = ctx.clock.now();
+    let numbers: &[OutTradeNo] = std::slice::from_ref(&notice.out_trade_no);
+    let found = match ctx.store.orders_by_out_trade_no(&record.merchant, numbers).await {
+        Ok(mut found) => found.pop(),
+        Err(e) => return failed(&e),
+    };
+    let record =
+        NotificationRecord { verdict: Fate::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
+    if let Err(e) = ctx.store.record_notification(&record, None, now).await {
+        return failed(&e);
+    }
+    if let Some(order) = found
+        && order.order.state.is_open()
+        && let Err(e) = ask_now(ctx, &order.order, now).await
+    {
+        return failed(&e);
+    }
+    Verdict::Done
+}
+
+/// The order is asked about at once.
+async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbError> {
+    let queries = Queries { next_at: Some(now), answered_at: None, ..order.queries };
+    ctx.store.schedule_query(order.id, order.version, queries).await
+}
+
+/// A message that does not verify here. The ingress published none that did not verify there: the difference may be a key or
+/// an app that this process does not have yet, and WeChat was told SUCCESS.
+pub(super) async fn unverified(
+    ctx: &Context,
+    record: NotificationRecord,
+    error: &NotifyError,
+    attempt: u32,
+) -> Verdict {
+    let why = error.to_string();
+    match config_skew::wait(record.received_at, ctx.clock.now(), attempt) {
+        Some(after) if error.is_a_matter_of_configuration() => Verdict::Retry { after, why },
+        Some(_) | None => rejected(ctx, record, error.reason(), &why).await,
+    }
+}
+
+pub(super) async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
+    let id: EventId = record.id;
+    let news = DomainEvent {
+        merchant: record.merchant.clone(),
+        order_no: None,
+        data: DomainData::NotificationRejected(NotificationRejected {
+            notification_id: id,
+            out_trade_no: record.out_trade_no.as_ref().map(ToString::to_string),
+            reason,
+            message: why.to_owned(),
+        }),
+    };
+    let record = NotificationRecord { verdict: Fate::Rejected(reason.into()), ..record };
+    match ctx.store.record_notification(&record, Some(news), ctx.clock.now()).await {
+        Ok(()) => Verdict::Park { reason, why: why.to_owned() },
+        Err(e) => failed(&e),
+    }
+}

@@ -1,0 +1,112 @@
+//! `order.close_requested` and `order.attempt_requested`: what a business asks of an open order.
+//!
+//! The wish is stored first, in a change of its own with who asked for it as evidence. Then the order is looked after as
+//! for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done when its
+//! time comes, whoever dies in between.
+
+use super::poll::{Why, look_after};
+use super::submit::{Target, place};
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
+use crate::event::envelope::Envelope;
+use crate::event::fact::Fact;
+use crate::ids::{OrderNo, OutTradeNo};
+use crate::new_order::{NewOrderError, new_order};
+use crate::store::{AttemptParams, EvidenceSource};
+use crate::worker::core::config_skew;
+use crate::worker::core::context::Context;
+use crate::worker::core::error::failed;
+use crate::worker::core::fact_applier::{Applied, Item};
+
+/// Handles `order.close_requested`.
+pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<OrderCloseRequested>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+        return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
+    };
+    let wish = Wish {
+        order_no: event.data.order_no,
+        fact: Fact::CloseRequested,
+        by: event.data.by,
+        wanted: None,
+        replaces: None,
+    };
+    carry_out(ctx, merchant, wish, delivery.attempt > 1).await
+}
+
+/// Handles `order.attempt_requested`.
+pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<OrderAttemptRequested>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let OrderAttemptRequested { mut order, replaces, requested_at, expires_at, by } = event.data;
+    let Some(merchant) = ctx.config.merchant(order.merchant.as_str()) else {
+        return config_skew::unknown(requested_at, ctx.clock.now(), delivery.attempt);
+    };
+    let (order_no, trade_type) = (order.order_no.clone(), order.trade_type);
+    order.expires_at = Some(expires_at);
+    let wanted = match new_order(&ctx.config, order, event.id, requested_at, None) {
+        Ok(like) => like.params,
+        Err(NewOrderError::NotConfigured) => {
+            return config_skew::unknown(requested_at, ctx.clock.now(), delivery.attempt);
+        }
+        Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
+    };
+    let fact = Fact::AttemptRequested { trade_type, expires_at };
+    carry_out(
+        ctx,
+        merchant,
+        Wish { order_no, fact, by, wanted: Some(wanted), replaces: Some(replaces) },
+        delivery.attempt > 1,
+    )
+    .await
+}
+
+struct Wish {
+    order_no: OrderNo,
+    fact: Fact,
+    by: String,
+    wanted: Option<AttemptParams>,
+    /// The attempt that was the newest when it was asked for.
+    replaces: Option<OutTradeNo>,
+}
+
+async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) -> Verdict {
+    let stored = match ctx.store.order(&merchant.key, &wish.order_no).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
+        Err(e) => return failed(e),
+    };
+    let current = stored.order.current().map(|a| a.out_trade_no.clone());
+    let Some(number) = wish.replaces.or(current) else {
+        return Verdict::Park { reason: "defect", why: "the order has no attempt".into() };
+    };
+    let source = EvidenceSource::Request { by: wish.by };
+    let item =
+        Item { wanted: wish.wanted, ..Item::new(merchant.key.clone(), number, wish.fact, source, ctx.clock.now()) };
+    match ctx.applier.apply(item).await {
+        Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {
+            Some(target) => place(ctx, target, false).await,
+            None => look_after(ctx, merchant, *after, Why { again, ..Why::default() }).await,
+        },
+        // A repeat: whoever came first may have died before WeChat was asked, or before the new attempt was placed.
+        Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.state.is_open() => {
+            let unplaced = Target::unplaced(&stored, ctx.clock.now()).filter(|_| stored.order.attempts.len() > 1);
+            match unplaced {
+                Some(target) if again => place(ctx, target, true).await,
+                _ if again || stored.order.intent.is_some() => {
+                    look_after(ctx, merchant, stored, Why { again, refresh: true }).await
+                }
+                _ => Verdict::Done,
+            }
+        }
+        Ok(Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
+        Ok(Applied::Refused { refusal, first }) => crate::worker::order::poll::refused(&refusal, first),
+        Err(e) => failed(e),
+    }
+}

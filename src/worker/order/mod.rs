@@ -1,0 +1,6 @@
+//! Messages about orders: record and submit, poll, close, new attempts.
+
+pub(super) mod commands;
+pub(super) mod poll;
+pub(super) mod request;
+pub(super) mod submit;

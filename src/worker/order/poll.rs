@@ -1,0 +1,296 @@
+//! `query.due`: look after one order. Ask WeChat how it stands, take the answer the same way as a notification's, and close
+//! at WeChat what should take no money any more.
+//!
+//! This is what resolves an unknown outcome, finds a payment whose notification was lost, and ends what has expired. What
+//! must stay true: nothing is closed here that WeChat did not just call unpaid, and nothing counts as closed before WeChat
+//! said so.
+
+use std::time::Duration;
+
+use super::submit::{Target, place};
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::command::QueryDue;
+use crate::event::envelope::Envelope;
+use crate::event::fact::Fact;
+use crate::ids::OutTradeNo;
+use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, Queries, Refusal, next_look, next_unanswered};
+use crate::refund::RefundRefusal;
+use crate::store::{EvidenceSource, StoredOrder};
+use crate::wechat::v2::close;
+use crate::wechat::v2::close::Closed;
+use crate::wechat::v2::query;
+use crate::wechat::v2::query::Asked;
+use crate::wechat::v2::reply::RawReply;
+use crate::worker::core::context::Context;
+use crate::worker::core::error::{Trouble, failed};
+use crate::worker::core::fact_applier::{Applied, Item};
+
+/// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
+pub const STALE: Duration = Duration::from_secs(60);
+
+/// Handles one question.
+pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<QueryDue>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+        // Its orders keep their questions: when the merchant is configured again, they are asked.
+        tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
+        return Verdict::Done;
+    };
+    let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
+        Err(e) => return failed(e),
+    };
+    let now = ctx.clock.now();
+    // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
+    let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
+    if now.since(event.time) > STALE && has_a_later_one {
+        return Verdict::Done;
+    }
+    look_after(ctx, merchant, stored, Why { refresh: event.data.refresh, again: delivery.attempt > 1 }).await
+}
+
+/// Why an order is looked after.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::worker) struct Why {
+    /// Somebody waits for the answer; the order's own questions go on as they would have.
+    pub refresh: bool,
+    /// The message was delivered before.
+    pub again: bool,
+}
+
+/// What a look at an order brought so far.
+struct Look<'a> {
+    ctx: &'a Context,
+    merchant: &'a Merchant,
+    stored: StoredOrder,
+    /// The unified order of the current attempt must be repeated.
+    place_again: bool,
+    /// This look opened a new attempt: nobody else has called WeChat for it.
+    opened: bool,
+    /// WeChat answered something.
+    answered: bool,
+    /// A question or a close had no answer.
+    unanswered: bool,
+    /// The first contradiction that was found.
+    refused: Option<(Refusal, bool)>,
+    /// WeChat speaks of refunds that could not be learnt now.
+    unlearnt: bool,
+    /// WeChat speaks of a refund that contradicts ours, and whether people have not been told of it yet.
+    refund_refused: Option<(RefundRefusal, bool)>,
+}
+
+/// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
+/// when to look again.
+pub(in crate::worker) async fn look_after(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: StoredOrder,
+    why: Why,
+) -> Verdict {
+    let matters = |state: AttemptState| match state {
+        // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
+        AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,
+        // A paid order is looked at while something of it is open, or because WeChat spoke of refunds.
+        AttemptState::Paid => true,
+        AttemptState::Failed => false,
+    };
+    let numbers: Vec<OutTradeNo> =
+        stored.order.attempts.iter().filter(|a| matters(a.state)).map(|a| a.out_trade_no.clone()).collect();
+    let version = stored.order.version;
+    let mut look = Look {
+        ctx,
+        merchant,
+        stored,
+        place_again: false,
+        opened: false,
+        answered: false,
+        unanswered: false,
+        refused: None,
+        unlearnt: false,
+        refund_refused: None,
+    };
+    for number in numbers {
+        if let Err(trouble) = look.attempt(&number).await {
+            return failed(trouble);
+        }
+    }
+    // Whoever noted it may have died before its dead letter was kept.
+    let refund_refused = look.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
+    let scheduled =
+        if look.unlearnt { look.ask_for_refunds().await } else { look.schedule(version, why.refresh).await };
+    if let Some(verdict) = scheduled {
+        return verdict;
+    }
+    let Look { stored, place_again, opened, refused, .. } = look;
+    if let Some(refusal) = refund_refused {
+        let also = refused.map(|(order, _)| format!("; {order}")).unwrap_or_default();
+        return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
+    }
+    if let Some((refusal, first)) = refused {
+        // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a dead
+        // letter that is there already stays one.
+        return self::refused(&refusal, first || why.again);
+    }
+    match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || opened) {
+        Some(target) => place(ctx, target, !opened).await,
+        None => Verdict::Done,
+    }
+}
+
+impl Look<'_> {
+    /// Asks about one attempt, and closes it where it should be and can be. An error is the database's.
+    async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), Trouble> {
+        let Some(unpaid) = self.ask(number).await? else { return Ok(()) };
+        if !unpaid || !self.may_close(number) {
+            return Ok(());
+        }
+        let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(()) };
+        crate::failpoint::point("worker.close_begun");
+        let closed = close::close(&self.ctx.wechat, self.merchant, &appid, number).await;
+        crate::failpoint::point("worker.close_answered");
+        match closed {
+            Closed::Done => self.apply(number, Fact::Closed, EvidenceSource::Close).await,
+            // The payer was faster.
+            Closed::AlreadyPaid => self.ask(number).await.map(|_| ()),
+            Closed::NotFound => self.apply(number, Fact::NotFound, EvidenceSource::Close).await,
+            Closed::Refused(error) => {
+                tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the close");
+                self.unanswered = true;
+                Ok(())
+            }
+            Closed::Unknown { why } => {
+                tracing::info!(order.out_trade_no = %number, why, "the close has no answer");
+                self.unanswered = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing where there
+    /// was no answer.
+    async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, Trouble> {
+        let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
+        crate::failpoint::point("worker.query_begun");
+        let asked = query::ask(&self.ctx.wechat, self.merchant, &appid, number).await;
+        crate::failpoint::point("worker.query_answered");
+        let (fact, raw) = match asked {
+            Asked::Fact(fact, raw) => (fact, raw),
+            Asked::Refused(error) => {
+                // Parameters and keys are ours to mend; the order is asked about again all the same.
+                tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the query");
+                self.unanswered = true;
+                return Ok(None);
+            }
+            Asked::Unknown { why } => {
+                tracing::info!(order.out_trade_no = %number, why, "the query has no answer");
+                self.unanswered = true;
+                return Ok(None);
+            }
+        };
+        self.answered = true;
+        let unpaid = matches!(fact, Fact::Unpaid { .. });
+        let refunded = match &fact {
+            Fact::Refunded(payment) => Some(payment.transaction_id.clone()),
+            _ => None,
+        };
+        self.apply(number, fact, source(self.merchant, &raw)).await?;
+        if let Some(transaction_id) = refunded.filter(|id| self.stored.order.transactions.contains(id)) {
+            let learnt =
+                crate::worker::refund::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
+            let listed = learnt?;
+            self.unlearnt |= !listed.complete;
+            // What people have not been told of goes first.
+            let told = self.refund_refused.filter(|(_, first)| *first);
+            self.refund_refused = told.or(listed.refused).or(self.refund_refused);
+        }
+        Ok(Some(unpaid))
+    }
+
+    async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), Trouble> {
+        let merchant = self.merchant.key.clone();
+        let item = Item::new(merchant, number.clone(), fact, source, self.ctx.clock.now());
+        match self.ctx.applier.apply(item).await {
+            Ok(Applied::Changed(after)) => {
+                self.opened |= after.order.attempts.len() > self.stored.order.attempts.len();
+                self.stored = *after;
+            }
+            Ok(Applied::AskAgain { order, place_again, .. }) => {
+                self.stored = *order;
+                let current = self.stored.order.current().is_some_and(|a| a.out_trade_no == *number);
+                self.place_again |= place_again && current;
+            }
+            Ok(Applied::Already | Applied::UnknownOrder) => {}
+            Ok(Applied::Refused { refusal, first }) => {
+                self.refused.get_or_insert((refusal, first));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        Ok(())
+    }
+
+    /// Whether WeChat should take no money for it any more, and lets it be closed.
+    fn may_close(&self, number: &OutTradeNo) -> bool {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        order.attempt(number).is_some_and(|a| {
+            let unwanted = a.state == AttemptState::Closed || a.state.is_live() && order.wants_close(now);
+            unwanted && now >= a.created_at.after(CLOSABLE_AFTER)
+        })
+    }
+
+    /// The order keeps its question until its refunds are known, whatever else there is to ask: soon, then ever more rarely.
+    async fn ask_for_refunds(&self) -> Option<Verdict> {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        // As long as it has waited already. The looks that follow an order's end are counted and not used up by these.
+        let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
+        let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
+        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
+    }
+
+    /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of turn.
+    /// A verdict means that the database did not take it.
+    async fn schedule(&self, version: i64, refresh: bool) -> Option<Verdict> {
+        let (order, now) = (&self.stored.order, self.ctx.clock.now());
+        let unchanged = order.version == version;
+        let answered_at = self.answered.then_some(now);
+        // Two looks follow the end of an order: only those with an answer count.
+        let counts = order.state.is_open() || !self.unanswered;
+        let done = match order.queries.next_at {
+            _ if unchanged && refresh => {
+                let noted = match answered_at {
+                    Some(at) => self.ctx.store.query_answered(order.id, at).await,
+                    None => Ok(()),
+                };
+                return noted.err().map(failed);
+            }
+            _ if unchanged => order.queries.done + u32::from(counts),
+            // It asked to be looked at, which was done just now.
+            Some(at) if at <= now => order.queries.done,
+            Some(_) | None => return None,
+        };
+        let mut next_at = next_look(order, done, now);
+        if self.unanswered {
+            // The rhythm goes on, but an hour without answers must not put the next question off to the one after.
+            next_at = next_at.map(|at| at.min(next_unanswered(order, now)));
+        }
+        let queries = Queries { done, next_at, answered_at };
+        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
+    }
+}
+
+/// A contradiction is a dead letter once; the mark on the order stands for the rest.
+pub(in crate::worker) fn refused(refusal: &Refusal, first: bool) -> Verdict {
+    if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
+}
+
+/// The evidence of a query's answer.
+pub(in crate::worker) fn source(merchant: &Merchant, raw: &RawReply) -> EvidenceSource {
+    EvidenceSource::Query {
+        raw: raw.as_str().to_owned(),
+        verified_by: format!("reply signed with key {}", merchant.v2_key.fingerprint()),
+    }
+}

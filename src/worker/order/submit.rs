@@ -1,0 +1,214 @@
+//! Placing an attempt at WeChat, and taking its answer to the order.
+//!
+//! A repeat sends the stored parameters byte for byte. A refusal counts only if no earlier call of this number can have
+//! been executed: after an unanswered call, "parameter error" says nothing about the first one.
+
+use std::time::Duration;
+
+use crate::bus::Verdict;
+use crate::clock::Timestamp;
+use crate::config::Merchant;
+use crate::event::fact::{Fact, WechatError};
+use crate::ids::{AppId, MerchantKey, OutTradeNo};
+use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
+use crate::retry::{Policy, retry_while};
+use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
+use crate::wechat::v2::close;
+use crate::wechat::v2::close::Closed;
+use crate::wechat::v2::query;
+use crate::wechat::v2::query::Asked;
+use crate::wechat::v2::unified_order;
+use crate::wechat::v2::unified_order::{Answer, Placed};
+use crate::worker::core::context::Context;
+use crate::worker::core::error::failed;
+use crate::worker::core::fact_applier::{Applied, Item};
+
+/// Calls of one number before its outcome is left to the query.
+const CALLS: Policy = Policy {
+    initial: Duration::from_millis(200),
+    max: Duration::from_secs(2),
+    tries: 3,
+    deadline: Duration::from_secs(10),
+};
+
+/// What is placed.
+#[derive(Debug, Clone)]
+pub struct Target {
+    merchant: MerchantKey,
+    out_trade_no: OutTradeNo,
+    params: AttemptParams,
+    created_at: Timestamp,
+    /// Whether an earlier call of this number may have been executed.
+    called_before: bool,
+    /// For a number that a payer was offered already: what asks for another one in its place.
+    instead: Option<Fact>,
+}
+
+impl Target {
+    /// The first attempt of an order that is being recorded.
+    pub fn first(order: &NewOrder) -> Target {
+        Target {
+            merchant: order.content.merchant.clone(),
+            out_trade_no: order.out_trade_no.clone(),
+            params: order.params.clone(),
+            created_at: order.created_at,
+            called_before: false,
+            instead: None,
+        }
+    }
+
+    /// The current attempt, if it still waits for WeChat's answer and the order for a payer.
+    pub fn current(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
+        Target::of(stored, now, |state| match state {
+            AttemptState::Created | AttemptState::Unknown => true,
+            AttemptState::Payable | AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+        })
+    }
+
+    /// The current attempt, if it was just recorded and WeChat never heard of it.
+    pub fn unplaced(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
+        Target::of(stored, now, |state| state == AttemptState::Created)
+    }
+
+    /// The current attempt, if it may need a prepay id, its first or a fresh one.
+    pub fn renewable(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
+        Target::of(stored, now, |state| match state {
+            AttemptState::Created | AttemptState::Unknown | AttemptState::Payable => true,
+            AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => false,
+        })
+    }
+
+    fn of(stored: &StoredOrder, now: Timestamp, wanted: impl Fn(AttemptState) -> bool) -> Option<Target> {
+        let open = !stored.order.wants_close(now);
+        let attempt = stored.order.current().filter(|a| open && wanted(a.state))?;
+        Some(Target {
+            merchant: stored.order.merchant.clone(),
+            out_trade_no: attempt.out_trade_no.clone(),
+            params: stored.params.last()?.clone(),
+            created_at: attempt.created_at,
+            called_before: true,
+            instead: (attempt.state == AttemptState::Payable).then_some(Fact::AttemptRequested {
+                trade_type: attempt.trade_type,
+                expires_at: stored.order.expires_at,
+            }),
+        })
+    }
+}
+
+/// Places `target`; goes on with the next number when WeChat uses this one up. `repeated` says that an earlier delivery
+/// may have called already.
+pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
+    let mut target = Target { called_before: target.called_before && repeated, ..target };
+    for _ in 0..MAX_ATTEMPTS {
+        let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
+            return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+        };
+        let (fact, source) = call(ctx, merchant, &target).await;
+        crate::failpoint::point("worker.order_answered");
+        let now = ctx.clock.now();
+        let item = Item::new(target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
+        match ctx.applier.apply(item).await {
+            Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
+                Some(next) if next.out_trade_no != target.out_trade_no => {
+                    target = Target { called_before: false, ..next };
+                }
+                _ => return Verdict::Done,
+            },
+            Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
+            Ok(Applied::AskAgain { order, at, .. }) => {
+                let order = &order.order;
+                // A sooner look that is planned stays: it may be the close that somebody waits for.
+                let planned = order.queries.next_at.filter(|planned| *planned > now);
+                let next_at = Some(planned.map_or(at, |planned| planned.min(at)));
+                let queries = Queries { next_at, answered_at: None, ..order.queries };
+                return match ctx.store.schedule_query(order.id, order.version, queries).await {
+                    Ok(()) => Verdict::Done,
+                    Err(e) => failed(e),
+                };
+            }
+            Ok(Applied::Refused { refusal, first }) => return crate::worker::order::poll::refused(&refusal, first),
+            Err(e) => return failed(e),
+        }
+    }
+    Verdict::Done
+}
+
+/// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
+async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
+    let mut calls = 0;
+    let unknown = |answer: &Answer| matches!(answer.placed, Placed::Unknown { .. });
+    let Answer { placed, earlier_may_have_executed } = retry_while(
+        CALLS,
+        || {
+            calls += 1;
+            unified_order::place(&ctx.wechat, &merchant.v2_key, &target.params.params, ctx.clock.now())
+        },
+        unknown,
+    )
+    .await;
+    let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
+    let here = EvidenceSource::UnifiedOrder;
+    match placed {
+        Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
+        // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the order.
+        Placed::Refused(error) if merchant.v2_key_previous.is_some() && is_about_the_signature(&error) => {
+            (Fact::PlacementUnknown { why: error.code }, here)
+        }
+        Placed::Refused(error) if called_before => (Fact::PlacementUnknown { why: error.code }, here),
+        Placed::Refused(error) => (Fact::PlacementRefused(error), here),
+        Placed::Closed(_) => (Fact::Closed, here),
+        Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
+        Placed::Unknown { why } => (Fact::PlacementUnknown { why }, here),
+    }
+}
+
+/// WeChat's refusals of a signature: `SIGNERROR`, or the unsigned `FAIL` with a text.
+fn is_about_the_signature(error: &WechatError) -> bool {
+    error.code == "SIGNERROR" || error.message.contains("签名")
+}
+
+/// WeChat knows the number already: ask what it knows.
+async fn ask(
+    ctx: &Context,
+    merchant: &Merchant,
+    target: &Target,
+    error: WechatError,
+    called_before: bool,
+) -> (Fact, EvidenceSource) {
+    let here = EvidenceSource::UnifiedOrder;
+    let Some(appid) = target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok()) else {
+        return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
+    };
+    match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
+        // Nobody can have paid a number that was never placed: it is an older order's of this merchant, and so is its
+        // payment. Crediting it would give the goods away.
+        Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
+        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => {
+            (fact, crate::worker::order::poll::source(merchant, &raw))
+        }
+        // WeChat has no such order: what it refused were the parameters.
+        Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
+        // Somebody else of this merchant uses the number and nobody paid it; it is not ours to close.
+        Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
+        Asked::Fact(Fact::Unpaid { .. }, _) => (used_up(ctx, merchant, target, &appid, error).await, here),
+        Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => {
+            (Fact::PlacementUnknown { why: error.code }, here)
+        }
+    }
+}
+
+/// A number of ours that is unpaid and for which WeChat gives out no prepay id any more: another one must take its place.
+async fn used_up(ctx: &Context, merchant: &Merchant, target: &Target, appid: &AppId, error: WechatError) -> Fact {
+    // A payer was offered it: it is closed as for another way to pay, and the order goes on.
+    if let Some(instead) = &target.instead {
+        return instead.clone();
+    }
+    let unknown = Fact::PlacementUnknown { why: error.code };
+    if ctx.clock.now().since(target.created_at) < CLOSABLE_AFTER {
+        return unknown;
+    }
+    match close::close(&ctx.wechat, merchant, appid, &target.out_trade_no).await {
+        Closed::Done => Fact::Closed,
+        Closed::AlreadyPaid | Closed::NotFound | Closed::Refused(_) | Closed::Unknown { .. } => unknown,
+    }
+}

@@ -1,0 +1,166 @@
+//! Refunds that WeChat knows and we did not make: somebody's in the merchant platform.
+//!
+//! They are adopted only on WeChat's own word, asked for by ourselves, with their reservation and on the same path as ours.
+//! What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
+
+use super::apply::{Applied, ApplyError, Look, apply};
+use super::poll::{seen, source};
+use crate::config::Merchant;
+use crate::event::fact::{RefundFact, RefundStanding};
+use crate::ids::{OutTradeNo, TransactionId};
+use crate::new_refund::{Wish, new_refund};
+use crate::refund::{RefundNews, RefundOrigin, RefundRefusal};
+use crate::store::{DbError, NotificationRecord, RefundEvidence, Reserved, StoredOrder};
+use crate::telemetry;
+use crate::wechat::v2::refund_query;
+use crate::wechat::v2::refund_query::{Refund, Refunds, RefundsAsked, Which};
+use crate::wechat::v2::reply::RawReply;
+use crate::worker::core::context::Context;
+
+/// What became of a refund that WeChat listed.
+#[derive(Debug)]
+pub enum Adopted {
+    /// It is among ours, and says what WeChat says; or it moved nothing, and there is none to make.
+    Known,
+    /// WeChat says what cannot be.
+    Refused {
+        /// What.
+        refusal: RefundRefusal,
+        /// Whether people have not been told of it yet.
+        first: bool,
+    },
+    /// Refunds of ours hold what it took; theirs come to their end first.
+    NoRoom,
+}
+
+/// Takes one listed refund to its own row, making one where there is none.
+pub async fn adopt(
+    ctx: &Context,
+    merchant: &Merchant,
+    order: &StoredOrder,
+    (found, refund, raw): (&Refunds, &Refund, &RawReply),
+    notification: Option<NotificationRecord>,
+) -> Result<Adopted, ApplyError> {
+    let refund_no = &refund.out_refund_no;
+    let status = seen(found, refund);
+    let fact = RefundFact::Status(status.clone());
+    let mut row = ctx.store.refund(&merchant.key, refund_no).await?.map(|stored| stored.refund.id);
+    if row.is_none() {
+        if status.status == RefundStanding::Closed {
+            return Ok(Adopted::Known);
+        }
+        let evidence =
+            RefundEvidence { fact: fact.clone(), source: source(merchant, raw), received_at: ctx.clock.now() };
+        let Some(wish) = wish(merchant, order, found, refund, evidence) else {
+            return Ok(Adopted::Refused { refusal: RefundRefusal::Differs, first: true });
+        };
+        let now = ctx.clock.now();
+        let new = new_refund(&ctx.config, wish, now).map_err(|e| ApplyError::Store(DbError::Defect(e.to_string())))?;
+        match ctx.store.record_refund(&new, now).await? {
+            Reserved::New(stored) => {
+                row = Some(stored.refund.id);
+                let outcome = RefundNews::Requested.as_str();
+                metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome)
+                    .increment(1);
+                crate::failpoint::point("refund.adopted");
+            }
+            Reserved::Known(stored) => row = Some(stored.refund.id),
+            Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused => return Ok(Adopted::NoRoom),
+        }
+    }
+    let source = source(merchant, raw);
+    Ok(match apply(ctx, &merchant.key, refund_no, fact, source, notification, Look::OutOfTurn).await? {
+        Applied::Changed | Applied::Unchanged => Adopted::Known,
+        Applied::Refused(refusal) => {
+            let first = match row {
+                Some(id) => ctx.store.note_contradiction(id, refusal.reason()).await?,
+                None => true,
+            };
+            Adopted::Refused { refusal, first }
+        }
+    })
+}
+
+fn wish(
+    merchant: &Merchant,
+    order: &StoredOrder,
+    found: &Refunds,
+    refund: &Refund,
+    evidence: RefundEvidence,
+) -> Option<Wish> {
+    let attempt = order.order.attempt(&found.out_trade_no)?;
+    let ours = order.order.transactions.contains(&found.transaction_id) && found.total_fee == order.order.amount;
+    let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= found.total_fee;
+    (ours && fits).then(|| Wish {
+        merchant: merchant.key.clone(),
+        order_id: order.order.id,
+        order_no: order.order.order_no.clone(),
+        appid: attempt.appid.clone(),
+        mch_id: attempt.mch_id.clone(),
+        out_trade_no: found.out_trade_no.clone(),
+        transaction_id: found.transaction_id.clone(),
+        refund_no: refund.out_refund_no.clone(),
+        amount: refund.refund_fee,
+        total: found.total_fee,
+        origin: RefundOrigin::Console,
+        reason: None,
+        requested_by: "console".to_owned(),
+        content_hash: String::new(),
+        known: Some((refund.refund_id.clone(), evidence)),
+    })
+}
+
+/// What learning the refunds of a payment brought.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Whether all of them are known now; otherwise ask again.
+    pub complete: bool,
+    /// The first that contradicts its row, and whether people have not been told of it yet.
+    pub refused: Option<(RefundRefusal, bool)>,
+}
+
+/// Learns every refund of a payment that WeChat called refunded.
+pub async fn learn_all(
+    ctx: &Context,
+    merchant: &Merchant,
+    order: &StoredOrder,
+    out_trade_no: &OutTradeNo,
+    transaction_id: &TransactionId,
+) -> Result<Listed, ApplyError> {
+    let mut listed = Listed::default();
+    let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(listed) };
+    let (mut offset, mut room) = (0, true);
+    loop {
+        let which = Which::Payment(transaction_id.clone(), offset);
+        let asked = refund_query::ask(&ctx.wechat, merchant, &appid, &which).await;
+        crate::failpoint::point("refund.listed");
+        let (found, raw) = match asked {
+            RefundsAsked::Found(found, raw) => (found, raw),
+            // Behind the last one there is none.
+            RefundsAsked::NotFound if offset > 0 => break,
+            RefundsAsked::NotFound | RefundsAsked::Refused(_) | RefundsAsked::Unknown { .. } => {
+                tracing::info!(%out_trade_no, "the refunds of a payment could not be listed");
+                return Ok(listed);
+            }
+        };
+        for refund in &found.refunds {
+            match adopt(ctx, merchant, order, (&found, refund, &raw), None).await? {
+                Adopted::Known => {}
+                Adopted::NoRoom => room = false,
+                Adopted::Refused { refusal, first } => {
+                    tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
+                    listed.refused = match listed.refused {
+                        Some(told @ (_, true)) => Some(told),
+                        Some(_) | None => Some((refusal, first)),
+                    };
+                }
+            }
+        }
+        match found.next_page(offset) {
+            Some(next) => offset = next,
+            None => break,
+        }
+    }
+    listed.complete = room;
+    Ok(listed)
+}

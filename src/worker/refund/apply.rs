@@ -1,0 +1,97 @@
+//! A fact reaches its refund: load, decide, commit, and again if somebody else was faster.
+
+use crate::event::fact::RefundFact;
+use crate::ids::{MerchantKey, OutRefundNo};
+use crate::new_refund;
+use crate::refund::{RefundDecision, RefundRefusal, decide_refund};
+use crate::store::{DbError, NotificationRecord, RefundCommit, RefundEvidence, RefundSource};
+use crate::telemetry;
+use crate::worker::core::context::Context;
+
+/// How often a refund is decided anew because others change it at the same time.
+const MAX_ROUNDS: usize = 12;
+
+/// What became of a fact, after it is durable.
+#[derive(Debug)]
+pub enum Applied {
+    /// The refund changed; the notification that led here is recorded with it.
+    Changed,
+    /// The refund said so already, or nothing follows yet.
+    Unchanged,
+    /// The fact contradicts the refund.
+    Refused(RefundRefusal),
+}
+
+/// Why a fact was not applied: try again later.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The database did not take it.
+    #[error(transparent)]
+    Store(#[from] DbError),
+    /// Others kept changing the refund.
+    #[error("the refund is changed by others all the time")]
+    Contended,
+    /// There is no such refund.
+    #[error("the refund is gone")]
+    Gone,
+}
+
+/// Why a fact was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The refund's time had come: what it says sets the next one.
+    InTurn,
+    /// Somebody asked, WeChat told or listed: the refund is looked at when it would have been.
+    OutOfTurn,
+}
+
+/// Takes `fact` to the refund.
+pub async fn apply(
+    ctx: &Context,
+    merchant: &MerchantKey,
+    refund_no: &OutRefundNo,
+    fact: RefundFact,
+    source: RefundSource,
+    notification: Option<NotificationRecord>,
+    look: Look,
+) -> Result<Applied, ApplyError> {
+    for _ in 0..MAX_ROUNDS {
+        let stored = ctx.store.refund(merchant, refund_no).await?.ok_or(ApplyError::Gone)?;
+        let now = ctx.clock.now();
+        let change = match decide_refund(&stored.refund, &fact, now) {
+            RefundDecision::Apply(change) => *change,
+            RefundDecision::AlreadyApplied => return Ok(Applied::Unchanged),
+            RefundDecision::AskAgain { at } => {
+                let r = &stored.refund;
+                let was_due = r.queries.next_at.is_none_or(|next| next <= now);
+                if look == Look::InTurn || was_due {
+                    ctx.store.schedule_refund(r.id, r.version, r.queries.done + 1, at).await?;
+                } else {
+                    ctx.store.refund_answered(r.id, now).await?;
+                }
+                return Ok(Applied::Unchanged);
+            }
+            RefundDecision::Refused(refusal) => return Ok(Applied::Refused(refusal)),
+        };
+        let (next, news) = (change.next.clone(), change.news);
+        let commit = RefundCommit {
+            order_id: stored.order_id,
+            before: stored.refund.version,
+            unanswered_before: stored.refund.unanswered_at,
+            event: news.map(|n| new_refund::told(&next, n).seal(now)),
+            change,
+            evidence: RefundEvidence { fact: fact.clone(), source: source.clone(), received_at: now },
+            notification: notification.clone(),
+        };
+        if !ctx.store.commit_refund(&commit, now).await? {
+            continue;
+        }
+        crate::failpoint::point("refund.committed");
+        if let Some(news) = news {
+            metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant.to_string(), "outcome" => news.as_str())
+                .increment(1);
+        }
+        return Ok(Applied::Changed);
+    }
+    Err(ApplyError::Contended)
+}

@@ -1,0 +1,144 @@
+//! The refund call: the same number with the same stored parameters, however often.
+//!
+//! Whose turn it is stands in the database, and that a call is made is written there before it: a refusal is believed only
+//! of the very first call. After any other, WeChat is asked whether an earlier one was executed. Words that nobody signed are
+//! never believed.
+
+use std::time::Instant;
+
+use super::apply::{Applied, ApplyError, Look, apply};
+use super::poll;
+use super::poll::Learnt;
+use crate::config::Merchant;
+use crate::event::fact::RefundFact;
+use crate::refund::{RefundRefusal, SEND_WITHIN};
+use crate::store::{RefundSource, StoredRefund, Turn};
+use crate::wechat::v2::refund;
+use crate::wechat::v2::refund::Refunding;
+use crate::worker::core::context::Context;
+
+/// What calling brought; all of it is durable.
+#[derive(Debug)]
+pub enum Called {
+    /// The answer reached the refund.
+    Answered,
+    /// Not now: the refund is scheduled.
+    Waits,
+    /// Somebody else changed the refund, or too much time passed: what is to be done must be looked at anew.
+    Overtaken,
+    /// WeChat says what cannot be.
+    Refused(RefundRefusal),
+}
+
+/// Calls WeChat for a refund if it is its turn.
+pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> Result<Called, ApplyError> {
+    let r = &stored.refund;
+    let Some(client) = ctx.refund_clients.get(&merchant.key) else {
+        tracing::error!(merchant = %merchant.key, refund_no = %r.refund_no, "a refund waits for client_cert_file");
+        put_off(ctx, stored).await?;
+        return Ok(Called::Waits);
+    };
+    let begun = Instant::now();
+    // Two hosts are tried, one after the other.
+    let lasts = SEND_WITHIN + ctx.config.wechat.timeout * 2;
+    let open = match ctx.store.take_turn(stored, lasts, ctx.clock.now()).await? {
+        Turn::Call(open) => open,
+        Turn::Wait { until } => {
+            ctx.store.schedule_refund(r.id, r.version, r.queries.done, until).await?;
+            return Ok(Called::Waits);
+        }
+        Turn::Changed => return Ok(Called::Overtaken),
+    };
+    crate::failpoint::point("refund.called");
+    if begun.elapsed() > SEND_WITHIN {
+        // This process was stopped, or the database was slow: others do not wait for this call much longer.
+        tracing::warn!(refund_no = %r.refund_no, "the turn to call for a refund was taken too long ago");
+        ctx.store.close_call(r, open).await?;
+        return Ok(Called::Overtaken);
+    }
+    let answer = refund::place(client, &merchant.v2_key, &stored.params.params).await;
+    crate::failpoint::point("refund.answered");
+    let too_often = matches!(answer, Refunding::TooFrequent(_));
+    // Words that nobody can build on leave open what becomes of the call.
+    let ended = !matches!(answer, Refunding::Doubt(_));
+    // Durable before the call counts as over: where the database fails between the two, nothing is lost.
+    let called = answered(ctx, merchant, stored, open.before, answer).await?;
+    ctx.store.next_turn(r, too_often, ctx.clock.now()).await?;
+    if ended {
+        ctx.store.close_call(r, open).await?;
+    }
+    Ok(called)
+}
+
+/// Takes WeChat's answer to the refund.
+async fn answered(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    before: u32,
+    answer: Refunding,
+) -> Result<Called, ApplyError> {
+    let (fact, raw) = match answer {
+        Refunding::Accepted(accepted, raw) => {
+            (RefundFact::Accepted { refund_id: accepted.refund_id }, Some(raw.into_string()))
+        }
+        Refunding::Refused(error) if before == 0 => (RefundFact::Refused(error), None),
+        Refunding::Refused(error) | Refunding::Ask(error) => {
+            let unheard = RefundFact::Unknown { why: error.code.clone() };
+            return doubted(ctx, merchant, stored, RefundFact::Refused(error), unheard).await;
+        }
+        Refunding::Doubt(error) => {
+            let waits = RefundFact::NotYet(error);
+            return doubted(ctx, merchant, stored, waits.clone(), waits).await;
+        }
+        Refunding::Later(error) => (RefundFact::NotYet(error), None),
+        Refunding::TooFrequent(error) => (RefundFact::TooFrequent(error), None),
+        Refunding::Unknown { why } => (RefundFact::Unknown { why }, None),
+    };
+    taken(ctx, stored, fact, RefundSource::Call { raw }).await
+}
+
+/// WeChat does not take a refund that it may know: it is asked first. `unknown` is what follows where it knows none of that
+/// number, `unheard` where it does not answer.
+async fn doubted(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    unknown: RefundFact,
+    unheard: RefundFact,
+) -> Result<Called, ApplyError> {
+    let of_query = || RefundSource::Query { raw: None, verified_by: poll::verified_by(merchant) };
+    match poll::ask(ctx, merchant, stored, None, Look::InTurn).await? {
+        Learnt::Changed | Learnt::Unchanged(_) => Ok(Called::Answered),
+        // A number is one refund at WeChat: ours was refused, and there will be none under this number.
+        Learnt::Refused(RefundRefusal::AnotherPayment) if matches!(unknown, RefundFact::Refused(_)) => {
+            taken(ctx, stored, unknown, of_query()).await
+        }
+        Learnt::Refused(refusal) => Ok(Called::Refused(refusal)),
+        Learnt::NotFound => taken(ctx, stored, unknown, of_query()).await,
+        Learnt::NoAnswer => taken(ctx, stored, unheard, RefundSource::Call { raw: None }).await,
+    }
+}
+
+async fn taken(
+    ctx: &Context,
+    stored: &StoredRefund,
+    fact: RefundFact,
+    source: RefundSource,
+) -> Result<Called, ApplyError> {
+    let r = &stored.refund;
+    Ok(match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, Look::InTurn).await? {
+        Applied::Changed | Applied::Unchanged => Called::Answered,
+        Applied::Refused(refusal) => Called::Refused(refusal),
+    })
+}
+
+/// Looks again by the refund's own rhythm.
+pub async fn put_off(ctx: &Context, stored: &StoredRefund) -> Result<(), ApplyError> {
+    let r = &stored.refund;
+    let done = r.queries.done + 1;
+    if let Some(at) = crate::refund::next_refund_look(r, done, ctx.clock.now()) {
+        ctx.store.schedule_refund(r.id, r.version, done, at).await?;
+    }
+    Ok(())
+}

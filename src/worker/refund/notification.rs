@@ -1,0 +1,199 @@
+//! A refund notification: a reason to ask WeChat, never more.
+//!
+//! Its encryption proves little (blocks can be rearranged by whoever saw others), so nothing of it is taken over. What it
+//! says and what WeChat says when asked must agree; where they do not after a while, a person looks, and WeChat is asked
+//! again soon.
+
+use std::time::Duration;
+
+use super::adopt::{Adopted, adopt};
+use super::apply::{ApplyError, Look};
+use super::poll::{Answer, Learnt, ask, one};
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::command::NotifyReceived;
+use crate::event::envelope::Envelope;
+use crate::refund::RefundState;
+use crate::store::{NotificationRecord, StoredOrder, StoredRefund, Verdict as Fate};
+use crate::wechat::v2::refund_notify::{RefundHint, parse_and_decrypt};
+use crate::wechat::v2::refund_query::RefundStatus;
+use crate::worker::core::context::Context;
+use crate::worker::core::error::failed;
+use crate::worker::notification::{record, unverified};
+use crate::worker::order::poll;
+
+/// The pauses, in seconds, while WeChat's two voices may still come to agree, or a refund of ours makes room.
+const PAUSES: &[u64] = &[1, 3, 5, 60, 300];
+/// How often WeChat is asked whether it says of a refund of ours what it told.
+const TRIES: u32 = 3;
+/// When such a refund is looked at again: WeChat's answers may lag behind its notifications.
+const SOON: Duration = Duration::from_secs(60);
+/// How long an order, or a refund that we did not make, may take to appear.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// How long refunds of ours may hold what another one took: theirs come to their end first.
+const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(75 * 60);
+
+/// Handles one notification.
+pub async fn told(
+    ctx: &Context,
+    merchant: &Merchant,
+    event: &Envelope<NotifyReceived>,
+    delivery: &Delivery,
+) -> Verdict {
+    let record = record(event, merchant);
+    let hint = match parse_and_decrypt(&event.data.body, merchant, &ctx.app_ids(merchant), record.received_at) {
+        Ok(hint) => hint,
+        Err(e) => return unverified(ctx, record, &e, delivery.attempt).await,
+    };
+    let record = NotificationRecord {
+        out_trade_no: Some(hint.out_trade_no.clone()),
+        transaction_id: Some(hint.transaction_id.clone()),
+        verified_by: Some("decrypted; WeChat was asked".to_owned()),
+        ..record
+    };
+    crate::failpoint::point("refund.notified");
+    let done = match ctx.store.refund(&merchant.key, &hint.out_refund_no).await {
+        Ok(Some(stored)) => ours(ctx, merchant, &stored, &hint, record, delivery.attempt).await,
+        Ok(None) => {
+            let news = News { record, attempt: delivery.attempt };
+            theirs(ctx, merchant, &hint, news).await
+        }
+        Err(e) => return failed(e),
+    };
+    done.unwrap_or_else(failed)
+}
+
+/// About a refund that we know.
+async fn ours(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    hint: &RefundHint,
+    record: NotificationRecord,
+    attempt: u32,
+) -> Result<Verdict, ApplyError> {
+    let record = NotificationRecord { order_id: Some(stored.order_id), ..record };
+    if has_ended_so(stored.refund.state, hint.status) {
+        return recorded(ctx, record, Fate::Duplicate).await;
+    }
+    let settled = NotificationRecord { verdict: Fate::Settled, ..record.clone() };
+    let learnt = ask(ctx, merchant, stored, Some(settled), Look::OutOfTurn).await?;
+    let is_open = match learnt {
+        Learnt::Unchanged(status) => status != hint.status,
+        Learnt::NotFound | Learnt::NoAnswer => true,
+        Learnt::Changed | Learnt::Refused(_) => false,
+    };
+    if is_open {
+        ctx.store.look_by(stored.refund.id, ctx.clock.now().after(SOON)).await?;
+    }
+    match learnt {
+        Learnt::Changed => Ok(Verdict::Done),
+        Learnt::Unchanged(status) if status == hint.status => recorded(ctx, record, Fate::Duplicate).await,
+        Learnt::Unchanged(_) | Learnt::NotFound => {
+            let why = "WeChat, asked about the refund, says otherwise";
+            Ok(doubted(ctx, News { record, attempt }, attempt < TRIES, "query_differs", why).await)
+        }
+        Learnt::Refused(refusal) => {
+            // This one is the dead letter of it; the refund's own looks make no further ones.
+            ctx.store.note_contradiction(stored.refund.id, refusal.reason()).await?;
+            Ok(parked(ctx, record, refusal.reason(), &refusal.to_string()).await)
+        }
+        Learnt::NoAnswer => Ok(Verdict::Retry { after: Duration::from_secs(5), why: "WeChat does not answer".into() }),
+    }
+}
+
+/// Whether a refund has come to the end that WeChat tells of. Any other word about one that has ended is to be looked into.
+fn has_ended_so(state: RefundState, status: RefundStatus) -> bool {
+    matches!(
+        (state, status),
+        (RefundState::Succeeded, RefundStatus::Success) | (RefundState::Failed, RefundStatus::Closed)
+    )
+}
+
+/// A notification, and how often it was delivered.
+struct News {
+    record: NotificationRecord,
+    attempt: u32,
+}
+
+impl News {
+    /// Whether it came so short a time ago. Time counts, not tries: a database that was away must not use up the patience.
+    fn is_within(&self, patience: Duration, ctx: &Context) -> bool {
+        ctx.clock.now().since(self.record.received_at) < patience
+    }
+}
+
+/// About a number that we never made.
+async fn theirs(ctx: &Context, merchant: &Merchant, hint: &RefundHint, mut news: News) -> Result<Verdict, ApplyError> {
+    let Some(order) = paid_order(ctx, merchant, hint).await? else {
+        let why = "no paid order has this out_trade_no and transaction_id";
+        let waits = news.is_within(PATIENCE, ctx);
+        return Ok(doubted(ctx, news, waits, "unknown_order", why).await);
+    };
+    news.record.order_id = Some(order.order.id);
+    let Some(appid) = order.order.attempt(&hint.out_trade_no).map(|a| a.appid.clone()) else {
+        return Ok(parked(ctx, news.record, "unknown_order", "the order has no such attempt").await);
+    };
+    let (found, raw) = match one(ctx, merchant, &appid, &hint.out_refund_no).await {
+        Answer::Found(found, raw) => (found, raw),
+        Answer::NotFound => {
+            let why = "WeChat, asked about the refund, knows none of this number";
+            let waits = news.is_within(PATIENCE, ctx);
+            return Ok(doubted(ctx, news, waits, "unknown_refund", why).await);
+        }
+        Answer::None => {
+            return Ok(Verdict::Retry { after: Duration::from_secs(5), why: "WeChat does not answer".into() });
+        }
+    };
+    let Some(refund) = found.refunds.iter().find(|r| r.out_refund_no == hint.out_refund_no) else {
+        return Ok(parked(ctx, news.record, "unknown_refund", "WeChat's answer has no such refund").await);
+    };
+    let settled = NotificationRecord { verdict: Fate::Settled, ..news.record.clone() };
+    match adopt(ctx, merchant, &order, (&found, refund, &raw), Some(settled)).await? {
+        // Written with the change; where there was none any more, this is the end of it.
+        Adopted::Known => recorded(ctx, news.record, Fate::Settled).await,
+        Adopted::Refused { refusal, .. } => Ok(parked(ctx, news.record, refusal.reason(), &refusal.to_string()).await),
+        Adopted::NoRoom => {
+            let why = "refunds of ours hold what this one took";
+            let waits = news.is_within(PATIENCE_FOR_ROOM, ctx);
+            Ok(doubted(ctx, news, waits, "refund_exceeds", why).await)
+        }
+    }
+}
+
+/// The order, if it is paid by the payment the notification names. One whose payment we have not heard of is asked about
+/// first.
+async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Result<Option<StoredOrder>, ApplyError> {
+    let numbers = std::slice::from_ref(&hint.out_trade_no);
+    let is_paid = |o: &StoredOrder| o.order.transactions.contains(&hint.transaction_id);
+    let Some(order) = ctx.store.orders_by_out_trade_no(&merchant.key, numbers).await?.pop() else { return Ok(None) };
+    if is_paid(&order) {
+        return Ok(Some(order));
+    }
+    // Its verdict is about the order; whether it is paid now, its row tells.
+    let _ = poll::look_after(ctx, merchant, order, poll::Why { again: true, ..poll::Why::default() }).await;
+    Ok(ctx.store.orders_by_out_trade_no(&merchant.key, numbers).await?.pop().filter(is_paid))
+}
+
+/// Waits a little more, or a person looks.
+async fn doubted(ctx: &Context, news: News, waits: bool, reason: &'static str, why: &str) -> Verdict {
+    if !waits {
+        return parked(ctx, news.record, reason, why).await;
+    }
+    let pause = PAUSES.get(news.attempt.saturating_sub(1) as usize).copied().unwrap_or(600);
+    Verdict::Retry { after: Duration::from_secs(pause), why: why.to_owned() }
+}
+
+async fn parked(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
+    let record = NotificationRecord { verdict: Fate::Parked(reason.into()), ..record };
+    match ctx.store.record_notification(&record, None, ctx.clock.now()).await {
+        Ok(()) => Verdict::Park { reason, why: why.to_owned() },
+        Err(e) => failed(e),
+    }
+}
+
+async fn recorded(ctx: &Context, record: NotificationRecord, fate: Fate) -> Result<Verdict, ApplyError> {
+    let record = NotificationRecord { verdict: fate, ..record };
+    ctx.store.record_notification(&record, None, ctx.clock.now()).await?;
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,111 @@
+//! `refundquery` about one refund: the only source that makes it refunded, abnormal or closed.
+
+use super::apply::{Applied, ApplyError, Look, apply};
+use crate::config::Merchant;
+use crate::event::fact::{RefundFact, RefundSeen, RefundStanding};
+use crate::ids::{AppId, OutRefundNo};
+use crate::refund::RefundRefusal;
+use crate::store::{NotificationRecord, RefundSource, StoredRefund};
+use crate::wechat::v2::refund_query;
+use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAsked, Which};
+use crate::wechat::v2::reply::RawReply;
+use crate::worker::core::context::Context;
+
+/// What asking brought.
+#[derive(Debug)]
+pub enum Learnt {
+    /// WeChat said how it stands, and the refund took it over.
+    Changed,
+    /// WeChat said how it stands, and nothing followed.
+    Unchanged(RefundStatus),
+    /// WeChat says what cannot be.
+    Refused(RefundRefusal),
+    /// WeChat knows no such refund.
+    NotFound,
+    /// No answer to build on.
+    NoAnswer,
+}
+
+/// The app in whose name a refund is asked about.
+pub fn appid(stored: &StoredRefund) -> Option<AppId> {
+    stored.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok())
+}
+
+/// Asks about a refund of ours and takes the answer to it; `notification` is recorded if that changes it.
+pub async fn ask(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    notification: Option<NotificationRecord>,
+    look: Look,
+) -> Result<Learnt, ApplyError> {
+    let refund_no = &stored.refund.refund_no;
+    let Some(appid) = appid(stored) else { return Ok(Learnt::NoAnswer) };
+    let (found, raw) = match one(ctx, merchant, &appid, refund_no).await {
+        Answer::Found(found, raw) => (found, raw),
+        Answer::NotFound => return Ok(Learnt::NotFound),
+        Answer::None => return Ok(Learnt::NoAnswer),
+    };
+    let Some(refund) = found.refunds.iter().find(|r| r.out_refund_no == *refund_no) else {
+        return Ok(Learnt::NoAnswer);
+    };
+    let fact = RefundFact::Status(seen(&found, refund));
+    Ok(match apply(ctx, &merchant.key, refund_no, fact, source(merchant, &raw), notification, look).await? {
+        Applied::Changed => Learnt::Changed,
+        Applied::Unchanged => Learnt::Unchanged(refund.status),
+        Applied::Refused(refusal) => Learnt::Refused(refusal),
+    })
+}
+
+/// WeChat's answer about one number.
+pub enum Answer {
+    /// It knows it.
+    Found(Refunds, RawReply),
+    /// It knows no such refund.
+    NotFound,
+    /// Nothing to build on.
+    None,
+}
+
+/// Asks about one number, whoever's it is.
+pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &OutRefundNo) -> Answer {
+    let asked = refund_query::ask(&ctx.wechat, merchant, appid, &Which::Refund(refund_no.clone())).await;
+    crate::failpoint::point("refund.asked");
+    match asked {
+        RefundsAsked::Found(found, raw) => Answer::Found(found, raw),
+        RefundsAsked::NotFound => Answer::NotFound,
+        RefundsAsked::Refused(error) => {
+            tracing::warn!(%refund_no, code = error.code, "WeChat refuses the question about a refund");
+            Answer::None
+        }
+        RefundsAsked::Unknown { why } => {
+            tracing::info!(%refund_no, why, "the question about a refund has no answer");
+            Answer::None
+        }
+    }
+}
+
+/// A refund as WeChat's answer has it.
+pub fn seen(found: &Refunds, refund: &Refund) -> RefundSeen {
+    RefundSeen {
+        refund_id: refund.refund_id.clone(),
+        transaction_id: found.transaction_id.clone(),
+        refund_fee: refund.refund_fee,
+        status: match refund.status {
+            RefundStatus::Processing => RefundStanding::Processing,
+            RefundStatus::Success => RefundStanding::Success { at: refund.success_time },
+            RefundStatus::Closed => RefundStanding::Closed,
+            RefundStatus::Abnormal => RefundStanding::Change,
+        },
+    }
+}
+
+/// The evidence of such an answer.
+pub fn source(merchant: &Merchant, raw: &RawReply) -> RefundSource {
+    RefundSource::Query { raw: Some(raw.as_str().to_owned()), verified_by: verified_by(merchant) }
+}
+
+/// Which key verified an answer.
+pub fn verified_by(merchant: &Merchant) -> String {
+    format!("reply signed with key {}", merchant.v2_key.fingerprint())
+}

@@ -1,0 +1,120 @@
+//! `refund.requested` and `refund.due`: bring one refund a step on.
+
+use super::apply::{ApplyError, Look};
+use super::call::{Called, call, put_off};
+use super::poll::{Learnt, ask};
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::command::RefundDue;
+use crate::event::envelope::Envelope;
+use crate::refund::{RefundRefusal, RefundState};
+use crate::store::StoredRefund;
+use crate::worker::core::context::Context;
+use crate::worker::core::error::{Trouble, failed};
+use crate::worker::order::poll::STALE;
+
+/// Handles one refund.
+pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
+    let event = match Envelope::<RefundDue>::parse(&delivery.message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+        tracing::warn!(subject = delivery.message.subject, "a refund of no configured merchant");
+        return Verdict::Done;
+    };
+    let stored = match ctx.store.refund(&merchant.key, &event.data.refund_no).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Verdict::Park { reason: "unknown_refund", why: "no such refund".into() },
+        Err(e) => return failed(e),
+    };
+    let now = ctx.clock.now();
+    // Whose clock is ahead must not drop what is due: an old message is dropped only where the refund has a later look.
+    let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
+    if now.since(event.time) > STALE && has_a_later_one {
+        return Verdict::Done;
+    }
+    let only_ask = event.data.only_ask;
+    match step(ctx, merchant, &stored, only_ask).await {
+        Ok(None) => Verdict::Done,
+        Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
+            // Whoever noted it may have died before its dead letter was kept.
+            Ok(first) if first || delivery.attempt > 1 => refused(refusal),
+            Ok(_) => Verdict::Done,
+            Err(e) => failed(e),
+        },
+        Err(Step::Overtaken) => failed(Trouble::Other("the refund must be looked at anew".into())),
+        Err(Step::Failed(e)) => failed(e),
+    }
+}
+
+enum Step {
+    Overtaken,
+    Failed(ApplyError),
+}
+
+impl From<ApplyError> for Step {
+    fn from(e: ApplyError) -> Step {
+        Step::Failed(e)
+    }
+}
+
+/// Asks about what WeChat may know, calls for what it does not. A contradiction is the result, if there was one.
+async fn step(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    only_ask: bool,
+) -> Result<Option<RefundRefusal>, Step> {
+    let state = stored.refund.state;
+    if state.is_final() {
+        return Ok(None);
+    }
+    if state == RefundState::Requested && only_ask {
+        return Ok(None);
+    }
+    if state != RefundState::Requested {
+        let look = if only_ask { Look::OutOfTurn } else { Look::InTurn };
+        match ask(ctx, merchant, stored, None, look).await? {
+            Learnt::Changed | Learnt::Unchanged(_) => return Ok(None),
+            // Whether ours can be is told by the answer to its own call.
+            Learnt::Refused(RefundRefusal::AnotherPayment) if state.wants_call() && !only_ask => {}
+            Learnt::Refused(refusal) => return Ok(Some(refusal)),
+            // Who only asks moves nothing: the call that is due comes when it is due.
+            Learnt::NotFound if only_ask => {
+                ctx.store.refund_answered(stored.refund.id, ctx.clock.now()).await.map_err(ApplyError::from)?;
+                return Ok(None);
+            }
+            Learnt::NoAnswer if only_ask => return Ok(None),
+            Learnt::NotFound | Learnt::NoAnswer if !state.wants_call() => {
+                put_off(ctx, stored).await?;
+                return Ok(None);
+            }
+            Learnt::NotFound | Learnt::NoAnswer => {}
+        }
+    }
+    match call(ctx, merchant, stored).await? {
+        Called::Answered | Called::Waits => Ok(None),
+        Called::Overtaken => Err(Step::Overtaken),
+        Called::Refused(refusal) => Ok(Some(refusal)),
+    }
+}
+
+/// The refund is looked at again by its rhythm, and a person looks at the contradiction. `true`: for the first time.
+async fn contradicted(
+    ctx: &Context,
+    stored: &StoredRefund,
+    refusal: RefundRefusal,
+    only_ask: bool,
+) -> Result<bool, ApplyError> {
+    if only_ask {
+        ctx.store.refund_answered(stored.refund.id, ctx.clock.now()).await?;
+    } else {
+        put_off(ctx, stored).await?;
+    }
+    Ok(ctx.store.note_contradiction(stored.refund.id, refusal.reason()).await?)
+}
+
+fn refused(refusal: RefundRefusal) -> Verdict {
+    Verdict::Park { reason: refusal.reason(), why: refusal.to_string() }
+}

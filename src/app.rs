@@ -15,7 +15,7 @@ use crate::bus::{Bus, ConnectError};
 use crate::clock::Clock;
 use crate::config::{Config, Problems};
 use crate::http;
-use crate::http::Ingress;
+use crate::http::{HttpState, Ingress};
 use crate::ids::MerchantKey;
 use crate::scheduler;
 use crate::secret::random_text;
@@ -24,7 +24,7 @@ use crate::telemetry::{Metrics, MetricsError};
 use crate::wechat::certificate::{CertificateError, MerchantCertificate};
 use crate::wechat::platform::PlatformClient;
 use crate::wechat::transport::{Client, ClientError};
-use crate::{relay, worker};
+use crate::{relay, web, worker};
 
 /// How often the clock is set by the database's.
 const CLOCK_SET_EVERY: Duration = Duration::from_secs(5);
@@ -229,12 +229,15 @@ impl App {
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
-            platform: self.platform.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };
-        let admin = listeners.admin.map(|listener| (listener, http::admin_router(ingress.clone())));
-        let api = listeners.api.map(|listener| (listener, http::router(ingress).merge(self.more_routes.clone())));
+        let state = Arc::new(HttpState::new(ingress));
+        let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
+        let api = listeners.api.map(|listener| {
+            let browser = web::routes(Arc::clone(&state), self.platform.clone());
+            (listener, http::router(state, browser).merge(self.more_routes.clone()))
+        });
         for (listener, router) in [admin, api].into_iter().flatten() {
             let (config, stop) = (Arc::clone(&self.config), stop.clone());
             running.spawn(async move {

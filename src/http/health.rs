@@ -15,14 +15,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::routes::App;
+use super::state::HttpState;
 use crate::clock::Timestamp;
 use crate::config;
+use crate::sealed_box::SealKey;
 use crate::store::{Degraded, TokenKind, TokenState};
-use crate::web::Browser;
-
-/// Gives the text of `/metrics`.
-pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A check that takes longer has failed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,7 +49,7 @@ pub async fn healthz() -> Response {
 }
 
 /// `GET /readyz`
-pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+pub async fn readyz(State(app): State<Arc<HttpState>>) -> Response {
     let (database, bus, apps) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, app.store.db().look()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
@@ -88,14 +85,14 @@ fn clock_problem(ahead_ms: i64) -> Option<String> {
 }
 
 /// A check per app whose tokens are kept.
-async fn apps(app: &App) -> Vec<Check> {
-    let Some(browser) = &app.browser else { return Vec::new() };
+async fn apps(app: &HttpState) -> Vec<Check> {
+    let Some(key) = &app.token_key else { return Vec::new() };
     let kept = app.config.apps.iter().filter(|of| !TokenKind::of(of).is_empty());
-    join_all(kept.map(|of| app_check(app, browser, of))).await
+    join_all(kept.map(|of| app_check(app, key, of))).await
 }
 
-async fn app_check(app: &App, browser: &Browser, of: &config::App) -> Check {
-    let states = tokio::time::timeout(CHECK_TIMEOUT, app.store.token_states(&browser.token_key, of)).await;
+async fn app_check(app: &HttpState, key: &SealKey, of: &config::App) -> Check {
+    let states = tokio::time::timeout(CHECK_TIMEOUT, app.store.token_states(key, of)).await;
     let (states, now) = (states.ok().and_then(Result::ok), app.clock.now());
     let problem_of = |kind: &TokenKind| match &states {
         Some(states) => token_problem(states.iter().find(|state| state.kind == *kind), now),
@@ -124,7 +121,7 @@ fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
 }
 
 /// `GET /metrics`
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+pub async fn metrics(State(app): State<Arc<HttpState>>) -> Response {
     let mut response = plain((app.metrics)());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::extract::auth::authorize;
 use super::extract::query::Params;
 use super::problem::Error;
-use super::routes::App;
+use super::state::HttpState;
 use crate::clock::Timestamp;
 use crate::config::Scope;
 use crate::store::{JobReport, JobView};
@@ -53,7 +53,7 @@ struct ReportJson {
 }
 
 /// The route.
-pub async fn jobs(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn jobs(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     authorize(&app.config, &parts.headers, Scope::Ops)?;
     Params::parse(&parts.uri, &[])?;

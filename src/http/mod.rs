@@ -8,14 +8,13 @@
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`.
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `quarantine`.
-//! - Finance: `events`, `feed` (long polls that wait for events).
+//! - Finance: `events`.
 //! - Operation: `health`, `jobs`.
 
 mod change_hub;
 mod connection;
 mod events;
 pub(crate) mod extract;
-mod feed;
 mod health;
 mod jobs;
 pub(crate) mod middleware;
@@ -28,10 +27,11 @@ pub(crate) mod rate_limit;
 mod refunds;
 pub(crate) mod routes;
 mod server;
+pub(crate) mod state;
 
 pub use connection::Remote;
-pub use events::ENTITY_FACTS;
-pub use health::MetricsText;
+pub use events::list::ENTITY_FACTS;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
-pub use routes::{Ingress, admin_router, router};
+pub use routes::{admin_router, router};
 pub use server::serve;
+pub use state::{HttpState, Ingress};

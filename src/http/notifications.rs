@@ -22,7 +22,7 @@ use super::extract::client_addr::client_ip;
 use super::middleware;
 use super::problem::Error;
 use super::quarantine::Refused;
-use super::routes::App;
+use super::state::HttpState;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived};
@@ -76,16 +76,16 @@ fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], rec
 }
 
 /// `POST /notify/{merchant}/pay`
-pub async fn pay(State(app): State<Arc<App>>, request: Request) -> Response {
+pub async fn pay(State(app): State<Arc<HttpState>>, request: Request) -> Response {
     receive(app, request, NoticeKind::Pay).await
 }
 
 /// `POST /notify/{merchant}/refund`
-pub async fn refund(State(app): State<Arc<App>>, request: Request) -> Response {
+pub async fn refund(State(app): State<Arc<HttpState>>, request: Request) -> Response {
     receive(app, request, NoticeKind::Refund).await
 }
 
-async fn receive(app: Arc<App>, request: Request, kind: NoticeKind) -> Response {
+async fn receive(app: Arc<HttpState>, request: Request, kind: NoticeKind) -> Response {
     let (mut parts, body) = request.into_parts();
     let named = parts.extract::<Path<String>>().await.ok();
     let merchant = named.and_then(|Path(key)| app.config.merchant(&key));
@@ -93,12 +93,18 @@ async fn receive(app: Arc<App>, request: Request, kind: NoticeKind) -> Response 
 }
 
 /// `POST /api/wechat/pay/callback`: the same, for the first merchant.
-pub async fn pay_first(State(app): State<Arc<App>>, request: Request) -> Response {
+pub async fn pay_first(State(app): State<Arc<HttpState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     received(&app, app.config.merchants.first(), &parts, body, NoticeKind::Pay).await
 }
 
-async fn received(app: &App, merchant: Option<&Merchant>, parts: &Parts, body: Body, kind: NoticeKind) -> Response {
+async fn received(
+    app: &HttpState,
+    merchant: Option<&Merchant>,
+    parts: &Parts,
+    body: Body,
+    kind: NoticeKind,
+) -> Response {
     let Some(merchant) = merchant else { return fail(StatusCode::NOT_FOUND, "MERCHANT") };
     let body = match body::read(&parts.headers, body, app.config.server.body_timeout).await {
         Ok(body) => body,
@@ -122,7 +128,7 @@ struct Post<'a> {
     body: Bytes,
 }
 
-async fn decide(app: &App, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
+async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
     let Post { kind, headers, remote, body } = post;
     if kind == NoticeKind::Refund && looks_like_v3(&body, headers) {
         // The same address hears of refunds in the newer API's words, which take a key that is not configured here. Anybody
@@ -151,7 +157,7 @@ async fn decide(app: &App, merchant: &Merchant, post: Post<'_>) -> (&'static str
 }
 
 /// Publishes what was posted; returns when it is durable. The error is the answer after which WeChat repeats.
-async fn keep(app: &App, merchant: &Merchant, post: Post<'_>, at: Timestamp) -> Result<(), Response> {
+async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestamp) -> Result<(), Response> {
     let Post { kind, headers, remote, body } = post;
     let received =
         NotifyReceived { body: body.to_vec(), headers: kept(headers), remote_addr: remote, received_at: at, kind };

@@ -3,12 +3,15 @@
 //! Labels are bounded: never an order, a payer or a URL. Units are base units (seconds, not milliseconds) and stand in
 //! the name, as Prometheus wants them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
+
+/// Gives the text of `/metrics`.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Notifications received, by `merchant` and `result` (`accepted`, or the reason of the refusal).
 pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";

@@ -11,13 +11,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::envelope::{Failure, Reason};
-use crate::http::routes::App;
+use crate::web::state::WebState;
 
 /// How long a browser may remember that it may call, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
 /// Middleware of the browser routes.
-pub async fn doors(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn doors(State(app): State<Arc<WebState>>, request: Request, next: Next) -> Response {
     let sent = request.headers().clone();
     let origin = sent.get(header::ORIGIN).cloned();
     let listed = origin

@@ -12,16 +12,16 @@ use serde_json::json;
 use super::envelope::{Failure, Reason, success};
 use super::parameters::Parameters;
 use crate::config::AppKind;
-use crate::http::routes::App;
 use crate::secret::random_text;
 use crate::store::TokenKind;
+use crate::web::state::WebState;
 use crate::wechat::jssdk::{signature, signed_url, string_to_sign};
 
 /// Stands for the ticket in what is explained.
 const MASK: &str = "***";
 
 /// The route.
-pub async fn jssdk(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+pub async fn jssdk(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let browser = app.browser()?;
     let parameters = Parameters::of(request.uri());
     let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;

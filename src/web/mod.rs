@@ -33,5 +33,4 @@ mod wallet;
 
 pub use envelope::{Failure, Reason};
 pub use origins::Origins;
-pub(crate) use routes::routes;
-pub(crate) use state::Browser;
+pub use routes::routes;

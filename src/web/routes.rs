@@ -12,11 +12,13 @@ use super::mini::{login, phone};
 use super::oauth::{callback, redirect};
 use super::wallet::pay;
 use super::{jssdk, status, user_info};
-use crate::http::notifications;
-use crate::http::routes::App;
+use crate::http::{HttpState, notifications};
+use crate::web::state::WebState;
+use crate::wechat::platform::PlatformClient;
 
 /// The routes below `/api/wechat`.
-pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+pub fn routes(shared: Arc<HttpState>, platform: PlatformClient) -> Router {
+    let state = Arc::new(WebState::new(Arc::clone(&shared), platform));
     let pages = Router::new()
         .route("/api/wechat/redirect", only(get(redirect::redirect)))
         .route("/api/wechat/getOpenId", only(get(callback::get_open_id)))
@@ -27,11 +29,12 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/api/wechat/mini/login", only(post(login::login)))
         .route("/api/wechat/mini/phone", only(post(phone::phone)))
         .route("/api/wechat/{*rest}", any(|| async { Failure::from(Reason::NoRoute) }))
-        .layer(from_fn_with_state(Arc::clone(app), doors));
+        .layer(from_fn_with_state(Arc::clone(&state), doors));
     // WeChat's own post: it has no origin, no cookie, and an answer in its own format.
-    pages.merge(Router::new().route("/api/wechat/pay/callback", post(notifications::pay_first)))
+    let callback = Router::new().route("/api/wechat/pay/callback", post(notifications::pay_first));
+    pages.with_state(state).merge(callback.with_state(shared))
 }
 
-fn only(route: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+fn only(route: MethodRouter<Arc<WebState>>) -> MethodRouter<Arc<WebState>> {
     route.fallback(|| async { Failure::from(Reason::MethodNotAllowed) })
 }

@@ -1,6 +1,7 @@
 //! What the routes of the browser side share.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,9 @@ use super::session::Sessions;
 use super::striped_lock::Turns;
 use crate::config;
 use crate::config::{AppKind, Config};
+use crate::http::HttpState;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
-use crate::http::routes::App;
 use crate::ids::{AppKey, OpenId};
 use crate::sealed_box::{CannotSeal, SealKey};
 use crate::secret::Secret;
@@ -105,7 +106,27 @@ impl Browser {
     }
 }
 
-impl App {
+/// The browser side beside the state that all routes share.
+pub struct WebState {
+    shared: Arc<HttpState>,
+    /// None where `web.session_key` is not configured.
+    pub browser: Option<Browser>,
+}
+
+impl Deref for WebState {
+    type Target = Arc<HttpState>;
+
+    fn deref(&self) -> &Arc<HttpState> {
+        &self.shared
+    }
+}
+
+impl WebState {
+    /// The browser side is open where `web.session_key` is configured.
+    pub fn new(shared: Arc<HttpState>, platform: PlatformClient) -> WebState {
+        WebState { browser: Browser::open(&shared.config, platform), shared }
+    }
+
     /// The browser side, if it is open.
     pub fn browser(&self) -> Result<&Browser, Failure> {
         self.browser.as_ref().ok_or_else(|| Reason::NotOpen.into())

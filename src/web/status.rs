@@ -11,12 +11,12 @@ use serde_json::json;
 use super::envelope::{Failure, Reason, success};
 use super::parameters::Parameters;
 use super::session::Session;
-use crate::http::routes::App;
 use crate::ids::OrderNo;
 use crate::store::StoredOrder;
+use crate::web::state::WebState;
 
 /// The route. `refresh=1` asks WeChat first, at most every two seconds for one order.
-pub async fn status(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+pub async fn status(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let session = app.browser()?.sessions.required(request.headers(), &app.config, app.clock.now())?;
     let parameters = Parameters::of(request.uri());
     let order_no = OrderNo::parse(parameters.required("order_no")?)
@@ -44,7 +44,7 @@ pub async fn status(State(app): State<Arc<App>>, request: Request) -> Result<Res
 }
 
 /// Numbers are unique per merchant: the first order of this number that is the payer's.
-async fn own_order(app: &App, session: &Session, order_no: &OrderNo) -> Result<Option<Arc<StoredOrder>>, Failure> {
+async fn own_order(app: &WebState, session: &Session, order_no: &OrderNo) -> Result<Option<Arc<StoredOrder>>, Failure> {
     for merchant in app.config.merchants.iter().filter(|merchant| merchant.apps.contains(&session.app)) {
         let stored = app.store.order(&merchant.key, order_no).await?;
         let own = |stored: &StoredOrder| {

@@ -25,14 +25,14 @@ use crate::http::extract::auth::{Caller, authorize};
 use crate::http::extract::body;
 use crate::http::extract::query::Params;
 use crate::http::problem::Error;
-use crate::http::routes::App;
+use crate::http::state::HttpState;
 use crate::ids::OpenId;
 use crate::new_order::new_order;
 use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderState};
 use crate::store::StoredOrder;
 
 /// `POST /v1/orders/{order_no}/close`
-pub async fn close(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn close(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant"])?;
@@ -54,7 +54,11 @@ pub async fn close(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     Ok((status, [(header::LOCATION, crate::http::orders::create::location(&app, &stored))], json).into_response())
 }
 
-async fn ask_to_close(app: &App, stored: Arc<StoredOrder>, caller: Caller<'_>) -> Result<Arc<StoredOrder>, Error> {
+async fn ask_to_close(
+    app: &HttpState,
+    stored: Arc<StoredOrder>,
+    caller: Caller<'_>,
+) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (stored.order.merchant.clone(), stored.order.order_no.clone());
     let wish = OrderCloseRequested { order_no: order_no.clone(), by: caller.key.name.clone() };
     let about = Some(order_no.to_string());
@@ -76,7 +80,7 @@ pub(crate) fn closable_at(order: &Order) -> Timestamp {
 }
 
 /// `POST /v1/orders/{order_no}/attempts`
-pub async fn attempt(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn attempt(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant"])?;
@@ -99,7 +103,7 @@ pub async fn attempt(State(app): State<Arc<App>>, request: Request) -> Result<Re
         .into_response())
 }
 
-impl App {
+impl HttpState {
     /// Has a new attempt opened and waits a little for its parameters. What stands in the way is an error: the order has
     /// ended, is being closed, or WeChat does not close the old attempt yet.
     pub(crate) async fn new_attempt(

@@ -24,7 +24,7 @@ use crate::http::extract::body;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::routes::App;
+use crate::http::state::HttpState;
 use crate::new_order::new_order;
 use crate::order::OrderState;
 use crate::store::{NewOrder, Recorded, StoredOrder};
@@ -33,7 +33,7 @@ use crate::store::{NewOrder, Recorded, StoredOrder};
 const MAX_WAIT_SECONDS: u64 = 30;
 
 /// The route.
-pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn place(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let asked_wait = asked_wait(&parts.headers);
@@ -67,7 +67,7 @@ pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 
 /// The order, if it was placed before by an equal request.
 async fn known(
-    app: &App,
+    app: &HttpState,
     asked: &OrderRequest,
     idempotency: Option<&Idempotency>,
 ) -> Result<Option<Arc<StoredOrder>>, Error> {
@@ -92,7 +92,7 @@ async fn known(
 
 /// Takes a new order and waits for it; answers it as far as it got by `deadline`.
 pub(crate) async fn take(
-    app: &App,
+    app: &HttpState,
     asked: &OrderRequest,
     idempotency: Option<Idempotency>,
     deadline: Instant,
@@ -121,7 +121,7 @@ pub(crate) async fn take(
 }
 
 /// Records the order that no worker has come to yet, so that the `Location` of a 202 answers.
-async fn record(app: &App, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
+async fn record(app: &HttpState, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (new.content.merchant.clone(), new.content.order_no.clone());
     let recorded = app.store.record_orders(&[new]).await?;
     crate::failpoint::point("ingress.order_recorded");
@@ -133,7 +133,7 @@ async fn record(app: &App, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
     order.ok_or_else(|| Error::Internal { internal: format!("order {order_no} is gone after it was recorded") })
 }
 
-impl App {
+impl HttpState {
     /// Waits until `order` can be paid or never will be, at most until `deadline`. A prepay id that is too old is fetched
     /// anew.
     pub(crate) async fn ready(&self, order: Arc<StoredOrder>, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
@@ -151,7 +151,7 @@ impl App {
 }
 
 /// The answer to the business.
-fn answer(app: &App, stored: &StoredOrder) -> Result<Response, Error> {
+fn answer(app: &HttpState, stored: &StoredOrder) -> Result<Response, Error> {
     let now = app.clock.now();
     let order = &stored.order;
     if let (OrderState::Failed, Some(wechat)) = (order.state, &order.failure) {
@@ -169,7 +169,7 @@ fn answer(app: &App, stored: &StoredOrder) -> Result<Response, Error> {
 }
 
 /// Where the order is found.
-pub(crate) fn location(app: &App, stored: &StoredOrder) -> String {
+pub(crate) fn location(app: &HttpState, stored: &StoredOrder) -> String {
     let mut location = format!("/v1/orders/{}", stored.order.order_no);
     if app.config.merchants.len() > 1 {
         location.push_str(&format!("?merchant={}", stored.order.merchant));

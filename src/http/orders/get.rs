@@ -20,7 +20,7 @@ use crate::event::subject;
 use crate::http::extract::auth::{Caller, authorize};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::routes::App;
+use crate::http::state::HttpState;
 use crate::ids::OrderNo;
 use crate::order::{Intent, OrderState};
 use crate::store::StoredOrder;
@@ -38,7 +38,7 @@ pub async fn order_no(parts: &mut Parts) -> Result<OrderNo, Error> {
 
 /// The order that a request's path and `?merchant=` name, if the caller may see it.
 pub(crate) async fn find(
-    app: &App,
+    app: &HttpState,
     parts: &mut Parts,
     params: &Params,
     caller: Caller<'_>,
@@ -51,7 +51,7 @@ pub(crate) async fn find(
 }
 
 /// `GET /v1/orders/{order_no}`
-pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn get(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
@@ -70,7 +70,7 @@ pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 }
 
 /// `GET /v1/orders/{order_no}/pay-params`
-pub async fn pay_params(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn pay_params(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant", "trade_type"])?;
@@ -121,7 +121,7 @@ fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     }
 }
 
-impl App {
+impl HttpState {
     /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, over the merchant's
     /// budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it is.
     pub(crate) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {

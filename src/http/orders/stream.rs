@@ -24,7 +24,7 @@ use crate::http::change_hub::Following;
 use crate::http::extract::auth::{Caller, api_key, bearer, same_secret};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::routes::App;
+use crate::http::state::HttpState;
 use crate::order::OrderState;
 use crate::store::StoredOrder;
 
@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The route.
-pub async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
     let order = authorized(&app, &mut parts, &params).await?;
@@ -60,7 +60,7 @@ pub async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Res
 }
 
 /// The order, for a key that may see it or for the order's own token. Whether an order exists is told to keys alone.
-async fn authorized(app: &App, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
+async fn authorized(app: &HttpState, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
     let named = params.get("merchant");
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
     if let Some(key) = api_key(&app.config, &parts.headers) {

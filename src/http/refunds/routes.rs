@@ -27,7 +27,7 @@ use crate::http::extract::query::Params;
 use crate::http::orders::create::{asked_wait, idempotency};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::routes::App;
+use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OutRefundNo};
 use crate::new_refund::{Wish, new_refund};
 use crate::refund::{RefundNews, RefundOrigin, RefundState, UNCALLED};
@@ -40,7 +40,7 @@ const REFRESH_WAIT: Duration = Duration::from_secs(3);
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `POST /v1/orders/{order_no}/refunds`
-pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn place(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant"])?;
@@ -80,7 +80,7 @@ pub async fn place(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 }
 
 /// `GET /v1/refunds/{refund_no}`
-pub async fn get(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn get(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
@@ -109,7 +109,7 @@ struct Asker<'a> {
     idempotency: Option<&'a Idempotency>,
 }
 
-impl App {
+impl HttpState {
     /// Records a refund with its reservation and has WeChat called.
     async fn record(
         &self,
@@ -241,7 +241,7 @@ impl App {
     }
 }
 
-fn answer(app: &App, stored: &StoredRefund) -> Result<Response, Error> {
+fn answer(app: &HttpState, stored: &StoredRefund) -> Result<Response, Error> {
     let refund = &stored.refund;
     if let (RefundState::Failed, Some(wechat)) = (refund.state, &refund.error) {
         return Err(Error::RefundFailed { refund_no: refund.refund_no.clone(), wechat: wechat.clone() });

@@ -16,7 +16,6 @@ use crate::http::extract::body;
 use crate::http::extract::json_object::Form;
 use crate::http::orders::create::json_only;
 use crate::http::problem::Error;
-use crate::http::routes::App;
 use crate::secret::Secret;
 use crate::store::NewUser;
 use crate::web::envelope::{Failure, Reason, success};
@@ -24,6 +23,7 @@ use crate::web::limits::subscriber;
 use crate::web::oauth::profile;
 use crate::web::parameters::Parameters;
 use crate::web::session::session;
+use crate::web::state::WebState;
 use crate::web::state::count_login;
 use crate::wechat::mini_program::code2session;
 use crate::wechat::platform::{Class, PlatformError};
@@ -34,7 +34,7 @@ const MAX_BODY_BYTES: usize = 4 * 1024;
 const MAX_CODE_BYTES: usize = 512;
 
 /// The route.
-pub async fn login(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+pub async fn login(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;
     let (wechat_app, secret) = app.web_app(AppKind::MiniProgram, &Parameters::of(&parts.uri))?;
@@ -66,7 +66,7 @@ pub async fn login(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 }
 
 /// The one member of the request's JSON body.
-pub async fn code(app: &App, headers: &HeaderMap, body: Body) -> Result<Secret, Failure> {
+pub async fn code(app: &WebState, headers: &HeaderMap, body: Body) -> Result<Secret, Failure> {
     json_only(headers)?;
     let body = body::read(headers, body, app.config.server.body_timeout).await?;
     if body.len() > MAX_BODY_BYTES {

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use super::login::{code, refusal};
 use crate::config;
 use crate::config::AppKind;
-use crate::http::routes::App;
 use crate::store::{StoredToken, TokenKind};
 use crate::web::envelope::{Failure, Reason, success};
 use crate::web::state::Browser;
+use crate::web::state::WebState;
 use crate::wechat::mini_program::phone_number;
 use crate::wechat::platform::Class;
 
@@ -27,7 +27,7 @@ const TOKEN_WAIT: Duration = Duration::from_secs(3);
 const ROUND: Duration = Duration::from_millis(100);
 
 /// The route.
-pub async fn phone(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+pub async fn phone(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;
     let session = browser.sessions.required(&parts.headers, &app.config, app.clock.now())?;
@@ -56,12 +56,17 @@ pub async fn phone(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     })))
 }
 
-async fn current(app: &App, browser: &Browser, of: &config::App) -> Result<Option<StoredToken>, Failure> {
+async fn current(app: &WebState, browser: &Browser, of: &config::App) -> Result<Option<StoredToken>, Failure> {
     Ok(app.store.token(&browser.token_key, of, TokenKind::AccessToken, app.clock.now()).await?)
 }
 
 /// Another token than the dead one.
-async fn successor(app: &App, browser: &Browser, of: &config::App, dead: &StoredToken) -> Result<StoredToken, Failure> {
+async fn successor(
+    app: &WebState,
+    browser: &Browser,
+    of: &config::App,
+    dead: &StoredToken,
+) -> Result<StoredToken, Failure> {
     let deadline = Instant::now() + TOKEN_WAIT;
     let mut commits = app.store.commits();
     loop {

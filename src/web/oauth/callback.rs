@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use super::exchange::{Login, Return, exchange};
 use super::redirect::{Wish, to_wechat};
 use super::state::PendingLogin;
-use crate::http::routes::App;
 use crate::secret::Secret;
 use crate::web::envelope::{Failure, Reason};
 use crate::web::error_page;
@@ -21,6 +20,7 @@ use crate::web::error_page::Again;
 use crate::web::limits::subscriber;
 use crate::web::parameters::Parameters;
 use crate::web::session::{Session, session};
+use crate::web::state::WebState;
 use crate::web::state::{Browser, count_login};
 use crate::wechat::oauth::{Scope, valid_state};
 
@@ -30,7 +30,7 @@ const RESTARTS: u32 = 1;
 const MAX_CODE_BYTES: usize = 512;
 
 /// The route.
-pub async fn get_open_id(State(app): State<Arc<App>>, request: Request) -> Response {
+pub async fn get_open_id(State(app): State<Arc<WebState>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let browser = match app.browser() {
         Ok(browser) => browser,
@@ -49,7 +49,12 @@ pub async fn get_open_id(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 /// The login that this browser began with the request's state.
-fn known_login(app: &App, browser: &Browser, parts: &Parts, parameters: &Parameters) -> Result<PendingLogin, Failure> {
+fn known_login(
+    app: &WebState,
+    browser: &Browser,
+    parts: &Parts,
+    parameters: &Parameters,
+) -> Result<PendingLogin, Failure> {
     let state = parameters.get("state")?.filter(|state| valid_state(state)).ok_or(Reason::BadState)?;
     let login = browser.logins.find(&parts.headers, state, app.clock.now()).ok_or(Reason::BadState)?;
     // The configuration may have changed since the login began.
@@ -58,7 +63,13 @@ fn known_login(app: &App, browser: &Browser, parts: &Parts, parameters: &Paramet
 
 /// A return whose login is not there: over, when somebody reloads it later on. Who is logged in goes on to where people begin,
 /// which gives nobody anything.
-fn unknown_login(app: &App, browser: &Browser, parts: &Parts, parameters: &Parameters, failure: Failure) -> Response {
+fn unknown_login(
+    app: &WebState,
+    browser: &Browser,
+    parts: &Parts,
+    parameters: &Parameters,
+    failure: Failure,
+) -> Response {
     let returned = matches!(parameters.get("state"), Ok(Some(state)) if valid_state(state));
     let session = browser.sessions.of(&parts.headers, &app.config, app.clock.now());
     match (browser.origins.first(), session) {
@@ -68,7 +79,7 @@ fn unknown_login(app: &App, browser: &Browser, parts: &Parts, parameters: &Param
 }
 
 async fn arrived(
-    app: &Arc<App>,
+    app: &Arc<WebState>,
     browser: &Browser,
     parts: &Parts,
     parameters: &Parameters,
@@ -105,14 +116,14 @@ async fn arrived(
 }
 
 /// The session that this browser has with the login's app already: a late repeat of a return then just goes on.
-fn known_session(app: &App, browser: &Browser, parts: &Parts, login: &PendingLogin) -> Option<Session> {
+fn known_session(app: &WebState, browser: &Browser, parts: &Parts, login: &PendingLogin) -> Option<Session> {
     let session = browser.sessions.of(&parts.headers, &app.config, app.clock.now());
     session.filter(|session| session.app == login.app)
 }
 
 /// To the login's page with these cookies; a browser that was just sent there again and again is told instead.
 fn onwards(
-    app: &App,
+    app: &WebState,
     browser: &Browser,
     parts: &Parts,
     login: &PendingLogin,

@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use super::profile;
 use crate::config;
-use crate::http::routes::App;
 use crate::ids::AppKey;
 use crate::secret::{Secret, sha256_hex};
 use crate::store::{ClaimedCode, LoginOutcome, NewUser, User};
 use crate::web::envelope::{Failure, Reason};
 use crate::web::limits::Pass;
+use crate::web::state::WebState;
 use crate::wechat::oauth;
 use crate::wechat::oauth::{Grant, Scope};
 use crate::wechat::platform::{Class, PlatformError};
@@ -76,7 +76,7 @@ impl Login {
 }
 
 /// Exchanges the code of `back`, or waits for whoever does.
-pub async fn exchange(app: &Arc<App>, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
+pub async fn exchange(app: &Arc<WebState>, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
     browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
@@ -116,7 +116,7 @@ pub async fn exchange(app: &Arc<App>, wechat_app: &config::App, back: Return) ->
 
 /// The claimer's part, in a task that outlives the request.
 async fn finish(
-    app: &Arc<App>,
+    app: &Arc<WebState>,
     wechat_app: &config::App,
     secret: Secret,
     code_hash: String,
@@ -133,7 +133,12 @@ async fn finish(
     task.await.map_err(|e| Failure::because(Reason::Internal, e.to_string()))?
 }
 
-async fn ask(app: &App, wechat_app: &config::App, secret: &Secret, back: &Return) -> Result<LoginOutcome, Failure> {
+async fn ask(
+    app: &WebState,
+    wechat_app: &config::App,
+    secret: &Secret,
+    back: &Return,
+) -> Result<LoginOutcome, Failure> {
     let browser = app.browser()?;
     let grant = match oauth::exchange(&browser.platform, &wechat_app.app_id, secret, back.code.expose()).await {
         Ok(grant) => grant,
@@ -152,7 +157,7 @@ async fn ask(app: &App, wechat_app: &config::App, secret: &Secret, back: &Return
 
 /// The user of a grant, with a profile where one was asked for. Without it they are logged in all the same: a name is no
 /// condition for paying. A made-up user has neither name nor unionid worth keeping.
-async fn user(app: &App, key: AppKey, grant: Grant, scope: Scope) -> Result<NewUser, Failure> {
+async fn user(app: &WebState, key: AppKey, grant: Grant, scope: Scope) -> Result<NewUser, Failure> {
     let Grant { openid, unionid, access_token, is_snapshot_user: is_snapshot, .. } = grant;
     let bare = NewUser { app: key, openid, unionid, nickname: None, avatar_url: None, is_snapshot };
     if is_snapshot {

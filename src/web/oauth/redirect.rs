@@ -12,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use super::state::PendingLogin;
 use crate::config;
 use crate::config::AppKind;
-use crate::http::routes::App;
 use crate::secret::random_text;
 use crate::web::envelope::Failure;
 use crate::web::error_page;
 use crate::web::error_page::Again;
 use crate::web::parameters::Parameters;
+use crate::web::state::WebState;
 use crate::wechat::oauth::{Scope, authorize_url};
 
 /// 190 random bits, in the alphabet WeChat gives back unchanged.
@@ -37,13 +37,13 @@ pub struct Wish<'a> {
 }
 
 /// The route.
-pub async fn redirect(State(app): State<Arc<App>>, request: Request) -> Response {
+pub async fn redirect(State(app): State<Arc<WebState>>, request: Request) -> Response {
     let headers = request.headers();
     let parameters = Parameters::of(request.uri());
     begun(&app, headers, &parameters).unwrap_or_else(|failure| error_page::answer(headers, failure, &Again::default()))
 }
 
-fn begun(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, Failure> {
+fn begun(app: &WebState, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, Failure> {
     let browser = app.browser()?;
     let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, parameters)?;
     // The tutorial's pages say `url`.
@@ -63,7 +63,7 @@ fn begun(app: &App, headers: &HeaderMap, parameters: &Parameters) -> Result<Resp
 }
 
 /// The redirect to WeChat, with the cookie that lets this browser, and no other, come back.
-pub fn to_wechat(app: &App, headers: &HeaderMap, wish: &Wish<'_>) -> Result<Response, Failure> {
+pub fn to_wechat(app: &WebState, headers: &HeaderMap, wish: &Wish<'_>) -> Result<Response, Failure> {
     let state = random_text(STATE_LENGTH);
     let back = format!("{}/api/wechat/getOpenId", app.config.server.public_url);
     let target = authorize_url(&app.config.wechat.open_url, &wish.app.app_id, &back, wish.scope, &state);

@@ -16,7 +16,6 @@ use crate::event::command::{OrderCloseRequested, QueryDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::http::orders::close::closable_at;
-use crate::http::routes::App;
 use crate::ids::OrderNo;
 use crate::money::Fen;
 use crate::order::{Intent, Order, OrderState, Queries};
@@ -26,6 +25,7 @@ use crate::trade::TradeType;
 use crate::web::envelope::{Failure, Reason};
 use crate::web::session::Session;
 use crate::web::state::Browser;
+use crate::web::state::WebState;
 
 /// Who asks for a close, where the payer's own click does.
 const PAYER: &str = "payer";
@@ -65,7 +65,7 @@ enum Found<'a> {
 /// The place of this payer's order, in whichever process they ask. What is in the way is looked after first, at most until
 /// `deadline`; a payment found that way is the answer.
 pub async fn place_of<'a>(
-    app: &'a App,
+    app: &'a WebState,
     browser: &Browser,
     session: &Session,
     amount: Fen,
@@ -86,7 +86,7 @@ pub async fn place_of<'a>(
 }
 
 /// One look, and a new number where there may be one.
-async fn look<'a>(app: &'a App, browser: &Browser, session: &Session, amount: Fen) -> Result<Found<'a>, Failure> {
+async fn look<'a>(app: &'a WebState, browser: &Browser, session: &Session, amount: Fen) -> Result<Found<'a>, Failure> {
     let payer = (session.app.clone(), session.openid.clone());
     // So that of clicks at once only one counts as a new order.
     let _turn = browser.clicks.turn(&payer).await;
@@ -151,7 +151,7 @@ fn is_just_paid(stored: &StoredOrder, now: Timestamp) -> bool {
 
 /// Has WeChat asked about an order that is in the way, and the order closed there; waits for what comes of it. WeChat closes
 /// nothing within five minutes of its placing: then there is only the answer to the question to wait for.
-async fn clear(app: &App, stored: Arc<StoredOrder>, deadline: Instant) -> Result<Arc<StoredOrder>, Failure> {
+async fn clear(app: &WebState, stored: Arc<StoredOrder>, deadline: Instant) -> Result<Arc<StoredOrder>, Failure> {
     let (order, now) = (&stored.order, app.clock.now());
     let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());
     let before = mark(order);
@@ -208,7 +208,7 @@ fn tag(merchant: &Merchant) -> String {
 }
 
 /// The merchant of a number, if it is configured; whether it still takes the app's orders is another question.
-fn known_place(app: &App, order_no: OrderNo) -> Option<Place<'_>> {
+fn known_place(app: &WebState, order_no: OrderNo) -> Option<Place<'_>> {
     let named = order_no.as_str().get(9..9 + MERCHANT_TAG)?;
     let merchants = app.config.merchants.iter();
     // By key, so that even two merchants of one tag do not change places with the configuration.

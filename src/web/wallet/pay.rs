@@ -17,7 +17,6 @@ use crate::event::command::OrderContent;
 use crate::http::orders::create;
 use crate::http::orders::pay_params::{Offer, offer, signed};
 use crate::http::orders::request::OrderRequest;
-use crate::http::routes::App;
 use crate::money::Fen;
 use crate::order::OrderState;
 use crate::store::StoredOrder;
@@ -26,6 +25,7 @@ use crate::web::envelope::{Failure, Reason, success};
 use crate::web::parameters::Parameters;
 use crate::web::session::Session;
 use crate::web::state::Browser;
+use crate::web::state::WebState;
 
 /// What a payer wants.
 struct Wish<'a> {
@@ -35,7 +35,7 @@ struct Wish<'a> {
 }
 
 /// The route.
-pub async fn pay_wallet(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+pub async fn pay_wallet(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
     let browser = app.browser()?;
     // A cookie comes along whoever sends the browser here; a bearer token is only sent by who holds it.
@@ -55,7 +55,7 @@ pub async fn pay_wallet(State(app): State<Arc<App>>, request: Request) -> Result
 }
 
 /// A whole number of fen as people write one, within the configured bounds.
-fn amount(app: &App, parameters: &Parameters) -> Result<Fen, Failure> {
+fn amount(app: &WebState, parameters: &Parameters) -> Result<Fen, Failure> {
     let web = &app.config.web;
     let amount = Fen::parse_field(parameters.required("money")?).ok();
     amount.filter(|fen| (web.wallet_min_fen..=web.wallet_max_fen).contains(&fen.as_i64())).ok_or_else(|| {
@@ -66,7 +66,7 @@ fn amount(app: &App, parameters: &Parameters) -> Result<Fen, Failure> {
 
 /// The payer's open order of this amount, placed now if there is none.
 async fn open_order(
-    app: &App,
+    app: &WebState,
     browser: &Browser,
     wish: &Wish<'_>,
     deadline: Instant,
@@ -79,7 +79,7 @@ async fn open_order(
     Ok(app.ready(order, deadline).await?)
 }
 
-fn request_for(app: &App, wish: &Wish<'_>, place: Place<'_>) -> OrderRequest {
+fn request_for(app: &WebState, wish: &Wish<'_>, place: Place<'_>) -> OrderRequest {
     OrderRequest::from_payer(OrderContent {
         order_no: place.order_no,
         merchant: place.merchant.key.clone(),
@@ -98,7 +98,7 @@ fn request_for(app: &App, wish: &Wish<'_>, place: Place<'_>) -> OrderRequest {
 }
 
 /// The complete block for the payment sheet: the page adds nothing to it.
-fn answer(app: &App, stored: &StoredOrder) -> Result<Value, Failure> {
+fn answer(app: &WebState, stored: &StoredOrder) -> Result<Value, Failure> {
     let order = &stored.order;
     let Some(mut block) = signed(&app.config, stored, app.clock.now())? else {
         return Err(Failure::about(why_not(stored, app.clock.now()), &order.order_no, order.state.as_str()));

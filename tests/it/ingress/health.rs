@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
-use wxpay_worker::http::Ingress;
-use wxpay_worker::wechat::platform::PlatformClient;
+use wxpay_worker::http::{HttpState, Ingress};
 
 use super::client::send;
 use super::stage::Stage;
@@ -46,15 +46,14 @@ async fn a_host_whose_clock_is_wrong_is_told_and_stays_ready() {
     let clock = Clock::host_off_by(3_605_000);
     // Though the service goes by the database's time: somebody has to look at the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
-    let router = http::admin_router(Ingress {
+    let router = http::admin_router(Arc::new(HttpState::new(Ingress {
         config: Arc::clone(&stage.config),
         store: stage.store.clone(),
         bus: stage.bus.clone(),
         clock,
-        platform: PlatformClient::new(&stage.config.wechat).unwrap(),
         metrics: Arc::new(String::new),
         shutdown: shutdown.clone(),
-    });
+    })));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
@@ -80,22 +79,23 @@ async fn with_an_admin_listener_health_is_there_alone() {
     let stage = Stage::start().await;
     let apart = config::Server { admin_listen: Some("127.0.0.1:1".parse().unwrap()), ..stage.config.server.clone() };
     let shutdown = CancellationToken::new();
-    let of = |server: &config::Server| Ingress {
-        config: {
-            let mut config = (*stage.config).clone();
-            config.server = server.clone();
-            Arc::new(config)
-        },
-        store: stage.store.clone(),
-        bus: stage.bus.clone(),
-        clock: Clock::system(),
-        platform: PlatformClient::new(&stage.config.wechat).unwrap(),
-        metrics: Arc::new(String::new),
-        shutdown: shutdown.clone(),
+    let of = |server: &config::Server| {
+        Arc::new(HttpState::new(Ingress {
+            config: {
+                let mut config = (*stage.config).clone();
+                config.server = server.clone();
+                Arc::new(config)
+            },
+            store: stage.store.clone(),
+            bus: stage.bus.clone(),
+            clock: Clock::system(),
+            metrics: Arc::new(String::new),
+            shutdown: shutdown.clone(),
+        }))
     };
     let mut addresses = Vec::new();
     let mut servers = Vec::new();
-    for router in [http::router(of(&apart)), http::admin_router(of(&apart))] {
+    for router in [http::router(of(&apart), Router::new()), http::admin_router(of(&apart))] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let (apart, shutdown) = (apart.clone(), shutdown.clone());

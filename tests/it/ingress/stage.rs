@@ -18,8 +18,7 @@ use wxpay_worker::config::Config;
 use wxpay_worker::event::command::{OrderRequested, PrepayDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
-use wxpay_worker::http;
-use wxpay_worker::http::Ingress;
+use wxpay_worker::http::{HttpState, Ingress};
 use wxpay_worker::ids::{AppId, MchId, MerchantKey, OrderNo, TransactionId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::new_order::new_order;
@@ -28,6 +27,7 @@ use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
 use wxpay_worker::wechat::platform::PlatformClient;
 use wxpay_worker::worker::StoreParking;
+use wxpay_worker::{http, web};
 
 use super::client::{Reply, send};
 use crate::harness::soon;
@@ -120,15 +120,16 @@ impl Stage {
         let (bus, _) = Bus::connect(&config.bus, Some(store.db().clone())).await.unwrap();
         let clock = Clock::manual(Timestamp::parse_rfc3339("2026-03-01T02:03:04Z").unwrap());
         let shutdown = CancellationToken::new();
-        let router = http::router(Ingress {
+        let state = Arc::new(HttpState::new(Ingress {
             config: Arc::clone(&config),
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
-            platform: PlatformClient::new(&config.wechat).unwrap(),
             metrics: Arc::new(|| "# a metric\n".to_owned()),
             shutdown: shutdown.clone(),
-        });
+        }));
+        let browser = web::routes(Arc::clone(&state), PlatformClient::new(&config.wechat).unwrap());
+        let router = http::router(state, browser);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn({

@@ -9,37 +9,40 @@ use super::source::{Source, Token, tokens};
 const PLACES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin", "src/demo"]),
     ("async_nats", &["src/bus/jetstream*"]),
-    ("aws_lc_rs", &["src/secret.rs", "src/seal.rs", "src/wechat"]),
-    ("axum", &["src/ingress", "src/sandbox", "src/demo", "src/app.rs"]),
+    ("aws_lc_rs", &["src/secret.rs", "src/sealed_box.rs", "src/wechat"]),
+    ("axum", &["src/http", "src/web", "src/sandbox", "src/demo", "src/app.rs"]),
     ("backoff", &["src/retry.rs"]),
     ("clap", &["bin", "src/demo"]),
-    ("hyper", &["src/ingress", "src/sandbox", "src/bus"]),
-    ("hyper_util", &["src/ingress", "src/sandbox", "src/bus"]),
-    ("ipnet", &["src/config", "src/ingress"]),
+    ("hyper", &["src/http", "src/web", "src/sandbox", "src/bus"]),
+    ("hyper_util", &["src/http", "src/web", "src/sandbox", "src/bus"]),
+    ("ipnet", &["src/config", "src/http", "src/web"]),
     ("jiff", &["src/clock.rs"]),
     ("md5", &["src/wechat/v2"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
     ("migrations", &["src/store", "bin", "src/app*"]),
-    ("p12_keystore", &["src/wechat/certificate.rs", "src/sandbox/certificates.rs"]),
+    ("p12_keystore", &["src/wechat/certificate.rs", "src/sandbox/http/certificates.rs"]),
     ("quick_xml", &["src/wechat/v2"]),
     ("rcgen", &["src/sandbox"]),
     // Besides WeChat, a NATS server's own pages are asked over HTTP.
-    ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "src/bus/jetstream*", "src/demo", "bin"]),
+    (
+        "reqwest",
+        &["src/wechat/transport.rs", "src/sandbox/notify/notifier.rs", "src/bus/jetstream*", "src/demo", "bin"],
+    ),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
     ("rustls", &["src/wechat/certificate.rs", "src/sandbox"]),
-    ("rustix", &["src/crash.rs"]),
+    ("rustix", &["src/failpoint.rs"]),
     ("secrecy", &["src/secret.rs"]),
     ("sha1", &["src/wechat/jssdk.rs", "src/sandbox"]),
     ("tokio_cron_scheduler", &["src/scheduler"]),
     ("tokio_rustls", &["src/sandbox"]),
     ("toml", &["src/config", "src/bus/topology.rs"]),
-    ("tower", &["src/ingress", "src/sandbox"]),
-    ("tower_http", &["src/ingress", "src/sandbox"]),
+    ("tower", &["src/http", "src/web", "src/sandbox"]),
+    ("tower_http", &["src/http", "src/web", "src/sandbox"]),
     ("tracing_subscriber", &["src/telemetry", "src/config"]),
-    ("url", &["src/config", "src/ingress"]),
+    ("url", &["src/config", "src/http", "src/web"]),
     ("uuid", &["src/ids.rs"]),
-    ("x509_parser", &["src/wechat/certificate.rs", "src/sandbox/certificates.rs"]),
+    ("x509_parser", &["src/wechat/certificate.rs", "src/sandbox/http/certificates.rs"]),
 ];
 
 /// Crates that are part of the language here.
@@ -69,7 +72,7 @@ const MONEY: &[&str] = &["src/money.rs", "src/order", "src/event", "src/store", 
 const CODE: &[&str] = &["src", "bin", "migrations"];
 
 /// Where the environment is read. Crash points are armed by it, and compiled for tests only.
-const ENVIRONMENT: &[&str] = &["src/config", "src/crash.rs", "bin"];
+const ENVIRONMENT: &[&str] = &["src/config", "src/failpoint.rs", "bin"];
 
 /// Where text is printed.
 const PRINTING: &[&str] = &["bin", "src/demo"];
@@ -187,21 +190,21 @@ const MANIFEST: &str =
 #[test]
 fn each_thing_out_of_its_place_is_found() {
     for (path, code, says) in [
-        ("src/worker/a.rs", "use reqwest::Client;", "reqwest belongs in src/wechat/http.rs"),
+        ("src/worker/a.rs", "use reqwest::Client;", "reqwest belongs in src/wechat/transport.rs"),
         ("src/worker/a.rs", "fn f() { reqwest::get(x); }", "reqwest belongs in"),
-        ("src/ingress/a.rs", "use sea_orm::{EntityTrait, QueryFilter};", "sea_orm belongs in src/store, migrations"),
+        ("src/http/a.rs", "use sea_orm::{EntityTrait, QueryFilter};", "sea_orm belongs in src/store, migrations"),
         ("src/bus/embedded.rs", "use async_nats::Client;", "async_nats belongs in"),
-        ("src/wechat/http.rs", "use md5::Md5;", "md5 belongs in src/wechat/v2"),
+        ("src/wechat/transport.rs", "use md5::Md5;", "md5 belongs in src/wechat/v2"),
         ("src/order/decide.rs", "use tokio::sync::Mutex;", "src/order is pure: no tokio"),
         ("src/store/a.rs", "let t = std::time::SystemTime::now();", "wall clock"),
         ("src/store/a.rs", "use std::time::{Duration, SystemTime};", "wall clock"),
         ("src/store/a.rs", "let t = jiff::Timestamp::now();", "jiff belongs"),
         ("src/store/a.rs", "let t = Timestamp::now();", "wall clock"),
-        ("src/ingress/a.rs", "let v = std::env::var(\"X\");", "environment"),
-        ("src/ingress/a.rs", "let v = env::var(\"X\");", "environment"),
+        ("src/http/a.rs", "let v = std::env::var(\"X\");", "environment"),
+        ("src/http/a.rs", "let v = env::var(\"X\");", "environment"),
         ("src/store/a.rs", "fn yuan(fen: i64) -> f64 { 0.0 }", "no f64"),
-        ("src/ingress/a.rs", "println!(\"x\");", "println! belongs"),
-        ("src/ingress/a.rs", "dbg!(x);", "dbg! belongs"),
+        ("src/http/a.rs", "println!(\"x\");", "println! belongs"),
+        ("src/http/a.rs", "dbg!(x);", "dbg! belongs"),
     ] {
         let violations = check(&[Source::new("Cargo.toml", MANIFEST), Source::new(path, code)]);
         assert!(
@@ -214,7 +217,7 @@ fn each_thing_out_of_its_place_is_found() {
 #[test]
 fn each_thing_in_its_place_is_left_alone() {
     for (path, code) in [
-        ("src/wechat/http.rs", "use reqwest::Client; // sea_orm::x"),
+        ("src/wechat/transport.rs", "use reqwest::Client; // sea_orm::x"),
         ("src/store/a.rs", "use sea_orm::EntityTrait; let s = \"f64 println!\";"),
         ("src/bus/jetstream_publish.rs", "use async_nats::Client;"),
         ("src/clock.rs", "let t = jiff::Timestamp::now();"),

@@ -15,11 +15,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::extract::auth::authorize;
-use super::extract::query::Params;
-use super::problem::{Error, FieldProblem};
-use super::routes::App;
 use crate::config::Scope;
+use crate::http::extract::auth::authorize;
+use crate::http::extract::query::Params;
+use crate::http::problem::{Error, FieldProblem};
+use crate::http::state::HttpState;
 use crate::store::FeedEvent;
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -53,7 +53,7 @@ struct Page {
 }
 
 /// The route.
-pub async fn events(State(app): State<Arc<App>>, request: Request) -> Result<Response, Error> {
+pub async fn events(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Finance)?;
     let params = Params::parse(&parts.uri, &["after", "types", "limit", "wait"])?;

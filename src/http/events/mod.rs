@@ -1,0 +1,4 @@
+//! `GET /v1/events`: the feed of domain events, and the hub that long polls wait on.
+
+pub(crate) mod feed;
+pub(crate) mod list;

@@ -1,0 +1,126 @@
+//! What the routes of the ingress share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::change_hub::OrderWatch;
+use super::events::feed::FeedWatch;
+use super::orders::in_flight::InFlight;
+use super::orders::stream_slots::StreamSlots;
+use super::problem::Error;
+use super::quarantine::Quarantine;
+use super::rate_limit::{Budget, Throttle};
+use crate::bus::{Bus, Message};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event::command::PrepayDue;
+use crate::event::envelope::{Envelope, EventData};
+use crate::event::subject;
+use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
+use crate::sealed_box::SealKey;
+use crate::store::{Store, TOKEN_SEAL};
+use crate::telemetry::MetricsText;
+
+/// One question to WeChat per order in this time, and one fresh prepay id.
+const ORDER_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the ingress works with.
+#[derive(Clone)]
+pub struct Ingress {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The bus.
+    pub bus: Bus,
+    /// The time.
+    pub clock: Clock,
+    /// The text of `/metrics`.
+    pub metrics: MetricsText,
+    /// Cancelled when the process ends: requests that wait are answered, `/readyz` says so. The same token goes to
+    /// [`super::serve`].
+    pub shutdown: CancellationToken,
+}
+
+/// What the routes share.
+pub struct HttpState {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub bus: Bus,
+    pub clock: Clock,
+    pub metrics: MetricsText,
+    pub shutdown: CancellationToken,
+    pub orders: OrderWatch,
+    pub feed: FeedWatch,
+    pub in_flight: InFlight,
+    pub streams: StreamSlots,
+    pub refreshes: Throttle<(MerchantKey, OrderNo)>,
+    /// What people and pages may have WeChat asked, beside the scheduler's own questions.
+    pub refresh_budget: Budget,
+    pub renewals: Throttle<(MerchantKey, OrderNo)>,
+    /// Questions about refunds.
+    pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
+    pub quarantine: Quarantine,
+    /// Opens the stored tokens; there are some where `web.session_key` is configured.
+    pub token_key: Option<SealKey>,
+}
+
+impl HttpState {
+    /// Starts the tasks behind the routes: call it within the runtime.
+    pub fn new(ingress: Ingress) -> HttpState {
+        let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
+        HttpState {
+            orders: OrderWatch::start(store.clone(), shutdown.clone()),
+            feed: FeedWatch::start(store.clone(), shutdown.clone()),
+            quarantine: Quarantine::start(store.clone(), shutdown.clone()),
+            token_key: config.web.session_key.as_ref().and_then(|key| SealKey::derive(key, TOKEN_SEAL).ok()),
+            in_flight: InFlight::default(),
+            streams: StreamSlots::new(),
+            refreshes: Throttle::new(ORDER_INTERVAL),
+            refresh_budget: Budget::default(),
+            renewals: Throttle::new(ORDER_INTERVAL),
+            refund_refreshes: Throttle::new(ORDER_INTERVAL),
+            config,
+            store,
+            bus,
+            clock,
+            metrics,
+            shutdown,
+        }
+    }
+
+    /// Publishes a command under the id of its envelope; returns when it is durable.
+    pub(crate) async fn publish<T: Serialize>(&self, subject: String, envelope: Envelope<T>) -> Result<(), Error> {
+        let payload = envelope.to_json()?.into_bytes();
+        Ok(self.bus.publish(Message { subject, id: envelope.id, payload, headers: Vec::new() }).await?)
+    }
+
+    /// Whether WeChat may be asked about an order out of turn, now: not within two seconds of the last time, and no more of a
+    /// merchant's orders in one second than its budget of questions says. If so, it counts.
+    pub(crate) fn may_ask(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
+        self.refreshes.pass((merchant.clone(), order_no.clone())) && self.within_budget(merchant)
+    }
+
+    /// The same of a refund.
+    pub(crate) fn may_ask_of_refund(&self, merchant: &MerchantKey, refund_no: &OutRefundNo) -> bool {
+        self.refund_refreshes.pass((merchant.clone(), refund_no.clone())) && self.within_budget(merchant)
+    }
+
+    fn within_budget(&self, merchant: &MerchantKey) -> bool {
+        let budget = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
+        self.refresh_budget.spend(merchant, budget)
+    }
+
+    /// Has a fresh prepay id fetched for the order's current attempt.
+    pub(crate) async fn renew_prepay(&self, merchant: &MerchantKey, order_no: &OrderNo) -> Result<(), Error> {
+        if !self.renewals.pass((merchant.clone(), order_no.clone())) {
+            return Ok(());
+        }
+        let due = PrepayDue { order_no: order_no.clone() };
+        let envelope = Envelope::new(merchant, PrepayDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
+        self.publish(subject::order_prepay_due(merchant), envelope).await
+    }
+}

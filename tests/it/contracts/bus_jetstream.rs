@@ -12,7 +12,7 @@ use crate::harness::bus::{
     topology,
 };
 use crate::harness::nats::{NatsServer, Version};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 async fn context(server: &NatsServer) -> jetstream::Context {
     jetstream::new(async_nats::connect(server.url()).await.unwrap())
@@ -77,7 +77,7 @@ async fn a_wiped_server_is_set_up_again_without_a_restart() {
     server.wipe();
     server.start_again();
     let late = message("after");
-    soon("a publish", async { while stage.bus.publish(late.clone()).await.is_err() {} }).await;
+    within_timeout("a publish", async { while stage.bus.publish(late.clone()).await.is_err() {} }).await;
     assert_eq!(text(&next(&mut deliveries).await), "after");
     consumer.stop().await;
 }
@@ -186,7 +186,7 @@ async fn when_waiting_messages_hold_a_quarter_of_the_places_others_are_deferred(
     });
     publish_all(&stage.bus, (0..30).map(|n| message(n.to_string())).collect()).await;
     stage.bus.publish(message("fresh")).await.unwrap();
-    soon("the fresh one", ends.recv()).await.unwrap();
+    within_timeout("the fresh one", ends.recv()).await.unwrap();
     // Four may wait in the bus at a time; the others went to the database at once.
     assert!(shelf.deferred(20).await.iter().all(|d| d.due_in == Duration::from_secs(5)));
     consumer.stop().await;
@@ -315,7 +315,7 @@ async fn acknowledged_messages_make_room_for_new_ones() {
     // Three times what fits.
     for _ in 0..48 {
         let large = Message::new(SUBJECT, vec![b'x'; 4000]);
-        soon("room", async {
+        within_timeout("room", async {
             while let Err(e) = stage.bus.publish(large.clone()).await {
                 assert_eq!(e, PublishError::Full);
                 tokio::time::sleep(Duration::from_millis(50)).await;

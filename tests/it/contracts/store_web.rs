@@ -17,7 +17,7 @@ use wxpay_worker::store::{
 use crate::harness::db::TestDb;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
-const PATIENCE: Duration = Duration::from_secs(15);
+const CLAIM_TTL: Duration = Duration::from_secs(15);
 const SECRET: &str = "s1s2s3s4s5s6s7s8s9s0a1a2a3a4a5a6";
 
 pub fn seconds(n: u64) -> Duration {
@@ -116,7 +116,7 @@ impl Stage {
     }
 
     async fn claim(&self, code: &str, state: &str, now: Timestamp) -> ClaimedCode {
-        self.store.claim_code(code, &key("shop"), state, now, PATIENCE).await.unwrap()
+        self.store.claim_code(code, &key("shop"), state, now, CLAIM_TTL).await.unwrap()
     }
 
     async fn offer(&self, old: Option<&str>, new: &str) -> String {
@@ -182,7 +182,7 @@ on_both_databases! {
     async fn a_code_is_claimed_by_exactly_one_and_the_others_are_told_what_came_of_it(stage) {
         let claims = at_once(16, |_| {
             let store = stage.store.clone();
-            async move { store.claim_code("c1", &key("shop"), "s1", NOW, PATIENCE).await.unwrap() }
+            async move { store.claim_code("c1", &key("shop"), "s1", NOW, CLAIM_TTL).await.unwrap() }
         }).await;
         assert_eq!(claims.iter().filter(|claim| **claim == ClaimedCode::Mine).count(), 1, "{claims:?}");
         assert_eq!(claims.iter().filter(|claim| **claim == ClaimedCode::Busy).count(), 15, "{claims:?}");
@@ -199,7 +199,7 @@ on_both_databases! {
         assert_eq!(stage.claim("c1", "s1", NOW).await, ClaimedCode::Mine);
         assert_eq!(stage.claim("c1", "s2", NOW).await, ClaimedCode::Foreign);
         assert_eq!(stage.claim("c2", "s1", NOW).await, ClaimedCode::Foreign);
-        let other_app = stage.store.claim_code("c1", &key("mini"), "s1", NOW, PATIENCE).await.unwrap();
+        let other_app = stage.store.claim_code("c1", &key("mini"), "s1", NOW, CLAIM_TTL).await.unwrap();
         assert_eq!(other_app, ClaimedCode::Foreign);
         stage.store.finish_code("c1", LoginOutcome::Failed, NOW).await.unwrap();
         assert_eq!(stage.claim("c2", "s1", NOW.after(seconds(400))).await, ClaimedCode::Foreign, "a state is used once");
@@ -208,9 +208,9 @@ on_both_databases! {
 
     async fn a_code_whose_claimer_died_is_over_and_never_exchanged_again(stage) {
         assert_eq!(stage.claim("c1", "s1", NOW).await, ClaimedCode::Mine);
-        let almost = Timestamp::from_ms(NOW.after(PATIENCE).as_ms() - 1);
+        let almost = Timestamp::from_ms(NOW.after(CLAIM_TTL).as_ms() - 1);
         assert_eq!(stage.claim("c1", "s1", almost).await, ClaimedCode::Busy);
-        assert_eq!(stage.claim("c1", "s1", NOW.after(PATIENCE)).await, ClaimedCode::Done(LoginOutcome::Over));
+        assert_eq!(stage.claim("c1", "s1", NOW.after(CLAIM_TTL)).await, ClaimedCode::Done(LoginOutcome::Over));
         let user_id = stage.store.save_user(&user(1), NOW).await.unwrap();
         let late = LoginOutcome::LoggedIn { user_id, is_snapshot: false };
         assert_eq!(stage.store.finish_code("c1", late, NOW).await.unwrap(), LoginOutcome::Over, "it was told otherwise before");

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::jetstream;
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
-use crate::harness::service::{API_KEY, KEY, MCH_ID, OPENID, OTHER_KEY, Queue, Rig};
+use crate::harness::assert::{no_secret_in, texts};
+use crate::harness::service::{MCH_ID, Processes, Queue};
 
 /// Orders by number, with their amounts in fen.
 pub type Orders = BTreeMap<String, i64>;
 
 /// Holds everything against WeChat's ledger: exactly `orders` were paid, all of them, each once; and every promise was kept.
-pub async fn all_paid_once(rig: &Rig, base: &str, orders: &Orders, dead_letters: i64) {
+pub async fn all_paid_once(rig: &Processes, base: &str, orders: &Orders, dead_letters: i64) {
     let db = rig.open_db().await;
     paid_once(rig, base, orders).await;
     let (_, truth) = rig.get(&rig.wechat_url, &format!("/_sandbox/ledger?mch_id={MCH_ID}")).await;
@@ -23,7 +23,7 @@ pub async fn all_paid_once(rig: &Rig, base: &str, orders: &Orders, dead_letters:
 }
 
 /// The same without the promises: a queue that lost what it had acknowledged could not keep them.
-pub async fn paid_once(rig: &Rig, base: &str, orders: &Orders) {
+pub async fn paid_once(rig: &Processes, base: &str, orders: &Orders) {
     let db = rig.open_db().await;
     let (_, truth) = rig.get(&rig.wechat_url, &format!("/_sandbox/ledger?mch_id={MCH_ID}")).await;
     ledger_is_wechats(&db, &truth, orders).await;
@@ -36,13 +36,7 @@ pub async fn paid_once(rig: &Rig, base: &str, orders: &Orders) {
     told_once(rig, base, &db, orders).await;
     history_is_whole(rig, &db).await;
     assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM deferred").await, 0, "deferred");
-    nothing_secret_in(&rig.logs());
-}
-
-/// Rows of one text column.
-pub async fn texts(db: &Db, sql: &str) -> Vec<String> {
-    let rows = db.read().query_all_raw(db.statement(sql, [])).await.unwrap();
-    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    no_secret_in(&rig.logs());
 }
 
 /// I1 to I4: nothing lost, nothing twice, nothing invented, to the fen.
@@ -71,7 +65,7 @@ async fn ledger_is_wechats(db: &Db, truth: &Value, orders: &Orders) {
 }
 
 /// I6 and I11: every SUCCESS has its row, every row has its end.
-async fn promises_kept(rig: &Rig, db: &Db, truth: &Value) {
+async fn promises_kept(rig: &Processes, db: &Db, truth: &Value) {
     let mut promised: BTreeMap<&str, i64> = BTreeMap::new();
     for delivery in truth["deliveries"].as_array().unwrap().iter().filter(|d| d["outcome"] == "acknowledged") {
         *promised.entry(delivery["out_trade_no"].as_str().unwrap()).or_default() += 1;
@@ -89,7 +83,7 @@ async fn promises_kept(rig: &Rig, db: &Db, truth: &Value) {
 }
 
 /// Each number was sent to WeChat with one set of parameters, however often.
-async fn parameters_never_differed(rig: &Rig) {
+async fn parameters_never_differed(rig: &Processes) {
     let (_, seen) = rig.get(&rig.wechat_url, "/_sandbox/requests").await;
     for request in seen["requests"].as_array().unwrap().iter().filter(|r| r["api"] == "unifiedorder") {
         assert_eq!(request["parameters_sha256"].as_array().unwrap().len(), 1, "{request}");
@@ -98,7 +92,7 @@ async fn parameters_never_differed(rig: &Rig) {
 
 /// Exactly one refund of this order, at WeChat and here, to the fen; told once, and sent with one set of parameters.
 #[cfg(feature = "crash-points")]
-pub async fn refunded_once(rig: &Rig, base: &str, order_no: &str, amount_fen: i64) {
+pub async fn refunded_once(rig: &Processes, base: &str, order_no: &str, amount_fen: i64) {
     let db = rig.open_db().await;
     let truth = rig.wechat_ledger(order_no).await;
     let refunds = truth["refunds"].as_array().unwrap();
@@ -131,7 +125,7 @@ pub async fn refunded_once(rig: &Rig, base: &str, order_no: &str, amount_fen: i6
 }
 
 /// I7: one event id per paid order, in the feed and on the bus.
-async fn told_once(rig: &Rig, base: &str, db: &Db, orders: &Orders) {
+async fn told_once(rig: &Processes, base: &str, db: &Db, orders: &Orders) {
     let feed: Vec<(String, String)> = rig
         .events(base, "wxpay.order.paid.v1")
         .await
@@ -150,7 +144,7 @@ async fn told_once(rig: &Rig, base: &str, db: &Db, orders: &Orders) {
 }
 
 /// The ids under which a subject's messages are on the bus, repeats included.
-pub async fn published(rig: &Rig, db: &Db, subject: &str) -> Vec<String> {
+pub async fn published(rig: &Processes, db: &Db, subject: &str) -> Vec<String> {
     let urls = match &rig.queue {
         Queue::Embedded => {
             return texts(db, &format!("SELECT dedupe_key FROM bus_messages WHERE subject = '{subject}'")).await;
@@ -177,15 +171,8 @@ async fn published_on(context: &jetstream::Context, subject: &str) -> Option<Vec
 }
 
 /// I5: every version of every order has its evidence, from the first to the present one.
-async fn history_is_whole(rig: &Rig, db: &Db) {
+async fn history_is_whole(rig: &Processes, db: &Db) {
     let gaps = "SELECT COUNT(*) FROM orders o WHERE o.version - (SELECT MIN(e.version) FROM evidence e WHERE e.order_id = o.id) + 1
                 <> (SELECT COUNT(*) FROM evidence e WHERE e.order_id = o.id)";
     assert_eq!(rig.number(db, gaps).await, 0, "orders with a change that nothing proves");
-}
-
-/// I10.
-fn nothing_secret_in(logs: &str) {
-    for secret in [KEY, OTHER_KEY, OPENID, API_KEY, "prepay_id="] {
-        assert!(!logs.contains(secret), "a log line holds a secret");
-    }
 }

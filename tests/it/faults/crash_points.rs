@@ -9,8 +9,8 @@ use wxpay_worker::store::Db;
 use super::audit::{self, Orders};
 use super::crash_plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, switches};
 use super::{LOOK, PATIENCE, until};
-use crate::flows::notifications::signed;
-use crate::harness::service::{KEY, MCH_ID, Process, Rig, jsapi};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
+use crate::harness::service::{KEY, MCH_ID, Process, Processes, TestService, jsapi};
 
 /// What is going on when the process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +41,14 @@ pub enum Scenario {
 
 /// A process that dies once at its armed point and is then started again without it.
 pub(super) struct Mortal<'a> {
-    pub rig: &'a Rig,
+    pub rig: &'a Processes,
     roles: &'a str,
     process: Process,
     pub deaths: usize,
 }
 
 impl<'a> Mortal<'a> {
-    async fn start(rig: &'a Rig, roles: &'a str, site: &str) -> Mortal<'a> {
+    async fn start(rig: &'a Processes, roles: &'a str, site: &str) -> Mortal<'a> {
         let process = rig.run_with(roles, &[("WXPAY_CRASH_AT", site)]).await;
         Mortal { rig, roles, process, deaths: 0 }
     }
@@ -90,11 +90,16 @@ impl Mortal<'_> {
 }
 
 /// Plays `scenario` while a process with `roles` dies at `site`; a second process has the `other_roles`.
-pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
+pub async fn dies_at(mut rig: Processes, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
     if scenario == Scenario::Orphaned {
         forgotten(&mut rig).await;
+        rig.expect_dead_letters(&["unknown_order"; 3]);
     }
-    let rig = &rig;
+    play(&rig, roles, other_roles, scenario, site).await;
+    rig.finish().await;
+}
+
+async fn play(rig: &Processes, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
     let db = rig.open_db().await;
     let mut mortal = Mortal::start(rig, roles, site).await;
     let mut _other = None;
@@ -178,17 +183,21 @@ pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scena
     judge(rig, &db, base, scenario).await;
 }
 
-async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
+async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
     let dead_letters = if scenario == Scenario::WrongAmount {
         // One of each copy that was taken: whoever died before it said SUCCESS may have taken the first one, too.
         let copies = rig.number(db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'parked'").await;
         assert!(copies >= 1, "nothing was parked");
+        for _ in 0..copies {
+            rig.expect_dead_letters(&["amount_differs"]);
+        }
         copies
     } else {
         0
     };
     let orders = Orders::from([("A700001".to_owned(), 100)]);
     if scenario == Scenario::Early {
+        rig.leave_books_open(SIGNED_BY_THE_TEST);
         // WeChat's simulator knows nothing of a payment the test made up: the rows alone are held against each other.
         for (table, rows) in [
             ("ledger", 1),
@@ -218,19 +227,19 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
 }
 
 /// The order as the shop sees it once it can be paid; the shop repeats its request until then.
-async fn payable(rig: &Rig, base: &str) -> Option<Value> {
+async fn payable(rig: &Processes, base: &str) -> Option<Value> {
     let (status, order) = rig.try_post(base, "/v1/orders", &jsapi("A700001", 100)).await.ok()?;
     assert!([200, 202, 503].contains(&status), "{order}");
     (status == 200).then_some(order)
 }
 
-async fn accepted(rig: &Rig, base: &str) -> Option<()> {
+async fn accepted(rig: &Processes, base: &str) -> Option<()> {
     let (status, _) = rig.try_post(base, "/v1/orders", &jsapi("A700001", 100)).await.ok()?;
     (status == 202).then_some(())
 }
 
 /// Posts a notification as WeChat does.
-async fn told(rig: &Rig, base: &str, body: String) -> Option<()> {
+async fn told(rig: &Processes, base: &str, body: String) -> Option<()> {
     let request = rig.http.post(format!("{base}/notify/main/pay")).header("content-type", "text/xml").body(body);
     let text = request.send().await.ok()?.text().await.ok()?;
     text.contains("SUCCESS").then_some(())
@@ -238,7 +247,7 @@ async fn told(rig: &Rig, base: &str, body: String) -> Option<()> {
 
 /// WeChat repeats after 15 s what nobody took; here it repeats at once. What was taken is never repeated: it must not
 /// need to be.
-async fn repeat_unless_taken(rig: &Rig) {
+async fn repeat_unless_taken(rig: &Processes) {
     let truth = rig.wechat_ledger("A700001").await;
     let deliveries = truth["deliveries"].as_array().unwrap();
     if !deliveries.is_empty() && deliveries.iter().all(|d| d["outcome"] != "acknowledged") {
@@ -294,15 +303,16 @@ pub async fn run(mut cases: Vec<Case>) {
             let name = format!("{rig:?}, {scenario:?}, {roles} dies at {site}");
             let played = tokio::spawn(async move {
                 let rig = match rig {
-                    Rigged::EmbeddedSqlite => Rig::embedded_sqlite().await,
-                    Rigged::EmbeddedPostgres => Rig::embedded_postgres().await,
-                    Rigged::NatsSqlite => Rig::nats_sqlite().await,
-                    Rigged::NatsPostgres => Rig::nats_postgres().await,
+                    Rigged::EmbeddedSqlite => TestService::embedded_sqlite().await,
+                    Rigged::EmbeddedPostgres => TestService::embedded_postgres().await,
+                    Rigged::NatsSqlite => TestService::nats_sqlite().await,
+                    Rigged::NatsPostgres => TestService::nats_postgres().await,
                 };
                 let rig = match scenario {
-                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => rig.with_refunds().await,
+                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => rig.refunds(),
                     _ => rig,
                 };
+                let rig = rig.processes().await;
                 dies_at(rig, roles, other_roles, scenario, site).await;
             });
             played.await.err().map(|e| {

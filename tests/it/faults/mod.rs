@@ -1,7 +1,6 @@
 //! Real processes are killed, cut off, flooded and lied to; afterwards the books must agree with WeChat's to the fen.
 
 mod audit;
-pub use audit::texts;
 mod copies;
 #[cfg(feature = "crash-points")]
 mod crash_plays;

@@ -83,10 +83,7 @@ impl FiveProcesses {
     }
 
     async fn operate(&self, what: &str, body: Value) -> Value {
-        let path = format!("/_sandbox/platform/{what}");
-        let (status, answer) = self.service.post(&self.service.wechat_url, &path, &body).await;
-        assert_eq!(status, 200, "{answer}");
-        answer
+        self.service.wechat_control(&format!("platform/{what}"), body).await
     }
 
     /// How often a fetch of an app's access_token ended like this, by the jobs' own reports.

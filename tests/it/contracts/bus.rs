@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use wxpay_worker::bus::{Message, PublishError, Verdict};
 
 use crate::harness::bus::{
-    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, reader, text,
+    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, TestBus, message, next, publish_all, reader, text,
 };
 use crate::harness::within_timeout;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use wxpay_worker::bus::{Message, Verdict};
 
-use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, Shelf, Stage, message, next, publish_all, text, worker};
+use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, Shelf, TestBus, message, next, publish_all, text, worker};
 use crate::harness::within_timeout;
 
 fn retry(after: Duration, why: impl Into<String>) -> Verdict {

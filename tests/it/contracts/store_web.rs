@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{App, AppKind, TokenApi};
 use wxpay_worker::ids::{AppId, AppKey, MerchantKey, OpenId, OrderNo};
@@ -10,11 +9,12 @@ use wxpay_worker::money::Fen;
 use wxpay_worker::seal::SealKey;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{
-    ClaimedCode, Fenced, IssuedToken, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, Store,
-    TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenState, TokenWrite,
+    ClaimedCode, Fenced, IssuedToken, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, TOKEN_SEAL,
+    TokenFailure, TokenKind, TokenReport, TokenState, TokenWrite,
 };
 
 use crate::harness::db::TestDb;
+use crate::harness::store::TestStore;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 const CLAIM_TTL: Duration = Duration::from_secs(15);
@@ -69,16 +69,9 @@ fn user(n: u32) -> NewUser {
     NewUser { app: key("shop"), openid: openid(n), unionid: None, nickname: None, avatar_url: None, is_snapshot: false }
 }
 
-pub struct Stage {
-    pub store: Store,
-    pub seal: SealKey,
-    _db: TestDb,
-}
-
-impl Stage {
-    pub async fn open(db: TestDb) -> Stage {
-        let store = Store::open(&db.settings()).await.unwrap();
-        Stage { store, seal: seal_key("k1k2k3k4k5k6k7k8k9k0k1k2k3k4k5k6"), _db: db }
+impl TestStore {
+    pub fn seal(&self) -> SealKey {
+        seal_key("k1k2k3k4k5k6k7k8k9k0k1k2k3k4k5k6")
     }
 
     pub async fn lease(&self, holder: &str, ttl: Duration) -> Lease {
@@ -90,7 +83,7 @@ impl Stage {
     }
 
     pub async fn put(&self, lease: &Lease, token: &IssuedToken) -> Fenced<bool> {
-        self.store.store_token(write(lease, &app(), &merchants()), &self.seal, token).await.unwrap()
+        self.store.store_token(write(lease, &app(), &merchants()), &self.seal(), token).await.unwrap()
     }
 
     async fn fail(&self, lease: &Lease, degraded: Option<(&'static str, Option<i64>)>) {
@@ -101,12 +94,12 @@ impl Stage {
 
     /// What a request path would use at this time.
     pub async fn token(&self, now: Timestamp) -> Option<String> {
-        let found = self.store.token(&self.seal, &app(), TokenKind::AccessToken, now).await.unwrap();
+        let found = self.store.token(&self.seal(), &app(), TokenKind::AccessToken, now).await.unwrap();
         found.map(|token| token.value.expose().to_owned())
     }
 
     pub async fn state(&self) -> TokenState {
-        let states = self.store.token_states(&self.seal, &app()).await.unwrap();
+        let states = self.store.token_states(&self.seal(), &app()).await.unwrap();
         states.into_iter().find(|state| state.kind == TokenKind::AccessToken).unwrap()
     }
 
@@ -130,12 +123,6 @@ impl Stage {
         let started_at = NOW.after(seconds(started_s));
         let run = JobRun { started_at, ended_at: started_at, outcome, done: 3, detail: Some("did".into()) };
         self.store.report_job(lease, None, &run, started_at.after(seconds(1))).await.unwrap();
-    }
-
-    pub async fn count(&self, table: &str) -> i64 {
-        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
-        let row = self.store.db().read().query_one_raw(self.store.db().statement(sql, [])).await.unwrap().unwrap();
-        row.try_get("", "n").unwrap()
     }
 }
 
@@ -254,8 +241,8 @@ on_both_databases! {
         let kind = TokenKind::AccessToken;
         assert!(stage.store.token(&other_key, &app(), kind, NOW).await.unwrap().is_none());
         let renumbered = App { app_id: AppId::parse("wx8888888888888888").unwrap(), ..app() };
-        assert!(stage.store.token(&stage.seal, &renumbered, kind, NOW).await.unwrap().is_none());
-        assert!(stage.store.token(&stage.seal, &app(), TokenKind::JsapiTicket, NOW).await.unwrap().is_none());
+        assert!(stage.store.token(&stage.seal(), &renumbered, kind, NOW).await.unwrap().is_none());
+        assert!(stage.store.token(&stage.seal(), &app(), TokenKind::JsapiTicket, NOW).await.unwrap().is_none());
     }
 
     async fn who_lost_the_lease_writes_no_token_and_no_failure(stage) {

@@ -1,4 +1,4 @@
-//! A stage for bus tests: one of the four backends with a small topology, and a shelf for what is parked.
+//! A bus under test: one of the four backends with a small topology, and a shelf for what is parked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,17 +78,17 @@ impl Backend {
     }
 }
 
-pub struct Stage {
+pub struct TestBus {
     pub backend: Backend,
     pub bus: Bus,
     pub report: Report,
     needs: Needs,
 }
 
-impl Stage {
-    pub async fn open(backend: Backend, needs: Needs) -> Stage {
+impl TestBus {
+    pub async fn open(backend: Backend, needs: Needs) -> TestBus {
         let (bus, report) = connect(&backend, needs).await.unwrap();
-        Stage { backend, bus, report, needs }
+        TestBus { backend, bus, report, needs }
     }
 
     /// Another connection, as another process would have.

@@ -12,6 +12,7 @@ pub mod pausing;
 pub mod postgres;
 pub mod process;
 pub mod service;
+pub mod store;
 
 use std::time::Duration;
 

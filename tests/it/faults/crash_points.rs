@@ -8,7 +8,7 @@ use wxpay_worker::store::Db;
 
 use super::audit::{self, Orders};
 use super::crash_plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, switches};
-use super::{LOOK, PATIENCE, until};
+use super::{FAULT_TIMEOUT, LOOK, until};
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
 use crate::harness::service::{KEY, MCH_ID, Process, Processes, TestService, jsapi};
 
@@ -70,7 +70,7 @@ impl<'a> Mortal<'a> {
             if let Some(found) = look(self.deaths).await {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+            assert!(started.elapsed() < FAULT_TIMEOUT, "{what} did not happen within {FAULT_TIMEOUT:?}");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -95,23 +95,28 @@ pub async fn dies_at(mut rig: Processes, roles: &str, other_roles: Option<&str>,
         forgotten(&mut rig).await;
         rig.expect_dead_letters(&["unknown_order"; 3]);
     }
-    play(&rig, roles, other_roles, scenario, site).await;
+    let mut mortal = Mortal::start(&rig, roles, site).await;
+    let _other = play(&mut mortal, other_roles, scenario, site).await;
     rig.finish().await;
 }
 
-async fn play(rig: &Processes, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
+/// Returns the second process.
+async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scenario, site: &str) -> Option<Process> {
+    let rig = mortal.rig;
     let db = rig.open_db().await;
-    let mut mortal = Mortal::start(rig, roles, site).await;
-    let mut _other = None;
+    let mut other = None;
     if scenario != Scenario::NoWorker
         && let Some(roles) = other_roles
     {
-        _other = Some(rig.run_roles(roles).await);
+        other = Some(rig.run_roles(roles).await);
     }
     let base = &mortal.process.base.clone();
     match scenario {
         Scenario::Payment | Scenario::Refund | Scenario::Close | Scenario::Switch => {}
-        Scenario::Orphaned => return orphaned(&mut mortal, &db, base, site).await,
+        Scenario::Orphaned => {
+            orphaned(mortal, &db, base, site).await;
+            return other;
+        }
         Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
         Scenario::RefundFound => {
             let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);
@@ -119,7 +124,7 @@ async fn play(rig: &Processes, roles: &str, other_roles: Option<&str>, scenario:
         }
         Scenario::NoWorker => {
             mortal.until("the order's record", |_| accepted(rig, base)).await;
-            _other = Some(rig.run_roles(other_roles.unwrap()).await);
+            other = Some(rig.run_roles(other_roles.unwrap()).await);
         }
         Scenario::Query => rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await,
         Scenario::Early => {
@@ -141,8 +146,14 @@ async fn play(rig: &Processes, roles: &str, other_roles: Option<&str>, scenario:
     }
     mortal.until("pay parameters", |_| payable(rig, base)).await;
     match scenario {
-        Scenario::Close => return closes(&mut mortal, &db, base, site).await,
-        Scenario::Switch => return switches(&mut mortal, &db, base, site).await,
+        Scenario::Close => {
+            closes(mortal, &db, base, site).await;
+            return other;
+        }
+        Scenario::Switch => {
+            switches(mortal, &db, base, site).await;
+            return other;
+        }
         _ => {}
     }
     if scenario != Scenario::Early {
@@ -167,7 +178,7 @@ async fn play(rig: &Processes, roles: &str, other_roles: Option<&str>, scenario:
         })
         .await;
     match scenario {
-        Scenario::Refund | Scenario::RefundAsked => refunded(rig, base, &db, &mut mortal).await,
+        Scenario::Refund | Scenario::RefundAsked => refunded(rig, base, &db, mortal).await,
         Scenario::RefundFound => {
             let found = "SELECT COUNT(*) FROM refund_ledger";
             mortal
@@ -181,6 +192,7 @@ async fn play(rig: &Processes, roles: &str, other_roles: Option<&str>, scenario:
     }
     mortal.until_dead_and_drained(&db, site).await;
     judge(rig, &db, base, scenario).await;
+    other
 }
 
 async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
@@ -209,7 +221,7 @@ async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
             assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
         }
     } else {
-        audit::all_paid_once(rig, base, &orders, dead_letters).await;
+        audit::all_paid_once(rig, base, &orders).await;
     }
     match scenario {
         Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => {

@@ -23,7 +23,7 @@ async fn all_is_well(rig: &Processes, mut service: Process, orders: usize) {
     until_paid(rig, &service.base, &all).await;
     rig.until_drained().await;
     assert!(service.is_alive());
-    audit::all_paid_once(rig, &service.base, &all, 0).await;
+    audit::all_paid_once(rig, &service.base, &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,7 +126,7 @@ async fn the_running_service_makes_wiped_streams_again_and_goes_on() {
         rig.until_state(&service.base, order_no, "paid").await;
     }
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &numbers(0..6), 0).await;
+    audit::all_paid_once(&rig, &service.base, &numbers(0..6)).await;
     let db = rig.open_db().await;
     assert_eq!(audit::published(&rig, &db, "pay.event.main.order.paid").await.len(), 3, "news of after the wipe");
     rig.finish().await;

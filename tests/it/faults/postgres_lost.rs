@@ -50,7 +50,7 @@ async fn survives_thrown_out(rig: Processes) {
     assert!(ended > 20, "only {ended} connections were ended");
     until_paid(&rig, &service.base, &orders).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
     rig.finish().await;
 }
 

@@ -46,7 +46,7 @@ async fn survives_restarts(server: &Arc<PostgresServer>, rig: Processes) {
     rig.until_drained().await;
     until("ready", || async { (readiness(&rig, &service.base, "database").await.0 == 200).then_some(()) }).await;
     assert!(service.is_alive());
-    audit::all_paid_once(&rig, &service.base, &all, 0).await;
+    audit::all_paid_once(&rig, &service.base, &all).await;
     rig.finish().await;
 }
 

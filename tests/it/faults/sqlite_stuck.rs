@@ -71,7 +71,7 @@ async fn all_is_well(rig: &Processes, mut service: Process, orders: usize) {
     rig.until_drained().await;
     until("ready", || async { (readiness(rig, &service.base, "database").await.0 == 200).then_some(()) }).await;
     assert!(service.is_alive());
-    audit::all_paid_once(rig, &service.base, &all, 0).await;
+    audit::all_paid_once(rig, &service.base, &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,7 @@ async fn survives_a_storm(rig: Processes) {
     let db = rig.open_db().await;
     let bus = rig.open_bus(&db).await;
     until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
-    audit::all_paid_once(&rig, &ingress.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &ingress.base, &orders).await;
     let published = audit::published(&rig, &db, "pay.event.main.order.paid").await;
     assert_eq!(published.len(), ORDERS, "order.paid on the bus");
     rig.finish().await;

@@ -59,7 +59,7 @@ async fn all_notifications_are_lost(rig: Processes) {
     paying.buffer_unordered(AT_ONCE).collect::<Vec<Value>>().await;
     until_paid(&rig).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
     let db = rig.open_db().await;
     let lag = "SELECT COUNT(*) FROM evidence e JOIN orders o ON o.id = e.order_id
                WHERE e.source = 'query' AND e.fact LIKE '%\"paid\"%' AND e.recorded_at_ms - o.paid_at_ms <= 36000";
@@ -98,7 +98,7 @@ async fn every_second_answer_is_lost(rig: Processes) {
     paying.buffer_unordered(AT_ONCE).collect::<Vec<Value>>().await;
     until_paid(&rig).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
     rig.finish().await;
 }
 

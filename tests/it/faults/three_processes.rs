@@ -26,7 +26,7 @@ async fn three_processes_take_a_payment_and_a_foreign_consumer_hears_of_it_once(
     rig.pay("A800001").await;
     rig.until_state(&ingress.base, "A800001", "paid").await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &ingress.base, &Orders::from([("A800001".to_owned(), 8800)]), 0).await;
+    audit::all_paid_once(&rig, &ingress.base, &Orders::from([("A800001".to_owned(), 8800)])).await;
 
     let heard = tokio::task::spawn_blocking(move || consumer.wait_with_output().unwrap()).await.unwrap();
     let errors = String::from_utf8_lossy(&heard.stderr);

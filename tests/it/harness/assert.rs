@@ -87,6 +87,10 @@ impl Environment {
             (Some(bus), None) => self.unfinished(db, bus).await,
             (None, _) | (_, Some(_)) => Vec::new(),
         };
+        if expected.unfinished.is_none() {
+            let waiting = texts(db, "SELECT event_id FROM notifications WHERE verdict = 'waiting'").await;
+            problems.extend((!waiting.is_empty()).then(|| format!("notifications without a verdict: {waiting:?}")));
+        }
         let dead_letters = texts(db, "SELECT reason FROM dead_letters ORDER BY reason").await;
         if dead_letters != expected.dead_letters {
             let found = texts(db, "SELECT consumer || ' ' || reason || ': ' || last_error FROM dead_letters").await;

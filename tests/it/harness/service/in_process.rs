@@ -84,7 +84,7 @@ impl InProcess {
     pub async fn finish(mut self) {
         self.environment.assert_finished(self.store.db(), Some(&self.bus)).await;
         self.stop_service().await;
-        self.environment.finished = true;
+        self.environment.is_finished();
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {

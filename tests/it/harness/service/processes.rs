@@ -150,7 +150,7 @@ impl Processes {
     }
 
     /// Asserts that nothing is left to do, that the books agree and that no log line holds a secret. The processes still run.
-    pub async fn finish(mut self) {
+    pub async fn finish(&self) {
         let db = self.open_db().await;
         let bus = match self.expected().unfinished {
             None => Some(self.open_bus(&db).await),
@@ -158,6 +158,6 @@ impl Processes {
         };
         self.assert_finished(&db, bus.as_ref()).await;
         crate::harness::assert::no_secret_in(&self.logs());
-        self.finished = true;
+        self.is_finished();
     }
 }

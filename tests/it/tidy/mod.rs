@@ -11,6 +11,7 @@ mod imports;
 mod language;
 mod ledger;
 mod places;
+mod references;
 mod repository;
 mod shape;
 mod source;

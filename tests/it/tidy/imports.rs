@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::ledger::Finding;
 use super::source::{Kind, Source, Token, tokens};
 
-/// The modules a module may use, by the beginning of their path. What is not here may not.
+/// The layers, lowest first: a module and what it may use, by the beginning of the path. What is not here may not.
 ///
 /// Vocabulary ← order ← everything; the protocol knows no storage, the storage no protocol, the simulator nothing of the
-/// service. A new module needs a line here first: that is the moment to think about its place.
+/// service. Nothing imports a layer above its own. A part of a module (`a::b`) may have a layer of its own.
+/// A new module needs a line here first: that is the moment to think about its place.
 const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
     ("crash", ""),
@@ -28,24 +30,17 @@ const MAY_USE: &[(&str, &str)] = &[
     ("store", "money ids clock secret seal config telemetry event order group crash"),
     ("bus", "ids clock secret config telemetry event group store crash"),
     ("relay", "ids clock config telemetry event group store bus crash"),
+    ("new_order", "money ids clock config event order wechat::v2::unified_order store"),
+    ("new_refund", "money ids clock config event order wechat::v2::refund store"),
     (
         "worker",
         "money ids clock secret seal config telemetry event order wechat store bus group retry crash new_order new_refund",
     ),
-    ("reconcile", "money ids clock secret config telemetry event order wechat store crash"),
-    ("replay", "money ids clock config telemetry event order store bus crash"),
-    (
-        "scheduler",
-        "money ids clock secret seal config telemetry event order wechat store bus reconcile replay retry crash",
-    ),
-    ("ops", "money ids clock config telemetry event order wechat store bus reconcile replay"),
-    ("console", "money ids clock config ops"),
+    ("scheduler", "money ids clock secret seal config telemetry event order wechat store bus retry crash"),
     (
         "ingress",
-        "money ids clock secret seal config telemetry event order wechat store bus group ops retry crash new_order new_refund",
+        "money ids clock secret seal config telemetry event order wechat store bus group retry crash new_order new_refund",
     ),
-    ("new_order", "money ids clock config event order wechat::v2::unified_order store"),
-    ("new_refund", "money ids clock config event order wechat::v2::refund store"),
     ("sandbox", "money ids clock secret order::TradeType wechat::v2"),
 ];
 
@@ -53,20 +48,32 @@ const MAY_USE: &[(&str, &str)] = &[
 const MAY_USE_ALL: &[&str] = &["app", "demo", "lib"];
 
 /// A path as it stands in the code, from its first name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Path {
     pub line: usize,
     pub names: Vec<String>,
+    /// The name a `use` gives it here; `*` for all that is in it. None for a path in code.
+    pub import: Option<String>,
+    /// A `pub use` of any kind.
+    pub exported: bool,
+    /// The modules written in the file itself that the path stands in.
+    pub inside: Vec<String>,
 }
 
 /// Every path of two names or more, and every `use`, with grouped imports taken apart.
 pub fn paths(tokens: &[Token]) -> Vec<Path> {
     let mut paths = Vec::new();
-    let mut at = 0;
+    let (mut at, mut depth, mut inside) = (0, 0_usize, Vec::<(String, usize)>::new());
     while at < tokens.len() {
+        let before = paths.len();
         if tokens[at].ident() == Some("use") {
+            let exported = at > 0 && (tokens[at - 1].ident() == Some("pub") || tokens[at - 1].is(')'));
             at = use_tree(tokens, at + 1, &[], &mut paths);
+            paths[before..].iter_mut().for_each(|path| path.exported = exported);
         } else if tokens[at].ident().is_some() && !continues(tokens, at) {
+            if tokens[at].ident() == Some("mod") && tokens.get(at + 2).is_some_and(|t| t.is('{')) {
+                inside.extend(tokens[at + 1].ident().map(|name| (name.to_owned(), depth)));
+            }
             let start = at;
             let mut names = vec![tokens[at].ident().unwrap_or_default().to_owned()];
             while separator(tokens, at + 1)
@@ -76,12 +83,16 @@ pub fn paths(tokens: &[Token]) -> Vec<Path> {
                 at += 3;
             }
             if names.len() > 1 {
-                paths.push(Path { line: tokens[start].line, names });
+                paths.push(Path { line: tokens[start].line, names, ..Path::default() });
             }
             at += 1;
         } else {
+            depth += usize::from(tokens[at].is('{'));
+            depth = depth.saturating_sub(usize::from(tokens[at].is('}')));
+            inside.pop_if(|(_, outer)| tokens[at].is('}') && *outer == depth);
             at += 1;
         }
+        paths[before..].iter_mut().for_each(|path| path.inside = inside.iter().map(|(name, _)| name.clone()).collect());
     }
     paths
 }
@@ -97,12 +108,19 @@ fn continues(tokens: &[Token], at: usize) -> bool {
 /// Reads one branch of a `use` tree; answers where it ended.
 fn use_tree(tokens: &[Token], mut at: usize, above: &[String], paths: &mut Vec<Path>) -> usize {
     let mut names = above.to_vec();
+    let mut import = None;
     let line = tokens.get(at).map_or(0, |t| t.line);
     while let Some(token) = tokens.get(at) {
         match &token.kind {
-            Kind::Ident(name) if name == "as" => at += 2,
+            Kind::Ident(name) if name == "as" => {
+                import = tokens.get(at + 1).and_then(Token::ident).map(str::to_owned);
+                at += 2;
+            }
             Kind::Ident(name) => {
-                names.push(name.clone());
+                // `a::{self}` names `a`.
+                if name != "self" || names.is_empty() {
+                    names.push(name.clone());
+                }
                 at += 1;
             }
             Kind::Punct('{') => {
@@ -113,57 +131,120 @@ fn use_tree(tokens: &[Token], mut at: usize, above: &[String], paths: &mut Vec<P
                 }
                 return at + 1;
             }
-            Kind::Punct(':' | '*') => at += 1,
+            Kind::Punct('*') => {
+                import = Some("*".to_owned());
+                at += 1;
+            }
+            Kind::Punct(':') => at += 1,
             Kind::Punct(_) | Kind::Str(_) => break,
         }
     }
     // `impl Trait + use<'a>` is the other `use`, and names nothing.
-    if !names.is_empty() {
-        paths.push(Path { line, names });
+    if let Some(last) = names.last() {
+        let import = import.or_else(|| Some(last.clone()));
+        paths.push(Path { line, names, import, ..Path::default() });
     }
     at
 }
 
-/// Imports that the table does not allow.
+/// An import of another layer: who imports, by its line in the table, and what.
+struct Crossing<'a> {
+    source: &'a Source,
+    line: usize,
+    layer: usize,
+    target: Vec<String>,
+}
+
+/// Imports that the table does not allow, and modules that have no line in it.
 pub fn check(sources: &[Source]) -> Vec<String> {
-    let src: Vec<&Source> = sources.iter().filter(|s| s.is_in("src") && s.is_rust()).collect();
-    let modules: BTreeSet<String> = src.iter().filter_map(|s| module(&s.path).into_iter().next()).collect();
-    let mut violations = Vec::new();
-    for source in src {
-        let own = module(&source.path);
-        let Some(top) = own.first() else { continue };
-        if MAY_USE_ALL.contains(&top.as_str()) {
-            continue;
-        }
-        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| name == top) else {
-            violations.push(source.violation(1, format!("{top} has no line in MAY_USE: say what it may import")));
-            continue;
-        };
-        for path in paths(&tokens(&source.text)) {
-            let Some(target) = resolve(&own, &path.names) else { continue };
-            let Some(first) = target.first() else { continue };
-            if first == top || !modules.contains(first) {
-                continue;
-            }
-            let target = target.join("::");
-            let fits = |rule: &str| target == rule || target.starts_with(&format!("{rule}::"));
-            if !allowed.split_whitespace().any(fits) {
-                violations.push(source.violation(path.line, format!("{top} may not use {target}")));
-            }
+    let mut violations: Vec<String> = program(sources)
+        .filter(|(_, own)| own.first().is_some_and(|top| !MAY_USE_ALL.contains(&top.as_str())) && layer(own).is_none())
+        .map(|(source, own)| source.violation(1, format!("{} has no line in MAY_USE: say what it may import", own[0])))
+        .collect();
+    for Crossing { source, line, layer, target } in crossings(sources) {
+        let (name, allowed) = MAY_USE[layer];
+        if !allowed.split_whitespace().any(|rule| begins_with(&target, rule)) {
+            violations.push(source.violation(line, format!("{name} may not use {}", target.join("::"))));
         }
     }
     violations
 }
 
-/// `src/a/b.rs` and `src/a/b/mod.rs` are `[a, b]`; `src/lib.rs` is the crate itself.
-fn module(path: &str) -> Vec<String> {
+/// Imports of a layer above, each file's once for each layer.
+pub fn upward(sources: &[Source]) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for Crossing { source, line, layer: own, target } in crossings(sources) {
+        if let Some(above) = layer(&target)
+            && above > own
+            && seen.insert((&source.path, above))
+        {
+            let text = format!("{} imports {}, which is above it", MAY_USE[own].0, target.join("::"));
+            findings.push(Finding::new("upward", source, line, text));
+        }
+    }
+    findings
+}
+
+fn crossings(sources: &[Source]) -> Vec<Crossing<'_>> {
+    let modules: BTreeSet<String> = program(sources).filter_map(|(_, own)| own.into_iter().next()).collect();
+    let mut crossings = Vec::new();
+    for (source, own) in program(sources) {
+        let Some(layer) = layer(&own) else { continue };
+        for path in paths(&tokens(&source.text)) {
+            let Some(target) = resolve(&[&own[..], &path.inside].concat(), &path.names) else { continue };
+            let another = target.first().is_some_and(|top| modules.contains(top));
+            if another && !begins_with(&target, MAY_USE[layer].0) {
+                crossings.push(Crossing { source, line: path.line, layer, target });
+            }
+        }
+    }
+    crossings
+}
+
+fn program(sources: &[Source]) -> impl Iterator<Item = (&Source, Vec<String>)> {
+    sources.iter().filter(|s| s.is_in("src") && s.is_rust()).map(|s| (s, module(&s.path)))
+}
+
+/// The line of the table that fits a path best.
+fn layer(target: &[String]) -> Option<usize> {
+    (0..MAY_USE.len()).filter(|i| begins_with(target, MAY_USE[*i].0)).max_by_key(|i| MAY_USE[*i].0.len())
+}
+
+fn begins_with(target: &[String], beginning: &str) -> bool {
+    let mut names = target.iter();
+    beginning.split("::").all(|expected| names.next().is_some_and(|name| name == expected))
+}
+
+/// Lines of the table that name what does not exist.
+pub fn forgotten(sources: &[Source]) -> Vec<String> {
+    let rooms: BTreeSet<String> = program(sources).map(|(_, own)| own.join("::")).collect();
+    let exists = |path: &str| {
+        let (above, name) = path.rsplit_once("::").unwrap_or(("", path));
+        let item = || {
+            let mut inside = program(sources).filter(|(_, own)| !above.is_empty() && begins_with(own, above));
+            inside.any(|(source, _)| tokens(&source.text).iter().any(|t| t.ident() == Some(name)))
+        };
+        rooms.contains(path) || rooms.iter().any(|room| room.starts_with(&format!("{path}::"))) || item()
+    };
+    let named = MAY_USE.iter().flat_map(|(name, allowed)| allowed.split_whitespace().chain([*name]));
+    let names: BTreeSet<&str> = named.chain(MAY_USE_ALL.iter().copied().filter(|name| *name != "lib")).collect();
+    names
+        .into_iter()
+        .filter(|name| !exists(name))
+        .map(|name| format!("MAY_USE: there is no {name}: forget it"))
+        .collect()
+}
+
+/// `a/b.rs` and `a/b/mod.rs` in `src` are `[a, b]`; `src/lib.rs` is the crate itself.
+pub fn module(path: &str) -> Vec<String> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     let path = path.strip_suffix("/mod").unwrap_or(path);
     if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
 }
 
 /// A path from the crate's root, if it leads there.
-fn resolve(own: &[String], names: &[String]) -> Option<Vec<String>> {
+pub fn resolve(own: &[String], names: &[String]) -> Option<Vec<String>> {
     let supers = names.iter().take_while(|name| *name == "super").count();
     match names.first().map(String::as_str) {
         Some("crate") => Some(names[1..].to_vec()),
@@ -211,4 +292,35 @@ fn forbidden_imports_are_found_however_they_are_written() {
     assert_eq!(found("src/wechat/v2/query.rs", "use crate::event::domain::Paid;").len(), 1);
     assert_eq!(found("src/novel.rs", ""), ["src/novel.rs:1: novel has no line in MAY_USE: say what it may import"]);
     assert_eq!(found("src/app.rs", "use crate::store::Db;"), [] as [String; 0]);
+}
+
+#[test]
+fn an_import_of_a_layer_above_is_found_once_for_each_layer() {
+    let sources = ["order", "config"].map(|name| Source::new(&format!("src/{name}.rs"), "//! x\n"));
+    let code = "use crate::order::TradeType;\nfn f() -> crate::order::Policy { crate::config::load() }\n";
+    let event = Source::new("src/event/fact.rs", &format!("use crate::event::json;\n{code}"));
+    let found = upward(&[event, sources[0].clone(), sources[1].clone()]);
+    let texts: Vec<(usize, &str)> = found.iter().map(|f| (f.line, f.text.as_str())).collect();
+    assert_eq!(
+        texts,
+        [
+            (2, "event imports order::TradeType, which is above it"),
+            (3, "event imports config::load, which is above it"),
+        ]
+    );
+    let config = Source::new("src/config.rs", "use crate::order::Policy;");
+    assert_eq!(upward(&[config, sources[0].clone()]), []);
+}
+
+#[test]
+fn a_line_for_what_does_not_exist_is_found() {
+    let all = super::source::repository();
+    let without = |path: &str| {
+        let left: Vec<Source> = all.iter().filter(|s| !s.is_in(path)).cloned().collect();
+        forgotten(&left)
+    };
+    assert_eq!(without("docs"), [] as [String; 0]);
+    assert_eq!(without("src/money.rs"), ["MAY_USE: there is no money: forget it"]);
+    let gone = without("src/order");
+    assert!(gone.contains(&"MAY_USE: there is no order::TradeType: forget it".to_owned()), "{gone:?}");
 }

@@ -1,6 +1,6 @@
 //! Where things may be used: each third-party crate, the wall clock, the environment, floats, printing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::imports::{Path, paths};
 use super::source::{Source, Token, tokens};
@@ -10,7 +10,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin", "src/demo"]),
     ("async_nats", &["src/bus/jetstream*"]),
     ("aws_lc_rs", &["src/secret.rs", "src/seal.rs", "src/wechat"]),
-    ("axum", &["src/ingress", "src/sandbox", "src/console", "src/demo", "src/app.rs"]),
+    ("axum", &["src/ingress", "src/sandbox", "src/demo", "src/app.rs"]),
     ("backoff", &["src/retry.rs"]),
     ("clap", &["bin", "src/demo"]),
     ("hyper", &["src/ingress", "src/sandbox", "src/bus"]),
@@ -23,19 +23,19 @@ const PLACES: &[(&str, &[&str])] = &[
     ("p12_keystore", &["src/wechat/certificate.rs", "src/sandbox/certificates.rs"]),
     ("quick_xml", &["src/wechat/v2"]),
     ("rcgen", &["src/sandbox"]),
-    ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "src/demo", "bin"]),
+    // Besides WeChat, a NATS server's own pages are asked over HTTP.
+    ("reqwest", &["src/wechat/http.rs", "src/sandbox/notifier.rs", "src/bus/jetstream*", "src/demo", "bin"]),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
     ("rustls", &["src/wechat/certificate.rs", "src/sandbox"]),
     ("rustix", &["src/crash.rs"]),
     ("secrecy", &["src/secret.rs"]),
     ("sha1", &["src/wechat/jssdk.rs", "src/sandbox"]),
-    ("sqlx", &["src/store", "migrations"]),
     ("tokio_cron_scheduler", &["src/scheduler"]),
     ("tokio_rustls", &["src/sandbox"]),
     ("toml", &["src/config", "src/bus/topology.rs"]),
-    ("tower", &["src/ingress", "src/sandbox", "src/console"]),
-    ("tower_http", &["src/ingress", "src/sandbox", "src/console"]),
+    ("tower", &["src/ingress", "src/sandbox"]),
+    ("tower_http", &["src/ingress", "src/sandbox"]),
     ("tracing_subscriber", &["src/telemetry", "src/config"]),
     ("url", &["src/config", "src/ingress"]),
     ("uuid", &["src/ids.rs"]),
@@ -64,10 +64,17 @@ const PURE: &[(&str, &[&str])] = &[
 ];
 
 /// Where an amount may pass: no float there.
-const MONEY: &[&str] =
-    &["src/money.rs", "src/order", "src/event", "src/store", "src/wechat", "src/reconcile", "src/worker"];
+const MONEY: &[&str] = &["src/money.rs", "src/order", "src/event", "src/store", "src/wechat", "src/worker"];
 
 const CODE: &[&str] = &["src", "bin", "migrations"];
+
+/// Where the environment is read. Crash points are armed by it, and compiled for tests only.
+const ENVIRONMENT: &[&str] = &["src/config", "src/crash.rs", "bin"];
+
+/// Where text is printed.
+const PRINTING: &[&str] = &["bin", "src/demo"];
+
+const CLOCK: &str = "src/clock.rs";
 
 pub fn check(sources: &[Source]) -> Vec<String> {
     let crates = dependencies(sources);
@@ -103,6 +110,26 @@ fn dependencies(sources: &[Source]) -> BTreeMap<String, usize> {
     crates
 }
 
+/// Lines of the tables that name a crate, a file or a folder that does not exist.
+pub fn forgotten(sources: &[Source]) -> Vec<String> {
+    let crates = dependencies(sources);
+    let of_migrations = sources.iter().find(|s| s.path == "migrations/Cargo.toml").map_or("", |s| &s.text);
+    let known = |name: &str| crates.contains_key(name) || of_migrations.contains(&name.replace('_', "-"));
+    let no_crate = PLACES.iter().map(|(name, _)| *name).filter(|name| !known(name));
+    let lists = PLACES
+        .iter()
+        .flat_map(|(_, places)| *places)
+        .chain(MONEY)
+        .chain(CODE)
+        .chain(ENVIRONMENT)
+        .chain(PRINTING)
+        .chain([&CLOCK]);
+    let places: BTreeSet<&str> = lists.copied().chain(PURE.iter().map(|(place, _)| *place)).collect();
+    let no_place = places.into_iter().filter(|place| !sources.iter().any(|s| s.is_in(place)));
+    let gone = no_crate.chain(no_place).chain(ANYWHERE.iter().copied().filter(|name| !crates.contains_key(*name)));
+    gone.map(|name| format!("PLACES: there is no {name}: forget it")).collect()
+}
+
 fn places(name: &str) -> Option<&'static [&'static str]> {
     PLACES.iter().find(|(known, _)| *known == name).map(|(_, places)| *places)
 }
@@ -129,13 +156,12 @@ fn surroundings(source: &Source, path: &Path, violations: &mut Vec<String>) {
         || names.windows(2).any(|pair| {
             matches!(pair, ["Timestamp" | "Zoned" | "Utc" | "Local" | "OffsetDateTime", "now" | "now_utc"])
         });
-    if clock && !source.is_in("src/clock.rs") {
+    if clock && !source.is_in(CLOCK) {
         violations.push(source.violation(path.line, "the wall clock is read in src/clock.rs only: take a Clock"));
     }
     let reads = ["var", "var_os", "vars", "vars_os", "args", "args_os", "set_var", "current_dir", "temp_dir"];
     let env = names.starts_with(&["std", "env"]) || matches!(names[..], ["env", what, ..] if reads.contains(&what));
-    // Crash points are armed by the environment, and compiled for tests only.
-    if env && !["src/config", "src/crash.rs", "bin"].iter().any(|place| source.is_in(place)) {
+    if env && !ENVIRONMENT.iter().any(|place| source.is_in(place)) {
         violations.push(source.violation(path.line, "the environment is read in src/config and bin only"));
     }
 }
@@ -147,7 +173,7 @@ fn words(source: &Source, tokens: &[Token], violations: &mut Vec<String>) {
             violations.push(source.violation(token.line, format!("no {name} where amounts pass: money is whole fen")));
         }
         let is_macro = tokens.get(i + 1).is_some_and(|next| next.is('!'));
-        let may_print = ["bin", "src/demo.rs", "src/demo"].iter().any(|place| source.is_in(place));
+        let may_print = PRINTING.iter().any(|place| source.is_in(place));
         if is_macro && !may_print && matches!(name, "println" | "eprintln" | "print" | "eprint" | "dbg") {
             violations.push(source.violation(token.line, format!("{name}! belongs in bin and demo: use tracing")));
         }
@@ -208,4 +234,16 @@ fn a_crate_without_a_place_is_found() {
     let manifest = format!("{MANIFEST}[dependencies]\nleft-pad = \"1\"\n");
     let violations = check(&[Source::new("Cargo.toml", &manifest)]);
     assert_eq!(violations, ["Cargo.toml:8: left_pad has no line in PLACES: say where it may be used"]);
+}
+
+#[test]
+fn a_line_for_a_crate_or_a_place_that_does_not_exist_is_found() {
+    let all = super::source::repository();
+    let without = |path: &str| {
+        let left: Vec<Source> = all.iter().filter(|s| !s.is_in(path)).cloned().collect();
+        forgotten(&left)
+    };
+    assert_eq!(without("docs"), [] as [String; 0]);
+    assert_eq!(without("src/money.rs"), ["PLACES: there is no src/money.rs: forget it"]);
+    assert!(without("Cargo.toml").contains(&"PLACES: there is no async_nats: forget it".to_owned()));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::ledger::Finding;
 use super::source::{Kind, Source, Token, tokens};
 
 /// The most lines a file may have, of the program or of its tests.
@@ -15,56 +16,44 @@ const CODE: &[&str] = &["src", "bin", "migrations"];
 /// Here functions may be long: a test that tells one story is read from top to bottom.
 const TESTS: &str = "tests";
 
-/// Files (by path) and functions (by path and name) that are longer. The list only shrinks: what is short again must go.
-pub struct Exceptions<'a> {
-    pub files: &'a [&'a str],
-    pub functions: &'a [(&'a str, &'a str)],
+pub fn check(sources: &[Source]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for source in sources.iter().filter(|s| s.is_rust() && s.is_in("src")) {
+        if !source.text.starts_with("//!") {
+            violations
+                .push(source.violation(1, "begins without //!: what is this, what is it not, what must stay true?"));
+        }
+        contents(source, &tokens(&source.text), &mut violations);
+    }
+    violations.extend(undeclared(sources));
+    violations
 }
 
-pub fn check(sources: &[Source], exceptions: &Exceptions<'_>) -> Vec<String> {
-    let mut violations = Vec::new();
-    let mut long_files = BTreeSet::new();
-    let mut long_functions = BTreeSet::new();
+/// Files and functions that are too long.
+pub fn lengths(sources: &[Source]) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for source in sources.iter().filter(|s| s.is_rust() && (s.is_in(TESTS) || CODE.iter().any(|place| s.is_in(place))))
     {
         let lines = source.text.lines().count();
         if lines > FILE_LINES {
-            long_files.insert(source.path.as_str());
-            if !exceptions.files.contains(&&*source.path) {
-                violations.push(source.violation(lines, format!("{lines} lines: a file has {FILE_LINES} at most")));
-            }
+            findings.push(Finding::new(
+                "file",
+                source,
+                lines,
+                format!("{lines} lines: a file has {FILE_LINES} at most"),
+            ));
         }
         if source.is_in(TESTS) {
             continue;
         }
-        let tokens = tokens(&source.text);
-        for (line, name, length) in functions(&tokens) {
-            if length <= FUNCTION_LINES {
-                continue;
+        for (line, name, length) in functions(&tokens(&source.text)) {
+            if length > FUNCTION_LINES {
+                let text = format!("{name} has {length} lines: {FUNCTION_LINES} at most");
+                findings.push(Finding::new("function", source, line, text));
             }
-            if !exceptions.functions.contains(&(&*source.path, &*name)) {
-                violations.push(source.violation(line, format!("{name} has {length} lines: {FUNCTION_LINES} at most")));
-            }
-            long_functions.insert((source.path.clone(), name));
         }
-        if source.is_in("src") && !source.text.starts_with("//!") {
-            violations
-                .push(source.violation(1, "begins without //!: what is this, what is it not, what must stay true?"));
-        }
-        contents(source, &tokens, &mut violations);
     }
-    let unused_files =
-        exceptions.files.iter().filter(|path| !long_files.contains(**path)).map(|path| (*path).to_owned());
-    let unused_functions = exceptions
-        .functions
-        .iter()
-        .filter(|(path, name)| !long_functions.contains(&((*path).to_owned(), (*name).to_owned())))
-        .map(|(path, name)| format!("{path}: {name}"));
-    violations.extend(
-        unused_files.chain(unused_functions).map(|what| format!("{what}: its exception is not needed any more")),
-    );
-    violations.extend(undeclared(sources));
-    violations
+    findings
 }
 
 /// `mod.rs` and `lib.rs` are contents pages: declarations, no code.
@@ -146,44 +135,32 @@ fn undeclared(sources: &[Source]) -> Vec<String> {
 }
 
 #[cfg(test)]
-const NONE: Exceptions<'_> = Exceptions { files: &[], functions: &[] };
-
-#[cfg(test)]
 fn function(name: &str, lines: usize) -> String {
     format!("fn {name}(x: [u8; 4]) -> u8 {{\n{}}}\n", "    let s = \"}\"; // }\n".repeat(lines - 2))
 }
 
 #[test]
-fn a_long_function_is_found_unless_excepted_and_an_idle_exception_is_found() {
-    let lib = Source::new("src/lib.rs", "//! x\npub mod a;\n");
-    let with = |lines: usize, exceptions: &Exceptions<'_>| {
+fn a_long_function_is_found() {
+    let with = |lines: usize| {
         let text = format!("//! x\ntrait T {{ fn no_body(x: [u8; 4]); }}\n{}", function("long", lines));
-        check(&[Source::new("src/lib.rs", &lib.text), Source::new("src/a.rs", &text)], exceptions)
+        lengths(&[Source::new("src/a.rs", &text)])
     };
-    let excepted = Exceptions { files: &[], functions: &[("src/a.rs", "long")] };
-    assert_eq!(with(70, &NONE), [] as [String; 0]);
-    assert_eq!(with(71, &NONE), ["src/a.rs:3: long has 71 lines: 70 at most"]);
-    assert_eq!(with(71, &excepted), [] as [String; 0]);
-    assert_eq!(with(70, &excepted), ["src/a.rs: long: its exception is not needed any more"]);
+    assert_eq!(with(70), []);
+    let text = "long has 71 lines: 70 at most".to_owned();
+    assert_eq!(with(71), [Finding { rule: "function", path: "src/a.rs".to_owned(), line: 3, weight: 1, text }]);
 }
 
 #[test]
-fn a_long_file_is_found_unless_excepted_and_an_idle_exception_is_found() {
-    let with = |lines: usize, exceptions: &Exceptions<'_>| {
-        let lib = Source::new("src/lib.rs", "//! x\nmod a;\n");
-        check(&[lib, Source::new("src/a.rs", &"//! x\n".repeat(lines))], exceptions)
+fn a_long_file_is_found() {
+    let texts = |path: &str, text: &str| {
+        let findings = lengths(&[Source::new(path, text)]);
+        findings.into_iter().map(|f| (f.rule, f.text)).collect::<Vec<_>>()
     };
-    let excepted = Exceptions { files: &["src/a.rs"], functions: &[] };
-    assert_eq!(with(400, &NONE), [] as [String; 0]);
-    assert_eq!(with(401, &NONE), ["src/a.rs:401: 401 lines: a file has 400 at most"]);
-    assert_eq!(with(401, &excepted), [] as [String; 0]);
-    assert_eq!(with(400, &excepted), ["src/a.rs: its exception is not needed any more"]);
-    let test = |lines: usize| {
-        let text = function("long", lines);
-        check(&[Source::new("tests/it/main.rs", "mod a;\n"), Source::new("tests/it/a.rs", &text)], &NONE)
-    };
-    assert_eq!(test(400), [] as [String; 0]);
-    assert_eq!(test(401), ["tests/it/a.rs:401: 401 lines: a file has 400 at most"]);
+    let too_long = [("file", "401 lines: a file has 400 at most".to_owned())];
+    assert_eq!(texts("src/a.rs", &"//! x\n".repeat(400)), []);
+    assert_eq!(texts("src/a.rs", &"//! x\n".repeat(401)), too_long);
+    assert_eq!(texts("tests/it/a.rs", &function("long", 400)), []);
+    assert_eq!(texts("tests/it/a.rs", &function("long", 401)), too_long);
 }
 
 #[test]
@@ -191,7 +168,7 @@ fn code_on_a_contents_page_and_a_file_without_its_first_line_are_found() {
     let page = "//! x\npub mod b;\n// fn comment\npub type F = fn(u8) -> u8;\n";
     let with = |page: &str, file: &str| {
         let lib = Source::new("src/lib.rs", "//! x\nmod a;\n");
-        check(&[lib, Source::new("src/a/mod.rs", page), Source::new("src/a/b.rs", file)], &NONE)
+        check(&[lib, Source::new("src/a/mod.rs", page), Source::new("src/a/b.rs", file)])
     };
     assert_eq!(with(page, "//! x\n"), [] as [String; 0]);
     let code = with(&format!("{page}pub fn code() {{}}\n"), "//! x\n");
@@ -204,7 +181,7 @@ fn a_file_that_is_not_compiled_is_found() {
     let declared = |main: &str, page: &str| {
         let sources =
             [("tests/it/main.rs", main), ("tests/it/a/mod.rs", page), ("tests/it/a/b.rs", ""), ("tests/it/c.rs", "")];
-        check(&sources.map(|(path, text)| Source::new(path, text)), &NONE)
+        check(&sources.map(|(path, text)| Source::new(path, text)))
     };
     assert_eq!(declared("mod a;\nmod c;", "mod b;"), [] as [String; 0]);
     assert_eq!(
@@ -214,6 +191,6 @@ fn a_file_that_is_not_compiled_is_found() {
             "tests/it/c.rs:1: tests/it/main.rs does not declare it: `mod c;` is missing",
         ]
     );
-    let orphan = check(&[Source::new("src/x/y.rs", "//! x\n")], &NONE);
+    let orphan = check(&[Source::new("src/x/y.rs", "//! x\n")]);
     assert_eq!(orphan, ["src/x/y.rs:1: no src/x/mod.rs declares it"]);
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// One file of the repository.
+#[derive(Debug, Clone)]
 pub struct Source {
     /// Relative to the repository, with `/`.
     pub path: String,

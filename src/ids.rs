@@ -1,6 +1,6 @@
 //! Identifiers: parsed once at the edge, never just a `String` afterwards.
 //!
-//! The alphabets are WeChat's where the number goes to WeChat, and ours (contract section 1) where it does not. Every
+//! The alphabets are WeChat's where the number goes to WeChat, and ours where it does not. Every
 //! type here can stand in a NATS subject or a URL path without escaping: no dot, blank, wildcard or slash gets in.
 
 use std::fmt;

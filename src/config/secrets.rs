@@ -62,7 +62,7 @@ impl Reader<'_> {
     /// The SHA-256 of a key as `sha256:` and 64 lower-case hex digits; the digits. Never quoted: people paste the key itself.
     pub(super) fn digest(&mut self, key: &'static str) -> Option<String> {
         let Some((text, origin)) = self.secret_text(key)? else {
-            self.problem(key, "is missing: `wxpayctl keys new` prints a key and its hash".into());
+            self.problem(key, "is missing: the SHA-256 of a random key, such as `openssl rand -hex 24` makes".into());
             return None;
         };
         let hex = text.strip_prefix("sha256:").unwrap_or_default();

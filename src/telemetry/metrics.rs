@@ -21,7 +21,7 @@ pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 pub const ORDER_SETTLE_LAG_SECONDS: &str = "wxpay_order_settle_lag_seconds";
 /// Payments, by the `source` that told us first (`notification`, `query`): the queries' share is what notifications lost.
 pub const PAID_FIRST_LEARNT_BY_TOTAL: &str = "wxpay_paid_first_learnt_by_total";
-/// Deliveries handled, by `kind` (consumer) and `outcome` (`done`, `retry`, `deferred`, `parked`).
+/// Verdicts of handlers, by `kind` (consumer) and `outcome` (`done`, `retry`, `unavailable`, `park`).
 pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
 /// Messages not yet settled, by `consumer`.
 pub const BUS_LAG_MESSAGES: &str = "wxpay_bus_lag_messages";
@@ -29,7 +29,8 @@ pub const BUS_LAG_MESSAGES: &str = "wxpay_bus_lag_messages";
 pub const BUS_OLDEST_UNACKED_SECONDS: &str = "wxpay_bus_oldest_unacked_seconds";
 /// Publishes, by `stream` and `outcome` (`stored`, `full`, `timeout` …).
 pub const BUS_PUBLISHES_TOTAL: &str = "wxpay_bus_publishes_total";
-/// Deliveries settled at the bus, by `consumer` and `outcome`.
+/// Deliveries settled at the bus, by `consumer` and `outcome` (`done`, `waiting`, `deferred`, `parked` or
+/// `given_back`).
 pub const BUS_DELIVERIES_TOTAL: &str = "wxpay_bus_deliveries_total";
 /// Acknowledgements that did not reach the bus in time, by `consumer`: each means one more delivery.
 pub const BUS_ANSWERS_LOST_TOTAL: &str = "wxpay_bus_answers_lost_total";
@@ -47,8 +48,6 @@ pub const REFUNDS_TOTAL: &str = "wxpay_refunds_total";
 pub const REFUNDS_OPEN: &str = "wxpay_refunds_open";
 /// Calls to WeChat, by `api` and `outcome`.
 pub const WECHAT_REQUEST_SECONDS: &str = "wxpay_wechat_request_seconds";
-/// Fencing term of a lease this process holds, by `role`.
-pub const LEASE_TERM: &str = "wxpay_lease_term";
 /// Always 1; `version` and `crash_points` say what is running.
 pub const BUILD_INFO: &str = "wxpay_build_info";
 
@@ -143,7 +142,6 @@ pub const METRICS: &[Metric] = &[
         "Fetches of access_tokens and tickets",
     ),
     metric(LOGINS_TOTAL, Kind::Counter, Unit::Count, &["app", "outcome"], "Logins of payers that came to an end"),
-    metric(LEASE_TERM, Kind::Gauge, Unit::Count, &["role"], "Fencing term of a lease held here"),
     metric(BUILD_INFO, Kind::Gauge, Unit::Count, &["version", "crash_points"], "What is running; always 1"),
 ];
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 use wxpay_worker::batcher::{Group, GroupError, Limits};
 
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 const LIMITS: Limits = Limits { max_batch: 100, queue: 1000, lanes: 1 };
 
@@ -36,15 +36,15 @@ async fn what_queues_up_while_a_batch_runs_is_the_next_batch() {
         let group = Arc::clone(&group);
         async move { group.run(0).await }
     });
-    assert_eq!(soon("the first batch", batches.recv()).await.unwrap(), [0]);
+    assert_eq!(within_timeout("the first batch", batches.recv()).await.unwrap(), [0]);
     let others = join_all((1..=50).map(|n| group.run(n)));
     tokio::pin!(others);
     // Polled once, all of them stand in the queue.
     assert!(futures_util::poll!(&mut others).is_pending());
     gate.add_permits(2);
-    let results: Vec<u32> = soon("the results", others).await.into_iter().map(Result::unwrap).collect();
+    let results: Vec<u32> = within_timeout("the results", others).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results, (1..=50).map(|n| n * 2).collect::<Vec<_>>());
-    assert_eq!(soon("the second batch", batches.recv()).await.unwrap(), (1..=50).collect::<Vec<_>>());
+    assert_eq!(within_timeout("the second batch", batches.recv()).await.unwrap(), (1..=50).collect::<Vec<_>>());
     assert_eq!(first.await.unwrap(), Ok(0));
 }
 
@@ -57,7 +57,7 @@ async fn a_batch_is_never_larger_than_allowed() {
     }
     drop(group);
     let mut total = 0;
-    while let Some(batch) = soon("the end", batches.recv()).await {
+    while let Some(batch) = within_timeout("the end", batches.recv()).await {
         assert!(batch.len() <= 8);
         total += batch.len();
     }
@@ -71,9 +71,9 @@ async fn a_full_queue_makes_callers_wait() {
     tokio::pin!(callers);
     assert!(futures_util::poll!(&mut callers).is_pending());
     // One runs, two are queued; the fourth has not got in, so withdrawing it leaves no trace.
-    assert_eq!(soon("a batch", batches.recv()).await.unwrap(), [0]);
+    assert_eq!(within_timeout("a batch", batches.recv()).await.unwrap(), [0]);
     gate.add_permits(4);
-    assert_eq!(soon("the results", callers).await, [Ok(0), Ok(2), Ok(4), Ok(6)]);
+    assert_eq!(within_timeout("the results", callers).await, [Ok(0), Ok(2), Ok(4), Ok(6)]);
 }
 
 #[tokio::test]
@@ -82,15 +82,15 @@ async fn a_panic_reaches_every_caller_and_the_group_lives_on() {
         assert!(!items.contains(&13), "unlucky");
         items
     });
-    let results = soon("the results", join_all([13, 14].map(|n| group.run(n)))).await;
+    let results = within_timeout("the results", join_all([13, 14].map(|n| group.run(n)))).await;
     assert_eq!(results, [Err(GroupError::Lost), Err(GroupError::Lost)]);
-    assert_eq!(soon("a result", group.run(15)).await, Ok(15));
+    assert_eq!(within_timeout("a result", group.run(15)).await, Ok(15));
 }
 
 #[tokio::test]
 async fn a_batch_that_gives_too_few_results_leaves_nobody_waiting() {
     let group = Group::new(LIMITS, |items: Vec<u32>| async move { items.into_iter().take(1).collect::<Vec<_>>() });
-    let results = soon("the results", join_all([1, 2].map(|n| group.run(n)))).await;
+    let results = within_timeout("the results", join_all([1, 2].map(|n| group.run(n)))).await;
     assert_eq!(results, [Ok(1), Err(GroupError::Lost)]);
 }
 
@@ -104,13 +104,13 @@ async fn dropping_the_group_finishes_what_was_handed_in() {
             tokio::spawn(async move { group.run(n).await })
         })
         .collect();
-    soon("a batch", batches.recv()).await.unwrap();
+    within_timeout("a batch", batches.recv()).await.unwrap();
     drop(group);
     gate.add_permits(10);
     for (n, caller) in callers.into_iter().enumerate() {
-        assert_eq!(soon("a result", caller).await.unwrap(), Ok(u32::try_from(n).unwrap() * 2));
+        assert_eq!(within_timeout("a result", caller).await.unwrap(), Ok(u32::try_from(n).unwrap() * 2));
     }
-    soon("the end of the task", async { while batches.recv().await.is_some() {} }).await;
+    within_timeout("the end of the task", async { while batches.recv().await.is_some() {} }).await;
 }
 
 #[tokio::test]
@@ -119,15 +119,15 @@ async fn a_caller_that_goes_away_withdraws_its_item() {
     let busy = group.run(1);
     tokio::pin!(busy);
     assert!(futures_util::poll!(&mut busy).is_pending());
-    soon("the first batch", batches.recv()).await.unwrap();
+    within_timeout("the first batch", batches.recv()).await.unwrap();
     let gone = tokio::time::timeout(Duration::from_millis(10), group.run(2)).await;
     assert!(gone.is_err());
     let stays = group.run(3);
     tokio::pin!(stays);
     assert!(futures_util::poll!(&mut stays).is_pending());
     gate.add_permits(2);
-    assert_eq!(soon("the results", async { (busy.await, stays.await) }).await, (Ok(2), Ok(6)));
-    assert_eq!(soon("the second batch", batches.recv()).await.unwrap(), [3]);
+    assert_eq!(within_timeout("the results", async { (busy.await, stays.await) }).await, (Ok(2), Ok(6)));
+    assert_eq!(within_timeout("the second batch", batches.recv()).await.unwrap(), [3]);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn lanes_run_at_once_and_a_route_keeps_its_order() {
             }
         },
     );
-    for result in soon("the results", join_all((0..20).map(|n| group.run(n)))).await {
+    for result in within_timeout("the results", join_all((0..20).map(|n| group.run(n)))).await {
         result.unwrap();
     }
     drop(group);

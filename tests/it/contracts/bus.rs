@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, mpsc};
 use wxpay_worker::bus::{Message, PublishError, Verdict};
 
 use crate::harness::bus::{
-    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, reader, text,
+    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, TestBus, message, next, publish_all, reader, text,
 };
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 fn retry(after: Duration, why: impl Into<String>) -> Verdict {
     Verdict::Retry { after, why: why.into() }
@@ -37,7 +37,7 @@ on_every_bus! {
         assert_eq!(text(&next(&mut deliveries).await), "before");
         stage.crash().await;
         let late = message("after");
-        soon("a publish", async {
+        within_timeout("a publish", async {
             while stage.bus.publish(late.clone()).await.is_err() {}
         })
         .await;
@@ -111,7 +111,7 @@ on_every_bus! {
 
     Needs { max_bytes: 64 * 1024, ..NEEDS } => async fn a_full_stream_refuses_and_keeps_what_it_has(stage) {
         let mut accepted = HashSet::new();
-        let refusal = soon("a refusal", async {
+        let refusal = within_timeout("a refusal", async {
             loop {
                 let large = Message::new(SUBJECT, vec![b'x'; 4000]);
                 match stage.bus.publish(large.clone()).await {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use wxpay_worker::bus::{Message, Verdict};
 
-use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, Shelf, Stage, message, next, publish_all, text, worker};
-use crate::harness::soon;
+use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, Shelf, TestBus, message, next, publish_all, text, worker};
+use crate::harness::within_timeout;
 
 fn retry(after: Duration, why: impl Into<String>) -> Verdict {
     Verdict::Retry { after, why: why.into() }
@@ -41,8 +41,8 @@ on_every_bus! {
             async move { if delivery.attempt == 1 { retry(delay, "not yet") } else { Verdict::Done } }
         });
         stage.bus.publish(message("later")).await.unwrap();
-        let (first, _) = soon("a delivery", times.recv()).await.unwrap();
-        let (second, attempt) = soon("a second delivery", times.recv()).await.unwrap();
+        let (first, _) = within_timeout("a delivery", times.recv()).await.unwrap();
+        let (second, attempt) = within_timeout("a second delivery", times.recv()).await.unwrap();
         assert_eq!(attempt, 2);
         assert!(second - first >= delay, "came again after {:?}", second - first);
         consumer.stop().await;
@@ -97,7 +97,7 @@ on_every_bus! {
             async { Verdict::Unavailable { why: "away".into() } }
         });
         stage.bus.publish(message("first")).await.unwrap();
-        assert_eq!(soon("the first", met.recv()).await.unwrap(), "first");
+        assert_eq!(within_timeout("the first", met.recv()).await.unwrap(), "first");
         let names: Vec<String> = (0..20).map(|n| format!("later {n}")).collect();
         for name in &names {
             stage.bus.publish(message(name)).await.unwrap();
@@ -150,13 +150,13 @@ on_every_bus! {
             }
         });
         for _ in 0..4 {
-            soon("four handlers", starts.recv()).await.unwrap();
+            within_timeout("four handlers", starts.recv()).await.unwrap();
         }
         // The workers are busy; a fifth start would be the fault.
         assert!(tokio::time::timeout(Duration::from_millis(400), starts.recv()).await.is_err());
         gate.add_permits(60);
         for _ in 0..60 {
-            soon("all messages", ends.recv()).await.unwrap();
+            within_timeout("all messages", ends.recv()).await.unwrap();
         }
         assert_eq!(most.load(Ordering::SeqCst), 4);
         consumer.stop().await;
@@ -178,7 +178,7 @@ on_every_bus! {
         publish_all(&stage.bus, messages).await;
         let mut seen = HashSet::new();
         while seen.len() < 100 {
-            seen.insert(soon("the others", ends.recv()).await.unwrap());
+            seen.insert(within_timeout("the others", ends.recv()).await.unwrap());
         }
         let parked = shelf.parked(1).await.remove(0);
         assert_eq!(parked.message.payload, b"poison");
@@ -203,7 +203,7 @@ on_every_bus! {
         publish_all(&stage.bus, (0..1000).map(|n| message(format!("later {n}"))).collect()).await;
         publish_all(&stage.bus, (0..20).map(|n| message(format!("fresh {n}"))).collect()).await;
         for _ in 0..20 {
-            soon("the fresh ones", ends.recv()).await.unwrap();
+            within_timeout("the fresh ones", ends.recv()).await.unwrap();
         }
         let deferred = shelf.deferred(1000).await;
         let distinct: HashSet<_> = deferred.iter().map(|d| d.message.id).collect();
@@ -232,7 +232,7 @@ on_every_bus! {
         stage.bus.publish(message("too late")).await.unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(300), &mut consumer.task).await.is_err());
         gate.add_permits(1);
-        soon("the end", consumer.task).await.unwrap();
+        within_timeout("the end", consumer.task).await.unwrap();
         assert!(deliveries.try_recv().is_err(), "a new delivery after the cancel");
         let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 2, &shelf);
         // The running one was acknowledged; the other one is all that is left.
@@ -295,7 +295,7 @@ on_every_bus! {
         });
         stage.bus.publish(message("hangs")).await.unwrap();
         stage.bus.publish(message("waits behind it")).await.unwrap();
-        soon("the other one", ends.recv()).await.unwrap();
+        within_timeout("the other one", ends.recv()).await.unwrap();
         let parked = shelf.parked(1).await.remove(0);
         assert_eq!((parked.message.payload.as_slice(), parked.reason), (b"hangs".as_slice(), "exhausted"));
         assert_eq!((parked.attempts, parked.last_error.as_str()), (2, "stuck"));

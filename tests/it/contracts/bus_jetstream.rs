@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use wxpay_worker::bus::{Bus, ConnectError, Message, PublishError, Sync, Verdict};
 
 use crate::harness::bus::{
-    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, Stage, message, next, publish_all, settings, text,
-    topology,
+    Backend, Consumer, EVENT_SUBJECT, NEEDS, Needs, SUBJECT, Shelf, TestBus, message, next, publish_all, settings,
+    text, topology,
 };
 use crate::harness::nats::{NatsServer, Version};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 async fn context(server: &NatsServer) -> jetstream::Context {
     jetstream::new(async_nats::connect(server.url()).await.unwrap())
@@ -29,7 +29,7 @@ async fn refusal(backend: &Backend, change: impl Fn(&mut wxpay_worker::config::B
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishes_that_wait_together_are_stored_as_one_batch() {
-    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     assert!(stage.report.atomic_batches);
     publish_all(&stage.bus, (0..300).map(|n| message(n.to_string())).collect()).await;
     // Every acknowledgement has been given: everything is in the stream.
@@ -45,7 +45,7 @@ async fn publishes_that_wait_together_are_stored_as_one_batch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_server_gets_single_publishes() {
-    let stage = Stage::open(Backend::nats_old().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats_old().await, NEEDS).await;
     assert!(!stage.report.atomic_batches);
     publish_all(&stage.bus, (0..300).map(|n| message(n.to_string())).collect()).await;
     let mut stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
@@ -56,7 +56,7 @@ async fn an_old_server_gets_single_publishes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_with_a_duplicate_inside_stores_the_others() {
-    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let known = message("known");
     stage.bus.publish(known.clone()).await.unwrap();
     let mut messages: Vec<_> = (0..50).map(|n| message(n.to_string())).collect();
@@ -68,7 +68,7 @@ async fn a_batch_with_a_duplicate_inside_stores_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_server_is_set_up_again_without_a_restart() {
-    let mut stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let mut stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
     stage.bus.publish(message("before")).await.unwrap();
     assert_eq!(text(&next(&mut deliveries).await), "before");
@@ -77,14 +77,14 @@ async fn a_wiped_server_is_set_up_again_without_a_restart() {
     server.wipe();
     server.start_again();
     let late = message("after");
-    soon("a publish", async { while stage.bus.publish(late.clone()).await.is_err() {} }).await;
+    within_timeout("a publish", async { while stage.bus.publish(late.clone()).await.is_err() {} }).await;
     assert_eq!(text(&next(&mut deliveries).await), "after");
     consumer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_server_a_publish_fails_in_time() {
-    let mut stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let mut stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let Backend::Nats(server) = &mut stage.backend else { unreachable!() };
     server.kill();
     let asked = std::time::Instant::now();
@@ -121,7 +121,7 @@ async fn nobody_to_tell_whether_it_syncs_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_report_names_version_and_sync() {
-    let stage = Stage::open(Backend::nats_old().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats_old().await, NEEDS).await;
     assert!(stage.report.version.as_deref().unwrap().starts_with("2.10."));
     assert_eq!((stage.report.sync, stage.report.replicas), (Sync::Always, 1));
     assert!(stage.report.warnings.is_empty());
@@ -129,7 +129,7 @@ async fn the_report_names_version_and_sync() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_strangers_message_is_parked_as_alien() {
-    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let shelf = Shelf::new();
     let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &shelf);
     context(stage.nats()).await.publish(SUBJECT, "who am I".into()).await.unwrap().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_strangers_message_is_parked_as_alien() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_server_gives_up_on_is_parked_too() {
-    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
     let mut limited = stream.consumer_info("worker").await.unwrap().config;
     limited.max_deliver = 2;
@@ -171,7 +171,7 @@ async fn what_the_server_gives_up_on_is_parked_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_waiting_messages_hold_a_quarter_of_the_places_others_are_deferred() {
-    let stage = Stage::open(Backend::nats().await, Needs { max_ack_pending: 16, ..NEEDS }).await;
+    let stage = TestBus::open(Backend::nats().await, Needs { max_ack_pending: 16, ..NEEDS }).await;
     let shelf = Shelf::new();
     let (done, mut ends) = mpsc::unbounded_channel();
     let consumer = Consumer::start(&stage.bus, 1, &shelf, move |delivery| {
@@ -186,7 +186,7 @@ async fn when_waiting_messages_hold_a_quarter_of_the_places_others_are_deferred(
     });
     publish_all(&stage.bus, (0..30).map(|n| message(n.to_string())).collect()).await;
     stage.bus.publish(message("fresh")).await.unwrap();
-    soon("the fresh one", ends.recv()).await.unwrap();
+    within_timeout("the fresh one", ends.recv()).await.unwrap();
     // Four may wait in the bus at a time; the others went to the database at once.
     assert!(shelf.deferred(20).await.iter().all(|d| d.due_in == Duration::from_secs(5)));
     consumer.stop().await;
@@ -194,7 +194,7 @@ async fn when_waiting_messages_hold_a_quarter_of_the_places_others_are_deferred(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_topology_changes_streams_and_consumers_in_place() {
-    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     stage.bus.publish(message("kept")).await.unwrap();
     let changed = Needs { ack_wait_ms: 2500, max_ack_pending: 99, max_bytes: 8 << 20, ..NEEDS };
     let other = Bus::connect_with(&settings(&stage.backend, changed), None, topology(changed)).await.unwrap().0;
@@ -210,7 +210,7 @@ async fn a_changed_topology_changes_streams_and_consumers_in_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_refused_when_full_is_told_in_place_to_drop_its_oldest() {
-    let stage = Stage::open(Backend::nats().await, NEEDS).await;
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let kept = Message::new(EVENT_SUBJECT, "kept");
     stage.bus.publish(kept).await.unwrap();
     let nats = context(stage.nats()).await;
@@ -243,7 +243,7 @@ async fn a_stream_that_cannot_be_changed_in_place_stops_the_start() {
 const SMALL: Needs = Needs { max_bytes: 64 * 1024, duplicate_window_ms: 300, ..NEEDS };
 
 /// Publishes until the stream is full, and tells how many it took.
-async fn fill(stage: &Stage) -> u64 {
+async fn fill(stage: &TestBus) -> u64 {
     let mut taken = 0;
     loop {
         match stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await {
@@ -255,18 +255,18 @@ async fn fill(stage: &Stage) -> u64 {
 }
 
 /// What a publish says once everything in the stream is past the duplicate window and space may be looked for again.
-async fn publish_when_all_is_old(stage: &Stage) -> Result<(), PublishError> {
+async fn publish_when_all_is_old(stage: &TestBus) -> Result<(), PublishError> {
     tokio::time::sleep(Duration::from_millis(1200)).await;
     stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await
 }
 
-async fn stored(stage: &Stage) -> u64 {
+async fn stored(stage: &TestBus) -> u64 {
     context(stage.nats()).await.get_stream("T_IN").await.unwrap().cached_info().state.messages
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_younger_than_the_duplicate_window_makes_no_room() {
-    let stage = Stage::open(Backend::nats().await, Needs { max_bytes: 64 * 1024, ..NEEDS }).await;
+    let stage = TestBus::open(Backend::nats().await, Needs { max_bytes: 64 * 1024, ..NEEDS }).await;
     let (consumer, _deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
     let taken = fill(&stage).await;
     stage.until_lag("the acknowledgements", |lag| lag.pending + lag.in_flight == 0).await;
@@ -277,7 +277,7 @@ async fn what_is_younger_than_the_duplicate_window_makes_no_room() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_consumer_is_missing_no_room_is_made() {
-    let stage = Stage::open(Backend::nats().await, SMALL).await;
+    let stage = TestBus::open(Backend::nats().await, SMALL).await;
     let taken = fill(&stage).await;
     let stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
     stream.delete_consumer("worker").await.unwrap();
@@ -287,7 +287,7 @@ async fn while_a_consumer_is_missing_no_room_is_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_without_work_does_not_answer_for_what_it_has_not_acknowledged() {
-    let stage = Stage::open(Backend::nats().await, SMALL).await;
+    let stage = TestBus::open(Backend::nats().await, SMALL).await;
     let stream = context(stage.nats()).await.get_stream("T_IN").await.unwrap();
     // Nothing comes for it, so it has nothing left to do; and yet it has acknowledged nothing.
     let idle = jetstream::consumer::pull::Config {
@@ -310,12 +310,12 @@ async fn a_consumer_without_work_does_not_answer_for_what_it_has_not_acknowledge
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_messages_make_room_for_new_ones() {
-    let stage = Stage::open(Backend::nats().await, SMALL).await;
+    let stage = TestBus::open(Backend::nats().await, SMALL).await;
     let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &Shelf::new());
     // Three times what fits.
     for _ in 0..48 {
         let large = Message::new(SUBJECT, vec![b'x'; 4000]);
-        soon("room", async {
+        within_timeout("room", async {
             while let Err(e) = stage.bus.publish(large.clone()).await {
                 assert_eq!(e, PublishError::Full);
                 tokio::time::sleep(Duration::from_millis(50)).await;

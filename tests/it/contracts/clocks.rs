@@ -2,50 +2,35 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::EventId;
 use wxpay_worker::order::{Queries, next_query};
-use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, Store, StoredMessage};
+use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, StoredMessage};
 
 use super::store::{merchant, new_order};
 use super::store_web::{NOW, seconds};
 use crate::harness::db::TestDb;
+use crate::harness::service::number;
+use crate::harness::store::TestStore;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3600);
 
-struct Stage {
-    store: Store,
-    _db: TestDb,
-}
-
-impl Stage {
-    async fn open(db: TestDb) -> Stage {
-        Stage { store: Store::open(&db.settings()).await.unwrap(), _db: db }
-    }
-
-    async fn lease(&self, name: &'static str) -> Lease {
+impl TestStore {
+    async fn minute_lease(&self, name: &'static str) -> Lease {
         self.store.lease(name, "one", seconds(60)).await.unwrap().unwrap()
-    }
-
-    async fn execute(&self, sql: &str) {
-        self.store.db().write().execute_unprepared(sql).await.unwrap();
     }
 
     /// When the one order there is is asked about next.
     async fn next(&self) -> Timestamp {
-        let db = self.store.db();
-        let sql = "SELECT next_query_at_ms AS n FROM orders";
-        let row = db.read().query_one_raw(db.statement(sql, [])).await.unwrap().unwrap();
-        Timestamp::from_ms(row.try_get("", "n").unwrap())
+        Timestamp::from_ms(number(self.store.db(), "SELECT next_query_at_ms FROM orders").await)
     }
 }
 
 on_both_databases! {
     async fn a_due_time_of_a_clock_that_was_a_day_ahead_stops_no_job(stage) {
         let store = &stage.store;
-        let lease = stage.lease("retention").await;
+        let lease = stage.minute_lease("retention").await;
         let next = NOW.after(HOUR);
         store.register_job("retention", "0 7 * * * *", 60_000, NOW, next).await.unwrap();
         let run_at = async |at: Timestamp, next: Timestamp| {
@@ -67,24 +52,24 @@ on_both_databases! {
     }
 
     async fn a_lease_of_a_database_whose_clock_was_a_day_ahead_is_taken_over(stage) {
-        let first = stage.lease("relay").await;
+        let first = stage.minute_lease("relay").await;
         let take = async || stage.store.lease("relay", "two", seconds(60)).await.unwrap();
         assert_eq!(take().await, None);
-        stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 50000").await;
+        stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 50000").await.unwrap();
         assert_eq!(take().await, None, "a small step of the clock takes nobody's lease");
-        stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 86400000").await;
+        stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 86400000").await.unwrap();
         assert_eq!(take().await.unwrap().term, first.term + 1);
     }
 
     async fn a_question_set_by_a_process_a_day_ahead_is_asked_now_and_what_the_schedule_sets_is_left_alone(stage) {
-        let lease = stage.lease("far_times").await;
+        let lease = stage.minute_lease("far_times").await;
         let recall = async |now| match stage.store.recall_far_times(&lease, now).await.unwrap() {
             Fenced::Done(count) => count,
             Fenced::Lost => panic!("the lease is held"),
         };
         let mut recalled = 0;
         for (n, expiry) in [2 * HOUR, 7 * DAY].into_iter().enumerate() {
-            stage.execute("DELETE FROM attempts; DELETE FROM orders").await;
+            stage.execute("DELETE FROM attempts; DELETE FROM orders").await.unwrap();
             let n = u32::try_from(n).unwrap();
             let new = NewOrder { expires_at: NOW.after(expiry), ..new_order(n, 100) };
             let no = new.content.order_no.clone();
@@ -113,7 +98,7 @@ on_both_databases! {
     }
 
     async fn a_message_deferred_by_a_process_a_day_ahead_is_published_now_and_one_for_the_next_hour_is_left_alone(stage) {
-        let lease = stage.lease("far_times").await;
+        let lease = stage.minute_lease("far_times").await;
         let message = StoredMessage {
             event_id: EventId::new().to_string(),
             consumer: "settle".into(),

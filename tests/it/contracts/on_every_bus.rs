@@ -5,7 +5,7 @@ macro_rules! on_every_bus {
     ($($(#[$doc:meta])* $needs:expr => async fn $name:ident($stage:ident) $body:block)*) => {
         mod shared {
             use super::*;
-            $($(#[$doc])* pub async fn $name(#[allow(unused_mut)] mut $stage: Stage) $body)*
+            $($(#[$doc])* pub async fn $name(#[allow(unused_mut)] mut $stage: TestBus) $body)*
             $(pub mod $name { use super::super::*; pub fn needs() -> Needs { $needs } })*
         }
         on_every_bus!(@backend embedded_on_sqlite, sqlite, $($name)*);
@@ -15,10 +15,10 @@ macro_rules! on_every_bus {
     };
     (@backend $module:ident, $backend:ident, $($name:ident)*) => {
         mod $module {
-            use super::{Backend, Stage, shared};
+            use super::{Backend, TestBus, shared};
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                shared::$name(Stage::open(Backend::$backend().await, shared::$name::needs()).await).await;
+                shared::$name(TestBus::open(Backend::$backend().await, shared::$name::needs()).await).await;
             })*
         }
     };

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbErr};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
 use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, OrderEnded, Sealed};
@@ -13,11 +12,12 @@ use wxpay_worker::money::Fen;
 use wxpay_worker::order::{Decision, OrderState, Policy, decide};
 use wxpay_worker::store::{
     AttemptParams, DbError, Evidence, EvidenceSource, NewOrder, NotificationKind, NotificationRecord, OrderCommit,
-    Recorded, Store, StoredOrder, Verdict,
+    Recorded, StoredOrder, Verdict,
 };
 use wxpay_worker::trade::TradeType;
 
 use crate::harness::db::TestDb;
+use crate::harness::store::TestStore;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
@@ -135,17 +135,7 @@ fn prepay() -> Fact {
     Fact::PrepayIssued(Prepay { prepay_id: "wx1".into(), code_url: None, mweb_url: None, issued_at: NOW })
 }
 
-pub struct Stage {
-    pub db: TestDb,
-    pub store: Store,
-}
-
-impl Stage {
-    pub async fn open(db: TestDb) -> Stage {
-        let store = Store::open(&db.settings()).await.unwrap();
-        Stage { db, store }
-    }
-
+impl TestStore {
     pub async fn recorded(&self, n: u32) -> StoredOrder {
         self.store.record_orders(&[new_order(n, 100)]).await.unwrap();
         self.read(n).await
@@ -153,16 +143,6 @@ impl Stage {
 
     async fn read(&self, n: u32) -> StoredOrder {
         self.store.order(&merchant(), &order_no(n)).await.unwrap().unwrap()
-    }
-
-    pub async fn count(&self, table: &str) -> i64 {
-        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
-        let row = self.store.db().read().query_one_raw(self.store.db().statement(sql, [])).await.unwrap().unwrap();
-        row.try_get("", "n").unwrap()
-    }
-
-    async fn execute(&self, sql: &str) -> Result<(), DbErr> {
-        self.store.db().write().execute_unprepared(sql).await.map(|_| ())
     }
 }
 

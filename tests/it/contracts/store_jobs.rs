@@ -8,8 +8,9 @@ use wxpay_worker::ids::{AppKey, EventId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::store::{Db, Fenced, StoredMessage};
 
-use super::store::{NOW, Stage, event, merchant, order_no};
+use super::store::{NOW, event, merchant, order_no};
 use crate::harness::db::TestDb;
+use crate::harness::store::TestStore;
 
 on_both_databases! {
     async fn events_are_placed_in_order_and_only_by_the_leases_holder(stage) {

@@ -7,17 +7,18 @@ use wxpay_worker::scheduler::token_refresh_policy::due_at;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{Fenced, IssuedToken, Lease, TokenFailure, TokenKind, TokenState};
 
-use super::store_web::{NOW, Stage, app, issued, merchants, seal_key, seconds, write};
+use super::store_web::{NOW, app, issued, merchants, seal_key, seconds, write};
 use crate::harness::db::TestDb;
+use crate::harness::store::TestStore;
 
 const KIND: TokenKind = TokenKind::AccessToken;
 
 /// What a process with this configuration of the app sees.
-async fn seen(stage: &Stage, app: &App) -> TokenState {
-    stage.store.token_states(&stage.seal, app).await.unwrap().pop().unwrap()
+async fn seen(stage: &TestStore, app: &App) -> TokenState {
+    stage.store.token_states(&stage.seal(), app).await.unwrap().pop().unwrap()
 }
 
-async fn fail(stage: &Stage, lease: &Lease, app: &App, next_try_at: Timestamp, reason: &'static str) {
+async fn fail(stage: &TestStore, lease: &Lease, app: &App, next_try_at: Timestamp, reason: &'static str) {
     let failure = TokenFailure { next_try_at, degraded: Some((reason, Some(45009))) };
     let merchants = merchants();
     let noted = stage.store.token_failed(write(lease, app, &merchants), failure).await.unwrap();
@@ -46,13 +47,13 @@ on_both_databases! {
         }
         // The value is in use until its successor comes.
         let [_, classic, _] = &changed;
-        let usable = async || stage.store.token(&stage.seal, classic, KIND, NOW).await.unwrap();
+        let usable = async || stage.store.token(&stage.seal(), classic, KIND, NOW).await.unwrap();
         assert_eq!(usable().await.unwrap().value.expose(), "token-1");
         fail(&stage, &lease, classic, NOW.after(seconds(60)), "refused").await;
         let state = seen(&stage, classic).await;
         assert_eq!((state.failures, due_at(&state, NOW)), (1, NOW.after(seconds(60))), "counted anew");
         let merchants = merchants();
-        stage.store.store_token(write(&lease, classic, &merchants), &stage.seal, &issued("token-2")).await.unwrap();
+        stage.store.store_token(write(&lease, classic, &merchants), &stage.seal(), &issued("token-2")).await.unwrap();
         let state = seen(&stage, classic).await;
         assert_eq!((state.degraded.clone(), due_at(&state, NOW)), (None, NOW.after(seconds(6960))));
         assert_eq!(stage.count("outbox WHERE event_type = 'wxpay.app.recovered.v1'").await, 2, "told to be over");

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{App, AppKind, TokenApi};
 use wxpay_worker::ids::{AppId, AppKey, MerchantKey, OpenId, OrderNo};
@@ -10,14 +9,15 @@ use wxpay_worker::money::Fen;
 use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{
-    ClaimedCode, Fenced, IssuedToken, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, Store,
-    TOKEN_SEAL, TokenFailure, TokenKind, TokenReport, TokenState, TokenWrite,
+    ClaimedCode, Fenced, IssuedToken, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, TOKEN_SEAL,
+    TokenFailure, TokenKind, TokenReport, TokenState, TokenWrite,
 };
 
 use crate::harness::db::TestDb;
+use crate::harness::store::TestStore;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
-const PATIENCE: Duration = Duration::from_secs(15);
+const CLAIM_TTL: Duration = Duration::from_secs(15);
 const SECRET: &str = "s1s2s3s4s5s6s7s8s9s0a1a2a3a4a5a6";
 
 pub fn seconds(n: u64) -> Duration {
@@ -69,16 +69,9 @@ fn user(n: u32) -> NewUser {
     NewUser { app: key("shop"), openid: openid(n), unionid: None, nickname: None, avatar_url: None, is_snapshot: false }
 }
 
-pub struct Stage {
-    pub store: Store,
-    pub seal: SealKey,
-    _db: TestDb,
-}
-
-impl Stage {
-    pub async fn open(db: TestDb) -> Stage {
-        let store = Store::open(&db.settings()).await.unwrap();
-        Stage { store, seal: seal_key("k1k2k3k4k5k6k7k8k9k0k1k2k3k4k5k6"), _db: db }
+impl TestStore {
+    pub fn seal(&self) -> SealKey {
+        seal_key("k1k2k3k4k5k6k7k8k9k0k1k2k3k4k5k6")
     }
 
     pub async fn lease(&self, holder: &str, ttl: Duration) -> Lease {
@@ -90,7 +83,7 @@ impl Stage {
     }
 
     pub async fn put(&self, lease: &Lease, token: &IssuedToken) -> Fenced<bool> {
-        self.store.store_token(write(lease, &app(), &merchants()), &self.seal, token).await.unwrap()
+        self.store.store_token(write(lease, &app(), &merchants()), &self.seal(), token).await.unwrap()
     }
 
     async fn fail(&self, lease: &Lease, degraded: Option<(&'static str, Option<i64>)>) {
@@ -101,12 +94,12 @@ impl Stage {
 
     /// What a request path would use at this time.
     pub async fn token(&self, now: Timestamp) -> Option<String> {
-        let found = self.store.token(&self.seal, &app(), TokenKind::AccessToken, now).await.unwrap();
+        let found = self.store.token(&self.seal(), &app(), TokenKind::AccessToken, now).await.unwrap();
         found.map(|token| token.value.expose().to_owned())
     }
 
     pub async fn state(&self) -> TokenState {
-        let states = self.store.token_states(&self.seal, &app()).await.unwrap();
+        let states = self.store.token_states(&self.seal(), &app()).await.unwrap();
         states.into_iter().find(|state| state.kind == TokenKind::AccessToken).unwrap()
     }
 
@@ -116,7 +109,7 @@ impl Stage {
     }
 
     async fn claim(&self, code: &str, state: &str, now: Timestamp) -> ClaimedCode {
-        self.store.claim_code(code, &key("shop"), state, now, PATIENCE).await.unwrap()
+        self.store.claim_code(code, &key("shop"), state, now, CLAIM_TTL).await.unwrap()
     }
 
     async fn offer(&self, old: Option<&str>, new: &str) -> String {
@@ -130,12 +123,6 @@ impl Stage {
         let started_at = NOW.after(seconds(started_s));
         let run = JobRun { started_at, ended_at: started_at, outcome, done: 3, detail: Some("did".into()) };
         self.store.report_job(lease, None, &run, started_at.after(seconds(1))).await.unwrap();
-    }
-
-    pub async fn count(&self, table: &str) -> i64 {
-        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
-        let row = self.store.db().read().query_one_raw(self.store.db().statement(sql, [])).await.unwrap().unwrap();
-        row.try_get("", "n").unwrap()
     }
 }
 
@@ -182,7 +169,7 @@ on_both_databases! {
     async fn a_code_is_claimed_by_exactly_one_and_the_others_are_told_what_came_of_it(stage) {
         let claims = at_once(16, |_| {
             let store = stage.store.clone();
-            async move { store.claim_code("c1", &key("shop"), "s1", NOW, PATIENCE).await.unwrap() }
+            async move { store.claim_code("c1", &key("shop"), "s1", NOW, CLAIM_TTL).await.unwrap() }
         }).await;
         assert_eq!(claims.iter().filter(|claim| **claim == ClaimedCode::Mine).count(), 1, "{claims:?}");
         assert_eq!(claims.iter().filter(|claim| **claim == ClaimedCode::Busy).count(), 15, "{claims:?}");
@@ -199,7 +186,7 @@ on_both_databases! {
         assert_eq!(stage.claim("c1", "s1", NOW).await, ClaimedCode::Mine);
         assert_eq!(stage.claim("c1", "s2", NOW).await, ClaimedCode::Foreign);
         assert_eq!(stage.claim("c2", "s1", NOW).await, ClaimedCode::Foreign);
-        let other_app = stage.store.claim_code("c1", &key("mini"), "s1", NOW, PATIENCE).await.unwrap();
+        let other_app = stage.store.claim_code("c1", &key("mini"), "s1", NOW, CLAIM_TTL).await.unwrap();
         assert_eq!(other_app, ClaimedCode::Foreign);
         stage.store.finish_code("c1", LoginOutcome::Failed, NOW).await.unwrap();
         assert_eq!(stage.claim("c2", "s1", NOW.after(seconds(400))).await, ClaimedCode::Foreign, "a state is used once");
@@ -208,9 +195,9 @@ on_both_databases! {
 
     async fn a_code_whose_claimer_died_is_over_and_never_exchanged_again(stage) {
         assert_eq!(stage.claim("c1", "s1", NOW).await, ClaimedCode::Mine);
-        let almost = Timestamp::from_ms(NOW.after(PATIENCE).as_ms() - 1);
+        let almost = Timestamp::from_ms(NOW.after(CLAIM_TTL).as_ms() - 1);
         assert_eq!(stage.claim("c1", "s1", almost).await, ClaimedCode::Busy);
-        assert_eq!(stage.claim("c1", "s1", NOW.after(PATIENCE)).await, ClaimedCode::Done(LoginOutcome::Over));
+        assert_eq!(stage.claim("c1", "s1", NOW.after(CLAIM_TTL)).await, ClaimedCode::Done(LoginOutcome::Over));
         let user_id = stage.store.save_user(&user(1), NOW).await.unwrap();
         let late = LoginOutcome::LoggedIn { user_id, is_snapshot: false };
         assert_eq!(stage.store.finish_code("c1", late, NOW).await.unwrap(), LoginOutcome::Over, "it was told otherwise before");
@@ -254,8 +241,8 @@ on_both_databases! {
         let kind = TokenKind::AccessToken;
         assert!(stage.store.token(&other_key, &app(), kind, NOW).await.unwrap().is_none());
         let renumbered = App { app_id: AppId::parse("wx8888888888888888").unwrap(), ..app() };
-        assert!(stage.store.token(&stage.seal, &renumbered, kind, NOW).await.unwrap().is_none());
-        assert!(stage.store.token(&stage.seal, &app(), TokenKind::JsapiTicket, NOW).await.unwrap().is_none());
+        assert!(stage.store.token(&stage.seal(), &renumbered, kind, NOW).await.unwrap().is_none());
+        assert!(stage.store.token(&stage.seal(), &app(), TokenKind::JsapiTicket, NOW).await.unwrap().is_none());
     }
 
     async fn who_lost_the_lease_writes_no_token_and_no_failure(stage) {

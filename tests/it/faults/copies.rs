@@ -4,12 +4,13 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::until;
-use crate::flows::notifications::{counted, notify, signed};
-use crate::harness::service::{KEY, Rig};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, counted, notify, signed};
+use crate::harness::service::{KEY, Processes, TestService};
 
 const COPIES: usize = 1000;
 
-async fn a_thousand_copies_settle_once(rig: Rig) {
+async fn a_thousand_copies_settle_once(rig: Processes) {
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
     let ingresses = [rig.run_roles("ingress").await, rig.run_another_ingress().await];
     let _workers = [rig.run_roles("worker").await, rig.run_roles("worker").await];
     let _rest = rig.run_roles("relay,scheduler").await;
@@ -50,14 +51,15 @@ async fn a_thousand_copies_settle_once(rig: Rig) {
         super::audit::published(&rig, &db, "pay.event.main.order.paid").await,
         [events[0]["id"].as_str().unwrap()]
     );
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_copies_settle_once_on_nats_and_postgres() {
-    a_thousand_copies_settle_once(Rig::nats_postgres().await).await;
+    a_thousand_copies_settle_once(TestService::nats_postgres().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_copies_settle_once_on_embedded_and_postgres() {
-    a_thousand_copies_settle_once(Rig::embedded_postgres().await).await;
+    a_thousand_copies_settle_once(TestService::embedded_postgres().await.processes().await).await;
 }

@@ -7,8 +7,8 @@ use wxpay_worker::store::Db;
 use super::audit;
 use super::crash_points::Mortal;
 use crate::flows::notifications::{notify, signed};
-use crate::harness::service::{KEY, MCH_ID, Queue, Rig};
-use crate::harness::soon;
+use crate::harness::service::{KEY, MCH_ID, Processes, Queue};
+use crate::harness::within_timeout;
 
 /// As far as WeChat's rule about closing is concerned.
 async fn five_minutes_pass(db: &Db) {
@@ -79,7 +79,7 @@ pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
 }
 
 /// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is done.
-pub async fn refunded(rig: &Rig, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
+pub async fn refunded(rig: &Processes, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
     let wish = &json!({"refund_no": "R700001", "amount_fen": 60});
     mortal
         .until("the refund is taken", |_| async {
@@ -106,7 +106,7 @@ pub async fn refunded(rig: &Rig, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
 }
 
 /// The payer has the money, as far as WeChat is concerned.
-pub async fn ends(rig: &Rig, out_refund_no: &str) {
+pub async fn ends(rig: &Processes, out_refund_no: &str) {
     let wish = json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": "SUCCESS"});
     let (status, ended) = rig.post(&rig.wechat_url, "/_sandbox/refunds/outcome", &wish).await;
     assert_eq!(status, 200, "{ended}");
@@ -124,13 +124,13 @@ const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiti
 
 /// Three copies of a payment's notification have waited for its order longer than the workers have patience; nothing on the
 /// bus remembers them, and no process runs.
-pub async fn forgotten(rig: &mut Rig) {
+pub async fn forgotten(rig: &mut Processes) {
     let service = rig.run_all().await;
     let db = rig.open_db().await;
     for _ in 0..3 {
         assert!(notify(rig, &service, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
     }
-    soon("three that wait", async {
+    within_timeout("three that wait", async {
         while rig.number(&db, WAITING).await != 3 {
             tokio::time::sleep(super::LOOK).await;
         }

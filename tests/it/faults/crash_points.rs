@@ -8,9 +8,9 @@ use wxpay_worker::store::Db;
 
 use super::audit::{self, Orders};
 use super::crash_plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, switches};
-use super::{LOOK, PATIENCE, until};
-use crate::flows::notifications::signed;
-use crate::harness::service::{KEY, MCH_ID, Process, Rig, jsapi};
+use super::{FAULT_TIMEOUT, LOOK, until};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
+use crate::harness::service::{KEY, MCH_ID, Process, Processes, TestService, jsapi};
 
 /// What is going on when the process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +41,14 @@ pub enum Scenario {
 
 /// A process that dies once at its armed point and is then started again without it.
 pub(super) struct Mortal<'a> {
-    pub rig: &'a Rig,
+    pub rig: &'a Processes,
     roles: &'a str,
     process: Process,
     pub deaths: usize,
 }
 
 impl<'a> Mortal<'a> {
-    async fn start(rig: &'a Rig, roles: &'a str, site: &str) -> Mortal<'a> {
+    async fn start(rig: &'a Processes, roles: &'a str, site: &str) -> Mortal<'a> {
         let process = rig.run_with(roles, &[("WXPAY_CRASH_AT", site)]).await;
         Mortal { rig, roles, process, deaths: 0 }
     }
@@ -70,7 +70,7 @@ impl<'a> Mortal<'a> {
             if let Some(found) = look(self.deaths).await {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+            assert!(started.elapsed() < FAULT_TIMEOUT, "{what} did not happen within {FAULT_TIMEOUT:?}");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -90,23 +90,33 @@ impl Mortal<'_> {
 }
 
 /// Plays `scenario` while a process with `roles` dies at `site`; a second process has the `other_roles`.
-pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
+pub async fn dies_at(mut rig: Processes, roles: &str, other_roles: Option<&str>, scenario: Scenario, site: &str) {
     if scenario == Scenario::Orphaned {
         forgotten(&mut rig).await;
+        rig.expect_dead_letters(&["unknown_order"; 3]);
     }
-    let rig = &rig;
+    let mut mortal = Mortal::start(&rig, roles, site).await;
+    let _other = play(&mut mortal, other_roles, scenario, site).await;
+    rig.finish().await;
+}
+
+/// Returns the second process.
+async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scenario, site: &str) -> Option<Process> {
+    let rig = mortal.rig;
     let db = rig.open_db().await;
-    let mut mortal = Mortal::start(rig, roles, site).await;
-    let mut _other = None;
+    let mut other = None;
     if scenario != Scenario::NoWorker
         && let Some(roles) = other_roles
     {
-        _other = Some(rig.run_roles(roles).await);
+        other = Some(rig.run_roles(roles).await);
     }
     let base = &mortal.process.base.clone();
     match scenario {
         Scenario::Payment | Scenario::Refund | Scenario::Close | Scenario::Switch => {}
-        Scenario::Orphaned => return orphaned(&mut mortal, &db, base, site).await,
+        Scenario::Orphaned => {
+            orphaned(mortal, &db, base, site).await;
+            return other;
+        }
         Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
         Scenario::RefundFound => {
             let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);
@@ -114,7 +124,7 @@ pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scena
         }
         Scenario::NoWorker => {
             mortal.until("the order's record", |_| accepted(rig, base)).await;
-            _other = Some(rig.run_roles(other_roles.unwrap()).await);
+            other = Some(rig.run_roles(other_roles.unwrap()).await);
         }
         Scenario::Query => rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await,
         Scenario::Early => {
@@ -136,8 +146,14 @@ pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scena
     }
     mortal.until("pay parameters", |_| payable(rig, base)).await;
     match scenario {
-        Scenario::Close => return closes(&mut mortal, &db, base, site).await,
-        Scenario::Switch => return switches(&mut mortal, &db, base, site).await,
+        Scenario::Close => {
+            closes(mortal, &db, base, site).await;
+            return other;
+        }
+        Scenario::Switch => {
+            switches(mortal, &db, base, site).await;
+            return other;
+        }
         _ => {}
     }
     if scenario != Scenario::Early {
@@ -162,7 +178,7 @@ pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scena
         })
         .await;
     match scenario {
-        Scenario::Refund | Scenario::RefundAsked => refunded(rig, base, &db, &mut mortal).await,
+        Scenario::Refund | Scenario::RefundAsked => refunded(rig, base, &db, mortal).await,
         Scenario::RefundFound => {
             let found = "SELECT COUNT(*) FROM refund_ledger";
             mortal
@@ -176,19 +192,24 @@ pub async fn dies_at(mut rig: Rig, roles: &str, other_roles: Option<&str>, scena
     }
     mortal.until_dead_and_drained(&db, site).await;
     judge(rig, &db, base, scenario).await;
+    other
 }
 
-async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
+async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
     let dead_letters = if scenario == Scenario::WrongAmount {
         // One of each copy that was taken: whoever died before it said SUCCESS may have taken the first one, too.
         let copies = rig.number(db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'parked'").await;
         assert!(copies >= 1, "nothing was parked");
+        for _ in 0..copies {
+            rig.expect_dead_letters(&["amount_differs"]);
+        }
         copies
     } else {
         0
     };
     let orders = Orders::from([("A700001".to_owned(), 100)]);
     if scenario == Scenario::Early {
+        rig.leave_books_open(SIGNED_BY_THE_TEST);
         // WeChat's simulator knows nothing of a payment the test made up: the rows alone are held against each other.
         for (table, rows) in [
             ("ledger", 1),
@@ -200,7 +221,7 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
             assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
         }
     } else {
-        audit::all_paid_once(rig, base, &orders, dead_letters).await;
+        audit::all_paid_once(rig, base, &orders).await;
     }
     match scenario {
         Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => {
@@ -218,19 +239,19 @@ async fn judge(rig: &Rig, db: &Db, base: &str, scenario: Scenario) {
 }
 
 /// The order as the shop sees it once it can be paid; the shop repeats its request until then.
-async fn payable(rig: &Rig, base: &str) -> Option<Value> {
+async fn payable(rig: &Processes, base: &str) -> Option<Value> {
     let (status, order) = rig.try_post(base, "/v1/orders", &jsapi("A700001", 100)).await.ok()?;
     assert!([200, 202, 503].contains(&status), "{order}");
     (status == 200).then_some(order)
 }
 
-async fn accepted(rig: &Rig, base: &str) -> Option<()> {
+async fn accepted(rig: &Processes, base: &str) -> Option<()> {
     let (status, _) = rig.try_post(base, "/v1/orders", &jsapi("A700001", 100)).await.ok()?;
     (status == 202).then_some(())
 }
 
 /// Posts a notification as WeChat does.
-async fn told(rig: &Rig, base: &str, body: String) -> Option<()> {
+async fn told(rig: &Processes, base: &str, body: String) -> Option<()> {
     let request = rig.http.post(format!("{base}/notify/main/pay")).header("content-type", "text/xml").body(body);
     let text = request.send().await.ok()?.text().await.ok()?;
     text.contains("SUCCESS").then_some(())
@@ -238,7 +259,7 @@ async fn told(rig: &Rig, base: &str, body: String) -> Option<()> {
 
 /// WeChat repeats after 15 s what nobody took; here it repeats at once. What was taken is never repeated: it must not
 /// need to be.
-async fn repeat_unless_taken(rig: &Rig) {
+async fn repeat_unless_taken(rig: &Processes) {
     let truth = rig.wechat_ledger("A700001").await;
     let deliveries = truth["deliveries"].as_array().unwrap();
     if !deliveries.is_empty() && deliveries.iter().all(|d| d["outcome"] != "acknowledged") {
@@ -294,15 +315,16 @@ pub async fn run(mut cases: Vec<Case>) {
             let name = format!("{rig:?}, {scenario:?}, {roles} dies at {site}");
             let played = tokio::spawn(async move {
                 let rig = match rig {
-                    Rigged::EmbeddedSqlite => Rig::embedded_sqlite().await,
-                    Rigged::EmbeddedPostgres => Rig::embedded_postgres().await,
-                    Rigged::NatsSqlite => Rig::nats_sqlite().await,
-                    Rigged::NatsPostgres => Rig::nats_postgres().await,
+                    Rigged::EmbeddedSqlite => TestService::embedded_sqlite().await,
+                    Rigged::EmbeddedPostgres => TestService::embedded_postgres().await,
+                    Rigged::NatsSqlite => TestService::nats_sqlite().await,
+                    Rigged::NatsPostgres => TestService::nats_postgres().await,
                 };
                 let rig = match scenario {
-                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => rig.with_refunds().await,
+                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => rig.refunds(),
                     _ => rig,
                 };
+                let rig = rig.processes().await;
                 dies_at(rig, roles, other_roles, scenario, site).await;
             });
             played.await.err().map(|e| {

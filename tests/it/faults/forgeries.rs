@@ -4,8 +4,8 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use wxpay_worker::order::OrderState;
 
-use crate::flows::notifications::{counted, notify, signed};
-use crate::harness::service::{KEY, OTHER_KEY, OTHER_MCH_ID, Rig};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, counted, notify, signed};
+use crate::harness::service::{KEY, OTHER_KEY, OTHER_MCH_ID, Processes, TestService};
 
 const TRUE: usize = 200;
 /// Per true one.
@@ -48,7 +48,9 @@ fn genuine(n: usize) -> String {
     signed(&[("out_trade_no", &number), ("transaction_id", &transaction)], KEY)
 }
 
-async fn only_true_ones_count(rig: Rig) {
+async fn only_true_ones_count(rig: Processes) {
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
+    rig.expect_dead_letters(&["amount_differs"; TRUE]);
     let service = rig.run_all().await;
     let orders = stream::iter(0..TRUE).map(|n| {
         let (rig, service) = (&rig, &service);
@@ -112,14 +114,15 @@ async fn only_true_ones_count(rig: Rig) {
             (&json!(OrderState::Paid.as_str()), &json!(transaction))
         );
     }
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_true_notifications_settle_among_two_thousand_lies_on_embedded_and_sqlite() {
-    only_true_ones_count(Rig::embedded_sqlite().await).await;
+    only_true_ones_count(TestService::embedded_sqlite().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_true_notifications_settle_among_two_thousand_lies_on_nats_and_postgres() {
-    only_true_ones_count(Rig::nats_postgres().await).await;
+    only_true_ones_count(TestService::nats_postgres().await.processes().await).await;
 }

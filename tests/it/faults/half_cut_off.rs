@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::audit::texts;
 use super::until;
+use crate::harness::assert::texts;
 use crate::harness::cable::Cable;
-use crate::harness::service::{Queue, Rig};
+use crate::harness::service::{Processes, Queue, TestService};
 
 const LED: &[&str] = &["pending_queries", "pending_refunds", "relay"];
 
 /// Whether a process holds all these leases.
-async fn leads(rig: &Rig, process: u32) -> bool {
+async fn leads(rig: &Processes, process: u32) -> bool {
     let db = rig.open_db().await;
     let sql = format!(
         "SELECT name FROM leases WHERE holder LIKE '{process}-%' AND expires_at_ms > {} ORDER BY name",
@@ -25,7 +25,7 @@ async fn leads(rig: &Rig, process: u32) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_nats_gives_way_to_one_that_has_it() {
-    let rig = Rig::nats_postgres().await;
+    let rig = TestService::nats_postgres().await.processes().await;
     let Queue::Nats(server) = &rig.queue else { unreachable!("on NATS") };
     let cable = Cable::to(server.url().trim_start_matches("nats://")).await;
     let url = format!("nats://{}", cable.address());
@@ -43,11 +43,12 @@ async fn a_leader_without_nats_gives_way_to_one_that_has_it() {
     assert_eq!(rig.events(&healthy.base, "wxpay.order.paid.v1").await.len(), 1);
     assert!(leads(&rig, healthy.id()).await, "the healthy one leads");
     assert!(leader.is_alive(), "the other one was not just gone");
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_alone_goes_on_as_soon_as_nats_is_there_again() {
-    let rig = Rig::nats_postgres().await;
+    let rig = TestService::nats_postgres().await.processes().await;
     let Queue::Nats(server) = &rig.queue else { unreachable!("on NATS") };
     let mut cable = Cable::to(server.url().trim_start_matches("nats://")).await;
     let url = format!("nats://{}", cable.address());
@@ -64,5 +65,5 @@ async fn one_that_is_alone_goes_on_as_soon_as_nats_is_there_again() {
     until("the lead", || async { leads(&rig, alone.id()).await.then_some(()) }).await;
     assert!(mended.elapsed() < Duration::from_secs(40), "it led again after {:?}", mended.elapsed());
     rig.until_state(&alone.base, "C100002", "paid").await;
-    rig.until_drained().await;
+    rig.finish().await;
 }

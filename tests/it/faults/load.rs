@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::audit::Orders;
 use super::until;
-use crate::harness::service::{MCH_ID, Rig, jsapi};
+use crate::harness::service::{MCH_ID, Processes, jsapi};
 
 /// Orders of different amounts.
 pub fn numbers(range: std::ops::Range<usize>) -> Orders {
@@ -13,7 +13,7 @@ pub fn numbers(range: std::ops::Range<usize>) -> Orders {
 }
 
 /// Asks for an order until there are pay parameters. At worst the shop hears that it shall come again.
-pub async fn place_at_last(rig: &Rig, base: &str, order_no: &str, amount_fen: i64) {
+pub async fn place_at_last(rig: &Processes, base: &str, order_no: &str, amount_fen: i64) {
     until(&format!("pay parameters of {order_no}"), || async {
         let (status, answer) = rig.try_post(base, "/v1/orders", &jsapi(order_no, amount_fen)).await.ok()?;
         assert!([200, 202, 503].contains(&status), "{status} {answer}");
@@ -23,7 +23,7 @@ pub async fn place_at_last(rig: &Rig, base: &str, order_no: &str, amount_fen: i6
 }
 
 /// Places and pays all of them, four at a time.
-pub async fn place_and_pay(rig: &Rig, base: &str, orders: &Orders) {
+pub async fn place_and_pay(rig: &Processes, base: &str, orders: &Orders) {
     let paying = stream::iter(orders).map(|(order_no, amount_fen)| async move {
         place_at_last(rig, base, order_no, *amount_fen).await;
         rig.pay(order_no).await;
@@ -32,7 +32,7 @@ pub async fn place_and_pay(rig: &Rig, base: &str, orders: &Orders) {
 }
 
 /// Awaits that all of them are paid here.
-pub async fn until_paid(rig: &Rig, base: &str, orders: &Orders) {
+pub async fn until_paid(rig: &Processes, base: &str, orders: &Orders) {
     for order_no in orders.keys() {
         until(&format!("{order_no} paid"), || async {
             let (status, order) = rig.try_get(base, &format!("/v1/orders/{order_no}?merchant=main")).await.ok()?;
@@ -44,7 +44,7 @@ pub async fn until_paid(rig: &Rig, base: &str, orders: &Orders) {
 
 /// Has WeChat tell of a payment at once, beside its schedule; true when it heard SUCCESS. Everything else must be a FAIL that
 /// makes it come again, before WeChat gives up waiting.
-pub async fn tell(rig: &Rig, order_no: &str) -> bool {
+pub async fn tell(rig: &Processes, order_no: &str) -> bool {
     let body = json!({"mch_id": MCH_ID, "out_trade_no": order_no});
     let (_, told) = rig.post(&rig.wechat_url, "/_sandbox/notify", &body).await;
     let delivery = &told["deliveries"][0];
@@ -57,12 +57,12 @@ pub async fn tell(rig: &Rig, order_no: &str) -> bool {
 }
 
 /// Awaits that WeChat hears SUCCESS for a payment.
-pub async fn until_told(rig: &Rig, order_no: &str) {
+pub async fn until_told(rig: &Processes, order_no: &str) {
     until(&format!("SUCCESS for {order_no}"), || async { tell(rig, order_no).await.then_some(()) }).await;
 }
 
 /// What `/readyz` says of one thing that it looks at.
-pub async fn readiness(rig: &Rig, base: &str, name: &str) -> (u16, Value) {
+pub async fn readiness(rig: &Processes, base: &str, name: &str) -> (u16, Value) {
     let (status, ready) = rig.get(base, "/readyz").await;
     let check = ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();
     (status, check)

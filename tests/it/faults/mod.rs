@@ -1,7 +1,6 @@
 //! Real processes are killed, cut off, flooded and lied to; afterwards the books must agree with WeChat's to the fen.
 
 mod audit;
-pub use audit::texts;
 mod copies;
 #[cfg(feature = "crash-points")]
 mod crash_plays;
@@ -29,7 +28,7 @@ mod trace;
 use std::time::Duration;
 
 /// Longer than a dead worker's messages (30 s), a dead relay's lease (10 s) and a lost question (60 s) together.
-const PATIENCE: Duration = Duration::from_secs(150);
+const FAULT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How often a state is looked at that nobody signals.
 const LOOK: Duration = Duration::from_millis(100);
@@ -41,7 +40,7 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMu
         if let Some(found) = look().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+        assert!(started.elapsed() < FAULT_TIMEOUT, "{what} did not happen within {FAULT_TIMEOUT:?}");
         tokio::time::sleep(LOOK).await;
     }
 }

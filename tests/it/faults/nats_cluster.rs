@@ -7,23 +7,23 @@ use super::load::{numbers, place_and_pay, place_at_last, readiness, tell, until_
 use super::{audit, until};
 use crate::harness::db::TestDb;
 use crate::harness::nats_cluster::{NODES, NatsCluster};
-use crate::harness::service::{Process, Queue, Rig, jsapi};
+use crate::harness::service::{Process, Processes, Queue, TestService, jsapi};
 
-async fn rig() -> Rig {
-    Rig::new(TestDb::postgres().await, Queue::Cluster(NatsCluster::start().await)).await
+async fn rig() -> Processes {
+    TestService::new().on(TestDb::postgres().await).with(Queue::Cluster(NatsCluster::start().await)).processes().await
 }
 
-fn cluster(rig: &Rig) -> &NatsCluster {
+fn cluster(rig: &Processes) -> &NatsCluster {
     let Queue::Cluster(cluster) = &rig.queue else { unreachable!("on a cluster") };
     cluster
 }
 
-async fn all_is_well(rig: &Rig, mut service: Process, orders: usize) {
+async fn all_is_well(rig: &Processes, mut service: Process, orders: usize) {
     let all = numbers(0..orders);
     until_paid(rig, &service.base, &all).await;
     rig.until_drained().await;
     assert!(service.is_alive());
-    audit::all_paid_once(rig, &service.base, &all, 0).await;
+    audit::all_paid_once(rig, &service.base, &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +59,7 @@ async fn while_a_leader_is_elected_wechat_hears_fail_in_time_or_a_success_that_i
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), electing);
     all_is_well(&rig, service, 20).await;
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,4 +89,5 @@ async fn without_a_majority_everybody_hears_fail_and_afterwards_nobody_has_to_he
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), lonely);
     until("ready", || async { (readiness(&rig, &service.base, "bus").await.0 == 200).then_some(()) }).await;
     all_is_well(&rig, service, 9).await;
+    rig.finish().await;
 }

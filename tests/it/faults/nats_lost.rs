@@ -8,24 +8,24 @@ use serde_json::json;
 use super::audit::{self, Orders};
 use super::load::{numbers, place_at_last, until_paid, until_told};
 use super::until;
-use crate::flows::notifications::{notify, signed};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use crate::harness::nats::NatsServer;
-use crate::harness::service::{KEY, Process, Queue, Rig, jsapi};
+use crate::harness::service::{KEY, Process, Processes, Queue, TestService, jsapi};
 
-fn nats(rig: &mut Rig) -> &mut NatsServer {
+fn nats(rig: &mut Processes) -> &mut NatsServer {
     match &mut rig.queue {
         Queue::Nats(server) => server,
         Queue::Embedded | Queue::Cluster(_) => panic!("not on NATS"),
     }
 }
 
-async fn place(rig: &Rig, service: &Process, orders: &Orders) {
+async fn place(rig: &Processes, service: &Process, orders: &Orders) {
     let placing = orders.iter().map(|(order_no, amount_fen)| rig.place(&service.base, order_no, *amount_fen));
     futures_util::future::join_all(placing).await;
 }
 
 /// Has WeChat asked about an order until it is in this state.
-async fn refresh_until(rig: &Rig, service: &Process, order_no: &str, state: &str) {
+async fn refresh_until(rig: &Processes, service: &Process, order_no: &str, state: &str) {
     until(&format!("{order_no} {state}"), || async {
         let path = format!("/v1/orders/{order_no}?merchant=main&refresh=1");
         let (status, order) = rig.try_get(&service.base, &path).await.ok()?;
@@ -36,7 +36,7 @@ async fn refresh_until(rig: &Rig, service: &Process, order_no: &str, state: &str
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_nats_costs_time_and_no_payment() {
-    let mut rig = Rig::nats_postgres().await;
+    let mut rig = TestService::nats_postgres().await.processes().await;
     let service = rig.run_roles("ingress,relay,scheduler").await;
     let worker = rig.run_roles("worker").await;
     let (taken, untold) = (numbers(0..10), numbers(10..20));
@@ -97,11 +97,12 @@ async fn a_wiped_nats_costs_time_and_no_payment() {
             (&json!(amount_fen), &json!(amount_fen))
         );
     }
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_running_service_makes_wiped_streams_again_and_goes_on() {
-    let mut rig = Rig::nats_sqlite().await;
+    let mut rig = TestService::nats_sqlite().await.processes().await;
     let service = rig.run_all().await;
     let before = numbers(0..3);
     place(&rig, &service, &before).await;
@@ -125,14 +126,16 @@ async fn the_running_service_makes_wiped_streams_again_and_goes_on() {
         rig.until_state(&service.base, order_no, "paid").await;
     }
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &numbers(0..6), 0).await;
+    audit::all_paid_once(&rig, &service.base, &numbers(0..6)).await;
     let db = rig.open_db().await;
     assert_eq!(audit::published(&rig, &db, "pay.event.main.order.paid").await.len(), 3, "news of after the wipe");
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_nats_is_down_no_notification_hears_success_and_afterwards_nobody_has_to_help() {
-    let mut rig = Rig::nats_postgres().await;
+    let mut rig = TestService::nats_postgres().await.processes().await;
+    rig.leave_books_open(SIGNED_BY_THE_TEST);
     let service = rig.run_all().await;
     rig.place(&service.base, "A700001", 100).await;
     nats(&mut rig).kill();
@@ -162,10 +165,11 @@ async fn while_nats_is_down_no_notification_hears_success_and_afterwards_nobody_
     for (what, rows) in [("ledger", 1), ("outbox WHERE event_type = 'wxpay.order.paid.v1'", 1), ("dead_letters", 0)] {
         assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
     }
+    rig.finish().await;
 }
 
 /// How many messages a stream has.
-async fn messages(rig: &Rig, stream: &str) -> u64 {
+async fn messages(rig: &Processes, stream: &str) -> u64 {
     let context = async_nats::jetstream::new(async_nats::connect(rig.queue.url()).await.unwrap());
     context.get_stream(stream).await.unwrap().cached_info().state.messages
 }
@@ -174,7 +178,7 @@ async fn messages(rig: &Rig, stream: &str) -> u64 {
 async fn the_torn_tail_of_nats_newest_block_costs_time_and_no_payment() {
     /// The newest message in part, and one or two before it.
     const TORN: u64 = 4_000;
-    let mut rig = Rig::nats_postgres().await;
+    let mut rig = TestService::nats_postgres().await.processes().await;
     let service = rig.run_roles("ingress,relay,scheduler").await;
     let worker = rig.run_roles("worker").await;
     let (taken, after) = (numbers(0..8), numbers(8..14));
@@ -210,4 +214,5 @@ async fn the_torn_tail_of_nats_newest_block_costs_time_and_no_payment() {
     audit::paid_once(&rig, &service.base, &numbers(0..14)).await;
     let db = rig.open_db().await;
     assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM dead_letters").await, 0, "dead letters");
+    rig.finish().await;
 }

@@ -4,15 +4,16 @@
 use serde_json::json;
 
 use super::until;
+use crate::harness::assert::texts;
 use crate::harness::pausing::{is_stopped, signal};
-use crate::harness::service::Rig;
+use crate::harness::service::{Processes, TestService};
 
-async fn holder(rig: &Rig) -> Option<String> {
+async fn holder(rig: &Processes) -> Option<String> {
     let db = rig.open_db().await;
-    super::audit::texts(&db, "SELECT holder FROM leases WHERE name = 'pending_queries'").await.pop()
+    texts(&db, "SELECT holder FROM leases WHERE name = 'pending_queries'").await.pop()
 }
 
-async fn a_paused_leader_writes_nothing(rig: Rig) {
+async fn a_paused_leader_writes_nothing(rig: Processes) {
     // Between the look at the lease and the write that belongs under it, once an order's question is due.
     let pause = [("WXPAY_PAUSE_AT", "scheduler.query_due")];
     let paused = rig.run_beside("scheduler", &pause).await;
@@ -34,9 +35,10 @@ async fn a_paused_leader_writes_nothing(rig: Rig) {
         .await;
     assert_eq!(rig.number(&db, questions).await, before, "what it wrote counts for nothing");
     assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_paused_past_its_lease_is_fenced_on_nats_postgres() {
-    a_paused_leader_writes_nothing(Rig::nats_postgres().await).await;
+    a_paused_leader_writes_nothing(TestService::nats_postgres().await.processes().await).await;
 }

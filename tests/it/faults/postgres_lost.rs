@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::load::{numbers, place_and_pay, place_at_last, readiness, until_paid};
 use super::{audit, until};
 use crate::harness::db::TestDb;
-use crate::harness::service::Rig;
+use crate::harness::service::{Processes, TestService};
 use crate::harness::setting;
 
 const ORDERS: usize = 40;
@@ -35,7 +35,7 @@ async fn terminate_backends(name: String, cancel: CancellationToken) -> u64 {
     ended
 }
 
-async fn survives_thrown_out(rig: Rig) {
+async fn survives_thrown_out(rig: Processes) {
     let TestDb::Postgres { name, .. } = &rig.db else { unreachable!("on PostgreSQL") };
     let service = rig.run_all().await;
     let orders = numbers(0..ORDERS);
@@ -50,22 +50,23 @@ async fn survives_thrown_out(rig: Rig) {
     assert!(ended > 20, "only {ended} connections were ended");
     until_paid(&rig, &service.base, &orders).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_ends_every_connection_costs_time_and_no_payment_on_nats() {
-    survives_thrown_out(Rig::nats_postgres().await).await;
+    survives_thrown_out(TestService::nats_postgres().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_ends_every_connection_costs_time_and_no_payment_on_the_embedded_bus() {
-    survives_thrown_out(Rig::embedded_postgres().await).await;
+    survives_thrown_out(TestService::embedded_postgres().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_is_connected_to_a_database_without_writes_says_so_and_soon_connects_anew() {
-    let rig = Rig::nats_postgres().await;
+    let rig = TestService::nats_postgres().await.processes().await;
     let TestDb::Postgres { name, .. } = &rig.db else { unreachable!("on PostgreSQL") };
     let service = rig.run_all().await;
     assert_eq!(
@@ -97,4 +98,5 @@ async fn a_service_that_is_connected_to_a_database_without_writes_says_so_and_so
     place_at_last(&rig, &service.base, "A800001", 100).await;
     rig.pay("A800001").await;
     rig.until_state(&service.base, "A800001", "paid").await;
+    rig.finish().await;
 }

@@ -9,10 +9,10 @@ use super::{audit, until};
 use crate::harness::db::TestDb;
 use crate::harness::nats::{NatsServer, Version};
 use crate::harness::postgres::PostgresServer;
-use crate::harness::service::{Process, Queue, Rig, jsapi};
+use crate::harness::service::{Process, Processes, Queue, TestService, jsapi};
 
 /// What callers hear while the database is away. NATS keeps what WeChat tells; the queue in the database cannot.
-async fn while_away(rig: &Rig, service: &Process, paid: &str) {
+async fn while_away(rig: &Processes, service: &Process, paid: &str) {
     let told = join_all((0..20).map(|_| tell(rig, paid))).await;
     let nats_keeps = match &rig.queue {
         Queue::Embedded => false,
@@ -24,7 +24,7 @@ async fn while_away(rig: &Rig, service: &Process, paid: &str) {
     assert_eq!(readiness(rig, &service.base, "database").await.0, 503);
 }
 
-async fn survives_restarts(server: &Arc<PostgresServer>, rig: Rig) {
+async fn survives_restarts(server: &Arc<PostgresServer>, rig: Processes) {
     let mut service = rig.run_all().await;
     let (before, meanwhile) = (numbers(0..2), numbers(2..26));
     for (order_no, amount_fen) in &before {
@@ -46,13 +46,14 @@ async fn survives_restarts(server: &Arc<PostgresServer>, rig: Rig) {
     rig.until_drained().await;
     until("ready", || async { (readiness(&rig, &service.base, "database").await.0 == 200).then_some(()) }).await;
     assert!(service.is_alive());
-    audit::all_paid_once(&rig, &service.base, &all, 0).await;
+    audit::all_paid_once(&rig, &service.base, &all).await;
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_twice_costs_time_and_no_payment_on_the_embedded_bus() {
     let server = Arc::new(PostgresServer::start());
-    let rig = Rig::new(TestDb::postgres_on(server.url()).await, Queue::Embedded).await;
+    let rig = TestService::new().on(TestDb::postgres_on(server.url()).await).with(Queue::Embedded).processes().await;
     survives_restarts(&server, rig).await;
 }
 
@@ -60,6 +61,6 @@ async fn a_database_that_is_killed_twice_costs_time_and_no_payment_on_the_embedd
 async fn a_database_that_is_killed_twice_costs_time_and_no_payment_on_nats() {
     let server = Arc::new(PostgresServer::start());
     let nats = Queue::Nats(NatsServer::start(Version::New));
-    let rig = Rig::new(TestDb::postgres_on(server.url()).await, nats).await;
+    let rig = TestService::new().on(TestDb::postgres_on(server.url()).await).with(nats).processes().await;
     survives_restarts(&server, rig).await;
 }

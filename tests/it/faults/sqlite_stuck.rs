@@ -10,19 +10,19 @@ use serde_json::json;
 use super::load::{numbers, place_and_pay, readiness, tell, until_paid, until_told};
 use super::{audit, until};
 use crate::harness::db::TestDb;
-use crate::harness::service::{Process, Rig, jsapi};
-use crate::harness::{setting, soon};
+use crate::harness::service::{Process, Processes, TestService, jsapi};
+use crate::harness::{setting, within_timeout};
 
 /// Longer than a write waits for the lock (8 s), and than a delivery waits for the database in its place (6 s).
 const LONG: Duration = Duration::from_secs(10);
 
-fn folder(rig: &Rig) -> &std::path::Path {
+fn folder(rig: &Processes) -> &std::path::Path {
     let TestDb::Sqlite(folder) = &rig.db else { unreachable!("on SQLite") };
     folder.path()
 }
 
 /// A write beyond a limit is an error to it and not a signal, as when it is the disk that has no more room.
-async fn run_without_signal(rig: &Rig) -> Process {
+async fn run_without_signal(rig: &Processes) -> Process {
     let mut command = Command::new("sh");
     command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_wxpayd"), "run", "--config"]);
     command.arg(rig.config_file());
@@ -39,13 +39,13 @@ fn limit_files(process: &Process, bytes: Option<u64>) {
 }
 
 /// SQLite's log cannot grow by one page: what is written next is cut off in its middle.
-fn fill_disk(rig: &Rig, process: &Process) {
+fn fill_disk(rig: &Processes, process: &Process) {
     let log = std::fs::metadata(folder(rig).join("wxpay.db-wal")).unwrap().len();
     limit_files(process, Some(log + 2_000));
 }
 
 /// Awaits that WeChat hears FAIL, and asserts that from then on everybody hears that the service cannot.
-async fn refuses(rig: &Rig, service: &Process, paid: &str) {
+async fn refuses(rig: &Processes, service: &Process, paid: &str) {
     until("FAIL", || async { (!tell(rig, paid).await).then_some(()) }).await;
     let told = join_all((0..20).map(|_| tell(rig, paid))).await;
     assert!(told.iter().all(|success| !success), "SUCCESS for what cannot be kept");
@@ -56,7 +56,7 @@ async fn refuses(rig: &Rig, service: &Process, paid: &str) {
     until("unready", || async { (readiness(rig, &service.base, "database").await.0 == 503).then_some(()) }).await;
 }
 
-async fn says_that_it_takes_no_writes(rig: &Rig, service: &Process) {
+async fn says_that_it_takes_no_writes(rig: &Processes, service: &Process) {
     until("the notice", || async {
         let (status, check) = readiness(rig, &service.base, "database").await;
         (status == 503 && check["reason"].as_str()?.contains("takes no writes")).then_some(())
@@ -65,18 +65,18 @@ async fn says_that_it_takes_no_writes(rig: &Rig, service: &Process) {
 }
 
 /// Everything is settled, by the process that was there all the time.
-async fn all_is_well(rig: &Rig, mut service: Process, orders: usize) {
+async fn all_is_well(rig: &Processes, mut service: Process, orders: usize) {
     let all = numbers(0..orders);
     until_paid(rig, &service.base, &all).await;
     rig.until_drained().await;
     until("ready", || async { (readiness(rig, &service.base, "database").await.0 == 200).then_some(()) }).await;
     assert!(service.is_alive());
-    audit::all_paid_once(rig, &service.base, &all, 0).await;
+    audit::all_paid_once(rig, &service.base, &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_answered_with_fail_and_afterwards_nobody_has_to_help() {
-    let rig = Rig::embedded_sqlite().await;
+    let rig = TestService::embedded_sqlite().await.processes().await;
     let service = run_without_signal(&rig).await;
     let (before, meanwhile) = (numbers(0..2), numbers(2..14));
     for (order_no, amount_fen) in &before {
@@ -96,11 +96,12 @@ async fn a_full_disk_is_answered_with_fail_and_afterwards_nobody_has_to_help() {
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), full);
     assert!(rig.logs().contains("database not available: disk I/O error"), "the log says why");
     all_is_well(&rig, service, 14).await;
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nats_keeps_is_settled_once_the_disk_is_not_full_any_more() {
-    let rig = Rig::nats_sqlite().await;
+    let rig = TestService::nats_sqlite().await.processes().await;
     let service = run_without_signal(&rig).await;
     let orders = numbers(0..8);
     for (order_no, amount_fen) in &orders {
@@ -115,13 +116,14 @@ async fn what_nats_keeps_is_settled_once_the_disk_is_not_full_any_more() {
     tokio::time::sleep(LONG).await;
     limit_files(&service, None);
     all_is_well(&rig, service, 8).await;
+    rig.finish().await;
 }
 
 /// Another process that holds the lock until it is killed.
 struct Locker(Child);
 
 impl Locker {
-    async fn start(rig: &Rig) -> Locker {
+    async fn start(rig: &Processes) -> Locker {
         let program = "import sqlite3, sys\n\
                        held = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n\
                        held.execute('BEGIN EXCLUSIVE')\n\
@@ -137,7 +139,7 @@ impl Locker {
             said.read_line(&mut line).unwrap();
             line
         });
-        assert_eq!(soon("the lock", locked).await.unwrap(), "locked\n");
+        assert_eq!(within_timeout("the lock", locked).await.unwrap(), "locked\n");
         locker
     }
 }
@@ -151,7 +153,7 @@ impl Drop for Locker {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwards_nobody_has_to_help() {
-    let rig = Rig::embedded_sqlite().await;
+    let rig = TestService::embedded_sqlite().await.processes().await;
     let service = rig.run_all().await;
     rig.place(&service.base, "A000000", 100).await;
     let meanwhile = numbers(1..13);
@@ -166,4 +168,5 @@ async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwar
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), locked);
     assert!(rig.logs().contains("database not available: database is locked"), "the log says why");
     all_is_well(&rig, service, 13).await;
+    rig.finish().await;
 }

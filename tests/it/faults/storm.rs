@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::audit::{self, Orders};
 use super::until;
-use crate::harness::service::{Process, Rig, jsapi};
+use crate::harness::service::{Process, Processes, TestService, jsapi};
 
 const ORDERS: usize = 200;
 const STORM: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ fn seed() -> u64 {
 }
 
 /// Kills one of two workers every 0.3 to 1 s and starts another.
-async fn storm(rig: &Rig, workers: &mut [Process; 2], dice: &mut Dice) {
+async fn storm(rig: &Processes, workers: &mut [Process; 2], dice: &mut Dice) {
     let started = Instant::now();
     let mut kills = 0;
     while started.elapsed() < STORM || kills < LEAST_KILLS {
@@ -44,7 +44,7 @@ async fn storm(rig: &Rig, workers: &mut [Process; 2], dice: &mut Dice) {
     }
 }
 
-async fn survives_a_storm(rig: Rig) {
+async fn survives_a_storm(rig: Processes) {
     let seed = seed();
     // Past the test program's capture: a hang must leave it, too.
     let _ = writeln!(std::io::stderr(), "WXPAY_TEST_SEED={seed}");
@@ -77,17 +77,18 @@ async fn survives_a_storm(rig: Rig) {
     let db = rig.open_db().await;
     let bus = rig.open_bus(&db).await;
     until(&format!("an empty queue (seed {seed})"), || async { rig.is_drained(&db, &bus).await.then_some(()) }).await;
-    audit::all_paid_once(&rig, &ingress.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &ingress.base, &orders).await;
     let published = audit::published(&rig, &db, "pay.event.main.order.paid").await;
     assert_eq!(published.len(), ORDERS, "order.paid on the bus");
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_orders_are_paid_once_while_workers_die_at_random_on_nats_and_postgres() {
-    survives_a_storm(Rig::nats_postgres().await).await;
+    survives_a_storm(TestService::nats_postgres().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_orders_are_paid_once_while_workers_die_at_random_on_embedded_and_postgres() {
-    survives_a_storm(Rig::embedded_postgres().await).await;
+    survives_a_storm(TestService::embedded_postgres().await.processes().await).await;
 }

@@ -6,11 +6,11 @@ use wxpay_worker::bus::{Bus, Message};
 
 use super::trace::{Call, Flaw, Promise, kept, read};
 use super::until;
-use crate::flows::notifications::{notify, signed};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use crate::harness::bus::bus_settings;
 use crate::harness::db::TestDb;
 use crate::harness::nats::{NatsServer, traced};
-use crate::harness::service::{KEY, Queue, Rig};
+use crate::harness::service::{KEY, Queue, TestService};
 
 const SUBJECT: &str = "pay.in.main.notify.received";
 
@@ -28,7 +28,8 @@ async fn judged(trace: &Path, promise: &Promise<'_>) -> (Vec<Call>, Result<(), F
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_answers_success_only_after_the_notification_is_synced_to_sqlites_log() {
-    let rig = Rig::embedded_sqlite().await;
+    let rig = TestService::embedded_sqlite().await.processes().await;
+    rig.leave_unfinished("no worker runs");
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let mut command = traced(env!("CARGO_BIN_EXE_wxpayd"), &trace);
@@ -44,6 +45,7 @@ async fn the_service_answers_success_only_after_the_notification_is_synced_to_sq
     // Without its syncs the same trace fails: it is the sync that was found, not something like it.
     let unsynced: Vec<Call> = calls.into_iter().filter(|c| !c.syncs()).collect();
     assert_eq!(kept(&unsynced, &promise), Err(Flaw::Unsynced));
+    rig.finish().await;
 }
 
 /// Publishes one message to a traced server and judges what the server did before its acknowledgement.
@@ -79,7 +81,7 @@ async fn a_nats_server_that_syncs_later_acknowledges_what_is_not_synced() {
 async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles() {
     const ORDERS: usize = 50;
     let number = |n: usize| format!("A{n:06}");
-    let rig = Rig::embedded_sqlite().await;
+    let rig = TestService::embedded_sqlite().await.processes().await;
     let all = rig.run_all().await;
     for n in 0..ORDERS {
         rig.place(&all.base, &number(n), 100).await;
@@ -100,7 +102,7 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
     for file in ["wxpay.db", "wxpay.db-wal"] {
         std::fs::copy(from.path().join(file), to.path().join(file)).unwrap();
     }
-    let next = Rig::new(TestDb::Sqlite(to), Queue::Embedded).await;
+    let next = TestService::new().on(TestDb::Sqlite(to)).with(Queue::Embedded).processes().await;
     let db = next.open_db().await;
     let kept = format!("SELECT COUNT(*) FROM bus_messages WHERE subject = '{SUBJECT}'");
     assert_eq!(next.number(&db, &kept).await, ORDERS as i64);
@@ -112,4 +114,8 @@ async fn what_was_answered_with_success_is_in_the_file_after_a_kill_and_settles(
     for table in ["ledger", "notifications WHERE verdict = 'settled'", "orders WHERE state = 'paid'"] {
         assert_eq!(next.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, ORDERS as i64, "{table}");
     }
+    rig.leave_unfinished("its ingress was killed; the copy goes on");
+    rig.finish().await;
+    next.leave_books_open(SIGNED_BY_THE_TEST);
+    next.finish().await;
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::audit::{self, Orders};
 use super::until;
-use crate::harness::service::{MCH_ID, Rig, jsapi};
+use crate::harness::service::{MCH_ID, Processes, TestService, jsapi};
 
 const ORDERS: usize = 1000;
 const AT_ONCE: usize = 32;
@@ -19,7 +19,7 @@ fn orders() -> Orders {
     (0..ORDERS).map(|n| (format!("T{n:06}"), 100 + i64::try_from(n).unwrap())).collect()
 }
 
-async fn place_all(rig: &Rig, base: &str, orders: &Orders) {
+async fn place_all(rig: &Processes, base: &str, orders: &Orders) {
     let placing = stream::iter(orders).map(|(order_no, amount_fen)| async move {
         until(&format!("pay parameters of {order_no}"), || async {
             let (status, answer) = rig.try_post(base, "/v1/orders", &jsapi(order_no, *amount_fen)).await.ok()?;
@@ -31,7 +31,7 @@ async fn place_all(rig: &Rig, base: &str, orders: &Orders) {
     placing.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 }
 
-async fn until_paid(rig: &Rig) {
+async fn until_paid(rig: &Processes) {
     let db = rig.open_db().await;
     until("every order paid", || async {
         (rig.number(&db, "SELECT COUNT(*) FROM orders WHERE state <> 'paid'").await == 0).then_some(())
@@ -40,7 +40,7 @@ async fn until_paid(rig: &Rig) {
 }
 
 /// Every call of an API that reached the simulator, in milliseconds since the epoch.
-async fn arrivals(rig: &Rig, api: &str) -> Vec<i64> {
+async fn arrivals(rig: &Processes, api: &str) -> Vec<i64> {
     let (_, seen) = rig.get(&rig.wechat_url, &format!("/_sandbox/requests?mch_id={MCH_ID}")).await;
     let of_api = seen["requests"].as_array().unwrap().iter().filter(|r| r["api"] == api);
     let each = of_api.flat_map(|r| r["each"].as_array().unwrap().iter());
@@ -50,7 +50,7 @@ async fn arrivals(rig: &Rig, api: &str) -> Vec<i64> {
 }
 
 #[allow(clippy::print_stderr, reason = "the figures are for whoever reads the run")]
-async fn all_notifications_are_lost(rig: Rig) {
+async fn all_notifications_are_lost(rig: Processes) {
     let service = rig.run_all().await;
     rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;
     let orders = orders();
@@ -59,7 +59,7 @@ async fn all_notifications_are_lost(rig: Rig) {
     paying.buffer_unordered(AT_ONCE).collect::<Vec<Value>>().await;
     until_paid(&rig).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
     let db = rig.open_db().await;
     let lag = "SELECT COUNT(*) FROM evidence e JOIN orders o ON o.id = e.order_id
                WHERE e.source = 'query' AND e.fact LIKE '%\"paid\"%' AND e.recorded_at_ms - o.paid_at_ms <= 36000";
@@ -78,9 +78,10 @@ async fn all_notifications_are_lost(rig: Rig) {
     let total: usize = seconds.values().sum();
     eprintln!("{prompt} of {ORDERS} within 35 s; {total} questions, at most {most} in a second, {busiest} in ten");
     assert!(total <= ORDERS * 3, "{total} questions for {ORDERS} orders");
+    rig.finish().await;
 }
 
-async fn every_second_answer_is_lost(rig: Rig) {
+async fn every_second_answer_is_lost(rig: Processes) {
     let service = rig.run_all().await;
     rig.faults(json!([{"on": "unifiedorder", "kind": "answer_lost", "times": null, "probability_percent": 50}])).await;
     let orders = orders();
@@ -97,28 +98,29 @@ async fn every_second_answer_is_lost(rig: Rig) {
     paying.buffer_unordered(AT_ONCE).collect::<Vec<Value>>().await;
     until_paid(&rig).await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &service.base, &orders, 0).await;
+    audit::all_paid_once(&rig, &service.base, &orders).await;
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_lost_notifications_are_made_good_by_queries_on_embedded_sqlite() {
-    all_notifications_are_lost(Rig::embedded_sqlite().await).await;
+    all_notifications_are_lost(TestService::embedded_sqlite().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_lost_notifications_are_made_good_by_queries_on_nats_postgres() {
-    all_notifications_are_lost(Rig::nats_postgres().await).await;
+    all_notifications_are_lost(TestService::nats_postgres().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_orders_whose_answers_are_lost_have_one_number_each() {
-    every_second_answer_is_lost(Rig::nats_postgres().await).await;
+    every_second_answer_is_lost(TestService::nats_postgres().await.processes().await).await;
 }
 
 /// Everything in a process that believes to be in New York.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hosts_zone_changes_nothing() {
-    let rig = Rig::embedded_sqlite().await;
+    let rig = TestService::embedded_sqlite().await.processes().await;
     let service = rig.run_all_with(&[("TZ", "America/New_York")]).await;
     rig.place(&service.base, "Z100001", 100).await;
     let (_, order) = rig.get(&service.base, "/v1/orders/Z100001?merchant=main").await;
@@ -130,4 +132,5 @@ async fn the_hosts_zone_changes_nothing() {
     let paid = rig.until_state(&service.base, "Z100001", "paid").await;
     let now = wxpay_worker::clock::Clock::system().now().as_ms();
     assert!((now - time(&paid["paid_at"])).abs() < Duration::from_secs(60).as_millis() as i64, "{paid}");
+    rig.finish().await;
 }

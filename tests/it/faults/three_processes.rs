@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::audit::{self, Orders};
 use crate::deploy::{root, tool};
-use crate::harness::service::{Queue, Rig};
+use crate::harness::service::{Queue, TestService};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_processes_take_a_payment_and_a_foreign_consumer_hears_of_it_once() {
-    let rig = Rig::nats_postgres().await;
+    let rig = TestService::nats_postgres().await.processes().await;
     let Queue::Nats(server) = &rig.queue else { unreachable!("on NATS") };
     let ingress = rig.run_roles("ingress").await;
     let workers = rig.run_roles("worker,relay").await;
@@ -26,7 +26,7 @@ async fn three_processes_take_a_payment_and_a_foreign_consumer_hears_of_it_once(
     rig.pay("A800001").await;
     rig.until_state(&ingress.base, "A800001", "paid").await;
     rig.until_drained().await;
-    audit::all_paid_once(&rig, &ingress.base, &Orders::from([("A800001".to_owned(), 8800)]), 0).await;
+    audit::all_paid_once(&rig, &ingress.base, &Orders::from([("A800001".to_owned(), 8800)])).await;
 
     let heard = tokio::task::spawn_blocking(move || consumer.wait_with_output().unwrap()).await.unwrap();
     let errors = String::from_utf8_lossy(&heard.stderr);
@@ -40,4 +40,5 @@ async fn three_processes_take_a_payment_and_a_foreign_consumer_hears_of_it_once(
     for process in [ingress, workers, scheduler] {
         assert!(process.terminate().await.success(), "a clean end");
     }
+    rig.finish().await;
 }

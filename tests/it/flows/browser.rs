@@ -6,8 +6,8 @@ use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
 use super::on_all_four;
-use crate::harness::service::{APP_ID, APP_SECRET, MINI_APP_ID, MINI_SECRET, Process, Rig};
-use crate::harness::soon;
+use crate::harness::service::{APP_ID, APP_SECRET, MINI_APP_ID, MINI_SECRET, Process, Processes, TestService};
+use crate::harness::within_timeout;
 
 const SESSION_KEY: &str = "k3y-0f-the-browser-side-of-the-flows";
 const PAGE: &str = "http://localhost:5173/pay";
@@ -17,7 +17,7 @@ const WEB: &[(&str, &str)] = &[
     ("WXPAY__LOG__FILTER", "info,wxpay_worker=debug"),
 ];
 
-/// A browser: it keeps the service's cookies and shows every redirect.
+/// A browser: it keeps the process's cookies and shows every redirect.
 #[derive(Clone)]
 pub struct Browser {
     http: reqwest::Client,
@@ -69,7 +69,7 @@ impl Browser {
     pub async fn until_return(&mut self, base: &str) -> String {
         let to_wechat = self.get(&format!("{base}/api/wechat/redirect?callback={PAGE}")).await;
         assert_eq!(to_wechat.status, 302, "{}", to_wechat.text);
-        // The browser's cookies are for the service's host; this client would send them to any.
+        // The browser's cookies are for the process's host; this client would send them to any.
         let back = Browser::new().get(&to_wechat.location).await;
         assert_eq!(back.status, 302, "{}", back.text);
         back.location
@@ -91,7 +91,7 @@ fn at(process: &Process, url: &str) -> String {
 
 /// Awaits that the scheduler has fetched what a page is signed with.
 async fn signed(browser: &mut Browser, base: &str) -> Value {
-    soon("a ticket", async {
+    within_timeout("a ticket", async {
         loop {
             let answer = browser.get(&format!("{base}/api/wechat/jssdk?url={PAGE}&explain=1")).await;
             if answer.status == 200 {
@@ -105,14 +105,14 @@ async fn signed(browser: &mut Browser, base: &str) -> Value {
 }
 
 /// How often the simulator's platform was called.
-async fn calls(rig: &Rig, api: &str, appid: &str) -> u64 {
-    let (_, seen) = rig.get(&rig.wechat_url, "/_sandbox/platform/calls").await;
+async fn calls(service: &Processes, api: &str, appid: &str) -> u64 {
+    let (_, seen) = service.get(&service.wechat_url, "/_sandbox/platform/calls").await;
     let found = seen["calls"].as_array().unwrap().iter().find(|c| c["api"] == api && c["appid"] == appid);
     found.map_or(0, |c| c["count"].as_u64().unwrap())
 }
 
 async fn until_paid(browser: &mut Browser, base: &str, order_no: &str) -> Value {
-    soon("the payment", async {
+    within_timeout("the payment", async {
         loop {
             let state = browser.data(&format!("{base}/api/wechat/pay/status?order_no={order_no}&refresh=1")).await;
             if state["state"] == "paid" {
@@ -125,9 +125,9 @@ async fn until_paid(browser: &mut Browser, base: &str, order_no: &str) -> Value 
 }
 
 on_all_four! {
-    async fn a_payer_logs_in_and_pays_and_nothing_secret_shows(rig) {
-        let service = rig.run_all_with(WEB).await;
-        let base = &service.base;
+    async fn a_payer_logs_in_and_pays_and_nothing_secret_shows(service) {
+        let process = service.run_all_with(WEB).await;
+        let base = &process.base;
         let mut browser = Browser::new();
         let back = browser.until_return(base).await;
         let answer = browser.get(&back).await;
@@ -140,44 +140,46 @@ on_all_four! {
         assert_eq!(block.status, 200, "{}", block.text);
         said.push_str(&block.text);
         let order_no = block.body["data"]["order_no"].as_str().unwrap().to_owned();
-        rig.pay(&order_no).await;
+        service.pay(&order_no).await;
         let paid = until_paid(&mut browser, base, &order_no).await;
         assert_eq!((&paid["amount_fen"], &paid["flags"]), (&json!(100), &json!([])));
         let me = browser.get(&format!("{base}/api/wechat/getUserInfo")).await;
         said.push_str(&me.text);
-        rig.until_drained().await;
-        let events = rig.events(base, "wxpay.order.paid.v1").await;
+        service.until_drained().await;
+        let events = service.events(base, "wxpay.order.paid.v1").await;
         assert_eq!((events.len(), &events[0]["subject"]), (1, &json!(order_no)));
 
         // The payer of WeChat's order is who logged in; nobody was told their openid.
-        let (_, users) = rig.get(&rig.wechat_url, "/_sandbox/platform/users").await;
+        let (_, users) = service.get(&service.wechat_url, "/_sandbox/platform/users").await;
         let current = users["current"].as_u64().unwrap();
         let person = users["users"].as_array().unwrap().iter().find(|u| u["user"] == current).unwrap();
         let openid = person["openids"][APP_ID].as_str().unwrap().to_owned();
-        let (_, order) = rig.get(base, &format!("/v1/orders/{order_no}?merchant=main")).await;
+        let (_, order) = service.get(base, &format!("/v1/orders/{order_no}?merchant=main")).await;
         assert_eq!((&order["app"], &order["state"]), (&json!("shop"), &json!("paid")));
-        let db = rig.open_db().await;
+        let db = service.open_db().await;
         let own = format!("SELECT COUNT(*) FROM orders WHERE order_no = '{order_no}' AND content LIKE '%{openid}%'");
-        assert_eq!(rig.number(&db, &own).await, 1);
+        assert_eq!(service.number(&db, &own).await, 1);
         let code = back.split("code=").nth(1).unwrap().split('&').next().unwrap();
         let state = back.split("state=").nth(1).unwrap().split('&').next().unwrap();
         let secrets = [openid.as_str(), APP_SECRET, MINI_SECRET, SESSION_KEY, code, state];
         for secret in secrets {
             assert!(!said.contains(secret), "an answer holds {secret}");
         }
-        let logs = rig.logs();
+        let logs = service.logs();
         for secret in secrets.iter().copied().chain([browser.cookies["wxpay_session"].as_str(), "jsapi_ticket="]) {
             assert!(!logs.contains(secret), "a log line holds {secret}");
         }
-        assert!(service.terminate().await.success(), "a clean end");
+        service.until_drained().await;
+        assert!(process.terminate().await.success(), "a clean end");
+        service.finish().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_return_opened_in_two_processes_at_once_spends_its_code_once() {
-    let rig = Rig::embedded_postgres().await;
-    let one = rig.run_all_with(WEB).await;
-    let other = rig.run_beside("ingress", WEB).await;
+    let service = TestService::embedded_postgres().await.processes().await;
+    let one = service.run_all_with(WEB).await;
+    let other = service.run_beside("ingress", WEB).await;
     for round in 1..=5 {
         let mut browser = Browser::new();
         let back = browser.until_return(&one.base).await;
@@ -189,7 +191,7 @@ async fn a_return_opened_in_two_processes_at_once_spends_its_code_once() {
         for answer in futures_util::future::join_all(opened).await {
             assert_eq!((answer.status, answer.location.as_str()), (302, PAGE), "{}", answer.text);
         }
-        assert_eq!(calls(&rig, "oauth_access_token", APP_ID).await, round);
+        assert_eq!(calls(&service, "oauth_access_token", APP_ID).await, round);
         for tab in &mut tabs {
             tab.data(&format!("{}/api/wechat/getUserInfo", other.base)).await;
         }
@@ -199,13 +201,14 @@ async fn a_return_opened_in_two_processes_at_once_spends_its_code_once() {
             assert_eq!((stolen.status, &stolen.body["reason"]), (403, &json!("bad_state")), "{}", stolen.text);
         }
     }
+    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clicks_in_two_processes_at_once_are_one_order() {
-    let rig = Rig::embedded_postgres().await;
-    let one = rig.run_all_with(WEB).await;
-    let other = rig.run_beside("ingress", WEB).await;
+    let service = TestService::embedded_postgres().await.processes().await;
+    let one = service.run_all_with(WEB).await;
+    let other = service.run_beside("ingress", WEB).await;
     let browser = Browser::logged_in(&one.base).await;
     let clicks = (0..20).map(|i| {
         let (mut browser, base) = (browser.clone(), if i % 2 == 0 { one.base.clone() } else { other.base.clone() });
@@ -215,44 +218,46 @@ async fn clicks_in_two_processes_at_once_are_one_order() {
     for block in &blocks {
         assert_eq!((&block["order_no"], &block["package"]), (&blocks[0]["order_no"], &blocks[0]["package"]));
     }
-    let db = rig.open_db().await;
-    assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM orders").await, 1);
+    let db = service.open_db().await;
+    assert_eq!(service.number(&db, "SELECT COUNT(*) FROM orders").await, 1);
+    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_code_at_wechat_begins_the_login_anew_once() {
-    let rig = Rig::embedded_sqlite().await;
-    let service = rig.run_all_with(WEB).await;
-    rig.faults(json!([{"on": "oauth_access_token", "kind": "errcode", "errcode": 40163, "times": 1}])).await;
+    let service = TestService::embedded_sqlite().await.processes().await;
+    let process = service.run_all_with(WEB).await;
+    service.faults(json!([{"on": "oauth_access_token", "kind": "errcode", "errcode": 40163, "times": 1}])).await;
     let mut browser = Browser::new();
-    let back = browser.until_return(&service.base).await;
+    let back = browser.until_return(&process.base).await;
     let again = browser.get(&back).await;
     assert!(again.location.contains("/connect/oauth2/authorize?"), "{}", again.text);
     let back = Browser::new().get(&again.location).await.location;
     let answer = browser.get(&back).await;
     assert_eq!((answer.status, answer.location.as_str()), (302, PAGE), "{}", answer.text);
-    assert_eq!(calls(&rig, "oauth_access_token", APP_ID).await, 2);
+    assert_eq!(calls(&service, "oauth_access_token", APP_ID).await, 2);
+    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mini_program_logs_in_pays_and_gives_its_phone_number_even_when_the_token_dies() {
-    let rig = Rig::embedded_sqlite().await;
-    let service = rig.run_all_with(WEB).await;
+    let service = TestService::embedded_sqlite().await.processes().await;
+    let process = service.run_all_with(WEB).await;
     let post = async |path: &str, session: &str, code: &Value| {
-        let request = rig.http.post(format!("{}/api/wechat/mini/{path}", service.base)).bearer_auth(session);
+        let request = service.http.post(format!("{}/api/wechat/mini/{path}", process.base)).bearer_auth(session);
         let body = json!({"code": code}).to_string();
         let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
         serde_json::from_slice::<Value>(&response.bytes().await.unwrap()).unwrap()
     };
-    let (_, issued) = rig.post(&rig.wechat_url, "/_sandbox/platform/mini_code", &json!({})).await;
+    let (_, issued) = service.post(&service.wechat_url, "/_sandbox/platform/mini_code", &json!({})).await;
     let login = post("login", "none", &issued["code"]).await;
     let session = login["data"]["session"].as_str().unwrap_or_else(|| panic!("{login}")).to_owned();
     assert_eq!(post("login", "none", &issued["code"]).await["reason"], "bad_code", "a code counts once");
     let phone_code =
-        async || rig.post(&rig.wechat_url, "/_sandbox/platform/phone_code", &json!({})).await.1["code"].clone();
-    soon("a token", async {
+        async || service.post(&service.wechat_url, "/_sandbox/platform/phone_code", &json!({})).await.1["code"].clone();
+    within_timeout("a token", async {
         loop {
-            let (_, ready) = rig.get(&service.base, "/readyz").await;
+            let (_, ready) = service.get(&process.base, "/readyz").await;
             let mut checks = ready["checks"].as_array().unwrap().iter();
             if checks.any(|check| check["name"] == "app:mini" && check["ok"] == true) {
                 break;
@@ -263,13 +268,14 @@ async fn a_mini_program_logs_in_pays_and_gives_its_phone_number_even_when_the_to
     .await;
     let first = post("phone", &session, &phone_code().await).await;
     assert_eq!(first["data"]["purePhoneNumber"], "13800000000", "{first}");
-    let (_, killed) = rig.post(&rig.wechat_url, "/_sandbox/platform/kill_tokens", &json!({"appid": MINI_APP_ID})).await;
+    let (_, killed) =
+        service.post(&service.wechat_url, "/_sandbox/platform/kill_tokens", &json!({"appid": MINI_APP_ID})).await;
     assert_ne!(killed["killed"], 0, "{killed}");
     let second = post("phone", &session, &phone_code().await).await;
     assert_eq!(second["data"]["countryCode"], "86", "{second}");
 
-    let pay = format!("{}/api/wechat/pay/payWallet?money=100", service.base);
-    let block = rig.http.get(pay).bearer_auth(&session).send().await.unwrap().bytes().await.unwrap();
+    let pay = format!("{}/api/wechat/pay/payWallet?money=100", process.base);
+    let block = service.http.get(pay).bearer_auth(&session).send().await.unwrap().bytes().await.unwrap();
     let block: Value = serde_json::from_slice(&block).unwrap();
     assert_eq!(block["data"]["appId"], MINI_APP_ID, "{block}");
     let order_no = block["data"]["order_no"].as_str().unwrap();
@@ -279,28 +285,30 @@ async fn a_mini_program_logs_in_pays_and_gives_its_phone_number_even_when_the_to
         .into_iter()
         .collect();
     let request = json!({"appid": MINI_APP_ID, "openid": issued["openid"], "params": params});
-    let (_, said) = rig.post(&rig.wechat_url, "/_sandbox/bridge/request_payment", &request).await;
+    let (_, said) = service.post(&service.wechat_url, "/_sandbox/bridge/request_payment", &request).await;
     assert_eq!(said["errMsg"], "requestPayment:ok", "{said}");
-    rig.until_state(&service.base, order_no, "paid").await;
-    let said = format!("{login}{first}{second}{block}{}", rig.logs());
+    service.until_state(&process.base, order_no, "paid").await;
+    let said = format!("{login}{first}{second}{block}{}", service.logs());
     for secret in [issued["openid"].as_str().unwrap(), MINI_SECRET, SESSION_KEY, "session_key\":\""] {
         assert!(!said.contains(secret), "{secret} shows");
     }
+    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nickname_that_postgresql_does_not_take_costs_nobody_the_login() {
-    let rig = Rig::embedded_postgres().await;
-    let service = rig.run_all_with(WEB).await;
+    let service = TestService::embedded_postgres().await.processes().await;
+    let process = service.run_all_with(WEB).await;
     let odd = json!({"openid": "oSomebodyWithAnOddName0000001", "nickname": "小\u{0}明\u{1b}[1m"});
-    rig.post(&rig.wechat_url, "/_sandbox/platform/user", &odd).await;
-    let (_, users) = rig.get(&rig.wechat_url, "/_sandbox/platform/users").await;
+    service.post(&service.wechat_url, "/_sandbox/platform/user", &odd).await;
+    let (_, users) = service.get(&service.wechat_url, "/_sandbox/platform/users").await;
     let mut browser = Browser::new();
-    let begun = browser.get(&format!("{}/api/wechat/redirect?url={PAGE}&scope=snsapi_userinfo", service.base)).await;
+    let begun = browser.get(&format!("{}/api/wechat/redirect?url={PAGE}&scope=snsapi_userinfo", process.base)).await;
     let agreed = browser.http.post(&begun.location).body(format!("user={}&action=allow", users["current"]));
     let back = agreed.send().await.unwrap().headers()["location"].to_str().unwrap().to_owned();
     let answer = browser.get(&back).await;
     assert_eq!((answer.status, answer.location.as_str()), (302, PAGE), "{}", answer.text);
-    let me = browser.data(&format!("{}/api/wechat/getUserInfo", service.base)).await;
+    let me = browser.data(&format!("{}/api/wechat/getUserInfo", process.base)).await;
     assert_eq!((&me["nickname"], &me["has_profile"]), (&json!("小明[1m"), &json!(true)));
+    service.finish().await;
 }

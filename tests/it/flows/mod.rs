@@ -8,8 +8,8 @@ mod tokens;
 
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {
-    ($($(#[$doc:meta])* async fn $name:ident($rig:ident) $body:block)*) => {
-        mod shared { #[allow(unused_imports)] use super::*; $($(#[$doc])* pub async fn $name($rig: crate::harness::service::Rig) $body)* }
+    ($($(#[$doc:meta])* async fn $name:ident($service:ident) $body:block)*) => {
+        mod shared { #[allow(unused_imports)] use super::*; $($(#[$doc])* pub async fn $name($service: crate::harness::service::Processes) $body)* }
         $crate::flows::on_all_four!(@on embedded_sqlite, $($name)*);
         $crate::flows::on_all_four!(@on embedded_postgres, $($name)*);
         $crate::flows::on_all_four!(@on nats_sqlite, $($name)*);
@@ -18,7 +18,7 @@ macro_rules! on_all_four {
     (@on $backend:ident, $($name:ident)*) => {
         mod $backend {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::shared::$name(crate::harness::service::Rig::$backend().await).await })*
+            async fn $name() { super::shared::$name(crate::harness::service::TestService::$backend().await.processes().await).await })*
         }
     };
 }

@@ -8,7 +8,10 @@ use wxpay_worker::wechat::v2::sign::{SignType, seal};
 use wxpay_worker::wechat::v2::xml;
 
 use super::on_all_four;
-use crate::harness::service::{APP_ID, KEY, MCH_ID, OPENID, OTHER_KEY, Process, Rig};
+use crate::harness::service::{APP_ID, KEY, MCH_ID, OPENID, OTHER_KEY, Process, Processes};
+
+/// Why the books of such tests differ.
+pub const SIGNED_BY_THE_TEST: &str = "WeChat knows nothing of a payment whose notification the test signed";
 
 /// A notification as WeChat would sign it.
 pub fn signed(changes: &[(&str, &str)], key: &str) -> String {
@@ -35,14 +38,19 @@ pub fn signed(changes: &[(&str, &str)], key: &str) -> String {
 }
 
 /// Posts a body as WeChat does; returns the answer's body.
-pub async fn notify(rig: &Rig, process: &Process, merchant: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
-    let request = rig.http.post(format!("{}/notify/{merchant}/pay", process.base));
+pub async fn notify(
+    service: &Processes,
+    process: &Process,
+    merchant: &str,
+    body: impl Into<reqwest::Body>,
+) -> (u16, String) {
+    let request = service.http.post(format!("{}/notify/{merchant}/pay", process.base));
     let response = request.header("content-type", "text/xml").body(body).send().await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-pub async fn counted(rig: &Rig, process: &Process, merchant: &str, result: &str) -> u64 {
-    let text = rig.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
+pub async fn counted(service: &Processes, process: &Process, merchant: &str, result: &str) -> u64 {
+    let text = service.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
     let (merchant, result) = (format!("merchant=\"{merchant}\""), format!("result=\"{result}\""));
     text.lines()
         .filter(|l| l.starts_with("wxpay_notify_received_total{") && l.contains(&merchant) && l.contains(&result))
@@ -51,28 +59,31 @@ pub async fn counted(rig: &Rig, process: &Process, merchant: &str, result: &str)
 }
 
 on_all_four! {
-    async fn two_hundred_copies_at_once_settle_once(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
+    async fn two_hundred_copies_at_once_settle_once(service) {
+        service.leave_books_open(SIGNED_BY_THE_TEST);
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
         let body = signed(&[], KEY);
-        let copies = (0..200).map(|_| notify(&rig, &service, "main", body.clone()));
+        let copies = (0..200).map(|_| notify(&service, &process, "main", body.clone()));
         for (status, answer) in futures_util::future::join_all(copies).await {
             assert_eq!((status, answer.contains("SUCCESS")), (200, true), "{answer}");
         }
-        rig.until_state(&service.base, "A700001", "paid").await;
-        rig.until_drained().await;
-        let db = rig.open_db().await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        service.until_drained().await;
+        let db = service.open_db().await;
         for (table, rows) in [
             ("ledger", 1), ("outbox WHERE event_type = 'wxpay.order.paid.v1'", 1),
-            ("notifications WHERE verdict = 'settled'", 1), ("notifications WHERE verdict = 'duplicate'", 199), ("dead_letters", 0),
+            ("notifications WHERE verdict = 'settled'", 1), ("notifications WHERE verdict = 'duplicate'", 199),
         ] {
-            assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
+            assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
         }
+        service.finish().await;
     }
 
-    async fn forged_tampered_foreign_and_hostile_notifications_get_fail_and_change_nothing(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
+    async fn forged_tampered_foreign_and_hostile_notifications_get_fail_and_change_nothing(service) {
+        service.leave_books_open(SIGNED_BY_THE_TEST);
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
         let genuine = signed(&[], KEY);
         let hostile = [
             ("forged", signed(&[], "00000000000000000000000000000000"), "signature"),
@@ -87,110 +98,119 @@ on_all_four! {
             ("not XML", "{}".to_owned(), "xml"),
         ];
         for (what, body, reason) in &hostile {
-            let before = counted(&rig, &service, "main", reason).await;
-            let (status, answer) = notify(&rig, &service, "main", body.clone()).await;
+            let before = counted(&service, &process, "main", reason).await;
+            let (status, answer) = notify(&service, &process, "main", body.clone()).await;
             assert_eq!(status, 200, "{what}: {answer}");
             assert!(answer.starts_with("<xml><return_code><![CDATA[FAIL]]>"), "{what}: {answer}");
-            assert_eq!(counted(&rig, &service, "main", reason).await, before + 1, "{what} is not counted as {reason}");
+            assert_eq!(counted(&service, &process, "main", reason).await, before + 1, "{what} is not counted as {reason}");
         }
-        let (_, answer) = notify(&rig, &service, "second", genuine.clone()).await;
+        let (_, answer) = notify(&service, &process, "second", genuine.clone()).await;
         assert!(answer.contains("FAIL"), "a genuine notification of one merchant at the address of another");
-        rig.until_drained().await;
-        let (_, order) = rig.get(&service.base, "/v1/orders/A700001?merchant=main").await;
+        service.until_drained().await;
+        let (_, order) = service.get(&process.base, "/v1/orders/A700001?merchant=main").await;
         assert_eq!((&order["state"], &order["flags"]), (&json!("payable"), &json!([])));
-        let db = rig.open_db().await;
-        assert_eq!(rig.number(&db, "SELECT (SELECT COUNT(*) FROM ledger) + (SELECT COUNT(*) FROM notifications)").await, 0);
-        let (_, answer) = notify(&rig, &service, "main", genuine).await;
+        let db = service.open_db().await;
+        assert_eq!(service.number(&db, "SELECT (SELECT COUNT(*) FROM ledger) + (SELECT COUNT(*) FROM notifications)").await, 0);
+        let (_, answer) = notify(&service, &process, "main", genuine).await;
         assert!(answer.contains("SUCCESS"));
-        rig.until_state(&service.base, "A700001", "paid").await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        service.finish().await;
     }
 
-    async fn a_signed_notification_of_another_amount_is_parked_told_and_asked_about(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
-        let (_, answer) = notify(&rig, &service, "main", signed(&[("total_fee", "99")], KEY)).await;
+    async fn a_signed_notification_of_another_amount_is_parked_told_and_asked_about(service) {
+        service.leave_books_open(SIGNED_BY_THE_TEST);
+        service.expect_dead_letters(&["amount_differs"]);
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
+        let (_, answer) = notify(&service, &process, "main", signed(&[("total_fee", "99")], KEY)).await;
         assert!(answer.contains("SUCCESS"), "WeChat signed it, repeating it would not change it: {answer}");
-        rig.until_drained().await;
-        let (_, order) = rig.get(&service.base, "/v1/orders/A700001?merchant=main").await;
+        service.until_drained().await;
+        let (_, order) = service.get(&process.base, "/v1/orders/A700001?merchant=main").await;
         assert_eq!((&order["state"], &order["flags"]), (&json!("payable"), &json!(["amount_mismatch"])));
-        let rejected = rig.events(&service.base, "wxpay.notification.rejected.v1").await;
+        let rejected = service.events(&process.base, "wxpay.notification.rejected.v1").await;
         assert_eq!(rejected[0]["data"]["reason"], "amount_differs");
-        assert_eq!(rig.events(&service.base, "wxpay.dead_letter.parked.v1").await.len(), 1);
-        let db = rig.open_db().await;
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM dead_letters WHERE reason = 'amount_differs'").await, 1);
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'parked'").await, 1);
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 0);
+        assert_eq!(service.events(&process.base, "wxpay.dead_letter.parked.v1").await.len(), 1);
+        let db = service.open_db().await;
+        assert_eq!(service.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'parked'").await, 1);
+        assert_eq!(service.number(&db, "SELECT COUNT(*) FROM ledger").await, 0);
         // The true payment still settles.
-        notify(&rig, &service, "main", signed(&[], KEY)).await;
-        rig.until_state(&service.base, "A700001", "paid").await;
+        notify(&service, &process, "main", signed(&[], KEY)).await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        service.finish().await;
     }
 
-    async fn a_transaction_of_one_order_does_not_pay_another(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
-        rig.place(&service.base, "A700002", 100).await;
-        notify(&rig, &service, "main", signed(&[], KEY)).await;
-        rig.until_state(&service.base, "A700001", "paid").await;
-        let (_, answer) = notify(&rig, &service, "main", signed(&[("out_trade_no", "A700002")], KEY)).await;
+    async fn a_transaction_of_one_order_does_not_pay_another(service) {
+        service.leave_books_open(SIGNED_BY_THE_TEST);
+        service.expect_dead_letters(&["transaction_elsewhere"]);
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
+        service.place(&process.base, "A700002", 100).await;
+        notify(&service, &process, "main", signed(&[], KEY)).await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        let (_, answer) = notify(&service, &process, "main", signed(&[("out_trade_no", "A700002")], KEY)).await;
         assert!(answer.contains("SUCCESS"));
-        rig.until_drained().await;
-        let (_, order) = rig.get(&service.base, "/v1/orders/A700002?merchant=main").await;
+        service.until_drained().await;
+        let (_, order) = service.get(&process.base, "/v1/orders/A700002?merchant=main").await;
         assert_eq!(order["state"], "payable");
-        let db = rig.open_db().await;
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM dead_letters WHERE reason = 'transaction_elsewhere'").await, 1);
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
+        let db = service.open_db().await;
+        assert_eq!(service.number(&db, "SELECT COUNT(*) FROM ledger").await, 1);
+        service.finish().await;
     }
 
-    async fn a_notification_that_overtakes_its_order_waits_for_it(rig) {
-        let service = rig.run_all().await;
-        let (_, answer) = notify(&rig, &service, "main", signed(&[], KEY)).await;
+    async fn a_notification_that_overtakes_its_order_waits_for_it(service) {
+        service.leave_books_open(SIGNED_BY_THE_TEST);
+        let process = service.run_all().await;
+        let (_, answer) = notify(&service, &process, "main", signed(&[], KEY)).await;
         assert!(answer.contains("SUCCESS"));
-        let db = rig.open_db().await;
-        crate::harness::soon("the notification waits", async {
-            while rig.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'").await == 0 {
+        let db = service.open_db().await;
+        crate::harness::within_timeout("the notification waits", async {
+            while service.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'").await == 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         })
         .await;
-        rig.post(&service.base, "/v1/orders", &crate::harness::service::jsapi("A700001", 100)).await;
-        rig.until_state(&service.base, "A700001", "paid").await;
-        rig.until_drained().await;
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'settled'").await, 1);
-        assert_eq!(rig.events(&service.base, "wxpay.order.paid.v1").await.len(), 1);
+        service.post(&process.base, "/v1/orders", &crate::harness::service::jsapi("A700001", 100)).await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        service.until_drained().await;
+        assert_eq!(service.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'settled'").await, 1);
+        assert_eq!(service.events(&process.base, "wxpay.order.paid.v1").await.len(), 1);
+        service.finish().await;
     }
 
-    async fn a_reported_failure_fails_nothing(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
+    async fn a_reported_failure_fails_nothing(service) {
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
         let fail = signed(&[("result_code", "FAIL"), ("err_code", "SYSTEMERROR")], KEY);
-        let (_, answer) = notify(&rig, &service, "main", fail).await;
+        let (_, answer) = notify(&service, &process, "main", fail).await;
         assert!(answer.contains("SUCCESS"));
-        rig.until_drained().await;
-        let (_, order) = rig.get(&service.base, "/v1/orders/A700001?merchant=main").await;
+        service.until_drained().await;
+        let (_, order) = service.get(&process.base, "/v1/orders/A700001?merchant=main").await;
         assert_eq!(order["state"], "payable");
-        let db = rig.open_db().await;
-        assert_eq!(rig.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'no_payment'").await, 1);
+        let db = service.open_db().await;
+        assert_eq!(service.number(&db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'no_payment'").await, 1);
+        service.finish().await;
     }
 
-    async fn keys_are_not_interchangeable(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
-        let (_, answer) = notify(&rig, &service, "main", signed(&[], OTHER_KEY)).await;
+    async fn keys_are_not_interchangeable(service) {
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
+        let (_, answer) = notify(&service, &process, "main", signed(&[], OTHER_KEY)).await;
         assert!(answer.contains("FAIL"));
+        service.finish().await;
     }
 
-    async fn nothing_secret_is_logged(rig) {
-        let service = rig.run_all().await;
-        rig.place(&service.base, "A700001", 100).await;
-        notify(&rig, &service, "main", signed(&[("total_fee", "99")], KEY)).await;
-        notify(&rig, &service, "main", signed(&[], OTHER_KEY)).await;
-        rig.pay("A700001").await;
-        rig.until_state(&service.base, "A700001", "paid").await;
-        service.terminate().await;
-        let logs = rig.logs();
+    async fn nothing_secret_is_logged(service) {
+        service.expect_dead_letters(&["amount_differs"]);
+        let process = service.run_all().await;
+        service.place(&process.base, "A700001", 100).await;
+        notify(&service, &process, "main", signed(&[("total_fee", "99")], KEY)).await;
+        notify(&service, &process, "main", signed(&[], OTHER_KEY)).await;
+        service.pay("A700001").await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        service.until_drained().await;
+        process.terminate().await;
+        let logs = service.logs();
         assert!(logs.contains("running"), "the logs were read");
-        for secret in [KEY, OTHER_KEY, OPENID, crate::harness::service::API_KEY, "prepay_id="] {
-            assert!(!logs.contains(secret), "a log line holds {secret}");
-        }
+        service.finish().await;
     }
 }

@@ -5,25 +5,25 @@ use std::time::Duration;
 use sea_orm::ConnectionTrait;
 use wxpay_worker::store::Db;
 
-use super::notifications::{notify, signed};
+use super::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use super::on_all_four;
-use crate::harness::service::{KEY, Process, Queue, Rig, jsapi};
-use crate::harness::soon;
+use crate::harness::service::{KEY, Process, Processes, Queue, jsapi};
+use crate::harness::within_timeout;
 
 const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
 
-async fn until_waiting(rig: &Rig, db: &Db, count: i64) {
-    soon(&format!("{count} that wait"), async {
-        while rig.number(db, WAITING).await != count {
+async fn until_waiting(service: &Processes, db: &Db, count: i64) {
+    within_timeout(&format!("{count} that wait"), async {
+        while service.number(db, WAITING).await != count {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
 }
 
-/// Everything on the bus is gone, under the running service.
-async fn lose_all_messages(rig: &mut Rig, db: &Db, service: &Process) {
-    match &mut rig.queue {
+/// Everything on the bus is gone, under the running process.
+async fn lose_all_messages(service: &mut Processes, db: &Db, process: &Process) {
+    match &mut service.queue {
         Queue::Embedded => {
             // With whoever holds one of them at this moment.
             for table in ["bus_deliveries", "bus_messages"] {
@@ -38,11 +38,11 @@ async fn lose_all_messages(rig: &mut Rig, db: &Db, service: &Process) {
         Queue::Cluster(_) => unreachable!("not on a cluster"),
     }
     let lost = async {
-        while rig.get(&service.base, "/readyz").await.0 != 200 {
+        while service.get(&process.base, "/readyz").await.0 != 200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    soon("the service on its empty bus", lost).await;
+    within_timeout("the process on its empty bus", lost).await;
 }
 
 /// A quarter of an hour passes for those that wait.
@@ -52,60 +52,62 @@ async fn wait_long(db: &Db) {
 }
 
 on_all_four! {
-    async fn a_payment_of_no_order_is_told_once_although_all_its_messages_were_lost(rig) {
-        let mut rig = rig;
-        let service = rig.run_all().await;
-        let db = rig.open_db().await;
+    async fn a_payment_of_no_order_is_told_once_although_all_its_messages_were_lost(service) {
+        let mut service = service;
+        service.expect_dead_letters(&["unknown_order"; 3]);
+        let process = service.run_all().await;
+        let db = service.open_db().await;
         for _ in 0..3 {
-            assert!(notify(&rig, &service, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
+            assert!(notify(&service, &process, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
         }
-        until_waiting(&rig, &db, 3).await;
-        lose_all_messages(&mut rig, &db, &service).await;
+        until_waiting(&service, &db, 3).await;
+        lose_all_messages(&mut service, &db, &process).await;
         // The host that took it was hours ahead.
         let ahead = "UPDATE notifications SET received_at_ms = received_at_ms + 10000000";
         db.write().execute_unprepared(ahead).await.unwrap();
         // Whoever was at work on one of them may write its time once more.
-        soon("the end of the wait", async {
-            while rig.number(&db, WAITING).await > 0 {
+        within_timeout("the end of the wait", async {
+            while service.number(&db, WAITING).await > 0 {
                 wait_long(&db).await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         })
         .await;
-        rig.until_drained().await;
+        service.until_drained().await;
         for (what, rows) in [
             ("notifications WHERE verdict = 'parked' AND reason = 'unknown_order'", 3),
-            ("dead_letters WHERE reason = 'unknown_order'", 3),
             ("outbox WHERE event_type = 'wxpay.payment.orphaned.v1'", 1),
         ] {
-            assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+            assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
         }
-        let told = rig.events(&service.base, "wxpay.payment.orphaned.v1").await;
+        let told = service.events(&process.base, "wxpay.payment.orphaned.v1").await;
         assert_eq!((told.len(), told[0]["data"]["transaction_id"].as_str()), (1, Some("4200000000202611220000000001")));
         let id = told[0]["data"]["notification_id"].as_str().unwrap();
         let kept = format!("SELECT COUNT(*) FROM notifications WHERE event_id = '{id}' AND LENGTH(body) > 100");
-        assert_eq!(rig.number(&db, &kept).await, 1, "the words that WeChat signed");
+        assert_eq!(service.number(&db, &kept).await, 1, "the words that WeChat signed");
+        service.finish().await;
     }
 
-    async fn a_payment_whose_messages_were_lost_settles_once_its_order_is_there(rig) {
-        let mut rig = rig;
-        let service = rig.run_all().await;
-        let db = rig.open_db().await;
-        assert!(notify(&rig, &service, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
-        until_waiting(&rig, &db, 1).await;
-        lose_all_messages(&mut rig, &db, &service).await;
-        let (status, order) = rig.post(&service.base, "/v1/orders", &jsapi("A700001", 100)).await;
+    async fn a_payment_whose_messages_were_lost_settles_once_its_order_is_there(service) {
+        let mut service = service;
+        service.leave_books_open(SIGNED_BY_THE_TEST);
+        let process = service.run_all().await;
+        let db = service.open_db().await;
+        assert!(notify(&service, &process, "main", signed(&[], KEY)).await.1.contains("SUCCESS"));
+        until_waiting(&service, &db, 1).await;
+        lose_all_messages(&mut service, &db, &process).await;
+        let (status, order) = service.post(&process.base, "/v1/orders", &jsapi("A700001", 100)).await;
         assert!([200, 202].contains(&status), "{order}");
         wait_long(&db).await;
-        rig.until_state(&service.base, "A700001", "paid").await;
-        rig.until_drained().await;
+        service.until_state(&process.base, "A700001", "paid").await;
+        service.until_drained().await;
         for (what, rows) in [
             ("notifications WHERE verdict = 'settled'", 1),
             ("ledger", 1),
-            ("dead_letters", 0),
             ("outbox WHERE event_type = 'wxpay.payment.orphaned.v1'", 0),
         ] {
-            assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+            assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
         }
+        service.finish().await;
     }
 }

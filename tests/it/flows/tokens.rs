@@ -14,8 +14,8 @@ use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Store, StoredToken, TOKEN_SEAL, TokenKind};
 
 use crate::harness::db::TestDb;
-use crate::harness::service::{APP_ID, APP_SECRET, MINI_APP_ID, MINI_SECRET, Process, Queue, Rig};
-use crate::harness::soon;
+use crate::harness::service::{APP_ID, APP_SECRET, MINI_APP_ID, MINI_SECRET, Process, Processes, TestService};
+use crate::harness::within_timeout;
 
 const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
@@ -29,25 +29,25 @@ const LIFETIMES: u32 = 10;
 const PEOPLE: usize = 8;
 
 /// Five processes over one database, and the same database and WeChat as the tests see them.
-struct Five {
-    rig: Rig,
+struct FiveProcesses {
+    service: Processes,
     processes: Vec<Process>,
     store: Store,
 }
 
-impl Five {
-    async fn start(settings: Settings) -> Five {
-        Five::start_with(settings, WEB).await
+impl FiveProcesses {
+    async fn start(settings: Settings) -> FiveProcesses {
+        FiveProcesses::start_with(settings, WEB).await
     }
 
-    async fn start_with(settings: Settings, env: &[(&str, &str)]) -> Five {
-        let rig = Rig::with(TestDb::postgres().await, Queue::Embedded, settings).await;
-        let mut processes = vec![rig.run_all_with(env).await];
+    async fn start_with(settings: Settings, env: &[(&str, &str)]) -> FiveProcesses {
+        let service = TestService::new().on(TestDb::postgres().await).simulator(settings).processes().await;
+        let mut processes = vec![service.run_all_with(env).await];
         for _ in 0..4 {
-            processes.push(rig.run_beside("ingress,scheduler", env).await);
+            processes.push(service.run_beside("ingress,scheduler", env).await);
         }
-        let store = Store::new(rig.open_db().await);
-        Five { rig, processes, store }
+        let store = Store::new(service.open_db().await);
+        FiveProcesses { service, processes, store }
     }
 
     /// What a process would use for a call.
@@ -57,7 +57,7 @@ impl Five {
     }
 
     async fn until_token(&self, app: &App, kind: TokenKind) -> StoredToken {
-        soon("a token", async {
+        within_timeout("a token", async {
             loop {
                 if let Some(token) = self.token(app, kind).await {
                     return token;
@@ -73,7 +73,7 @@ impl Five {
     }
 
     async fn seen(&self) -> Value {
-        self.rig.get(&self.rig.wechat_url, "/_sandbox/platform/calls").await.1
+        self.service.get(&self.service.wechat_url, "/_sandbox/platform/calls").await.1
     }
 
     async fn calls(&self, api: &str, appid: &str) -> u64 {
@@ -83,21 +83,19 @@ impl Five {
     }
 
     async fn operate(&self, what: &str, body: Value) -> Value {
-        let path = format!("/_sandbox/platform/{what}");
-        let (status, answer) = self.rig.post(&self.rig.wechat_url, &path, &body).await;
-        assert_eq!(status, 200, "{answer}");
-        answer
+        self.service.wechat_control(&format!("platform/{what}"), body).await
     }
 
     /// How often a fetch of an app's access_token ended like this, by the jobs' own reports.
     async fn brought(&self, app: &str, outcome: &str) -> u64 {
         let sql = format!("SELECT COUNT(*) FROM job_reports WHERE detail LIKE '%{app} access_token: {outcome}%'");
-        u64::try_from(self.rig.number(self.store.db(), &sql).await).unwrap()
+        u64::try_from(self.service.number(self.store.db(), &sql).await).unwrap()
     }
 
     /// What a process says of a metric.
     async fn metric(&self, process: &Process, name: &str) -> Option<f64> {
-        let text = self.rig.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
+        let text =
+            self.service.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
     }
 
@@ -115,7 +113,7 @@ impl Five {
     }
 
     async fn mini(&self, process: &Process, path: &str, session: &str, code: &Value) -> Value {
-        let request = self.rig.http.post(format!("{}/api/wechat/mini/{path}", process.base)).bearer_auth(session);
+        let request = self.service.http.post(format!("{}/api/wechat/mini/{path}", process.base)).bearer_auth(session);
         let body = json!({"code": code}).to_string();
         let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
@@ -124,7 +122,7 @@ impl Five {
     async fn told(&self, entity_fact: &str) -> i64 {
         let db = self.store.db();
         let sql = format!("SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.{entity_fact}.v1'");
-        self.rig.number(db, &sql).await
+        self.service.number(db, &sql).await
     }
 }
 
@@ -155,12 +153,12 @@ fn all() -> [(App, TokenKind); 3] {
 }
 
 /// A page of each process asks for its signature; answers how often it got one.
-async fn load(five: &Five, stop: &AtomicBool) -> u64 {
+async fn load(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     let signed = AtomicU64::new(0);
     let pages = five.processes.iter().map(|process| async {
         let url = format!("{}/api/wechat/jssdk?url={ORIGIN}/page", process.base);
         while !stop.load(Ordering::SeqCst) {
-            let answer = five.rig.http.get(&url).send().await.unwrap();
+            let answer = five.service.http.get(&url).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{}: without a ticket", process.base);
             signed.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -171,7 +169,7 @@ async fn load(five: &Five, stop: &AtomicBool) -> u64 {
 }
 
 /// Every token that a request would be handed works at WeChat, at any time.
-async fn watch(five: &Five, stop: &AtomicBool) -> u64 {
+async fn watch(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     let mut looks = 0;
     while !stop.load(Ordering::SeqCst) {
         for (app, kind) in all() {
@@ -186,7 +184,7 @@ async fn watch(five: &Five, stop: &AtomicBool) -> u64 {
 
 /// People of the mini program ask for their phone numbers, again and again and in every process: each answer took a call
 /// with the token in use. Answers how many.
-async fn phones(five: &Five, stop: &AtomicBool) -> u64 {
+async fn phones(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     let answered = AtomicU64::new(0);
     let people = (0..PEOPLE).map(|n| {
         let answered = &answered;
@@ -211,7 +209,7 @@ async fn phones(five: &Five, stop: &AtomicBool) -> u64 {
 /// Ten lives of the tokens, or so many, under load in five processes.
 async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
     let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: OVERLAP_S, ..Settings::default() };
-    let five = Five::start_with(settings, env).await;
+    let five = FiveProcesses::start_with(settings, env).await;
     for (app, kind) in all() {
         five.until_token(&app, kind).await;
     }
@@ -231,7 +229,7 @@ async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
         // A fifth of a life early, at the soonest.
         assert!((lives..=lives * 5 / 4 + 1).contains(&calls), "{appid}: {calls} calls in {lives} lives");
         // One refresher: each call brought a value that was written, and no call another's again.
-        soon(&format!("{app}: as many values as calls"), async {
+        within_timeout(&format!("{app}: as many values as calls"), async {
             while five.brought(app, "renewed").await != five.calls(api, appid).await {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -249,10 +247,11 @@ async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
         assert!(age.is_some_and(|age| age <= f64::from(LIFETIME_S)), "{}: {age:?}", process.base);
         assert!(five.metric(process, "wxpay_clock_ahead_seconds").await.is_some_and(|ahead| ahead.abs() < 5.0));
     }
-    let logs = five.rig.logs();
+    let logs = five.service.logs();
     for secret in [SESSION_KEY, APP_SECRET, MINI_SECRET] {
         assert!(!logs.contains(secret), "a log line holds {secret}");
     }
+    five.service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,7 +267,7 @@ async fn five_processes_fetch_each_classic_token_once_a_life_and_no_request_meet
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refresh() {
-    let five = Five::start(Settings::default()).await;
+    let five = FiveProcesses::start(Settings::default()).await;
     let dead = five.until_token(&mini(), TokenKind::AccessToken).await;
     let mut sessions = Vec::new();
     for n in 0..30 {
@@ -276,7 +275,7 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
     }
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
     // The first refusal comes when the others have sent the token too.
-    five.rig.faults(json!([{"on": "getuserphonenumber", "kind": "slow", "delay_ms": 3000, "times": 30}])).await;
+    five.service.faults(json!([{"on": "getuserphonenumber", "kind": "slow", "delay_ms": 3000, "times": 30}])).await;
     // Who comes between the report and the refresh is told to come again, and does.
     let requests = sessions.iter().enumerate().map(|(n, session)| {
         let five = &five;
@@ -290,7 +289,7 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
             }
         }
     });
-    for answer in soon("everybody's number", join_all(requests)).await {
+    for answer in within_timeout("everybody's number", join_all(requests)).await {
         assert_eq!(answer["data"]["purePhoneNumber"], "13800000000", "{answer}");
     }
     let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
@@ -298,16 +297,17 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
     assert_eq!(five.calls("stable_token", MINI_APP_ID).await, 2, "the first, and one for all of them");
     let refused = five.seen().await["dead_token_uses"][0]["count"].as_u64().unwrap();
     assert!((10..=30).contains(&refused), "{refused} were refused, each once");
+    five.service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
-    let five = Five::start(Settings::default()).await;
+    let five = FiveProcesses::start(Settings::default()).await;
     let dead = five.until_token(&mini(), TokenKind::AccessToken).await;
     five.until_token(&shop(), TokenKind::JsapiTicket).await;
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
     // Each process has its own connections to the database, as these have.
-    let stores = join_all((0..5).map(|_| async { Store::new(five.rig.open_db().await) })).await;
+    let stores = join_all((0..5).map(|_| async { Store::new(five.service.open_db().await) })).await;
     let reports = (0..1000).map(|n: usize| {
         let (store, hash) = (stores[n % 5].clone(), dead.hash.clone());
         tokio::spawn(async move {
@@ -326,26 +326,27 @@ async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
     let fetches = five.calls("stable_token", MINI_APP_ID).await;
     // Every process looks each second: by the third run of all of them a second fetch would have shown.
     let runs = "SELECT COUNT(*) FROM job_reports WHERE job = 'platform_tokens'";
-    let after = five.rig.number(five.store.db(), runs).await;
-    soon("three more looks", async {
-        while five.rig.number(five.store.db(), runs).await < after + 3 {
+    let after = five.service.number(five.store.db(), runs).await;
+    within_timeout("three more looks", async {
+        while five.service.number(five.store.db(), runs).await < after + 3 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
     .await;
     assert_eq!((fetches, five.calls("stable_token", MINI_APP_ID).await), (2, 2), "the first, and one for all reports");
+    five.service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_not_allowed_is_told_once_and_payments_and_readiness_go_on() {
-    let rig = Rig::embedded_sqlite().await;
+    let service = TestService::embedded_sqlite().await.processes().await;
     let forbidden = json!({"appid": APP_ID, "ips": ["203.0.113.9"]});
-    let (status, _) = rig.post(&rig.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
+    let (status, _) = service.post(&service.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
     assert_eq!(status, 200);
-    let service = rig.run_all_with(WEB).await;
-    soon("ready, the one app's trouble shown, the other's token there", async {
+    let process = service.run_all_with(WEB).await;
+    within_timeout("ready, the one app's trouble shown, the other's token there", async {
         loop {
-            let (status, ready) = rig.get(&service.base, "/readyz").await;
+            let (status, ready) = service.get(&process.base, "/readyz").await;
             let of_app = |name: &str| ready["checks"].as_array()?.iter().find(|check| check["name"] == name);
             let (shop, mini) = (of_app("app:shop").unwrap(), of_app("app:mini").unwrap());
             let refused = shop["reason"].as_str().is_some_and(|reason| reason.contains("40164"));
@@ -356,34 +357,35 @@ async fn an_address_that_is_not_allowed_is_told_once_and_payments_and_readiness_
         }
     })
     .await;
-    rig.place(&service.base, "A400001", 100).await;
-    rig.pay("A400001").await;
-    rig.until_state(&service.base, "A400001", "paid").await;
-    rig.until_drained().await;
-    let events = rig.events(&service.base, "wxpay.app.degraded.v1").await;
+    service.place(&process.base, "A400001", 100).await;
+    service.pay("A400001").await;
+    service.until_state(&process.base, "A400001", "paid").await;
+    service.until_drained().await;
+    let events = service.events(&process.base, "wxpay.app.degraded.v1").await;
     let mut told: Vec<&str> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
     told.sort_unstable();
     assert_eq!(told, ["wxpay/main", "wxpay/second"], "each merchant that lists the app, once");
     assert_eq!((&events[0]["data"]["errcode"], &events[0]["data"]["app"]), (&json!(40164), &json!("shop")));
-    let (status, jobs) = rig.get(&service.base, "/v1/ops/jobs").await;
+    let (status, jobs) = service.get(&process.base, "/v1/ops/jobs").await;
     assert_eq!(status, 200, "{jobs}");
     let job = jobs["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "platform_tokens").unwrap();
     let detail = job["last_done"]["detail"].as_str().unwrap();
     assert!(detail.contains("shop access_token: refused") || detail.contains("mini access_token: renewed"), "{job}");
-    let metrics = rig.http.get(format!("{}/metrics", service.base)).send().await.unwrap().text().await.unwrap();
+    let metrics = service.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
     let counted = r#"wxpay_token_refresh_total{app="shop",kind="access_token",outcome="refused"} 1"#;
     assert!(metrics.contains(counted), "{metrics}");
     assert!(metrics.contains(r#"wxpay_token_age_seconds{app="mini",kind="access_token"}"#), "{metrics}");
+    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_refresher_dies_another_process_goes_on() {
     let settings = Settings { token_lifetime_s: 60, token_overlap_s: 4, ..Settings::default() };
-    let mut five = Five::start(settings).await;
+    let mut five = FiveProcesses::start(settings).await;
     let token = five.until_token(&mini(), TokenKind::AccessToken).await;
     let db = five.store.db().clone();
     let leader = "SELECT CAST(SPLIT_PART(holder, '-', 1) AS BIGINT) FROM leases WHERE name = 'platform_tokens'";
-    let pid = five.rig.number(&db, leader).await;
+    let pid = five.service.number(&db, leader).await;
     let died = five.processes.iter_mut().find(|process| i64::from(process.id()) == pid).unwrap();
     died.kill();
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
@@ -391,6 +393,7 @@ async fn when_the_refresher_dies_another_process_goes_on() {
     assert!(five.store.report_dead_token(&mini().key, TokenKind::AccessToken, &token.hash, now).await.unwrap());
     let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
     assert!(five.is_alive(fresh.value.expose()).await);
-    assert_ne!(five.rig.number(&db, leader).await, pid);
+    assert_ne!(five.service.number(&db, leader).await, pid);
     assert_eq!(five.calls("stable_token", MINI_APP_ID).await, 2);
+    five.service.finish().await;
 }

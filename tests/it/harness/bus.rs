@@ -1,4 +1,4 @@
-//! A stage for bus tests: one of the four backends with a small topology, and a shelf for what is parked.
+//! A bus under test: one of the four backends with a small topology, and a shelf for what is parked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use wxpay_worker::secret::Secret;
 
 use super::db::TestDb;
 use super::nats::{NatsServer, Version};
-use super::soon;
+use super::within_timeout;
 
 /// The subject that tests publish to.
 pub const SUBJECT: &str = "t.in.main.work.wanted";
@@ -78,17 +78,17 @@ impl Backend {
     }
 }
 
-pub struct Stage {
+pub struct TestBus {
     pub backend: Backend,
     pub bus: Bus,
     pub report: Report,
     needs: Needs,
 }
 
-impl Stage {
-    pub async fn open(backend: Backend, needs: Needs) -> Stage {
+impl TestBus {
+    pub async fn open(backend: Backend, needs: Needs) -> TestBus {
         let (bus, report) = connect(&backend, needs).await.unwrap();
-        Stage { backend, bus, report, needs }
+        TestBus { backend, bus, report, needs }
     }
 
     /// Another connection, as another process would have.
@@ -116,13 +116,13 @@ impl Stage {
     }
 
     pub async fn lag(&self) -> Lag {
-        let lag = soon("the lag", self.bus.lag()).await.unwrap();
+        let lag = within_timeout("the lag", self.bus.lag()).await.unwrap();
         lag.into_iter().find(|lag| lag.consumer == worker()).unwrap()
     }
 
     /// Awaits a state that the bus reports and signals nowhere.
     pub async fn until_lag(&self, what: &str, holds: impl Fn(&Lag) -> bool) {
-        soon(what, async {
+        within_timeout(what, async {
             while !holds(&self.lag().await) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -236,12 +236,12 @@ impl Shelf {
 
     pub async fn parked(&self, count: usize) -> Vec<Parked> {
         let mut parked = self.parked.subscribe();
-        soon("parking", parked.wait_for(|all| all.len() >= count)).await.unwrap().clone()
+        within_timeout("parking", parked.wait_for(|all| all.len() >= count)).await.unwrap().clone()
     }
 
     pub async fn deferred(&self, count: usize) -> Vec<Deferred> {
         let mut deferred = self.deferred.subscribe();
-        soon("deferring", deferred.wait_for(|all| all.len() >= count)).await.unwrap().clone()
+        within_timeout("deferring", deferred.wait_for(|all| all.len() >= count)).await.unwrap().clone()
     }
 
     pub fn parked_now(&self) -> usize {
@@ -334,7 +334,7 @@ impl Consumer {
 
     pub async fn stop(self) {
         self.cancel.cancel();
-        soon("the consumer's end", self.task).await.unwrap();
+        within_timeout("the consumer's end", self.task).await.unwrap();
     }
 }
 
@@ -347,7 +347,7 @@ pub fn text(delivery: &Delivery) -> String {
 }
 
 pub async fn next(deliveries: &mut mpsc::UnboundedReceiver<Delivery>) -> Delivery {
-    soon("a delivery", deliveries.recv()).await.unwrap()
+    within_timeout("a delivery", deliveries.recv()).await.unwrap()
 }
 
 /// Publishes all at once, in order.

@@ -1,5 +1,6 @@
 //! What tests start and look at. It is not a mock of anything: servers and databases are real.
 
+pub mod assert;
 pub mod bus;
 pub mod cable;
 pub mod certificates;
@@ -10,24 +11,23 @@ pub mod nats_cluster;
 pub mod pausing;
 pub mod postgres;
 pub mod process;
-pub mod requests;
 pub mod service;
-pub mod town;
+pub mod store;
 
 use std::time::Duration;
 
 /// Far above what anything takes on a busy machine; a test that reaches it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A variable that `tests/run.sh` sets.
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run.sh"))
 }
 
-/// Awaits with the common patience.
-pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(PATIENCE, future).await {
+/// Awaits with [`TEST_TIMEOUT`].
+pub async fn within_timeout<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(TEST_TIMEOUT, future).await {
         Ok(output) => output,
-        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+        Err(_) => panic!("{what} did not happen within {TEST_TIMEOUT:?}"),
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::service::free_port;
-use super::{PATIENCE, setting};
+use super::{TEST_TIMEOUT, setting};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ pub(super) fn spawn(version: Version, folder: &Path, settings: &str, trace: Opti
         }
         let _ = ready.send(Err(said.join("\n")));
     });
-    if let Err(log) = is_ready.recv_timeout(PATIENCE).expect("nats-server says nothing") {
+    if let Err(log) = is_ready.recv_timeout(TEST_TIMEOUT).expect("nats-server says nothing") {
         panic!("nats-server ended:\n{log}");
     }
     child

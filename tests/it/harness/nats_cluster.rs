@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::nats::{Version, settings, spawn};
 use super::service::{answer, free_port};
-use super::soon;
+use super::within_timeout;
 
 /// How many there are.
 pub const NODES: usize = 3;
@@ -69,7 +69,7 @@ impl NatsCluster {
 
     /// Which of them leads a stream, once the cluster can tell.
     pub async fn leader_of(&self, stream: &str) -> usize {
-        soon("a leader of the stream", async {
+        within_timeout("a leader of the stream", async {
             loop {
                 if let Some(leader) = self.told_leader(stream).await {
                     return leader;
@@ -113,7 +113,7 @@ impl NatsCluster {
     async fn until_led(&self, n: usize) {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!("http://127.0.0.1:{}/jsz", self.nodes[n].monitoring_port);
-        soon("a leader of the cluster", async {
+        within_timeout("a leader of the cluster", async {
             loop {
                 let seen = answer(http.get(&url)).await.map(|(_, seen)| seen).unwrap_or(Value::Null);
                 if seen["meta_cluster"]["leader"].as_str().is_some_and(|leader| !leader.is_empty()) {

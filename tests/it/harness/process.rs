@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::soon;
+use super::within_timeout;
 
 /// One `wxpayd run`; killed when dropped.
 pub struct Process {
@@ -37,7 +37,7 @@ impl Process {
                 let _ = ready.send(Err(said.join("\n")));
             }
         });
-        if let Err(said) = soon("the start of wxpayd", is_ready).await.unwrap() {
+        if let Err(said) = within_timeout("the start of wxpayd", is_ready).await.unwrap() {
             panic!("wxpayd did not start:\n{said}");
         }
         Process { child, base: format!("http://127.0.0.1:{port}") }
@@ -51,7 +51,7 @@ impl Process {
 
     /// Awaits that it ends by itself, as at an armed crash point.
     pub async fn until_dead(&mut self) {
-        soon("the end of the process", async {
+        within_timeout("the end of the process", async {
             while self.child.try_wait().unwrap().is_none() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

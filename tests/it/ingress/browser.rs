@@ -16,7 +16,7 @@ use wxpay_worker::store::{Fenced, IssuedToken, TOKEN_SEAL, TokenKind, TokenWrite
 
 use super::client::Reply;
 use super::stage::{APP_SECRET, Stage};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 pub const SESSION_KEY: &str = "k3y-0f-the-browser-side-of-the-tests";
 pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Tests01234567";
@@ -292,7 +292,7 @@ pub async fn store_token(stage: &Stage, app: &str, kind: TokenKind, value: &str)
     };
     let app = stage.config.app(app).unwrap();
     let write = TokenWrite { lease: &lease, app, kind, merchants: &[], now };
-    let done = soon("a stored token", stage.store.store_token(write, &key, &issued)).await;
+    let done = within_timeout("a stored token", stage.store.store_token(write, &key, &issued)).await;
     assert!(matches!(done.unwrap(), Fenced::Done(_)));
 }
 

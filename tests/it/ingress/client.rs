@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 /// An answer as it came.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     // The server may close before it has read everything: that is an answer too.
     let _ = socket.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = soon("the end of an answer", socket.read_to_end(&mut answer)).await;
+    let _ = within_timeout("the end of an answer", socket.read_to_end(&mut answer)).await;
     answer
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::client::{Reply, raw};
 use super::stage::{KEY, Stage};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 const POST: &str = "POST /notify/main/pay HTTP/1.1\r\nHost: x\r\n";
 
@@ -32,7 +32,7 @@ async fn dribble(stage: &Stage, pieces: &[&str], pause: Duration) -> (Duration, 
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        _ = soon("the close", reader.read_to_end(&mut answer)) => {}
+        _ = within_timeout("the close", reader.read_to_end(&mut answer)) => {}
         () = write => {}
     }
     (begun.elapsed(), answer)
@@ -173,7 +173,7 @@ async fn requests_that_wait_for_their_turn_share_a_connection() {
         }
         let mut answer = Vec::new();
         while !answer.ends_with(b"</xml>") {
-            let read = soon("an answer", socket.read_buf(&mut answer)).await.unwrap();
+            let read = within_timeout("an answer", socket.read_buf(&mut answer)).await.unwrap();
             assert_ne!(read, 0, "the connection ended after {:?}", String::from_utf8_lossy(&answer));
         }
         assert_eq!(Reply::parse(&answer).header("connection"), None, "{body:?}");
@@ -201,7 +201,7 @@ async fn a_crowd_of_silent_connections_does_not_keep_true_traffic_out() {
     for _ in 0..60 {
         crowd.push(TcpStream::connect(stage.address).await.unwrap());
     }
-    let reply = soon("an answer behind the crowd", stage.send("GET", "/healthz", &[], b"")).await;
+    let reply = within_timeout("an answer behind the crowd", stage.send("GET", "/healthz", &[], b"")).await;
     assert_eq!(reply.status, 200);
     drop(crowd);
     stage.stop().await;
@@ -245,7 +245,7 @@ async fn a_stop_finishes_what_is_under_way_and_refuses_what_is_new() {
     stage.shutdown.cancel();
     socket.write_all(b"ml>").await.unwrap();
     let mut answer = Vec::new();
-    soon("the answer", socket.read_to_end(&mut answer)).await.unwrap();
+    within_timeout("the answer", socket.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(Reply::parse(&answer).status, 200);
     let address = stage.address;
     stage.stop().await;

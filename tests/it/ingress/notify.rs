@@ -10,7 +10,7 @@ use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::stage::{OTHER_MERCHANT, Stage, V2_KEY, eventually};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 const SUCCESS: &str =
     "<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>";
@@ -53,7 +53,7 @@ async fn the_tutorials_callback_is_the_first_merchants_notification_address() {
     let reply = stage.send("POST", target, &headers, body.as_bytes()).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, SUCCESS));
     let mut kept = stage.deliveries(ConsumerName::SETTLE);
-    let kept = soon("the notification", kept.recv()).await.unwrap();
+    let kept = within_timeout("the notification", kept.recv()).await.unwrap();
     assert!(kept.message.subject.contains(".main."), "{}", kept.message.subject);
     let reply = stage.send("POST", target, &headers, body.replace("A100001", "A100002").as_bytes()).await;
     assert!(
@@ -77,7 +77,7 @@ async fn a_verified_notification_is_kept_whole_and_then_answered_with_success() 
     assert_eq!((reply.status, reply.text().as_str()), (200, SUCCESS));
     assert_eq!(reply.header("content-type"), Some("text/xml; charset=utf-8"));
     let mut kept = stage.deliveries(ConsumerName::SETTLE);
-    let kept = soon("the notification", kept.recv()).await.unwrap();
+    let kept = within_timeout("the notification", kept.recv()).await.unwrap();
     let kept = Envelope::<NotifyReceived>::parse(&kept.message.payload).unwrap();
     assert_eq!(kept.source, "wxpay/main");
     assert_eq!(kept.data.body, body.as_bytes());
@@ -167,7 +167,7 @@ async fn a_signed_notification_in_an_unknown_form_is_kept_and_repeated() {
     let reply = post(&stage, &signed(&[("time_end", "yesterday")], SignType::HmacSha256)).await;
     assert_eq!((reply.status, reply.text()), (200, fail("PARAM")));
     let mut kept = stage.deliveries(ConsumerName::SETTLE);
-    soon("the notification", kept.recv()).await.unwrap();
+    within_timeout("the notification", kept.recv()).await.unwrap();
     stage.stop().await;
 }
 

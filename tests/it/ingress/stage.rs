@@ -30,7 +30,7 @@ use wxpay_worker::worker::StoreParking;
 use wxpay_worker::{http, web};
 
 use super::client::{Reply, send};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 pub const V2_KEY: &str = "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA";
 pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Tests0123456x";
@@ -262,7 +262,7 @@ impl Stage {
     /// Ends the server; returns once it has ended.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        soon("the server's end", self.server).await.unwrap();
+        within_timeout("the server's end", self.server).await.unwrap();
     }
 
     /// Holds the database's only writer until the value is dropped: nothing becomes durable meanwhile.
@@ -320,7 +320,7 @@ pub fn with(mut body: Value, name: &str, value: Value) -> Value {
 
 /// Waits for something that has no signal of its own.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut is: impl FnMut() -> F) {
-    soon(what, async {
+    within_timeout(what, async {
         while !is().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -7,7 +7,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use wxpay_worker::ids::OrderNo;
 
 use super::stage::{KEY, Stage, eventually, main, order};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 struct Stream {
     lines: Lines<BufReader<OwnedReadHalf>>,
@@ -31,7 +31,8 @@ impl Stream {
     /// The next answer's status.
     async fn status(&mut self) -> String {
         loop {
-            let line = soon("a status line", self.lines.next_line()).await.unwrap().expect("the connection ended");
+            let line =
+                within_timeout("a status line", self.lines.next_line()).await.unwrap().expect("the connection ended");
             if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
                 return rest.split(' ').next().unwrap().to_owned();
             }
@@ -43,7 +44,7 @@ impl Stream {
         let mut id = None;
         let mut data = None;
         loop {
-            let line = soon("a line of the stream", self.lines.next_line()).await.ok()??;
+            let line = within_timeout("a line of the stream", self.lines.next_line()).await.ok()??;
             if let Some(text) = line.strip_prefix("id: ") {
                 id = Some(text.parse().unwrap());
             } else if let Some(text) = line.strip_prefix("data: ") {

@@ -9,7 +9,7 @@ use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::order::OrderState;
 
 use super::stage::{Stage, eventually, order, with};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 #[tokio::test]
 async fn an_order_nobody_works_on_is_taken_and_its_location_answers() {
@@ -23,7 +23,7 @@ async fn an_order_nobody_works_on_is_taken_and_its_location_answers() {
     assert_eq!(stage.get(reply.header("location").unwrap()).await.json()["state"], "requested");
     // And the workers have it too.
     let mut commands = stage.deliveries(ConsumerName::PREPARE_ORDER);
-    let command = soon("the command", commands.recv()).await.unwrap();
+    let command = within_timeout("the command", commands.recv()).await.unwrap();
     let command = Envelope::<OrderRequested>::parse(&command.message.payload).unwrap();
     assert_eq!(command.data.order.order_no.as_str(), "A100001");
     stage.stop().await;
@@ -54,7 +54,7 @@ async fn a_stop_answers_those_who_wait() {
     let body = order("A100001");
     let begun = Instant::now();
     let (reply, ()) = tokio::join!(stage.place(&body, &[]), async {
-        soon("the command", commands.recv()).await.unwrap();
+        within_timeout("the command", commands.recv()).await.unwrap();
         stage.shutdown.cancel();
     });
     assert_eq!(reply.status, 202, "{}", reply.text());
@@ -81,7 +81,7 @@ async fn a_refresh_asks_wechat_once_and_then_waits_its_turn() {
     stage.place(&order("A100001"), &[]).await;
     let mut questions = stage.deliveries(ConsumerName::QUERY);
     let (refreshed, ()) = tokio::join!(stage.get("/v1/orders/A100001?refresh=1"), async {
-        let question = soon("the question", questions.recv()).await.unwrap();
+        let question = within_timeout("the question", questions.recv()).await.unwrap();
         let question = Envelope::<QueryDue>::parse(&question.message.payload).unwrap();
         assert_eq!(question.data.order_no.as_str(), "A100001");
         stage.pay("A100001").await;
@@ -90,7 +90,7 @@ async fn a_refresh_asks_wechat_once_and_then_waits_its_turn() {
     stage.place(&order("A100002"), &[]).await;
     let order = stage.stored("A100002").await.unwrap().order;
     let (first, ()) = tokio::join!(stage.get("/v1/orders/A100002?refresh=1"), async {
-        soon("the question", questions.recv()).await.unwrap();
+        within_timeout("the question", questions.recv()).await.unwrap();
         // Asked, and nothing new: that ends the wait as well.
         stage.store.query_answered(order.id, stage.clock.now()).await.unwrap();
     });
@@ -116,7 +116,7 @@ async fn a_refresh_of_an_order_that_cannot_be_paid_any_more_asks_nothing() {
     // A question about an order that is open comes through after those, and is the first to come.
     stage.place(&order("A100003"), &[]).await;
     let (_, question) = tokio::join!(stage.get("/v1/orders/A100003?refresh=1"), async {
-        let question = soon("the question", questions.recv()).await.unwrap();
+        let question = within_timeout("the question", questions.recv()).await.unwrap();
         stage.pay("A100003").await;
         question
     });

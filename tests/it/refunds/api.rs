@@ -2,44 +2,43 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::service::{API_KEY, answer, jsapi};
-use crate::harness::town::Town;
+use crate::harness::service::{API_KEY, TestService, answer, jsapi};
 use crate::settling::on_both;
 
 on_both! {
     async fn the_same_request_has_the_same_answer_and_another_one_is_refused(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("I100001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("I100001").await;
         let wish = json!({"refund_no": "I100001-r1", "amount_fen": 30});
-        let tries = (0..20).map(|_| town.give_back("I100001", wish.clone()));
+        let tries = (0..20).map(|_| service.give_back("I100001", wish.clone()));
         let answers = futures_util::future::join_all(tries).await;
         for (status, refund) in &answers {
             assert_eq!((*status, &refund["refund_no"]), (200, &json!("I100001-r1")), "{refund}");
             assert_eq!(refund["refund_id"], answers[0].1["refund_id"]);
         }
-        assert_eq!(town.wechat_refunds("I100001").await.len(), 1);
-        town.a_minute_later().await;
+        assert_eq!(service.wechat_refunds("I100001").await.len(), 1);
+        service.a_minute_later().await;
         for other in [
             json!({"refund_no": "I100001-r1", "amount_fen": 31}),
             json!({"refund_no": "I100001-r1"}),
             json!({"refund_no": "I100001-r1", "amount_fen": 30, "reason": "x"}),
         ] {
-            let (status, problem) = town.give_back("I100001", other).await;
+            let (status, problem) = service.give_back("I100001", other).await;
             assert_eq!((status, &problem["code"]), (409, &json!("refund_differs")), "{problem}");
         }
-        town.paid("I100002").await;
-        let (status, problem) = town.give_back("I100002", wish).await;
+        service.paid("I100002").await;
+        let (status, problem) = service.give_back("I100002", wish).await;
         assert_eq!((status, &problem["code"]), (409, &json!("refund_differs")), "another order: {problem}");
-        assert_eq!(town.number("SELECT COUNT(*) FROM refunds").await, 1);
-        town.stop().await;
+        assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 1);
+        service.finish().await;
     }
 
     async fn a_key_names_the_refund_where_no_number_does(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("I200001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("I200001").await;
         let with_key = |key: &'static str, wish: Value| {
-            let url = format!("{}/v1/orders/I200001/refunds", town.base);
-            let request = town.http.post(url).bearer_auth(API_KEY).header("idempotency-key", key);
+            let url = format!("{}/v1/orders/I200001/refunds", service.base);
+            let request = service.http.post(url).bearer_auth(API_KEY).header("idempotency-key", key);
             answer(request.header("content-type", "application/json").body(wish.to_string()))
         };
         let (status, first) = with_key("k1", json!({"amount_fen": 10})).await.unwrap();
@@ -48,7 +47,7 @@ on_both! {
         assert_eq!(again["refund_no"], first["refund_no"]);
         let (status, problem) = with_key("k1", json!({"amount_fen": 11})).await.unwrap();
         assert_eq!((status, &problem["code"]), (409, &json!("refund_differs")), "{problem}");
-        town.a_minute_later().await;
+        service.a_minute_later().await;
         let (_, other) = with_key("k2", json!({"amount_fen": 10})).await.unwrap();
         assert_ne!(other["refund_no"], first["refund_no"]);
         // A key that names one refund names no other, whatever its number.
@@ -59,19 +58,19 @@ on_both! {
         let (status, same) = with_key("k3", json!({"refund_no": "I2-a", "amount_fen": 10})).await.unwrap();
         assert!([200, 202].contains(&status) && same["refund_no"] == "I2-a", "{same}");
         // Without either, a number is made and told; nothing needs to be said at all.
-        let request = town.http.post(format!("{}/v1/orders/I200001/refunds", town.base)).bearer_auth(API_KEY);
+        let request = service.http.post(format!("{}/v1/orders/I200001/refunds", service.base)).bearer_auth(API_KEY);
         let (status, rest) = answer(request).await.unwrap();
         assert_eq!((status, &rest["amount_fen"], &rest["state"]), (202, &json!(70), &json!("requested")), "{rest}");
         let made = rest["refund_no"].as_str().unwrap();
-        assert_eq!(town.get(&format!("/v1/refunds/{made}")).await.1["amount_fen"], json!(70));
-        town.stop().await;
+        assert_eq!(service.get(&format!("/v1/refunds/{made}")).await.1["amount_fen"], json!(70));
+        service.finish().await;
     }
 
     async fn a_pending_refund_says_where_it_is_found_and_that_it_has_not_failed(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("I300001").await;
-        town.tell_wechat("faults", json!([{"on": "refund", "kind": "answer_lost", "times": 1}])).await;
-        let request = town.http.post(format!("{}/v1/orders/I300001/refunds", town.base)).bearer_auth(API_KEY);
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("I300001").await;
+        service.faults(json!([{"on": "refund", "kind": "answer_lost", "times": 1}])).await;
+        let request = service.http.post(format!("{}/v1/orders/I300001/refunds", service.base)).bearer_auth(API_KEY);
         let request = request.header("content-type", "application/json").body(r#"{"refund_no":"I300001-r1"}"#);
         let response = request.send().await.unwrap();
         assert_eq!(response.status().as_u16(), 202);
@@ -79,18 +78,18 @@ on_both! {
         let refund: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         assert_eq!(refund["state"], "unknown");
         assert!(refund["message"].as_str().unwrap().starts_with("Pending, not failed"), "{refund}");
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn what_cannot_be_refunded_says_why(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.place("I400001").await;
-        let (status, problem) = town.give_back("I400001", json!({})).await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.place("I400001").await;
+        let (status, problem) = service.give_back("I400001", json!({})).await;
         assert_eq!((status, &problem["code"]), (409, &json!("order_not_paid")), "{problem}");
-        let (status, problem) = town.give_back("NONE0001", json!({})).await;
+        let (status, problem) = service.give_back("NONE0001", json!({})).await;
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{problem}");
-        assert_eq!(town.get("/v1/refunds/none").await.0, 404);
-        town.paid("I400002").await;
+        assert_eq!(service.get("/v1/refunds/none").await.0, 404);
+        service.paid("I400002").await;
         for (wish, pointer) in [
             (json!({"refund_no": "x".repeat(33)}), "/refund_no"),
             (json!({"refund_no": "a b"}), "/refund_no"),
@@ -103,33 +102,33 @@ on_both! {
             (json!({"transaction_id": "4200000000000000000000000001"}), "/transaction_id"),
             (json!({"openid": "x"}), "/openid"),
         ] {
-            let (status, problem) = town.give_back("I400002", wish).await;
+            let (status, problem) = service.give_back("I400002", wish).await;
             assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(pointer)), "{problem}");
         }
-        assert_eq!(town.number("SELECT COUNT(*) FROM refunds").await, 0);
-        town.stop().await;
+        assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 0);
+        service.finish().await;
     }
 
     async fn a_merchant_without_certificate_is_told_so_and_nothing_is_recorded(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.paid("I500001").await;
-        let (status, problem) = town.give_back("I500001", json!({"refund_no": "I500001-r1"})).await;
+        let service = TestService::new().on(db).in_process().await;
+        service.paid("I500001").await;
+        let (status, problem) = service.give_back("I500001", json!({"refund_no": "I500001-r1"})).await;
         assert_eq!((status, &problem["code"]), (409, &json!("refunds_not_configured")), "{problem}");
-        assert_eq!(town.number("SELECT COUNT(*) FROM refunds").await, 0);
-        town.stop().await;
+        assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 0);
+        service.finish().await;
     }
 
     async fn no_payment_is_refunded_more_than_fifty_times(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        let (status, _) = town.post("/v1/orders", &jsapi("I600001", 10_000)).await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let (status, _) = service.post("/v1/orders", &jsapi("I600001", 10_000)).await;
         assert_eq!(status, 200);
-        town.pay("I600001").await;
-        town.until_state("I600001", "paid").await;
-        let wishes = (0..60).map(|n| town.give_back("I600001", json!({"refund_no": format!("n{n}"), "amount_fen": 1})));
+        service.pay("I600001").await;
+        service.until_state("I600001", "paid").await;
+        let wishes = (0..60).map(|n| service.give_back("I600001", json!({"refund_no": format!("n{n}"), "amount_fen": 1})));
         let answers = futures_util::future::join_all(wishes).await;
         let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 409).collect();
         assert_eq!(refused.len(), 10, "{refused:?}");
         assert!(refused.iter().all(|(_, problem)| problem["code"] == "refunds_used_up"), "{refused:?}");
-        town.stop().await;
+        service.finish().await;
     }
 }

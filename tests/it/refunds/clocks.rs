@@ -3,35 +3,34 @@
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use crate::harness::town::Town;
+use crate::harness::service::TestService;
 use crate::settling::on_both;
 use wxpay_worker::refund::RefundState;
 
 on_both! {
     async fn a_refund_put_off_by_a_clock_a_day_ahead_is_asked_about_today_and_the_next_one_is_called_for(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.without_news().await;
-        town.paid("D100001").await;
-        town.refunding("D100001", "D1-a", 10).await;
-        let today = town.clock.now();
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.without_news().await;
+        service.paid("D100001").await;
+        service.refunding("D100001", "D1-a", 10).await;
+        let today = service.clock.now();
         for sql in [
             "UPDATE refunds SET next_at_ms = next_at_ms + 86400000",
             "UPDATE refund_totals SET next_call_at_ms = next_call_at_ms + 86400000, last_called = 'D1-z'",
         ] {
-            town.store.db().write().execute_unprepared(sql).await.unwrap();
+            service.store.db().write().execute_unprepared(sql).await.unwrap();
         }
-        let (status, second) = town.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
+        let (status, second) = service.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "its turn is a day away: {second}");
-        town.ends("D1-a", "SUCCESS").await;
+        service.ends("D1-a", "SUCCESS").await;
         // The next run of the job that looks for such times, and then of the one that looks for due refunds.
-        town.skip(31);
-        town.seconds_until("D1-a", |s| s.refund.state == RefundState::Succeeded).await;
-        town.a_minute_later().await;
-        town.look_until("D1-b", "processing").await;
-        assert!(town.clock.now().since(today).as_secs() < 3600, "within the hour");
-        town.ends("D1-b", "SUCCESS").await;
-        town.look_until("D1-b", "succeeded").await;
-        town.books_agree().await;
-        town.stop().await;
+        service.skip(31);
+        service.seconds_until("D1-a", |s| s.refund.state == RefundState::Succeeded).await;
+        service.a_minute_later().await;
+        service.look_until("D1-b", "processing").await;
+        assert!(service.clock.now().since(today).as_secs() < 3600, "within the hour");
+        service.ends("D1-b", "SUCCESS").await;
+        service.look_until("D1-b", "succeeded").await;
+        service.finish().await;
     }
 }

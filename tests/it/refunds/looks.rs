@@ -12,12 +12,11 @@ use wxpay_worker::refund::RefundState;
 
 use super::notices::notice;
 use crate::harness::bus::bus_settings;
-use crate::harness::service::{KEY, MCH_ID};
-use crate::harness::soon;
-use crate::harness::town::Town;
+use crate::harness::service::{InProcess, KEY, MCH_ID, TestService};
+use crate::harness::within_timeout;
 use crate::settling::on_both;
 
-impl Town {
+impl InProcess {
     /// When the refund is looked at next, from now.
     async fn next_in(&self, refund_no: &str) -> u64 {
         self.refund(refund_no).await.refund.queries.next_at.unwrap().since(self.clock.now()).as_secs()
@@ -38,100 +37,100 @@ impl Town {
 
 on_both! {
     async fn a_refund_that_somebody_polls_is_called_for_again_all_the_same(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.without_news().await;
-        town.paid("K100001").await;
-        town.tell_wechat("faults", json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
-        let (_, refund) = town.give_back("K100001", json!({"refund_no": "K1-a"})).await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.without_news().await;
+        service.paid("K100001").await;
+        service.faults(json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
+        let (_, refund) = service.give_back("K100001", json!({"refund_no": "K1-a"})).await;
         assert_eq!(refund["state"], "unknown", "{refund}");
         // Whoever asked would put it off by 10, 20, 40, 80 … seconds.
         for polls in 0.. {
-            assert!(polls < 8, "{:?}", town.refund("K1-a").await);
-            let (status, refund) = town.get("/v1/refunds/K1-a?refresh=1").await;
+            assert!(polls < 8, "{:?}", service.refund("K1-a").await);
+            let (status, refund) = service.get("/v1/refunds/K1-a?refresh=1").await;
             assert_eq!(status, 200, "{refund}");
             if refund["state"] == "processing" {
                 break;
             }
-            town.skip(10);
+            service.skip(10);
             // WeChat is asked about one refund every two seconds at most.
             tokio::time::sleep(Duration::from_millis(2100)).await;
         }
-        assert_eq!(town.wechat_refunds("K100001").await.len(), 1);
-        assert_eq!(town.calls("K100001").await.len(), 2);
-        town.stop().await;
+        assert_eq!(service.wechat_refunds("K100001").await.len(), 1);
+        assert_eq!(service.calls("K100001").await.len(), 2);
+        service.finish().await;
     }
 
     async fn asking_by_hand_is_answered_and_moves_no_look(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.without_news().await;
-        town.paid("K200001").await;
-        town.refunding("K200001", "K2-a", 30).await;
-        let before = town.refund("K2-a").await.refund.queries;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.without_news().await;
+        service.paid("K200001").await;
+        service.refunding("K200001", "K2-a", 30).await;
+        let before = service.refund("K2-a").await.refund.queries;
         let started = std::time::Instant::now();
         for _ in 0..3 {
-            town.skip(5);
-            let (status, refund) = town.get("/v1/refunds/K2-a?refresh=1").await;
+            service.skip(5);
+            let (status, refund) = service.get("/v1/refunds/K2-a?refresh=1").await;
             assert_eq!((status, &refund["state"]), (200, &json!("processing")), "{refund}");
-            let after = town.refund("K2-a").await.refund.queries;
+            let after = service.refund("K2-a").await.refund.queries;
             assert_eq!((after.done, after.next_at), (before.done, before.next_at));
             assert!(after.answered_at.is_some());
         }
         // Three seconds each, if nothing had ended the wait.
         assert!(started.elapsed() < Duration::from_millis(8500), "whoever waits hears that WeChat answered");
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn a_notification_ahead_of_wechats_own_answers_has_them_asked_again_within_a_minute(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        let transaction = town.asked_about_hourly("K300001", "K3-a").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.expect_dead_letters(&["query_differs"]);
+        let transaction = service.asked_about_hourly("K300001", "K3-a").await;
         let body = notice("K300001", "K3-a", &transaction, "SUCCESS", KEY, MCH_ID);
         // WeChat does not answer at first.
-        town.tell_wechat("faults", json!([{"on": "refundquery", "kind": "answer_lost", "times": 2}])).await;
-        town.tell(body.clone(), &[]).await;
-        town.until_refund("looked at soon", "K3-a", |s| {
-            s.refund.queries.next_at.unwrap().since(town.clock.now()).as_secs() <= 60
+        service.faults(json!([{"on": "refundquery", "kind": "answer_lost", "times": 2}])).await;
+        service.tell(body.clone(), &[]).await;
+        service.until_refund("looked at soon", "K3-a", |s| {
+            s.refund.queries.next_at.unwrap().since(service.clock.now()).as_secs() <= 60
         })
         .await;
-        town.until_parked("query_differs").await;
-        assert!(town.next_in("K3-a").await <= 60, "{}", town.next_in("K3-a").await);
-        town.ends("K3-a", "SUCCESS").await;
-        town.skip(61);
-        town.until_refunded("K3-a", "succeeded").await;
-        town.books_agree().await;
-        town.stop().await;
+        service.until_parked("query_differs").await;
+        assert!(service.next_in("K3-a").await <= 60, "{}", service.next_in("K3-a").await);
+        service.ends("K3-a", "SUCCESS").await;
+        service.skip(61);
+        service.until_refunded("K3-a", "succeeded").await;
+        service.finish().await;
     }
 
     async fn an_old_message_is_dropped_only_where_the_refund_has_a_later_look(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("K400001").await;
-        town.tell_wechat("faults", json!([{"on": "refund", "kind": "refuse", "err_code": "NOTENOUGH"}])).await;
-        town.give_back("K400001", json!({"refund_no": "K4-a"})).await;
-        let (bus, _) = Bus::connect(&bus_settings("embedded:", Vec::new(), 1 << 30), Some(town.store.db().clone())).await.unwrap();
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("K400001").await;
+        service.faults(json!([{"on": "refund", "kind": "refuse", "err_code": "NOTENOUGH"}])).await;
+        service.give_back("K400001", json!({"refund_no": "K4-a"})).await;
+        let (bus, _) = Bus::connect(&bus_settings("embedded:", Vec::new(), 1 << 30), Some(service.store.db().clone())).await.unwrap();
         // As it looks to a worker whose clock is ahead.
         let say = async || {
             let merchant = MerchantKey::parse("main").unwrap();
             let due = RefundDue { refund_no: OutRefundNo::parse("K4-a").unwrap(), only_ask: false };
-            let long_ago = wxpay_worker::clock::Timestamp::from_ms(town.clock.now().as_ms() - 100_000);
+            let long_ago = wxpay_worker::clock::Timestamp::from_ms(service.clock.now().as_ms() - 100_000);
             let event = Envelope::new(&merchant, RefundDue::TYPE, None, long_ago, due);
             let payload = event.to_json().unwrap().into_bytes();
             let message = Message { subject: subject::refund_due(&merchant), id: event.id, payload, headers: Vec::new() };
             bus.publish(message).await.unwrap();
         };
         say().await;
-        soon("the message's end", async {
+        within_timeout("the message's end", async {
             while bus.lag().await.unwrap().iter().any(|l| l.pending > 0 || l.in_flight > 0) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
-        assert_eq!(town.calls("K400001").await.len(), 1, "it is called for in a minute");
-        let stored = town.refund("K4-a").await.refund;
-        let now = town.clock.now();
-        town.store.schedule_refund(stored.id, stored.version, stored.queries.done, now).await.unwrap();
+        assert_eq!(service.calls("K400001").await.len(), 1, "it is called for in a minute");
+        let stored = service.refund("K4-a").await.refund;
+        let now = service.clock.now();
+        service.store.schedule_refund(stored.id, stored.version, stored.queries.done, now).await.unwrap();
         say().await;
-        let after = town.until_refund("called again", "K4-a", |s| s.refund.queries.next_at.unwrap() > now).await;
+        let after = service.until_refund("called again", "K4-a", |s| s.refund.queries.next_at.unwrap() > now).await;
         assert_eq!(after.refund.state, RefundState::Requested);
-        assert_eq!(town.calls("K400001").await.len(), 2);
-        town.stop().await;
+        assert_eq!(service.calls("K400001").await.len(), 2);
+        service.finish().await;
     }
 }

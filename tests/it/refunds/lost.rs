@@ -4,8 +4,8 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 use wxpay_worker::refund::RefundState;
 
-use crate::harness::soon;
-use crate::harness::town::Town;
+use crate::harness::service::TestService;
+use crate::harness::within_timeout;
 use crate::settling::on_both;
 
 /// Orders with a refund each.
@@ -15,8 +15,8 @@ const BATCH: usize = 100;
 
 on_both! {
     async fn an_answer_lost_after_execution_converges_on_one_refund(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("L100001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("L100001").await;
         for (n, fault) in [
             json!({"on": "refund", "kind": "answer_lost", "times": 3}),
             json!({"on": "refund", "kind": "half_body", "times": 2}),
@@ -28,65 +28,63 @@ on_both! {
             json!({"on": "refund", "kind": "refuse", "err_code": "BIZERR_NEED_RETRY", "executed": true, "times": 1}),
             json!({"on": "refund", "kind": "refuse", "err_code": "BIZERR_NEED_RETRY", "executed": false, "times": 3}),
         ].into_iter().enumerate() {
-            town.tell_wechat("faults", json!([fault])).await;
+            service.faults(json!([fault])).await;
             let number = format!("lost-{n}");
-            town.give_back_unheard("L100001", json!({"refund_no": number, "amount_fen": 2})).await;
+            service.give_back_unheard("L100001", json!({"refund_no": number, "amount_fen": 2})).await;
             for looks in 0..6 {
-                assert!(looks < 5, "{fault}: {:?}", town.refund(&number).await);
-                town.to_next_look(&number).await;
-                let before = town.refund(&number).await.refund.version;
-                let after = town.until_refund("looked at", &number, |s| s.refund.version != before).await.refund;
+                assert!(looks < 5, "{fault}: {:?}", service.refund(&number).await);
+                service.to_next_look(&number).await;
+                let before = service.refund(&number).await.refund.version;
+                let after = service.until_refund("looked at", &number, |s| s.refund.version != before).await.refund;
                 assert_ne!(after.state, RefundState::Failed, "unknown is never read as failed");
                 if after.state == RefundState::Processing {
                     break;
                 }
             }
-            let theirs = town.wechat_refunds("L100001").await;
+            let theirs = service.wechat_refunds("L100001").await;
             assert_eq!(theirs.iter().filter(|r| r["out_refund_no"] == number).count(), 1, "{fault}");
-            town.ends(&number, "SUCCESS").await;
-            town.until_refunded(&number, "succeeded").await;
-            let clear = town.http.delete(format!("{}/_sandbox/faults", town.wechat_url)).send().await.unwrap();
-            assert!(clear.status().is_success());
-            town.a_minute_later().await;
+            service.ends(&number, "SUCCESS").await;
+            service.until_refunded(&number, "succeeded").await;
+            service.clear_faults().await;
+            service.a_minute_later().await;
         }
-        town.books_agree().await;
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_executed(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.without_news().await;
-        town.paid("L200001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.without_news().await;
+        service.paid("L200001").await;
         // Executed and unheard; the question about it goes unanswered; the repeat is refused.
-        town.tell_wechat("faults", json!([
+        service.faults(json!([
             {"on": "refund", "kind": "answer_lost", "times": 1},
             {"on": "refundquery", "kind": "answer_lost", "times": 2},
             {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1},
         ])).await;
-        town.give_back_unheard("L200001", json!({"refund_no": "L200001-r1"})).await;
-        let first = town.to_next_look("L200001-r1").await.refund;
+        service.give_back_unheard("L200001", json!({"refund_no": "L200001-r1"})).await;
+        let first = service.to_next_look("L200001-r1").await.refund;
         assert_eq!(first.state, RefundState::Unknown);
-        let second = town.until_refund("looked at", "L200001-r1", |s| s.refund.version != first.version).await.refund;
+        let second = service.until_refund("looked at", "L200001-r1", |s| s.refund.version != first.version).await.refund;
         assert_eq!(second.state, RefundState::Unknown, "refused, and still not known");
-        town.to_next_look("L200001-r1").await;
-        town.until_refunded("L200001-r1", "processing").await;
-        assert_eq!(town.wechat_refunds("L200001").await.len(), 1);
-        town.stop().await;
+        service.to_next_look("L200001-r1").await;
+        service.until_refunded("L200001-r1", "processing").await;
+        assert_eq!(service.wechat_refunds("L200001").await.len(), 1);
+        service.finish().await;
     }
 
     async fn a_refusal_is_believed_once_wechat_also_knows_no_such_refund_for_a_minute(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("L300001").await;
-        town.tell_wechat("faults", json!([
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("L300001").await;
+        service.faults(json!([
             {"on": "refund", "kind": "drop", "times": 1},
             {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL"},
         ])).await;
-        town.give_back_unheard("L300001", json!({"refund_no": "L300001-r1"})).await;
-        let asked_at = town.clock.now();
+        service.give_back_unheard("L300001", json!({"refund_no": "L300001-r1"})).await;
+        let asked_at = service.clock.now();
         for looks in 0..10 {
-            assert!(looks < 9, "{:?}", town.refund("L300001-r1").await);
-            let before = town.to_next_look("L300001-r1").await.refund.queries;
-            let after = town.until_refund("looked at", "L300001-r1", |s| {
+            assert!(looks < 9, "{:?}", service.refund("L300001-r1").await);
+            let before = service.to_next_look("L300001-r1").await.refund.queries;
+            let after = service.until_refund("looked at", "L300001-r1", |s| {
                 // Taken up by the scheduler it is put off for a minute; after the look it is scheduled anew.
                 s.refund.state == RefundState::Failed || s.refund.queries.done > before.done
             }).await.refund;
@@ -94,69 +92,64 @@ on_both! {
                 break;
             }
         }
-        assert!(town.clock.now().since(asked_at).as_secs() >= 60, "the lost call had time to arrive");
-        assert_eq!(town.number("SELECT reserved_fen FROM refund_totals").await, 0, "free again");
-        assert_eq!(town.news("L300001").await[2..], ["refund.requested", "refund.failed"]);
-        town.stop().await;
+        assert!(service.clock.now().since(asked_at).as_secs() >= 60, "the lost call had time to arrive");
+        assert_eq!(service.number("SELECT reserved_fen FROM refund_totals").await, 0, "free again");
+        assert_eq!(service.events("L300001").await[2..], ["refund.requested", "refund.failed"]);
+        service.finish().await;
     }
 
     async fn a_first_call_that_is_refused_has_failed(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("L400001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("L400001").await;
         let refuse = json!([{"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1}]);
-        town.tell_wechat("faults", refuse).await;
-        let (status, problem) = town.give_back("L400001", json!({"refund_no": "L400001-r1"})).await;
+        service.faults(refuse).await;
+        let (status, problem) = service.give_back("L400001", json!({"refund_no": "L400001-r1"})).await;
         assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
         assert_eq!(problem["wechat"]["err_code"], "USER_ACCOUNT_ABNORMAL", "{problem}");
-        town.a_minute_later().await;
-        town.refunding("L400001", "L400001-r2", 100).await;
-        town.books_agree().await;
-        town.stop().await;
+        service.a_minute_later().await;
+        service.refunding("L400001", "L400001-r2", 100).await;
+        service.finish().await;
     }
 }
 
 /// A thousand refunds, of each of which WeChat's first answer is lost; of many the second, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_lost_answers_make_a_thousand_refunds() {
-    let town = Town::with_refunds(crate::harness::db::TestDb::sqlite(), "").await;
+    let service = TestService::new().on(crate::harness::db::TestDb::sqlite()).refunds().in_process().await;
     let numbers: Vec<String> = (0..MANY).map(|n| format!("M{n:06}")).collect();
     for batch in numbers.chunks(BATCH) {
         let pay = |number: String| {
-            let town = &town;
-            async move { town.paid(&number).await }
+            let service = &service;
+            async move { service.paid(&number).await }
         };
         stream::iter(batch.iter().cloned()).map(pay).buffer_unordered(BATCH).collect::<Vec<()>>().await;
-        town.tell_wechat(
-            "faults",
-            json!([
+        service
+            .faults(json!([
                 {"on": "refund", "kind": "answer_lost", "times": BATCH},
                 {"on": "refund", "kind": "answer_lost", "probability_percent": 40, "times": BATCH / 4},
-            ]),
-        )
-        .await;
+            ]))
+            .await;
         let back = |number: String| {
-            let town = &town;
-            async move { town.give_back_unheard(&number, json!({"refund_no": number, "amount_fen": 70})).await }
+            let service = &service;
+            async move { service.give_back_unheard(&number, json!({"refund_no": number, "amount_fen": 70})).await }
         };
         stream::iter(batch.iter().cloned()).map(back).buffer_unordered(BATCH).collect::<Vec<()>>().await;
         let open = "SELECT COUNT(*) FROM refunds WHERE state IN ('requested', 'unknown')";
-        soon("all answered", async {
-            while town.number(open).await > 0 {
-                town.skip(5);
+        within_timeout("all answered", async {
+            while service.number(open).await > 0 {
+                service.skip(5);
                 tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             }
         })
         .await;
         for number in batch {
-            let theirs = town.wechat_refunds(number).await;
+            let theirs = service.wechat_refunds(number).await;
             assert_eq!(theirs.len(), 1, "{number}: one refund at WeChat");
-            town.ends(number, "SUCCESS").await;
+            service.ends(number, "SUCCESS").await;
         }
         let left = "SELECT COUNT(*) FROM refunds WHERE state <> 'succeeded'";
-        town.until_number("all succeeded", left, |n| n == 0).await;
+        service.until_number("all succeeded", left, |n| n == 0).await;
     }
-    assert_eq!(town.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 70").await, MANY as i64);
-    assert_eq!(town.number("SELECT COUNT(*) FROM dead_letters").await, 0);
-    town.books_agree().await;
-    town.stop().await;
+    assert_eq!(service.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 70").await, MANY as i64);
+    service.finish().await;
 }

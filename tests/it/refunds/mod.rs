@@ -26,14 +26,13 @@ use wxpay_worker::ids::{MerchantKey, OutRefundNo};
 use wxpay_worker::refund::RefundState;
 use wxpay_worker::store::StoredRefund;
 
-use crate::harness::service::{API_KEY, MCH_ID, answer};
-use crate::harness::soon;
-use crate::harness::town::Town;
+use crate::harness::service::{API_KEY, InProcess, answer};
+use crate::harness::within_timeout;
 
 /// WeChat wants a minute between two refunds of an order.
 const A_MINUTE: u64 = 61;
 
-impl Town {
+impl InProcess {
     /// An order of 100 fen that is paid.
     pub async fn paid(&self, order_no: &str) {
         self.place(order_no).await;
@@ -71,7 +70,7 @@ impl Town {
     /// Asks for a refund that WeChat takes on at once.
     pub async fn refunding(&self, order_no: &str, refund_no: &str, amount_fen: i64) -> Value {
         let wish = json!({"refund_no": refund_no, "amount_fen": amount_fen});
-        let (status, refund) = soon(&format!("{refund_no} at WeChat"), async {
+        let (status, refund) = within_timeout(&format!("{refund_no} at WeChat"), async {
             loop {
                 // On a busy machine the first answer may be that it takes longer.
                 match self.give_back(order_no, wish.clone()).await {
@@ -100,30 +99,14 @@ impl Town {
         self.until_refund(state, refund_no, |s| s.refund.state.as_str() == state).await
     }
 
-    /// What WeChat knows of an order's refunds.
-    pub async fn wechat_refunds(&self, out_trade_no: &str) -> Vec<Value> {
-        let url = format!("{}/_sandbox/ledger?mch_id={MCH_ID}&out_trade_no={out_trade_no}", self.wechat_url);
-        let (_, ledger) = crate::harness::service::answer(self.http.get(url)).await.unwrap();
-        ledger["refunds"].as_array().unwrap().clone()
-    }
-
     /// How a refund ends at WeChat, now.
     pub async fn ends(&self, refund_no: &str, outcome: &str) {
-        self.tell_wechat("refunds/outcome", json!({"out_refund_no": refund_no, "outcome": outcome})).await;
+        self.wechat_control("refunds/outcome", json!({"out_refund_no": refund_no, "outcome": outcome})).await;
     }
 
     /// The refund calls WeChat saw about an order: when, by clock, and for which number.
     pub async fn calls(&self, out_trade_no: &str) -> Vec<Value> {
-        let url = format!("{}/_sandbox/requests?mch_id={MCH_ID}&out_trade_no={out_trade_no}", self.wechat_url);
-        let (_, seen) = crate::harness::service::answer(self.http.get(url)).await.unwrap();
-        let refunds = seen["requests"].as_array().unwrap().iter().find(|r| r["api"] == "refund").cloned();
-        refunds.map(|r| r["each"].as_array().unwrap().clone()).unwrap_or_default()
-    }
-
-    /// The refunds of an order at WeChat behave from now on.
-    pub async fn no_faults(&self) {
-        let cleared = self.http.delete(format!("{}/_sandbox/faults", self.wechat_url)).send().await.unwrap();
-        assert!(cleared.status().is_success());
+        self.wechat_calls("refund", out_trade_no).await
     }
 
     /// Lets seconds pass, each long enough for what happens every second, until the stored refund is so.
@@ -150,7 +133,7 @@ impl Town {
 
     /// Nobody tells of refunds any more.
     pub async fn without_news(&self) {
-        self.tell_wechat("faults", json!([{"on": "refund_notify", "kind": "drop"}])).await;
+        self.faults(json!([{"on": "refund_notify", "kind": "drop"}])).await;
     }
 
     /// Moves the clock to when the refund is looked at next, and past the scheduler's next second.
@@ -176,51 +159,5 @@ impl Town {
             let _ = tokio::time::timeout(Duration::from_secs(3), looked).await;
         }
         self.until_refunded(refund_no, state).await
-    }
-
-    /// Our books against WeChat's: what went back, to the fen, once; what is reserved; what the orders say.
-    pub async fn books_agree(&self) {
-        let url = format!("{}/_sandbox/ledger?mch_id={MCH_ID}", self.wechat_url);
-        let (_, truth) = crate::harness::service::answer(self.http.get(url)).await.unwrap();
-        let db = self.store.db();
-        let sql = "SELECT refund_no || ' ' || refund_id || ' ' || amount_fen FROM refund_ledger ORDER BY refund_no";
-        let mut ours = crate::faults::texts(db, sql).await;
-        let done = truth["refunds"].as_array().unwrap().iter().filter(|r| r["status"] == "SUCCESS");
-        let text = |r: &Value, name: &str| r[name].as_str().unwrap().to_owned();
-        let mut theirs: Vec<String> = done
-            .map(|r| format!("{} {} {}", text(r, "out_refund_no"), text(r, "refund_id"), r["refund_fee"]))
-            .collect();
-        ours.sort();
-        theirs.sort();
-        assert_eq!(ours, theirs, "our refund ledger and WeChat's");
-        for (what, sql) in [
-            (
-                "orders whose refunded_fen is not their ledger's",
-                "SELECT COUNT(*) FROM orders o WHERE o.refunded_fen <>
-                   COALESCE((SELECT SUM(amount_fen) FROM refund_ledger l WHERE l.order_id = o.id), 0)",
-            ),
-            (
-                "totals that are not their refunds'",
-                "SELECT COUNT(*) FROM refund_totals t WHERE t.reserved_fen <> COALESCE((SELECT SUM(amount_fen) FROM refunds r
-                   WHERE r.merchant = t.merchant AND r.transaction_id = t.transaction_id AND r.state <> 'failed'), 0)",
-            ),
-            (
-                "totals that are not their ledger's",
-                "SELECT COUNT(*) FROM refund_totals t WHERE t.refunded_fen <> COALESCE((SELECT SUM(amount_fen)
-                   FROM refund_ledger l WHERE l.merchant = t.merchant AND l.transaction_id = t.transaction_id), 0)",
-            ),
-            (
-                "refunds with a change that nothing proves",
-                "SELECT COUNT(*) FROM refunds r WHERE r.version - 1 + CASE WHEN r.origin = 'console' THEN 1 ELSE 0 END
-                   <> (SELECT COUNT(*) FROM refund_evidence e WHERE e.refund = r.id)",
-            ),
-            (
-                "refunds told succeeded otherwise than once",
-                "SELECT COUNT(*) FROM refunds r WHERE r.state = 'succeeded' AND 1 <> (SELECT COUNT(*) FROM outbox x
-                   WHERE x.event_type = 'wxpay.refund.succeeded.v1' AND x.payload LIKE '%\"refund_no\":\"' || r.refund_no || '\"%')",
-            ),
-        ] {
-            assert_eq!(self.number(sql).await, 0, "{what}");
-        }
     }
 }

@@ -5,19 +5,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::pausing::{is_stopped, signal};
-use crate::harness::service::{MCH_ID, Rig};
-use crate::harness::soon;
+use crate::harness::service::{MCH_ID, TestService};
+use crate::harness::within_timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_stopped_after_it_took_its_turn_takes_another_one_before_it_calls() {
-    let rig = Rig::embedded_postgres().await.with_refunds().await;
-    let process = rig.run_all_with(&[("WXPAY_PAUSE_AT", "refund.called")]).await;
-    rig.place(&process.base, "P900001", 100).await;
-    rig.pay("P900001").await;
-    rig.until_state(&process.base, "P900001", "paid").await;
+    let service = TestService::embedded_postgres().await.refunds().processes().await;
+    let process = service.run_all_with(&[("WXPAY_PAUSE_AT", "refund.called")]).await;
+    service.place(&process.base, "P900001", 100).await;
+    service.pay("P900001").await;
+    service.until_state(&process.base, "P900001", "paid").await;
     let wish = json!({"refund_no": "P9-a", "amount_fen": 60});
-    let asking = rig.try_post(&process.base, "/v1/orders/P900001/refunds?merchant=main", &wish);
-    let stopped = soon("the pause", async {
+    let asking = service.try_post(&process.base, "/v1/orders/P900001/refunds?merchant=main", &wish);
+    let stopped = within_timeout("the pause", async {
         while !is_stopped(&process) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -26,16 +26,17 @@ async fn a_process_stopped_after_it_took_its_turn_takes_another_one_before_it_ca
         signal(&process, "-CONT");
     });
     let (_, ()) = tokio::join!(asking, stopped);
-    soon("the refund at WeChat", async {
-        while rig.wechat_ledger("P900001").await["refunds"].as_array().unwrap().is_empty() {
+    within_timeout("the refund at WeChat", async {
+        while service.wechat_ledger("P900001").await["refunds"].as_array().unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
     .await;
-    let db = rig.open_db().await;
-    assert_eq!(rig.number(&db, "SELECT calls FROM refunds").await, 2, "the first turn was given up");
+    let db = service.open_db().await;
+    assert_eq!(service.number(&db, "SELECT calls FROM refunds").await, 2, "the first turn was given up");
     let path = format!("/_sandbox/requests?mch_id={MCH_ID}&out_trade_no=P900001");
-    let (_, seen) = rig.get(&rig.wechat_url, &path).await;
+    let (_, seen) = service.get(&service.wechat_url, &path).await;
     let calls = seen["requests"].as_array().unwrap().iter().find(|r| r["api"] == "refund").unwrap();
     assert_eq!(calls["each"].as_array().unwrap().len(), 1, "and nothing was sent for it: {calls}");
+    service.finish().await;
 }

@@ -2,16 +2,16 @@
 
 use sea_orm::ConnectionTrait;
 
-use crate::harness::town::Town;
+use crate::harness::service::TestService;
 use crate::settling::on_both;
 
 on_both! {
     async fn the_tables_keep_the_proof_and_the_sums_by_themselves(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("T100001").await;
-        town.refunding("T100001", "T1-a", 60).await;
-        town.ends("T1-a", "SUCCESS").await;
-        town.until_refunded("T1-a", "succeeded").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("T100001").await;
+        service.refunding("T100001", "T1-a", 60).await;
+        service.ends("T1-a", "SUCCESS").await;
+        service.until_refunded("T1-a", "succeeded").await;
         for sql in [
             "UPDATE refund_ledger SET amount_fen = 1",
             "DELETE FROM refund_ledger",
@@ -30,11 +30,10 @@ on_both! {
             "INSERT INTO refund_ledger SELECT 99, merchant, refund, refund_version, order_id, order_no, out_trade_no,
                transaction_id, refund_no, 'another', amount_fen, currency, occurred_at_ms, recorded_at_ms FROM refund_ledger",
         ] {
-            let written = town.store.db().write().execute_unprepared(sql).await;
+            let written = service.store.db().write().execute_unprepared(sql).await;
             assert!(written.is_err(), "{sql}");
         }
-        assert_eq!(town.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 60").await, 1);
-        town.books_agree().await;
-        town.stop().await;
+        assert_eq!(service.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 60").await, 1);
+        service.finish().await;
     }
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::harness::service::jsapi;
-use crate::harness::town::Town;
+use crate::harness::service::{TestService, jsapi};
 use crate::settling::on_both;
 
 const AT_ONCE: usize = 200;
@@ -14,11 +13,11 @@ const PART: i64 = 13;
 
 on_both! {
     async fn two_hundred_partial_refunds_at_once_never_exceed_the_payment(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.without_news().await;
-        town.paid("S100001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.without_news().await;
+        service.paid("S100001").await;
         let wish = |n: usize| json!({"refund_no": format!("part-{n:03}"), "amount_fen": PART});
-        let answers = futures_util::future::join_all((0..AT_ONCE).map(|n| town.give_back("S100001", wish(n)))).await;
+        let answers = futures_util::future::join_all((0..AT_ONCE).map(|n| service.give_back("S100001", wish(n)))).await;
         let mut taken = Vec::new();
         let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
         for (n, (status, answer)) in answers.iter().enumerate() {
@@ -31,17 +30,17 @@ on_both! {
         }
         assert_eq!((taken.len(), by_status[&409]), (7, AT_ONCE - 7), "{by_status:?}");
         let reserved = "SELECT reserved_fen FROM refund_totals";
-        assert_eq!(town.number(reserved).await, 7 * PART);
+        assert_eq!(service.number(reserved).await, 7 * PART);
         // One a minute reaches WeChat; none is refused there.
         for _ in 0..30 {
             let open = "SELECT COUNT(*) FROM refunds WHERE state IN ('requested', 'unknown')";
-            if town.number(open).await == 0 {
+            if service.number(open).await == 0 {
                 break;
             }
-            let before = town.wechat_refunds("S100001").await.len();
-            town.a_minute_later().await;
+            let before = service.wechat_refunds("S100001").await.len();
+            service.a_minute_later().await;
             let more = async {
-                while town.wechat_refunds("S100001").await.len() == before {
+                while service.wechat_refunds("S100001").await.len() == before {
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }
             };
@@ -49,46 +48,44 @@ on_both! {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(5), more).await;
         }
         for number in &taken {
-            town.until_refunded(number, "processing").await;
-            town.ends(number, "SUCCESS").await;
+            service.until_refunded(number, "processing").await;
+            service.ends(number, "SUCCESS").await;
         }
-        let theirs = town.wechat_refunds("S100001").await;
+        let theirs = service.wechat_refunds("S100001").await;
         let sum: i64 = theirs.iter().map(|r| r["refund_fee"].as_i64().unwrap()).sum();
         assert_eq!((theirs.len(), sum), (7, 7 * PART));
-        let times: Vec<_> = town.calls("S100001").await.iter().map(|c| c["at"].as_str().unwrap().to_owned()).collect();
+        let times: Vec<_> = service.calls("S100001").await.iter().map(|c| c["at"].as_str().unwrap().to_owned()).collect();
         assert_eq!(times.len(), 7, "no call was in vain");
         for number in &taken {
-            town.look_until(number, "succeeded").await;
+            service.look_until(number, "succeeded").await;
         }
-        assert_eq!(town.get("/v1/orders/S100001").await.1["refunded_fen"], json!(7 * PART));
-        assert_eq!(town.number("SELECT COUNT(*) FROM dead_letters").await, 0);
-        town.books_agree().await;
-        town.stop().await;
+        assert_eq!(service.get("/v1/orders/S100001").await.1["refunded_fen"], json!(7 * PART));
+        service.finish().await;
     }
 
     async fn all_that_is_left_goes_to_one_of_those_who_want_it(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
-        town.paid("S200001").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.paid("S200001").await;
         let wish = |n: usize| json!({"refund_no": format!("rest-{n:03}")});
-        let answers = futures_util::future::join_all((0..50).map(|n| town.give_back("S200001", wish(n)))).await;
+        let answers = futures_util::future::join_all((0..50).map(|n| service.give_back("S200001", wish(n)))).await;
         let taken: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
         assert_eq!(taken.len(), 1, "{answers:?}");
         assert_eq!(taken[0].1["amount_fen"], json!(100));
-        assert_eq!(town.wechat_refunds("S200001").await.len(), 1);
-        town.stop().await;
+        assert_eq!(service.wechat_refunds("S200001").await.len(), 1);
+        service.finish().await;
     }
 
     async fn refunds_of_different_orders_do_not_wait_for_each_other(db: TestDb) {
-        let town = Town::with_refunds(db, "").await;
+        let service = TestService::new().on(db).refunds().in_process().await;
         for n in 0..10 {
-            let (status, _) = town.post("/v1/orders", &jsapi(&format!("S30000{n}"), 100)).await;
+            let (status, _) = service.post("/v1/orders", &jsapi(&format!("S30000{n}"), 100)).await;
             assert_eq!(status, 200);
-            town.pay(&format!("S30000{n}")).await;
-            town.until_state(&format!("S30000{n}"), "paid").await;
+            service.pay(&format!("S30000{n}")).await;
+            service.until_state(&format!("S30000{n}"), "paid").await;
         }
         let orders: Vec<String> = (0..10).map(|n| format!("S30000{n}")).collect();
-        let answers = futures_util::future::join_all(orders.iter().map(|o| town.give_back(o, json!({})))).await;
+        let answers = futures_util::future::join_all(orders.iter().map(|o| service.give_back(o, json!({})))).await;
         assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
-        town.stop().await;
+        service.finish().await;
     }
 }

@@ -19,7 +19,7 @@ use wxpay_worker::wechat::platform::PlatformClient;
 use super::stage::{SHOP, Stage};
 use crate::contracts::new_order;
 use crate::harness::db::TestDb;
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,7 +54,7 @@ impl Process {
 
     async fn stop(self) {
         self.cancel.cancel();
-        soon("the scheduler's end", self.task).await.unwrap().unwrap();
+        within_timeout("the scheduler's end", self.task).await.unwrap().unwrap();
     }
 }
 
@@ -72,7 +72,7 @@ async fn real_time() -> Stage {
 
 /// Awaits a state of a job that nobody signals.
 async fn until(stage: &Stage, job: &str, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
-    soon(&format!("{job}: {what}"), async {
+    within_timeout(&format!("{job}: {what}"), async {
         loop {
             let jobs = stage.store.jobs().await.unwrap();
             if let Some(view) = jobs.into_iter().find(|view| view.name == job && holds(view)) {
@@ -219,7 +219,7 @@ async fn an_order_of_a_merchant_that_the_leader_does_not_know_yet_is_asked_about
     stage.config.merchants.retain(|merchant| merchant.key != new_merchant);
     let leader = Process::start(&stage, "behind").await;
     execute(&stage, "UPDATE orders SET next_query_at_ms = 1").await;
-    soon("the question", async {
+    within_timeout("the question", async {
         while stage.count("bus_messages WHERE subject = 'pay.in.second.query.due'").await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

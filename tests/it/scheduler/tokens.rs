@@ -13,7 +13,7 @@ use wxpay_worker::store::{TokenKind, TokenReport};
 use wxpay_worker::wechat::platform::PlatformClient;
 
 use super::stage::{LEASE, MINI, SHOP, Stage, refresher};
-use crate::harness::soon;
+use crate::harness::within_timeout;
 
 const ACCESS: TokenKind = TokenKind::AccessToken;
 const TICKET: TokenKind = TokenKind::JsapiTicket;
@@ -217,9 +217,9 @@ async fn an_app_whose_call_hangs_delays_no_other() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    soon("the other app's token", mini_has_its_token).await;
+    within_timeout("the other app's token", mini_has_its_token).await;
     assert!(!running.is_finished(), "the hanging call has ended already");
-    let run = soon("the end of the run", running).await.unwrap().unwrap();
+    let run = within_timeout("the end of the run", running).await.unwrap().unwrap();
     assert_eq!(run.detail.unwrap(), "shop access_token: no_answer; mini access_token: renewed");
     stage.run_for(3).await;
     assert!(stage.token("shop", ACCESS).await.is_some());
@@ -240,7 +240,7 @@ async fn a_fetch_that_ends_after_another_process_took_over_is_thrown_away() {
         refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();
         slow.token("shop", ACCESS).await.unwrap()
     };
-    let (paused, stored) = soon("both", async { tokio::join!(slow.run(), successor) }).await;
+    let (paused, stored) = within_timeout("both", async { tokio::join!(slow.run(), successor) }).await;
     assert!(matches!(paused, Err(JobError::Overtaken)), "{paused:?}");
     assert_eq!(slow.calls("token", SHOP).await, 2);
     assert_eq!(slow.token("shop", ACCESS).await.unwrap().hash, stored.hash, "the successor's value stands");
@@ -274,7 +274,7 @@ async fn a_stable_token_that_was_overtaken_harms_nobody_and_is_not_fetched_again
         refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();
         lease
     };
-    let (paused, lease) = soon("both", async { tokio::join!(slow.run(), successor) }).await;
+    let (paused, lease) = within_timeout("both", async { tokio::join!(slow.run(), successor) }).await;
     assert!(matches!(paused, Err(JobError::Overtaken)), "{paused:?}");
     slow.clock.advance(Duration::from_secs(5));
     refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();

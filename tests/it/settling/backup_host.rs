@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use wxpay_worker::wechat::v2::xml;
 
 use super::on_both;
-use crate::harness::service::{MCH_ID, answer, jsapi};
-use crate::harness::soon;
-use crate::harness::town::Town;
+use crate::harness::service::{InProcess, MCH_ID, TestService, answer, jsapi};
+use crate::harness::within_timeout;
 use crate::sandbox::refunds_parts::{https, identity};
 use crate::wechat::server::{Answer, Received, Server, http, nobody};
 use crate::wechat::signed;
@@ -39,13 +38,13 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn to(town: &Town) -> Carrier {
-        let url = format!("{}/_sandbox/certificates/{MCH_ID}", town.wechat_url);
-        let (_, files) = answer(town.http.get(url)).await.unwrap();
+    async fn to(service: &InProcess) -> Carrier {
+        let url = format!("{}/_sandbox/certificates/{MCH_ID}", service.wechat_url);
+        let (_, files) = answer(service.http.get(url)).await.unwrap();
         Carrier {
             runtime: tokio::runtime::Handle::current(),
             http: https(&files, Some(identity(&files))),
-            plain: town.wechat_url.clone(),
+            plain: service.wechat_url.clone(),
             with_certificate: files["refund_base_url"].as_str().unwrap().to_owned(),
         }
     }
@@ -91,8 +90,14 @@ fn refusing(wechat: Carrier, path: &'static str, number: &'static str, times: u3
 }
 
 /// The service talks to these two from now on; they live as long as what is returned.
-async fn behind(town: &mut Town, main: Main, path: &'static str, number: &'static str, times: u32) -> Vec<Server> {
-    let wechat = Carrier::to(town).await;
+async fn behind(
+    service: &mut InProcess,
+    main: Main,
+    path: &'static str,
+    number: &'static str,
+    times: u32,
+) -> Vec<Server> {
+    let wechat = Carrier::to(service).await;
     let backup = refusing(wechat.clone(), path, number, times);
     let mut hosts = Vec::new();
     let main_url = match main {
@@ -104,76 +109,76 @@ async fn behind(town: &mut Town, main: Main, path: &'static str, number: &'stati
     };
     let backup_url = backup.url.clone();
     hosts.push(backup);
-    town.configured_anew(|config| {
-        config.wechat.pay_url = main_url;
-        config.wechat.pay_backup_url = backup_url;
-    })
-    .await;
+    service
+        .restart_with(|config| {
+            config.wechat.pay_url = main_url;
+            config.wechat.pay_backup_url = backup_url;
+        })
+        .await;
     hosts
 }
 
 /// What WeChat has of a merchant whose orders begin with these letters.
-async fn at_wechat(town: &Town, start: &str) -> Vec<String> {
-    let url = format!("{}/_sandbox/ledger?mch_id={MCH_ID}", town.wechat_url);
-    let (_, ledger) = answer(town.http.get(url)).await.unwrap();
+async fn at_wechat(service: &InProcess, start: &str) -> Vec<String> {
+    let url = format!("{}/_sandbox/ledger?mch_id={MCH_ID}", service.wechat_url);
+    let (_, ledger) = answer(service.http.get(url)).await.unwrap();
     let numbers = ledger["orders"].as_array().unwrap().iter().map(|o| o["out_trade_no"].as_str().unwrap().to_owned());
     numbers.filter(|number| number.starts_with(start)).collect()
 }
 
 /// Moves the clock on until the order is so.
-async fn in_time(town: &Town, order_no: &str, state: &str) {
-    soon(&format!("{order_no} {state}"), async {
-        while tokio::time::timeout(Duration::from_secs(2), town.until_state(order_no, state)).await.is_err() {
-            town.skip(10);
+async fn in_time(service: &InProcess, order_no: &str, state: &str) {
+    within_timeout(&format!("{order_no} {state}"), async {
+        while tokio::time::timeout(Duration::from_secs(2), service.until_state(order_no, state)).await.is_err() {
+            service.skip(10);
         }
     })
     .await;
 }
 
 async fn orders_are_placed_once(db: crate::harness::db::TestDb, main: Main, codes: &[&str], times: u32) {
-    let mut town = Town::start(db, "", "").await;
-    let hosts = behind(&mut town, main, "/pay/unifiedorder", "out_trade_no", times).await;
+    let mut service = TestService::new().on(db).in_process().await;
+    let hosts = behind(&mut service, main, "/pay/unifiedorder", "out_trade_no", times).await;
     for code in codes {
         let order_no = format!("L1-{code}");
-        let (status, order) = town.post("/v1/orders", &jsapi(&order_no, 100)).await;
+        let (status, order) = service.post("/v1/orders", &jsapi(&order_no, 100)).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {order}");
-        in_time(&town, &order_no, "payable").await;
-        let stored = town.stored(&order_no).await;
+        in_time(&service, &order_no, "payable").await;
+        let stored = service.stored(&order_no).await;
         assert_eq!(stored.order.attempts.len(), 1, "{main:?}, {code}");
-        assert_eq!(at_wechat(&town, &order_no).await, std::slice::from_ref(&order_no), "{main:?}, {code}");
-        town.pay(&order_no).await;
-        town.until_state(&order_no, "paid").await;
-        assert_eq!(town.news(&order_no).await, ["order.payable", "order.paid"], "{main:?}, {code}");
+        assert_eq!(at_wechat(&service, &order_no).await, std::slice::from_ref(&order_no), "{main:?}, {code}");
+        service.pay(&order_no).await;
+        service.until_state(&order_no, "paid").await;
+        assert_eq!(service.events(&order_no).await, ["order.payable", "order.paid"], "{main:?}, {code}");
     }
     let calls = |host: &Server| host.received().iter().filter(|r| path_of(r) == "/pay/unifiedorder").count();
     assert!(hosts.iter().all(|host| calls(host) >= codes.len()), "both hosts were called");
-    town.stop().await;
+    service.finish().await;
 }
 
 async fn money_goes_back_once(db: crate::harness::db::TestDb, main: Main, codes: &[(&str, usize)]) {
-    let mut town = Town::with_refunds_over_plain_http(db).await;
-    let hosts = behind(&mut town, main, "/secapi/pay/refund", "out_refund_no", 1).await;
+    let mut service = TestService::new().on(db).refunds_over_plain_http().in_process().await;
+    let hosts = behind(&mut service, main, "/secapi/pay/refund", "out_refund_no", 1).await;
     for (n, (code, delays)) in codes.iter().enumerate() {
         let (order_no, refund_no) = (format!("L20000{n}"), format!("L2-{code}"));
-        town.paid(&order_no).await;
-        let (status, refund) = town.give_back(&order_no, json!({"refund_no": refund_no})).await;
+        service.paid(&order_no).await;
+        let (status, refund) = service.give_back(&order_no, json!({"refund_no": refund_no})).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {refund}");
-        town.look_until(&refund_no, "processing").await;
-        town.ends(&refund_no, "SUCCESS").await;
-        town.until_refunded(&refund_no, "succeeded").await;
-        let theirs = town.wechat_refunds(&order_no).await;
+        service.look_until(&refund_no, "processing").await;
+        service.ends(&refund_no, "SUCCESS").await;
+        service.until_refunded(&refund_no, "succeeded").await;
+        let theirs = service.wechat_refunds(&order_no).await;
         let numbers: Vec<&Value> = theirs.iter().map(|r| &r["out_refund_no"]).collect();
         assert_eq!(numbers, [&json!(refund_no)], "{main:?}, {code}");
-        let news = town.news(&order_no).await;
+        let events = service.events(&order_no).await;
         let mut expected = vec!["order.payable", "order.paid", "refund.requested"];
         expected.extend(std::iter::repeat_n("refund.delayed", *delays));
         expected.push("refund.succeeded");
-        assert_eq!(news, expected, "{main:?}, {code}");
+        assert_eq!(events, expected, "{main:?}, {code}");
     }
     let calls = |host: &Server| host.received().iter().filter(|r| path_of(r) == "/secapi/pay/refund").count();
     assert!(hosts.iter().all(|host| calls(host) >= codes.len()), "both hosts were called");
-    town.books_agree().await;
-    town.stop().await;
+    service.finish().await;
 }
 
 on_both! {

@@ -5,78 +5,77 @@ use wxpay_worker::order::{AttemptState, OrderState};
 use wxpay_worker::store::StoredOrder;
 
 use super::on_both;
-use crate::harness::service::jsapi;
-use crate::harness::town::Town;
+use crate::harness::service::{TestService, jsapi};
 
 const FIVE_MINUTES: u64 = 300;
 
 on_both! {
     async fn an_order_nobody_paid_is_closed_at_wechat_at_its_expiry_and_asked_about_twice_more(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C100001").await;
-        let expires_at = town.stored("C100001").await.order.expires_at;
-        town.skip_to(expires_at);
-        let closed = town.until_state("C100001", "closed").await;
-        assert_eq!(town.wechat_order("C100001").await["state"], "CLOSED", "closed at WeChat, not only here");
-        assert_eq!(town.news("C100001").await, ["order.payable", "order.closed"]);
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C100001").await;
+        let expires_at = service.stored("C100001").await.order.expires_at;
+        service.skip_to(expires_at);
+        let closed = service.until_state("C100001", "closed").await;
+        assert_eq!(service.wechat_order("C100001").await["state"], "CLOSED", "closed at WeChat, not only here");
+        assert_eq!(service.events("C100001").await, ["order.payable", "order.closed"]);
         let mut looks = Vec::new();
         let mut next = closed.order.queries.next_at;
         while let Some(at) = next {
-            looks.push(at.since(town.clock.now()).as_secs());
-            town.skip_to(at);
+            looks.push(at.since(service.clock.now()).as_secs());
+            service.skip_to(at);
             let done = closed.order.queries.done + looks.len() as u32;
-            let stored = town.until("a look after the close", "C100001", |s| s.order.queries.done == done).await;
+            let stored = service.until("a look after the close", "C100001", |s| s.order.queries.done == done).await;
             next = stored.order.queries.next_at;
         }
         assert_eq!(looks.len(), 2, "{looks:?}");
         assert!(looks[0] >= 120 && looks[1] >= 1700, "{looks:?}");
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn a_close_that_is_asked_for_waits_until_wechat_allows_it(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C200001").await;
-        let (status, order) = town.post("/v1/orders/C200001/close", &Value::Null).await;
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C200001").await;
+        let (status, order) = service.post("/v1/orders/C200001/close", &Value::Null).await;
         assert_eq!((status, &order["state"], &order["pending"]), (202, &json!("payable"), &json!("close")), "{order}");
-        let (status, problem) = town.get("/v1/orders/C200001/pay-params").await;
+        let (status, problem) = service.get("/v1/orders/C200001/pay-params").await;
         assert_eq!((status, &problem["code"]), (409, &json!("order_closing")), "nobody is offered what is being closed");
-        assert_eq!(town.wechat_order("C200001").await["state"], "NOTPAY");
-        town.skip(FIVE_MINUTES + 1);
-        town.until_state("C200001", "closed").await;
-        assert_eq!(town.wechat_order("C200001").await["state"], "CLOSED");
-        let (status, order) = town.post("/v1/orders/C200001/close", &Value::Null).await;
+        assert_eq!(service.wechat_order("C200001").await["state"], "NOTPAY");
+        service.skip(FIVE_MINUTES + 1);
+        service.until_state("C200001", "closed").await;
+        assert_eq!(service.wechat_order("C200001").await["state"], "CLOSED");
+        let (status, order) = service.post("/v1/orders/C200001/close", &Value::Null).await;
         assert_eq!((status, &order["state"]), (200, &json!("closed")), "a repeat has the same answer");
-        let (_, page) = town.get("/v1/events?types=wxpay.order.closed.v1&wait=10").await;
+        let (_, page) = service.get("/v1/events?types=wxpay.order.closed.v1&wait=10").await;
         assert_eq!(page["events"].as_array().map(Vec::len), Some(1), "{page}");
         let asked = "SELECT COUNT(*) FROM evidence WHERE source = 'request' AND source_id = 'test'";
-        assert_eq!(town.number(asked).await, 1, "who asked for the close is kept");
-        town.stop().await;
+        assert_eq!(service.number(asked).await, 1, "who asked for the close is kept");
+        service.finish().await;
     }
 
     async fn an_old_order_is_closed_while_the_caller_waits(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C300001").await;
-        town.skip(FIVE_MINUTES + 1);
-        let (status, order) = town.post("/v1/orders/C300001/close", &Value::Null).await;
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C300001").await;
+        service.skip(FIVE_MINUTES + 1);
+        let (status, order) = service.post("/v1/orders/C300001/close", &Value::Null).await;
         assert_eq!((status, &order["state"]), (200, &json!("closed")), "{order}");
-        assert_eq!(town.wechat_order("C300001").await["state"], "CLOSED");
-        town.stop().await;
+        assert_eq!(service.wechat_order("C300001").await["state"], "CLOSED");
+        service.finish().await;
     }
 
     async fn a_payer_who_is_faster_than_the_close_has_paid(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C400001").await;
-        town.skip(FIVE_MINUTES + 1);
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C400001").await;
+        service.skip(FIVE_MINUTES + 1);
         // The notification is lost and the query answers before the payment: only the close finds it.
-        town.tell_wechat("faults", json!([
+        service.faults(json!([
             {"on": "notify", "kind": "drop"},
             {"on": "closeorder", "kind": "delay", "delay_ms": 4000, "times": 1},
         ])).await;
-        let (answer, ()) = tokio::join!(town.post("/v1/orders/C400001/close", &Value::Null), async {
-            let path = format!("{}/_sandbox/requests?out_trade_no=C400001", town.wechat_url);
-            crate::harness::soon("the query before the close", async {
+        let (answer, ()) = tokio::join!(service.post("/v1/orders/C400001/close", &Value::Null), async {
+            let path = format!("{}/_sandbox/requests?out_trade_no=C400001", service.wechat_url);
+            crate::harness::within_timeout("the query before the close", async {
                 loop {
-                    let seen: Value = town.http.get(&path).send().await.unwrap().bytes().await
+                    let seen: Value = service.http.get(&path).send().await.unwrap().bytes().await
                         .map(|b| serde_json::from_slice(&b).unwrap()).unwrap();
                     if seen.to_string().contains("orderquery") {
                         break;
@@ -84,103 +83,103 @@ on_both! {
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 }
             }).await;
-            town.pay("C400001").await;
+            service.pay("C400001").await;
         });
-        let paid = town.until_state("C400001", "paid").await;
+        let paid = service.until_state("C400001", "paid").await;
         assert!(!paid.order.flags.paid_late, "paid before it was closed");
         assert!([202, 409].contains(&answer.0), "{answer:?}");
-        assert_eq!(town.news("C400001").await, ["order.payable", "order.paid"]);
-        assert_eq!(town.number("SELECT COUNT(*) FROM ledger").await, 1);
-        town.stop().await;
+        assert_eq!(service.events("C400001").await, ["order.payable", "order.paid"]);
+        assert_eq!(service.number("SELECT COUNT(*) FROM ledger").await, 1);
+        service.finish().await;
     }
 
     async fn a_close_without_an_answer_is_never_read_as_closed_and_converges(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C500001").await;
-        town.skip(FIVE_MINUTES + 1);
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C500001").await;
+        service.skip(FIVE_MINUTES + 1);
         // Executed, and nobody hears of it; then the question about it has no answer either.
-        town.tell_wechat("faults", json!([
+        service.faults(json!([
             {"on": "closeorder", "kind": "answer_lost", "times": 2},
             {"on": "orderquery", "kind": "system_error", "executed": false, "times": 2},
         ])).await;
-        let (status, order) = town.post("/v1/orders/C500001/close", &Value::Null).await;
+        let (status, order) = service.post("/v1/orders/C500001/close", &Value::Null).await;
         assert_eq!(status, 202, "{order}");
         assert_eq!(order["state"], "payable", "unknown is not closed");
         let mut looks = 0;
-        while town.stored("C500001").await.order.state != OrderState::Closed {
-            assert!(looks < 20, "{:?}", town.stored("C500001").await.order);
-            town.skip(20);
-            let closed = town.until_state("C500001", "closed");
+        while service.stored("C500001").await.order.state != OrderState::Closed {
+            assert!(looks < 20, "{:?}", service.stored("C500001").await.order);
+            service.skip(20);
+            let closed = service.until_state("C500001", "closed");
             let _ = tokio::time::timeout(std::time::Duration::from_millis(1500), closed).await;
             looks += 1;
         }
-        let closed = town.until_state("C500001", "closed").await;
+        let closed = service.until_state("C500001", "closed").await;
         assert_eq!(closed.order.attempts[0].state, AttemptState::Closed);
-        assert_eq!(town.news("C500001").await, ["order.payable", "order.closed"]);
-        town.stop().await;
+        assert_eq!(service.events("C500001").await, ["order.payable", "order.closed"]);
+        service.finish().await;
     }
 
     async fn looks_after_a_close_that_have_no_answer_do_not_count(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C800001").await;
-        town.skip(FIVE_MINUTES + 1);
-        town.post("/v1/orders/C800001/close", &Value::Null).await;
-        let closed = town.until_state("C800001", "closed").await.order;
-        town.tell_wechat("faults", json!([
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C800001").await;
+        service.skip(FIVE_MINUTES + 1);
+        service.post("/v1/orders/C800001/close", &Value::Null).await;
+        let closed = service.until_state("C800001", "closed").await.order;
+        service.faults(json!([
             {"on": "orderquery", "kind": "system_error", "executed": false, "times": null},
             {"on": "notify", "kind": "drop", "times": null},
         ])).await;
-        town.tell_wechat("pay", json!({"out_trade_no": "C800001", "late": true})).await;
+        service.wechat_control("pay", json!({"out_trade_no": "C800001", "late": true})).await;
         let mut next = closed.queries.next_at.unwrap();
         for _ in 0..3 {
-            town.skip_to(next);
-            let later = |s: &StoredOrder| s.order.queries.next_at.is_some_and(|at| at > next && at > town.clock.now());
-            next = town.until("a look in vain", "C800001", later).await.order.queries.next_at.unwrap();
+            service.skip_to(next);
+            let later = |s: &StoredOrder| s.order.queries.next_at.is_some_and(|at| at > next && at > service.clock.now());
+            next = service.until("a look in vain", "C800001", later).await.order.queries.next_at.unwrap();
         }
-        let url = format!("{}/_sandbox/faults", town.wechat_url);
-        town.http.delete(url).send().await.unwrap();
-        town.skip_to(next);
-        let paid = town.until_state("C800001", "paid").await.order;
+        let url = format!("{}/_sandbox/faults", service.wechat_url);
+        service.http.delete(url).send().await.unwrap();
+        service.skip_to(next);
+        let paid = service.until_state("C800001", "paid").await.order;
         assert!(paid.flags.paid_late);
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn questions_out_of_turn_leave_the_orders_own_alone(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C900001").await;
-        let before = town.stored("C900001").await.order.queries;
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C900001").await;
+        let before = service.stored("C900001").await.order.queries;
         for _ in 0..3 {
-            let (status, _) = town.get("/v1/orders/C900001?refresh=1").await;
+            let (status, _) = service.get("/v1/orders/C900001?refresh=1").await;
             assert_eq!(status, 200);
-            let answered = town.stored("C900001").await.order.queries;
+            let answered = service.stored("C900001").await.order.queries;
             assert!(answered.answered_at.is_some(), "WeChat was asked");
             assert_eq!((answered.done, answered.next_at), (before.done, before.next_at));
             // The throttle is by real time.
             tokio::time::sleep(std::time::Duration::from_millis(2050)).await;
         }
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn what_cannot_be_closed_says_why(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C600001").await;
-        town.pay("C600001").await;
-        town.until_state("C600001", "paid").await;
-        let (status, problem) = town.post("/v1/orders/C600001/close", &Value::Null).await;
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C600001").await;
+        service.pay("C600001").await;
+        service.until_state("C600001", "paid").await;
+        let (status, problem) = service.post("/v1/orders/C600001/close", &Value::Null).await;
         assert_eq!((status, &problem["code"]), (409, &json!("order_ended")), "{problem}");
-        let (status, problem) = town.post("/v1/orders/NONE0001/close", &Value::Null).await;
+        let (status, problem) = service.post("/v1/orders/NONE0001/close", &Value::Null).await;
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{problem}");
-        town.stop().await;
+        service.finish().await;
     }
 
     async fn a_closed_orders_number_is_not_taken_again(db: TestDb) {
-        let town = Town::start(db, "", "").await;
-        town.place("C700001").await;
-        town.skip(FIVE_MINUTES + 1);
-        town.post("/v1/orders/C700001/close", &Value::Null).await;
-        town.until_state("C700001", "closed").await;
-        let (status, order) = town.post("/v1/orders", &jsapi("C700001", 100)).await;
+        let service = TestService::new().on(db).in_process().await;
+        service.place("C700001").await;
+        service.skip(FIVE_MINUTES + 1);
+        service.post("/v1/orders/C700001/close", &Value::Null).await;
+        service.until_state("C700001", "closed").await;
+        let (status, order) = service.post("/v1/orders", &jsapi("C700001", 100)).await;
         assert_eq!((status, &order["state"], &order["pay_params"]), (200, &json!("closed"), &Value::Null), "{order}");
-        town.stop().await;
+        service.finish().await;
     }
 }

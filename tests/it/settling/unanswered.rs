@@ -4,40 +4,39 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::on_both;
-use crate::harness::service::jsapi;
-use crate::harness::town::Town;
+use crate::harness::service::{TestService, jsapi};
 
 const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 86_400 - 60);
 
 on_both! {
     async fn an_hour_without_answers_does_not_put_the_next_question_off_to_the_expiry(db: TestDb) {
-        let town = Town::start(db, "", "").await;
+        let service = TestService::new().on(db).in_process().await;
         let mut wish: Value = jsapi("U100001", 100);
-        wish["expires_at"] = json!(town.clock.now().after(WEEK).to_string());
-        let (status, order) = town.post("/v1/orders", &wish).await;
+        wish["expires_at"] = json!(service.clock.now().after(WEEK).to_string());
+        let (status, order) = service.post("/v1/orders", &wish).await;
         assert_eq!(status, 200, "{order}");
         let lost = json!([{"on": "notify", "kind": "drop"}, {"on": "orderquery", "kind": "drop"}]);
-        town.tell_wechat("faults", lost).await;
-        town.pay("U100001").await;
+        service.faults(lost).await;
+        service.pay("U100001").await;
         // As after an hour of questions.
         let sql = "UPDATE orders SET queries_done = 7, next_query_at_ms = next_query_at_ms + 4000000";
-        town.store.db().write().execute_unprepared(sql).await.unwrap();
-        let before = town.stored("U100001").await.order.queries.next_at.unwrap();
-        town.skip_to(before);
-        town.skip(1);
-        town.until("asked in vain", "U100001", |s| s.order.queries.done == 8).await;
-        town.http.delete(format!("{}/_sandbox/faults", town.wechat_url)).send().await.unwrap();
-        town.tell_wechat("faults", json!([{"on": "notify", "kind": "drop"}])).await;
-        let answers_again = town.clock.now();
+        service.store.db().write().execute_unprepared(sql).await.unwrap();
+        let before = service.stored("U100001").await.order.queries.next_at.unwrap();
+        service.skip_to(before);
+        service.skip(1);
+        service.until("asked in vain", "U100001", |s| s.order.queries.done == 8).await;
+        service.clear_faults().await;
+        service.faults(json!([{"on": "notify", "kind": "drop"}])).await;
+        let answers_again = service.clock.now();
         loop {
-            town.skip(60);
-            let paid = town.until_state("U100001", "paid");
+            service.skip(60);
+            let paid = service.until_state("U100001", "paid");
             if tokio::time::timeout(std::time::Duration::from_secs(2), paid).await.is_ok() {
                 break;
             }
-            let waited = town.clock.now().since(answers_again).as_secs();
+            let waited = service.clock.now().since(answers_again).as_secs();
             assert!(waited < 600, "nobody asked for {waited} s");
         }
-        town.stop().await;
+        service.finish().await;
     }
 }

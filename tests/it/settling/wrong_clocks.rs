@@ -6,8 +6,7 @@ use serde_json::json;
 use wxpay_worker::clock::{Clock, Timestamp};
 
 use crate::harness::db::TestDb;
-use crate::harness::service::jsapi;
-use crate::harness::town::Town;
+use crate::harness::service::{InProcess, TestService, jsapi};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -27,55 +26,55 @@ const WRITTEN: &[(&str, &str)] = &[
 ];
 
 /// That everything in the database was written since `begin`, by the database's clock.
-async fn all_written_since(town: &Town, begin: Timestamp) {
-    let end = town.store.db().now().await.unwrap();
+async fn all_written_since(service: &InProcess, begin: Timestamp) {
+    let end = service.store.db().now().await.unwrap();
     for (table, column) in WRITTEN {
-        let oldest = town.number(&format!("SELECT COALESCE(MIN({column}), 0) FROM {table}")).await;
-        let newest = town.number(&format!("SELECT COALESCE(MAX({column}), 0) FROM {table}")).await;
+        let oldest = service.number(&format!("SELECT COALESCE(MIN({column}), 0) FROM {table}")).await;
+        let newest = service.number(&format!("SELECT COALESCE(MAX({column}), 0) FROM {table}")).await;
         let (begin, end) = (begin.as_ms() - 2000, end.as_ms() + 2000);
         assert!(begin <= oldest && newest <= end, "{table}.{column}: {oldest} to {newest} is not in {begin} to {end}");
     }
 }
 
 async fn is_paid_in_time_on_a_host_off_by(hours: i64) {
-    let mut town = Town::in_real_time(TestDb::postgres().await).await;
-    let begin = town.store.db().now().await.unwrap();
+    let mut service = TestService::new().on(TestDb::postgres().await).clock(Clock::system()).in_process().await;
+    let begin = service.store.db().now().await.unwrap();
     let mut order = jsapi("H100001", 100);
     order["expires_at"] = json!(begin.after(Duration::from_secs(7200)));
-    let (status, placed) = town.post("/v1/orders", &order).await;
+    let (status, placed) = service.post("/v1/orders", &order).await;
     assert_eq!(status, 200, "{placed}");
     // Old enough to be closed, were it expired.
-    let db = town.store.db().clone();
+    let db = service.store.db().clone();
     let older = "UPDATE attempts SET created_at_ms = created_at_ms - 400000";
     sea_orm::ConnectionTrait::execute_unprepared(db.write(), older).await.unwrap();
 
-    town.move_to_host(Clock::host_off_by(hours * HOUR_MS)).await;
-    let looked = town.number("SELECT COALESCE(MAX(answered_at_ms), 0) FROM orders").await;
-    let (status, order) = town.get("/v1/orders/H100001?merchant=main&refresh=1").await;
+    service.move_to_host(Clock::host_off_by(hours * HOUR_MS)).await;
+    let looked = service.number("SELECT COALESCE(MAX(answered_at_ms), 0) FROM orders").await;
+    let (status, order) = service.get("/v1/orders/H100001?merchant=main&refresh=1").await;
     assert_eq!((status, &order["state"]), (200, &json!("payable")), "{order}");
-    town.until("an answer", "H100001", |s| s.order.queries.answered_at.is_some_and(|at| at.as_ms() > looked)).await;
-    assert_eq!(town.wechat_order("H100001").await["state"], "NOTPAY", "closed before its time");
-    town.pay("H100001").await;
-    let paid = town.until_state("H100001", "paid").await;
+    service.until("an answer", "H100001", |s| s.order.queries.answered_at.is_some_and(|at| at.as_ms() > looked)).await;
+    assert_eq!(service.wechat_order("H100001").await["state"], "NOTPAY", "closed before its time");
+    service.pay("H100001").await;
+    let paid = service.until_state("H100001", "paid").await;
     assert!(!paid.order.flags.paid_late, "it was in time");
 
     // And one that is placed there.
     let mut order = jsapi("H100002", 100);
     order["expires_at"] = json!(begin.after(Duration::from_secs(7200)));
-    let (status, placed) = town.post("/v1/orders", &order).await;
+    let (status, placed) = service.post("/v1/orders", &order).await;
     assert_eq!(status, 200, "{placed}");
-    town.pay("H100002").await;
-    town.until_state("H100002", "paid").await;
+    service.pay("H100002").await;
+    service.until_state("H100002", "paid").await;
     sea_orm::ConnectionTrait::execute_unprepared(
         db.write(),
         "UPDATE attempts SET created_at_ms = created_at_ms + 400000 WHERE out_trade_no = 'H100001'",
     )
     .await
     .unwrap();
-    let (_, page) = town.get("/v1/events?types=wxpay.order.paid.v1&wait=10").await;
+    let (_, page) = service.get("/v1/events?types=wxpay.order.paid.v1&wait=10").await;
     assert!(!page["events"].as_array().unwrap().is_empty(), "{page}");
-    all_written_since(&town, begin).await;
-    town.stop().await;
+    all_written_since(&service, begin).await;
+    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

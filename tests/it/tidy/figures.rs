@@ -38,7 +38,7 @@ fn breaches(sources: &[Source]) -> Vec<String> {
         let in_place = findings.iter().filter(|f| f.rule == rule && Source::new(&f.path, "").is_in(place));
         in_place.map(|f| f.weight).sum::<usize>()
     };
-    let mut lines: Vec<String> = ["circle", "file", "folder", "function", "line", "upward", "words"]
+    let mut lines: Vec<String> = ["circle", "file", "folder", "function", "line", "stale", "upward", "words"]
         .map(|rule| {
             let counts = PLACES.map(|place| format!("{place} {}", of(rule, place)));
             format!("{rule}: {}, README and docs {}", counts.join(", "), of(rule, "README.md") + of(rule, "docs"))

@@ -245,7 +245,7 @@ pub fn forgotten(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// `src/a/b.rs` and `src/a/b/mod.rs` are `[a, b]`; `src/lib.rs` is the crate itself.
+/// `a/b.rs` and `a/b/mod.rs` in `src` are `[a, b]`; `src/lib.rs` is the crate itself.
 pub fn module(path: &str) -> Vec<String> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     let path = path.strip_suffix("/mod").unwrap_or(path);

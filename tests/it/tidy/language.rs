@@ -39,6 +39,10 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
 }
 
 fn is_read(source: &Source) -> bool {
+    // Quotes the program, which is read itself.
+    if source.path == "tests/seeded_faults.toml" {
+        return false;
+    }
     let code = ["src", "bin", "migrations", "tests"].iter().any(|place| source.is_in(place));
     let named = |ends: &[&str]| ends.iter().any(|end| source.path.ends_with(end));
     code && named(&[".rs", ".toml", ".sh"]) || source.path == "README.md" || source.is_in("docs") && named(&[".md"])

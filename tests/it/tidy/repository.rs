@@ -4,14 +4,22 @@ use std::path::Path;
 
 use super::ledger::{self, Finding};
 use super::source::{self, Source};
-use super::{circles, imports, language, places, shape, width, words};
+use super::{circles, imports, language, places, references, shape, width, words};
 
 /// Rewrites the list of exceptions with today's lower numbers: after breaches were mended, files moved, branches merged.
 const UPDATE: &str = "WXPAY_TIDY_UPDATE";
 
 /// Breaches of the rules that may have exceptions.
 pub fn findings(sources: &[Source]) -> Vec<Finding> {
-    let rules = [circles::check, imports::upward, language::check, shape::lengths, width::check];
+    let rules = [
+        circles::check,
+        imports::upward,
+        language::check,
+        references::of_the_repository,
+        shape::lengths,
+        width::check,
+        words::silent_metrics,
+    ];
     rules.iter().flat_map(|rule| rule(sources)).collect()
 }
 

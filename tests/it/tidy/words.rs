@@ -1,7 +1,10 @@
 //! Words that have no place in a finished tree, in every text file; and metrics that no dashboard would know.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wxpay_worker::telemetry::METRICS;
 
+use super::ledger::Finding;
 use super::source::{Kind, Source, Token, tokens};
 
 /// Marks of unfinished work. Taken apart here, so that this file does not find itself.
@@ -15,6 +18,7 @@ const HOMES: [&str; 4] = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!(
 
 pub fn check(sources: &[Source]) -> Vec<String> {
     let mut violations = Vec::new();
+    let constants = constants(sources);
     for source in sources {
         for (i, line) in source.text.lines().enumerate() {
             for word in forbidden(line) {
@@ -22,7 +26,7 @@ pub fn check(sources: &[Source]) -> Vec<String> {
             }
         }
         if source.is_rust() && source.is_in("src") {
-            metrics(source, &tokens(&source.text), &mut violations);
+            metrics(source, &constants, &mut violations);
         }
     }
     violations
@@ -50,31 +54,76 @@ fn whole_word(text: &str, word: &str, unless_before: &str) -> bool {
     })
 }
 
-/// A metric emitted by a literal name must be in the table, with no label but its own.
-fn metrics(source: &Source, tokens: &[Token], violations: &mut Vec<String>) {
-    for (i, token) in tokens.iter().enumerate() {
-        let emits = matches!(token.ident(), Some("counter" | "gauge" | "histogram"))
-            && tokens.get(i + 1).is_some_and(|t| t.is('!'))
-            && tokens.get(i + 2).is_some_and(|t| t.is('('));
-        let Some(Kind::Str(name)) = tokens.get(i + 3).map(|t| &t.kind) else { continue };
-        if !emits {
-            continue;
-        }
-        let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else {
-            violations.push(source.violation(token.line, format!("{name} is not in telemetry's METRICS")));
-            continue;
-        };
-        let arguments = tokens[i + 3..].split(|t| t.is(')')).next().unwrap_or_default();
-        for window in arguments.windows(3) {
-            if let Kind::Str(label) = &window[0].kind
-                && window[1].is('=')
-                && window[2].is('>')
-                && !metric.labels.contains(&label.as_str())
+/// The constants that name metrics, and the names.
+fn constants(sources: &[Source]) -> BTreeMap<String, String> {
+    let mut constants = BTreeMap::new();
+    for source in sources.iter().filter(|s| s.is_in("src/telemetry")) {
+        for window in tokens(&source.text).windows(7) {
+            if let (Some("const"), Some(constant), Kind::Str(name)) =
+                (window[0].ident(), window[1].ident(), &window[6].kind)
             {
-                violations.push(source.violation(window[0].line, format!("{name} has no label {label} in METRICS")));
+                constants.insert(constant.to_owned(), name.clone());
             }
         }
     }
+    constants
+}
+
+/// Every metric that is counted, set or recorded: its line, its name, and the labels it gets.
+fn emitted(source: &Source, constants: &BTreeMap<String, String>) -> Vec<(usize, String, Vec<String>)> {
+    let tokens = tokens(&source.text);
+    let mut emitted = Vec::new();
+    for i in 0..tokens.len() {
+        let emits = matches!(tokens[i].ident(), Some("counter" | "gauge" | "histogram"))
+            && tokens.get(i + 1).is_some_and(|t| t.is('!'))
+            && tokens.get(i + 2).is_some_and(|t| t.is('('));
+        if !emits {
+            continue;
+        }
+        let arguments = tokens[i + 3..].split(|t| t.is(')')).next().unwrap_or_default();
+        let name = arguments.split(|t| t.is(',')).next().and_then(<[Token]>::last).map(|t| &t.kind);
+        let name = match name {
+            Some(Kind::Str(name)) => name.clone(),
+            Some(Kind::Ident(constant)) => constants.get(constant).unwrap_or(constant).clone(),
+            Some(Kind::Punct(_)) | None => continue,
+        };
+        let labels = arguments.windows(3).filter(|w| w[1].is('=') && w[2].is('>'));
+        let labels = labels.filter_map(|w| if let Kind::Str(label) = &w[0].kind { Some(label.clone()) } else { None });
+        emitted.push((tokens[i].line, name, labels.collect()));
+    }
+    emitted
+}
+
+/// An emitted metric must be in the table, with no label but its own.
+fn metrics(source: &Source, constants: &BTreeMap<String, String>, violations: &mut Vec<String>) {
+    for (line, name, labels) in emitted(source, constants) {
+        let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else {
+            violations.push(source.violation(line, format!("{name} is not in telemetry's METRICS")));
+            continue;
+        };
+        for label in labels.iter().filter(|label| !metric.labels.contains(&label.as_str())) {
+            violations.push(source.violation(line, format!("{name} has no label {label} in METRICS")));
+        }
+    }
+}
+
+/// Metrics that are named in telemetry and that nothing emits.
+pub fn silent_metrics(sources: &[Source]) -> Vec<Finding> {
+    let constants = constants(sources);
+    let src = sources.iter().filter(|s| s.is_rust() && s.is_in("src"));
+    let emitted: BTreeSet<String> = src.flat_map(|s| emitted(s, &constants)).map(|(_, name, _)| name).collect();
+    let mut findings = Vec::new();
+    for source in sources.iter().filter(|s| s.is_in("src/telemetry")) {
+        for token in tokens(&source.text) {
+            if let Kind::Str(name) = &token.kind
+                && name.starts_with("wxpay_")
+                && !emitted.contains(name)
+            {
+                findings.push(Finding::new("stale", source, token.line, format!("nothing emits {name}")));
+            }
+        }
+    }
+    findings
 }
 
 #[test]
@@ -110,5 +159,22 @@ fn a_metric_outside_the_table_is_found() {
     assert_eq!(found(fine), [] as [String; 0]);
     assert_eq!(found("counter!(\"wxpay_odd_total\");"), ["src/a.rs:1: wxpay_odd_total is not in telemetry's METRICS"]);
     let label = "metrics::gauge!(\"wxpay_outbox_pending\",\n \"openid\" => id).set(1);";
-    assert_eq!(found(label), ["src/a.rs:2: wxpay_outbox_pending has no label openid in METRICS"]);
+    assert_eq!(found(label), ["src/a.rs:1: wxpay_outbox_pending has no label openid in METRICS"]);
+}
+
+#[test]
+fn a_metric_that_is_emitted_by_its_constant_or_not_at_all_is_found() {
+    let telemetry = "pub const PENDING: &str = \"wxpay_outbox_pending\";\npub const ODD: &str = \"wxpay_odd\";";
+    let with = |code: &str| [Source::new("src/telemetry/m.rs", telemetry), Source::new("src/a.rs", code)];
+    let labelled = check(&with("gauge!(telemetry::PENDING, \"openid\" => id).set(1); counter!(ODD).increment(1);"));
+    assert_eq!(
+        labelled,
+        [
+            "src/a.rs:1: wxpay_outbox_pending has no label openid in METRICS",
+            "src/a.rs:1: wxpay_odd is not in telemetry's METRICS",
+        ]
+    );
+    let silent = |code: &str| silent_metrics(&with(code)).into_iter().map(|f| (f.line, f.text)).collect::<Vec<_>>();
+    assert_eq!(silent("gauge!(PENDING).set(1);"), [(2, "nothing emits wxpay_odd".to_owned())]);
+    assert_eq!(silent("gauge!(PENDING).set(1); counter!(\"wxpay_odd\").increment(1);"), []);
 }

@@ -1,0 +1,174 @@
+//! What holds at the end of every test that runs the service: nothing is left to do, and its books are WeChat's.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use sea_orm::ConnectionTrait;
+use serde_json::Value;
+use wxpay_worker::bus::Bus;
+use wxpay_worker::store::Db;
+
+use super::TEST_TIMEOUT;
+use super::service::{API_KEY, Environment, KEY, OPENID, OTHER_KEY};
+
+/// What a test says of its own end.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    dead_letters: Vec<String>,
+    pub unfinished: Option<&'static str>,
+    pub open_books: Option<&'static str>,
+}
+
+impl Expected {
+    pub fn dead_letters(&mut self, reasons: &[&str]) {
+        self.dead_letters.extend(reasons.iter().map(|&reason| reason.to_owned()));
+        self.dead_letters.sort();
+    }
+}
+
+/// Counts of rows that contradict each other.
+const CONTRADICTIONS: &[(&str, &str)] = &[
+    (
+        "orders with a change that nothing proves",
+        "SELECT COUNT(*) FROM orders o
+         WHERE o.version - (SELECT MIN(e.version) FROM evidence e WHERE e.order_id = o.id) + 1
+            <> (SELECT COUNT(*) FROM evidence e WHERE e.order_id = o.id)",
+    ),
+    (
+        "orders settled by two notifications",
+        "SELECT COUNT(*) FROM (SELECT order_id FROM notifications WHERE verdict = 'settled' AND kind <> 'refund'
+         GROUP BY order_id, transaction_id HAVING COUNT(*) > 1) AS t",
+    ),
+    (
+        "orders whose refunded_fen is not their ledger's",
+        "SELECT COUNT(*) FROM orders o WHERE o.refunded_fen <>
+         COALESCE((SELECT SUM(amount_fen) FROM refund_ledger l WHERE l.order_id = o.id), 0)",
+    ),
+    (
+        "totals that are not their refunds'",
+        "SELECT COUNT(*) FROM refund_totals t WHERE t.reserved_fen <> COALESCE((SELECT SUM(amount_fen) FROM refunds r
+         WHERE r.merchant = t.merchant AND r.transaction_id = t.transaction_id AND r.state <> 'failed'), 0)",
+    ),
+    (
+        "totals that are not their ledger's",
+        "SELECT COUNT(*) FROM refund_totals t WHERE t.refunded_fen <> COALESCE((SELECT SUM(amount_fen)
+         FROM refund_ledger l WHERE l.merchant = t.merchant AND l.transaction_id = t.transaction_id), 0)",
+    ),
+    (
+        "refunds with a change that nothing proves",
+        "SELECT COUNT(*) FROM refunds r WHERE r.version - 1 + CASE WHEN r.origin = 'console' THEN 1 ELSE 0 END
+         <> (SELECT COUNT(*) FROM refund_evidence e WHERE e.refund = r.id)",
+    ),
+    (
+        "succeeded refunds without exactly one event",
+        "SELECT COUNT(*) FROM refunds r WHERE r.state = 'succeeded' AND 1 <> (SELECT COUNT(*) FROM outbox x
+         WHERE x.event_type = 'wxpay.refund.succeeded.v1'
+           AND x.payload LIKE '%\"refund_no\":\"' || r.refund_no || '\"%')",
+    ),
+];
+
+impl Environment {
+    /// Awaits that nothing is left to do and that the books agree. Without a bus what is left to do is not looked at.
+    pub async fn assert_finished(&self, db: &Db, bus: Option<&Bus>) {
+        let started = Instant::now();
+        loop {
+            let problems = self.problems(db, bus).await;
+            if problems.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < TEST_TIMEOUT, "not finished within {TEST_TIMEOUT:?}:\n{}", problems.join("\n"));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn problems(&self, db: &Db, bus: Option<&Bus>) -> Vec<String> {
+        let expected = self.expected();
+        let mut problems = match (bus, expected.unfinished) {
+            (Some(bus), None) => self.unfinished(db, bus).await,
+            (None, _) | (_, Some(_)) => Vec::new(),
+        };
+        if expected.unfinished.is_none() {
+            let waiting = texts(db, "SELECT event_id FROM notifications WHERE verdict = 'waiting'").await;
+            problems.extend((!waiting.is_empty()).then(|| format!("notifications without a verdict: {waiting:?}")));
+        }
+        let dead_letters = texts(db, "SELECT reason FROM dead_letters ORDER BY reason").await;
+        if dead_letters != expected.dead_letters {
+            let found = texts(db, "SELECT consumer || ' ' || reason || ': ' || last_error FROM dead_letters").await;
+            problems.push(format!("dead letters {found:?}, expected {:?}", expected.dead_letters));
+        }
+        if expected.open_books.is_none() {
+            self.compare_books(db, &mut problems).await;
+        }
+        problems
+    }
+
+    /// What is left to do.
+    pub async fn unfinished(&self, db: &Db, bus: &Bus) -> Vec<String> {
+        let mut left = Vec::new();
+        match bus.lag().await {
+            Err(error) => left.push(format!("the bus does not answer: {error}")),
+            Ok(lag) => left.extend(
+                lag.iter().filter(|l| l.pending > 0 || l.in_flight > 0).map(|l| format!("not acknowledged: {l:?}")),
+            ),
+        }
+        for (what, rows) in [
+            ("events not relayed", "SELECT event_type FROM outbox WHERE relayed_at_ms IS NULL"),
+            ("messages deferred", "SELECT subject || ' ' || last_error FROM deferred"),
+        ] {
+            let rows = texts(db, rows).await;
+            if !rows.is_empty() {
+                left.push(format!("{what}: {rows:?}"));
+            }
+        }
+        left
+    }
+
+    async fn compare_books(&self, db: &Db, problems: &mut Vec<String>) {
+        let truth = self.wechat_books("").await;
+        let numbers: BTreeSet<String> = texts(db, "SELECT out_trade_no FROM attempts").await.into_iter().collect();
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        // What the merchant's other systems sell is none of ours.
+        let of = |rows: &str, line: &dyn Fn(&Value) -> Option<String>| -> Vec<String> {
+            let rows = truth[rows].as_array().unwrap().iter();
+            let mut lines: Vec<String> =
+                rows.filter(|row| numbers.contains(&text(row, "out_trade_no"))).filter_map(line).collect();
+            lines.sort();
+            lines
+        };
+        let payments = of("payments", &|p| {
+            Some(format!("{} {} {}", text(p, "out_trade_no"), text(p, "transaction_id"), p["total_fee"]))
+        });
+        let refunds = of("refunds", &|r| {
+            let line = format!("{} {} {}", text(r, "out_refund_no"), text(r, "refund_id"), r["refund_fee"]);
+            (r["status"] == "SUCCESS").then_some(line)
+        });
+        for (what, sql, theirs) in [
+            ("payments", "SELECT out_trade_no || ' ' || transaction_id || ' ' || amount_fen FROM ledger", payments),
+            ("refunds", "SELECT refund_no || ' ' || refund_id || ' ' || amount_fen FROM refund_ledger", refunds),
+        ] {
+            let mut ours = texts(db, sql).await;
+            ours.sort();
+            if ours != theirs {
+                problems.push(format!("{what} in our ledger {ours:?}, at WeChat {theirs:?}"));
+            }
+        }
+        for (what, sql) in CONTRADICTIONS {
+            let count = super::service::number(db, sql).await;
+            if count > 0 {
+                problems.push(format!("{count} {what}"));
+            }
+        }
+    }
+}
+
+/// Rows of one text column.
+pub async fn texts(db: &Db, sql: &str) -> Vec<String> {
+    let rows = db.read().query_all_raw(db.statement(sql, [])).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+pub fn no_secret_in(logs: &str) {
+    for secret in [KEY, OTHER_KEY, OPENID, API_KEY, "prepay_id="] {
+        assert!(!logs.contains(secret), "a log line holds a secret");
+    }
+}

@@ -1,0 +1,170 @@
+//! The service and the WeChat simulator in this process, both by one clock that the test moves: five minutes pass at once.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wxpay_worker::app::{App, AppError, Listeners, Roles};
+use wxpay_worker::bus::Bus;
+use wxpay_worker::clock::{Clock, Timestamp};
+use wxpay_worker::config::Config;
+use wxpay_worker::ids::{MerchantKey, OrderNo};
+use wxpay_worker::store::{Store, StoredOrder};
+
+use super::environment::number;
+use super::{Environment, jsapi};
+use crate::harness::assert::texts;
+use crate::harness::within_timeout;
+
+pub struct InProcess {
+    pub clock: Clock,
+    pub store: Store,
+    pub base: String,
+    bus: Bus,
+    config: Config,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), AppError>>,
+    environment: Environment,
+}
+
+impl Deref for InProcess {
+    type Target = Environment;
+
+    fn deref(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+struct Running {
+    store: Store,
+    bus: Bus,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), AppError>>,
+}
+
+async fn run(config: &Config, clock: &Clock, port: u16) -> Running {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let app = App::open(config.clone(), clock.clone()).await.unwrap();
+    let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
+    let listeners = Listeners { api: Some(listener), admin: None };
+    let task = tokio::spawn(app.run(Roles::ALL, listeners, stop.clone()));
+    Running { store, bus, stop, task }
+}
+
+impl InProcess {
+    pub(super) async fn start(environment: Environment, config: &str, clock: Clock) -> InProcess {
+        let config = Config::from_toml_str(config).unwrap();
+        let Running { store, bus, stop, task: running } = run(&config, &clock, environment.port).await;
+        let base = format!("http://127.0.0.1:{}", environment.port);
+        InProcess { clock, store, base, bus, config, stop, running, environment }
+    }
+
+    /// The service stops and starts again with another configuration.
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.move_to_host(self.clock.clone()).await;
+    }
+
+    /// The service stops and starts again, at the same address, on a host with this clock. The simulator's stays.
+    pub async fn move_to_host(&mut self, clock: Clock) {
+        self.stop_service().await;
+        let Running { store, bus, stop, task } = run(&self.config, &clock, self.environment.port).await;
+        (self.store, self.bus, self.stop, self.running, self.clock) = (store, bus, stop, task, clock);
+    }
+
+    async fn stop_service(&mut self) {
+        self.stop.cancel();
+        within_timeout("the end of the service", &mut self.running).await.unwrap().unwrap();
+    }
+
+    /// Asserts that nothing is left to do and that the books agree; then the service ends without an error.
+    pub async fn finish(mut self) {
+        self.environment.assert_finished(self.store.db(), Some(&self.bus)).await;
+        self.stop_service().await;
+        self.environment.is_finished();
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.environment.get(&self.base, path).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.environment.post(&self.base, path, body).await
+    }
+
+    /// Places an order and awaits its pay parameters.
+    pub async fn place(&self, order_no: &str) -> Value {
+        let (status, order) = within_timeout(&format!("pay parameters of {order_no}"), async {
+            loop {
+                // On a busy machine the first answer may be that it takes longer.
+                match self.post("/v1/orders", &jsapi(order_no, 100)).await {
+                    (202, _) => {}
+                    answered => return answered,
+                }
+            }
+        })
+        .await;
+        assert_eq!(status, 200, "{order}");
+        order
+    }
+
+    pub async fn stored(&self, order_no: &str) -> StoredOrder {
+        let merchant = MerchantKey::parse("main").unwrap();
+        self.store.order(&merchant, &OrderNo::parse(order_no).unwrap()).await.unwrap().unwrap()
+    }
+
+    /// Looks after every commit until something is found.
+    pub async fn found<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
+        within_timeout(what, async {
+            let mut commits = self.store.commits();
+            loop {
+                if let Some(found) = look().await {
+                    return found;
+                }
+                // Changes of an order are signalled; a time to look again is written without a signal.
+                let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
+            }
+        })
+        .await
+    }
+
+    /// Awaits a property of the stored order.
+    pub async fn until(&self, what: &str, order_no: &str, is: impl Fn(&StoredOrder) -> bool) -> StoredOrder {
+        let is = &is;
+        self.found(what, || async move { Some(self.stored(order_no).await).filter(|stored| is(stored)) }).await
+    }
+
+    /// Awaits a property of a number from the database.
+    pub async fn until_number(&self, what: &str, sql: &str, is: impl Fn(i64) -> bool) {
+        let is = &is;
+        self.found(what, || async move { is(self.number(sql).await).then_some(()) }).await;
+    }
+
+    pub async fn until_state(&self, order_no: &str, state: &str) -> StoredOrder {
+        self.until(&format!("{order_no} {state}"), order_no, |s| s.order.state.as_str() == state).await
+    }
+
+    /// One number from the database.
+    pub async fn number(&self, sql: &str) -> i64 {
+        number(self.store.db(), sql).await
+    }
+
+    /// The names of an order's events so far, in the order of their rows.
+    pub async fn events(&self, order_no: &str) -> Vec<String> {
+        let sql = format!("SELECT event_type FROM outbox WHERE order_no = '{order_no}' ORDER BY id");
+        let types = texts(self.store.db(), &sql).await;
+        types.iter().map(|t| t.trim_start_matches("wxpay.").trim_end_matches(".v1").to_owned()).collect()
+    }
+
+    /// Moves the clock to just after a moment.
+    pub fn skip_to(&self, at: Timestamp) {
+        self.clock.advance(at.since(self.clock.now()) + Duration::from_millis(1));
+    }
+
+    pub fn skip(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}

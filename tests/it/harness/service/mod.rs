@@ -1,0 +1,313 @@
+//! The service under test: with a real database, a real bus and the WeChat simulator, in this process or as processes.
+
+mod environment;
+mod in_process;
+mod processes;
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use wxpay_worker::clock::Clock;
+use wxpay_worker::ids::{AppId, MchId};
+use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox, Settings};
+use wxpay_worker::secret::{Secret, V2Key, sha256_hex};
+
+use super::certificates::Certificates;
+use super::db::TestDb;
+use super::nats::{NatsServer, Version};
+use super::nats_cluster::{self, NatsCluster};
+pub use super::process::Process;
+pub use environment::{Environment, answer, jsapi, number};
+pub use in_process::InProcess;
+pub use processes::Processes;
+
+pub const API_KEY: &str = "test-api-key";
+pub const KEY: &str = "k7Qm2Zt9Xb4Lw8Rd6Vn1Hs3Jp5Gy0CfA";
+pub const OTHER_KEY: &str = "Zq8Wn3Rt6Yb1Mc5Xv9Kd2Lf7Hg4Js0Pa";
+pub const MCH_ID: &str = "1900000109";
+pub const OTHER_MCH_ID: &str = "1900000110";
+pub const APP_ID: &str = "wx8888888888888888";
+pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Flows0123456x";
+pub const MINI_APP_ID: &str = "wx7777777777777777";
+pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Flows0123456x";
+pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
+
+/// Another merchant of the same app, at [`OTHER_MCH_ID`].
+pub const SECOND_MERCHANT: &str = r#"
+[[merchants]]
+key = "second"
+mch_id = "1900000110"
+apps = ["shop"]
+api = "v2"
+sign_type = "MD5"
+v2_key = "Zq8Wn3Rt6Yb1Mc5Xv9Kd2Lf7Hg4Js0Pa"
+"#;
+
+const MINI_PROGRAM: &str = r#"
+[[apps]]
+key = "mini"
+app_id = "wx7777777777777777"
+kind = "mini_program"
+secret = "s3cr3tOfTheMiniApp4Flows0123456x"
+"#;
+
+/// What carries the queue.
+pub enum Queue {
+    Embedded,
+    Nats(NatsServer),
+    Cluster(NatsCluster),
+}
+
+impl Queue {
+    pub fn nats() -> Queue {
+        Queue::Nats(NatsServer::start(Version::New))
+    }
+
+    /// What `bus.url` would be.
+    pub fn url(&self) -> String {
+        match self {
+            Queue::Embedded => "embedded:".to_owned(),
+            Queue::Nats(server) => server.url(),
+            Queue::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    pub fn monitoring_urls(&self) -> Vec<String> {
+        match self {
+            Queue::Embedded => Vec::new(),
+            Queue::Nats(server) => vec![server.monitoring_url()],
+            Queue::Cluster(cluster) => cluster.monitoring_urls(),
+        }
+    }
+
+    pub fn replicas(&self) -> usize {
+        match self {
+            Queue::Embedded | Queue::Nats(_) => 1,
+            Queue::Cluster(_) => nats_cluster::NODES,
+        }
+    }
+}
+
+/// How refunds reach WeChat.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refunds {
+    NotConfigured,
+    OverTls,
+    /// With a certificate that WeChat never sees: refunds go to an address without TLS.
+    OverPlainHttp,
+}
+
+/// What differs between the service in this process and its processes.
+struct More {
+    server: &'static str,
+    apps: &'static str,
+}
+
+/// Builds the service under test. Without more it has one merchant, `main`, with one app, `shop`.
+pub struct TestService {
+    db: TestDb,
+    queue: Queue,
+    settings: Settings,
+    accounts: Vec<Account>,
+    merchant: String,
+    config: String,
+    refunds: Refunds,
+    clock: Clock,
+}
+
+impl TestService {
+    /// On SQLite with the embedded bus.
+    pub fn new() -> TestService {
+        TestService {
+            db: TestDb::sqlite(),
+            queue: Queue::Embedded,
+            settings: Settings::default(),
+            accounts: vec![account(MCH_ID, KEY)],
+            merchant: String::new(),
+            config: String::new(),
+            refunds: Refunds::NotConfigured,
+            // Databases measure leases by their own clock; the manual one begins at theirs.
+            clock: Clock::manual(Clock::system().now()),
+        }
+    }
+
+    pub fn on(self, db: TestDb) -> TestService {
+        TestService { db, ..self }
+    }
+
+    pub fn with(self, queue: Queue) -> TestService {
+        TestService { queue, ..self }
+    }
+
+    pub async fn embedded_sqlite() -> TestService {
+        TestService::new()
+    }
+
+    pub async fn embedded_postgres() -> TestService {
+        TestService::new().on(TestDb::postgres().await)
+    }
+
+    pub async fn nats_sqlite() -> TestService {
+        TestService::new().with(Queue::nats())
+    }
+
+    pub async fn nats_postgres() -> TestService {
+        TestService::new().on(TestDb::postgres().await).with(Queue::nats())
+    }
+
+    /// A simulator with other durations; its merchants and apps stay the builder's.
+    pub fn simulator(self, settings: Settings) -> TestService {
+        TestService { settings, ..self }
+    }
+
+    /// More lines of the merchant's entry.
+    pub fn merchant(mut self, lines: &str) -> TestService {
+        self.merchant.push_str(lines);
+        self
+    }
+
+    /// More sections of the configuration.
+    pub fn config(mut self, sections: &str) -> TestService {
+        self.config.push_str(sections);
+        self
+    }
+
+    /// WeChat knows [`OTHER_MCH_ID`], too; [`SECOND_MERCHANT`] configures it.
+    pub fn second_account(mut self) -> TestService {
+        self.accounts.push(account(OTHER_MCH_ID, OTHER_KEY));
+        self
+    }
+
+    /// With the merchant's certificate, for refunds.
+    pub fn refunds(self) -> TestService {
+        TestService { refunds: Refunds::OverTls, ..self }
+    }
+
+    /// With a certificate that WeChat never sees.
+    pub fn refunds_over_plain_http(self) -> TestService {
+        TestService { refunds: Refunds::OverPlainHttp, ..self }
+    }
+
+    /// In this process by another clock than a manual one.
+    pub fn clock(self, clock: Clock) -> TestService {
+        TestService { clock, ..self }
+    }
+
+    /// All roles in this process, by a clock that the test moves; WeChat goes by the same one.
+    pub async fn in_process(self) -> InProcess {
+        assert!(matches!(self.queue, Queue::Embedded), "in this process the bus is embedded");
+        let clock = self.clock.clone();
+        let more = More { server: "notify_ack_timeout_ms = 4500", apps: "" };
+        let (environment, config) = self.open(clock.clone(), more).await;
+        InProcess::start(environment, &config, clock).await
+    }
+
+    /// Processes that the test starts and ends, in real time. With a mini program and a second merchant.
+    pub async fn processes(self) -> Processes {
+        let service = self.second_account().config(MINI_PROGRAM).config(SECOND_MERCHANT);
+        let more = More { server: "", apps: "\"mini\"" };
+        let (environment, config) = service.open(Clock::system(), more).await;
+        Processes::new(environment, &config)
+    }
+
+    async fn open(self, clock: Clock, more: More) -> (Environment, String) {
+        let settings = Settings {
+            merchants: self.accounts.clone(),
+            apps: vec![
+                app(PlatformKind::OfficialAccount, APP_ID, APP_SECRET),
+                app(PlatformKind::MiniProgram, MINI_APP_ID, MINI_SECRET),
+            ],
+            ..self.settings.clone()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let options = Options { clock, ..Options::default() };
+        let wechat = Sandbox::start_with(listener, settings, options).await.unwrap();
+        let port = free_port();
+        let certificates = match self.refunds {
+            Refunds::NotConfigured => None,
+            Refunds::OverTls | Refunds::OverPlainHttp => Some(Certificates::of(&wechat.base_url(), MCH_ID).await),
+        };
+        let config = self.config_text(&wechat.base_url(), port, certificates.as_ref(), more);
+        (Environment::new(self.db, self.queue, wechat, port, certificates), config)
+    }
+
+    fn config_text(&self, wechat: &str, port: u16, certificates: Option<&Certificates>, more: More) -> String {
+        let (bus, monitoring, replicas) = (self.queue.url(), self.queue.monitoring_urls(), self.queue.replicas());
+        let (db, hash) = (self.db.url(), sha256_hex(API_KEY.as_bytes()));
+        let certificate = certificates.map(Certificates::merchant_toml).unwrap_or_default();
+        let over_tls = certificates.filter(|_| self.refunds == Refunds::OverTls);
+        let refund_url = over_tls.map(Certificates::wechat_toml).unwrap_or_default();
+        let (merchant, config) = (&self.merchant, &self.config);
+        let More { server, apps } = more;
+        format!(
+            r#"
+            [server]
+            listen = "127.0.0.1:{port}"
+            public_url = "http://127.0.0.1:{port}"
+            # A busy machine gets more time than a payer: few tests are about how soon parameters come.
+            order_wait_ms = 8000
+            {server}
+            [store]
+            url = "{db}"
+            max_connections = 8
+            [bus]
+            url = "{bus}"
+            monitoring_urls = {monitoring:?}
+            replicas = {replicas}
+            [wechat]
+            pay_url = "{wechat}"
+            pay_backup_url = "{wechat}"
+            api_url = "{wechat}"
+            open_url = "{wechat}"
+            connect_timeout_ms = 1000
+            timeout_ms = 8000
+            {refund_url}
+            [log]
+            json = true
+            [[apps]]
+            key = "shop"
+            app_id = "{APP_ID}"
+            kind = "official_account"
+            secret = "{APP_SECRET}"
+            [[merchants]]
+            key = "main"
+            mch_id = "{MCH_ID}"
+            apps = ["shop", {apps}]
+            api = "v2"
+            sign_type = "HMAC-SHA256"
+            v2_key = "{KEY}"
+            {certificate}
+            {merchant}
+            [[api_keys]]
+            name = "test"
+            hash = "sha256:{hash}"
+            scopes = ["orders", "finance", "ops"]
+            {config}
+            "#
+        )
+    }
+}
+
+pub fn account(mch_id: &str, key: &str) -> Account {
+    Account {
+        mch_id: MchId::parse(mch_id).unwrap(),
+        v2_key: V2Key::parse(key).unwrap(),
+        appids: [APP_ID, MINI_APP_ID].map(|appid| AppId::parse(appid).unwrap()).into(),
+    }
+}
+
+pub fn app(kind: PlatformKind, appid: &str, secret: &str) -> PlatformApp {
+    PlatformApp::new(kind, AppId::parse(appid).unwrap(), Secret::new(secret))
+}
+
+/// A port that stays free while its process is down: none that the system hands to outgoing connections.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id() as u16).wrapping_mul(97).wrapping_add(step) % 22_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

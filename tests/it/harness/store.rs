@@ -1,0 +1,27 @@
+//! A store on a database of a test's own, without the service around it.
+
+use sea_orm::{ConnectionTrait, DbErr};
+use wxpay_worker::store::Store;
+
+use super::db::TestDb;
+use super::service::number;
+
+pub struct TestStore {
+    pub db: TestDb,
+    pub store: Store,
+}
+
+impl TestStore {
+    pub async fn open(db: TestDb) -> TestStore {
+        let store = Store::open(&db.settings()).await.unwrap();
+        TestStore { db, store }
+    }
+
+    pub async fn count(&self, table: &str) -> i64 {
+        number(self.store.db(), &format!("SELECT COUNT(*) FROM {table}")).await
+    }
+
+    pub async fn execute(&self, sql: &str) -> Result<(), DbErr> {
+        self.store.db().write().execute_unprepared(sql).await.map(|_| ())
+    }
+}

@@ -200,8 +200,8 @@ impl App {
             });
         }
         if roles.relay {
-            let work =
-                relay::run(self.store.clone(), self.bus.clone(), self.clock.clone(), holder.clone(), stop.clone());
+            let (store, bus, clock) = (self.store.clone(), self.bus.clone(), self.clock.clone());
+            let work = relay::run(store, bus, clock, self.config.store.lease, holder.clone(), stop.clone());
             running.spawn(async move {
                 work.await;
                 Ok(())

@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::ids::EventId;
 use crate::store::{DbError, FeedEvent, Fenced, Lease, Store};
 
-const LEASE_TTL: Duration = Duration::from_secs(10);
 /// Events of one round.
 const BATCH: u64 = 512;
 /// How often the outbox is looked at when nothing in this process says that it changed.
@@ -45,8 +44,8 @@ enum Round {
 }
 
 /// Works until cancelled, then gives the leases back.
-pub async fn run(store: Store, bus: Bus, clock: Clock, holder: String, cancel: CancellationToken) {
-    let part = |work| Leased { work, store: &store, bus: &bus, clock: &clock, holder: &holder, held: None };
+pub async fn run(store: Store, bus: Bus, clock: Clock, lease_for: Duration, holder: String, cancel: CancellationToken) {
+    let part = |work| Leased { work, store: &store, bus: &bus, clock: &clock, lease_for, holder: &holder, held: None };
     tokio::join!(part(Work::Feed).run(&cancel), part(Work::Relay).run(&cancel));
 }
 
@@ -73,6 +72,8 @@ struct Leased<'a> {
     store: &'a Store,
     bus: &'a Bus,
     clock: &'a Clock,
+    /// How long a lease outlives its last renewal.
+    lease_for: Duration,
     holder: &'a str,
     held: Option<(Lease, Instant)>,
 }
@@ -124,12 +125,12 @@ impl Leased<'_> {
     /// Renews the lease when a third of its life is over; takes it when nobody has it.
     async fn keep(&mut self) -> Result<Option<Lease>, DbError> {
         if let Some((lease, since)) = &self.held
-            && since.elapsed() < LEASE_TTL / 3
+            && since.elapsed() < self.lease_for / 3
         {
             return Ok(Some(lease.clone()));
         }
         let taken = Instant::now();
-        self.held = self.store.lease(self.work.name(), self.holder, LEASE_TTL).await?.map(|lease| (lease, taken));
+        self.held = self.store.lease(self.work.name(), self.holder, self.lease_for).await?.map(|lease| (lease, taken));
         Ok(self.held.as_ref().map(|(lease, _)| lease.clone()))
     }
 }

@@ -79,7 +79,7 @@ enum Kind {
 impl Bus {
     /// Connects and brings streams and consumers into shape. `db` is needed by the embedded bus, migrated.
     pub async fn connect(settings: &config::Bus, db: Option<Db>) -> Result<(Bus, Report), ConnectError> {
-        Bus::connect_with(settings, db, Topology::builtin()?).await
+        Bus::connect_with(settings, db, Topology::builtin(settings.ack_wait)?).await
     }
 
     /// [`Bus::connect`] with a topology of one's own.

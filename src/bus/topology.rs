@@ -1,6 +1,6 @@
 //! The topology: which streams and consumers exist, read from `nats/topology.toml`, which is compiled in.
 //!
-//! It is not configuration of a site: size and copies come from `[bus]`. What must stay true: a subject belongs to at most
+//! It is not configuration of a site: size, copies and `ack_wait` come from `[bus]`. What must stay true: a subject belongs to at most
 //! one stream, and within a stream to at most one of our consumers, so that a deferred message that is published again reaches only
 //! the consumer that deferred it.
 
@@ -103,7 +103,8 @@ pub struct ConsumerSpec {
     pub name: String,
     /// Subjects it wants.
     pub filter: String,
-    /// How long a delivery may go without a sign of life.
+    /// How long a delivery may go without a sign of life; `bus.ack_wait_ms` replaces it.
+    #[serde(default = "default_ack_wait_ms")]
     pub ack_wait_ms: u64,
     /// Deliveries under way over all processes.
     pub max_ack_pending: u32,
@@ -111,6 +112,10 @@ pub struct ConsumerSpec {
     pub max_handling_ms: u64,
     /// Attempts after which a message is parked.
     pub max_attempts: u32,
+}
+
+const fn default_ack_wait_ms() -> u64 {
+    30_000
 }
 
 impl ConsumerSpec {
@@ -133,9 +138,14 @@ impl StreamSpec {
 }
 
 impl Topology {
-    /// The topology of this version of the service.
-    pub fn builtin() -> Result<Topology, TopologyError> {
-        Topology::parse(include_str!("../../nats/topology.toml"))
+    /// The topology of this version of the service, with `bus.ack_wait_ms`.
+    pub fn builtin(ack_wait: Duration) -> Result<Topology, TopologyError> {
+        let mut topology = Topology::parse(include_str!("../../nats/topology.toml"))?;
+        for consumer in topology.streams.iter_mut().flat_map(|stream| &mut stream.consumers) {
+            consumer.ack_wait_ms = u64::try_from(ack_wait.as_millis()).unwrap_or(u64::MAX);
+        }
+        topology.check()?;
+        Ok(topology)
     }
 
     /// Parses and checks a topology.

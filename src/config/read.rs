@@ -60,7 +60,13 @@ pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
     let max_connections = r.number("max_connections", 1..=1_000);
     let migrate_on_start = r.flag("migrate_on_start");
-    Some(Store { url: url?, max_connections: max_connections?.try_into().ok()?, migrate_on_start: migrate_on_start? })
+    let lease = r.millis("lease_ms", 1_000..=60_000);
+    Some(Store {
+        url: url?,
+        max_connections: max_connections?.try_into().ok()?,
+        migrate_on_start: migrate_on_start?,
+        lease: lease?,
+    })
 }
 
 pub(super) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
@@ -74,6 +80,7 @@ pub(super) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
     let require_fsync = r.flag("require_fsync");
     let monitoring_urls = r.items("monitoring_urls", address::base_url);
     let max_bytes = r.number("max_bytes", 1_048_576..=i64::MAX);
+    let ack_wait = r.millis("ack_wait_ms", 1_000..=120_000);
     let nats = matches!(url, Some((_, true)));
     if nats && require_fsync == Some(true) && monitoring_urls.as_ref().is_some_and(Vec::is_empty) {
         let mend = "is needed to see that NATS syncs before it acknowledges: add http://HOST:8222 of each server, \
@@ -88,6 +95,7 @@ pub(super) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
         require_fsync: require_fsync?,
         monitoring_urls: monitoring_urls?,
         max_bytes: max_bytes?,
+        ack_wait: ack_wait?,
     })
 }
 

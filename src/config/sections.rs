@@ -95,6 +95,8 @@ pub struct Store {
     pub max_connections: u32,
     /// Whether the schema is brought up to date at start.
     pub migrate_on_start: bool,
+    /// How long a lease outlives its holder's last renewal; renewed after a third of it.
+    pub lease: Duration,
 }
 
 /// `[bus]`: the queue.
@@ -114,6 +116,8 @@ pub struct Bus {
     pub monitoring_urls: Vec<String>,
     /// Upper bound of each stream's size on disk; keep it below the volume's.
     pub max_bytes: i64,
+    /// How long a delivery may go without a sign of life before it is delivered again.
+    pub ack_wait: Duration,
 }
 
 /// `[wechat]`: whom we call.

@@ -30,12 +30,6 @@ use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
 use crate::telemetry;
 use crate::wechat::platform::PlatformClient;
 
-/// Each job has a lease of its own: one that hangs in one process is taken over by another.
-const LEASE_TTL: Duration = Duration::from_secs(15);
-/// Well within the lease: two renewals may fail.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// How often it is looked for runs that nobody made.
-const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// How long, from when the job is due again, a process whose run failed leaves it to the others. They look when it is due;
 /// one that is alone comes back soon.
 const SIT_OUT: Duration = Duration::from_secs(3);
@@ -109,7 +103,7 @@ struct Shared {
 
 /// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
-    let mut ticks = interval(SWEEP_EVERY);
+    let mut ticks = interval(shared.config.store.lease);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
         match due(&shared, &runners).await {
@@ -206,8 +200,9 @@ impl Runner {
     }
 
     async fn turn(&self) -> Result<Option<Lease>, DbError> {
-        let Shared { store, holder, clock, .. } = &*self.shared;
-        let Some(lease) = store.lease(self.job.name, holder, LEASE_TTL).await? else { return Ok(None) };
+        let Shared { store, holder, clock, config, .. } = &*self.shared;
+        // Each job has a lease of its own: one that hangs in one process is taken over by another.
+        let Some(lease) = store.lease(self.job.name, holder, config.store.lease).await? else { return Ok(None) };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
         let now = clock.now();
         // Whoever held the lease before may have made this very run.
@@ -292,10 +287,11 @@ impl Runner {
 
     /// Keeps the lease for as long as the run lasts, and tells of a run that lasts.
     async fn renewing(&self, lease: &Lease, started_at: Timestamp, begun: &OnceLock<i64>) -> Infallible {
-        let (store, name) = (&self.shared.store, self.job.name);
+        let (store, name, lease_for) = (&self.shared.store, self.job.name, self.shared.config.store.lease);
         loop {
-            tokio::time::sleep(RENEW_EVERY).await;
-            match store.lease(name, &lease.holder, LEASE_TTL).await {
+            // Well within the lease: two renewals may fail.
+            tokio::time::sleep(lease_for / 3).await;
+            match store.lease(name, &lease.holder, lease_for).await {
                 Ok(Some(kept)) if kept.term == lease.term => {}
                 Ok(Some(_) | None) => tracing::warn!(job = name, "another process took the job over while it ran"),
                 Err(e) => tracing::warn!(job = name, error = %e, "the lease cannot be renewed"),

@@ -127,8 +127,8 @@ on_both_databases! {
 
     async fn processes_that_start_at_once_on_an_empty_database_all_come_up(stage) {
         let empty = match &stage.db {
-            TestDb::Sqlite(_) => TestDb::sqlite(),
-            TestDb::Postgres { .. } => TestDb::postgres().await,
+            TestDb::Sqlite(_) => TestDb::empty_sqlite(),
+            TestDb::Postgres { .. } => TestDb::empty_postgres().await,
         };
         let settings = empty.settings();
         let starts = (0..4).map(|_| {

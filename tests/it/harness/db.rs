@@ -1,9 +1,14 @@
 //! Databases of a test's own: a SQLite file, or a fresh database on the test server. Gone afterwards.
+//!
+//! Both are copies of a template that was migrated once: the migrations themselves are tested on empty databases.
 
-use sea_orm::{ConnectionTrait, Database};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use tempfile::TempDir;
 use wxpay_worker::config;
-use wxpay_worker::secret::{Secret, random_text};
+use wxpay_worker::secret::{Secret, random_text, sha256_hex};
 use wxpay_worker::store::Db;
 
 use super::setting;
@@ -16,6 +21,12 @@ pub enum TestDb {
 
 impl TestDb {
     pub fn sqlite() -> TestDb {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("wxpay.db"), &*SQLITE_TEMPLATE).unwrap();
+        TestDb::Sqlite(folder)
+    }
+
+    pub fn empty_sqlite() -> TestDb {
         TestDb::Sqlite(TempDir::new().unwrap())
     }
 
@@ -25,9 +36,19 @@ impl TestDb {
 
     /// On the server at this address.
     pub async fn postgres_on(server: String) -> TestDb {
-        let name = format!("wxpay_test_{}", random_text(16).to_lowercase());
         let admin = Database::connect(&server).await.unwrap();
-        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let template = postgres_template(&admin, &server).await;
+        TestDb::created(admin, server, &format!("TEMPLATE {template}")).await
+    }
+
+    pub async fn empty_postgres() -> TestDb {
+        let server = setting("WXPAY_TEST_POSTGRES");
+        TestDb::created(Database::connect(&server).await.unwrap(), server, "").await
+    }
+
+    async fn created(admin: DatabaseConnection, server: String, how: &str) -> TestDb {
+        let name = format!("wxpay_test_{}", random_text(16).to_lowercase());
+        admin.execute_unprepared(&format!("CREATE DATABASE {name} {how}")).await.unwrap();
         admin.close().await.unwrap();
         TestDb::Postgres { server, name }
     }
@@ -41,7 +62,7 @@ impl TestDb {
     }
 
     pub fn settings(&self) -> config::Store {
-        config::Store { url: Secret::new(self.url()), max_connections: 8, migrate_on_start: true }
+        settings(self.url())
     }
 
     /// Opens it once more, as another process would.
@@ -66,6 +87,58 @@ impl Drop for TestDb {
         });
         let _ = dropping.join();
     }
+}
+
+fn settings(url: String) -> config::Store {
+    config::Store { url: Secret::new(url), max_connections: 8, migrate_on_start: true }
+}
+
+/// The bytes of a migrated file. Made in a thread of its own: the tests' runtimes come and go.
+static SQLITE_TEMPLATE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let making = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let db = TestDb::empty_sqlite();
+        runtime.block_on(async {
+            let opened = db.open().await;
+            opened.read().clone().close().await.unwrap();
+            // The last connection moves the log into the file.
+            opened.write().clone().close().await.unwrap();
+        });
+        let TestDb::Sqlite(folder) = &db else { unreachable!("on SQLite") };
+        assert!(!folder.path().join("wxpay.db-wal").exists(), "the template is not in one file");
+        std::fs::read(folder.path().join("wxpay.db")).unwrap()
+    });
+    making.join().unwrap()
+});
+
+/// The name of this server's migrated database, which nothing connects to. It is made when it is missing; another version
+/// of the migrations has another name.
+async fn postgres_template(admin: &DatabaseConnection, server: &str) -> String {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/src");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let all: Vec<u8> = files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect();
+        format!("wxpay_template_{}", &sha256_hex(&all)[..16])
+    });
+    let exists = format!("SELECT 1 AS found FROM pg_database WHERE datname = '{}'", *NAME);
+    let exists = || admin.query_one_raw(Statement::from_string(DbBackend::Postgres, exists.clone()));
+    if exists().await.unwrap().is_none() {
+        // Other test programs may use the same server. The lock ends with its connection.
+        let lock = Database::connect(ConnectOptions::new(server).max_connections(1).to_owned()).await.unwrap();
+        lock.execute_unprepared("SELECT pg_advisory_lock(7722019)").await.unwrap();
+        if exists().await.unwrap().is_none() {
+            let new = format!("{}_new", *NAME);
+            admin.execute_unprepared(&format!("DROP DATABASE IF EXISTS {new} WITH (FORCE)")).await.unwrap();
+            admin.execute_unprepared(&format!("CREATE DATABASE {new}")).await.unwrap();
+            let db = Db::connect(&settings(database_of(server, &new))).await.unwrap();
+            db.migrate().await.unwrap();
+            db.write().clone().close().await.unwrap();
+            admin.execute_unprepared(&format!("ALTER DATABASE {new} RENAME TO {}", *NAME)).await.unwrap();
+        }
+        lock.close().await.unwrap();
+    }
+    NAME.clone()
 }
 
 /// `postgres://user@host/any?options` with another database.

@@ -10,7 +10,7 @@ use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, StoredMes
 use super::store::{merchant, new_order};
 use super::store_web::{NOW, seconds};
 use crate::harness::db::TestDb;
-use crate::harness::service::number;
+use crate::harness::sql::number;
 use crate::harness::store::TestStore;
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -6,8 +6,8 @@ use async_nats::jetstream;
 use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
-use crate::harness::assert::texts;
 use crate::harness::service::{MCH_ID, Processes, Queue};
+use crate::harness::sql::texts;
 
 /// Orders by number, with their amounts in fen.
 pub type Orders = BTreeMap<String, i64>;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::until;
-use crate::harness::assert::texts;
 use crate::harness::cable::Cable;
 use crate::harness::service::{Processes, Queue, TestService};
+use crate::harness::sql::texts;
 
 const LED: &[&str] = &["pending_queries", "pending_refunds", "relay"];
 

@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::until;
-use crate::harness::assert::texts;
 use crate::harness::pausing::{is_stopped, signal};
 use crate::harness::service::{Processes, TestService};
+use crate::harness::sql::texts;
 
 async fn holder(rig: &Processes) -> Option<String> {
     let db = rig.open_db().await;

@@ -9,7 +9,11 @@ mod tokens;
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {
     ($($(#[$doc:meta])* async fn $name:ident($service:ident) $body:block)*) => {
-        mod shared { #[allow(unused_imports)] use super::*; $($(#[$doc])* pub async fn $name($service: crate::harness::service::Processes) $body)* }
+        mod shared {
+            #[allow(unused_imports)] use super::*;
+            use crate::harness::service::Processes as Service;
+            $($(#[$doc])* pub async fn $name($service: Service) $body)*
+        }
         $crate::flows::on_all_four!(@on embedded_sqlite, $($name)*);
         $crate::flows::on_all_four!(@on embedded_postgres, $($name)*);
         $crate::flows::on_all_four!(@on nats_sqlite, $($name)*);
@@ -18,7 +22,10 @@ macro_rules! on_all_four {
     (@on $backend:ident, $($name:ident)*) => {
         mod $backend {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::shared::$name(crate::harness::service::TestService::$backend().await.processes().await).await })*
+            async fn $name() {
+                let service = crate::harness::service::TestService::$backend().await.processes().await;
+                super::shared::$name(service).await
+            })*
         }
     };
 }

@@ -1,15 +1,12 @@
 //! What holds at the end of every test that runs the service: nothing is left to do, and its books are WeChat's.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::store::Db;
 
-use super::TEST_TIMEOUT;
-use super::service::{API_KEY, Environment, KEY, OPENID, OTHER_KEY};
+use super::sql::{number, texts};
 
 /// What a test says of its own end.
 #[derive(Debug, Clone, Default)]
@@ -67,108 +64,80 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
     ),
 ];
 
-impl Environment {
-    /// Awaits that nothing is left to do and that the books agree. Without a bus what is left to do is not looked at.
-    pub async fn assert_finished(&self, db: &Db, bus: Option<&Bus>) {
-        let started = Instant::now();
-        loop {
-            let problems = self.problems(db, bus).await;
-            if problems.is_empty() {
-                return;
-            }
-            assert!(started.elapsed() < TEST_TIMEOUT, "not finished within {TEST_TIMEOUT:?}:\n{}", problems.join("\n"));
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+/// What does not hold. Without a bus what is left to do is not checked.
+pub async fn problems(expected: &Expected, db: &Db, bus: Option<&Bus>, truth: &Value) -> Vec<String> {
+    let mut problems = match (bus, expected.unfinished) {
+        (Some(bus), None) => unfinished(db, bus).await,
+        (None, _) | (_, Some(_)) => Vec::new(),
+    };
+    if expected.unfinished.is_none() {
+        let waiting = texts(db, "SELECT event_id FROM notifications WHERE verdict = 'waiting'").await;
+        problems.extend((!waiting.is_empty()).then(|| format!("notifications without a verdict: {waiting:?}")));
     }
-
-    async fn problems(&self, db: &Db, bus: Option<&Bus>) -> Vec<String> {
-        let expected = self.expected();
-        let mut problems = match (bus, expected.unfinished) {
-            (Some(bus), None) => self.unfinished(db, bus).await,
-            (None, _) | (_, Some(_)) => Vec::new(),
-        };
-        if expected.unfinished.is_none() {
-            let waiting = texts(db, "SELECT event_id FROM notifications WHERE verdict = 'waiting'").await;
-            problems.extend((!waiting.is_empty()).then(|| format!("notifications without a verdict: {waiting:?}")));
-        }
-        let dead_letters = texts(db, "SELECT reason FROM dead_letters ORDER BY reason").await;
-        if dead_letters != expected.dead_letters {
-            let found = texts(db, "SELECT consumer || ' ' || reason || ': ' || last_error FROM dead_letters").await;
-            problems.push(format!("dead letters {found:?}, expected {:?}", expected.dead_letters));
-        }
-        if expected.open_books.is_none() {
-            self.compare_books(db, &mut problems).await;
-        }
-        problems
+    let dead_letters = texts(db, "SELECT reason FROM dead_letters ORDER BY reason").await;
+    if dead_letters != expected.dead_letters {
+        let found = texts(db, "SELECT consumer || ' ' || reason || ': ' || last_error FROM dead_letters").await;
+        problems.push(format!("dead letters {found:?}, expected {:?}", expected.dead_letters));
     }
-
-    /// What is left to do.
-    pub async fn unfinished(&self, db: &Db, bus: &Bus) -> Vec<String> {
-        let mut left = Vec::new();
-        match bus.lag().await {
-            Err(error) => left.push(format!("the bus does not answer: {error}")),
-            Ok(lag) => left.extend(
-                lag.iter().filter(|l| l.pending > 0 || l.in_flight > 0).map(|l| format!("not acknowledged: {l:?}")),
-            ),
-        }
-        for (what, rows) in [
-            ("events not relayed", "SELECT event_type FROM outbox WHERE relayed_at_ms IS NULL"),
-            ("messages deferred", "SELECT subject || ' ' || last_error FROM deferred"),
-        ] {
-            let rows = texts(db, rows).await;
-            if !rows.is_empty() {
-                left.push(format!("{what}: {rows:?}"));
-            }
-        }
-        left
+    if expected.open_books.is_none() {
+        compare_books(db, truth, &mut problems).await;
     }
-
-    async fn compare_books(&self, db: &Db, problems: &mut Vec<String>) {
-        let truth = self.wechat_books("").await;
-        let numbers: BTreeSet<String> = texts(db, "SELECT out_trade_no FROM attempts").await.into_iter().collect();
-        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        // What the merchant's other systems sell is none of ours.
-        let of = |rows: &str, line: &dyn Fn(&Value) -> Option<String>| -> Vec<String> {
-            let rows = truth[rows].as_array().unwrap().iter();
-            let mut lines: Vec<String> =
-                rows.filter(|row| numbers.contains(&text(row, "out_trade_no"))).filter_map(line).collect();
-            lines.sort();
-            lines
-        };
-        let payments = of("payments", &|p| {
-            Some(format!("{} {} {}", text(p, "out_trade_no"), text(p, "transaction_id"), p["total_fee"]))
-        });
-        let refunds = of("refunds", &|r| {
-            let line = format!("{} {} {}", text(r, "out_refund_no"), text(r, "refund_id"), r["refund_fee"]);
-            (r["status"] == "SUCCESS").then_some(line)
-        });
-        for (what, sql, theirs) in [
-            ("payments", "SELECT out_trade_no || ' ' || transaction_id || ' ' || amount_fen FROM ledger", payments),
-            ("refunds", "SELECT refund_no || ' ' || refund_id || ' ' || amount_fen FROM refund_ledger", refunds),
-        ] {
-            let mut ours = texts(db, sql).await;
-            ours.sort();
-            if ours != theirs {
-                problems.push(format!("{what} in our ledger {ours:?}, at WeChat {theirs:?}"));
-            }
-        }
-        for (what, sql) in CONTRADICTIONS {
-            let count = super::service::number(db, sql).await;
-            if count > 0 {
-                problems.push(format!("{count} {what}"));
-            }
-        }
-    }
+    problems
 }
 
-/// Rows of one text column.
-pub async fn texts(db: &Db, sql: &str) -> Vec<String> {
-    let rows = db.read().query_all_raw(db.statement(sql, [])).await.unwrap();
-    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+/// What is left to do.
+pub async fn unfinished(db: &Db, bus: &Bus) -> Vec<String> {
+    let mut left = Vec::new();
+    match bus.lag().await {
+        Err(error) => left.push(format!("the bus does not answer: {error}")),
+        Ok(lag) => left.extend(
+            lag.iter().filter(|l| l.pending > 0 || l.in_flight > 0).map(|l| format!("not acknowledged: {l:?}")),
+        ),
+    }
+    for (what, rows) in [
+        ("events not relayed", "SELECT event_type FROM outbox WHERE relayed_at_ms IS NULL"),
+        ("messages deferred", "SELECT subject || ' ' || last_error FROM deferred"),
+    ] {
+        let rows = texts(db, rows).await;
+        if !rows.is_empty() {
+            left.push(format!("{what}: {rows:?}"));
+        }
+    }
+    left
 }
 
-pub fn no_secret_in(logs: &str) {
-    for secret in [KEY, OTHER_KEY, OPENID, API_KEY, "prepay_id="] {
-        assert!(!logs.contains(secret), "a log line holds a secret");
+async fn compare_books(db: &Db, truth: &Value, problems: &mut Vec<String>) {
+    let numbers: BTreeSet<String> = texts(db, "SELECT out_trade_no FROM attempts").await.into_iter().collect();
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    // What the merchant's other systems sell is none of ours.
+    let of = |rows: &str, line: &dyn Fn(&Value) -> Option<String>| -> Vec<String> {
+        let rows = truth[rows].as_array().unwrap().iter();
+        let mut lines: Vec<String> =
+            rows.filter(|row| numbers.contains(&text(row, "out_trade_no"))).filter_map(line).collect();
+        lines.sort();
+        lines
+    };
+    let payments = of("payments", &|p| {
+        Some(format!("{} {} {}", text(p, "out_trade_no"), text(p, "transaction_id"), p["total_fee"]))
+    });
+    let refunds = of("refunds", &|r| {
+        let line = format!("{} {} {}", text(r, "out_refund_no"), text(r, "refund_id"), r["refund_fee"]);
+        (r["status"] == "SUCCESS").then_some(line)
+    });
+    for (what, sql, theirs) in [
+        ("payments", "SELECT out_trade_no || ' ' || transaction_id || ' ' || amount_fen FROM ledger", payments),
+        ("refunds", "SELECT refund_no || ' ' || refund_id || ' ' || amount_fen FROM refund_ledger", refunds),
+    ] {
+        let mut ours = texts(db, sql).await;
+        ours.sort();
+        if ours != theirs {
+            problems.push(format!("{what} in our ledger {ours:?}, at WeChat {theirs:?}"));
+        }
+    }
+    for (what, sql) in CONTRADICTIONS {
+        let count = number(db, sql).await;
+        if count > 0 {
+            problems.push(format!("{count} {what}"));
+        }
     }
 }

@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::service::free_port;
+use super::ports::free_port;
 
 /// Carries every connection to the server until it is cut; whole again with [`Cable::mend`].
 pub struct Cable {

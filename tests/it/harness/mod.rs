@@ -9,9 +9,12 @@ pub mod nats;
 pub mod nats_cluster;
 #[cfg(feature = "crash-points")]
 pub mod pausing;
+pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod requests;
 pub mod service;
+pub mod sql;
 pub mod store;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::service::free_port;
+use super::ports::free_port;
 use super::{TEST_TIMEOUT, setting};
 
 /// Which server.

@@ -10,7 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::nats::{Version, settings, spawn};
-use super::service::{answer, free_port};
+use super::ports::free_port;
+use super::requests::answer;
 use super::within_timeout;
 
 /// How many there are.

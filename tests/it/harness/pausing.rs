@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::service::Process;
+use super::process::Process;
 
 /// Sends a signal, by its name for `kill`.
 pub fn signal(process: &Process, name: &str) {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::service::free_port;
+use super::ports::free_port;
 use super::setting;
 
 /// A running server; stopped when dropped.

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use wxpay_worker::store::Store;
 
 use super::db::TestDb;
-use super::service::number;
+use super::sql::number;
 
 pub struct TestStore {
     pub db: TestDb,

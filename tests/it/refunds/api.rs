@@ -124,7 +124,8 @@ on_both! {
         assert_eq!(status, 200);
         service.pay("I600001").await;
         service.until_state("I600001", "paid").await;
-        let wishes = (0..60).map(|n| service.give_back("I600001", json!({"refund_no": format!("n{n}"), "amount_fen": 1})));
+        let wish = |n: usize| json!({"refund_no": format!("n{n}"), "amount_fen": 1});
+        let wishes = (0..60).map(|n| service.give_back("I600001", wish(n)));
         let answers = futures_util::future::join_all(wishes).await;
         let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 409).collect();
         assert_eq!(refused.len(), 10, "{refused:?}");

@@ -31,7 +31,9 @@ on_both! {
         let stored = service.until_refunded(&number, "succeeded").await.refund;
         assert_eq!((stored.origin.as_str(), stored.amount.as_i64()), ("console", 60));
         let (_, order) = service.get("/v1/orders/C100001").await;
-        assert_eq!((&order["refunded_fen"], &order["refunds"][0]["origin"]), (&json!(60), &json!("console")), "{order}");
+        assert_eq!(
+            (&order["refunded_fen"], &order["refunds"][0]["origin"]), (&json!(60), &json!("console")), "{order}",
+        );
         assert_eq!(service.events("C100001").await[2..], ["refund.requested", "refund.succeeded"], "the same path");
         let (status, problem) = service.give_back("C100001", json!({"refund_no": "mine", "amount_fen": 41})).await;
         assert_eq!((status, &problem["left_fen"]), (409, &json!(40)), "it is reserved like ours: {problem}");
@@ -142,7 +144,8 @@ on_both! {
             let taken_up = service.clock.now().after(std::time::Duration::from_secs(61));
             service.look_at_the_order("C500001").await;
             // Taken up by the scheduler it is put off for a minute; after the look it is scheduled anew.
-            let order = service.until("scheduled", "C500001", |s| s.order.queries.next_at != Some(taken_up)).await.order;
+            let order =
+                service.until("scheduled", "C500001", |s| s.order.queries.next_at != Some(taken_up)).await.order;
             pauses.push(order.queries.next_at.unwrap().since(service.clock.now()).as_secs());
         }
         assert!(pauses.windows(2).all(|p| p[0] <= p[1]), "{pauses:?}");

@@ -100,7 +100,9 @@ on_both! {
         }
         service.to_next_look(&refund_no).await;
         service.until_refunded(&refund_no, "processing").await;
-        assert_eq!(service.events("U400001").await.iter().filter(|n| *n == "refund.delayed").count(), 2, "one per reason");
+        assert_eq!(
+            service.events("U400001").await.iter().filter(|n| *n == "refund.delayed").count(), 2, "one per reason",
+        );
         service.a_minute_later().await;
         service.ends(&refund_no, "SUCCESS").await;
         service.until_refunded(&refund_no, "succeeded").await;

@@ -15,7 +15,9 @@ on_both! {
         assert_eq!((status, &refund["state"]), (200, &json!("processing")), "{refund}");
         assert!(refund["message"].as_str().unwrap().starts_with("Accepted"), "{refund}");
         let (_, order) = service.get("/v1/orders/F100001").await;
-        assert_eq!((&order["refunded_fen"], &order["refunds"][0]["state"]), (&json!(0), &json!("processing")), "{order}");
+        assert_eq!(
+            (&order["refunded_fen"], &order["refunds"][0]["state"]), (&json!(0), &json!("processing")), "{order}",
+        );
         let [theirs] = &service.wechat_refunds("F100001").await[..] else { panic!("one refund") };
         assert_eq!((&theirs["refund_desc"], &theirs["refund_fee"]), (&json!("商品已售完"), &json!(30)));
         assert_eq!(theirs["refund_id"], refund["refund_id"]);
@@ -42,7 +44,8 @@ on_both! {
         let mut pauses = Vec::new();
         for looks in 1..=5 {
             let before = service.to_next_look("F200001-r1").await.refund;
-            let after = service.until_refund("asked about", "F200001-r1", |s| s.refund.queries.done == looks).await.refund;
+            let after =
+                service.until_refund("asked about", "F200001-r1", |s| s.refund.queries.done == looks).await.refund;
             assert_eq!(after.state, RefundState::Processing);
             let _ = before;
             pauses.push(after.queries.next_at.unwrap().since(service.clock.now()).as_secs() / 60);
@@ -80,7 +83,9 @@ on_both! {
         service.to_next_look("part-2").await;
         service.until_refunded("part-2", "processing").await;
         let (status, problem) = service.give_back("F400001", json!({"refund_no": "part-3", "amount_fen": 21})).await;
-        assert_eq!((status, &problem["code"], &problem["left_fen"]), (409, &json!("refund_exceeds"), &json!(20)), "{problem}");
+        assert_eq!(
+            (status, &problem["code"], &problem["left_fen"]), (409, &json!("refund_exceeds"), &json!(20)), "{problem}",
+        );
         service.a_minute_later().await;
         // Without an amount: what is left.
         let (status, rest) = service.give_back("F400001", json!({"refund_no": "part-3"})).await;

@@ -64,7 +64,8 @@ on_both! {
         service.give_back_unheard("L200001", json!({"refund_no": "L200001-r1"})).await;
         let first = service.to_next_look("L200001-r1").await.refund;
         assert_eq!(first.state, RefundState::Unknown);
-        let second = service.until_refund("looked at", "L200001-r1", |s| s.refund.version != first.version).await.refund;
+        let second =
+            service.until_refund("looked at", "L200001-r1", |s| s.refund.version != first.version).await.refund;
         assert_eq!(second.state, RefundState::Unknown, "refused, and still not known");
         service.to_next_look("L200001-r1").await;
         service.until_refunded("L200001-r1", "processing").await;

@@ -94,7 +94,9 @@ on_both! {
             let (status, text) = service.tell(body, &[]).await;
             assert!(status == 200 && text.contains("FAIL") && text.contains(word), "{word}: {status} {text}");
         }
-        assert_eq!(service.number("SELECT COUNT(*) FROM notifications WHERE kind = 'refund'").await, 0, "nothing was kept");
+        assert_eq!(
+            service.number("SELECT COUNT(*) FROM notifications WHERE kind = 'refund'").await, 0, "nothing was kept",
+        );
         assert_eq!(service.refund("N2-a").await.refund.state, RefundState::Processing);
         service.until_number("a sample in quarantine", "SELECT COUNT(*) FROM quarantine", |n| n > 0).await;
         service.finish().await;

@@ -70,7 +70,8 @@ on_both! {
         service.refused_from_now_on("Q300001", "Q3-a").await;
         let Turn::Call(first) = service.call_without_end("Q3-a", LASTS).await else { panic!("its turn") };
         assert_eq!(first.before, 1);
-        let Turn::Wait { until } = service.call_without_end("Q3-a", LASTS).await else { panic!("a second call at once") };
+        let Turn::Wait { until } =
+            service.call_without_end("Q3-a", LASTS).await else { panic!("a second call at once") };
         assert_eq!(until, service.clock.now().after(LASTS));
         // Decided by the first call's refusal, and late.
         let stored = service.refund("Q3-a").await;
@@ -106,7 +107,9 @@ on_both! {
         // The next run of the job that looks for such times.
         service.skip(31);
         let ahead = service.clock.now().after(LASTS * 2).as_ms();
-        let far = format!("SELECT COUNT(*) FROM refunds WHERE call_open_until_ms > {ahead} OR unanswered_at_ms > {ahead}");
+        let far = format!(
+            "SELECT COUNT(*) FROM refunds WHERE call_open_until_ms > {ahead} OR unanswered_at_ms > {ahead}"
+        );
         service.until_number("the recall", &far, |n| n == 0).await;
         let begun = service.clock.now();
         service.seconds_until("Q4-a", |s| s.refund.state == RefundState::Processing).await;

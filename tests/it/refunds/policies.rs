@@ -10,7 +10,8 @@ const BOTH: &str = "paid_late = \"refund\"\npaid_twice = \"refund\"";
 
 on_both! {
     async fn what_is_left_of_a_payment_goes_back_and_is_told_where_some_of_it_went_back_before(db: TestDb) {
-        let service = TestService::new().on(db).merchant("paid_late = \"hold\"\npaid_twice = \"refund\"").refunds().in_process().await;
+        let policies = "paid_late = \"hold\"\npaid_twice = \"refund\"";
+        let service = TestService::new().on(db).merchant(policies).refunds().in_process().await;
         let first = "P300001";
         service.place(first).await;
         service.skip(301);
@@ -63,7 +64,9 @@ on_both! {
         let [theirs] = &service.wechat_refunds("P100001").await[..] else { panic!("one refund at WeChat") };
         assert_eq!((&theirs["refund_fee"], &theirs["refund_desc"]), (&json!(100), &json!("订单已关闭，款项原路退回")));
         let (_, order) = service.get("/v1/orders/P100001").await;
-        assert_eq!((&order["refunded_fen"], &order["refunds"][0]["origin"]), (&json!(100), &json!("policy")), "{order}");
+        assert_eq!(
+            (&order["refunded_fen"], &order["refunds"][0]["origin"]), (&json!(100), &json!("policy")), "{order}",
+        );
         let events = service.events("P100001").await;
         assert_eq!(events[1..], ["order.closed", "order.paid_late", "refund.requested", "refund.succeeded"]);
         service.finish().await;

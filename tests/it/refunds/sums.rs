@@ -54,7 +54,8 @@ on_both! {
         let theirs = service.wechat_refunds("S100001").await;
         let sum: i64 = theirs.iter().map(|r| r["refund_fee"].as_i64().unwrap()).sum();
         assert_eq!((theirs.len(), sum), (7, 7 * PART));
-        let times: Vec<_> = service.calls("S100001").await.iter().map(|c| c["at"].as_str().unwrap().to_owned()).collect();
+        let times: Vec<_> =
+            service.calls("S100001").await.iter().map(|c| c["at"].as_str().unwrap().to_owned()).collect();
         assert_eq!(times.len(), 7, "no call was in vain");
         for number in &taken {
             service.look_until(number, "succeeded").await;

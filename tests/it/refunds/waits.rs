@@ -49,7 +49,8 @@ on_both! {
         let mut pauses = Vec::new();
         for _ in 0..4 {
             let before = service.to_next_look("W2-a").await.refund.queries;
-            let after = service.until_refund("called again", "W2-a", |s| s.refund.queries.done > before.done).await.refund;
+            let after =
+                service.until_refund("called again", "W2-a", |s| s.refund.queries.done > before.done).await.refund;
             assert_eq!(after.state, RefundState::Requested);
             pauses.push(after.queries.next_at.unwrap().since(service.clock.now()).as_secs());
         }
@@ -68,7 +69,9 @@ on_both! {
         let service = TestService::new().on(db).refunds_over_plain_http().in_process().await;
         service.paid("W300001").await;
         let (status, refund) = service.give_back("W300001", json!({"refund_no": "W3-a"})).await;
-        assert_eq!((status, &refund["state"], &refund["wechat"]["err_code"]), (202, &json!("requested"), &json!("HTTP")));
+        assert_eq!(
+            (status, &refund["state"], &refund["wechat"]["err_code"]), (202, &json!("requested"), &json!("HTTP")),
+        );
         assert_eq!(service.events("W300001").await[2..], ["refund.requested", "refund.delayed"]);
         assert_eq!(service.wechat_refunds("W300001").await.len(), 0);
         service.finish().await;

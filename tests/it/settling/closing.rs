@@ -38,7 +38,9 @@ on_both! {
         let (status, order) = service.post("/v1/orders/C200001/close", &Value::Null).await;
         assert_eq!((status, &order["state"], &order["pending"]), (202, &json!("payable"), &json!("close")), "{order}");
         let (status, problem) = service.get("/v1/orders/C200001/pay-params").await;
-        assert_eq!((status, &problem["code"]), (409, &json!("order_closing")), "nobody is offered what is being closed");
+        assert_eq!(
+            (status, &problem["code"]), (409, &json!("order_closing")), "nobody is offered what is being closed",
+        );
         assert_eq!(service.wechat_order("C200001").await["state"], "NOTPAY");
         service.skip(FIVE_MINUTES + 1);
         service.until_state("C200001", "closed").await;
@@ -133,7 +135,8 @@ on_both! {
         let mut next = closed.queries.next_at.unwrap();
         for _ in 0..3 {
             service.skip_to(next);
-            let later = |s: &StoredOrder| s.order.queries.next_at.is_some_and(|at| at > next && at > service.clock.now());
+            let is_later = |at| at > next && at > service.clock.now();
+            let later = |s: &StoredOrder| s.order.queries.next_at.is_some_and(is_later);
             next = service.until("a look in vain", "C800001", later).await.order.queries.next_at.unwrap();
         }
         let url = format!("{}/_sandbox/faults", service.wechat_url);

@@ -177,7 +177,9 @@ on_both! {
         service.skip(301);
         let answer = click_until_answered(&service, &browser, &first).await;
         assert_ne!(number(&answer), first);
-        assert_ne!(service.wechat_order(&native).await["closed_at"], Value::Null, "closed before another one is offered");
+        assert_ne!(
+            service.wechat_order(&native).await["closed_at"], Value::Null, "closed before another one is offered",
+        );
         let asked = "SELECT COUNT(*) FROM evidence WHERE source = 'request' AND source_id = 'payer'";
         assert_eq!(service.number(asked).await, 1, "who asked for the close is kept");
         service.finish().await;

@@ -4,17 +4,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use wxpay_worker::bus::Bus;
 use wxpay_worker::sandbox::Running;
 use wxpay_worker::store::Db;
 
-use super::{API_KEY, MCH_ID, OPENID, Queue};
-use crate::harness::assert::Expected;
+use super::accounts::{API_KEY, MCH_ID};
+use super::queue::Queue;
+use crate::harness::assert::{self, Expected};
 use crate::harness::bus::bus_settings;
 use crate::harness::certificates::Certificates;
 use crate::harness::db::TestDb;
+use crate::harness::requests::answer;
 use crate::harness::{TEST_TIMEOUT, within_timeout};
 
 /// Shorter than any server here keeps an idle connection: a request must not meet its close.
@@ -74,7 +75,7 @@ impl Environment {
         self.finished.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn expected(&self) -> Expected {
+    pub(super) fn expected(&self) -> Expected {
         self.expected.lock().unwrap().clone()
     }
 
@@ -171,9 +172,22 @@ impl Environment {
         }
     }
 
+    /// Awaits that nothing is left to do and that the books agree. Without a bus what is left to do is not checked.
+    pub(super) async fn assert_finished(&self, db: &Db, bus: Option<&Bus>) {
+        let (expected, started) = (self.expected(), Instant::now());
+        loop {
+            let problems = assert::problems(&expected, db, bus, &self.wechat_books("").await).await;
+            if problems.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < TEST_TIMEOUT, "not finished within {TEST_TIMEOUT:?}:\n{}", problems.join("\n"));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Whether nothing is left to do: every event relayed, every message settled, nothing deferred.
     pub async fn is_drained(&self, db: &Db, bus: &Bus) -> bool {
-        self.unfinished(db, bus).await.is_empty()
+        assert::unfinished(db, bus).await.is_empty()
     }
 
     /// Awaits [`Environment::is_drained`].
@@ -193,25 +207,4 @@ impl Drop for Environment {
     fn drop(&mut self) {
         assert!(self.finished.load(Ordering::Relaxed) || std::thread::panicking(), "the test did not call finish()");
     }
-}
-
-/// One number from a database.
-pub async fn number(db: &Db, sql: &str) -> i64 {
-    let row = db.read().query_one_raw(db.statement(format!("SELECT ({sql}) AS n"), [])).await.unwrap().unwrap();
-    row.try_get("", "n").unwrap()
-}
-
-/// A JSAPI order for the first merchant.
-pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
-    json!({
-        "order_no": order_no, "merchant": "main", "app": "shop", "amount_fen": amount_fen, "description": "测试商品",
-        "trade_type": "JSAPI", "openid": OPENID, "client_ip": "127.0.0.1",
-    })
-}
-
-pub async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<(u16, Value)> {
-    let response = request.send().await?;
-    let status = response.status().as_u16();
-    let bytes = response.bytes().await?;
-    Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
 }

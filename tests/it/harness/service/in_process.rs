@@ -1,4 +1,4 @@
-//! The service and the WeChat simulator in this process, both by one clock that the test moves: five minutes pass at once.
+//! The service and the WeChat simulator in this process, both by one clock that the test moves.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use wxpay_worker::config::Config;
 use wxpay_worker::ids::{MerchantKey, OrderNo};
 use wxpay_worker::store::{Store, StoredOrder};
 
-use super::environment::number;
-use super::{Environment, jsapi};
-use crate::harness::assert::texts;
+use super::accounts::jsapi;
+use super::environment::Environment;
+use crate::harness::sql::{number, texts};
 use crate::harness::within_timeout;
 
 pub struct InProcess {
@@ -116,15 +116,15 @@ impl InProcess {
         self.store.order(&merchant, &OrderNo::parse(order_no).unwrap()).await.unwrap().unwrap()
     }
 
-    /// Looks after every commit until something is found.
-    pub async fn found<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
+    /// Polls after every commit until something is found.
+    pub async fn found<T, F: Future<Output = Option<T>>>(&self, what: &str, poll: impl Fn() -> F) -> T {
         within_timeout(what, async {
             let mut commits = self.store.commits();
             loop {
-                if let Some(found) = look().await {
+                if let Some(found) = poll().await {
                     return found;
                 }
-                // Changes of an order are signalled; a time to look again is written without a signal.
+                // Changes of an order are signalled; a due time is written without a signal.
                 let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
             }
         })

@@ -1,92 +1,29 @@
 //! The service under test: with a real database, a real bus and the WeChat simulator, in this process or as processes.
 
+mod accounts;
 mod environment;
 mod in_process;
 mod processes;
-
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicU16, Ordering};
+mod queue;
 
 use wxpay_worker::clock::Clock;
-use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox, Settings};
-use wxpay_worker::secret::{Secret, V2Key, sha256_hex};
+use wxpay_worker::sandbox::{Account, Options, PlatformKind, Sandbox, Settings};
+use wxpay_worker::secret::sha256_hex;
 
 use super::certificates::Certificates;
 use super::db::TestDb;
-use super::nats::{NatsServer, Version};
-use super::nats_cluster::{self, NatsCluster};
+pub use super::ports::free_port;
 pub use super::process::Process;
-pub use environment::{Environment, answer, jsapi, number};
+pub use super::requests::answer;
+pub use accounts::{
+    API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, MINI_APP_ID, MINI_SECRET, OPENID, OTHER_KEY, OTHER_MCH_ID,
+    SECOND_MERCHANT, jsapi,
+};
+use accounts::{MINI_PROGRAM, account, app};
+pub use environment::Environment;
 pub use in_process::InProcess;
 pub use processes::Processes;
-
-pub const API_KEY: &str = "test-api-key";
-pub const KEY: &str = "k7Qm2Zt9Xb4Lw8Rd6Vn1Hs3Jp5Gy0CfA";
-pub const OTHER_KEY: &str = "Zq8Wn3Rt6Yb1Mc5Xv9Kd2Lf7Hg4Js0Pa";
-pub const MCH_ID: &str = "1900000109";
-pub const OTHER_MCH_ID: &str = "1900000110";
-pub const APP_ID: &str = "wx8888888888888888";
-pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Flows0123456x";
-pub const MINI_APP_ID: &str = "wx7777777777777777";
-pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Flows0123456x";
-pub const OPENID: &str = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o";
-
-/// Another merchant of the same app, at [`OTHER_MCH_ID`].
-pub const SECOND_MERCHANT: &str = r#"
-[[merchants]]
-key = "second"
-mch_id = "1900000110"
-apps = ["shop"]
-api = "v2"
-sign_type = "MD5"
-v2_key = "Zq8Wn3Rt6Yb1Mc5Xv9Kd2Lf7Hg4Js0Pa"
-"#;
-
-const MINI_PROGRAM: &str = r#"
-[[apps]]
-key = "mini"
-app_id = "wx7777777777777777"
-kind = "mini_program"
-secret = "s3cr3tOfTheMiniApp4Flows0123456x"
-"#;
-
-/// What carries the queue.
-pub enum Queue {
-    Embedded,
-    Nats(NatsServer),
-    Cluster(NatsCluster),
-}
-
-impl Queue {
-    pub fn nats() -> Queue {
-        Queue::Nats(NatsServer::start(Version::New))
-    }
-
-    /// What `bus.url` would be.
-    pub fn url(&self) -> String {
-        match self {
-            Queue::Embedded => "embedded:".to_owned(),
-            Queue::Nats(server) => server.url(),
-            Queue::Cluster(cluster) => cluster.url(),
-        }
-    }
-
-    pub fn monitoring_urls(&self) -> Vec<String> {
-        match self {
-            Queue::Embedded => Vec::new(),
-            Queue::Nats(server) => vec![server.monitoring_url()],
-            Queue::Cluster(cluster) => cluster.monitoring_urls(),
-        }
-    }
-
-    pub fn replicas(&self) -> usize {
-        match self {
-            Queue::Embedded | Queue::Nats(_) => 1,
-            Queue::Cluster(_) => nats_cluster::NODES,
-        }
-    }
-}
+pub use queue::Queue;
 
 /// How refunds reach WeChat.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -285,29 +222,5 @@ impl TestService {
             {config}
             "#
         )
-    }
-}
-
-pub fn account(mch_id: &str, key: &str) -> Account {
-    Account {
-        mch_id: MchId::parse(mch_id).unwrap(),
-        v2_key: V2Key::parse(key).unwrap(),
-        appids: [APP_ID, MINI_APP_ID].map(|appid| AppId::parse(appid).unwrap()).into(),
-    }
-}
-
-pub fn app(kind: PlatformKind, appid: &str, secret: &str) -> PlatformApp {
-    PlatformApp::new(kind, AppId::parse(appid).unwrap(), Secret::new(secret))
-}
-
-/// A port that stays free while its process is down: none that the system hands to outgoing connections.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (std::process::id() as u16).wrapping_mul(97).wrapping_add(step) % 22_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }

@@ -81,3 +81,28 @@ fn a_number_that_was_offered_before_another_way_to_pay_was_refused_is_looked_at_
     };
     assert_eq!((failed.next.state, failed.next.queries.next_at), (OrderState::Failed, None));
 }
+
+#[test]
+fn a_paid_order_whose_other_number_can_still_be_paid_is_asked_about_at_once() {
+    for (other, at_once) in
+        [(AttemptState::Payable, true), (AttemptState::Unknown, true), (AttemptState::Closed, false)]
+    {
+        let mut before = order(OrderState::Payable, AttemptState::Payable);
+        before.attempts.push(attempt(2, other));
+        let Decision::Apply(paid) = decide(&before, &number(1), &Fact::Paid(payment(1, 1)), later(20)) else {
+            panic!()
+        };
+        assert_eq!(paid.next.queries.next_at == Some(later(20)), at_once, "{other:?}");
+    }
+}
+
+#[test]
+fn a_payment_in_the_second_of_the_expiry_is_in_time() {
+    let before = order(OrderState::Payable, AttemptState::Payable);
+    for (after_expiry, late) in [(0, false), (1, true)] {
+        let mut payment = payment(1, 1);
+        payment.time_end = before.expires_at.after(std::time::Duration::from_secs(after_expiry));
+        let Decision::Apply(paid) = decide(&before, &number(1), &Fact::Paid(payment), later(8000)) else { panic!() };
+        assert_eq!(paid.next.flags.paid_late, late);
+    }
+}

@@ -47,7 +47,7 @@ fn what_was_away_for_too_long_is_a_failed_attempt() {
 
 #[test]
 fn every_command_subject_has_its_consumer() {
-    let topology = Topology::builtin().unwrap();
+    let topology = Topology::builtin(std::time::Duration::from_secs(30)).unwrap();
     for (subject, name) in [
         ("pay.in.main.order.requested", ConsumerName::PREPARE_ORDER),
         ("pay.in.main.notify.received", ConsumerName::SETTLE),
@@ -64,7 +64,7 @@ fn every_command_subject_has_its_consumer() {
 
 #[test]
 fn a_full_stream_of_work_refuses_and_a_full_stream_of_events_drops_its_oldest() {
-    let topology = Topology::builtin().unwrap();
+    let topology = Topology::builtin(std::time::Duration::from_secs(30)).unwrap();
     let discards = topology.streams.iter().map(|s| (s.name.as_str(), s.discard));
     assert_eq!(discards.collect::<Vec<_>>(), [("PAY_IN", Discard::New), ("PAY_EVENTS", Discard::Old)]);
 }

@@ -149,6 +149,7 @@ pub fn bus_settings(url: impl Into<String>, monitoring_urls: Vec<String>, max_by
         require_fsync: true,
         monitoring_urls,
         max_bytes,
+        ack_wait: Duration::from_secs(30),
     }
 }
 

@@ -90,7 +90,8 @@ impl Drop for TestDb {
 }
 
 fn settings(url: String) -> config::Store {
-    config::Store { url: Secret::new(url), max_connections: 8, migrate_on_start: true }
+    let lease = std::time::Duration::from_secs(10);
+    config::Store { url: Secret::new(url), max_connections: 8, migrate_on_start: true, lease }
 }
 
 /// The bytes of a migrated file. Made in a thread of its own: the tests' runtimes come and go.

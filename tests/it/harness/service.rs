@@ -38,6 +38,10 @@ const ORDER_WAIT_MS: u64 = 8000;
 /// Shorter than any server here keeps an idle connection: a request must not meet its close.
 const REUSE: Duration = Duration::from_secs(2);
 
+/// How long what a dead process held stays with it: far less than at a site, and enough for a busy machine.
+const ACK_WAIT: Duration = Duration::from_millis(3000);
+const LEASE_MS: u64 = 3000;
+
 /// What carries the queue.
 pub enum Queue {
     Embedded,
@@ -149,6 +153,7 @@ impl Rig {
     }
 
     fn config(&self) -> String {
+        let ack_wait_ms = ACK_WAIT.as_millis();
         let (bus, monitoring, replicas) = (self.queue.url(), self.queue.monitoring_urls(), self.queue.replicas());
         let certificate = self.certificates.as_ref().map(Certificates::merchant_toml).unwrap_or_default();
         let refund_url = self.certificates.as_ref().map(Certificates::wechat_toml).unwrap_or_default();
@@ -162,10 +167,12 @@ impl Rig {
             [store]
             url = "{db}"
             max_connections = 8
+            lease_ms = {LEASE_MS}
             [bus]
             url = "{bus}"
             monitoring_urls = {monitoring:?}
             replicas = {replicas}
+            ack_wait_ms = {ack_wait_ms}
             [wechat]
             pay_url = "{wechat}"
             pay_backup_url = "{wechat}"
@@ -283,6 +290,7 @@ impl Rig {
     pub async fn open_bus(&self, db: &Db) -> Bus {
         let mut settings = bus_settings(self.queue.url(), self.queue.monitoring_urls(), 1 << 30);
         settings.replicas = self.queue.replicas();
+        settings.ack_wait = ACK_WAIT;
         let started = Instant::now();
         loop {
             match Bus::connect(&settings, Some(db.clone())).await {

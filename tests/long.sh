@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The long instances of the proofs, of which tests/run.sh runs a small one each: every crash site on every combination of bus and
-# database, storms of kills, thousands of orders and refunds, many histories, the release program. Takes hours on two cores.
-# Runs by hand and writes its report (commands, seeds, figures) into docs/long-tests.md.
+# The long instances of the proofs, of which tests/run.sh runs a small one each: every crash site on every combination
+# of bus and database, storms of kills, thousands of orders and refunds, many histories, the optimised program. Takes
+# hours on two cores. Runs by hand and writes its report (commands, seeds, figures) into docs/long-tests.md.
 #
 #   tests/long.sh                 all of them
 #   tests/long.sh storm tokens    only those named

@@ -167,9 +167,10 @@ as_postgres() {
     fi
 }
 
-# A cluster of its own in the new directory $1, on a free loopback port, every commit on disk. Sets PG_DIR, PG_PORT and PG_URL.
+# A cluster of its own in the new directory $1, on a free loopback port; every commit is on disk unless $2 is off. Sets PG_DIR,
+# PG_PORT and PG_URL.
 start_postgres() {
-    local setting=()
+    local setting=() fsync=${2:-on}
     PG_DIR=$1
     mkdir -p "$PG_DIR"
     if [[ $EUID -eq 0 ]]; then
@@ -186,7 +187,7 @@ start_postgres() {
     for _ in 1 2 3; do
         PG_PORT=$(free_port)
         setting=(-c listen_addresses=127.0.0.1 -c "port=$PG_PORT" -c unix_socket_directories= -c max_connections=600
-            -c fsync=on -c synchronous_commit=on -c timezone=UTC)
+            -c "fsync=$fsync" -c synchronous_commit=on -c timezone=UTC)
         if as_postgres "$PG_BIN/pg_ctl" --pgdata="$PG_DIR/data" --log="$PG_DIR/postgres.log" --wait --silent \
             --options="${setting[*]}" start >&2 9>&-; then
             PG_URL=postgres://postgres@127.0.0.1:$PG_PORT/postgres

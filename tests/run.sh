@@ -8,6 +8,7 @@
 #   tests/run.sh -- --nocapture      all tests, with any option of the test programs
 #   tests/run.sh --browser           only the checkout page in a browser; --pictures DIR writes pictures of its screens,
 #                                    further arguments go to node --test (--test-name-pattern=…)
+#   tests/long.sh                    the long instances of the proofs, by hand
 #   tests/run.sh --services          starts the services, prints the exports for a shell of yours, runs until Ctrl-C
 set -euo pipefail
 # shellcheck source=tests/lib.sh
@@ -79,7 +80,8 @@ if [[ $what == browser ]]; then
 fi
 
 install_test_tools
-start_postgres "$scratch/postgres"
+# Nothing here looks at what this server has on the disk: tests that kill PostgreSQL start one of their own that syncs.
+start_postgres "$scratch/postgres" off
 export WXPAY_TEST_POSTGRES=$PG_URL
 
 if [[ -n $only_services ]]; then
@@ -98,8 +100,6 @@ if [[ $what == some ]]; then
     cargo test --workspace --features crash-points --locked -- "$@"
     exit
 fi
-# Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by themselves.
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
-    cargo test --workspace --features crash-points --locked -- --skip faults:: "$@"
-cargo test --workspace --features crash-points --locked -- faults:: "$@"
+# Most tests wait for something most of the time, so three share a core.
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))} cargo test --workspace --features crash-points --locked -- "$@"
 test_browser

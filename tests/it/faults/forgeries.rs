@@ -1,4 +1,5 @@
 //! True notifications in a flood of forged, foreign and wrong ones: none invented, none lost, each counted.
+//! Small: forty true among four hundred. Long: two hundred among two thousand.
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -6,8 +7,8 @@ use wxpay_worker::order::OrderState;
 
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, counted, notify, signed};
 use crate::harness::service::{KEY, OTHER_KEY, OTHER_MCH_ID, Processes, TestService};
+use crate::harness::size;
 
-const TRUE: usize = 200;
 /// Per true one.
 const FALSE: usize = 10;
 /// Posts under way at once.
@@ -49,19 +50,20 @@ fn genuine(n: usize) -> String {
 }
 
 async fn only_true_ones_count(rig: Processes) {
+    let count = size(40, 200);
     rig.leave_books_open(SIGNED_BY_THE_TEST);
-    rig.expect_dead_letters(&["amount_differs"; TRUE]);
+    rig.expect_dead_letters(&vec!["amount_differs"; count]);
     let service = rig.run_all().await;
-    let orders = stream::iter(0..TRUE).map(|n| {
+    let orders = stream::iter(0..count).map(|n| {
         let (rig, service) = (&rig, &service);
         async move { rig.place(&service.base, &format!("A{n:06}"), 100).await }
     });
     let placed: Vec<_> = orders.buffer_unordered(16).collect().await;
-    assert_eq!(placed.len(), TRUE);
+    assert_eq!(placed.len(), count);
 
     let mut posts = Vec::new();
-    let mut expected = std::collections::BTreeMap::from([(("main", "accepted"), TRUE as u64)]);
-    for n in 0..TRUE {
+    let mut expected = std::collections::BTreeMap::from([(("main", "accepted"), count as u64)]);
+    for n in 0..count {
         let truth = genuine(n);
         let lies = lies(n, &truth);
         assert_eq!(lies.len(), FALSE);
@@ -89,7 +91,7 @@ async fn only_true_ones_count(rig: Processes) {
         assert_eq!(counted(&rig, &service, merchant, result).await, count, "{merchant} {result}");
     }
     let db = rig.open_db().await;
-    let settled = i64::try_from(TRUE).unwrap();
+    let settled = i64::try_from(count).unwrap();
     for (what, rows) in [
         ("ledger WHERE amount_fen = 100", settled),
         ("ledger", settled),
@@ -106,7 +108,7 @@ async fn only_true_ones_count(rig: Processes) {
     for table in [parked, refused] {
         assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, settled, "{table}");
     }
-    for n in [0, TRUE / 2, TRUE - 1] {
+    for n in [0, count / 2, count - 1] {
         let (_, order) = rig.get(&service.base, &format!("/v1/orders/A{n:06}?merchant=main")).await;
         let transaction = format!("42000000002026112200{n:08}");
         assert_eq!(
@@ -118,11 +120,11 @@ async fn only_true_ones_count(rig: Processes) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_true_notifications_settle_among_two_thousand_lies_on_embedded_and_sqlite() {
+async fn true_notifications_settle_among_ten_times_as_many_lies_on_embedded_and_sqlite() {
     only_true_ones_count(TestService::embedded_sqlite().await.processes().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_true_notifications_settle_among_two_thousand_lies_on_nats_and_postgres() {
+async fn true_notifications_settle_among_ten_times_as_many_lies_on_nats_and_postgres() {
     only_true_ones_count(TestService::nats_postgres().await.processes().await).await;
 }

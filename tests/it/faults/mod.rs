@@ -27,7 +27,7 @@ mod trace;
 
 use std::time::Duration;
 
-/// Longer than a dead worker's messages (30 s), a dead relay's lease (10 s) and a lost question (60 s) together.
+/// Longer than a dead worker's messages (3 s), a dead relay's lease (3 s) and a lost question (60 s) together.
 const FAULT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// How often a state is looked at that nobody signals.

@@ -15,7 +15,7 @@ use wxpay_worker::store::{Store, StoredToken, TOKEN_SEAL, TokenKind};
 
 use crate::harness::db::TestDb;
 use crate::harness::service::{APP_ID, APP_SECRET, MINI_APP_ID, MINI_SECRET, Process, Processes, TestService};
-use crate::harness::within_timeout;
+use crate::harness::{size, within_timeout};
 
 const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
@@ -24,7 +24,6 @@ const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY
 /// looked for once a second: a busy machine has more than two seconds to spare.
 const LIFETIME_S: u32 = 24;
 const OVERLAP_S: u32 = 10;
-const LIFETIMES: u32 = 10;
 /// Who give their phone numbers.
 const PEOPLE: usize = 8;
 
@@ -206,7 +205,7 @@ async fn phones(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     answered.into_inner()
 }
 
-/// Ten lives of the tokens, or so many, under load in five processes.
+/// So many lives of the tokens under load in five processes. Small: two. Long: ten, of classic ones four.
 async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
     let settings = Settings { token_lifetime_s: LIFETIME_S, token_overlap_s: OVERLAP_S, ..Settings::default() };
     let five = FiveProcesses::start_with(settings, env).await;
@@ -256,13 +255,13 @@ async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_processes_fetch_each_token_once_a_life_and_no_request_meets_a_dead_one() {
-    lives(WEB, "stable_token", LIFETIMES).await;
+    lives(WEB, "stable_token", size(2, 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_processes_fetch_each_classic_token_once_a_life_and_no_request_meets_a_dead_one() {
     let classic = [("WXPAY__APPS__0__TOKEN", "classic"), ("WXPAY__APPS__1__TOKEN", "classic")];
-    lives(&[WEB, &classic].concat(), "token", 4).await;
+    lives(&[WEB, &classic].concat(), "token", size(2, 4)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

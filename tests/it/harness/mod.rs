@@ -27,6 +27,11 @@ pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run.sh"))
 }
 
+/// The size of a proof: the small one, or with `WXPAY_TEST_LONG=1` (`tests/long.sh`) the long one.
+pub fn size<T>(small: T, long: T) -> T {
+    if std::env::var("WXPAY_TEST_LONG").is_ok_and(|set| set == "1") { long } else { small }
+}
+
 /// Awaits with [`TEST_TIMEOUT`].
 pub async fn within_timeout<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(TEST_TIMEOUT, future).await {

@@ -27,6 +27,7 @@ pub struct Environment {
     pub wechat_url: String,
     pub http: reqwest::Client,
     pub(super) port: u16,
+    lease: Duration,
     /// Stops with this value.
     _wechat: Running,
     _certificates: Option<Certificates>,
@@ -40,6 +41,7 @@ impl Environment {
         queue: Queue,
         wechat: Running,
         port: u16,
+        lease: Duration,
         certificates: Option<Certificates>,
     ) -> Environment {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(50)).pool_idle_timeout(REUSE);
@@ -49,6 +51,7 @@ impl Environment {
             wechat_url: wechat.base_url(),
             http: http.build().unwrap(),
             port,
+            lease,
             _wechat: wechat,
             _certificates: certificates,
             expected: Mutex::default(),
@@ -160,6 +163,7 @@ impl Environment {
     pub async fn open_bus(&self, db: &Db) -> Bus {
         let mut settings = bus_settings(self.queue.url(), self.queue.monitoring_urls(), 1 << 30);
         settings.replicas = self.queue.replicas();
+        settings.ack_wait = self.lease;
         let started = Instant::now();
         loop {
             match Bus::connect(&settings, Some(db.clone())).await {

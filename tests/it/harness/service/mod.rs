@@ -6,6 +6,8 @@ mod in_process;
 mod processes;
 mod queue;
 
+use std::time::Duration;
+
 use wxpay_worker::clock::Clock;
 use wxpay_worker::sandbox::{Account, Options, PlatformKind, Sandbox, Settings};
 use wxpay_worker::secret::sha256_hex;
@@ -34,10 +36,15 @@ enum Refunds {
     OverPlainHttp,
 }
 
+/// Leases and acknowledgement waits of processes: far less than at a site, and enough for a busy machine.
+pub const LEASE: Duration = Duration::from_secs(3);
+
 /// What differs between the service in this process and its processes.
 struct More {
     server: &'static str,
     apps: &'static str,
+    /// How long what a dead process held stays with it.
+    lease: Duration,
 }
 
 /// Builds the service under test. Without more it has one merchant, `main`, with one app, `shop`.
@@ -134,7 +141,7 @@ impl TestService {
     pub async fn in_process(self) -> InProcess {
         assert!(matches!(self.queue, Queue::Embedded), "in this process the bus is embedded");
         let clock = self.clock.clone();
-        let more = More { server: "notify_ack_timeout_ms = 4500", apps: "" };
+        let more = More { server: "notify_ack_timeout_ms = 4500", apps: "", lease: Duration::from_secs(10) };
         let (environment, config) = self.open(clock.clone(), more).await;
         InProcess::start(environment, &config, clock).await
     }
@@ -142,7 +149,7 @@ impl TestService {
     /// Processes that the test starts and ends, in real time. With a mini program and a second merchant.
     pub async fn processes(self) -> Processes {
         let service = self.second_account().config(MINI_PROGRAM).config(SECOND_MERCHANT);
-        let more = More { server: "", apps: "\"mini\"" };
+        let more = More { server: "", apps: "\"mini\"", lease: LEASE };
         let (environment, config) = service.open(Clock::system(), more).await;
         Processes::new(environment, &config)
     }
@@ -164,8 +171,9 @@ impl TestService {
             Refunds::NotConfigured => None,
             Refunds::OverTls | Refunds::OverPlainHttp => Some(Certificates::of(&wechat.base_url(), MCH_ID).await),
         };
+        let lease = more.lease;
         let config = self.config_text(&wechat.base_url(), port, certificates.as_ref(), more);
-        (Environment::new(self.db, self.queue, wechat, port, certificates), config)
+        (Environment::new(self.db, self.queue, wechat, port, lease, certificates), config)
     }
 
     fn config_text(&self, wechat: &str, port: u16, certificates: Option<&Certificates>, more: More) -> String {
@@ -175,7 +183,8 @@ impl TestService {
         let over_tls = certificates.filter(|_| self.refunds == Refunds::OverTls);
         let refund_url = over_tls.map(Certificates::wechat_toml).unwrap_or_default();
         let (merchant, config) = (&self.merchant, &self.config);
-        let More { server, apps } = more;
+        let More { server, apps, lease } = more;
+        let lease_ms = lease.as_millis();
         format!(
             r#"
             [server]
@@ -187,10 +196,12 @@ impl TestService {
             [store]
             url = "{db}"
             max_connections = 8
+            lease_ms = {lease_ms}
             [bus]
             url = "{bus}"
             monitoring_urls = {monitoring:?}
             replicas = {replicas}
+            ack_wait_ms = {lease_ms}
             [wechat]
             pay_url = "{wechat}"
             pay_backup_url = "{wechat}"

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The long instances of the proofs, of which tests/run.sh runs a small one each: every crash site on every combination
+# of bus and database, storms of kills, thousands of orders and refunds, many histories, the optimised program. Takes
+# hours on two cores. Runs by hand and writes its report (commands, seeds, figures) into docs/long-tests.md.
+#
+#   tests/long.sh                 all of them
+#   tests/long.sh storm tokens    only those named
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+report=docs/long-tests.md
+export WXPAY_TEST_LONG=1
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}
+
+# Name, words for tests/run.sh; docs/long-tests.md says what each shows.
+proofs=(
+    "crash_sites faults::crash_sites"
+    "storm faults::storm"
+    "thousand faults::thousand"
+    "copies faults::copies refunds::notices"
+    "forgeries faults::forgeries"
+    "refunds refunds::lost refunds::sums"
+    "histories order::three_sources"
+    "tokens flows::tokens"
+    "release"
+)
+
+log=$(mktemp "${TMPDIR:-/tmp}/wxpay-long.XXXXXX")
+trap 'rm -f "$log"' EXIT
+rows=()
+failed=0
+for proof in "${proofs[@]}"; do
+    read -r name words <<<"$proof"
+    [[ $# -eq 0 || " $* " == *" $name "* ]] || continue
+    if [[ $name == release ]]; then
+        command=(cargo run --release --locked -- demo --once)
+    else
+        # shellcheck disable=SC2206 # words are words
+        command=(tests/run.sh $words)
+    fi
+    printf '\n== %s: %s\n' "$name" "${command[*]}" >&2
+    begun=$SECONDS
+    outcome=passed
+    "${command[@]}" 2>&1 | tee "$log" >&2 || outcome=FAILED failed=1
+    seeds=$(grep -oE 'WXPAY_TEST_SEED=[0-9]+' "$log" | sort -u | cut -d= -f2 | paste -sd ' ' || true)
+    counts=$(grep -oE '[0-9]+ passed; [0-9]+ failed' "$log" | grep -v '^0 passed; 0 failed' | paste -sd ',' || true)
+    figures=$(grep -oE '[0-9]+ of [0-9]+ within 35 s; .*' "$log" | paste -sd ',' || true)
+    row="| $name | \`${command[*]}\` | ${seeds:--} | $outcome${counts:+, $counts}${figures:+; $figures}"
+    rows+=("$row | $((SECONDS - begun)) |")
+done
+[[ ${#rows[@]} -gt 0 ]] || {
+    echo "error: no proof of that name" >&2
+    exit 1
+}
+
+# Everything from the heading on is written anew.
+{
+    sed '/^## Latest run$/,$d' "$report"
+    printf '## Latest run\n\nCommit %s, %s, %s cores, `WXPAY_TEST_LONG=1`, %s test threads.\n\n' \
+        "$(git rev-parse --short HEAD)" "$(date -u +%F)" "$(nproc)" "$RUST_TEST_THREADS"
+    printf '| proof | command | seeds | outcome | seconds |\n|---|---|---|---|---:|\n'
+    printf '%s\n' "${rows[@]}"
+} >"$log"
+cp -- "$log" "$report"
+exit "$failed"

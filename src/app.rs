@@ -173,7 +173,8 @@ impl App {
         Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, metrics, more_routes })
     }
 
-    /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be taken.
+    /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be
+    /// taken.
     #[must_use]
     pub fn with_routes(self, routes: axum::Router) -> App {
         App { more_routes: self.more_routes.merge(routes), ..self }
@@ -253,7 +254,8 @@ impl App {
     }
 }
 
-/// Sets the clock by the database's, which all processes share: the times that one of them writes are read by the others.
+/// Sets the clock by the database's, which all processes share: the times that one of them writes are read by the
+/// others.
 async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
     let asked = Instant::now();
     if let Some(ahead_ms) = clock.set_by(store.db().now().await?, asked) {

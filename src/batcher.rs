@@ -1,11 +1,12 @@
-//! Grouping: many callers, one effect. A caller hands in one item and awaits its own result; a task takes everything that
-//! is waiting and runs one function over it, so that a hundred commits share one fsync.
+//! Grouping: many callers, one effect. A caller hands in one item and awaits its own result; a task takes everything
+//! that is waiting and runs one function over it, so that a hundred commits share one fsync.
 //!
-//! It is not a buffer with a timer: nobody waits for company. What forms a batch is what queued up while the batch before
-//! it ran, so an idle system answers at once and a busy one groups more the busier it is.
+//! It is not a buffer with a timer: nobody waits for company. What forms a batch is what queued up while the batch
+//! before it ran, so an idle system answers at once and a busy one groups more the busier it is.
 //!
-//! What must stay true: the queue is bounded (a full queue makes callers wait); an item is given to the function at most
-//! once; every caller gets its result or an error, never silence, also when the function panics or the group is dropped.
+//! What must stay true: the queue is bounded (a full queue makes callers wait); an item is given to the function at
+//! most once; every caller gets its result or an error, never silence, also when the function panics or the group is
+//! dropped.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -49,7 +50,8 @@ struct Entry<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
-    /// A group with one queue, whose batches run in up to `limits.lanes` lanes: items of different callers have no order.
+    /// A group with one queue, whose batches run in up to `limits.lanes` lanes: items of different callers have no
+    /// order.
     ///
     /// `run` gives one result per item, in the items' order. Needs a tokio runtime.
     pub fn new<F, Fut>(limits: Limits, run: F) -> Group<T, R>
@@ -60,8 +62,8 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
         Group { queues: vec![spawn_queue(limits, limits.lanes, Arc::new(run))], route: None }
     }
 
-    /// A group whose items go by `route` to one of `limits.lanes` queues, each worked off one batch at a time: items with
-    /// the same route keep the order in which they were handed in.
+    /// A group whose items go by `route` to one of `limits.lanes` queues, each worked off one batch at a time: items
+    /// with the same route keep the order in which they were handed in.
     pub fn routed<F, Fut>(limits: Limits, route: fn(&T) -> u64, run: F) -> Group<T, R>
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -74,14 +76,14 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
 
     /// Hands in one item and awaits its result.
     ///
-    /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item takes
-    /// effect without anybody listening.
+    /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item
+    /// takes effect without anybody listening.
     pub async fn run(&self, item: T) -> Result<R, GroupError> {
         let lane = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
         let queue = self.queues.get(usize::try_from(lane).unwrap_or(0)).ok_or(GroupError::Closed)?;
         let (done, result) = oneshot::channel();
-        // Not `send` at once: that may yield although there is room (the runtime's fairness), and callers polled one after the
-        // other would enter the queue in another order.
+        // Not `send` at once: that may yield although there is room (the runtime's fairness), and callers polled one
+        // after the other would enter the queue in another order.
         match queue.try_send(Entry { item, done }) {
             Ok(()) => {}
             Err(TrySendError::Full(entry)) => queue.send(entry).await.map_err(|_| GroupError::Closed)?,

@@ -139,9 +139,9 @@ const TOLERATED_MS: i64 = 1000;
 
 /// Where "now" comes from. Cheap to clone; every part of the process shares one.
 ///
-/// A host's clock may be wrong by hours, and processes that decide by different clocks undo each other's work: once it was
-/// [set](Clock::set_by), a clock shows the time of the one that all share, the database's. From then on it goes by the
-/// host's steady clock, which nobody sets, so that it does not follow the host's when that jumps.
+/// A host's clock may be wrong by hours, and processes that decide by different clocks undo each other's work: once it
+/// was [set](Clock::set_by), a clock shows the time of the one that all share, the database's. From then on it goes by
+/// the host's steady clock, which nobody sets, so that it does not follow the host's when that jumps.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -195,9 +195,9 @@ impl Clock {
         Clock(Source::Manual(Arc::new(AtomicI64::new(at.0))))
     }
 
-    /// Sets this clock, and with it all its clones, to a better one that showed `theirs` at some time since `asked`. Answers
-    /// by how many milliseconds it had to be put ahead, where it had to. A manual clock is the only truth of its world and
-    /// stays as it is.
+    /// Sets this clock, and with it all its clones, to a better one that showed `theirs` at some time since `asked`.
+    /// Answers by how many milliseconds it had to be put ahead, where it had to. A manual clock is the only truth of
+    /// its world and stays as it is.
     pub fn set_by(&self, theirs: Timestamp, asked: Instant) -> Option<i64> {
         let Source::Host(host) = &self.0 else { return None };
         // The answer is from the middle of the time that it took, or as far from it as half that time.
@@ -220,7 +220,8 @@ impl Clock {
         }
     }
 
-    /// By how many milliseconds the host's own clock, whatever this one was set to, is ahead of one that shows `theirs` now.
+    /// By how many milliseconds the host's own clock, whatever this one was set to, is ahead of one that shows `theirs`
+    /// now.
     pub fn host_ahead_ms(&self, theirs: Timestamp) -> i64 {
         match &self.0 {
             Source::Host(host) => host.own_ms().saturating_sub(theirs.0),

@@ -2,8 +2,8 @@
 //!
 //! Without the feature `crash-points` (every release build) a point is nothing at all. With it, a process started with
 //! `WXPAY_CRASH_AT=name` (or `name:n` for its n-th passing) kills itself there with SIGKILL: no destructor runs, no
-//! buffer is flushed, exactly as when the power of the process goes. `WXPAY_PAUSE_AT` stops it there instead, as a machine
-//! that hangs for a while.
+//! buffer is flushed, exactly as when the power of the process goes. `WXPAY_PAUSE_AT` stops it there instead, as a
+//! machine that hangs for a while.
 
 /// Does nothing.
 #[cfg(not(feature = "crash-points"))]
@@ -18,12 +18,12 @@ pub fn point(name: &'static str) {
     static PAUSE: Armed = Armed::new("WXPAY_PAUSE_AT");
 
     if PAUSE.is_for(name) {
-        // The other threads get to the end of what they write: a process that is stopped while it holds SQLite's only writer
-        // stops everybody, which is another trial than this one. This thread alone is at the point.
+        // The other threads get to the end of what they write: a process that is stopped while it holds SQLite's only
+        // writer stops everybody, which is another trial than this one. This thread alone is at the point.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let _ = kill_process(getpid(), Signal::STOP);
-        // Another thread may take the signal, and this one would go on for an instant: it stays here until all are stopped,
-        // and is past its time when they go on.
+        // Another thread may take the signal, and this one would go on for an instant: it stays here until all are
+        // stopped, and is past its time when they go on.
         std::thread::sleep(std::time::Duration::from_secs(1));
     }
     if CRASH.is_for(name) {

@@ -92,8 +92,8 @@ text_id!(
     |b| word(b) || b == b'|' || b == b'*'
 );
 text_id!(
-    /// A merchant's number of a refund (`out_refund_no`), unique per merchant for ever. Ours are shorter and plainer; the
-    /// merchant platform makes its own.
+    /// A merchant's number of a refund (`out_refund_no`), unique per merchant for ever. Ours are shorter and plainer;
+    /// the merchant platform makes its own.
     OutRefundNo, "out_refund_no", "1 to 64 characters of 0-9 A-Z a-z _ - | * @", 1..=64,
     |b| word(b) || matches!(b, b'|' | b'*' | b'@')
 );

@@ -55,12 +55,14 @@
 //!    `contracts::bus`, `faults::crash_points`.
 //! 8. A retry at WeChat repeats the same number with the same stored parameters.
 //!    `flows::orders::*::an_answer_lost_after_execution_converges_on_one_number`.
-//!    For refunds: `refunds::lost::*::an_answer_lost_after_execution_converges_on_one_refund`, `refunds::lost::a_thousand_…`.
+//!    For refunds: `refunds::lost::*::an_answer_lost_after_execution_converges_on_one_refund`,
+//!    `refunds::lost::a_thousand_…`.
 //! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`,
 //!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
 //! 10. Money is integer fen; no float in money's way. `tidy`, `vectors::money_time_numbers`.
-//! 11. What goes back, or may be on its way back, never exceeds what was paid; and nothing counts as refunded that WeChat,
-//!     asked by ourselves, does not call so. `refunds::sums`, `refunds::notices`, CHECK constraints on `refund_totals`.
+//! 11. What goes back, or may be on its way back, never exceeds what was paid; and nothing counts as refunded that
+//!     WeChat, asked by ourselves, does not call so. `refunds::sums`, `refunds::notices`, CHECK constraints on
+//!     `refund_totals`.
 
 pub mod app;
 pub mod batcher;

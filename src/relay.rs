@@ -1,9 +1,10 @@
 //! The relay: gives events their place in the feed, and puts them on the bus.
 //!
-//! Each is done by one process at a time, under a lease of its own; one that cannot do it gives the lease back. Neither waits for the other: the HTTP feed has an event as
-//! soon as it has its place, whatever the bus is doing. An event is published with its own id as the message id and marked
-//! afterwards: a relay that dies in between publishes it again, and the bus or the consumer drops the repeat by its id.
-//! Two events of one order are never on their way at once, so their order holds.
+//! Each is done by one process at a time, under a lease of its own; one that cannot do it gives the lease back. Neither
+//! waits for the other: the HTTP feed has an event as soon as it has its place, whatever the bus is doing. An event is
+//! published with its own id as the message id and marked afterwards: a relay that dies in between publishes it again,
+//! and the bus or the consumer drops the repeat by its id. Two events of one order are never on their way at once, so
+//! their order holds.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ use crate::store::{DbError, FeedEvent, Fenced, Lease, Store};
 const BATCH: u64 = 512;
 /// How often the outbox is looked at when nothing in this process says that it changed.
 const IDLE: Duration = Duration::from_millis(100);
-/// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can do the
-/// work has it by then.
+/// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can
+/// do the work has it by then.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// Why a round ended early.

@@ -1,8 +1,8 @@
 //! Sealing: what only this installation can read or make, for cookies in a browser and secrets in a row.
 //!
 //! AES-256-GCM under a key derived (HKDF-SHA-256) from the configured secret, one key per purpose: a sealed text of one
-//! purpose does not open under another, and neither does one whose context differs or of which a single byte was changed.
-//! It is not a place for anything that must be revoked: what was sealed opens until the secret changes.
+//! purpose does not open under another, and neither does one whose context differs or of which a single byte was
+//! changed. It is not a place for anything that must be revoked: what was sealed opens until the secret changes.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
@@ -35,7 +35,8 @@ impl SealKey {
         RandomizedNonceKey::new(&AES_256_GCM, &key).map(SealKey).map_err(|_| CannotSeal)
     }
 
-    /// Seals `plain`; the answer is URL-safe and is opened with the same `context` only (what row or field it belongs to).
+    /// Seals `plain`; the answer is URL-safe and is opened with the same `context` only (what row or field it belongs
+    /// to).
     pub fn seal(&self, context: &str, plain: &[u8]) -> Result<String, CannotSeal> {
         let mut sealed = plain.to_vec();
         let aad = Aad::from(context.as_bytes());

@@ -1,7 +1,7 @@
 //! Secrets, digests and randomness.
 //!
-//! A secret prints as `***` wherever `Debug` or a log could meet it and is wiped from memory when dropped. Everything random here
-//! comes from the operating system: nonces and order tokens must not be guessable.
+//! A secret prints as `***` wherever `Debug` or a log could meet it and is wiped from memory when dropped. Everything
+//! random here comes from the operating system: nonces and order tokens must not be guessable.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! What the browser side and the scheduler keep: users, logins, the platform's tokens, wallet orders, jobs and their runs.
+//! What the browser side and the scheduler keep: users, logins, the platform's tokens, wallet orders, jobs and their
+//! runs.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,5 +1,5 @@
-//! What settling needs beside the first payment: what a business asked of an order, looks at orders that have ended, and
-//! more sources of evidence.
+//! What settling needs beside the first payment: what a business asked of an order, looks at orders that have ended,
+//! and more sources of evidence.
 //!
 //! An older process leaves the new columns alone: it opens no attempts by request and looks at no closed order.
 

@@ -1,8 +1,8 @@
 //! The consumer loop: takes what there are free workers for, runs the handler, and turns its verdict into an
 //! acknowledgement, a wait, a deferral or a dead letter. The same for both buses.
 //!
-//! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own effects, the
-//! deferred row, the dead letter); never more than `concurrency` handlers run; a panic or a handler that
+//! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own
+//! effects, the deferred row, the dead letter); never more than `concurrency` handlers run; a panic or a handler that
 //! hangs is one failed attempt and not the end of the loop.
 
 use std::future::Future;
@@ -36,7 +36,8 @@ pub(super) struct Worker<H, P> {
     pub handler: H,
     pub parking: Arc<P>,
     pub cancel: CancellationToken,
-    /// A handler said that the database is away: nothing more is taken before it is seen, because another process may reach it.
+    /// A handler said that the database is away: nothing more is taken before it is seen, because another process may
+    /// reach it.
     cut_off: watch::Sender<bool>,
 }
 
@@ -113,7 +114,8 @@ where
         let verdict = if alien {
             Verdict::Park { reason: ALIEN, why: "the message carries no id of ours".to_owned() }
         } else if attempt > max_attempts {
-            // Nobody lived to give a verdict on the last attempt. A message that kills its worker must not be tried for ever.
+            // Nobody lived to give a verdict on the last attempt. A message that kills its worker must not be tried for
+            // ever.
             let why = format!("delivered {} times, the last time without a verdict", attempt - 1);
             Verdict::Retry { after: Duration::ZERO, why }
         } else {
@@ -140,9 +142,9 @@ async fn stay_alive(receipt: &Receipt, every: Duration) {
     }
 }
 
-/// Handles a delivery, again and again while the database is away for a while: an outage must not use up the attempts of
-/// whatever comes meanwhile. To the handler it is another attempt, but how many there were does not tell how long anything
-/// else took. Nothing when the process ends first.
+/// Handles a delivery, again and again while the database is away for a while: an outage must not use up the attempts
+/// of whatever comes meanwhile. To the handler it is another attempt, but how many there were does not tell how long
+/// anything else took. Nothing when the process ends first.
 async fn judged_at_last<H, F, P>(worker: &Worker<H, P>, mut delivery: Delivery) -> Option<Verdict>
 where
     H: Fn(Delivery) -> F,
@@ -172,8 +174,8 @@ where
 {
     let id = delivery.message.id;
     let handling = AssertUnwindSafe(async { (worker.handler)(delivery).await }).catch_unwind();
-    // Without an end to it, signs of life would keep the delivery from every other process for as long as this one lives.
-    // Stopping a handler is a crash to it, and every handler survives a crash at any point.
+    // Without an end to it, signs of life would keep the delivery from every other process for as long as this one
+    // lives. Stopping a handler is a crash to it, and every handler survives a crash at any point.
     match tokio::time::timeout(worker.spec.max_handling(), handling).await {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(_)) => {
@@ -243,12 +245,13 @@ async fn settle<H, P: Parking>(
         .increment(1);
 }
 
-/// Repeats until the row is durable, then acknowledges. While the database is away the delivery is kept alive rather than given back:
-/// giving it back would only count attempts. On shutdown it is given back. `point` lies between the row and the acknowledgement.
+/// Repeats until the row is durable, then acknowledges. While the database is away the delivery is kept alive rather
+/// than given back: giving it back would only count attempts. On shutdown it is given back. `point` lies between the
+/// row and the acknowledgement.
 ///
-/// What the database will never take as it is, is handed over once more in plain texts. If that is refused too, the bus keeps it
-/// and delivers it again later: a person has to see to the database, and meanwhile it takes no worker's place. Tells
-/// whether the row is durable.
+/// What the database will never take as it is, is handed over once more in plain texts. If that is refused too, the bus
+/// keeps it and delivers it again later: a person has to see to the database, and meanwhile it takes no worker's place.
+/// Tells whether the row is durable.
 async fn hand_over<H, P: Parking>(
     worker: &Worker<H, P>,
     receipt: &Receipt,

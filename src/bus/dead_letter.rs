@@ -1,7 +1,7 @@
 //! Where deliveries go that the bus must not keep: what is handed over, and to whom.
 //!
-//! It is not the rows themselves; the store has those. What must stay true: what is handed over can be made plain enough for any
-//! database, and is still the same message then: same id, same payload, same count of attempts.
+//! It is not the rows themselves; the store has those. What must stay true: what is handed over can be made plain
+//! enough for any database, and is still the same message then: same id, same payload, same count of attempts.
 
 use std::future::Future;
 use std::time::Duration;
@@ -88,7 +88,8 @@ impl Leaving {
         }
     }
 
-    /// The same with nothing in it that a database could refuse: every text is printable ASCII, the payload is bytes anyway.
+    /// The same with nothing in it that a database could refuse: every text is printable ASCII, the payload is bytes
+    /// anyway.
     pub fn plain(self) -> Leaving {
         match self {
             Leaving::Parked(parked) => Leaving::Parked(Parked {
@@ -106,8 +107,8 @@ impl Leaving {
     }
 }
 
-/// Without headers but the bus's own. Those stay: without its count of attempts a deferred message would have the dedupe key of the
-/// first publish, and the duplicate window would swallow it when it is due.
+/// Without headers but the bus's own. Those stay: without its count of attempts a deferred message would have the
+/// dedupe key of the first publish, and the duplicate window would swallow it when it is due.
 fn plain_message(message: Message) -> Message {
     let own = |name: &str| [ATTEMPTS, AGAIN, FIRST_ERROR].iter().any(|own| name.eq_ignore_ascii_case(own));
     Message {

@@ -1,8 +1,9 @@
 //! The embedded bus: the queue in the service's own database, for one machine or a few processes on one PostgreSQL.
 //!
 //! It is not a log for others: what every consumer acknowledged is pruned once the duplicate window has passed, and a
-//! consumer that is new in a release gets messages from then on. What must stay true: a publish returns after its transaction
-//! committed; a claim is a lease by the database's clock, so that the work of a killed process comes again by itself.
+//! consumer that is new in a release gets messages from then on. What must stay true: a publish returns after its
+//! transaction committed; a claim is a lease by the database's clock, so that the work of a killed process comes again
+//! by itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -209,8 +210,8 @@ pub(super) struct Supply {
     rows: BusRows,
     answers: Arc<Group<Answer, bool>>,
     bell: Arc<Notify>,
-    /// A claim under way. It has a task of its own, because the loop may stop waiting for it at any moment and a claim that
-    /// committed unheard would keep its messages until the lease ends.
+    /// A claim under way. It has a task of its own, because the loop may stop waiting for it at any moment and a claim
+    /// that committed unheard would keep its messages until the lease ends.
     claiming: Option<JoinHandle<Result<Vec<Claimed>, DbError>>>,
     look_again: Duration,
 }

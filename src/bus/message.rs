@@ -1,8 +1,8 @@
 //! What travels on the bus: a subject, an id, bytes, a few headers.
 //!
-//! The bus does not know what the bytes mean. What must stay true: a message keeps its id over every retry, deferral and
-//! replay, so that whoever works on it can tell that it is the same one; and yet a message that is published *again on
-//! purpose* is not swallowed by the duplicate window, because its [`Message::dedupe_key`] differs.
+//! The bus does not know what the bytes mean. What must stay true: a message keeps its id over every retry, deferral
+//! and replay, so that whoever works on it can tell that it is the same one; and yet a message that is published *again
+//! on purpose* is not swallowed by the duplicate window, because its [`Message::dedupe_key`] differs.
 
 use std::fmt;
 
@@ -53,7 +53,8 @@ impl Message {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// With this header, instead of any of the same name. Control characters in the value become blanks: a line break would end the header.
+    /// With this header, instead of any of the same name. Control characters in the value become blanks: a line break
+    /// would end the header.
     pub fn with_header(mut self, name: &str, value: &str) -> Message {
         self.headers.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), one_line(value)));
@@ -94,7 +95,8 @@ impl Message {
             .with_header(FIRST_ERROR, first_error)
     }
 
-    /// The same message for a replay: same id, attempts counted from zero, accepted by the duplicate window once per `token`.
+    /// The same message for a replay: same id, attempts counted from zero, accepted by the duplicate window once per
+    /// `token`.
     ///
     /// `token` names the replay: 1 to 64 letters or digits (others are left out), the same when the same replay is
     /// repeated after a crash.

@@ -3,9 +3,9 @@
 //! - *Embedded*: rows in the service's own database, nothing else to run.
 //! - *JetStream*: NATS, for many machines and for subscribers outside.
 //!
-//! It is not where truth lives: a bus that was wiped costs time, never a fen. What must stay true: [`Bus::publish`] returns only after the
-//! message is durable; a delivery ends as done, as a retry or as a dead letter, and is acknowledged only after that end is durable.
-//! Delivery is at least once.
+//! It is not where truth lives: a bus that was wiped costs time, never a fen. What must stay true: [`Bus::publish`]
+//! returns only after the message is durable; a delivery ends as done, as a retry or as a dead letter, and is
+//! acknowledged only after that end is durable. Delivery is at least once.
 
 mod connect;
 mod consumer;

@@ -1,5 +1,5 @@
-//! The port itself: publish, consume, and how far behind. What both implementations share is here; where they differ, each
-//! has its own folder or file.
+//! The port itself: publish, consume, and how far behind. What both implementations share is here; where they differ,
+//! each has its own folder or file.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -167,7 +167,8 @@ impl Bus {
         Ok(())
     }
 
-    /// What its servers told since the start that it must not be used with, such as that they sync after they acknowledge.
+    /// What its servers told since the start that it must not be used with, such as that they sync after they
+    /// acknowledge.
     pub fn objection(&self) -> Option<String> {
         match self.0.as_ref() {
             Kind::Embedded(_) => None,

@@ -1,7 +1,7 @@
 //! Where deliveries come from and how they are answered: the seam between the consumer loop and the two buses.
 //!
-//! What must stay true: [`Source::take`] may be dropped at any await and called again without losing a message, because the
-//! loop drops it whenever a handler finishes.
+//! What must stay true: [`Source::take`] may be dropped at any await and called again without losing a message, because
+//! the loop drops it whenever a handler finishes.
 
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ impl Source {
     }
 }
 
-/// The answer to one delivery. An answer that does not get through is logged and counted by the bus: the message comes again.
+/// The answer to one delivery. An answer that does not get through is logged and counted by the bus: the message comes
+/// again.
 pub(super) enum Receipt {
     Embedded(embedded::Receipt),
     JetStream(jetstream::Receipt),

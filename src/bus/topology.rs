@@ -1,8 +1,8 @@
 //! The topology: which streams and consumers exist, read from `nats/topology.toml`, which is compiled in.
 //!
-//! It is not configuration of a site: size, copies and `ack_wait` come from `[bus]`. What must stay true: a subject belongs to at most
-//! one stream, and within a stream to at most one of our consumers, so that a deferred message that is published again reaches only
-//! the consumer that deferred it.
+//! It is not configuration of a site: size, copies and `ack_wait` come from `[bus]`. What must stay true: a subject
+//! belongs to at most one stream, and within a stream to at most one of our consumers, so that a deferred message that
+//! is published again reaches only the consumer that deferred it.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -3,8 +3,8 @@
 //! A handler returns a [`Verdict`]; it never acknowledges. [`next_step`] is the only place that decides between an
 //! acknowledgement, a short wait in the bus, a long wait in the database and a dead letter. It is pure.
 //!
-//! What must stay true: a delivery ends in exactly one [`Step`]; waits inside the bus are short and few, because a waiting
-//! message keeps one of the consumer's places and would starve fresh ones.
+//! What must stay true: a delivery ends in exactly one [`Step`]; waits inside the bus are short and few, because a
+//! waiting message keeps one of the consumer's places and would starve fresh ones.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ pub const MAX_BUS_DELAY: Duration = Duration::from_secs(5);
 /// The most deliveries of one publish after which the bus is still asked to wait.
 pub const MAX_BUS_RETRIES: u32 = 5;
 
-/// How long one delivery waits in its place for a database that is away. Then it counts as a failed attempt and goes back to the
-/// bus: the database may be away for this process alone. After a few of those it is handed over to the database, which
-/// waits for as long as it takes and counts nothing.
+/// How long one delivery waits in its place for a database that is away. Then it counts as a failed attempt and goes
+/// back to the bus: the database may be away for this process alone. After a few of those it is handed over to the
+/// database, which waits for as long as it takes and counts nothing.
 pub const AWAY_MAX: Duration = Duration::from_secs(6);
 
 /// Class of a message that used up its attempts.
@@ -39,8 +39,8 @@ pub enum Verdict {
         /// What went wrong, without secrets or personal data.
         why: String,
     },
-    /// What the handler needs is away (the database), which says nothing about the message. It is handled again in its place
-    /// without counting, for [`AWAY_MAX`] at most; then that is one failed attempt.
+    /// What the handler needs is away (the database), which says nothing about the message. It is handled again in its
+    /// place without counting, for [`AWAY_MAX`] at most; then that is one failed attempt.
     Unavailable {
         /// What went wrong, without secrets or personal data.
         why: String,

@@ -1,5 +1,5 @@
-//! The three layers as one tree: each value with the layer it came from. Knows TOML and the environment's naming, but no
-//! key and no type: a text from the environment becomes a number only where a number is read.
+//! The three layers as one tree: each value with the layer it came from. Knows TOML and the environment's naming, but
+//! no key and no type: a text from the environment becomes a number only where a number is read.
 //!
 //! No type here has `Debug`: the tree holds secrets.
 
@@ -36,7 +36,8 @@ pub(super) enum Node {
 /// Keys and what they hold.
 pub(super) type Table = BTreeMap<String, Node>;
 
-/// Parses a TOML text. Every syntax error is reported with its line; the text itself is not quoted, since it may be a secret.
+/// Parses a TOML text. Every syntax error is reported with its line; the text itself is not quoted, since it may be a
+/// secret.
 pub(super) fn parse(text: &str, name: &str, origin: &Origin) -> Result<Table, Vec<Problem>> {
     let (_, errors) = toml::de::DeTable::parse_recoverable(text);
     if !errors.is_empty() {

@@ -15,7 +15,8 @@ use super::sections::Config;
 const DEFAULTS: &str = include_str!("default.toml");
 
 impl Config {
-    /// Loads defaults ← `file` ← `env` (usually [`super::process_env`]; names that do not begin with `WXPAY__` are ignored).
+    /// Loads defaults ← `file` ← `env` (usually [`super::process_env`]; names that do not begin with `WXPAY__` are
+    /// ignored).
     ///
     /// Reads the file and every file it names for a secret. The error lists everything that must be mended.
     pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Config, Problems> {
@@ -41,7 +42,8 @@ impl Config {
         finish(config, report)
     }
 
-    /// The same from a text instead of a file, without any environment: relative paths count from the working directory.
+    /// The same from a text instead of a file, without any environment: relative paths count from the working
+    /// directory.
     pub fn from_toml_str(text: &str) -> Result<Config, Problems> {
         let mut report = Report::default();
         let config = read_layers(text, "configuration", std::iter::empty(), &mut report);

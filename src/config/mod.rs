@@ -1,8 +1,8 @@
 //! Configuration: defaults ← file ← environment, checked as a whole before anything starts.
 //!
-//! It ends where the types of [`Config`] begin: nothing here connects, listens or logs. What must stay true: every problem
-//! is reported in one go with its key and its mend; no message, `Debug` output or listing holds a secret; a key that
-//! nothing reads is an error. `default.toml` is compiled in and documents every key.
+//! It ends where the types of [`Config`] begin: nothing here connects, listens or logs. What must stay true: every
+//! problem is reported in one go with its key and its mend; no message, `Debug` output or listing holds a secret; a key
+//! that nothing reads is an error. `default.toml` is compiled in and documents every key.
 
 mod address;
 mod check;

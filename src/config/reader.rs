@@ -1,7 +1,8 @@
-//! Reads one table of the tree key by key: converts, records problems and what is in force, and keeps count of the keys it
-//! was asked for, so that the left-over ones can be named.
+//! Reads one table of the tree key by key: converts, records problems and what is in force, and keeps count of the keys
+//! it was asked for, so that the left-over ones can be named.
 //!
-//! Every method answers `None` after recording a problem and never stops the others: a person gets the whole list at once.
+//! Every method answers `None` after recording a problem and never stops the others: a person gets the whole list at
+//! once.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Secrets and files: `x` in the configuration or the environment, or `x_file` that names a file. What is read here is shown
-//! as `***` and never quoted in a problem.
+//! Secrets and files: `x` in the configuration or the environment, or `x_file` that names a file. What is read here is
+//! shown as `***` and never quoted in a problem.
 
 use std::fs::File;
 use std::io::Read;
@@ -59,7 +59,8 @@ impl Reader<'_> {
         url
     }
 
-    /// The SHA-256 of a key as `sha256:` and 64 lower-case hex digits; the digits. Never quoted: people paste the key itself.
+    /// The SHA-256 of a key as `sha256:` and 64 lower-case hex digits; the digits. Never quoted: people paste the key
+    /// itself.
     pub(super) fn digest(&mut self, key: &'static str) -> Option<String> {
         let Some((text, origin)) = self.secret_text(key)? else {
             self.problem(key, "is missing: the SHA-256 of a random key, such as `openssl rand -hex 24` makes".into());
@@ -141,9 +142,9 @@ impl Reader<'_> {
         Some(Some(path))
     }
 
-    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. A certificate
-    /// past its end stops refunds and nothing else: whoever restarts on that day must still be told of payments. Files that
-    /// have a problem of their own are left alone.
+    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. A
+    /// certificate past its end stops refunds and nothing else: whoever restarts on that day must still be told of
+    /// payments. Files that have a problem of their own are left alone.
     pub(super) fn certificate(
         &mut self,
         cert_file: Option<&Option<PathBuf>>,

@@ -1,7 +1,7 @@
 //! `/demo`: the page on which a payer logs in and pays, served from this program.
 //!
-//! It is what a shop would build, not a part of the service: it knows only the browser routes under `/api/wechat`. What must
-//! stay true: no inline script, nothing from any other host but WeChat's script (here: the simulator's).
+//! It is what a shop would build, not a part of the service: it knows only the browser routes under `/api/wechat`. What
+//! must stay true: no inline script, nothing from any other host but WeChat's script (here: the simulator's).
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};

@@ -20,13 +20,13 @@ pub const MCH_ID: &str = "10000100";
 
 /// Secrets of the demo.
 pub struct Keys {
-    /// Signs both ways between merchant and WeChat. Kept beside the database: what a killed demo had under way must still be
-    /// signed with it when the next one takes it up.
+    /// Signs both ways between merchant and WeChat. Kept beside the database: what a killed demo had under way must
+    /// still be signed with it when the next one takes it up.
     pub v2_key: String,
     /// The official account's, for logins and tokens.
     pub app_secret: String,
-    /// Seals session cookies and stored tokens. With a new one the tokens of the last simulator are unreadable, as they should
-    /// be: the new one does not know them.
+    /// Seals session cookies and stored tokens. With a new one the tokens of the last simulator are unreadable, as they
+    /// should be: the new one does not know them.
     pub session_key: String,
     /// The shop's.
     pub api_key: String,
@@ -66,7 +66,8 @@ fn certificates(data: &Path) -> PathBuf {
     data.join("certificates")
 }
 
-/// Starts the simulator. Its ledger lies beside the service's database: an order of yesterday is known to both or to neither.
+/// Starts the simulator. Its ledger lies beside the service's database: an order of yesterday is known to both or to
+/// neither.
 pub async fn start_wechat(data: &Path, keys: &Keys) -> anyhow::Result<Running> {
     let account = Account {
         mch_id: MchId::parse(MCH_ID)?,

@@ -1,8 +1,8 @@
 //! Facts: what the world told us about one attempt, after its source was verified.
 //!
-//! Notifications, query replies and (later) bill lines all become a [`Fact`], and so does what the business asks of its own
-//! order; [`crate::order::decide`] alone says what a fact does to an order. A fact is what was said, never what we conclude
-//! from it.
+//! Notifications, query replies and (later) bill lines all become a [`Fact`], and so does what the business asks of its
+//! own order; [`crate::order::decide`] alone says what a fact does to an order. A fact is what was said, never what we
+//! conclude from it.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,8 @@ pub enum Fact {
     Closed,
     /// The payer paid.
     Paid(Payment),
-    /// The payer paid, and some or all of it went back since (`REFUND`): what went back, only a question about refunds tells.
+    /// The payer paid, and some or all of it went back since (`REFUND`): what went back, only a question about refunds
+    /// tells.
     Refunded(Payment),
     /// WeChat knows the number and nobody has paid yet (`NOTPAY`, `USERPAYING`, `ACCEPT`, `PAYERROR`).
     Unpaid {
@@ -39,7 +40,8 @@ pub enum Fact {
     NotFound,
     /// The business wants no money for this order any more.
     CloseRequested,
-    /// The business wants its payer to pay in another way, or until later: a new attempt, once the old one takes no money.
+    /// The business wants its payer to pay in another way, or until later: a new attempt, once the old one takes no
+    /// money.
     AttemptRequested {
         /// How the payer will pay.
         trade_type: TradeType,
@@ -120,8 +122,8 @@ pub enum RefundFact {
         /// What was seen, for people.
         why: String,
     },
-    /// Not executed, and not wrong: the merchant's funds are too low, the payment is not settled yet, the certificate is not
-    /// accepted.
+    /// Not executed, and not wrong: the merchant's funds are too low, the payment is not settled yet, the certificate
+    /// is not accepted.
     NotYet(WechatError),
     /// Too soon after another refund of the order: perhaps executed all the same.
     TooFrequent(WechatError),

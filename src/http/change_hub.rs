@@ -1,9 +1,9 @@
 //! Waiting for orders to change: one task per process reads for everybody who waits.
 //!
 //! A thousand requests that wait for a thousand orders cost one query per merchant and round, not a thousand. A commit
-//! of this process is a hint to look at once; other processes commit too, so the task also looks every 50 ms. It sleeps at
-//! least three times as long as its last look took, so that waiting never takes the database from those who work, and
-//! not at all while nobody waits. An order that does not exist yet can be waited for like any other.
+//! of this process is a hint to look at once; other processes commit too, so the task also looks every 50 ms. It sleeps
+//! at least three times as long as its last look took, so that waiting never takes the database from those who work,
+//! and not at all while nobody waits. An order that does not exist yet can be waited for like any other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -203,7 +203,8 @@ async fn look(
             match store.orders(&merchant, part).await {
                 Ok(orders) => hub.tell(&merchant, orders),
                 Err(e @ DbError::Unavailable(_)) => return Err(e),
-                // A row that cannot be read costs its own waiters their news and nobody else's: halve until it is alone.
+                // A row that cannot be read costs its own waiters their news and nobody else's: halve until it is
+                // alone.
                 Err(e @ (DbError::Defect(_) | DbError::Exists(_))) => match part {
                     [] => {}
                     [order_no] => {

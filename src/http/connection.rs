@@ -3,7 +3,8 @@
 //! The HTTP library knows one timeout for heads that also ends idle connections; here the two differ, so the bytes are
 //! watched on their way in. The same watch sees heads as they were sent: the library silently drops `Content-Length`
 //! where there is `Transfer-Encoding`, and a request that has both is how one request is smuggled behind another.
-//! What must stay true: no head reaches a route without having been looked at here, also one that was sent before its turn.
+//! What must stay true: no head reaches a route without having been looked at here, also one that was sent before its
+//! turn.
 
 use std::io;
 use std::net::SocketAddr;
@@ -77,8 +78,8 @@ impl Phase {
         }
     }
 
-    /// A head is complete; `body_length` is that of the body behind it, where it is stated. Says whether the head states
-    /// its length in two ways, or could not be looked at.
+    /// A head is complete; `body_length` is that of the body behind it, where it is stated. Says whether the head
+    /// states its length in two ways, or could not be looked at.
     pub fn begin(&self, body_length: Option<u64>) -> (Busy, bool) {
         let mut state = self.lock();
         state.stand = Stand::Busy;

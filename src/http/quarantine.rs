@@ -1,7 +1,7 @@
 //! A bounded sample of bodies that were refused at the door, for people who want to see what knocks.
 //!
-//! Beside the answer, never before it: a flood of forgeries costs a counter each, and once a second per merchant and reason
-//! a row and a log line. When the database is slower than that, samples are dropped.
+//! Beside the answer, never before it: a flood of forgeries costs a counter each, and once a second per merchant and
+//! reason a row and a log line. When the database is slower than that, samples are dropped.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies. And at most so many of
-//! a merchant's refreshes in a second, whatever they are about.
+//! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies. And at most so
+//! many of a merchant's refreshes in a second, whatever they are about.
 
 use std::collections::HashMap;
 use std::hash::Hash;

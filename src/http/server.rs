@@ -1,7 +1,7 @@
 //! The HTTP server: accepts connections, gives each its clocks, and ends them in order.
 //!
-//! HTTP/1.1 only. What must stay true: no connection lives longer than its clocks allow while it sends nothing; when the
-//! process ends, requests that were begun are answered, as long as that takes no longer than `shutdown_timeout`.
+//! HTTP/1.1 only. What must stay true: no connection lives longer than its clocks allow while it sends nothing; when
+//! the process ends, requests that were begun are answered, as long as that takes no longer than `shutdown_timeout`.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

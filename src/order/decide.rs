@@ -1,9 +1,9 @@
 //! The one function that says what a fact does to an order.
 //!
-//! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`] the
-//! second time, so a handler may run as often as it likes. States never go back, and money that WeChat took is never
-//! turned away: it makes any order paid, with a flag that says how. What is done with money that came too late or twice is
-//! the merchant's policy, applied in the same change that enters it, so once.
+//! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`]
+//! the second time, so a handler may run as often as it likes. States never go back, and money that WeChat took is
+//! never turned away: it makes any order paid, with a flag that says how. What is done with money that came too late or
+//! twice is the merchant's policy, applied in the same change that enters it, so once.
 
 use super::decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
 use super::schedule;
@@ -46,8 +46,8 @@ pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
     Some(Change { next, ledger: None, news: Vec::new(), refund: None })
 }
 
-/// What the business asks for is remembered; WeChat is looked at at once. `i` is the attempt that was there when it was asked
-/// for: a new attempt in place of one that is not the newest any more was opened already.
+/// What the business asks for is remembered; WeChat is looked at at once. `i` is the attempt that was there when it was
+/// asked for: a new attempt in place of one that is not the newest any more was opened already.
 fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
     let done_with = match intent {
         Intent::Close => false,
@@ -69,8 +69,8 @@ fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
     apply(next, None)
 }
 
-/// An order that ended because its time was over goes on under a new number, when the business gives it more time. Nothing
-/// else that has ended begins again.
+/// An order that ended because its time was over goes on under a new number, when the business gives it more time.
+/// Nothing else that has ended begins again.
 fn reopened(order: &Order, intent: Intent, now: Timestamp) -> Decision {
     let expired = order.state == OrderState::Closed && now >= order.expires_at && !order.any_live();
     match (intent, order.current()) {

@@ -1,5 +1,5 @@
-//! States and origins have one name each, in JSON and in the database; both directions come from one list, so that a value
-//! without a name does not compile.
+//! States and origins have one name each, in JSON and in the database; both directions come from one list, so that a
+//! value without a name does not compile.
 
 macro_rules! named {
     ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {

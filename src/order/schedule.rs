@@ -1,8 +1,9 @@
 //! When WeChat is asked about an order that nobody reported paid.
 //!
-//! A notification can be lost for good, so every payable order is asked about: soon and often while a payer is likely to be
-//! paying, at its expiry, then ever more rarely until the bill has the last word. Orders that were placed together are not
-//! asked about together: every pause has some jitter. Moments that mean something, the expiry above all, have none.
+//! A notification can be lost for good, so every payable order is asked about: soon and often while a payer is likely
+//! to be paying, at its expiry, then ever more rarely until the bill has the last word. Orders that were placed
+//! together are not asked about together: every pause has some jitter. Moments that mean something, the expiry above
+//! all, have none.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     let eager = EAGER.get(done as usize).map(|seconds| with_jitter(order, Duration::from_secs(*seconds), now));
     let rarely = || with_jitter(order, if now.since(order.created_at) < DAILY { HOURLY } else { DAILY }, now);
     if now < order.expires_at {
-        // The expiry is a moment worth asking at, whatever the rhythm; but one that is days away is no time to learn of a payment.
+        // The expiry is a moment worth asking at, whatever the rhythm; but one that is days away is no time to learn of
+        // a payment.
         return eager.unwrap_or_else(rarely).min(order.expires_at);
     }
     let overtime = order.expires_at.after(AFTER_EXPIRY);
@@ -61,15 +63,16 @@ pub fn next_query(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     rarely()
 }
 
-/// When to ask again after a question that had no answer, at the latest: what the question was to find is still unknown.
+/// When to ask again after a question that had no answer, at the latest: what the question was to find is still
+/// unknown.
 pub fn next_unanswered(order: &Order, now: Timestamp) -> Timestamp {
     with_jitter(order, if now < order.expires_at.after(DAILY) { UNKNOWN_MAX } else { HOURLY }, now)
 }
 
 /// When to look at an order again after `done` looks; nothing when there is nothing left to learn.
 ///
-/// An order whose attempts are to be closed is looked at as soon as WeChat lets it be closed, then with growing pauses, and
-/// not only by the rhythm of its questions.
+/// An order whose attempts are to be closed is looked at as soon as WeChat lets it be closed, then with growing pauses,
+/// and not only by the rhythm of its questions.
 pub fn next_look(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
     if order.any_live() && order.wants_close(now) {
         let closable = order.attempts.iter().filter(|a| a.state.is_live()).map(|a| a.created_at.after(CLOSABLE_AFTER));
@@ -96,8 +99,8 @@ fn after_close(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
     AFTER_CLOSE.get(done as usize).map(|pause| with_jitter(order, *pause, now))
 }
 
-/// A close that WeChat does not confirm: soon again at first, then every five minutes while somebody waits for it, and a day
-/// after the order's time as rarely as any question about an old order.
+/// A close that WeChat does not confirm: soon again at first, then every five minutes while somebody waits for it, and
+/// a day after the order's time as rarely as any question about an old order.
 fn next_closing(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     let soon = now.after(growing(CLOSING, done));
     if now < order.expires_at.after(DAILY) { soon } else { soon.max(next_query(order, done, now)) }

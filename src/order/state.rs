@@ -12,8 +12,8 @@ use crate::trade::TradeType;
 /// The only currency of domestic merchants.
 pub const CNY: &str = "CNY";
 
-/// Where an order stands. `requested → payable → paid | closed | failed`; money that arrives later still makes it paid, and
-/// an order that ran out of time may be given more.
+/// Where an order stands. `requested → payable → paid | closed | failed`; money that arrives later still makes it paid,
+/// and an order that ran out of time may be given more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
@@ -23,8 +23,8 @@ pub enum OrderState {
     Payable,
     /// WeChat says money arrived. Never left.
     Paid,
-    /// WeChat takes no money on any attempt; left by money that arrived all the same, and, after its expiry, by a new attempt
-    /// that the business asks for.
+    /// WeChat takes no money on any attempt; left by money that arrived all the same, and, after its expiry, by a new
+    /// attempt that the business asks for.
     Closed,
     /// WeChat refused the order for good; left only by money that arrived all the same.
     Failed,
@@ -235,7 +235,8 @@ impl OrderState {
 }
 
 impl Order {
-    /// Whether its live attempts are to be closed at WeChat: it was asked for, the time is over, or the order has its money.
+    /// Whether its live attempts are to be closed at WeChat: it was asked for, the time is over, or the order has its
+    /// money.
     pub fn wants_close(&self, now: Timestamp) -> bool {
         !self.state.is_open() || self.intent.is_some() || now >= self.expires_at
     }

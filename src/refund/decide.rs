@@ -1,8 +1,8 @@
 //! The one function that says what a fact does to a refund.
 //!
 //! Pure and exhaustive, like its neighbour for orders. A silence is never a failure; a refusal is one only where no
-//! unanswered call may still be carried out; what has ended stays as it ended, and a word of WeChat's against that is for a
-//! person to look at.
+//! unanswered call may still be carried out; what has ended stays as it ended, and a word of WeChat's against that is
+//! for a person to look at.
 
 use super::schedule::{CLOCKS_DIFFER, SETTLING, next_refund_look, not_yet};
 use super::state::{Refund, RefundChange, RefundDecision, RefundEntry, RefundNews, RefundRefusal, RefundState};

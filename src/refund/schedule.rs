@@ -1,8 +1,8 @@
 //! When WeChat is called or asked about a refund that has not come to its end.
 //!
-//! A call without an answer is repeated soon, then ever more rarely; so is one that WeChat does not take yet, from a minute
-//! on. What WeChat took on is asked about after 1, 5, 15 and 30 minutes, hourly through the first day, then daily: a
-//! refund to a bank card takes days, and one that its account could not take is a person's work.
+//! A call without an answer is repeated soon, then ever more rarely; so is one that WeChat does not take yet, from a
+//! minute on. What WeChat took on is asked about after 1, 5, 15 and 30 minutes, hourly through the first day, then
+//! daily: a refund to a bank card takes days, and one that its account could not take is a person's work.
 
 use std::time::Duration;
 

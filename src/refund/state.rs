@@ -1,8 +1,8 @@
 //! What a refund can be, and what deciding about one comes to.
 //!
-//! `requested → unknown | processing → succeeded | abnormal | failed`. A refund that WeChat took on is not refunded: only
-//! WeChat's own word, asked for by ourselves, makes it that. Money that may be on its way back stays reserved until WeChat
-//! says that it is not.
+//! `requested → unknown | processing → succeeded | abnormal | failed`. A refund that WeChat took on is not refunded:
+//! only WeChat's own word, asked for by ourselves, makes it that. Money that may be on its way back stays reserved
+//! until WeChat says that it is not.
 
 use crate::clock::Timestamp;
 use crate::event::fact::WechatError;
@@ -14,16 +14,18 @@ use crate::order::state::Queries;
 /// Where a refund stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefundState {
-    /// Entered when the refund is recorded; left by WeChat's answer to the call. It may wait here for its turn or for the
-    /// merchant's funds.
+    /// Entered when the refund is recorded; left by WeChat's answer to the call. It may wait here for its turn or for
+    /// the merchant's funds.
     Requested,
-    /// WeChat was called and its answer is not known; left by a repeat that is answered, or a query. Never read as failed.
+    /// WeChat was called and its answer is not known; left by a repeat that is answered, or a query. Never read as
+    /// failed.
     Unknown,
     /// WeChat took it on; left by what a query says.
     Processing,
     /// The payer has the money. Never left.
     Succeeded,
-    /// The payer's account cannot take the money: a person must act in the merchant platform. Left by what a query says.
+    /// The payer's account cannot take the money: a person must act in the merchant platform. Left by what a query
+    /// says.
     Abnormal,
     /// WeChat refused it, or closed it without moving money. Never left, and its number is never used again.
     Failed,

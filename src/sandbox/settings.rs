@@ -58,9 +58,9 @@ pub struct Settings {
     /// How long the token before stays valid beside its successor, in seconds; never scaled. WeChat's is 300.
     pub token_overlap_s: u32,
     /// Every duration of WeChat's own (repeats of a notification, life of a `prepay_id`, of an `mweb_url`, of an order
-    /// without `time_expire`, of a login code, the five minutes before closing, a refund's way and the minute between two,
-    /// the year in which a payment can be refunded) is divided by this. 1 is real time. `time_expire` is a
-    /// moment the merchant named and is not scaled, nor are network timeouts.
+    /// without `time_expire`, of a login code, the five minutes before closing, a refund's way and the minute between
+    /// two, the year in which a payment can be refunded) is divided by this. 1 is real time. `time_expire` is a moment
+    /// the merchant named and is not scaled, nor are network timeouts.
     pub time_scale: u32,
     /// Seeds the dice of the faults and the numbers issued: one seed and one order of requests give one history.
     pub seed: u64,

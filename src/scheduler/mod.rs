@@ -1,5 +1,5 @@
-//! The scheduler: work that time makes due. For orders it publishes commands, and the workers do the work; what belongs to no
-//! order (the platform's tokens, gauges, retention) it does itself.
+//! The scheduler: work that time makes due. For orders it publishes commands, and the workers do the work; what belongs
+//! to no order (the platform's tokens, gauges, retention) it does itself.
 //!
 //! `table` says what there is, `when` says when, `run` runs it in one process at a time, `jobs` has a file per job.
 //! `tokens` and `token_plan` keep the platform's tokens fresh: the only place of the program that fetches them.

@@ -1,11 +1,11 @@
 //! Runs the jobs on their cron, in one process at a time.
 //!
-//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A job
-//! that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose runner
-//! died, is found by the sweep and made up for. A process whose run failed gives the lease back and sits the next run out:
-//! what it cannot reach, another may. Every run leaves a report. What must stay true: a run is made under the
-//! lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that slept
-//! through its lease harms nothing.
+//! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A
+//! job that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose
+//! runner died, is found by the sweep and made up for. A process whose run failed gives the lease back and sits the
+//! next run out: what it cannot reach, another may. Every run leaves a report. What must stay true: a run is made under
+//! the lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that
+//! slept through its lease harms nothing.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +30,8 @@ use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
 use crate::telemetry;
 use crate::wechat::platform::PlatformClient;
 
-/// How long, from when the job is due again, a process whose run failed leaves it to the others. They look when it is due;
-/// one that is alone comes back soon.
+/// How long, from when the job is due again, a process whose run failed leaves it to the others. They look when it is
+/// due; one that is alone comes back soon.
 const SIT_OUT: Duration = Duration::from_secs(3);
 
 /// What the scheduler works with.
@@ -59,8 +59,8 @@ pub enum SchedulerError {
     Seal(#[from] CannotSeal),
 }
 
-/// Runs until cancelled; jobs that run then finish first. Each lease is given back as soon as its job is at rest, so that
-/// another process goes on at once.
+/// Runs until cancelled; jobs that run then finish first. Each lease is given back as soon as its job is at rest, so
+/// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, platform, clock } = parts;
     let tokens = Tokens::new(&config, platform)?.map(Arc::new);
@@ -101,7 +101,8 @@ struct Shared {
     holder: String,
 }
 
-/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and again.
+/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and
+/// again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
     let mut ticks = interval(shared.config.store.lease);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,9 +1,10 @@
-//! Keeps the platform's tokens fresh: per app the access_token, and for official accounts the ticket that pages are signed with.
+//! Keeps the platform's tokens fresh: per app the access_token, and for official accounts the ticket that pages are
+//! signed with.
 //!
-//! Apps are refreshed at the same time, so that one that hangs delays no other; within an app the ticket comes after the
-//! token it is fetched with. Values are written under the job's lease: a fetch that ends after another process took over
-//! is thrown away, and of a classic token it is noted that there was one, because it may have ended the life of the one in
-//! use. What must stay true: nobody else fetches (each call of the classic API ends a token's life), nothing
+//! Apps are refreshed at the same time, so that one that hangs delays no other; within an app the ticket comes after
+//! the token it is fetched with. Values are written under the job's lease: a fetch that ends after another process took
+//! over is thrown away, and of a classic token it is noted that there was one, because it may have ended the life of
+//! the one in use. What must stay true: nobody else fetches (each call of the classic API ends a token's life), nothing
 //! here asks for `force_refresh`, and no failure touches the value in use.
 
 use std::time::Duration;
@@ -27,8 +28,8 @@ use crate::wechat::platform::{Class, PlatformClient, PlatformError};
 use crate::wechat::token::{Issued, access_token, jsapi_ticket};
 use crate::wechat::transport::TransportError;
 
-/// The longest that one call may take, whatever `wechat.timeout_ms` allows for those that somebody waits for: a run makes
-/// two, one after the other, and must count a WeChat that does not answer before it is itself stopped as late.
+/// The longest that one call may take, whatever `wechat.timeout_ms` allows for those that somebody waits for: a run
+/// makes two, one after the other, and must count a WeChat that does not answer before it is itself stopped as late.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(20);
 
 /// The refresher of all apps that have a secret.

@@ -1,10 +1,10 @@
 //! When a token is fetched, and what a failure means: pure, so that hours can be decided about in a test.
 //!
-//! WeChat's rules behind the numbers: `stable_token` repeats a token until its last five minutes, so asking earlier brings
-//! nothing; a classic token has a successor at any time, and lives five more minutes after it; the number of calls per
-//! day is small, and a quota that is used up comes back at midnight in Beijing. What must stay true: a refresh is due
-//! before the value expires; no rule here lets a failing app be asked more often than once a second, and a misconfigured
-//! one more often than once a minute.
+//! WeChat's rules behind the numbers: `stable_token` repeats a token until its last five minutes, so asking earlier
+//! brings nothing; a classic token has a successor at any time, and lives five more minutes after it; the number of
+//! calls per day is small, and a quota that is used up comes back at midnight in Beijing. What must stay true: a
+//! refresh is due before the value expires; no rule here lets a failing app be asked more often than once a second, and
+//! a misconfigured one more often than once a minute.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::wechat::platform::{Class, PlatformError};
 
 /// The last minutes of a stable token: one less than the five in which WeChat gives the next one.
 const STABLE_LEAD_MS: i64 = 240_000;
-/// Between two refreshes that reports caused: doubled each time, so that two programs that kill each other's tokens do not
-/// use up the day's quota.
+/// Between two refreshes that reports caused: doubled each time, so that two programs that kill each other's tokens do
+/// not use up the day's quota.
 const REPORT_PAUSE: Duration = Duration::from_secs(60);
 const REPORT_PAUSE_MAX: Duration = Duration::from_secs(900);
 /// The longest pause after failures that pass by themselves.

@@ -1,7 +1,7 @@
 //! The database connection: one API over SQLite and PostgreSQL, with the settings that money needs.
 //!
-//! SQLite has one writer connection (`BEGIN IMMEDIATE`, so a write never fails half-way on a lock), `synchronous=FULL` in WAL
-//! mode (a commit is on the disk when it returns) and a pool of read-only readers. PostgreSQL has one pool with
+//! SQLite has one writer connection (`BEGIN IMMEDIATE`, so a write never fails half-way on a lock), `synchronous=FULL`
+//! in WAL mode (a commit is on the disk when it returns) and a pool of read-only readers. PostgreSQL has one pool with
 //! `synchronous_commit=on` and timeouts on statements and locks. Neither is the driver's default.
 
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use crate::clock::Timestamp;
 use crate::config;
 
-/// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write: whoever
-/// is still connected to it finds the new one by connecting anew.
+/// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write:
+/// whoever is still connected to it finds the new one by connecting anew.
 const CONNECTION_LIFE: Duration = Duration::from_secs(45);
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
@@ -76,8 +76,8 @@ fn said(e: &DbErr) -> String {
     }
 }
 
-/// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once, one
-/// is told that the file is locked.
+/// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once,
+/// one is told that the file is locked.
 async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     let mut tries = 0;
     loop {
@@ -97,14 +97,15 @@ fn is_check_violation(e: &DbErr) -> bool {
         _ => return matches!(e, DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_)),
     };
     let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return false };
-    // 275: SQLITE_CONSTRAINT_CHECK, 1811: SQLITE_CONSTRAINT_TRIGGER; class 23/P0: PostgreSQL's integrity and raised errors.
+    // 275: SQLITE_CONSTRAINT_CHECK, 1811: SQLITE_CONSTRAINT_TRIGGER; class 23/P0: PostgreSQL's integrity and raised
+    // errors.
     sqlx.as_database_error().and_then(|d| d.code()).is_some_and(|code| {
         matches!(code.as_ref(), "275" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601")
     })
 }
 
-/// PostgreSQL's state when a value itself is refused, such as a NUL character in a text: class 22, and 54 for a limit of the
-/// program. SQLite's codes are shorter.
+/// PostgreSQL's state when a value itself is refused, such as a NUL character in a text: class 22, and 54 for a limit
+/// of the program. SQLite's codes are shorter.
 fn unstorable(e: &DbErr) -> Option<String> {
     let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(sqlx))) = e
     else {
@@ -166,8 +167,8 @@ impl Db {
                 .acquire_timeout(Duration::from_secs(10))
                 .test_before_acquire(false)
                 .sqlx_logging(false)
-                // A commit that fails, as on a full disk, leaves a transaction in the driver's count. What is begun on that
-                // connection next counts as a part of it, and orders were seen to be gone after their commit.
+                // A commit that fails, as on a full disk, leaves a transaction in the driver's count. What is begun on
+                // that connection next counts as a part of it, and orders were seen to be gone after their commit.
                 .map_sqlx_sqlite_before_acquire(|connection, _| {
                     let whole = !connection.is_in_transaction();
                     Box::pin(std::future::ready(Ok(whole)))
@@ -267,7 +268,8 @@ impl Db {
         {
             return Ok(took);
         }
-        // Only a write tells whether the disk has room. This one writes a page and changes nothing: the number is nobody's.
+        // Only a write tells whether the disk has room. This one writes a page and changes nothing: the number is
+        // nobody's.
         let took = self.write.execute_unprepared("PRAGMA user_version = 0").await.is_ok();
         *probed = Some((Instant::now(), took));
         Ok(took)

@@ -1,5 +1,5 @@
-//! Times that lie further ahead than any schedule puts them: some process wrote them while its clock was wrong, and for as long
-//! nobody would ask about a lost payment, bring a refund on or publish a message again.
+//! Times that lie further ahead than any schedule puts them: some process wrote them while its clock was wrong, and for
+//! as long nobody would ask about a lost payment, bring a refund on or publish a message again.
 //!
 //! It is no second schedule: what is found is made due at once, and whoever handles it sets the next time.
 
@@ -23,10 +23,10 @@ const LONGEST_CALL: Duration = SEND_WITHIN.saturating_add(Duration::from_secs(12
 impl Store {
     /// Makes due what is impossibly far ahead and answers how much it was; nothing is written when the lease is lost.
     ///
-    /// By their schedules an order waits for its expiry, or like a refund for an hour in its first day and a day after that;
-    /// a deferred message waits for an hour at most. The turn to call for a payment's refunds lies a minute ahead at most, and
-    /// the end of a call as far as the longest one lasts; both start anew, because a call may have been made just now. A
-    /// call that had no answer at a time that is still to come had none until now.
+    /// By their schedules an order waits for its expiry, or like a refund for an hour in its first day and a day after
+    /// that; a deferred message waits for an hour at most. The turn to call for a payment's refunds lies a minute ahead
+    /// at most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been
+    /// made just now. A call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
         let tx = self.db.begin().await?;
         if !self.holds(&tx, lease).await? {

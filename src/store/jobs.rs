@@ -1,10 +1,10 @@
 //! Jobs and their runs: when each is due next, and a row per run that operators can read.
 //!
 //! The due time is in the database and not in a process, so that a run which nobody made, because nobody ran or because
-//! the one who began it died, is noticed by whoever looks next. A due time further ahead than the rhythm allows was written
-//! while a clock was wrong: the job is due, and the time is put right. Rows are bounded by the retention job: runs that found
-//! nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all others for fourteen
-//! days.
+//! the one who began it died, is noticed by whoever looks next. A due time further ahead than the rhythm allows was
+//! written while a clock was wrong: the job is due, and the time is put right. Rows are bounded by the retention job:
+//! runs that found nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all
+//! others for fourteen days.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -128,8 +128,9 @@ pub struct JobView {
 }
 
 impl Store {
-    /// Makes a job known, or puts it right. A new one is due at once, and a run that was missed stays due; a due time that
-    /// lies beyond `next`, the first one of its rhythm after now, becomes `next`: the cron changed, or a clock was wrong.
+    /// Makes a job known, or puts it right. A new one is due at once, and a run that was missed stays due; a due time
+    /// that lies beyond `next`, the first one of its rhythm after now, becomes `next`: the cron changed, or a clock was
+    /// wrong.
     pub async fn register_job(
         &self,
         name: &str,
@@ -147,8 +148,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether this job is due; `next` is the first time of its rhythm after `now`. Asked under its lease: whoever held it
-    /// before may have run it just now.
+    /// Whether this job is due; `next` is the first time of its rhythm after `now`. Asked under its lease: whoever held
+    /// it before may have run it just now.
     pub async fn is_job_due(&self, name: &str, now: Timestamp, next: Timestamp) -> Result<bool, DbError> {
         let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
         let waits = |due_ms: i64| now.as_ms() < due_ms && due_ms <= next.after(SLACK).as_ms();
@@ -191,7 +192,8 @@ impl Store {
     /// Every job with its last runs, by name.
     pub async fn jobs(&self) -> Result<Vec<JobView>, DbError> {
         use JobOutcome::{Done, Failed, Late, Panic};
-        // The runs are read before the due times: a due time shown beside a run is never the one that the run made good.
+        // The runs are read before the due times: a due time shown beside a run is never the one that the run made
+        // good.
         let mut runs = HashMap::new();
         for row in job::Entity::find().all(self.db.read()).await? {
             let last = self.last_report(&row.name, &[]).await?;

@@ -1,8 +1,8 @@
 //! Login codes: WeChat gives a user's openid for a code once only, however often the browser brings the code back.
 //!
-//! Whoever claims a code first exchanges it at WeChat; all others, in any process, are told what came of it. Neither the
-//! code nor the state is stored, only their hashes. What must stay true: one claimer per code, one code per state, and a
-//! code whose claimer died is never exchanged again, because WeChat may have used it up: the login starts anew.
+//! Whoever claims a code first exchanges it at WeChat; all others, in any process, are told what came of it. Neither
+//! the code nor the state is stored, only their hashes. What must stay true: one claimer per code, one code per state,
+//! and a code whose claimer died is never exchanged again, because WeChat may have used it up: the login starts anew.
 
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ pub enum ClaimedCode {
     Busy,
     /// It was exchanged.
     Done(LoginOutcome),
-    /// The code came under another state or app before, or the state with another code: not the browser that asked for it.
+    /// The code came under another state or app before, or the state with another code: not the browser that asked for
+    /// it.
     Foreign,
 }
 

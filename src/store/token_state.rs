@@ -1,7 +1,7 @@
 //! What is known of a platform token: between the row and those who refresh it, use it or watch it.
 //!
-//! What must stay true: a value that does not open under the caller's key, for this app and this kind, is no value; what
-//! was learnt with another app number, secret or API holds nobody back from fetching.
+//! What must stay true: a value that does not open under the caller's key, for this app and this kind, is no value;
+//! what was learnt with another app number, secret or API holds nobody back from fetching.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::secret::{Secret, sha256_hex};
 pub const TOKEN_SEAL: &str = "platform_token";
 
 /// A value that was asked for so far in the future was written by a clock that is wrong, and its expiry means nothing.
-/// Shorter than the time for which a value is replaced before it expires (see the scheduler's plan): one that is believed
-/// although a clock was ahead by less is replaced in time.
+/// Shorter than the time for which a value is replaced before it expires (see the scheduler's plan): one that is
+/// believed although a clock was ahead by less is replaced in time.
 const CLOCK_SLACK: Duration = Duration::from_secs(120);
 
 /// Which token.
@@ -115,8 +115,8 @@ pub struct TokenState {
     pub app: AppKey,
     /// Which token.
     pub kind: TokenKind,
-    /// The value; none before the first fetch, and none that cannot be opened (another key, another app number). One that
-    /// was fetched with another secret or from another API is to be replaced at once.
+    /// The value; none before the first fetch, and none that cannot be opened (another key, another app number). One
+    /// that was fetched with another secret or from another API is to be replaced at once.
     pub token: Option<StoredToken>,
     /// There is a value, and it cannot be opened.
     pub is_unreadable: bool,
@@ -187,8 +187,8 @@ pub(super) fn fingerprint(app: &App) -> String {
     sha256_hex(format!("{}\n{api}\n{secret}", app.app_id).as_bytes())
 }
 
-/// The row as if nothing had been tried yet, if all that was tried was tried with something else. The value stays: it is
-/// in use until its successor comes. So does the degradation, which is told to be over when one comes.
+/// The row as if nothing had been tried yet, if all that was tried was tried with something else. The value stays: it
+/// is in use until its successor comes. So does the degradation, which is told to be over when one comes.
 pub(super) fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Model {
     if row.fingerprint.as_deref() == Some(fingerprint) {
         return row;

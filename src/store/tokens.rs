@@ -1,9 +1,9 @@
 //! The platform's tokens: one access_token per app and one ticket, shared by all processes.
 //!
-//! Whoever needs one reads it here; only the scheduler's job fetches, under its lease, and writes with the fencing check
-//! in the same transaction: a fetch that ends after another process took over changes nothing. Values are sealed at rest.
-//! What must stay true: an old value stays until the new one is written; a value that WeChat refused is not handed out
-//! again unless WeChat itself repeats it; one report, or a thousand of the same value, is one refresh.
+//! Whoever needs one reads it here; only the scheduler's job fetches, under its lease, and writes with the fencing
+//! check in the same transaction: a fetch that ends after another process took over changes nothing. Values are sealed
+//! at rest. What must stay true: an old value stays until the new one is written; a value that WeChat refused is not
+//! handed out again unless WeChat itself repeats it; one report, or a thousand of the same value, is one refresh.
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -43,9 +43,8 @@ pub struct TokenWrite<'a> {
 }
 
 impl Store {
-    /// The token to use now; nothing when there is none, it expired, WeChat refused it and no other has come yet, or a clock
-    /// that is wrong wrote it.
-    /// `key` is derived for [`TOKEN_SEAL`].
+    /// The token to use now; nothing when there is none, it expired, WeChat refused it and no other has come yet, or a
+    /// clock that is wrong wrote it. `key` is derived for [`TOKEN_SEAL`].
     pub async fn token(
         &self,
         key: &SealKey,
@@ -67,9 +66,9 @@ impl Store {
         rows.into_iter().map(|row| state(row, key, app)).collect()
     }
 
-    /// Reports that WeChat refused the value with this hash. Answers whether that is news: only then a refresh becomes due.
-    /// Nothing happens when another value is current, when it was reported before, or when WeChat has repeated this very
-    /// value since.
+    /// Reports that WeChat refused the value with this hash. Answers whether that is news: only then a refresh becomes
+    /// due. Nothing happens when another value is current, when it was reported before, or when WeChat has repeated
+    /// this very value since.
     pub async fn report_dead_token(
         &self,
         app: &AppKey,
@@ -84,8 +83,8 @@ impl Store {
     }
 
     /// Notes that a value which nobody keeps may have replaced at WeChat whatever was asked for until now: a fetch of a
-    /// classic token that was overtaken. What is in use lives on for a few minutes; its successor becomes due, once. Needs no
-    /// lease: it was lost.
+    /// classic token that was overtaken. What is in use lives on for a few minutes; its successor becomes due, once.
+    /// Needs no lease: it was lost.
     pub async fn doubt_token(&self, app: &AppKey, kind: TokenKind, now: Timestamp) -> Result<(), DbError> {
         // Without a row its first value may be on its way, asked for before.
         let sql = "INSERT INTO platform_tokens (app, kind, report_refreshes, failures, next_try_at_ms, doubted_at_ms)

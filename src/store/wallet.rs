@@ -1,7 +1,7 @@
 //! The order that a wallet payment offers now: one per user and amount, so that a double click or a reload pays once.
 //!
-//! Only the number is kept here; whether the order can still be paid is the order's own business. What must stay true: of
-//! two processes that offer a new number at once, one wins and both show the winner's.
+//! Only the number is kept here; whether the order can still be paid is the order's own business. What must stay true:
+//! of two processes that offer a new number at once, one wins and both show the winner's.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
@@ -67,8 +67,8 @@ impl Store {
         }
     }
 
-    /// Forgets offers made before `before`, which must be longer ago than an order can be paid; at most `limit`, answers
-    /// how many.
+    /// Forgets offers made before `before`, which must be longer ago than an order can be paid; at most `limit`,
+    /// answers how many.
     pub async fn purge_wallet_orders(&self, before: Timestamp, limit: u64) -> Result<u64, DbError> {
         let sql = "DELETE FROM wallet_orders WHERE (app, openid, amount_fen) IN (
                      SELECT app, openid, amount_fen FROM wallet_orders WHERE offered_at_ms < $1 LIMIT $2)";

@@ -1,8 +1,8 @@
 //! Log lines: JSON or text on stderr.
 //!
-//! Field values come from outside (order numbers, WeChat's texts, addresses). `tracing-subscriber` writes a value recorded with `%`
-//! as it is, so a line break in it would forge a second line and an escape sequence would run in the reader's terminal:
-//! every control character is written as an escape here, in both formats.
+//! Field values come from outside (order numbers, WeChat's texts, addresses). `tracing-subscriber` writes a value
+//! recorded with `%` as it is, so a line break in it would forge a second line and an escape sequence would run in the
+//! reader's terminal: every control character is written as an escape here, in both formats.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};

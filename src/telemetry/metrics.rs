@@ -19,7 +19,8 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
 pub const ORDER_SETTLE_LAG_SECONDS: &str = "wxpay_order_settle_lag_seconds";
-/// Payments, by the `source` that told us first (`notification`, `query`): the queries' share is what notifications lost.
+/// Payments, by the `source` that told us first (`notification`, `query`): the queries' share is what notifications
+/// lost.
 pub const PAID_FIRST_LEARNT_BY_TOTAL: &str = "wxpay_paid_first_learnt_by_total";
 /// Verdicts of handlers, by `kind` (consumer) and `outcome` (`done`, `retry`, `unavailable`, `park`).
 pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";

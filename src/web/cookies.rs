@@ -1,8 +1,8 @@
 //! Reading and writing cookies.
 //!
-//! A neighbouring sub-domain can put a cookie of ours in a browser, and a payer must not end up in somebody else's session.
-//! Over https the names therefore begin with `__Host-`, which browsers let nobody set but this very host; and a name that
-//! comes twice is not read at all.
+//! A neighbouring sub-domain can put a cookie of ours in a browser, and a payer must not end up in somebody else's
+//! session. Over https the names therefore begin with `__Host-`, which browsers let nobody set but this very host; and
+//! a name that comes twice is not read at all.
 
 use std::time::Duration;
 
@@ -68,8 +68,8 @@ impl Jar {
     }
 }
 
-/// A cookie to be set. `SameSite=Lax`: it comes along when WeChat sends the browser back, and with no foreign page's requests
-/// but its navigations.
+/// A cookie to be set. `SameSite=Lax`: it comes along when WeChat sends the browser back, and with no foreign page's
+/// requests but its navigations.
 #[derive(Debug, Clone)]
 pub struct Cookie<'a> {
     /// Its name.

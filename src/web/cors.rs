@@ -1,7 +1,8 @@
 //! Around every route of the browser side: who may read the answers, and that nobody keeps them.
 //!
-//! Pages of the allow-list may call with cookies from their own origin; nobody else's script gets to read a byte. Nothing
-//! here may be kept by a cache: every answer belongs to one browser, or to one address of one page at one moment.
+//! Pages of the allow-list may call with cookies from their own origin; nobody else's script gets to read a byte.
+//! Nothing here may be kept by a cache: every answer belongs to one browser, or to one address of one page at one
+//! moment.
 
 use std::sync::Arc;
 

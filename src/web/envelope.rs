@@ -1,8 +1,9 @@
-//! What a page or mini program is told when the answer is no: the envelope `{"code","data","message"}` of its own family.
+//! What a page or mini program is told when the answer is no: the envelope `{"code","data","message"}` of its own
+//! family.
 //!
-//! `message` is for payers, in Chinese, and never says that a payment failed while that is not known. Programs read `reason`,
-//! whose words and `code`s are stable; `docs/browser.md` lists them, and a test holds the two together. What must stay true: an
-//! internal message goes to the log and never into an answer.
+//! `message` is for payers, in Chinese, and never says that a payment failed while that is not known. Programs read
+//! `reason`, whose words and `code`s are stable; `docs/browser.md` lists them, and a test holds the two together. What
+//! must stay true: an internal message goes to the log and never into an answer.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

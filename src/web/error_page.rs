@@ -14,8 +14,8 @@ use crate::http::middleware;
 pub struct Again(Option<String>);
 
 impl Again {
-    /// At the beginning of the login for this page, which is on the allow-list. `prefix` is the path under which browsers see
-    /// this service.
+    /// At the beginning of the login for this page, which is on the allow-list. `prefix` is the path under which
+    /// browsers see this service.
     pub fn login(prefix: &str, callback: &str, scope: &str, app: &str) -> Again {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("callback", callback)

@@ -1,7 +1,7 @@
 //! `GET /api/wechat/jssdk?url=`: what a page hands to `wx.config`.
 //!
-//! The address is signed as the page gave it, up to the fragment: an address that is decoded and encoded again is another
-//! one to WeChat. Only our own pages are signed for, and each answer is for one address at one moment.
+//! The address is signed as the page gave it, up to the fragment: an address that is decoded and encoded again is
+//! another one to WeChat. Only our own pages are signed for, and each answer is for one address at one moment.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! How much one client may cost us at WeChat.
 //!
-//! Counted per process: the limits keep one client from using up everybody's quota, they are no accounting. Whoever does
-//! what an honest payer does is not counted, because many payers share one address behind a carrier's gateway. What must stay
-//! true: nobody can fill the memory, or stop others, by coming from ever more addresses.
+//! Counted per process: the limits keep one client from using up everybody's quota, they are no accounting. Whoever
+//! does what an honest payer does is not counted, because many payers share one address behind a carrier's gateway.
+//! What must stay true: nobody can fill the memory, or stop others, by coming from ever more addresses.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,8 +24,8 @@ pub struct Limit<K> {
     spent: Mutex<Spent<K>>,
 }
 
-/// What was taken, in two parts: once a window, the newer becomes the older one. What is in the older one then began at least
-/// a window ago and is dropped as a whole: nothing is ever searched for what to forget.
+/// What was taken, in two parts: once a window, the newer becomes the older one. What is in the older one then began at
+/// least a window ago and is dropped as a whole: nothing is ever searched for what to forget.
 #[derive(Debug)]
 struct Spent<K> {
     since: Instant,

@@ -1,11 +1,13 @@
 //! The browser side: pages inside WeChat and mini programs, under `/api/wechat`.
 //!
-//! The payer's identity is never a parameter: WeChat gives it in exchange for a one-time code, and a sealed session carries it from
-//! then on. What must stay true: an openid stands in no URL, log line or answer; a code is exchanged once however often its
-//! address is opened; a browser is only ever sent to, and a page only ever signed for, an origin of the allow-list.
+//! The payer's identity is never a parameter: WeChat gives it in exchange for a one-time code, and a sealed session
+//! carries it from then on. What must stay true: an openid stands in no URL, log line or answer; a code is exchanged
+//! once however often its address is opened; a browser is only ever sent to, and a page only ever signed for, an origin
+//! of the allow-list.
 //!
-//! The routes are open when `web.session_key` is configured, and answer `not_open` otherwise. Codes are the one thing for
-//! which a request calls WeChat itself; access_tokens and tickets are read from the store, where the scheduler puts them.
+//! The routes are open when `web.session_key` is configured, and answer `not_open` otherwise. Codes are the one thing
+//! for which a request calls WeChat itself; access_tokens and tickets are read from the store, where the scheduler puts
+//! them.
 //!
 //! - Edge: `routes`, `cors`, `envelope` and `error_page` (errors as JSON and for people), `parameters`, `cookies`,
 //!   `limits`, `striped_lock`, `state`, `origins`.

@@ -1,8 +1,8 @@
 //! Which addresses belong to our own pages: the one rule behind every redirect and every signed page.
 //!
-//! The rule compares text first and parses second. Parsers repair (`https:host`, `https:///host`, `\`, a tab in the middle)
-//! and each repairs differently, so an address that needs repair is refused: what passes begins, character by character,
-//! with an origin of the list, and means that origin to every reader.
+//! The rule compares text first and parses second. Parsers repair (`https:host`, `https:///host`, `\`, a tab in the
+//! middle) and each repairs differently, so an address that needs repair is refused: what passes begins, character by
+//! character, with an origin of the list, and means that origin to every reader.
 
 use axum::http::HeaderMap;
 use axum::http::header;
@@ -22,8 +22,8 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// The list, as the configuration has checked it: `scheme://host[:port]`, nothing after it. `public_url` is where this
-    /// service itself is seen.
+    /// The list, as the configuration has checked it: `scheme://host[:port]`, nothing after it. `public_url` is where
+    /// this service itself is seen.
     pub fn new(listed: &[String], public_url: &str) -> Origins {
         let own = Url::parse(public_url).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
         Origins { listed: listed.to_vec(), own }
@@ -39,8 +39,8 @@ impl Origins {
         self.listed.first().map(String::as_str)
     }
 
-    /// `text`, if it is the absolute address of a page under a listed origin; then it can stand in a `Location` header as
-    /// it is. A path, query and fragment may follow the origin.
+    /// `text`, if it is the absolute address of a page under a listed origin; then it can stand in a `Location` header
+    /// as it is. A path, query and fragment may follow the origin.
     pub fn page<'a>(&self, text: &'a str) -> Option<&'a str> {
         if text.len() > MAX_URL_BYTES || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
             return None;
@@ -65,8 +65,8 @@ impl Origins {
 
     /// Whether a request that acts for the session comes from one of our own pages, as far as the browser says.
     ///
-    /// The cookie is SameSite=Lax and would come along when another site navigates here. A browser names the origin of a
-    /// script's request, and modern ones say of every request which site began it; a program says neither.
+    /// The cookie is SameSite=Lax and would come along when another site navigates here. A browser names the origin of
+    /// a script's request, and modern ones say of every request which site began it; a program says neither.
     pub fn began_here(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         match (text(header::ORIGIN.as_str()), text("sec-fetch-site")) {

@@ -1,7 +1,8 @@
 //! Query strings of the browser side.
 //!
-//! Names that nobody knows are ignored here, unlike in `/v1`: front-end libraries add cache busters, and WeChat adds what it
-//! likes when it sends a browser back. A name that counts must not come twice: readers disagree about which one counts.
+//! Names that nobody knows are ignored here, unlike in `/v1`: front-end libraries add cache busters, and WeChat adds
+//! what it likes when it sends a browser back. A name that counts must not come twice: readers disagree about which one
+//! counts.
 
 use axum::http::Uri;
 use url::form_urlencoded;

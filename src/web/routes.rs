@@ -1,4 +1,5 @@
-//! The table of the browser side's routes. Paths and parameters are those of the well-known tutorial whose front ends exist.
+//! The table of the browser side's routes. Paths and parameters are those of the well-known tutorial whose front ends
+//! exist.
 
 use std::sync::Arc;
 

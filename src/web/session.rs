@@ -1,9 +1,9 @@
 //! Who is logged in: a sealed text that only this service can make or read.
 //!
 //! A page carries it as a cookie that its scripts cannot see, a mini program as a bearer token; the two are sealed for
-//! different uses, so that one does not open as the other. A text that is forged, changed, of an app that is configured no
-//! more, or too old means "not logged in" and is never an error. What must stay true: the openid of every order comes from
-//! here alone.
+//! different uses, so that one does not open as the other. A text that is forged, changed, of an app that is configured
+//! no more, or too old means "not logged in" and is never an error. What must stay true: the openid of every order
+//! comes from here alone.
 
 use std::time::Duration;
 
@@ -94,8 +94,8 @@ impl Sessions {
         Ok([self.jar.for_host(&self.name, max_age).set(&sealed)?, marker?])
     }
 
-    /// Ends the cookies of a session that counts no more, where a request brought any: a page that finds the marker would
-    /// not send its payer to the login.
+    /// Ends the cookies of a session that counts no more, where a request brought any: a page that finds the marker
+    /// would not send its payer to the login.
     pub fn ended(&self, headers: &HeaderMap) -> Result<Vec<HeaderValue>, Failure> {
         let brought =
             [MARKER_COOKIE, &self.name].iter().any(|name| cookies::beginning(headers, name).any(|(n, _)| n == *name));

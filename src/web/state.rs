@@ -33,7 +33,8 @@ use crate::wechat::platform::PlatformClient;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Codes of one address that WeChat refused, a minute. Good codes do not count: a carrier's gateway brings many payers.
 const BAD_CODES: u32 = 30;
-/// Codes at WeChat at once, in all and of one address. A payer's takes a tenth of a second, or up to `wechat.timeout_ms`.
+/// Codes at WeChat at once, in all and of one address. A payer's takes a tenth of a second, or up to
+/// `wechat.timeout_ms`.
 const EXCHANGES: usize = 512;
 /// See [`EXCHANGES`].
 const EXCHANGES_OF_ONE: usize = 64;

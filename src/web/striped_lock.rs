@@ -1,7 +1,8 @@
-//! One after the other, by subject: of a payer's clicks that come at once, one looks and promises while the others wait.
+//! One after the other, by subject: of a payer's clicks that come at once, one looks and promises while the others
+//! wait.
 //!
-//! This is for this process alone and only spares work and limits: between processes the database decides. Subjects share a
-//! fixed number of queues, so that nothing grows with them; what is done in a turn must be short.
+//! This is for this process alone and only spares work and limits: between processes the database decides. Subjects
+//! share a fixed number of queues, so that nothing grows with them; what is done in a turn must be short.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 

@@ -1,8 +1,8 @@
 //! The merchant's certificate, which `/secapi/*` wants to see: from the merchant platform's files to one identity.
 //!
-//! Two forms, one meaning: `apiclient_cert.pem` with `apiclient_key.pem`, or `apiclient_cert.p12`, whose password is the
-//! `mch_id` and whose encryption is that of the nineties (SHA-1 with 3DES and 40-bit RC2) or that of today. It connects
-//! nowhere and trusts nobody: whose certificates WeChat's servers show is `http`'s business.
+//! Two forms, one meaning: `apiclient_cert.pem` with `apiclient_key.pem`, or `apiclient_cert.p12`, whose password is
+//! the `mch_id` and whose encryption is that of the nineties (SHA-1 with 3DES and 40-bit RC2) or that of today. It
+//! connects nowhere and trusts nobody: whose certificates WeChat's servers show is `http`'s business.
 //!
 //! What must stay true: an identity is a certificate together with its own key, for one merchant; no key is in an error
 //! or in `Debug`.

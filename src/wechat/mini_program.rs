@@ -1,7 +1,7 @@
 //! Mini programs: the code of a login for an openid, the code of the phone-number button for a number.
 //!
-//! The two codes are different things, each good for one call within five minutes. The `session_key` that a login gives never
-//! leaves this file: it decrypts what the client sends, which nothing here needs, so it is not even kept.
+//! The two codes are different things, each good for one call within five minutes. The `session_key` that a login gives
+//! never leaves this file: it decrypts what the client sends, which nothing here needs, so it is not even kept.
 
 use std::fmt;
 
@@ -74,8 +74,8 @@ struct Watermark {
     appid: String,
 }
 
-/// Exchanges the code of `wx.login`. Busy or not reached, WeChat is asked once more; busy again, the refusal says that the
-/// login is over and the client has to ask for a new code.
+/// Exchanges the code of `wx.login`. Busy or not reached, WeChat is asked once more; busy again, the refusal says that
+/// the login is over and the client has to ask for a new code.
 pub async fn code2session(
     client: &PlatformClient,
     appid: &AppId,
@@ -92,8 +92,8 @@ pub async fn code2session(
     Ok(MiniSession { openid: openid(answer.openid)?, unionid: unionid(answer.unionid) })
 }
 
-/// Exchanges the code of the phone-number button, repeated like [`code2session`]. A number that WeChat gave out for another
-/// app is not taken.
+/// Exchanges the code of the phone-number button, repeated like [`code2session`]. A number that WeChat gave out for
+/// another app is not taken.
 pub async fn phone_number(
     client: &PlatformClient,
     access_token: &Secret,

@@ -123,7 +123,8 @@ struct ProfileAnswer {
     unionid: Option<String>,
 }
 
-/// Exchanges a code. Busy or not reached, WeChat is asked once more; busy again, the refusal says that the login is over.
+/// Exchanges a code. Busy or not reached, WeChat is asked once more; busy again, the refusal says that the login is
+/// over.
 pub async fn exchange(
     client: &PlatformClient,
     appid: &AppId,

@@ -1,9 +1,10 @@
-//! The one table that says what an answer allows: (API × transport × HTTP × `return_code` × `result_code` × `err_code`).
+//! The one table that says what an answer allows: (API × transport × HTTP × `return_code` × `result_code` ×
+//! `err_code`).
 //!
 //! It classifies by what the caller may do next, and decides nothing about an order. Three rules shape it: a code
-//! nobody listed is *unknown*, never refused; a broken call is *unknown*, because WeChat may have executed it before the
-//! answer was lost; a refusal needs WeChat's own word for it. Every code is listed by name in every API's match, so a code
-//! added to [`ErrCode`] does not compile before someone has classified it.
+//! nobody listed is *unknown*, never refused; a broken call is *unknown*, because WeChat may have executed it before
+//! the answer was lost; a refusal needs WeChat's own word for it. Every code is listed by name in every API's match, so
+//! a code added to [`ErrCode`] does not compile before someone has classified it.
 
 use super::transport::TransportError;
 use super::v2::xml::Fields;
@@ -57,8 +58,8 @@ pub enum Class {
     NotFound,
     /// Not executed, and not wrong either: the same number and parameters again, a minute later at the earliest.
     Later,
-    /// Perhaps executed (WeChat's documentation says both), and too often: the same number and parameters again, a minute
-    /// later at the earliest.
+    /// Perhaps executed (WeChat's documentation says both), and too often: the same number and parameters again, a
+    /// minute later at the earliest.
     TooFrequent,
 }
 
@@ -178,8 +179,8 @@ macro_rules! our_request {
     };
 }
 
-/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: somebody mends them, and the
-/// same request is right.
+/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: somebody mends them, and
+/// the same request is right.
 macro_rules! our_setup {
     () => {
         ErrCode::NoAuth
@@ -318,8 +319,8 @@ pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
 /// The class of a call that brought no readable answer.
 pub fn of_transport(api: Api, error: &TransportError) -> Class {
     match (api, error) {
-        // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens: the refund
-        // itself is right, and goes on once somebody mends the certificate.
+        // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens: the
+        // refund itself is right, and goes on once somebody mends the certificate.
         (Api::Refund, TransportError::Status { status: 400 }) => Class::Later,
         (
             Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::Refund | Api::RefundQuery,

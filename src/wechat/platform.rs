@@ -1,12 +1,12 @@
 //! The platform API (`api.weixin.qq.com`): how its calls go out, and what its answers allow the caller to do next.
 //!
-//! What the single APIs say is in [`super::oauth`], [`super::token`] and [`super::mini_program`]. The pay API is another
-//! world: no signature here, JSON under any `Content-Type`, and refusals are numbers.
+//! What the single APIs say is in [`super::oauth`], [`super::token`] and [`super::mini_program`]. The pay API is
+//! another world: no signature here, JSON under any `Content-Type`, and refusals are numbers.
 //!
 //! What must stay true: a call failed if and only if `errcode` is there and not 0, since most successes have none; the
-//! number alone decides, never `errmsg`. Addresses and bodies of these calls hold app secrets, tokens and codes, so that
-//! no error and no log line holds an address, a body or a text of WeChat's: of a refusal, the number and the request
-//! id (`rid`) that WeChat's support asks for are kept.
+//! number alone decides, never `errmsg`. Addresses and bodies of these calls hold app secrets, tokens and codes, so
+//! that no error and no log line holds an address, a body or a text of WeChat's: of a refusal, the number and the
+//! request id (`rid`) that WeChat's support asks for are kept.
 
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ pub enum PlatformError {
     /// No answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// An answer that is not WeChat's, or says something else than what was asked. The reason is one of our own sentences.
+    /// An answer that is not WeChat's, or says something else than what was asked. The reason is one of our own
+    /// sentences.
     #[error("unusable answer: {0}")]
     Unreadable(&'static str),
     /// WeChat refused.
@@ -185,8 +186,8 @@ impl PlatformClient {
     }
 }
 
-/// Runs a call that uses up a code. WeChat being busy, or not reached, is tried once more; busy again, the code counts as
-/// used up. An answer that got lost is not tried again: the code is used up then, and what it gave is lost with it.
+/// Runs a call that uses up a code. WeChat being busy, or not reached, is tried once more; busy again, the code counts
+/// as used up. An answer that got lost is not tried again: the code is used up then, and what it gave is lost with it.
 pub(super) async fn with_a_code<T, Fut>(call: impl FnMut() -> Fut) -> Result<T, PlatformError>
 where
     Fut: Future<Output = Result<T, PlatformError>>,
@@ -206,7 +207,8 @@ where
 
 /// Parses an answer: WeChat's refusal, or `T`.
 fn parse<T: DeserializeOwned>(body: &[u8], path: &str, credential: Credential) -> Result<T, PlatformError> {
-    // Nicknames were seen with raw control characters in them, which JSON forbids. Outside of texts these are white space.
+    // Nicknames were seen with raw control characters in them, which JSON forbids. Outside of texts these are white
+    // space.
     let body: Vec<u8> = body.iter().map(|byte| if *byte < 0x20 { b' ' } else { *byte }).collect();
     let answer: Value = serde_json::from_slice(&body).map_err(|_| PlatformError::Unreadable("not JSON"))?;
     let Value::Object(fields) = &answer else { return Err(PlatformError::Unreadable("not a JSON object")) };

@@ -1,8 +1,8 @@
 //! The two values an app shares among all its users: the global access_token and the jsapi_ticket.
 //!
-//! This fetches, and that is all: who fetches when, and where the values are kept, is for the caller to decide. There must be
-//! one caller at a time for an app, because a token of [`TokenApi::Classic`] ends the one before. `force_refresh` is
-//! never asked for: it would kill a token that others are using.
+//! This fetches, and that is all: who fetches when, and where the values are kept, is for the caller to decide. There
+//! must be one caller at a time for an app, because a token of [`TokenApi::Classic`] ends the one before.
+//! `force_refresh` is never asked for: it would kill a token that others are using.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

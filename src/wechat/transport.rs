@@ -1,12 +1,13 @@
-//! The way out to WeChat: bytes there, bytes back. It knows hosts, time limits and sizes, and nothing of what it carries.
+//! The way out to WeChat: bytes there, bytes back. It knows hosts, time limits and sizes, and nothing of what it
+//! carries.
 //!
 //! `Wire` is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
 //! hosts: there are two of them.
 //!
-//! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site with
-//! the same paths. This is right even after a timeout, when the first call may have been executed: every call of
-//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a refusal
-//! of the repeat then says nothing about the first call, so the reply tells when there was one.
+//! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site
+//! with the same paths. This is right even after a timeout, when the first call may have been executed: every call of
+//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a
+//! refusal of the repeat then says nothing about the first call, so the reply tells when there was one.
 //!
 //! What must stay true: no redirect is followed (a signed body must not wander), no proxy of the environment is used,
 //! a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a URL: the platform's

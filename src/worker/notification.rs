@@ -167,8 +167,8 @@ async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbE
     ctx.store.schedule_query(order.id, order.version, queries).await
 }
 
-/// A message that does not verify here. The ingress published none that did not verify there: the difference may be a key or
-/// an app that this process does not have yet, and WeChat was told SUCCESS.
+/// A message that does not verify here. The ingress published none that did not verify there: the difference may be a
+/// key or an app that this process does not have yet, and WeChat was told SUCCESS.
 pub(super) async fn unverified(
     ctx: &Context,
     record: NotificationRecord,

@@ -1,6 +1,7 @@
-//! What is handed to operators: the compose files, the NATS configurations, the image recipe, the secrets script. No container
-//! engine is needed: each file is read by the program it is made for, or by a reader of its format. It is not a test of the
-//! service. Nothing that an operator copies may listen beyond loopback, float to another version, or acknowledge before fsync.
+//! What is handed to operators: the compose files, the NATS configurations, the image recipe, the secrets script. No
+//! container engine is needed: each file is read by the program it is made for, or by a reader of its format. It is not
+//! a test of the service. Nothing that an operator copies may listen beyond loopback, float to another version, or
+//! acknowledge before fsync.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,5 +1,6 @@
-//! The consumer that stands for other people's services, `tests/sdk/nats_consumer.py`, against a real NATS server: flows rely on
-//! what it prints, so it must print what is there, all of it, and leave behind what it did not acknowledge.
+//! The consumer that stands for other people's services, `tests/sdk/nats_consumer.py`, against a real NATS server:
+//! flows rely on what it prints, so it must print what is there, all of it, and leave behind what it did not
+//! acknowledge.
 
 use std::process::{Command, Output};
 

@@ -76,8 +76,8 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
             }),
         }
     }
-    // While one server of a cluster is down, a service that has to start again must be able to. It is asked again later; a
-    // stream's only copy may be on it, and so may the connection itself.
+    // While one server of a cluster is down, a service that has to start again must be able to. It is asked again
+    // later; a stream's only copy may be on it, and so may the connection itself.
     let enough_told = settings.replicas > 1
         && told.len() > settings.monitoring_urls.len() / 2
         && told.iter().any(|(_, v)| v.server_id == info.server_id);
@@ -107,8 +107,8 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
     Ok(report)
 }
 
-/// Asks the servers again what [`inspect`] asked at the start; what contradicts `require_fsync` is the result. A server that
-/// does not answer contradicts nothing.
+/// Asks the servers again what [`inspect`] asked at the start; what contradicts `require_fsync` is the result. A server
+/// that does not answer contradicts nothing.
 pub(super) async fn inspect_again(settings: &config::Bus, client: &async_nats::Client) -> Result<(), ConnectError> {
     match inspect(settings, client).await {
         Err(e @ (ConnectError::NotDurable(_) | ConnectError::TooOld { .. })) => Err(e),

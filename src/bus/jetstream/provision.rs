@@ -1,7 +1,7 @@
 //! Brings streams and consumers into the topology's shape, and keeps them in it.
 //!
-//! What must stay true: nothing is ever deleted or recreated to fit. What the server cannot change in place (the storage, the kind of
-//! retention) stops the start with words, because recreating a stream loses what is in it.
+//! What must stay true: nothing is ever deleted or recreated to fit. What the server cannot change in place (the
+//! storage, the kind of retention) stops the start with words, because recreating a stream loses what is in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -119,8 +119,8 @@ fn wanted_stream(core: &Core, spec: &StreamSpec, atomic: bool) -> stream::Config
     }
 }
 
-/// A durable pull consumer. The server never gives up on a message by itself (`max_deliver` has no limit): a message it gave
-/// up on would stay in the stream where nobody looks, while ours are parked at their last attempt.
+/// A durable pull consumer. The server never gives up on a message by itself (`max_deliver` has no limit): a message it
+/// gave up on would stay in the stream where nobody looks, while ours are parked at their last attempt.
 fn wanted_consumer(spec: &ConsumerSpec) -> pull::Config {
     pull::Config {
         durable_name: Some(spec.name.clone()),

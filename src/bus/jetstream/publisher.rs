@@ -1,11 +1,11 @@
 //! Publishing to one stream: what waits is sent together.
 //!
 //! A server that syncs before it acknowledges can do so a few thousand times a second, however many publish at once. An
-//! atomic batch (NATS 2.12) is synced once, so a batch of two hundred is ten times as fast. Where batches are not offered,
-//! or one is refused, its messages go singly: all are sent, then all acknowledgements awaited.
+//! atomic batch (NATS 2.12) is synced once, so a batch of two hundred is ten times as fast. Where batches are not
+//! offered, or one is refused, its messages go singly: all are sent, then all acknowledgements awaited.
 //!
-//! What must stay true: a message counts as stored only by an acknowledgement that covers it. Repeating one is harmless,
-//! because the server knows its key for ten minutes.
+//! What must stay true: a message counts as stored only by an acknowledgement that covers it. Repeating one is
+//! harmless, because the server knows its key for ten minutes.
 
 use std::collections::HashSet;
 use std::error::Error as _;
@@ -168,8 +168,8 @@ enum Sent {
     Refused(PublishError),
 }
 
-/// Sends all in their order, then awaits all acknowledgements. What found no stream, or a full one, is sent once more after the
-/// stream was made or acknowledged messages were removed.
+/// Sends all in their order, then awaits all acknowledgements. What found no stream, or a full one, is sent once more
+/// after the stream was made or acknowledged messages were removed.
 async fn send_singly(core: &Core, stream: &StreamSpec, batch: Vec<Message>) -> Vec<Outcome> {
     let mut sent = send_once(core, &batch).await;
     let mended = if sent.iter().any(|s| matches!(s, Sent::Homeless)) {

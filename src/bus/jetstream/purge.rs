@@ -1,8 +1,9 @@
 //! Makes space in a stream that gets full, by removing what nobody can need any more.
 //!
-//! It is not retention: what becomes too old, the server removes by itself. What must stay true: a message that one consumer of
-//! the topology has not acknowledged is never removed, and neither is one that is younger than the duplicate window. Whoever
-//! published it was told that it is safe. When in doubt nothing is removed: a full stream refuses, and the refused come again.
+//! It is not retention: what becomes too old, the server removes by itself. What must stay true: a message that one
+//! consumer of the topology has not acknowledged is never removed, and neither is one that is younger than the
+//! duplicate window. Whoever published it was told that it is safe. When in doubt nothing is removed: a full stream
+//! refuses, and the refused come again.
 
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use crate::clock::{Clock, Timestamp};
 /// Every publisher that meets a full stream asks for space; it is looked for at most this often.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
 
-/// In a stream that is more than half full, removes what every consumer has acknowledged and the duplicate window has passed:
-/// the server rebuilds that window from the stream when it starts.
+/// In a stream that is more than half full, removes what every consumer has acknowledged and the duplicate window has
+/// passed: the server rebuilds that window from the stream when it starts.
 pub(super) async fn make_space(core: &Core, spec: &StreamSpec) -> Result<(), String> {
     let mut cleared_at = core.cleared_at.lock().await;
     if !spec.purge_acknowledged || cleared_at.is_some_and(|at| at.elapsed() < NOT_SOONER_THAN) {
@@ -43,9 +44,10 @@ pub(super) async fn make_space(core: &Core, spec: &StreamSpec) -> Result<(), Str
 
 /// The number up to which every consumer has acknowledged everything.
 ///
-/// An acknowledgement floor only ever lags behind, so an old answer keeps too much and never too little. The stream's last number
-/// says nothing about a consumer, even about one that claims to have nothing left: the two have leaders of their own, and a
-/// consumer's may not have heard of the newest messages. A consumer that is missing will be made again and start at the beginning.
+/// An acknowledgement floor only ever lags behind, so an old answer keeps too much and never too little. The stream's
+/// last number says nothing about a consumer, even about one that claims to have nothing left: the two have leaders of
+/// their own, and a consumer's may not have heard of the newest messages. A consumer that is missing will be made again
+/// and start at the beginning.
 async fn acknowledged_floor(stream: &Stream<Info>, spec: &StreamSpec) -> Result<u64, String> {
     let mut floor = u64::MAX;
     for consumer in &spec.consumers {
@@ -64,8 +66,8 @@ async fn acknowledged_floor(stream: &Stream<Info>, spec: &StreamSpec) -> Result<
     Ok(floor)
 }
 
-/// The first number between `first` and just after `floor` whose message is younger than `window`. Numbers grow with time, so
-/// halving finds it.
+/// The first number between `first` and just after `floor` whose message is younger than `window`. Numbers grow with
+/// time, so halving finds it.
 async fn first_young(stream: &Stream<Info>, first: u64, floor: u64, window: Duration) -> Result<u64, String> {
     let now = Clock::system().now();
     let (mut low, mut high) = (first, floor.saturating_add(1));

@@ -1,8 +1,8 @@
 //! Deliveries from a durable pull consumer.
 //!
-//! One inbox for the life of the loop, and a small pull request whenever workers become free: never more is asked for than can be
-//! worked on. What must stay true: the count of what is outstanding may be too high for a while (then heartbeats stop and it is
-//! set right) but the loop never waits for ever on a request that the server has forgotten.
+//! One inbox for the life of the loop, and a small pull request whenever workers become free: never more is asked for
+//! than can be worked on. What must stay true: the count of what is outstanding may be too high for a while (then
+//! heartbeats stop and it is set right) but the loop never waits for ever on a request that the server has forgotten.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -148,7 +148,8 @@ impl Supply {
     /// See [`crate::bus::subscription::Source::close`].
     pub async fn close(mut self) {
         let Some(mut line) = self.line.take() else { return };
-        // Nothing new after this; what is in the inbox already goes back at once instead of after the acknowledgement's wait.
+        // Nothing new after this; what is in the inbox already goes back at once instead of after the acknowledgement's
+        // wait.
         if line.messages.unsubscribe().await.is_err() {
             return;
         }
@@ -188,7 +189,8 @@ impl Line {
             StatusCode::IDLE_HEARTBEAT => Ok(None),
             StatusCode::NO_RESPONDERS => Err("there is no such consumer".to_owned()),
             StatusCode::REQUEST_TERMINATED if description == "Consumer Deleted" => Err(description.to_owned()),
-            // A request ended: it expired, or the consumer moved to another server. The header tells what it would still have brought.
+            // A request ended: it expired, or the consumer moved to another server. The header tells what it would
+            // still have brought.
             _ => {
                 let unmet = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
                 let unmet = unmet.and_then(|n| n.as_str().parse().ok()).unwrap_or(self.outstanding);
@@ -199,8 +201,8 @@ impl Line {
     }
 }
 
-/// Messages this process asked the server to deliver later. The server remembers neither their errors nor that each of them holds one
-/// of the consumer's places, so both are kept here.
+/// Messages this process asked the server to deliver later. The server remembers neither their errors nor that each of
+/// them holds one of the consumer's places, so both are kept here.
 pub(super) struct Waiting {
     most: usize,
     messages: Mutex<HashMap<u64, (Instant, String)>>,

@@ -1,5 +1,5 @@
-//! Asks a NATS server's monitoring address how it syncs. One small GET of our own: the program's HTTP client is for WeChat alone,
-//! and follows rules (proxies, redirects, TLS) that have no place on a monitoring port.
+//! Asks a NATS server's monitoring address how it syncs. One small GET of our own: the program's HTTP client is for
+//! WeChat alone, and follows rules (proxies, redirects, TLS) that have no place on a monitoring port.
 
 use std::time::Duration;
 

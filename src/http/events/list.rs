@@ -1,7 +1,7 @@
 //! `GET /v1/events`: the domain events in order, for those without NATS.
 //!
-//! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it; inside is the position in
-//! the feed, which never changes for an event.
+//! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it; inside is the
+//! position in the feed, which never changes for an event.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Who really called, behind proxies.
 //!
 //! `X-Forwarded-For` is believed only as far as trusted proxies wrote it: each appends the address it saw, so from the
-//! right, the first address that is not a trusted proxy is the caller. Everything left of it is the caller's own invention.
+//! right, the first address that is not a trusted proxy is the caller. Everything left of it is the caller's own
+//! invention.
 
 use std::net::{IpAddr, SocketAddr};
 

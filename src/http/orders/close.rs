@@ -1,8 +1,8 @@
 //! `POST /v1/orders/{order_no}/close` and `…/attempts`: what a business may still ask of an open order.
 //!
-//! The wish is durable on the bus before it is answered. WeChat closes nothing within five minutes of its placing, and an old
-//! attempt must take no money before a new one is offered: a close waits for that time by itself (202), a new attempt is
-//! refused with the time to wait, because a payer is standing there.
+//! The wish is durable on the bus before it is answered. WeChat closes nothing within five minutes of its placing, and
+//! an old attempt must take no money before a new one is offered: a close waits for that time by itself (202), a new
+//! attempt is refused with the time to wait, because a payer is standing there.
 
 use std::sync::Arc;
 
@@ -104,8 +104,8 @@ pub async fn attempt(State(app): State<Arc<HttpState>>, request: Request) -> Res
 }
 
 impl HttpState {
-    /// Has a new attempt opened and waits a little for its parameters. What stands in the way is an error: the order has
-    /// ended, is being closed, or WeChat does not close the old attempt yet.
+    /// Has a new attempt opened and waits a little for its parameters. What stands in the way is an error: the order
+    /// has ended, is being closed, or WeChat does not close the old attempt yet.
     pub(crate) async fn new_attempt(
         &self,
         stored: Arc<StoredOrder>,

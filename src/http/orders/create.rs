@@ -1,7 +1,7 @@
 //! `POST /v1/orders`: take an order, and wait a little for its pay parameters.
 //!
-//! The order is taken once its request is durable on the bus; a `202` says so and names a place that answers. The same request
-//! again, at the same time or later, at this process or another, ends at the same order.
+//! The order is taken once its request is durable on the bus; a `202` says so and names a place that answers. The same
+//! request again, at the same time or later, at this process or another, ends at the same order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,8 +134,8 @@ async fn record(app: &HttpState, new: NewOrder) -> Result<Arc<StoredOrder>, Erro
 }
 
 impl HttpState {
-    /// Waits until `order` can be paid or never will be, at most until `deadline`. A prepay id that is too old is fetched
-    /// anew.
+    /// Waits until `order` can be paid or never will be, at most until `deadline`. A prepay id that is too old is
+    /// fetched anew.
     pub(crate) async fn ready(&self, order: Arc<StoredOrder>, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
         if offer(&order, self.clock.now()) == Offer::Stale {

@@ -122,8 +122,9 @@ fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
 }
 
 impl HttpState {
-    /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, over the merchant's
-    /// budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it is.
+    /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, over the
+    /// merchant's budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it
+    /// is.
     pub(crate) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
         let settled = order.order.state == OrderState::Paid || !order.order.any_live();

@@ -1,7 +1,7 @@
 //! Idempotency keys whose requests are under way in this process.
 //!
-//! The database remembers a key once its order is recorded. Until then this keeps two requests with one key and different
-//! content from both going ahead; equal ones may, because they end at the same order.
+//! The database remembers a key once its order is recorded. Until then this keeps two requests with one key and
+//! different content from both going ahead; equal ones may, because they end at the same order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

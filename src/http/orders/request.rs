@@ -1,7 +1,8 @@
 //! The body of `POST /v1/orders`, from untrusted bytes to [`OrderContent`], with every problem at once.
 //!
-//! What WeChat would refuse is refused here, by WeChat's rules: a payer should never be the one who finds out. What depends
-//! on the moment (`expires_at`) is kept apart, because a repeat of a good request stays good after its time is over.
+//! What WeChat would refuse is refused here, by WeChat's rules: a payer should never be the one who finds out. What
+//! depends on the moment (`expires_at`) is kept apart, because a repeat of a good request stays good after its time is
+//! over.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -104,8 +105,8 @@ impl OrderRequest {
         OrderRequest { content, client_ip_given: false, untimely: None }
     }
 
-    /// Whether `stored` is the order this request asks for. An address that the caller left out does not count: a repeat
-    /// may come from another of the business's machines.
+    /// Whether `stored` is the order this request asks for. An address that the caller left out does not count: a
+    /// repeat may come from another of the business's machines.
     pub fn is_for(&self, stored: &StoredOrder) -> bool {
         if self.client_ip_given {
             return self.content.hash() == stored.content_hash;

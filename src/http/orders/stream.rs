@@ -1,8 +1,9 @@
 //! `GET /v1/orders/{order_no}/stream`: an order's states as server-sent events.
 //!
-//! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a client
-//! that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is not told
-//! it again. A stream ends after a final state, after an hour, and when the process ends; the client then comes back.
+//! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a
+//! client that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is
+//! not told it again. A stream ends after a final state, after an hour, and when the process ends; the client then
+//! comes back.
 
 use std::convert::Infallible;
 use std::sync::Arc;

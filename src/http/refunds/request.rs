@@ -13,8 +13,8 @@ use crate::secret::{random_text, sha256_hex};
 /// What is wanted back.
 #[derive(Debug)]
 pub struct RefundRequest {
-    /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or, for all that is left, a fresh one:
-    /// a repeat finds nothing left.
+    /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or, for all that is left, a fresh
+    /// one: a repeat finds nothing left.
     pub refund_no: OutRefundNo,
     /// How much; all that is left where it is not said.
     pub amount: Option<Fen>,

@@ -1,8 +1,9 @@
 //! `POST /v1/orders/{order_no}/refunds` and `GET /v1/refunds/{refund_no}`: money back.
 //!
 //! The refund and its reservation are written before anybody is told of it, here and not by a worker: whether there is
-//! enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds the row.
-//! Pending is never called failed: a caller that takes it for that asks again under another number and pays twice.
+//! enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
+//! the row. Pending is never called failed: a caller that takes it for that asks again under another number and pays
+//! twice.
 
 use std::sync::Arc;
 use std::time::Duration;

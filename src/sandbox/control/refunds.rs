@@ -1,5 +1,5 @@
-//! `/_sandbox/refunds/…`, `/_sandbox/merchant`, `/_sandbox/certificates/…`: the bank, the merchant platform and the people
-//! who sit at it.
+//! `/_sandbox/refunds/…`, `/_sandbox/merchant`, `/_sandbox/certificates/…`: the bank, the merchant platform and the
+//! people who sit at it.
 
 use std::sync::Arc;
 

@@ -1,10 +1,11 @@
 //! The simulator's certificate authority: its own certificate, its server's, and one for each merchant.
 //!
-//! Merchants' certificates look like WeChat's: an RSA key, the `mch_id` as the subject's common name, and a PKCS #12 file
-//! under the names and with the password that the merchant platform uses. The dates are fixed and wide, so that a test
-//! with any clock can use them.
+//! Merchants' certificates look like WeChat's: an RSA key, the `mch_id` as the subject's common name, and a PKCS #12
+//! file under the names and with the password that the merchant platform uses. The dates are fixed and wide, so that a
+//! test with any clock can use them.
 //!
-//! What must stay true: with a folder, the authority outlives the process, and what was trusted before a restart still is.
+//! What must stay true: with a folder, the authority outlives the process, and what was trusted before a restart still
+//! is.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;

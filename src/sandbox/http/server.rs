@@ -117,8 +117,8 @@ impl Running {
         self.world.refund_base_url()
     }
 
-    /// Acts as the payer who confirms a payment, as `POST /_sandbox/pay` does. The merchant is notified at once, without
-    /// this call waiting for it.
+    /// Acts as the payer who confirms a payment, as `POST /_sandbox/pay` does. The merchant is notified at once,
+    /// without this call waiting for it.
     pub fn pay(&self, prepay_id: &str) -> Result<TransactionId, PayRefused> {
         self.world.pay(Handle::PrepayId(prepay_id), Purse::default()).map(|payment| payment.transaction_id)
     }

@@ -1,7 +1,8 @@
 //! The listener's TLS: any caller may connect, and what certificate it showed is told to the handlers.
 //!
-//! The web server in front of WeChat does not break off a handshake without a usable certificate; it answers the request
-//! with a page instead. A certificate only counts with a signature by its key, which the handshake checks always.
+//! The web server in front of WeChat does not break off a handshake without a usable certificate; it answers the
+//! request with a page instead. A certificate only counts with a signature by its key, which the handshake checks
+//! always.
 
 use std::io;
 use std::sync::Arc;

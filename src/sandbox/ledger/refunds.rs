@@ -4,7 +4,8 @@
 //! a refund is on its way until [`Book::end_refund`].
 //!
 //! What must stay true: the refunds of an order that are not closed never exceed what was paid; one `out_refund_no`
-//! moves money once; a merchant's account, where it has a limit, never falls below nothing by a refund that was taken on.
+//! moves money once; a merchant's account, where it has a limit, never falls below nothing by a refund that was taken
+//! on.
 
 use std::collections::HashMap;
 

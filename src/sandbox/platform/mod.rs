@@ -1,8 +1,8 @@
 //! WeChat's platform: `api.weixin.qq.com`, `open.weixin.qq.com` and the browser inside WeChat.
 //!
 //! Written from WeChat's rules and apart from the service's own client: the two must not share a mistake. Errors are
-//! WeChat's `errcode`s in an HTTP 200. Nothing here outlives the process: after a restart every token, ticket and code is
-//! unknown, as after a change of the app's secret.
+//! WeChat's `errcode`s in an HTTP 200. Nothing here outlives the process: after a restart every token, ticket and code
+//! is unknown, as after a change of the app's secret.
 //!
 //! What must stay true: a code works once, for its own app, for five minutes; a token that was replaced is dead after
 //! the overlap and says so; what was answered is counted, so that a test sees who asked for what, how often.

@@ -1,8 +1,8 @@
 //! Orders that WeChat must be asked about: each due question becomes a command for the workers.
 //!
-//! A merchant's budget (`queries_per_second`) bounds how many are asked for in one run, so that a thousand orders that expire
-//! together are no storm at WeChat; those that were due first go first. Merchants that only the database knows are asked about
-//! too, rarely: while a new one is being rolled out, the workers may know it before the scheduler does.
+//! A merchant's budget (`queries_per_second`) bounds how many are asked for in one run, so that a thousand orders that
+//! expire together are no storm at WeChat; those that were due first go first. Merchants that only the database knows
+//! are asked about too, rarely: while a new one is being rolled out, the workers may know it before the scheduler does.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ const QUERIES_WAITING_MAX: u64 = 2000;
 /// A question that has no answer by then is asked again.
 const PUT_OFF: Duration = Duration::from_secs(60);
 
-/// A merchant that this process does not have configured: another one may, and if none does, its questions must neither take
-/// the place of others' nor come all the time.
+/// A merchant that this process does not have configured: another one may, and if none does, its questions must neither
+/// take the place of others' nor come all the time.
 const UNKNOWN_EVERY_S: i64 = 10;
 const UNKNOWN_PER_RUN: u32 = 200;
 const UNKNOWN_PUT_OFF: Duration = Duration::from_secs(3600);

@@ -1,5 +1,5 @@
-//! Notifications that wait for an order and that the bus does not bring to the workers any more: their message was lost, or its
-//! attempts were used up. They are published again, and the workers settle or end them as any other.
+//! Notifications that wait for an order and that the bus does not bring to the workers any more: their message was
+//! lost, or its attempts were used up. They are published again, and the workers settle or end them as any other.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::event::subject;
 use crate::scheduler::registry::{Context, Done, JobError};
 use crate::store::WaitingNotification;
 
-/// Ten minutes more than the workers' own patience with an order that does not appear: a message that is still there has ended
-/// the waiting by then.
+/// Ten minutes more than the workers' own patience with an order that does not appear: a message that is still there
+/// has ended the waiting by then.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600 + 240);
 /// Notifications published in one run.
 const PER_RUN: u64 = 200;

@@ -52,8 +52,8 @@ impl Store {
     /// Commits changes. Returns the ids of the orders that somebody else changed meanwhile: nothing of those was
     /// written.
     ///
-    /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch with
-    /// [`DbError::Exists`]: the caller commits one by one to find it.
+    /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch
+    /// with [`DbError::Exists`]: the caller commits one by one to find it.
     pub async fn commit(&self, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
         let tx = self.db.begin().await?;
         let won = cas_orders(&self.db, &tx, changes, at).await?;
@@ -79,8 +79,8 @@ impl Store {
     }
 }
 
-/// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was none of
-/// its number. The order's row is locked by its change.
+/// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was
+/// none of its number. The order's row is locked by its change.
 async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
     let reserved = match reserve(db, tx, refund, at).await? {
         Reserved::Exceeds { left } if left > Fen::ZERO => reserve(db, tx, &refund.of_amount(left), at).await?,

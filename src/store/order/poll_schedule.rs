@@ -32,8 +32,9 @@ impl Store {
         rows.into_iter().map(key).collect()
     }
 
-    /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that no
-    /// other process asks meanwhile and a question that is lost comes again. Nothing is taken when the lease is lost.
+    /// Takes up to `limit` of a merchant's orders whose question is due and puts the next one off by `put_off`, so that
+    /// no other process asks meanwhile and a question that is lost comes again. Nothing is taken when the lease is
+    /// lost.
     pub async fn take_due_queries(
         &self,
         lease: &Lease,
@@ -70,8 +71,9 @@ impl Store {
         rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
     }
 
-    /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so its
-    /// version stays. `version` is the one that was looked at: a newer one knows better when it wants to be asked about.
+    /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so
+    /// its version stays. `version` is the one that was looked at: a newer one knows better when it wants to be asked
+    /// about.
     pub async fn schedule_query(&self, order_id: i64, version: i64, queries: Queries) -> Result<(), DbError> {
         let sql = "UPDATE orders SET queries_done = $3,
                      next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN $4 END,
@@ -84,7 +86,8 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that WeChat answered a question that somebody asked out of turn; the order's own questions stay as they are.
+    /// Notes that WeChat answered a question that somebody asked out of turn; the order's own questions stay as they
+    /// are.
     pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
         self.db.write().execute_raw(self.db.statement(sql, [order_id.into(), at.as_ms().into()])).await?;

@@ -8,9 +8,9 @@ use super::sql::{chunks, places};
 use super::{Answer, BusRows, Claimed, LagRow};
 use crate::store::{DbError, DbKind};
 
-/// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim instead of
-/// reading its beginning from the index. For the same reason, statements that name their rows by number write `consumer || ''`,
-/// which keeps the planner from the index that starts with the consumer.
+/// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim
+/// instead of reading its beginning from the index. For the same reason, statements that name their rows by number
+/// write `consumer || ''`, which keeps the planner from the index that starts with the consumer.
 const IN_INDEX_ORDER: &str =
     "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off";
 
@@ -18,7 +18,8 @@ impl BusRows {
     /// Leases up to `limit` due deliveries for `lease_ms`, oldest first.
     pub async fn claim(&self, consumer: &str, limit: usize, lease_ms: i64) -> Result<Vec<Claimed>, DbError> {
         let now = self.db.now_ms_sql();
-        // The clock in a query of its own: PostgreSQL then asks it once and bounds the index by it, instead of asking for every row.
+        // The clock in a query of its own: PostgreSQL then asks it once and bounds the index by it, instead of asking
+        // for every row.
         let due = format!(
             "SELECT seq FROM bus_deliveries WHERE consumer = $1 AND due_at_ms <= (SELECT {now})
              ORDER BY due_at_ms, seq LIMIT $2"
@@ -126,9 +127,10 @@ impl BusRows {
         Ok(tx.commit().await?)
     }
 
-    /// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several and waits for
-    /// them does first: when a lease passed on, two processes answer for the same deliveries, each in its own order, and would wait
-    /// for each other. Claims pass over what is locked and so never wait. SQLite has one writer.
+    /// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several
+    /// and waits for them does first: when a lease passed on, two processes answer for the same deliveries, each in its
+    /// own order, and would wait for each other. Claims pass over what is locked and so never wait. SQLite has one
+    /// writer.
     pub(super) async fn lock_deliveries(&self, tx: &DatabaseTransaction, seqs: &[i64]) -> Result<(), DbError> {
         if self.db.kind() == DbKind::Sqlite || seqs.len() < 2 {
             return Ok(());

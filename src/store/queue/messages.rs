@@ -18,7 +18,8 @@ impl BusRows {
         Ok(())
     }
 
-    /// Stores a batch in its order, in one transaction. A message under a key that is there already is not stored again.
+    /// Stores a batch in its order, in one transaction. A message under a key that is there already is not stored
+    /// again.
     pub async fn insert(
         &self,
         batch: &[NewRow],
@@ -120,8 +121,8 @@ impl BusRows {
 
     /// Deletes a stream's oldest messages, acknowledged or not, until it is within its limit.
     ///
-    /// The caller has just changed the stream's counter and holds its row, so two never do this at once. Messages that are being
-    /// pruned are passed over: whoever prunes them waits for that same row.
+    /// The caller has just changed the stream's counter and holds its row, so two never do this at once. Messages that
+    /// are being pruned are passed over: whoever prunes them waits for that same row.
     async fn drop_oldest(&self, tx: &DatabaseTransaction, stream: &str, limit: StreamLimit) -> Result<(), DbError> {
         loop {
             let usage = self.usage(tx).await?;
@@ -178,8 +179,9 @@ impl BusRows {
         Ok(())
     }
 
-    /// Deletes messages of a stream that nobody has to work on any more and that are older than the duplicate window; at most a
-    /// thousand at a time. Tells how many. What another process is pruning is left to it: nobody waits for a message's row.
+    /// Deletes messages of a stream that nobody has to work on any more and that are older than the duplicate window;
+    /// at most a thousand at a time. Tells how many. What another process is pruning is left to it: nobody waits for a
+    /// message's row.
     pub async fn prune(&self, stream: &str, window_ms: i64) -> Result<usize, DbError> {
         let done_with = format!(
             "SELECT m.seq FROM bus_messages m WHERE m.stream = $1 AND m.published_at_ms < {} - $2

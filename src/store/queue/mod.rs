@@ -1,9 +1,9 @@
 //! The rows of the embedded bus. SQL only: what a message or a verdict is, `bus::embedded` knows.
 //!
 //! A message is one row, plus one row per consumer that has still to work on it; an acknowledgement deletes the latter.
-//! Everything works on batches, in few statements with a few fixed shapes, so that the database prepares each once and no
-//! row costs a round trip. What must stay true: leases use the database's clock; a message and its deliveries appear in one
-//! transaction.
+//! Everything works on batches, in few statements with a few fixed shapes, so that the database prepares each once and
+//! no row costs a round trip. What must stay true: leases use the database's clock; a message and its deliveries appear
+//! in one transaction.
 
 mod deliveries;
 mod messages;

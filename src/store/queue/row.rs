@@ -49,8 +49,8 @@ pub struct Claimed {
     pub published_at_ms: i64,
 }
 
-/// An answer to a claimed delivery. `deliveries` is the claim's: an answer to a lease that has passed to another process changes
-/// nothing, except that finished is finished.
+/// An answer to a claimed delivery. `deliveries` is the claim's: an answer to a lease that has passed to another
+/// process changes nothing, except that finished is finished.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Finished.

@@ -1,6 +1,7 @@
 //! Statements of few shapes.
 
-/// Rows per INSERT, and numbers per list: full chunks first, then powers of two, so that there are few different statements.
+/// Rows per INSERT, and numbers per list: full chunks first, then powers of two, so that there are few different
+/// statements.
 const CHUNK: usize = 256;
 
 /// The slices that one statement takes each.

@@ -1,7 +1,8 @@
 //! Whose turn it is to call WeChat for a refund.
 //!
-//! A call is written down before it is made and again once its answer is durable. What must stay true: no two calls of one
-//! refund are under way at a time, and a call whose end nobody recorded counts as one that WeChat may still carry out.
+//! A call is written down before it is made and again once its answer is durable. What must stay true: no two calls of
+//! one refund are under way at a time, and a call whose end nobody recorded counts as one that WeChat may still carry
+//! out.
 
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ pub struct OpenCall {
 }
 
 impl Store {
-    /// Takes the turn to call WeChat for a refund: a minute must lie between the calls of two refunds of one payment, and one
-    /// call of the same refund waits for the end of the other. The call counts as made, and as under way for `lasts` at most.
+    /// Takes the turn to call WeChat for a refund: a minute must lie between the calls of two refunds of one payment,
+    /// and one call of the same refund waits for the end of the other. The call counts as made, and as under way for
+    /// `lasts` at most.
     ///
     /// Where an earlier call is over and nobody recorded how it ended, it counts as unanswered from now on.
     pub async fn take_turn(&self, stored: &StoredRefund, lasts: Duration, now: Timestamp) -> Result<Turn, DbError> {
@@ -82,8 +84,8 @@ impl Store {
         Ok(Turn::Call(OpenCall { before, until }))
     }
 
-    /// A call for a refund was answered: the minute counts from now, because WeChat may have executed it as late as this. After
-    /// one that was too often, the refund itself has to wait, too.
+    /// A call for a refund was answered: the minute counts from now, because WeChat may have executed it as late as
+    /// this. After one that was too often, the refund itself has to wait, too.
     pub async fn next_turn(&self, refund: &Refund, too_often: bool, now: Timestamp) -> Result<(), DbError> {
         let sql =
             "UPDATE refund_totals SET next_call_at_ms = $4, last_called = CASE WHEN $5 THEN NULL ELSE last_called END

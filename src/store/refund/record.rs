@@ -2,8 +2,8 @@
 //! looked at.
 //!
 //! The order's row is locked first by everything that writes here: reservations of one order stand in line, and nobody
-//! locks crosswise. What must stay true: no refund row without its reservation, and none beyond it, whoever asks at the same
-//! time.
+//! locks crosswise. What must stay true: no refund row without its reservation, and none beyond it, whoever asks at the
+//! same time.
 
 use std::time::Duration;
 
@@ -127,8 +127,8 @@ impl Store {
         Ok(())
     }
 
-    /// WeChat answered a question about a refund out of turn and nothing followed: whoever waits for it knows, and the refund
-    /// is looked at when it would have been.
+    /// WeChat answered a question about a refund out of turn and nothing followed: whoever waits for it knows, and the
+    /// refund is looked at when it would have been.
     pub async fn refund_answered(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET answered_at_ms = $2 WHERE id = $1";
         self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
@@ -144,8 +144,8 @@ impl Store {
         Ok(noted.rows_affected() == 1)
     }
 
-    /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes them
-    /// meanwhile and one that is lost comes again. Nothing is taken when the lease is lost.
+    /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes
+    /// them meanwhile and one that is lost comes again. Nothing is taken when the lease is lost.
     pub async fn take_due_refunds(
         &self,
         lease: &Lease,

@@ -1,7 +1,7 @@
 //! `POST /api/wechat/mini/login`: the code of `wx.login` for a session.
 //!
-//! The answer is the sealed session itself, which the mini program sends as `Authorization: Bearer …` from then on. WeChat's
-//! `session_key` is dropped where it arrives; the openid stays inside the seal.
+//! The answer is the sealed session itself, which the mini program sends as `Authorization: Bearer …` from then on.
+//! WeChat's `session_key` is dropped where it arrives; the openid stays inside the seal.
 
 use std::sync::Arc;
 

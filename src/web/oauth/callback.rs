@@ -1,7 +1,7 @@
 //! `GET /api/wechat/getOpenId`: WeChat sends the browser back here; it goes on to its page, logged in.
 //!
-//! What must stay true: nobody is logged in with a code that their own browser did not ask for; a code that cannot be used
-//! any more leads to one new login and then to a page that says so, never round in a circle.
+//! What must stay true: nobody is logged in with a code that their own browser did not ask for; a code that cannot be
+//! used any more leads to one new login and then to a page that says so, never round in a circle.
 
 use std::sync::Arc;
 
@@ -61,8 +61,8 @@ fn known_login(
     if browser.origins.page(&login.callback).is_some() { Ok(login) } else { Err(Reason::BadOrigin.into()) }
 }
 
-/// A return whose login is not there: over, when somebody reloads it later on. Who is logged in goes on to where people begin,
-/// which gives nobody anything.
+/// A return whose login is not there: over, when somebody reloads it later on. Who is logged in goes on to where people
+/// begin, which gives nobody anything.
 fn unknown_login(
     app: &WebState,
     browser: &Browser,

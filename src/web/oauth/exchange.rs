@@ -1,8 +1,9 @@
-//! A code, exchanged once: by whoever claims it first, in whichever process, while everybody else waits for the outcome.
+//! A code, exchanged once: by whoever claims it first, in whichever process, while everybody else waits for the
+//! outcome.
 //!
-//! WeChat's browser opens the return address twice now and then and gives up the first connection. The exchange therefore
-//! runs to its end in a task of its own, whoever is still listening: cut off half way, the code would be used up and nobody
-//! logged in.
+//! WeChat's browser opens the return address twice now and then and gives up the first connection. The exchange
+//! therefore runs to its end in a task of its own, whoever is still listening: cut off half way, the code would be used
+//! up and nobody logged in.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,8 +24,8 @@ use crate::wechat::oauth;
 use crate::wechat::oauth::{Grant, Scope};
 use crate::wechat::platform::{Class, PlatformError};
 
-/// A claimer makes at most three calls that end at `wechat.timeout_ms`, with pauses of less than this in all; longer than that,
-/// and it counts as dead.
+/// A claimer makes at most three calls that end at `wechat.timeout_ms`, with pauses of less than this in all; longer
+/// than that, and it counts as dead.
 const PAUSES: Duration = Duration::from_secs(5);
 /// How long somebody waits for another's exchange before they are told to come again.
 const WAIT: Duration = Duration::from_secs(12);
@@ -155,8 +156,8 @@ async fn ask(
     Ok(LoginOutcome::LoggedIn { user_id, is_snapshot })
 }
 
-/// The user of a grant, with a profile where one was asked for. Without it they are logged in all the same: a name is no
-/// condition for paying. A made-up user has neither name nor unionid worth keeping.
+/// The user of a grant, with a profile where one was asked for. Without it they are logged in all the same: a name is
+/// no condition for paying. A made-up user has neither name nor unionid worth keeping.
 async fn user(app: &WebState, key: AppKey, grant: Grant, scope: Scope) -> Result<NewUser, Failure> {
     let Grant { openid, unionid, access_token, is_snapshot_user: is_snapshot, .. } = grant;
     let bare = NewUser { app: key, openid, unionid, nickname: None, avatar_url: None, is_snapshot };

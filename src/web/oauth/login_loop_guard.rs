@@ -1,8 +1,8 @@
 //! A browser that logs in again and again: somebody's page does not see that it is logged in.
 //!
-//! A page of another host than the cookies' sends its payer to the login for ever, and so does a page that insists on what
-//! WeChat does not give. Each browser carries a sealed count of the logins it has just completed; the third within a minute
-//! ends at a page that says so. What must stay true: a return that WeChat opens twice counts once.
+//! A page of another host than the cookies' sends its payer to the login for ever, and so does a page that insists on
+//! what WeChat does not give. Each browser carries a sealed count of the logins it has just completed; the third within
+//! a minute ends at a page that says so. What must stay true: a return that WeChat opens twice counts once.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! `GET /api/wechat/redirect`: sends the browser to WeChat, which sends it back with a code.
 //!
-//! The address to come back to is our own and always the same; where the page wants to be afterwards stays here, sealed in the
-//! browser's cookie, and was found on the allow-list before WeChat sees anything.
+//! The address to come back to is our own and always the same; where the page wants to be afterwards stays here, sealed
+//! in the browser's cookie, and was found on the allow-list before WeChat sees anything.
 
 use std::sync::Arc;
 

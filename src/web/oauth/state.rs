@@ -1,9 +1,9 @@
 //! Logins that wait for their return from WeChat: kept by the browser that began them, sealed.
 //!
-//! This is what makes `state` mean something: an answer of WeChat counts only in the browser that asked for it. Each login has
-//! a cookie of its own, so that tabs that begin at once do not overwrite each other; a browser keeps the newest few. A login
-//! stays after its return until its ten minutes are over, because WeChat opens the return address twice now and then; that
-//! its state works with one code only is kept in the database.
+//! This is what makes `state` mean something: an answer of WeChat counts only in the browser that asked for it. Each
+//! login has a cookie of its own, so that tabs that begin at once do not overwrite each other; a browser keeps the
+//! newest few. A login stays after its return until its ten minutes are over, because WeChat opens the return address
+//! twice now and then; that its state works with one code only is kept in the database.
 
 use std::fmt;
 use std::time::Duration;

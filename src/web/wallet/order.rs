@@ -1,9 +1,9 @@
 //! Which order number a payer is offered for an amount.
 //!
-//! A payer has one number per amount, so that a double click, a reload or a second process leads to the same order. What
-//! must stay true: there is a new number only when WeChat takes no money for the old one any more, or has taken it; until
-//! that is certain the payer is told to wait, or that they have paid. A number names the merchant that it was made for:
-//! in whichever order the configuration lists merchants, one number is never placed at two of them.
+//! A payer has one number per amount, so that a double click, a reload or a second process leads to the same order.
+//! What must stay true: there is a new number only when WeChat takes no money for the old one any more, or has taken
+//! it; until that is certain the payer is told to wait, or that they have paid. A number names the merchant that it was
+//! made for: in whichever order the configuration lists merchants, one number is never placed at two of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +62,8 @@ enum Found<'a> {
     InTheWay(Arc<StoredOrder>),
 }
 
-/// The place of this payer's order, in whichever process they ask. What is in the way is looked after first, at most until
-/// `deadline`; a payment found that way is the answer.
+/// The place of this payer's order, in whichever process they ask. What is in the way is looked after first, at most
+/// until `deadline`; a payment found that way is the answer.
 pub async fn place_of<'a>(
     app: &'a WebState,
     browser: &Browser,
@@ -149,8 +149,8 @@ fn is_just_paid(stored: &StoredOrder, now: Timestamp) -> bool {
     late && now.since(known_at) < TELL_PAID
 }
 
-/// Has WeChat asked about an order that is in the way, and the order closed there; waits for what comes of it. WeChat closes
-/// nothing within five minutes of its placing: then there is only the answer to the question to wait for.
+/// Has WeChat asked about an order that is in the way, and the order closed there; waits for what comes of it. WeChat
+/// closes nothing within five minutes of its placing: then there is only the answer to the question to wait for.
 async fn clear(app: &WebState, stored: Arc<StoredOrder>, deadline: Instant) -> Result<Arc<StoredOrder>, Failure> {
     let (order, now) = (&stored.order, app.clock.now());
     let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());

@@ -1,7 +1,8 @@
-//! `GET /api/wechat/pay/payWallet?money=`: an order for the session's payer, and what opens WeChat's payment sheet for it.
+//! `GET /api/wechat/pay/payWallet?money=`: an order for the session's payer, and what opens WeChat's payment sheet for
+//! it.
 //!
-//! It goes the way of every order: a command on the bus, a worker, WeChat. Which number it has, `offered` says. What must stay
-//! true: the payer is the session's and nobody else; parameters are signed afresh for each answer.
+//! It goes the way of every order: a command on the bus, a worker, WeChat. Which number it has, `offered` says. What
+//! must stay true: the payer is the session's and nobody else; parameters are signed afresh for each answer.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! `closeorder`: ends a number's payability. Re-entrant: closing a closed number is success.
 //!
-//! WeChat wants it no earlier than five minutes after the order was made; that is the caller's clock to watch. A payment
-//! may complete between the last query and the close: then this says so, and nothing is closed.
+//! WeChat wants it no earlier than five minutes after the order was made; that is the caller's clock to watch. A
+//! payment may complete between the last query and the close: then this says so, and nothing is closed.
 
 use super::reply;
 use super::reply::Expected;

@@ -1,8 +1,9 @@
 //! The payment notification: what WeChat posts to us, and the two answers it understands.
 //!
-//! Read in this order, and nothing is believed before its turn: XML, `return_code`, signature over all elements received,
-//! merchant and app of the address it came to, then the contents. Amount and number are compared with the order later,
-//! by whoever has the order. What must stay true: a notification whose signature does not hold never gets past here.
+//! Read in this order, and nothing is believed before its turn: XML, `return_code`, signature over all elements
+//! received, merchant and app of the address it came to, then the contents. Amount and number are compared with the
+//! order later, by whoever has the order. What must stay true: a notification whose signature does not hold never gets
+//! past here.
 
 use super::payment;
 use super::payment::Incomplete;
@@ -105,8 +106,8 @@ impl NotifyError {
     }
 }
 
-/// Parses and verifies a notification that came to this merchant's address at `received_at`. `apps` are the apps whose orders
-/// it takes.
+/// Parses and verifies a notification that came to this merchant's address at `received_at`. `apps` are the apps whose
+/// orders it takes.
 pub fn parse_and_verify(
     body: &[u8],
     merchant: &Merchant,

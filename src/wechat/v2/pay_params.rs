@@ -2,9 +2,9 @@
 //! refuses parameters signed with the other one.
 //!
 //! The three clients spell the same things differently. The bridge inside WeChat and mini programs sign and read
-//! `timeStamp`; `wx.chooseWXPay` reads `timestamp` but the signature still covers `timeStamp`, so both are in the answer.
-//! The mobile SDK has everything in lower case and no name for the algorithm. Every value is a string: iOS drops a
-//! numeric time and then misses it.
+//! `timeStamp`; `wx.chooseWXPay` reads `timestamp` but the signature still covers `timeStamp`, so both are in the
+//! answer. The mobile SDK has everything in lower case and no name for the algorithm. Every value is a string: iOS
+//! drops a numeric time and then misses it.
 
 use serde_json::{Map, Value};
 

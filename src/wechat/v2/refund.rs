@@ -1,9 +1,9 @@
 //! `refund`: gives money back, all of it or a part. Needs a [`Client::with_certificate`].
 //!
 //! [`Refunding::Accepted`] is not refunded: a refund is done when its notification or a query says so. `out_refund_no`
-//! is the idempotency key, so it and every parameter are stored before the first call and repeated unchanged; a new number
-//! while one is unknown can pay twice. The order's `total_fee` comes from the stored order, never from the request
-//! for the refund.
+//! is the idempotency key, so it and every parameter are stored before the first call and repeated unchanged; a new
+//! number while one is unknown can pay twice. The order's `total_fee` comes from the stored order, never from the
+//! request for the refund.
 
 use super::coupon;
 use super::coupon::Coupon;
@@ -54,14 +54,14 @@ pub enum Refunding {
     Refused(WechatError),
     /// WeChat and we disagree about this number or this order: query both before anything else.
     Ask(WechatError),
-    /// Refused in words not to be built on (nobody signed them, or they deny a payment that is proven): query; where WeChat
-    /// knows no such refund, the same number again, a minute later at the earliest.
+    /// Refused in words not to be built on (nobody signed them, or they deny a payment that is proven): query; where
+    /// WeChat knows no such refund, the same number again, a minute later at the earliest.
     Doubt(WechatError),
-    /// Not executed and not wrong (funds too low, not settled yet, a certificate or a permission to mend): the same number again, a minute later at the
-    /// earliest.
+    /// Not executed and not wrong (funds too low, not settled yet, a certificate or a permission to mend): the same
+    /// number again, a minute later at the earliest.
     Later(WechatError),
-    /// Too soon after the order's last refund, or the order is old: perhaps taken on all the same. The same number again, a
-    /// minute later at the earliest.
+    /// Too soon after the order's last refund, or the order is old: perhaps taken on all the same. The same number
+    /// again, a minute later at the earliest.
     TooFrequent(WechatError),
     /// It may be in progress or not: query by the number, then the same number and parameters again.
     Unknown {

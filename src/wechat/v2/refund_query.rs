@@ -66,8 +66,8 @@ pub struct Refunds {
 }
 
 impl Refunds {
-    /// Where the next page of the list begins that this answer, asked for from `offset` on, is a page of. Nothing behind the
-    /// last one.
+    /// Where the next page of the list begins that this answer, asked for from `offset` on, is a page of. Nothing
+    /// behind the last one.
     pub fn next_page(&self, offset: u32) -> Option<u32> {
         let here = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
         let next = offset.saturating_add(here);

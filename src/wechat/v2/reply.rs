@@ -2,7 +2,8 @@
 //!
 //! The layers are read in WeChat's order and the first that fails decides: transport, XML, `return_code` (unsigned when
 //! it says FAIL), signature, `appid` and `mch_id`, `result_code` with `err_code`. What each failure allows is
-//! [`crate::wechat::outcome`]'s to say. What must stay true: nothing but `return_code` is believed before the signature.
+//! [`crate::wechat::outcome`]'s to say. What must stay true: nothing but `return_code` is believed before the
+//! signature.
 
 use std::fmt;
 

@@ -87,8 +87,8 @@ pub fn sign(fields: &Fields, key: &V2Key, sign_type: SignType) -> String {
 /// Verifies a received message and tells the algorithm.
 ///
 /// The algorithm follows from the signature's length: notifications usually carry no `sign_type` even when the order
-/// was signed with HMAC-SHA256. Both algorithms need the key, so this allows no downgrade without it. A `sign_type` that is there is
-/// covered by the signature and must agree.
+/// was signed with HMAC-SHA256. Both algorithms need the key, so this allows no downgrade without it. A `sign_type`
+/// that is there is covered by the signature and must agree.
 pub fn verify(fields: &Fields, key: &V2Key) -> Result<SignType, SignatureError> {
     let given = fields.get("sign").map(String::as_str).unwrap_or_default();
     let sign_type = match given.len() {

@@ -1,8 +1,8 @@
 //! `unifiedorder`: opens a number for payment and gives the handle by which the payer's client pays.
 //!
-//! The parameters are built once, by [`params`], stored, and repeated byte for byte in every later call for the same number:
-//! WeChat refuses a number that comes back with other parameters, and a `time_expire` computed afresh would be such
-//! a change. Only `nonce_str` and `sign` are new each time. This file calls once; whether to call again is the
+//! The parameters are built once, by [`params`], stored, and repeated byte for byte in every later call for the same
+//! number: WeChat refuses a number that comes back with other parameters, and a `time_expire` computed afresh would be
+//! such a change. Only `nonce_str` and `sign` are new each time. This file calls once; whether to call again is the
 //! caller's decision, and a [`Placed::Refused`] speaks of this call alone.
 
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Where the consumer loop leaves what the bus must not keep: rows.
 //!
-//! What must stay true: no text is stored with a NUL character in it, which PostgreSQL refuses and anybody on NATS may send; and a
-//! refusal that will never change is told apart from a database that is away.
+//! What must stay true: no text is stored with a NUL character in it, which PostgreSQL refuses and anybody on NATS may
+//! send; and a refusal that will never change is told apart from a database that is away.
 
 use std::future::Future;
 

@@ -1,7 +1,7 @@
 //! Why a handler could not finish, and what that means for its message.
 //!
-//! A database that is away is nobody's fault among the messages: their attempts must not be used up by an outage. Anything
-//! else is an attempt that failed.
+//! A database that is away is nobody's fault among the messages: their attempts must not be used up by an outage.
+//! Anything else is an attempt that failed.
 
 use std::time::Duration;
 

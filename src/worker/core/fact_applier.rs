@@ -300,8 +300,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// What is to be written, in the order of the rows: two processes that lock the same orders then wait for each other
-    /// instead of dying of it.
+    /// What is to be written, in the order of the rows: two processes that lock the same orders then wait for each
+    /// other instead of dying of it.
     fn into_commits(self) -> Vec<OrderCommit> {
         let mut commits: Vec<OrderCommit> = self.orders.into_values().filter_map(Working::into_commit).collect();
         commits.sort_by_key(|c| c.next.id);

@@ -1,8 +1,8 @@
 //! `order.close_requested` and `order.attempt_requested`: what a business asks of an open order.
 //!
-//! The wish is stored first, in a change of its own with who asked for it as evidence. Then the order is looked after as
-//! for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done when its
-//! time comes, whoever dies in between.
+//! The wish is stored first, in a change of its own with who asked for it as evidence. Then the order is looked after
+//! as for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done
+//! when its time comes, whoever dies in between.
 
 use super::poll::{Why, look_after};
 use super::submit::{Target, place};

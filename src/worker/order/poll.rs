@@ -1,9 +1,9 @@
-//! `query.due`: look after one order. Ask WeChat how it stands, take the answer the same way as a notification's, and close
-//! at WeChat what should take no money any more.
+//! `query.due`: look after one order. Ask WeChat how it stands, take the answer the same way as a notification's, and
+//! close at WeChat what should take no money any more.
 //!
-//! This is what resolves an unknown outcome, finds a payment whose notification was lost, and ends what has expired. What
-//! must stay true: nothing is closed here that WeChat did not just call unpaid, and nothing counts as closed before WeChat
-//! said so.
+//! This is what resolves an unknown outcome, finds a payment whose notification was lost, and ends what has expired.
+//! What must stay true: nothing is closed here that WeChat did not just call unpaid, and nothing counts as closed
+//! before WeChat said so.
 
 use std::time::Duration;
 
@@ -84,8 +84,8 @@ struct Look<'a> {
     refund_refused: Option<(RefundRefusal, bool)>,
 }
 
-/// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and says
-/// when to look again.
+/// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and
+/// says when to look again.
 pub(in crate::worker) async fn look_after(
     ctx: &Context,
     merchant: &Merchant,
@@ -132,8 +132,8 @@ pub(in crate::worker) async fn look_after(
         return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
     }
     if let Some((refusal, first)) = refused {
-        // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a dead
-        // letter that is there already stays one.
+        // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a
+        // dead letter that is there already stays one.
         return self::refused(&refusal, first || why.again);
     }
     match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || opened) {
@@ -171,8 +171,8 @@ impl Look<'_> {
         }
     }
 
-    /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing where there
-    /// was no answer.
+    /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing
+    /// where there was no answer.
     async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, Trouble> {
         let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
         crate::failpoint::point("worker.query_begun");
@@ -242,7 +242,8 @@ impl Look<'_> {
         })
     }
 
-    /// The order keeps its question until its refunds are known, whatever else there is to ask: soon, then ever more rarely.
+    /// The order keeps its question until its refunds are known, whatever else there is to ask: soon, then ever more
+    /// rarely.
     async fn ask_for_refunds(&self) -> Option<Verdict> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         // As long as it has waited already. The looks that follow an order's end are counted and not used up by these.
@@ -251,8 +252,8 @@ impl Look<'_> {
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
     }
 
-    /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of turn.
-    /// A verdict means that the database did not take it.
+    /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of
+    /// turn. A verdict means that the database did not take it.
     async fn schedule(&self, version: i64, refresh: bool) -> Option<Verdict> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         let unchanged = order.version == version;

@@ -112,9 +112,9 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
             crate::failpoint::point("worker.order_recorded");
             place(ctx, target, false).await
         }
-        // Either this event's first delivery died on its way, or the ingress made the row for its Location: go on. Or it is
-        // another request for the same order, whose own event is being worked on: two calls at once would give the
-        // callers different prepay ids.
+        // Either this event's first delivery died on its way, or the ingress made the row for its Location: go on. Or
+        // it is another request for the same order, whose own event is being worked on: two calls at once would give
+        // the callers different prepay ids.
         Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
             Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
             Ok(Some(stored)) => match Target::current(&stored, ctx.clock.now()) {

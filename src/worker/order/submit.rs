@@ -150,7 +150,8 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
     let here = EvidenceSource::UnifiedOrder;
     match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
-        // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the order.
+        // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the
+        // order.
         Placed::Refused(error) if merchant.v2_key_previous.is_some() && is_about_the_signature(&error) => {
             (Fact::PlacementUnknown { why: error.code }, here)
         }
@@ -197,7 +198,8 @@ async fn ask(
     }
 }
 
-/// A number of ours that is unpaid and for which WeChat gives out no prepay id any more: another one must take its place.
+/// A number of ours that is unpaid and for which WeChat gives out no prepay id any more: another one must take its
+/// place.
 async fn used_up(ctx: &Context, merchant: &Merchant, target: &Target, appid: &AppId, error: WechatError) -> Fact {
     // A payer was offered it: it is closed as for another way to pay, and the order goes on.
     if let Some(instead) = &target.instead {

@@ -1,7 +1,7 @@
 //! Refunds that WeChat knows and we did not make: somebody's in the merchant platform.
 //!
-//! They are adopted only on WeChat's own word, asked for by ourselves, with their reservation and on the same path as ours.
-//! What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
+//! They are adopted only on WeChat's own word, asked for by ourselves, with their reservation and on the same path as
+//! ours. What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
 
 use super::apply::{Applied, ApplyError, Look, apply};
 use super::poll::{seen, source};

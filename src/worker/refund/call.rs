@@ -1,8 +1,8 @@
 //! The refund call: the same number with the same stored parameters, however often.
 //!
-//! Whose turn it is stands in the database, and that a call is made is written there before it: a refusal is believed only
-//! of the very first call. After any other, WeChat is asked whether an earlier one was executed. Words that nobody signed are
-//! never believed.
+//! Whose turn it is stands in the database, and that a call is made is written there before it: a refusal is believed
+//! only of the very first call. After any other, WeChat is asked whether an earlier one was executed. Words that nobody
+//! signed are never believed.
 
 use std::time::Instant;
 
@@ -98,8 +98,8 @@ async fn answered(
     taken(ctx, stored, fact, RefundSource::Call { raw }).await
 }
 
-/// WeChat does not take a refund that it may know: it is asked first. `unknown` is what follows where it knows none of that
-/// number, `unheard` where it does not answer.
+/// WeChat does not take a refund that it may know: it is asked first. `unknown` is what follows where it knows none of
+/// that number, `unheard` where it does not answer.
 async fn doubted(
     ctx: &Context,
     merchant: &Merchant,

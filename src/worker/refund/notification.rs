@@ -1,8 +1,8 @@
 //! A refund notification: a reason to ask WeChat, never more.
 //!
-//! Its encryption proves little (blocks can be rearranged by whoever saw others), so nothing of it is taken over. What it
-//! says and what WeChat says when asked must agree; where they do not after a while, a person looks, and WeChat is asked
-//! again soon.
+//! Its encryption proves little (blocks can be rearranged by whoever saw others), so nothing of it is taken over. What
+//! it says and what WeChat says when asked must agree; where they do not after a while, a person looks, and WeChat is
+//! asked again soon.
 
 use std::time::Duration;
 
@@ -102,7 +102,8 @@ async fn ours(
     }
 }
 
-/// Whether a refund has come to the end that WeChat tells of. Any other word about one that has ended is to be looked into.
+/// Whether a refund has come to the end that WeChat tells of. Any other word about one that has ended is to be looked
+/// into.
 fn has_ended_so(state: RefundState, status: RefundStatus) -> bool {
     matches!(
         (state, status),
@@ -117,7 +118,8 @@ struct News {
 }
 
 impl News {
-    /// Whether it came so short a time ago. Time counts, not tries: a database that was away must not use up the patience.
+    /// Whether it came so short a time ago. Time counts, not tries: a database that was away must not use up the
+    /// patience.
     fn is_within(&self, patience: Duration, ctx: &Context) -> bool {
         ctx.clock.now().since(self.record.received_at) < patience
     }
@@ -161,8 +163,8 @@ async fn theirs(ctx: &Context, merchant: &Merchant, hint: &RefundHint, mut news:
     }
 }
 
-/// The order, if it is paid by the payment the notification names. One whose payment we have not heard of is asked about
-/// first.
+/// The order, if it is paid by the payment the notification names. One whose payment we have not heard of is asked
+/// about first.
 async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Result<Option<StoredOrder>, ApplyError> {
     let numbers = std::slice::from_ref(&hint.out_trade_no);
     let is_paid = |o: &StoredOrder| o.order.transactions.contains(&hint.transaction_id);

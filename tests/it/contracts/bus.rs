@@ -1,5 +1,5 @@
-//! The bus contract, first half: what is published is kept, once, in order, within limits. On both databases and on both
-//! generations of NATS.
+//! The bus contract, first half: what is published is kept, once, in order, within limits. On both databases and on
+//! both generations of NATS.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ on_every_bus! {
             while stage.bus.publish(late.clone()).await.is_err() {}
         })
         .await;
-        // On NATS the consumer that lived through it; with a database its process is gone, and another one takes over. What was
-        // acknowledged just before the crash may come again.
+        // On NATS the consumer that lived through it; with a database its process is gone, and another one takes over.
+        // What was acknowledged just before the crash may come again.
         let mut seen = next(&mut deliveries).await;
         while text(&seen) == "before" {
             seen = next(&mut deliveries).await;

@@ -81,7 +81,8 @@ on_every_bus! {
         });
         stage.bus.publish(message("an outage")).await.unwrap();
         let parked = shelf.parked(1).await.remove(0);
-        // Before each failed attempt there were four tries that did not count; the handler is told that it is not the first.
+        // Before each failed attempt there were four tries that did not count; the handler is told that it is not the
+        // first.
         assert_eq!((parked.attempts, parked.reason), (3, "exhausted"));
         assert_eq!(*seen.lock().unwrap(), [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3]);
         consumer.stop().await;

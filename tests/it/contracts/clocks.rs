@@ -1,4 +1,5 @@
-//! What a clock that was wrong for a while leaves behind in the database, and that it does not last as long as the jump was.
+//! What a clock that was wrong for a while leaves behind in the database, and that it does not last as long as the jump
+//! was.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The store contract, what the relay and the scheduler keep there: leases, the outbox, dead letters, deferred messages,
-//! due questions; and the quarantine and the schema.
+//! The store contract, what the relay and the scheduler keep there: leases, the outbox, dead letters, deferred
+//! messages, due questions; and the quarantine and the schema.
 
 use std::time::Duration;
 

@@ -12,7 +12,8 @@ use crate::harness::sql::texts;
 /// Orders by number, with their amounts in fen.
 pub type Orders = BTreeMap<String, i64>;
 
-/// Exactly `orders` were paid, all of them, each once, and every SUCCESS was kept. That the books agree, `finish` asserts.
+/// Exactly `orders` were paid, all of them, each once, and every SUCCESS was kept. That the books agree, `finish`
+/// asserts.
 pub async fn all_paid_once(rig: &Processes, base: &str, orders: &Orders) {
     let db = rig.open_db().await;
     paid_once(rig, base, orders).await;

@@ -1,5 +1,5 @@
-//! Many copies of one notification, at once, at two ingresses, for two workers. Small: two hundred. Long: a thousand, more
-//! than all connections and consumers take at a time.
+//! Many copies of one notification, at once, at two ingresses, for two workers. Small: two hundred. Long: a thousand,
+//! more than all connections and consumers take at a time.
 
 use futures_util::future::join_all;
 use serde_json::json;

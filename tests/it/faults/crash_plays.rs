@@ -1,4 +1,5 @@
-//! What goes on when a process dies, beyond one payment: closing, another way to pay, money back, a payment of no order.
+//! What goes on when a process dies, beyond one payment: closing, another way to pay, money back, a payment of no
+//! order.
 
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -36,8 +37,8 @@ pub async fn closes(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
     }
 }
 
-/// The old number is closed at WeChat before the new one takes money; there is one of each, and it is paid once, whoever died
-/// on the way.
+/// The old number is closed at WeChat before the new one takes money; there is one of each, and it is paid once,
+/// whoever died on the way.
 pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
     let rig = mortal.rig;
     five_minutes_pass(db).await;
@@ -78,7 +79,8 @@ pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");
 }
 
-/// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is done.
+/// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is
+/// done.
 pub async fn refunded(rig: &Processes, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
     let wish = &json!({"refund_no": "R700001", "amount_fen": 60});
     mortal
@@ -112,8 +114,8 @@ pub async fn ends(rig: &Processes, out_refund_no: &str) {
     assert_eq!(status, 200, "{ended}");
 }
 
-/// A minute and more have passed, as far as the refund's next look is concerned. What the scheduler has taken up is left to
-/// its lease for a while: nothing must be done twice at once because the test is impatient.
+/// A minute and more have passed, as far as the refund's next look is concerned. What the scheduler has taken up is
+/// left to its lease for a while: nothing must be done twice at once because the test is impatient.
 pub async fn refund_is_due(db: &Db) {
     let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
     let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
@@ -122,8 +124,8 @@ pub async fn refund_is_due(db: &Db) {
 
 const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
 
-/// Three copies of a payment's notification have waited for its order longer than the workers have patience; nothing on the
-/// bus remembers them, and no process runs.
+/// Three copies of a payment's notification have waited for its order longer than the workers have patience; nothing on
+/// the bus remembers them, and no process runs.
 pub async fn forgotten(rig: &mut Processes) {
     let service = rig.run_all().await;
     let db = rig.open_db().await;

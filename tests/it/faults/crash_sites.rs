@@ -153,9 +153,9 @@ fn each_point_once() -> Vec<Case> {
     chosen
 }
 
-/// Small: every crash point once, each on one of the four combinations of bus and database. It shows that every point is
-/// passed and survived. Long: every site of the tables on every combination, which shows that it does not depend on the
-/// combination, the passing or which processes there are.
+/// Small: every crash point once, each on one of the four combinations of bus and database. It shows that every point
+/// is passed and survived. Long: every site of the tables on every combination, which shows that it does not depend on
+/// the combination, the passing or which processes there are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_may_die_at_every_crash_point() {
     let mut cases = size(each_point_once as fn() -> Vec<Case>, || RIGS.into_iter().flat_map(everywhere).collect())();

@@ -1,5 +1,5 @@
-//! A process that leads everything reaches the database and no longer NATS. It must not keep from the others what it cannot do
-//! itself.
+//! A process that leads everything reaches the database and no longer NATS. It must not keep from the others what it
+//! cannot do itself.
 
 use std::time::Duration;
 

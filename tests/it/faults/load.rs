@@ -42,8 +42,8 @@ pub async fn until_paid(rig: &Processes, base: &str, orders: &Orders) {
     }
 }
 
-/// Has WeChat tell of a payment at once, beside its schedule; true when it heard SUCCESS. Everything else must be a FAIL that
-/// makes it come again, before WeChat gives up waiting.
+/// Has WeChat tell of a payment at once, beside its schedule; true when it heard SUCCESS. Everything else must be a
+/// FAIL that makes it come again, before WeChat gives up waiting.
 pub async fn tell(rig: &Processes, order_no: &str) -> bool {
     let body = json!({"mch_id": MCH_ID, "out_trade_no": order_no});
     let (_, told) = rig.post(&rig.wechat_url, "/_sandbox/notify", &body).await;

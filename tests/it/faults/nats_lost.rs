@@ -1,5 +1,5 @@
-//! NATS is down, or comes back with nothing in it, while payments are under way. It carries work and news; the database and WeChat
-//! have the truth.
+//! NATS is down, or comes back with nothing in it, while payments are under way. It carries work and news; the database
+//! and WeChat have the truth.
 
 use std::time::{Duration, Instant};
 

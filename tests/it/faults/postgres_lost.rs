@@ -1,5 +1,5 @@
-//! PostgreSQL throws everybody out, again and again, while orders are placed and paid: what a restart of the server looks like from
-//! the outside.
+//! PostgreSQL throws everybody out, again and again, while orders are placed and paid: what a restart of the server
+//! looks like from the outside.
 
 use std::time::Duration;
 

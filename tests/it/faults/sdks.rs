@@ -1,5 +1,6 @@
-//! SDKs that nobody here wrote, unchanged but for their base URL, against the simulator as a process: placing, querying, closing,
-//! taking the simulator's notifications with their own verification, logging people in, signing pages.
+//! SDKs that nobody here wrote, unchanged but for their base URL, against the simulator as a process: placing,
+//! querying, closing, taking the simulator's notifications with their own verification, logging people in, signing
+//! pages.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -30,8 +30,8 @@ async fn run_without_signal(rig: &Processes) -> Process {
     rig.spawn(command, rig.port()).await
 }
 
-/// How long the files of a process may become; nothing: as long as they like. A small file system of its own would need the right
-/// to mount one.
+/// How long the files of a process may become; nothing: as long as they like. A small file system of its own would need
+/// the right to mount one.
 fn limit_files(process: &Process, bytes: Option<u64>) {
     let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
     let [whose, limit] = [format!("--pid={}", process.id()), format!("--fsize={limit}:")];

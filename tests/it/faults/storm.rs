@@ -1,7 +1,7 @@
 //! Two workers die at random moments while orders are placed and paid.
 //!
-//! Small: forty orders and at least four kills, on NATS with PostgreSQL and on the embedded bus. Long: two hundred orders and
-//! twenty seconds of kills; the rarer moments of a crash show there. `WXPAY_TEST_SEED` repeats a storm.
+//! Small: forty orders and at least four kills, on NATS with PostgreSQL and on the embedded bus. Long: two hundred
+//! orders and twenty seconds of kills; the rarer moments of a crash show there. `WXPAY_TEST_SEED` repeats a storm.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -20,8 +20,8 @@ use crate::harness::{size, within_timeout};
 const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
 const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
-/// Of the simulator: of twenty-four seconds the last ten overlap with the successor. The refresh is due in the last fifth, and
-/// looked for once a second: a busy machine has more than two seconds to spare.
+/// Of the simulator: of twenty-four seconds the last ten overlap with the successor. The refresh is due in the last
+/// fifth, and looked for once a second: a busy machine has more than two seconds to spare.
 const LIFETIME_S: u32 = 24;
 const OVERLAP_S: u32 = 10;
 /// Who give their phone numbers.
@@ -181,8 +181,8 @@ async fn watch(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     looks
 }
 
-/// People of the mini program ask for their phone numbers, again and again and in every process: each answer took a call
-/// with the token in use. Answers how many.
+/// People of the mini program ask for their phone numbers, again and again and in every process: each answer took a
+/// call with the token in use. Answers how many.
 async fn phones(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     let answered = AtomicU64::new(0);
     let people = (0..PEOPLE).map(|n| {

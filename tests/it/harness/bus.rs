@@ -96,8 +96,8 @@ impl TestBus {
         connect(&self.backend, self.needs).await.unwrap().0
     }
 
-    /// The machine's worst moment: NATS is killed and started again under the connected bus; with a database, this process
-    /// is gone and another opens it.
+    /// The machine's worst moment: NATS is killed and started again under the connected bus; with a database, this
+    /// process is gone and another opens it.
     pub async fn crash(&mut self) {
         match &mut self.backend {
             Backend::Nats(server) => {

@@ -112,8 +112,8 @@ static SQLITE_TEMPLATE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     making.join().unwrap()
 });
 
-/// The name of this server's migrated database, which nothing connects to. It is made when it is missing; another version
-/// of the migrations has another name.
+/// The name of this server's migrated database, which nothing connects to. It is made when it is missing; another
+/// version of the migrations has another name.
 async fn postgres_template(admin: &DatabaseConnection, server: &str) -> String {
     static NAME: LazyLock<String> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/src");

@@ -1,4 +1,5 @@
-//! Three nats-servers as child processes in one cluster, each with a store of its own, that can be killed and started again.
+//! Three nats-servers as child processes in one cluster, each with a store of its own, that can be killed and started
+//! again.
 
 use std::path::Path;
 use std::process::Child;

@@ -14,8 +14,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Spawns a command that is or becomes `wxpayd run`, listening on this port, and awaits that it runs. What it logs goes
-    /// to a file of its own in this folder.
+    /// Spawns a command that is or becomes `wxpayd run`, listening on this port, and awaits that it runs. What it logs
+    /// goes to a file of its own in this folder.
     pub async fn spawn(mut command: Command, logs: &Path, port: u16) -> Process {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());

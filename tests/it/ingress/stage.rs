@@ -1,5 +1,5 @@
-//! The ingress on a free port, and a worker that places orders without WeChat: it decides and commits what WeChat's answer
-//! would have led to.
+//! The ingress on a free port, and a worker that places orders without WeChat: it decides and commits what WeChat's
+//! answer would have led to.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

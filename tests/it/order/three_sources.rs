@@ -1,7 +1,7 @@
-//! Three sources, one result. A small WeChat, payers and a business act by a script drawn from a seed; what they do reaches an
-//! order through notifications (late, repeated, lost), questions (unanswered at times) and the bill, in whatever order the
-//! seed says. At the end the order must be what WeChat knows, with one ledger entry per transaction and `order.paid` told
-//! once, and every way of learning the same truth must have come to the same order.
+//! Three sources, one result. A small WeChat, payers and a business act by a script drawn from a seed; what they do
+//! reaches an order through notifications (late, repeated, lost), questions (unanswered at times) and the bill, in
+//! whatever order the seed says. At the end the order must be what WeChat knows, with one ledger entry per transaction
+//! and `order.paid` told once, and every way of learning the same truth must have come to the same order.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,7 +105,8 @@ impl World {
                 self.ledger.extend(change.ledger.map(|l| l.transaction_id.to_string()));
                 self.told += change.news.iter().filter(|n| matches!(n, News::Paid(_))).count();
                 self.closings += change.news.iter().filter(|n| matches!(n, News::Closed)).count();
-                // The number of such a refund follows from its payment: what is recorded already is not sent back again.
+                // The number of such a refund follows from its payment: what is recorded already is not sent back
+                // again.
                 self.refunds.extend(change.refund.map(|r| r.transaction_id.to_string()));
                 self.order = change.next;
                 self.wechat.resize(self.order.attempts.len(), Number::default());
@@ -261,8 +262,8 @@ impl World {
         }
     }
 
-    /// The rest of the mail and of the questions, by which all but a slow bank's money must be known; then the bill, in any
-    /// order and twice; then everything that is still due.
+    /// The rest of the mail and of the questions, by which all but a slow bank's money must be known; then the bill, in
+    /// any order and twice; then everything that is still due.
     fn end(&mut self) {
         self.pass_until(self.at + 1_000_000);
         let known = |n: &Number| {
@@ -331,8 +332,8 @@ fn surplus(dice: &mut Dice) -> Surplus {
     [Surplus::Accept, Surplus::Refund, Surplus::Hold][dice.below(3) as usize]
 }
 
-/// One script, heard in three ways; tells how many of them came to the same truth at WeChat. Payers and the business act on
-/// what they see here, so scripts may part; where what WeChat knows is the same, the orders must be.
+/// One script, heard in three ways; tells how many of them came to the same truth at WeChat. Payers and the business
+/// act on what they see here, so scripts may part; where what WeChat knows is the same, the orders must be.
 fn history(seed: u64) -> u64 {
     let mut dice = Dice(seed);
     let policy = Policy { paid_late: surplus(&mut dice), paid_twice: surplus(&mut dice) };

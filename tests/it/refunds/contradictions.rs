@@ -1,5 +1,5 @@
-//! What WeChat says against what is known here: a person hears of it, once; nothing is entered or given back for it, unless
-//! WeChat's own words leave no other way.
+//! What WeChat says against what is known here: a person hears of it, once; nothing is entered or given back for it,
+//! unless WeChat's own words leave no other way.
 
 use sea_orm::ConnectionTrait;
 use serde_json::json;

@@ -111,7 +111,8 @@ on_both! {
     }
 }
 
-/// Refunds, of each of which WeChat's first answer is lost; of many the second, too. Small: a hundred. Long: a thousand.
+/// Refunds, of each of which WeChat's first answer is lost; of many the second, too. Small: a hundred. Long: a
+/// thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_many_lost_answers_make_as_many_refunds() {
     let many = size(100, 1000);
@@ -123,7 +124,8 @@ async fn as_many_lost_answers_make_as_many_refunds() {
             async move { service.paid(&number).await }
         };
         stream::iter(batch.iter().cloned()).map(pay).buffer_unordered(BATCH).collect::<Vec<()>>().await;
-        // More than there are refunds: a call that is repeated early must not leave another refund's first one answered.
+        // More than there are refunds: a call that is repeated early must not leave another refund's first one
+        // answered.
         service.faults(json!([{"on": "refund", "kind": "answer_lost", "times": BATCH + BATCH / 2}])).await;
         let back = |number: String| {
             let service = &service;

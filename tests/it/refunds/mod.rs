@@ -1,5 +1,5 @@
-//! Money back: whatever is lost, told twice, told wrongly or done by others, each refund happens once at WeChat, and the books
-//! here say what WeChat's say.
+//! Money back: whatever is lost, told twice, told wrongly or done by others, each refund happens once at WeChat, and
+//! the books here say what WeChat's say.
 
 mod api;
 mod clocks;

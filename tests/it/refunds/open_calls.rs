@@ -1,5 +1,5 @@
-//! Calls whose end nobody recorded: a worker died, was stopped or lost its database in the middle. No second call goes out
-//! beside such a one, and no refusal is believed until it has had its time.
+//! Calls whose end nobody recorded: a worker died, was stopped or lost its database in the middle. No second call goes
+//! out beside such a one, and no refusal is believed until it has had its time.
 
 use std::time::Duration;
 

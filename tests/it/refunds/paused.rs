@@ -1,4 +1,5 @@
-//! A process that is stopped between the turn it took and the call: others take the turn after it, and it sends nothing.
+//! A process that is stopped between the turn it took and the call: others take the turn after it, and it sends
+//! nothing.
 
 use std::time::Duration;
 

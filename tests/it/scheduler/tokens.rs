@@ -20,8 +20,8 @@ const TICKET: TokenKind = TokenKind::JsapiTicket;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;
 
-/// Runs every half minute for a day; at every step every token that would be handed out works. Answers how many different
-/// values the shop's access_token and ticket had.
+/// Runs every half minute for a day; at every step every token that would be handed out works. Answers how many
+/// different values the shop's access_token and ticket had.
 async fn a_day(stage: &Stage) -> (u64, u64) {
     let (mut tokens, mut tickets) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..2880 {

@@ -1,5 +1,5 @@
-//! Pay hosts that cannot be reached, or take a call and break off, beside a backup host that says "later": nothing counts
-//! as failed, and WeChat has one of each number.
+//! Pay hosts that cannot be reached, or take a call and break off, beside a backup host that says "later": nothing
+//! counts as failed, and WeChat has one of each number.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -71,7 +71,8 @@ fn breaking_off(wechat: Carrier, path: &'static str) -> Server {
     })
 }
 
-/// WeChat at its second site, which first refuses the call of each number so many times, with the code that the number names.
+/// WeChat at its second site, which first refuses the call of each number so many times, with the code that the number
+/// names.
 fn refusing(wechat: Carrier, path: &'static str, number: &'static str, times: u32) -> Server {
     let refused: Mutex<HashMap<String, u32>> = Mutex::default();
     Server::start(move |request| {

@@ -1,4 +1,5 @@
-//! The merchant's or the app's number is another one since the order was placed: whatever is asked from then on goes by the new one.
+//! The merchant's or the app's number is another one since the order was placed: whatever is asked from then on goes by
+//! the new one.
 
 use std::time::Duration;
 

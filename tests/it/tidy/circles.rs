@@ -1,5 +1,6 @@
 //! Circles of imports between files. An import through a re-export is an import of the file that defines the item, so a
-//! contents page (`mod.rs`, `lib.rs`) that only declares and re-exports is part of none; declaring a module imports nothing.
+//! contents page (`mod.rs`, `lib.rs`) that only declares and re-exports is part of none; declaring a module imports
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 

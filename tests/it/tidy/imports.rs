@@ -7,9 +7,9 @@ use super::source::{Kind, Source, Token, tokens};
 
 /// The layers, lowest first: a module and what it may use, by the beginning of the path. What is not here may not.
 ///
-/// Vocabulary ← order ← everything; the protocol knows no storage, the storage no protocol, the simulator nothing of the
-/// service. Nothing imports a layer above its own. A part of a module (`a::b`) may have a layer of its own.
-/// A new module needs a line here first: that is the moment to think about its place.
+/// Vocabulary ← order ← everything; the protocol knows no storage, the storage no protocol, the simulator nothing of
+/// the service. Nothing imports a layer above its own. A part of a module (`a::b`) may have a layer of its own. A new
+/// module needs a line here first: that is the moment to think about its place.
 const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
     ("failpoint", ""),

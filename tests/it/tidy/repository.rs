@@ -6,7 +6,8 @@ use super::ledger::{self, Finding};
 use super::source::{self, Source};
 use super::{circles, imports, language, places, references, shape, width, words};
 
-/// Rewrites the list of exceptions with today's lower numbers: after breaches were mended, files moved, branches merged.
+/// Rewrites the list of exceptions with today's lower numbers: after breaches were mended, files moved, branches
+/// merged.
 const UPDATE: &str = "WXPAY_TIDY_UPDATE";
 
 /// Breaches of the rules that may have exceptions.

@@ -1,5 +1,5 @@
-//! The published vectors of `tests/vectors.json`, each against the production code. Every category says how many it has,
-//! so that a vector cannot get lost between the file and the tests.
+//! The published vectors of `tests/vectors.json`, each against the production code. Every category says how many it
+//! has, so that a vector cannot get lost between the file and the tests.
 
 mod frontend;
 mod jssdk;

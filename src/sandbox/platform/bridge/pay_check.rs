@@ -1,5 +1,5 @@
-//! What a payment block is checked for before the payer sees a cashier: its fields, the app, the session, the payer, the
-//! signature. The words are those that WeChat shows in its browser.
+//! What a payment block is checked for before the payer sees a cashier: its fields, the app, the session, the payer,
+//! the signature. The words are those that WeChat shows in its browser.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! Codes: for a page's login, a mini program's login, a phone number. Each works once, for five minutes, for its own app.
+//! Codes: for a page's login, a mini program's login, a phone number. Each works once, for five minutes, for its own
+//! app.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The calls after an OAuth page: `/sns/oauth2/access_token`, `/sns/oauth2/refresh_token`, `/sns/userinfo`, `/sns/auth`.
+//! The calls after an OAuth page: `/sns/oauth2/access_token`, `/sns/oauth2/refresh_token`, `/sns/userinfo`,
+//! `/sns/auth`.
 
 use serde_json::{Value, json};
 

@@ -20,19 +20,21 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`money`], [`ids`], [`clock`], [`secret`], [`seal`] | vocabulary: fen, identifiers, time, secrets; parsed once, never just a `String` |
+//! | [`money`], [`ids`], [`clock`], [`secret`], [`trade`], [`sealed_box`] | vocabulary: parsed once, no bare strings |
 //! | [`event`] | envelope, facts, commands, domain events, every subject |
-//! | [`order`] | states and the decision; knows no runtime, web, database or clock |
-//! | [`config`], [`telemetry`] | what the process is told, and what it says about itself |
+//! | [`order`], [`refund`] | states and decisions; know no runtime, web, database or clock |
+//! | [`config`], [`telemetry`] | settings of the process; its logs and metrics |
 //! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
-//! | [`group`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
-//! | [`ingress`] | HTTP: orders, notifications, events, the browser side, health |
-//! | [`new_order`], [`new_refund`], [`worker`] | what a request becomes, and what happens when a message arrives |
+//! | [`batcher`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
+//! | [`http`] | the ingress: orders, refunds, notifications, events, health |
+//! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
+//! | [`new_order`], [`new_refund`] | what a request becomes: the row, and what WeChat will be sent |
+//! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; what time makes due |
 //! | [`app`], [`demo`] | the composition root; one narrated payment |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
-//! | [`retry`], [`crash`] | pauses between tries; places where a test may kill the process |
+//! | [`retry`], [`failpoint`] | pauses between tries; places where a test may kill the process |
 //!
 //! Who may import whom is a test: `tests/it/tidy`.
 //!
@@ -56,7 +58,7 @@
 //! 8. A retry at WeChat repeats the same number with the same stored parameters.
 //!    `flows::orders::*::an_answer_lost_after_execution_converges_on_one_number`.
 //!    For refunds: `refunds::lost::*::an_answer_lost_after_execution_converges_on_one_refund`,
-//!    `refunds::lost::a_thousand_…`.
+//!    `refunds::lost::as_many_lost_answers_make_as_many_refunds`.
 //! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`,
 //!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
 //! 10. Money is integer fen; no float in money's way. `tidy`, `vectors::money_time_numbers`.

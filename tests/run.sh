@@ -100,6 +100,8 @@ if [[ $what == some ]]; then
     cargo test --workspace --features crash-points --locked -- "$@"
     exit
 fi
-# Most tests wait for something most of the time, so three share a core.
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))} cargo test --workspace --features crash-points --locked -- "$@"
+# Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by themselves.
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
+    cargo test --workspace --features crash-points --locked -- --skip faults:: "$@"
+cargo test --workspace --features crash-points --locked -- faults:: "$@"
 test_browser

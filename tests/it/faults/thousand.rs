@@ -19,7 +19,7 @@ const AT_ONCE: usize = 32;
 const QUERIES_PER_SECOND: usize = 300;
 
 fn orders() -> Orders {
-    (0..size(150, 1000)).map(|n| (format!("T{n:06}"), 100 + i64::try_from(n).unwrap())).collect()
+    (0..size(150, 1000)).map(|n| (format!("T{n:06}"), 100 + i64::from(n))).collect()
 }
 
 async fn place_all(rig: &Processes, base: &str, orders: &Orders) {

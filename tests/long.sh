@@ -55,6 +55,7 @@ done
 # Everything from the heading on is written anew.
 {
     sed '/^## Latest run$/,$d' "$report"
+    # shellcheck disable=SC2016 # backticks of Markdown
     printf '## Latest run\n\nCommit %s, %s, %s cores, `WXPAY_TEST_LONG=1`, %s test threads.\n\n' \
         "$(git rev-parse --short HEAD)" "$(date -u +%F)" "$(nproc)" "$RUST_TEST_THREADS"
     printf '| proof | command | seeds | outcome | seconds |\n|---|---|---|---|---:|\n'

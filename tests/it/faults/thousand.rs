@@ -52,7 +52,7 @@ async fn arrivals(rig: &Processes, api: &str) -> Vec<i64> {
     each.map(at).collect()
 }
 
-#[allow(clippy::print_stderr, reason = "the figures are for whoever reads the run")]
+#[allow(clippy::print_stderr, reason = "the figures are part of the output")]
 async fn all_notifications_are_lost(rig: Processes) {
     let service = rig.run_all().await;
     rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;

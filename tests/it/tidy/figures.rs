@@ -53,6 +53,7 @@ fn breaches(sources: &[Source]) -> Vec<String> {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "the figures are the output")]
 fn the_figures_are_printed() {
     let sources = source::repository();
     let table = table(&sources);

@@ -26,6 +26,7 @@ mod token_state;
 mod tokens;
 mod users;
 mod wallet_orders;
+mod writer;
 
 pub use commit::OrderCommit;
 pub use db::{Db, DbError, DbKind, Look};
@@ -49,3 +50,4 @@ pub use token_state::{
 };
 pub use tokens::TokenWrite;
 pub use users::{NewUser, User};
+pub use writer::{Limits, Row, WriteTx, Writer, Writing};

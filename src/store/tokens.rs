@@ -102,7 +102,7 @@ impl Store {
         key: &SealKey,
         issued: &IssuedToken,
     ) -> Result<Fenced<bool>, DbError> {
-        let TokenWrite { lease, app, kind, .. } = write;
+        let TokenWrite { app, kind, .. } = write;
         let context = seal_context(app, kind);
         let sealed = key.seal(&context, issued.value.expose().as_bytes());
         let sealed = sealed.map_err(|e| DbError::Defect(format!("token: {e}")))?;

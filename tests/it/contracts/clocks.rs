@@ -30,7 +30,7 @@ impl Stage {
     }
 
     async fn execute(&self, sql: &str) {
-        self.store.db().write().execute_unprepared(sql).await.unwrap();
+        self.store.db().execute("test", String::from(sql), []).await.unwrap();
     }
 
     /// When the one order there is is asked about next.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::ConnectionTrait;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
 use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, OrderEnded, Sealed};
@@ -160,8 +160,8 @@ impl Stage {
         row.try_get("", "n").unwrap()
     }
 
-    async fn execute(&self, sql: &str) -> Result<(), DbErr> {
-        self.store.db().write().execute_unprepared(sql).await.map(|_| ())
+    async fn execute(&self, sql: &str) -> Result<(), DbError> {
+        self.store.db().execute("test", String::from(sql), []).await.map(|_| ())
     }
 }
 

@@ -1,20 +1,19 @@
 //! The database connection: one API over SQLite and PostgreSQL, with the settings that money needs.
 //!
-//! SQLite has one writer connection (`BEGIN IMMEDIATE`, so a write never fails half-way on a lock), `synchronous=FULL`
-//! in WAL mode (a commit is on the disk when it returns) and a pool of read-only readers. PostgreSQL has one pool with
-//! `synchronous_commit=on` and timeouts on statements and locks. Neither is the driver's default.
+//! SQLite has one writer (see [`super::writer`]) and a pool of read-only connections. PostgreSQL has one pool with
+//! `synchronous_commit=on` and timeouts on statements and locks, which is not the driver's default.
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::{self, Connection};
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
-    TransactionOptions, TransactionTrait, Value,
-};
+use sea_orm::sqlx;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::writer::{BUSY_TIMEOUT, Limits, Row, WriteTx, Writer, Writing};
 use crate::clock::Timestamp;
 use crate::config;
 
@@ -43,6 +42,7 @@ impl From<DbErr> for DbError {
     fn from(e: DbErr) -> DbError {
         match e.sql_err() {
             Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => DbError::Exists(e),
+            _ if is_unique_violation(&e) => DbError::Exists(e),
             Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => DbError::Defect(e.to_string()),
             // `SqlErr` is marked non-exhaustive; what it has no word for is told apart by the connection's state alone.
             _ if is_check_violation(&e) => DbError::Defect(e.to_string()),
@@ -76,6 +76,24 @@ fn said(e: &DbErr) -> String {
     }
 }
 
+fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> ConnectOptions {
+    let mut o = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
+    o.max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |o| {
+            o.pragma("journal_mode", "WAL")
+                .pragma("synchronous", "FULL")
+                .pragma("foreign_keys", "ON")
+                .pragma("temp_store", "MEMORY")
+                .pragma("query_only", query_only)
+                .busy_timeout(BUSY_TIMEOUT)
+        });
+    o
+}
+
 /// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once,
 /// one is told that the file is locked.
 async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
@@ -91,16 +109,26 @@ async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<Datab
     }
 }
 
+/// Of the writer on SQLite, whose errors `SqlErr` does not know: 1555 is SQLITE_CONSTRAINT_PRIMARYKEY, 2067 _UNIQUE.
+fn is_unique_violation(e: &DbErr) -> bool {
+    let DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) = e else { return false };
+    let code = sqlx.as_database_error().and_then(|d| d.code());
+    code.is_some_and(|code| matches!(code.as_ref(), "1555" | "2067"))
+}
+
 fn is_check_violation(e: &DbErr) -> bool {
     let runtime = match e {
         DbErr::Exec(e) | DbErr::Query(e) => e,
         _ => return matches!(e, DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_)),
     };
     let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return false };
-    // 275: SQLITE_CONSTRAINT_CHECK, 1811: SQLITE_CONSTRAINT_TRIGGER; class 23/P0: PostgreSQL's integrity and raised
+    // 275: SQLITE_CONSTRAINT_CHECK, 787: _FOREIGNKEY, 1811: _TRIGGER; class 23/P0: PostgreSQL's integrity and raised
     // errors.
     sqlx.as_database_error().and_then(|d| d.code()).is_some_and(|code| {
-        matches!(code.as_ref(), "275" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601")
+        matches!(
+            code.as_ref(),
+            "275" | "787" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601"
+        )
     })
 }
 
@@ -124,6 +152,30 @@ pub enum DbKind {
     Postgres,
 }
 
+impl DbKind {
+    /// A statement of our own; parameters are written `$1`, `$2`, … for both databases.
+    pub(super) fn statement(self, sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.backend(), sql, values)
+    }
+
+    /// The dialect of SQL.
+    pub(super) fn backend(self) -> DbBackend {
+        match self {
+            DbKind::Sqlite => DbBackend::Sqlite,
+            DbKind::Postgres => DbBackend::Postgres,
+        }
+    }
+
+    /// The expression of the database's own clock, in milliseconds: leases compare with this one, because the hosts'
+    /// clocks may disagree.
+    pub(super) fn now_ms_sql(self) -> &'static str {
+        match self {
+            DbKind::Sqlite => "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+            DbKind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
+}
+
 /// What a look at the database tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
@@ -137,8 +189,10 @@ pub struct Look {
 #[derive(Clone, Debug)]
 pub struct Db {
     kind: DbKind,
-    write: DatabaseConnection,
+    writer: Writer,
     read: DatabaseConnection,
+    /// The file, when it is one.
+    file: Option<Arc<Path>>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
     probed: Arc<Mutex<Option<(Instant, bool)>>>,
 }
@@ -156,35 +210,14 @@ impl Db {
 
     async fn connect_sqlite(url: &str, readers: u32) -> Result<Db, DbError> {
         let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-        let path = path.split('?').next().unwrap_or(path);
-        if let Some(folder) = std::path::Path::new(path).parent().filter(|f| !f.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|e| DbError::Defect(format!("folder of {path}: {e}")))?;
+        let path = Path::new(path.split('?').next().unwrap_or(path));
+        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| DbError::Defect(format!("folder of {}: {e}", path.display())))?;
         }
-        let options = |connections: u32, query_only: &'static str| {
-            let mut o = ConnectOptions::new(format!("sqlite://{path}?mode=rwc"));
-            o.max_connections(connections)
-                .min_connections(1)
-                .acquire_timeout(Duration::from_secs(10))
-                .test_before_acquire(false)
-                .sqlx_logging(false)
-                // A commit that fails, as on a full disk, leaves a transaction in the driver's count. What is begun on
-                // that connection next counts as a part of it, and orders were seen to be gone after their commit.
-                .map_sqlx_sqlite_before_acquire(|connection, _| {
-                    let whole = !connection.is_in_transaction();
-                    Box::pin(std::future::ready(Ok(whole)))
-                })
-                .map_sqlx_sqlite_opts(move |o| {
-                    o.pragma("journal_mode", "WAL")
-                        .pragma("synchronous", "FULL")
-                        .pragma("foreign_keys", "ON")
-                        .pragma("query_only", query_only)
-                        .busy_timeout(Duration::from_secs(8))
-                });
-            o
-        };
-        let write = connect_when_free(|| options(1, "OFF")).await?;
-        let read = connect_when_free(|| options(readers.max(1), "ON")).await?;
-        Ok(Db { kind: DbKind::Sqlite, write, read, probed: Arc::default() })
+        let writer = Writer::sqlite(path, Limits::DEFAULT).await?;
+        let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
+        Ok(Db { kind: DbKind::Sqlite, writer, read, file: Some(path.into()), probed: Arc::default() })
     }
 
     async fn connect_postgres(url: &str, connections: u32) -> Result<Db, DbError> {
@@ -205,7 +238,8 @@ impl Db {
                 ])
             });
         let pool = Database::connect(o).await?;
-        Ok(Db { kind: DbKind::Postgres, write: pool.clone(), read: pool, probed: Arc::default() })
+        let writer = Writer::postgres(pool.clone(), Limits::DEFAULT);
+        Ok(Db { kind: DbKind::Postgres, writer, read: pool, file: None, probed: Arc::default() })
     }
 
     /// Which database this is.
@@ -218,37 +252,50 @@ impl Db {
         &self.read
     }
 
-    /// A connection for single write statements.
-    pub fn write(&self) -> &DatabaseConnection {
-        &self.write
+    /// Hands a write to the writer and returns its result once that is durable. See [`Writer::write`].
+    pub async fn write<D, T>(
+        &self,
+        kind: &'static str,
+        data: D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError>
+    where
+        D: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.writer.write(kind, data, run).await
     }
 
-    /// Begins a write transaction.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, DbError> {
-        let mode = match self.kind {
-            DbKind::Sqlite => Some(sea_orm::SqliteTransactionMode::Immediate),
-            DbKind::Postgres => None,
-        };
-        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-        Ok(self.write.begin_with_options(options).await?)
+    /// A write of one statement; returns how many rows it changed.
+    pub async fn execute(
+        &self,
+        kind: &'static str,
+        sql: impl Into<Cow<'static, str>>,
+        values: impl Into<Vec<Value>>,
+    ) -> Result<u64, DbError> {
+        let write = (sql.into(), values.into());
+        self.write(kind, write, |tx, (sql, values)| Box::pin(tx.execute(sql, values.iter().cloned()))).await
+    }
+
+    /// A write of one statement that returns a row at most.
+    pub(super) async fn execute_returning(
+        &self,
+        kind: &'static str,
+        sql: impl Into<Cow<'static, str>>,
+        values: impl Into<Vec<Value>>,
+    ) -> Result<Option<Row>, DbError> {
+        let write = (sql.into(), values.into());
+        self.write(kind, write, |tx, (sql, values)| Box::pin(tx.one(sql, values.iter().cloned()))).await
     }
 
     /// A statement of our own; parameters are written `$1`, `$2`, … for both databases.
     pub fn statement(&self, sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Statement {
-        let backend = match self.kind {
-            DbKind::Sqlite => DbBackend::Sqlite,
-            DbKind::Postgres => DbBackend::Postgres,
-        };
-        Statement::from_sql_and_values(backend, sql, values)
+        self.kind.statement(sql, values)
     }
 
-    /// The expression of the database's own clock, in milliseconds: leases compare with this one, because the hosts'
-    /// clocks may disagree.
+    /// See [`DbKind::now_ms_sql`].
     pub fn now_ms_sql(&self) -> &'static str {
-        match self.kind {
-            DbKind::Sqlite => "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
-            DbKind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-        }
+        self.kind.now_ms_sql()
     }
 
     /// The database's clock and whether it takes writes: not when it is a standby, was made read-only, or has no room.
@@ -270,7 +317,7 @@ impl Db {
         }
         // Only a write tells whether the disk has room. This one writes a page and changes nothing: the number is
         // nobody's.
-        let took = self.write.execute_unprepared("PRAGMA user_version = 0").await.is_ok();
+        let took = self.execute("db.probe", "PRAGMA user_version = 0", []).await.is_ok();
         *probed = Some((Instant::now(), took));
         Ok(took)
     }
@@ -285,7 +332,12 @@ impl Db {
 
     /// Brings the schema to the newest version; `false` when it was there already.
     pub async fn migrate(&self) -> Result<bool, DbError> {
-        Ok(migrations::up(&self.write).await?)
+        let Some(file) = &self.file else { return Ok(migrations::up(&self.read).await?) };
+        // A connection of its own: the schema is not the writer's business, and is complete before anything is written.
+        let connection = connect_when_free(|| sqlite_options(file, 1, "OFF")).await?;
+        let migrated = migrations::up(&connection).await;
+        connection.close().await?;
+        Ok(migrated?)
     }
 
     /// Answers when the database does.

@@ -19,6 +19,7 @@ mod tokens;
 mod unmatched_notifications;
 mod users;
 mod wallet;
+mod writer;
 
 pub use db::{Db, DbError, DbKind, Look};
 pub use dead_letters::StoredMessage;
@@ -42,3 +43,4 @@ pub use token_state::{
 pub use tokens::TokenWrite;
 pub use unmatched_notifications::WaitingNotification;
 pub use users::{NewUser, User};
+pub use writer::{Limits, Row, WriteTx, Writer, Writing};

@@ -11,7 +11,8 @@ use super::Store;
 use super::db::DbError;
 use super::entity::outbox;
 use super::evidence::outbox_row;
-use super::leases::{Fenced, Lease};
+use super::leases::{Fenced, Lease, holds};
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, Sealed};
 use crate::ids::MerchantKey;
@@ -46,20 +47,13 @@ impl From<outbox::Model> for FeedEvent {
 impl Store {
     /// Gives up to `limit` unplaced events their position; returns how many. Only the lease's holder may.
     pub async fn place_events(&self, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
-               todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
-                        FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
-             UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
-        let placed = tx.execute_raw(self.db.statement(sql, [limit.into()])).await?.rows_affected();
-        tx.commit().await?;
-        if placed > 0 {
+        let write = (lease.clone(), limit);
+        let placed =
+            self.db.write("outbox.place", write, |tx, (lease, limit)| Box::pin(place(tx, lease, *limit))).await?;
+        if matches!(placed, Fenced::Done(1..)) {
             self.changed();
         }
-        Ok(Fenced::Done(placed))
+        Ok(placed)
     }
 
     /// The oldest placed events that the bus has not got yet.
@@ -76,14 +70,8 @@ impl Store {
 
     /// Notes that the bus has everything up to `position`.
     pub async fn mark_relayed(&self, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let sql = "UPDATE outbox SET relayed_at_ms = $1 WHERE relayed_at_ms IS NULL AND position <= $2";
-        tx.execute_raw(self.db.statement(sql, [at.as_ms().into(), position.into()])).await?;
-        tx.commit().await?;
-        Ok(Fenced::Done(()))
+        let write = (lease.clone(), position, at);
+        self.db.write("outbox.mark", write, |tx, (lease, position, at)| Box::pin(mark(tx, lease, *position, *at))).await
     }
 
     /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all when empty).
@@ -115,7 +103,9 @@ impl Store {
     /// Tells an event that no order's change carries.
     pub async fn tell(&self, event: DomainEvent, at: Timestamp) -> Result<Sealed, DbError> {
         let sealed = event.seal(at);
-        outbox::Entity::insert(outbox_row(&sealed)).exec_without_returning(self.db.write()).await?;
+        self.db
+            .write("outbox.tell", sealed.clone(), |tx, sealed| Box::pin(write_events(tx, vec![outbox_row(sealed)])))
+            .await?;
         self.changed();
         Ok(sealed)
     }
@@ -126,4 +116,32 @@ impl Store {
         let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(0), |r| Ok(r.try_get("", "n")?))
     }
+}
+
+/// Writes outbox rows inside the transaction that makes the events true.
+pub(super) async fn write_events(tx: &WriteTx, rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
+    if !rows.is_empty() {
+        tx.run(&outbox::Entity::insert_many(rows)).await?;
+    }
+    Ok(())
+}
+
+async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
+           todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
+                    FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
+         UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
+    Ok(Fenced::Done(tx.execute(sql, [limit.into()]).await?))
+}
+
+async fn mark(tx: &WriteTx, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let sql = "UPDATE outbox SET relayed_at_ms = $1 WHERE relayed_at_ms IS NULL AND position <= $2";
+    tx.execute(sql, [at.as_ms().into(), position.into()]).await?;
+    Ok(Fenced::Done(()))
 }

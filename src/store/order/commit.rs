@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, Value};
+use sea_orm::{EntityTrait, Set, Value};
 
 use super::rows::AttemptParams;
 use crate::clock::Timestamp;
@@ -16,11 +16,13 @@ use crate::money::Fen;
 use crate::order::{AttemptState, Intent, LedgerEntry, Order};
 use crate::refund::RefundNews;
 use crate::store::Store;
-use crate::store::db::{Db, DbError, DbKind};
-use crate::store::entity::{attempt, evidence, ledger, outbox};
+use crate::store::db::{DbError, DbKind};
+use crate::store::entity::{attempt, evidence, ledger};
 use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
+use crate::store::outbox::write_events;
 use crate::store::refund::record::{Reserved, reserve};
 use crate::store::refund::rows::NewRefund;
+use crate::store::writer::WriteTx;
 use crate::telemetry::REFUNDS_TOTAL;
 
 /// One order's change.
@@ -55,35 +57,41 @@ impl Store {
     /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch
     /// with [`DbError::Exists`]: the caller commits one by one to find it.
     pub async fn commit(&self, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
-        let tx = self.db.begin().await?;
-        let won = cas_orders(&self.db, &tx, changes, at).await?;
-        let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
-            changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
-        let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
-        write_attempts(&self.db, &tx, &changed).await?;
-        write_proof(&tx, &changed, at).await?;
-        let mut sent_back = Vec::new();
-        for refund in changed.iter().flat_map(|c| &c.refunds) {
-            if send_back(&self.db, &tx, refund, at).await? {
-                sent_back.push(refund.merchant.to_string());
-            }
-        }
-        write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
-        tx.commit().await?;
+        let write = (changes.to_vec(), at);
+        let (conflicts, sent_back) =
+            self.db.write("order.commit", write, |tx, (changes, at)| Box::pin(commit(tx, changes, *at))).await?;
         for merchant in sent_back {
             let outcome = RefundNews::Requested.as_str();
             metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
         }
         self.changed();
-        Ok(conflicts.into_iter().map(|c| c.next.id).collect())
+        Ok(conflicts)
     }
+}
+
+/// The orders that changed meanwhile, and the merchants of the refunds that were recorded.
+async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<(HashSet<i64>, Vec<String>), DbError> {
+    let won = cas_orders(tx, changes, at).await?;
+    let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
+        changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
+    let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
+    write_attempts(tx, &changed).await?;
+    write_proof(tx, &changed, at).await?;
+    let mut sent_back = Vec::new();
+    for refund in changed.iter().flat_map(|c| &c.refunds) {
+        if send_back(tx, refund, at).await? {
+            sent_back.push(refund.merchant.to_string());
+        }
+    }
+    write_notifications(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+    Ok((conflicts.into_iter().map(|c| c.next.id).collect(), sent_back))
 }
 
 /// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was
 /// none of its number. The order's row is locked by its change.
-async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
-    let reserved = match reserve(db, tx, refund, at).await? {
-        Reserved::Exceeds { left } if left > Fen::ZERO => reserve(db, tx, &refund.of_amount(left), at).await?,
+async fn send_back(tx: &WriteTx, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
+    let reserved = match reserve(tx, refund, at).await? {
+        Reserved::Exceeds { left } if left > Fen::ZERO => reserve(tx, &refund.of_amount(left), at).await?,
         reserved => reserved,
     };
     Ok(match reserved {
@@ -114,21 +122,16 @@ pub(in crate::store) fn placeholders(rows: usize, columns: usize, used: usize) -
     text
 }
 
-async fn cas_orders(
-    db: &Db,
-    tx: &DatabaseTransaction,
-    changes: &[OrderCommit],
-    at: Timestamp,
-) -> Result<HashSet<i64>, DbError> {
+async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
     let changed: Vec<&OrderCommit> = changes.iter().filter(|c| c.before != c.next.version).collect();
     if changed.is_empty() {
         return Ok(HashSet::new());
     }
-    if db.kind() == DbKind::Postgres {
+    if tx.kind() == DbKind::Postgres {
         // The UPDATE below locks in whatever order its plan has; this one locks in the order of the rows.
         let ids = placeholders(1, changed.len(), 0);
         let sql = format!("SELECT id FROM orders WHERE id IN {ids} ORDER BY id FOR UPDATE");
-        tx.query_all_raw(db.statement(sql, changed.iter().map(|c| c.next.id.into()))).await?;
+        tx.all(&sql, changed.iter().map(|c| c.next.id.into())).await?;
     }
     let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 22);
     for c in &changed {
@@ -179,8 +182,8 @@ async fn cas_orders(
          RETURNING orders.id AS id",
         placeholders(changed.len(), 22, 0)
     );
-    let rows = tx.query_all_raw(db.statement(sql, values)).await?;
-    rows.into_iter().map(|r| Ok(r.try_get::<i64>("", "id")?)).collect()
+    let rows = tx.all(&sql, values).await?;
+    rows.into_iter().map(|r| Ok(r.get::<i64>("id")?)).collect()
 }
 
 /// The columns of what the business asked for.
@@ -194,7 +197,7 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
     }
 }
 
-async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderCommit]) -> Result<(), DbError> {
+async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
     let mut values: Vec<Value> = Vec::new();
     let mut updated = 0;
     let mut new = Vec::new();
@@ -230,10 +233,10 @@ async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderComm
              FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
             placeholders(updated, 10, 0)
         );
-        tx.execute_raw(db.statement(sql, values)).await?;
+        tx.execute(&sql, values).await?;
     }
     if !new.is_empty() {
-        attempt::Entity::insert_many(new).exec_without_returning(tx).await?;
+        tx.run(&attempt::Entity::insert_many(new)).await?;
     }
     Ok(())
 }
@@ -267,7 +270,7 @@ fn new_attempt(
     })
 }
 
-async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
+async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
     let mut proofs = Vec::new();
     let mut entries = Vec::new();
     let mut events = Vec::new();
@@ -279,21 +282,10 @@ async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Tim
         events.extend(c.events.iter().map(outbox_row));
     }
     if !proofs.is_empty() {
-        evidence::Entity::insert_many(proofs).exec_without_returning(tx).await?;
+        tx.run(&evidence::Entity::insert_many(proofs)).await?;
     }
     if !entries.is_empty() {
-        ledger::Entity::insert_many(entries).exec_without_returning(tx).await?;
+        tx.run(&ledger::Entity::insert_many(entries)).await?;
     }
     write_events(tx, events).await
-}
-
-/// Writes outbox rows inside the transaction that makes the events true.
-pub(in crate::store) async fn write_events(
-    tx: &DatabaseTransaction,
-    rows: Vec<outbox::ActiveModel>,
-) -> Result<(), DbError> {
-    if !rows.is_empty() {
-        outbox::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    Ok(())
 }

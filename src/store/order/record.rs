@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Set};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Set};
 
 use super::rows::{AttemptParams, StoredOrder, stored_order};
 use crate::clock::Timestamp;
@@ -13,6 +13,7 @@ use crate::secret::random_text;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, idempotency_key, ledger, order};
+use crate::store::writer::WriteTx;
 
 /// An order to be recorded, with its first attempt.
 #[derive(Debug, Clone)]
@@ -54,44 +55,7 @@ impl Store {
     /// Records orders, each with its first attempt and the caller's idempotency key, in one transaction. Results are in
     /// the order of `new`. A number that exists is left as it is.
     pub async fn record_orders(&self, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
-        let tx = self.db.begin().await?;
-        // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
-        let mut sorted: Vec<&NewOrder> = new.iter().collect();
-        sorted.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
-        let rows = sorted.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
-        let inserted = order::Entity::insert_many(rows)
-            .on_conflict(
-                sea_orm::sea_query::OnConflict::columns([order::Column::Merchant, order::Column::OrderNo])
-                    .do_nothing()
-                    .to_owned(),
-            )
-            .exec_with_returning(&tx)
-            .await?;
-        let mut ids: HashMap<(String, String), i64> =
-            inserted.into_iter().map(|o| ((o.merchant, o.order_no), o.id)).collect();
-        let mut attempts = Vec::new();
-        let mut keys = Vec::new();
-        let mut recorded = Vec::with_capacity(new.len());
-        for n in new {
-            // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
-            let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
-            match ids.remove(&key) {
-                Some(id) => {
-                    attempts.push(attempt_row(n, id)?);
-                    keys.extend(n.idempotency.as_ref().map(|i| idempotency_row(n, i)));
-                    recorded.push(Recorded::New);
-                }
-                None => recorded.push(Recorded::Differs),
-            }
-        }
-        if !attempts.is_empty() {
-            attempt::Entity::insert_many(attempts).exec_without_returning(&tx).await?;
-        }
-        if !keys.is_empty() {
-            idempotency_key::Entity::insert_many(keys).on_conflict_do_nothing().exec_without_returning(&tx).await?;
-        }
-        compare_repeats(&tx, new, &mut recorded).await?;
-        tx.commit().await?;
+        let recorded = self.db.write("order.record", new.to_vec(), |tx, new| Box::pin(record(tx, new))).await?;
         self.changed();
         Ok(recorded)
     }
@@ -167,16 +131,55 @@ impl Store {
     }
 }
 
-async fn compare_repeats(
-    tx: &impl ConnectionTrait,
-    new: &[NewOrder],
-    recorded: &mut [Recorded],
-) -> Result<(), DbError> {
+async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
+    // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
+    let mut sorted: Vec<&NewOrder> = new.iter().collect();
+    sorted.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
+    let rows = sorted.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+    let mut insert = order::Entity::insert_many(rows).on_conflict(
+        sea_orm::sea_query::OnConflict::columns([order::Column::Merchant, order::Column::OrderNo])
+            .do_nothing()
+            .to_owned(),
+    );
+    let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
+    insert.query().returning(sea_orm::sea_query::Query::returning().columns(returned));
+    let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(new.len());
+    for row in tx.returning(&insert).await? {
+        ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
+    }
+    let mut attempts = Vec::new();
+    let mut keys = Vec::new();
+    let mut recorded = Vec::with_capacity(new.len());
+    for n in new {
+        // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
+        let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
+        match ids.remove(&key) {
+            Some(id) => {
+                attempts.push(attempt_row(n, id)?);
+                keys.extend(n.idempotency.as_ref().map(|i| idempotency_row(n, i)));
+                recorded.push(Recorded::New);
+            }
+            None => recorded.push(Recorded::Differs),
+        }
+    }
+    if !attempts.is_empty() {
+        tx.run(&attempt::Entity::insert_many(attempts)).await?;
+    }
+    if !keys.is_empty() {
+        tx.run(&idempotency_key::Entity::insert_many(keys).on_conflict_do_nothing()).await?;
+    }
+    compare_repeats(tx, new, &mut recorded).await?;
+    Ok(recorded)
+}
+
+async fn compare_repeats(tx: &WriteTx, new: &[NewOrder], recorded: &mut [Recorded]) -> Result<(), DbError> {
     for (n, r) in new.iter().zip(recorded.iter_mut()).filter(|(_, r)| **r == Recorded::Differs) {
-        let existing = order::Entity::find()
-            .filter(order::Column::Merchant.eq(n.content.merchant.as_str()))
-            .filter(order::Column::OrderNo.eq(n.content.order_no.as_str()))
-            .one(tx)
+        let existing = tx
+            .find_one(
+                order::Entity::find()
+                    .filter(order::Column::Merchant.eq(n.content.merchant.as_str()))
+                    .filter(order::Column::OrderNo.eq(n.content.order_no.as_str())),
+            )
             .await?;
         if existing.is_some_and(|o| o.content_hash == n.content_hash) {
             *r = Recorded::Same;

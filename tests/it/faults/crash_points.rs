@@ -270,11 +270,10 @@ async fn repeat_unless_taken(rig: &Processes) {
 
 /// Half a minute has passed, as far as the order's next question is concerned.
 async fn make_due(db: &Db) {
-    use sea_orm::ConnectionTrait;
     let sql = "UPDATE orders SET next_query_at_ms = 1 WHERE next_query_at_ms IS NOT NULL";
     until("the order's question", || async {
-        let done = db.write().execute_raw(db.statement(sql, [])).await.ok()?;
-        (done.rows_affected() == 1).then_some(())
+        let done = db.execute("test", String::from(sql), []).await.ok()?;
+        (done == 1).then_some(())
     })
     .await;
 }

@@ -1,7 +1,6 @@
 //! A store on a database of a test's own, without the service around it.
 
-use sea_orm::{ConnectionTrait, DbErr};
-use wxpay_worker::store::Store;
+use wxpay_worker::store::{DbError, Store};
 
 use super::db::TestDb;
 use super::sql::number;
@@ -21,7 +20,7 @@ impl TestStore {
         number(self.store.db(), &format!("SELECT COUNT(*) FROM {table}")).await
     }
 
-    pub async fn execute(&self, sql: &str) -> Result<(), DbErr> {
-        self.store.db().write().execute_unprepared(sql).await.map(|_| ())
+    pub async fn execute(&self, sql: &str) -> Result<(), DbError> {
+        self.store.db().execute("test", sql.to_owned(), []).await.map(drop)
     }
 }

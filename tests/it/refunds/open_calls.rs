@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use serde_json::json;
 use wxpay_worker::event::fact::{RefundFact, WechatError};
 use wxpay_worker::refund::{RefundDecision, RefundState, decide_refund};
@@ -103,7 +102,7 @@ on_both! {
         service.refused_from_now_on("Q400001", "Q4-a").await;
         service.clear_faults().await;
         let sql = "UPDATE refunds SET call_open_until_ms = next_at_ms + 86400000, unanswered_at_ms = next_at_ms + 86400000";
-        service.store.db().write().execute_unprepared(sql).await.unwrap();
+        service.store.db().execute("test", String::from(sql), []).await.unwrap();
         // The next run of the job that looks for such times.
         service.skip(31);
         let ahead = service.clock.now().after(LASTS * 2).as_ms();
@@ -122,7 +121,7 @@ on_both! {
         service.refused_from_now_on("Q500001", "Q5-a").await;
         assert!(matches!(service.call_without_end("Q5-a", Duration::from_secs(140)).await, Turn::Call(_)));
         let sql = format!("UPDATE refunds SET unanswered_at_ms = {}", service.clock.now().as_ms());
-        service.store.db().write().execute_unprepared(&sql).await.unwrap();
+        service.store.db().execute("test", sql.clone(), []).await.unwrap();
         let Some(lease) = service.store.lease("far_times", "test", Duration::from_secs(60)).await.unwrap() else {
             // The service holds it: its own job runs with the clock.
             service.skip(31);
@@ -147,7 +146,7 @@ async fn a_database_that_fails_after_the_answer_loses_nothing_of_it() {
         "CREATE TRIGGER no_turn BEFORE UPDATE OF next_call_at_ms ON refund_totals
          WHEN OLD.next_call_at_ms > 0 BEGIN SELECT RAISE(ABORT, 'away'); END",
     ] {
-        service.store.db().write().execute_unprepared(trigger).await.unwrap();
+        service.store.db().execute("test", String::from(trigger), []).await.unwrap();
     }
     service.refunding("Q600001", "Q6-a", 30).await;
     assert_eq!(service.calls("Q600001").await.len(), 1);

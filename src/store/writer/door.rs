@@ -1,0 +1,71 @@
+//! The handle of the writer, the same for both databases.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+
+use sea_orm::DatabaseConnection;
+
+use super::tx::WriteTx;
+use super::{postgres, sqlite};
+use crate::store::DbError;
+
+/// What a write does, as a future that lives as long as its transaction.
+pub type Writing<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
+
+/// How much may wait and how much is committed together.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Writes that may wait; one more makes its caller wait.
+    pub queue: usize,
+    /// Most writes of one transaction. PostgreSQL gives each write a transaction of its own.
+    pub batch: usize,
+}
+
+impl Limits {
+    /// What the service runs with.
+    pub const DEFAULT: Limits = Limits { queue: 4096, batch: 256 };
+}
+
+/// Where writes are handed in. Cheap to clone; the last clone ends the writer, after everything handed in is done.
+#[derive(Debug, Clone)]
+pub struct Writer(Door);
+
+#[derive(Debug, Clone)]
+enum Door {
+    Sqlite(sqlite::Queue),
+    Postgres(postgres::Lanes),
+}
+
+impl Writer {
+    /// Opens the only writing connection of this process to a SQLite file, in a thread of its own. The file is created
+    /// if it does not exist.
+    pub async fn sqlite(path: &Path, limits: Limits) -> Result<Writer, DbError> {
+        Ok(Writer(Door::Sqlite(sqlite::Queue::open(path.to_owned(), limits).await?)))
+    }
+
+    /// Writes over a pool of connections to PostgreSQL.
+    pub fn postgres(pool: DatabaseConnection, limits: Limits) -> Writer {
+        Writer(Door::Postgres(postgres::Lanes::new(pool, limits)))
+    }
+
+    /// Hands in a write and returns what it returned, once that is durable.
+    ///
+    /// `run` sees nothing but the transaction and `data`, and may be run again when the database asks for it. A caller
+    /// that goes away after the write was taken into the queue cancels nothing.
+    pub async fn write<D, T>(
+        &self,
+        kind: &'static str,
+        data: D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError>
+    where
+        D: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        match &self.0 {
+            Door::Sqlite(queue) => queue.write(kind, data, run).await,
+            Door::Postgres(lanes) => lanes.write(kind, data, run).await,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The one door for writing: every write of the store is a value of a named kind, handed to one [`Writer`].
+//!
+//! A write is pure until COMMIT: it sees only its [`WriteTx`] and has no other effect, because it may run twice or be
+//! rolled back after it ran. Metrics, hints to waiting requests and failpoints come after COMMIT, in the caller. What
+//! must stay true: a result is given out only after the commit is durable; a write that fails is rolled back alone; a
+//! failed COMMIT fails every write of its transaction; the queue is bounded; a write that was handed in happens whether
+//! or not its caller still waits. Only this folder begins a write transaction (exempt: migrations).
+
+mod door;
+mod postgres;
+mod row;
+mod sqlite;
+mod tx;
+mod values;
+
+pub use door::{Limits, Writer, Writing};
+pub use row::Row;
+pub(super) use sqlite::BUSY_TIMEOUT;
+pub use tx::WriteTx;

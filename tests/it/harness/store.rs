@@ -21,6 +21,7 @@ impl TestStore {
     }
 
     pub async fn execute(&self, sql: &str) -> Result<(), DbError> {
-        self.store.db().execute("test", sql.to_owned(), []).await.map(drop)
+        let sql = sql.to_owned();
+        self.store.db().write("test", sql, |tx, sql| Box::pin(tx.execute_unprepared(sql))).await.map(drop)
     }
 }

@@ -30,6 +30,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
+    ("rusqlite", &["src/store/writer"]),
     ("rustls", &["src/wechat/certificate.rs", "src/sandbox"]),
     ("rustix", &["src/failpoint.rs"]),
     ("secrecy", &["src/secret.rs"]),

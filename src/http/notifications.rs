@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::extract::body;
 use super::extract::body::BodyError;
 use super::extract::client_addr::client_ip;
+use super::extract::request_id::request_id;
 use super::middleware;
 use super::problem::Error;
 use super::quarantine::Refused;
@@ -172,12 +173,12 @@ async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestam
     match tokio::time::timeout(app.config.server.notify_ack_timeout, app.publish(subject, envelope)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            let (merchant, request_id) = (&merchant.key, middleware::request_id());
+            let (merchant, request_id) = (&merchant.key, request_id());
             tracing::error!(%merchant, request_id, error = error.for_log(), "A notification could not be kept");
             Err(busy())
         }
         Err(_) => {
-            let (merchant, request_id) = (&merchant.key, middleware::request_id());
+            let (merchant, request_id) = (&merchant.key, request_id());
             tracing::error!(%merchant, request_id, "A notification was not acknowledged as durable in time");
             Err(busy())
         }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::middleware;
+use super::extract::request_id::request_id;
 use crate::config::Scope;
 use crate::event::fact::WechatError;
 use crate::ids::{OrderNo, OutRefundNo};
@@ -339,7 +339,7 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let Kind { status, slug, title, retry_after, close } = self.kind();
-        let request_id = middleware::request_id();
+        let request_id = request_id();
         if let Some(internal) = self.internal() {
             tracing::error!(request_id, problem = slug, error = internal, "A request was not answered as asked");
         }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::http::extract::body::BodyError;
-use crate::http::middleware;
+use crate::http::extract::request_id::request_id;
 use crate::http::problem::Error;
 use crate::ids::OrderNo;
 
@@ -175,7 +175,7 @@ impl Failure {
     /// Writes its log line, where it has one.
     pub fn log(&self) {
         if let Some(error) = &self.internal {
-            let (request_id, reason) = (middleware::request_id(), self.reason.as_str());
+            let (request_id, reason) = (request_id(), self.reason.as_str());
             tracing::error!(request_id, reason, error, "A request of the browser side was not answered as asked");
         }
     }
@@ -200,7 +200,7 @@ impl IntoResponse for Failure {
             "data": self.data,
             "message": self.reason.message(),
             "reason": self.reason.as_str(),
-            "request_id": middleware::request_id(),
+            "request_id": request_id(),
         });
         let mut response = (self.reason.status(), axum::Json(envelope)).into_response();
         // For whoever wraps the routes.

@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use url::form_urlencoded;
 
 use super::envelope::Failure;
-use crate::http::middleware;
+use crate::http::extract::request_id::request_id;
 
 /// Where a person may begin again.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ pub fn answer(headers: &HeaderMap, failure: Failure, again: &Again) -> Response 
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{message}</title>\
          <style>{STYLE}</style></head><body><main><h1>{message}</h1>{link}\
          <p><small>编号 {}</small></p></main></body></html>\n",
-        middleware::request_id()
+        request_id()
     );
     let mut response = (failure.reason.status(), Html(html)).into_response();
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";

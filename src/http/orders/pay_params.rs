@@ -15,9 +15,8 @@ use crate::http::problem::Error;
 use crate::order::{Attempt, AttemptState, Intent, OrderState};
 use crate::secret::random_text;
 use crate::store::StoredOrder;
-use crate::trade::TradeType;
+use crate::trade::{SignType, TradeType};
 use crate::wechat::v2::pay_params;
-use crate::wechat::v2::sign::SignType;
 
 /// How long after its issue a payer's handle is offered.
 const fn fresh_for(trade_type: TradeType) -> Duration {

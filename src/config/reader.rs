@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::explain::Line;
+use super::effective::Line;
 use super::layers::{Node, Origin, Table};
 use super::nearest::nearest;
 use super::problem::Problem;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::explain::Effective;
+use super::effective::Effective;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
 use crate::order::Policy;
 use crate::secret::{Secret, V2Key};
-use crate::wechat::v2::sign::SignType;
+use crate::trade::SignType;
 
 /// Everything the process was told, checked.
 #[derive(Debug, Clone)]

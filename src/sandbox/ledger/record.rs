@@ -7,8 +7,7 @@ use crate::clock::Timestamp;
 use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::sandbox::faults::Kind;
-use crate::trade::TradeType;
-use crate::wechat::v2::sign::SignType;
+use crate::trade::{SignType, TradeType};
 
 /// What the merchant asked for with a number's first unified order.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,7 +8,8 @@ use crate::sandbox::faults::RefundCode;
 use crate::sandbox::ledger::account::Refused;
 use crate::sandbox::settings::Account;
 use crate::secret::random_text;
-use crate::wechat::v2::sign::{SignType, seal};
+use crate::trade::SignType;
+use crate::wechat::v2::sign::seal;
 use crate::wechat::v2::xml;
 use crate::wechat::v2::xml::Fields;
 

@@ -9,7 +9,7 @@ use super::payment;
 use super::payment::Incomplete;
 use super::reply::{business_error, text};
 use super::sign;
-use super::sign::{SignType, SignatureError};
+use super::sign::SignatureError;
 use super::xml;
 use super::xml::{Fields, XmlError};
 use crate::clock::Timestamp;
@@ -17,6 +17,7 @@ use crate::config::Merchant;
 use crate::event::fact::{Payment, WechatError};
 use crate::ids::{AppId, OutTradeNo};
 use crate::secret::V2Key;
+use crate::trade::SignType;
 
 /// The content type of both answers.
 pub const REPLY_CONTENT_TYPE: &str = "text/xml; charset=utf-8";

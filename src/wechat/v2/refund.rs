@@ -11,13 +11,13 @@ use super::payment::Incomplete;
 use super::reply;
 use super::reply::{Expected, RawReply, text};
 use super::request;
-use super::sign::SignType;
 use super::xml::Fields;
 use crate::event::fact::WechatError;
 pub use crate::ids::OutRefundNo;
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::secret::V2Key;
+use crate::trade::SignType;
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 

@@ -22,7 +22,7 @@ use crate::store::{
 use super::error::Trouble;
 use super::order_uow::Working;
 use crate::telemetry;
-use crate::wechat::v2::sign::SignType;
+use crate::trade::SignType;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;

@@ -8,7 +8,8 @@ use crate::ids::OpenId;
 use crate::sandbox::cashier::yuan;
 use crate::sandbox::ledger::account::{Handle, PayRefused};
 use crate::sandbox::state::World;
-use crate::wechat::v2::sign::{SignType, sign};
+use crate::trade::SignType;
+use crate::wechat::v2::sign::sign;
 use crate::wechat::v2::xml::Fields;
 
 /// A block whose fields are all there.

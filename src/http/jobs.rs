@@ -10,12 +10,11 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::extract::auth::authorize;
+use super::extract::auth::{Authorized, Ops};
 use super::extract::query::Params;
 use super::problem::Error;
 use super::state::HttpState;
 use crate::clock::Timestamp;
-use crate::config::Scope;
 use crate::store::{JobReport, JobView};
 
 #[derive(Serialize)]
@@ -54,9 +53,12 @@ struct ReportJson {
 }
 
 /// The route.
-pub async fn jobs(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn jobs(
+    State(app): State<Arc<HttpState>>,
+    _caller: Authorized<Ops>,
+    request: Request,
+) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
-    authorize(&app.config, &parts.headers, Scope::Ops)?;
     Params::parse(&parts.uri, &[])?;
     let jobs = app.store.jobs().await?.into_iter().map(JobJson::from).collect();
     let mut response = axum::Json(Jobs { jobs }).into_response();

@@ -43,7 +43,7 @@ pub struct OrderRequest {
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
     /// The API key.
-    pub caller: Caller<'a>,
+    pub caller: &'a Caller,
     /// The caller's address, which stands in for the payer's where none is named.
     pub ip: IpAddr,
     /// Now.
@@ -125,7 +125,7 @@ impl OrderRequest {
 }
 
 /// A merchant that the caller may not see does not exist for it; one that it must name is a problem like others.
-fn merchant<'c>(form: &mut Form<'_>, config: &'c Config, caller: Caller<'_>) -> Result<Option<&'c Merchant>, Error> {
+fn merchant<'c>(form: &mut Form<'_>, config: &'c Config, caller: &Caller) -> Result<Option<&'c Merchant>, Error> {
     let before = form.problems.len();
     let named = form.text("merchant");
     if form.problems.len() > before {

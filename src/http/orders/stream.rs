@@ -22,7 +22,7 @@ use super::stream_slots::StreamSlot;
 use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
-use crate::http::extract::auth::{Caller, api_key, bearer, same_secret};
+use crate::http::extract::auth::{bearer, caller, same_secret};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -64,12 +64,11 @@ pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Resu
 async fn authorized(app: &HttpState, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
     let named = params.get("merchant");
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
-    if let Some(key) = api_key(&app.config, &parts.headers) {
-        if !key.scopes.contains(&Scope::Orders) {
-            return Err(Error::Forbidden(Scope::Orders));
-        }
+    let key = caller(&app.config, &parts.headers, Scope::Orders);
+    if !matches!(key, Err(Error::Unauthorized)) {
+        let caller = key?;
         let order_no = order_no(parts).await?;
-        let merchant = Caller { key }.merchant(&app.config, named, must_name)?;
+        let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
         return order.map(Arc::new).ok_or(Error::NotFound("order"));
     }

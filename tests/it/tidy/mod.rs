@@ -13,6 +13,7 @@ mod ledger;
 mod places;
 mod references;
 mod repository;
+mod routes;
 mod seeded;
 mod shape;
 mod source;

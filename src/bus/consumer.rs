@@ -64,7 +64,7 @@ impl<H, P: Parking> Worker<H, P> {
 }
 
 /// Works until cancelled, then lets the running handlers finish.
-pub(super) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: Source, concurrency: usize)
+pub(super) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: impl Source, concurrency: usize)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -99,7 +99,7 @@ where
     while running.join_next().await.is_some() {}
 }
 
-async fn deliver<H, F, P>(worker: Arc<Worker<H, P>>, arrived: Arrived)
+async fn deliver<H, F, P>(worker: Arc<Worker<H, P>>, arrived: Arrived<impl Receipt>)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -135,7 +135,7 @@ where
     }
 }
 
-async fn stay_alive(receipt: &Receipt, every: Duration) {
+async fn stay_alive(receipt: &impl Receipt, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         receipt.keep_alive().await;
@@ -197,7 +197,7 @@ async fn settle<H, P: Parking>(
     step: Step,
     delivery: Delivery,
     first_error: Option<String>,
-    receipt: &Receipt,
+    receipt: &impl Receipt,
 ) {
     let Delivery { message, attempt, published_at } = delivery;
     let outcome = match step {
@@ -254,7 +254,7 @@ async fn settle<H, P: Parking>(
 /// Tells whether the row is durable.
 async fn hand_over<H, P: Parking>(
     worker: &Worker<H, P>,
-    receipt: &Receipt,
+    receipt: &impl Receipt,
     point: &'static str,
     mut leaving: Leaving,
 ) -> bool {

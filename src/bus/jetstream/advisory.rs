@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Core;
+use super::core::Core;
 use super::headers::{from_wire, timestamp};
 use crate::bus::dead_letter::{Leaving, Parked, Parking, ParkingError};
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec};

@@ -7,6 +7,7 @@
 mod advisory;
 mod connect;
 mod connection;
+mod core;
 mod headers;
 mod provision;
 mod publisher;
@@ -15,4 +16,3 @@ mod subscription;
 mod varz;
 
 pub(super) use connection::JetStream;
-pub(super) use subscription::{Receipt, Supply};

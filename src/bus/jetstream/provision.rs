@@ -14,12 +14,14 @@ use async_nats::jetstream::{Context, ErrorCode};
 use tokio::time::Instant;
 
 use super::connect::{inspect_again, version};
-use super::connection::{CARE_EVERY, Core};
+use super::core::Core;
 use super::purge::make_space;
 use crate::bus::connect::ConnectError;
 use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
 use crate::config;
 
+/// How often the shape of streams and the space they take are looked after.
+const CARE_EVERY: Duration = Duration::from_secs(30);
 /// Who notices that something is gone within this time after it was made right, waits instead.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
 /// The first version with atomic batches.

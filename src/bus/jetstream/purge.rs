@@ -11,7 +11,7 @@ use async_nats::jetstream::stream::{Info, RawMessageErrorKind, Stream};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
-use super::connection::Core;
+use super::core::Core;
 use super::headers::timestamp;
 use crate::bus::topology::StreamSpec;
 use crate::clock::{Clock, Timestamp};

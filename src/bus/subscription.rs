@@ -19,7 +19,7 @@ pub(super) struct Arrived {
     pub published_at: Timestamp,
     /// The first failed delivery's error, when the bus remembers it.
     pub first_error: Option<String>,
-    /// Whether somebody else published it.
+    /// Whether another publisher sent it.
     pub alien: bool,
     /// How to answer.
     pub receipt: Receipt,
@@ -73,7 +73,7 @@ impl Receipt {
         }
     }
 
-    /// Deliver again, to whoever asks first.
+    /// Returns the message for immediate redelivery to any consumer.
     pub async fn give_back(&self) {
         match self {
             Receipt::Embedded(receipt) => receipt.give_back().await,
@@ -92,7 +92,7 @@ impl Receipt {
     /// Whether one more waiting message would leave room for fresh ones.
     pub fn has_room(&self) -> bool {
         match self {
-            // A waiting row takes nobody's place.
+            // A waiting row occupies no delivery slot.
             Receipt::Embedded(_) => true,
             Receipt::JetStream(receipt) => receipt.has_room(),
         }

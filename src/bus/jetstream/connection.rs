@@ -20,7 +20,7 @@ use crate::bus::{ConnectError, Lag, LagError, PublishError, Report};
 use crate::clock::Clock;
 use crate::config;
 
-/// How often the shape of streams and the space they take are looked after.
+/// How often the configuration of streams and their used space are maintained.
 pub(super) const CARE_EVERY: Duration = Duration::from_secs(30);
 
 /// What every part shares.
@@ -36,9 +36,9 @@ pub(super) struct Core {
     pub(super) connections: watch::Receiver<u64>,
     /// When the shape was last made right, so that many who notice at once do it once.
     pub(super) shaped_at: Mutex<Option<Instant>>,
-    /// When space was last looked for.
+    /// When a purge last ran.
     pub(super) cleared_at: Mutex<Option<Instant>>,
-    /// What a server told since the start that it must not be used with.
+    /// A setting reported by a server since the start with which it must not be used.
     pub(super) objection: watch::Sender<Option<String>>,
 }
 
@@ -50,7 +50,7 @@ pub(in crate::bus) struct JetStream {
 }
 
 impl JetStream {
-    /// Connects, checks what the servers promise, makes streams and consumers.
+    /// Connects, checks what the servers guarantee, and provisions streams and consumers.
     pub async fn connect(settings: &config::Bus, topology: Topology) -> Result<(JetStream, Report), ConnectError> {
         let (client, connections) = connect::connect(settings).await?;
         let mut report = connect::inspect(settings, &client).await?;

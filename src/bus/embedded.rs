@@ -25,9 +25,9 @@ use crate::store::{Db, DbError, DbKind};
 
 /// How often acknowledged messages are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
-/// How long an idle consumer sleeps at most before it looks again: other processes cannot wake it.
+/// Maximum poll interval of an idle consumer: other processes cannot wake it.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
-/// How soon it looks again while there is traffic.
+/// Poll interval while there is traffic.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Most deliveries of one claim.
 const MAX_CLAIM: usize = 256;
@@ -226,7 +226,7 @@ impl Source for Supply {
             let bell = Arc::clone(&self.bell);
             let rung = bell.notified();
             tokio::pin!(rung);
-            // Before looking, so that what is stored while we look rings for us.
+            // Enabled before the poll, so that a message stored during the poll wakes this consumer.
             rung.as_mut().enable();
             let pause = match self.claim(free).await {
                 Ok(claimed) if !claimed.is_empty() => {
@@ -261,7 +261,7 @@ impl Source for Supply {
 impl Supply {
     async fn claim(&mut self, free: usize) -> Result<Vec<Claimed>, DbError> {
         if self.claiming.is_none() {
-            // Looking costs a read; claiming costs the writer.
+            // A poll costs a read; a claim occupies the single writer.
             match self.rows.next_due_in_ms(&self.consumer).await? {
                 Some(due_in_ms) if due_in_ms <= 0 => {}
                 Some(_) | None => return Ok(Vec::new()),

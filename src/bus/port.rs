@@ -115,8 +115,8 @@ impl Bus {
         Ok(())
     }
 
-    /// What its servers told since the start that it must not be used with, such as that they sync after they
-    /// acknowledge.
+    /// A setting reported by its servers since the start with which it must not be used, such as syncing only after
+    /// they acknowledge.
     pub fn objection(&self) -> Option<String> {
         match self.0.as_ref() {
             Kind::Embedded(_) => None,

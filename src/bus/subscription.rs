@@ -19,7 +19,7 @@ pub(super) struct Arrived<R> {
     pub published_at: Timestamp,
     /// The first failed delivery's error, when the bus remembers it.
     pub first_error: Option<String>,
-    /// Whether somebody else published it.
+    /// Whether another publisher sent it.
     pub alien: bool,
     /// How to answer.
     pub receipt: R,
@@ -46,7 +46,7 @@ pub(super) trait Receipt: Send + Sync + 'static {
     /// Deliver again, not before `after`.
     fn wait(&self, after: Duration, first_error: &str) -> impl Future<Output = ()> + Send;
 
-    /// Deliver again, to whoever asks first.
+    /// Returns the message for immediate redelivery to any consumer.
     fn give_back(&self) -> impl Future<Output = ()> + Send;
 
     /// Still working.

@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A relative path counts from where the one who wrote it looks from.
+    /// A relative path is resolved against the location of its origin.
     pub(super) fn resolve(&self, path: &str, origin: &Origin) -> PathBuf {
         match origin {
             Origin::File => self.report.folder.join(path),

@@ -1,7 +1,7 @@
-//! Parks deliveries that the server gave up on.
+//! Dead-letters deliveries that the server gave up on.
 //!
-//! Our consumers have no `max_deliver`, so it should not give up on any. Somebody may set one by hand, or an older
-//! process may; the server then sends an advisory once and leaves the message in the stream where nobody looks. Here it
+//! Our consumers have no `max_deliver`, so it should not give up on any. An operator or an older process may set one;
+//! the server then sends an advisory once and leaves the message in the stream, where no consumer reads it. Here it
 //! becomes a dead letter like any other.
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ pub(in crate::bus) struct JetStream {
 }
 
 impl JetStream {
-    /// Connects, checks what the servers promise, makes streams and consumers.
+    /// Connects, checks what the servers guarantee, and provisions streams and consumers.
     pub async fn connect(settings: &config::Bus, topology: Topology) -> Result<(JetStream, Report), ConnectError> {
         let (client, connections) = connect::connect(settings).await?;
         let mut report = connect::inspect(settings, &client).await?;

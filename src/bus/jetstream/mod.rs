@@ -2,7 +2,7 @@
 //!
 //! It is not a NATS client for others: nothing outside this folder knows `async_nats`. What must stay true: only a
 //! server's acknowledgement counts, because publishes are buffered while the connection is down; and streams that are
-//! gone (a wiped store) are made again by whoever notices first.
+//! gone (a wiped store) are recreated by the first process that notices.
 
 mod advisory;
 mod connect;

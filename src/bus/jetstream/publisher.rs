@@ -119,7 +119,7 @@ enum Batched {
     Stored,
     /// Not as a batch. Its messages go singly, and each gets its own answer.
     Refused,
-    /// Its callers have given up by now: sending it once more would help nobody.
+    /// Its callers have given up by now: sending it again would be useless.
     NoAnswer,
 }
 

@@ -173,7 +173,7 @@ async fn open(core: &Core, stream: &str, spec: &ConsumerSpec) -> Result<Line, St
     let consumer: PullConsumer = match core.context.get_consumer_from_stream(&spec.name, stream).await {
         Ok(consumer) => consumer,
         Err(_) => {
-            // Most likely somebody wiped the server.
+            // Most likely the server's storage was wiped.
             provision::bring_into_shape(core).await.map_err(|e| e.to_string())?;
             core.context.get_consumer_from_stream(&spec.name, stream).await.map_err(|e| e.to_string())?
         }

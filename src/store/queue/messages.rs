@@ -122,7 +122,7 @@ impl BusRows {
     /// Deletes a stream's oldest messages, acknowledged or not, until it is within its limit.
     ///
     /// The caller has just changed the stream's counter and holds its row, so two never do this at once. Messages that
-    /// are being pruned are passed over: whoever prunes them waits for that same row.
+    /// are being pruned are skipped: the pruning process waits for that same row.
     async fn drop_oldest(&self, tx: &DatabaseTransaction, stream: &str, limit: StreamLimit) -> Result<(), DbError> {
         loop {
             let usage = self.usage(tx).await?;
@@ -157,7 +157,7 @@ impl BusRows {
         }
     }
 
-    /// The end of a query that takes only rows nobody else holds; SQLite has one writer and no such thing.
+    /// Query suffix that skips rows locked by others; SQLite has one writer and needs none.
     fn passing_over_locked(&self) -> &'static str {
         match self.db.kind() {
             DbKind::Sqlite => "",
@@ -179,9 +179,9 @@ impl BusRows {
         Ok(())
     }
 
-    /// Deletes messages of a stream that nobody has to work on any more and that are older than the duplicate window;
-    /// at most a thousand at a time. Tells how many. What another process is pruning is left to it: nobody waits for a
-    /// message's row.
+    /// Deletes messages of a stream that no consumer still has to process and that are older than the duplicate window;
+    /// at most a thousand at a time. Returns how many. Rows that another process is pruning are skipped, never waited
+    /// for.
     pub async fn prune(&self, stream: &str, window_ms: i64) -> Result<usize, DbError> {
         let done_with = format!(
             "SELECT m.seq FROM bus_messages m WHERE m.stream = $1 AND m.published_at_ms < {} - $2

@@ -1,9 +1,8 @@
-//! Recording refunds, with the reservation that keeps their sum below what was paid; reading them; and when they are
-//! looked at.
+//! Records refunds, with the reservation that keeps their sum within what was paid; reads them; schedules their polls.
 //!
-//! The order's row is locked first by everything that writes here: reservations of one order stand in line, and nobody
-//! locks crosswise. What must stay true: no refund row without its reservation, and none beyond it, whoever asks at the
-//! same time.
+//! The order's row is locked first by everything that writes here: reservations of one order are serialised, and the
+//! lock order is always the same (no deadlock). What must stay true: no refund row without its reservation, and none
+//! beyond it, under any concurrency.
 
 use std::time::Duration;
 
@@ -103,7 +102,7 @@ impl Store {
         }))
     }
 
-    /// Sets when a refund is looked at next. Not a change of the refund; a newer version knows better.
+    /// Sets when a refund is polled next. Not a change of the refund; a newer version has set its own poll time.
     pub async fn schedule_refund(
         &self,
         refund_id: i64,
@@ -119,7 +118,7 @@ impl Store {
         Ok(())
     }
 
-    /// A refund is looked at by `at` at the latest. Nothing for one that has come to its end.
+    /// Polls a refund at `at` at the latest. No effect on one in a terminal state.
     pub async fn look_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET next_at_ms = $2 WHERE id = $1 AND next_at_ms > $2";
         self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
@@ -127,8 +126,8 @@ impl Store {
         Ok(())
     }
 
-    /// WeChat answered a question about a refund out of turn and nothing followed: whoever waits for it knows, and the
-    /// refund is looked at when it would have been.
+    /// Notes that WeChat answered an out-of-schedule query about a refund without a change: waiters are notified, and
+    /// the poll schedule is unchanged.
     pub async fn refund_answered(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET answered_at_ms = $2 WHERE id = $1";
         self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
@@ -136,7 +135,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that WeChat contradicts a refund. `true`: people have not been told of this contradiction yet.
+    /// Notes that WeChat contradicts a refund. `true`: this contradiction has not been reported yet.
     pub async fn note_contradiction(&self, refund_id: i64, reason: &str) -> Result<bool, DbError> {
         let sql = "UPDATE refunds SET contradiction = $2
                    WHERE id = $1 AND (contradiction IS NULL OR contradiction <> $2)";
@@ -232,7 +231,7 @@ pub(in crate::store) async fn reserve(
     let values = [merchant.into(), transaction.into(), new.amount.as_i64().into(), most.into()];
     if tx.execute_raw(db.statement(sql, values)).await?.rows_affected() == 0 {
         let (left, count) = left(db, tx, merchant, &new.transaction_id).await?.unwrap_or_default();
-        // Whoever asks for too much hears how much there is, also when there could be no further refund.
+        // A request for too much is answered with the remaining amount, even when no further refund is possible.
         let full = count >= most && new.amount <= left;
         return Ok(if full { Reserved::TooMany } else { Reserved::Exceeds { left } });
     }

@@ -59,7 +59,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let answer = refund::place(client, &merchant.v2_key, &stored.params.params).await;
     crate::failpoint::point("refund.answered");
     let too_often = matches!(answer, Refunding::TooFrequent(_));
-    // Replies that WeChat did not can build on leave open what becomes of the call.
+    // Inconclusive replies leave the outcome of the call open.
     let ended = !matches!(answer, Refunding::Doubt(_));
     // Durable before the call counts as over: where the database fails between the two, nothing is lost.
     let called = answered(ctx, merchant, stored, open.before, answer).await?;

@@ -1,4 +1,4 @@
-//! What a page or mini program is told when the answer is no: the envelope `{"code","data","message"}` of its own
+//! Error answers to a page or mini program: the envelope `{"code","data","message"}` of its own
 //! family.
 //!
 //! `message` is for payers, in Chinese, and never says that a payment failed while that is not known. Programs read
@@ -90,7 +90,7 @@ reasons! {
     TooMany = "too_many", TOO_MANY_REQUESTS, 42901, "操作过于频繁，请稍后再试";
     /// A defect of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR, 50001, "系统异常，请联系客服";
-    /// WeChat does not let this app log anybody in, or its answer makes no sense.
+    /// WeChat does not let this app log users in, or its answer makes no sense.
     LoginFailed = "login_failed", BAD_GATEWAY, 50201, "微信登录失败，请稍后再试";
     /// The third login of one browser within a minute: its page does not see that it is logged in.
     LoginLoop = "login_loop", LOOP_DETECTED, 50801, "登录状态未能保持，请稍后再试";
@@ -203,7 +203,7 @@ impl IntoResponse for Failure {
             "request_id": request_id(),
         });
         let mut response = (self.reason.status(), axum::Json(envelope)).into_response();
-        // For whoever wraps the routes.
+        // For the middleware around the routes.
         response.extensions_mut().insert(self.reason);
         self.headers(&mut response);
         response

@@ -31,7 +31,7 @@ impl Again {
     }
 }
 
-/// The failure as this client reads it: a page for a browser that navigates, the envelope for everybody else.
+/// The failure as this client reads it: a page for a browser that navigates, the envelope for all other clients.
 pub fn answer(headers: &HeaderMap, failure: Failure, again: &Again) -> Response {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     if !accepts.into_iter().any(|value| value.contains("text/html")) {

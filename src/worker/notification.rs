@@ -1,6 +1,6 @@
 //! `notify.received`: verify again, and settle what WeChat says. Of refunds, `refunds` has the rest.
 //!
-//! The ingress's verdict is not proof: whatever reached the queue is verified here as if nobody had looked at it.
+//! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently.
 
 use std::time::Duration;
 
@@ -100,11 +100,11 @@ async fn paid(
     }
 }
 
-/// Nobody here placed the order, or its event is still on its way.
+/// The order was not placed here, or its event is not applied yet.
 async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, attempt: u32) -> Verdict {
     let now = ctx.clock.now();
     let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
-    // Time counts, not tries: a database that was away must not use up the patience.
+    // The deadline is a time, not a number of attempts: a database outage must not use it up.
     let wait = Some(pause).filter(|_| now.since(record.received_at) < PATIENCE);
     let why = "no order has this out_trade_no".to_owned();
     if let Some(seconds) = wait {
@@ -168,7 +168,7 @@ async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbE
 }
 
 /// A message that does not verify here. The ingress published none that did not verify there: the difference may be a
-/// key or an app that this process does not have yet, and WeChat was told SUCCESS.
+/// key or an app that this process does not have yet, and WeChat was answered SUCCESS.
 pub(super) async fn unverified(
     ctx: &Context,
     record: NotificationRecord,

@@ -23,7 +23,7 @@ pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
             payload: stored.payload.clone(),
             headers: stored.headers.clone(),
         };
-        // Published first, forgotten after: whoever dies in between publishes it twice, and the bus takes it once.
+        // Published first, deleted after: a crash in between publishes it twice, and the bus deduplicates it.
         match ctx.bus.publish(message).await {
             Ok(()) => published += 1,
             // Its row stays and can be listed; those behind it must not wait for it.

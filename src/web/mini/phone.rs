@@ -23,7 +23,7 @@ use crate::wechat::platform::Class;
 
 /// How long a request waits for the successor of a dead token.
 const TOKEN_WAIT: Duration = Duration::from_secs(3);
-/// The longest between two looks: another process may write it.
+/// The longest poll interval: another process may write it.
 const ROUND: Duration = Duration::from_millis(100);
 
 /// The route.

@@ -1,4 +1,4 @@
-//! From what was decided to what others are told.
+//! Encodes decisions as domain events.
 
 use super::fact_applier::Item;
 use crate::event::domain::{
@@ -65,7 +65,7 @@ fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
     }
 }
 
-/// Who told, in events and metrics.
+/// The source of the report, in events and metrics.
 pub fn source_name(source: &EvidenceSource) -> &'static str {
     match source {
         EvidenceSource::Notification { .. } => "notification",

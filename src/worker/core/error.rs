@@ -1,6 +1,6 @@
 //! Why a handler could not finish, and what that means for its message.
 //!
-//! A database that is away is nobody's fault among the messages: their attempts must not be used up by an outage.
+//! A database outage must not count against a message's attempt limit.
 //! Anything else is an attempt that failed.
 
 use std::time::Duration;

@@ -94,7 +94,7 @@ pub enum Applied {
     Refused {
         /// How.
         refusal: Refusal,
-        /// Whether the order had no such mark before: the first time somebody is told, later ones add nothing.
+        /// Whether the order had no such mark before: the first one is reported, later ones add nothing.
         first: bool,
     },
     /// No order has this attempt.
@@ -242,7 +242,7 @@ async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, 
     Ok(done)
 }
 
-/// Marks the order that was told paid by another order's transaction.
+/// Marks the order that was reported paid with another order's transaction.
 async fn elsewhere(store: &Store, item: &Item, now: Timestamp) -> Outcome {
     let gone = |e: DbError| ApplyError::Store(e.into());
     let mut work = load(store, &[(0, item)]).await.map_err(gone)?;

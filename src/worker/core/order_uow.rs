@@ -29,7 +29,7 @@ pub(in crate::worker) struct Parts {
     events: Vec<Sealed>,
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
-    /// By whom a payment was told, and how long after it was made.
+    /// The source that reported a payment, and how long after it was made.
     pub(in crate::worker) paid: Vec<(&'static str, Duration)>,
 }
 

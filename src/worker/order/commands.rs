@@ -1,8 +1,8 @@
 //! `order.close_requested` and `order.attempt_requested`: what a business asks of an open order.
 //!
-//! The wish is stored first, in a change of its own with who asked for it as evidence. Then the order is looked after
+//! The command is stored first, in a change of its own with who asked for it as evidence. Then the order is processed
 //! as for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done
-//! when its time comes, whoever dies in between.
+//! when it is due, even if this process crashes in between.
 
 use super::poll::{Why, look_after};
 use super::submit::{Target, place};
@@ -94,7 +94,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
             Some(target) => place(ctx, target, false).await,
             None => look_after(ctx, merchant, *after, Why { again, ..Why::default() }).await,
         },
-        // A repeat: whoever came first may have died before WeChat was asked, or before the new attempt was placed.
+        // A repeat: the first delivery may have crashed before WeChat was asked, or before the new attempt was placed.
         Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.state.is_open() => {
             let unplaced = Target::unplaced(&stored, ctx.clock.now()).filter(|_| stored.order.attempts.len() > 1);
             match unplaced {

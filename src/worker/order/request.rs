@@ -120,7 +120,7 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
             Ok(Some(stored)) => match Target::current(&stored, ctx.clock.now()) {
                 Some(target) => {
                     // The ingress records a row without calling WeChat: only a delivery before this one, the scheduler
-                    // once the order was old enough, or a question out of turn can have called.
+                    // once the order was old enough, or an unscheduled poll can have called.
                     let asked = stored.order.queries.done > 0 || stored.order.queries.answered_at.is_some();
                     let old = ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
                     let called = delivery.attempt > 1 || asked || old;
@@ -131,7 +131,7 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
             Ok(None) => Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() },
             Err(e) => failed(e),
         },
-        // The caller finds the other order under its number and is told so by the ingress.
+        // The caller finds the other order under its number and the HTTP layer says so.
         Ok(Recorded::Differs) => Verdict::Done,
         Err(e @ RecordError::NumberTaken(_)) => Verdict::Park { reason: "number_taken", why: e.to_string() },
         Err(e @ (RecordError::Store(_) | RecordError::Group(_))) => failed(e),

@@ -117,7 +117,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
             Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
             Ok(Applied::AskAgain { order, at, .. }) => {
                 let order = &order.order;
-                // A sooner look that is planned stays: it may be the close that somebody waits for.
+                // An earlier poll that is planned stays: it may be the close that a caller waits for.
                 let planned = order.queries.next_at.filter(|planned| *planned > now);
                 let next_at = Some(planned.map_or(at, |planned| planned.min(at)));
                 let queries = Queries { next_at, answered_at: None, ..order.queries };
@@ -181,7 +181,7 @@ async fn ask(
         return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
     };
     match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
-        // Nobody can have paid a number that was never placed: it is an older order's of this merchant, and so is its
+        // A number that was never placed cannot have been paid: it is an older order's of this merchant, and so is its
         // payment. Crediting it would give the goods away.
         Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
         Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => {
@@ -189,7 +189,7 @@ async fn ask(
         }
         // WeChat has no such order: what it refused were the parameters.
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
-        // Somebody else of this merchant uses the number and nobody paid it; it is not ours to close.
+        // Another system of this merchant uses the number and it is unpaid; it is not ours to close.
         Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
         Asked::Fact(Fact::Unpaid { .. }, _) => (used_up(ctx, merchant, target, &appid, error).await, here),
         Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => {

@@ -1,4 +1,4 @@
-//! A fact reaches its refund: load, decide, commit, and again if somebody else was faster.
+//! A fact reaches its refund: load, decide, commit; retried when the compare-and-set fails.
 
 use crate::event::fact::RefundFact;
 use crate::ids::{MerchantKey, OutRefundNo};
@@ -41,7 +41,7 @@ pub enum ApplyError {
 pub enum Look {
     /// The refund's time had come: what it says sets the next one.
     InTurn,
-    /// Somebody asked, WeChat told or listed: the refund is looked at when it would have been.
+    /// A caller asked, or WeChat notified or listed it: the refund's poll schedule is unchanged.
     OutOfTurn,
 }
 

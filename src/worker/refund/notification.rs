@@ -1,8 +1,8 @@
 //! A refund notification: a reason to ask WeChat, never more.
 //!
-//! Its encryption proves little (blocks can be rearranged by whoever saw others), so nothing of it is taken over. What
-//! it says and what WeChat says when asked must agree; where they do not after a while, a person looks, and WeChat is
-//! asked again soon.
+//! Its encryption proves little (blocks can be rearranged by a party that saw others), so nothing of it is taken over.
+//! What it says and what WeChat says when asked must agree; where they do not after a while, it becomes a dead letter,
+//! and WeChat is asked again soon.
 
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ use crate::worker::order::poll;
 
 /// The pauses, in seconds, while WeChat's two voices may still come to agree, or a refund of ours makes room.
 const PAUSES: &[u64] = &[1, 3, 5, 60, 300];
-/// How often WeChat is asked whether it says of a refund of ours what it told.
+/// How often WeChat is asked whether its answer agrees with the notification about our refund.
 const TRIES: u32 = 3;
-/// When such a refund is looked at again: WeChat's answers may lag behind its notifications.
+/// When such a refund is polled again: WeChat's answers may lag behind its notifications.
 const SOON: Duration = Duration::from_secs(60);
 /// How long an order, or a refund that we did not make, may take to appear.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -94,7 +94,7 @@ async fn ours(
             Ok(doubted(ctx, News { record, attempt }, attempt < TRIES, "query_differs", why).await)
         }
         Learnt::Refused(refusal) => {
-            // This one is the dead letter of it; the refund's own looks make no further ones.
+            // This one is the dead letter of it; the refund's own polls make no further ones.
             ctx.store.note_contradiction(stored.refund.id, refusal.reason()).await?;
             Ok(parked(ctx, record, refusal.reason(), &refusal.to_string()).await)
         }
@@ -102,8 +102,8 @@ async fn ours(
     }
 }
 
-/// Whether a refund has come to the end that WeChat tells of. Any other word about one that has ended is to be looked
-/// into.
+/// Whether a refund has come to the end that WeChat tells of. Any other status of one that has ended is to be
+/// investigated.
 fn has_ended_so(state: RefundState, status: RefundStatus) -> bool {
     matches!(
         (state, status),
@@ -118,8 +118,8 @@ struct News {
 }
 
 impl News {
-    /// Whether it came so short a time ago. Time counts, not tries: a database that was away must not use up the
-    /// patience.
+    /// Whether it came so short a time ago. The deadline is a time, not a number of attempts: a database outage must
+    /// not use it up.
     fn is_within(&self, patience: Duration, ctx: &Context) -> bool {
         ctx.clock.now().since(self.record.received_at) < patience
     }
@@ -177,7 +177,7 @@ async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Re
     Ok(ctx.store.orders_by_out_trade_no(&merchant.key, numbers).await?.pop().filter(is_paid))
 }
 
-/// Waits a little more, or a person looks.
+/// Retries later, or stores a dead letter.
 async fn doubted(ctx: &Context, news: News, waits: bool, reason: &'static str, why: &str) -> Verdict {
     if !waits {
         return parked(ctx, news.record, reason, why).await;

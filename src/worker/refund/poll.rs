@@ -67,7 +67,7 @@ pub enum Answer {
     None,
 }
 
-/// Asks about one number, whoever's it is.
+/// Asks about one number, ours or not.
 pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &OutRefundNo) -> Answer {
     let asked = refund_query::ask(&ctx.wechat, merchant, appid, &Which::Refund(refund_no.clone())).await;
     crate::failpoint::point("refund.asked");

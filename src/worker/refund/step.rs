@@ -29,7 +29,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return failed(e),
     };
     let now = ctx.clock.now();
-    // Whose clock is ahead must not drop what is due: an old message is dropped only where the refund has a later look.
+    // Under clock skew nothing due may be dropped: an old message is dropped only where the refund has a later poll.
     let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
     if now.since(event.time) > STALE && has_a_later_one {
         return Verdict::Done;
@@ -38,7 +38,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     match step(ctx, merchant, &stored, only_ask).await {
         Ok(None) => Verdict::Done,
         Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
-            // Whoever noted it may have died before its dead letter was kept.
+            // The process that noted it may have crashed before its dead letter was stored.
             Ok(first) if first || delivery.attempt > 1 => refused(refusal),
             Ok(_) => Verdict::Done,
             Err(e) => failed(e),
@@ -77,7 +77,7 @@ async fn step(
         let look = if only_ask { Look::OutOfTurn } else { Look::InTurn };
         match ask(ctx, merchant, stored, None, look).await? {
             Learnt::Changed | Learnt::Unchanged(_) => return Ok(None),
-            // Whether ours can be is told by the answer to its own call.
+            // Whether ours can be is known from the answer to its own call.
             Learnt::Refused(RefundRefusal::AnotherPayment) if state.wants_call() && !only_ask => {}
             Learnt::Refused(refusal) => return Ok(Some(refusal)),
             // Who only asks moves nothing: the call that is due comes when it is due.
@@ -100,7 +100,7 @@ async fn step(
     }
 }
 
-/// The refund is looked at again by its rhythm, and a person looks at the contradiction. `true`: for the first time.
+/// Polls the refund again on its schedule, and records the contradiction for a dead letter. `true`: for the first time.
 async fn contradicted(
     ctx: &Context,
     stored: &StoredRefund,

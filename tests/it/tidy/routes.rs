@@ -71,7 +71,7 @@ fn a_route_without_the_extractor_is_found() {
     let bare = check("State(app): S, request: Request");
     assert_eq!(bare, ["src/http/orders/create.rs:1: place serves /v1/orders and takes no Authorized caller"]);
     assert_eq!(
-        super::routes::check(&[table.clone()]),
+        super::routes::check(std::slice::from_ref(&table)),
         ["src/http/routes.rs: /v1/orders: no file of src/http has create::place"]
     );
 }

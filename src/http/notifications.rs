@@ -44,7 +44,7 @@ const NEEDS_V3_KEY: &str = "needs_v3_key";
 enum Verdict {
     /// WeChat's signature holds and it is ours: keep it, then SUCCESS.
     Verified,
-    /// WeChat's signature holds, yet it is not in a form we know: keep it, but let WeChat repeat it until somebody can
+    /// WeChat's signature holds, yet it is not in a form we know: keep it, but let WeChat repeat it until a process can
     /// read it.
     Undecidable(NotifyError),
     /// Not WeChat's, or not for us.
@@ -55,7 +55,7 @@ fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], rec
     let judged = match kind {
         NoticeKind::Pay => parse_and_verify(body, merchant, apps, received_at).map(|_| ()),
         NoticeKind::Refund => match parse_and_decrypt(body, merchant, apps, received_at) {
-            // Nothing of it was encrypted: anybody could have written it.
+            // Nothing of it was encrypted: any sender could have written it.
             Err(NotifyError::Incomplete(what)) if what.field == ENCRYPTED => {
                 return Verdict::Bad(NotifyError::Unsigned);
             }
@@ -133,7 +133,7 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
     let Post { kind, headers, remote, body } = post;
     if kind == NoticeKind::Refund && looks_like_v3(&body, headers) {
         // The same address hears of refunds in the newer API's words, which take a key that is not configured here.
-        // Anybody can send what looks like it, so it is no more than a sample; WeChat repeats it until somebody can
+        // Any sender can forge it, so it is no more than a sample; WeChat repeats it until a process can
         // read it.
         let at = app.clock.now();
         app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: NEEDS_V3_KEY, remote, body, at });
@@ -189,7 +189,7 @@ fn looks_like_v3(body: &[u8], headers: &HeaderMap) -> bool {
     body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') && headers.contains_key("wechatpay-signature")
 }
 
-/// A body that could not even be read. The problem's status and its wish to close, in WeChat's own format.
+/// A body that could not even be read. The problem's status and its `Connection: close`, in WeChat's own format.
 fn unreadable(merchant: &Merchant, error: BodyError) -> Response {
     let (result, text) = match error {
         BodyError::Encoded => ("encoded", "ENCODING"),
@@ -220,7 +220,7 @@ fn xml(status: StatusCode, body: impl IntoResponse) -> Response {
     response
 }
 
-/// Headers that speak of the connection or let somebody in are not kept.
+/// Connection headers and credentials are not kept.
 const LEFT_OUT: &[&str] = &[
     "connection",
     "keep-alive",

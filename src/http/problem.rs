@@ -1,4 +1,4 @@
-//! What a caller is told when the answer is no: RFC 9457 problems, one variant per thing a caller can do about it.
+//! Error answers: RFC 9457 problems, one variant per thing a caller can do about it.
 //!
 //! `docs/problems.md` describes every slug; a test holds the two together. What must stay true: an internal message (a
 //! database's words, a path) goes to the log and never into an answer; what a caller sent comes back only as JSON text.
@@ -43,7 +43,7 @@ pub struct FieldProblem {
 impl FieldProblem {
     /// About the member `name` of the body.
     pub fn member(name: &str, message: impl Into<String>) -> FieldProblem {
-        // RFC 6901 escapes; a name nobody knows may be of any length.
+        // RFC 6901 escapes; an unknown name may be of any length.
         let name: String = name.replace('~', "~0").replace('/', "~1").chars().take(64).collect();
         FieldProblem { at: At::Pointer(format!("/{name}")), message: message.into() }
     }

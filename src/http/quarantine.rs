@@ -1,4 +1,4 @@
-//! A bounded sample of bodies that were refused at the door, for people who want to see what knocks.
+//! Keeps a bounded, rate-limited sample of rejected notification bodies for diagnosis.
 //!
 //! Beside the answer, never before it: a flood of forgeries costs a counter each, and once a second per merchant and
 //! reason a row and a log line. When the database is slower than that, samples are dropped.

@@ -98,8 +98,8 @@ impl HttpState {
         Ok(self.bus.publish(Message { subject, id: envelope.id, payload, headers: Vec::new() }).await?)
     }
 
-    /// Whether WeChat may be asked about an order out of turn, now: not within two seconds of the last time, and no
-    /// more of a merchant's orders in one second than its budget of questions says. If so, it counts.
+    /// Whether WeChat may be asked about an order outside its schedule, now: not within two seconds of the last time,
+    /// and no more of a merchant's orders in one second than its budget of questions says. If so, it counts.
     pub(crate) fn may_ask(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
         self.refreshes.pass((merchant.clone(), order_no.clone())) && self.within_budget(merchant)
     }

@@ -2,7 +2,7 @@
 //!
 //! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a
 //! client that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is
-//! not told it again. A stream ends after a final state, after an hour, and when the process ends; the client then
+//! not sent it again. A stream ends after a final state, after an hour, and when the process ends; the client then
 //! comes back.
 
 use std::convert::Infallible;
@@ -60,7 +60,8 @@ pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Resu
     Ok(response)
 }
 
-/// The order, for a key that may see it or for the order's own token. Whether an order exists is told to keys alone.
+/// The order, for a key that may see it or for the order's own token. Whether an order exists is disclosed to keys
+/// alone.
 async fn authorized(app: &HttpState, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
     let named = params.get("merchant");
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
@@ -95,7 +96,7 @@ fn is_final(order: &StoredOrder) -> bool {
 struct Telling {
     following: Following,
     first: Option<Arc<StoredOrder>>,
-    /// The version told last.
+    /// The version sent last.
     told: Option<i64>,
     until: Instant,
     ended: bool,

@@ -178,7 +178,6 @@ pub struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Watches `inner`.
     pub fn new(inner: S, phase: Phase) -> Watched<S> {
         Watched { inner, phase }
     }

@@ -53,7 +53,6 @@ struct ReportJson {
     term: i64,
 }
 
-/// The route.
 pub async fn jobs(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     authorize(&app.config, &parts.headers, Scope::Ops)?;

@@ -14,7 +14,6 @@ use super::connection::{Ambiguous, Remote};
 use super::problem::Error;
 use crate::secret::random_text;
 
-/// Longest request target.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
 tokio::task_local! {

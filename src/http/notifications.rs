@@ -121,7 +121,6 @@ async fn received(
     response
 }
 
-/// What was posted.
 struct Post<'a> {
     kind: NoticeKind,
     headers: &'a HeaderMap,

@@ -26,14 +26,12 @@ pub enum At {
     Pointer(String),
     /// A part of the path or the query string.
     Parameter(String),
-    /// A header.
     Header(String),
 }
 
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldProblem {
-    /// Where.
     #[serde(flatten)]
     pub at: At,
     /// The rule it breaks, in words.
@@ -131,9 +129,7 @@ pub enum Error {
     /// WeChat refused the order.
     #[error("WeChat refused the order")]
     OrderFailed {
-        /// Which.
         order_no: OrderNo,
-        /// Its words.
         wechat: WechatError,
     },
     /// Nothing was paid that could go back.
@@ -157,9 +153,7 @@ pub enum Error {
     /// WeChat refused the refund, or closed it without moving money.
     #[error("the refund failed, no money moved, and its number cannot be used again")]
     RefundFailed {
-        /// Which.
         refund_no: OutRefundNo,
-        /// Its words.
         wechat: WechatError,
     },
     /// WeChat has not answered yet.

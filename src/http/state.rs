@@ -30,13 +30,9 @@ const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 /// What the ingress works with.
 #[derive(Clone)]
 pub struct Ingress {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
-    /// The bus.
     pub bus: Bus,
-    /// The time.
     pub clock: Clock,
     /// The text of `/metrics`.
     pub metrics: MetricsText,

@@ -52,7 +52,6 @@ struct Page {
     next: String,
 }
 
-/// The route.
 pub async fn events(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Finance)?;

@@ -32,7 +32,6 @@ use crate::store::{NewOrder, Recorded, StoredOrder};
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
 
-/// The route.
 pub async fn place(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;

@@ -34,7 +34,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The route.
 pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;

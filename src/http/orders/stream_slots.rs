@@ -47,7 +47,6 @@ impl StreamSlots {
     }
 }
 
-/// One open stream.
 #[derive(Debug)]
 pub struct StreamSlot {
     by_order: OpenByOrder,

@@ -72,7 +72,6 @@ impl Jar {
 /// requests but its navigations.
 #[derive(Debug, Clone)]
 pub struct Cookie<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Below which path it is sent.
     pub path: String,

@@ -26,7 +26,6 @@ const TOKEN_WAIT: Duration = Duration::from_secs(3);
 /// The longest poll interval: another process may write it.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// The route.
 pub async fn phone(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;

@@ -38,7 +38,6 @@ const MERCHANT_TAG: usize = 6;
 
 /// Where an order is placed: the number and its merchant.
 pub struct Place<'a> {
-    /// The number.
     pub order_no: OrderNo,
     /// The merchant it was made for.
     pub merchant: &'a Merchant,

@@ -29,7 +29,6 @@ use crate::worker::core::fact_applier::{Applied, Item};
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// Handles one question.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<QueryDue>::parse(&delivery.message.payload) {
         Ok(event) => event,

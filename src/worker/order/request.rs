@@ -43,7 +43,6 @@ pub enum RecordError {
 }
 
 impl Recorder {
-    /// Over a store.
     pub fn new(store: Store) -> Recorder {
         let lanes = match store.db().kind() {
             DbKind::Sqlite => 1,

@@ -31,7 +31,6 @@ const CALLS: Policy = Policy {
     deadline: Duration::from_secs(10),
 };
 
-/// What is placed.
 #[derive(Debug, Clone)]
 pub struct Target {
     merchant: MerchantKey,

@@ -24,7 +24,6 @@ pub enum Adopted {
     Known,
     /// WeChat says what cannot be.
     Refused {
-        /// What.
         refusal: RefundRefusal,
         /// Whether it has not been reported yet.
         first: bool,

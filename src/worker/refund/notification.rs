@@ -33,7 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How long refunds of ours may hold what another one took: theirs come to their end first.
 const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(75 * 60);
 
-/// Handles one notification.
 pub async fn told(
     ctx: &Context,
     merchant: &Merchant,

@@ -13,7 +13,6 @@ use crate::worker::core::context::Context;
 use crate::worker::core::error::{Trouble, failed};
 use crate::worker::order::poll::STALE;
 
-/// Handles one refund.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<RefundDue>::parse(&delivery.message.payload) {
         Ok(event) => event,

@@ -36,11 +36,8 @@ const SIT_OUT: Duration = Duration::from_secs(3);
 
 /// What the scheduler works with.
 pub struct Parts {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
-    /// The bus.
     pub bus: Bus,
     /// The way to WeChat's platform.
     pub platform: PlatformClient,

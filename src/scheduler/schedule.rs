@@ -8,7 +8,6 @@ use crate::clock::Timestamp;
 const DAY_S: u32 = 86_400;
 const HOUR_S: u32 = 3600;
 
-/// A rhythm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct When {
     period_s: u32,

@@ -22,7 +22,6 @@ const WALLET_ORDERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Rows deleted by one statement: others write between two.
 const BATCH: u64 = 2000;
 
-/// Forgets it.
 pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let (store, now) = (&ctx.store, ctx.clock.now());
     let reports = reports(store, ctx.jobs, now).await?;

@@ -21,7 +21,7 @@ use crate::store::{DbError, Store, StoredOrder};
 
 /// The longest poll interval while there are waiters.
 const ROUND: Duration = Duration::from_millis(50);
-/// The shortest.
+/// The shortest poll interval.
 const MIN_PAUSE: Duration = Duration::from_millis(3);
 /// Orders of one query.
 const CHUNK: usize = 500;

@@ -135,7 +135,7 @@ impl Phase {
     }
 }
 
-/// A request is being answered for as long as this lives.
+/// A request is being answered until this is dropped.
 #[derive(Debug)]
 pub struct Busy(Phase);
 
@@ -221,14 +221,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// An answer's body; the request counts as being answered until it is gone.
+/// An answer's body; the request counts as being answered until it is dropped.
 pub struct Answer {
     body: Body,
     _busy: Busy,
 }
 
 impl Answer {
-    /// Holds `busy` for as long as `body` lives.
+    /// Holds `busy` until `body` is dropped.
     pub fn new(body: Body, busy: Busy) -> Answer {
         Answer { body, _busy: busy }
     }

@@ -1,7 +1,7 @@
 //! `POST /notify/{merchant}/pay` and `…/refund`: WeChat tells of a payment, or of what became of a refund.
 //!
 //! Verified in memory, published, acknowledged by the bus as durable, and only then answered with SUCCESS: after that
-//! WeChat never speaks of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
+//! WeChat never notifies of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
 //! here only decides what is worth keeping: the worker verifies again. A refund's notification has no signature; that
 //! it can be decrypted and read is all that can be asked of it here, and the worker takes nothing from it but a reason
 //! to ask WeChat.
@@ -131,7 +131,7 @@ struct Post<'a> {
 async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
     let Post { kind, headers, remote, body } = post;
     if kind == NoticeKind::Refund && looks_like_v3(&body, headers) {
-        // The same address hears of refunds in the newer API's words, which take a key that is not configured here.
+        // The same address gets refund notifications of API v3, which need a key that is not configured here.
         // Any sender can forge it, so it is no more than a sample; WeChat repeats it until a process can
         // read it.
         let at = app.clock.now();

@@ -130,6 +130,7 @@ pub enum Error {
     #[error("WeChat refused the order")]
     OrderFailed {
         order_no: OrderNo,
+        /// WeChat's error code and text.
         wechat: WechatError,
     },
     /// Nothing was paid that could go back.
@@ -154,6 +155,7 @@ pub enum Error {
     #[error("the refund failed, no money moved, and its number cannot be used again")]
     RefundFailed {
         refund_no: OutRefundNo,
+        /// WeChat's error code and text.
         wechat: WechatError,
     },
     /// WeChat has not answered yet.

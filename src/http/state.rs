@@ -54,7 +54,7 @@ pub struct HttpState {
     pub in_flight: InFlight,
     pub streams: StreamSlots,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
-    /// What people and pages may have WeChat asked, beside the scheduler's own questions.
+    /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     /// Questions about refunds.

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 /// The longest poll interval while a caller waits: other processes write events too.
 const ROUND: Duration = Duration::from_millis(100);
-/// The shortest.
+/// The shortest poll interval.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The hub. Cheap to clone.

@@ -23,7 +23,7 @@ use crate::wechat::v2::xml::is_xml_char;
 
 /// WeChat takes no order that expires sooner.
 const MIN_EXPIRY: Duration = Duration::from_secs(60);
-/// Nor later.
+/// WeChat takes no order that expires later.
 const MAX_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 const METADATA_MAX_BYTES: usize = 4 * 1024;
 

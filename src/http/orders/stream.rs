@@ -112,7 +112,7 @@ impl Telling {
                 Some(order) => order,
                 None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
             };
-            // A question to WeChat that changed nothing is no news.
+            // A poll of WeChat that changed nothing is not sent.
             if self.told.is_some_and(|told| order.order.version <= told) {
                 continue;
             }

@@ -140,7 +140,7 @@ impl HttpState {
         counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
         let subject = subject::refund_requested(&merchant.key);
         if let Err(e) = self.publish_refund(&merchant.key, subject, &new.refund_no, false).await {
-            // It is recorded: the scheduler will find it, and the caller hears that it is pending.
+            // It is recorded: the scheduler will find it, and the caller is answered that it is pending.
             tracing::warn!(refund_no = %new.refund_no, error = e.for_log(), "The call of a refund was not published");
         }
         crate::failpoint::point("refund.published");

@@ -75,7 +75,7 @@ pub struct Cookie<'a> {
     pub name: &'a str,
     /// Below which path it is sent.
     pub path: String,
-    /// How long it lives.
+    /// Its lifetime.
     pub max_age: Duration,
     /// Whether scripts of our pages can read it.
     pub readable: bool,

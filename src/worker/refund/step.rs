@@ -1,4 +1,4 @@
-//! `refund.requested` and `refund.due`: bring one refund a step on.
+//! `refund.requested` and `refund.due`: advance one refund by one step.
 
 use super::apply::{ApplyError, Look};
 use super::call::{Called, call, put_off};

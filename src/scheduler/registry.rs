@@ -43,7 +43,7 @@ pub enum JobError {
     /// A message could not be written.
     #[error(transparent)]
     Event(#[from] EnvelopeError),
-    /// Another process took the lease over; what this one brought was thrown away.
+    /// Another process took the lease over; this one's result was discarded.
     #[error("another process took over")]
     Overtaken,
 }
@@ -53,7 +53,7 @@ pub enum JobError {
 pub struct Done {
     /// How much, in whatever the job counts; 0 is an idle run.
     pub count: u64,
-    /// What people should know of it.
+    /// Details for operators.
     pub detail: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! `GET /v1/ops/jobs`: what the scheduler does, when each job is due next, whose turn it is, and how the last runs
-//! went.
+//! `GET /v1/ops/jobs`: what the scheduler does, when each job is due next, which process holds the lease, and how the
+//! last runs went.
 //!
 //! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
 
@@ -52,7 +52,6 @@ struct ReportJson {
     term: i64,
 }
 
-/// The route.
 pub async fn jobs(
     State(app): State<Arc<HttpState>>,
     _caller: Authorized<Ops>,

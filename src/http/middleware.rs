@@ -15,7 +15,6 @@ use super::extract::request_id;
 use super::problem::Error;
 use crate::secret::random_text;
 
-/// Longest request target.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
 /// The address at the other end of the connection.

@@ -25,7 +25,6 @@ pub(super) struct Context {
     pub tokens: Option<Arc<Tokens>>,
     /// Under which the run runs.
     pub lease: Lease,
-    /// Every job.
     pub jobs: &'static [Job],
 }
 
@@ -44,7 +43,7 @@ pub enum JobError {
     /// A message could not be written.
     #[error(transparent)]
     Event(#[from] EnvelopeError),
-    /// Another process took the lease over; what this one brought was thrown away.
+    /// Another process took the lease over; this one's result was discarded.
     #[error("another process took over")]
     Overtaken,
 }
@@ -54,7 +53,7 @@ pub enum JobError {
 pub struct Done {
     /// How much, in whatever the job counts; 0 is an idle run.
     pub count: u64,
-    /// What people should know of it.
+    /// Details for operators.
     pub detail: Option<String>,
 }
 
@@ -64,7 +63,6 @@ impl From<u64> for Done {
     }
 }
 
-/// A job.
 pub(super) struct Job {
     pub name: &'static str,
     pub when: When,
@@ -77,7 +75,6 @@ pub(super) struct Job {
 const TOKENS_DEADLINE: Duration = Duration::from_secs(45);
 const _: () = assert!(2 * CALL_LIMIT.as_secs() < TOKENS_DEADLINE.as_secs());
 
-/// Every job.
 pub(super) const JOBS: &[Job] = &[
     Job {
         name: "pending_queries",

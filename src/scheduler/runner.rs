@@ -5,7 +5,7 @@
 //! whose runner crashed, is found by the sweep and run then. A process whose run failed releases the lease and skips
 //! the next run so that another process can try. Every run leaves a report. What must stay true: a run is made under
 //! the lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that
-//! slept through its lease harms nothing.
+//! outlived its lease does no harm.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,11 +36,8 @@ const SIT_OUT: Duration = Duration::from_secs(3);
 
 /// What the scheduler works with.
 pub struct Parts {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
-    /// The bus.
     pub bus: Bus,
     /// The way to WeChat's platform.
     pub platform: PlatformClient,
@@ -59,7 +56,7 @@ pub enum SchedulerError {
     Seal(#[from] CannotSeal),
 }
 
-/// Runs until cancelled; jobs that run then finish first. Each lease is given back as soon as its job is at rest, so
+/// Runs until cancelled; jobs that run then finish first. Each lease is released as soon as its job has ended, so
 /// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, platform, clock } = parts;
@@ -143,7 +140,7 @@ struct Runner {
     job: &'static Job,
     shared: Arc<Shared>,
     busy: AtomicBool,
-    /// The lease as it was last had: to be given back at the end.
+    /// The lease as last acquired: released at the end.
     held: Mutex<Option<Lease>>,
     /// Until when the job is left to others, after a run that failed here.
     sits_out_until: Mutex<Option<Instant>>,
@@ -211,7 +208,7 @@ impl Runner {
         Ok(is_due.then_some(lease))
     }
 
-    /// Gives the lease back unless the job still runs, which then does it at its end.
+    /// Releases the lease unless the job still runs, which then does it at its end.
     async fn rest(&self) {
         if !self.busy.load(Ordering::SeqCst) {
             self.give_back().await;
@@ -286,7 +283,7 @@ impl Runner {
         }
     }
 
-    /// Keeps the lease for as long as the run lasts, and tells of a run that lasts.
+    /// Keeps the lease for as long as the run lasts, and reports a long run.
     async fn renewing(&self, lease: &Lease, started_at: Timestamp, begun: &OnceLock<i64>) -> Infallible {
         let (store, name, lease_for) = (&self.shared.store, self.job.name, self.shared.config.store.lease);
         loop {

@@ -125,7 +125,7 @@ impl Tokens {
                 limited(access_token(&self.platform, &kept.app.app_id, &kept.secret, kept.app.token)).await
             }
             TokenKind::JsapiTicket => {
-                // What was just fetched is read back here: what was thrown away must not be used.
+                // What was just fetched is read back here: what was discarded must not be used.
                 let key = &self.key;
                 with = run.store.token(key, &kept.app, TokenKind::AccessToken, fetched_at).await?;
                 let Some(token) = &with else { return Ok(None) };

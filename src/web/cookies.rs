@@ -72,11 +72,10 @@ impl Jar {
 /// requests but its navigations.
 #[derive(Debug, Clone)]
 pub struct Cookie<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Below which path it is sent.
     pub path: String,
-    /// How long it lives.
+    /// Its lifetime.
     pub max_age: Duration,
     /// Whether scripts of our pages can read it.
     pub readable: bool,

@@ -29,7 +29,6 @@ macro_rules! reasons {
                 match self { $(Reason::$variant => $name),* }
             }
 
-            /// The HTTP status.
             pub const fn status(self) -> StatusCode {
                 match self { $(Reason::$variant => StatusCode::$status),* }
             }
@@ -103,7 +102,6 @@ reasons! {
 /// A refusal with what belongs to it.
 #[derive(Debug)]
 pub struct Failure {
-    /// Why.
     pub reason: Reason,
     /// The envelope's `data`.
     data: Value,

@@ -11,7 +11,6 @@ use tokio::sync::{Mutex, MutexGuard};
 /// Queues: enough that strangers seldom meet.
 const QUEUES: usize = 256;
 
-/// The queues.
 #[derive(Debug)]
 pub struct Turns {
     queues: Vec<Mutex<()>>,

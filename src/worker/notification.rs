@@ -26,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// The pauses in between, in seconds.
 const PAUSES: &[u64] = &[1, 2, 5, 15, 30, 60];
 
-/// Handles one notification.
 pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<NotifyReceived>::parse(&delivery.message.payload) {
         Ok(event) => event,

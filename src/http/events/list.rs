@@ -51,7 +51,6 @@ struct Page {
     next: String,
 }
 
-/// The route.
 pub async fn events(
     State(app): State<Arc<HttpState>>,
     caller: Authorized<Finance>,

@@ -1,8 +1,8 @@
 //! `POST /v1/orders/{order_no}/close` and `…/attempts`: what a business may still ask of an open order.
 //!
-//! The wish is durable on the bus before it is answered. WeChat closes nothing within five minutes of its placing, and
-//! an old attempt must take no money before a new one is offered: a close waits for that time by itself (202), a new
-//! attempt is refused with the time to wait, because a payer is standing there.
+//! The command is durable on the bus before the request is answered. WeChat closes nothing within five minutes of its
+//! placing, and an old attempt must take no money before a new one is offered: a close waits for that time by itself
+//! (202), a new attempt is refused with the time to wait, because a payer is standing there.
 
 use std::sync::Arc;
 
@@ -154,14 +154,14 @@ impl HttpState {
         let seen = Some(Arc::clone(&stored));
         let stored = self.orders.wait(&merchant, &order_no, seen, deadline, settled).await.unwrap_or(stored);
         match (stored.order.state, &stored.order.failure) {
-            // Of two wishes in the same moment one was fulfilled, and its parameters are not for the other's payer.
+            // Of two concurrent requests one was executed, and its parameters are not for the other's payer.
             (OrderState::Requested | OrderState::Payable, _)
                 if stored.order.attempts.len() > before && !is_as_wanted(&stored, &wanted) =>
             {
                 Err(attempt_open(&stored.order, self.clock.now()))
             }
             (OrderState::Requested | OrderState::Payable, _) => Ok(stored),
-            // Nobody has come to it yet.
+            // No worker has handled it yet.
             (OrderState::Closed, _) if stored.order.version == version => Ok(stored),
             (OrderState::Failed, Some(wechat)) => Err(Error::OrderFailed { order_no, wechat: wechat.clone() }),
             (state, _) => Err(Error::OrderEnded(state)),

@@ -31,7 +31,6 @@ use crate::store::{NewOrder, Recorded, StoredOrder};
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
 
-/// The route.
 pub async fn place(
     State(app): State<Arc<HttpState>>,
     caller: Authorized<Orders>,
@@ -128,7 +127,7 @@ async fn record(app: &HttpState, new: NewOrder) -> Result<Arc<StoredOrder>, Erro
     let recorded = app.store.record_orders(&[new]).await?;
     crate::failpoint::point("ingress.order_recorded");
     match recorded.first() {
-        // What differs is told apart by the caller, who knows what was left out of the request.
+        // What differs is distinguished by the caller, who knows what was left out of the request.
         Some(Recorded::New | Recorded::Same | Recorded::Differs) | None => {}
     }
     let order = app.store.order(&merchant, &order_no).await?.map(Arc::new);

@@ -1,8 +1,8 @@
 //! What a payer can be offered for an order right now.
 //!
 //! Parameters are signed afresh each time, with the algorithm that the attempt itself was placed with. A prepay id
-//! lives two hours at WeChat and the address of a browser's payment five minutes; each is offered only while enough of
-//! that is left for a payer to use it.
+//! is valid for two hours at WeChat and the address of a browser's payment five minutes; each is offered only while
+//! enough of that is left for a payer to use it.
 
 use std::time::Duration;
 

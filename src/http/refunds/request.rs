@@ -25,7 +25,6 @@ pub struct RefundRequest {
 }
 
 impl RefundRequest {
-    /// Parses the body.
     pub fn parse(
         body: &[u8],
         merchant: &MerchantKey,

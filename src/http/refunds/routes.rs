@@ -1,7 +1,7 @@
 //! `POST /v1/orders/{order_no}/refunds` and `GET /v1/refunds/{refund_no}`: money back.
 //!
-//! The refund and its reservation are written before anybody is told of it, here and not by a worker: whether there is
-//! enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
+//! The refund and its reservation are written before the request is answered, here and not by a worker: whether there
+//! is enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
 //! the row. Pending is never called failed: a caller that takes it for that asks again under another number and pays
 //! twice.
 
@@ -37,7 +37,7 @@ use crate::telemetry::REFUNDS_TOTAL;
 
 /// How long `?refresh=1` waits for WeChat's answer.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
-/// Between two looks at a refund that somebody waits for: the first, growing to the second.
+/// Poll interval for a refund that a caller waits for: the first, growing to the second.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `POST /v1/orders/{order_no}/refunds`
@@ -146,7 +146,7 @@ impl HttpState {
         counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
         let subject = subject::refund_requested(&merchant.key);
         if let Err(e) = self.publish_refund(&merchant.key, subject, &new.refund_no, false).await {
-            // It is recorded: the scheduler will find it, and the caller hears that it is pending.
+            // It is recorded: the scheduler will find it, and the caller is answered that it is pending.
             tracing::warn!(refund_no = %new.refund_no, error = e.for_log(), "The call of a refund was not published");
         }
         crate::failpoint::point("refund.published");
@@ -204,7 +204,7 @@ impl HttpState {
         let later = deadline.saturating_duration_since(Instant::now());
         self.watch_refund(stored, deadline, |s| {
             let (r, next_at) = (&s.refund, s.refund.queries.next_at);
-            // Its turn, or WeChat's next answer, comes after the caller has gone.
+            // Its call slot, or WeChat's next answer, comes after the caller's deadline.
             let after_the_caller = next_at.is_some_and(|at| at > self.clock.now().after(later));
             let untouched = next_at == Some(r.created_at.after(UNCALLED));
             !r.state.wants_call() || after_the_caller && !untouched
@@ -227,7 +227,7 @@ impl HttpState {
         self.watch_refund(stored, Instant::now() + REFRESH_WAIT, answered).await
     }
 
-    /// Looks at a refund until it is `enough`, at most until `deadline` or until the process ends.
+    /// Polls a refund until it is `enough`, at most until `deadline` or until the process ends.
     async fn watch_refund(
         &self,
         mut stored: StoredRefund,

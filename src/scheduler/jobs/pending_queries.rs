@@ -1,8 +1,9 @@
 //! Orders that WeChat must be asked about: each due question becomes a command for the workers.
 //!
 //! A merchant's budget (`queries_per_second`) bounds how many are asked for in one run, so that a thousand orders that
-//! expire together are no storm at WeChat; those that were due first go first. Merchants that only the database knows
-//! are asked about too, rarely: while a new one is being rolled out, the workers may know it before the scheduler does.
+//! expire together do not overload WeChat (backpressure); those that were due first go first. Merchants that only the
+//! database knows are asked about too, rarely: while a new one is being rolled out, the workers may know it before the
+//! scheduler does.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Notifications that wait for an order and that the bus does not bring to the workers any more: their message was
+//! Notifications that wait for an order and that the bus does not redeliver any more: their message was
 //! lost, or its attempts were used up. They are published again, and the workers settle or end them as any other.
 
 use std::time::Duration;

@@ -29,7 +29,6 @@ const RESTARTS: u32 = 1;
 /// Longer than any code WeChat makes.
 const MAX_CODE_BYTES: usize = 512;
 
-/// The route.
 pub async fn get_open_id(State(app): State<Arc<WebState>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let browser = match app.browser() {

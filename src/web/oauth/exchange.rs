@@ -54,7 +54,6 @@ impl fmt::Debug for Return {
 /// How a login ended.
 #[derive(Debug)]
 pub enum Login {
-    /// With this user.
     Done(User),
     /// The code is used up or too old: only a new login helps.
     Over,

@@ -38,7 +38,6 @@ const MERCHANT_TAG: usize = 6;
 
 /// Where an order is placed: the number and its merchant.
 pub struct Place<'a> {
-    /// The number.
     pub order_no: OrderNo,
     /// The merchant it was made for.
     pub merchant: &'a Merchant,
@@ -50,7 +49,7 @@ enum Standing {
     Offered,
     /// It takes no money any more, or has it: there may be a new one.
     Ended,
-    /// It is paid, and the payer may not have heard of it.
+    /// It is paid, and the payer may not know of it yet.
     JustPaid,
     /// It is no longer offered, and WeChat may still take money for it.
     InTheWay,
@@ -95,7 +94,7 @@ async fn look<'a>(app: &'a WebState, browser: &Browser, session: &Session, amoun
     let now = app.clock.now();
     if let Some(place) = offered.clone().and_then(|number| known_place(app, number)) {
         let Some(order) = app.store.order(&place.merchant.key, &place.order_no).await? else {
-            // Another request is placing it, or that one died before it could: placing it twice is once.
+            // Another request is placing it, or that one crashed before it could: placing is idempotent.
             let takes = place.merchant.apps.contains(key);
             return if takes { Ok(Found::Place(place)) } else { Err(Reason::Busy.into()) };
         };
@@ -141,7 +140,7 @@ fn standing(stored: &StoredOrder, now: Timestamp) -> Standing {
 }
 
 /// Whether the payment became known so late that the page it was made on gave up, and so lately that the payer may not
-/// have heard of it elsewhere. A click then means the payment that was made, not another one.
+/// know of it from elsewhere. A click then means the payment that was made, not another one.
 fn is_just_paid(stored: &StoredOrder, now: Timestamp) -> bool {
     let Some(paid) = &stored.order.paid_by else { return false };
     let known_at = stored.updated_at;

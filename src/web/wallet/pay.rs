@@ -35,7 +35,6 @@ struct Wish<'a> {
     client_ip: String,
 }
 
-/// The route.
 pub async fn pay_wallet(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
     let browser = app.browser()?;

@@ -1,9 +1,9 @@
 //! The payment notification: what WeChat posts to us, and the two answers it understands.
 //!
-//! Read in this order, and nothing is believed before its turn: XML, `return_code`, signature over all elements
+//! Read in this order, and nothing is believed before its check: XML, `return_code`, signature over all elements
 //! received, merchant and app of the address it came to, then the contents. Amount and number are compared with the
-//! order later, by whoever has the order. What must stay true: a notification whose signature does not hold never gets
-//! past here.
+//! order later, by the code that has the order. What must stay true: a notification whose signature does not hold never
+//! gets past here.
 
 use super::payment;
 use super::payment::Incomplete;

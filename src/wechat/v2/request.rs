@@ -27,7 +27,7 @@ pub fn write(params: &Fields, key: &V2Key, nonce: String) -> String {
     xml::write(&sign::seal(fields, key, sign_type))
 }
 
-/// A fresh `nonce_str`: 32 characters nobody can guess.
+/// A fresh `nonce_str`: 32 unguessable characters.
 pub fn nonce() -> String {
     crate::secret::random_text(32)
 }

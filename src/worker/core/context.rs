@@ -16,13 +16,11 @@ use crate::worker::order::request::Recorder;
 pub struct Context {
     /// Merchants, apps, addresses.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
     /// The way to WeChat.
     pub wechat: Client,
     /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
     pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
-    /// The time.
     pub clock: Clock,
     pub(in crate::worker) applier: Arc<Applier>,
     pub(in crate::worker) recorder: Arc<Recorder>,

@@ -19,7 +19,6 @@ pub struct StoreParking {
 }
 
 impl StoreParking {
-    /// Over a store.
     pub fn new(store: Store, clock: Clock) -> StoreParking {
         StoreParking { store, clock }
     }

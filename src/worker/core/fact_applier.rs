@@ -34,13 +34,10 @@ const MAX_ROUNDS: usize = 12;
 /// A fact on its way to its order.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Whose.
     pub merchant: MerchantKey,
     /// About which attempt.
     pub out_trade_no: OutTradeNo,
-    /// What was said.
     pub fact: Fact,
-    /// By whom.
     pub source: EvidenceSource,
     /// When it reached us.
     pub received_at: Timestamp,
@@ -85,14 +82,12 @@ pub enum Applied {
     AskAgain {
         /// The order as it is.
         order: Box<StoredOrder>,
-        /// When.
         at: Timestamp,
         /// Whether the unified order must be repeated.
         place_again: bool,
     },
     /// The fact contradicts the order, or its transaction is another order's.
     Refused {
-        /// How.
         refusal: Refusal,
         /// Whether the order had no such mark before: the first one is reported, later ones add nothing.
         first: bool,

@@ -29,7 +29,6 @@ use crate::worker::core::fact_applier::{Applied, Item};
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// Handles one question.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<QueryDue>::parse(&delivery.message.payload) {
         Ok(event) => event,
@@ -78,9 +77,9 @@ struct Look<'a> {
     unanswered: bool,
     /// The first contradiction that was found.
     refused: Option<(Refusal, bool)>,
-    /// WeChat speaks of refunds that could not be learnt now.
+    /// WeChat reports refunds that could not be queried now.
     unlearnt: bool,
-    /// WeChat speaks of a refund that contradicts ours, and whether it has not been reported yet.
+    /// WeChat reports a refund that contradicts ours, and whether it has not been reported yet.
     refund_refused: Option<(RefundRefusal, bool)>,
 }
 
@@ -95,7 +94,7 @@ pub(in crate::worker) async fn look_after(
     let matters = |state: AttemptState| match state {
         // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,
-        // A paid order is polled while something of it is open, or because WeChat spoke of refunds.
+        // A paid order is polled while something of it is open, or because WeChat reported refunds.
         AttemptState::Paid => true,
         AttemptState::Failed => false,
     };
@@ -181,7 +180,7 @@ impl Look<'_> {
         let (fact, raw) = match asked {
             Asked::Fact(fact, raw) => (fact, raw),
             Asked::Refused(error) => {
-                // Parameters and keys are ours to mend; the order is asked about again all the same.
+                // Parameters and keys are ours to correct; the order is polled again all the same.
                 tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the query");
                 self.unanswered = true;
                 return Ok(None);

@@ -1,7 +1,7 @@
 //! `order.requested`: record the order with its first attempt, then place it at WeChat.
 //!
-//! The row, with every parameter that will be signed, is committed before WeChat is called. Whatever dies afterwards,
-//! the repeat sends the same number with the same parameters.
+//! The row, with every parameter that will be signed, is committed before WeChat is called. Whatever crashes
+//! afterwards, the repeat sends the same number with the same parameters.
 
 use std::time::Duration;
 
@@ -43,7 +43,6 @@ pub enum RecordError {
 }
 
 impl Recorder {
-    /// Over a store.
     pub fn new(store: Store) -> Recorder {
         let lanes = match store.db().kind() {
             DbKind::Sqlite => 1,
@@ -112,7 +111,7 @@ pub async fn requested(ctx: &Context, delivery: Delivery) -> Verdict {
             crate::failpoint::point("worker.order_recorded");
             place(ctx, target, false).await
         }
-        // Either this event's first delivery died on its way, or the ingress made the row for its Location: go on. Or
+        // Either this event's first delivery crashed, or the HTTP layer made the row for its Location: go on. Or
         // it is another request for the same order, whose own event is being worked on: two calls at once would give
         // the callers different prepay ids.
         Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {

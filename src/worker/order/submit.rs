@@ -31,7 +31,6 @@ const CALLS: Policy = Policy {
     deadline: Duration::from_secs(10),
 };
 
-/// What is placed.
 #[derive(Debug, Clone)]
 pub struct Target {
     merchant: MerchantKey,
@@ -65,7 +64,7 @@ impl Target {
         })
     }
 
-    /// The current attempt, if it was just recorded and WeChat never heard of it.
+    /// The current attempt, if it was just recorded and WeChat was never called for it.
     pub fn unplaced(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
         Target::of(stored, now, |state| state == AttemptState::Created)
     }

@@ -1,6 +1,6 @@
 //! Refunds that WeChat knows and we did not make: made in the merchant platform.
 //!
-//! They are adopted only on WeChat's own word, asked for by ourselves, with their reservation and on the same path as
+//! They are adopted only on WeChat's answer to our own query, with their reservation and on the same path as
 //! ours. What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
 
 use super::apply::{Applied, ApplyError, Look, apply};
@@ -24,7 +24,6 @@ pub enum Adopted {
     Known,
     /// WeChat says what cannot be.
     Refused {
-        /// What.
         refusal: RefundRefusal,
         /// Whether it has not been reported yet.
         first: bool,
@@ -110,7 +109,7 @@ fn wish(
     })
 }
 
-/// What learning the refunds of a payment brought.
+/// The result of querying the refunds of a payment.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Whether all of them are known now; otherwise ask again.

@@ -17,7 +17,7 @@ use crate::wechat::v2::refund;
 use crate::wechat::v2::refund::Refunding;
 use crate::worker::core::context::Context;
 
-/// What calling brought; all of it is durable.
+/// The result of a call; all of it is durable.
 #[derive(Debug)]
 pub enum Called {
     /// The answer reached the refund.

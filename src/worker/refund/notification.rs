@@ -22,7 +22,8 @@ use crate::worker::core::error::failed;
 use crate::worker::notification::{record, unverified};
 use crate::worker::order::poll;
 
-/// The pauses, in seconds, while WeChat's two voices may still come to agree, or a refund of ours makes room.
+/// The pauses, in seconds, while WeChat's notification and query may still come to agree, or a refund of ours makes
+/// room.
 const PAUSES: &[u64] = &[1, 3, 5, 60, 300];
 /// How often WeChat is asked whether its answer agrees with the notification about our refund.
 const TRIES: u32 = 3;
@@ -33,7 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How long refunds of ours may hold what another one took: theirs come to their end first.
 const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(75 * 60);
 
-/// Handles one notification.
 pub async fn told(
     ctx: &Context,
     merchant: &Merchant,
@@ -163,7 +163,7 @@ async fn theirs(ctx: &Context, merchant: &Merchant, hint: &RefundHint, mut news:
     }
 }
 
-/// The order, if it is paid by the payment the notification names. One whose payment we have not heard of is asked
+/// The order, if it is paid by the payment the notification names. One whose payment is not known yet is asked
 /// about first.
 async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Result<Option<StoredOrder>, ApplyError> {
     let numbers = std::slice::from_ref(&hint.out_trade_no);

@@ -11,7 +11,6 @@ use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAske
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
 
-/// What asking brought.
 #[derive(Debug)]
 pub enum Learnt {
     /// WeChat said how it stands, and the refund took it over.

@@ -1,4 +1,4 @@
-//! `refund.requested` and `refund.due`: bring one refund a step on.
+//! `refund.requested` and `refund.due`: advance one refund by one step.
 
 use super::apply::{ApplyError, Look};
 use super::call::{Called, call, put_off};
@@ -13,7 +13,6 @@ use crate::worker::core::context::Context;
 use crate::worker::core::error::{Trouble, failed};
 use crate::worker::order::poll::STALE;
 
-/// Handles one refund.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<RefundDue>::parse(&delivery.message.payload) {
         Ok(event) => event,

@@ -1,6 +1,6 @@
 //! From what was decided to what others are told.
 
-use super::fact_applier::Item;
+use super::fact::Item;
 use crate::event::domain::{
     DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
 };

@@ -6,14 +6,16 @@
 //! `token_refresh` and `token_refresh_policy` keep the platform's tokens fresh: the only place of the program that
 //! fetches them.
 
+mod job;
 mod jobs;
+mod outcome;
 mod registry;
 mod runner;
 mod schedule;
 mod token_refresh;
 pub mod token_refresh_policy;
 
-pub use registry::{Done, JobError};
+pub use outcome::{Done, JobError};
 pub use runner::{Parts, SchedulerError, run};
 pub use schedule::When;
 pub use token_refresh::Tokens;

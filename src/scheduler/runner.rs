@@ -20,7 +20,9 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::registry::{Context, Done, JOBS, Job, JobError};
+use super::job::{Context, Job};
+use super::outcome::{Done, JobError};
+use super::registry::JOBS;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};

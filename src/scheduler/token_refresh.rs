@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use metrics::{counter, gauge};
 
-use super::registry::{Done, JobError};
+use super::outcome::{Done, JobError};
 use super::token_refresh_policy as plan;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{App, Config, TokenApi};

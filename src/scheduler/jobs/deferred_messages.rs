@@ -2,7 +2,8 @@
 
 use crate::bus::{Message, PublishError};
 use crate::ids::EventId;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 
 /// Messages published in one run.
 const MESSAGES_PER_RUN: u64 = 500;

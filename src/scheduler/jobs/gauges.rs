@@ -3,7 +3,8 @@
 use metrics::gauge;
 
 use crate::refund::RefundState;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::telemetry;
 
 /// Measures the gauges that need a query over all rows: queue lag, waiting events, dead letters.

@@ -6,7 +6,8 @@ use crate::bus::{ConsumerName, Message};
 use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::Fenced;
 
 /// Refunds taken up in one run.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::scheduler::registry::{Context, Done, Job, JobError};
+use crate::scheduler::job::{Context, Job};
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::{JobOutcome, Store};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::WaitingNotification;
 
 /// Ten minutes more than the workers' own deadline for an order that does not appear: a message that is still there

@@ -1,6 +1,6 @@
 //! Encodes decisions as domain events.
 
-use super::fact_applier::Item;
+use super::fact::Item;
 use crate::event::domain::{
     DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
 };

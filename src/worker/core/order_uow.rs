@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::domain_events;
 use super::domain_events::source_name;
-use super::fact_applier::{Applied, Item};
+use super::fact::{Applied, Item};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::domain::Sealed;

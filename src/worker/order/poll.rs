@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::answer;
+use super::answer::source;
 use super::submit::{Target, place};
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
@@ -21,10 +23,9 @@ use crate::wechat::v2::close;
 use crate::wechat::v2::close::Closed;
 use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
-use crate::wechat::v2::reply::RawReply;
-use crate::worker::core::context::Context;
+use crate::worker::core::context::{Context, merchant_of};
 use crate::worker::core::error::{Trouble, failed};
-use crate::worker::core::fact_applier::{Applied, Item};
+use crate::worker::core::fact::{Applied, Item};
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
@@ -34,7 +35,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         // Its orders keep their questions: when the merchant is configured again, they are asked.
         tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
         return Verdict::Done;
@@ -133,7 +134,7 @@ pub(in crate::worker) async fn look_after(
     if let Some((refusal, first)) = refused {
         // The process that set the mark may have crashed before its dead letter was stored: the same question parks
         // once more, and a dead letter that is there already stays one.
-        return self::refused(&refusal, first || why.again);
+        return answer::refused(&refusal, first || why.again);
     }
     match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || opened) {
         Some(target) => place(ctx, target, !opened).await,
@@ -279,18 +280,5 @@ impl Look<'_> {
         }
         let queries = Queries { done, next_at, answered_at };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
-    }
-}
-
-/// A contradiction is a dead letter once; the mark on the order stands for the rest.
-pub(in crate::worker) fn refused(refusal: &Refusal, first: bool) -> Verdict {
-    if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
-}
-
-/// The evidence of a query's answer.
-pub(in crate::worker) fn source(merchant: &Merchant, raw: &RawReply) -> EvidenceSource {
-    EvidenceSource::Query {
-        raw: raw.as_str().to_owned(),
-        verified_by: format!("reply signed with key {}", merchant.v2_key.fingerprint()),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::answer::{refused, source};
 use crate::bus::Verdict;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -21,7 +22,7 @@ use crate::wechat::v2::unified_order;
 use crate::wechat::v2::unified_order::{Answer, Placed};
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
-use crate::worker::core::fact_applier::{Applied, Item};
+use crate::worker::core::fact::{Applied, Item};
 
 /// Calls of one number before its outcome is left to the query.
 const CALLS: Policy = Policy {
@@ -125,7 +126,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
                     Err(e) => failed(e),
                 };
             }
-            Ok(Applied::Refused { refusal, first }) => return crate::worker::order::poll::refused(&refusal, first),
+            Ok(Applied::Refused { refusal, first }) => return refused(&refusal, first),
             Err(e) => return failed(e),
         }
     }
@@ -183,9 +184,7 @@ async fn ask(
         // A number that was never placed cannot have been paid: it is an older order's of this merchant, and so is its
         // payment. Crediting it would give the goods away.
         Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
-        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => {
-            (fact, crate::worker::order::poll::source(merchant, &raw))
-        }
+        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => (fact, source(merchant, &raw)),
         // WeChat has no such order: what it refused were the parameters.
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
         // Another system of this merchant uses the number and it is unpaid; it is not ours to close.

@@ -7,6 +7,7 @@ use crate::refund::{RefundDecision, RefundRefusal, decide_refund};
 use crate::store::{DbError, NotificationRecord, RefundCommit, RefundEvidence, RefundSource};
 use crate::telemetry;
 use crate::worker::core::context::Context;
+use crate::worker::core::error::Trouble;
 
 /// How often a refund is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
@@ -34,6 +35,15 @@ pub enum ApplyError {
     /// There is no such refund.
     #[error("the refund is gone")]
     Gone,
+}
+
+impl From<ApplyError> for Trouble {
+    fn from(e: ApplyError) -> Trouble {
+        match e {
+            ApplyError::Store(e) => e.into(),
+            ApplyError::Contended | ApplyError::Gone => Trouble::Other(e.to_string()),
+        }
+    }
 }
 
 /// Why a fact was asked for.

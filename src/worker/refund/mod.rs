@@ -12,6 +12,5 @@ mod poll;
 mod step;
 
 pub(super) use adopt::learn_all;
-pub(super) use apply::ApplyError;
 pub(super) use notification::told;
 pub(super) use step::due;

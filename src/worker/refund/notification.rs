@@ -19,7 +19,7 @@ use crate::wechat::v2::refund_notify::{RefundHint, parse_and_decrypt};
 use crate::wechat::v2::refund_query::RefundStatus;
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
-use crate::worker::notification::{record, unverified};
+use crate::worker::core::notification_record::{record, unverified};
 use crate::worker::order::poll;
 
 /// The pauses, in seconds, while WeChat's notification and query may still come to agree, or a refund of ours makes

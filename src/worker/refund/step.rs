@@ -9,7 +9,7 @@ use crate::event::command::RefundDue;
 use crate::event::envelope::Envelope;
 use crate::refund::{RefundRefusal, RefundState};
 use crate::store::StoredRefund;
-use crate::worker::core::context::Context;
+use crate::worker::core::context::{Context, merchant_of};
 use crate::worker::core::error::{Trouble, failed};
 use crate::worker::order::poll::STALE;
 
@@ -18,7 +18,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         tracing::warn!(subject = delivery.message.subject, "a refund of no configured merchant");
         return Verdict::Done;
     };

@@ -15,7 +15,7 @@ use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::telemetry;
 
-/// The WeChat Pay simulator: speaks API v2 and the platform API, checks what WeChat checks, pays when told to,
+/// The WeChat Pay simulator: speaks API v2 and the platform API, checks what WeChat checks, pays on request,
 /// posts notifications.
 #[derive(Debug, Parser)]
 #[command(name = "wxpay-sandbox", version)]
@@ -29,7 +29,7 @@ struct Arguments {
     /// A name of this host for the certificate of that listener, besides loopback; may be repeated.
     #[arg(long)]
     tls_name: Vec<String>,
-    /// Keeps certificates in this folder: ca.pem for whoever calls, and apiclient_cert.pem, apiclient_key.pem and
+    /// Keeps certificates in this folder: ca.pem for clients, and apiclient_cert.pem, apiclient_key.pem and
     /// apiclient_cert.p12 (password: the mch_id) for the merchant, in a folder each when there are several.
     #[arg(long, value_name = "DIR")]
     certificates: Option<PathBuf>,
@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
             format!("mch_id {} (appid {})", m.mch_id, appids.join(", "))
         })
         .collect();
-    // The example's are printed in the source as well; anybody else's are not shown.
+    // The example's keys are in the source as well; all others are not shown.
     let is_example = arguments.config.is_none() && arguments.mch_id.is_none();
     let apps: Vec<String> = settings.apps.iter().map(|app| described(app, is_example)).collect();
     let listen = arguments.listen;

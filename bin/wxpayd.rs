@@ -1,4 +1,4 @@
-//! `wxpayd`: the service, its demo, its schema and a look at its configuration.
+//! `wxpayd`: the service, its demo, its schema and its configuration check.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,12 +1,12 @@
-//! Grouping: many callers, one effect. A caller hands in one item and awaits its own result; a task takes everything
+//! Batching: many callers, one effect. A caller submits one item and awaits its own result; a task takes everything
 //! that is waiting and runs one function over it, so that a hundred commits share one fsync.
 //!
-//! It is not a buffer with a timer: nobody waits for company. What forms a batch is what queued up while the batch
-//! before it ran, so an idle system answers at once and a busy one groups more the busier it is.
+//! It is not a buffer with a timer: no caller waits for others. A batch is what queued up while the previous batch ran,
+//! so an idle system answers at once and batches grow with load.
 //!
-//! What must stay true: the queue is bounded (a full queue makes callers wait); an item is given to the function at
-//! most once; every caller gets its result or an error, never silence, also when the function panics or the group is
-//! dropped.
+//! What must stay true: the queue is bounded (a full queue makes callers wait: backpressure); an item is given to the
+//! function at most once; every caller gets its result or an error, never silence, also when the function panics or the
+//! group is dropped.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -77,7 +77,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     /// Hands in one item and awaits its result.
     ///
     /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item
-    /// takes effect without anybody listening.
+    /// takes effect and its result is discarded.
     pub async fn run(&self, item: T) -> Result<R, GroupError> {
         let lane = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
         let queue = self.queues.get(usize::try_from(lane).unwrap_or(0)).ok_or(GroupError::Closed)?;

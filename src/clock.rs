@@ -139,9 +139,9 @@ const TOLERATED_MS: i64 = 1000;
 
 /// Where "now" comes from. Cheap to clone; every part of the process shares one.
 ///
-/// A host's clock may be wrong by hours, and processes that decide by different clocks undo each other's work: once it
-/// was [set](Clock::set_by), a clock shows the time of the one that all share, the database's. From then on it goes by
-/// the host's steady clock, which nobody sets, so that it does not follow the host's when that jumps.
+/// A host's clock may be wrong by hours (clock skew), and processes that decide by different clocks undo each other's
+/// work: once it was [set](Clock::set_by), a clock shows the time of the one that all share, the database's. From then
+/// on it follows the host's monotonic clock, which is never set, so that it does not jump with the host's wall clock.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -190,7 +190,7 @@ impl Clock {
         Clock(Source::Host(Arc::new(host)))
     }
 
-    /// A clock that moves only when told to, for deciding about time without waiting for it.
+    /// A clock that advances only when set, for testing time-dependent decisions without waiting.
     pub fn manual(at: Timestamp) -> Clock {
         Clock(Source::Manual(Arc::new(AtomicI64::new(at.0))))
     }

@@ -9,7 +9,7 @@
 #[cfg(not(feature = "crash-points"))]
 pub const fn point(_name: &'static str) {}
 
-/// Kills the process if it is armed for this point, or stops it (SIGSTOP) until somebody lets it go on.
+/// Kills the process if it is armed for this point, or stops it (SIGSTOP) until it is resumed.
 #[cfg(feature = "crash-points")]
 pub fn point(name: &'static str) {
     use rustix::process::{Signal, getpid, kill_process};
@@ -18,8 +18,8 @@ pub fn point(name: &'static str) {
     static PAUSE: Armed = Armed::new("WXPAY_PAUSE_AT");
 
     if PAUSE.is_for(name) {
-        // The other threads get to the end of what they write: a process that is stopped while it holds SQLite's only
-        // writer stops everybody, which is another trial than this one. This thread alone is at the point.
+        // Lets the other threads finish their writes: a process stopped while it holds SQLite's only writer blocks
+        // every process, which is a different fault. Only this thread is at the point.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let _ = kill_process(getpid(), Signal::STOP);
         // Another thread may take the signal, and this one would go on for an instant: it stays here until all are

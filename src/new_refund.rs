@@ -1,4 +1,4 @@
-//! From what somebody wants back to what is recorded and what WeChat will be sent. Pure; the ingress, a policy and the
+//! From a refund request to what is recorded and what WeChat will be sent. Pure; the ingress, a policy and the
 //! merchant platform's refunds all come through here.
 
 use crate::clock::Timestamp;
@@ -43,7 +43,7 @@ pub struct Wish {
     pub reason: Option<String>,
     /// The API key that asks, or the policy's name.
     pub requested_by: String,
-    /// Over what the caller itself said; empty for what nobody requested here.
+    /// Over what the caller itself said; empty for refunds not requested here.
     pub content_hash: String,
     /// WeChat's number of a refund that it has taken on already, and how that was learnt.
     pub known: Option<(String, RefundEvidence)>,

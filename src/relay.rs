@@ -19,7 +19,7 @@ use crate::store::{DbError, FeedEvent, Fenced, Lease, Store};
 
 /// Events of one round.
 const BATCH: u64 = 512;
-/// How often the outbox is looked at when nothing in this process says that it changed.
+/// Poll interval of the outbox when nothing in this process signals a change.
 const IDLE: Duration = Duration::from_millis(100);
 /// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can
 /// do the work has it by then.
@@ -40,7 +40,7 @@ enum Round {
     Busy,
     /// Nothing to do.
     Idle,
-    /// Somebody else holds the lease.
+    /// Another process holds the lease.
     NotMine,
 }
 
@@ -123,7 +123,7 @@ impl Leased<'_> {
         Ok(done)
     }
 
-    /// Renews the lease when a third of its life is over; takes it when nobody has it.
+    /// Renews the lease when a third of its life is over; acquires it when no process holds it.
     async fn keep(&mut self) -> Result<Option<Lease>, DbError> {
         if let Some((lease, since)) = &self.held
             && since.elapsed() < self.lease_for / 3

@@ -10,7 +10,7 @@ use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 use tokio::time::Instant;
 
-/// How often and how patiently.
+/// The number of attempts and their backoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// The first pause, before jitter of up to half of it either way.

@@ -8,7 +8,7 @@ use std::fmt;
 use aws_lc_rs::rand::SecureRandom;
 use secrecy::{ExposeSecret, SecretString};
 
-/// A text nobody may see: keys, passwords, tokens.
+/// A text that must not be printed or logged: keys, passwords, tokens.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 

@@ -17,7 +17,7 @@ pub async fn run(manager: &SchemaManager<'_>, sql: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Makes a table append-only: an UPDATE or DELETE fails, whoever sends it.
+/// Makes a table append-only: an UPDATE or DELETE fails for every client.
 pub async fn append_only(manager: &SchemaManager<'_>, table: &str) -> Result<(), DbErr> {
     let sql = match manager.get_database_backend() {
         DbBackend::Postgres => format!(

@@ -38,7 +38,7 @@ impl MigratorTrait for Migrator {
 }
 
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
-/// of it, the look at what is missing included, happens in one transaction that they enter one after the other, under
+/// of it, the check for missing steps included, happens in one transaction at a time, under
 /// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
 pub async fn up(db: &DatabaseConnection) -> Result<bool, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;

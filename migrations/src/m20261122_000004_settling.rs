@@ -1,7 +1,7 @@
-//! What settling needs beside the first payment: what a business asked of an order, looks at orders that have ended,
+//! What settling needs beside the first payment: what a business asked of an order, polls of orders that have ended,
 //! and more sources of evidence.
 //!
-//! An older process leaves the new columns alone: it opens no attempts by request and looks at no closed order.
+//! An older process leaves the new columns alone: it opens no attempts by request and polls no closed order.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;

@@ -1,5 +1,5 @@
 //! What is known of a refund besides its state: until when a call of it may be under way, when WeChat last answered a
-//! question about it, and which contradiction people were told of.
+//! question about it, and which contradiction was reported.
 //!
 //! An older process leaves the new columns alone: its calls are not seen as open, as before.
 

@@ -1,4 +1,5 @@
-//! Payments of no order: which were told, and which notifications wait for theirs. And a job that has another name now.
+//! Payments of no order: which were reported, and which notifications wait for theirs. And a job that has another name
+//! now.
 //!
 //! An older process tells a payment once per copy of its notification, as it did before.
 

@@ -27,7 +27,7 @@ pub enum ConnectError {
     /// No server answers: try again later.
     #[error("bus.url: no NATS server answers: {0}")]
     Unreachable(String),
-    /// A server's version cannot promise what is needed.
+    /// A server's version cannot guarantee what is needed.
     #[error(
         "bus.url: NATS {found} cannot sync before it acknowledges; use 2.10 or newer, or set bus.require_fsync = false and accept that a power cut loses messages"
     )]
@@ -35,7 +35,7 @@ pub enum ConnectError {
         /// The version.
         found: String,
     },
-    /// A server acknowledges before it syncs, or nobody can tell.
+    /// A server acknowledges before it syncs to disk, or this cannot be determined.
     #[error("bus.require_fsync: {0}")]
     NotDurable(String),
     /// Streams or consumers could not be brought into shape.
@@ -53,7 +53,7 @@ pub enum Sync {
     Always,
     /// Every so often: a power cut loses what was acknowledged since.
     Every(Duration),
-    /// Nobody told.
+    /// Not reported.
     Unknown,
 }
 
@@ -74,7 +74,7 @@ pub struct Report {
     pub kind: &'static str,
     /// The oldest server version seen.
     pub version: Option<String>,
-    /// The weakest promise of any server.
+    /// The weakest guarantee of any server.
     pub sync: Sync,
     /// Copies of each stream.
     pub replicas: usize,

@@ -1,5 +1,5 @@
-//! The consumer loop: takes what there are free workers for, runs the handler, and turns its verdict into an
-//! acknowledgement, a wait, a deferral or a dead letter. The same for both buses.
+//! The consumer loop: takes as many messages as there are free workers (backpressure), runs the handler, and maps its
+//! verdict to an acknowledgement, a delayed redelivery, a deferral or a dead letter. The same for both buses.
 //!
 //! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own
 //! effects, the deferred row, the dead letter); never more than `concurrency` handlers run; a panic or a handler that
@@ -24,7 +24,7 @@ use super::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, 
 /// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the database is back before anything more is taken.
+/// Poll interval for the database to become available again before more messages are taken.
 const LOOKED_FOR: Duration = Duration::from_millis(500);
 
 /// How long until a message is handled again while the database is away: at first, growing.
@@ -54,7 +54,7 @@ impl<H, P> Worker<H, P> {
 }
 
 impl<H, P: Parking> Worker<H, P> {
-    /// Looks whether the database is there, and after a pause if it is not.
+    /// Checks whether the database is available, and pauses if it is not.
     async fn look_for_the_database(&self) {
         match tokio::time::timeout(MAX_BUS_DELAY, self.parking.is_there()).await {
             Ok(true) => self.cut_off.send_modify(|cut_off| *cut_off = false),
@@ -64,7 +64,7 @@ impl<H, P: Parking> Worker<H, P> {
 }
 
 /// Works until cancelled, then lets the running handlers finish.
-pub(super) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: Source, concurrency: usize)
+pub(super) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: impl Source, concurrency: usize)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -99,7 +99,7 @@ where
     while running.join_next().await.is_some() {}
 }
 
-async fn deliver<H, F, P>(worker: Arc<Worker<H, P>>, arrived: Arrived)
+async fn deliver<H, F, P>(worker: Arc<Worker<H, P>>, arrived: Arrived<impl Receipt>)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -114,8 +114,8 @@ where
         let verdict = if alien {
             Verdict::Park { reason: ALIEN, why: "the message carries no id of ours".to_owned() }
         } else if attempt > max_attempts {
-            // Nobody lived to give a verdict on the last attempt. A message that kills its worker must not be tried for
-            // ever.
+            // The process crashed during the last attempt. A message that kills its worker (a poison message) must not
+            // be redelivered for ever.
             let why = format!("delivered {} times, the last time without a verdict", attempt - 1);
             Verdict::Retry { after: Duration::ZERO, why }
         } else {
@@ -135,7 +135,7 @@ where
     }
 }
 
-async fn stay_alive(receipt: &Receipt, every: Duration) {
+async fn stay_alive(receipt: &impl Receipt, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         receipt.keep_alive().await;
@@ -197,7 +197,7 @@ async fn settle<H, P: Parking>(
     step: Step,
     delivery: Delivery,
     first_error: Option<String>,
-    receipt: &Receipt,
+    receipt: &impl Receipt,
 ) {
     let Delivery { message, attempt, published_at } = delivery;
     let outcome = match step {
@@ -254,7 +254,7 @@ async fn settle<H, P: Parking>(
 /// Tells whether the row is durable.
 async fn hand_over<H, P: Parking>(
     worker: &Worker<H, P>,
-    receipt: &Receipt,
+    receipt: &impl Receipt,
     point: &'static str,
     mut leaving: Leaving,
 ) -> bool {

@@ -13,10 +13,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::connect::ConnectError;
 use super::message::Message;
-use super::subscription::{Arrived, Receipt as AnyReceipt};
+use super::subscription::{self, Arrived, Receipt as _, Source};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
-use super::{ConnectError, Lag, LagError, PublishError};
+use super::types::{Lag, LagError, PublishError, lane_of};
 use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;
 use crate::store::queue::{Answer, BusRows, Claimed, NewRow, Stored, StreamLimit};
@@ -24,9 +25,9 @@ use crate::store::{Db, DbError, DbKind};
 
 /// How often acknowledged messages are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
-/// How long an idle consumer sleeps at most before it looks again: other processes cannot wake it.
+/// Maximum poll interval of an idle consumer: other processes cannot wake it.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
-/// How soon it looks again while there is traffic.
+/// Poll interval while there is traffic.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Most deliveries of one claim.
 const MAX_CLAIM: usize = 256;
@@ -135,7 +136,7 @@ fn publishing(
     lanes: usize,
 ) -> Group<NewRow, Result<(), PublishError>> {
     let (limits, bells) = (Arc::new(limits), Arc::new(bells));
-    let by_subject = |row: &NewRow| super::port::lane_of(&row.subject);
+    let by_subject = |row: &NewRow| lane_of(&row.subject);
     Group::routed(Limits { max_batch: 1024, queue: 8192, lanes }, by_subject, move |batch: Vec<NewRow>| {
         let (rows, limits, bells) = (rows.clone(), Arc::clone(&limits), Arc::clone(&bells));
         async move {
@@ -216,14 +217,16 @@ pub(super) struct Supply {
     look_again: Duration,
 }
 
-impl Supply {
+impl Source for Supply {
+    type Receipt = Receipt;
+
     /// See [`super::subscription::Source::take`].
-    pub async fn take(&mut self, free: usize) -> Vec<Arrived> {
+    async fn take(&mut self, free: usize) -> Vec<Arrived<Receipt>> {
         loop {
             let bell = Arc::clone(&self.bell);
             let rung = bell.notified();
             tokio::pin!(rung);
-            // Before looking, so that what is stored while we look rings for us.
+            // Enabled before the poll, so that a message stored during the poll wakes this consumer.
             rung.as_mut().enable();
             let pause = match self.claim(free).await {
                 Ok(claimed) if !claimed.is_empty() => {
@@ -246,9 +249,19 @@ impl Supply {
         }
     }
 
+    /// See [`super::subscription::Source::close`].
+    async fn close(mut self) {
+        let Some(claiming) = self.claiming.take() else { return };
+        for claimed in claiming.await.ok().and_then(Result::ok).unwrap_or_default() {
+            self.receipt(claimed.seq, claimed.deliveries).give_back().await;
+        }
+    }
+}
+
+impl Supply {
     async fn claim(&mut self, free: usize) -> Result<Vec<Claimed>, DbError> {
         if self.claiming.is_none() {
-            // Looking costs a read; claiming costs the writer.
+            // A poll costs a read; a claim occupies the single writer.
             match self.rows.next_due_in_ms(&self.consumer).await? {
                 Some(due_in_ms) if due_in_ms <= 0 => {}
                 Some(_) | None => return Ok(Vec::new()),
@@ -274,7 +287,7 @@ impl Supply {
         }
     }
 
-    fn arrived(&self, claimed: Claimed) -> Arrived {
+    fn arrived(&self, claimed: Claimed) -> Arrived<Receipt> {
         let receipt = self.receipt(claimed.seq, claimed.deliveries);
         let id = Message::id_of_key(&claimed.dedupe_key);
         Arrived {
@@ -288,15 +301,7 @@ impl Supply {
             published_at: Timestamp::from_ms(claimed.published_at_ms),
             first_error: claimed.first_error,
             alien: id.is_none(),
-            receipt: AnyReceipt::Embedded(receipt),
-        }
-    }
-
-    /// See [`super::subscription::Source::close`].
-    pub async fn close(mut self) {
-        let Some(claiming) = self.claiming.take() else { return };
-        for claimed in claiming.await.ok().and_then(Result::ok).unwrap_or_default() {
-            self.receipt(claimed.seq, claimed.deliveries).give_back().await;
+            receipt,
         }
     }
 }
@@ -310,12 +315,12 @@ pub(super) struct Receipt {
     answers: Arc<Group<Answer, bool>>,
 }
 
-impl Receipt {
-    pub async fn ack(&self) {
+impl subscription::Receipt for Receipt {
+    async fn ack(&self) {
         self.answer(|| Answer::Done { seq: self.seq, consumer: self.consumer.clone() }).await;
     }
 
-    pub async fn wait(&self, after: Duration, first_error: &str) {
+    async fn wait(&self, after: Duration, first_error: &str) {
         let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
         let (seq, deliveries) = (self.seq, self.deliveries);
         self.answer(|| Answer::Wait {
@@ -328,16 +333,23 @@ impl Receipt {
         .await;
     }
 
-    pub async fn give_back(&self) {
+    async fn give_back(&self) {
         let (seq, deliveries) = (self.seq, self.deliveries);
         self.answer(|| Answer::Release { seq, consumer: self.consumer.clone(), deliveries }).await;
     }
 
-    pub async fn keep_alive(&self) {
+    async fn keep_alive(&self) {
         let (seq, deliveries, lease_ms) = (self.seq, self.deliveries, self.lease_ms);
         let _ = self.answers.run(Answer::Extend { seq, consumer: self.consumer.clone(), deliveries, lease_ms }).await;
     }
 
+    fn has_room(&self) -> bool {
+        // A waiting row takes none of the consumer's places.
+        true
+    }
+}
+
+impl Receipt {
     /// Twice more on trouble; then the lease ends by itself and the message comes again.
     async fn answer(&self, answer: impl Fn() -> Answer) {
         for pause_ms in [50, 500, 0] {

@@ -1,8 +1,8 @@
 //! What travels on the bus: a subject, an id, bytes, a few headers.
 //!
 //! The bus does not know what the bytes mean. What must stay true: a message keeps its id over every retry, deferral
-//! and replay, so that whoever works on it can tell that it is the same one; and yet a message that is published *again
-//! on purpose* is not swallowed by the duplicate window, because its [`Message::dedupe_key`] differs.
+//! and replay, so that its handler can recognise a redelivery; and yet a message that is published *again on purpose*
+//! is not swallowed by the duplicate window, because its [`Message::dedupe_key`] differs.
 
 use std::fmt;
 

@@ -16,11 +16,13 @@ mod message;
 mod port;
 mod subscription;
 mod topology;
+mod types;
 mod verdict;
 
 pub use connect::{ConnectError, Report, Sync};
 pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
 pub use message::{Delivery, Message};
-pub use port::{Bus, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
+pub use port::Bus;
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
+pub use types::{ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,59 +12,11 @@ use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
 use super::topology;
 use super::topology::{ConsumerName, Topology};
+use super::types::{ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
 use super::verdict::Verdict;
-use super::{consumer, embedded, jetstream, subscription};
+use super::{consumer, embedded, jetstream};
 use crate::config;
 use crate::store::Db;
-
-/// How long a publish may take: half of what WeChat grants a notification for everything.
-pub const PUBLISH_TIMEOUT: Duration = Duration::from_millis(2500);
-
-/// Why a message was not accepted. Publishing the same message again is always safe.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// The bus cannot be reached or does not work: try again later.
-    #[error("the bus is not available: {0}")]
-    Unavailable(String),
-    /// The stream takes nothing more until space is made: refuse the work that led here.
-    #[error("the stream is full")]
-    Full,
-    /// The message is larger than its stream allows: it will never be accepted.
-    #[error("the message is too large")]
-    TooLarge,
-    /// No acknowledgement in time: it may or may not be stored.
-    #[error("no acknowledgement in time")]
-    Timeout,
-    /// No stream takes this subject, or it is not a subject: a defect of the program.
-    #[error("no stream takes the subject {0:?}")]
-    Misdirected(String),
-}
-
-/// Why a consumer cannot be worked for.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsumeError {
-    /// The topology has no consumer of this name: a defect of the program.
-    #[error("the topology has no consumer {0}")]
-    Unknown(ConsumerName),
-}
-
-/// Why the bus could not be asked.
-#[derive(Debug, thiserror::Error)]
-#[error("the bus did not answer: {0}")]
-pub struct LagError(pub String);
-
-/// How far behind a consumer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lag {
-    /// Whose.
-    pub consumer: ConsumerName,
-    /// Messages waiting for a worker, delayed ones included.
-    pub pending: u64,
-    /// Messages delivered and not acknowledged. On NATS a delayed one counts here.
-    pub in_flight: u64,
-    /// Age of the oldest message that is not acknowledged.
-    pub oldest_age: Option<Duration>,
-}
 
 /// A connected bus. Cheap to clone.
 #[derive(Clone)]
@@ -154,12 +105,9 @@ impl Bus {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
         let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handler, parking, cancel));
         match self.0.as_ref() {
-            Kind::Embedded(bus) => {
-                let source = subscription::Source::Embedded(bus.supply(&name, spec));
-                consumer::work(worker, source, concurrency).await;
-            }
+            Kind::Embedded(bus) => consumer::work(worker, bus.supply(&name, spec), concurrency).await,
             Kind::JetStream(bus) => {
-                let source = subscription::Source::JetStream(Box::new(bus.supply(stream, spec)));
+                let source = bus.supply(stream, spec);
                 let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
                 tokio::join!(consumer::work(worker, source, concurrency), rescue);
             }
@@ -167,8 +115,8 @@ impl Bus {
         Ok(())
     }
 
-    /// What its servers told since the start that it must not be used with, such as that they sync after they
-    /// acknowledge.
+    /// A setting reported by its servers since the start with which it must not be used, such as syncing only after
+    /// they acknowledge.
     pub fn objection(&self) -> Option<String> {
         match self.0.as_ref() {
             Kind::Embedded(_) => None,
@@ -183,12 +131,4 @@ impl Bus {
             Kind::JetStream(bus) => bus.lag().await,
         }
     }
-}
-
-/// The lane of a subject: publishes of one subject keep their order.
-pub(super) fn lane_of(subject: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    subject.hash(&mut hasher);
-    hasher.finish()
 }

@@ -3,14 +3,14 @@
 //! What must stay true: [`Source::take`] may be dropped at any await and called again without losing a message, because
 //! the loop drops it whenever a handler finishes.
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::message::Message;
-use super::{embedded, jetstream};
 use crate::clock::Timestamp;
 
 /// A message as the bus delivered it.
-pub(super) struct Arrived {
+pub(super) struct Arrived<R> {
     /// The message.
     pub message: Message,
     /// Deliveries of this publish, this one included.
@@ -19,82 +19,39 @@ pub(super) struct Arrived {
     pub published_at: Timestamp,
     /// The first failed delivery's error, when the bus remembers it.
     pub first_error: Option<String>,
-    /// Whether somebody else published it.
+    /// Whether another publisher sent it.
     pub alien: bool,
     /// How to answer.
-    pub receipt: Receipt,
+    pub receipt: R,
 }
 
 /// One consumer's supply.
-pub(super) enum Source {
-    Embedded(embedded::Supply),
-    JetStream(Box<jetstream::Supply>),
-}
+pub(super) trait Source: Send {
+    /// How its deliveries are answered.
+    type Receipt: Receipt;
 
-impl Source {
     /// Waits for deliveries, at most `free` of them and at least one. Trouble is waited out inside.
-    pub async fn take(&mut self, free: usize) -> Vec<Arrived> {
-        match self {
-            Source::Embedded(supply) => supply.take(free).await,
-            Source::JetStream(supply) => supply.take(free).await,
-        }
-    }
+    fn take(&mut self, free: usize) -> impl Future<Output = Vec<Arrived<Self::Receipt>>> + Send;
 
     /// Gives back what was fetched and not taken.
-    pub async fn close(self) {
-        match self {
-            Source::Embedded(supply) => supply.close().await,
-            Source::JetStream(supply) => supply.close().await,
-        }
-    }
+    fn close(self) -> impl Future<Output = ()> + Send;
 }
 
 /// The answer to one delivery. An answer that does not get through is logged and counted by the bus: the message comes
 /// again.
-pub(super) enum Receipt {
-    Embedded(embedded::Receipt),
-    JetStream(jetstream::Receipt),
-}
-
-impl Receipt {
+pub(super) trait Receipt: Send + Sync + 'static {
     /// Finished.
-    pub async fn ack(&self) {
-        match self {
-            Receipt::Embedded(receipt) => receipt.ack().await,
-            Receipt::JetStream(receipt) => receipt.ack().await,
-        }
-    }
+    fn ack(&self) -> impl Future<Output = ()> + Send;
 
     /// Deliver again, not before `after`.
-    pub async fn wait(&self, after: Duration, first_error: &str) {
-        match self {
-            Receipt::Embedded(receipt) => receipt.wait(after, first_error).await,
-            Receipt::JetStream(receipt) => receipt.wait(after, first_error).await,
-        }
-    }
+    fn wait(&self, after: Duration, first_error: &str) -> impl Future<Output = ()> + Send;
 
-    /// Deliver again, to whoever asks first.
-    pub async fn give_back(&self) {
-        match self {
-            Receipt::Embedded(receipt) => receipt.give_back().await,
-            Receipt::JetStream(receipt) => receipt.give_back().await,
-        }
-    }
+    /// Returns the message for immediate redelivery to any consumer.
+    fn give_back(&self) -> impl Future<Output = ()> + Send;
 
     /// Still working.
-    pub async fn keep_alive(&self) {
-        match self {
-            Receipt::Embedded(receipt) => receipt.keep_alive().await,
-            Receipt::JetStream(receipt) => receipt.keep_alive().await,
-        }
-    }
+    fn keep_alive(&self) -> impl Future<Output = ()> + Send;
 
     /// Whether one more waiting message would leave room for fresh ones.
-    pub fn has_room(&self) -> bool {
-        match self {
-            // A waiting row takes nobody's place.
-            Receipt::Embedded(_) => true,
-            Receipt::JetStream(receipt) => receipt.has_room(),
-        }
-    }
+    fn has_room(&self) -> bool;
 }

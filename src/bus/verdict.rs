@@ -24,7 +24,7 @@ pub const EXHAUSTED: &str = "exhausted";
 pub const PANIC: &str = "panic";
 /// Class of a delivery whose handler came to no end.
 pub const STUCK: &str = "stuck";
-/// Class of a message on our subjects that nobody of us published.
+/// Class of a message on our subjects that this service did not publish.
 pub const ALIEN: &str = "alien";
 
 /// What a handler concluded.
@@ -45,7 +45,7 @@ pub enum Verdict {
         /// What went wrong, without secrets or personal data.
         why: String,
     },
-    /// Never: a person has to look at it.
+    /// Never redelivered: an operator has to investigate it.
     Park {
         /// The class of the reason, for counting and filtering.
         reason: &'static str,

@@ -40,7 +40,8 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 }
 
 fn web_url(text: &str) -> Result<Url, String> {
-    // The parser would repair blanks, backslashes and other alphabets; what WeChat is told must be what was written.
+    // The parser would repair blanks, backslashes and other alphabets; what WeChat receives must be what was
+    // configured.
     if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
         return Err("must be a URL of plain ASCII without blanks or backslashes".into());
     }

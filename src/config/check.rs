@@ -1,7 +1,7 @@
-//! What concerns several sections: names used twice or never defined, addresses that will not do together.
+//! Checks across sections: names used twice or never defined, addresses that conflict.
 //!
-//! Names are compared in the tree, not in the parsed entries: an entry with another problem still defines its name, and
-//! nobody should be told that it does not exist.
+//! Names are compared in the tree, not in the parsed entries: an entry with another problem still defines its name and
+//! must not be reported as missing.
 
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ fn seen_by_browsers(server: &Server, web: &Web, report: &mut Report) {
     }
 }
 
-/// A key that everybody knows signs nothing at the real WeChat.
+/// A published key must not sign anything for the real WeChat.
 pub(super) fn published_key(wechat: Option<&Wechat>, merchants: &[Merchant], report: &mut Report) {
     if !wechat.is_some_and(|wechat| address::is_wechat(&wechat.pay_url)) {
         return;

@@ -5,29 +5,6 @@
 use super::layers::Origin;
 use super::sections::Config;
 
-/// One key in force.
-#[derive(Clone)]
-pub(super) struct Line {
-    /// The table: `server`, `merchants[0]`.
-    pub path: String,
-    /// The key in it.
-    pub key: String,
-    /// Its value as TOML, a secret's as `"***"`.
-    pub value: String,
-    /// The layer it came from.
-    pub origin: Origin,
-}
-
-/// Everything in force. Opaque, so that [`Config`] can derive `Debug`.
-#[derive(Clone)]
-pub(super) struct Effective(pub Vec<Line>);
-
-impl std::fmt::Debug for Effective {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} values", self.0.len())
-    }
-}
-
 impl Config {
     /// The values in force as TOML, with their sources as comments and secrets as `"***"`.
     pub fn explain(&self) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::check;
-use super::explain::Effective;
+use super::effective::Effective;
 use super::layers;
 use super::layers::{Origin, Table};
 use super::problem::{Problem, Problems};

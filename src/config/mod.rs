@@ -6,6 +6,7 @@
 
 mod address;
 mod check;
+mod effective;
 mod explain;
 mod layers;
 mod load;

@@ -16,8 +16,8 @@ use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
+use crate::trade::SignType;
 use crate::wechat::certificate::is_pkcs12;
-use crate::wechat::v2::sign::SignType;
 
 pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let listen = r.required("listen", address::socket);

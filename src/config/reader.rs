@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::explain::Line;
+use super::effective::Line;
 use super::layers::{Node, Origin, Table};
 use super::nearest::nearest;
 use super::problem::Problem;
@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A relative path counts from where the one who wrote it looks from.
+    /// A relative path is resolved against the location of its origin.
     pub(super) fn resolve(&self, path: &str, origin: &Origin) -> PathBuf {
         match origin {
             Origin::File => self.report.folder.join(path),

@@ -142,9 +142,9 @@ impl Reader<'_> {
         Some(Some(path))
     }
 
-    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. A
-    /// certificate past its end stops refunds and nothing else: whoever restarts on that day must still be told of
-    /// payments. Files that have a problem of their own are left alone.
+    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. An
+    /// expired certificate stops refunds and nothing else: a process restarted on that day must still receive payments.
+    /// Files that have a problem of their own are left alone.
     pub(super) fn certificate(
         &mut self,
         cert_file: Option<&Option<PathBuf>>,
@@ -185,7 +185,7 @@ impl Reader<'_> {
         self.pem_file(key, "")
     }
 
-    /// Warns about a file that everybody on the host can read or change.
+    /// Warns about a file that every user of the host can read or change.
     pub(super) fn warn_if_open(&mut self, key: &str, path: &Path) {
         if is_open(path) {
             self.warning(key, format!("{} is open to every user of this host; chmod o= it", path.display()));

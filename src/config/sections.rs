@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::explain::Effective;
+use super::effective::Effective;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
 use crate::order::Policy;
 use crate::secret::{Secret, V2Key};
-use crate::wechat::v2::sign::SignType;
+use crate::trade::SignType;
 
-/// Everything the process was told, checked.
+/// The complete configuration of the process, validated.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
@@ -37,7 +37,7 @@ pub struct Config {
     pub merchants: Vec<Merchant>,
     /// `[[api_keys]]`
     pub api_keys: Vec<ApiKey>,
-    /// What does not stop the start but deserves a look: an open secret file, plain HTTP on the internet.
+    /// Problems that do not prevent the start but need attention: an open secret file, plain HTTP on the internet.
     pub warnings: Vec<Problem>,
     pub(super) effective: Effective,
 }
@@ -165,7 +165,7 @@ pub struct Web {
     pub session_lifetime: Duration,
     /// What a signed page may ask of WeChat: `jsApiList` of `wx.config`.
     pub js_api_list: Vec<String>,
-    /// Whether refusals of the browser side come with HTTP 200, told by the envelope's `code` alone.
+    /// Whether rejections of the browser side use HTTP 200 and only the envelope's `code` distinguishes them.
     pub status_always_200: bool,
 }
 
@@ -198,7 +198,7 @@ pub struct App {
 pub enum TokenApi {
     /// `POST /cgi-bin/stable_token`: repeated calls give the same token, so that other programs do no harm.
     Stable,
-    /// `GET /cgi-bin/token`: each call ends the life of the token before. Only where nobody else fetches any.
+    /// `GET /cgi-bin/token`: each call invalidates the previous token. Only where no other system fetches one.
     Classic,
 }
 

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Log;
 use crate::telemetry;
 
-/// What the demo can be told.
+/// The demo's options.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Stop after the payment; the exit status says whether all of it worked.
@@ -35,7 +35,7 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Runs the demo until its story is told, or on until `stop`.
+/// Runs the demo until its payment is complete, or on until `stop`.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     telemetry::init(&Log { json: false, filter: options.log.clone() })?;
     let data = std::path::absolute(&options.data)?;

@@ -1,4 +1,4 @@
-//! One payment, told. Each line has the time since the order was asked for, who did something, and what.
+//! Prints one payment. Each line has the time since the order was asked for, who did something, and what.
 
 use std::io::Write;
 

@@ -111,7 +111,7 @@ pub struct OrderAttemptRequested {
 pub struct QueryDue {
     /// Which order.
     pub order_no: OrderNo,
-    /// Asked by somebody who waits, out of turn: the order's own questions go on as they would have.
+    /// An out-of-schedule query for a waiting caller; the order's own poll schedule is unchanged.
     #[serde(default)]
     pub refresh: bool,
 }
@@ -150,7 +150,7 @@ pub enum NoticeKind {
 pub struct RefundDue {
     /// Which refund.
     pub refund_no: OutRefundNo,
-    /// Whether somebody just wants to know: WeChat is asked, and not called.
+    /// Whether this is read-only: WeChat is queried and the refund is not submitted.
     #[serde(default)]
     pub only_ask: bool,
 }

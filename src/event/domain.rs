@@ -223,7 +223,7 @@ pub struct RefundTold {
     pub wechat: Option<WechatError>,
 }
 
-/// A verified payment of an order nobody placed here.
+/// A verified payment of an order that was not created here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PaymentOrphaned {
     /// The number WeChat named.

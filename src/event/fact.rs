@@ -1,8 +1,8 @@
-//! Facts: what the world told us about one attempt, after its source was verified.
+//! Facts: what an external source reported about one attempt, after that source was verified.
 //!
 //! Notifications, query replies and (later) bill lines all become a [`Fact`], and so does what the business asks of its
-//! own order; [`crate::order::decide`] alone says what a fact does to an order. A fact is what was said, never what we
-//! conclude from it.
+//! own order; [`crate::order::decide`] alone says what a fact does to an order. A fact is what was reported, never a
+//! conclusion from it.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub enum Fact {
     /// The payer paid, and some or all of it went back since (`REFUND`): what went back, only a question about refunds
     /// tells.
     Refunded(Payment),
-    /// WeChat knows the number and nobody has paid yet (`NOTPAY`, `USERPAYING`, `ACCEPT`, `PAYERROR`).
+    /// WeChat knows the number and no payment has been made yet (`NOTPAY`, `USERPAYING`, `ACCEPT`, `PAYERROR`).
     Unpaid {
         /// WeChat's word.
         trade_state: String,

@@ -1,4 +1,4 @@
-//! JSON that cannot be read, told without quoting it.
+//! Describes JSON parse errors without quoting the document.
 //!
 //! The JSON library repeats an offending value in its error texts, and those texts end in logs and in the dead letters'
 //! rows. What must stay true: whatever such a document holds, these words hold none of it.

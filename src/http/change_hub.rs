@@ -1,9 +1,9 @@
-//! Waiting for orders to change: one task per process reads for everybody who waits.
+//! Waiting for orders to change: one task per process polls for all waiters.
 //!
 //! A thousand requests that wait for a thousand orders cost one query per merchant and round, not a thousand. A commit
-//! of this process is a hint to look at once; other processes commit too, so the task also looks every 50 ms. It sleeps
-//! at least three times as long as its last look took, so that waiting never takes the database from those who work,
-//! and not at all while nobody waits. An order that does not exist yet can be waited for like any other.
+//! of this process is a hint to poll at once; other processes commit too, so the task also polls every 50 ms. It sleeps
+//! at least three times as long as its last poll took, so that waiters never starve the workers of the database,
+//! and does not poll while there are no waiters. An order that does not exist yet can be waited for like any other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +19,13 @@ use crate::money::Fen;
 use crate::order::Queries;
 use crate::store::{DbError, Store, StoredOrder};
 
-/// The longest between two looks while somebody waits.
+/// The longest poll interval while there are waiters.
 const ROUND: Duration = Duration::from_millis(50);
-/// The shortest.
+/// The shortest poll interval.
 const MIN_PAUSE: Duration = Duration::from_millis(3);
 /// Orders of one query.
 const CHUNK: usize = 500;
-/// Between two log lines about one unreadable order; it is met again at every look.
+/// Between two log lines about one unreadable order; it is met again at every poll.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is known of an order: nothing while it does not exist.
@@ -58,7 +58,7 @@ impl OrderWatch {
         let key = (merchant.clone(), order_no.clone());
         let mut waiting = self.0.lock();
         let mut changes = waiting.entry(key.clone()).or_insert_with(|| watch::Sender::new(seen.clone())).subscribe();
-        // Somebody else's look may be older or newer than ours: what we compare with is our own.
+        // Another waiter's read may be older or newer than ours: compare with our own.
         changes.mark_changed();
         drop(waiting);
         self.0.arrived.notify_one();
@@ -131,7 +131,7 @@ impl Hub {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The orders somebody waits for, by merchant.
+    /// The orders with waiters, by merchant.
     fn wanted(&self) -> HashMap<MerchantKey, Vec<OrderNo>> {
         let mut wanted: HashMap<MerchantKey, Vec<OrderNo>> = HashMap::new();
         for (merchant, order_no) in self.lock().keys() {
@@ -203,7 +203,7 @@ async fn look(
             match store.orders(&merchant, part).await {
                 Ok(orders) => hub.tell(&merchant, orders),
                 Err(e @ DbError::Unavailable(_)) => return Err(e),
-                // A row that cannot be read costs its own waiters their news and nobody else's: halve until it is
+                // A row that cannot be read costs its own waiters their updates and no others': halve until it is
                 // alone.
                 Err(e @ (DbError::Defect(_) | DbError::Exists(_))) => match part {
                     [] => {}

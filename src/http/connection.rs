@@ -3,8 +3,7 @@
 //! The HTTP library knows one timeout for heads that also ends idle connections; here the two differ, so the bytes are
 //! watched on their way in. The same watch sees heads as they were sent: the library silently drops `Content-Length`
 //! where there is `Transfer-Encoding`, and a request that has both is how one request is smuggled behind another.
-//! What must stay true: no head reaches a route without having been looked at here, also one that was sent before its
-//! turn.
+//! What must stay true: no head reaches a route without having been checked here, pipelined ones included.
 
 use std::io;
 use std::net::SocketAddr;
@@ -79,7 +78,7 @@ impl Phase {
     }
 
     /// A head is complete; `body_length` is that of the body behind it, where it is stated. Says whether the head
-    /// states its length in two ways, or could not be looked at.
+    /// states its length in two ways, or could not be checked.
     pub fn begin(&self, body_length: Option<u64>) -> (Busy, bool) {
         let mut state = self.lock();
         state.stand = Stand::Busy;
@@ -96,7 +95,7 @@ impl Phase {
         (Busy(self.clone()), states_length_twice(head))
     }
 
-    /// Whether more has come than the request that is being answered: another one, sent before its turn.
+    /// Whether more has come than the request that is being answered: a pipelined one.
     pub fn has_more(&self) -> bool {
         let state = self.lock();
         !state.head.is_empty() || state.left_out > 0
@@ -114,7 +113,7 @@ impl Phase {
             Stand::Idle { .. } => state.stand = Stand::Head { until: Instant::now() + self.limits.header },
             Stand::Head { .. } | Stand::Busy => {}
         }
-        // Behind a gap nothing is kept: two pieces put together would make a head that nobody sent.
+        // Behind a gap nothing is kept: two pieces put together would make a head that no client sent.
         let room = if state.left_out > 0 { 0 } else { MAX_HEAD_BYTES.saturating_sub(state.head.len()) };
         let (kept, left_out) = bytes.split_at(bytes.len().min(room));
         state.head.extend_from_slice(kept);
@@ -136,7 +135,7 @@ impl Phase {
     }
 }
 
-/// A request is being answered for as long as this lives.
+/// A request is being answered until this is dropped.
 #[derive(Debug)]
 pub struct Busy(Phase);
 
@@ -179,7 +178,6 @@ pub struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Watches `inner`.
     pub fn new(inner: S, phase: Phase) -> Watched<S> {
         Watched { inner, phase }
     }
@@ -223,14 +221,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// An answer's body; the request counts as being answered until it is gone.
+/// An answer's body; the request counts as being answered until it is dropped.
 pub struct Answer {
     body: Body,
     _busy: Busy,
 }
 
 impl Answer {
-    /// Holds `busy` for as long as `body` lives.
+    /// Holds `busy` until `body` is dropped.
     pub fn new(body: Body, busy: Busy) -> Answer {
         Answer { body, _busy: busy }
     }

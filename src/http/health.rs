@@ -1,10 +1,10 @@
 //! `/healthz`, `/readyz`, `/metrics`: for supervisors, balancers and monitoring.
 //!
-//! Alive is not ready: `/healthz` asks nothing of anybody, so that a database's trouble never gets a sound process
+//! Alive is not ready: `/healthz` uses no dependency, so that a database outage never gets a healthy process
 //! killed. `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and
-//! hold no addresses. An app whose token is not fresh is told there and does not make the process unready: payments
+//! hold no addresses. An app whose token is not fresh is reported there and does not make the process unready: payments
 //! need no token, and another process could do no better. Nor does a clock that differs from the database's: which of
-//! the two is wrong cannot be told here.
+//! the two is wrong cannot be known here.
 
 use std::sync::Arc;
 use std::time::Duration;

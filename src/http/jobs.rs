@@ -1,5 +1,5 @@
-//! `GET /v1/ops/jobs`: what the scheduler does, when each job is due next, whose turn it is, and how the last runs
-//! went.
+//! `GET /v1/ops/jobs`: what the scheduler does, when each job is due next, which process holds the lease, and how the
+//! last runs went.
 //!
 //! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
 
@@ -10,12 +10,11 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::extract::auth::authorize;
+use super::extract::auth::{Authorized, Ops};
 use super::extract::query::Params;
 use super::problem::Error;
 use super::state::HttpState;
 use crate::clock::Timestamp;
-use crate::config::Scope;
 use crate::store::{JobReport, JobView};
 
 #[derive(Serialize)]
@@ -53,10 +52,12 @@ struct ReportJson {
     term: i64,
 }
 
-/// The route.
-pub async fn jobs(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn jobs(
+    State(app): State<Arc<HttpState>>,
+    _caller: Authorized<Ops>,
+    request: Request,
+) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
-    authorize(&app.config, &parts.headers, Scope::Ops)?;
     Params::parse(&parts.uri, &[])?;
     let jobs = app.store.jobs().await?.into_iter().map(JobJson::from).collect();
     let mut response = axum::Json(Jobs { jobs }).into_response();

@@ -11,20 +11,11 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::connection::{Ambiguous, Remote};
+use super::extract::request_id;
 use super::problem::Error;
 use crate::secret::random_text;
 
-/// Longest request target.
 const MAX_URI_BYTES: usize = 8 * 1024;
-
-tokio::task_local! {
-    static REQUEST_ID: String;
-}
-
-/// The id of the request that is being answered; empty outside of one.
-pub fn request_id() -> String {
-    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
-}
 
 /// The address at the other end of the connection.
 pub fn remote_ip(extensions: &Extensions) -> IpAddr {
@@ -35,7 +26,7 @@ pub fn remote_ip(extensions: &Extensions) -> IpAddr {
 /// Middleware: the outermost layer of every router.
 pub async fn guard(request: Request, next: Next) -> Response {
     let id = random_text(20);
-    REQUEST_ID.scope(id.clone(), answer(id, request, next)).await
+    request_id::under(id.clone(), answer(id, request, next)).await
 }
 
 async fn answer(id: String, request: Request, next: Next) -> Response {

@@ -1,8 +1,8 @@
 //! The HTTP ingress: parse, verify, publish, answer. Thin on purpose.
 //!
 //! It never decides about money: what a notification means and what becomes of an order is the workers' business, who
-//! call WeChat about it. What must stay true: WeChat hears SUCCESS only after its notification is durable on the bus,
-//! and a business hears that an order was taken only after the request is durable.
+//! call WeChat about it. What must stay true: WeChat is answered SUCCESS only after its notification is durable on the
+//! bus, and a business is answered that an order was taken only after the request is durable.
 //!
 //! - Server: `server`, `connection` (deadlines of one connection), `middleware` (every request), `routes`.
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`.

@@ -1,7 +1,7 @@
 //! `POST /notify/{merchant}/pay` and `…/refund`: WeChat tells of a payment, or of what became of a refund.
 //!
 //! Verified in memory, published, acknowledged by the bus as durable, and only then answered with SUCCESS: after that
-//! WeChat never speaks of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
+//! WeChat never notifies of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
 //! here only decides what is worth keeping: the worker verifies again. A refund's notification has no signature; that
 //! it can be decrypted and read is all that can be asked of it here, and the worker takes nothing from it but a reason
 //! to ask WeChat.
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::extract::body;
 use super::extract::body::BodyError;
 use super::extract::client_addr::client_ip;
+use super::extract::request_id::request_id;
 use super::middleware;
 use super::problem::Error;
 use super::quarantine::Refused;
@@ -44,7 +45,7 @@ const NEEDS_V3_KEY: &str = "needs_v3_key";
 enum Verdict {
     /// WeChat's signature holds and it is ours: keep it, then SUCCESS.
     Verified,
-    /// WeChat's signature holds, yet it is not in a form we know: keep it, but let WeChat repeat it until somebody can
+    /// WeChat's signature holds, yet it is not in a form we know: keep it, but let WeChat repeat it until a process can
     /// read it.
     Undecidable(NotifyError),
     /// Not WeChat's, or not for us.
@@ -55,7 +56,7 @@ fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], rec
     let judged = match kind {
         NoticeKind::Pay => parse_and_verify(body, merchant, apps, received_at).map(|_| ()),
         NoticeKind::Refund => match parse_and_decrypt(body, merchant, apps, received_at) {
-            // Nothing of it was encrypted: anybody could have written it.
+            // Nothing of it was encrypted: any sender could have written it.
             Err(NotifyError::Incomplete(what)) if what.field == ENCRYPTED => {
                 return Verdict::Bad(NotifyError::Unsigned);
             }
@@ -121,7 +122,6 @@ async fn received(
     response
 }
 
-/// What was posted.
 struct Post<'a> {
     kind: NoticeKind,
     headers: &'a HeaderMap,
@@ -132,8 +132,8 @@ struct Post<'a> {
 async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
     let Post { kind, headers, remote, body } = post;
     if kind == NoticeKind::Refund && looks_like_v3(&body, headers) {
-        // The same address hears of refunds in the newer API's words, which take a key that is not configured here.
-        // Anybody can send what looks like it, so it is no more than a sample; WeChat repeats it until somebody can
+        // The same address gets refund notifications of API v3, which need a key that is not configured here.
+        // Any sender can forge it, so it is no more than a sample; WeChat repeats it until a process can
         // read it.
         let at = app.clock.now();
         app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: NEEDS_V3_KEY, remote, body, at });
@@ -172,12 +172,12 @@ async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestam
     match tokio::time::timeout(app.config.server.notify_ack_timeout, app.publish(subject, envelope)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            let (merchant, request_id) = (&merchant.key, middleware::request_id());
+            let (merchant, request_id) = (&merchant.key, request_id());
             tracing::error!(%merchant, request_id, error = error.for_log(), "A notification could not be kept");
             Err(busy())
         }
         Err(_) => {
-            let (merchant, request_id) = (&merchant.key, middleware::request_id());
+            let (merchant, request_id) = (&merchant.key, request_id());
             tracing::error!(%merchant, request_id, "A notification was not acknowledged as durable in time");
             Err(busy())
         }
@@ -189,7 +189,7 @@ fn looks_like_v3(body: &[u8], headers: &HeaderMap) -> bool {
     body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') && headers.contains_key("wechatpay-signature")
 }
 
-/// A body that could not even be read. The problem's status and its wish to close, in WeChat's own format.
+/// A body that could not even be read. The problem's status and its `Connection: close`, in WeChat's own format.
 fn unreadable(merchant: &Merchant, error: BodyError) -> Response {
     let (result, text) = match error {
         BodyError::Encoded => ("encoded", "ENCODING"),
@@ -220,7 +220,7 @@ fn xml(status: StatusCode, body: impl IntoResponse) -> Response {
     response
 }
 
-/// Headers that speak of the connection or let somebody in are not kept.
+/// Connection headers and credentials are not kept.
 const LEFT_OUT: &[&str] = &[
     "connection",
     "keep-alive",

@@ -1,4 +1,4 @@
-//! What a caller is told when the answer is no: RFC 9457 problems, one variant per thing a caller can do about it.
+//! Error answers: RFC 9457 problems, one variant per thing a caller can do about it.
 //!
 //! `docs/problems.md` describes every slug; a test holds the two together. What must stay true: an internal message (a
 //! database's words, a path) goes to the log and never into an answer; what a caller sent comes back only as JSON text.
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::middleware;
+use super::extract::request_id::request_id;
 use crate::config::Scope;
 use crate::event::fact::WechatError;
 use crate::ids::{OrderNo, OutRefundNo};
@@ -26,14 +26,12 @@ pub enum At {
     Pointer(String),
     /// A part of the path or the query string.
     Parameter(String),
-    /// A header.
     Header(String),
 }
 
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldProblem {
-    /// Where.
     #[serde(flatten)]
     pub at: At,
     /// The rule it breaks, in words.
@@ -43,7 +41,7 @@ pub struct FieldProblem {
 impl FieldProblem {
     /// About the member `name` of the body.
     pub fn member(name: &str, message: impl Into<String>) -> FieldProblem {
-        // RFC 6901 escapes; a name nobody knows may be of any length.
+        // RFC 6901 escapes; an unknown name may be of any length.
         let name: String = name.replace('~', "~0").replace('/', "~1").chars().take(64).collect();
         FieldProblem { at: At::Pointer(format!("/{name}")), message: message.into() }
     }
@@ -131,9 +129,8 @@ pub enum Error {
     /// WeChat refused the order.
     #[error("WeChat refused the order")]
     OrderFailed {
-        /// Which.
         order_no: OrderNo,
-        /// Its words.
+        /// WeChat's error code and text.
         wechat: WechatError,
     },
     /// Nothing was paid that could go back.
@@ -157,9 +154,8 @@ pub enum Error {
     /// WeChat refused the refund, or closed it without moving money.
     #[error("the refund failed, no money moved, and its number cannot be used again")]
     RefundFailed {
-        /// Which.
         refund_no: OutRefundNo,
-        /// Its words.
+        /// WeChat's error code and text.
         wechat: WechatError,
     },
     /// WeChat has not answered yet.
@@ -339,7 +335,7 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let Kind { status, slug, title, retry_after, close } = self.kind();
-        let request_id = middleware::request_id();
+        let request_id = request_id();
         if let Some(internal) = self.internal() {
             tracing::error!(request_id, problem = slug, error = internal, "A request was not answered as asked");
         }

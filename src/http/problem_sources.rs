@@ -1,4 +1,5 @@
-//! From the errors of the database, the bus and the events to what a caller is told: it is ours, and whether it passes.
+//! From the errors of the database, the bus and the events to the problem a caller gets: a server-side error, and
+//! whether it is transient.
 
 use super::problem::Error;
 

@@ -1,4 +1,4 @@
-//! A bounded sample of bodies that were refused at the door, for people who want to see what knocks.
+//! Keeps a bounded, rate-limited sample of rejected notification bodies for diagnosis.
 //!
 //! Beside the answer, never before it: a flood of forgeries costs a counter each, and once a second per merchant and
 //! reason a row and a log line. When the database is slower than that, samples are dropped.
@@ -19,7 +19,6 @@ const QUEUE: usize = 64;
 /// One sample per merchant and reason in this time.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A refused body.
 #[derive(Clone)]
 pub struct Refused {
     /// At whose address it came in.
@@ -28,13 +27,10 @@ pub struct Refused {
     pub reason: &'static str,
     /// Who sent it.
     pub remote: String,
-    /// The bytes.
     pub body: Bytes,
-    /// When.
     pub at: Timestamp,
 }
 
-/// Takes samples.
 pub struct Quarantine {
     queue: mpsc::Sender<Refused>,
     throttle: Throttle<(MerchantKey, &'static str)>,

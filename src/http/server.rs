@@ -58,7 +58,7 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &config::Ser
             drop(slot);
         });
     }
-    // New connections are refused from here on, so that a balancer turns to another process at once.
+    // New connections are refused from here on, so that a load balancer uses another process at once.
     drop(listener);
     connections.close();
     if tokio::time::timeout(settings.shutdown_timeout, connections.wait()).await.is_err() {

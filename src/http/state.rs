@@ -30,13 +30,9 @@ const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 /// What the ingress works with.
 #[derive(Clone)]
 pub struct Ingress {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
-    /// The bus.
     pub bus: Bus,
-    /// The time.
     pub clock: Clock,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
@@ -58,7 +54,7 @@ pub struct HttpState {
     pub in_flight: InFlight,
     pub streams: StreamSlots,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
-    /// What people and pages may have WeChat asked, beside the scheduler's own questions.
+    /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     /// Questions about refunds.
@@ -98,8 +94,8 @@ impl HttpState {
         Ok(self.bus.publish(Message { subject, id: envelope.id, payload, headers: Vec::new() }).await?)
     }
 
-    /// Whether WeChat may be asked about an order out of turn, now: not within two seconds of the last time, and no
-    /// more of a merchant's orders in one second than its budget of questions says. If so, it counts.
+    /// Whether WeChat may be asked about an order outside its schedule, now: not within two seconds of the last time,
+    /// and no more of a merchant's orders in one second than its budget of questions says. If so, it counts.
     pub(crate) fn may_ask(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
         self.refreshes.pass((merchant.clone(), order_no.clone())) && self.within_budget(merchant)
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`]
 //! the second time, so a handler may run as often as it likes. States never go back, and money that WeChat took is
-//! never turned away: it makes any order paid, with a flag that says how. What is done with money that came too late or
+//! never rejected: it makes any order paid, with a flag that says how. What is done with money that came too late or
 //! twice is the merchant's policy, applied in the same change that enters it, so once.
 
 use super::decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
@@ -46,8 +46,8 @@ pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
     Some(Change { next, ledger: None, news: Vec::new(), refund: None })
 }
 
-/// What the business asks for is remembered; WeChat is looked at at once. `i` is the attempt that was there when it was
-/// asked for: a new attempt in place of one that is not the newest any more was opened already.
+/// Records the requested intent and schedules a query to WeChat at once. `i` is the newest attempt at the time of the
+/// request: if it is no longer the newest, its replacement has already been opened.
 fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
     let done_with = match intent {
         Intent::Close => false,
@@ -55,7 +55,7 @@ fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
             i + 1 < order.attempts.len() || order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize
         }
     };
-    // A close is not taken back: somebody was told that it is under way, or done.
+    // A close is irrevocable: a caller has already been informed that it is under way or done.
     if order.intent == Some(intent) || order.intent == Some(Intent::Close) || done_with {
         return Decision::AlreadyApplied;
     }
@@ -126,7 +126,7 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             if !next.state.is_open() || next.any_live() {
                 return apply(next, None);
             }
-            // Nothing of it can be paid any more. Whoever asked for something else got what was asked for.
+            // No attempt can be paid any more, so every other intent is fulfilled.
             match next.intent {
                 Some(Intent::Close) => close(next, now),
                 Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
@@ -249,7 +249,8 @@ fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Poli
     Decision::Apply(Box::new(Change { next, ledger, news, refund }))
 }
 
-/// A payment like any other, and the order is looked at again: the refunds are still to be learnt, whoever dies before.
+/// Applies the payment and schedules a query in the same change, so that a crash cannot lose the refunds still to be
+/// discovered.
 fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Policy) -> Decision {
     // What went back already is not sent back once more.
     let keep = |surplus| if surplus == Surplus::Refund { Surplus::Hold } else { surplus };
@@ -287,7 +288,7 @@ fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) 
             }
             (news, sent_back(payment, policy.paid_late, "paid_late"))
         }
-        // The late one, which nobody was told to deliver for, was learnt first; this one was in time.
+        // The late payment was recorded first and `order.paid` was not emitted for it; this payment was in time.
         OrderState::Paid if in_time && !order.paid_told => {
             let earlier = counted(order, payment);
             counts(next);
@@ -346,8 +347,8 @@ fn unpaid(order: &Order, i: usize, now: Timestamp) -> Decision {
 fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
     let attempt = &order.attempts[i];
     let never_offered = matches!(attempt.state, AttemptState::Created | AttemptState::Unknown);
-    // A call that is still on its way may yet create the order, but not after the expiry that it carries. And what the
-    // business wants closed nobody places any more: a straggler's prepay id would reach no payer.
+    // A call still in flight may yet create the order, but not after the expiry that it carries. An order to be closed
+    // is no longer submitted: the prepay id of a late call would reach no payer.
     let too_late = schedule::is_past_expiry(order, now)
         || order.intent.is_some() && now >= attempt.created_at.after(schedule::CLOSABLE_AFTER);
     if never_offered && too_late {
@@ -377,7 +378,7 @@ fn fail(mut next: Order, error: WechatError, now: Timestamp) -> Decision {
 /// No attempt takes money any more. WeChat is asked twice more all the same: a payment may have been on its way.
 fn close(mut next: Order, now: Timestamp) -> Decision {
     next.state = OrderState::Closed;
-    // An order that was closed because it was asked for stays closed; the wish says so.
+    // An order closed on request stays closed; the stored intent records that.
     next.intent = next.intent.filter(|intent| *intent == Intent::Close);
     next.queries.done = 0;
     next.queries.next_at = schedule::next_look(&next, 0, now);

@@ -26,7 +26,7 @@ pub enum Decision {
         /// it or its answer, with the prepay id, never reached us.
         place_again: bool,
     },
-    /// The fact cannot belong to this order as we know it. Nothing changes; a person looks.
+    /// The fact contradicts the stored order. Nothing changes; an operator must investigate.
     Refused(Refusal),
 }
 
@@ -37,13 +37,13 @@ pub struct Change {
     pub next: Order,
     /// Money to enter in the ledger.
     pub ledger: Option<LedgerEntry>,
-    /// What others are told, in this order.
+    /// Domain events to emit, in this order.
     pub news: Vec<News>,
     /// Money to send back, because the merchant's policy says so.
     pub refund: Option<AutoRefund>,
 }
 
-/// A payment that goes back without anybody asking.
+/// An automatic refund: a payment returned without a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutoRefund {
     /// The attempt that was paid.
@@ -74,7 +74,7 @@ pub struct LedgerEntry {
 pub enum News {
     /// A payer can pay this attempt.
     Payable(OutTradeNo),
-    /// The order is paid: told once.
+    /// The order is paid: emitted once.
     Paid(Payment),
     /// The order was paid after it was closed, refused or expired.
     PaidLate(Payment, Surplus),

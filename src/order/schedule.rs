@@ -1,9 +1,8 @@
-//! When WeChat is asked about an order that nobody reported paid.
+//! When WeChat is queried about an order for which no payment has been reported.
 //!
-//! A notification can be lost for good, so every payable order is asked about: soon and often while a payer is likely
-//! to be paying, at its expiry, then ever more rarely until the bill has the last word. Orders that were placed
-//! together are not asked about together: every pause has some jitter. Moments that mean something, the expiry above
-//! all, have none.
+//! A notification can be lost for good, so every payable order is polled: often while a payer is likely to be paying,
+//! at its expiry, then with increasing intervals until the bill is authoritative. Intervals carry jitter so that orders
+//! created together are not polled together; fixed moments, above all the expiry, carry none.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ pub const HOURLY: Duration = Duration::from_secs(3600);
 pub const DAILY: Duration = Duration::from_secs(24 * 3600);
 /// Between the questions about an order that was closed: a payment may have been under way.
 const AFTER_CLOSE: &[Duration] = &[Duration::from_secs(120), Duration::from_secs(1800)];
-/// Between looks at an order that must be closed at WeChat and could not be yet.
+/// Poll interval of an order that must be closed at WeChat and could not be closed yet.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// WeChat takes no order that expires sooner than this.
@@ -69,10 +68,10 @@ pub fn next_unanswered(order: &Order, now: Timestamp) -> Timestamp {
     with_jitter(order, if now < order.expires_at.after(DAILY) { UNKNOWN_MAX } else { HOURLY }, now)
 }
 
-/// When to look at an order again after `done` looks; nothing when there is nothing left to learn.
+/// When to poll an order next after `done` polls; `None` when there is nothing left to learn.
 ///
-/// An order whose attempts are to be closed is looked at as soon as WeChat lets it be closed, then with growing pauses,
-/// and not only by the rhythm of its questions.
+/// An order whose attempts are to be closed is polled as soon as WeChat allows the close, then with increasing
+/// intervals, in addition to its regular query schedule.
 pub fn next_look(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
     if order.any_live() && order.wants_close(now) {
         let closable = order.attempts.iter().filter(|a| a.state.is_live()).map(|a| a.created_at.after(CLOSABLE_AFTER));
@@ -99,8 +98,8 @@ fn after_close(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
     AFTER_CLOSE.get(done as usize).map(|pause| with_jitter(order, *pause, now))
 }
 
-/// A close that WeChat does not confirm: soon again at first, then every five minutes while somebody waits for it, and
-/// a day after the order's time as rarely as any question about an old order.
+/// A close that WeChat does not confirm is retried quickly at first, then every five minutes while a caller may be
+/// waiting, and from one day after the order's time as rarely as any query about an old order.
 fn next_closing(order: &Order, done: u32, now: Timestamp) -> Timestamp {
     let soon = now.after(growing(CLOSING, done));
     if now < order.expires_at.after(DAILY) { soon } else { soon.max(next_query(order, done, now)) }

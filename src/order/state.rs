@@ -196,9 +196,9 @@ pub struct Order {
     pub flags: Flags,
     /// Why WeChat refused it.
     pub failure: Option<WechatError>,
-    /// The payment that counts: the first one, unless that was late and one in time turned up.
+    /// The payment that counts: the first one, unless that was late and one in time arrived.
     pub paid_by: Option<PaidBy>,
-    /// Whether `order.paid` was told; it is told once.
+    /// Whether `order.paid` was emitted; it is emitted once.
     pub paid_told: bool,
     /// What the business asked for and is not done yet; on a closed order, that it was closed because it was asked for.
     pub intent: Option<Intent>,

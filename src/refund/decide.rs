@@ -1,8 +1,8 @@
 //! The one function that says what a fact does to a refund.
 //!
-//! Pure and exhaustive, like its neighbour for orders. A silence is never a failure; a refusal is one only where no
-//! unanswered call may still be carried out; what has ended stays as it ended, and a word of WeChat's against that is
-//! for a person to look at.
+//! Pure and exhaustive, like its neighbour for orders. A missing response is never a failure; a refusal is one only
+//! where no unanswered call may still be carried out; a terminal state is final, and an operator must investigate a
+//! contradiction by WeChat.
 
 use super::schedule::{CLOCKS_DIFFER, SETTLING, next_refund_look, not_yet};
 use super::state::{Refund, RefundChange, RefundDecision, RefundEntry, RefundNews, RefundRefusal, RefundState};
@@ -49,7 +49,7 @@ fn refused(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundDecisi
     }
 }
 
-/// When a call last had no answer. A time that lies ahead is a wrong clock's: nobody waits for that day.
+/// When a call last went unanswered. A time in the future comes from clock skew and is not waited for.
 fn unanswered_at(refund: &Refund, now: Timestamp) -> Option<Timestamp> {
     refund.unanswered_at.map(|at| if at > now.after(CLOCKS_DIFFER) { now } else { at })
 }
@@ -77,7 +77,7 @@ fn waits(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundDecision
             if refund.delayed && refund.error.as_ref() == Some(error) {
                 return RefundDecision::AskAgain { at };
             }
-            // Another reason is news: people may have mended the one they were told of.
+            // Another reason is reported again: operators may have resolved the one reported before.
             let told = refund.delayed && refund.error.as_ref().is_some_and(|known| known.code == error.code);
             let mut next = bump(refund);
             next.delayed = true;

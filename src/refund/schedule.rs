@@ -14,13 +14,13 @@ use crate::order::schedule::jittered;
 pub const MAX_REFUNDS: u32 = 50;
 /// WeChat wants this between two refunds of one order, and after it was called too often.
 pub const BETWEEN_REFUNDS: Duration = Duration::from_secs(60);
-/// When a freshly recorded refund is looked at if the worker that should call dies.
+/// When a newly recorded refund is polled if the worker that should submit it crashes.
 pub const UNCALLED: Duration = Duration::from_secs(60);
 /// A question about a refund sooner than this after an unanswered call proves nothing.
 pub(crate) const SETTLING: Duration = Duration::from_secs(60);
 /// Hosts' clocks differ by less.
 pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
-/// Whoever took the turn to call sends within this, or not at all.
+/// The holder of the call slot sends the request within this time, or not at all.
 pub const SEND_WITHIN: Duration = Duration::from_secs(20);
 
 const UNKNOWN: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const PROCESSING: &[u64] = &[60, 300, 900, 1800];
 const HOURLY: Duration = Duration::from_secs(3600);
 const DAILY: Duration = Duration::from_secs(24 * 3600);
 
-/// When to look again after `done` looks; nothing when there is nothing left to learn.
+/// When to poll next after `done` polls; `None` when there is nothing left to learn.
 pub fn next_refund_look(refund: &Refund, done: u32, now: Timestamp) -> Option<Timestamp> {
     let pause = match refund.state {
         RefundState::Succeeded | RefundState::Failed => return None,

@@ -14,8 +14,8 @@ use crate::order::state::Queries;
 /// Where a refund stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefundState {
-    /// Entered when the refund is recorded; left by WeChat's answer to the call. It may wait here for its turn or for
-    /// the merchant's funds.
+    /// Entered when the refund is recorded; left by WeChat's answer to the call. It may wait here for the call slot or
+    /// for the merchant's funds.
     Requested,
     /// WeChat was called and its answer is not known; left by a repeat that is answered, or a query. Never read as
     /// failed.
@@ -38,7 +38,7 @@ pub enum RefundOrigin {
     Api,
     /// The merchant's policy for money that came late or twice.
     Policy,
-    /// Somebody in the merchant platform: we learnt of it from WeChat.
+    /// Created in WeChat's merchant platform and discovered through WeChat.
     Console,
 }
 
@@ -99,11 +99,11 @@ pub struct Refund {
     pub refund_id: Option<String>,
     /// WeChat's last words against it: why it failed, or what it waits for.
     pub error: Option<WechatError>,
-    /// Whether people were told that it waits for something only they can mend; they are told once.
+    /// Whether the delay was reported, i.e. that it waits for something only operators can resolve; reported once.
     pub delayed: bool,
     /// When a call of it last had no answer, or was found without a recorded end.
     pub unanswered_at: Option<Timestamp>,
-    /// When it is looked at next.
+    /// When it is polled next.
     pub queries: Queries,
     /// When it was recorded.
     pub created_at: Timestamp,
@@ -118,12 +118,12 @@ pub enum RefundDecision {
     Apply(Box<RefundChange>),
     /// The refund says so already; nothing to do.
     AlreadyApplied,
-    /// Nothing changed; look again at this time.
+    /// Nothing changed; poll again at this time.
     AskAgain {
         /// When.
         at: Timestamp,
     },
-    /// The fact cannot belong to this refund as we know it. Nothing changes; a person looks.
+    /// The fact contradicts the stored refund. Nothing changes; an operator must investigate.
     Refused(RefundRefusal),
 }
 
@@ -136,7 +136,7 @@ pub struct RefundChange {
     pub ledger: Option<RefundEntry>,
     /// Whether its amount may be refunded otherwise now.
     pub released: bool,
-    /// What others are told.
+    /// The domain event to emit.
     pub news: Option<RefundNews>,
 }
 
@@ -156,7 +156,7 @@ pub struct RefundEntry {
 pub enum RefundNews {
     /// It is recorded and its amount reserved.
     Requested,
-    /// It waits for something that people must mend: told once.
+    /// It waits for something that operators must resolve: emitted once.
     Delayed,
     /// The payer has the money.
     Succeeded,

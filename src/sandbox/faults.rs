@@ -123,7 +123,7 @@ pub(super) enum RefundCode {
     OrderNotExist,
     #[serde(rename = "INVALID_TRANSACTIONID")]
     InvalidTransactionId,
-    /// No code at all: `return_code` FAIL, which nobody signs.
+    /// No code at all: `return_code` FAIL, which is unsigned.
     Fail,
 }
 

@@ -67,7 +67,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// WeChat's durations, nobody known: the base of a literal.
+    /// WeChat's durations, no merchants or people: the base of a literal.
     fn default() -> Settings {
         Settings {
             merchants: Vec::new(),

@@ -1,4 +1,4 @@
-//! What all requests and notifications share. Locks are held for a look or a change, never across an await.
+//! What all requests and notifications share. Locks are held for one read or change, never across an await.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ pub(super) struct World {
     pub passed: Bells,
 }
 
-/// One bell per kind of call.
+/// One signal per kind of call.
 #[derive(Default)]
 pub(super) struct Bells {
     unified_order: Notify,
@@ -58,7 +58,7 @@ pub(super) struct Bells {
 }
 
 impl Bells {
-    /// The bell of one kind of call.
+    /// The signal of one kind of call.
     pub fn of(&self, on: On) -> &Notify {
         match on {
             On::UnifiedOrder => &self.unified_order,
@@ -112,14 +112,14 @@ impl World {
         Ok(payment)
     }
 
-    /// What there is to notify of; nothing while nobody has paid.
+    /// What there is to notify of; nothing while it is unpaid.
     pub fn letter(&self, order: &Order) -> Option<Letter> {
         let account = self.accounts.get(order.terms.mch_id.as_str())?.clone();
         let (terms, payment) = (order.terms.clone(), order.payment.clone()?);
         Some(Letter { account, url: terms.notify_url.clone(), terms, payment, refund: None })
     }
 
-    /// What there is to notify of a refund; nothing while it is on its way, or when nobody wants to know.
+    /// What there is to notify of a refund; nothing while it is on its way, or when there is no notify URL.
     pub fn refund_letter(&self, order: &Order, refund: &Refund) -> Option<Letter> {
         let url = refund.notify_url.clone().filter(|_| refund.ended_at.is_some())?;
         Some(Letter { refund: Some(Box::new(refund.clone())), url, ..self.letter(order)? })

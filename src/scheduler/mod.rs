@@ -1,17 +1,21 @@
-//! The scheduler: work that time makes due. For orders it publishes commands, and the workers do the work; what belongs
+//! The scheduler: work that is due by time. For orders it publishes commands, and the workers do the work; what belongs
 //! to no order (the platform's tokens, gauges, retention) it does itself.
 //!
-//! `table` says what there is, `when` says when, `run` runs it in one process at a time, `jobs` has a file per job.
-//! `tokens` and `token_plan` keep the platform's tokens fresh: the only place of the program that fetches them.
+//! `registry` lists the jobs, `schedule` says when, `runner` runs each in one process at a time, `jobs` has a file per
+//! job.
+//! `token_refresh` and `token_refresh_policy` keep the platform's tokens fresh: the only place of the program that
+//! fetches them.
 
+mod job;
 mod jobs;
+mod outcome;
 mod registry;
 mod runner;
 mod schedule;
 mod token_refresh;
 pub mod token_refresh_policy;
 
-pub use registry::{Done, JobError};
+pub use outcome::{Done, JobError};
 pub use runner::{Parts, SchedulerError, run};
 pub use schedule::When;
 pub use token_refresh::Tokens;

@@ -1,11 +1,11 @@
 //! Runs the jobs on their cron, in one process at a time.
 //!
 //! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A
-//! job that is still running when its time comes again is left alone; one whose time passed while nobody ran, or whose
-//! runner died, is found by the sweep and made up for. A process whose run failed gives the lease back and sits the
-//! next run out: what it cannot reach, another may. Every run leaves a report. What must stay true: a run is made under
+//! job that is still running when its time comes again is left alone; one whose time passed while no process ran, or
+//! whose runner crashed, is found by the sweep and run then. A process whose run failed releases the lease and skips
+//! the next run so that another process can try. Every run leaves a report. What must stay true: a run is made under
 //! the lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that
-//! slept through its lease harms nothing.
+//! outlived its lease does no harm.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,9 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::registry::{Context, Done, JOBS, Job, JobError};
+use super::job::{Context, Job};
+use super::outcome::{Done, JobError};
+use super::registry::JOBS;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
@@ -30,17 +32,14 @@ use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
 use crate::telemetry;
 use crate::wechat::platform::PlatformClient;
 
-/// How long, from when the job is due again, a process whose run failed leaves it to the others. They look when it is
+/// How long, from when the job is due again, a process whose run failed leaves it to the others. They check when it is
 /// due; one that is alone comes back soon.
 const SIT_OUT: Duration = Duration::from_secs(3);
 
 /// What the scheduler works with.
 pub struct Parts {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
-    /// The bus.
     pub bus: Bus,
     /// The way to WeChat's platform.
     pub platform: PlatformClient,
@@ -59,7 +58,7 @@ pub enum SchedulerError {
     Seal(#[from] CannotSeal),
 }
 
-/// Runs until cancelled; jobs that run then finish first. Each lease is given back as soon as its job is at rest, so
+/// Runs until cancelled; jobs that run then finish first. Each lease is released as soon as its job has ended, so
 /// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, platform, clock } = parts;
@@ -101,7 +100,7 @@ struct Shared {
     holder: String,
 }
 
-/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and nobody ran, again and
+/// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and was not run, again and
 /// again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
     let mut ticks = interval(shared.config.store.lease);
@@ -118,7 +117,7 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
     }
 }
 
-/// What is due and nobody ran. On the way, what a look at the whole tells of clocks and tokens.
+/// What is due and was not run. Also reports clock skew and token age.
 async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>>, DbError> {
     let ahead_s = shared.clock.host_ahead_ms(shared.store.db().now().await?) / 1000;
     gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
@@ -143,7 +142,7 @@ struct Runner {
     job: &'static Job,
     shared: Arc<Shared>,
     busy: AtomicBool,
-    /// The lease as it was last had: to be given back at the end.
+    /// The lease as last acquired: released at the end.
     held: Mutex<Option<Lease>>,
     /// Until when the job is left to others, after a run that failed here.
     sits_out_until: Mutex<Option<Instant>>,
@@ -178,11 +177,11 @@ impl Runner {
         }
     }
 
-    /// Runs the job if it is due and this process's turn.
+    /// Runs the job if it is due and this process gets the lease.
     async fn run(&self) {
         {
             let Some(_running) = Running::begin(&self.busy) else { return };
-            // Asked while busy: whoever stops either sees this run and leaves the lease to it, or was seen here.
+            // Checked while busy: a shutdown either sees this run and leaves the lease to it, or is seen here.
             if self.cancel.is_cancelled() || self.sits_out() {
                 return;
             }
@@ -206,19 +205,19 @@ impl Runner {
         let Some(lease) = store.lease(self.job.name, holder, config.store.lease).await? else { return Ok(None) };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
         let now = clock.now();
-        // Whoever held the lease before may have made this very run.
+        // The process that held the lease before may have made this very run.
         let is_due = store.is_job_due(self.job.name, now, self.job.when.next_after(now)).await?;
         Ok(is_due.then_some(lease))
     }
 
-    /// Gives the lease back unless the job still runs, which then does it at its end.
+    /// Releases the lease unless the job still runs, which then does it at its end.
     async fn rest(&self) {
         if !self.busy.load(Ordering::SeqCst) {
             self.give_back().await;
         }
     }
 
-    /// A job that fails here may succeed elsewhere: whoever looks when it is due again, in `due_in`, has it.
+    /// A job that fails here may succeed elsewhere: the process that checks when it is due again, in `due_in`, runs it.
     async fn leave_to_others(&self, due_in: Duration) {
         let until = Instant::now() + due_in + SIT_OUT;
         *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
@@ -286,7 +285,7 @@ impl Runner {
         }
     }
 
-    /// Keeps the lease for as long as the run lasts, and tells of a run that lasts.
+    /// Keeps the lease for as long as the run lasts, and reports a long run.
     async fn renewing(&self, lease: &Lease, started_at: Timestamp, begun: &OnceLock<i64>) -> Infallible {
         let (store, name, lease_for) = (&self.shared.store, self.job.name, self.shared.config.store.lease);
         loop {

@@ -1,5 +1,5 @@
-//! When a job is due: a fixed rhythm in UTC, which is a cron expression for the one who wakes us and plain arithmetic
-//! for the one who asks whether a run was missed. The two must say the same.
+//! When a job is due: a fixed rhythm in UTC, which is a cron expression for the scheduler library and plain arithmetic
+//! for the check whether a run was missed. The two must agree.
 
 use std::time::Duration;
 
@@ -8,7 +8,6 @@ use crate::clock::Timestamp;
 const DAY_S: u32 = 86_400;
 const HOUR_S: u32 = 3600;
 
-/// A rhythm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct When {
     period_s: u32,

@@ -4,15 +4,15 @@
 //! Apps are refreshed at the same time, so that one that hangs delays no other; within an app the ticket comes after
 //! the token it is fetched with. Values are written under the job's lease: a fetch that ends after another process took
 //! over is thrown away, and of a classic token it is noted that there was one, because it may have ended the life of
-//! the one in use. What must stay true: nobody else fetches (each call of the classic API ends a token's life), nothing
-//! here asks for `force_refresh`, and no failure touches the value in use.
+//! the one in use. What must stay true: no other code fetches (each call of the classic API ends a token's life),
+//! nothing here asks for `force_refresh`, and no failure touches the value in use.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use metrics::{counter, gauge};
 
-use super::registry::{Done, JobError};
+use super::outcome::{Done, JobError};
 use super::token_refresh_policy as plan;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{App, Config, TokenApi};
@@ -28,7 +28,7 @@ use crate::wechat::platform::{Class, PlatformClient, PlatformError};
 use crate::wechat::token::{Issued, access_token, jsapi_ticket};
 use crate::wechat::transport::TransportError;
 
-/// The longest that one call may take, whatever `wechat.timeout_ms` allows for those that somebody waits for: a run
+/// The longest that one call may take, whatever `wechat.timeout_ms` allows for those that a caller waits for: a run
 /// makes two, one after the other, and must count a WeChat that does not answer before it is itself stopped as late.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(20);
 
@@ -43,7 +43,7 @@ pub struct Tokens {
 struct Kept {
     app: App,
     secret: Secret,
-    /// Who is told of its troubles.
+    /// Where failures are reported.
     merchants: Vec<MerchantKey>,
 }
 
@@ -85,7 +85,7 @@ impl Tokens {
         Ok(Done { count: said.len() as u64, detail })
     }
 
-    /// Tells how old the values in use are, whoever fetched them.
+    /// Reports how old the values in use are, whichever process fetched them.
     pub async fn tell_ages(&self, store: &Store, now: Timestamp) -> Result<(), DbError> {
         for TokenFetch { app, kind, at } in store.token_fetches().await? {
             if let Some(kept) = self.apps.iter().find(|kept| kept.app.key == app) {
@@ -125,7 +125,7 @@ impl Tokens {
                 limited(access_token(&self.platform, &kept.app.app_id, &kept.secret, kept.app.token)).await
             }
             TokenKind::JsapiTicket => {
-                // What was just fetched is read back here: what was thrown away must not be used.
+                // What was just fetched is read back here: what was discarded must not be used.
                 let key = &self.key;
                 with = run.store.token(key, &kept.app, TokenKind::AccessToken, fetched_at).await?;
                 let Some(token) = &with else { return Ok(None) };
@@ -141,7 +141,7 @@ impl Tokens {
         if outcome.is_none() && ends_others {
             run.store.doubt_token(&kept.app.key, kind, run.clock.now()).await?;
         }
-        // Others' writes stand: whoever lost the lease stops, whatever it has in hand.
+        // Others' writes stand: a process that lost the lease stops (fencing token).
         outcome.map(Some).ok_or(JobError::Overtaken)
     }
 

@@ -25,7 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// So many failures in a row, and no value left to go on with, are more than passing.
 const UNREACHABLE_FAILURES: u32 = 5;
-/// A ticket call whose access_token is refused is repeated with the next one; more often, it is trouble.
+/// A ticket call whose access_token is refused is repeated with the next one; more often, it is an error.
 const REFUSED_FAILURES: u32 = 3;
 
 /// The reason of a quota that is used up.

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::config;
 
 /// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write:
-/// whoever is still connected to it finds the new one by connecting anew.
+/// a process still connected to it finds the new primary by reconnecting.
 const CONNECTION_LIFE: Duration = Duration::from_secs(45);
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
@@ -44,7 +44,7 @@ impl From<DbErr> for DbError {
             Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => DbError::Exists(e),
             _ if is_unique_violation(&e) => DbError::Exists(e),
             Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => DbError::Defect(e.to_string()),
-            // `SqlErr` is marked non-exhaustive; what it has no word for is told apart by the connection's state alone.
+            // `SqlErr` is marked non-exhaustive; what it does not name is distinguished by the SQLSTATE alone.
             _ if is_check_violation(&e) => DbError::Defect(e.to_string()),
             _ => match unstorable(&e) {
                 // Without the database's text, which may quote the value.
@@ -95,7 +95,7 @@ fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> Co
 }
 
 /// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once,
-/// one is told that the file is locked.
+/// one gets a "locked" error.
 async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
     let mut tries = 0;
     loop {
@@ -176,7 +176,7 @@ impl DbKind {
     }
 }
 
-/// What a look at the database tells.
+/// Result of a health check of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// Its clock.
@@ -315,8 +315,8 @@ impl Db {
         {
             return Ok(took);
         }
-        // Only a write tells whether the disk has room. This one writes a page and changes nothing: the number is
-        // nobody's.
+        // Only a write shows whether the disk has room. This one writes a page and changes nothing: the number is
+        // unused.
         let took = self.execute("db.probe", "PRAGMA user_version = 0", []).await.is_ok();
         *probed = Some((Instant::now(), took));
         Ok(took)

@@ -1,7 +1,7 @@
-//! Times that lie further ahead than any schedule puts them: some process wrote them while its clock was wrong, and for
-//! as long nobody would ask about a lost payment, bring a refund on or publish a message again.
+//! Repairs due times further ahead than any schedule allows. A process wrote them under clock skew; until they pass, no
+//! process would query a lost payment, advance a refund or redeliver a message.
 //!
-//! It is no second schedule: what is found is made due at once, and whoever handles it sets the next time.
+//! It is not a second schedule: what is found becomes due at once, and its handler sets the next time.
 
 use std::time::Duration;
 
@@ -20,12 +20,13 @@ const SLACK: Duration = Duration::from_secs(60);
 const LONGEST_CALL: Duration = SEND_WITHIN.saturating_add(Duration::from_secs(120));
 
 impl Store {
-    /// Makes due what is impossibly far ahead and answers how much it was; nothing is written when the lease is lost.
+    /// Makes due what is impossibly far ahead and returns how many rows that were; nothing is written when the lease is
+    /// lost.
     ///
     /// By their schedules an order waits for its expiry, or like a refund for an hour in its first day and a day after
-    /// that; a deferred message waits for an hour at most. The turn to call for a payment's refunds lies a minute ahead
-    /// at most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been
-    /// made just now. A call that had no answer at a time that is still to come had none until now.
+    /// that; a deferred message waits for an hour at most. The call slot for a payment's refunds lies a minute ahead at
+    /// most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been made
+    /// just now. A call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
         let write = (lease.clone(), now);
         self.db.write("times.recall", write, |tx, (lease, now)| Box::pin(recall(tx, lease, *now))).await

@@ -33,8 +33,8 @@ impl Store {
         &self.db
     }
 
-    /// Changes whenever this process committed something. A hint to look, not news: other processes commit too, so
-    /// whoever waits also looks now and then.
+    /// Changes whenever this process committed something. A wake-up hint only: other processes commit too, so a waiter
+    /// must also poll periodically.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
     }

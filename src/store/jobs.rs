@@ -1,9 +1,9 @@
 //! Jobs and their runs: when each is due next, and a row per run that operators can read.
 //!
-//! The due time is in the database and not in a process, so that a run which nobody made, because nobody ran or because
-//! the one who began it died, is noticed by whoever looks next. A due time further ahead than the rhythm allows was
-//! written while a clock was wrong: the job is due, and the time is put right. Rows are bounded by the retention job:
-//! runs that found nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all
+//! The due time is in the database and not in a process, so that a missed run, because no process was up or the one
+//! that began it crashed, is noticed by the next process to check. A due time further ahead than the interval allows
+//! was written under clock skew: the job is due, and the time is corrected. Rows are bounded by the retention job: runs
+//! that found nothing to do are kept for an hour, those of the every-second jobs that did something for a day, all
 //! others for fourteen days.
 
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ pub struct JobView {
     pub deadline_ms: i64,
     /// When it is due next.
     pub next_due: Timestamp,
-    /// Whose turn it is, while somebody's is: holder, term and expiry by the database's clock.
+    /// The current lease, if held: holder, term and expiry by the database's clock.
     pub lease: Option<(String, i64, Timestamp)>,
     /// The last run.
     pub last: Option<JobReport>,
@@ -149,8 +149,8 @@ impl Store {
         Ok(())
     }
 
-    /// Whether this job is due; `next` is the first time of its rhythm after `now`. Asked under its lease: whoever held
-    /// it before may have run it just now.
+    /// Whether this job is due; `next` is the first scheduled time after `now`. Must be checked under the lease: its
+    /// previous holder may have run the job just now.
     pub async fn is_job_due(&self, name: &str, now: Timestamp, next: Timestamp) -> Result<bool, DbError> {
         let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
         let waits = |due_ms: i64| now.as_ms() < due_ms && due_ms <= next.after(SLACK).as_ms();

@@ -1,9 +1,10 @@
-//! Leases: one process at a time does what only one may do, and a paused one cannot finish it late.
+//! Leases with fencing tokens: one process at a time does exclusive work, and a paused one cannot finish it late.
 //!
-//! A lease is a row with holder, term and expiry by the database's clock. Whoever takes it over raises the term; a
-//! write that belongs under the lease checks holder and term in its own transaction, so a process that slept through
-//! its expiry finds [`Fenced::Lost`] instead of overwriting its successor. All who want a lease ask for the same time;
-//! one that ends much later than that was taken while the database's clock was ahead, and counts as expired.
+//! A lease is a row with holder, term and expiry by the database's clock. A process that takes it over raises the term
+//! (the fencing token); a write that belongs under the lease checks holder and term in its own transaction, so a
+//! process that slept through its expiry finds [`Fenced::Lost`] instead of overwriting its successor. All processes
+//! request the same duration; a lease that ends much later than that was taken while the database's clock was ahead,
+//! and counts as expired.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub struct Lease {
 pub enum Fenced<T> {
     /// Written.
     Done(T),
-    /// Somebody else holds the lease now; nothing was written.
+    /// Another process holds the lease now; nothing was written.
     Lost,
 }
 

@@ -1,6 +1,6 @@
 //! Login codes: WeChat gives a user's openid for a code once only, however often the browser brings the code back.
 //!
-//! Whoever claims a code first exchanges it at WeChat; all others, in any process, are told what came of it. Neither
+//! The first caller to claim a code exchanges it at WeChat; all others, in any process, receive its outcome. Neither
 //! the code nor the state is stored, only their hashes. What must stay true: one claimer per code, one code per state,
 //! and a code whose claimer died is never exchanged again, because WeChat may have used it up: the login starts anew.
 
@@ -14,7 +14,7 @@ use super::entity::login_code;
 use crate::clock::Timestamp;
 use crate::ids::AppKey;
 
-/// How long repeats of a code are told what came of it: the life of a code at WeChat.
+/// How long the outcome of a code is replayed to repeats: the lifetime of a code at WeChat.
 pub const LOGIN_CODE_LIFE: Duration = Duration::from_secs(300);
 
 /// What came of a code.
@@ -36,9 +36,9 @@ pub enum LoginOutcome {
 /// What a claim of a code found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimedCode {
-    /// Nobody had it: the caller exchanges it and says what came of it with [`Store::finish_code`].
+    /// The code was unclaimed: the caller exchanges it and records the outcome with [`Store::finish_code`].
     Mine,
-    /// Somebody is exchanging it: ask again soon.
+    /// Another caller is exchanging it: retry soon.
     Busy,
     /// It was exchanged.
     Done(LoginOutcome),
@@ -48,7 +48,7 @@ pub enum ClaimedCode {
 }
 
 impl Store {
-    /// Claims a code for exchange. A claimer that has not finished within `patience` counts as dead.
+    /// Claims a code for exchange. A claimer that has not finished within the timeout counts as crashed.
     pub async fn claim_code(
         &self,
         code_hash: &str,
@@ -81,8 +81,8 @@ impl Store {
         }
     }
 
-    /// Records what came of a claimed code, unless it is decided already (its claimer was taken for dead). Answers the
-    /// outcome that stands, which is what every repeat is told.
+    /// Records the outcome of a claimed code, unless one is recorded already (its claimer was presumed crashed).
+    /// Returns the outcome that stands, which every repeat receives.
     pub async fn finish_code(
         &self,
         code_hash: &str,
@@ -98,7 +98,7 @@ impl Store {
                    WHERE code_hash = $1 AND outcome IS NULL";
         let values = [code_hash.into(), word.into(), user_id.into(), is_snapshot.into(), now.as_ms().into()];
         if self.db.execute("login.finish", sql, values).await? == 1 {
-            // Whoever opened the same address beside it waits for this.
+            // Concurrent requests with the same code wait for this.
             self.changed();
             return Ok(result);
         }

@@ -1,4 +1,4 @@
-//! Notifications that belong to no order's change, and the sample of what was refused at the door.
+//! Notifications outside any order's change, and a bounded sample of rejected notification bodies for diagnosis.
 
 use sea_orm::{EntityTrait, Set};
 
@@ -17,8 +17,8 @@ const QUARANTINE_ROWS: i64 = 200;
 const QUARANTINE_BYTES: usize = 4096;
 
 impl Store {
-    /// Records a notification and tells an event about it, in one transaction. A notification that came to its end
-    /// before stays as it is, and nothing is told again.
+    /// Records a notification and writes its event to the outbox, in one transaction. A notification already in a
+    /// terminal state stays as it is, and no event is emitted again.
     pub async fn record_notification(
         &self,
         record: &NotificationRecord,

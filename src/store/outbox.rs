@@ -1,9 +1,9 @@
-//! Events on their way out, and the feed that finance reads.
+//! The transactional outbox, and the feed that finance reads.
 //!
 //! An event is written unplaced, in the transaction that makes it true. One relay at a time (see [`super::Lease`])
 //! gives events their position in the feed, in the order of their rows: an order's later change can only be written
 //! after its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL
-//! hands them out before the commit, and a reader that has seen 5 would never look for a 4 that commits later.
+//! hands them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 

@@ -1,7 +1,7 @@
-//! What is known of a platform token: between the row and those who refresh it, use it or watch it.
+//! The state of a platform token: maps the row for those that refresh, use or monitor it.
 //!
 //! What must stay true: a value that does not open under the caller's key, for this app and this kind, is no value;
-//! what was learnt with another app number, secret or API holds nobody back from fetching.
+//! what was learnt with another app number, secret or API delays no fetch.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ pub struct TokenState {
     pub token: Option<StoredToken>,
     /// There is a value, and it cannot be opened.
     pub is_unreadable: bool,
-    /// Values asked for until then may have been replaced at WeChat by one that nobody has.
+    /// Values requested until then may have been replaced at WeChat by one that no process holds.
     pub doubted_at: Option<Timestamp>,
     /// Whether the value was reported dead.
     pub report: Option<TokenReport>,
@@ -134,7 +134,7 @@ pub struct TokenState {
     pub degraded: Option<Degraded>,
 }
 
-/// When the value in use was asked for, whoever asked.
+/// When the value in use was requested, by any process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFetch {
     /// Which app.
@@ -171,7 +171,8 @@ pub struct TokenFailure {
     pub degraded: Option<(&'static str, Option<i64>)>,
 }
 
-/// What a sealed value belongs to. With the app's number: after a change of it the old app's tokens are nobody's.
+/// Context that a sealed value is bound to. Includes the app's number: after it changes, the old app's tokens do not
+/// open.
 pub(super) fn seal_context(app: &App, kind: TokenKind) -> String {
     format!("{}/{}/{}", app.key, app.app_id, kind.as_str())
 }
@@ -188,7 +189,7 @@ pub(super) fn fingerprint(app: &App) -> String {
 }
 
 /// The row as if nothing had been tried yet, if all that was tried was tried with something else. The value stays: it
-/// is in use until its successor comes. So does the degradation, which is told to be over when one comes.
+/// is in use until its successor comes. So does the degradation, whose end is reported when one comes.
 pub(super) fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Model {
     if row.fingerprint.as_deref() == Some(fingerprint) {
         return row;

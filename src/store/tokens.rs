@@ -1,6 +1,6 @@
 //! The platform's tokens: one access_token per app and one ticket, shared by all processes.
 //!
-//! Whoever needs one reads it here; only the scheduler's job fetches, under its lease, and writes with the fencing
+//! Every process reads tokens here; only the scheduler's job fetches, under its lease, and writes with the fencing
 //! check in the same transaction: a fetch that ends after another process took over changes nothing. Values are sealed
 //! at rest. What must stay true: an old value stays until the new one is written; a value that WeChat refused is not
 //! handed out again unless WeChat itself repeats it; one report, or a thousand of the same value, is one refresh.
@@ -34,7 +34,7 @@ pub struct TokenWrite<'a> {
     pub app: &'a App,
     /// Which token.
     pub kind: TokenKind,
-    /// Who is told when a degradation begins or ends.
+    /// The merchants notified when a degradation begins or ends.
     pub merchants: &'a [MerchantKey],
     /// The time of the write.
     pub now: Timestamp,
@@ -80,9 +80,9 @@ impl Store {
         Ok(self.db.execute("token.report", sql, values).await? == 1)
     }
 
-    /// Notes that a value which nobody keeps may have replaced at WeChat whatever was asked for until now: a fetch of a
-    /// classic token that was overtaken. What is in use lives on for a few minutes; its successor becomes due, once.
-    /// Needs no lease: it was lost.
+    /// Notes that a value which no process holds may have replaced at WeChat every value requested until now: a fetch
+    /// of a classic token that was overtaken. What is in use lives on for a few minutes; its successor becomes due,
+    /// once. Needs no lease: it was lost.
     pub async fn doubt_token(&self, app: &AppKey, kind: TokenKind, now: Timestamp) -> Result<(), DbError> {
         // Without a row its first value may be on its way, asked for before.
         let sql = "INSERT INTO platform_tokens (app, kind, report_refreshes, failures, next_try_at_ms, doubted_at_ms)

@@ -1,7 +1,7 @@
-//! Payments of no order: their notifications wait for it, and in the end people are told.
+//! Payments without an order: their notifications wait for the order and are reported when it never appears.
 //!
-//! What must stay true: one payment is told once, however many copies of its notification there are, and whoever works
-//! on them at the same time. The bytes that WeChat signed stay in the notification's row.
+//! What must stay true: one payment is reported once, however many copies of its notification there are, under any
+//! concurrency. The bytes that WeChat signed stay in the notification's row.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub struct WaitingNotification {
     pub remote_addr: String,
     /// When it came, by the clock of the process that took it.
     pub received_at: Timestamp,
-    /// When it was last looked at.
+    /// When it was last retried.
     pub looked_at: Timestamp,
 }
 
@@ -47,8 +47,8 @@ impl std::fmt::Debug for WaitingNotification {
 }
 
 impl Store {
-    /// Records the end of a notification that waited in vain, and tells of its payment in the same transaction, unless
-    /// another copy told it. A notification that came to its end before stays as it is.
+    /// Records the end of a notification that waited in vain, and reports its payment in the same transaction, unless
+    /// another copy reported it. A notification already in a terminal state stays as it is.
     pub async fn record_orphan(
         &self,
         record: &NotificationRecord,
@@ -66,8 +66,8 @@ impl Store {
         Ok(())
     }
 
-    /// Up to `limit` notifications of payments that wait and were not looked at since `before`, the oldest look first;
-    /// those that a wrong clock looked at in a time still to come are among them.
+    /// Up to `limit` waiting notifications of payments not retried since `before`, the least recently retried first;
+    /// includes those whose last retry lies in the future because of clock skew.
     pub async fn forgotten_notifications(
         &self,
         before: Timestamp,
@@ -84,8 +84,7 @@ impl Store {
         rows.into_iter().map(|row| waiting(&row)).collect()
     }
 
-    /// Notes that a notification which waits was brought before the workers again, unless one of them looked at it
-    /// since.
+    /// Notes that a waiting notification was redelivered to the workers, unless one of them has processed it since.
     pub async fn note_brought_again(&self, waiting: &WaitingNotification, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE notifications SET processed_at_ms = $3
                    WHERE event_id = $1 AND processed_at_ms = $2 AND verdict = 'waiting'";

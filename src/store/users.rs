@@ -1,7 +1,7 @@
 //! Who logged in. A user is an openid under one app; everything else about them is optional and may come later.
 //!
 //! It is no account of the business: nothing here grants anything. What must stay true: an openid has one row per app,
-//! whoever saves it first, and a login that brings less (a silent one) never wipes what a fuller one brought.
+//! under any concurrency, and a login that brings less (a silent one) never wipes what a fuller one brought.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
@@ -11,7 +11,7 @@ use super::entity::user;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId};
 
-/// What a login told about somebody. [`std::fmt::Debug`] shows nothing that names a person.
+/// What a login revealed about a user. [`std::fmt::Debug`] shows no personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewUser {
     /// Through which app.
@@ -24,7 +24,7 @@ pub struct NewUser {
     pub nickname: Option<String>,
     /// Address of the picture.
     pub avatar_url: Option<String>,
-    /// A virtual account of WeChat's snapshot mode: nobody who can pay.
+    /// A virtual account of WeChat's snapshot mode, which cannot pay.
     pub is_snapshot: bool,
 }
 

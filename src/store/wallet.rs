@@ -30,8 +30,8 @@ impl Store {
         row.map(|row| number(row.try_get("", "order_no")?)).transpose()
     }
 
-    /// Offers `new` in the place of `old` (nothing, where nothing was offered). Answers the number that is offered now:
-    /// `new`, or the one of whoever was faster.
+    /// Compare-and-set: replaces the offered number `old` (`None` when none was offered) by `new`. Returns the number
+    /// now offered: `new`, or the one that a concurrent caller set first.
     pub async fn offer_wallet_order(
         &self,
         app: &AppKey,
@@ -54,7 +54,7 @@ impl Store {
                 amount.as_i64().into(),
                 new.as_str().into(),
                 now.as_ms().into(),
-                // No number is empty: without an old one, a row that exists is somebody else's.
+                // No number is empty: without an old one, an existing row belongs to another caller.
                 old.map_or("", OrderNo::as_str).into(),
             ];
             if let Some(row) = self.db.execute_returning("wallet.offer", sql, values).await? {

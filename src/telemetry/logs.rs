@@ -78,8 +78,8 @@ impl fmt::Write for Escaped<'_, '_> {
     }
 }
 
-/// Whether a character does something instead of being seen: control characters, line and paragraph separators, and the
-/// marks that turn the direction of text around.
+/// Whether a character is invisible and acts on the output: control characters, line and paragraph separators, and the
+/// marks that change the direction of text.
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

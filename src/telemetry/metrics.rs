@@ -19,8 +19,8 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
 pub const ORDER_SETTLE_LAG_SECONDS: &str = "wxpay_order_settle_lag_seconds";
-/// Payments, by the `source` that told us first (`notification`, `query`): the queries' share is what notifications
-/// lost.
+/// Payments, by the `source` that reported them first (`notification`, `query`): the share of queries is what
+/// notifications lost.
 pub const PAID_FIRST_LEARNT_BY_TOTAL: &str = "wxpay_paid_first_learnt_by_total";
 /// Verdicts of handlers, by `kind` (consumer) and `outcome` (`done`, `retry`, `unavailable`, `park`).
 pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
@@ -146,13 +146,13 @@ pub const METRICS: &[Metric] = &[
     metric(BUILD_INFO, Kind::Gauge, Unit::Count, &["version", "crash_points"], "What is running; always 1"),
 ];
 
-/// Upper bounds in seconds. 5 s is WeChat's patience with a notification, so the steps are finest below it.
+/// Upper bounds in seconds. 5 s is WeChat's timeout for a notification, so the buckets are finest below it.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// A payment can be learnt of hours late: the last notification comes after a day, queries go on for longer.
 const LAG_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 21_600.0, 86_400.0];
 
-/// How often observations are folded into buckets; without it they pile up while nobody scrapes.
+/// How often observations are folded into buckets; without it they accumulate while no scraper reads them.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why there will be no metrics.
@@ -202,7 +202,7 @@ impl Metrics {
         self.0.render()
     }
 
-    /// Keeps memory bounded while nobody scrapes. Run it beside the service; ends when `cancel` says so.
+    /// Keeps memory bounded while no scraper reads the metrics. Run it beside the service; ends when `cancel` fires.
     pub async fn upkeep(&self, cancel: &CancellationToken) {
         while cancel.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
             self.0.run_upkeep();

@@ -1,7 +1,7 @@
 //! Reading and writing cookies.
 //!
-//! A neighbouring sub-domain can put a cookie of ours in a browser, and a payer must not end up in somebody else's
-//! session. Over https the names therefore begin with `__Host-`, which browsers let nobody set but this very host; and
+//! A neighbouring sub-domain can put a cookie of ours in a browser, and a payer must not end up in another person's
+//! session. Over https the names therefore begin with `__Host-`, which browsers let only this very host set; and
 //! a name that comes twice is not read at all.
 
 use std::time::Duration;
@@ -72,11 +72,10 @@ impl Jar {
 /// requests but its navigations.
 #[derive(Debug, Clone)]
 pub struct Cookie<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Below which path it is sent.
     pub path: String,
-    /// How long it lives.
+    /// Its lifetime.
     pub max_age: Duration,
     /// Whether scripts of our pages can read it.
     pub readable: bool,

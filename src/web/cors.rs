@@ -1,6 +1,6 @@
-//! Around every route of the browser side: who may read the answers, and that nobody keeps them.
+//! Around every route of the browser side: which origins may read the answers, and that none is cached.
 //!
-//! Pages of the allow-list may call with cookies from their own origin; nobody else's script gets to read a byte.
+//! Pages of the allow-list may call with cookies from their own origin; no other origin's script can read an answer.
 //! Nothing here may be kept by a cache: every answer belongs to one browser, or to one address of one page at one
 //! moment.
 
@@ -30,7 +30,7 @@ pub async fn doors(State(app): State<Arc<WebState>>, request: Request, next: Nex
     if response.extensions().get() == Some(&Reason::NotLoggedIn)
         && let Some(browser) = &app.browser
     {
-        // A page that looks for the marker sends its payer to the login only when it is gone.
+        // A page that checks the marker sends its payer to the login only when it is gone.
         for cookie in browser.sessions.ended(&sent).unwrap_or_default() {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }

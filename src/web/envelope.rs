@@ -1,4 +1,4 @@
-//! What a page or mini program is told when the answer is no: the envelope `{"code","data","message"}` of its own
+//! Error answers to a page or mini program: the envelope `{"code","data","message"}` of its own
 //! family.
 //!
 //! `message` is for payers, in Chinese, and never says that a payment failed while that is not known. Programs read
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::http::extract::body::BodyError;
-use crate::http::middleware;
+use crate::http::extract::request_id::request_id;
 use crate::http::problem::Error;
 use crate::ids::OrderNo;
 
@@ -29,7 +29,6 @@ macro_rules! reasons {
                 match self { $(Reason::$variant => $name),* }
             }
 
-            /// The HTTP status.
             pub const fn status(self) -> StatusCode {
                 match self { $(Reason::$variant => StatusCode::$status),* }
             }
@@ -90,7 +89,7 @@ reasons! {
     TooMany = "too_many", TOO_MANY_REQUESTS, 42901, "操作过于频繁，请稍后再试";
     /// A defect of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR, 50001, "系统异常，请联系客服";
-    /// WeChat does not let this app log anybody in, or its answer makes no sense.
+    /// WeChat does not let this app log users in, or its answer makes no sense.
     LoginFailed = "login_failed", BAD_GATEWAY, 50201, "微信登录失败，请稍后再试";
     /// The third login of one browser within a minute: its page does not see that it is logged in.
     LoginLoop = "login_loop", LOOP_DETECTED, 50801, "登录状态未能保持，请稍后再试";
@@ -103,7 +102,6 @@ reasons! {
 /// A refusal with what belongs to it.
 #[derive(Debug)]
 pub struct Failure {
-    /// Why.
     pub reason: Reason,
     /// The envelope's `data`.
     data: Value,
@@ -175,7 +173,7 @@ impl Failure {
     /// Writes its log line, where it has one.
     pub fn log(&self) {
         if let Some(error) = &self.internal {
-            let (request_id, reason) = (middleware::request_id(), self.reason.as_str());
+            let (request_id, reason) = (request_id(), self.reason.as_str());
             tracing::error!(request_id, reason, error, "A request of the browser side was not answered as asked");
         }
     }
@@ -200,10 +198,10 @@ impl IntoResponse for Failure {
             "data": self.data,
             "message": self.reason.message(),
             "reason": self.reason.as_str(),
-            "request_id": middleware::request_id(),
+            "request_id": request_id(),
         });
         let mut response = (self.reason.status(), axum::Json(envelope)).into_response();
-        // For whoever wraps the routes.
+        // For the middleware around the routes.
         response.extensions_mut().insert(self.reason);
         self.headers(&mut response);
         response

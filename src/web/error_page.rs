@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use url::form_urlencoded;
 
 use super::envelope::Failure;
-use crate::http::middleware;
+use crate::http::extract::request_id::request_id;
 
 /// Where a person may begin again.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +31,7 @@ impl Again {
     }
 }
 
-/// The failure as this client reads it: a page for a browser that navigates, the envelope for everybody else.
+/// The failure as this client reads it: a page for a browser that navigates, the envelope for all other clients.
 pub fn answer(headers: &HeaderMap, failure: Failure, again: &Again) -> Response {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     if !accepts.into_iter().any(|value| value.contains("text/html")) {
@@ -48,7 +48,7 @@ pub fn answer(headers: &HeaderMap, failure: Failure, again: &Again) -> Response 
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{message}</title>\
          <style>{STYLE}</style></head><body><main><h1>{message}</h1>{link}\
          <p><small>编号 {}</small></p></main></body></html>\n",
-        middleware::request_id()
+        request_id()
     );
     let mut response = (failure.reason.status(), Html(html)).into_response();
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";

@@ -20,7 +20,6 @@ use crate::wechat::jssdk::{signature, signed_url, string_to_sign};
 /// Stands for the ticket in what is explained.
 const MASK: &str = "***";
 
-/// The route.
 pub async fn jssdk(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let browser = app.browser()?;
     let parameters = Parameters::of(request.uri());

@@ -1,8 +1,8 @@
 //! How much one client may cost us at WeChat.
 //!
-//! Counted per process: the limits keep one client from using up everybody's quota, they are no accounting. Whoever
-//! does what an honest payer does is not counted, because many payers share one address behind a carrier's gateway.
-//! What must stay true: nobody can fill the memory, or stop others, by coming from ever more addresses.
+//! Counted per process: the limits keep one client from using up the shared quota, they are no accounting. A client
+//! that does what an honest payer does is not counted, because many payers share one address behind a carrier's
+//! gateway. What must stay true: no client can exhaust the memory, or block others, by using ever more addresses.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Subjects that are remembered in a window. Those beyond are let through uncounted: the limit would otherwise stop
-/// everybody because of some.
+/// all clients because of some.
 const MOST_SUBJECTS: usize = 50_000;
 
 /// At most so many of a kind per subject and window.
@@ -107,7 +107,7 @@ pub struct Gate<K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash + Clone> Gate<K> {
-    /// Nobody is inside.
+    /// No permit is held.
     pub fn new(most: usize, most_of_one: usize) -> Gate<K> {
         Gate { most, most_of_one, inside: Mutex::default() }
     }

@@ -55,7 +55,7 @@ impl Origins {
         (means && url.username().is_empty() && url.password().is_none()).then_some(text)
     }
 
-    /// As [`Origins::page`], with what the page is told otherwise. `name` is the parameter's.
+    /// As [`Origins::page`], with the other parameters of the page. `name` is the parameter's.
     pub fn required<'a>(&self, name: &str, text: &'a str) -> Result<&'a str, Failure> {
         if text.len() > MAX_URL_BYTES {
             return Err(Failure::bad_parameter(name, format!("must be at most {MAX_URL_BYTES} bytes")));

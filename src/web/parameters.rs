@@ -1,6 +1,6 @@
 //! Query strings of the browser side.
 //!
-//! Names that nobody knows are ignored here, unlike in `/v1`: front-end libraries add cache busters, and WeChat adds
+//! Unknown names are ignored here, unlike in `/v1`: front-end libraries add cache busters, and WeChat adds
 //! what it likes when it sends a browser back. A name that counts must not come twice: readers disagree about which one
 //! counts.
 

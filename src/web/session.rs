@@ -86,7 +86,7 @@ impl Sessions {
     }
 
     /// The cookies of a page's session: the sealed one, and the marker that its scripts can see. A made-up user gets no
-    /// marker: a page that looks for it would take them for the person who comes afterwards.
+    /// marker: a page that checks it would take them for the person who comes afterwards.
     pub fn cookies(&self, session: &Session) -> Result<[HeaderValue; 2], Failure> {
         let sealed = self.seal(SESSION_COOKIE, session)?;
         let max_age = self.lifetime_of(session);

@@ -36,7 +36,6 @@ const BAD_CODES: u32 = 30;
 /// Codes at WeChat at once, in all and of one address. A payer's takes a tenth of a second, or up to
 /// `wechat.timeout_ms`.
 const EXCHANGES: usize = 512;
-/// See [`EXCHANGES`].
 const EXCHANGES_OF_ONE: usize = 64;
 /// New wallet orders of one payer, a minute. Offering an open order again does not count.
 const NEW_ORDERS: u32 = 10;

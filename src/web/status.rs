@@ -1,6 +1,6 @@
 //! `GET /api/wechat/pay/status?order_no=`: where the session's own order stands.
 //!
-//! The payment sheet's "ok" is only a hint; this is what a page believes. An order of anybody else does not exist here.
+//! The payment sheet's "ok" is only a hint; this is what a page believes. Another user's order does not exist here.
 
 use std::sync::Arc;
 

@@ -9,7 +9,6 @@ use serde_json::json;
 use super::envelope::{Failure, Reason, success};
 use crate::web::state::WebState;
 
-/// The route.
 pub async fn get_user_info(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let session = app.browser()?.sessions.required(request.headers(), &app.config, app.clock.now())?;
     // A session whose user is not there any more must begin anew.

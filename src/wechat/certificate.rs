@@ -2,7 +2,7 @@
 //!
 //! Two forms, one meaning: `apiclient_cert.pem` with `apiclient_key.pem`, or `apiclient_cert.p12`, whose password is
 //! the `mch_id` and whose encryption is that of the nineties (SHA-1 with 3DES and 40-bit RC2) or that of today. It
-//! connects nowhere and trusts nobody: whose certificates WeChat's servers show is `http`'s business.
+//! connects nowhere and holds no trust anchors: whose certificates WeChat's servers show is `http`'s business.
 //!
 //! What must stay true: an identity is a certificate together with its own key, for one merchant; no key is in an error
 //! or in `Debug`.
@@ -46,10 +46,10 @@ pub enum CertificateError {
     /// No PEM key, or one of a kind that cannot sign.
     #[error("holds no readable private key in PEM: use apiclient_key.pem of the merchant platform")]
     NoKey,
-    /// The key asks for a password, which nobody configures.
+    /// The key is encrypted, and no password can be configured.
     #[error("is encrypted: decrypt it with `openssl pkey -in KEY -out apiclient_key.pem`")]
     KeyEncrypted,
-    /// Not PKCS #12, another password than the `mch_id`, or an encryption nobody should use.
+    /// Not PKCS #12, another password than the `mch_id`, or an insecure encryption.
     #[error(
         "is not a PKCS #12 file with the mch_id as its password ({0}); convert it with \
          `openssl pkcs12 -legacy -in FILE -nodes -clcerts -out BOTH.pem` and name that file as client_cert_file and \

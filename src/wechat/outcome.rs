@@ -2,7 +2,7 @@
 //! `err_code`).
 //!
 //! It classifies by what the caller may do next, and decides nothing about an order. Three rules shape it: a code
-//! nobody listed is *unknown*, never refused; a broken call is *unknown*, because WeChat may have executed it before
+//! not listed is *unknown*, never refused; a broken call is *unknown*, because WeChat may have executed it before
 //! the answer was lost; a refusal needs WeChat's own word for it. Every code is listed by name in every API's match, so
 //! a code added to [`ErrCode`] does not compile before someone has classified it.
 
@@ -49,7 +49,7 @@ pub enum Class {
     Unknown,
     /// WeChat knows something about the number that we do not: query before anything else.
     Ask,
-    /// Words not to be built on: nobody signed them, or they contradict what is proven here. Query; where WeChat knows
+    /// Inconclusive: unsigned, or they contradict what is proven here. Query; where WeChat knows
     /// nothing of the number, the same number and parameters again, a minute later at the earliest.
     Doubt,
     /// The number takes no money any more: a new number is needed.
@@ -179,8 +179,8 @@ macro_rules! our_request {
     };
 }
 
-/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: somebody mends them, and
-/// the same request is right.
+/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: an operator mends them,
+/// and the same request is right.
 macro_rules! our_setup {
     () => {
         ErrCode::NoAuth
@@ -303,7 +303,7 @@ fn of_refund_query(code: ErrCode) -> Class {
 
 /// The class of an unsigned `return_code=FAIL`: the request did not get to the business layer, unless the text says
 /// that WeChat itself was in trouble. The texts are not stable, so a text that says nothing is unknown too. A refund is
-/// never refused by words that nobody signed: it may be on its way, and its amount would be given back a second time.
+/// never refused by an unsigned reply: it may be on its way, and its amount would be given back a second time.
 pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
     const BUSY: [&str; 9] =
         ["系统繁忙", "系统错误", "系统异常", "系统超时", "稍后", "频繁", "SYSTEMERROR", "SYSTEM ERROR", "SYSTEM BUSY"];
@@ -320,7 +320,7 @@ pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
 pub fn of_transport(api: Api, error: &TransportError) -> Class {
     match (api, error) {
         // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens: the
-        // refund itself is right, and goes on once somebody mends the certificate.
+        // refund itself is right, and goes on once an operator mends the certificate.
         (Api::Refund, TransportError::Status { status: 400 }) => Class::Later,
         (
             Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::Refund | Api::RefundQuery,

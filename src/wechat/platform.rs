@@ -19,7 +19,7 @@ use crate::config;
 use crate::retry::{Policy, Transient, retry_while};
 use crate::secret::Secret;
 
-/// Calls of one step that somebody waits for, when WeChat is busy.
+/// Calls of one step that a caller waits for, when WeChat is busy.
 pub const CALLS: Policy = Policy {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(1),
@@ -95,7 +95,7 @@ pub enum Class {
     TooFrequent,
     /// This user is not let in, or does not let us.
     UserRefused,
-    /// We sent what nobody may send.
+    /// We sent an invalid request.
     Bug,
     /// A number that this table does not know: failed, for good.
     Other,
@@ -140,7 +140,7 @@ impl Class {
         }
     }
 
-    /// Whether somebody who runs the service should see it, or it is the course of things.
+    /// Whether an operator should see it, or it is part of normal operation.
     const fn needs_a_look(self) -> bool {
         match self {
             Class::Configuration | Class::QuotaUsedUp | Class::Bug | Class::Other => true,

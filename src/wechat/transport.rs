@@ -273,7 +273,7 @@ impl Client {
     }
 }
 
-/// Whom to trust besides the authorities that everybody trusts.
+/// Certificate authorities trusted in addition to the public ones.
 fn authorities(config: &config::Wechat) -> Result<Vec<reqwest::Certificate>, ClientError> {
     let Some(file) = &config.pay_ca_file else { return Ok(Vec::new()) };
     let unusable = |why: String| ClientError::Authority { why };

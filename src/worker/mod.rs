@@ -7,10 +7,11 @@
 //! `notification` have a handler per kind of message.
 
 mod core;
+mod handlers;
 mod notification;
 mod order;
 mod refund;
 
 pub use self::core::context::Context;
 pub use self::core::dead_letter::StoreParking;
-pub use self::core::handler::run;
+pub use self::handlers::run;

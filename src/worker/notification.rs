@@ -1,38 +1,37 @@
 //! `notify.received`: verify again, and settle what WeChat says. Of refunds, `refunds` has the rest.
 //!
-//! The ingress's verdict is not proof: whatever reached the queue is verified here as if nobody had looked at it.
+//! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently.
 
 use std::time::Duration;
 
 use super::core::config_skew;
-use super::core::context::Context;
+use super::core::context::{Context, merchant_of};
 use super::core::error::failed;
-use super::core::fact_applier::{Applied, Item};
+use super::core::fact::{Applied, Item};
+use super::core::notification_record::{record, unverified};
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Timestamp;
-use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived};
-use crate::event::domain::{DomainData, DomainEvent, NotificationRejected, PaymentOrphaned};
+use crate::event::domain::{DomainData, DomainEvent, PaymentOrphaned};
 use crate::event::envelope::Envelope;
 use crate::event::fact::{Fact, Payment};
-use crate::ids::{EventId, OutTradeNo};
+use crate::ids::OutTradeNo;
 use crate::order::{Order, Queries};
-use crate::store::{DbError, EvidenceSource, NotificationKind, NotificationRecord, Verdict as Fate};
+use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as Fate};
 use crate::wechat::v2::notify;
-use crate::wechat::v2::notify::{Notice, NoticeResult, NotifyError};
+use crate::wechat::v2::notify::{Notice, NoticeResult};
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// The pauses in between, in seconds.
 const PAUSES: &[u64] = &[1, 2, 5, 15, 30, 60];
 
-/// Handles one notification.
 pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<NotifyReceived>::parse(&delivery.message.payload) {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let Some(merchant) = super::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
     if event.data.kind == NoticeKind::Refund {
@@ -53,26 +52,6 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
     match notice.result {
         NoticeResult::Paid(ref payment) => paid(ctx, record, &notice, payment.clone(), &delivery).await,
         NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
-    }
-}
-
-pub(super) fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
-    NotificationRecord {
-        id: event.id,
-        merchant: merchant.key.clone(),
-        kind: match event.data.kind {
-            NoticeKind::Pay => NotificationKind::Pay,
-            NoticeKind::Refund => NotificationKind::Refund,
-        },
-        body: event.data.body.clone(),
-        headers: event.data.headers.clone(),
-        remote_addr: event.data.remote_addr.clone(),
-        received_at: event.data.received_at,
-        verdict: Fate::Waiting,
-        out_trade_no: None,
-        transaction_id: None,
-        verified_by: None,
-        order_id: None,
     }
 }
 
@@ -100,11 +79,11 @@ async fn paid(
     }
 }
 
-/// Nobody here placed the order, or its event is still on its way.
+/// The order was not placed here, or its event is not applied yet.
 async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, attempt: u32) -> Verdict {
     let now = ctx.clock.now();
     let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
-    // Time counts, not tries: a database that was away must not use up the patience.
+    // The deadline is a time, not a number of attempts: a database outage must not use it up.
     let wait = Some(pause).filter(|_| now.since(record.received_at) < PATIENCE);
     let why = "no order has this out_trade_no".to_owned();
     if let Some(seconds) = wait {
@@ -165,38 +144,4 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
 async fn ask_now(ctx: &Context, order: &Order, now: Timestamp) -> Result<(), DbError> {
     let queries = Queries { next_at: Some(now), answered_at: None, ..order.queries };
     ctx.store.schedule_query(order.id, order.version, queries).await
-}
-
-/// A message that does not verify here. The ingress published none that did not verify there: the difference may be a
-/// key or an app that this process does not have yet, and WeChat was told SUCCESS.
-pub(super) async fn unverified(
-    ctx: &Context,
-    record: NotificationRecord,
-    error: &NotifyError,
-    attempt: u32,
-) -> Verdict {
-    let why = error.to_string();
-    match config_skew::wait(record.received_at, ctx.clock.now(), attempt) {
-        Some(after) if error.is_a_matter_of_configuration() => Verdict::Retry { after, why },
-        Some(_) | None => rejected(ctx, record, error.reason(), &why).await,
-    }
-}
-
-pub(super) async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
-    let id: EventId = record.id;
-    let news = DomainEvent {
-        merchant: record.merchant.clone(),
-        order_no: None,
-        data: DomainData::NotificationRejected(NotificationRejected {
-            notification_id: id,
-            out_trade_no: record.out_trade_no.as_ref().map(ToString::to_string),
-            reason,
-            message: why.to_owned(),
-        }),
-    };
-    let record = NotificationRecord { verdict: Fate::Rejected(reason.into()), ..record };
-    match ctx.store.record_notification(&record, Some(news), ctx.clock.now()).await {
-        Ok(()) => Verdict::Park { reason, why: why.to_owned() },
-        Err(e) => failed(&e),
-    }
 }

@@ -1,7 +1,7 @@
-//! Parks deliveries that the server gave up on.
+//! Dead-letters deliveries that the server gave up on.
 //!
-//! Our consumers have no `max_deliver`, so it should not give up on any. Somebody may set one by hand, or an older
-//! process may; the server then sends an advisory once and leaves the message in the stream where nobody looks. Here it
+//! Our consumers have no `max_deliver`, so it should not give up on any. An operator or an older process may set one;
+//! the server then sends an advisory once and leaves the message in the stream, where no consumer reads it. Here it
 //! becomes a dead letter like any other.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Core;
+use super::core::Core;
 use super::headers::{from_wire, timestamp};
 use crate::bus::dead_letter::{Leaving, Parked, Parking, ParkingError};
 use crate::bus::topology::{ConsumerName, ConsumerSpec, StreamSpec};

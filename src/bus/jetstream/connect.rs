@@ -1,4 +1,4 @@
-//! Connecting to NATS, and finding out what its servers promise before money depends on them.
+//! Connecting to NATS, and checking what its servers guarantee before money depends on them.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(super) async fn connect(
         options = options.add_root_certificates(file.clone()).require_tls(true);
     }
     let client = options.connect(servers).await.map_err(|e| ConnectError::Unreachable(e.kind().to_string()))?;
-    // The first connection's event comes by another task. Seen later, it would look like a reconnection.
+    // The first connection's event comes by another task. Seen later, it would be mistaken for a reconnection.
     let first = tokio::time::timeout(Duration::from_secs(3), connections.wait_for(|count| *count > 0)).await;
     first.ok().and_then(Result::ok).ok_or_else(|| ConnectError::Unreachable("the connection did not last".into()))?;
     Ok((client, connections))
@@ -116,7 +116,7 @@ pub(super) async fn inspect_again(settings: &config::Bus, client: &async_nats::C
     }
 }
 
-/// What is wrong with what the servers told; `silent` more are named and told nothing.
+/// Problems with what the servers reported; `silent` further servers are known by name but did not report.
 fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)], silent: usize) -> Vec<ConnectError> {
     const MEND: &str = "set `jetstream { sync_interval: always }` in the server's configuration, or bus.require_fsync = false and accept that a power cut loses messages";
     let mut found = Vec::new();

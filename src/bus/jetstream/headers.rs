@@ -17,8 +17,8 @@ pub(super) fn to_wire(message: &Message) -> async_nats::HeaderMap {
     headers
 }
 
-/// A message from the wire, and whether it is somebody else's. What carries no id of ours gets one that stays the same
-/// over deliveries: it is made from the place in the stream.
+/// A message from the wire, and whether another publisher sent it. A message without an id of ours gets one that is
+/// stable across redeliveries: it is derived from the stream sequence.
 pub(super) fn from_wire(
     subject: &str,
     payload: &[u8],

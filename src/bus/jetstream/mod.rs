@@ -2,11 +2,12 @@
 //!
 //! It is not a NATS client for others: nothing outside this folder knows `async_nats`. What must stay true: only a
 //! server's acknowledgement counts, because publishes are buffered while the connection is down; and streams that are
-//! gone (a wiped store) are made again by whoever notices first.
+//! gone (a wiped store) are recreated by the first process that notices.
 
 mod advisory;
 mod connect;
 mod connection;
+mod core;
 mod headers;
 mod provision;
 mod publisher;
@@ -15,4 +16,3 @@ mod subscription;
 mod varz;
 
 pub(super) use connection::JetStream;
-pub(super) use subscription::{Receipt, Supply};

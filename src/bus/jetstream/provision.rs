@@ -14,12 +14,14 @@ use async_nats::jetstream::{Context, ErrorCode};
 use tokio::time::Instant;
 
 use super::connect::{inspect_again, version};
-use super::connection::{CARE_EVERY, Core};
+use super::core::Core;
 use super::purge::make_space;
 use crate::bus::connect::ConnectError;
 use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
 use crate::config;
 
+/// How often the shape of streams and the space they take are looked after.
+const CARE_EVERY: Duration = Duration::from_secs(30);
 /// Who notices that something is gone within this time after it was made right, waits instead.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
 /// The first version with atomic batches.
@@ -100,7 +102,7 @@ fn wanted_stream(core: &Core, spec: &StreamSpec, atomic: bool) -> stream::Config
         subjects: spec.subjects.clone(),
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        // Can be changed in place; a stream that is made smaller at the same time drops nothing unless it is told to.
+        // Can be changed in place; a stream that is made smaller at the same time drops nothing unless configured to.
         discard: match spec.discard {
             Discard::New => DiscardPolicy::New,
             Discard::Old => DiscardPolicy::Old,
@@ -120,7 +122,7 @@ fn wanted_stream(core: &Core, spec: &StreamSpec, atomic: bool) -> stream::Config
 }
 
 /// A durable pull consumer. The server never gives up on a message by itself (`max_deliver` has no limit): a message it
-/// gave up on would stay in the stream where nobody looks, while ours are parked at their last attempt.
+/// gave up on would stay in the stream, where no consumer reads it, while ours are dead-lettered at their last attempt.
 fn wanted_consumer(spec: &ConsumerSpec) -> pull::Config {
     pull::Config {
         durable_name: Some(spec.name.clone()),
@@ -156,7 +158,7 @@ async fn shape_consumer(stream: &stream::Stream<stream::Info>, spec: &ConsumerSp
     Ok(())
 }
 
-/// Looks after the streams, and after what their servers promise, for as long as the bus is open.
+/// Maintains the streams and keeps checking what their servers guarantee, for as long as the bus is open.
 pub(super) async fn take_care(core: Arc<Core>, settings: config::Bus) {
     loop {
         tokio::time::sleep(CARE_EVERY).await;

@@ -20,13 +20,13 @@ use async_nats::jetstream::{self, ErrorCode};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::connection::Core;
+use super::core::Core;
 use super::headers::to_wire;
 use super::{provision, purge};
 use crate::batcher::{Group, Limits};
 use crate::bus::message::Message;
 use crate::bus::topology::StreamSpec;
-use crate::bus::{PUBLISH_TIMEOUT, PublishError};
+use crate::bus::types::{PUBLISH_TIMEOUT, PublishError, lane_of};
 
 /// The server's own limit is 1000.
 const MAX_BATCH: usize = 500;
@@ -47,7 +47,7 @@ impl Publisher {
     pub fn new(core: Arc<Core>, stream: StreamSpec) -> Publisher {
         let limits = Limits { max_batch: 2000, queue: 8192, lanes: LANES };
         let stream = Arc::new(stream);
-        let by_subject = |message: &Message| crate::bus::port::lane_of(&message.subject);
+        let by_subject = |message: &Message| lane_of(&message.subject);
         let group =
             Group::routed(limits, by_subject, move |messages| send(Arc::clone(&core), Arc::clone(&stream), messages));
         Publisher { group }
@@ -119,7 +119,7 @@ enum Batched {
     Stored,
     /// Not as a batch. Its messages go singly, and each gets its own answer.
     Refused,
-    /// Its callers have given up by now: sending it once more would help nobody.
+    /// Its callers have given up by now: sending it again would be useless.
     NoAnswer,
 }
 

@@ -1,9 +1,9 @@
-//! Makes space in a stream that gets full, by removing what nobody can need any more.
+//! Frees space in a stream that gets full, by removing messages that no consumer can need any more.
 //!
-//! It is not retention: what becomes too old, the server removes by itself. What must stay true: a message that one
-//! consumer of the topology has not acknowledged is never removed, and neither is one that is younger than the
-//! duplicate window. Whoever published it was told that it is safe. When in doubt nothing is removed: a full stream
-//! refuses, and the refused come again.
+//! It is not retention: the server removes expired messages by itself. What must stay true: a message that one consumer
+//! of the topology has not acknowledged is never removed, and neither is one that is younger than the duplicate window.
+//! Its publisher received an acknowledgement. When in doubt nothing is removed: a full stream rejects, and rejected
+//! publishes are retried.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use async_nats::jetstream::stream::{Info, RawMessageErrorKind, Stream};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
-use super::connection::Core;
+use super::core::Core;
 use super::headers::timestamp;
 use crate::bus::topology::StreamSpec;
 use crate::clock::{Clock, Timestamp};
 
-/// Every publisher that meets a full stream asks for space; it is looked for at most this often.
+/// Every publisher that meets a full stream requests a purge; one runs at most this often.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
 
 /// In a stream that is more than half full, removes what every consumer has acknowledged and the duplicate window has

@@ -15,10 +15,10 @@ use async_nats::{StatusCode, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-use super::connection::Core;
+use super::core::Core;
 use super::headers::{from_wire, timestamp};
 use super::provision;
-use crate::bus::subscription::{Arrived, Receipt as AnyReceipt};
+use crate::bus::subscription::{self, Arrived, Receipt as _, Source};
 use crate::bus::topology::ConsumerSpec;
 
 /// How long the server keeps a pull request.
@@ -57,9 +57,13 @@ impl Supply {
         connections.mark_unchanged();
         Supply { core, stream, spec, waiting, line: None, connections, pause: RETRY.0 }
     }
+}
+
+impl Source for Supply {
+    type Receipt = Receipt;
 
     /// See [`crate::bus::subscription::Source::take`].
-    pub async fn take(&mut self, free: usize) -> Vec<Arrived> {
+    async fn take(&mut self, free: usize) -> Vec<Arrived<Receipt>> {
         loop {
             match self.try_take(free).await {
                 Ok(messages) if messages.is_empty() => {}
@@ -77,6 +81,25 @@ impl Supply {
         }
     }
 
+    /// See [`crate::bus::subscription::Source::close`].
+    async fn close(mut self) {
+        let Some(mut line) = self.line.take() else { return };
+        // Nothing new after this; what is in the inbox already goes back at once instead of after the acknowledgement's
+        // wait.
+        if line.messages.unsubscribe().await.is_err() {
+            return;
+        }
+        while let Some(message) = line.messages.next().await {
+            if message.status.is_none()
+                && let Some(arrived) = self.arrived(message)
+            {
+                arrived.receipt.give_back().await;
+            }
+        }
+    }
+}
+
+impl Supply {
     async fn try_take(&mut self, free: usize) -> Result<Vec<async_nats::Message>, String> {
         let line = match &mut self.line {
             Some(line) => line,
@@ -120,7 +143,7 @@ impl Supply {
         Ok(taken)
     }
 
-    fn arrived(&self, message: async_nats::Message) -> Option<Arrived> {
+    fn arrived(&self, message: async_nats::Message) -> Option<Arrived<Receipt>> {
         let reply = message.reply.clone()?;
         let message = jetstream::Message { message, context: self.core.context.clone() };
         let Ok(info) = message.info() else {
@@ -135,31 +158,14 @@ impl Supply {
             published_at: timestamp(info.published),
             first_error: self.waiting.came_back(seq),
             alien,
-            receipt: AnyReceipt::JetStream(Receipt {
+            receipt: Receipt {
                 seq,
                 reply,
                 core: Arc::clone(&self.core),
                 consumer: self.spec.name.clone(),
                 waiting: Arc::clone(&self.waiting),
-            }),
+            },
         })
-    }
-
-    /// See [`crate::bus::subscription::Source::close`].
-    pub async fn close(mut self) {
-        let Some(mut line) = self.line.take() else { return };
-        // Nothing new after this; what is in the inbox already goes back at once instead of after the acknowledgement's
-        // wait.
-        if line.messages.unsubscribe().await.is_err() {
-            return;
-        }
-        while let Some(message) = line.messages.next().await {
-            if message.status.is_none()
-                && let Some(arrived) = self.arrived(message)
-            {
-                arrived.receipt.give_back().await;
-            }
-        }
     }
 }
 
@@ -167,7 +173,7 @@ async fn open(core: &Core, stream: &str, spec: &ConsumerSpec) -> Result<Line, St
     let consumer: PullConsumer = match core.context.get_consumer_from_stream(&spec.name, stream).await {
         Ok(consumer) => consumer,
         Err(_) => {
-            // Most likely somebody wiped the server.
+            // Most likely the server's storage was wiped.
             provision::bring_into_shape(core).await.map_err(|e| e.to_string())?;
             core.context.get_consumer_from_stream(&spec.name, stream).await.map_err(|e| e.to_string())?
         }
@@ -245,10 +251,10 @@ pub(in crate::bus) struct Receipt {
     waiting: Arc<Waiting>,
 }
 
-impl Receipt {
+impl subscription::Receipt for Receipt {
     /// Acknowledges and awaits the server's confirmation. It goes over the client's one reply subscription; the
     /// library's own double acknowledgement would subscribe anew for every message.
-    pub async fn ack(&self) {
+    async fn ack(&self) {
         for pause_ms in [100, 500, 0] {
             match self.core.client.request(self.reply.clone(), AckKind::Ack.into()).await {
                 Ok(_) => return,
@@ -259,23 +265,25 @@ impl Receipt {
         metrics::counter!("wxpay_bus_answers_lost_total", "consumer" => self.consumer.clone()).increment(1);
     }
 
-    pub async fn wait(&self, after: Duration, first_error: &str) {
+    async fn wait(&self, after: Duration, first_error: &str) {
         self.waiting.goes(self.seq, Instant::now() + after, first_error);
         self.tell(AckKind::Nak(Some(after))).await;
     }
 
-    pub async fn give_back(&self) {
+    async fn give_back(&self) {
         self.tell(AckKind::Nak(None)).await;
     }
 
-    pub async fn keep_alive(&self) {
+    async fn keep_alive(&self) {
         self.tell(AckKind::Progress).await;
     }
 
-    pub fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.waiting.has_room()
     }
+}
 
+impl Receipt {
     /// Lost answers of these kinds cost only time: the delivery comes again after the consumer's `ack_wait`.
     async fn tell(&self, answer: AckKind) {
         if let Err(e) = self.core.client.publish(self.reply.clone(), answer.into()).await {

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
-/// The longest between two looks while somebody waits: other processes place events too.
+/// The longest poll interval while a caller waits: other processes write events too.
 const ROUND: Duration = Duration::from_millis(100);
-/// The shortest.
+/// The shortest poll interval.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The hub. Cheap to clone.

@@ -15,8 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::config::Scope;
-use crate::http::extract::auth::authorize;
+use crate::http::extract::auth::{Authorized, Finance};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -52,10 +51,12 @@ struct Page {
     next: String,
 }
 
-/// The route.
-pub async fn events(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn events(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Finance>,
+    request: Request,
+) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Finance)?;
     let params = Params::parse(&parts.uri, &["after", "types", "limit", "wait"])?;
     let after = params.get("after").map_or(Ok(0), cursor_position)?;
     let types = params.get("types").map_or(Ok(Vec::new()), event_types)?;
@@ -65,7 +66,7 @@ pub async fn events(State(app): State<Arc<HttpState>>, request: Request) -> Resu
     loop {
         // The end is read first: what is placed meanwhile lies behind it and is not skipped.
         let end = app.store.feed_end().await?;
-        let found = app.store.events_after(after, &types, &caller.key.merchants, limit).await?;
+        let found = app.store.events_after(after, &types, caller.merchants(), limit).await?;
         if found.is_empty() && Instant::now() < deadline && app.feed.wait_beyond(end, deadline).await {
             continue;
         }

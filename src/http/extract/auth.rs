@@ -3,11 +3,18 @@
 //! Only hashes are configured; a presented key is hashed and compared in constant time with every one of them, so that
 //! neither the place nor the beginning of a match can be measured.
 
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 use crate::config::{ApiKey, Config, Merchant, Scope};
 use crate::http::problem::{Error, FieldProblem};
+use crate::http::state::HttpState;
 use crate::ids::MerchantKey;
 use crate::secret::sha256_hex;
 
@@ -24,27 +31,82 @@ pub fn same_secret(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
-/// The API key that was presented, if it is one of ours.
-pub fn api_key<'a>(config: &'a Config, headers: &HeaderMap) -> Option<&'a ApiKey> {
+fn api_key<'a>(config: &'a Config, headers: &HeaderMap) -> Option<&'a ApiKey> {
     let presented = sha256_hex(bearer(headers)?.as_bytes());
     // No early end: every key is compared.
     config.api_keys.iter().fold(None, |found, key| if same_secret(&key.hash, &presented) { Some(key) } else { found })
 }
 
-/// A caller that may do what it asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
-    /// Its key.
-    pub key: &'a ApiKey,
+/// A caller that may do what it asks. Only this file makes one: what takes a `Caller` cannot be reached without a key.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    key: ApiKey,
 }
 
-/// Lets callers through that have `scope`.
-pub fn authorize<'a>(config: &'a Config, headers: &HeaderMap, scope: Scope) -> Result<Caller<'a>, Error> {
+/// The caller of an API key, if one of ours was presented and may do this.
+pub fn caller(config: &Config, headers: &HeaderMap, scope: Scope) -> Result<Caller, Error> {
     let key = api_key(config, headers).ok_or(Error::Unauthorized)?;
-    if key.scopes.contains(&scope) { Ok(Caller { key }) } else { Err(Error::Forbidden(scope)) }
+    if key.scopes.contains(&scope) { Ok(Caller { key: key.clone() }) } else { Err(Error::Forbidden(scope)) }
 }
 
-impl Caller<'_> {
+/// A scope as a type, for [`Authorized`].
+pub trait Permission {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+/// Place and read orders.
+pub struct Orders;
+/// Read events.
+pub struct Finance;
+/// Read the service's own state.
+pub struct Ops;
+
+impl Permission for Orders {
+    const SCOPE: Scope = Scope::Orders;
+}
+
+impl Permission for Finance {
+    const SCOPE: Scope = Scope::Finance;
+}
+
+impl Permission for Ops {
+    const SCOPE: Scope = Scope::Ops;
+}
+
+/// Extractor: the caller, with the scope `P`. Every route under `/v1` takes one before anything else of the request.
+pub struct Authorized<P> {
+    caller: Caller,
+    permission: PhantomData<P>,
+}
+
+impl<P> Deref for Authorized<P> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl<P: Permission> FromRequestParts<Arc<HttpState>> for Authorized<P> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<HttpState>) -> Result<Authorized<P>, Error> {
+        Ok(Authorized { caller: caller(&app.config, &parts.headers, P::SCOPE)?, permission: PhantomData })
+    }
+}
+
+impl Caller {
+    /// The name of its key, which stands in evidence and idempotency keys.
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// The merchants it may see; empty: all.
+    pub fn merchants(&self) -> &[MerchantKey] {
+        &self.key.merchants
+    }
+
     /// Whether it may see this merchant.
     pub fn sees(&self, merchant: &MerchantKey) -> bool {
         self.key.merchants.is_empty() || self.key.merchants.contains(merchant)

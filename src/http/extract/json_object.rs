@@ -1,6 +1,6 @@
 //! The members of a JSON object, each taken once, with every problem kept.
 //!
-//! Numbers are looked at as text: `1.0`, `1e2` and `-0` are not the whole numbers that an amount is made of, whatever a
+//! Numbers are checked as text: `1.0`, `1e2` and `-0` are not the whole numbers that an amount is made of, whatever a
 //! JSON parser makes of them. A member given twice is refused, because readers disagree about which one counts.
 
 use std::collections::BTreeMap;

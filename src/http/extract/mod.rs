@@ -5,3 +5,4 @@ pub(crate) mod body;
 pub(crate) mod client_addr;
 pub(crate) mod json_object;
 pub(crate) mod query;
+pub(crate) mod request_id;

@@ -81,7 +81,7 @@ impl AttemptRequest {
         now: Timestamp,
         default_expiry: Duration,
     ) -> Result<AttemptRequest, Error> {
-        // A look at parameters gives nobody more time.
+        // Reading the parameters does not extend the order's expiry.
         if untimely(stored.order.expires_at, now).is_some() {
             return Err(Error::OrderExpired);
         }

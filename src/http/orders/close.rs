@@ -1,8 +1,8 @@
 //! `POST /v1/orders/{order_no}/close` and `…/attempts`: what a business may still ask of an open order.
 //!
-//! The wish is durable on the bus before it is answered. WeChat closes nothing within five minutes of its placing, and
-//! an old attempt must take no money before a new one is offered: a close waits for that time by itself (202), a new
-//! attempt is refused with the time to wait, because a payer is standing there.
+//! The command is durable on the bus before the request is answered. WeChat closes nothing within five minutes of its
+//! placing, and an old attempt must take no money before a new one is offered: a close waits for that time by itself
+//! (202), a new attempt is refused with the time to wait, because a payer is standing there.
 
 use std::sync::Arc;
 
@@ -17,11 +17,10 @@ use super::get::find;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
 use crate::clock::Timestamp;
-use crate::config::Scope;
 use crate::event::command::{OrderAttemptRequested, OrderCloseRequested, OrderContent};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::body;
 use crate::http::extract::query::Params;
 use crate::http::problem::Error;
@@ -32,13 +31,16 @@ use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderS
 use crate::store::StoredOrder;
 
 /// `POST /v1/orders/{order_no}/close`
-pub async fn close(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn close(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant"])?;
-    let stored = find(&app, &mut parts, &params, caller).await?;
+    let stored = find(&app, &mut parts, &params, &caller).await?;
     let stored = match stored.order.state {
-        OrderState::Requested | OrderState::Payable => ask_to_close(&app, stored, caller).await?,
+        OrderState::Requested | OrderState::Payable => ask_to_close(&app, stored, &caller).await?,
         OrderState::Paid | OrderState::Closed | OrderState::Failed => stored,
     };
     let status = match stored.order.state {
@@ -54,13 +56,9 @@ pub async fn close(State(app): State<Arc<HttpState>>, request: Request) -> Resul
     Ok((status, [(header::LOCATION, crate::http::orders::create::location(&app, &stored))], json).into_response())
 }
 
-async fn ask_to_close(
-    app: &HttpState,
-    stored: Arc<StoredOrder>,
-    caller: Caller<'_>,
-) -> Result<Arc<StoredOrder>, Error> {
+async fn ask_to_close(app: &HttpState, stored: Arc<StoredOrder>, caller: &Caller) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (stored.order.merchant.clone(), stored.order.order_no.clone());
-    let wish = OrderCloseRequested { order_no: order_no.clone(), by: caller.key.name.clone() };
+    let wish = OrderCloseRequested { order_no: order_no.clone(), by: caller.name().to_owned() };
     let about = Some(order_no.to_string());
     let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, app.clock.now(), wish);
     app.publish(subject::order_close_requested(&merchant), envelope).await?;
@@ -80,17 +78,20 @@ pub(crate) fn closable_at(order: &Order) -> Timestamp {
 }
 
 /// `POST /v1/orders/{order_no}/attempts`
-pub async fn attempt(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn attempt(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant"])?;
     json_only(&parts.headers)?;
     let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
-    let stored = find(&app, &mut parts, &params, caller).await?;
+    let stored = find(&app, &mut parts, &params, &caller).await?;
     let default_expiry = app.config.orders.default_expiry;
     let asked = AttemptRequest::parse(&body, &stored, app.clock.now(), default_expiry)?;
     let before = stored.order.attempts.len();
-    let stored = app.new_attempt(stored, asked, &caller.key.name).await?;
+    let stored = app.new_attempt(stored, asked, caller.name()).await?;
     // Until it is opened, what can be paid is the old attempt: another payer's, perhaps, and about to be closed.
     let is_open = stored.order.attempts.len() > before;
     let pay_params = if is_open { signed(&app.config, &stored, app.clock.now())? } else { None };
@@ -153,14 +154,14 @@ impl HttpState {
         let seen = Some(Arc::clone(&stored));
         let stored = self.orders.wait(&merchant, &order_no, seen, deadline, settled).await.unwrap_or(stored);
         match (stored.order.state, &stored.order.failure) {
-            // Of two wishes in the same moment one was fulfilled, and its parameters are not for the other's payer.
+            // Of two concurrent requests one was executed, and its parameters are not for the other's payer.
             (OrderState::Requested | OrderState::Payable, _)
                 if stored.order.attempts.len() > before && !is_as_wanted(&stored, &wanted) =>
             {
                 Err(attempt_open(&stored.order, self.clock.now()))
             }
             (OrderState::Requested | OrderState::Payable, _) => Ok(stored),
-            // Nobody has come to it yet.
+            // No worker has handled it yet.
             (OrderState::Closed, _) if stored.order.version == version => Ok(stored),
             (OrderState::Failed, Some(wechat)) => Err(Error::OrderFailed { order_no, wechat: wechat.clone() }),
             (state, _) => Err(Error::OrderEnded(state)),

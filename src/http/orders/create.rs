@@ -14,12 +14,11 @@ use tokio::time::Instant;
 use super::pay_params::{Offer, offer, signed};
 use super::request::{Asker, OrderRequest};
 use super::view::OrderJson;
-use crate::config::Scope;
 use crate::event::command::{Idempotency, OrderRequested};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::http::change_hub::Seen;
-use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::body;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
@@ -32,19 +31,21 @@ use crate::store::{NewOrder, Recorded, StoredOrder};
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
 
-/// The route.
-pub async fn place(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn place(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let asked_wait = asked_wait(&parts.headers);
     let wait = asked_wait.map_or(app.config.server.order_wait, Duration::from_secs);
     let deadline = Instant::now() + wait;
-    let idempotency = idempotency(&parts.headers, caller)?;
+    let idempotency = idempotency(&parts.headers, &caller)?;
     json_only(&parts.headers)?;
     let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
     let remote = middleware::remote_ip(&parts.extensions);
     let ip = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies);
-    let asked = OrderRequest::parse(&body, &app.config, Asker { caller, ip, now: app.clock.now() })?;
+    let asked = OrderRequest::parse(&body, &app.config, Asker { caller: &caller, ip, now: app.clock.now() })?;
     // Held until the answer, so that the key means one thing while the database does not know it yet.
     let _claim = idempotency.as_ref().map(|key| app.in_flight.claim(key, &asked.said())).transpose()?;
 
@@ -126,7 +127,7 @@ async fn record(app: &HttpState, new: NewOrder) -> Result<Arc<StoredOrder>, Erro
     let recorded = app.store.record_orders(&[new]).await?;
     crate::failpoint::point("ingress.order_recorded");
     match recorded.first() {
-        // What differs is told apart by the caller, who knows what was left out of the request.
+        // What differs is distinguished by the caller, who knows what was left out of the request.
         Some(Recorded::New | Recorded::Same | Recorded::Differs) | None => {}
     }
     let order = app.store.order(&merchant, &order_no).await?.map(Arc::new);
@@ -195,14 +196,14 @@ pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<u64> {
     })
 }
 
-pub(crate) fn idempotency(headers: &HeaderMap, caller: Caller<'_>) -> Result<Option<Idempotency>, Error> {
+pub(crate) fn idempotency(headers: &HeaderMap, caller: &Caller) -> Result<Option<Idempotency>, Error> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|text| {
         (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) && values.next().is_none()
     });
     match key {
-        Some(key) => Ok(Some(Idempotency { api_key: caller.key.name.clone(), key: key.to_owned() })),
+        Some(key) => Ok(Some(Idempotency { api_key: caller.name().to_owned(), key: key.to_owned() })),
         None => {
             let rule = "must be one key of 1 to 255 visible ASCII characters";
             Err(Error::Invalid(vec![FieldProblem::header("Idempotency-Key", rule)]))

@@ -13,11 +13,10 @@ use tokio::time::Instant;
 use super::attempt_request::AttemptRequest;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
-use crate::config::Scope;
 use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -41,7 +40,7 @@ pub(crate) async fn find(
     app: &HttpState,
     parts: &mut Parts,
     params: &Params,
-    caller: Caller<'_>,
+    caller: &Caller,
 ) -> Result<Arc<StoredOrder>, Error> {
     let order_no = order_no(parts).await?;
     let merchant =
@@ -51,12 +50,15 @@ pub(crate) async fn find(
 }
 
 /// `GET /v1/orders/{order_no}`
-pub async fn get(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn get(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
     let refresh = params.number("refresh", 0..=1)? == Some(1);
-    let mut order = find(&app, &mut parts, &params, caller).await?;
+    let mut order = find(&app, &mut parts, &params, &caller).await?;
     if refresh {
         order = app.refresh(order).await?;
     }
@@ -70,9 +72,12 @@ pub async fn get(State(app): State<Arc<HttpState>>, request: Request) -> Result<
 }
 
 /// `GET /v1/orders/{order_no}/pay-params`
-pub async fn pay_params(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn pay_params(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant", "trade_type"])?;
     let wanted = match params.get("trade_type") {
         None => None,
@@ -80,13 +85,13 @@ pub async fn pay_params(State(app): State<Arc<HttpState>>, request: Request) -> 
             Error::Invalid(vec![FieldProblem::parameter("trade_type", "must be JSAPI, NATIVE, APP or MWEB")])
         })?),
     };
-    let mut order = find(&app, &mut parts, &params, caller).await?;
+    let mut order = find(&app, &mut parts, &params, &caller).await?;
     if let (Some(wanted), Some(current)) = (wanted, order.order.current())
         && wanted != current.trade_type
         && order.order.state.is_open()
     {
         let switch = AttemptRequest::switch(&order, wanted, app.clock.now(), app.config.orders.default_expiry)?;
-        order = app.new_attempt(order, switch, &caller.key.name).await?;
+        order = app.new_attempt(order, switch, caller.name()).await?;
         if order.order.current().is_none_or(|a| a.trade_type != wanted) {
             return Err(Error::NotReady);
         }

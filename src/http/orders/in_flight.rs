@@ -29,7 +29,6 @@ impl InFlight {
     }
 }
 
-/// A claimed key.
 #[derive(Debug)]
 pub struct Claim {
     keys: Arc<Keys>,

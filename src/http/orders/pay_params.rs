@@ -1,8 +1,8 @@
 //! What a payer can be offered for an order right now.
 //!
 //! Parameters are signed afresh each time, with the algorithm that the attempt itself was placed with. A prepay id
-//! lives two hours at WeChat and the address of a browser's payment five minutes; each is offered only while enough of
-//! that is left for a payer to use it.
+//! is valid for two hours at WeChat and the address of a browser's payment five minutes; each is offered only while
+//! enough of that is left for a payer to use it.
 
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use crate::http::problem::Error;
 use crate::order::{Attempt, AttemptState, Intent, OrderState};
 use crate::secret::random_text;
 use crate::store::StoredOrder;
-use crate::trade::TradeType;
+use crate::trade::{SignType, TradeType};
 use crate::wechat::v2::pay_params;
-use crate::wechat::v2::sign::SignType;
 
 /// How long after its issue a payer's handle is offered.
 const fn fresh_for(trade_type: TradeType) -> Duration {

@@ -23,9 +23,8 @@ use crate::wechat::v2::xml::is_xml_char;
 
 /// WeChat takes no order that expires sooner.
 const MIN_EXPIRY: Duration = Duration::from_secs(60);
-/// Nor later.
+/// WeChat takes no order that expires later.
 const MAX_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Largest `metadata`.
 const METADATA_MAX_BYTES: usize = 4 * 1024;
 
 /// A request whose form is right.
@@ -42,16 +41,13 @@ pub struct OrderRequest {
 /// Who asks, from where, when.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
-    /// The API key.
-    pub caller: Caller<'a>,
+    pub caller: &'a Caller,
     /// The caller's address, which stands in for the payer's where none is named.
     pub ip: IpAddr,
-    /// Now.
     pub now: Timestamp,
 }
 
 impl OrderRequest {
-    /// Parses the body.
     pub fn parse(body: &[u8], config: &Config, asker: Asker<'_>) -> Result<OrderRequest, Error> {
         let mut form = Form::parse(body)?;
         let merchant = merchant(&mut form, config, asker.caller)?;
@@ -125,7 +121,7 @@ impl OrderRequest {
 }
 
 /// A merchant that the caller may not see does not exist for it; one that it must name is a problem like others.
-fn merchant<'c>(form: &mut Form<'_>, config: &'c Config, caller: Caller<'_>) -> Result<Option<&'c Merchant>, Error> {
+fn merchant<'c>(form: &mut Form<'_>, config: &'c Config, caller: &Caller) -> Result<Option<&'c Merchant>, Error> {
     let before = form.problems.len();
     let named = form.text("merchant");
     if form.problems.len() > before {

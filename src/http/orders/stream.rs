@@ -2,7 +2,7 @@
 //!
 //! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a
 //! client that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is
-//! not told it again. A stream ends after a final state, after an hour, and when the process ends; the client then
+//! not sent it again. A stream ends after a final state, after an hour, and when the process ends; the client then
 //! comes back.
 
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use super::stream_slots::StreamSlot;
 use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
-use crate::http::extract::auth::{Caller, api_key, bearer, same_secret};
+use crate::http::extract::auth::{bearer, caller, same_secret};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -34,7 +34,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The route.
 pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
@@ -60,16 +59,16 @@ pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Resu
     Ok(response)
 }
 
-/// The order, for a key that may see it or for the order's own token. Whether an order exists is told to keys alone.
+/// The order, for a key that may see it or for the order's own token. Whether an order exists is disclosed to keys
+/// alone.
 async fn authorized(app: &HttpState, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
     let named = params.get("merchant");
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
-    if let Some(key) = api_key(&app.config, &parts.headers) {
-        if !key.scopes.contains(&Scope::Orders) {
-            return Err(Error::Forbidden(Scope::Orders));
-        }
+    let key = caller(&app.config, &parts.headers, Scope::Orders);
+    if !matches!(key, Err(Error::Unauthorized)) {
+        let caller = key?;
         let order_no = order_no(parts).await?;
-        let merchant = Caller { key }.merchant(&app.config, named, must_name)?;
+        let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
         return order.map(Arc::new).ok_or(Error::NotFound("order"));
     }
@@ -95,7 +94,7 @@ fn is_final(order: &StoredOrder) -> bool {
 struct Telling {
     following: Following,
     first: Option<Arc<StoredOrder>>,
-    /// The version told last.
+    /// The version sent last.
     told: Option<i64>,
     until: Instant,
     ended: bool,
@@ -112,7 +111,7 @@ impl Telling {
                 Some(order) => order,
                 None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
             };
-            // A question to WeChat that changed nothing is no news.
+            // A poll of WeChat that changed nothing is not sent.
             if self.told.is_some_and(|told| order.order.version <= told) {
                 continue;
             }

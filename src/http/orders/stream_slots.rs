@@ -1,8 +1,8 @@
 //! How many streams are open: in the process, and of one order.
 //!
-//! An order's token is in its payer's hands. What must stay true: one order, whoever holds its token, never takes more
-//! than [`MAX_OF_ORDER`] of the process's [`MAX_STREAMS`], and a slot is free again when its stream is gone, however it
-//! went.
+//! An order's token is in its payer's hands. What must stay true: one order, whichever client holds its token, never
+//! takes more than [`MAX_OF_ORDER`] of the process's [`MAX_STREAMS`], and a slot is free again when its stream is gone,
+//! however it went.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,6 @@ impl StreamSlots {
     }
 }
 
-/// One open stream.
 #[derive(Debug)]
 pub struct StreamSlot {
     by_order: OpenByOrder,

@@ -52,7 +52,7 @@ struct AttemptJson<'a> {
 }
 
 impl<'a> OrderJson<'a> {
-    /// For those who follow an order: without what lets anybody pay or follow it.
+    /// For those who follow an order: without pay parameters and order token.
     pub fn state(stored: &'a StoredOrder) -> OrderJson<'a> {
         let order = &stored.order;
         OrderJson {

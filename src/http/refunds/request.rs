@@ -25,11 +25,10 @@ pub struct RefundRequest {
 }
 
 impl RefundRequest {
-    /// Parses the body.
     pub fn parse(
         body: &[u8],
         merchant: &MerchantKey,
-        caller: Caller<'_>,
+        caller: &Caller,
         idempotency: Option<&Idempotency>,
     ) -> Result<RefundRequest, Error> {
         // All of it may be left out.
@@ -50,7 +49,7 @@ impl RefundRequest {
         }
         let refund_no = match (named, idempotency) {
             (Some(refund_no), _) => refund_no,
-            (None, Some(key)) => OutRefundNo::of_key(merchant, &caller.key.name, &key.key),
+            (None, Some(key)) => OutRefundNo::of_key(merchant, caller.name(), &key.key),
             (None, None) => OutRefundNo::of_key(merchant, "", &random_text(32)),
         };
         Ok(RefundRequest { refund_no, amount, reason, transaction_id })

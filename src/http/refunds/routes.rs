@@ -1,7 +1,7 @@
 //! `POST /v1/orders/{order_no}/refunds` and `GET /v1/refunds/{refund_no}`: money back.
 //!
-//! The refund and its reservation are written before anybody is told of it, here and not by a worker: whether there is
-//! enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
+//! The refund and its reservation are written before the request is answered, here and not by a worker: whether there
+//! is enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
 //! the row. Pending is never called failed: a caller that takes it for that asks again under another number and pays
 //! twice.
 
@@ -18,11 +18,11 @@ use tokio::time::Instant;
 
 use super::request::RefundRequest;
 use super::view::RefundJson;
-use crate::config::{Merchant, Scope};
+use crate::config::Merchant;
 use crate::event::command::{Idempotency, RefundDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::http::extract::auth::{Caller, authorize};
+use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::body;
 use crate::http::extract::query::Params;
 use crate::http::orders::create::{asked_wait, idempotency};
@@ -37,29 +37,32 @@ use crate::telemetry::REFUNDS_TOTAL;
 
 /// How long `?refresh=1` waits for WeChat's answer.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
-/// Between two looks at a refund that somebody waits for: the first, growing to the second.
+/// Poll interval for a refund that a caller waits for: the first, growing to the second.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `POST /v1/orders/{order_no}/refunds`
-pub async fn place(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn place(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant"])?;
     let wait = asked_wait(&parts.headers).map_or(app.config.server.order_wait, Duration::from_secs);
     let deadline = Instant::now() + wait;
-    let idempotency = idempotency(&parts.headers, caller)?;
+    let idempotency = idempotency(&parts.headers, &caller)?;
     let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
     if !body.is_empty() {
         crate::http::orders::create::json_only(&parts.headers)?;
     }
-    let order = find(&app, &mut parts, &params, caller).await?;
+    let order = find(&app, &mut parts, &params, &caller).await?;
     let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
-    let asked = RefundRequest::parse(&body, &merchant.key, caller, idempotency.as_ref())?;
+    let asked = RefundRequest::parse(&body, &merchant.key, &caller, idempotency.as_ref())?;
     let hash = asked.hash(&order.order.order_no);
     let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
         Some(stored) => (stored, false),
         None => match app
-            .record(merchant, &order, &asked, Asker { hash: &hash, caller, idempotency: idempotency.as_ref() })
+            .record(merchant, &order, &asked, Asker { hash: &hash, caller: &caller, idempotency: idempotency.as_ref() })
             .await
         {
             // The same request at the same time may have been the one that took what was left.
@@ -81,9 +84,12 @@ pub async fn place(State(app): State<Arc<HttpState>>, request: Request) -> Resul
 }
 
 /// `GET /v1/refunds/{refund_no}`
-pub async fn get(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn get(
+    State(app): State<Arc<HttpState>>,
+    caller: Authorized<Orders>,
+    request: Request,
+) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
-    let caller = authorize(&app.config, &parts.headers, Scope::Orders)?;
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
     let refresh = params.number("refresh", 0..=1)? == Some(1);
     let refund_no = refund_no(&mut parts).await?;
@@ -106,7 +112,7 @@ async fn refund_no(parts: &mut Parts) -> Result<OutRefundNo, Error> {
 #[derive(Clone, Copy)]
 struct Asker<'a> {
     hash: &'a str,
-    caller: Caller<'a>,
+    caller: &'a Caller,
     idempotency: Option<&'a Idempotency>,
 }
 
@@ -140,7 +146,7 @@ impl HttpState {
         counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
         let subject = subject::refund_requested(&merchant.key);
         if let Err(e) = self.publish_refund(&merchant.key, subject, &new.refund_no, false).await {
-            // It is recorded: the scheduler will find it, and the caller hears that it is pending.
+            // It is recorded: the scheduler will find it, and the caller is answered that it is pending.
             tracing::warn!(refund_no = %new.refund_no, error = e.for_log(), "The call of a refund was not published");
         }
         crate::failpoint::point("refund.published");
@@ -173,7 +179,7 @@ impl HttpState {
             total: payment.paid,
             origin: RefundOrigin::Api,
             reason: asked.reason.clone(),
-            requested_by: asker.caller.key.name.clone(),
+            requested_by: asker.caller.name().to_owned(),
             content_hash: asker.hash.to_owned(),
             known: None,
         };
@@ -198,7 +204,7 @@ impl HttpState {
         let later = deadline.saturating_duration_since(Instant::now());
         self.watch_refund(stored, deadline, |s| {
             let (r, next_at) = (&s.refund, s.refund.queries.next_at);
-            // Its turn, or WeChat's next answer, comes after the caller has gone.
+            // Its call slot, or WeChat's next answer, comes after the caller's deadline.
             let after_the_caller = next_at.is_some_and(|at| at > self.clock.now().after(later));
             let untouched = next_at == Some(r.created_at.after(UNCALLED));
             !r.state.wants_call() || after_the_caller && !untouched
@@ -221,7 +227,7 @@ impl HttpState {
         self.watch_refund(stored, Instant::now() + REFRESH_WAIT, answered).await
     }
 
-    /// Looks at a refund until it is `enough`, at most until `deadline` or until the process ends.
+    /// Polls a refund until it is `enough`, at most until `deadline` or until the process ends.
     async fn watch_refund(
         &self,
         mut stored: StoredRefund,

@@ -1,4 +1,4 @@
-//! `/_sandbox/…`: acting as the payer, looking at the truth, causing trouble. JSON in and out; refusals are
+//! `/_sandbox/…`: acting as the payer, reading the state, injecting faults. JSON in and out; refusals are
 //! `{"error": "<stable word>", "message": "<for people>"}` with a 4xx status.
 
 use std::sync::Arc;
@@ -157,7 +157,7 @@ struct NotifyRequest {
     mch_id: Option<String>,
     /// Tell of this refund instead of the payment.
     out_refund_no: Option<String>,
-    /// Rules do not apply here: who asks for a notification gets it, spoiled only when told so.
+    /// Rules do not apply here: who asks for a notification gets it, corrupted only on request.
     fault: Option<Kind>,
 }
 

@@ -39,7 +39,7 @@ fn not_found(what: &str) -> Problem {
 struct User {
     /// The number of one of the test users.
     user: Option<usize>,
-    /// Somebody who has this openid under every app.
+    /// A person who has this openid under every app.
     openid: Option<OpenId>,
     nickname: Option<String>,
     #[serde(default)]
@@ -90,7 +90,7 @@ struct MiniCode {
     openid: Option<OpenId>,
 }
 
-/// `wx.login` on somebody's phone.
+/// `wx.login` on a person's phone.
 async fn mini_code(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
     let MiniCode { appid, openid } = parse(&body)?;
     issue(&world, appid, openid.as_ref(), Purpose::Mini)
@@ -116,7 +116,7 @@ fn mainland() -> String {
     "86".to_owned()
 }
 
-/// Somebody pressed the phone-number button.
+/// A person pressed the phone-number button.
 async fn phone_code(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
     let PhoneCode { appid, openid, phone, country_code } = parse(&body)?;
     issue(&world, appid, openid.as_ref(), Purpose::Phone { number: phone, country_code })

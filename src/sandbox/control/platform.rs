@@ -46,7 +46,7 @@ async fn forget_calls(State(world): State<Arc<World>>) -> Response {
 #[serde(deny_unknown_fields)]
 struct Kill {
     appid: String,
-    /// The access_tokens, unless told otherwise.
+    /// The access_tokens; true by default.
     #[serde(default = "yes")]
     tokens: bool,
     #[serde(default)]

@@ -79,7 +79,7 @@ struct ConsoleRequest {
     refund_fee: Fen,
 }
 
-/// Somebody refunds in the merchant platform: the merchant's program has not asked for it.
+/// A refund made in the merchant platform: the merchant's program has not asked for it.
 async fn console(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
     let request: ConsoleRequest = parse(&body)?;
     let mch_id = merchant(&world, request.mch_id.as_deref())?;

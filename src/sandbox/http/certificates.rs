@@ -46,7 +46,7 @@ pub(in crate::sandbox) enum IssueError {
 pub(in crate::sandbox) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
-    // Made when somebody asks: most simulators never need one.
+    // Made on first use: most simulators never need one.
     issued: Mutex<HashMap<MchId, Arc<Issued>>>,
 }
 

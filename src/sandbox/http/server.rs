@@ -76,13 +76,13 @@ impl Default for Options {
 /// Why the simulator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Nobody could be served.
+    /// Without a merchant no request can be served.
     #[error("at least one merchant is needed")]
     NoMerchant,
     /// The listener has no address.
     #[error("the listener is not usable: {0}")]
     Listener(io::Error),
-    /// The journal has orders of a merchant that is not among the settings: nobody could sign for it.
+    /// The journal has orders of a merchant that is not among the settings: there is no key to sign with.
     #[error("the state file has orders of mch_id {0}, which is not configured")]
     UnknownMerchant(MchId),
     /// The journal cannot be read: missing folder, no permission, or a broken line.

@@ -1,4 +1,4 @@
-//! The listener's TLS: any caller may connect, and what certificate it showed is told to the handlers.
+//! The listener's TLS: any caller may connect, and the certificate it presented is passed to the handlers.
 //!
 //! The web server in front of WeChat does not break off a handshake without a usable certificate; it answers the
 //! request with a page instead. A certificate only counts with a signature by its key, which the handshake checks
@@ -83,7 +83,7 @@ impl Tls {
     }
 }
 
-/// Lets everybody in who owns the key of what is shown; whether it is worth anything is asked afterwards.
+/// Accepts any certificate whose key the client holds; the handlers check its validity.
 #[derive(Debug)]
 struct Anybody(Arc<dyn ClientCertVerifier>);
 

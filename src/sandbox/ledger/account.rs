@@ -35,7 +35,7 @@ pub(in crate::sandbox) enum Refused {
 /// Why the payer cannot pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PayRefused {
-    /// Nobody placed it.
+    /// It was not placed.
     #[error("no such order, prepay_id or code_url")]
     NotFound,
     /// The order may still be open; its session is not.

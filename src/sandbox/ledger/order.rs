@@ -49,7 +49,7 @@ impl Lifetimes {
 pub(in crate::sandbox) struct Order {
     pub terms: Terms,
     pub created_at: Timestamp,
-    /// `time_expire`, or WeChat's own limit: nobody can pay from then on.
+    /// `time_expire`, or WeChat's own limit: it cannot be paid from then on.
     pub expires_at: Timestamp,
     pub prepays: Vec<Prepay>,
     pub closed_at: Option<Timestamp>,

@@ -7,8 +7,7 @@ use crate::clock::Timestamp;
 use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::sandbox::faults::Kind;
-use crate::trade::TradeType;
-use crate::wechat::v2::sign::SignType;
+use crate::trade::{SignType, TradeType};
 
 /// What the merchant asked for with a number's first unified order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -132,18 +131,18 @@ pub(in crate::sandbox) struct Refund {
     pub refund_desc: String,
     pub refund_account: String,
     pub source: RefundSource,
-    /// The request's own, or else the one the merchant has set; without either nobody is told.
+    /// The request's own, or else the one the merchant has set; without either nothing is sent.
     pub notify_url: Option<String>,
     /// Over every business parameter, as in [`Terms`]; empty for one of the merchant platform.
     pub parameters_sha256: String,
     pub accepted_at: Timestamp,
-    /// How it ends when nobody interferes.
+    /// How it ends unless the control API interferes.
     pub ends_as: RefundStatus,
     pub status: RefundStatus,
     pub ended_at: Option<Timestamp>,
 }
 
-/// What a refund notification told, beside a payment's.
+/// The extra fields of a refund notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::sandbox) struct RefundNews {
     pub out_refund_no: String,
@@ -186,7 +185,7 @@ pub(in crate::sandbox) struct Delivery {
     pub http_status: Option<u16>,
     /// The beginning of the merchant's answer.
     pub answer: Option<String>,
-    /// Which refund it told of; a payment otherwise.
+    /// The refund it reports; none for a payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<RefundNews>,
 }

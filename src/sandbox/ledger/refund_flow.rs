@@ -38,7 +38,7 @@ fn spawn(world: &Arc<World>, refund: &Refund, wait: Duration) {
         if world.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
             return;
         }
-        // Somebody may have ended it through the control API meanwhile.
+        // The control API may have ended it meanwhile.
         if let Err(refused) = end(&world, &refund, refund.ends_as) {
             tracing::error!(?refused, "sandbox: a refund could not come to its end");
         }

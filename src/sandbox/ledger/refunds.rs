@@ -23,7 +23,7 @@ const MOST: usize = 50;
 /// Why WeChat does not take a refund on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sandbox) enum RefundRefused {
-    /// No such `out_trade_no` of this app, or nobody paid it.
+    /// No such `out_trade_no` of this app, or it is unpaid.
     OrderNotFound,
     /// No such `transaction_id` of this app.
     UnknownTransaction,

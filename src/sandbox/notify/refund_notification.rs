@@ -1,7 +1,7 @@
 //! What a refund notification holds: an unsigned envelope around elements encrypted with the merchant's key.
 //!
-//! WeChat does not sign it. Whoever has seen others of this merchant can therefore rearrange blocks of the ciphertext,
-//! which is what `tamper` does here; a merchant must ask before it believes.
+//! WeChat does not sign it. A party that has seen others of this merchant can therefore rearrange blocks of the
+//! ciphertext, which is what `tamper` does here; a merchant must ask before it believes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

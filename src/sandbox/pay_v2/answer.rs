@@ -8,7 +8,8 @@ use crate::sandbox::faults::RefundCode;
 use crate::sandbox::ledger::account::Refused;
 use crate::sandbox::settings::Account;
 use crate::secret::random_text;
-use crate::wechat::v2::sign::{SignType, seal};
+use crate::trade::SignType;
+use crate::wechat::v2::sign::seal;
 use crate::wechat::v2::xml;
 use crate::wechat::v2::xml::Fields;
 
@@ -122,7 +123,7 @@ pub(super) fn certificate_page(what: &str) -> Response {
     (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 
-/// What a gateway in front of WeChat shows when it has nobody to ask.
+/// What a gateway in front of WeChat answers when it has no upstream.
 pub(super) fn gateway_error() -> Response {
     let page = "<html><head><title>500 Internal Server Error</title></head><body>nginx</body></html>";
     (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/html")], page).into_response()

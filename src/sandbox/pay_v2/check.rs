@@ -9,7 +9,8 @@ use super::answer::Refusal;
 use crate::ids::AppId;
 use crate::sandbox::settings::Account;
 use crate::sandbox::state::World;
-use crate::wechat::v2::sign::{SignType, sign};
+use crate::trade::SignType;
+use crate::wechat::v2::sign::sign;
 use crate::wechat::v2::xml;
 use crate::wechat::v2::xml::{Fields, XmlError};
 

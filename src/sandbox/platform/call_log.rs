@@ -32,7 +32,7 @@ impl Calls {
         *self.count(api, appid).answered.entry(errcode).or_default() += 1;
     }
 
-    /// Somebody used an access_token that does not work.
+    /// A call used an invalid access_token.
     pub fn dead_token(&mut self, appid: &str, why: Dead) {
         let why = match why {
             Dead::Malformed => "malformed",

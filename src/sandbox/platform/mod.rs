@@ -19,7 +19,7 @@
 //! | `sns`, `mini` | the login calls of an official account and of a mini program |
 //! | `bridge`, `bridge_state`, `jweixin.js` | WeChat's browser: the script a page loads and what stands behind it |
 //! | `js_config`, `pay_check` | what `wx.config` and a payment block are checked for |
-//! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, looking at the counts |
+//! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, reading the counts |
 
 pub(in crate::sandbox) mod answer;
 pub(in crate::sandbox) mod api;

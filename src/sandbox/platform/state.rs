@@ -42,7 +42,7 @@ pub(in crate::sandbox) struct Platform {
 }
 
 impl Platform {
-    /// Nobody is logged in yet.
+    /// No person is logged in yet.
     pub fn new(settings: &Settings) -> Platform {
         let app = |settings: &PlatformApp| App {
             settings: settings.clone(),

@@ -42,7 +42,7 @@ pub(in crate::sandbox) struct Issued {
 pub(in crate::sandbox) enum Dead {
     /// It does not even look like one.
     Malformed,
-    /// Nobody issued it, or it was forgotten.
+    /// It was never issued, or it was forgotten.
     Unknown,
     /// It reached the end of its own life.
     Expired,

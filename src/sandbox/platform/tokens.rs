@@ -94,7 +94,7 @@ impl super::state::App {
         bool::from(self.settings.secret.expose().as_bytes().ct_eq(given.as_bytes()))
     }
 
-    /// Whether a forced refresh is done; otherwise WeChat answers as if nobody had asked for it.
+    /// Whether a forced refresh is done; otherwise WeChat ignores `force_refresh`.
     fn may_force(&mut self, apart: std::time::Duration, now: Timestamp) -> bool {
         let day = &now.to_beijing()[..8];
         if self.forced.0 != day {

@@ -2,7 +2,8 @@
 
 use crate::bus::{Message, PublishError};
 use crate::ids::EventId;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 
 /// Messages published in one run.
 const MESSAGES_PER_RUN: u64 = 500;
@@ -23,7 +24,7 @@ pub async fn deferred_messages(ctx: Context) -> Result<Done, JobError> {
             payload: stored.payload.clone(),
             headers: stored.headers.clone(),
         };
-        // Published first, forgotten after: whoever dies in between publishes it twice, and the bus takes it once.
+        // Published first, deleted after: a crash in between publishes it twice, and the bus deduplicates it.
         match ctx.bus.publish(message).await {
             Ok(()) => published += 1,
             // Its row stays and can be listed; those behind it must not wait for it.

@@ -1,6 +1,7 @@
 //! Times that a process whose clock was wrong set too far ahead: see [`Store::recall_far_times`](crate::store::Store).
 
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::Fenced;
 
 /// Makes due what is impossibly far ahead.

@@ -1,12 +1,13 @@
-//! What only a look at the whole tells: queue lag, waiting events, dead letters, open refunds.
+//! Gauges that need a query over all rows: queue lag, waiting events, dead letters, open refunds.
 
 use metrics::gauge;
 
 use crate::refund::RefundState;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::telemetry;
 
-/// Measures what only a look at the whole tells: queue lag, waiting events, dead letters.
+/// Measures the gauges that need a query over all rows: queue lag, waiting events, dead letters.
 pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     for lag in ctx.bus.lag().await? {
         let consumer = lag.consumer.to_string();

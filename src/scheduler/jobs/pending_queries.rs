@@ -1,8 +1,9 @@
 //! Orders that WeChat must be asked about: each due question becomes a command for the workers.
 //!
 //! A merchant's budget (`queries_per_second`) bounds how many are asked for in one run, so that a thousand orders that
-//! expire together are no storm at WeChat; those that were due first go first. Merchants that only the database knows
-//! are asked about too, rarely: while a new one is being rolled out, the workers may know it before the scheduler does.
+//! expire together do not overload WeChat (backpressure); those that were due first go first. Merchants that only the
+//! database knows are asked about too, rarely: while a new one is being rolled out, the workers may know it before the
+//! scheduler does.
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo};
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::Fenced;
 
 /// With more than this waiting, asking for more only fills the queue that notifications need.

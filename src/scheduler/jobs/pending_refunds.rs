@@ -6,17 +6,18 @@ use crate::bus::{ConsumerName, Message};
 use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::Fenced;
 
 /// Refunds taken up in one run.
 const PER_RUN: u32 = 200;
 /// With more than this waiting, more would only fill the queue.
 const WAITING_MAX: u64 = 2000;
-/// One that was taken up and lost comes again after this.
+/// One whose message was lost is published again after this.
 const PUT_OFF: Duration = Duration::from_secs(60);
 
-/// Asks the workers to bring every due refund on.
+/// Publishes a command for every due refund.
 pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
     let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::REFUND);
     if waiting.is_some_and(|lag| lag.pending > WAITING_MAX) {

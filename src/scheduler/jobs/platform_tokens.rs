@@ -1,6 +1,7 @@
 //! The platform's tokens: fetched when they are due. See [`crate::scheduler::Tokens`].
 
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 
 /// Refreshes what is due.
 pub async fn platform_tokens(ctx: Context) -> Result<Done, JobError> {

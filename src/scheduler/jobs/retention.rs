@@ -1,9 +1,10 @@
-//! Retention: forgets what is of no use any more. Nothing of an order, its evidence or its money is among it.
+//! Retention: deletes what is of no use any more. Nothing of an order, its evidence or its money is among it.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::scheduler::registry::{Context, Done, Job, JobError};
+use crate::scheduler::job::{Context, Job};
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::{JobOutcome, Store};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -15,14 +16,13 @@ const IDLE_REPORTS_KEPT: Duration = HOUR;
 const FREQUENT_REPORTS_KEPT: Duration = DAY;
 /// All other runs: failures, and the rare jobs.
 const REPORTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Longer than a login's state lives: the row is what makes a state single-use.
+/// Longer than a login's state is valid: the row is what makes a state single-use.
 const LOGIN_CODES_KEPT: Duration = HOUR;
 /// Longer than WeChat lets any order be paid (seven days).
 const WALLET_ORDERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Rows deleted by one statement: others write between two.
 const BATCH: u64 = 2000;
 
-/// Forgets it.
 pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let (store, now) = (&ctx.store, ctx.clock.now());
     let reports = reports(store, ctx.jobs, now).await?;

@@ -1,4 +1,4 @@
-//! Notifications that wait for an order and that the bus does not bring to the workers any more: their message was
+//! Notifications that wait for an order and that the bus does not redeliver any more: their message was
 //! lost, or its attempts were used up. They are published again, and the workers settle or end them as any other.
 
 use std::time::Duration;
@@ -8,10 +8,11 @@ use crate::clock::Timestamp;
 use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::scheduler::registry::{Context, Done, JobError};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
 use crate::store::WaitingNotification;
 
-/// Ten minutes more than the workers' own patience with an order that does not appear: a message that is still there
+/// Ten minutes more than the workers' own deadline for an order that does not appear: a message that is still there
 /// has ended the waiting by then.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600 + 240);
 /// Notifications published in one run.
@@ -43,12 +44,13 @@ pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
 
 fn again(waiting: &WaitingNotification, before: Timestamp, now: Timestamp) -> Result<Message, JobError> {
     let WaitingNotification { id, merchant, body, headers, remote_addr, received_at, looked_at } = waiting.clone();
-    // It has waited since `before`, whatever the clock of the process that took it said: the workers' patience is over.
+    // It has waited since `before`, whatever the clock of the process that took it said: the workers' deadline has
+    // passed.
     let received_at = received_at.min(before);
     let data = NotifyReceived { body, headers, remote_addr, received_at, kind: NoticeKind::Pay };
     let event = Envelope { id, ..Envelope::new(&merchant, NotifyReceived::TYPE, None, now, data) };
     let payload = event.to_json()?.into_bytes();
     let message = Message { subject: subject::notify_received(&merchant), id, payload, headers: Vec::new() };
-    // Whoever dies before the look is noted does it once more, and the bus takes it once.
+    // A crash before this is recorded repeats the publish, and the bus deduplicates it.
     Ok(message.replayed(&looked_at.as_ms().to_string()))
 }

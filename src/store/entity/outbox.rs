@@ -1,4 +1,4 @@
-//! An event to be told, in the transaction that made it true. Columns as in `migrations/`.
+//! An event to be published, written in the transaction that made it true. Columns as in `migrations/`.
 #![allow(missing_docs)]
 
 use sea_orm::entity::prelude::*;

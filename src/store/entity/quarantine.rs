@@ -1,4 +1,4 @@
-//! A sample of what was refused at the door. Columns as in `migrations/`.
+//! A bounded sample of rejected notification bodies. Columns as in `migrations/`.
 #![allow(missing_docs)]
 
 use sea_orm::entity::prelude::*;

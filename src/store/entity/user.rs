@@ -1,4 +1,4 @@
-//! Somebody who logged in. Columns as in `migrations/`.
+//! A user who logged in. Columns as in `migrations/`.
 #![allow(missing_docs)]
 
 use sea_orm::entity::prelude::*;

@@ -1,9 +1,9 @@
 //! The only place where an order changes: state, evidence, ledger and outbox in one transaction.
 //!
 //! A change names the version it was decided on (compare-and-set). A batch of changes shares one transaction and one
-//! fsync; an order that somebody else changed meanwhile is left out with everything that belongs to it and reported,
-//! so that its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence
-//! without the state.
+//! fsync; an order that was changed concurrently is left out with everything that belongs to it and reported, so that
+//! its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence without
+//! the state.
 
 use std::collections::HashSet;
 
@@ -51,8 +51,7 @@ pub struct OrderCommit {
 }
 
 impl Store {
-    /// Commits changes. Returns the ids of the orders that somebody else changed meanwhile: nothing of those was
-    /// written.
+    /// Commits changes. Returns the ids of the orders that were changed concurrently: nothing of those was written.
     ///
     /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch
     /// with [`DbError::Exists`]: the caller commits one by one to find it.
@@ -97,7 +96,7 @@ async fn send_back(tx: &WriteTx, refund: &NewRefund, at: Timestamp) -> Result<bo
     Ok(match reserved {
         Reserved::New(_) => true,
         Reserved::Known(_) => false,
-        // Somebody was faster in the merchant platform: nothing is left to send back.
+        // A refund made in WeChat's merchant platform came first: nothing is left to refund.
         Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused => {
             tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
             false

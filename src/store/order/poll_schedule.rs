@@ -21,7 +21,7 @@ impl Store {
         Ok(self.db.read().query_one_raw(self.db.statement(sql, values)).await?.is_some())
     }
 
-    /// The merchants that have an order whose question is due: a look at all that is due, for once in a while.
+    /// The merchants that have an order whose poll is due. Scans everything that is due: call it rarely.
     pub async fn merchants_to_ask_about(&self, now: Timestamp) -> Result<Vec<MerchantKey>, DbError> {
         let due = |at: &str| format!("SELECT merchant FROM orders WHERE {at} <= $1");
         let sql = format!("{} UNION {} ORDER BY merchant", due("next_query_at_ms"), due("next_look_at_ms"));
@@ -52,9 +52,8 @@ impl Store {
             .await
     }
 
-    /// Sets when an order is asked about next, if ever. Not a change of the order: nothing about the money moved, so
-    /// its version stays. `version` is the one that was looked at: a newer one knows better when it wants to be asked
-    /// about.
+    /// Sets when an order is polled next, if ever. Not a change of the order: nothing about the money moved, so its
+    /// version stays. `version` is the one that was polled: a newer version has set its own poll time.
     pub async fn schedule_query(&self, order_id: i64, version: i64, queries: Queries) -> Result<(), DbError> {
         let sql = "UPDATE orders SET queries_done = $3,
                      next_query_at_ms = CASE WHEN state IN ('requested', 'payable') THEN $4 END,
@@ -67,8 +66,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that WeChat answered a question that somebody asked out of turn; the order's own questions stay as they
-    /// are.
+    /// Notes that WeChat answered an out-of-schedule query; the order's own poll schedule is unchanged.
     pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
         self.db.execute("order.answered", sql, [order_id.into(), at.as_ms().into()]).await?;

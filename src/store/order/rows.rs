@@ -1,5 +1,5 @@
-//! Between rows and the domain: what is read is parsed again, so that a row nobody should have written is found here
-//! and not in a payment.
+//! Maps between rows and the domain: what is read is validated again, so that an invalid row is found here and not in a
+//! payment.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ pub(in crate::store) fn stored_order(
     let wanted = row.intent_params.as_deref().map(AttemptParams::wanted).transpose()?;
     let intent = intent(row.intent.as_deref(), row.intent_trade_type.as_deref(), row.intent_expires_at_ms)?;
     let open = OrderState::parse(&row.state).is_some_and(OrderState::is_open);
-    // An older process ends an order without a look at what was asked of it.
+    // A process of an older version ends an order without checking its intent.
     let intent = intent.filter(|intent| open || *intent == Intent::Close);
     let order = Order {
         id: row.id,

@@ -30,9 +30,9 @@ impl BusRows {
         self.db.write("bus.publish", write, |tx, (batch, limits)| Box::pin(insert(tx, batch, limits))).await
     }
 
-    /// Deletes messages of a stream that nobody has to work on any more and that are older than the duplicate window;
-    /// at most a thousand at a time. Tells how many. What another process is pruning is left to it: nobody waits for a
-    /// message's row.
+    /// Deletes messages of a stream that no consumer still has to process and that are older than the duplicate window;
+    /// at most a thousand at a time. Returns how many. Rows that another process is pruning are skipped, never waited
+    /// for.
     pub async fn prune(&self, stream: &str, window_ms: i64) -> Result<usize, DbError> {
         let write = (stream.to_owned(), window_ms);
         self.db.write("bus.prune", write, |tx, (stream, window_ms)| Box::pin(prune(tx, stream, *window_ms))).await

@@ -110,7 +110,7 @@ impl Answer {
 /// How far behind a consumer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LagRow {
-    /// Not leased to anybody.
+    /// Not leased.
     pub pending: i64,
     /// Leased.
     pub in_flight: i64,

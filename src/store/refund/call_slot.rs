@@ -1,8 +1,8 @@
-//! Whose turn it is to call WeChat for a refund.
+//! The call slot: serialises calls to WeChat for refunds.
 //!
 //! A call is written down before it is made and again once its answer is durable. What must stay true: no two calls of
-//! one refund are under way at a time, and a call whose end nobody recorded counts as one that WeChat may still carry
-//! out.
+//! one refund are under way at a time, and a call whose end was never recorded counts as one that WeChat may still
+//! carry out.
 
 use std::time::Duration;
 
@@ -38,11 +38,11 @@ pub struct OpenCall {
 }
 
 impl Store {
-    /// Takes the turn to call WeChat for a refund: a minute must lie between the calls of two refunds of one payment,
-    /// and one call of the same refund waits for the end of the other. The call counts as made, and as under way for
-    /// `lasts` at most.
+    /// Takes the call slot for a refund: a minute must lie between the calls of two refunds of one payment, and one
+    /// call of the same refund waits for the end of the other. The call counts as made, and as under way for `lasts` at
+    /// most.
     ///
-    /// Where an earlier call is over and nobody recorded how it ended, it counts as unanswered from now on.
+    /// An earlier call that is over without a recorded result counts as unanswered from now on.
     pub async fn take_turn(&self, stored: &StoredRefund, lasts: Duration, now: Timestamp) -> Result<Turn, DbError> {
         let write = (stored.clone(), now.after(lasts), now);
         self.db
@@ -77,7 +77,7 @@ impl Store {
     }
 }
 
-/// A time that a wrong clock wrote may lie anywhere: whoever waits looks again in a minute.
+/// Clock skew may have written any time: a waiter polls again after at most a minute.
 fn at_most_a_minute(at: Timestamp, now: Timestamp) -> Timestamp {
     at.min(now.after(BETWEEN_REFUNDS))
 }

@@ -30,14 +30,14 @@ pub struct RefundCommit {
     pub change: RefundChange,
     /// Why.
     pub evidence: RefundEvidence,
-    /// What others are told.
+    /// The domain event to emit.
     pub event: Option<Sealed>,
     /// The notification that led here.
     pub notification: Option<NotificationRecord>,
 }
 
 impl Store {
-    /// Commits a change of a refund. `false`: somebody else changed it meanwhile, and nothing was written.
+    /// Commits a change of a refund. `false`: the compare-and-set failed (concurrent change), and nothing was written.
     pub async fn commit_refund(&self, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
         let write = (c.clone(), at);
         let done = self.db.write("refund.commit", write, |tx, (c, at)| Box::pin(commit(tx, c, *at))).await?;

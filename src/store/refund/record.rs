@@ -1,9 +1,8 @@
-//! Recording refunds, with the reservation that keeps their sum below what was paid; reading them; and when they are
-//! looked at.
+//! Records refunds, with the reservation that keeps their sum within what was paid; reads them; schedules their polls.
 //!
-//! The order's row is locked first by everything that writes here: reservations of one order stand in line, and nobody
-//! locks crosswise. What must stay true: no refund row without its reservation, and none beyond it, whoever asks at the
-//! same time.
+//! The order's row is locked first by everything that writes here: reservations of one order are serialised, and the
+//! lock order is always the same (no deadlock). What must stay true: no refund row without its reservation, and none
+//! beyond it, under any concurrency.
 
 use std::time::Duration;
 
@@ -110,7 +109,7 @@ impl Store {
         }))
     }
 
-    /// Sets when a refund is looked at next. Not a change of the refund; a newer version knows better.
+    /// Sets when a refund is polled next. Not a change of the refund; a newer version has set its own poll time.
     pub async fn schedule_refund(
         &self,
         refund_id: i64,
@@ -126,7 +125,7 @@ impl Store {
         Ok(())
     }
 
-    /// A refund is looked at by `at` at the latest. Nothing for one that has come to its end.
+    /// Polls a refund at `at` at the latest. No effect on one in a terminal state.
     pub async fn look_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET next_at_ms = $2 WHERE id = $1 AND next_at_ms > $2";
         self.db.execute("refund.look_by", sql, [refund_id.into(), at.as_ms().into()]).await?;
@@ -134,8 +133,8 @@ impl Store {
         Ok(())
     }
 
-    /// WeChat answered a question about a refund out of turn and nothing followed: whoever waits for it knows, and the
-    /// refund is looked at when it would have been.
+    /// Notes that WeChat answered an out-of-schedule query about a refund without a change: waiters are notified, and
+    /// the poll schedule is unchanged.
     pub async fn refund_answered(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET answered_at_ms = $2 WHERE id = $1";
         self.db.execute("refund.answered", sql, [refund_id.into(), at.as_ms().into()]).await?;
@@ -143,7 +142,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that WeChat contradicts a refund. `true`: people have not been told of this contradiction yet.
+    /// Notes that WeChat contradicts a refund. `true`: this contradiction has not been reported yet.
     pub async fn note_contradiction(&self, refund_id: i64, reason: &str) -> Result<bool, DbError> {
         let sql = "UPDATE refunds SET contradiction = $2
                    WHERE id = $1 AND (contradiction IS NULL OR contradiction <> $2)";
@@ -217,7 +216,7 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         let row = tx.one(LEFT, [merchant.into(), transaction.into()]).await?;
         let left = row.as_ref().map_or(Ok(0), |row| row.get("left_fen")).map(Fen::from_i64)?;
         let count: i64 = row.as_ref().map_or(Ok(0), |row| row.get("count"))?;
-        // Whoever asks for too much hears how much there is, also when there could be no further refund.
+        // A request for too much is answered with the remaining amount, even when no further refund is possible.
         let full = count >= most && new.amount <= left;
         return Ok(if full { Reserved::TooMany } else { Reserved::Exceeds { left } });
     }

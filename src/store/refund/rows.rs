@@ -39,7 +39,7 @@ pub struct NewRefund {
     pub reason: Option<String>,
     /// The API key that asked, or the policy's name.
     pub requested_by: String,
-    /// Tells whether a repeated request is the same; empty for what nobody requested here.
+    /// Detects whether a repeated request is the same; empty for a refund not requested here.
     pub content_hash: String,
     /// The caller's own name for the request, if it has one.
     pub idempotency: Option<Idempotency>,
@@ -49,19 +49,19 @@ pub struct NewRefund {
     pub known: Option<(String, RefundEvidence)>,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// When the scheduler looks at it.
+    /// When the scheduler polls it next.
     pub next_at: Timestamp,
 }
 
 impl NewRefund {
-    /// The same refund of another amount: for one that nobody was told of yet.
+    /// The same refund of another amount; only before the refund has been reported.
     pub(in crate::store) fn of_amount(&self, amount: Fen) -> NewRefund {
         let mut less = NewRefund { amount, ..self.clone() };
         less.params.params.insert("refund_fee".to_owned(), amount.to_string());
         less
     }
 
-    /// What others are told once it is recorded.
+    /// The event to emit once it is recorded.
     pub(in crate::store) fn event(&self) -> Sealed {
         let data = DomainData::RefundRequested(RefundTold {
             order_no: self.order_no.clone(),

@@ -33,7 +33,6 @@ const MAX_BODY_BYTES: usize = 4 * 1024;
 /// Longer than any code WeChat makes.
 const MAX_CODE_BYTES: usize = 512;
 
-/// The route.
 pub async fn login(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;

@@ -1,7 +1,7 @@
 //! `POST /api/wechat/mini/phone`: the code of the phone-number button for the number.
 //!
 //! The call goes out with the app's shared access_token. When WeChat calls that dead, it is reported by its hash, so
-//! that many requests lead to one refresh; the scheduler fetches, and this waits a moment for what it brings.
+//! that many requests lead to one refresh; the scheduler fetches, and this waits a moment for its result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,9 @@ use crate::wechat::platform::Class;
 
 /// How long a request waits for the successor of a dead token.
 const TOKEN_WAIT: Duration = Duration::from_secs(3);
-/// The longest between two looks: another process may write it.
+/// The longest poll interval: another process may write it.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// The route.
 pub async fn phone(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;

@@ -1,6 +1,6 @@
 //! `GET /api/wechat/getOpenId`: WeChat sends the browser back here; it goes on to its page, logged in.
 //!
-//! What must stay true: nobody is logged in with a code that their own browser did not ask for; a code that cannot be
+//! What must stay true: no user is logged in with a code that their own browser did not ask for; a code that cannot be
 //! used any more leads to one new login and then to a page that says so, never round in a circle.
 
 use std::sync::Arc;
@@ -29,7 +29,6 @@ const RESTARTS: u32 = 1;
 /// Longer than any code WeChat makes.
 const MAX_CODE_BYTES: usize = 512;
 
-/// The route.
 pub async fn get_open_id(State(app): State<Arc<WebState>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let browser = match app.browser() {
@@ -61,8 +60,8 @@ fn known_login(
     if browser.origins.page(&login.callback).is_some() { Ok(login) } else { Err(Reason::BadOrigin.into()) }
 }
 
-/// A return whose login is not there: over, when somebody reloads it later on. Who is logged in goes on to where people
-/// begin, which gives nobody anything.
+/// A return whose login is not there: finished, and reloaded later. Who is logged in goes on to where people
+/// begin, which grants nothing.
 fn unknown_login(
     app: &WebState,
     browser: &Browser,
@@ -121,7 +120,8 @@ fn known_session(app: &WebState, browser: &Browser, parts: &Parts, login: &Pendi
     session.filter(|session| session.app == login.app)
 }
 
-/// To the login's page with these cookies; a browser that was just sent there again and again is told instead.
+/// To the login's page with these cookies; a browser that was just sent there again and again gets an error page
+/// instead.
 fn onwards(
     app: &WebState,
     browser: &Browser,

@@ -1,9 +1,9 @@
-//! A code, exchanged once: by whoever claims it first, in whichever process, while everybody else waits for the
+//! A code, exchanged once: by the request that claims it first, in whichever process, while all others wait for the
 //! outcome.
 //!
 //! WeChat's browser opens the return address twice now and then and gives up the first connection. The exchange
-//! therefore runs to its end in a task of its own, whoever is still listening: cut off half way, the code would be used
-//! up and nobody logged in.
+//! therefore runs to its end in a task of its own, even if the client disconnects: cut off half way, the code would be
+//! used up and no user logged in.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,9 +27,9 @@ use crate::wechat::platform::{Class, PlatformError};
 /// A claimer makes at most three calls that end at `wechat.timeout_ms`, with pauses of less than this in all; longer
 /// than that, and it counts as dead.
 const PAUSES: Duration = Duration::from_secs(5);
-/// How long somebody waits for another's exchange before they are told to come again.
+/// The timeout for another request's exchange, after which the client must retry.
 const WAIT: Duration = Duration::from_secs(12);
-/// The longest between two looks at another process's exchange.
+/// The longest poll interval for another process's exchange.
 const ROUND: Duration = Duration::from_millis(100);
 
 /// A code that came back, and what it came back with.
@@ -54,7 +54,6 @@ impl fmt::Debug for Return {
 /// How a login ended.
 #[derive(Debug)]
 pub enum Login {
-    /// With this user.
     Done(User),
     /// The code is used up or too old: only a new login helps.
     Over,
@@ -76,7 +75,7 @@ impl Login {
     }
 }
 
-/// Exchanges the code of `back`, or waits for whoever does.
+/// Exchanges the code of `back`, or waits for the request that does.
 pub async fn exchange(app: &Arc<WebState>, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
@@ -126,7 +125,7 @@ async fn finish(
 ) -> Result<LoginOutcome, Failure> {
     let (app, wechat_app) = (Arc::clone(app), wechat_app.clone());
     let task = tokio::spawn(async move {
-        // Whoever hangs up makes no room for another.
+        // A disconnect does not release the permit.
         let _pass = pass;
         let outcome = ask(&app, &wechat_app, &secret, &back).await?;
         Ok(app.store.finish_code(&code_hash, outcome, app.clock.now()).await?)
@@ -184,7 +183,7 @@ async fn user(app: &WebState, key: AppKey, grant: Grant, scope: Scope) -> Result
 /// Whether a new code can help.
 fn outcome_of(error: &PlatformError) -> LoginOutcome {
     match error {
-        // An answer that got lost, or that nobody can read, has used the code up all the same.
+        // An answer that got lost, or that cannot be parsed, has used the code up all the same.
         PlatformError::Transport(_) | PlatformError::Unreadable(_) => LoginOutcome::Over,
         PlatformError::Refused(refusal) => match refusal.class {
             Class::LoginOver | Class::Busy => LoginOutcome::Over,

@@ -1,4 +1,4 @@
-//! A browser that logs in again and again: somebody's page does not see that it is logged in.
+//! Detects login loops: a browser that logs in repeatedly because a page does not see that it is logged in.
 //!
 //! A page of another host than the cookies' sends its payer to the login for ever, and so does a page that insists on
 //! what WeChat does not give. Each browser carries a sealed count of the logins it has just completed; the third within

@@ -1,6 +1,6 @@
 //! What users say about themselves, made fit to be kept and shown.
 //!
-//! A nickname is any text that somebody chose: control characters (PostgreSQL takes no NUL), or pages of it. What is
+//! A nickname is any text that a user chose: control characters (PostgreSQL takes no NUL), or pages of it. What is
 //! kept is short and plain; what cannot be made so is left out. A login never depends on any of it.
 
 use crate::clock::Timestamp;

@@ -36,7 +36,6 @@ pub struct Wish<'a> {
     pub tries: u32,
 }
 
-/// The route.
 pub async fn redirect(State(app): State<Arc<WebState>>, request: Request) -> Response {
     let headers = request.headers();
     let parameters = Parameters::of(request.uri());

@@ -49,7 +49,7 @@ pub struct PendingLogin {
     pub tries: u32,
 }
 
-/// The state opens the return to whoever holds it, and the address may say who is paying for what.
+/// The state opens the return to any holder, and the address may say who is paying for what.
 impl fmt::Debug for PendingLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingLogin").field("app", &self.app).field("tries", &self.tries).finish_non_exhaustive()

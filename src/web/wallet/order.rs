@@ -2,7 +2,7 @@
 //!
 //! A payer has one number per amount, so that a double click, a reload or a second process leads to the same order.
 //! What must stay true: there is a new number only when WeChat takes no money for the old one any more, or has taken
-//! it; until that is certain the payer is told to wait, or that they have paid. A number names the merchant that it was
+//! it; until that is certain the answer is to wait, or that it is paid. A number names the merchant that it was
 //! made for: in whichever order the configuration lists merchants, one number is never placed at two of them.
 
 use std::sync::Arc;
@@ -29,40 +29,39 @@ use crate::web::state::WebState;
 
 /// Who asks for a close, where the payer's own click does.
 const PAYER: &str = "payer";
-/// How long a payer who may not know it yet is told of a payment before a click counts as wanting another one.
+/// How long a payment is reported to a payer who may not know of it yet, before a click counts as a new order.
 const TELL_PAID: Duration = Duration::from_secs(60);
-/// A payment that becomes known later than this was not told to the page that it was made on.
+/// A payment that becomes known later than this was not reported to the page that it was made on.
 const KNOWN_LATE: Duration = Duration::from_secs(10);
 /// Letters of a number that stand for its merchant.
 const MERCHANT_TAG: usize = 6;
 
 /// Where an order is placed: the number and its merchant.
 pub struct Place<'a> {
-    /// The number.
     pub order_no: OrderNo,
     /// The merchant it was made for.
     pub merchant: &'a Merchant,
 }
 
-/// What a payer can be told about the order they were offered last.
+/// The state of the order a payer was offered last.
 enum Standing {
     /// It is offered again.
     Offered,
     /// It takes no money any more, or has it: there may be a new one.
     Ended,
-    /// It is paid, and the payer may not have heard of it.
+    /// It is paid, and the payer may not know of it yet.
     JustPaid,
-    /// Nobody is offered it, and WeChat may still take money for it.
+    /// It is no longer offered, and WeChat may still take money for it.
     InTheWay,
 }
 
-/// What a look at the payer's number found.
+/// The result of the lookup of the payer's number.
 enum Found<'a> {
     Place(Place<'a>),
     InTheWay(Arc<StoredOrder>),
 }
 
-/// The place of this payer's order, in whichever process they ask. What is in the way is looked after first, at most
+/// The place of this payer's order, in whichever process they ask. An open order in the way is settled first, at most
 /// until `deadline`; a payment found that way is the answer.
 pub async fn place_of<'a>(
     app: &'a WebState,
@@ -85,7 +84,7 @@ pub async fn place_of<'a>(
     }
 }
 
-/// One look, and a new number where there may be one.
+/// One lookup, and a new number where one is allowed.
 async fn look<'a>(app: &'a WebState, browser: &Browser, session: &Session, amount: Fen) -> Result<Found<'a>, Failure> {
     let payer = (session.app.clone(), session.openid.clone());
     // So that of clicks at once only one counts as a new order.
@@ -95,7 +94,7 @@ async fn look<'a>(app: &'a WebState, browser: &Browser, session: &Session, amoun
     let now = app.clock.now();
     if let Some(place) = offered.clone().and_then(|number| known_place(app, number)) {
         let Some(order) = app.store.order(&place.merchant.key, &place.order_no).await? else {
-            // Another request is placing it, or that one died before it could: placing it twice is once.
+            // Another request is placing it, or that one crashed before it could: placing is idempotent.
             let takes = place.merchant.apps.contains(key);
             return if takes { Ok(Found::Place(place)) } else { Err(Reason::Busy.into()) };
         };
@@ -141,7 +140,7 @@ fn standing(stored: &StoredOrder, now: Timestamp) -> Standing {
 }
 
 /// Whether the payment became known so late that the page it was made on gave up, and so lately that the payer may not
-/// have heard of it elsewhere. A click then means the payment that was made, not another one.
+/// know of it from elsewhere. A click then means the payment that was made, not another one.
 fn is_just_paid(stored: &StoredOrder, now: Timestamp) -> bool {
     let Some(paid) = &stored.order.paid_by else { return false };
     let known_at = stored.updated_at;
@@ -196,7 +195,7 @@ fn about(reason: Reason, stored: &StoredOrder) -> Failure {
     Failure::about(reason, &stored.order.order_no, stored.order.state.as_str())
 }
 
-/// A number that nobody can guess, that sorts by its day and that names its merchant.
+/// An unguessable number, that sorts by its day and that names its merchant.
 fn fresh_number(merchant: &Merchant, now: Timestamp) -> Result<OrderNo, Failure> {
     let day: String = now.to_beijing().chars().take(8).collect();
     let number = format!("W{day}{}{}", tag(merchant), random_text(16));

@@ -2,7 +2,7 @@
 //! it.
 //!
 //! It goes the way of every order: a command on the bus, a worker, WeChat. Which number it has, `offered` says. What
-//! must stay true: the payer is the session's and nobody else; parameters are signed afresh for each answer.
+//! must stay true: the payer is always the session's; parameters are signed afresh for each answer.
 
 use std::sync::Arc;
 
@@ -35,11 +35,10 @@ struct Wish<'a> {
     client_ip: String,
 }
 
-/// The route.
 pub async fn pay_wallet(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
     let browser = app.browser()?;
-    // A cookie comes along whoever sends the browser here; a bearer token is only sent by who holds it.
+    // A cookie is sent whichever site navigates the browser here; a bearer token is only sent by who holds it.
     if !parts.headers.contains_key(header::AUTHORIZATION) && !browser.origins.began_here(&parts.headers) {
         return Err(Reason::BadOrigin.into());
     }

@@ -1,15 +1,15 @@
 //! The payment notification: what WeChat posts to us, and the two answers it understands.
 //!
-//! Read in this order, and nothing is believed before its turn: XML, `return_code`, signature over all elements
+//! Read in this order, and nothing is believed before its check: XML, `return_code`, signature over all elements
 //! received, merchant and app of the address it came to, then the contents. Amount and number are compared with the
-//! order later, by whoever has the order. What must stay true: a notification whose signature does not hold never gets
-//! past here.
+//! order later, by the code that has the order. What must stay true: a notification whose signature does not hold never
+//! gets past here.
 
 use super::payment;
 use super::payment::Incomplete;
 use super::reply::{business_error, text};
 use super::sign;
-use super::sign::{SignType, SignatureError};
+use super::sign::SignatureError;
 use super::xml;
 use super::xml::{Fields, XmlError};
 use crate::clock::Timestamp;
@@ -17,6 +17,7 @@ use crate::config::Merchant;
 use crate::event::fact::{Payment, WechatError};
 use crate::ids::{AppId, OutTradeNo};
 use crate::secret::V2Key;
+use crate::trade::SignType;
 
 /// The content type of both answers.
 pub const REPLY_CONTENT_TYPE: &str = "text/xml; charset=utf-8";

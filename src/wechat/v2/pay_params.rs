@@ -9,13 +9,12 @@
 use serde_json::{Map, Value};
 
 use super::sign;
-use super::sign::SignType;
 use super::xml::Fields;
 use crate::clock::Timestamp;
 use crate::event::fact::Prepay;
 use crate::ids::{AppId, MchId};
 use crate::secret::V2Key;
-use crate::trade::TradeType;
+use crate::trade::{SignType, TradeType};
 use crate::wechat::percent;
 
 /// The prepay handle lacks the address that its trade type needs. [`super::unified_order`] never issues such a handle.

@@ -1,7 +1,7 @@
 //! `orderquery`: what WeChat knows about a number. The strongest source there is: asked by ourselves, over TLS, signed.
 //!
-//! `result_code=SUCCESS` says that the query worked, not that anyone paid: only `trade_state` does. A state nobody
-//! listed is unknown. `REFUND` means paid and then (partly) refunded: a payment, and a reason to look at refunds.
+//! `result_code=SUCCESS` says that the query worked, not that anyone paid: only `trade_state` does. A state not
+//! listed is unknown. `REFUND` means paid and then (partly) refunded: a payment, and a reason to query refunds.
 
 use super::reply;
 use super::reply::{Expected, RawReply, text};

@@ -11,13 +11,13 @@ use super::payment::Incomplete;
 use super::reply;
 use super::reply::{Expected, RawReply, text};
 use super::request;
-use super::sign::SignType;
 use super::xml::Fields;
 use crate::event::fact::WechatError;
 pub use crate::ids::OutRefundNo;
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::secret::V2Key;
+use crate::trade::SignType;
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
@@ -54,7 +54,7 @@ pub enum Refunding {
     Refused(WechatError),
     /// WeChat and we disagree about this number or this order: query both before anything else.
     Ask(WechatError),
-    /// Refused in words not to be built on (nobody signed them, or they deny a payment that is proven): query; where
+    /// Refused inconclusively (unsigned, or denying a payment that is proven): query; where
     /// WeChat knows no such refund, the same number again, a minute later at the earliest.
     Doubt(WechatError),
     /// Not executed and not wrong (funds too low, not settled yet, a certificate or a permission to mend): the same

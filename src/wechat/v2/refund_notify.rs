@@ -62,7 +62,7 @@ pub fn parse_and_decrypt(
     if req_info.is_empty() {
         return Err(Incomplete { field: "req_info" }.into());
     }
-    // Undecryptable and unreadable are the same to the outside: whoever tries ciphertexts learns nothing from us.
+    // Undecryptable and unreadable are the same to the outside: a party that tries ciphertexts learns nothing from us.
     let open = |key| xml::parse(&decrypt(req_info, key)?).ok();
     let fields = merchant.inbound_keys(received_at).find_map(open).ok_or(NotifyError::Undecipherable)?;
     Ok(hint(&fields)?)

@@ -1,7 +1,7 @@
-//! `refundquery`: what became of refunds. It is what turns "accepted" or "notified" into "refunded".
+//! `refundquery`: what became of refunds. Only it makes "accepted" or "notified" "refunded".
 //!
 //! A query by `out_refund_no` answers for one refund; one by order answers ten at a time (`offset` for more) and also
-//! shows refunds made in the merchant platform. A status nobody listed makes the whole answer unknown.
+//! shows refunds made in the merchant platform. An unlisted status makes the whole answer unknown.
 
 use super::coupon;
 use super::coupon::Coupon;

@@ -1,12 +1,12 @@
 //! What every request has: who asks, a nonce, a signature.
 
 use super::sign;
-use super::sign::SignType;
 use super::xml;
 use super::xml::Fields;
 use crate::config::Merchant;
 use crate::ids::AppId;
 use crate::secret::V2Key;
+use crate::trade::SignType;
 
 /// The elements that name the asker: `appid`, `mch_id`, `sign_type`.
 pub fn asker(merchant: &Merchant, appid: &AppId) -> Fields {
@@ -27,7 +27,7 @@ pub fn write(params: &Fields, key: &V2Key, nonce: String) -> String {
     xml::write(&sign::seal(fields, key, sign_type))
 }
 
-/// A fresh `nonce_str`: 32 characters nobody can guess.
+/// A fresh `nonce_str`: 32 unguessable characters.
 pub fn nonce() -> String {
     crate::secret::random_text(32)
 }

@@ -4,41 +4,11 @@
 //! WeChat adds fields without notice, and a struct would drop them and break the signature.
 
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::xml::Fields;
 use crate::secret::{V2Key, hex_lower};
-
-/// The algorithm of a signature, written as WeChat writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SignType {
-    /// 32 hex digits; WeChat's default.
-    #[serde(rename = "MD5")]
-    Md5,
-    /// 64 hex digits.
-    #[serde(rename = "HMAC-SHA256")]
-    HmacSha256,
-}
-
-impl SignType {
-    /// WeChat's name of it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SignType::Md5 => "MD5",
-            SignType::HmacSha256 => "HMAC-SHA256",
-        }
-    }
-
-    /// From WeChat's name.
-    pub fn parse(text: &str) -> Option<SignType> {
-        match text {
-            "MD5" => Some(SignType::Md5),
-            "HMAC-SHA256" => Some(SignType::HmacSha256),
-            _ => None,
-        }
-    }
-}
+use crate::trade::SignType;
 
 /// Why a message's signature does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

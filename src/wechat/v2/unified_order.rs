@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use super::reply;
 use super::reply::{Expected, text};
 use super::request;
-use super::sign::SignType;
 use super::xml;
 use super::xml::Fields;
 use crate::clock::Timestamp;
@@ -18,7 +17,7 @@ use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, IdError, MchId, OpenId, OutTradeNo};
 use crate::money::Fen;
 use crate::secret::V2Key;
-use crate::trade::TradeType;
+use crate::trade::{SignType, TradeType};
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 

@@ -1,7 +1,7 @@
 //! The XML of API v2: one root, one level of elements, text inside. Nothing else is let in.
 //!
 //! What is refused, because no WeChat message has it and attackers do: DOCTYPE and any entity beyond the five
-//! predefined and numeric ones (WeChat's own notice of 2018-07 told every merchant to), processing instructions,
+//! predefined and numeric ones (WeChat's own notice of 2018-07 required it of every merchant), processing instructions,
 //! attributes, nesting, a repeated element (parsers disagree about which one counts), a byte order mark, anything
 //! that is not UTF-8. Text and CDATA sections of one element are joined, as every XML parser does.
 //!

@@ -1,6 +1,6 @@
-//! Messages that this process's configuration cannot handle. Whoever published them had one that could: while a change
-//! of keys, apps or merchants is rolled out, or this process has the old one, they wait for a process that has the new
-//! one.
+//! Messages that this process's configuration cannot handle. The process that published them had one that could: while
+//! a change of keys, apps or merchants is rolled out, or this process has the old one, they wait for a process that has
+//! the new one.
 
 use std::time::Duration;
 

@@ -4,25 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fact_applier::Applier;
+use super::recorder::Recorder;
 use crate::clock::Clock;
 use crate::config::{Config, Merchant};
 use crate::ids::{AppId, MerchantKey};
 use crate::store::Store;
 use crate::wechat::transport::Client;
-use crate::worker::order::request::Recorder;
 
 /// What every handler has at hand. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     /// Merchants, apps, addresses.
     pub config: Arc<Config>,
-    /// The database.
     pub store: Store,
     /// The way to WeChat.
     pub wechat: Client,
     /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
     pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
-    /// The time.
     pub clock: Clock,
     pub(in crate::worker) applier: Arc<Applier>,
     pub(in crate::worker) recorder: Arc<Recorder>,
@@ -47,4 +45,9 @@ impl Context {
         let of = |key: &crate::ids::AppKey| self.config.app(key.as_str()).map(|a| a.app_id.clone());
         merchant.apps.iter().filter_map(of).collect()
     }
+}
+
+/// The merchant whose subject a message came on.
+pub(in crate::worker) fn merchant_of<'a>(ctx: &'a Context, subject: &str) -> Option<&'a Merchant> {
+    ctx.config.merchant(subject.split('.').nth(2)?)
 }

@@ -1,7 +1,7 @@
 //! Where the consumer loop leaves what the bus must not keep: rows.
 //!
-//! What must stay true: no text is stored with a NUL character in it, which PostgreSQL refuses and anybody on NATS may
-//! send; and a refusal that will never change is told apart from a database that is away.
+//! What must stay true: no text is stored with a NUL character in it, which PostgreSQL refuses and any client on NATS
+//! may send; and a refusal that will never change is distinguished from a database outage.
 
 use std::future::Future;
 
@@ -19,7 +19,6 @@ pub struct StoreParking {
 }
 
 impl StoreParking {
-    /// Over a store.
     pub fn new(store: Store, clock: Clock) -> StoreParking {
         StoreParking { store, clock }
     }
@@ -107,7 +106,7 @@ fn without_nul(mut text: String) -> String {
     text
 }
 
-/// The merchant whose subject it is; a message of nobody is told under the key `unknown`.
+/// The merchant whose subject it is; a message without one is reported under the key `unknown`.
 fn merchant_of(subject: &str) -> Result<MerchantKey, ParkingError> {
     let key = subject.split('.').nth(2).unwrap_or_default();
     MerchantKey::parse(key)

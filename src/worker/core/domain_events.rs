@@ -1,6 +1,6 @@
-//! From what was decided to what others are told.
+//! Encodes decisions as domain events.
 
-use super::fact_applier::Item;
+use super::fact::Item;
 use crate::event::domain::{
     DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
 };
@@ -65,7 +65,7 @@ fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
     }
 }
 
-/// Who told, in events and metrics.
+/// The source of the report, in events and metrics.
 pub fn source_name(source: &EvidenceSource) -> &'static str {
     match source {
         EvidenceSource::Notification { .. } => "notification",

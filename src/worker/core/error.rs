@@ -1,16 +1,13 @@
 //! Why a handler could not finish, and what that means for its message.
 //!
-//! A database that is away is nobody's fault among the messages: their attempts must not be used up by an outage.
+//! A database outage must not count against a message's attempt limit.
 //! Anything else is an attempt that failed.
 
 use std::time::Duration;
 
-use super::fact_applier::ApplyError;
 use crate::batcher::GroupError;
 use crate::bus::Verdict;
 use crate::store::DbError;
-use crate::worker::order::request::RecordError;
-use crate::worker::refund;
 
 /// How long a message waits after an attempt that failed.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -47,35 +44,6 @@ impl From<GroupError> for Trouble {
             // The process ends; the message goes back to the bus.
             GroupError::Closed => Trouble::Away(e.to_string()),
             GroupError::Lost => Trouble::Other(e.to_string()),
-        }
-    }
-}
-
-impl From<ApplyError> for Trouble {
-    fn from(e: ApplyError) -> Trouble {
-        match e {
-            ApplyError::Store(trouble) => trouble,
-            ApplyError::Contended => Trouble::Other(e.to_string()),
-            ApplyError::Group(e) => e.into(),
-        }
-    }
-}
-
-impl From<refund::ApplyError> for Trouble {
-    fn from(e: refund::ApplyError) -> Trouble {
-        match e {
-            refund::ApplyError::Store(e) => e.into(),
-            refund::ApplyError::Contended | refund::ApplyError::Gone => Trouble::Other(e.to_string()),
-        }
-    }
-}
-
-impl From<RecordError> for Trouble {
-    fn from(e: RecordError) -> Trouble {
-        match e {
-            RecordError::Store(trouble) => trouble,
-            RecordError::NumberTaken(_) => Trouble::Other(e.to_string()),
-            RecordError::Group(e) => e.into(),
         }
     }
 }

@@ -12,17 +12,14 @@ use std::time::Duration;
 use crate::batcher::{Group, GroupError, Limits};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
-use crate::store::{
-    AttemptParams, DbError, DbKind, EvidenceSource, NotificationRecord, OrderCommit, Store, StoredOrder,
-};
+use crate::store::{DbError, DbKind, OrderCommit, Store};
 
 use super::error::Trouble;
+use super::fact::{Applied, Item};
 use super::order_uow::Working;
 use crate::telemetry;
-use crate::wechat::v2::sign::SignType;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;
@@ -30,76 +27,6 @@ const MAX_BATCH: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an order is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
-
-/// A fact on its way to its order.
-#[derive(Debug, Clone)]
-pub struct Item {
-    /// Whose.
-    pub merchant: MerchantKey,
-    /// About which attempt.
-    pub out_trade_no: OutTradeNo,
-    /// What was said.
-    pub fact: Fact,
-    /// By whom.
-    pub source: EvidenceSource,
-    /// When it reached us.
-    pub received_at: Timestamp,
-    /// The notification it came in, to be recorded with the verdict.
-    pub notification: Option<NotificationRecord>,
-    /// How the notification was signed.
-    pub sign_type: Option<SignType>,
-    /// What WeChat will be sent for the attempt that is asked for.
-    pub wanted: Option<AttemptParams>,
-}
-
-impl Item {
-    /// A fact that came by no notification.
-    pub fn new(
-        merchant: MerchantKey,
-        out_trade_no: OutTradeNo,
-        fact: Fact,
-        source: EvidenceSource,
-        at: Timestamp,
-    ) -> Item {
-        Item {
-            merchant,
-            out_trade_no,
-            fact,
-            source,
-            received_at: at,
-            notification: None,
-            sign_type: None,
-            wanted: None,
-        }
-    }
-}
-
-/// What became of a fact, after it is durable.
-#[derive(Debug, Clone)]
-pub enum Applied {
-    /// The order changed; this is how it is now, with the parameters of its attempts.
-    Changed(Box<StoredOrder>),
-    /// The order said so already.
-    Already,
-    /// Nothing changed; the order is to be asked about again.
-    AskAgain {
-        /// The order as it is.
-        order: Box<StoredOrder>,
-        /// When.
-        at: Timestamp,
-        /// Whether the unified order must be repeated.
-        place_again: bool,
-    },
-    /// The fact contradicts the order, or its transaction is another order's.
-    Refused {
-        /// How.
-        refusal: Refusal,
-        /// Whether the order had no such mark before: the first time somebody is told, later ones add nothing.
-        first: bool,
-    },
-    /// No order has this attempt.
-    UnknownOrder,
-}
 
 /// Why a fact was not applied: try again later.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +40,16 @@ pub enum ApplyError {
     /// The program is ending.
     #[error(transparent)]
     Group(#[from] GroupError),
+}
+
+impl From<ApplyError> for Trouble {
+    fn from(e: ApplyError) -> Trouble {
+        match e {
+            ApplyError::Store(trouble) => trouble,
+            ApplyError::Contended => Trouble::Other(e.to_string()),
+            ApplyError::Group(e) => e.into(),
+        }
+    }
 }
 
 /// Applies facts in groups.
@@ -242,7 +179,7 @@ async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, 
     Ok(done)
 }
 
-/// Marks the order that was told paid by another order's transaction.
+/// Marks the order that was reported paid with another order's transaction.
 async fn elsewhere(store: &Store, item: &Item, now: Timestamp) -> Outcome {
     let gone = |e: DbError| ApplyError::Store(e.into());
     let mut work = load(store, &[(0, item)]).await.map_err(gone)?;

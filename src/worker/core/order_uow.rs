@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::domain_events;
 use super::domain_events::source_name;
-use super::fact_applier::{Applied, Item};
+use super::fact::{Applied, Item};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::domain::Sealed;
@@ -29,7 +29,7 @@ pub(in crate::worker) struct Parts {
     events: Vec<Sealed>,
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
-    /// By whom a payment was told, and how long after it was made.
+    /// The source that reported a payment, and how long after it was made.
     pub(in crate::worker) paid: Vec<(&'static str, Duration)>,
 }
 

@@ -1,9 +1,10 @@
 //! `order.close_requested` and `order.attempt_requested`: what a business asks of an open order.
 //!
-//! The wish is stored first, in a change of its own with who asked for it as evidence. Then the order is looked after
+//! The command is stored first, in a change of its own with who asked for it as evidence. Then the order is processed
 //! as for any question; what WeChat does not allow yet (nothing is closed within five minutes of its placing) is done
-//! when its time comes, whoever dies in between.
+//! when it is due, even if this process crashes in between.
 
+use super::answer::refused;
 use super::poll::{Why, look_after};
 use super::submit::{Target, place};
 use crate::bus::{Delivery, Verdict};
@@ -15,9 +16,9 @@ use crate::ids::{OrderNo, OutTradeNo};
 use crate::new_order::{NewOrderError, new_order};
 use crate::store::{AttemptParams, EvidenceSource};
 use crate::worker::core::config_skew;
-use crate::worker::core::context::Context;
+use crate::worker::core::context::{Context, merchant_of};
 use crate::worker::core::error::failed;
-use crate::worker::core::fact_applier::{Applied, Item};
+use crate::worker::core::fact::{Applied, Item};
 
 /// Handles `order.close_requested`.
 pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -25,7 +26,7 @@ pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
     let wish = Wish {
@@ -94,7 +95,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
             Some(target) => place(ctx, target, false).await,
             None => look_after(ctx, merchant, *after, Why { again, ..Why::default() }).await,
         },
-        // A repeat: whoever came first may have died before WeChat was asked, or before the new attempt was placed.
+        // A repeat: the first delivery may have crashed before WeChat was asked, or before the new attempt was placed.
         Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.state.is_open() => {
             let unplaced = Target::unplaced(&stored, ctx.clock.now()).filter(|_| stored.order.attempts.len() > 1);
             match unplaced {
@@ -106,7 +107,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) 
             }
         }
         Ok(Applied::Already | Applied::AskAgain { .. } | Applied::UnknownOrder) => Verdict::Done,
-        Ok(Applied::Refused { refusal, first }) => crate::worker::order::poll::refused(&refusal, first),
+        Ok(Applied::Refused { refusal, first }) => refused(&refusal, first),
         Err(e) => failed(e),
     }
 }

@@ -1,4 +1,4 @@
-//! `query.due`: look after one order. Ask WeChat how it stands, take the answer the same way as a notification's, and
+//! `query.due`: poll one order. Ask WeChat how it stands, take the answer the same way as a notification's, and
 //! close at WeChat what should take no money any more.
 //!
 //! This is what resolves an unknown outcome, finds a payment whose notification was lost, and ends what has expired.
@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::answer;
+use super::answer::source;
 use super::submit::{Target, place};
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
@@ -21,21 +23,19 @@ use crate::wechat::v2::close;
 use crate::wechat::v2::close::Closed;
 use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
-use crate::wechat::v2::reply::RawReply;
-use crate::worker::core::context::Context;
+use crate::worker::core::context::{Context, merchant_of};
 use crate::worker::core::error::{Trouble, failed};
-use crate::worker::core::fact_applier::{Applied, Item};
+use crate::worker::core::fact::{Applied, Item};
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// Handles one question.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<QueryDue>::parse(&delivery.message.payload) {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         // Its orders keep their questions: when the merchant is configured again, they are asked.
         tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
         return Verdict::Done;
@@ -54,23 +54,23 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     look_after(ctx, merchant, stored, Why { refresh: event.data.refresh, again: delivery.attempt > 1 }).await
 }
 
-/// Why an order is looked after.
+/// Why an order is polled.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::worker) struct Why {
-    /// Somebody waits for the answer; the order's own questions go on as they would have.
+    /// A caller waits for the answer; the order's own questions go on as they would have.
     pub refresh: bool,
     /// The message was delivered before.
     pub again: bool,
 }
 
-/// What a look at an order brought so far.
+/// What polling an order found so far.
 struct Look<'a> {
     ctx: &'a Context,
     merchant: &'a Merchant,
     stored: StoredOrder,
     /// The unified order of the current attempt must be repeated.
     place_again: bool,
-    /// This look opened a new attempt: nobody else has called WeChat for it.
+    /// This poll opened a new attempt: no other process has called WeChat for it.
     opened: bool,
     /// WeChat answered something.
     answered: bool,
@@ -78,14 +78,14 @@ struct Look<'a> {
     unanswered: bool,
     /// The first contradiction that was found.
     refused: Option<(Refusal, bool)>,
-    /// WeChat speaks of refunds that could not be learnt now.
+    /// WeChat reports refunds that could not be queried now.
     unlearnt: bool,
-    /// WeChat speaks of a refund that contradicts ours, and whether people have not been told of it yet.
+    /// WeChat reports a refund that contradicts ours, and whether it has not been reported yet.
     refund_refused: Option<(RefundRefusal, bool)>,
 }
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and
-/// says when to look again.
+/// says when to poll again.
 pub(in crate::worker) async fn look_after(
     ctx: &Context,
     merchant: &Merchant,
@@ -95,7 +95,7 @@ pub(in crate::worker) async fn look_after(
     let matters = |state: AttemptState| match state {
         // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,
-        // A paid order is looked at while something of it is open, or because WeChat spoke of refunds.
+        // A paid order is polled while something of it is open, or because WeChat reported refunds.
         AttemptState::Paid => true,
         AttemptState::Failed => false,
     };
@@ -119,7 +119,7 @@ pub(in crate::worker) async fn look_after(
             return failed(trouble);
         }
     }
-    // Whoever noted it may have died before its dead letter was kept.
+    // The process that noted it may have crashed before its dead letter was stored.
     let refund_refused = look.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
     let scheduled =
         if look.unlearnt { look.ask_for_refunds().await } else { look.schedule(version, why.refresh).await };
@@ -132,9 +132,9 @@ pub(in crate::worker) async fn look_after(
         return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
     }
     if let Some((refusal, first)) = refused {
-        // Whoever set the mark may have died before its dead letter was kept: the same question parks once more, and a
-        // dead letter that is there already stays one.
-        return self::refused(&refusal, first || why.again);
+        // The process that set the mark may have crashed before its dead letter was stored: the same question parks
+        // once more, and a dead letter that is there already stays one.
+        return answer::refused(&refusal, first || why.again);
     }
     match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || opened) {
         Some(target) => place(ctx, target, !opened).await,
@@ -181,7 +181,7 @@ impl Look<'_> {
         let (fact, raw) = match asked {
             Asked::Fact(fact, raw) => (fact, raw),
             Asked::Refused(error) => {
-                // Parameters and keys are ours to mend; the order is asked about again all the same.
+                // Parameters and keys are ours to correct; the order is polled again all the same.
                 tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the query");
                 self.unanswered = true;
                 return Ok(None);
@@ -204,7 +204,7 @@ impl Look<'_> {
                 crate::worker::refund::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
             let listed = learnt?;
             self.unlearnt |= !listed.complete;
-            // What people have not been told of goes first.
+            // What has not been reported yet goes first.
             let told = self.refund_refused.filter(|(_, first)| *first);
             self.refund_refused = told.or(listed.refused).or(self.refund_refused);
         }
@@ -246,19 +246,19 @@ impl Look<'_> {
     /// rarely.
     async fn ask_for_refunds(&self) -> Option<Verdict> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
-        // As long as it has waited already. The looks that follow an order's end are counted and not used up by these.
+        // As long as it has waited already. The polls that follow an order's end are counted and not used up by these.
         let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
         let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
     }
 
-    /// Says when the order is looked at next, unless what changed it since `version` said so, or somebody asked out of
-    /// turn. A verdict means that the database did not take it.
+    /// Sets when the order is polled next, unless what changed it since `version` said so, or a poll was requested out
+    /// of schedule. A verdict means that the database did not take it.
     async fn schedule(&self, version: i64, refresh: bool) -> Option<Verdict> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         let unchanged = order.version == version;
         let answered_at = self.answered.then_some(now);
-        // Two looks follow the end of an order: only those with an answer count.
+        // Two polls follow the end of an order: only those with an answer count.
         let counts = order.state.is_open() || !self.unanswered;
         let done = match order.queries.next_at {
             _ if unchanged && refresh => {
@@ -269,7 +269,7 @@ impl Look<'_> {
                 return noted.err().map(failed);
             }
             _ if unchanged => order.queries.done + u32::from(counts),
-            // It asked to be looked at, which was done just now.
+            // It asked for a poll, which was done just now.
             Some(at) if at <= now => order.queries.done,
             Some(_) | None => return None,
         };
@@ -280,18 +280,5 @@ impl Look<'_> {
         }
         let queries = Queries { done, next_at, answered_at };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
-    }
-}
-
-/// A contradiction is a dead letter once; the mark on the order stands for the rest.
-pub(in crate::worker) fn refused(refusal: &Refusal, first: bool) -> Verdict {
-    if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
-}
-
-/// The evidence of a query's answer.
-pub(in crate::worker) fn source(merchant: &Merchant, raw: &RawReply) -> EvidenceSource {
-    EvidenceSource::Query {
-        raw: raw.as_str().to_owned(),
-        verified_by: format!("reply signed with key {}", merchant.v2_key.fingerprint()),
     }
 }

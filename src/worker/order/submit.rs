@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::answer::{refused, source};
 use crate::bus::Verdict;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -21,7 +22,7 @@ use crate::wechat::v2::unified_order;
 use crate::wechat::v2::unified_order::{Answer, Placed};
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
-use crate::worker::core::fact_applier::{Applied, Item};
+use crate::worker::core::fact::{Applied, Item};
 
 /// Calls of one number before its outcome is left to the query.
 const CALLS: Policy = Policy {
@@ -31,7 +32,6 @@ const CALLS: Policy = Policy {
     deadline: Duration::from_secs(10),
 };
 
-/// What is placed.
 #[derive(Debug, Clone)]
 pub struct Target {
     merchant: MerchantKey,
@@ -65,7 +65,7 @@ impl Target {
         })
     }
 
-    /// The current attempt, if it was just recorded and WeChat never heard of it.
+    /// The current attempt, if it was just recorded and WeChat was never called for it.
     pub fn unplaced(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
         Target::of(stored, now, |state| state == AttemptState::Created)
     }
@@ -117,7 +117,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
             Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
             Ok(Applied::AskAgain { order, at, .. }) => {
                 let order = &order.order;
-                // A sooner look that is planned stays: it may be the close that somebody waits for.
+                // An earlier poll that is planned stays: it may be the close that a caller waits for.
                 let planned = order.queries.next_at.filter(|planned| *planned > now);
                 let next_at = Some(planned.map_or(at, |planned| planned.min(at)));
                 let queries = Queries { next_at, answered_at: None, ..order.queries };
@@ -126,7 +126,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
                     Err(e) => failed(e),
                 };
             }
-            Ok(Applied::Refused { refusal, first }) => return crate::worker::order::poll::refused(&refusal, first),
+            Ok(Applied::Refused { refusal, first }) => return refused(&refusal, first),
             Err(e) => return failed(e),
         }
     }
@@ -181,15 +181,13 @@ async fn ask(
         return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
     };
     match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
-        // Nobody can have paid a number that was never placed: it is an older order's of this merchant, and so is its
+        // A number that was never placed cannot have been paid: it is an older order's of this merchant, and so is its
         // payment. Crediting it would give the goods away.
         Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
-        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => {
-            (fact, crate::worker::order::poll::source(merchant, &raw))
-        }
+        Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => (fact, source(merchant, &raw)),
         // WeChat has no such order: what it refused were the parameters.
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),
-        // Somebody else of this merchant uses the number and nobody paid it; it is not ours to close.
+        // Another system of this merchant uses the number and it is unpaid; it is not ours to close.
         Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
         Asked::Fact(Fact::Unpaid { .. }, _) => (used_up(ctx, merchant, target, &appid, error).await, here),
         Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => {

@@ -1,6 +1,6 @@
-//! Refunds that WeChat knows and we did not make: somebody's in the merchant platform.
+//! Refunds that WeChat knows and we did not make: made in the merchant platform.
 //!
-//! They are adopted only on WeChat's own word, asked for by ourselves, with their reservation and on the same path as
+//! They are adopted only on WeChat's answer to our own query, with their reservation and on the same path as
 //! ours. What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
 
 use super::apply::{Applied, ApplyError, Look, apply};
@@ -24,9 +24,8 @@ pub enum Adopted {
     Known,
     /// WeChat says what cannot be.
     Refused {
-        /// What.
         refusal: RefundRefusal,
-        /// Whether people have not been told of it yet.
+        /// Whether it has not been reported yet.
         first: bool,
     },
     /// Refunds of ours hold what it took; theirs come to their end first.
@@ -110,12 +109,12 @@ fn wish(
     })
 }
 
-/// What learning the refunds of a payment brought.
+/// The result of querying the refunds of a payment.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Whether all of them are known now; otherwise ask again.
     pub complete: bool,
-    /// The first that contradicts its row, and whether people have not been told of it yet.
+    /// The first that contradicts its row, and whether it has not been reported yet.
     pub refused: Option<(RefundRefusal, bool)>,
 }
 

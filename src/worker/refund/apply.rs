@@ -1,4 +1,4 @@
-//! A fact reaches its refund: load, decide, commit, and again if somebody else was faster.
+//! A fact reaches its refund: load, decide, commit; retried when the compare-and-set fails.
 
 use crate::event::fact::RefundFact;
 use crate::ids::{MerchantKey, OutRefundNo};
@@ -7,6 +7,7 @@ use crate::refund::{RefundDecision, RefundRefusal, decide_refund};
 use crate::store::{DbError, NotificationRecord, RefundCommit, RefundEvidence, RefundSource};
 use crate::telemetry;
 use crate::worker::core::context::Context;
+use crate::worker::core::error::Trouble;
 
 /// How often a refund is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
@@ -36,12 +37,21 @@ pub enum ApplyError {
     Gone,
 }
 
+impl From<ApplyError> for Trouble {
+    fn from(e: ApplyError) -> Trouble {
+        match e {
+            ApplyError::Store(e) => e.into(),
+            ApplyError::Contended | ApplyError::Gone => Trouble::Other(e.to_string()),
+        }
+    }
+}
+
 /// Why a fact was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     /// The refund's time had come: what it says sets the next one.
     InTurn,
-    /// Somebody asked, WeChat told or listed: the refund is looked at when it would have been.
+    /// A caller asked, or WeChat notified or listed it: the refund's poll schedule is unchanged.
     OutOfTurn,
 }
 

@@ -1,8 +1,8 @@
 //! The refund call: the same number with the same stored parameters, however often.
 //!
-//! Whose turn it is stands in the database, and that a call is made is written there before it: a refusal is believed
-//! only of the very first call. After any other, WeChat is asked whether an earlier one was executed. Words that nobody
-//! signed are never believed.
+//! The call slot is held in the database, and that a call is made is written there before it: a refusal is believed
+//! only of the very first call. After any other, WeChat is asked whether an earlier one was executed. Replies that
+//! WeChat did not sign are never believed.
 
 use std::time::Instant;
 
@@ -17,20 +17,20 @@ use crate::wechat::v2::refund;
 use crate::wechat::v2::refund::Refunding;
 use crate::worker::core::context::Context;
 
-/// What calling brought; all of it is durable.
+/// The result of a call; all of it is durable.
 #[derive(Debug)]
 pub enum Called {
     /// The answer reached the refund.
     Answered,
     /// Not now: the refund is scheduled.
     Waits,
-    /// Somebody else changed the refund, or too much time passed: what is to be done must be looked at anew.
+    /// Another process changed the refund, or too much time passed: the next step must be decided anew.
     Overtaken,
     /// WeChat says what cannot be.
     Refused(RefundRefusal),
 }
 
-/// Calls WeChat for a refund if it is its turn.
+/// Calls WeChat for a refund if it holds the call slot.
 pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> Result<Called, ApplyError> {
     let r = &stored.refund;
     let Some(client) = ctx.refund_clients.get(&merchant.key) else {
@@ -59,7 +59,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let answer = refund::place(client, &merchant.v2_key, &stored.params.params).await;
     crate::failpoint::point("refund.answered");
     let too_often = matches!(answer, Refunding::TooFrequent(_));
-    // Words that nobody can build on leave open what becomes of the call.
+    // Inconclusive replies leave the outcome of the call open.
     let ended = !matches!(answer, Refunding::Doubt(_));
     // Durable before the call counts as over: where the database fails between the two, nothing is lost.
     let called = answered(ctx, merchant, stored, open.before, answer).await?;
@@ -133,7 +133,7 @@ async fn taken(
     })
 }
 
-/// Looks again by the refund's own rhythm.
+/// Polls again on the refund's own schedule.
 pub async fn put_off(ctx: &Context, stored: &StoredRefund) -> Result<(), ApplyError> {
     let r = &stored.refund;
     let done = r.queries.done + 1;

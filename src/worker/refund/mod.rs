@@ -1,8 +1,8 @@
 //! Refunds: calling WeChat for them, asking what became of them, and what others do with the merchant's money.
 //!
-//! `handle` is what a message asks for, `call` and `ask` are the two questions to WeChat, `apply` takes every answer to
-//! its refund, `notice` is WeChat's own word (a reason to ask, never more), `adopt` is for refunds that we did not
-//! make.
+//! `step` is what a message asks for, `call` and `poll` are the two calls to WeChat, `apply` takes every answer to
+//! its refund, `notification` is WeChat's own report (a reason to ask, never more), `adopt` is for refunds that we did
+//! not make.
 
 mod adopt;
 mod apply;
@@ -12,6 +12,5 @@ mod poll;
 mod step;
 
 pub(super) use adopt::learn_all;
-pub(super) use apply::ApplyError;
 pub(super) use notification::told;
 pub(super) use step::due;

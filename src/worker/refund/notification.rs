@@ -1,8 +1,8 @@
 //! A refund notification: a reason to ask WeChat, never more.
 //!
-//! Its encryption proves little (blocks can be rearranged by whoever saw others), so nothing of it is taken over. What
-//! it says and what WeChat says when asked must agree; where they do not after a while, a person looks, and WeChat is
-//! asked again soon.
+//! Its encryption proves little (blocks can be rearranged by a party that saw others), so nothing of it is taken over.
+//! What it says and what WeChat says when asked must agree; where they do not after a while, it becomes a dead letter,
+//! and WeChat is asked again soon.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ use crate::wechat::v2::refund_notify::{RefundHint, parse_and_decrypt};
 use crate::wechat::v2::refund_query::RefundStatus;
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
-use crate::worker::notification::{record, unverified};
+use crate::worker::core::notification_record::{record, unverified};
 use crate::worker::order::poll;
 
-/// The pauses, in seconds, while WeChat's two voices may still come to agree, or a refund of ours makes room.
+/// The pauses, in seconds, while WeChat's notification and query may still come to agree, or a refund of ours makes
+/// room.
 const PAUSES: &[u64] = &[1, 3, 5, 60, 300];
-/// How often WeChat is asked whether it says of a refund of ours what it told.
+/// How often WeChat is asked whether its answer agrees with the notification about our refund.
 const TRIES: u32 = 3;
-/// When such a refund is looked at again: WeChat's answers may lag behind its notifications.
+/// When such a refund is polled again: WeChat's answers may lag behind its notifications.
 const SOON: Duration = Duration::from_secs(60);
 /// How long an order, or a refund that we did not make, may take to appear.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// How long refunds of ours may hold what another one took: theirs come to their end first.
 const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(75 * 60);
 
-/// Handles one notification.
 pub async fn told(
     ctx: &Context,
     merchant: &Merchant,
@@ -94,7 +94,7 @@ async fn ours(
             Ok(doubted(ctx, News { record, attempt }, attempt < TRIES, "query_differs", why).await)
         }
         Learnt::Refused(refusal) => {
-            // This one is the dead letter of it; the refund's own looks make no further ones.
+            // This one is the dead letter of it; the refund's own polls make no further ones.
             ctx.store.note_contradiction(stored.refund.id, refusal.reason()).await?;
             Ok(parked(ctx, record, refusal.reason(), &refusal.to_string()).await)
         }
@@ -102,8 +102,8 @@ async fn ours(
     }
 }
 
-/// Whether a refund has come to the end that WeChat tells of. Any other word about one that has ended is to be looked
-/// into.
+/// Whether a refund has come to the end that WeChat tells of. Any other status of one that has ended is to be
+/// investigated.
 fn has_ended_so(state: RefundState, status: RefundStatus) -> bool {
     matches!(
         (state, status),
@@ -118,8 +118,8 @@ struct News {
 }
 
 impl News {
-    /// Whether it came so short a time ago. Time counts, not tries: a database that was away must not use up the
-    /// patience.
+    /// Whether it came so short a time ago. The deadline is a time, not a number of attempts: a database outage must
+    /// not use it up.
     fn is_within(&self, patience: Duration, ctx: &Context) -> bool {
         ctx.clock.now().since(self.record.received_at) < patience
     }
@@ -163,7 +163,7 @@ async fn theirs(ctx: &Context, merchant: &Merchant, hint: &RefundHint, mut news:
     }
 }
 
-/// The order, if it is paid by the payment the notification names. One whose payment we have not heard of is asked
+/// The order, if it is paid by the payment the notification names. One whose payment is not known yet is asked
 /// about first.
 async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Result<Option<StoredOrder>, ApplyError> {
     let numbers = std::slice::from_ref(&hint.out_trade_no);
@@ -177,7 +177,7 @@ async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Re
     Ok(ctx.store.orders_by_out_trade_no(&merchant.key, numbers).await?.pop().filter(is_paid))
 }
 
-/// Waits a little more, or a person looks.
+/// Retries later, or stores a dead letter.
 async fn doubted(ctx: &Context, news: News, waits: bool, reason: &'static str, why: &str) -> Verdict {
     if !waits {
         return parked(ctx, news.record, reason, why).await;

@@ -11,7 +11,6 @@ use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAske
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
 
-/// What asking brought.
 #[derive(Debug)]
 pub enum Learnt {
     /// WeChat said how it stands, and the refund took it over.
@@ -67,7 +66,7 @@ pub enum Answer {
     None,
 }
 
-/// Asks about one number, whoever's it is.
+/// Asks about one number, ours or not.
 pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &OutRefundNo) -> Answer {
     let asked = refund_query::ask(&ctx.wechat, merchant, appid, &Which::Refund(refund_no.clone())).await;
     crate::failpoint::point("refund.asked");

@@ -1,4 +1,4 @@
-//! `refund.requested` and `refund.due`: bring one refund a step on.
+//! `refund.requested` and `refund.due`: advance one refund by one step.
 
 use super::apply::{ApplyError, Look};
 use super::call::{Called, call, put_off};
@@ -9,17 +9,16 @@ use crate::event::command::RefundDue;
 use crate::event::envelope::Envelope;
 use crate::refund::{RefundRefusal, RefundState};
 use crate::store::StoredRefund;
-use crate::worker::core::context::Context;
+use crate::worker::core::context::{Context, merchant_of};
 use crate::worker::core::error::{Trouble, failed};
 use crate::worker::order::poll::STALE;
 
-/// Handles one refund.
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     let event = match Envelope::<RefundDue>::parse(&delivery.message.payload) {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    let Some(merchant) = crate::worker::core::handler::merchant_of(ctx, &delivery.message.subject) else {
+    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         tracing::warn!(subject = delivery.message.subject, "a refund of no configured merchant");
         return Verdict::Done;
     };
@@ -29,7 +28,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
         Err(e) => return failed(e),
     };
     let now = ctx.clock.now();
-    // Whose clock is ahead must not drop what is due: an old message is dropped only where the refund has a later look.
+    // Under clock skew nothing due may be dropped: an old message is dropped only where the refund has a later poll.
     let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
     if now.since(event.time) > STALE && has_a_later_one {
         return Verdict::Done;
@@ -38,7 +37,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     match step(ctx, merchant, &stored, only_ask).await {
         Ok(None) => Verdict::Done,
         Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
-            // Whoever noted it may have died before its dead letter was kept.
+            // The process that noted it may have crashed before its dead letter was stored.
             Ok(first) if first || delivery.attempt > 1 => refused(refusal),
             Ok(_) => Verdict::Done,
             Err(e) => failed(e),
@@ -77,7 +76,7 @@ async fn step(
         let look = if only_ask { Look::OutOfTurn } else { Look::InTurn };
         match ask(ctx, merchant, stored, None, look).await? {
             Learnt::Changed | Learnt::Unchanged(_) => return Ok(None),
-            // Whether ours can be is told by the answer to its own call.
+            // Whether ours can be is known from the answer to its own call.
             Learnt::Refused(RefundRefusal::AnotherPayment) if state.wants_call() && !only_ask => {}
             Learnt::Refused(refusal) => return Ok(Some(refusal)),
             // Who only asks moves nothing: the call that is due comes when it is due.
@@ -100,7 +99,7 @@ async fn step(
     }
 }
 
-/// The refund is looked at again by its rhythm, and a person looks at the contradiction. `true`: for the first time.
+/// Polls the refund again on its schedule, and records the contradiction for a dead letter. `true`: for the first time.
 async fn contradicted(
     ctx: &Context,
     stored: &StoredRefund,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use wxpay_worker::config::Config;
-use wxpay_worker::wechat::v2::sign::SignType;
+use wxpay_worker::trade::SignType;
 
 use super::support::*;
 

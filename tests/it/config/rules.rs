@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wxpay_worker::config::{AppKind, Scope};
-use wxpay_worker::wechat::v2::sign::SignType;
+use wxpay_worker::trade::SignType;
 
 use super::support::*;
 

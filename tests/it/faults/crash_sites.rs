@@ -186,7 +186,8 @@ fn every_crash_point_of_the_source_is_in_the_tables() {
                 folders.push(entry);
             } else {
                 let text = std::fs::read_to_string(&entry).unwrap();
-                points.extend(text.split("crash::point(\"").skip(1).map(|t| t.split('"').next().unwrap().to_owned()));
+                points
+                    .extend(text.split("failpoint::point(\"").skip(1).map(|t| t.split('"').next().unwrap().to_owned()));
             }
         }
     }

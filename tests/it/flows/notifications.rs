@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use wxpay_worker::secret::V2Key;
-use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 
 use super::on_all_four;

@@ -5,7 +5,8 @@ use wxpay_worker::event::command::NotifyReceived;
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::store::entity::quarantine;
-use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 

@@ -26,7 +26,7 @@ async fn an_order_is_answered_with_parameters_that_carry_the_merchants_signature
         .map(|name| ((*name).to_owned(), params[*name].as_str().unwrap().to_owned()))
         .collect();
     let key = V2Key::parse(V2_KEY).unwrap();
-    assert_eq!(params["paySign"], sign::sign(&signed, &key, sign::SignType::HmacSha256));
+    assert_eq!(params["paySign"], sign::sign(&signed, &key, wxpay_worker::trade::SignType::HmacSha256));
     stage.stop().await;
 }
 

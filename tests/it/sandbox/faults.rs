@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wxpay_worker::wechat::v2::sign::{SignType, SignatureError, verify};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::{SignatureError, verify};
 use wxpay_worker::wechat::v2::xml;
 
 use super::parts::{MCH_ID, Merchant, OTHER_MCH_ID, Shop, about, key, order, other_key, sealed, with};

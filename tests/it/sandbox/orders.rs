@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wxpay_worker::wechat::v2::sign::SignType;
+use wxpay_worker::trade::SignType;
 
 use super::parts::{APPID, MCH_ID, OPENID, SECOND_APPID, Shop, about, mweb, native, order, with};
 

@@ -16,7 +16,8 @@ use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Running, Sandbox, Settings};
 use wxpay_worker::secret::{Secret, V2Key, random_text};
-use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::{seal, verify};
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use wxpay_worker::sandbox::{Options, Sandbox};
 use wxpay_worker::secret::hex_lower;
-use wxpay_worker::wechat::v2::sign::{SignType, sign};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::sign;
 use wxpay_worker::wechat::v2::xml::Fields;
 
 use super::parts::{

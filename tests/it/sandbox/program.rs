@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::ids::MchId;
+use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::certificate::MerchantCertificate;
-use wxpay_worker::wechat::v2::sign::{SignType, seal, verify};
+use wxpay_worker::wechat::v2::sign::{seal, verify};
 use wxpay_worker::wechat::v2::xml;
 
 use super::parts::{APPID, MCH_ID, OTHER_APPID, OTHER_MCH_ID, SECRET, Shop, good, order, other_key, with};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wxpay_worker::wechat::v2::sign::SignType;
+use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::v2::xml;
 
 use super::parts::{APPID, MCH_ID, SECOND_APPID, Shop, order, sealed, with};

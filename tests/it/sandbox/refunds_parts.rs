@@ -2,7 +2,8 @@
 
 use reqwest::{Certificate, Identity};
 use serde_json::Value;
-use wxpay_worker::wechat::v2::sign::{SignType, verify};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::verify;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 

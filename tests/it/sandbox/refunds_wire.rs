@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 
 use super::parts::{MCH_ID, OTHER_MCH_ID, Shop, about, key, mweb, sealed, with};

@@ -1,6 +1,7 @@
 //! What WeChat does not accept, and on which of its two layers.
 
-use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 

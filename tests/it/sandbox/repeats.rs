@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wxpay_worker::wechat::v2::sign::{SignType, verify};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::verify;
 
 use super::parts::{MCH_ID, Merchant, OPENID, SUCCESS, Shop, key, loopback, order, with};
 

@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("order", "money ids trade event clock::Timestamp secret::sha256_hex"),
     ("refund", "money ids event order clock::Timestamp secret::sha256_hex"),
     // Whether a certificate and its key fit is known where they are used; whether it has expired, by the clock.
-    ("config", "money ids clock secret order trade wechat::v2::sign wechat::certificate"),
+    ("config", "money ids clock secret order trade wechat::certificate"),
     ("telemetry", "config"),
     ("wechat", "money ids clock secret config telemetry retry event::fact trade"),
     ("store", "money ids clock secret sealed_box config telemetry event order refund trade batcher failpoint"),

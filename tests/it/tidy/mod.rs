@@ -4,7 +4,6 @@
 //! cannot fail is noticed. `repository` runs them all over the tree and lists every violation at once. What the tree
 //! still breaks is counted in `lists/exceptions.txt`, which only shrinks; `figures` prints what the rules measure.
 
-mod bans;
 mod circles;
 mod figures;
 mod imports;
@@ -13,6 +12,7 @@ mod ledger;
 mod places;
 mod references;
 mod repository;
+mod routes;
 mod seeded;
 mod shape;
 mod source;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::ledger::{self, Finding};
 use super::source::{self, Source};
-use super::{circles, imports, language, places, references, shape, width, words};
+use super::{circles, imports, language, places, references, routes, shape, width, words};
 
 /// Rewrites the list of exceptions with today's lower numbers: after breaches were mended, files moved, branches
 /// merged.
@@ -40,6 +40,7 @@ fn the_repository_keeps_its_own_rules() {
         imports::forgotten(&sources),
         places::check(&sources),
         places::forgotten(&sources),
+        routes::check(&sources),
         shape::check(&sources),
         words::check(&sources),
         ledger::check(&findings, &list),

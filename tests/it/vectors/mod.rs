@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use wxpay_worker::secret::V2Key;
-use wxpay_worker::wechat::v2::sign::SignType;
+use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::v2::xml::Fields;
 
 /// One vector.

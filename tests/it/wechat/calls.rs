@@ -2,6 +2,7 @@
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Fact;
+use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::transport::Client;
 use wxpay_worker::wechat::v2::close;
 use wxpay_worker::wechat::v2::close::Closed;
@@ -11,7 +12,7 @@ use wxpay_worker::wechat::v2::refund;
 use wxpay_worker::wechat::v2::refund::Refunding;
 use wxpay_worker::wechat::v2::refund_query;
 use wxpay_worker::wechat::v2::refund_query::{RefundsAsked, Which};
-use wxpay_worker::wechat::v2::sign::{SignType, verify};
+use wxpay_worker::wechat::v2::sign::verify;
 use wxpay_worker::wechat::v2::unified_order;
 use wxpay_worker::wechat::v2::unified_order::Placed;
 use wxpay_worker::wechat::v2::xml;

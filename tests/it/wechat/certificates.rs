@@ -12,11 +12,11 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::Wechat;
 use wxpay_worker::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
+use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::certificate::{CertificateError, MerchantCertificate, Validity};
 use wxpay_worker::wechat::transport::{Client, ClientError};
 use wxpay_worker::wechat::v2::refund;
 use wxpay_worker::wechat::v2::refund::{OutRefundNo, RefundOrder, Refunding};
-use wxpay_worker::wechat::v2::sign::SignType;
 
 use super::wechat;
 use crate::sandbox::parts::{APPID, MCH_ID, OTHER_MCH_ID, Shop, key};

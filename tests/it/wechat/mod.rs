@@ -22,7 +22,8 @@ use std::time::Duration;
 use wxpay_worker::config::{Merchant, Wechat};
 use wxpay_worker::ids::{AppId, AppKey, MchId, MerchantKey, OutTradeNo};
 use wxpay_worker::secret::V2Key;
-use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 

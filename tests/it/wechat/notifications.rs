@@ -1,11 +1,12 @@
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::AppId;
+use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::v2::notify::{
     Notice, NoticeResult, NotifyError, parse_and_verify, reply_fail, reply_success,
 };
 use wxpay_worker::wechat::v2::payment::Incomplete;
 use wxpay_worker::wechat::v2::refund_notify::{encrypt, parse_and_decrypt};
-use wxpay_worker::wechat::v2::sign::{SignType, seal};
+use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::{Fields, XmlError};
 

@@ -2,13 +2,12 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Prepay;
 use wxpay_worker::ids::{MchId, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::trade::TradeType;
+use wxpay_worker::trade::{SignType, TradeType};
 use wxpay_worker::wechat::v2::pay_params::{NoAddress, for_client};
 use wxpay_worker::wechat::v2::refund;
 use wxpay_worker::wechat::v2::refund::{OutRefundNo, RefundOrder};
 use wxpay_worker::wechat::v2::refund_query;
 use wxpay_worker::wechat::v2::refund_query::Which;
-use wxpay_worker::wechat::v2::sign::SignType;
 use wxpay_worker::wechat::v2::unified_order::{Trade, UnifiedOrder, params, problems, write_request};
 use wxpay_worker::wechat::v2::xml;
 

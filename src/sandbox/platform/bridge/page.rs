@@ -239,7 +239,7 @@ fn finish(world: &Arc<World>, sheet: &Sheet, action: Action) -> Value {
 #[serde(deny_unknown_fields)]
 struct RequestPayment {
     appid: String,
-    /// Who holds the phone; whoever sits at the browser when left out.
+    /// Who holds the phone; the browser's person when left out.
     openid: Option<OpenId>,
     params: Map<String, Value>,
     action: Option<Action>,

@@ -8,7 +8,8 @@ use crate::ids::OpenId;
 use crate::sandbox::cashier::yuan;
 use crate::sandbox::ledger::account::{Handle, PayRefused};
 use crate::sandbox::state::World;
-use crate::wechat::v2::sign::{SignType, sign};
+use crate::trade::SignType;
+use crate::wechat::v2::sign::sign;
 use crate::wechat::v2::xml::Fields;
 
 /// A block whose fields are all there.
@@ -66,7 +67,7 @@ impl Block {
         let now = world.now();
         let book = world.book();
         let handle = Handle::PrepayId(prepay_id);
-        // WeChat looks for the order behind the session, finds none, and misses its first field.
+        // WeChat searches for the order behind the session, finds none, and misses its first field.
         let order = book.look_up(handle).ok_or_else(|| "缺少参数:total_fee".to_owned())?;
         if order.terms.appid.as_str() != self.appid {
             return Err("该商户传入的appid参数与下单时传入的appid参数不一致".to_owned());

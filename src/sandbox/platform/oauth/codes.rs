@@ -60,7 +60,7 @@ struct Entry {
 /// Why a code is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sandbox) enum Spoiled {
-    /// Nobody issued it, or it is another app's, or for something else.
+    /// It was never issued, or it is another app's, or for something else.
     Unknown,
     Used,
     Expired,

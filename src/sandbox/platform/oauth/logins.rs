@@ -54,7 +54,7 @@ pub(in crate::sandbox) struct Logins {
 }
 
 impl Logins {
-    /// Nobody.
+    /// Empty.
     pub fn new(lifetime_s: u32) -> Logins {
         Logins {
             lifetime: Duration::from_secs(lifetime_s.into()),
@@ -64,7 +64,7 @@ impl Logins {
         }
     }
 
-    /// Somebody logged in.
+    /// A person logged in.
     pub fn grant(&mut self, login: Login, refresh_life: Duration, now: Timestamp) -> Granted {
         let (access_token, refresh_token) = (new_token(), new_token());
         let entry = Entry {

@@ -8,7 +8,7 @@ use crate::secret::sha256_hex;
 /// The cookie that says who sits at a browser: their place in the list.
 pub(in crate::sandbox) const COOKIE: &str = "sandbox_user";
 
-/// Somebody with a WeChat account.
+/// A person with a WeChat account.
 #[derive(Debug, Clone)]
 pub(in crate::sandbox) struct Person {
     pub nickname: String,
@@ -20,7 +20,7 @@ pub(in crate::sandbox) struct Person {
     pub risky: bool,
 }
 
-/// Everybody.
+/// All people.
 pub(in crate::sandbox) struct People {
     list: Vec<Person>,
     /// Who sits at a browser that says nothing of it.
@@ -36,7 +36,7 @@ impl Default for People {
 }
 
 impl People {
-    /// Everybody with their number.
+    /// All people with their number.
     pub fn all(&self) -> impl Iterator<Item = (usize, &Person)> {
         self.list.iter().enumerate()
     }
@@ -61,7 +61,7 @@ impl People {
         self.list.len() - 1
     }
 
-    /// Sits somebody at every browser that says nothing of it.
+    /// Sets the person at every browser that names none.
     pub fn seat(&mut self, number: usize) {
         self.current = number;
     }

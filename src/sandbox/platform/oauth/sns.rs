@@ -47,7 +47,7 @@ pub(in crate::sandbox) fn access_token(platform: &mut Platform, request: &Reques
         answer["unionid"] = json!(unionid(granted.login.person));
     }
     if snapshot {
-        // Absent, not 0, for everybody else.
+        // Absent, not 0, for all others.
         answer["is_snapshotuser"] = json!(1);
     }
     Ok(answer)
@@ -77,7 +77,7 @@ pub(in crate::sandbox) fn userinfo(platform: &mut Platform, request: &Request, n
         return Err(refused(48001));
     }
     let nickname = platform.people.get(login.person).map(|person| person.nickname.clone()).unwrap_or_default();
-    // WeChat has not told sex and places for years; the fields are still there.
+    // WeChat has not disclosed sex and places for years; the fields are still there.
     Ok(json!({
         "openid": login.openid, "nickname": nickname, "sex": 0, "language": "", "city": "", "province": "",
         "country": "", "headimgurl": format!("{}/_sandbox/platform/avatar/{}", request.base, login.person),

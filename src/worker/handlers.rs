@@ -5,13 +5,12 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
-use super::dead_letter::StoreParking;
+use super::core::context::Context;
+use super::core::dead_letter::StoreParking;
+use super::order::{commands, poll, request};
+use super::{notification, refund};
 use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Verdict};
-use crate::config::Merchant;
 use crate::telemetry;
-use crate::worker::order::{commands, poll, request};
-use crate::worker::{notification, refund};
 
 type Handler = fn(Context, Delivery) -> BoxFuture<'static, Verdict>;
 
@@ -61,9 +60,4 @@ async fn order(ctx: &Context, delivery: Delivery) -> Verdict {
         Some("attempt_requested") => commands::attempt(ctx, delivery).await,
         _ => Verdict::Park { reason: "unknown_subject", why: "no handler for this subject".into() },
     }
-}
-
-/// The merchant whose subject a message came on.
-pub(in crate::worker) fn merchant_of<'a>(ctx: &'a Context, subject: &str) -> Option<&'a Merchant> {
-    ctx.config.merchant(subject.split('.').nth(2)?)
 }

@@ -1,0 +1,91 @@
+//! New orders are recorded in groups, which share a transaction.
+
+use std::time::Duration;
+
+use super::error::Trouble;
+use crate::batcher::{Group, GroupError, Limits};
+use crate::ids::OutTradeNo;
+use crate::store::{DbError, DbKind, NewOrder, Recorded, Store};
+
+/// A group that takes longer is given up; its messages come again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Orders recorded in one transaction.
+const MAX_BATCH: usize = 128;
+
+/// Records orders in groups.
+pub struct Recorder {
+    group: Group<NewOrder, Result<Recorded, RecordError>>,
+}
+
+/// Why an order was not recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    /// Its number at WeChat belongs to another order here.
+    #[error("the number {0} is taken by another order")]
+    NumberTaken(OutTradeNo),
+    /// The database did not take it; try again later.
+    #[error(transparent)]
+    Store(Trouble),
+    /// The program is ending.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+}
+
+impl From<RecordError> for Trouble {
+    fn from(e: RecordError) -> Trouble {
+        match e {
+            RecordError::Store(trouble) => trouble,
+            RecordError::NumberTaken(_) => Trouble::Other(e.to_string()),
+            RecordError::Group(e) => e.into(),
+        }
+    }
+}
+
+impl Recorder {
+    /// Over a store.
+    pub fn new(store: Store) -> Recorder {
+        let lanes = match store.db().kind() {
+            DbKind::Sqlite => 1,
+            DbKind::Postgres => 4,
+        };
+        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
+        let run = move |orders: Vec<NewOrder>| {
+            let store = store.clone();
+            async move {
+                let count = orders.len();
+                let lost =
+                    || (0..count).map(|_| Err(RecordError::Store(Trouble::Away("the database did not answer".into()))));
+                tokio::time::timeout(PATIENCE, record_all(&store, orders)).await.unwrap_or_else(|_| lost().collect())
+            }
+        };
+        Recorder { group: Group::new(limits, run) }
+    }
+
+    /// Records one order; returns when it is durable.
+    pub async fn record(&self, order: NewOrder) -> Result<Recorded, RecordError> {
+        self.group.run(order).await?
+    }
+}
+
+async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded, RecordError>> {
+    match store.record_orders(&orders).await {
+        Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
+        Err(DbError::Exists(_) | DbError::Defect(_)) => {}
+        Err(e @ DbError::Unavailable(_)) => {
+            let trouble = Trouble::from(e);
+            return orders.iter().map(|_| Err(RecordError::Store(trouble.clone()))).collect();
+        }
+    }
+    // One of them has a number that another order's attempt has, or breaks a rule: find it, let the others through.
+    let mut results = Vec::with_capacity(orders.len());
+    for order in orders {
+        results.push(match store.record_orders(std::slice::from_ref(&order)).await {
+            Ok(recorded) => {
+                recorded.first().copied().ok_or_else(|| RecordError::Store(Trouble::Other("no result".into())))
+            }
+            Err(DbError::Exists(_)) => Err(RecordError::NumberTaken(order.out_trade_no)),
+            Err(e) => Err(RecordError::Store(e.into())),
+        });
+    }
+    results
+}

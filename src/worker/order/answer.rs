@@ -1,0 +1,20 @@
+//! What follows from WeChat's answer about an order, wherever it was asked for.
+
+use crate::bus::Verdict;
+use crate::config::Merchant;
+use crate::order::Refusal;
+use crate::store::EvidenceSource;
+use crate::wechat::v2::reply::RawReply;
+
+/// A contradiction is a dead letter once; the mark on the order stands for the rest.
+pub(in crate::worker) fn refused(refusal: &Refusal, first: bool) -> Verdict {
+    if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
+}
+
+/// The evidence of a query's answer.
+pub(in crate::worker) fn source(merchant: &Merchant, raw: &RawReply) -> EvidenceSource {
+    EvidenceSource::Query {
+        raw: raw.as_str().to_owned(),
+        verified_by: format!("reply signed with key {}", merchant.v2_key.fingerprint()),
+    }
+}

@@ -51,7 +51,7 @@ pub async fn healthz() -> Response {
 /// `GET /readyz`
 pub async fn readyz(State(app): State<Arc<HttpState>>) -> Response {
     let (database, bus, apps) = tokio::join!(
-        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().look()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().health()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         apps(&app),
     );

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sea_orm::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{EntityTrait, Set};
 
 use super::db::DbError;
 use super::entity::{evidence, ledger, notification, outbox};
@@ -155,14 +155,11 @@ pub(super) async fn write_notifications<'a>(
         // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
         rows.entry(n.id).or_insert(notification_row(n, at)?);
     }
-    if rows.is_empty() {
-        return Ok(0);
-    }
     let keep = OnConflict::column(notification::Column::EventId)
         .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
         .action_and_where(Expr::col((notification::Entity, Verdict)).eq("waiting"))
         .to_owned();
-    tx.run(&notification::Entity::insert_many(rows.into_values()).on_conflict(keep)).await
+    tx.insert_all(rows.into_values().collect(), Some(keep)).await
 }
 
 pub(super) fn evidence_row(

@@ -21,7 +21,7 @@ mod users;
 mod wallet;
 mod writer;
 
-pub use db::{Db, DbError, DbKind, Look};
+pub use db::{Db, DbError, DbHealth, DbKind};
 pub use dead_letters::StoredMessage;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use handle::Store;

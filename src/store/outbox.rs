@@ -1,14 +1,15 @@
 //! The transactional outbox, and the feed that finance reads.
 //!
-//! An event is written unplaced, in the transaction that makes it true. One relay at a time (see [`super::Lease`])
-//! gives events their position in the feed, in the order of their rows: an order's later change can only be written
-//! after its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL
-//! hands them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
+//! An event is written in the transaction that makes it true. On SQLite, where write transactions follow one another, it
+//! has its position in the feed in the same transaction. On PostgreSQL it is written unplaced, and one relay at a time
+//! (see [`super::Lease`]) gives positions in the order of the rows: an order's later change can only be written after
+//! its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL hands
+//! them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::Store;
-use super::db::DbError;
+use super::db::{DbError, DbKind};
 use super::entity::outbox;
 use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
@@ -54,6 +55,18 @@ impl Store {
             self.changed();
         }
         Ok(placed)
+    }
+
+    /// Whether an event has no position yet.
+    pub async fn has_unplaced_events(&self) -> Result<bool, DbError> {
+        let sql = "SELECT 1 AS one FROM outbox WHERE position IS NULL LIMIT 1";
+        Ok(self.db.read().query_one_raw(self.db.statement(sql, [])).await?.is_some())
+    }
+
+    /// Whether a placed event has not been published or marked yet.
+    pub async fn has_unrelayed_events(&self) -> Result<bool, DbError> {
+        let sql = "SELECT 1 AS one FROM outbox WHERE relayed_at_ms IS NULL AND position IS NOT NULL LIMIT 1";
+        Ok(self.db.read().query_one_raw(self.db.statement(sql, [])).await?.is_some())
     }
 
     /// The oldest placed events that the bus has not got yet.
@@ -119,10 +132,20 @@ impl Store {
 }
 
 /// Writes outbox rows inside the transaction that makes the events true.
-pub(super) async fn write_events(tx: &WriteTx, rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
-    if !rows.is_empty() {
-        tx.run(&outbox::Entity::insert_many(rows)).await?;
+pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
+    if rows.is_empty() {
+        return Ok(());
     }
+    if tx.kind() == DbKind::Sqlite {
+        // Before these: another version of the program writes events unplaced, and a crash may have left some.
+        give_positions(tx, i64::MAX).await?;
+        let top = tx.one("SELECT COALESCE(MAX(position), 0) AS position FROM outbox", []).await?;
+        let top: i64 = top.map_or(Ok(0), |row| row.get("position"))?;
+        for (position, row) in (top + 1..).zip(&mut rows) {
+            row.position = Set(Some(position));
+        }
+    }
+    tx.insert_all(rows, None).await?;
     Ok(())
 }
 
@@ -130,11 +153,15 @@ async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, D
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
+    Ok(Fenced::Done(give_positions(tx, limit).await?))
+}
+
+async fn give_positions(tx: &WriteTx, limit: i64) -> Result<u64, DbError> {
     let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
            todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
                     FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
          UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
-    Ok(Fenced::Done(tx.execute(sql, [limit.into()]).await?))
+    tx.execute(sql, [limit.into()]).await
 }
 
 async fn mark(tx: &WriteTx, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {

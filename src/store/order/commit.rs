@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{EntityTrait, Set, Value};
+use sea_orm::{Set, Value};
 
 use super::rows::AttemptParams;
 use crate::clock::Timestamp;
@@ -17,7 +17,7 @@ use crate::order::{AttemptState, Intent, LedgerEntry, Order};
 use crate::refund::RefundNews;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
-use crate::store::entity::{attempt, evidence, ledger};
+use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
 use crate::store::outbox::write_events;
 use crate::store::refund::record::{Reserved, reserve};
@@ -132,8 +132,19 @@ async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Res
         let sql = format!("SELECT id FROM orders WHERE id IN {ids} ORDER BY id FOR UPDATE");
         tx.all(&sql, changed.iter().map(|c| c.next.id.into())).await?;
     }
+    let mut won = HashSet::new();
+    for changed in changed.chunks(tx.rows_per_statement()) {
+        let (sql, values) = update_orders(changed, at)?;
+        for row in tx.all(&sql, values).await? {
+            won.insert(row.get("id")?);
+        }
+    }
+    Ok(won)
+}
+
+fn update_orders(changed: &[&OrderCommit], at: Timestamp) -> Result<(String, Vec<Value>), DbError> {
     let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 22);
-    for c in &changed {
+    for c in changed {
         let o = &c.next;
         let open = o.state.is_open();
         let next_at = o.queries.next_at.map(Timestamp::as_ms);
@@ -181,8 +192,7 @@ async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Res
          RETURNING orders.id AS id",
         placeholders(changed.len(), 22, 0)
     );
-    let rows = tx.all(&sql, values).await?;
-    rows.into_iter().map(|r| Ok(r.get::<i64>("id")?)).collect()
+    Ok((sql, values))
 }
 
 /// The columns of what the business asked for.
@@ -197,8 +207,7 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
 }
 
 async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
-    let mut values: Vec<Value> = Vec::new();
-    let mut updated = 0;
+    let mut updated: Vec<[Value; 10]> = Vec::new();
     let mut new = Vec::new();
     for c in changed {
         let merchant = c.next.merchant.to_string();
@@ -207,8 +216,7 @@ async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), Db
                 new.push(new_attempt(c.next.id, &merchant, a, params)?);
                 continue;
             }
-            updated += 1;
-            values.extend([
+            updated.push([
                 merchant.clone().into(),
                 a.out_trade_no.to_string().into(),
                 a.state.as_str().into(),
@@ -222,7 +230,7 @@ async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), Db
             ]);
         }
     }
-    if updated > 0 {
+    for updated in updated.chunks(tx.rows_per_statement()) {
         let sql = format!(
             "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
                      error_code, error_message) AS (VALUES {})
@@ -230,13 +238,11 @@ async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), Db
                mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
                transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message
              FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
-            placeholders(updated, 10, 0)
+            placeholders(updated.len(), 10, 0)
         );
-        tx.execute(&sql, values).await?;
+        tx.execute(&sql, updated.iter().flatten().cloned()).await?;
     }
-    if !new.is_empty() {
-        tx.run(&attempt::Entity::insert_many(new)).await?;
-    }
+    tx.insert_all(new, None).await?;
     Ok(())
 }
 
@@ -280,11 +286,7 @@ async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> R
         entries.extend(c.ledger.iter().map(|(version, l)| ledger_row(&c.next, *version, l, at)));
         events.extend(c.events.iter().map(outbox_row));
     }
-    if !proofs.is_empty() {
-        tx.run(&evidence::Entity::insert_many(proofs)).await?;
-    }
-    if !entries.is_empty() {
-        tx.run(&ledger::Entity::insert_many(entries)).await?;
-    }
+    tx.insert_all(proofs, None).await?;
+    tx.insert_all(entries, None).await?;
     write_events(tx, events).await
 }

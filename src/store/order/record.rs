@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Set};
 
 use super::rows::{AttemptParams, StoredOrder, stored_order};
@@ -136,16 +137,15 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
     let mut sorted: Vec<&NewOrder> = new.iter().collect();
     sorted.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
     let rows = sorted.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
-    let mut insert = order::Entity::insert_many(rows).on_conflict(
-        sea_orm::sea_query::OnConflict::columns([order::Column::Merchant, order::Column::OrderNo])
-            .do_nothing()
-            .to_owned(),
-    );
-    let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
-    insert.query().returning(sea_orm::sea_query::Query::returning().columns(returned));
     let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(new.len());
-    for row in tx.returning(&insert).await? {
-        ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
+    for rows in rows.chunks(tx.rows_per_statement()) {
+        let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
+        let mut insert = order::Entity::insert_many(rows.to_vec()).on_conflict(known);
+        let returned = [order::Column::Id, order::Column::Merchant, order::Column::OrderNo];
+        insert.query().returning(Query::returning().columns(returned));
+        for row in tx.returning(&insert).await? {
+            ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
+        }
     }
     let mut attempts = Vec::new();
     let mut keys = Vec::new();
@@ -162,12 +162,8 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
             None => recorded.push(Recorded::Differs),
         }
     }
-    if !attempts.is_empty() {
-        tx.run(&attempt::Entity::insert_many(attempts)).await?;
-    }
-    if !keys.is_empty() {
-        tx.run(&idempotency_key::Entity::insert_many(keys).on_conflict_do_nothing()).await?;
-    }
+    tx.insert_all(attempts, None).await?;
+    tx.insert_all(keys, Some(OnConflict::new().do_nothing().to_owned())).await?;
     compare_repeats(tx, new, &mut recorded).await?;
     Ok(recorded)
 }

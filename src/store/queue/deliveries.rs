@@ -87,7 +87,7 @@ async fn claim(tx: &WriteTx, consumer: &str, limit: i64, lease_ms: i64) -> Resul
     }
     let seqs: Vec<i64> = leases.keys().copied().collect();
     let mut claimed = Vec::with_capacity(seqs.len());
-    for chunk in chunks(&seqs) {
+    for chunk in chunks(tx, &seqs) {
         let sql = format!(
             "SELECT seq, subject, dedupe_key, payload, headers, published_at_ms FROM bus_messages WHERE seq IN ({})",
             places(chunk.len(), 1)
@@ -139,7 +139,7 @@ async fn answer(tx: &WriteTx, answers: &[Answer]) -> Result<(), DbError> {
     }
     for (consumer, mut seqs) in done {
         seqs.sort_unstable();
-        for chunk in chunks(&seqs) {
+        for chunk in chunks(tx, &seqs) {
             let sql =
                 format!("DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({})", places(chunk.len(), 2));
             let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
@@ -158,7 +158,7 @@ pub(super) async fn lock_deliveries(tx: &WriteTx, seqs: &[i64]) -> Result<(), Db
     }
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
-    for chunk in chunks(&seqs) {
+    for chunk in chunks(tx, &seqs) {
         let sql = format!(
             "SELECT seq FROM bus_deliveries WHERE seq IN ({}) ORDER BY seq, consumer FOR UPDATE",
             places(chunk.len(), 1)

@@ -86,7 +86,7 @@ async fn usage(tx: &WriteTx) -> Result<HashMap<String, (i64, i64)>, DbError> {
 async fn insert_fitting(tx: &WriteTx, rows: &[&NewRow]) -> Result<(), DbError> {
     let mut grown: HashMap<&str, (i64, i64)> = HashMap::new();
     let mut deliveries: Vec<(i64, &str)> = Vec::with_capacity(rows.len());
-    for chunk in chunks(rows) {
+    for chunk in chunks(tx, rows) {
         let by_key: HashMap<(&str, &str), &NewRow> =
             chunk.iter().rev().map(|row| ((row.stream.as_str(), row.dedupe_key.as_str()), *row)).collect();
         let sql = format!(
@@ -116,7 +116,7 @@ async fn insert_fitting(tx: &WriteTx, rows: &[&NewRow]) -> Result<(), DbError> {
             *bytes += row.size_bytes;
         }
     }
-    for chunk in chunks(&deliveries) {
+    for chunk in chunks(tx, &deliveries) {
         let sql = format!(
             "INSERT INTO bus_deliveries (seq, consumer, due_at_ms, deliveries, leased) VALUES {}",
             tuples(chunk.len(), 2, &format!("{}, 0, FALSE", tx.now_ms_sql()))
@@ -155,7 +155,7 @@ async fn drop_oldest(tx: &WriteTx, stream: &str, limit: StreamLimit) -> Result<(
             return Ok(());
         }
         lock_deliveries(tx, &seqs).await?;
-        for chunk in chunks(&seqs) {
+        for chunk in chunks(tx, &seqs) {
             let values: Vec<Value> = chunk.iter().map(|seq| Value::from(*seq)).collect();
             for table in ["bus_deliveries", "bus_messages"] {
                 let sql = format!("DELETE FROM {table} WHERE seq IN ({})", places(chunk.len(), 1));

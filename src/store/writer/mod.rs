@@ -6,14 +6,17 @@
 //! failed COMMIT fails every write of its transaction; the queue is bounded; a write that was handed in happens whether
 //! or not its caller still waits. Only this folder begins a write transaction (exempt: migrations).
 
+mod connection;
 mod door;
 mod postgres;
 mod row;
 mod sqlite;
 mod tx;
+mod types;
 mod values;
 
-pub use door::{Limits, Writer, Writing};
+pub(super) use connection::BUSY_TIMEOUT;
+pub use door::Writer;
 pub use row::Row;
-pub(super) use sqlite::BUSY_TIMEOUT;
 pub use tx::WriteTx;
+pub use types::{Limits, Writing};

@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
 use tokio::sync::Semaphore;
 
-use super::door::{Limits, Writing};
 use super::tx::WriteTx;
-use crate::store::DbError;
+use super::types::{Limits, Writing};
+use crate::store::db::DbError;
 
 /// How often a write is tried that the server rolled back for the sake of another.
 const TRIES: u32 = 4;

@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use sea_orm::{DbErr, QueryResult, TryGetable};
 
 use super::values::failed;
-use crate::store::DbError;
+use crate::store::db::DbError;
 
 /// A row of a result.
 #[derive(Debug)]

@@ -2,14 +2,15 @@
 
 use std::future::Future;
 
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ColumnType, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, Iterable,
-    QueryTrait, Select, Statement, TryIntoModel, Value,
+    QueryTrait, Select, Statement, TryIntoModel, Value, Values,
 };
 
+use super::connection::Connection;
 use super::row::Row;
-use super::sqlite::Connection;
-use crate::store::{DbError, DbKind};
+use crate::store::db::{DbError, DbKind};
 
 /// A transaction that commits after the write returned.
 #[derive(Debug)]
@@ -124,6 +125,44 @@ impl WriteTx {
     pub fn run(&self, query: &impl QueryTrait) -> impl Future<Output = Result<u64, DbError>> + Send {
         let statement = query.build(self.kind().backend());
         self.execute_statement(statement)
+    }
+
+    /// How many rows one statement should take. On SQLite a short text that stays prepared, run once per row, costs less
+    /// than parsing a long one; on PostgreSQL every statement is a round trip.
+    pub fn rows_per_statement(&self) -> usize {
+        match &self.on {
+            On::Sqlite(_) => 1,
+            On::Postgres(_) => usize::MAX,
+        }
+    }
+
+    /// Inserts rows that all set the same columns; returns how many were inserted or, on a conflict, updated.
+    pub async fn insert_all<A>(&self, rows: Vec<A>, on_conflict: Option<OnConflict>) -> Result<u64, DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        let with_conflict = |rows: Vec<A>| {
+            let mut insert = <A::Entity as EntityTrait>::insert_many(rows);
+            if let Some(on_conflict) = &on_conflict {
+                insert.query().on_conflict(on_conflict.clone());
+            }
+            insert.build(self.kind().backend())
+        };
+        let connection = match &self.on {
+            On::Sqlite(connection) => connection,
+            On::Postgres(_) if rows.is_empty() => return Ok(0),
+            On::Postgres(_) => return self.execute_statement(with_conflict(rows)).await,
+        };
+        let Some(first) = rows.first() else { return Ok(0) };
+        // The text is made once: each row only has other values.
+        let mut statement = with_conflict(vec![first.clone()]);
+        let mut written = 0;
+        for row in rows {
+            let columns = <A::Entity as EntityTrait>::Column::iter();
+            statement.values = Some(Values(columns.filter_map(|c| row.get(c).into_value()).collect()));
+            written += connection.execute(&statement)?;
+        }
+        Ok(written)
     }
 
     /// Runs an insertion that returns columns.

@@ -25,7 +25,7 @@ pub(super) fn parameter(value: &Value) -> Result<ToSqlOutput<'_>, DbErr> {
     Ok(ToSqlOutput::Borrowed(borrowed))
 }
 
-/// The driver's error in the shape of the other driver's: [`crate::store::DbError`] tells all apart by their codes.
+/// The driver's error in the shape of the other driver's: [`crate::store::db::DbError`] tells all apart by their codes.
 pub(super) fn failed(e: &rusqlite::Error) -> DbErr {
     match e {
         rusqlite::Error::SqliteFailure(e, message) => {

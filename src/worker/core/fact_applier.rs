@@ -14,7 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
-use crate::store::{DbError, DbKind, OrderCommit, Store};
+use crate::store::{DbError, OrderCommit, Store};
 
 use super::error::Trouble;
 use super::fact::{Applied, Item};
@@ -58,20 +58,10 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Over a store. SQLite has one writer, so one lane; PostgreSQL commits several groups at once.
+    /// Over a store. One group at a time, so that what waits meanwhile shares the next transaction, and copies of a
+    /// notification meet in one group.
     pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> Applier {
-        let lanes = match store.db().kind() {
-            DbKind::Sqlite => 1,
-            DbKind::Postgres => 4,
-        };
-        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
-        // One attempt's facts keep to one lane: copies of a notification meet in one group instead of fighting.
-        let route = |item: &Item| {
-            use std::hash::{DefaultHasher, Hash, Hasher};
-            let mut hasher = DefaultHasher::new();
-            (item.merchant.as_str(), item.out_trade_no.as_str()).hash(&mut hasher);
-            hasher.finish()
-        };
+        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |items: Vec<Item>| {
             let work = Work { store: store.clone(), clock: clock.clone(), config: Arc::clone(&config) };
             async move {
@@ -82,7 +72,7 @@ impl Applier {
                 tokio::time::timeout(PATIENCE, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
-        Applier { group: Group::routed(limits, route, run) }
+        Applier { group: Group::new(limits, run) }
     }
 
     /// Applies one fact; returns when it is durable.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::Trouble;
 use crate::batcher::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
-use crate::store::{DbError, DbKind, NewOrder, Recorded, Store};
+use crate::store::{DbError, NewOrder, Recorded, Store};
 
 /// A group that takes longer is given up; its messages come again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,11 +44,7 @@ impl From<RecordError> for Trouble {
 impl Recorder {
     /// Over a store.
     pub fn new(store: Store) -> Recorder {
-        let lanes = match store.db().kind() {
-            DbKind::Sqlite => 1,
-            DbKind::Postgres => 4,
-        };
-        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
+        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |orders: Vec<NewOrder>| {
             let store = store.clone();
             async move {

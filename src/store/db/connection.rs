@@ -8,14 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement, Value};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::writer::{BUSY_TIMEOUT, Limits, Row, WriteTx, Writer, Writing};
+use super::error::DbError;
+use super::kind::DbKind;
 use crate::clock::Timestamp;
 use crate::config;
+use crate::store::writer::{BUSY_TIMEOUT, Limits, Row, WriteTx, Writer, Writing};
 
 /// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write:
 /// a process still connected to it finds the new primary by reconnecting.
@@ -23,58 +24,6 @@ const CONNECTION_LIFE: Duration = Duration::from_secs(45);
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
 const PROBE_COUNTS: Duration = Duration::from_secs(1);
-
-/// Why the database did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// Not reachable, locked, out of space, cut off: the same call may succeed later.
-    #[error("database not available{}", said(.0))]
-    Unavailable(#[source] DbErr),
-    /// A unique rule says the row exists already.
-    #[error("a row with this key exists")]
-    Exists(#[source] DbErr),
-    /// The rows do not say what this version of the program understands, or a constraint was broken: a defect.
-    #[error("database refused: {0}")]
-    Defect(String),
-}
-
-impl From<DbErr> for DbError {
-    fn from(e: DbErr) -> DbError {
-        match e.sql_err() {
-            Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => DbError::Exists(e),
-            _ if is_unique_violation(&e) => DbError::Exists(e),
-            Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => DbError::Defect(e.to_string()),
-            // `SqlErr` is marked non-exhaustive; what it does not name is distinguished by the SQLSTATE alone.
-            _ if is_check_violation(&e) => DbError::Defect(e.to_string()),
-            _ => match unstorable(&e) {
-                // Without the database's text, which may quote the value.
-                Some(code) => DbError::Defect(format!("a value that cannot be stored, SQLSTATE {code}")),
-                None => DbError::Unavailable(e),
-            },
-        }
-    }
-}
-
-/// Why it is not available, in words that quote no value: SQLite's name no more than columns, of PostgreSQL's only the
-/// SQLSTATE is taken.
-fn said(e: &DbErr) -> String {
-    let runtime = match e {
-        DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e) => e,
-        DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout) => return ": no connection in time".to_owned(),
-        _ => return String::new(),
-    };
-    let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return String::new() };
-    match sqlx.as_ref() {
-        sqlx::Error::Database(told) => match told.code() {
-            Some(state) if state.len() == 5 => format!(": SQLSTATE {state}"),
-            Some(_) | None => format!(": {}", told.message()),
-        },
-        sqlx::Error::Io(e) => format!(": {}", e.kind()),
-        sqlx::Error::Tls(_) => ": TLS could not be agreed on".to_owned(),
-        sqlx::Error::Protocol(_) => ": it does not speak as expected".to_owned(),
-        _ => String::new(),
-    }
-}
 
 fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> ConnectOptions {
     let mut o = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
@@ -109,76 +58,9 @@ async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<Datab
     }
 }
 
-/// Of the writer on SQLite, whose errors `SqlErr` does not know: 1555 is SQLITE_CONSTRAINT_PRIMARYKEY, 2067 _UNIQUE.
-fn is_unique_violation(e: &DbErr) -> bool {
-    let DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) = e else { return false };
-    let code = sqlx.as_database_error().and_then(|d| d.code());
-    code.is_some_and(|code| matches!(code.as_ref(), "1555" | "2067"))
-}
-
-fn is_check_violation(e: &DbErr) -> bool {
-    let runtime = match e {
-        DbErr::Exec(e) | DbErr::Query(e) => e,
-        _ => return matches!(e, DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_)),
-    };
-    let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return false };
-    // 275: SQLITE_CONSTRAINT_CHECK, 787: _FOREIGNKEY, 1811: _TRIGGER; class 23/P0: PostgreSQL's integrity and raised
-    // errors.
-    sqlx.as_database_error().and_then(|d| d.code()).is_some_and(|code| {
-        matches!(
-            code.as_ref(),
-            "275" | "787" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601"
-        )
-    })
-}
-
-/// PostgreSQL's state when a value itself is refused, such as a NUL character in a text: class 22, and 54 for a limit
-/// of the program. SQLite's codes are shorter.
-fn unstorable(e: &DbErr) -> Option<String> {
-    let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(sqlx))) = e
-    else {
-        return None;
-    };
-    let code = sqlx.as_database_error()?.code()?;
-    (code.len() == 5 && (code.starts_with("22") || code.starts_with("54"))).then(|| code.into_owned())
-}
-
-/// Which database this is; SQL differs in a few places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DbKind {
-    /// A file on this machine.
-    Sqlite,
-    /// A server.
-    Postgres,
-}
-
-impl DbKind {
-    /// A statement of our own; parameters are written `$1`, `$2`, … for both databases.
-    pub(super) fn statement(self, sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Statement {
-        Statement::from_sql_and_values(self.backend(), sql, values)
-    }
-
-    /// The dialect of SQL.
-    pub(super) fn backend(self) -> DbBackend {
-        match self {
-            DbKind::Sqlite => DbBackend::Sqlite,
-            DbKind::Postgres => DbBackend::Postgres,
-        }
-    }
-
-    /// The expression of the database's own clock, in milliseconds: leases compare with this one, because the hosts'
-    /// clocks may disagree.
-    pub(super) fn now_ms_sql(self) -> &'static str {
-        match self {
-            DbKind::Sqlite => "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
-            DbKind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-        }
-    }
-}
-
 /// Result of a health check of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct DbHealth {
     /// Its clock.
     pub now: Timestamp,
     /// Whether it takes writes from this connection.
@@ -278,7 +160,7 @@ impl Db {
     }
 
     /// A write of one statement that returns a row at most.
-    pub(super) async fn execute_returning(
+    pub(in crate::store) async fn execute_returning(
         &self,
         kind: &'static str,
         sql: impl Into<Cow<'static, str>>,
@@ -299,8 +181,8 @@ impl Db {
     }
 
     /// The database's clock and whether it takes writes: not when it is a standby, was made read-only, or has no room.
-    pub async fn look(&self) -> Result<Look, DbError> {
-        Ok(Look { now: self.now().await?, takes_writes: self.takes_writes().await? })
+    pub async fn health(&self) -> Result<DbHealth, DbError> {
+        Ok(DbHealth { now: self.now().await?, takes_writes: self.takes_writes().await? })
     }
 
     async fn takes_writes(&self) -> Result<bool, DbError> {

@@ -28,7 +28,7 @@ pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView};
 pub use leases::{Fenced, Lease};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
-pub use order::commit::OrderCommit;
+pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};

@@ -16,7 +16,7 @@ use super::error::DbError;
 use super::kind::DbKind;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::store::writer::{BUSY_TIMEOUT, Limits, Row, WriteTx, Writer, Writing};
+use crate::store::writer::{BUSY_TIMEOUT, Limits, Reader, Row, WriteTx, Writer, Writing};
 
 /// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write:
 /// a process still connected to it finds the new primary by reconnecting.
@@ -132,6 +132,11 @@ impl Db {
     /// A connection for reading.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
+    }
+
+    /// The pool of readers, for a query that may also run inside a write.
+    pub(in crate::store) fn reader(&self) -> Reader<'_> {
+        Reader::Pool(&self.read)
     }
 
     /// Hands a write to the writer and returns its result once that is durable. See [`Writer::write`].

@@ -5,13 +5,15 @@
 //! its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence without
 //! the state.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{Set, Value};
 
-use super::rows::AttemptParams;
+use super::read::orders_of_attempts;
+use super::rows::{AttemptParams, StoredOrder};
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
+use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
 use crate::order::{AttemptState, Intent, LedgerEntry, Order};
 use crate::refund::RefundNews;
@@ -22,7 +24,7 @@ use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, ledger_
 use crate::store::outbox::write_events;
 use crate::store::refund::record::{Reserved, reserve};
 use crate::store::refund::rows::NewRefund;
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Reader, WriteTx};
 use crate::telemetry::REFUNDS_TOTAL;
 
 /// One order's change.
@@ -50,22 +52,55 @@ pub struct OrderCommit {
     pub refunds: Vec<NewRefund>,
 }
 
+/// A decision on orders that are loaded and changed in one write.
+pub trait OrderDecision: Send + Sync + 'static {
+    /// What the caller gets to know once it is durable.
+    type Outcome: Send + 'static;
+
+    /// The attempts whose orders it needs, in any order.
+    fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
+
+    /// Decides. Without any other effect, because the write may be run again.
+    fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Self::Outcome);
+}
+
 impl Store {
-    /// Commits changes. Returns the ids of the orders that were changed concurrently: nothing of those was written.
+    /// Loads orders, lets the decision be made on them, and commits the changes it returns, in one write. Returns the
+    /// ids of the orders that were changed concurrently, too: nothing of those was written.
     ///
     /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch
-    /// with [`DbError::Exists`]: the caller commits one by one to find it.
-    pub async fn commit(&self, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
-        let write = (changes.to_vec(), at);
-        let (conflicts, sent_back) =
-            self.db.write("order.commit", write, |tx, (changes, at)| Box::pin(commit(tx, changes, *at))).await?;
+    /// with [`DbError::Exists`]: the caller decides one by one to find it.
+    pub async fn change_orders<D: OrderDecision>(
+        &self,
+        decision: D,
+        at: Timestamp,
+    ) -> Result<(D::Outcome, HashSet<i64>), DbError> {
+        let write = (decision, at);
+        let (outcome, conflicts, sent_back) =
+            self.db.write("order.commit", write, |tx, (decision, at)| Box::pin(change(tx, decision, *at))).await?;
         for merchant in sent_back {
             let outcome = RefundNews::Requested.as_str();
             metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
         }
         self.changed();
-        Ok(conflicts)
+        Ok((outcome, conflicts))
     }
+}
+
+async fn change<D: OrderDecision>(
+    tx: &WriteTx,
+    decision: &D,
+    at: Timestamp,
+) -> Result<(D::Outcome, HashSet<i64>, Vec<String>), DbError> {
+    let mut orders = Vec::new();
+    for (merchant, numbers) in decision.attempts() {
+        orders.extend(orders_of_attempts(Reader::Write(tx), &merchant, &numbers).await?);
+    }
+    let (mut changes, outcome) = decision.decide(orders);
+    // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
+    changes.sort_by_key(|change| change.next.id);
+    let (conflicts, sent_back) = commit(tx, &changes, at).await?;
+    Ok((outcome, conflicts, sent_back))
 }
 
 /// The orders that changed meanwhile, and the merchants of the refunds that were recorded.

@@ -1,19 +1,19 @@
-//! Recording and reading orders. Changing them is `commit`'s alone.
+//! Recording orders. Changing them is `commit`'s alone.
 
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{OnConflict, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Set};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Set};
 
-use super::rows::{AttemptParams, StoredOrder, stored_order};
+use super::rows::AttemptParams;
 use crate::clock::Timestamp;
 use crate::event::command::{Idempotency, OrderContent};
-use crate::ids::{AppId, EventId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::ids::{AppId, EventId, MchId, OutTradeNo};
 use crate::order::{CNY, UNPLACED};
 use crate::secret::random_text;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::entity::{attempt, idempotency_key, ledger, order};
+use crate::store::entity::{attempt, idempotency_key, order};
 use crate::store::writer::WriteTx;
 
 /// An order to be recorded, with its first attempt.
@@ -59,76 +59,6 @@ impl Store {
         let recorded = self.db.write("order.record", new.to_vec(), |tx, new| Box::pin(record(tx, new))).await?;
         self.changed();
         Ok(recorded)
-    }
-
-    /// Orders by the business's numbers.
-    pub async fn orders(&self, merchant: &MerchantKey, order_nos: &[OrderNo]) -> Result<Vec<StoredOrder>, DbError> {
-        let numbers = order_nos.iter().map(OrderNo::as_str);
-        let rows = order::Entity::find()
-            .filter(order::Column::Merchant.eq(merchant.as_str()))
-            .filter(order::Column::OrderNo.is_in(numbers))
-            .all(self.db.read())
-            .await?;
-        self.with_attempts(rows).await
-    }
-
-    /// One order by the business's number.
-    pub async fn order(&self, merchant: &MerchantKey, order_no: &OrderNo) -> Result<Option<StoredOrder>, DbError> {
-        Ok(self.orders(merchant, std::slice::from_ref(order_no)).await?.pop())
-    }
-
-    /// Orders by their attempts' numbers at WeChat.
-    pub async fn orders_by_out_trade_no(
-        &self,
-        merchant: &MerchantKey,
-        numbers: &[OutTradeNo],
-    ) -> Result<Vec<StoredOrder>, DbError> {
-        let of_attempts = attempt::Entity::find()
-            .select_only()
-            .column(attempt::Column::OrderId)
-            .filter(attempt::Column::Merchant.eq(merchant.as_str()))
-            .filter(attempt::Column::OutTradeNo.is_in(numbers.iter().map(OutTradeNo::as_str)))
-            .into_query();
-        let rows = order::Entity::find().filter(order::Column::Id.in_subquery(of_attempts)).all(self.db.read()).await?;
-        self.with_attempts(rows).await
-    }
-
-    /// The content hash and order number recorded under a caller's idempotency key.
-    pub async fn idempotency(&self, key: &Idempotency) -> Result<Option<idempotency_key::Model>, DbError> {
-        let id = (key.api_key.clone(), key.key.clone());
-        Ok(idempotency_key::Entity::find_by_id(id).one(self.db.read()).await?)
-    }
-
-    async fn with_attempts(&self, rows: Vec<order::Model>) -> Result<Vec<StoredOrder>, DbError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
-        let found = attempt::Entity::find()
-            .filter(attempt::Column::OrderId.is_in(rows.iter().map(|o| o.id)))
-            .order_by_asc(attempt::Column::N)
-            .all(self.db.read())
-            .await?;
-        for a in found {
-            attempts.entry(a.order_id).or_default().push(a);
-        }
-        let mut transactions: HashMap<i64, Vec<TransactionId>> = HashMap::new();
-        let paid: Vec<i64> = rows.iter().filter(|o| o.transaction_id.is_some()).map(|o| o.id).collect();
-        if !paid.is_empty() {
-            let entries =
-                ledger::Entity::find().filter(ledger::Column::OrderId.is_in(paid)).all(self.db.read()).await?;
-            for e in entries {
-                let id = TransactionId::parse(e.transaction_id).map_err(|e| DbError::Defect(e.to_string()))?;
-                transactions.entry(e.order_id).or_default().push(id);
-            }
-        }
-        rows.into_iter()
-            .map(|o| {
-                let attempts = attempts.remove(&o.id).unwrap_or_default();
-                let transactions = transactions.remove(&o.id).unwrap_or_default();
-                stored_order(o, attempts, transactions)
-            })
-            .collect()
     }
 }
 

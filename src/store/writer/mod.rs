@@ -9,6 +9,7 @@
 mod connection;
 mod door;
 mod postgres;
+mod reader;
 mod row;
 mod sqlite;
 mod tx;
@@ -17,6 +18,7 @@ mod values;
 
 pub(super) use connection::BUSY_TIMEOUT;
 pub use door::Writer;
+pub use reader::Reader;
 pub use row::Row;
 pub use tx::WriteTx;
 pub use types::{Limits, Writing};

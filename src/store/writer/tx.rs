@@ -154,12 +154,17 @@ impl WriteTx {
             On::Postgres(_) => return self.execute_statement(with_conflict(rows)).await,
         };
         let Some(first) = rows.first() else { return Ok(0) };
-        // The text is made once: each row only has other values.
+        // The text is made once: each row only has other values. Those of the conflict's condition follow them.
         let mut statement = with_conflict(vec![first.clone()]);
-        let mut written = 0;
-        for row in rows {
+        let set = |row: &A| {
             let columns = <A::Entity as EntityTrait>::Column::iter();
-            statement.values = Some(Values(columns.filter_map(|c| row.get(c).into_value()).collect()));
+            columns.filter_map(|c| row.get(c).into_value()).collect::<Vec<_>>()
+        };
+        let all = statement.values.take().map_or_else(Vec::new, |values| values.0);
+        let of_conflict = all.get(set(first).len()..).unwrap_or_default();
+        let mut written = 0;
+        for row in &rows {
+            statement.values = Some(Values(set(row).into_iter().chain(of_conflict.iter().cloned()).collect()));
             written += connection.execute(&statement)?;
         }
         Ok(written)
@@ -183,6 +188,21 @@ impl WriteTx {
                 rows.first().map(model::<E>).transpose()
             }
             On::Postgres(transaction) => Ok(select.one(transaction).await?),
+        }
+    }
+
+    /// An entity's rows.
+    pub async fn find_all<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbError>
+    where
+        E: EntityTrait,
+        E::ActiveModel: TryIntoModel<E::Model>,
+    {
+        match &self.on {
+            On::Sqlite(connection) => {
+                let rows = connection.query(&select.build(self.kind().backend()), usize::MAX)?;
+                rows.iter().map(model::<E>).collect()
+            }
+            On::Postgres(transaction) => Ok(select.all(transaction).await?),
         }
     }
 

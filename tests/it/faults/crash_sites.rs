@@ -22,8 +22,6 @@ const SITES: &[(Scenario, &[&str])] = &[
             "worker.order_recorded",
             "worker.order_answered",
             "worker.verified",
-            "worker.decided",
-            "worker.decided:2",
             "worker.committed",
             "worker.committed:2",
             "worker.handled",

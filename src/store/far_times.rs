@@ -57,14 +57,14 @@ async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u6
     let message = "UPDATE deferred SET next_attempt_at_ms = $1 WHERE next_attempt_at_ms > $2".to_owned();
     let by_age = [now_ms, hour, day_ago, day];
     let of_order = [now_ms, hour, day_ago, day, ms(AFTER_EXPIRY)];
-    let next_turn = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
+    let delay_next_call = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
     let open_calls = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(LONGEST_CALL)];
     let mut recalled = 0;
     for (sql, values) in [
         (order("next_query_at_ms"), &of_order[..]),
         (order("next_look_at_ms"), &of_order),
         (refund, &by_age),
-        (turn, &next_turn),
+        (turn, &delay_next_call),
         (open, &open_calls),
         (unanswered, &[now_ms, ahead(Duration::ZERO)]),
         (message, &[now_ms, hour]),

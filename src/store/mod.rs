@@ -33,7 +33,7 @@ pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
 pub use outbox::FeedEvent;
-pub use refund::call_slot::{OpenCall, Turn};
+pub use refund::call_slot::{CallSlot, OpenCall};
 pub use refund::commit::RefundCommit;
 pub use refund::record::{PaidAttempt, Reserved};
 pub use refund::rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};

@@ -1,10 +1,10 @@
 //! The transactional outbox, and the feed that finance reads.
 //!
-//! An event is written in the transaction that makes it true. On SQLite, where write transactions follow one another, it
-//! has its position in the feed in the same transaction. On PostgreSQL it is written unplaced, and one relay at a time
-//! (see [`super::Lease`]) gives positions in the order of the rows: an order's later change can only be written after
-//! its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL hands
-//! them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
+//! An event is written in the transaction that makes it true. On SQLite, where write transactions follow one another,
+//! it has its position in the feed in the same transaction. On PostgreSQL it is written unplaced, and one relay at a
+//! time (see [`super::Lease`]) gives positions in the order of the rows: an order's later change can only be written
+//! after its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL
+//! hands them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 

@@ -36,7 +36,7 @@ pub struct WaitingNotification {
     /// When it came, by the clock of the process that took it.
     pub received_at: Timestamp,
     /// When it was last retried.
-    pub looked_at: Timestamp,
+    pub checked_at: Timestamp,
 }
 
 /// A raw body has no place in a log.
@@ -85,11 +85,11 @@ impl Store {
     }
 
     /// Notes that a waiting notification was redelivered to the workers, unless one of them has processed it since.
-    pub async fn note_brought_again(&self, waiting: &WaitingNotification, at: Timestamp) -> Result<(), DbError> {
+    pub async fn note_redelivered(&self, waiting: &WaitingNotification, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE notifications SET processed_at_ms = $3
                    WHERE event_id = $1 AND processed_at_ms = $2 AND verdict = 'waiting'";
-        let values = [waiting.id.to_string().into(), waiting.looked_at.as_ms().into(), at.as_ms().into()];
-        self.db.execute("notification.looked_at", sql, values).await?;
+        let values = [waiting.id.to_string().into(), waiting.checked_at.as_ms().into(), at.as_ms().into()];
+        self.db.execute("notification.checked_at", sql, values).await?;
         Ok(())
     }
 }
@@ -104,7 +104,7 @@ async fn record_orphan(
     if write_notifications(tx, std::iter::once(record), at).await? == 0 {
         return Ok(());
     }
-    // Who writes the row tells; another who tries at the same time waits here until that is certain.
+    // The one that writes the row reports it; a concurrent one waits here until that is certain.
     let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms)
                VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     let [merchant, transaction_id] = [record.merchant.as_str(), transaction_id.as_str()].map(Into::into);
@@ -126,6 +126,6 @@ fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {
         headers: serde_json::from_str(&text("headers")?).map_err(|e| unreadable("headers", &e))?,
         remote_addr: text("remote_addr")?,
         received_at: time("received_at_ms")?,
-        looked_at: time("processed_at_ms")?,
+        checked_at: time("processed_at_ms")?,
     })
 }

@@ -1,4 +1,4 @@
-//! Why the database did not do what it was asked, told apart by both drivers' codes.
+//! Why the database did not do what it was asked, distinguished by both drivers' codes.
 
 use sea_orm::DbErr;
 use sea_orm::sqlx;
@@ -44,9 +44,9 @@ fn said(e: &DbErr) -> String {
     };
     let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return String::new() };
     match sqlx.as_ref() {
-        sqlx::Error::Database(told) => match told.code() {
+        sqlx::Error::Database(e) => match e.code() {
             Some(state) if state.len() == 5 => format!(": SQLSTATE {state}"),
-            Some(_) | None => format!(": {}", told.message()),
+            Some(_) | None => format!(": {}", e.message()),
         },
         sqlx::Error::Io(e) => format!(": {}", e.kind()),
         sqlx::Error::Tls(_) => ": TLS could not be agreed on".to_owned(),

@@ -131,7 +131,7 @@ async fn insert_fitting(tx: &WriteTx, rows: &[&NewRow]) -> Result<(), DbError> {
 /// Deletes a stream's oldest messages, acknowledged or not, until it is within its limit.
 ///
 /// The caller has just changed the stream's counter and holds its row, so two never do this at once. Messages that are
-/// being pruned are passed over: whoever prunes them waits for that same row.
+/// being pruned are passed over: the process that prunes them waits for that same row.
 async fn drop_oldest(tx: &WriteTx, stream: &str, limit: StreamLimit) -> Result<(), DbError> {
     loop {
         let usage = usage(tx).await?;
@@ -166,7 +166,7 @@ async fn drop_oldest(tx: &WriteTx, stream: &str, limit: StreamLimit) -> Result<(
     }
 }
 
-/// The end of a query that takes only rows nobody else holds; SQLite has one writer and no such thing.
+/// The end of a query that takes only rows no other transaction holds; SQLite has one writer and needs no such thing.
 fn passing_over_locked(tx: &WriteTx) -> &'static str {
     match tx.kind() {
         DbKind::Sqlite => "",

@@ -16,7 +16,7 @@ use crate::store::writer::WriteTx;
 
 /// Whether a call may be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum CallSlot {
     /// Yes.
     Call(OpenCall),
     /// A call of it is under way, or another refund of the payment was called for less than a minute ago.
@@ -43,16 +43,23 @@ impl Store {
     /// most.
     ///
     /// An earlier call that is over without a recorded result counts as unanswered from now on.
-    pub async fn take_turn(&self, stored: &StoredRefund, lasts: Duration, now: Timestamp) -> Result<Turn, DbError> {
+    pub async fn take_call_slot(
+        &self,
+        stored: &StoredRefund,
+        lasts: Duration,
+        now: Timestamp,
+    ) -> Result<CallSlot, DbError> {
         let write = (stored.clone(), now.after(lasts), now);
         self.db
-            .write("refund.take_call", write, |tx, (stored, until, now)| Box::pin(take_turn(tx, stored, *until, *now)))
+            .write("refund.take_call", write, |tx, (stored, until, now)| {
+                Box::pin(take_call_slot(tx, stored, *until, *now))
+            })
             .await
     }
 
     /// A call for a refund was answered: the minute counts from now, because WeChat may have executed it as late as
     /// this. After one that was too often, the refund itself has to wait, too.
-    pub async fn next_turn(&self, refund: &Refund, too_often: bool, now: Timestamp) -> Result<(), DbError> {
+    pub async fn delay_next_call(&self, refund: &Refund, too_often: bool, now: Timestamp) -> Result<(), DbError> {
         let sql =
             "UPDATE refund_totals SET next_call_at_ms = $4, last_called = CASE WHEN $5 THEN NULL ELSE last_called END
                    WHERE merchant = $1 AND transaction_id = $2 AND (last_called = $3 OR $5)";
@@ -82,15 +89,20 @@ fn at_most_a_minute(at: Timestamp, now: Timestamp) -> Timestamp {
     at.min(now.after(BETWEEN_REFUNDS))
 }
 
-async fn take_turn(tx: &WriteTx, stored: &StoredRefund, until: Timestamp, now: Timestamp) -> Result<Turn, DbError> {
+async fn take_call_slot(
+    tx: &WriteTx,
+    stored: &StoredRefund,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<CallSlot, DbError> {
     let refund = &stored.refund;
     lock_order(tx, stored.order_id).await?;
     let sql = "SELECT call_open_until_ms FROM refunds WHERE id = $1 AND version = $2";
     let row = tx.one(sql, [refund.id.into(), refund.version.into()]).await?;
-    let Some(row) = row else { return Ok(Turn::Changed) };
+    let Some(row) = row else { return Ok(CallSlot::Changed) };
     let open: Option<i64> = row.get("call_open_until_ms")?;
     if let Some(open) = open.map(Timestamp::from_ms).filter(|open| *open > now) {
-        return Ok(Turn::Wait { until: at_most_a_minute(open, now) });
+        return Ok(CallSlot::Wait { until: at_most_a_minute(open, now) });
     }
     let sql = "UPDATE refund_totals SET next_call_at_ms = $4, last_called = $3
                    WHERE merchant = $1 AND transaction_id = $2 AND (next_call_at_ms <= $5 OR last_called = $3)";
@@ -107,7 +119,7 @@ async fn take_turn(tx: &WriteTx, stored: &StoredRefund, until: Timestamp, now: T
         let row = tx.one(sql, values).await?;
         let row = row.ok_or_else(|| DbError::Defect("a refund without its total".into()))?;
         let next = Timestamp::from_ms(row.get("next_call_at_ms")?);
-        return Ok(Turn::Wait { until: at_most_a_minute(next, now) });
+        return Ok(CallSlot::Wait { until: at_most_a_minute(next, now) });
     }
     let sql = "UPDATE refunds SET calls = calls + 1, call_open_until_ms = $2,
                      unanswered_at_ms = CASE WHEN call_open_until_ms IS NULL THEN unanswered_at_ms ELSE $3 END
@@ -116,5 +128,5 @@ async fn take_turn(tx: &WriteTx, stored: &StoredRefund, until: Timestamp, now: T
     let row = row.ok_or_else(|| DbError::Defect("a refund that is gone under its lock".into()))?;
     let calls: i64 = row.get("calls")?;
     let before = u32::try_from(calls.saturating_sub(1)).unwrap_or(u32::MAX);
-    Ok(Turn::Call(OpenCall { before, until }))
+    Ok(CallSlot::Call(OpenCall { before, until }))
 }

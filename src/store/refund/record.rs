@@ -126,9 +126,9 @@ impl Store {
     }
 
     /// Polls a refund at `at` at the latest. No effect on one in a terminal state.
-    pub async fn look_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
+    pub async fn poll_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET next_at_ms = $2 WHERE id = $1 AND next_at_ms > $2";
-        self.db.execute("refund.look_by", sql, [refund_id.into(), at.as_ms().into()]).await?;
+        self.db.execute("refund.poll_by", sql, [refund_id.into(), at.as_ms().into()]).await?;
         self.changed();
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The one door for writing: every write of the store is a value of a named kind, handed to one [`Writer`].
+//! Every write of the store is a value of a named kind, handed to one [`Writer`]; nothing else writes.
 //!
 //! A write is pure until COMMIT: it sees only its [`WriteTx`] and has no other effect, because it may run twice or be
 //! rolled back after it ran. Metrics, hints to waiting requests and failpoints come after COMMIT, in the caller. What
@@ -7,7 +7,7 @@
 //! or not its caller still waits. Only this folder begins a write transaction (exempt: migrations).
 
 mod connection;
-mod door;
+mod handle;
 mod postgres;
 mod reader;
 mod row;
@@ -17,7 +17,7 @@ mod types;
 mod values;
 
 pub(super) use connection::BUSY_TIMEOUT;
-pub use door::Writer;
+pub use handle::Writer;
 pub use reader::Reader;
 pub use row::Row;
 pub use tx::WriteTx;

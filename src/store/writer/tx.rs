@@ -127,8 +127,8 @@ impl WriteTx {
         self.execute_statement(statement)
     }
 
-    /// How many rows one statement should take. On SQLite a short text that stays prepared, run once per row, costs less
-    /// than parsing a long one; on PostgreSQL every statement is a round trip.
+    /// How many rows one statement should take. On SQLite a short text that stays prepared, run once per row, costs
+    /// less than parsing a long one; on PostgreSQL every statement is a round trip.
     pub fn rows_per_statement(&self) -> usize {
         match &self.on {
             On::Sqlite(_) => 1,

@@ -84,7 +84,7 @@ async fn ours(
         Learnt::Changed | Learnt::Refused(_) => false,
     };
     if is_open {
-        ctx.store.look_by(stored.refund.id, ctx.clock.now().after(SOON)).await?;
+        ctx.store.poll_by(stored.refund.id, ctx.clock.now().after(SOON)).await?;
     }
     match learnt {
         Learnt::Changed => Ok(Verdict::Done),

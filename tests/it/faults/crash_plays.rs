@@ -74,8 +74,7 @@ pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     {
         assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
     }
-    let on_the_bus = audit::published(rig, db, "pay.event.main.order.paid").await;
-    assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");
+    audit::published_once(rig, db, "order.paid", 1).await;
 }
 
 /// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is
@@ -167,6 +166,5 @@ pub async fn orphaned(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     }
     let told = rig.events(base, "wxpay.payment.orphaned.v1").await;
     assert_eq!((told.len(), &told[0]["data"]["transaction_id"]), (1, &json!("4200000000202611220000000001")));
-    let on_the_bus = audit::published(rig, db, "pay.event.main.payment.orphaned").await;
-    assert_eq!(on_the_bus.len(), 1, "payment.orphaned on the bus: {on_the_bus:?}");
+    audit::published_once(rig, db, "payment.orphaned", 1).await;
 }

@@ -229,8 +229,7 @@ async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
         }
         _ => {}
     }
-    let on_the_bus = audit::published(rig, db, "pay.event.main.order.paid").await;
-    assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");
+    audit::published_once(rig, db, "order.paid", 1).await;
     if scenario == Scenario::Query {
         assert_eq!(rig.events(base, "wxpay.order.paid.v1").await[0]["data"]["learnt_by"], "query");
     }

@@ -11,10 +11,10 @@ use crate::store::db::DbError;
 
 /// Where writes are handed in. Cheap to clone; the last clone ends the writer, after everything handed in is done.
 #[derive(Debug, Clone)]
-pub struct Writer(Door);
+pub struct Writer(Backend);
 
 #[derive(Debug, Clone)]
-enum Door {
+enum Backend {
     Sqlite(sqlite::Queue),
     Postgres(postgres::Lanes),
 }
@@ -23,12 +23,12 @@ impl Writer {
     /// Opens the only writing connection of this process to a SQLite file, in a thread of its own. The file is created
     /// if it does not exist.
     pub async fn sqlite(path: &Path, limits: Limits) -> Result<Writer, DbError> {
-        Ok(Writer(Door::Sqlite(sqlite::Queue::open(path.to_owned(), limits).await?)))
+        Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), limits).await?)))
     }
 
     /// Writes over a pool of connections to PostgreSQL.
     pub fn postgres(pool: DatabaseConnection, limits: Limits) -> Writer {
-        Writer(Door::Postgres(postgres::Lanes::new(pool, limits)))
+        Writer(Backend::Postgres(postgres::Lanes::new(pool, limits)))
     }
 
     /// Hands in a write and returns what it returned, once that is durable.
@@ -46,8 +46,8 @@ impl Writer {
         T: Send + 'static,
     {
         match &self.0 {
-            Door::Sqlite(queue) => queue.write(kind, data, run).await,
-            Door::Postgres(lanes) => lanes.write(kind, data, run).await,
+            Backend::Sqlite(queue) => queue.write(kind, data, run).await,
+            Backend::Postgres(lanes) => lanes.write(kind, data, run).await,
         }
     }
 }

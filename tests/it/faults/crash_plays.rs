@@ -117,7 +117,7 @@ pub async fn ends(rig: &Processes, out_refund_no: &str) {
 pub async fn refund_is_due(db: &Db) {
     let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
     let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
-    let _ = db.execute("test", String::from(sql), []).await;
+    let _ = db.execute("test", sql, []).await;
 }
 
 const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";

@@ -306,7 +306,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         notifications: Vec::new(),
         refunds: Vec::new(),
     };
-    crate::harness::store::commit(&store, &[commit], now).await.unwrap();
+    crate::harness::store::commit(store, &[commit], now).await.unwrap();
 }
 
 pub fn order(order_no: &str) -> Value {

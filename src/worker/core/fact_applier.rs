@@ -1,9 +1,9 @@
-//! Facts reach their orders here: load, decide, commit, in groups.
+//! Applies facts to their orders in batches: load, decide, commit.
 //!
-//! Facts that wait while the previous group commits form the next one and share its transaction and fsync. Within a
-//! group the facts of one order are decided one after the other on the order as the one before left it, so a thousand
-//! copies of one notification make one change and 999 times nothing. An order that another process changed meanwhile is
-//! loaded and decided anew.
+//! Facts that wait while the previous batch commits form the next one and share its transaction and fsync. Within a
+//! batch the facts of one order are decided in sequence, each on the result of the one before, so a thousand copies of
+//! one notification make one change. An order that another process changed meanwhile (compare-and-set failed) is loaded
+//! and decided again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use super::fact::{Applied, Item};
 use super::order_uow::Working;
 use crate::telemetry;
 
-/// Facts of one group.
+/// Largest batch of facts.
 const MAX_BATCH: usize = 256;
-/// A group that takes longer is given up; its messages come again.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often an order is decided anew because others change it at the same time.
+/// A batch that takes longer fails; its messages are redelivered.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an order is decided again because of concurrent changes.
 const MAX_ROUNDS: usize = 12;
 
-/// Why a fact was not applied: try again later.
+/// Why a fact was not applied; all of them are worth a retry.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The database did not take it.
+    /// The database is unavailable or refused the write.
     #[error(transparent)]
     Store(Trouble),
-    /// Others kept changing the order.
-    #[error("the order is changed by others all the time")]
+    /// Every attempt lost to a concurrent change.
+    #[error("the order was changed concurrently in every attempt")]
     Contended,
-    /// The program is ending.
+    /// The process is shutting down.
     #[error(transparent)]
     Group(#[from] GroupError),
 }
@@ -52,20 +52,20 @@ impl From<ApplyError> for Trouble {
     }
 }
 
-/// Applies facts in groups.
+/// Applies facts in batches.
 pub struct Applier {
     group: Group<Item, Result<Applied, ApplyError>>,
 }
 
 impl Applier {
-    /// Over a store. SQLite has one writer, so one lane; PostgreSQL commits several groups at once.
+    /// Over a store. SQLite has one writer, so one lane; PostgreSQL commits several batches at once.
     pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> Applier {
         let lanes = match store.db().kind() {
             DbKind::Sqlite => 1,
             DbKind::Postgres => 4,
         };
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
-        // One attempt's facts keep to one lane: copies of a notification meet in one group instead of fighting.
+        // Facts of one attempt share a lane: copies of a notification meet in one batch instead of conflicting.
         let route = |item: &Item| {
             use std::hash::{DefaultHasher, Hash, Hasher};
             let mut hasher = DefaultHasher::new();
@@ -78,8 +78,8 @@ impl Applier {
                 let count = items.len();
                 let lost =
                     || (0..count).map(|_| Err(ApplyError::Store(Trouble::Away("the database did not answer".into()))));
-                // A database that vanished behind a silent network must not hold a lane for ever.
-                tokio::time::timeout(PATIENCE, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
+                // A database behind a dead connection must not block a lane for ever.
+                tokio::time::timeout(BATCH_TIMEOUT, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
         Applier { group: Group::routed(limits, route, run) }
@@ -93,7 +93,7 @@ impl Applier {
 
 type Outcome = Result<Applied, ApplyError>;
 
-/// What a group works with.
+/// What a batch works with.
 struct Work {
     store: Store,
     clock: Clock,
@@ -115,7 +115,7 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
                 }
             }
             Err(DbError::Defect(_)) if round.len() > 1 => {
-                // One row that cannot be read or written must not hold up those who happen to wait beside it.
+                // One row that cannot be read or written must not fail the rest of the batch.
                 for one in round {
                     results[one.0] = Some(alone(work, one).await);
                 }
@@ -146,7 +146,7 @@ async fn alone(work: &Work, item: (usize, &Item)) -> Outcome {
     Err(ApplyError::Contended)
 }
 
-/// Decides and commits once; items of orders that lost the race are left out of the result.
+/// Decides and commits once; items whose order was changed concurrently are left out of the result.
 async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, Outcome)>, DbError> {
     let (store, now) = (&with.store, with.clock.now());
     let mut work = load(store, items).await?;
@@ -179,7 +179,7 @@ async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, 
     Ok(done)
 }
 
-/// Marks the order that was reported paid with another order's transaction.
+/// Flags the order that was reported paid with another order's transaction.
 async fn elsewhere(store: &Store, item: &Item, now: Timestamp) -> Outcome {
     let gone = |e: DbError| ApplyError::Store(e.into());
     let mut work = load(store, &[(0, item)]).await.map_err(gone)?;
@@ -217,7 +217,7 @@ async fn commit(store: &Store, commits: &[OrderCommit], now: Timestamp) -> Resul
         Err(DbError::Exists(_)) => {}
         Err(e) => return Err(e),
     }
-    // One of them names a transaction that another order has: find it, let the others through.
+    // One of them names a transaction that another order has: commit each alone to find it.
     let mut lost = Lost::default();
     for one in commits {
         match store.commit(std::slice::from_ref(one), now).await {
@@ -237,8 +237,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// What is to be written, in the order of the rows: two processes that lock the same orders then wait for each
-    /// other instead of dying of it.
+    /// The commits in the order of the rows, so that two processes that lock the same orders cannot deadlock.
     fn into_commits(self) -> Vec<OrderCommit> {
         let mut commits: Vec<OrderCommit> = self.orders.into_values().filter_map(Working::into_commit).collect();
         commits.sort_by_key(|c| c.next.id);

@@ -257,7 +257,7 @@ impl App {
 async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
     let asked = Instant::now();
     if let Some(ahead_ms) = clock.set_by(store.db().now().await?, asked) {
-        tracing::warn!(ahead_ms, "this host's clock differs from the database's, whose time is taken");
+        tracing::warn!(ahead_ms, "this host's clock differs from the database's, which is used");
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ async fn wait_for_paid(parties: &Parties<'_>, order_no: &str, cursor: &mut Strin
         }
         *cursor = page.body["next"].as_str().context("the feed has no cursor")?.to_owned();
     }
-    bail!("order.paid did not come within 30 s")
+    bail!("order.paid did not arrive within 30 s")
 }
 
 async fn read_back(
@@ -166,7 +166,7 @@ async fn read_back(
     let payment = &theirs.body["payments"][0];
     let agree = payment["transaction_id"].as_str() == Some(&entry.transaction_id)
         && payment["total_fee"].as_i64() == Some(entry.amount_fen);
-    ensure!(agree, "WeChat's ledger says otherwise: {}", theirs.body);
+    ensure!(agree, "WeChat's ledger differs: {}", theirs.body);
     let out = &mut teller.out;
     writeln!(out, "\nWeChat's ledger and ours agree: {} fen, transaction {}.", entry.amount_fen, entry.transaction_id)?;
     Ok(out.flush()?)

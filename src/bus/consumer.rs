@@ -273,7 +273,7 @@ async fn hand_over<H, P: Parking>(
                 tracing::warn!(%consumer, error = %e, "the database does not take a delivery yet");
             }
             Err(e @ ParkingError::Impossible(_)) if !plain => {
-                tracing::error!(%consumer, error = %e, "the database refuses a delivery; retried with its texts in ASCII");
+                tracing::error!(%consumer, error = %e, "the database refuses a delivery; retried in plain ASCII");
                 leaving = leaving.plain();
                 plain = true;
                 continue;

@@ -88,7 +88,8 @@ async fn shape_stream(
     let found = existing.cached_info().config.clone();
     if found.retention != wanted.retention || found.storage != wanted.storage {
         return Err(ConnectError::Shape(format!(
-            "stream {} has another retention or storage than nats/topology.toml says and cannot be changed in place; move its messages away and delete it",
+            "stream {} has another retention or storage than nats/topology.toml sets and cannot be \
+             changed in place; move its messages elsewhere and delete it",
             spec.name
         )));
     }
@@ -195,7 +196,7 @@ pub(super) async fn take_care(core: Arc<Core>, settings: config::Bus) {
         }
         core.objection.send_replace(objection);
         if let Err(e) = bring_into_shape(&core).await {
-            tracing::warn!(error = %e, "streams could not be looked after");
+            tracing::warn!(error = %e, "streams could not be checked");
             continue;
         }
         for spec in &core.topology.streams {

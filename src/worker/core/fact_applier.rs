@@ -23,8 +23,8 @@ use crate::telemetry;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;
-/// A group that takes longer is given up; its messages come again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A batch that takes longer is given up; its messages are redelivered.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an order is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
 
@@ -69,7 +69,7 @@ impl Applier {
                 let lost =
                     || (0..count).map(|_| Err(ApplyError::Store(Trouble::Away("the database did not answer".into()))));
                 // A database that vanished behind a silent network must not hold a lane for ever.
-                tokio::time::timeout(PATIENCE, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
+                tokio::time::timeout(BATCH_TIMEOUT, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
         Applier { group: Group::new(limits, run) }

@@ -52,7 +52,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     crate::failpoint::point("refund.called");
     if begun.elapsed() > SEND_WITHIN {
         // This process was stopped, or the database was slow: others do not wait for this call much longer.
-        tracing::warn!(refund_no = %r.refund_no, "the turn to call for a refund was taken too long ago");
+        tracing::warn!(refund_no = %r.refund_no, "the slot for the refund call has expired");
         ctx.store.close_call(r, open).await?;
         return Ok(Called::Overtaken);
     }

@@ -87,17 +87,22 @@ class Journey:
         self.place("U-SENT-BACK", merchant="second", expires_at=self.ahead(3600))
         self.orphan("U-ORPHAN-TOLD")
         self.log_in()
-        for number, state, outcome in ((1, "succeeded", "SUCCESS"), (2, "abnormal", "CHANGE"), (3, "failed", "REFUNDCLOSE")):
-            self.paid(f"U-REFUND-{number}")
-            self.refund(f"U-REFUND-{number}", f"R-{state.upper()}", 40)
-            stage.tell("refunds/outcome", {"mch_id": MERCHANTS["main"][0], "out_refund_no": f"R-{state.upper()}", "outcome": outcome})
-            stage.until_refund(f"R-{state.upper()}", state)
+        self.refund_ends(1, "succeeded", "SUCCESS")
+        self.refund_ends(3, "failed", "REFUNDCLOSE")
         self.paid("U-REFUSED")
         stage.fault("refund", "refuse", "U-REFUSED", err_code="PARAM_ERROR")
         self.refund("U-REFUSED", "R-REFUSED", 100)
         stage.until_refund("R-REFUSED", "failed")
         self.paid("U-KEYED", key="order-key", metadata={"cart": [1, 2], "名": "值"}, attach="a=b")
         self.refund("U-KEYED", amount=30, key="refund-key")
+
+    def refund_ends(self, number, state, outcome):
+        order_no, refund_no = f"U-REFUND-{number}", f"R-{state.upper()}"
+        self.paid(order_no)
+        self.refund(order_no, refund_no, 40)
+        end = {"mch_id": MERCHANTS["main"][0], "out_refund_no": refund_no, "outcome": outcome}
+        self.stage.tell("refunds/outcome", end)
+        self.stage.until_refund(refund_no, state)
 
     def orphan(self, out_trade_no):
         """A payment of an order that only WeChat knows."""
@@ -229,6 +234,8 @@ class Journey:
         # Another order's attempt has this number: its message is parked.
         stage.call("POST", "/v1/orders", self.order_body(self.number_taken), wait=0)
         self.orphan("U-ORPHAN-WAITS")
+        # WeChat ends it after five minutes.
+        self.refund_ends(2, "abnormal", "CHANGE")
         refunds = {"R-PROCESSING": {}, "R-NOTICE": {}, "R-ASKED": {}, "R-UNKNOWN": {"kind": "answer_lost"}}
         refunds |= {"R-DELAYED": {"kind": "refuse", "err_code": "NOTENOUGH"}}
         for refund_no, fault in refunds.items():

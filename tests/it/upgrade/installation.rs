@@ -131,6 +131,14 @@ impl Installation {
         answer(self.http.get(format!("{}/_sandbox/ledger", self.wechat_url))).await.1
     }
 
+    /// How often this version has called an API of WeChat about a number.
+    pub async fn calls(&self, api: &str, out_trade_no: &str) -> u64 {
+        let url = format!("{}/_sandbox/requests?out_trade_no={out_trade_no}", self.wechat_url);
+        let (_, seen) = answer(self.http.get(url)).await;
+        let calls = seen["requests"].as_array().unwrap().iter().filter(|call| call["api"] == api);
+        calls.map(|call| call["count"].as_u64().unwrap()).sum()
+    }
+
     pub async fn wechat_control(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_sandbox/{path}", self.wechat_url);
         let request = self.http.post(url).header(header::CONTENT_TYPE, "application/json").body(body.to_string());

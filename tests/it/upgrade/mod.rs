@@ -97,6 +97,7 @@ async fn goes_on(fixture: Fixture) {
     refunds_end_at_wechat(&installed).await;
     installed.pass_until("the end of everything", async || unfinished(&installed).await).await;
     everything_is_settled_once(&installed).await;
+    what_wechat_has_is_not_submitted_again(&installed).await;
     parked_messages_are_kept(&installed, &parked).await;
     the_feed_goes_on_behind_the_cursor(&installed).await;
     leases_are_taken_over(&installed).await;
@@ -245,6 +246,16 @@ async fn everything_is_settled_once(installed: &Installation) {
     assert_eq!((refunds.len(), &refunds[0]["refund_no"]), (1, old), "what was sent back stays sent back, once");
     let orphaned = "SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.payment.orphaned.v1'";
     assert_eq!(installed.number(orphaned).await, 2);
+}
+
+/// Their open messages only query, or come from WeChat.
+async fn what_wechat_has_is_not_submitted_again(installed: &Installation) {
+    for number in ["U-OF-R-PROCESSING", "U-OF-R-NOTICE", "U-OF-R-ASKED"] {
+        assert_eq!(installed.calls("refund", number).await, 0, "{number}");
+        assert!(installed.calls("refundquery", number).await > 0, "{number}");
+    }
+    assert_eq!(installed.calls("unifiedorder", "U-OPEN-1").await, 0);
+    assert!(installed.calls("orderquery", "U-OPEN-1").await > 0);
 }
 
 async fn column(installed: &Installation, sql: &str) -> Vec<String> {

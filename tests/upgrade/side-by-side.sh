@@ -25,6 +25,8 @@ finish() {
     rm -rf "$scratch"
 }
 trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 lock_tools
 install_python_tools

@@ -109,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
     }
     out.flush()?;
     drop(out);
-    told_to_stop().await?;
+    asked_to_stop().await?;
     running.shutdown().await;
     Ok(())
 }
@@ -165,7 +165,7 @@ fn key(path: &Path) -> anyhow::Result<V2Key> {
     V2Key::parse(text.trim_ascii()).map_err(|rule| anyhow::anyhow!("{}: {rule}", path.display()))
 }
 
-async fn told_to_stop() -> std::io::Result<()> {
+async fn asked_to_stop() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,

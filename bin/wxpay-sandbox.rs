@@ -1,6 +1,6 @@
 //! `wxpay-sandbox`: the WeChat Pay simulator as a process of its own, for an SDK in any language.
 //!
-//! Without arguments it knows the merchant of WeChat's public signing example and listens on loopback only.
+//! Without arguments it serves the merchant of WeChat's public signing example and listens on loopback only.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,7 +23,7 @@ struct Arguments {
     /// Where to listen. Anyone who can reach it can "pay": keep it on loopback or a private network.
     #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19001))]
     listen: SocketAddr,
-    /// Where it listens with TLS, which refunds need. By default the next port of the same address.
+    /// Where to listen with TLS, which refunds need. By default the next port of the same address.
     #[arg(long)]
     tls_listen: Option<SocketAddr>,
     /// A name of this host for the certificate of that listener, besides loopback; may be repeated.
@@ -48,13 +48,13 @@ struct Arguments {
     /// Divides WeChat's own durations: repeats of notifications, life of a prepay_id. 1 is real time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     time_scale: u32,
-    /// Seeds the dice of the faults and the numbers issued.
+    /// Seed of the random faults and of the numbers issued.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A journal to keep and to start from: what was placed and paid outlives the process.
+    /// A journal file: orders and payments survive a restart.
     #[arg(long)]
     state: Option<PathBuf>,
-    /// What is written to stderr: levels by module, like info,wxpay_worker::sandbox=debug.
+    /// Log filter for stderr: levels by module, like info,wxpay_worker::sandbox=debug.
     #[arg(long, default_value = "warn")]
     log: String,
 }
@@ -109,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
     }
     out.flush()?;
     drop(out);
-    asked_to_stop().await?;
+    stop_requested().await?;
     running.shutdown().await;
     Ok(())
 }
@@ -165,7 +165,7 @@ fn key(path: &Path) -> anyhow::Result<V2Key> {
     V2Key::parse(text.trim_ascii()).map_err(|rule| anyhow::anyhow!("{}: {rule}", path.display()))
 }
 
-async fn asked_to_stop() -> std::io::Result<()> {
+async fn stop_requested() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,

@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One payment from end to end on embedded defaults, narrated; then serves it to play with.
+    /// One payment from end to end on embedded defaults, each step printed; then keeps serving.
     Demo(demo::Options),
     /// Runs the service.
     Run {
@@ -89,17 +89,17 @@ fn check_config(file: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends with the first SIGTERM or Ctrl-C; the second one kills as usual.
+/// Cancelled by the first SIGTERM or Ctrl-C; the second one ends the process at once.
 fn stop_on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let on_signal = stop.clone();
     tokio::spawn(async move {
         let Ok(mut term) = signal(SignalKind::terminate()) else { return };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = term.recv() => {}
         }
-        told.cancel();
+        on_signal.cancel();
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = term.recv() => {}

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes the secrets of docker-compose.yml that are nobody's but ours, in deploy/secrets (or the directory given): passwords of
-# PostgreSQL and NATS with the addresses that contain them, the key of the session cookie. What exists is kept, so it may run again.
-# What only WeChat can give (merchant key, app secret) is listed at the end until it is there.
+# Makes the secrets of docker-compose.yml that this installation chooses itself, in deploy/secrets (or the directory
+# given): passwords of PostgreSQL and NATS with the addresses that contain them, the key of the session cookie. Existing
+# files are kept, so it may run again. Secrets that only WeChat issues (merchant key, app secret) are listed at the end
+# until they are there.
 set -euo pipefail
 
 dir=${1:-$(dirname -- "${BASH_SOURCE[0]}")/secrets}
 mkdir -p "$dir"
-# The directory keeps other users of the machine out; the files are readable, because each container has a user of its own.
+# The directory excludes other users of the machine; the files are readable, because each container has its own user.
 chmod 700 "$dir"
 cd -- "$dir"
 

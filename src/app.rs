@@ -1,6 +1,6 @@
-//! The composition root: from a configuration to running roles, and from a signal to a clean end.
+//! The composition root: from a configuration to running roles, and from a signal to a clean shutdown.
 //!
-//! Every role can run in a process of its own; they meet only in the database and on the bus.
+//! Every role can run in a separate process; roles share only the database and the bus.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::wechat::platform::PlatformClient;
 use crate::wechat::transport::{Client, ClientError};
 use crate::{relay, web, worker};
 
-/// How often the clock is set by the database's.
+/// How often the clock is synchronised with the database's.
 const CLOCK_SET_EVERY: Duration = Duration::from_secs(5);
 
 /// Which parts of the service a process runs.
@@ -38,7 +38,7 @@ pub struct Roles {
     pub worker: bool,
     /// Outbox to bus.
     pub relay: bool,
-    /// What time makes due.
+    /// Jobs that are due by time.
     pub scheduler: bool,
 }
 
@@ -83,7 +83,7 @@ pub enum AppError {
     /// The queue cannot be used.
     #[error("bus: {0}")]
     Bus(#[from] ConnectError),
-    /// The way to WeChat cannot be set up.
+    /// The HTTP client for WeChat cannot be set up.
     #[error("WeChat client: {0}")]
     Wechat(#[from] ClientError),
     /// A merchant's certificate cannot be used.
@@ -95,25 +95,25 @@ pub enum AppError {
     /// Metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    /// A role ended by itself.
+    /// A role ended without being stopped.
     #[error("{0} stopped: {1}")]
     Role(&'static str, String),
-    /// Work in flight did not end in time; it is redelivered after the restart.
-    #[error("work in flight did not end within {0:?}; it is delivered again after the next start")]
+    /// Work in progress did not end in time; it is redelivered after the restart.
+    #[error("work in progress did not end within {0:?}; it is redelivered after the next start")]
     Slow(Duration),
 }
 
 /// The service, open and ready to run.
 pub struct App {
-    /// What it was told.
+    /// Its configuration.
     pub config: Arc<Config>,
     /// The database.
     pub store: Store,
     /// The queue.
     pub bus: Bus,
-    /// What the queue said about itself.
+    /// The queue's properties, as found when connecting.
     pub bus_report: bus::Report,
-    /// The time.
+    /// The database's time.
     pub clock: Clock,
     wechat: Client,
     refund_clients: Arc<HashMap<MerchantKey, Client>>,
@@ -122,12 +122,12 @@ pub struct App {
     more_routes: axum::Router,
 }
 
-/// Sockets already bound, so that a test can hand in free ports.
+/// Sockets already bound, so that a test can pass free ports.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// The API and the notification address.
     pub api: Option<TcpListener>,
-    /// Health and metrics, where they are apart.
+    /// Health and metrics, where they have an address of their own.
     pub admin: Option<TcpListener>,
 }
 
@@ -145,7 +145,7 @@ impl Listeners {
 }
 
 impl App {
-    /// Opens the database, the bus and the way to WeChat.
+    /// Opens the database, the bus and the clients for WeChat.
     pub async fn open(config: Config, clock: Clock) -> Result<App, AppError> {
         config.check_runnable()?;
         for warning in &config.warnings {
@@ -173,14 +173,13 @@ impl App {
         Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, metrics, more_routes })
     }
 
-    /// Serves these beside the API, on its listener. They are not behind the API's checks; its own paths cannot be
-    /// taken.
+    /// Serves these routes on the API's listener, without the API's checks. They cannot replace the API's own paths.
     #[must_use]
     pub fn with_routes(self, routes: axum::Router) -> App {
         App { more_routes: self.more_routes.merge(routes), ..self }
     }
 
-    /// Runs the roles until cancelled or until one of them fails, then lets work in flight finish.
+    /// Runs the roles until cancelled or until one of them fails, then lets work in progress finish.
     pub async fn run(self, roles: Roles, listeners: Listeners, cancel: CancellationToken) -> Result<(), AppError> {
         let holder = format!("{}-{}", std::process::id(), random_text(8));
         let stop = cancel.child_token();
@@ -219,7 +218,7 @@ impl App {
             let work = scheduler::run(parts, holder, stop.clone());
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
         }
-        // The HTTP side cuts off its stragglers at the timeout; the supervisor gives that a moment.
+        // The HTTP side closes remaining connections at this timeout; the supervisor waits a little longer.
         supervise(running, stop, self.config.server.shutdown_timeout + Duration::from_secs(1)).await
     }
 
@@ -254,25 +253,24 @@ impl App {
     }
 }
 
-/// Sets the clock by the database's, which all processes share: the times that one of them writes are read by the
-/// others.
+/// Sets the clock to the database's, which all processes share: each reads times that others wrote.
 async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
     let asked = Instant::now();
     if let Some(ahead_ms) = clock.set_by(store.db().now().await?, asked) {
-        tracing::warn!(ahead_ms, "this host's clock differs from the database's, whose time is taken");
+        tracing::warn!(ahead_ms, "this host's clock differs from the database's, which is used");
     }
     Ok(())
 }
 
-/// Keeps the clock set. While the database is away, time goes on as it did.
+/// Keeps the clock synchronised. While the database is unavailable, the last offset stays in use.
 async fn keep_time(clock: Clock, store: Store, stop: CancellationToken) -> Result<(), AppError> {
     while stop.run_until_cancelled(tokio::time::sleep(CLOCK_SET_EVERY)).await.is_some() {
-        // A connection that went silent must hold up neither the time nor the end.
+        // A connection that stopped answering must delay neither the next attempt nor the shutdown.
         let set = tokio::time::timeout(CLOCK_SET_EVERY, set_clock(&clock, &store));
         match stop.run_until_cancelled(set).await {
             Some(Ok(Ok(()))) => {}
             Some(Ok(Err(e))) => tracing::debug!(error = %e, "the clock cannot be set"),
-            Some(Err(_)) => tracing::debug!("the database does not tell its time"),
+            Some(Err(_)) => tracing::debug!("reading the database's clock timed out"),
             None => break,
         }
     }
@@ -291,11 +289,11 @@ fn refund_clients(config: &Config) -> Result<HashMap<MerchantKey, Client>, AppEr
     Ok(clients)
 }
 
-/// Waits for the end: asked for, or because a role failed; then for the others, as long as the configuration allows.
+/// Waits until stopped or until a role fails; then for the other roles, at most for the grace period.
 async fn supervise(
     mut running: JoinSet<Result<(), AppError>>,
     stop: CancellationToken,
-    patience: Duration,
+    grace: Duration,
 ) -> Result<(), AppError> {
     let mut outcome = Ok(());
     let ended = |joined: Result<Result<(), AppError>, tokio::task::JoinError>| match joined {
@@ -307,9 +305,10 @@ async fn supervise(
             () = stop.cancelled() => {}
             joined = running.join_next() => match joined {
                 Some(joined) => {
-                    // A role that ends before it was told to is a fault, also when it has no error to show.
+                    // A role that ends before it was stopped is a fault, also without an error.
                     if !stop.is_cancelled() {
-                        outcome = ended(joined).and(Err(AppError::Role("a role", "it ended by itself".into())));
+                        let role = AppError::Role("a role", "it ended without being stopped".into());
+                        outcome = ended(joined).and(Err(role));
                     }
                     stop.cancel();
                 }
@@ -325,8 +324,8 @@ async fn supervise(
             }
         }
     };
-    if tokio::time::timeout(patience, rest).await.is_err() && outcome.is_ok() {
-        outcome = Err(AppError::Slow(patience));
+    if tokio::time::timeout(grace, rest).await.is_err() && outcome.is_ok() {
+        outcome = Err(AppError::Slow(grace));
     }
     outcome
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// How a group works.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +23,6 @@ pub struct Limits {
     pub max_batch: usize,
     /// Items that may wait per queue; one more makes its caller wait.
     pub queue: usize,
-    /// Batches that may run at once.
-    pub lanes: usize,
 }
 
 /// Why an item has no result.
@@ -50,8 +48,7 @@ struct Entry<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
-    /// A group with one queue, whose batches run in up to `limits.lanes` lanes: items of different callers have no
-    /// order.
+    /// A group with one queue, worked off one batch at a time.
     ///
     /// `run` gives one result per item, in the items' order. Needs a tokio runtime.
     pub fn new<F, Fut>(limits: Limits, run: F) -> Group<T, R>
@@ -59,18 +56,18 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
-        Group { queues: vec![spawn_queue(limits, limits.lanes, Arc::new(run))], route: None }
+        Group { queues: vec![spawn_queue(limits, Arc::new(run))], route: None }
     }
 
-    /// A group whose items go by `route` to one of `limits.lanes` queues, each worked off one batch at a time: items
-    /// with the same route keep the order in which they were handed in.
-    pub fn routed<F, Fut>(limits: Limits, route: fn(&T) -> u64, run: F) -> Group<T, R>
+    /// A group whose items go by `route` to one of `partitions` queues, each worked off one batch at a time: items with
+    /// the same route keep the order in which they were handed in.
+    pub fn partitioned<F, Fut>(limits: Limits, partitions: usize, route: fn(&T) -> u64, run: F) -> Group<T, R>
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<R>> + Send + 'static,
     {
         let run = Arc::new(run);
-        let queues = (0..limits.lanes.max(1)).map(|_| spawn_queue(limits, 1, Arc::clone(&run))).collect();
+        let queues = (0..partitions.max(1)).map(|_| spawn_queue(limits, Arc::clone(&run))).collect();
         Group { queues, route: Some(route) }
     }
 
@@ -79,8 +76,8 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item
     /// takes effect and its result is discarded.
     pub async fn run(&self, item: T) -> Result<R, GroupError> {
-        let lane = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
-        let queue = self.queues.get(usize::try_from(lane).unwrap_or(0)).ok_or(GroupError::Closed)?;
+        let partition = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
+        let queue = self.queues.get(usize::try_from(partition).unwrap_or(0)).ok_or(GroupError::Closed)?;
         let (done, result) = oneshot::channel();
         // Not `send` at once: that may yield although there is room (the runtime's fairness), and callers polled one
         // after the other would enter the queue in another order.
@@ -93,7 +90,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     }
 }
 
-fn spawn_queue<T, R, F, Fut>(limits: Limits, lanes: usize, run: Arc<F>) -> mpsc::Sender<Entry<T, R>>
+fn spawn_queue<T, R, F, Fut>(limits: Limits, run: Arc<F>) -> mpsc::Sender<Entry<T, R>>
 where
     T: Send + 'static,
     R: Send + 'static,
@@ -103,32 +100,12 @@ where
     let (queue, mut waiting) = mpsc::channel(limits.queue.max(1));
     let max_batch = limits.max_batch.max(1);
     tokio::spawn(async move {
-        if lanes <= 1 {
-            while let Some(batch) = take(&mut waiting, max_batch).await {
-                run_batch(run.as_ref(), batch).await;
-            }
-            return;
-        }
-        let free = Arc::new(Semaphore::new(lanes));
-        // A lane is awaited before items are taken: what queues up meanwhile joins the batch.
-        while let Ok(lane) = Arc::clone(&free).acquire_owned().await {
-            let Some(batch) = take(&mut waiting, max_batch).await else { return };
-            let run = Arc::clone(&run);
-            tokio::spawn(async move {
-                run_batch(run.as_ref(), batch).await;
-                drop(lane);
-            });
+        let mut batch = Vec::new();
+        while waiting.recv_many(&mut batch, max_batch).await > 0 {
+            run_batch(run.as_ref(), std::mem::take(&mut batch)).await;
         }
     });
     queue
-}
-
-async fn take<T, R>(waiting: &mut mpsc::Receiver<Entry<T, R>>, max_batch: usize) -> Option<Vec<Entry<T, R>>> {
-    let mut batch = Vec::new();
-    match waiting.recv_many(&mut batch, max_batch).await {
-        0 => None,
-        _ => Some(batch),
-    }
 }
 
 async fn run_batch<T, R, F, Fut>(run: &F, mut batch: Vec<Entry<T, R>>)
@@ -141,7 +118,7 @@ where
         return;
     }
     let (items, callers): (Vec<T>, Vec<_>) = batch.into_iter().map(|entry| (entry.item, entry.done)).unzip();
-    // A panic must not end the lane. The callers' senders are dropped with this frame and tell them.
+    // A panic must not end the queue. The callers' senders are dropped with this frame and tell them.
     let outcome = AssertUnwindSafe(async { run(items).await }).catch_unwind().await;
     let Ok(results) = outcome else {
         tracing::error!("a grouped batch panicked");

@@ -12,40 +12,42 @@
 //!  scheduler ── query.due · refund.due · deferred ───┘                   relay ──► bus (pay.event.…)
 //! ```
 //!
-//! Truth is the database plus WeChat itself. The bus carries work and news and may be wiped: queries bring everything
-//! back. Notifications and query replies become a [`event::fact::Fact`], and one pure function, [`order::decide()`],
-//! says what a fact does to an order.
+//! The sources of truth are the database and WeChat itself. The bus carries work and events and may be wiped: queries
+//! to WeChat and the outbox restore what was lost. Notifications and query replies become a [`event::fact::Fact`], and
+//! one pure function, [`order::decide()`], says what a fact does to an order.
 //!
 //! # The map, in the order data flows
 //!
 //! | module | is |
 //! |---|---|
-//! | [`money`], [`ids`], [`clock`], [`secret`], [`trade`], [`sealed_box`] | vocabulary: parsed once, no bare strings |
+//! | [`money`], [`ids`], [`clock`], [`secret`], [`trade`], [`sealed_box`] | vocabulary: values parsed once into types |
 //! | [`event`] | envelope, facts, commands, domain events, every subject |
-//! | [`order`], [`refund`] | states and decisions; know no runtime, web, database or clock |
+//! | [`order`], [`refund`] | states and decisions, pure: no runtime, web, database or clock |
 //! | [`config`], [`telemetry`] | settings of the process; its logs and metrics |
 //! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
-//! | [`batcher`], [`bus`] | many callers and one fsync; the queue, embedded or JetStream |
+//! | [`batcher`], [`bus`] | many callers share one fsync; the queue, embedded or JetStream |
 //! | [`http`] | the ingress: orders, refunds, notifications, events, health |
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
-//! | [`new_order`], [`new_refund`] | what a request becomes: the row, and what WeChat will be sent |
+//! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
-//! | [`relay`], [`scheduler`] | outbox to bus; what time makes due |
-//! | [`app`], [`demo`] | the composition root; one narrated payment |
+//! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
+//! | [`app`], [`demo`] | the composition root; the demo |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
-//! | [`retry`], [`failpoint`] | pauses between tries; places where a test may kill the process |
+//! | [`retry`], [`failpoint`] | backoff; points where a test may kill the process |
 //!
-//! Who may import whom is a test: `tests/it/tidy`.
+//! Who may import whom is a test: `tests/it/tidy`. `docs/architecture.md` says where a rule is written, what happens
+//! when a process dies, and which files a new event field or a new WeChat API touches.
 //!
 //! # The invariants, and what holds each
 //!
 //! 1. WeChat hears SUCCESS only after the notification is durable: fsynced, not just accepted.
 //!    `faults::synced` reads the system calls of the service and of nats-server; `faults::sqlite_stuck` and
-//!    `faults::nats_cluster` take the room, the lock and the majority away.
+//!    `faults::nats_cluster` fill the disk, hold a foreign lock and remove the majority.
 //! 2. An order changes in one function, only from a decision, together with evidence, ledger and outbox rows, in one
 //!    transaction. `contracts::store::*::a_change_writes_state_evidence_ledger_and_events_together`, CHECK constraints
-//!    (`columns_are_tied_to_states`), triggers (`the_ledger_and_the_evidence_can_only_grow`).
+//!    (`columns_are_tied_to_states`). Triggers keep the ledger and the evidence append-only: no row is changed or
+//!    deleted (`the_ledger_and_the_evidence_can_only_grow`).
 //! 3. No network call inside a database transaction. A transaction never leaves [`store`], which knows neither WeChat
 //!    nor the bus (`tidy`).
 //! 4. Merchant, app, amount and currency are compared before anything becomes paid.
@@ -61,9 +63,9 @@
 //!    `refunds::lost::as_many_lost_answers_make_as_many_refunds`.
 //! 9. Secrets, raw bodies and openids are never logged. `flows::notifications::*::nothing_secret_is_logged`,
 //!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
-//! 10. Money is integer fen; no float in money's way. `tidy`, `vectors::money_time_numbers`.
-//! 11. What goes back, or may be on its way back, never exceeds what was paid; and nothing counts as refunded that
-//!     WeChat, asked by ourselves, does not call so. `refunds::sums`, `refunds::notices`, CHECK constraints on
+//! 10. Money is integer fen; no float touches it. `tidy`, `vectors::money_time_numbers`.
+//! 11. Refunds, those with an unknown outcome included, never exceed the payment, and nothing counts as refunded before
+//!     a query to WeChat confirms it. `refunds::sums`, `refunds::notices`, CHECK constraints on
 //!     `refund_totals`.
 
 pub mod app;

@@ -1,5 +1,5 @@
-//! From a refund request to what is recorded and what WeChat will be sent. Pure; the ingress, a policy and the
-//! merchant platform's refunds all come through here.
+//! From a refund's terms to the row that is recorded and the parameters for WeChat. Pure; used for refunds of the API,
+//! of a merchant's policy and of the merchant platform.
 
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -14,10 +14,10 @@ use crate::wechat::v2::refund::{RefundOrder, params};
 /// The longest `refund_desc`, in bytes.
 pub const REASON_MAX_BYTES: usize = 80;
 
-/// What is wanted back.
+/// The terms of a refund to be recorded.
 #[derive(Debug, Clone)]
-pub struct Wish {
-    /// Whose.
+pub struct RefundSpec {
+    /// The merchant.
     pub merchant: MerchantKey,
     /// The order's row.
     pub order_id: i64,
@@ -25,7 +25,7 @@ pub struct Wish {
     pub order_no: OrderNo,
     /// The app of the attempt that was paid.
     pub appid: AppId,
-    /// Who received the money.
+    /// The merchant number that received the money.
     pub mch_id: MchId,
     /// The attempt that was paid.
     pub out_trade_no: OutTradeNo,
@@ -33,19 +33,19 @@ pub struct Wish {
     pub transaction_id: TransactionId,
     /// The refund's number.
     pub refund_no: OutRefundNo,
-    /// What goes back.
+    /// The amount to refund.
     pub amount: Fen,
-    /// What was paid.
+    /// The amount paid.
     pub total: Fen,
-    /// Who wants it.
+    /// Who requested it.
     pub origin: RefundOrigin,
-    /// What the payer reads.
+    /// The reason shown to the payer.
     pub reason: Option<String>,
-    /// The API key that asks, or the policy's name.
+    /// The API key's name, or the policy's.
     pub requested_by: String,
-    /// Over what the caller itself said; empty for refunds not requested here.
+    /// Hash over the caller's own fields; empty for refunds not requested over the API.
     pub content_hash: String,
-    /// WeChat's number of a refund that it has taken on already, and how that was learnt.
+    /// WeChat's number of a refund that it has already accepted, with the evidence.
     pub known: Option<(String, RefundEvidence)>,
 }
 
@@ -55,49 +55,50 @@ pub struct Wish {
 pub struct NotConfigured;
 
 /// The refund as it will be recorded at `now`.
-pub fn new_refund(config: &Config, wish: Wish, now: Timestamp) -> Result<NewRefund, NotConfigured> {
-    let merchant = config.merchant(wish.merchant.as_str()).ok_or(NotConfigured)?;
+pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<NewRefund, NotConfigured> {
+    let merchant = config.merchant(spec.merchant.as_str()).ok_or(NotConfigured)?;
     let call = RefundOrder {
-        appid: wish.appid,
-        mch_id: wish.mch_id,
+        appid: spec.appid,
+        mch_id: spec.mch_id,
         sign_type: merchant.sign_type,
-        transaction_id: wish.transaction_id.clone(),
-        out_refund_no: wish.refund_no.clone(),
-        total_fee: wish.total,
-        refund_fee: wish.amount,
-        refund_desc: wish.reason.clone(),
+        transaction_id: spec.transaction_id.clone(),
+        out_refund_no: spec.refund_no.clone(),
+        total_fee: spec.total,
+        refund_fee: spec.amount,
+        refund_desc: spec.reason.clone(),
         notify_url: Some(format!("{}/notify/{}/refund", config.server.public_url, merchant.key)),
     };
-    // The one that asked over the API has its call published at once; the others are found by the scheduler.
-    let next_at = match wish.origin {
+    // The API publishes the call of its refunds at once; all others are found by the scheduler.
+    let next_at = match spec.origin {
         RefundOrigin::Api => now.after(UNCALLED),
         RefundOrigin::Policy | RefundOrigin::Console => now,
     };
     Ok(NewRefund {
-        merchant: wish.merchant,
-        order_id: wish.order_id,
-        order_no: wish.order_no,
-        refund_no: wish.refund_no,
-        out_trade_no: wish.out_trade_no,
-        transaction_id: wish.transaction_id,
-        amount: wish.amount,
-        total: wish.total,
-        origin: wish.origin,
-        reason: wish.reason,
-        requested_by: wish.requested_by,
-        content_hash: wish.content_hash,
+        merchant: spec.merchant,
+        order_id: spec.order_id,
+        order_no: spec.order_no,
+        refund_no: spec.refund_no,
+        out_trade_no: spec.out_trade_no,
+        transaction_id: spec.transaction_id,
+        amount: spec.amount,
+        total: spec.total,
+        origin: spec.origin,
+        reason: spec.reason,
+        requested_by: spec.requested_by,
+        content_hash: spec.content_hash,
         idempotency: None,
         params: AttemptParams { params: params(&call), sign_type: merchant.sign_type.as_str().into() },
-        known: wish.known,
+        known: spec.known,
         created_at: now,
         next_at,
     })
 }
 
-/// The refund that a merchant's policy makes of a payment. Its number follows from the payment's, so that there is one.
+/// The refund that a merchant's policy makes of a payment. Its number is derived from the payment's: the idempotency
+/// key.
 pub fn policy_refund(config: &Config, order: &Order, auto: &AutoRefund, now: Timestamp) -> Option<NewRefund> {
     let attempt = order.attempt(&auto.out_trade_no)?;
-    let wish = Wish {
+    let spec = RefundSpec {
         merchant: order.merchant.clone(),
         order_id: order.id,
         order_no: order.order_no.clone(),
@@ -109,25 +110,25 @@ pub fn policy_refund(config: &Config, order: &Order, auto: &AutoRefund, now: Tim
         amount: auto.amount,
         total: auto.amount,
         origin: RefundOrigin::Policy,
-        reason: Some(words(auto.reason).to_owned()),
+        reason: Some(payer_reason(auto.reason).to_owned()),
         requested_by: auto.reason.to_owned(),
         content_hash: String::new(),
         known: None,
     };
-    new_refund(config, wish, now).ok()
+    new_refund(config, spec, now).ok()
 }
 
-/// What the payer reads.
-fn words(reason: &str) -> &'static str {
+/// The reason shown to the payer.
+fn payer_reason(reason: &str) -> &'static str {
     match reason {
         "paid_late" => "订单已关闭，款项原路退回",
         _ => "重复支付，款项原路退回",
     }
 }
 
-/// The event about what happened to a refund.
-pub fn told(refund: &Refund, news: RefundNews) -> DomainEvent {
-    let told = RefundTold {
+/// The domain event of a refund's change.
+pub fn refund_event(refund: &Refund, news: RefundNews) -> DomainEvent {
+    let report = RefundTold {
         order_no: refund.order_no.clone(),
         refund_no: refund.refund_no.clone(),
         refund_id: refund.refund_id.clone(),
@@ -141,11 +142,11 @@ pub fn told(refund: &Refund, news: RefundNews) -> DomainEvent {
         wechat: refund.error.clone(),
     };
     let data = match news {
-        RefundNews::Requested => DomainData::RefundRequested(told),
-        RefundNews::Delayed => DomainData::RefundDelayed(told),
-        RefundNews::Succeeded => DomainData::RefundSucceeded(told),
-        RefundNews::Abnormal => DomainData::RefundAbnormal(told),
-        RefundNews::Failed => DomainData::RefundFailed(told),
+        RefundNews::Requested => DomainData::RefundRequested(report),
+        RefundNews::Delayed => DomainData::RefundDelayed(report),
+        RefundNews::Succeeded => DomainData::RefundSucceeded(report),
+        RefundNews::Abnormal => DomainData::RefundAbnormal(report),
+        RefundNews::Failed => DomainData::RefundFailed(report),
     };
     DomainEvent { merchant: refund.merchant.clone(), order_no: Some(refund.order_no.clone()), data }
 }

@@ -1,10 +1,11 @@
-//! The relay: gives events their place in the feed, and puts them on the bus.
+//! The relay: gives events their position in the feed, and publishes them on the bus.
 //!
-//! Each is done by one process at a time, under a lease of its own; one that cannot do it gives the lease back. Neither
-//! waits for the other: the HTTP feed has an event as soon as it has its place, whatever the bus is doing. An event is
-//! published with its own id as the message id and marked afterwards: a relay that dies in between publishes it again,
-//! and the bus or the consumer drops the repeat by its id. Two events of one order are never on their way at once, so
-//! their order holds.
+//! Each is done by one process at a time, under a lease of its own, which is taken only when there is something to do;
+//! a process that cannot do it gives the lease back. Neither waits for the other: the HTTP feed has an event as soon as
+//! it has its position, whatever the bus is doing. An event is published with its own id as the message id and marked
+//! afterwards: a relay that dies in between publishes it again, and the bus or the consumer drops the repeat by its id.
+//! Two events of one order are never on their way at once, so their order holds. Nothing outside subscribes to the
+//! embedded bus, so there events are only marked.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Bus, Message, PublishError};
 use crate::clock::Clock;
 use crate::ids::EventId;
-use crate::store::{DbError, FeedEvent, Fenced, Lease, Store};
+use crate::store::{DbError, DbKind, FeedEvent, Fenced, Lease, Store};
 
 /// Events of one round.
 const BATCH: u64 = 512;
@@ -53,9 +54,9 @@ pub async fn run(store: Store, bus: Bus, clock: Clock, lease_for: Duration, hold
 /// What one process at a time does.
 #[derive(Debug, Clone, Copy)]
 enum Work {
-    /// Giving events their place.
+    /// Giving events their position.
     Feed,
-    /// Putting them on the bus.
+    /// Publishing them on the bus.
     Relay,
 }
 
@@ -97,10 +98,19 @@ impl Leased<'_> {
                 biased;
                 () = cancel.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
-                _ = commits.changed(), if pause == IDLE => {}
+                _ = commits.changed(), if pause == IDLE && self.wakes_by_commits() => {}
             }
         }
         self.give_back().await;
+    }
+
+    /// Whether a commit of this process is worth a round at once: not where a commit gives positions itself, and not
+    /// where nothing waits for the mark.
+    fn wakes_by_commits(&self) -> bool {
+        match self.work {
+            Work::Feed => self.store.db().kind() == DbKind::Postgres,
+            Work::Relay => self.bus.has_outside_subscribers(),
+        }
     }
 
     async fn give_back(&mut self) {
@@ -112,10 +122,21 @@ impl Leased<'_> {
     }
 
     async fn round(&mut self) -> Result<Round, RelayError> {
+        // A read before the lease: taking or checking one is a write.
+        let waiting = match self.work {
+            Work::Feed => self.store.has_unplaced_events().await?,
+            Work::Relay => self.store.has_unrelayed_events().await?,
+        };
+        if !waiting {
+            return Ok(Round::Idle);
+        }
         let Some(lease) = self.keep().await? else { return Ok(Round::NotMine) };
         let done = match self.work {
             Work::Feed => place(self.store, &lease).await?,
-            Work::Relay => relay_some(self.store, self.bus, self.clock, &lease).await?,
+            Work::Relay if self.bus.has_outside_subscribers() => {
+                relay_some(self.store, self.bus, self.clock, &lease).await?
+            }
+            Work::Relay => mark_all(self.store, self.clock, &lease).await?,
         };
         if matches!(done, Round::NotMine) {
             self.held = None;
@@ -143,6 +164,14 @@ async fn place(store: &Store, lease: &Lease) -> Result<Round, RelayError> {
     };
     crate::failpoint::point("relay.placed");
     Ok(if placed > 0 { Round::Busy } else { Round::Idle })
+}
+
+async fn mark_all(store: &Store, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {
+    if store.mark_relayed(lease, i64::MAX, clock.now()).await? == Fenced::Lost {
+        return Ok(Round::NotMine);
+    }
+    crate::failpoint::point("relay.marked");
+    Ok(Round::Idle)
 }
 
 async fn relay_some(store: &Store, bus: &Bus, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The long instances of the proofs, of which tests/run.sh runs a small one each: every crash site on every combination
-# of bus and database, storms of kills, thousands of orders and refunds, many histories, the optimised program. Takes
-# hours on two cores. Runs by hand and writes its report (commands, seeds, figures) into docs/long-tests.md.
+# of bus and database, storms of kills, thousands of orders and refunds, many histories, the optimised program, two
+# versions at once. Takes hours on two cores. Runs by hand and writes its report (commands, seeds, figures) into
+# docs/long-tests.md.
 #
 #   tests/long.sh                 all of them
 #   tests/long.sh storm tokens    only those named
@@ -22,6 +23,7 @@ proofs=(
     "histories order::three_sources"
     "tokens flows::tokens"
     "release"
+    "side_by_side"
 )
 
 log=$(mktemp "${TMPDIR:-/tmp}/wxpay-long.XXXXXX")
@@ -33,6 +35,8 @@ for proof in "${proofs[@]}"; do
     [[ $# -eq 0 || " $* " == *" $name "* ]] || continue
     if [[ $name == release ]]; then
         command=(cargo run --release --locked -- demo --once)
+    elif [[ $name == side_by_side ]]; then
+        command=(tests/upgrade/side-by-side.sh)
     else
         # shellcheck disable=SC2206 # words are words
         command=(tests/run.sh $words)
@@ -43,7 +47,7 @@ for proof in "${proofs[@]}"; do
     "${command[@]}" 2>&1 | tee "$log" >&2 || outcome=FAILED failed=1
     seeds=$(grep -oE 'WXPAY_TEST_SEED=[0-9]+' "$log" | sort -u | cut -d= -f2 | paste -sd ' ' || true)
     counts=$(grep -oE '[0-9]+ passed; [0-9]+ failed' "$log" | grep -v '^0 passed; 0 failed' | paste -sd ',' || true)
-    figures=$(grep -oE '[0-9]+ of [0-9]+ within 35 s; .*' "$log" | paste -sd ',' || true)
+    figures=$(grep -oE '[0-9]+ of [0-9]+ within 35 s; .*|^side by side, .*' "$log" | paste -sd ',' || true)
     row="| $name | \`${command[*]}\` | ${seeds:--} | $outcome${counts:+, $counts}${figures:+; $figures}"
     rows+=("$row | $((SECONDS - begun)) |")
 done

@@ -2,10 +2,11 @@
 # Load figures: this service, on embedded + SQLite and on NATS + PostgreSQL, beside a program that a user might run instead, all in
 # one run on one machine against the same simulator of WeChat. Prints a Markdown table; rates beyond one run are not comparable.
 #
-#   benches/load/run.sh [--peer DIR] [--seconds N] [--connections N] [--orders N] [--only NAME,…]
+#   benches/load/run.sh [--peer DIR] [--wxpayd FILE] [--seconds N] [--connections N] [--orders N] [--only NAME,…]
 #
 #   --peer DIR     a program with package.json, server.js and schema.sql: POST /orders {out_trade_no,total_fee,openid,body} and
 #                  POST /notify on PORT, PostgreSQL at DATABASE_URL (table orders, status 'paid'), WeChat at WECHAT_BASE
+#   --wxpayd FILE  another build of the service, to compare two versions in one hour; it is not built then
 #   --seconds N    length of each load (10)
 #   --orders N     orders placed beforehand, each to be notified once (20000); a load that runs out of them ends early
 #   --only NAMES   of peer, embedded, nats
@@ -18,6 +19,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/../../tests/lib.sh"
 
 here=$ROOT/benches/load
 peer=
+wxpayd=
 seconds=10
 connections=32
 orders=20000
@@ -25,6 +27,7 @@ only=peer,embedded,nats
 while [[ $# -gt 0 ]]; do
     case $1 in
     --peer) peer=$(cd -- "$2" && pwd) ;;
+    --wxpayd) wxpayd=$(realpath -- "$2") ;;
     --seconds) seconds=$2 ;;
     --connections) connections=$2 ;;
     --orders) orders=$2 ;;
@@ -191,7 +194,7 @@ name = "load"
 hash = "sha256:$hash"
 scopes = ["orders"]
 TOML
-    background "$system" "$target/release/wxpayd" run --config "$scratch/wxpay.toml"
+    background "$system" "$wxpayd" run --config "$scratch/wxpay.toml"
     wait_for_port "$system" "$started" "$port"
     AUTHORIZATION="Bearer $api_key" measure "$system" service "$port" /v1/orders /notify/main/pay "$store" "SELECT count(*) FROM ledger"
     stop
@@ -220,7 +223,10 @@ WXPAY_TEST_NATS_SERVER=$(install_nats_server new)
 find_postgres
 unlock_tools
 target=$(cd "$ROOT" && cargo metadata --format-version 1 --no-deps --locked | jq -r .target_directory)
-(cd "$ROOT" && cargo build --release --locked --bins >&2)
+if [[ -z $wxpayd ]]; then
+    (cd "$ROOT" && cargo build --release --locked --bins >&2)
+    wxpayd=$target/release/wxpayd
+fi
 api_key=load-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 start_postgres "$scratch/postgres"
 

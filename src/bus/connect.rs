@@ -41,6 +41,9 @@ pub enum ConnectError {
     /// Streams or consumers could not be brought into shape.
     #[error("bus: {0}")]
     Shape(String),
+    /// The servers did not answer in time while streams or consumers were provisioned, as when they elect a leader.
+    #[error("bus: {0}")]
+    Unanswered(String),
     /// The topology itself is unusable: a defect of the build.
     #[error(transparent)]
     Topology(#[from] TopologyError),

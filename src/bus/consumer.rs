@@ -185,7 +185,7 @@ where
             Verdict::Retry { after: AFTER_PANIC, why: PANIC.to_owned() }
         }
         Err(_) => {
-            tracing::error!(consumer = %worker.name, %id, "a handler came to no end and was stopped");
+            tracing::error!(consumer = %worker.name, %id, "a handler hung and was stopped");
             metrics::counter!("wxpay_bus_stuck_total", "consumer" => worker.name.to_string()).increment(1);
             Verdict::Retry { after: AFTER_PANIC, why: STUCK.to_owned() }
         }
@@ -227,7 +227,8 @@ async fn settle<H, P: Parking>(
         }
         Step::Park { reason, why } => {
             let last_error = one_line(&why);
-            tracing::warn!(consumer = %worker.name, id = %message.id, attempt, reason, last_error, "a message is parked");
+            let (consumer, id) = (&worker.name, message.id);
+            tracing::warn!(%consumer, %id, attempt, reason, last_error, "a message is parked");
             let parked = Parked {
                 message,
                 consumer: worker.name.clone(),
@@ -260,6 +261,7 @@ async fn hand_over<H, P: Parking>(
 ) -> bool {
     let mut pause = Duration::from_millis(100);
     let mut plain = false;
+    let consumer = &worker.name;
     loop {
         match leaving.clone().store(worker.parking.as_ref()).await {
             Ok(()) => {
@@ -268,16 +270,16 @@ async fn hand_over<H, P: Parking>(
                 return true;
             }
             Err(e @ ParkingError::Unavailable(_)) => {
-                tracing::warn!(consumer = %worker.name, error = %e, "the database does not take a delivery yet");
+                tracing::warn!(%consumer, error = %e, "the database does not take a delivery yet");
             }
             Err(e @ ParkingError::Impossible(_)) if !plain => {
-                tracing::error!(consumer = %worker.name, error = %e, "the database refuses a delivery; handing over plain texts");
+                tracing::error!(%consumer, error = %e, "the database refuses a delivery; retried in plain ASCII");
                 leaving = leaving.plain();
                 plain = true;
                 continue;
             }
             Err(e @ ParkingError::Impossible(_)) => {
-                tracing::error!(consumer = %worker.name, error = %e, "the database refuses a delivery for good; the bus keeps it");
+                tracing::error!(%consumer, error = %e, "the database refuses a delivery for good; the bus keeps it");
                 receipt.wait(MAX_BUS_DELAY, leaving.last_error()).await;
                 return false;
             }

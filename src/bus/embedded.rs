@@ -17,11 +17,11 @@ use super::connect::ConnectError;
 use super::message::Message;
 use super::subscription::{self, Arrived, Receipt as _, Source};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
-use super::types::{Lag, LagError, PublishError, lane_of};
+use super::types::{Lag, LagError, PublishError};
 use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;
 use crate::store::queue::{Answer, BusRows, Claimed, NewRow, Stored, StreamLimit};
-use crate::store::{Db, DbError, DbKind};
+use crate::store::{Db, DbError};
 
 /// How often acknowledged messages are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -51,14 +51,9 @@ impl Embedded {
         let consumers = topology.streams.iter().flat_map(|s| s.consumers.iter());
         let bells: HashMap<String, Arc<Notify>> = consumers.map(|c| (c.name.clone(), Arc::default())).collect();
         let limits = topology.streams.iter().map(|s| (s.name.clone(), limit_of(s, max_bytes))).collect();
-        let lanes = match rows.kind() {
-            // One writer; a second batch would only wait for it.
-            DbKind::Sqlite => 1,
-            DbKind::Postgres => 4,
-        };
         Ok(Embedded {
-            publishes: publishing(rows.clone(), limits, bells.clone(), lanes),
-            answers: Arc::new(answering(rows.clone(), 1)),
+            publishes: publishing(rows.clone(), limits, bells.clone()),
+            answers: Arc::new(answering(rows.clone())),
             _pruning: AbortOnDropHandle::new(tokio::spawn(prune(rows.clone(), topology.clone()))),
             topology: Arc::new(topology),
             rows,
@@ -133,11 +128,9 @@ fn publishing(
     rows: BusRows,
     limits: HashMap<String, StreamLimit>,
     bells: HashMap<String, Arc<Notify>>,
-    lanes: usize,
 ) -> Group<NewRow, Result<(), PublishError>> {
     let (limits, bells) = (Arc::new(limits), Arc::new(bells));
-    let by_subject = |row: &NewRow| lane_of(&row.subject);
-    Group::routed(Limits { max_batch: 1024, queue: 8192, lanes }, by_subject, move |batch: Vec<NewRow>| {
+    Group::new(Limits { max_batch: 1024, queue: 8192 }, move |batch: Vec<NewRow>| {
         let (rows, limits, bells) = (rows.clone(), Arc::clone(&limits), Arc::clone(&bells));
         async move {
             match rows.insert(&batch, &limits).await {
@@ -162,8 +155,8 @@ fn publishing(
 }
 
 /// Answers are applied together; `true` when they are durable.
-fn answering(rows: BusRows, lanes: usize) -> Group<Answer, bool> {
-    Group::new(Limits { max_batch: 1024, queue: 8192, lanes }, move |batch: Vec<Answer>| {
+fn answering(rows: BusRows) -> Group<Answer, bool> {
+    Group::new(Limits { max_batch: 1024, queue: 8192 }, move |batch: Vec<Answer>| {
         let rows = rows.clone();
         async move {
             let applied = rows.answer(&batch).await;

@@ -115,6 +115,15 @@ impl Bus {
         Ok(())
     }
 
+    /// Whether programs outside can subscribe to what is published. The embedded bus has no such subscribers: events
+    /// are read from the feed.
+    pub fn has_outside_subscribers(&self) -> bool {
+        match self.0.as_ref() {
+            Kind::Embedded(_) => false,
+            Kind::JetStream(_) => true,
+        }
+    }
+
     /// A setting reported by its servers since the start with which it must not be used, such as syncing only after
     /// they acknowledge.
     pub fn objection(&self) -> Option<String> {

@@ -1,4 +1,4 @@
-//! What can be tried while the demo serves, for people or for programs.
+//! The addresses of the running demo, for people or for programs.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::setup::{APP_ID, Keys, MCH_ID};
 
-/// One JSON object in one line. The keys are this run's own and open nothing but this demo and its simulator.
+/// One JSON object in one line. The keys are valid for this run and its simulator only.
 pub fn for_programs(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
     let all = json!({
         "service": base, "wechat": wechat, "page": format!("{base}/demo"), "api_key": keys.api_key,
@@ -16,7 +16,7 @@ pub fn for_programs(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) 
     out.flush()
 }
 
-/// Lines to copy.
+/// Commands to copy.
 pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
     let api_key = &keys.api_key;
     writeln!(out, "\nServing until Ctrl-C. Open the checkout page, log in as a payer and pay:\n")?;
@@ -32,7 +32,7 @@ pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) ->
         "    -d '{{\"order_no\":\"MINE0001\",\"amount_fen\":100,\"description\":\"a coffee\",\"trade_type\":\"MWEB\",\
          \"scene_info\":{{\"h5_info\":{{\"type\":\"Wap\",\"wap_url\":\"https://example.com\",\"wap_name\":\"demo\"}}}}}}'"
     )?;
-    writeln!(out, "  then open its mweb_url in a browser and pay, and look again:")?;
+    writeln!(out, "  then open its mweb_url in a browser and pay, then read it again:")?;
     writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" {base}/v1/orders/MINE0001")?;
     writeln!(out, "  and when it is paid, give a part of it back:")?;
     writeln!(out, "  curl -s -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' \\")?;

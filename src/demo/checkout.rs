@@ -1,7 +1,7 @@
-//! `/demo`: the page on which a payer logs in and pays, served from this program.
+//! `/demo`: the page on which a payer logs in and pays.
 //!
-//! It is what a shop would build, not a part of the service: it knows only the browser routes under `/api/wechat`. What
-//! must stay true: no inline script, nothing from any other host but WeChat's script (here: the simulator's).
+//! It stands for a shop's page, not for a part of the service: it uses only the browser routes under `/api/wechat`.
+//! What must stay true: no inline script, nothing from any other host but WeChat's script (here: the simulator's).
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -19,11 +19,11 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("/demo/wechat.js", include_str!("checkout/wechat.js")),
 ];
 
-/// The page and its files. `wechat` is the origin whose `/_sandbox/jweixin.js` stands in for WeChat's own script.
+/// The page and its files. `wechat` is the origin whose `/_sandbox/jweixin.js` replaces WeChat's own script.
 ///
 /// # Errors
 ///
-/// When `wechat` cannot stand in a header.
+/// If `wechat` is not valid in a header.
 pub fn routes(wechat: &str) -> Result<Router, header::InvalidHeaderValue> {
     let html = PAGE.replace("{{jweixin}}", &format!("{wechat}/_sandbox/jweixin.js"));
     let policy = HeaderValue::from_str(&format!(

@@ -1,15 +1,15 @@
-//! The shop's, the payer's and finance's HTTP: JSON in, JSON out, over loopback.
+//! The HTTP client of the shop, the payer and finance: JSON over loopback.
 
 use serde_json::Value;
 
-/// A caller of one service.
+/// A client of one service.
 pub struct Caller {
     base: String,
     key: Option<String>,
     client: reqwest::Client,
 }
 
-/// What was answered.
+/// The answer.
 pub struct Answer {
     pub status: u16,
     pub body: Value,

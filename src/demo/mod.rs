@@ -1,7 +1,7 @@
-//! `wxpayd demo`: everything in one process on embedded defaults, and one payment from end to end, printed as it
-//! happens.
+//! `wxpayd demo`: everything in one process on embedded defaults, and one payment from end to end, each step
+//! printed.
 //!
-//! Nothing here is a short cut: the shop, the payer and finance use the same HTTP as any other client, WeChat is the
+//! There is no short cut: the shop, the payer and finance use the same HTTP as any other client, WeChat is the
 //! simulator on its own listener, and what is printed is read back from the database afterwards. `/demo` is a checkout
 //! page on the browser routes, for trying login and payment as a payer.
 

@@ -1,4 +1,4 @@
-//! Starting everything, telling the story, serving on.
+//! Starts everything, makes the payment, then keeps serving.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -21,21 +21,21 @@ pub struct Options {
     /// Stop after the payment; the exit status says whether all of it worked.
     #[arg(long)]
     pub once: bool,
-    /// Where the demo keeps its database.
+    /// Folder of the demo's database.
     #[arg(long, value_name = "DIR", default_value = "data/demo")]
     pub data: PathBuf,
     /// Where the service listens; a free port if this one is taken.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// What is written to stderr besides: levels by module, like info,wxpay_worker=debug.
+    /// Log filter for stderr: levels by module, like info,wxpay_worker=debug.
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     pub log: String,
-    /// For programs: one line of JSON with the addresses and keys on stdout when everything is up, the story on stderr.
+    /// For programs: one line of JSON with the addresses and keys on stdout when everything is up, the steps on stderr.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Runs the demo until its payment is complete, or on until `stop`.
+/// Runs the demo until its payment is complete, or until `stop`.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     telemetry::init(&Log { json: false, filter: options.log.clone() })?;
     let data = std::path::absolute(&options.data)?;
@@ -61,12 +61,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     };
     let mut out: Box<dyn Write + Send> =
         if options.json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-    let told = tokio::select! {
-        told = story::tell(&parties, &mut *out) => told,
+    let outcome = tokio::select! {
+        outcome = story::tell(&parties, &mut *out) => outcome,
         () = stop.cancelled() => Err(anyhow::anyhow!("stopped")),
         ended = &mut service => bail!("the service ended: {ended:?}"),
     };
-    if told.is_ok() && !options.once {
+    if outcome.is_ok() && !options.once {
         if options.json {
             addresses::for_programs(&mut std::io::stdout(), &base, &wechat, &keys)?;
         } else {
@@ -80,5 +80,5 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     service_stop.cancel();
     service.await??;
     simulator.shutdown().await;
-    told
+    outcome
 }

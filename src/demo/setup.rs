@@ -1,4 +1,4 @@
-//! What the demo is made of: the simulator and the configuration a real installation would write in its file.
+//! The parts of the demo: the simulator, and the configuration that an installation would write in its file.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ pub const MCH_ID: &str = "10000100";
 
 /// Secrets of the demo.
 pub struct Keys {
-    /// Signs both ways between merchant and WeChat. Kept beside the database: what a killed demo had under way must
-    /// still be signed with it when the next one takes it up.
+    /// Signs the messages between merchant and WeChat. Kept beside the database: work that a killed demo left
+    /// unfinished must be signed with it by the next one.
     pub v2_key: String,
     /// The official account's, for logins and tokens.
     pub app_secret: String,
-    /// Seals session cookies and stored tokens. With a new one the tokens of the last simulator are unreadable, as they
-    /// should be: the new one does not know them.
+    /// Seals session cookies and stored tokens. New in each run, so that tokens of the last simulator, which the new
+    /// one does not know, cannot be read.
     pub session_key: String,
     /// The shop's.
     pub api_key: String,
@@ -61,13 +61,12 @@ fn kept_key(file: &Path) -> anyhow::Result<String> {
     Ok(key)
 }
 
-/// Where the simulator puts what a merchant downloads from WeChat's merchant platform, and where the service reads it.
+/// The folder of the merchant's certificate: written by the simulator, read by the service.
 fn certificates(data: &Path) -> PathBuf {
     data.join("certificates")
 }
 
-/// Starts the simulator. Its ledger lies beside the service's database: an order of yesterday is known to both or to
-/// neither.
+/// Starts the simulator. Its ledger is kept beside the service's database, so that both know the same earlier orders.
 pub async fn start_wechat(data: &Path, keys: &Keys) -> anyhow::Result<Running> {
     let account = Account {
         mch_id: MchId::parse(MCH_ID)?,
@@ -91,7 +90,7 @@ pub async fn start_wechat(data: &Path, keys: &Keys) -> anyhow::Result<Running> {
     Ok(Sandbox::start_with(listener, settings, options).await?)
 }
 
-/// The wanted address, or a free port beside whatever has it.
+/// The requested address, or a free port if it is in use.
 pub async fn listen(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(wanted).await {
         Ok(listener) => Ok(listener),
@@ -107,7 +106,7 @@ pub fn configuration(data: &Path, base: &str, simulator: &Running, keys: &Keys) 
     let Keys { v2_key, app_secret, session_key, api_key } = keys;
     let hash = sha256_hex(api_key.as_bytes());
     let (wechat, refunds) = (simulator.base_url(), simulator.refund_base_url());
-    // A JSON string is a TOML string too.
+    // A JSON string is also a valid TOML string.
     let file = |name: &str| Value::from(certificates(data).join(name).to_string_lossy()).to_string();
     let (ca, cert, key) = (file("ca.pem"), file("apiclient_cert.pem"), file("apiclient_key.pem"));
     let mut config = Config::from_toml_str(&format!(

@@ -1,4 +1,4 @@
-//! Prints one payment. Each line has the time since the order was asked for, who did something, and what.
+//! Makes one payment and prints each step: the time since the order was requested, the actor, and the action.
 
 use std::io::Write;
 
@@ -11,13 +11,13 @@ use crate::ids::{MerchantKey, OrderNo};
 use crate::secret::random_text;
 use crate::store::Store;
 
-/// Who takes part.
+/// The clients that take part.
 pub struct Parties<'a> {
     /// The shop's server, and its finance department.
     pub shop: Caller,
-    /// Who acts for the payer, and what WeChat's ledger is read with.
+    /// Acts for the payer and reads WeChat's ledger.
     pub payer: Caller,
-    /// Where the story is read back from.
+    /// The database from which the steps are read back.
     pub store: &'a Store,
 }
 
@@ -32,7 +32,7 @@ impl Teller<'_> {
     }
 }
 
-/// Makes the payment and tells it; an error is the first thing that did not happen as it should.
+/// Makes the payment and prints it; an error is the first step that failed.
 pub async fn tell(parties: &Parties<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let clock = Clock::system();
     let feed = parties.shop.get("/v1/events?limit=1000").await?;
@@ -124,7 +124,7 @@ async fn wait_for_paid(parties: &Parties<'_>, order_no: &str, cursor: &mut Strin
         }
         *cursor = page.body["next"].as_str().context("the feed has no cursor")?.to_owned();
     }
-    bail!("order.paid did not come within 30 s")
+    bail!("order.paid did not arrive within 30 s")
 }
 
 async fn read_back(
@@ -166,7 +166,7 @@ async fn read_back(
     let payment = &theirs.body["payments"][0];
     let agree = payment["transaction_id"].as_str() == Some(&entry.transaction_id)
         && payment["total_fee"].as_i64() == Some(entry.amount_fen);
-    ensure!(agree, "WeChat's ledger says otherwise: {}", theirs.body);
+    ensure!(agree, "WeChat's ledger differs: {}", theirs.body);
     let out = &mut teller.out;
     writeln!(out, "\nWeChat's ledger and ours agree: {} fen, transaction {}.", entry.amount_fen, entry.transaction_id)?;
     Ok(out.flush()?)

@@ -209,7 +209,7 @@ async fn look(
                     [] => {}
                     [order_no] => {
                         if complaints.pass((merchant.clone(), order_no.clone())) {
-                            tracing::error!(error = %e, %merchant, %order_no, "An order somebody waits for is unreadable");
+                            tracing::error!(error = %e, %merchant, %order_no, "A requested order is unreadable");
                         }
                     }
                     several => {

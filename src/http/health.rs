@@ -51,7 +51,7 @@ pub async fn healthz() -> Response {
 /// `GET /readyz`
 pub async fn readyz(State(app): State<Arc<HttpState>>) -> Response {
     let (database, bus, apps) = tokio::join!(
-        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().look()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.store.db().health()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         apps(&app),
     );
@@ -113,7 +113,7 @@ fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
         None if state.is_unreadable => Some("was kept under another session_key or app_id, cannot be read".to_owned()),
         None => Some("not fetched yet".to_owned()),
         Some(token) if token.is_of_the_future(now) => {
-            Some(format!("fetched at {}, which is still to come: a clock is wrong", token.fetched_at))
+            Some(format!("fetched at {}, which is in the future: a clock is wrong", token.fetched_at))
         }
         Some(token) if !token.is_alive(now) => Some(format!("expired at {}", token.expires_at)),
         Some(_) => None,

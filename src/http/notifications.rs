@@ -173,7 +173,7 @@ async fn keep(app: &HttpState, merchant: &Merchant, post: Post<'_>, at: Timestam
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             let (merchant, request_id) = (&merchant.key, request_id());
-            tracing::error!(%merchant, request_id, error = error.for_log(), "A notification could not be kept");
+            tracing::error!(%merchant, request_id, error = error.for_log(), "A notification could not be stored");
             Err(busy())
         }
         Err(_) => {

@@ -109,7 +109,7 @@ pub enum Error {
     #[error("the order has expired")]
     OrderExpired,
     /// Another attempt is open, and WeChat does not let it be closed yet.
-    #[error("an attempt is open that WeChat lets nobody close for another {closable_in_s} s")]
+    #[error("an attempt is open that WeChat does not allow to be closed for another {closable_in_s} s")]
     AttemptOpen {
         /// After how many seconds it can be closed.
         closable_in_s: u32,
@@ -118,7 +118,7 @@ pub enum Error {
     #[error("the order is being closed")]
     OrderClosing,
     /// The order has had as many attempts as it may.
-    #[error("the order has had as many attempts as it may; place a new order")]
+    #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
     /// The idempotency key is in use right now, for something else.
     #[error("a request with this Idempotency-Key and other content is under way")]
@@ -337,7 +337,7 @@ impl IntoResponse for Error {
         let Kind { status, slug, title, retry_after, close } = self.kind();
         let request_id = request_id();
         if let Some(internal) = self.internal() {
-            tracing::error!(request_id, problem = slug, error = internal, "A request was not answered as asked");
+            tracing::error!(request_id, problem = slug, error = internal, "A request was refused or failed");
         }
         let mut problem = Map::new();
         problem.insert("type".into(), format!("{PROBLEM_BASE}{slug}").into());

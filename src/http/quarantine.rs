@@ -43,7 +43,7 @@ impl Quarantine {
         tokio::spawn(async move {
             while let Some(Some(s)) = shutdown.run_until_cancelled(samples.recv()).await {
                 if let Err(e) = store.quarantine(&s.merchant, s.reason, &s.remote, &s.body, s.at).await {
-                    tracing::warn!(error = %e, "A refused body was not kept");
+                    tracing::warn!(error = %e, "A refused body was not stored");
                 }
             }
         });

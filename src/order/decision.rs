@@ -131,7 +131,7 @@ impl std::fmt::Display for Refusal {
             }
             Refusal::CurrencyDiffers => f.write_str("the currency is not CNY"),
             Refusal::RecipientDiffers => f.write_str("another merchant or app is named than the attempt's"),
-            Refusal::ClosedAfterPaid => f.write_str("WeChat says closed of an attempt it had said paid"),
+            Refusal::ClosedAfterPaid => f.write_str("WeChat reports an attempt as closed that it had reported as paid"),
             Refusal::TransactionElsewhere => f.write_str("the transaction is in the ledger of another order"),
         }
     }

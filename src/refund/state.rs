@@ -213,8 +213,8 @@ impl std::fmt::Display for RefundRefusal {
             RefundRefusal::Differs => "WeChat names another amount than the refund's",
             RefundRefusal::AnotherPayment => "WeChat knows the number as a refund of another payment",
             RefundRefusal::RefundIdDiffers => "WeChat knows the number under another refund_id",
-            RefundRefusal::UndoneAfterSuccess => "WeChat says of a refund that was done that it is not",
-            RefundRefusal::AliveAfterFailure => "WeChat says of a refund that had failed that it lives",
+            RefundRefusal::UndoneAfterSuccess => "WeChat reports a refund that had succeeded as not succeeded",
+            RefundRefusal::AliveAfterFailure => "WeChat reports a refund that had failed as alive",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A job of the scheduler, and what each run of it can use.
+//! A job of the scheduler, and the context of its runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{Lease, Store};
 
-/// What a run has at hand.
+/// The context of a run.
 #[derive(Clone)]
 pub(super) struct Context {
     pub config: Arc<Config>,
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
-    /// None where the browser side is not open or no app has a secret.
+    /// None if the browser side is not configured or no app has a secret.
     pub tokens: Option<Arc<Tokens>>,
-    /// Under which the run runs.
+    /// The lease that the run holds.
     pub lease: Lease,
     /// Every job.
     pub jobs: &'static [Job],
@@ -32,7 +32,7 @@ pub(super) struct Context {
 pub(super) struct Job {
     pub name: &'static str,
     pub when: When,
-    /// A run that takes longer is ended; the next one goes on where it stopped.
+    /// A run that takes longer is stopped; the next one continues its work.
     pub deadline: Duration,
     pub run: fn(Context) -> BoxFuture<'static, Result<Done, JobError>>,
 }

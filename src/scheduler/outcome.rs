@@ -7,19 +7,19 @@ use crate::store::DbError;
 /// Why a run failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The database did not do what it was asked.
+    /// A database operation failed.
     #[error(transparent)]
     Store(#[from] DbError),
-    /// The bus did not take a message.
+    /// The bus did not store a message.
     #[error(transparent)]
     Bus(#[from] PublishError),
-    /// The bus did not say what waits on it.
+    /// The bus did not report its lag.
     #[error(transparent)]
     Lag(#[from] LagError),
-    /// A message could not be written.
+    /// A message could not be encoded.
     #[error(transparent)]
     Event(#[from] EnvelopeError),
-    /// Another process took the lease over; what this one brought was thrown away.
+    /// Another process took the lease over (fencing); this run's result was discarded.
     #[error("another process took over")]
     Overtaken,
 }
@@ -27,9 +27,9 @@ pub enum JobError {
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Done {
-    /// How much, in whatever the job counts; 0 is an idle run.
+    /// How many items, in the job's own unit; 0 is an idle run.
     pub count: u64,
-    /// What people should know of it.
+    /// A sentence for the report.
     pub detail: Option<String>,
 }
 

@@ -112,7 +112,7 @@ async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTrac
                     running.spawn(async move { runner.run().await });
                 }
             }
-            Err(e) => tracing::warn!(error = %e, "missed runs cannot be looked for"),
+            Err(e) => tracing::warn!(error = %e, "missed runs cannot be checked"),
         }
     }
 }
@@ -189,7 +189,7 @@ impl Runner {
                 Ok(Some(lease)) => self.run_under(lease).await,
                 Ok(None) => {}
                 Err(e) => {
-                    tracing::warn!(job = self.job.name, error = %e, "the lease cannot be had");
+                    tracing::warn!(job = self.job.name, error = %e, "the lease cannot be acquired");
                     self.leave_to_others(Duration::ZERO).await;
                 }
             }

@@ -10,6 +10,8 @@ use super::db::DbError;
 use super::entity::{dead_letter, deferred};
 use super::evidence::outbox_row;
 use super::order::rows::unreadable;
+use super::outbox::write_events;
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
 
@@ -37,7 +39,6 @@ pub struct StoredMessage {
 impl Store {
     /// Parks a message for a person and tells `news` in the same transaction. Parking it twice changes nothing.
     pub async fn park(&self, m: &StoredMessage, reason: &str, news: &Sealed, at: Timestamp) -> Result<(), DbError> {
-        let tx = self.db.begin().await?;
         let row = dead_letter::ActiveModel {
             id: sea_orm::NotSet,
             event_id: Set(m.event_id.clone()),
@@ -52,18 +53,7 @@ impl Store {
             parked_at_ms: Set(at.as_ms()),
             state: Set("parked".into()),
         };
-        let new = dead_letter::Entity::insert_many([row])
-            .on_conflict(
-                OnConflict::columns([dead_letter::Column::EventId, dead_letter::Column::Consumer])
-                    .do_nothing()
-                    .to_owned(),
-            )
-            .exec_without_returning(&tx)
-            .await?;
-        if new > 0 {
-            super::order::commit::write_events(&tx, vec![outbox_row(news)]).await?;
-        }
-        tx.commit().await?;
+        self.db.write("dead_letter.park", (row, news.clone()), |tx, (row, news)| Box::pin(park(tx, row, news))).await?;
         self.changed();
         Ok(())
     }
@@ -84,14 +74,12 @@ impl Store {
         // The headers too: they tell the publish that is now due apart from the one before, which the bus would take
         // for a repeat and drop.
         use deferred::Column::{Attempts, Consumer, EventId, Headers, LastError, NextAttemptAtMs};
-        deferred::Entity::insert(row)
-            .on_conflict(
-                OnConflict::columns([EventId, Consumer])
-                    .update_columns([Headers, Attempts, LastError, NextAttemptAtMs])
-                    .to_owned(),
-            )
-            .exec_without_returning(self.db.write())
-            .await?;
+        let insert = deferred::Entity::insert(row).on_conflict(
+            OnConflict::columns([EventId, Consumer])
+                .update_columns([Headers, Attempts, LastError, NextAttemptAtMs])
+                .to_owned(),
+        );
+        self.db.write("message.defer", insert, |tx, insert| Box::pin(tx.run(insert))).await?;
         Ok(())
     }
 
@@ -121,12 +109,9 @@ impl Store {
 
     /// Forgets a deferred message once the bus has it again, unless it was deferred anew meanwhile.
     pub async fn forget_deferred(&self, m: &StoredMessage) -> Result<(), DbError> {
-        deferred::Entity::delete_many()
-            .filter(deferred::Column::EventId.eq(&m.event_id))
-            .filter(deferred::Column::Consumer.eq(&m.consumer))
-            .filter(deferred::Column::Attempts.eq(i64::from(m.attempts)))
-            .exec(self.db.write())
-            .await?;
+        let sql = "DELETE FROM deferred WHERE event_id = $1 AND consumer = $2 AND attempts = $3";
+        let values = [m.event_id.as_str().into(), m.consumer.as_str().into(), i64::from(m.attempts).into()];
+        self.db.execute("message.forget", sql, values).await?;
         Ok(())
     }
 
@@ -140,4 +125,13 @@ impl Store {
 
 fn headers_json(m: &StoredMessage) -> Result<String, DbError> {
     serde_json::to_string(&m.headers).map_err(|e| unreadable("headers", &e))
+}
+
+async fn park(tx: &WriteTx, row: &dead_letter::ActiveModel, news: &Sealed) -> Result<(), DbError> {
+    let once =
+        OnConflict::columns([dead_letter::Column::EventId, dead_letter::Column::Consumer]).do_nothing().to_owned();
+    if tx.run(&dead_letter::Entity::insert_many([row.clone()]).on_conflict(once)).await? > 0 {
+        write_events(tx, vec![outbox_row(news)]).await?;
+    }
+    Ok(())
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use sea_orm::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{DatabaseTransaction, EntityTrait, Set};
 
 use super::db::DbError;
 use super::entity::{evidence, ledger, notification, outbox};
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
 use crate::event::fact::Fact;
@@ -143,7 +144,7 @@ impl Verdict {
 /// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
 /// waiting one may come to its end. Returns how many were written.
 pub(super) async fn write_notifications<'a>(
-    tx: &DatabaseTransaction,
+    tx: &WriteTx,
     records: impl Iterator<Item = &'a NotificationRecord>,
     at: Timestamp,
 ) -> Result<u64, DbError> {
@@ -154,14 +155,11 @@ pub(super) async fn write_notifications<'a>(
         // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
         rows.entry(n.id).or_insert(notification_row(n, at)?);
     }
-    if rows.is_empty() {
-        return Ok(0);
-    }
     let keep = OnConflict::column(notification::Column::EventId)
         .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
         .action_and_where(Expr::col((notification::Entity, Verdict)).eq("waiting"))
         .to_owned();
-    Ok(notification::Entity::insert_many(rows.into_values()).on_conflict(keep).exec_without_returning(tx).await?)
+    tx.insert_all(rows.into_values().collect(), Some(keep)).await
 }
 
 pub(super) fn evidence_row(

@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
-
 use super::Store;
 use super::db::DbError;
-use super::leases::{Fenced, Lease};
+use super::leases::{Fenced, Lease, holds};
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::order::{AFTER_EXPIRY, DAILY, HOURLY};
 use crate::refund::{BETWEEN_REFUNDS, SEND_WITHIN};
@@ -29,46 +28,49 @@ impl Store {
     /// most, and the end of a call as far as the longest one lasts; both start anew, because a call may have been made
     /// just now. A call that had no answer at a time that is still to come had none until now.
     pub async fn recall_far_times(&self, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-        let (now_ms, day_ago) = (now.as_ms(), now.as_ms() - ms(DAILY));
-        let ahead = |d: Duration| now.after(d + SLACK).as_ms();
-        let (hour, day) = (ahead(HOURLY), ahead(DAILY));
-        let by_age = |at: &str| format!("{at} > $2 AND {at} > CASE WHEN created_at_ms > $3 THEN $2 ELSE $4 END");
-        let order = |at: &str| {
-            let far = by_age(at);
-            format!("UPDATE orders SET {at} = $1 WHERE {far} AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5")
-        };
-        let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
-        let turn = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
-        let open = "UPDATE refunds SET call_open_until_ms = $1
-                    WHERE next_at_ms IS NOT NULL AND call_open_until_ms > $2"
-            .to_owned();
-        let unanswered = "UPDATE refunds SET unanswered_at_ms = $1
-                          WHERE next_at_ms IS NOT NULL AND unanswered_at_ms > $2"
-            .to_owned();
-        let message = "UPDATE deferred SET next_attempt_at_ms = $1 WHERE next_attempt_at_ms > $2".to_owned();
-        let by_age = [now_ms, hour, day_ago, day];
-        let of_order = [now_ms, hour, day_ago, day, ms(AFTER_EXPIRY)];
-        let next_turn = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
-        let open_calls = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(LONGEST_CALL)];
-        let mut recalled = 0;
-        for (sql, values) in [
-            (order("next_query_at_ms"), &of_order[..]),
-            (order("next_look_at_ms"), &of_order),
-            (refund, &by_age),
-            (turn, &next_turn),
-            (open, &open_calls),
-            (unanswered, &[now_ms, ahead(Duration::ZERO)]),
-            (message, &[now_ms, hour]),
-        ] {
-            let values = values.iter().map(|v| (*v).into());
-            recalled += tx.execute_raw(self.db.statement(&sql, values)).await?.rows_affected();
-        }
-        tx.commit().await?;
-        Ok(Fenced::Done(recalled))
+        let write = (lease.clone(), now);
+        self.db.write("times.recall", write, |tx, (lease, now)| Box::pin(recall(tx, lease, *now))).await
     }
+}
+
+async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u64>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    let (now_ms, day_ago) = (now.as_ms(), now.as_ms() - ms(DAILY));
+    let ahead = |d: Duration| now.after(d + SLACK).as_ms();
+    let (hour, day) = (ahead(HOURLY), ahead(DAILY));
+    let by_age = |at: &str| format!("{at} > $2 AND {at} > CASE WHEN created_at_ms > $3 THEN $2 ELSE $4 END");
+    let order = |at: &str| {
+        let far = by_age(at);
+        format!("UPDATE orders SET {at} = $1 WHERE {far} AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5")
+    };
+    let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
+    let turn = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
+    let open = "UPDATE refunds SET call_open_until_ms = $1
+                    WHERE next_at_ms IS NOT NULL AND call_open_until_ms > $2"
+        .to_owned();
+    let unanswered = "UPDATE refunds SET unanswered_at_ms = $1
+                          WHERE next_at_ms IS NOT NULL AND unanswered_at_ms > $2"
+        .to_owned();
+    let message = "UPDATE deferred SET next_attempt_at_ms = $1 WHERE next_attempt_at_ms > $2".to_owned();
+    let by_age = [now_ms, hour, day_ago, day];
+    let of_order = [now_ms, hour, day_ago, day, ms(AFTER_EXPIRY)];
+    let delay_next_call = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(BETWEEN_REFUNDS)];
+    let open_calls = [now.after(BETWEEN_REFUNDS).as_ms(), ahead(LONGEST_CALL)];
+    let mut recalled = 0;
+    for (sql, values) in [
+        (order("next_query_at_ms"), &of_order[..]),
+        (order("next_look_at_ms"), &of_order),
+        (refund, &by_age),
+        (turn, &delay_next_call),
+        (open, &open_calls),
+        (unanswered, &[now_ms, ahead(Duration::ZERO)]),
+        (message, &[now_ms, hour]),
+    ] {
+        let values = values.iter().map(|v| (*v).into());
+        recalled += tx.execute(&sql, values).await?;
+    }
+    Ok(Fenced::Done(recalled))
 }

@@ -1,6 +1,5 @@
 //! The store as the rest of the program holds it.
 
-use sea_orm::ConnectionTrait;
 use tokio::sync::watch;
 
 use super::db::{Db, DbError};
@@ -45,9 +44,8 @@ impl Store {
     }
 
     /// Runs a bounded deletion with the parameters `before` and `limit`; answers how many rows went.
-    pub(super) async fn purge(&self, sql: &str, before: Timestamp, limit: u64) -> Result<u64, DbError> {
+    pub(super) async fn purge(&self, sql: &'static str, before: Timestamp, limit: u64) -> Result<u64, DbError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values = [before.as_ms().into(), limit.into()];
-        Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
+        self.db.execute("purge", sql, [before.as_ms().into(), limit.into()]).await
     }
 }

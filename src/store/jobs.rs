@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryTrait, Set};
 
 use super::Store;
 use super::db::DbError;
 use super::entity::{job, job_report};
 use super::leases::Lease;
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 
 /// A due time so much later than the rhythm says is another host's clock, and not a wrong one.
@@ -144,7 +145,7 @@ impl Store {
                      next_due_at_ms = CASE WHEN jobs.next_due_at_ms <= $6 THEN jobs.next_due_at_ms ELSE $5 END";
         let times = [now, next, next.after(SLACK)].map(|t| t.as_ms().into());
         let values = [name.into(), cron.into(), deadline_ms.into()].into_iter().chain(times);
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        self.db.execute("job.register", sql, values.collect::<Vec<_>>()).await?;
         Ok(())
     }
 
@@ -159,7 +160,10 @@ impl Store {
     /// Notes a run that goes on for longer; its number goes to [`Store::report_job`] at the end.
     pub async fn begin_job_report(&self, lease: &Lease, started_at: Timestamp) -> Result<i64, DbError> {
         let row = report_row(lease, started_at, JobOutcome::Running);
-        Ok(job_report::Entity::insert(row).exec(self.db.write()).await?.last_insert_id)
+        let mut insert = job_report::Entity::insert(row);
+        insert.query().returning(Query::returning().column(job_report::Column::Id));
+        let rows = self.db.write("job.begin", insert, |tx, insert| Box::pin(tx.returning(insert))).await?;
+        rows.first().ok_or_else(|| DbError::Defect("a report without a number".into()))?.get("id")
     }
 
     /// Records a run that ended and when the job is due next, in one transaction.
@@ -170,7 +174,6 @@ impl Store {
         run: &JobRun,
         next_due: Timestamp,
     ) -> Result<(), DbError> {
-        let tx = self.db.begin().await?;
         let row = job_report::ActiveModel {
             id: begun.map_or(sea_orm::NotSet, sea_orm::Unchanged),
             ended_at_ms: Set(Some(run.ended_at.as_ms())),
@@ -178,15 +181,8 @@ impl Store {
             detail: Set(run.detail.clone()),
             ..report_row(lease, run.started_at, run.outcome)
         };
-        match begun {
-            Some(_) => drop(job_report::Entity::update(row).exec(&tx).await?),
-            None => drop(job_report::Entity::insert(row).exec_without_returning(&tx).await?),
-        }
-        // A run that was overtaken must not make the job due again that its successor ran already.
-        let sql = "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1 AND next_due_at_ms < $2";
-        tx.execute_raw(self.db.statement(sql, [lease.name.into(), next_due.as_ms().into()])).await?;
-        tx.commit().await?;
-        Ok(())
+        let write = (row, lease.name, next_due);
+        self.db.write("job.report", write, |tx, (row, job, next)| Box::pin(report(tx, row, job, *next))).await
     }
 
     /// Every job with its last runs, by name.
@@ -250,7 +246,7 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let outcome = outcome.map(|o| o.as_str().to_owned());
         let values = [before.as_ms().into(), limit.into(), outcome.into(), job.map(ToOwned::to_owned).into()];
-        Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected())
+        self.db.execute("job.purge_reports", sql, values).await
     }
 
     async fn last_report(&self, job: &str, outcomes: &[JobOutcome]) -> Result<Option<JobReport>, DbError> {
@@ -286,4 +282,15 @@ fn report_row(lease: &Lease, started_at: Timestamp, outcome: JobOutcome) -> job_
         done: Set(0),
         detail: Set(None),
     }
+}
+
+async fn report(tx: &WriteTx, row: &job_report::ActiveModel, job: &str, next_due: Timestamp) -> Result<(), DbError> {
+    match row.id {
+        sea_orm::NotSet => tx.run(&job_report::Entity::insert(row.clone())).await?,
+        sea_orm::Set(_) | sea_orm::Unchanged(_) => tx.run(&job_report::Entity::update(row.clone()).validate()?).await?,
+    };
+    // A run that was overtaken must not make the job due again that its successor ran already.
+    let sql = "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1 AND next_due_at_ms < $2";
+    tx.execute(sql, [job.into(), next_due.as_ms().into()]).await?;
+    Ok(())
 }

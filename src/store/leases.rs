@@ -8,10 +8,9 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
-
 use super::Store;
 use super::db::{DbError, DbKind};
+use super::writer::WriteTx;
 
 /// How far the database's clock may be set back without a lease counting as one of the future.
 const CLOCK_STEP: Duration = Duration::from_secs(60);
@@ -50,26 +49,26 @@ impl Store {
         );
         let [ttl_ms, slack_ms] = [ttl, CLOCK_STEP].map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
         let values = [name.into(), holder.into(), ttl_ms.into(), slack_ms.into()];
-        let row = self.db.write().query_one_raw(self.db.statement(sql, values)).await?;
-        row.map(|r| Ok(Lease { name, holder: holder.to_owned(), term: r.try_get("", "term")? })).transpose()
+        let row = self.db.execute_returning("lease.take", sql, values).await?;
+        row.map(|r| Ok(Lease { name, holder: holder.to_owned(), term: r.get("term")? })).transpose()
     }
 
     /// Gives a lease back, so that a successor need not wait for its expiry.
     pub async fn release(&self, lease: &Lease) -> Result<(), DbError> {
         let sql = "UPDATE leases SET expires_at_ms = 0 WHERE name = $1 AND holder = $2 AND term = $3";
         let values = [lease.name.into(), lease.holder.as_str().into(), lease.term.into()];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        self.db.execute("lease.release", sql, values).await?;
         Ok(())
     }
+}
 
-    /// Whether the lease is still this holder's; keeps it so until the transaction ends.
-    pub(super) async fn holds(&self, tx: &DatabaseTransaction, lease: &Lease) -> Result<bool, DbError> {
-        let lock = match self.db.kind() {
-            DbKind::Sqlite => "",
-            DbKind::Postgres => " FOR UPDATE",
-        };
-        let sql = format!("SELECT term FROM leases WHERE name = $1 AND holder = $2 AND term = $3{lock}");
-        let values = [lease.name.into(), lease.holder.as_str().into(), lease.term.into()];
-        Ok(tx.query_one_raw(self.db.statement(sql, values)).await?.is_some())
-    }
+/// Whether the lease is still this holder's; keeps it so until the transaction ends.
+pub(super) async fn holds(tx: &WriteTx, lease: &Lease) -> Result<bool, DbError> {
+    let lock = match tx.kind() {
+        DbKind::Sqlite => "",
+        DbKind::Postgres => " FOR UPDATE",
+    };
+    let sql = format!("SELECT term FROM leases WHERE name = $1 AND holder = $2 AND term = $3{lock}");
+    let values = [lease.name.into(), lease.holder.as_str().into(), lease.term.into()];
+    Ok(tx.one(&sql, values).await?.is_some())
 }

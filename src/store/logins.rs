@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, EntityTrait};
+use sea_orm::EntityTrait;
 
 use super::Store;
 use super::db::DbError;
@@ -60,11 +60,11 @@ impl Store {
         let sql = "INSERT INTO login_codes (code_hash, app, state_hash, claimed_at_ms, is_snapshot)
                    VALUES ($1, $2, $3, $4, FALSE) ON CONFLICT DO NOTHING";
         let values = [code_hash.into(), app.as_str().into(), state_hash.into(), now.as_ms().into()];
-        if self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1 {
+        if self.db.execute("login.claim", sql, values).await? == 1 {
             return Ok(ClaimedCode::Mine);
         }
-        // The writer, so that a row which just now was in the way is surely seen.
-        let Some(row) = login_code::Entity::find_by_id(code_hash).one(self.db.write()).await? else {
+        // What was just now in the way is committed, or this insertion would have waited for it.
+        let Some(row) = login_code::Entity::find_by_id(code_hash).one(self.db.read()).await? else {
             return Ok(ClaimedCode::Foreign);
         };
         if row.app != app.as_str() || row.state_hash != state_hash {
@@ -97,12 +97,12 @@ impl Store {
         let sql = "UPDATE login_codes SET outcome = $2, user_id = $3, is_snapshot = $4, finished_at_ms = $5
                    WHERE code_hash = $1 AND outcome IS NULL";
         let values = [code_hash.into(), word.into(), user_id.into(), is_snapshot.into(), now.as_ms().into()];
-        if self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1 {
+        if self.db.execute("login.finish", sql, values).await? == 1 {
             // Concurrent requests with the same code wait for this.
             self.changed();
             return Ok(result);
         }
-        let row = login_code::Entity::find_by_id(code_hash).one(self.db.write()).await?;
+        let row = login_code::Entity::find_by_id(code_hash).one(self.db.read()).await?;
         let stands = row.as_ref().map(outcome).transpose()?.flatten();
         Ok(stands.unwrap_or(LoginOutcome::Over))
     }

@@ -1,11 +1,12 @@
 //! Notifications outside any order's change, and a bounded sample of rejected notification bodies for diagnosis.
 
-use sea_orm::{ConnectionTrait, EntityTrait, Set};
+use sea_orm::{EntityTrait, Set};
 
 use super::Store;
 use super::db::DbError;
 use super::entity::quarantine;
-use super::evidence::{NotificationRecord, write_notifications};
+use super::evidence::{NotificationRecord, outbox_row, write_notifications};
+use super::outbox::write_events;
 use crate::clock::Timestamp;
 use crate::event::domain::DomainEvent;
 use crate::ids::MerchantKey;
@@ -24,12 +25,15 @@ impl Store {
         news: Option<DomainEvent>,
         at: Timestamp,
     ) -> Result<(), DbError> {
-        let tx = self.db.begin().await?;
-        let written = write_notifications(&tx, std::iter::once(record), at).await?;
-        let events =
-            news.filter(|_| written > 0).map(|n| super::evidence::outbox_row(&n.seal(at))).into_iter().collect();
-        super::order::commit::write_events(&tx, events).await?;
-        tx.commit().await?;
+        let write = (record.clone(), news.map(|n| n.seal(at)), at);
+        self.db
+            .write("notification.record", write, |tx, (record, news, at)| {
+                Box::pin(async move {
+                    let written = write_notifications(tx, std::iter::once(record), *at).await?;
+                    write_events(tx, news.iter().filter(|_| written > 0).map(outbox_row).collect()).await
+                })
+            })
+            .await?;
         self.changed();
         Ok(())
     }
@@ -51,11 +55,17 @@ impl Store {
             received_at_ms: Set(at.as_ms()),
             body: Set(body[..body.len().min(QUARANTINE_BYTES)].to_vec()),
         };
-        quarantine::Entity::insert(row).exec_without_returning(self.db.write()).await?;
-        let sql = "DELETE FROM quarantine WHERE merchant = $1 AND id <= (
-                     SELECT id FROM quarantine WHERE merchant = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
-        let values = [merchant.as_str().into(), QUARANTINE_ROWS.into()];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
-        Ok(())
+        let write = (row, merchant.clone());
+        self.db
+            .write("notification.quarantine", write, |tx, (row, merchant)| {
+                Box::pin(async move {
+                    tx.run(&quarantine::Entity::insert(row.clone())).await?;
+                    let sql = "DELETE FROM quarantine WHERE merchant = $1 AND id <= (
+                                 SELECT id FROM quarantine WHERE merchant = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
+                    tx.execute(sql, [merchant.as_str().into(), QUARANTINE_ROWS.into()]).await?;
+                    Ok(())
+                })
+            })
+            .await
     }
 }

@@ -1,17 +1,19 @@
 //! The transactional outbox, and the feed that finance reads.
 //!
-//! An event is written unplaced, in the transaction that makes it true. One relay at a time (see [`super::Lease`])
-//! gives events their position in the feed, in the order of their rows: an order's later change can only be written
+//! An event is written in the transaction that makes it true. On SQLite, where write transactions follow one another,
+//! it has its position in the feed in the same transaction. On PostgreSQL it is written unplaced, and one relay at a
+//! time (see [`super::Lease`]) gives positions in the order of the rows: an order's later change can only be written
 //! after its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL
 //! hands them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::Store;
-use super::db::DbError;
+use super::db::{DbError, DbKind};
 use super::entity::outbox;
 use super::evidence::outbox_row;
-use super::leases::{Fenced, Lease};
+use super::leases::{Fenced, Lease, holds};
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, Sealed};
 use crate::ids::MerchantKey;
@@ -46,20 +48,25 @@ impl From<outbox::Model> for FeedEvent {
 impl Store {
     /// Gives up to `limit` unplaced events their position; returns how many. Only the lease's holder may.
     pub async fn place_events(&self, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
-               todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
-                        FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
-             UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
-        let placed = tx.execute_raw(self.db.statement(sql, [limit.into()])).await?.rows_affected();
-        tx.commit().await?;
-        if placed > 0 {
+        let write = (lease.clone(), limit);
+        let placed =
+            self.db.write("outbox.place", write, |tx, (lease, limit)| Box::pin(place(tx, lease, *limit))).await?;
+        if matches!(placed, Fenced::Done(1..)) {
             self.changed();
         }
-        Ok(Fenced::Done(placed))
+        Ok(placed)
+    }
+
+    /// Whether an event has no position yet.
+    pub async fn has_unplaced_events(&self) -> Result<bool, DbError> {
+        let sql = "SELECT 1 AS one FROM outbox WHERE position IS NULL LIMIT 1";
+        Ok(self.db.read().query_one_raw(self.db.statement(sql, [])).await?.is_some())
+    }
+
+    /// Whether a placed event has not been published or marked yet.
+    pub async fn has_unrelayed_events(&self) -> Result<bool, DbError> {
+        let sql = "SELECT 1 AS one FROM outbox WHERE relayed_at_ms IS NULL AND position IS NOT NULL LIMIT 1";
+        Ok(self.db.read().query_one_raw(self.db.statement(sql, [])).await?.is_some())
     }
 
     /// The oldest placed events that the bus has not got yet.
@@ -76,14 +83,8 @@ impl Store {
 
     /// Notes that the bus has everything up to `position`.
     pub async fn mark_relayed(&self, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let sql = "UPDATE outbox SET relayed_at_ms = $1 WHERE relayed_at_ms IS NULL AND position <= $2";
-        tx.execute_raw(self.db.statement(sql, [at.as_ms().into(), position.into()])).await?;
-        tx.commit().await?;
-        Ok(Fenced::Done(()))
+        let write = (lease.clone(), position, at);
+        self.db.write("outbox.mark", write, |tx, (lease, position, at)| Box::pin(mark(tx, lease, *position, *at))).await
     }
 
     /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all when empty).
@@ -115,7 +116,9 @@ impl Store {
     /// Tells an event that no order's change carries.
     pub async fn tell(&self, event: DomainEvent, at: Timestamp) -> Result<Sealed, DbError> {
         let sealed = event.seal(at);
-        outbox::Entity::insert(outbox_row(&sealed)).exec_without_returning(self.db.write()).await?;
+        self.db
+            .write("outbox.tell", sealed.clone(), |tx, sealed| Box::pin(write_events(tx, vec![outbox_row(sealed)])))
+            .await?;
         self.changed();
         Ok(sealed)
     }
@@ -126,4 +129,46 @@ impl Store {
         let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(0), |r| Ok(r.try_get("", "n")?))
     }
+}
+
+/// Writes outbox rows inside the transaction that makes the events true.
+pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    if tx.kind() == DbKind::Sqlite {
+        // Before these: another version of the program writes events unplaced, and a crash may have left some.
+        give_positions(tx, i64::MAX).await?;
+        let top = tx.one("SELECT COALESCE(MAX(position), 0) AS position FROM outbox", []).await?;
+        let top: i64 = top.map_or(Ok(0), |row| row.get("position"))?;
+        for (position, row) in (top + 1..).zip(&mut rows) {
+            row.position = Set(Some(position));
+        }
+    }
+    tx.insert_all(rows, None).await?;
+    Ok(())
+}
+
+async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    Ok(Fenced::Done(give_positions(tx, limit).await?))
+}
+
+async fn give_positions(tx: &WriteTx, limit: i64) -> Result<u64, DbError> {
+    let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
+           todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
+                    FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
+         UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
+    tx.execute(sql, [limit.into()]).await
+}
+
+async fn mark(tx: &WriteTx, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let sql = "UPDATE outbox SET relayed_at_ms = $1 WHERE relayed_at_ms IS NULL AND position <= $2";
+    tx.execute(sql, [at.as_ms().into(), position.into()]).await?;
+    Ok(Fenced::Done(()))
 }

@@ -6,20 +6,18 @@
 //! handed out again unless WeChat itself repeats it; one report, or a thousand of the same value, is one refresh.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use super::Store;
 use super::db::{DbError, DbKind};
 use super::entity::{outbox, platform_token};
 use super::evidence::outbox_row;
-use super::leases::{Fenced, Lease};
+use super::leases::{Fenced, Lease, holds};
 use super::token_state::{
     Degraded, IssuedToken, StoredToken, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState, degraded, fetch,
     fingerprint, never_fetched, renewed, seal_context, state,
 };
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::config::App;
 use crate::event::domain::{AppTrouble, DomainData, DomainEvent};
@@ -79,7 +77,7 @@ impl Store {
         let sql = "UPDATE platform_tokens SET report = 'reported', reported_at_ms = $4
                    WHERE app = $1 AND kind = $2 AND value_hash = $3 AND report IS NULL";
         let values = [app.as_str().into(), kind.as_str().into(), hash.into(), now.as_ms().into()];
-        Ok(self.db.write().execute_raw(self.db.statement(sql, values)).await?.rows_affected() == 1)
+        Ok(self.db.execute("token.report", sql, values).await? == 1)
     }
 
     /// Notes that a value which no process holds may have replaced at WeChat every value requested until now: a fetch
@@ -91,7 +89,7 @@ impl Store {
                    VALUES ($1, $2, 0, 0, 0, $3)
                    ON CONFLICT (app, kind) DO UPDATE SET doubted_at_ms = excluded.doubted_at_ms";
         let values = [app.as_str().into(), kind.as_str().into(), now.as_ms().into()];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        self.db.execute("token.doubt", sql, values).await?;
         Ok(())
     }
 
@@ -103,54 +101,32 @@ impl Store {
         key: &SealKey,
         issued: &IssuedToken,
     ) -> Result<Fenced<bool>, DbError> {
-        let TokenWrite { lease, app, kind, .. } = write;
+        let TokenWrite { app, kind, .. } = write;
         let context = seal_context(app, kind);
         let sealed = key.seal(&context, issued.value.expose().as_bytes());
         let sealed = sealed.map_err(|e| DbError::Defect(format!("token: {e}")))?;
         let hash = sha256_hex(issued.value.expose().as_bytes());
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let before = self.locked(&tx, app, kind).await?;
-        let is_new = before.value_hash.as_deref() != Some(hash.as_str());
-        let mut next = before.clone();
-        if is_new {
-            (next.report, next.reported_at_ms) = (None, None);
-            next.report_refreshes = issued.because_of.as_ref().map_or(0, |_| before.report_refreshes + 1);
-        } else if before.report.is_some() && issued.because_of.as_deref() == Some(hash.as_str()) {
-            next.report = Some("answered".into());
-        }
-        next.sealed = Some(sealed);
-        next.value_hash = Some(hash);
-        next.fetched_at_ms = Some(issued.fetched_at.as_ms());
-        next.expires_at_ms = Some(issued.expires_at.as_ms());
-        next.refresh_at_ms = Some(issued.refresh_at.as_ms());
-        next.failures = 0;
-        next.next_try_at_ms = 0;
-        let answered = (next.report.as_deref() == Some("answered")).then_some(("refused_though_current", None));
-        self.settle(write, tx, before, next, issued.degraded.or(answered)).await?;
-        Ok(Fenced::Done(is_new))
+        let write = (OwnedWrite::of(write), issued.clone(), sealed, hash);
+        let done = self
+            .db
+            .write("token.store", write, |tx, (write, issued, sealed, hash)| {
+                Box::pin(store_token(tx, write, issued, sealed, hash))
+            })
+            .await?;
+        self.changed();
+        Ok(done)
     }
 
     /// Notes a fetch that gave nothing, if the lease is still held; the value stays. A degradation once begun lasts
     /// until a value comes.
     pub async fn token_failed(&self, write: TokenWrite<'_>, failure: TokenFailure) -> Result<Fenced<()>, DbError> {
-        let TokenWrite { lease, app, kind, .. } = write;
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let before = self.locked(&tx, app, kind).await?;
-        let mut next = before.clone();
-        next.failures = before.failures.saturating_add(1);
-        next.next_try_at_ms = failure.next_try_at.as_ms();
-        let lasting = before.degraded_reason.clone();
-        match (failure.degraded, lasting) {
-            (None, Some(_)) => self.write(tx, next, Vec::new()).await?,
-            (degraded, _) => self.settle(write, tx, before, next, degraded).await?,
-        }
-        Ok(Fenced::Done(()))
+        let write = (OwnedWrite::of(write), failure);
+        let done = self
+            .db
+            .write("token.failed", write, |tx, (write, failure)| Box::pin(token_failed(tx, write, failure)))
+            .await?;
+        self.changed();
+        Ok(done)
     }
 
     /// When each value in use was asked for; needs no key and opens nothing.
@@ -158,92 +134,136 @@ impl Store {
         let rows = platform_token::Entity::find().all(self.db.read()).await?;
         rows.iter().filter_map(|row| fetch(row).transpose()).collect()
     }
+}
 
-    /// The row, kept so until the transaction ends: a report may come at any time, without the lease.
-    async fn locked(
-        &self,
-        tx: &DatabaseTransaction,
-        app: &App,
-        kind: TokenKind,
-    ) -> Result<platform_token::Model, DbError> {
-        let id = (app.key.to_string(), kind.as_str().to_owned());
-        let mut find = platform_token::Entity::find_by_id(id);
-        if self.db.kind() == DbKind::Postgres {
-            find = find.lock_exclusive();
-        }
-        let row = find.one(tx).await?.unwrap_or_else(|| never_fetched(&app.key, kind));
-        Ok(renewed(row, &fingerprint(app)))
-    }
+/// A [`TokenWrite`] that outlives its caller.
+struct OwnedWrite {
+    lease: Lease,
+    app: App,
+    kind: TokenKind,
+    merchants: Vec<MerchantKey>,
+    now: Timestamp,
+}
 
-    /// Sets the degradation and writes the row with the news that come of it.
-    async fn settle(
-        &self,
-        write: TokenWrite<'_>,
-        tx: DatabaseTransaction,
-        before: platform_token::Model,
-        mut next: platform_token::Model,
-        now_wrong: Option<(&'static str, Option<i64>)>,
-    ) -> Result<(), DbError> {
-        let TokenWrite { merchants, now, .. } = write;
-        let was = degraded(&before)?;
-        if let Some((reason, errcode)) = now_wrong {
-            next.degraded_since_ms = before.degraded_since_ms.or(Some(now.as_ms()));
-            next.degraded_reason = Some(reason.to_owned());
-            next.degraded_code = errcode;
-        } else {
-            (next.degraded_since_ms, next.degraded_reason, next.degraded_code) = (None, None, None);
-        }
-        let is = degraded(&next)?;
-        let news = match (was, is) {
-            (None, Some(begun)) => Some(DomainData::AppDegraded(trouble(begun))),
-            (Some(ended), None) => Some(DomainData::AppRecovered(trouble(ended))),
-            (None, None) | (Some(_), Some(_)) => None,
-        };
-        let tell = |merchant: &MerchantKey, data: &DomainData| {
-            DomainEvent { merchant: merchant.clone(), order_no: None, data: data.clone() }.seal(now)
-        };
-        let news = news.iter().flat_map(|data| merchants.iter().map(move |m| outbox_row(&tell(m, data)))).collect();
-        self.write(tx, next, news).await
+impl OwnedWrite {
+    fn of(write: TokenWrite<'_>) -> OwnedWrite {
+        let TokenWrite { lease, app, kind, merchants, now } = write;
+        OwnedWrite { lease: lease.clone(), app: app.clone(), kind, merchants: merchants.to_vec(), now }
     }
+}
 
-    async fn write(
-        &self,
-        tx: DatabaseTransaction,
-        next: platform_token::Model,
-        news: Vec<outbox::ActiveModel>,
-    ) -> Result<(), DbError> {
-        use platform_token::Column as C;
-        let told = !news.is_empty();
-        platform_token::Entity::insert(next.into_active_model().reset_all())
-            .on_conflict(
-                OnConflict::columns([C::App, C::Kind])
-                    .update_columns([
-                        C::Sealed,
-                        C::ValueHash,
-                        C::FetchedAtMs,
-                        C::ExpiresAtMs,
-                        C::RefreshAtMs,
-                        C::Report,
-                        C::ReportedAtMs,
-                        C::ReportRefreshes,
-                        C::Failures,
-                        C::NextTryAtMs,
-                        C::DegradedSinceMs,
-                        C::DegradedReason,
-                        C::DegradedCode,
-                        C::Fingerprint,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(&tx)
-            .await?;
-        super::order::commit::write_events(&tx, news).await?;
-        tx.commit().await?;
-        if told {
-            self.changed();
-        }
-        Ok(())
+async fn store_token(
+    tx: &WriteTx,
+    write: &OwnedWrite,
+    issued: &IssuedToken,
+    sealed: &str,
+    hash: &str,
+) -> Result<Fenced<bool>, DbError> {
+    if !holds(tx, &write.lease).await? {
+        return Ok(Fenced::Lost);
     }
+    let before = locked(tx, &write.app, write.kind).await?;
+    let is_new = before.value_hash.as_deref() != Some(hash);
+    let mut next = before.clone();
+    if is_new {
+        (next.report, next.reported_at_ms) = (None, None);
+        next.report_refreshes = issued.because_of.as_ref().map_or(0, |_| before.report_refreshes + 1);
+    } else if before.report.is_some() && issued.because_of.as_deref() == Some(hash) {
+        next.report = Some("answered".into());
+    }
+    next.sealed = Some(sealed.to_owned());
+    next.value_hash = Some(hash.to_owned());
+    next.fetched_at_ms = Some(issued.fetched_at.as_ms());
+    next.expires_at_ms = Some(issued.expires_at.as_ms());
+    next.refresh_at_ms = Some(issued.refresh_at.as_ms());
+    next.failures = 0;
+    next.next_try_at_ms = 0;
+    let answered = (next.report.as_deref() == Some("answered")).then_some(("refused_though_current", None));
+    settle(tx, write, before, next, issued.degraded.or(answered)).await?;
+    Ok(Fenced::Done(is_new))
+}
+
+async fn token_failed(tx: &WriteTx, write: &OwnedWrite, failure: &TokenFailure) -> Result<Fenced<()>, DbError> {
+    if !holds(tx, &write.lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let before = locked(tx, &write.app, write.kind).await?;
+    let mut next = before.clone();
+    next.failures = before.failures.saturating_add(1);
+    next.next_try_at_ms = failure.next_try_at.as_ms();
+    let lasting = before.degraded_reason.clone();
+    match (failure.degraded, lasting) {
+        (None, Some(_)) => write_row(tx, next, Vec::new()).await?,
+        (degraded, _) => settle(tx, write, before, next, degraded).await?,
+    }
+    Ok(Fenced::Done(()))
+}
+
+/// The row, kept so until the transaction ends: a report may come at any time, without the lease.
+async fn locked(tx: &WriteTx, app: &App, kind: TokenKind) -> Result<platform_token::Model, DbError> {
+    let id = (app.key.to_string(), kind.as_str().to_owned());
+    let mut find = platform_token::Entity::find_by_id(id);
+    if tx.kind() == DbKind::Postgres {
+        find = find.lock_exclusive();
+    }
+    let row = tx.find_one(find).await?.unwrap_or_else(|| never_fetched(&app.key, kind));
+    Ok(renewed(row, &fingerprint(app)))
+}
+
+/// Sets the degradation and writes the row with the news that come of it.
+async fn settle(
+    tx: &WriteTx,
+    write: &OwnedWrite,
+    before: platform_token::Model,
+    mut next: platform_token::Model,
+    now_wrong: Option<(&'static str, Option<i64>)>,
+) -> Result<(), DbError> {
+    let OwnedWrite { merchants, now, .. } = write;
+    let was = degraded(&before)?;
+    if let Some((reason, errcode)) = now_wrong {
+        next.degraded_since_ms = before.degraded_since_ms.or(Some(now.as_ms()));
+        next.degraded_reason = Some(reason.to_owned());
+        next.degraded_code = errcode;
+    } else {
+        (next.degraded_since_ms, next.degraded_reason, next.degraded_code) = (None, None, None);
+    }
+    let is = degraded(&next)?;
+    let news = match (was, is) {
+        (None, Some(begun)) => Some(DomainData::AppDegraded(trouble(begun))),
+        (Some(ended), None) => Some(DomainData::AppRecovered(trouble(ended))),
+        (None, None) | (Some(_), Some(_)) => None,
+    };
+    let tell = |merchant: &MerchantKey, data: &DomainData| {
+        DomainEvent { merchant: merchant.clone(), order_no: None, data: data.clone() }.seal(*now)
+    };
+    let news = news.iter().flat_map(|data| merchants.iter().map(move |m| outbox_row(&tell(m, data)))).collect();
+    write_row(tx, next, news).await
+}
+
+async fn write_row(tx: &WriteTx, next: platform_token::Model, news: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
+    use platform_token::Column as C;
+    let insert = platform_token::Entity::insert(next.into_active_model().reset_all()).on_conflict(
+        OnConflict::columns([C::App, C::Kind])
+            .update_columns([
+                C::Sealed,
+                C::ValueHash,
+                C::FetchedAtMs,
+                C::ExpiresAtMs,
+                C::RefreshAtMs,
+                C::Report,
+                C::ReportedAtMs,
+                C::ReportRefreshes,
+                C::Failures,
+                C::NextTryAtMs,
+                C::DegradedSinceMs,
+                C::DegradedReason,
+                C::DegradedCode,
+                C::Fingerprint,
+            ])
+            .to_owned(),
+    );
+    tx.run(&insert).await?;
+    super::outbox::write_events(tx, news).await
 }
 
 fn trouble(d: Degraded) -> AppTrouble {

@@ -11,8 +11,10 @@ use super::Store;
 use super::db::DbError;
 use super::evidence::{NotificationRecord, outbox_row, write_notifications};
 use super::order::rows::unreadable;
+use super::outbox::write_events;
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
-use crate::event::domain::DomainEvent;
+use crate::event::domain::{DomainEvent, Sealed};
 use crate::ids::{EventId, MerchantKey, TransactionId};
 
 /// So far ahead, a time was written by a clock that was wrong.
@@ -34,7 +36,7 @@ pub struct WaitingNotification {
     /// When it came, by the clock of the process that took it.
     pub received_at: Timestamp,
     /// When it was last retried.
-    pub looked_at: Timestamp,
+    pub checked_at: Timestamp,
 }
 
 /// A raw body has no place in a log.
@@ -54,18 +56,12 @@ impl Store {
         news: DomainEvent,
         at: Timestamp,
     ) -> Result<(), DbError> {
-        let tx = self.db.begin().await?;
-        if write_notifications(&tx, std::iter::once(record), at).await? > 0 {
-            // Who writes the row tells; another who tries at the same time waits here until that is certain.
-            let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms)
-                       VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-            let [merchant, transaction_id] = [record.merchant.as_str(), transaction_id.as_str()].map(Into::into);
-            let values = [merchant, transaction_id, record.id.to_string().into(), at.as_ms().into()];
-            if tx.execute_raw(self.db.statement(sql, values)).await?.rows_affected() > 0 {
-                super::order::commit::write_events(&tx, vec![outbox_row(&news.seal(at))]).await?;
-            }
-        }
-        tx.commit().await?;
+        let write = (record.clone(), transaction_id.clone(), news.seal(at), at);
+        self.db
+            .write("notification.orphan", write, |tx, (record, transaction_id, news, at)| {
+                Box::pin(record_orphan(tx, record, transaction_id, news, *at))
+            })
+            .await?;
         self.changed();
         Ok(())
     }
@@ -89,13 +85,34 @@ impl Store {
     }
 
     /// Notes that a waiting notification was redelivered to the workers, unless one of them has processed it since.
-    pub async fn note_brought_again(&self, waiting: &WaitingNotification, at: Timestamp) -> Result<(), DbError> {
+    pub async fn note_redelivered(&self, waiting: &WaitingNotification, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE notifications SET processed_at_ms = $3
                    WHERE event_id = $1 AND processed_at_ms = $2 AND verdict = 'waiting'";
-        let values = [waiting.id.to_string().into(), waiting.looked_at.as_ms().into(), at.as_ms().into()];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        let values = [waiting.id.to_string().into(), waiting.checked_at.as_ms().into(), at.as_ms().into()];
+        self.db.execute("notification.checked_at", sql, values).await?;
         Ok(())
     }
+}
+
+async fn record_orphan(
+    tx: &WriteTx,
+    record: &NotificationRecord,
+    transaction_id: &TransactionId,
+    news: &Sealed,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    if write_notifications(tx, std::iter::once(record), at).await? == 0 {
+        return Ok(());
+    }
+    // The one that writes the row reports it; a concurrent one waits here until that is certain.
+    let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms)
+               VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    let [merchant, transaction_id] = [record.merchant.as_str(), transaction_id.as_str()].map(Into::into);
+    let values = [merchant, transaction_id, record.id.to_string().into(), at.as_ms().into()];
+    if tx.execute(sql, values).await? > 0 {
+        write_events(tx, vec![outbox_row(news)]).await?;
+    }
+    Ok(())
 }
 
 fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {
@@ -109,6 +126,6 @@ fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {
         headers: serde_json::from_str(&text("headers")?).map_err(|e| unreadable("headers", &e))?,
         remote_addr: text("remote_addr")?,
         received_at: time("received_at_ms")?,
-        looked_at: time("processed_at_ms")?,
+        checked_at: time("processed_at_ms")?,
     })
 }

@@ -3,7 +3,7 @@
 //! It is no account of the business: nothing here grants anything. What must stay true: an openid has one row per app,
 //! under any concurrency, and a login that brings less (a silent one) never wipes what a fuller one brought.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::Store;
 use super::db::DbError;
@@ -86,9 +86,9 @@ impl Store {
             new.is_snapshot.into(),
             now.as_ms().into(),
         ];
-        let row = self.db.write().query_one_raw(self.db.statement(sql, values)).await?;
+        let row = self.db.execute_returning("user.save", sql, values).await?;
         let row = row.ok_or_else(|| DbError::Defect("a saved user has no number".into()))?;
-        Ok(row.try_get("", "id")?)
+        row.get("id")
     }
 
     /// The user with this openid.

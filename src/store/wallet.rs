@@ -57,10 +57,10 @@ impl Store {
                 // No number is empty: without an old one, an existing row belongs to another caller.
                 old.map_or("", OrderNo::as_str).into(),
             ];
-            if let Some(row) = self.db.write().query_one_raw(self.db.statement(sql, values)).await? {
-                return number(row.try_get("", "order_no")?);
+            if let Some(row) = self.db.execute_returning("wallet.offer", sql, values).await? {
+                return number(row.get("order_no")?);
             }
-            if let Some(winner) = self.offered(self.db.write(), app, openid, amount).await? {
+            if let Some(winner) = self.offered(self.db.read(), app, openid, amount).await? {
                 return Ok(winner);
             }
             // Only a clean-up between the two statements leaves nothing; then the place is free.

@@ -17,18 +17,18 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::Log;
 
-/// What libraries say below this may hold URLs with secrets, SQL or bodies; a filter that names one of them opens it.
+/// Below these levels libraries may log URLs with secrets, SQL or bodies; a filter that names one of them overrides it.
 const QUIET: &str =
     "async_nats=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
 
-/// Why there will be no log.
+/// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter is not one; the configuration's check refuses it earlier.
+    /// The filter is invalid; the configuration's check refuses it earlier.
     #[error("log.filter must be levels by module, like info,wxpay_worker=debug")]
     Filter,
     /// The process has a subscriber already.
-    #[error("logging was set up before")]
+    #[error("logging is already set up")]
     AlreadySet,
 }
 
@@ -78,7 +78,7 @@ impl fmt::Write for Escaped<'_, '_> {
     }
 }
 
-/// Whether a character is invisible and acts on the output: control characters, line and paragraph separators, and the
+/// Whether a character is invisible and changes the output: control characters, line and paragraph separators, and the
 /// marks that change the direction of text.
 fn acts(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,7 +1,7 @@
-//! Metrics: one table of everything the process counts, and the recorder behind `/metrics`.
+//! Metrics: the table of all metrics, and the recorder behind `/metrics`.
 //!
-//! Labels are bounded: never an order, a payer or a URL. Units are base units (seconds, not milliseconds) and stand in
-//! the name, as Prometheus wants them.
+//! Labels are bounded: never an order, a payer or a URL. Units are base units (seconds, not milliseconds) and part of
+//! the name, as Prometheus recommends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge}
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Gives the text of `/metrics`.
+/// Renders the text of `/metrics`.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Notifications received, by `merchant` and `result` (`accepted`, or the reason of the refusal).
@@ -19,8 +19,8 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
 pub const ORDER_SETTLE_LAG_SECONDS: &str = "wxpay_order_settle_lag_seconds";
-/// Payments, by the `source` that reported them first (`notification`, `query`): the share of queries is what
-/// notifications lost.
+/// Payments, by the `source` that reported them first (`notification`, `query`): the share of queries shows how
+/// many notifications were lost.
 pub const PAID_FIRST_LEARNT_BY_TOTAL: &str = "wxpay_paid_first_learnt_by_total";
 /// Verdicts of handlers, by `kind` (consumer) and `outcome` (`done`, `retry`, `unavailable`, `park`).
 pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
@@ -110,7 +110,7 @@ pub const METRICS: &[Metric] = &[
         Kind::Counter,
         Unit::Count,
         &["source"],
-        "Payments by the source that told first",
+        "Payments by the source that reported them first",
     ),
     metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
     metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),
@@ -128,11 +128,11 @@ pub const METRICS: &[Metric] = &[
     metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
     metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),
     metric(BUS_PANICS_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers that panicked"),
-    metric(BUS_STUCK_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers stopped because they came to no end"),
+    metric(BUS_STUCK_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Handlers stopped because they hung"),
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),
-    metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that have not come to their end"),
+    metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that are not final"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),
     metric(TOKEN_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &["app", "kind"], "Age of the token in use"),
     metric(
@@ -142,14 +142,14 @@ pub const METRICS: &[Metric] = &[
         &["app", "kind", "outcome"],
         "Fetches of access_tokens and tickets",
     ),
-    metric(LOGINS_TOTAL, Kind::Counter, Unit::Count, &["app", "outcome"], "Logins of payers that came to an end"),
+    metric(LOGINS_TOTAL, Kind::Counter, Unit::Count, &["app", "outcome"], "Completed logins of payers"),
     metric(BUILD_INFO, Kind::Gauge, Unit::Count, &["version", "crash_points"], "What is running; always 1"),
 ];
 
 /// Upper bounds in seconds. 5 s is WeChat's timeout for a notification, so the buckets are finest below it.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// A payment can be learnt of hours late: the last notification comes after a day, queries go on for longer.
+/// A payment can be learnt hours late: the last notification is sent after a day, queries continue longer.
 const LAG_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 21_600.0, 86_400.0];
 
 /// How often observations are folded into buckets; without it they accumulate while no scraper reads them.

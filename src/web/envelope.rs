@@ -174,7 +174,7 @@ impl Failure {
     pub fn log(&self) {
         if let Some(error) = &self.internal {
             let (request_id, reason) = (request_id(), self.reason.as_str());
-            tracing::error!(request_id, reason, error, "A request of the browser side was not answered as asked");
+            tracing::error!(request_id, reason, error, "A request of the browser side was refused or failed");
         }
     }
 

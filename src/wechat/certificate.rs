@@ -1,8 +1,9 @@
-//! The merchant's certificate, which `/secapi/*` wants to see: from the merchant platform's files to one identity.
+//! The merchant's client certificate, which `/secapi/*` requires: from the merchant platform's files to one identity.
 //!
-//! Two forms, one meaning: `apiclient_cert.pem` with `apiclient_key.pem`, or `apiclient_cert.p12`, whose password is
-//! the `mch_id` and whose encryption is that of the nineties (SHA-1 with 3DES and 40-bit RC2) or that of today. It
-//! connects nowhere and holds no trust anchors: whose certificates WeChat's servers show is `http`'s business.
+//! There are two forms: `apiclient_cert.pem` with `apiclient_key.pem`, or `apiclient_cert.p12`, whose password is
+//! the `mch_id` and whose encryption is legacy (SHA-1 with 3DES and 40-bit RC2) or current. It opens
+//! no connection and holds no trust anchors: which certificates of WeChat's servers are trusted is `transport`'s
+//! concern.
 //!
 //! What must stay true: an identity is a certificate together with its own key, for one merchant; no key is in an error
 //! or in `Debug`.
@@ -25,13 +26,13 @@ use crate::clock::Timestamp;
 use crate::ids::MchId;
 use crate::secret::Secret;
 
-/// Larger than any key or chain of certificates.
+/// Upper bound of a file; larger than any key or chain of certificates.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// How long before its end a certificate is worth a warning, in milliseconds: thirty days.
+/// How long before its expiry a certificate causes a warning, in milliseconds: thirty days.
 const WARN_MS: i64 = 30 * 24 * 3600 * 1000;
 
-/// Why files are not a merchant's identity.
+/// Why files cannot be used as a merchant's identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// The certificate's file cannot be read.
@@ -56,7 +57,7 @@ pub enum CertificateError {
          client_key_file"
     )]
     Pkcs12(String),
-    /// The key is another certificate's.
+    /// The key does not belong to the certificate.
     #[error("is not the key of the certificate: both must come from the same download")]
     KeyDiffers,
     /// The certificate is another merchant's.
@@ -68,7 +69,7 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
-    /// Whether the key is to blame and not the certificate.
+    /// Whether the key is at fault and not the certificate.
     pub const fn is_about_the_key(&self) -> bool {
         match self {
             CertificateError::KeyUnreadable(_)
@@ -86,13 +87,13 @@ impl CertificateError {
 /// Whether a certificate may be used at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// For a month at least.
+    /// Valid for at least thirty days.
     Good,
-    /// Its end, less than thirty days away: a new one must be downloaded.
+    /// Expires at this time, in less than thirty days: a new one must be downloaded.
     EndsSoon(Timestamp),
-    /// Its end, which has passed.
+    /// Expired at this time.
     Expired(Timestamp),
-    /// Its beginning, which has not come: mostly the host's clock is wrong.
+    /// Not valid before this time: usually the host's clock is wrong.
     NotYet(Timestamp),
 }
 
@@ -183,7 +184,7 @@ impl MerchantCertificate {
         }
     }
 
-    /// When it ends.
+    /// When it expires.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
@@ -210,7 +211,7 @@ impl MerchantCertificate {
         let kind = match &self.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
-            // A form of key that does not exist yet: the client will say what it thinks of it.
+            // A form of key that does not exist yet: left to the client to refuse.
             PrivateKeyDer::Pkcs8(_) | _ => "PRIVATE KEY",
         };
         section(&mut text, kind, self.key.secret_der());

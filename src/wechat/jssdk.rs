@@ -1,10 +1,10 @@
 //! The signature by which a page is allowed to call WeChat's functions (`wx.config`).
 //!
 //! It covers the address of the page as the browser shows it: re-encoding, a slash more or a fragment left on make
-//! another address and another signature. Whose pages are signed at all is for the caller to check; a signature must
-//! not be kept for another address or time.
+//! another address and another signature. The caller checks which pages may be signed; a signature must not be reused
+//! for another address or time.
 //!
-//! Mind the names: `noncestr` here, `nonceStr` in the call of `wx.config`.
+//! The names differ: `noncestr` here, `nonceStr` in the call of `wx.config`.
 
 use sha1::{Digest, Sha1};
 
@@ -15,7 +15,7 @@ pub fn signed_url(url: &str) -> &str {
     url.split('#').next().unwrap_or(url)
 }
 
-/// The text that is signed. Made with the true ticket it is a secret; to show it to a person, give it a mask for a
+/// The text that is signed. Made with the real ticket it is a secret; to display it, pass a mask as the
 /// ticket.
 pub fn string_to_sign(ticket: &str, noncestr: &str, timestamp_s: i64, url: &str) -> String {
     let url = signed_url(url);

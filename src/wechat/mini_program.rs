@@ -17,9 +17,9 @@ use crate::secret::Secret;
 /// Who logged in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MiniSession {
-    /// The user under the mini program.
+    /// The user's openid in the mini program.
     pub openid: OpenId,
-    /// The user under the company's open platform account, if there is one.
+    /// The user's id in the company's open platform account, if there is one.
     pub unionid: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Debug for MiniSession {
 /// A user's phone number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Phone {
-    /// As it is dialled: with `+` and the country for numbers from elsewhere.
+    /// In dialling format: with `+` and the country for numbers from elsewhere.
     pub phone_number: String,
     /// Without the country.
     pub pure_phone_number: String,
@@ -50,7 +50,7 @@ impl fmt::Debug for Phone {
 struct SessionAnswer {
     openid: String,
     unionid: Option<String>,
-    // There in every success: an answer without it is something else.
+    // Present in every success: an answer without it is not one.
     #[serde(rename = "session_key")]
     _session_key: IgnoredAny,
 }
@@ -74,8 +74,8 @@ struct Watermark {
     appid: String,
 }
 
-/// Exchanges the code of `wx.login`. Busy or not reached, WeChat is asked once more; busy again, the refusal says that
-/// the login is over and the client has to ask for a new code.
+/// Exchanges the code of `wx.login`. If WeChat is busy or not reached, the call is repeated once; if it is busy
+/// again, the refusal says that the login is over and the client needs a new code.
 pub async fn code2session(
     client: &PlatformClient,
     appid: &AppId,
@@ -92,8 +92,8 @@ pub async fn code2session(
     Ok(MiniSession { openid: openid(answer.openid)?, unionid: unionid(answer.unionid) })
 }
 
-/// Exchanges the code of the phone-number button, repeated like [`code2session`]. A number that WeChat gave out for
-/// another app is not taken.
+/// Exchanges the code of the phone-number button, repeated like [`code2session`]. A number that was issued for
+/// another app is refused.
 pub async fn phone_number(
     client: &PlatformClient,
     access_token: &Secret,
@@ -115,7 +115,7 @@ pub async fn phone_number(
     })
 }
 
-/// Documented as a text, and seen as a number.
+/// Documented as a text, also sent as a number.
 fn country_code(code: &Value) -> Result<String, PlatformError> {
     let text = match code {
         Value::Number(code) => code.to_string(),
@@ -125,7 +125,7 @@ fn country_code(code: &Value) -> Result<String, PlatformError> {
     dialled(text).map_err(|_| PlatformError::Unreadable("countryCode is none"))
 }
 
-/// Digits and what people put between them; how countries write their numbers is not ours to judge.
+/// Digits and separators; the formats of countries are not checked.
 fn dialled(number: String) -> Result<String, PlatformError> {
     let written = number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b' '));
     if written && number.len() <= 32 && number.bytes().any(|byte| byte.is_ascii_digit()) {

@@ -1,9 +1,9 @@
-//! WeChat's protocol: what goes over the wire and what it means. Knows no store, no bus.
+//! WeChat's protocol: the messages and what they mean. Knows no store, no bus.
 //!
-//! [`transport`] carries bytes, [`certificate`] says who we are where that is asked for. To the pay API: [`v2`]
-//! converts them into types and back, [`outcome`] is the one table that says what an answer allows the caller to do
-//! next. To the platform API: [`platform`] is both, [`oauth`], [`token`], [`mini_program`] are its calls, and [`jssdk`]
-//! signs what pages show to WeChat.
+//! [`transport`] carries bytes, [`certificate`] is the merchant's TLS client identity. Pay API: [`v2`] converts bytes
+//! into types and back, with one file per API; [`outcome`] is the one table that says what an answer allows the caller
+//! to do next. Platform API: [`platform`] is both, [`oauth`], [`token`] and [`mini_program`] are its calls; [`jssdk`]
+//! signs pages for WeChat's script. A new API of either kind is a file here: `docs/architecture.md` lists the steps.
 
 pub mod certificate;
 pub mod jssdk;

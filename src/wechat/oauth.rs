@@ -1,7 +1,7 @@
 //! Login of a payer inside WeChat: to the authorization page and back with a code, the code for an openid.
 //!
-//! A code is good for one exchange within five minutes. That only one process tries it, that the state belongs to this
-//! browser and is used once, and where the browser may go afterwards is for the caller to hold.
+//! A code is good for one exchange within five minutes. The caller ensures that only one process exchanges it,
+//! that the state belongs to this browser and is used once, and where the browser may be sent afterwards.
 //!
 //! The token of a [`Grant`] is its user's alone and has nothing to do with the app's global access_token.
 
@@ -16,17 +16,17 @@ use crate::ids::{AppId, OpenId};
 use crate::retry::retry;
 use crate::secret::Secret;
 
-/// How much a user is asked for.
+/// The scope of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The openid, without a question. All that a payment needs.
+    /// The openid, without the user's consent. Enough for a payment.
     Base,
-    /// Nickname and avatar too, after the user agreed. At the entry of a page, WeChat gives a made-up user first.
+    /// Nickname and avatar too, with the user's consent. At the entry of a page, WeChat gives a made-up user first.
     Userinfo,
 }
 
 impl Scope {
-    /// WeChat's name of it.
+    /// WeChat's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Scope::Base => "snsapi_base",
@@ -40,15 +40,15 @@ impl Scope {
     }
 }
 
-/// The most bytes of a state.
+/// Maximum length of a state in bytes.
 const STATE_MAX_BYTES: usize = 128;
 
-/// Whether WeChat gives this state back as it is: 1 to 128 letters and digits.
+/// Whether WeChat returns this state unchanged: 1 to 128 letters and digits.
 pub fn valid_state(state: &str) -> bool {
     (1..=STATE_MAX_BYTES).contains(&state.len()) && state.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Where to send the browser. WeChat checks the order of the parameters and wants the fragment.
+/// Where to send the browser. WeChat checks the order of the parameters and requires the fragment.
 ///
 /// `redirect_uri` is the plain address to return to; it is encoded here, once. `state` should be a [`valid_state`].
 pub fn authorize_url(open_url: &str, appid: &AppId, redirect_uri: &str, scope: Scope, state: &str) -> String {
@@ -63,14 +63,14 @@ pub fn authorize_url(open_url: &str, appid: &AppId, redirect_uri: &str, scope: S
     url
 }
 
-/// What a code gave.
+/// The result of exchanging a code.
 #[derive(Clone)]
 pub struct Grant {
-    /// The user under the app.
+    /// The user's openid in the app.
     pub openid: OpenId,
-    /// The user under the company's open platform account, if there is one.
+    /// The user's id in the company's open platform account, if there is one.
     pub unionid: Option<String>,
-    /// The token for [`userinfo`]; two hours.
+    /// The token for [`userinfo`]; valid for two hours.
     pub access_token: Secret,
     /// What the user granted, separated by commas.
     pub scope: String,
@@ -88,7 +88,7 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// What a user shows of themselves.
+/// A user's profile.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Profile {
     /// Any text; may be empty.
@@ -123,8 +123,8 @@ struct ProfileAnswer {
     unionid: Option<String>,
 }
 
-/// Exchanges a code. Busy or not reached, WeChat is asked once more; busy again, the refusal says that the login is
-/// over.
+/// Exchanges a code. If WeChat is busy or not reached, the call is repeated once; if it is busy again, the refusal says
+/// that the login is over.
 pub async fn exchange(
     client: &PlatformClient,
     appid: &AppId,
@@ -144,7 +144,7 @@ pub async fn exchange(
     })
 }
 
-/// Asks for the profile of a user who granted [`Scope::Userinfo`]. WeChat being busy is tried three times.
+/// Fetches the profile of a user who granted [`Scope::Userinfo`]; at most three calls while WeChat is busy.
 pub async fn userinfo(
     client: &PlatformClient,
     access_token: &Secret,
@@ -162,17 +162,17 @@ pub async fn userinfo(
     })
 }
 
-/// An openid of WeChat's.
+/// An openid as WeChat issues them.
 pub(super) fn openid(text: String) -> Result<OpenId, PlatformError> {
     OpenId::parse(text).map_err(|_| PlatformError::Unreadable("an openid that is none"))
 }
 
-/// A unionid, which is written like an openid. Nothing here depends on one, so that an odd one is left out.
+/// A unionid, which is written like an openid. Nothing depends on it, so a malformed one is left out.
 pub(super) fn unionid(text: Option<String>) -> Option<String> {
     text.filter(|text| OpenId::parse(text.as_str()).is_ok())
 }
 
-/// The flag is absent for real users. Whatever else it says than no, money is safer with a yes.
+/// The flag is absent for real users. Any other value than "no" counts as "yes", the safe side for payments.
 fn is_snapshot_user(flag: &Value) -> bool {
     !(flag.is_null() || *flag == Value::Bool(false) || integer(flag) == Some(0))
 }

@@ -3,8 +3,8 @@
 //!
 //! It classifies by what the caller may do next, and decides nothing about an order. Three rules shape it: a code
 //! not listed is *unknown*, never refused; a broken call is *unknown*, because WeChat may have executed it before
-//! the answer was lost; a refusal needs WeChat's own word for it. Every code is listed by name in every API's match, so
-//! a code added to [`ErrCode`] does not compile before someone has classified it.
+//! the answer was lost; a refusal needs an explicit answer of WeChat. Every code is listed by name in every API's
+//! match, so a code added to [`ErrCode`] does not compile before it is classified.
 
 use super::transport::TransportError;
 use super::v2::xml::Fields;
@@ -13,15 +13,15 @@ use crate::event::fact::WechatError;
 /// A call of API v2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// `unifiedorder`: opens a number for payment.
+    /// `unifiedorder`: registers an order number for payment.
     UnifiedOrder,
-    /// `orderquery`: what WeChat knows about a number.
+    /// `orderquery`: the state of a number at WeChat.
     OrderQuery,
-    /// `closeorder`: ends a number's payability.
+    /// `closeorder`: closes a number for payment.
     CloseOrder,
-    /// `refund`: gives money back; needs the client certificate.
+    /// `refund`: refunds a payment; needs the client certificate.
     Refund,
-    /// `refundquery`: what became of refunds.
+    /// `refundquery`: the state of refunds.
     RefundQuery,
 }
 
@@ -41,18 +41,18 @@ impl Api {
 /// What the caller may do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// What was asked for holds.
+    /// Success.
     Done,
     /// Refused for good: parameters, permissions, configuration. The same call would be refused again.
     Refused,
     /// Not known whether it was executed: the same number and parameters again, then query.
     Unknown,
-    /// WeChat knows something about the number that we do not: query before anything else.
+    /// WeChat's state of the number differs from ours: query before anything else.
     Ask,
-    /// Inconclusive: unsigned, or they contradict what is proven here. Query; where WeChat knows
-    /// nothing of the number, the same number and parameters again, a minute later at the earliest.
+    /// Inconclusive: unsigned, or contradicting what is proven here. Query; if WeChat does not know the number, the
+    /// same number and parameters again, a minute later at the earliest.
     Doubt,
-    /// The number takes no money any more: a new number is needed.
+    /// The number can no longer be paid: a new number is needed.
     Closed,
     /// WeChat does not know the number.
     NotFound,
@@ -72,7 +72,7 @@ pub enum Outcome {
     Refused(WechatError),
     /// See [`Class::Unknown`].
     Unknown {
-        /// What was seen, for people.
+        /// Description for logs.
         why: String,
     },
     /// See [`Class::Ask`].
@@ -103,7 +103,7 @@ macro_rules! err_codes {
             /// Every documented code.
             pub const LISTED: &[ErrCode] = &[$(ErrCode::$name,)*];
 
-            /// Parses the element's text. Never fails: what is not listed is [`ErrCode::Other`].
+            /// Parses the element's text. Never fails: any other code is [`ErrCode::Other`].
             pub fn parse(text: &str) -> ErrCode {
                 match text {
                     $($text => ErrCode::$name,)*
@@ -179,8 +179,8 @@ macro_rules! our_request {
     };
 }
 
-/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: an operator mends them,
-/// and the same request is right.
+/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: once an
+/// operator has corrected them, the same request succeeds.
 macro_rules! our_setup {
     () => {
         ErrCode::NoAuth
@@ -192,14 +192,14 @@ macro_rules! our_setup {
     };
 }
 
-/// Codes that say WeChat did not get to the end, or that it wants less of us; it may have executed the call.
+/// Codes that say WeChat failed, or that the rate limit is exceeded; it may have executed the call.
 macro_rules! their_trouble {
     () => {
         ErrCode::SystemError | ErrCode::BankError | ErrCode::BizerrNeedRetry
     };
 }
 
-/// Codes of APIs that this project does not call; met anywhere else they tell nothing.
+/// Codes of APIs that this project does not call; from any other API they mean nothing.
 macro_rules! of_other_apis {
     () => {
         ErrCode::NoBillExist
@@ -258,7 +258,7 @@ fn of_order_query(code: ErrCode) -> Class {
 fn of_close_order(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
-        // Closing is re-entrant: already closed is what was asked for.
+        // Closing is idempotent: already closed is success.
         OrderClosed => Class::Done,
         OrderPaid => Class::Ask,
         OrderNotExist => Class::NotFound,
@@ -276,11 +276,11 @@ fn of_refund(code: ErrCode) -> Class {
     match code {
         our_request!() | TradeOverdue | UserAccountAbnormal | Error => Class::Refused,
         // The merchant's funds are too low, the payment is not settled yet, too many bad requests before this one, a
-        // certificate or a permission that people must renew: the refund itself is right, and a new number would be a
+        // certificate or a permission that must be renewed: the refund itself is valid, and a new number would be a
         // second refund.
         our_setup!() | NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
         RefundFeeMismatch | InvalidRequest => Class::Ask,
-        // Our ledger has WeChat's word for the payment: what does not know it yet is a copy that lags behind.
+        // Our ledger has WeChat's proof of the payment: a replica at WeChat lags behind.
         InvalidTransactionId | OrderNotExist => Class::Doubt,
         // One generation of the documentation says "not accepted", the other "may be in progress".
         FrequencyLimited => Class::TooFrequent,
@@ -301,9 +301,9 @@ fn of_refund_query(code: ErrCode) -> Class {
     }
 }
 
-/// The class of an unsigned `return_code=FAIL`: the request did not get to the business layer, unless the text says
-/// that WeChat itself was in trouble. The texts are not stable, so a text that says nothing is unknown too. A refund is
-/// never refused by an unsigned reply: it may be on its way, and its amount would be given back a second time.
+/// The class of an unsigned `return_code=FAIL`: the request did not reach the business layer, unless the text says
+/// that WeChat itself failed. The texts are not stable, so an unrecognised text is unknown too. A refund is
+/// never refused by an unsigned reply: it may be in progress, and its amount would be refunded twice.
 pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
     const BUSY: [&str; 9] =
         ["系统繁忙", "系统错误", "系统异常", "系统超时", "稍后", "频繁", "SYSTEMERROR", "SYSTEM ERROR", "SYSTEM BUSY"];
@@ -320,7 +320,7 @@ pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
 pub fn of_transport(api: Api, error: &TransportError) -> Class {
     match (api, error) {
         // Without a valid client certificate WeChat's front end answers a bare 400 before any business happens: the
-        // refund itself is right, and goes on once an operator mends the certificate.
+        // refund itself is valid, and continues once an operator has renewed the certificate.
         (Api::Refund, TransportError::Status { status: 400 }) => Class::Later,
         (
             Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::Refund | Api::RefundQuery,

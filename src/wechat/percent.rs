@@ -1,6 +1,6 @@
-//! Percent-encoding of a value that becomes a part of an address: everything but RFC 3986's unreserved characters.
+//! Percent-encoding of a value in a URL: everything but RFC 3986's unreserved characters.
 //!
-//! Not the form encoding of queries, where a blank is a plus: WeChat compares some encoded addresses as texts.
+//! Not the form encoding of queries, where a space is a plus: WeChat compares some encoded URLs as text.
 
 /// Appends `value`, encoded once, to `url`.
 pub(super) fn push(url: &mut String, value: &str) {

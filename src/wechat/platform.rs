@@ -1,7 +1,7 @@
-//! The platform API (`api.weixin.qq.com`): how its calls go out, and what its answers allow the caller to do next.
+//! The platform API (`api.weixin.qq.com`): how its calls are made, and what its answers allow the caller to do next.
 //!
-//! What the single APIs say is in [`super::oauth`], [`super::token`] and [`super::mini_program`]. The pay API is
-//! another world: no signature here, JSON under any `Content-Type`, and refusals are numbers.
+//! The single APIs are in [`super::oauth`], [`super::token`] and [`super::mini_program`]. Unlike the pay API it has no
+//! signature, sends JSON under any `Content-Type`, and refuses with numbers.
 //!
 //! What must stay true: a call failed if and only if `errcode` is there and not 0, since most successes have none; the
 //! number alone decides, never `errmsg`. Addresses and bodies of these calls hold app secrets, tokens and codes, so
@@ -19,7 +19,7 @@ use crate::config;
 use crate::retry::{Policy, Transient, retry_while};
 use crate::secret::Secret;
 
-/// Calls of one step that a caller waits for, when WeChat is busy.
+/// Number of calls in one step that a caller waits for, while WeChat is busy.
 pub const CALLS: Policy = Policy {
     initial: Duration::from_millis(200),
     max: Duration::from_secs(1),
@@ -30,14 +30,13 @@ pub const CALLS: Policy = Policy {
 /// Calls with one code. WeChat does not say whether a code survives a busy answer: one more call, then a new login.
 const CALLS_WITH_A_CODE: Policy = Policy { tries: 2, ..CALLS };
 
-/// Why a call brought nothing to use.
+/// Why a call has no usable result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
     /// No answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// An answer that is not WeChat's, or says something else than what was asked. The reason is one of our own
-    /// sentences.
+    /// An answer that is not WeChat's, or does not fit the call. The reason is a text of this program.
     #[error("unusable answer: {0}")]
     Unreadable(&'static str),
     /// WeChat refused.
@@ -81,32 +80,32 @@ pub struct Refusal {
 /// What a caller can do about a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// WeChat has trouble: the same call after a pause, three times at most.
+    /// WeChat is busy: repeat the call after a pause, three times at most.
     Busy,
-    /// The global access_token of the call does not count any more: report it, and call once more with its successor.
+    /// The global access_token is no longer valid: report it, and repeat the call once with its successor.
     TokenDead,
-    /// The code, or what it gave, is used up: the user has to log in (or press the button) again.
+    /// The code, or its grant, is used up: the user has to log in (or press the button) again.
     LoginOver,
     /// The app, its secret, its permissions or its list of addresses: a person has to change something.
     Configuration,
-    /// Nothing more until the quota begins anew.
+    /// The quota is used up until it is reset.
     QuotaUsedUp,
-    /// Too often within a minute: wait one.
+    /// Rate limit per minute: wait a minute.
     TooFrequent,
-    /// This user is not let in, or does not let us.
+    /// This user is not admitted, or has not given consent.
     UserRefused,
     /// We sent an invalid request.
     Bug,
-    /// A number that this table does not know: failed, for good.
+    /// A number that is not in this table: failed, permanently.
     Other,
 }
 
-/// What entitles to a call; the same number means something else for each.
+/// The credential of a call; the same number has another meaning for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     /// The app's own secret.
     Secret,
-    /// The token that a user's login gave, which is that user's alone.
+    /// The token of one user's login.
     UserToken,
     /// The app's global access_token.
     GlobalToken,
@@ -140,8 +139,8 @@ impl Class {
         }
     }
 
-    /// Whether an operator should see it, or it is part of normal operation.
-    const fn needs_a_look(self) -> bool {
+    /// Whether an operator should act on it, or it is part of normal operation.
+    const fn needs_operator(self) -> bool {
         match self {
             Class::Configuration | Class::QuotaUsedUp | Class::Bug | Class::Other => true,
             Class::Busy | Class::TokenDead | Class::LoginOver | Class::TooFrequent | Class::UserRefused => false,
@@ -186,8 +185,8 @@ impl PlatformClient {
     }
 }
 
-/// Runs a call that uses up a code. WeChat being busy, or not reached, is tried once more; busy again, the code counts
-/// as used up. An answer that got lost is not tried again: the code is used up then, and what it gave is lost with it.
+/// Runs a call that uses up a code. If WeChat is busy or not reached, it is repeated once; if busy again, the code
+/// counts as used up. After a lost answer it is not repeated: the code is used up and its grant is lost.
 pub(super) async fn with_a_code<T, Fut>(call: impl FnMut() -> Fut) -> Result<T, PlatformError>
 where
     Fut: Future<Output = Result<T, PlatformError>>,
@@ -207,8 +206,7 @@ where
 
 /// Parses an answer: WeChat's refusal, or `T`.
 fn parse<T: DeserializeOwned>(body: &[u8], path: &str, credential: Credential) -> Result<T, PlatformError> {
-    // Nicknames were seen with raw control characters in them, which JSON forbids. Outside of texts these are white
-    // space.
+    // Some nicknames contain raw control characters, which JSON forbids. Outside of strings these are white space.
     let body: Vec<u8> = body.iter().map(|byte| if *byte < 0x20 { b' ' } else { *byte }).collect();
     let answer: Value = serde_json::from_slice(&body).map_err(|_| PlatformError::Unreadable("not JSON"))?;
     let Value::Object(fields) = &answer else { return Err(PlatformError::Unreadable("not a JSON object")) };
@@ -219,13 +217,13 @@ fn parse<T: DeserializeOwned>(body: &[u8], path: &str, credential: Credential) -
             return Err(refused(Refusal { errcode, rid, class: Class::of(errcode, credential) }, path));
         }
     }
-    // The error of the reading would repeat values, tokens among them.
+    // The parser's error would repeat values, tokens among them.
     serde_json::from_value(answer).map_err(|_| PlatformError::Unreadable("a field is missing or of another kind"))
 }
 
 fn refused(refusal: Refusal, path: &str) -> PlatformError {
     let (api, Refusal { errcode, rid, class }) = (transport::api_of(path), &refusal);
-    if class.needs_a_look() {
+    if class.needs_operator() {
         tracing::warn!(api, errcode, rid, ?class, "WeChat's platform refused a call");
     } else {
         tracing::debug!(api, errcode, rid, ?class, "WeChat's platform refused a call");
@@ -233,7 +231,7 @@ fn refused(refusal: Refusal, path: &str) -> PlatformError {
     refusal.into()
 }
 
-/// A number, or a text that is one.
+/// A number, or a string that contains one.
 pub(super) fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
@@ -245,7 +243,7 @@ fn rid(errmsg: &str) -> Option<String> {
     (1..=64).contains(&rid.len()).then_some(rid)
 }
 
-/// A token, ticket or key as WeChat gives them: some visible ASCII.
+/// A token, ticket or key as WeChat issues them: some visible ASCII.
 pub(super) fn token(text: String) -> Result<Secret, PlatformError> {
     if (1..=2048).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(Secret::new(text))

@@ -1,8 +1,8 @@
-//! The two values an app shares among all its users: the global access_token and the jsapi_ticket.
+//! The two values that all users of an app share: the global access_token and the jsapi_ticket.
 //!
-//! This fetches, and that is all: who fetches when, and where the values are kept, is for the caller to decide. There
-//! must be one caller at a time for an app, because a token of [`TokenApi::Classic`] ends the one before.
-//! `force_refresh` is never asked for: it would kill a token that others are using.
+//! This module only fetches; the caller decides when, and stores the values. There must be one caller at a time for an
+//! app, because a token of [`TokenApi::Classic`] invalidates the one before. `force_refresh` is never used: it would
+//! invalidate a token that others are using.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,12 +12,12 @@ use crate::config::TokenApi;
 use crate::ids::AppId;
 use crate::secret::Secret;
 
-/// A value and how long it lives.
+/// A value and its lifetime.
 #[derive(Debug, Clone)]
 pub struct Issued {
     /// The token or ticket.
     pub value: Secret,
-    /// Seconds until it is dead, from the moment of the call; at least 1.
+    /// Seconds until it expires, from the moment of the call; at least 1.
     pub expires_in_s: u32,
 }
 
@@ -59,7 +59,7 @@ pub async fn access_token(
     issued(answer.access_token, &answer.expires_in)
 }
 
-/// Fetches the ticket that pages are signed with, once. It outlives the token it was fetched with.
+/// Fetches the ticket that pages are signed with, once. It stays valid after the token it was fetched with has expired.
 pub async fn jsapi_ticket(client: &PlatformClient, access_token: &Secret) -> Result<Issued, PlatformError> {
     let query = [("access_token", access_token.expose()), ("type", "jsapi")];
     let answer: TicketAnswer = client.get("/cgi-bin/ticket/getticket", &query, Credential::GlobalToken).await?;

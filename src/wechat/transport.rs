@@ -1,5 +1,5 @@
-//! The way out to WeChat: bytes there, bytes back. It knows hosts, time limits and sizes, and nothing of what it
-//! carries.
+//! The HTTP client for WeChat: sends and receives bytes. It knows hosts, time limits and sizes, and nothing of the
+//! contents.
 //!
 //! `Wire` is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
 //! hosts: there are two of them.
@@ -9,9 +9,9 @@
 //! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a
 //! refusal of the repeat then says nothing about the first call, so the reply tells when there was one.
 //!
-//! What must stay true: no redirect is followed (a signed body must not wander), no proxy of the environment is used,
-//! a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a URL: the platform's
-//! addresses carry secrets in their queries.
+//! What must stay true: no redirect is followed (a signed body must not go to another host), no proxy of the
+//! environment is used, a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a
+//! URL: the platform's addresses carry secrets in their queries.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use tokio::time::Instant;
 use super::certificate::MerchantCertificate;
 use crate::config;
 
-/// The most bytes of one reply. WeChat's largest API replies are a few dozen KiB; bills do not come this way.
+/// Maximum size of a reply in bytes. WeChat's largest API replies are a few dozen KiB; bills are not fetched this way.
 pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
-/// Why no usable answer came.
+/// Why there is no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// No connection: name, route or TLS. WeChat has not seen the call.
@@ -33,7 +33,7 @@ pub enum TransportError {
         /// The cause, without addresses' query strings or bodies.
         why: String,
     },
-    /// Sent, and the answer timed out or broke off: WeChat may have executed the call.
+    /// Sent, but the answer timed out or was cut off: WeChat may have executed the call.
     #[error("no answer: {why}")]
     NoAnswer {
         /// The cause.
@@ -51,7 +51,7 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// Whether the other host may do better.
+    /// Whether the other host may succeed.
     fn is_worth_the_backup(&self) -> bool {
         match self {
             TransportError::NotSent { .. } | TransportError::NoAnswer { .. } => true,
@@ -65,7 +65,7 @@ impl TransportError {
         match self {
             TransportError::NotSent { .. } => false,
             TransportError::NoAnswer { .. } | TransportError::TooLarge => true,
-            // A gateway's own error says nothing of what happened behind it; a refusal of the message comes before all.
+            // A gateway's own error says nothing about the server behind it; a refused message was not executed.
             TransportError::Status { status } => *status >= 500,
         }
     }
@@ -80,7 +80,7 @@ impl TransportError {
     }
 }
 
-/// A reply, and what it leaves open.
+/// A reply, and whether an earlier call is open.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The reply's body.
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// Why a client cannot be made: a mistake in the configuration.
+/// Why a client cannot be created: a mistake in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// An address under `[wechat]` is not an absolute http(s) address without query.
@@ -108,7 +108,7 @@ pub enum ClientError {
         /// The key.
         key: &'static str,
     },
-    /// The merchant's certificate and key are of no use to the TLS library.
+    /// The TLS library refuses the merchant's certificate and key.
     #[error("client certificate unusable: {why}")]
     Certificate {
         /// The cause; never key material.
@@ -128,7 +128,7 @@ pub enum ClientError {
     },
 }
 
-/// A connection pool with this program's rules of talking to WeChat. Cheap to clone.
+/// A connection pool with this program's rules for calls to WeChat. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Wire(reqwest::Client);
 
@@ -139,7 +139,7 @@ impl Wire {
         Ok(Wire(http))
     }
 
-    /// A pool that shows a client certificate.
+    /// A pool that presents a client certificate.
     fn with_certificate(config: &config::Wechat, certificate: &MerchantCertificate) -> Result<Wire, ClientError> {
         let (rules, pem) = (Wire::rules(config)?, certificate.to_pem());
         let identity = reqwest::Identity::from_pem(pem.expose().as_bytes());
@@ -155,7 +155,7 @@ impl Wire {
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout)
             .tls_certs_merge(authorities(config)?)
-            // WeChat's addresses change behind the names; a pooled connection must not outlive that by much.
+            // WeChat changes the addresses behind its names; a pooled connection must not be kept much longer.
             .pool_idle_timeout(Duration::from_secs(60)))
     }
 
@@ -233,8 +233,8 @@ impl Client {
         Client::over(Wire::new(config)?, base("pay_url", &config.pay_url)?, backup)
     }
 
-    /// A client that shows the merchant's certificate: for refunds (`/secapi/*`). Where `refund_url` names an own host
-    /// for them, there is no other to fall back on.
+    /// A client that presents the merchant's certificate: for refunds (`/secapi/*`). If `refund_url` sets a host of its
+    /// own, there is no backup host.
     pub fn with_certificate(config: &config::Wechat, certificate: &MerchantCertificate) -> Result<Client, ClientError> {
         let (main, backup) = match &config.refund_url {
             Some(url) => (base("refund_url", url)?, base("refund_url", url)?),
@@ -247,9 +247,9 @@ impl Client {
         Ok(Client { wire, backup: (backup != main).then_some(backup), main })
     }
 
-    /// Posts a message to `path` (`/pay/…`) and gives the reply.
+    /// Posts a message to `path` (`/pay/…`) and returns the reply.
     ///
-    /// When both hosts fail, the error is the one that leaves more open: a timeout at the first host is not hidden by
+    /// When both hosts fail, the error is the less conclusive one: a timeout at the first host is not hidden by
     /// a refused connection or a refusing status at the second.
     pub async fn post_xml(&self, path: &str, body: String) -> Result<Reply, TransportError> {
         let first = match self.post_once(&self.main, path, body.clone()).await {
@@ -315,7 +315,7 @@ fn transport(error: reqwest::Error) -> TransportError {
     if not_sent { TransportError::NotSent { why } } else { TransportError::NoAnswer { why } }
 }
 
-/// An error with its causes: the outermost text of an HTTP error says next to nothing.
+/// An error with its causes: the outermost text of an HTTP error is not informative.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

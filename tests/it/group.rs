@@ -10,7 +10,7 @@ use wxpay_worker::batcher::{Group, GroupError, Limits};
 
 use crate::harness::within_timeout;
 
-const LIMITS: Limits = Limits { max_batch: 100, queue: 1000, lanes: 1 };
+const LIMITS: Limits = Limits { max_batch: 100, queue: 1000 };
 
 /// A group that reports its batches and waits at a gate before each.
 fn gated(limits: Limits) -> (Group<u32, u32>, Arc<Semaphore>, mpsc::UnboundedReceiver<Vec<u32>>) {
@@ -66,7 +66,7 @@ async fn a_batch_is_never_larger_than_allowed() {
 
 #[tokio::test]
 async fn a_full_queue_makes_callers_wait() {
-    let (group, gate, mut batches) = gated(Limits { max_batch: 1, queue: 2, lanes: 1 });
+    let (group, gate, mut batches) = gated(Limits { max_batch: 1, queue: 2 });
     let callers = join_all((0..4).map(|n| group.run(n)));
     tokio::pin!(callers);
     assert!(futures_util::poll!(&mut callers).is_pending());
@@ -131,19 +131,20 @@ async fn a_caller_that_goes_away_withdraws_its_item() {
 }
 
 #[tokio::test]
-async fn lanes_run_at_once_and_a_route_keeps_its_order() {
+async fn partitions_run_at_once_and_a_route_keeps_its_order() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (order, mut ordered) = mpsc::unbounded_channel();
     let both = Arc::new(tokio::sync::Barrier::new(2));
     let (r, m, b) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&both));
-    let group = Group::routed(
-        Limits { max_batch: 1, queue: 100, lanes: 2 },
+    let group = Group::partitioned(
+        Limits { max_batch: 1, queue: 100 },
+        2,
         |n: &u32| u64::from(*n),
         move |items| {
             let (running, most, both, order) = (Arc::clone(&r), Arc::clone(&m), Arc::clone(&b), order.clone());
             async move {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                // Passes only when both lanes have come here.
+                // Passes only when both partitions have come here.
                 both.wait().await;
                 running.fetch_sub(1, Ordering::SeqCst);
                 let _ = order.send(items[0]);
@@ -155,11 +156,11 @@ async fn lanes_run_at_once_and_a_route_keeps_its_order() {
         result.unwrap();
     }
     drop(group);
-    let mut lanes = [Vec::new(), Vec::new()];
+    let mut partitions = [Vec::new(), Vec::new()];
     while let Some(n) = ordered.recv().await {
-        lanes[(n % 2) as usize].push(n);
+        partitions[(n % 2) as usize].push(n);
     }
     assert!(most.load(Ordering::SeqCst) >= 2);
-    assert_eq!(lanes[0], (0..20).step_by(2).collect::<Vec<_>>());
-    assert_eq!(lanes[1], (1..20).step_by(2).collect::<Vec<_>>());
+    assert_eq!(partitions[0], (0..20).step_by(2).collect::<Vec<_>>());
+    assert_eq!(partitions[1], (1..20).step_by(2).collect::<Vec<_>>());
 }

@@ -20,5 +20,6 @@ mod scheduler;
 mod settling;
 mod telemetry;
 mod tidy;
+mod upgrade;
 mod vectors;
 mod wechat;

@@ -87,17 +87,22 @@ class Journey:
         self.place("U-SENT-BACK", merchant="second", expires_at=self.ahead(3600))
         self.orphan("U-ORPHAN-TOLD")
         self.log_in()
-        for number, state, outcome in ((1, "succeeded", "SUCCESS"), (2, "abnormal", "CHANGE"), (3, "failed", "REFUNDCLOSE")):
-            self.paid(f"U-REFUND-{number}")
-            self.refund(f"U-REFUND-{number}", f"R-{state.upper()}", 40)
-            stage.tell("refunds/outcome", {"mch_id": MERCHANTS["main"][0], "out_refund_no": f"R-{state.upper()}", "outcome": outcome})
-            stage.until_refund(f"R-{state.upper()}", state)
+        self.refund_ends(1, "succeeded", "SUCCESS")
+        self.refund_ends(3, "failed", "REFUNDCLOSE")
         self.paid("U-REFUSED")
         stage.fault("refund", "refuse", "U-REFUSED", err_code="PARAM_ERROR")
         self.refund("U-REFUSED", "R-REFUSED", 100)
         stage.until_refund("R-REFUSED", "failed")
         self.paid("U-KEYED", key="order-key", metadata={"cart": [1, 2], "名": "值"}, attach="a=b")
         self.refund("U-KEYED", amount=30, key="refund-key")
+
+    def refund_ends(self, number, state, outcome):
+        order_no, refund_no = f"U-REFUND-{number}", f"R-{state.upper()}"
+        self.paid(order_no)
+        self.refund(order_no, refund_no, 40)
+        end = {"mch_id": MERCHANTS["main"][0], "out_refund_no": refund_no, "outcome": outcome}
+        self.stage.tell("refunds/outcome", end)
+        self.stage.until_refund(refund_no, state)
 
     def orphan(self, out_trade_no):
         """A payment of an order that only WeChat knows."""
@@ -180,7 +185,7 @@ class Journey:
         stage.pay("U-TWICE", late=True)
         until("U-TWICE paid twice", lambda: "paid_twice" in stage.order("U-TWICE")["flags"])
         switched = until("U-SWITCHED's second attempt", lambda: self.current("U-SWITCHED", 2))
-        # Paid in time, and nobody hears of it before the late payment was sent back.
+        # Paid in time; the service learns of it only after the late payment was refunded.
         second = until("U-SENT-BACK's second attempt", lambda: self.current("U-SENT-BACK", 2, "second"))
         stage.fault("orderquery", "drop", second)
         stage.fault("notify", "drop", second)
@@ -229,6 +234,8 @@ class Journey:
         # Another order's attempt has this number: its message is parked.
         stage.call("POST", "/v1/orders", self.order_body(self.number_taken), wait=0)
         self.orphan("U-ORPHAN-WAITS")
+        # WeChat ends it after five minutes.
+        self.refund_ends(2, "abnormal", "CHANGE")
         refunds = {"R-PROCESSING": {}, "R-NOTICE": {}, "R-ASKED": {}, "R-UNKNOWN": {"kind": "answer_lost"}}
         refunds |= {"R-DELAYED": {"kind": "refuse", "err_code": "NOTENOUGH"}}
         for refund_no, fault in refunds.items():
@@ -304,18 +311,22 @@ class Journey:
         self.place("U-QUEUED-1", wait=0)
         self.place("U-QUEUED-2", "NATIVE", wait=0, key="queued-key")
         self.unhurried("POST", "/v1/orders/U-OPEN-3/close?merchant=main")
-        self.unhurried("POST", "/v1/orders/U-SWITCH-QUEUED/attempts?merchant=main", {"trade_type": "NATIVE", "product_id": "tea"})
+        native = {"trade_type": "NATIVE", "product_id": "tea"}
+        self.unhurried("POST", "/v1/orders/U-SWITCH-QUEUED/attempts?merchant=main", native)
         self.unhurried("GET", "/v1/orders/U-OPEN-1?merchant=main&refresh=1")
-        stage.sql("UPDATE attempts SET prepay_issued_at_ms = prepay_issued_at_ms - 7000000 WHERE out_trade_no = 'U-STALE'")
+        older = "UPDATE attempts SET prepay_issued_at_ms = prepay_issued_at_ms - 7000000"
+        stage.sql(f"{older} WHERE out_trade_no = 'U-STALE'")
         self.unhurried("GET", "/v1/orders/U-STALE/pay-params?merchant=main")
         stage.pay("U-OPEN-MD5", "second")
         acknowledged = lambda: any(d["outcome"] == "acknowledged" for d in self.deliveries("U-OPEN-MD5", "second"))
         until("the notification's acknowledgement", acknowledged)
         self.refund("U-OF-R-QUEUED", "R-QUEUED", 100, wait=0)
         self.unhurried("GET", "/v1/refunds/R-ASKED?merchant=main&refresh=1")
-        stage.tell("refunds/outcome", {"mch_id": MERCHANTS["main"][0], "out_refund_no": "R-NOTICE", "outcome": "SUCCESS"})
-        told = lambda: any(d.get("refund") and d["outcome"] == "acknowledged" for d in self.deliveries("U-OF-R-NOTICE"))
-        until("the refund notification's acknowledgement", told)
+        end = {"mch_id": MERCHANTS["main"][0], "out_refund_no": "R-NOTICE", "outcome": "SUCCESS"}
+        stage.tell("refunds/outcome", end)
+        refunded = lambda: [d for d in self.deliveries("U-OF-R-NOTICE") if d.get("refund")]
+        acknowledged = lambda: any(d["outcome"] == "acknowledged" for d in refunded())
+        until("the refund notification's acknowledgement", acknowledged)
         self.orders = {}
         for request in self.requests:
             if request["what"] == "order":

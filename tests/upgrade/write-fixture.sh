@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes tests/upgrade/fixture-VERSION: what a version of the service leaves behind, once on SQLite with the embedded queue and once on
-# PostgreSQL with NATS. Takes seven minutes, most of them until WeChat lets an order be closed.
+# Writes tests/upgrade/fixture-VERSION: what a version of the service leaves behind, once on SQLite with the embedded
+# queue and once on PostgreSQL with NATS. Takes seven minutes, most of them until WeChat lets an order be closed.
 #
 #   tests/upgrade/write-fixture.sh VERSION BINS     BINS has wxpayd and wxpay-sandbox of that version, built with
 #                                                   --features crash-points

@@ -3,8 +3,8 @@
     python3 write_fixture.py BINS OUT embedded
     python3 write_fixture.py BINS OUT nats POSTGRES NATS_SERVER
 
-BINS has `wxpayd` and `wxpay-sandbox` of that version, built with the feature crash-points. tests/upgrade/write-fixture.sh calls
-this with everything it needs.
+BINS has `wxpayd` and `wxpay-sandbox` of that version, built with the feature crash-points.
+tests/upgrade/write-fixture.sh calls this with everything it needs.
 """
 
 import contextlib
@@ -36,8 +36,9 @@ def write(stage, out, stop_bus):
     service = stage.start()
     journey = Journey(stage)
     journey.early()
-    tokens = until("three tokens", lambda: len(stage.sql("SELECT 1 FROM platform_tokens WHERE sealed IS NOT NULL")) == 3)
-    tokens = tokens and journey.tokens()
+    sealed = "SELECT 1 FROM platform_tokens WHERE sealed IS NOT NULL"
+    until("three tokens", lambda: len(stage.sql(sealed)) == 3)
+    tokens = journey.tokens()
     journey.closable()
     journey.sent_back()
     journey.late()
@@ -129,8 +130,11 @@ def nats(bins, out, postgres, nats_server):
 
 
 def never_expire(block, stream):
-    """Dates the messages of a block of a NATS store far ahead. A record is: length and whether it has headers, sequence, time,
-    the subject's length; subject; headers' length, headers; payload; checksum of all that from the sequence on."""
+    """Dates the messages of a block of a NATS store far ahead.
+
+    A record is: length and whether it has headers, sequence, time, the subject's length; subject; headers' length,
+    headers; payload; checksum of all that from the sequence on.
+    """
     data, at = bytearray(block.read_bytes()), 0
     key = hashlib.sha256(f"{stream}-{block.stem}".encode()).digest()
     while at < len(data):
@@ -140,7 +144,8 @@ def never_expire(block, stream):
         body = subject_end + 4 * with_headers
 
         def checksum():
-            return hash64(key, bytes(data[at + 4 : at + 20] + data[at + 22 : subject_end] + data[body : at + length - 8]))
+            parts = data[at + 4 : at + 20] + data[at + 22 : subject_end] + data[body : at + length - 8]
+            return hash64(key, bytes(parts))
 
         assert data[at + length - 8 : at + length] == checksum(), f"{block} has another format at {at}"
         sequence = int.from_bytes(data[at + 4 : at + 12], "little")

@@ -72,7 +72,10 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
             Ok(varz) => told.push((url.as_str(), varz)),
             Err(why) => silent.push(ConnectError::Setting {
                 key: "monitoring_urls",
-                mend: format!("{url} does not answer as a NATS monitoring address ({why}); set http_port in the server's configuration and name it here"),
+                mend: format!(
+                    "{url} does not answer as a NATS monitoring address ({why}); set http_port in the server's \
+                     configuration and list it here"
+                ),
             }),
         }
     }
@@ -118,12 +121,15 @@ pub(super) async fn inspect_again(settings: &config::Bus, client: &async_nats::C
 
 /// Problems with what the servers reported; `silent` further servers are known by name but did not report.
 fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)], silent: usize) -> Vec<ConnectError> {
-    const MEND: &str = "set `jetstream { sync_interval: always }` in the server's configuration, or bus.require_fsync = false and accept that a power cut loses messages";
+    const MEND: &str = "set `jetstream { sync_interval: always }` in the server's configuration, or \
+                        bus.require_fsync = false and accept that a power cut loses messages";
     let mut found = Vec::new();
     let distinct: std::collections::HashSet<&str> = told.iter().map(|(_, v)| v.server_id.as_str()).collect();
     if told.is_empty() {
         found.push(ConnectError::NotDurable(
-            "nobody tells whether the NATS servers sync before they acknowledge; name their monitoring addresses in bus.monitoring_urls, or set bus.require_fsync = false".into(),
+            "whether the NATS servers sync before they acknowledge is not known; list their monitoring addresses in \
+             bus.monitoring_urls, or set bus.require_fsync = false"
+                .into(),
         ));
     } else if distinct.len() + silent < settings.replicas {
         found.push(ConnectError::NotDurable(format!(
@@ -133,7 +139,8 @@ fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)],
         )));
     } else if !distinct.contains(connected_to) {
         found.push(ConnectError::NotDurable(
-            "bus.monitoring_urls names other NATS servers than the one bus.url leads to; name every server of the cluster".into(),
+            "bus.monitoring_urls lists other NATS servers than that of bus.url; list every server of the cluster"
+                .into(),
         ));
     }
     for (url, varz) in told {

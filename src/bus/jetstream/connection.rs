@@ -44,7 +44,7 @@ impl JetStream {
             cleared_at: Mutex::new(None),
             objection: watch::Sender::new(None),
         });
-        provision::bring_into_shape(&core).await?;
+        provision::at_start(&core).await?;
         report.atomic_batches = core.atomic.load(Ordering::Relaxed);
         let publishers = core
             .topology

@@ -3,13 +3,16 @@
 //! What must stay true: nothing is ever deleted or recreated to fit. What the server cannot change in place (the
 //! storage, the kind of retention) stops the start with words, because recreating a stream loses what is in it.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::context::{GetStreamErrorKind, UpdateStreamError};
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, UpdateStreamError};
+use async_nats::jetstream::stream::{
+    self, ConsumerErrorKind, ConsumerUpdateErrorKind, DiscardPolicy, RetentionPolicy, StorageType,
+};
 use async_nats::jetstream::{Context, ErrorCode};
 use tokio::time::Instant;
 
@@ -19,6 +22,7 @@ use super::purge::make_space;
 use crate::bus::connect::ConnectError;
 use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
 use crate::config;
+use crate::retry::{Policy, retry_while};
 
 /// How often the shape of streams and the space they take are looked after.
 const CARE_EVERY: Duration = Duration::from_secs(30);
@@ -26,6 +30,20 @@ const CARE_EVERY: Duration = Duration::from_secs(30);
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);
 /// The first version with atomic batches.
 const FIRST_ATOMIC: (u64, u64) = (2, 12);
+
+/// A cluster that elects a leader answers again after a few seconds.
+const AT_START: Policy = Policy {
+    initial: Duration::from_millis(200),
+    max: Duration::from_secs(2),
+    tries: 8,
+    deadline: Duration::from_secs(20),
+};
+
+/// [`bring_into_shape`], again while the servers do not answer: each step of it may be repeated.
+pub(super) async fn at_start(core: &Core) -> Result<(), ConnectError> {
+    let unanswered = |result: &Result<(), ConnectError>| matches!(result, Err(ConnectError::Unanswered(_)));
+    retry_while(AT_START, || bring_into_shape(core), unanswered).await
+}
 
 /// Makes what is missing and changes what differs. Many callers at once do it once.
 pub(super) async fn bring_into_shape(core: &Core) -> Result<(), ConnectError> {
@@ -53,23 +71,25 @@ async fn shape_stream(
     atomic: bool,
 ) -> Result<(stream::Stream<stream::Info>, bool), ConnectError> {
     let wanted = wanted_stream(core, spec, atomic);
-    let failed = |what: &str, e: &dyn std::fmt::Display| {
-        ConnectError::Shape(format!("stream {} was not {what}: {e}", spec.name))
-    };
+    let failed =
+        |what: &str, late: bool, e: &dyn Display| not_done(&format!("stream {} was not {what}", spec.name), late, e);
     let existing = match core.context.get_stream(&spec.name).await {
         Ok(stream) => stream,
         Err(e) if matches!(e.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
         {
             tracing::info!(stream = spec.name, "creating the stream");
-            let created = core.context.create_stream(wanted).await.map_err(|e| failed("created", &e))?;
+            let created = core.context.create_stream(wanted).await;
+            let created =
+                created.map_err(|e| failed("created", matches!(e.kind(), CreateStreamErrorKind::TimedOut), &e))?;
             return Ok((created, atomic));
         }
-        Err(e) => return Err(failed("found", &e)),
+        Err(e) => return Err(failed("found", matches!(e.kind(), GetStreamErrorKind::Request), &e)),
     };
     let found = existing.cached_info().config.clone();
     if found.retention != wanted.retention || found.storage != wanted.storage {
         return Err(ConnectError::Shape(format!(
-            "stream {} has another retention or storage than nats/topology.toml says and cannot be changed in place; move its messages away and delete it",
+            "stream {} has another retention or storage than nats/topology.toml sets and cannot be \
+             changed in place; move its messages elsewhere and delete it",
             spec.name
         )));
     }
@@ -87,9 +107,15 @@ async fn shape_stream(
     let atomic = atomic && changed.allow_atomic_publish;
     if changed != found {
         tracing::info!(stream = spec.name, "updating the stream");
-        update(&core.context, &changed).await.map_err(|e| failed("updated", &e))?;
+        let late = |e: &UpdateStreamError| matches!(e.kind(), CreateStreamErrorKind::TimedOut);
+        update(&core.context, &changed).await.map_err(|e| failed("updated", late(&e), &e))?;
     }
     Ok((existing, atomic))
+}
+
+fn not_done(what: &str, late: bool, e: &dyn Display) -> ConnectError {
+    let text = format!("{what}: {e}");
+    if late { ConnectError::Unanswered(text) } else { ConnectError::Shape(text) }
 }
 
 async fn update(context: &Context, config: &stream::Config) -> Result<(), UpdateStreamError> {
@@ -138,13 +164,13 @@ fn wanted_consumer(spec: &ConsumerSpec) -> pull::Config {
 
 async fn shape_consumer(stream: &stream::Stream<stream::Info>, spec: &ConsumerSpec) -> Result<(), ConnectError> {
     let wanted = wanted_consumer(spec);
-    let failed = |what: &str, e: &dyn std::fmt::Display| {
-        ConnectError::Shape(format!("consumer {} was not {what}: {e}", spec.name))
-    };
+    let failed =
+        |what: &str, late: bool, e: &dyn Display| not_done(&format!("consumer {} was not {what}", spec.name), late, e);
     let found: Option<consumer::Info> = stream.consumer_info(&spec.name).await.ok();
     let Some(found) = found else {
         tracing::info!(consumer = spec.name, "creating the consumer");
-        stream.create_consumer(wanted).await.map_err(|e| failed("created", &e))?;
+        let created = stream.create_consumer(wanted).await;
+        created.map_err(|e| failed("created", matches!(e.kind(), ConsumerErrorKind::TimedOut), &e))?;
         return Ok(());
     };
     let same = found.config.ack_wait == wanted.ack_wait
@@ -153,7 +179,8 @@ async fn shape_consumer(stream: &stream::Stream<stream::Info>, spec: &ConsumerSp
         && found.config.filter_subject == wanted.filter_subject;
     if !same {
         tracing::info!(consumer = spec.name, "updating the consumer");
-        stream.update_consumer(wanted).await.map_err(|e| failed("updated", &e))?;
+        let updated = stream.update_consumer(wanted).await;
+        updated.map_err(|e| failed("updated", matches!(e.kind(), ConsumerUpdateErrorKind::TimedOut), &e))?;
     }
     Ok(())
 }
@@ -169,7 +196,7 @@ pub(super) async fn take_care(core: Arc<Core>, settings: config::Bus) {
         }
         core.objection.send_replace(objection);
         if let Err(e) = bring_into_shape(&core).await {
-            tracing::warn!(error = %e, "streams could not be looked after");
+            tracing::warn!(error = %e, "streams could not be checked");
             continue;
         }
         for spec in &core.topology.streams {

@@ -33,7 +33,7 @@ const MAX_BATCH: usize = 500;
 /// A batch is held in the server's memory until its last message.
 const MAX_BATCH_BYTES: usize = 4 << 20;
 /// Batches under way at once, each for other subjects.
-const LANES: usize = 2;
+const PARTITIONS: usize = 2;
 
 type Outcome = Result<(), PublishError>;
 
@@ -45,11 +45,12 @@ pub(super) struct Publisher {
 impl Publisher {
     /// For one stream: an atomic batch cannot span two.
     pub fn new(core: Arc<Core>, stream: StreamSpec) -> Publisher {
-        let limits = Limits { max_batch: 2000, queue: 8192, lanes: LANES };
+        let limits = Limits { max_batch: 2000, queue: 8192 };
         let stream = Arc::new(stream);
         let by_subject = |message: &Message| lane_of(&message.subject);
-        let group =
-            Group::routed(limits, by_subject, move |messages| send(Arc::clone(&core), Arc::clone(&stream), messages));
+        let group = Group::partitioned(limits, PARTITIONS, by_subject, move |messages| {
+            send(Arc::clone(&core), Arc::clone(&stream), messages)
+        });
         Publisher { group }
     }
 

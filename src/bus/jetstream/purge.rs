@@ -52,7 +52,7 @@ async fn acknowledged_floor(stream: &Stream<Info>, spec: &StreamSpec) -> Result<
     let mut floor = u64::MAX;
     for consumer in &spec.consumers {
         let info = stream.consumer_info(&consumer.name).await;
-        let info = info.map_err(|e| format!("consumer {} does not say what it has done: {e}", consumer.name))?;
+        let info = info.map_err(|e| format!("the progress of consumer {} cannot be read: {e}", consumer.name))?;
         floor = floor.min(info.ack_floor.stream_sequence);
     }
     if spec.consumers.is_empty() {

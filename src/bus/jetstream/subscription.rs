@@ -128,7 +128,7 @@ impl Supply {
             }
             () = tokio::time::sleep_until(line.heard + SILENCE) => {
                 line.outstanding = 0;
-                return Err("the server went silent".to_owned());
+                return Err("the server stopped answering".to_owned());
             }
         };
         let mut taken = Vec::new();

@@ -1,7 +1,7 @@
-// What outlives a reload of the page, in this tab only: the order that is being paid and whether a login was tried.
+// State that survives a reload of the page, in this tab only: the order that is being paid and whether a login was tried.
 //
 // An order is `{order_no, amount_fen, offered, since}`. `offered` is set before WeChat is asked to take the money and unset
-// only when WeChat has said that nothing was paid: while it is set, a reload goes on asking instead of selling again.
+// only when WeChat has said that nothing was paid: while it is set, a reload continues to query instead of selling again.
 
 const ORDER = 'checkout.order';
 const LOGIN = 'checkout.login_tried';

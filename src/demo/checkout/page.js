@@ -1,7 +1,7 @@
-// The checkout page: from the login to an outcome that the service is sure of.
+// The checkout page: from the login to an outcome that the service has confirmed.
 //
-// What must stay true: no screen says paid, unpaid or closed unless the service said so; while an order may have been paid,
-// nothing new is sold, not even after a reload; the page sends nobody to the login twice by itself.
+// What must stay true: no screen shows paid, unpaid or closed unless the service reported it; while an order may have been
+// paid, nothing new is sold, not even after a reload; the page never starts a second login by itself.
 
 import * as memory from './memory.js';
 import * as screens from './screens.js';
@@ -135,7 +135,7 @@ async function order(amount_fen, kept = null) {
       return;
     }
     const over = Date.now() > until;
-    // An earlier order of the payer's that is being closed and may have been paid: nothing new, and not "not charged".
+    // The payer's earlier order is being closed and may have been paid: no new order, and no "not charged".
     if (over && answer.reason === 'pending' && answer.data?.state === 'payable') {
       return confirm({ order_no: answer.data.order_no, amount_fen, offered: true, since: null }, null);
     }
@@ -171,7 +171,7 @@ async function offer(block, amount_fen) {
   const mine = turn;
   const { order_no } = block;
   const kept = { order_no, amount_fen, offered: true, since: null };
-  // Kept before WeChat is asked: a page that dies in between still knows what it may have sold.
+  // Stored before WeChat is called: after a reload the page still knows what it may have sold.
   memory.keep(kept);
   screens.show('waiting', { amount_fen, reference: tail(order_no), pressed: () => confirm(kept, 'cancel') });
   watch(kept, mine);
@@ -235,7 +235,7 @@ function ended(answer, kept, hint) {
       return true;
     }
     if (answer.reason === 'not_found') {
-      // Somebody else's, from before another login in this tab.
+      // Another user's order, from before another login in this tab.
       memory.forget();
       choose();
       return true;
@@ -291,7 +291,7 @@ async function isUnpaid(kept) {
     }
     if (ended(answer, kept, null)) return false;
     if (answer.ok && answer.data.refreshed) return true;
-    // Asked less than two seconds ago, or nobody answers.
+    // Queried less than two seconds ago, or no answer.
     await pause(1000);
     if (mine !== turn) return false;
   }
@@ -300,7 +300,7 @@ async function isUnpaid(kept) {
 }
 
 function paid(status) {
-  // Kept until the payer has seen it: a reload says it again.
+  // Kept until the payer has seen it: a reload shows it again.
   memory.keep({ order_no: status.order_no, amount_fen: status.amount_fen, offered: true, since: null });
   const pressed = () => {
     memory.forget();
@@ -343,6 +343,6 @@ async function openOrder(kept, known = null) {
 }
 
 screens.start(order);
-// Back from another page with everything as it was left, timers dead: ask again.
+// Restored from the history cache with stopped timers: query again.
 addEventListener('pageshow', (event) => event.persisted && enter());
 enter();

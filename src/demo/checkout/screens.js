@@ -1,4 +1,4 @@
-// What the payer sees: one screen at a time, each with its text, its mark and its one action. Nothing is decided here.
+// What the payer sees: one screen at a time, each with its text, its mark and its one action. It decides nothing.
 
 const element = (id) => document.getElementById(id);
 
@@ -53,7 +53,7 @@ export function show(name, { reference = '', amount_fen = null, pressed = null }
   action.textContent = screen.action ?? '';
   action.hidden = !screen.action;
   action.classList.toggle('plain', Boolean(screen.plain));
-  // The pressed button is gone or means something else: the next thing to hear is the text.
+  // The pressed button is gone or has changed: move the focus to the text for screen readers.
   if (focusLost) element('text').focus({ preventScroll: true });
 }
 

@@ -1,5 +1,5 @@
 // The browser routes of the service and the envelope they answer in. It decides nothing: a failure is a value with its
-// reason, and "no answer" is a reason like the others, because what was asked may have been done all the same.
+// reason, and "no answer" is a reason like the others, because the request may have been executed.
 
 const BASE = '/api/wechat/';
 

@@ -1,6 +1,6 @@
-// The two ways from a page into WeChat: WeixinJSBridge, which WeChat's browser brings along, and `wx` of the JS-SDK, a script.
+// The two ways from a page into WeChat: WeixinJSBridge of WeChat's browser, and `wx` of the JS-SDK script.
 //
-// Whatever WeChat says here is a hint. "ok" has been seen without a payment, "cancel" and "fail" also stand for a wrong
+// What WeChat reports here is a hint. "ok" has been seen without a payment, "cancel" and "fail" also stand for a wrong
 // signature, and any of the three may come late or never. Only the service, which asks WeChat itself, knows.
 
 const BRIDGE_PATIENCE_MS = 3000;
@@ -36,7 +36,7 @@ export function configure(signed, share) {
     setTimeout(() => resolve({ ok: false, said: 'no answer' }), CONFIG_PATIENCE_MS);
     window.wx.error((result) => resolve({ ok: false, said: result?.errMsg || 'config:fail' }));
     window.wx.ready(() => {
-      // A page without the permission to be shared can be paid all the same.
+      // A page without permission for sharing can still pay.
       window.wx.updateAppMessageShareData?.(share);
       window.wx.updateTimelineShareData?.({ title: share.title, link: share.link, imgUrl: share.imgUrl });
       resolve({ ok: true, said: 'config:ok' });

@@ -30,7 +30,7 @@ use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OutRefundNo};
-use crate::new_refund::{Wish, new_refund};
+use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::{RefundNews, RefundOrigin, RefundState, UNCALLED};
 use crate::store::{NewRefund, Reserved, StoredOrder, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
@@ -166,7 +166,7 @@ impl HttpState {
         if amount == crate::money::Fen::ZERO || amount > payment.left {
             return Err(Error::RefundExceeds { left: payment.left });
         }
-        let wish = Wish {
+        let spec = RefundSpec {
             merchant: order.order.merchant.clone(),
             order_id: order.order.id,
             order_no: order.order.order_no.clone(),
@@ -183,7 +183,7 @@ impl HttpState {
             content_hash: asker.hash.to_owned(),
             known: None,
         };
-        let new = new_refund(&self.config, wish, self.clock.now());
+        let new = new_refund(&self.config, spec, self.clock.now());
         let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
         Ok(NewRefund { idempotency: asker.idempotency.cloned(), ..new })
     }

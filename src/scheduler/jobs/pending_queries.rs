@@ -34,7 +34,7 @@ const UNKNOWN_PUT_OFF: Duration = Duration::from_secs(3600);
 pub async fn pending_queries(ctx: Context) -> Result<Done, JobError> {
     let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::QUERY);
     if waiting.is_some_and(|lag| lag.pending > QUERIES_WAITING_MAX) {
-        tracing::warn!("questions to WeChat wait for their workers; no more are asked until they caught up");
+        tracing::warn!("due queries wait for workers; no more are published until these are done");
         return Ok(Done::default());
     }
     let now = ctx.clock.now();

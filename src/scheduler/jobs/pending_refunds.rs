@@ -21,7 +21,7 @@ const PUT_OFF: Duration = Duration::from_secs(60);
 pub async fn pending_refunds(ctx: Context) -> Result<Done, JobError> {
     let waiting = ctx.bus.lag().await?.into_iter().find(|lag| lag.consumer == ConsumerName::REFUND);
     if waiting.is_some_and(|lag| lag.pending > WAITING_MAX) {
-        tracing::warn!("refunds wait for their workers; no more are taken up until they caught up");
+        tracing::warn!("due refunds wait for workers; no more are published until these are done");
         return Ok(Done::default());
     }
     let now = ctx.clock.now();

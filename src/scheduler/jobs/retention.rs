@@ -29,7 +29,7 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let codes = drained(|| store.purge_login_codes(before(now, LOGIN_CODES_KEPT), BATCH)).await?;
     let offers = drained(|| store.purge_wallet_orders(before(now, WALLET_ORDERS_KEPT), BATCH)).await?;
     let count = reports + codes + offers;
-    let detail = format!("forgot {reports} reports, {codes} login codes, {offers} wallet offers");
+    let detail = format!("deleted {reports} reports, {codes} login codes, {offers} wallet offers");
     Ok(Done { count, detail: (count > 0).then_some(detail) })
 }
 

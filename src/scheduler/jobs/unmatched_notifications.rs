@@ -36,14 +36,14 @@ pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
             }
         }
         crate::failpoint::point("scheduler.orphan_published");
-        ctx.store.note_brought_again(&waiting, now).await?;
+        ctx.store.note_redelivered(&waiting, now).await?;
         crate::failpoint::point("scheduler.orphan_noted");
     }
     Ok(count.into())
 }
 
 fn again(waiting: &WaitingNotification, before: Timestamp, now: Timestamp) -> Result<Message, JobError> {
-    let WaitingNotification { id, merchant, body, headers, remote_addr, received_at, looked_at } = waiting.clone();
+    let WaitingNotification { id, merchant, body, headers, remote_addr, received_at, checked_at } = waiting.clone();
     // It has waited since `before`, whatever the clock of the process that took it said: the workers' deadline has
     // passed.
     let received_at = received_at.min(before);
@@ -52,5 +52,5 @@ fn again(waiting: &WaitingNotification, before: Timestamp, now: Timestamp) -> Re
     let payload = event.to_json()?.into_bytes();
     let message = Message { subject: subject::notify_received(&merchant), id, payload, headers: Vec::new() };
     // A crash before this is recorded repeats the publish, and the bus deduplicates it.
-    Ok(message.replayed(&looked_at.as_ms().to_string()))
+    Ok(message.replayed(&checked_at.as_ms().to_string()))
 }

@@ -5,22 +5,26 @@
 //! its facts are decided anew. Nothing here can write an order's state without its evidence, or the evidence without
 //! the state.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, Value};
+use sea_orm::{Set, Value};
 
-use super::rows::AttemptParams;
+use super::read::orders_of_attempts;
+use super::rows::{AttemptParams, StoredOrder};
 use crate::clock::Timestamp;
 use crate::event::domain::Sealed;
+use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
 use crate::order::{AttemptState, Intent, LedgerEntry, Order};
 use crate::refund::RefundNews;
 use crate::store::Store;
-use crate::store::db::{Db, DbError, DbKind};
-use crate::store::entity::{attempt, evidence, ledger, outbox};
+use crate::store::db::{DbError, DbKind};
+use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
+use crate::store::outbox::write_events;
 use crate::store::refund::record::{Reserved, reserve};
 use crate::store::refund::rows::NewRefund;
+use crate::store::writer::{Reader, WriteTx};
 use crate::telemetry::REFUNDS_TOTAL;
 
 /// One order's change.
@@ -48,41 +52,80 @@ pub struct OrderCommit {
     pub refunds: Vec<NewRefund>,
 }
 
+/// A decision on orders that are loaded and changed in one write.
+pub trait OrderDecision: Send + Sync + 'static {
+    /// What the caller gets to know once it is durable.
+    type Outcome: Send + 'static;
+
+    /// The attempts whose orders it needs, in any order.
+    fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
+
+    /// Decides. Without any other effect, because the write may be run again.
+    fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Self::Outcome);
+}
+
 impl Store {
-    /// Commits changes. Returns the ids of the orders that were changed concurrently: nothing of those was written.
+    /// Loads orders, lets the decision be made on them, and commits the changes it returns, in one write. Returns the
+    /// ids of the orders that were changed concurrently, too: nothing of those was written.
     ///
     /// A change that breaks a unique rule (a transaction that another order's ledger row has) fails the whole batch
-    /// with [`DbError::Exists`]: the caller commits one by one to find it.
-    pub async fn commit(&self, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
-        let tx = self.db.begin().await?;
-        let won = cas_orders(&self.db, &tx, changes, at).await?;
-        let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
-            changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
-        let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
-        write_attempts(&self.db, &tx, &changed).await?;
-        write_proof(&tx, &changed, at).await?;
-        let mut sent_back = Vec::new();
-        for refund in changed.iter().flat_map(|c| &c.refunds) {
-            if send_back(&self.db, &tx, refund, at).await? {
-                sent_back.push(refund.merchant.to_string());
-            }
-        }
-        write_notifications(&tx, done.iter().flat_map(|c| &c.notifications), at).await?;
-        tx.commit().await?;
+    /// with [`DbError::Exists`]: the caller decides one by one to find it.
+    pub async fn change_orders<D: OrderDecision>(
+        &self,
+        decision: D,
+        at: Timestamp,
+    ) -> Result<(D::Outcome, HashSet<i64>), DbError> {
+        let write = (decision, at);
+        let (outcome, conflicts, sent_back) =
+            self.db.write("order.commit", write, |tx, (decision, at)| Box::pin(change(tx, decision, *at))).await?;
         for merchant in sent_back {
             let outcome = RefundNews::Requested.as_str();
             metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
         }
         self.changed();
-        Ok(conflicts.into_iter().map(|c| c.next.id).collect())
+        Ok((outcome, conflicts))
     }
+}
+
+async fn change<D: OrderDecision>(
+    tx: &WriteTx,
+    decision: &D,
+    at: Timestamp,
+) -> Result<(D::Outcome, HashSet<i64>, Vec<String>), DbError> {
+    let mut orders = Vec::new();
+    for (merchant, numbers) in decision.attempts() {
+        orders.extend(orders_of_attempts(Reader::Write(tx), &merchant, &numbers).await?);
+    }
+    let (mut changes, outcome) = decision.decide(orders);
+    // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
+    changes.sort_by_key(|change| change.next.id);
+    let (conflicts, sent_back) = commit(tx, &changes, at).await?;
+    Ok((outcome, conflicts, sent_back))
+}
+
+/// The orders that changed meanwhile, and the merchants of the refunds that were recorded.
+async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<(HashSet<i64>, Vec<String>), DbError> {
+    let won = cas_orders(tx, changes, at).await?;
+    let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
+        changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
+    let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
+    write_attempts(tx, &changed).await?;
+    write_proof(tx, &changed, at).await?;
+    let mut sent_back = Vec::new();
+    for refund in changed.iter().flat_map(|c| &c.refunds) {
+        if send_back(tx, refund, at).await? {
+            sent_back.push(refund.merchant.to_string());
+        }
+    }
+    write_notifications(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+    Ok((conflicts.into_iter().map(|c| c.next.id).collect(), sent_back))
 }
 
 /// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was
 /// none of its number. The order's row is locked by its change.
-async fn send_back(db: &Db, tx: &DatabaseTransaction, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
-    let reserved = match reserve(db, tx, refund, at).await? {
-        Reserved::Exceeds { left } if left > Fen::ZERO => reserve(db, tx, &refund.of_amount(left), at).await?,
+async fn send_back(tx: &WriteTx, refund: &NewRefund, at: Timestamp) -> Result<bool, DbError> {
+    let reserved = match reserve(tx, refund, at).await? {
+        Reserved::Exceeds { left } if left > Fen::ZERO => reserve(tx, &refund.of_amount(left), at).await?,
         reserved => reserved,
     };
     Ok(match reserved {
@@ -113,24 +156,30 @@ pub(in crate::store) fn placeholders(rows: usize, columns: usize, used: usize) -
     text
 }
 
-async fn cas_orders(
-    db: &Db,
-    tx: &DatabaseTransaction,
-    changes: &[OrderCommit],
-    at: Timestamp,
-) -> Result<HashSet<i64>, DbError> {
+async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {
     let changed: Vec<&OrderCommit> = changes.iter().filter(|c| c.before != c.next.version).collect();
     if changed.is_empty() {
         return Ok(HashSet::new());
     }
-    if db.kind() == DbKind::Postgres {
+    if tx.kind() == DbKind::Postgres {
         // The UPDATE below locks in whatever order its plan has; this one locks in the order of the rows.
         let ids = placeholders(1, changed.len(), 0);
         let sql = format!("SELECT id FROM orders WHERE id IN {ids} ORDER BY id FOR UPDATE");
-        tx.query_all_raw(db.statement(sql, changed.iter().map(|c| c.next.id.into()))).await?;
+        tx.all(&sql, changed.iter().map(|c| c.next.id.into())).await?;
     }
+    let mut won = HashSet::new();
+    for changed in changed.chunks(tx.rows_per_statement()) {
+        let (sql, values) = update_orders(changed, at)?;
+        for row in tx.all(&sql, values).await? {
+            won.insert(row.get("id")?);
+        }
+    }
+    Ok(won)
+}
+
+fn update_orders(changed: &[&OrderCommit], at: Timestamp) -> Result<(String, Vec<Value>), DbError> {
     let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 22);
-    for c in &changed {
+    for c in changed {
         let o = &c.next;
         let open = o.state.is_open();
         let next_at = o.queries.next_at.map(Timestamp::as_ms);
@@ -178,8 +227,7 @@ async fn cas_orders(
          RETURNING orders.id AS id",
         placeholders(changed.len(), 22, 0)
     );
-    let rows = tx.query_all_raw(db.statement(sql, values)).await?;
-    rows.into_iter().map(|r| Ok(r.try_get::<i64>("", "id")?)).collect()
+    Ok((sql, values))
 }
 
 /// The columns of what the business asked for.
@@ -193,9 +241,8 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
     }
 }
 
-async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderCommit]) -> Result<(), DbError> {
-    let mut values: Vec<Value> = Vec::new();
-    let mut updated = 0;
+async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
+    let mut updated: Vec<[Value; 10]> = Vec::new();
     let mut new = Vec::new();
     for c in changed {
         let merchant = c.next.merchant.to_string();
@@ -204,8 +251,7 @@ async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderComm
                 new.push(new_attempt(c.next.id, &merchant, a, params)?);
                 continue;
             }
-            updated += 1;
-            values.extend([
+            updated.push([
                 merchant.clone().into(),
                 a.out_trade_no.to_string().into(),
                 a.state.as_str().into(),
@@ -219,7 +265,7 @@ async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderComm
             ]);
         }
     }
-    if updated > 0 {
+    for updated in updated.chunks(tx.rows_per_statement()) {
         let sql = format!(
             "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
                      error_code, error_message) AS (VALUES {})
@@ -227,13 +273,11 @@ async fn write_attempts(db: &Db, tx: &DatabaseTransaction, changed: &[&OrderComm
                mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
                transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message
              FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
-            placeholders(updated, 10, 0)
+            placeholders(updated.len(), 10, 0)
         );
-        tx.execute_raw(db.statement(sql, values)).await?;
+        tx.execute(&sql, updated.iter().flatten().cloned()).await?;
     }
-    if !new.is_empty() {
-        attempt::Entity::insert_many(new).exec_without_returning(tx).await?;
-    }
+    tx.insert_all(new, None).await?;
     Ok(())
 }
 
@@ -266,7 +310,7 @@ fn new_attempt(
     })
 }
 
-async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
+async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
     let mut proofs = Vec::new();
     let mut entries = Vec::new();
     let mut events = Vec::new();
@@ -277,22 +321,7 @@ async fn write_proof(tx: &DatabaseTransaction, changed: &[&OrderCommit], at: Tim
         entries.extend(c.ledger.iter().map(|(version, l)| ledger_row(&c.next, *version, l, at)));
         events.extend(c.events.iter().map(outbox_row));
     }
-    if !proofs.is_empty() {
-        evidence::Entity::insert_many(proofs).exec_without_returning(tx).await?;
-    }
-    if !entries.is_empty() {
-        ledger::Entity::insert_many(entries).exec_without_returning(tx).await?;
-    }
+    tx.insert_all(proofs, None).await?;
+    tx.insert_all(entries, None).await?;
     write_events(tx, events).await
-}
-
-/// Writes outbox rows inside the transaction that makes the events true.
-pub(in crate::store) async fn write_events(
-    tx: &DatabaseTransaction,
-    rows: Vec<outbox::ActiveModel>,
-) -> Result<(), DbError> {
-    if !rows.is_empty() {
-        outbox::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    Ok(())
 }

@@ -3,5 +3,6 @@
 pub(super) mod commit;
 pub(super) mod history;
 pub(super) mod poll_schedule;
+mod read;
 pub(super) mod record;
 pub(super) mod rows;

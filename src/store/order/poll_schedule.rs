@@ -9,7 +9,8 @@ use crate::ids::{MerchantKey, OrderNo};
 use crate::order::Queries;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
-use crate::store::leases::{Fenced, Lease};
+use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::writer::{Row, WriteTx};
 
 impl Store {
     /// Whether a merchant has an order whose question is due.
@@ -43,32 +44,12 @@ impl Store {
         put_off: Duration,
         limit: u32,
     ) -> Result<Fenced<Vec<OrderNo>>, DbError> {
-        let due = "(next_query_at_ms <= $2 OR next_look_at_ms <= $2)";
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let skip = match self.db.kind() {
-            DbKind::Sqlite => "",
-            DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
-        };
-        let sql = format!(
-            "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
-                               next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
-             WHERE id IN (
-               SELECT id FROM orders WHERE merchant = $1 AND {due}
-               ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $4{skip})
-             RETURNING order_no"
-        );
-        let values =
-            [merchant.as_str().into(), now.as_ms().into(), now.after(put_off).as_ms().into(), i64::from(limit).into()];
-        let rows = tx.query_all_raw(self.db.statement(sql, values)).await?;
-        tx.commit().await?;
-        let number = |row: sea_orm::QueryResult| {
-            let order_no: String = row.try_get("", "order_no")?;
-            OrderNo::parse(order_no).map_err(|e| DbError::Defect(e.to_string()))
-        };
-        rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+        let write = (lease.clone(), merchant.clone(), now, now.after(put_off), limit);
+        self.db
+            .write("order.take_due", write, |tx, (lease, merchant, now, put_off, limit)| {
+                Box::pin(take_due(tx, lease, merchant, *now, *put_off, *limit))
+            })
+            .await
     }
 
     /// Sets when an order is polled next, if ever. Not a change of the order: nothing about the money moved, so its
@@ -81,15 +62,44 @@ impl Store {
                    WHERE id = $1 AND version = $2";
         let (next, answered) = (queries.next_at.map(Timestamp::as_ms), queries.answered_at.map(Timestamp::as_ms));
         let values = [order_id.into(), version.into(), i64::from(queries.done).into(), next.into(), answered.into()];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        self.db.execute("order.schedule", sql, values).await?;
         Ok(())
     }
 
     /// Notes that WeChat answered an out-of-schedule query; the order's own poll schedule is unchanged.
     pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
-        self.db.write().execute_raw(self.db.statement(sql, [order_id.into(), at.as_ms().into()])).await?;
+        self.db.execute("order.answered", sql, [order_id.into(), at.as_ms().into()]).await?;
         self.changed();
         Ok(())
     }
+}
+
+async fn take_due(
+    tx: &WriteTx,
+    lease: &Lease,
+    merchant: &MerchantKey,
+    now: Timestamp,
+    put_off: Timestamp,
+    limit: u32,
+) -> Result<Fenced<Vec<OrderNo>>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let skip = match tx.kind() {
+        DbKind::Sqlite => "",
+        DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
+    };
+    let sql = format!(
+        "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
+                           next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
+         WHERE id IN (
+           SELECT id FROM orders WHERE merchant = $1 AND (next_query_at_ms <= $2 OR next_look_at_ms <= $2)
+           ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $4{skip})
+         RETURNING order_no"
+    );
+    let values = [merchant.as_str().into(), now.as_ms().into(), put_off.as_ms().into(), i64::from(limit).into()];
+    let rows = tx.all(&sql, values).await?;
+    let number = |row: Row| OrderNo::parse(row.get::<String>("order_no")?).map_err(|e| DbError::Defect(e.to_string()));
+    rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
 }

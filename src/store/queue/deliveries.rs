@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
+use sea_orm::{ConnectionTrait, Value};
 
 use super::sql::{chunks, places};
 use super::{Answer, BusRows, Claimed, LagRow};
-use crate::store::{DbError, DbKind};
+use crate::store::{DbError, DbKind, Row, WriteTx};
 
 /// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim
 /// instead of reading its beginning from the index. For the same reason, statements that name their rows by number
@@ -17,52 +17,11 @@ const IN_INDEX_ORDER: &str =
 impl BusRows {
     /// Leases up to `limit` due deliveries for `lease_ms`, oldest first.
     pub async fn claim(&self, consumer: &str, limit: usize, lease_ms: i64) -> Result<Vec<Claimed>, DbError> {
-        let now = self.db.now_ms_sql();
-        // The clock in a query of its own: PostgreSQL then asks it once and bounds the index by it, instead of asking
-        // for every row.
-        let due = format!(
-            "SELECT seq FROM bus_deliveries WHERE consumer = $1 AND due_at_ms <= (SELECT {now})
-             ORDER BY due_at_ms, seq LIMIT $2"
-        );
-        let picked = match self.db.kind() {
-            DbKind::Sqlite => format!("seq IN ({due})"),
-            // As an array it is evaluated once, whatever plan the update gets.
-            DbKind::Postgres => format!("seq = ANY (ARRAY({due} FOR UPDATE SKIP LOCKED))"),
-        };
-        let sql = format!(
-            "UPDATE bus_deliveries SET due_at_ms = {now} + $3, deliveries = deliveries + 1, leased = TRUE
-             WHERE consumer || '' = $1 AND {picked} RETURNING seq, deliveries, first_error"
-        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let tx = self.db.begin().await?;
-        if self.db.kind() == DbKind::Postgres {
-            tx.execute_unprepared(IN_INDEX_ORDER).await?;
-        }
-        let leased = tx.query_all_raw(self.sql(sql, vec![consumer.into(), limit.into(), lease_ms.into()])).await?;
-        if leased.is_empty() {
-            tx.rollback().await?;
-            return Ok(Vec::new());
-        }
-        let mut leases: HashMap<i64, (i64, Option<String>)> = HashMap::with_capacity(leased.len());
-        for row in &leased {
-            let lease = (row.try_get("", "deliveries")?, row.try_get("", "first_error")?);
-            leases.insert(row.try_get("", "seq")?, lease);
-        }
-        let seqs: Vec<i64> = leases.keys().copied().collect();
-        let mut claimed = Vec::with_capacity(seqs.len());
-        for chunk in chunks(&seqs) {
-            let sql = format!(
-                "SELECT seq, subject, dedupe_key, payload, headers, published_at_ms FROM bus_messages WHERE seq IN ({})",
-                places(chunk.len(), 1)
-            );
-            let values = chunk.iter().map(|seq| Value::from(*seq)).collect();
-            for row in tx.query_all_raw(self.sql(sql, values)).await? {
-                claimed.push(message(&row, &mut leases)?);
-            }
-        }
-        tx.commit().await?;
-        claimed.sort_unstable_by_key(|c| c.seq);
-        Ok(claimed)
+        let write = (consumer.to_owned(), limit, lease_ms);
+        self.db
+            .write("bus.claim", write, |tx, (consumer, limit, lease)| Box::pin(claim(tx, consumer, *limit, *lease)))
+            .await
     }
 
     /// How long until a delivery is due, in milliseconds: zero or less when one is, nothing when there is none.
@@ -77,75 +36,7 @@ impl BusRows {
 
     /// Applies answers in one transaction, after locking their rows in one order.
     pub async fn answer(&self, answers: &[Answer]) -> Result<(), DbError> {
-        let now = self.db.now_ms_sql();
-        let tx = self.db.begin().await?;
-        let seqs: Vec<i64> = answers.iter().map(Answer::seq).collect();
-        self.lock_deliveries(&tx, &seqs).await?;
-        let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
-        for answer in answers {
-            let (set, mut values, seq, consumer, deliveries): (String, Vec<Value>, _, _, _) = match answer {
-                Answer::Done { seq, consumer } => {
-                    done.entry(consumer).or_default().push(*seq);
-                    continue;
-                }
-                Answer::Wait { seq, consumer, deliveries, after_ms, first_error } => (
-                    format!("due_at_ms = {now} + $4, leased = FALSE, first_error = COALESCE(first_error, $5)"),
-                    vec![(*after_ms).into(), first_error.as_str().into()],
-                    seq,
-                    consumer,
-                    deliveries,
-                ),
-                Answer::Release { seq, consumer, deliveries } => (
-                    format!("due_at_ms = {now}, leased = FALSE, deliveries = deliveries - 1"),
-                    vec![],
-                    seq,
-                    consumer,
-                    deliveries,
-                ),
-                Answer::Extend { seq, consumer, deliveries, lease_ms } => {
-                    (format!("due_at_ms = {now} + $4"), vec![(*lease_ms).into()], seq, consumer, deliveries)
-                }
-            };
-            let sql = format!(
-                "UPDATE bus_deliveries SET {set} WHERE seq = $1 AND consumer = $2 AND deliveries = $3 AND leased = TRUE"
-            );
-            let mut all: Vec<Value> = vec![(*seq).into(), consumer.as_str().into(), (*deliveries).into()];
-            all.append(&mut values);
-            tx.execute_raw(self.sql(sql, all)).await?;
-        }
-        for (consumer, mut seqs) in done {
-            seqs.sort_unstable();
-            for chunk in chunks(&seqs) {
-                let sql = format!(
-                    "DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({})",
-                    places(chunk.len(), 2)
-                );
-                let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
-                tx.execute_raw(self.sql(sql, values.collect())).await?;
-            }
-        }
-        Ok(tx.commit().await?)
-    }
-
-    /// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several
-    /// and waits for them does first: when a lease passed on, two processes answer for the same deliveries, each in its
-    /// own order, and would wait for each other. Claims pass over what is locked and so never wait. SQLite has one
-    /// writer.
-    pub(super) async fn lock_deliveries(&self, tx: &DatabaseTransaction, seqs: &[i64]) -> Result<(), DbError> {
-        if self.db.kind() == DbKind::Sqlite || seqs.len() < 2 {
-            return Ok(());
-        }
-        let mut seqs = seqs.to_vec();
-        seqs.sort_unstable();
-        for chunk in chunks(&seqs) {
-            let sql = format!(
-                "SELECT seq FROM bus_deliveries WHERE seq IN ({}) ORDER BY seq, consumer FOR UPDATE",
-                places(chunk.len(), 1)
-            );
-            let values = chunk.iter().map(|seq| Value::from(*seq)).collect();
-            tx.query_all_raw(self.sql(sql, values)).await?;
-        }
-        Ok(())
+        self.db.write("bus.answer", answers.to_vec(), |tx, answers| Box::pin(answer(tx, answers))).await
     }
 
     /// How far behind a consumer is.
@@ -165,18 +56,131 @@ impl BusRows {
     }
 }
 
-fn message(row: &QueryResult, leases: &mut HashMap<i64, (i64, Option<String>)>) -> Result<Claimed, DbError> {
-    let seq: i64 = row.try_get("", "seq")?;
+async fn claim(tx: &WriteTx, consumer: &str, limit: i64, lease_ms: i64) -> Result<Vec<Claimed>, DbError> {
+    let now = tx.now_ms_sql();
+    // The clock in a query of its own: PostgreSQL then asks it once and bounds the index by it, instead of asking for
+    // every row.
+    let due = format!(
+        "SELECT seq FROM bus_deliveries WHERE consumer = $1 AND due_at_ms <= (SELECT {now})
+             ORDER BY due_at_ms, seq LIMIT $2"
+    );
+    let picked = match tx.kind() {
+        DbKind::Sqlite => format!("seq IN ({due})"),
+        // As an array it is evaluated once, whatever plan the update gets.
+        DbKind::Postgres => format!("seq = ANY (ARRAY({due} FOR UPDATE SKIP LOCKED))"),
+    };
+    let sql = format!(
+        "UPDATE bus_deliveries SET due_at_ms = {now} + $3, deliveries = deliveries + 1, leased = TRUE
+             WHERE consumer || '' = $1 AND {picked} RETURNING seq, deliveries, first_error"
+    );
+    if tx.kind() == DbKind::Postgres {
+        tx.execute_unprepared(IN_INDEX_ORDER).await?;
+    }
+    let leased = tx.all(&sql, vec![consumer.into(), limit.into(), lease_ms.into()]).await?;
+    if leased.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut leases: HashMap<i64, (i64, Option<String>)> = HashMap::with_capacity(leased.len());
+    for row in &leased {
+        let lease = (row.get("deliveries")?, row.get("first_error")?);
+        leases.insert(row.get("seq")?, lease);
+    }
+    let seqs: Vec<i64> = leases.keys().copied().collect();
+    let mut claimed = Vec::with_capacity(seqs.len());
+    for chunk in chunks(tx, &seqs) {
+        let sql = format!(
+            "SELECT seq, subject, dedupe_key, payload, headers, published_at_ms FROM bus_messages WHERE seq IN ({})",
+            places(chunk.len(), 1)
+        );
+        let values = chunk.iter().map(|seq| Value::from(*seq));
+        for row in tx.all(&sql, values).await? {
+            claimed.push(message(&row, &mut leases)?);
+        }
+    }
+    claimed.sort_unstable_by_key(|c| c.seq);
+    Ok(claimed)
+}
+
+async fn answer(tx: &WriteTx, answers: &[Answer]) -> Result<(), DbError> {
+    let now = tx.now_ms_sql();
+    let seqs: Vec<i64> = answers.iter().map(Answer::seq).collect();
+    lock_deliveries(tx, &seqs).await?;
+    let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
+    for answer in answers {
+        let (set, mut values, seq, consumer, deliveries): (String, Vec<Value>, _, _, _) = match answer {
+            Answer::Done { seq, consumer } => {
+                done.entry(consumer).or_default().push(*seq);
+                continue;
+            }
+            Answer::Wait { seq, consumer, deliveries, after_ms, first_error } => (
+                format!("due_at_ms = {now} + $4, leased = FALSE, first_error = COALESCE(first_error, $5)"),
+                vec![(*after_ms).into(), first_error.as_str().into()],
+                seq,
+                consumer,
+                deliveries,
+            ),
+            Answer::Release { seq, consumer, deliveries } => (
+                format!("due_at_ms = {now}, leased = FALSE, deliveries = deliveries - 1"),
+                vec![],
+                seq,
+                consumer,
+                deliveries,
+            ),
+            Answer::Extend { seq, consumer, deliveries, lease_ms } => {
+                (format!("due_at_ms = {now} + $4"), vec![(*lease_ms).into()], seq, consumer, deliveries)
+            }
+        };
+        let sql = format!(
+            "UPDATE bus_deliveries SET {set} WHERE seq = $1 AND consumer = $2 AND deliveries = $3 AND leased = TRUE"
+        );
+        let mut all: Vec<Value> = vec![(*seq).into(), consumer.as_str().into(), (*deliveries).into()];
+        all.append(&mut values);
+        tx.execute(&sql, all).await?;
+    }
+    for (consumer, mut seqs) in done {
+        seqs.sort_unstable();
+        for chunk in chunks(tx, &seqs) {
+            let sql =
+                format!("DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({})", places(chunk.len(), 2));
+            let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
+            tx.execute(&sql, values).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several and
+/// waits for them does first: when a lease passed on, two processes answer for the same deliveries, each in its own
+/// order, and would wait for each other. Claims pass over what is locked and so never wait. SQLite has one writer.
+pub(super) async fn lock_deliveries(tx: &WriteTx, seqs: &[i64]) -> Result<(), DbError> {
+    if tx.kind() == DbKind::Sqlite || seqs.len() < 2 {
+        return Ok(());
+    }
+    let mut seqs = seqs.to_vec();
+    seqs.sort_unstable();
+    for chunk in chunks(tx, &seqs) {
+        let sql = format!(
+            "SELECT seq FROM bus_deliveries WHERE seq IN ({}) ORDER BY seq, consumer FOR UPDATE",
+            places(chunk.len(), 1)
+        );
+        let values = chunk.iter().map(|seq| Value::from(*seq));
+        tx.all(&sql, values).await?;
+    }
+    Ok(())
+}
+
+fn message(row: &Row, leases: &mut HashMap<i64, (i64, Option<String>)>) -> Result<Claimed, DbError> {
+    let seq: i64 = row.get("seq")?;
     let (deliveries, first_error) =
         leases.remove(&seq).ok_or_else(|| DbError::Defect("a message nobody leased".into()))?;
     Ok(Claimed {
         seq,
         deliveries,
         first_error,
-        subject: row.try_get("", "subject")?,
-        dedupe_key: row.try_get("", "dedupe_key")?,
-        payload: row.try_get("", "payload")?,
-        headers: row.try_get("", "headers")?,
-        published_at_ms: row.try_get("", "published_at_ms")?,
+        subject: row.get("subject")?,
+        dedupe_key: row.get("dedupe_key")?,
+        payload: row.get("payload")?,
+        headers: row.get("headers")?,
+        published_at_ms: row.get("published_at_ms")?,
     })
 }

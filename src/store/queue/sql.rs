@@ -1,13 +1,16 @@
 //! Statements of few shapes.
 
+use crate::store::WriteTx;
+
 /// Rows per INSERT, and numbers per list: full chunks first, then powers of two, so that there are few different
 /// statements.
 const CHUNK: usize = 256;
 
 /// The slices that one statement takes each.
-pub(super) fn chunks<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn chunks<'a, T>(tx: &WriteTx, mut rest: &'a [T]) -> impl Iterator<Item = &'a [T]> {
+    let most = CHUNK.min(tx.rows_per_statement());
     std::iter::from_fn(move || {
-        let size = if rest.len() >= CHUNK { CHUNK } else { 1usize.checked_shl(rest.len().checked_ilog2()?)? };
+        let size = if rest.len() >= most { most } else { 1usize.checked_shl(rest.len().checked_ilog2()?)? };
         let (chunk, tail) = rest.split_at(size);
         rest = tail;
         Some(chunk)

@@ -2,7 +2,7 @@
 
 use sea_orm::{Statement, Value};
 
-use crate::store::{Db, DbKind};
+use crate::store::Db;
 
 /// The embedded bus's tables.
 #[derive(Debug, Clone)]
@@ -14,11 +14,6 @@ impl BusRows {
     /// On a migrated database.
     pub fn new(db: Db) -> BusRows {
         BusRows { db }
-    }
-
-    /// Which database it is.
-    pub fn kind(&self) -> DbKind {
-        self.db.kind()
     }
 
     pub(super) fn sql(&self, sql: String, values: Vec<Value>) -> Statement {

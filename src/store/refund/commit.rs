@@ -2,7 +2,7 @@
 //!
 //! A change names the version it was decided on. The order's row is locked first, as everywhere around refunds.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set};
+use sea_orm::{EntityTrait, Set};
 
 use super::record::lock_order;
 use super::rows::{RefundEvidence, evidence_row};
@@ -11,9 +11,11 @@ use crate::event::domain::Sealed;
 use crate::order::CNY;
 use crate::refund::{Refund, RefundChange, RefundEntry};
 use crate::store::Store;
-use crate::store::db::{Db, DbError};
+use crate::store::db::DbError;
 use crate::store::entity::{refund_evidence, refund_ledger};
 use crate::store::evidence::{NotificationRecord, outbox_row, write_notifications};
+use crate::store::outbox::write_events;
+use crate::store::writer::WriteTx;
 
 /// One refund's change.
 #[derive(Debug, Clone)]
@@ -37,29 +39,35 @@ pub struct RefundCommit {
 impl Store {
     /// Commits a change of a refund. `false`: the compare-and-set failed (concurrent change), and nothing was written.
     pub async fn commit_refund(&self, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
-        let tx = self.db.begin().await?;
-        lock_order(&self.db, &tx, c.order_id).await?;
-        if !cas(&self.db, &tx, c, at).await? {
-            return Ok(false);
+        let write = (c.clone(), at);
+        let done = self.db.write("refund.commit", write, |tx, (c, at)| Box::pin(commit(tx, c, *at))).await?;
+        if done {
+            self.changed();
         }
-        let next = &c.change.next;
-        let evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
-        refund_evidence::Entity::insert(evidence).exec_without_returning(&tx).await?;
-        if let Some(entry) = &c.change.ledger {
-            enter(&self.db, &tx, c, entry, at).await?;
-        }
-        if c.change.released {
-            release(&self.db, &tx, next).await?;
-        }
-        crate::store::order::commit::write_events(&tx, c.event.iter().map(outbox_row).collect()).await?;
-        write_notifications(&tx, c.notification.iter(), at).await?;
-        tx.commit().await?;
-        self.changed();
-        Ok(true)
+        Ok(done)
     }
 }
 
-async fn cas(db: &Db, tx: &DatabaseTransaction, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
+async fn commit(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
+    lock_order(tx, c.order_id).await?;
+    if !cas(tx, c, at).await? {
+        return Ok(false);
+    }
+    let next = &c.change.next;
+    let evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
+    tx.run(&refund_evidence::Entity::insert(evidence)).await?;
+    if let Some(entry) = &c.change.ledger {
+        enter(tx, c, entry, at).await?;
+    }
+    if c.change.released {
+        release(tx, next).await?;
+    }
+    write_events(tx, c.event.iter().map(outbox_row).collect()).await?;
+    write_notifications(tx, c.notification.iter(), at).await?;
+    Ok(true)
+}
+
+async fn cas(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
     let r = &c.change.next;
     let sql = "UPDATE refunds SET version = $3, state = $4, refund_id = $5, error_code = $6, error_message = $7,
                  delayed = $8, unanswered_at_ms = $9, queries_done = $10, next_at_ms = $11, succeeded_at_ms = $12,
@@ -82,17 +90,11 @@ async fn cas(db: &Db, tx: &DatabaseTransaction, c: &RefundCommit, at: Timestamp)
         at.as_ms().into(),
         ms(c.unanswered_before).into(),
     ];
-    Ok(tx.execute_raw(db.statement(sql, values)).await?.rows_affected() == 1)
+    Ok(tx.execute(sql, values).await? == 1)
 }
 
 /// The money went back: ledger, the payment's total, the order's.
-async fn enter(
-    db: &Db,
-    tx: &DatabaseTransaction,
-    c: &RefundCommit,
-    entry: &RefundEntry,
-    at: Timestamp,
-) -> Result<(), DbError> {
+async fn enter(tx: &WriteTx, c: &RefundCommit, entry: &RefundEntry, at: Timestamp) -> Result<(), DbError> {
     let r = &c.change.next;
     let row = refund_ledger::ActiveModel {
         id: sea_orm::NotSet,
@@ -110,23 +112,23 @@ async fn enter(
         occurred_at_ms: Set(entry.occurred_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
     };
-    refund_ledger::Entity::insert(row).exec_without_returning(tx).await?;
+    tx.run(&refund_ledger::Entity::insert(row)).await?;
     let sql = "UPDATE refund_totals SET refunded_fen = refunded_fen + $3 WHERE merchant = $1 AND transaction_id = $2";
     let amount = entry.amount.as_i64();
     let values = [r.merchant.as_str().into(), r.transaction_id.as_str().into(), amount.into()];
-    tx.execute_raw(db.statement(sql, values)).await?;
+    tx.execute(sql, values).await?;
     let sql = "UPDATE orders SET refunded_fen = refunded_fen + $2, updated_at_ms = $3 WHERE id = $1";
-    tx.execute_raw(db.statement(sql, [c.order_id.into(), amount.into(), at.as_ms().into()])).await?;
+    tx.execute(sql, [c.order_id.into(), amount.into(), at.as_ms().into()]).await?;
     Ok(())
 }
 
 /// The amount may be refunded otherwise. A refund that WeChat took on counts among the payment's fifty all the same.
-async fn release(db: &Db, tx: &DatabaseTransaction, r: &Refund) -> Result<(), DbError> {
+async fn release(tx: &WriteTx, r: &Refund) -> Result<(), DbError> {
     let never_taken = i64::from(r.refund_id.is_none());
     let sql = "UPDATE refund_totals SET reserved_fen = reserved_fen - $3, count = count - $4
                WHERE merchant = $1 AND transaction_id = $2";
     let values =
         [r.merchant.as_str().into(), r.transaction_id.as_str().into(), r.amount.as_i64().into(), never_taken.into()];
-    tx.execute_raw(db.statement(sql, values)).await?;
+    tx.execute(sql, values).await?;
     Ok(())
 }

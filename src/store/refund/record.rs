@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 
 use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use crate::clock::Timestamp;
@@ -17,8 +17,10 @@ use crate::store::Store;
 use crate::store::db::{Db, DbError, DbKind};
 use crate::store::entity::{idempotency_key, ledger, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
-use crate::store::leases::{Fenced, Lease};
+use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::order::rows::broken;
+use crate::store::outbox::write_events;
+use crate::store::writer::{Row, WriteTx};
 
 /// What recording a refund did.
 #[derive(Debug, Clone)]
@@ -54,10 +56,15 @@ pub struct PaidAttempt {
 impl Store {
     /// Records a refund and reserves its amount, or says why not.
     pub async fn record_refund(&self, new: &NewRefund, at: Timestamp) -> Result<Reserved, DbError> {
-        let tx = self.db.begin().await?;
-        lock_order(&self.db, &tx, new.order_id).await?;
-        let reserved = reserve(&self.db, &tx, new, at).await?;
-        tx.commit().await?;
+        let reserved = self
+            .db
+            .write("refund.record", (new.clone(), at), |tx, (new, at)| {
+                Box::pin(async move {
+                    lock_order(tx, new.order_id).await?;
+                    reserve(tx, new, *at).await
+                })
+            })
+            .await?;
         self.changed();
         Ok(reserved)
     }
@@ -68,7 +75,7 @@ impl Store {
         merchant: &MerchantKey,
         refund_no: &OutRefundNo,
     ) -> Result<Option<StoredRefund>, DbError> {
-        find(self.db.read(), merchant, refund_no).await
+        by_number(merchant, refund_no).one(self.db.read()).await?.map(stored_refund).transpose()
     }
 
     /// An order's refunds, oldest first.
@@ -113,15 +120,15 @@ impl Store {
         let sql = "UPDATE refunds SET queries_done = $3, next_at_ms = $4
                    WHERE id = $1 AND version = $2 AND next_at_ms IS NOT NULL";
         let values = [refund_id.into(), version.into(), i64::from(done).into(), next.as_ms().into()];
-        self.db.write().execute_raw(self.db.statement(sql, values)).await?;
+        self.db.execute("refund.schedule", sql, values).await?;
         self.changed();
         Ok(())
     }
 
     /// Polls a refund at `at` at the latest. No effect on one in a terminal state.
-    pub async fn look_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
+    pub async fn poll_by(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET next_at_ms = $2 WHERE id = $1 AND next_at_ms > $2";
-        self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
+        self.db.execute("refund.poll_by", sql, [refund_id.into(), at.as_ms().into()]).await?;
         self.changed();
         Ok(())
     }
@@ -130,7 +137,7 @@ impl Store {
     /// the poll schedule is unchanged.
     pub async fn refund_answered(&self, refund_id: i64, at: Timestamp) -> Result<(), DbError> {
         let sql = "UPDATE refunds SET answered_at_ms = $2 WHERE id = $1";
-        self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), at.as_ms().into()])).await?;
+        self.db.execute("refund.answered", sql, [refund_id.into(), at.as_ms().into()]).await?;
         self.changed();
         Ok(())
     }
@@ -139,8 +146,7 @@ impl Store {
     pub async fn note_contradiction(&self, refund_id: i64, reason: &str) -> Result<bool, DbError> {
         let sql = "UPDATE refunds SET contradiction = $2
                    WHERE id = $1 AND (contradiction IS NULL OR contradiction <> $2)";
-        let noted = self.db.write().execute_raw(self.db.statement(sql, [refund_id.into(), reason.into()])).await?;
-        Ok(noted.rows_affected() == 1)
+        Ok(self.db.execute("refund.contradiction", sql, [refund_id.into(), reason.into()]).await? == 1)
     }
 
     /// Takes up to `limit` refunds whose time has come and puts them off by `put_off`, so that no other process takes
@@ -157,30 +163,12 @@ impl Store {
         if self.db.read().query_one_raw(self.db.statement(sql, [now.as_ms().into()])).await?.is_none() {
             return Ok(Fenced::Done(Vec::new()));
         }
-        let tx = self.db.begin().await?;
-        if !self.holds(&tx, lease).await? {
-            return Ok(Fenced::Lost);
-        }
-        let skip = match self.db.kind() {
-            DbKind::Sqlite => "",
-            DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
-        };
-        let sql = format!(
-            "UPDATE refunds SET next_at_ms = $2 WHERE id IN (
-               SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
-             RETURNING merchant, refund_no"
-        );
-        let values = [now.as_ms().into(), now.after(put_off).as_ms().into(), i64::from(limit).into()];
-        let rows = tx.query_all_raw(self.db.statement(sql, values)).await?;
-        tx.commit().await?;
-        let number = |row: sea_orm::QueryResult| {
-            let (merchant, refund_no): (String, String) = (row.try_get("", "merchant")?, row.try_get("", "refund_no")?);
-            Ok((
-                MerchantKey::parse(merchant).map_err(broken("merchant"))?,
-                OutRefundNo::parse(refund_no).map_err(broken("refund_no"))?,
-            ))
-        };
-        rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+        let write = (lease.clone(), now, now.after(put_off), limit);
+        self.db
+            .write("refund.take_due", write, |tx, (lease, now, put_off, limit)| {
+                Box::pin(take_due(tx, lease, *now, *put_off, *limit))
+            })
+            .await
     }
 
     /// How many refunds have not come to their end, by state.
@@ -192,23 +180,18 @@ impl Store {
 }
 
 /// Locks the order's row; SQLite has one writer anyway.
-pub(in crate::store) async fn lock_order(db: &Db, tx: &DatabaseTransaction, order_id: i64) -> Result<(), DbError> {
-    if db.kind() == DbKind::Postgres {
+pub(in crate::store) async fn lock_order(tx: &WriteTx, order_id: i64) -> Result<(), DbError> {
+    if tx.kind() == DbKind::Postgres {
         let sql = "SELECT id FROM orders WHERE id = $1 FOR UPDATE";
-        tx.query_one_raw(db.statement(sql, [order_id.into()])).await?;
+        tx.one(sql, [order_id.into()]).await?;
     }
     Ok(())
 }
 
 /// Reserves and records under the order's lock.
-pub(in crate::store) async fn reserve(
-    db: &Db,
-    tx: &DatabaseTransaction,
-    new: &NewRefund,
-    at: Timestamp,
-) -> Result<Reserved, DbError> {
-    if let Some(known) = find(tx, &new.merchant, &new.refund_no).await? {
-        return Ok(Reserved::Known(Box::new(known)));
+pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timestamp) -> Result<Reserved, DbError> {
+    if let Some(known) = tx.find_one(by_number(&new.merchant, &new.refund_no)).await? {
+        return Ok(Reserved::Known(Box::new(stored_refund(known)?)));
     }
     if !claim_key(tx, new).await? {
         return Ok(Reserved::KeyReused);
@@ -224,28 +207,34 @@ pub(in crate::store) async fn reserve(
         new.order_id.into(),
         new.total.as_i64().into(),
     ];
-    tx.execute_raw(db.statement(sql, values)).await?;
+    tx.execute(sql, values).await?;
     let sql = "UPDATE refund_totals SET reserved_fen = reserved_fen + $3, count = count + 1
                WHERE merchant = $1 AND transaction_id = $2 AND reserved_fen + $3 <= paid_fen AND count < $4";
     let most = i64::from(MAX_REFUNDS);
     let values = [merchant.into(), transaction.into(), new.amount.as_i64().into(), most.into()];
-    if tx.execute_raw(db.statement(sql, values)).await?.rows_affected() == 0 {
-        let (left, count) = left(db, tx, merchant, &new.transaction_id).await?.unwrap_or_default();
+    if tx.execute(sql, values).await? == 0 {
+        let row = tx.one(LEFT, [merchant.into(), transaction.into()]).await?;
+        let left = row.as_ref().map_or(Ok(0), |row| row.get("left_fen")).map(Fen::from_i64)?;
+        let count: i64 = row.as_ref().map_or(Ok(0), |row| row.get("count"))?;
         // A request for too much is answered with the remaining amount, even when no further refund is possible.
         let full = count >= most && new.amount <= left;
         return Ok(if full { Reserved::TooMany } else { Reserved::Exceeds { left } });
     }
-    let row = refund::Entity::insert(new_row(new)?).exec_with_returning(tx).await?;
+    let row = {
+        tx.run(&refund::Entity::insert(new_row(new)?)).await?;
+        let row = tx.find_one(by_number(&new.merchant, &new.refund_no)).await?;
+        row.ok_or_else(|| DbError::Defect("a refund that is gone in its own transaction".into()))?
+    };
     if let Some((_, evidence)) = &new.known {
         let evidence = evidence_row(row.id, row.version, &new.refund_no, evidence, at)?;
-        refund_evidence::Entity::insert(evidence).exec_without_returning(tx).await?;
+        tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }
-    crate::store::order::commit::write_events(tx, vec![outbox_row(&new.event())]).await?;
+    write_events(tx, vec![outbox_row(&new.event())]).await?;
     Ok(Reserved::New(Box::new(stored_refund(row)?)))
 }
 
 /// Keeps the caller's name for the request; whether it names no other one.
-async fn claim_key(tx: &DatabaseTransaction, new: &NewRefund) -> Result<bool, DbError> {
+async fn claim_key(tx: &WriteTx, new: &NewRefund) -> Result<bool, DbError> {
     let Some(key) = &new.idempotency else { return Ok(true) };
     let row = idempotency_key::ActiveModel {
         api_key: Set(key.api_key.clone()),
@@ -255,24 +244,21 @@ async fn claim_key(tx: &DatabaseTransaction, new: &NewRefund) -> Result<bool, Db
         order_no: Set(new.order_no.to_string()),
         created_at_ms: Set(new.created_at.as_ms()),
     };
-    idempotency_key::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(tx).await?;
+    tx.run(&idempotency_key::Entity::insert(row).on_conflict_do_nothing()).await?;
     let id = (key.api_key.clone(), key.key.clone());
-    let kept = idempotency_key::Entity::find_by_id(id).one(tx).await?;
+    let kept = tx.find_one(idempotency_key::Entity::find_by_id(id)).await?;
     Ok(kept.is_some_and(|kept| kept.content_hash == new.refund_no.as_str() && kept.merchant == new.merchant.as_str()))
 }
 
-async fn find(
-    db: &impl ConnectionTrait,
-    merchant: &MerchantKey,
-    refund_no: &OutRefundNo,
-) -> Result<Option<StoredRefund>, DbError> {
-    let row = refund::Entity::find()
+fn by_number(merchant: &MerchantKey, refund_no: &OutRefundNo) -> sea_orm::Select<refund::Entity> {
+    refund::Entity::find()
         .filter(refund::Column::Merchant.eq(merchant.as_str()))
         .filter(refund::Column::RefundNo.eq(refund_no.as_str()))
-        .one(db)
-        .await?;
-    row.map(stored_refund).transpose()
 }
+
+/// What is left of a payment, and how many refunds it has.
+const LEFT: &str = "SELECT paid_fen - reserved_fen AS left_fen, count FROM refund_totals
+                    WHERE merchant = $1 AND transaction_id = $2";
 
 /// What is left of a payment, and how many refunds it has; nothing before its first.
 async fn left(
@@ -281,8 +267,37 @@ async fn left(
     merchant: &str,
     transaction_id: &TransactionId,
 ) -> Result<Option<(Fen, i64)>, DbError> {
-    let sql = "SELECT paid_fen - reserved_fen AS left_fen, count FROM refund_totals
-               WHERE merchant = $1 AND transaction_id = $2";
-    let row = on.query_one_raw(db.statement(sql, [merchant.into(), transaction_id.as_str().into()])).await?;
+    let row = on.query_one_raw(db.statement(LEFT, [merchant.into(), transaction_id.as_str().into()])).await?;
     row.map(|r| Ok((Fen::from_i64(r.try_get("", "left_fen")?), r.try_get("", "count")?))).transpose()
+}
+
+async fn take_due(
+    tx: &WriteTx,
+    lease: &Lease,
+    now: Timestamp,
+    put_off: Timestamp,
+    limit: u32,
+) -> Result<Fenced<Vec<(MerchantKey, OutRefundNo)>>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let skip = match tx.kind() {
+        DbKind::Sqlite => "",
+        DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
+    };
+    let sql = format!(
+        "UPDATE refunds SET next_at_ms = $2 WHERE id IN (
+               SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
+             RETURNING merchant, refund_no"
+    );
+    let values = [now.as_ms().into(), put_off.as_ms().into(), i64::from(limit).into()];
+    let rows = tx.all(&sql, values).await?;
+    let number = |row: Row| {
+        let (merchant, refund_no): (String, String) = (row.get("merchant")?, row.get("refund_no")?);
+        Ok((
+            MerchantKey::parse(merchant).map_err(broken("merchant"))?,
+            OutRefundNo::parse(refund_no).map_err(broken("refund_no"))?,
+        ))
+    };
+    rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
 }

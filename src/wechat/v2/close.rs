@@ -1,7 +1,7 @@
-//! `closeorder`: ends a number's payability. Re-entrant: closing a closed number is success.
+//! `closeorder`: closes a number for payment. Idempotent: closing a closed number is success.
 //!
-//! WeChat wants it no earlier than five minutes after the order was made; that is the caller's clock to watch. A
-//! payment may complete between the last query and the close: then this says so, and nothing is closed.
+//! WeChat allows it five minutes after the order was created at the earliest; the caller waits for that. A payment may
+//! complete between the last query and the close: then the result says so, and nothing is closed.
 
 use super::reply;
 use super::reply::Expected;
@@ -12,14 +12,14 @@ use crate::ids::{AppId, OutTradeNo};
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
-/// What closing brought.
+/// The result of closing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// The number takes no money any more.
+    /// The number can no longer be paid.
     Done,
-    /// The payer was faster: query, then settle.
+    /// The number is already paid: query, then settle.
     AlreadyPaid,
-    /// WeChat does not know the number; an order whose placing is unknown may still appear.
+    /// WeChat does not know the number; an order whose creation is unknown may still appear.
     NotFound,
     /// The request itself is refused: configuration.
     Refused(WechatError),
@@ -60,7 +60,7 @@ pub async fn close(client: &Client, merchant: &Merchant, appid: &AppId, out_trad
 fn closed(outcome: Outcome) -> Closed {
     match outcome {
         Outcome::Done(_) => Closed::Done,
-        // ORDERPAID is the only code of this API that asks for a query.
+        // ORDERPAID is the only code of this API that requires a query.
         Outcome::Ask(_) => Closed::AlreadyPaid,
         Outcome::NotFound(_) => Closed::NotFound,
         Outcome::Refused(error) => Closed::Refused(error),

@@ -1,7 +1,7 @@
 //! API v2: XML over HTTPS, signed with the merchant's key. One file per API, both directions.
 //!
 //! Below the APIs: [`xml`] (the format), [`sign`] (signatures), [`request`] and [`reply`] (what every call shares),
-//! [`payment`] and [`coupon`] (what several messages say alike).
+//! [`payment`] and [`coupon`] (parts of several messages).
 
 pub mod close;
 pub mod coupon;

@@ -25,32 +25,32 @@ pub const REPLY_CONTENT_TYPE: &str = "text/xml; charset=utf-8";
 /// A verified notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The attempt it speaks of.
+    /// The attempt it is about.
     pub out_trade_no: OutTradeNo,
-    /// What it says.
+    /// Its content.
     pub result: NoticeResult,
-    /// The algorithm of its signature; one that is not the order's own deserves a counter.
+    /// The algorithm of its signature; one that differs from the order's is counted.
     pub sign_type: SignType,
     /// Which key verified it: [`crate::secret::V2Key::fingerprint`].
     pub key_fingerprint: String,
 }
 
-/// What a verified notification says.
+/// The content of a verified notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoticeResult {
     /// The payer paid.
     Paid(Payment),
-    /// `result_code=FAIL`. It ends nothing: the payer may try again, only a query tells.
+    /// `result_code=FAIL`. Not final: the payer may try again, only a query is conclusive.
     Failed(WechatError),
 }
 
-/// Why a body is no notification for this merchant.
+/// Why a body is not a notification for this merchant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
     /// Not the XML that WeChat sends: definitely bad.
     #[error("{0}")]
     HostileXml(#[from] XmlError),
-    /// `return_code` is not SUCCESS: nothing is signed, nothing is said.
+    /// `return_code` is not SUCCESS: an unsigned message without content.
     #[error("return_code is not SUCCESS")]
     NoSuccess,
     /// No signature: definitely bad.
@@ -65,13 +65,13 @@ pub enum NotifyError {
     /// Signed, but for another merchant or app than the address belongs to: definitely bad here.
     #[error("for another merchant or app")]
     Foreign,
-    /// Signed and ours, yet without an element that must be there: WeChat's fault or a format we do not know.
+    /// Signed and ours, but without a required element: WeChat's fault or an unknown format.
     #[error("{0}")]
     Incomplete(#[from] Incomplete),
 }
 
 impl NotifyError {
-    /// Whether another configuration (a newer key, another app) could say otherwise.
+    /// Whether another configuration (a newer key, another app) could accept it.
     pub const fn is_a_matter_of_configuration(&self) -> bool {
         match self {
             NotifyError::WrongSignature | NotifyError::Undecipherable | NotifyError::Foreign => true,
@@ -95,7 +95,7 @@ impl NotifyError {
         }
     }
 
-    /// What [`reply_fail`] tells the sender: enough for WeChat's support, nothing for a prober.
+    /// What [`reply_fail`] reports to the sender: enough for WeChat's support, nothing for an attacker.
     pub const fn reply_text(&self) -> &'static str {
         match self {
             NotifyError::HostileXml(_) => "XML",
@@ -130,7 +130,7 @@ pub fn parse_and_verify(
     Ok(Notice { out_trade_no, result, sign_type, key_fingerprint: key.fingerprint() })
 }
 
-/// The algorithm and the key that the signature holds with.
+/// The algorithm and the key that verify the signature.
 fn verify<'m>(fields: &Fields, merchant: &'m Merchant, at: Timestamp) -> Result<(SignType, &'m V2Key), NotifyError> {
     let mut worst = NotifyError::WrongSignature;
     for key in merchant.inbound_keys(at) {
@@ -143,7 +143,7 @@ fn verify<'m>(fields: &Fields, merchant: &'m Merchant, at: Timestamp) -> Result<
     Err(worst)
 }
 
-/// Two merchants may share a key, so a good signature alone does not say whose notification it is.
+/// Two merchants may share a key, so a valid signature alone does not identify the merchant.
 pub(super) fn ours(fields: &Fields, merchant: &Merchant, apps: &[AppId]) -> Result<(), NotifyError> {
     let appid = text(fields, "appid");
     if text(fields, "mch_id") == merchant.mch_id.as_str() && apps.iter().any(|app| app.as_str() == appid) {

@@ -1,10 +1,10 @@
-//! What the payer's client is handed. Signed afresh each time, with the algorithm of the order itself: WeChat
-//! refuses parameters signed with the other one.
+//! The parameters for the payer's client. Signed anew each time, with the algorithm of the order itself: WeChat refuses
+//! parameters signed with the other one.
 //!
 //! The three clients spell the same things differently. The bridge inside WeChat and mini programs sign and read
 //! `timeStamp`; `wx.chooseWXPay` reads `timestamp` but the signature still covers `timeStamp`, so both are in the
-//! answer. The mobile SDK has everything in lower case and no name for the algorithm. Every value is a string: iOS
-//! drops a numeric time and then misses it.
+//! answer. The mobile SDK has everything in lower case and no field for the algorithm. Every value is a string: iOS
+//! ignores a numeric time and then fails.
 
 use serde_json::{Map, Value};
 
@@ -25,7 +25,7 @@ pub struct NoAddress {
     pub field: &'static str,
 }
 
-/// The parameters for one client, ready to hand over. `nonce` is up to 32 random letters and digits.
+/// The parameters for one client. `nonce` is up to 32 random letters and digits.
 #[allow(clippy::too_many_arguments)] // Each is signed or decides what is; a struct would only rename them.
 pub fn for_client(
     trade_type: TradeType,
@@ -46,7 +46,7 @@ pub fn for_client(
     }
 }
 
-/// Where to send a browser that shall come back to `redirect_url` after paying. The address WeChat gave stays as it
+/// The address for a browser that returns to `redirect_url` after the payment. The address WeChat gave stays as it
 /// is, because it is checked as a whole; only the encoded parameter is appended.
 pub fn mweb_redirect(mweb_url: &str, redirect_url: &str) -> String {
     let mut url = format!("{mweb_url}&redirect_url=");

@@ -11,7 +11,7 @@ use crate::event::fact::Payment;
 use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
 use crate::money::Fen;
 
-/// A verified message lacks an element it must have, or the element is not what it must be.
+/// A verified message lacks a required element, or the element is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{field} missing or malformed")]
 pub struct Incomplete {

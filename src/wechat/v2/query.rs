@@ -1,4 +1,4 @@
-//! `orderquery`: what WeChat knows about a number. The strongest source there is: asked by ourselves, over TLS, signed.
+//! `orderquery`: the state of a number at WeChat. The most reliable source: our own request, over TLS, signed.
 //!
 //! `result_code=SUCCESS` says that the query worked, not that anyone paid: only `trade_state` does. A state not
 //! listed is unknown. `REFUND` means paid and then (partly) refunded: a payment, and a reason to query refunds.
@@ -12,14 +12,14 @@ use crate::ids::{AppId, OutTradeNo};
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
-/// What a query brought.
+/// The result of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// What WeChat says, and the reply as evidence.
     Fact(Fact, RawReply),
-    /// The question itself is refused: configuration.
+    /// The query itself is refused: configuration.
     Refused(WechatError),
-    /// No answer to build on: ask again.
+    /// No conclusive answer: query again.
     Unknown {
         /// What was seen.
         why: String,
@@ -44,7 +44,7 @@ pub fn parse_reply(merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo
     asked(out_trade_no, reply::parse(expected, body), body)
 }
 
-/// Asks WeChat about a number.
+/// Queries WeChat about a number.
 pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo) -> Asked {
     let body = write_request(merchant, appid, out_trade_no, request::nonce());
     match client.post_xml(Api::OrderQuery.path(), body).await {

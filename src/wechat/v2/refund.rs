@@ -1,4 +1,4 @@
-//! `refund`: gives money back, all of it or a part. Needs a [`Client::with_certificate`].
+//! `refund`: refunds a payment or a part of it. Needs a [`Client::with_certificate`].
 //!
 //! [`Refunding::Accepted`] is not refunded: a refund is done when its notification or a query says so. `out_refund_no`
 //! is the idempotency key, so it and every parameter are stored before the first call and repeated unchanged; a new
@@ -21,12 +21,12 @@ use crate::trade::SignType;
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
-/// A refund as it is put to WeChat.
+/// A refund as it is sent to WeChat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundOrder {
     /// The app the order was paid in.
     pub appid: AppId,
-    /// Who received the money.
+    /// The merchant that received the money.
     pub mch_id: MchId,
     /// How the call is signed.
     pub sign_type: SignType,
@@ -37,30 +37,30 @@ pub struct RefundOrder {
     pub out_refund_no: OutRefundNo,
     /// The order's amount.
     pub total_fee: Fen,
-    /// What goes back.
+    /// The amount to refund.
     pub refund_fee: Fen,
-    /// What the payer reads; at most 80 bytes.
+    /// The reason shown to the payer; at most 80 bytes.
     pub refund_desc: Option<String>,
-    /// Where WeChat tells of the result.
+    /// Where WeChat posts the result.
     pub notify_url: Option<String>,
 }
 
-/// What asking for a refund brought.
+/// The result of a refund call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refunding {
-    /// WeChat took the refund on; it is in progress.
+    /// WeChat accepted the refund; it is in progress.
     Accepted(Accepted, RawReply),
-    /// Refused for good, in WeChat's words.
+    /// Refused permanently, with WeChat's error.
     Refused(WechatError),
-    /// WeChat and we disagree about this number or this order: query both before anything else.
+    /// WeChat's state of this number or order differs from ours: query both before anything else.
     Ask(WechatError),
-    /// Refused inconclusively (unsigned, or denying a payment that is proven): query; where
-    /// WeChat knows no such refund, the same number again, a minute later at the earliest.
+    /// Refused inconclusively (unsigned, or denying a payment that is proven): query; if WeChat knows no such refund,
+    /// the same number again, a minute later at the earliest.
     Doubt(WechatError),
-    /// Not executed and not wrong (funds too low, not settled yet, a certificate or a permission to mend): the same
+    /// Not executed but valid (funds too low, not settled yet, a certificate or a permission to renew): the same
     /// number again, a minute later at the earliest.
     Later(WechatError),
-    /// Too soon after the order's last refund, or the order is old: perhaps taken on all the same. The same number
+    /// Too soon after the order's last refund, or the order is old: it may have been accepted. The same number
     /// again, a minute later at the earliest.
     TooFrequent(WechatError),
     /// It may be in progress or not: query by the number, then the same number and parameters again.
@@ -70,7 +70,7 @@ pub enum Refunding {
     },
 }
 
-/// A refund in progress, in WeChat's words.
+/// A refund in progress, as WeChat reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// WeChat's number of the refund.
@@ -81,15 +81,15 @@ pub struct Accepted {
     pub transaction_id: TransactionId,
     /// The attempt that was paid.
     pub out_trade_no: OutTradeNo,
-    /// What goes back.
+    /// The amount to refund.
     pub refund_fee: Fen,
     /// The order's amount.
     pub total_fee: Fen,
-    /// What goes back in cash.
+    /// The part refunded in cash.
     pub cash_refund_fee: Option<Fen>,
     /// What is settled less, when coupons make it differ.
     pub settlement_refund_fee: Option<Fen>,
-    /// What goes back to coupons.
+    /// The part refunded to coupons.
     pub coupons: Vec<Coupon>,
 }
 
@@ -123,16 +123,16 @@ pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8]) -> Refunding {
     refunding(params, reply::parse(Expected { api: Api::Refund, key, mch_id, appid }, body), body)
 }
 
-/// Asks for the refund: one call, on two hosts if need be.
+/// Requests the refund: one call, on two hosts if necessary.
 pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     let body = write_request(params, key, request::nonce());
     match client.post_xml(Api::Refund.path(), body).await {
         Ok(reply) => match parse_reply(params, key, &reply.body) {
-            // The main host may have taken the refund on before the backup host refused it.
+            // The main host may have accepted the refund before the backup host refused it.
             Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {
                 Refunding::Unknown { why: error.code }
             }
-            // Or it may not: what stands in the way is worth telling, once WeChat says that it knows of no such refund.
+            // Or not: the reason is reported once a query shows that WeChat knows no such refund.
             Refunding::Later(error) if reply.earlier_may_have_executed => Refunding::Doubt(error),
             said => said,
         },
@@ -159,7 +159,7 @@ fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
     }
 }
 
-/// What was accepted must be what was asked for: the same number, payment and amounts.
+/// The accepted refund must be the requested one: the same number, payment and amounts.
 fn answers(params: &Fields, fields: &Fields) -> bool {
     ["out_refund_no", "transaction_id", "refund_fee", "total_fee"]
         .iter()

@@ -1,8 +1,8 @@
 //! The refund notification: an unsigned envelope around contents encrypted with the merchant's key.
 //!
-//! There is no signature. The encryption is AES-256-ECB, whose blocks someone who saw other notifications could
-//! rearrange, so what comes out is a hint: match it with a refund of ours, then query before booking anything.
-//! WeChat sends it for refunds of the merchant platform and of API v3 too, when the address is set there.
+//! There is no signature. The encryption is AES-256-ECB, whose blocks an attacker who saw other notifications could
+//! rearrange, so the contents are a hint: match them with a refund of ours, then query before booking anything.
+//! WeChat also sends it for refunds of the merchant platform and of API v3, if the address is set there.
 
 use aws_lc_rs::cipher::{
     AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey, UnboundCipherKey,
@@ -38,9 +38,9 @@ pub struct RefundHint {
     pub transaction_id: TransactionId,
     /// The order's amount.
     pub total_fee: Fen,
-    /// What went back.
+    /// The amount refunded.
     pub refund_fee: Fen,
-    /// What became of it.
+    /// Its outcome.
     pub status: RefundStatus,
     /// When it succeeded.
     pub success_time: Option<Timestamp>,
@@ -62,13 +62,13 @@ pub fn parse_and_decrypt(
     if req_info.is_empty() {
         return Err(Incomplete { field: "req_info" }.into());
     }
-    // Undecryptable and unreadable are the same to the outside: a party that tries ciphertexts learns nothing from us.
+    // Undecryptable and malformed contents get the same answer, so that it is no decryption oracle.
     let open = |key| xml::parse(&decrypt(req_info, key)?).ok();
     let fields = merchant.inbound_keys(received_at).find_map(open).ok_or(NotifyError::Undecipherable)?;
     Ok(hint(&fields)?)
 }
 
-/// Opens `req_info`. Nothing when it is not base64, not whole blocks, or made with another key.
+/// Decrypts `req_info`. None if it is not base64, not whole blocks, or made with another key.
 pub fn decrypt(req_info: &str, key: &V2Key) -> Option<Vec<u8>> {
     let mut bytes = STANDARD.decode(req_info).ok()?;
     let key = PaddedBlockDecryptingKey::ecb_pkcs7(cipher_key(key)?).ok()?;

@@ -1,4 +1,4 @@
-//! `refundquery`: what became of refunds. Only it makes "accepted" or "notified" "refunded".
+//! `refundquery`: the state of refunds. Only its answer makes an accepted or notified refund count as refunded.
 //!
 //! A query by `out_refund_no` answers for one refund; one by order answers ten at a time (`offset` for more) and also
 //! shows refunds made in the merchant platform. An unlisted status makes the whole answer unknown.
@@ -20,10 +20,10 @@ use crate::money::Fen;
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
-/// The most refunds of one answer.
+/// Maximum number of refunds in one answer.
 const PAGE: u32 = 10;
 
-/// Which refunds are asked for.
+/// Which refunds are queried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
     /// The one with our number.
@@ -34,16 +34,16 @@ pub enum Which {
     Attempt(OutTradeNo, u32),
 }
 
-/// What a query brought.
+/// The result of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefundsAsked {
     /// What WeChat says, and the reply as evidence.
     Found(Refunds, RawReply),
     /// WeChat has accepted no such refund: the same number and parameters may be sent again.
     NotFound,
-    /// The question itself is refused: configuration, or an order too old to be asked for this way.
+    /// The query itself is refused: configuration, or an order too old for it.
     Refused(WechatError),
-    /// No answer to build on: ask again.
+    /// No conclusive answer: query again.
     Unknown {
         /// What was seen.
         why: String,
@@ -66,8 +66,7 @@ pub struct Refunds {
 }
 
 impl Refunds {
-    /// Where the next page of the list begins that this answer, asked for from `offset` on, is a page of. Nothing
-    /// behind the last one.
+    /// The offset of the next page, if this answer is the page from `offset` on. None after the last page.
     pub fn next_page(&self, offset: u32) -> Option<u32> {
         let here = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
         let next = offset.saturating_add(here);
@@ -84,35 +83,35 @@ pub struct Refund {
     pub out_refund_no: OutRefundNo,
     /// WeChat's number of it.
     pub refund_id: String,
-    /// What goes back.
+    /// The amount of the refund.
     pub refund_fee: Fen,
     /// What is settled less, when coupons make it differ.
     pub settlement_refund_fee: Option<Fen>,
-    /// Where it stands.
+    /// Its state.
     pub status: RefundStatus,
     /// `refund_recv_accout` (so spelled): where the money went, for people.
     pub refund_recv_accout: String,
     /// When it succeeded.
     pub success_time: Option<Timestamp>,
-    /// What goes back to coupons.
+    /// The part refunded to coupons.
     pub coupons: Vec<Coupon>,
 }
 
-/// Where a refund stands.
+/// The state of a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundStatus {
     /// In progress.
     Processing,
     /// The payer has the money.
     Success,
-    /// Closed without moving money; wanted still, it needs a new number.
+    /// Closed without moving money; to be repeated it needs a new number.
     Closed,
     /// The payer's account cannot take it: a person must act in the merchant platform. May still succeed.
     Abnormal,
 }
 
 impl RefundStatus {
-    /// From WeChat's name of it.
+    /// From WeChat's name.
     pub fn parse(text: &str) -> Option<RefundStatus> {
         match text {
             "PROCESSING" => Some(RefundStatus::Processing),
@@ -123,7 +122,7 @@ impl RefundStatus {
         }
     }
 
-    /// WeChat's name of it.
+    /// WeChat's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             RefundStatus::Processing => "PROCESSING",
@@ -160,7 +159,7 @@ pub fn parse_reply(merchant: &Merchant, appid: &AppId, which: &Which, body: &[u8
     asked(which, reply::parse(expected, body), body)
 }
 
-/// Asks WeChat about refunds.
+/// Queries WeChat about refunds.
 pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, which: &Which) -> RefundsAsked {
     let body = write_request(merchant, appid, which, request::nonce());
     match client.post_xml(Api::RefundQuery.path(), body).await {

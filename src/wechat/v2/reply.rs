@@ -1,8 +1,8 @@
-//! What every reply has: three layers of success, a signature, and the asker's own numbers.
+//! What every reply has: three layers of success, a signature, and the caller's own numbers.
 //!
 //! The layers are read in WeChat's order and the first that fails decides: transport, XML, `return_code` (unsigned when
 //! it says FAIL), signature, `appid` and `mch_id`, `result_code` with `err_code`. What each failure allows is
-//! [`crate::wechat::outcome`]'s to say. What must stay true: nothing but `return_code` is believed before the
+//! defined by [`crate::wechat::outcome`]. What must stay true: nothing but `return_code` is believed before the
 //! signature.
 
 use std::fmt;
@@ -16,16 +16,16 @@ use crate::wechat::outcome;
 use crate::wechat::outcome::{Api, Class, ErrCode, Outcome};
 use crate::wechat::transport::TransportError;
 
-/// Whose reply to what.
+/// The call that a reply belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
     /// The call.
     pub api: Api,
     /// The key it was signed with.
     pub key: &'a V2Key,
-    /// The merchant that asked.
+    /// The merchant that called.
     pub mch_id: &'a str,
-    /// The app it asked for.
+    /// The app of the call.
     pub appid: &'a str,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Debug for RawReply {
     }
 }
 
-/// What a call that brought no body means.
+/// The outcome of a call without a body.
 pub fn failed(api: Api, error: &TransportError) -> Outcome {
     match outcome::of_transport(api, error) {
         Class::Refused => Outcome::Refused(WechatError { code: "HTTP".into(), message: error.to_string() }),
@@ -81,7 +81,7 @@ pub fn parse(expected: Expected<'_>, body: &[u8]) -> Outcome {
         "SUCCESS" => {}
         "FAIL" => {
             let error = WechatError { code: "FAIL".into(), message: clean(text(&fields, "return_msg")) };
-            // Some unsigned failures name a code too; one that says "busy" there is just as open.
+            // Some unsigned failures have a code too; one that says "busy" is just as inconclusive.
             let said = format!("{} {}", text(&fields, "return_msg"), text(&fields, "err_code"));
             return outcome_of(outcome::of_return_fail(expected.api, &said), error, fields);
         }
@@ -131,7 +131,8 @@ fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
     }
 }
 
-/// WeChat's words end in logs, pages and terminals: one line, no control characters, no more than the documented 128.
+/// WeChat's texts are shown in logs, pages and terminals: one line, no control characters, no more than the documented
+/// 128.
 fn clean(text: &str) -> String {
     text.chars().take(128).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

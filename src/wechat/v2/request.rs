@@ -1,4 +1,4 @@
-//! What every request has: who asks, a nonce, a signature.
+//! What every request has: the caller's numbers, a nonce, a signature.
 
 use super::sign;
 use super::xml;
@@ -8,7 +8,7 @@ use crate::ids::AppId;
 use crate::secret::V2Key;
 use crate::trade::SignType;
 
-/// The elements that name the asker: `appid`, `mch_id`, `sign_type`.
+/// The elements that identify the caller: `appid`, `mch_id`, `sign_type`.
 pub fn asker(merchant: &Merchant, appid: &AppId) -> Fields {
     Fields::from([
         ("appid".to_owned(), appid.as_str().to_owned()),

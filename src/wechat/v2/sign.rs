@@ -10,13 +10,13 @@ use super::xml::Fields;
 use crate::secret::{V2Key, hex_lower};
 use crate::trade::SignType;
 
-/// Why a message's signature does not hold.
+/// Why a message's signature is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// No `sign` element, or an empty one.
     #[error("signature missing")]
     Missing,
-    /// Neither 32 nor 64 upper-case hex digits, or a `sign_type` that says something else.
+    /// Neither 32 nor 64 upper-case hex digits, or a `sign_type` that differs.
     #[error("signature malformed")]
     Malformed,
     /// Well formed, but not made with this key over these fields.
@@ -54,7 +54,7 @@ pub fn sign(fields: &Fields, key: &V2Key, sign_type: SignType) -> String {
     hex
 }
 
-/// Verifies a received message and tells the algorithm.
+/// Verifies a received message and returns the algorithm.
 ///
 /// The algorithm follows from the signature's length: notifications usually carry no `sign_type` even when the order
 /// was signed with HMAC-SHA256. Both algorithms need the key, so this allows no downgrade without it. A `sign_type`

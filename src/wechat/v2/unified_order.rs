@@ -1,9 +1,9 @@
-//! `unifiedorder`: opens a number for payment and gives the handle by which the payer's client pays.
+//! `unifiedorder`: registers a number for payment and returns the prepay handle for the payer's client.
 //!
 //! The parameters are built once, by [`params`], stored, and repeated byte for byte in every later call for the same
-//! number: WeChat refuses a number that comes back with other parameters, and a `time_expire` computed afresh would be
-//! such a change. Only `nonce_str` and `sign` are new each time. This file calls once; whether to call again is the
-//! caller's decision, and a [`Placed::Refused`] speaks of this call alone.
+//! number: WeChat refuses a number that comes back with other parameters, and a recomputed `time_expire` would be
+//! such a change. Only `nonce_str` and `sign` are new each time. This file calls once; the caller
+//! decides whether to call again, and [`Placed::Refused`] is about this call alone.
 
 use std::net::IpAddr;
 
@@ -21,54 +21,54 @@ use crate::trade::{SignType, TradeType};
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
-/// The most bytes of `body` and `attach`. The documentation says 127 here and 128 there, and nowhere whether it counts
-/// bytes or characters: the smallest reading is safe.
+/// Maximum length of `body` and `attach` in bytes. The documentation gives both 127 and 128, and does not say whether
+/// in bytes or characters: the smallest value is safe.
 pub const TEXT_MAX_BYTES: usize = 127;
-/// The most bytes of `product_id` and `device_info`.
+/// Maximum length of `product_id` and `device_info` in bytes.
 pub const SHORT_MAX_BYTES: usize = 32;
-/// The most bytes of `scene_info` and `notify_url`.
+/// Maximum length of `scene_info` and `notify_url` in bytes.
 pub const LONG_MAX_BYTES: usize = 256;
 
-/// An order as it is put to WeChat.
+/// An order as it is sent to WeChat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnifiedOrder {
     /// The app the payer pays in.
     pub appid: AppId,
-    /// Who receives the money.
+    /// The merchant that receives the money.
     pub mch_id: MchId,
     /// How this order's messages are signed: calls, replies, notification and pay parameters alike.
     pub sign_type: SignType,
     /// The attempt's number.
     pub out_trade_no: OutTradeNo,
-    /// What to pay.
+    /// The amount.
     pub total_fee: Fen,
-    /// What the payer sees.
+    /// The description shown to the payer.
     pub body: String,
-    /// The payer's address; an IPv4 address in IPv6 clothing is unwrapped.
+    /// The payer's address; an IPv4-mapped IPv6 address is unwrapped.
     pub spbill_create_ip: IpAddr,
     /// When the order was made.
     pub time_start: Timestamp,
-    /// When the number stops taking money.
+    /// When the number expires.
     pub time_expire: Timestamp,
-    /// Where WeChat tells of the payment: absolute, no query.
+    /// Where WeChat posts the notification: absolute, no query.
     pub notify_url: String,
-    /// How the payer pays, with what that way needs.
+    /// How the payer pays, with the parameter that this needs.
     pub trade: Trade,
-    /// Comes back in notifications, queries and bills.
+    /// Returned in notifications, queries and bills.
     pub attach: Option<String>,
     /// A terminal or shop; `WEB` for pages.
     pub device_info: Option<String>,
 }
 
-/// A trade type with the parameter that WeChat demands for it.
+/// A trade type with the parameter that WeChat requires for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trade {
     /// In a page inside WeChat or a mini program.
     Jsapi {
-        /// The payer under the order's app.
+        /// The payer's openid in the order's app.
         openid: OpenId,
     },
-    /// By scanning.
+    /// By scanning a QR code.
     Native {
         /// The merchant's product number.
         product_id: String,
@@ -94,17 +94,17 @@ impl Trade {
     }
 }
 
-/// What placing an order brought.
+/// The result of a unified order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
     /// The payer can pay.
     Issued(Prepay),
-    /// Refused for good, in WeChat's words.
+    /// Refused permanently, with WeChat's error.
     Refused(WechatError),
     /// WeChat knows the number already: query it first. `ORDERPAID` says paid; `OUT_TRADE_NO_USED` and
     /// `INVALID_REQUEST` say used, or (where the query finds nothing) refused.
     Ask(WechatError),
-    /// The number is dead: a new attempt is needed.
+    /// The number can no longer be used: a new attempt is needed.
     Closed(WechatError),
     /// It may exist or not: the same parameters again, then query.
     Unknown {
@@ -113,20 +113,20 @@ pub enum Placed {
     },
 }
 
-/// What one call brought, and what may have gone before it.
+/// The result of one call, and whether an earlier one is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// What the host that answered says.
+    /// The result from the host that answered.
     pub placed: Placed,
     /// A host may have executed the same call before without answering: then a refusal proves nothing about the number.
     pub earlier_may_have_executed: bool,
 }
 
-/// Every rule of WeChat's that the order's free texts break; none: the order may be sent.
+/// Every rule of WeChat that the order's free texts break; if none, the order may be sent.
 pub fn problems(order: &UnifiedOrder) -> Vec<IdError> {
     let mut found = Vec::new();
     let mut check = |what: &'static str, text: &str, max: usize, rule: &'static str| {
-        // No control characters at all: XML parsers rewrite line ends, and the signature would not hold any more.
+        // No control characters at all: XML parsers rewrite line ends, and the signature would become invalid.
         let plain = text.chars().all(|c| xml::is_xml_char(c) && !c.is_control());
         if text.is_empty() || text.len() > max || !plain {
             found.push(IdError { what, rule });
@@ -193,7 +193,7 @@ pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8], now: Timestamp) ->
     placed(params, reply::parse(Expected { api: Api::UnifiedOrder, key, mch_id, appid }, body), now)
 }
 
-/// Places the order: one call, on two hosts if need be.
+/// Places the order: one call, on two hosts if necessary.
 pub async fn place(client: &Client, key: &V2Key, params: &Fields, now: Timestamp) -> Answer {
     let body = write_request(params, key, request::nonce());
     match client.post_xml(Api::UnifiedOrder.path(), body).await {

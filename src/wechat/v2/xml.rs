@@ -1,6 +1,6 @@
-//! The XML of API v2: one root, one level of elements, text inside. Nothing else is let in.
+//! The XML of API v2: one root, one level of elements, text inside. Anything else is refused.
 //!
-//! What is refused, because no WeChat message has it and attackers do: DOCTYPE and any entity beyond the five
+//! What is refused, because only attackers send it: DOCTYPE and any entity beyond the five
 //! predefined and numeric ones (WeChat's own notice of 2018-07 required it of every merchant), processing instructions,
 //! attributes, nesting, a repeated element (parsers disagree about which one counts), a byte order mark, anything
 //! that is not UTF-8. Text and CDATA sections of one element are joined, as every XML parser does.
@@ -15,7 +15,7 @@ use quick_xml::events::{BytesRef, Event};
 /// The elements of a message by name. The order of a `BTreeMap<String, _>` is the ASCII byte order that signing needs.
 pub type Fields = BTreeMap<String, String>;
 
-/// The most elements one message may have; WeChat's largest known ones have a few dozen.
+/// Maximum number of elements in a message; WeChat's largest known messages have a few dozen.
 const MAX_FIELDS: usize = 512;
 
 /// Why a body is not a message.

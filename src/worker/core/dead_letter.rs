@@ -63,7 +63,7 @@ impl Parking for StoreParking {
 
     fn is_there(&self) -> impl Future<Output = bool> + Send {
         let store = self.store.clone();
-        async move { store.db().look().await.is_ok_and(|look| look.takes_writes) }
+        async move { store.db().health().await.is_ok_and(|health| health.takes_writes) }
     }
 
     fn defer(&self, d: Deferred) -> impl Future<Output = Result<(), ParkingError>> + Send {

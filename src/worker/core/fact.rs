@@ -1,4 +1,4 @@
-//! A fact on its way to its order, and the result of applying it.
+//! A fact to be applied to its order, and the result.
 
 use crate::clock::Timestamp;
 use crate::event::fact::Fact;
@@ -7,29 +7,29 @@ use crate::order::Refusal;
 use crate::store::{AttemptParams, EvidenceSource, NotificationRecord, StoredOrder};
 use crate::trade::SignType;
 
-/// A fact on its way to its order.
+/// A fact to be applied to its order.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Whose.
+    /// The merchant.
     pub merchant: MerchantKey,
-    /// About which attempt.
+    /// The attempt it is about.
     pub out_trade_no: OutTradeNo,
-    /// What was said.
+    /// What was reported.
     pub fact: Fact,
-    /// By whom.
+    /// Where it came from.
     pub source: EvidenceSource,
-    /// When it reached us.
+    /// When it was received.
     pub received_at: Timestamp,
     /// The notification it came in, to be recorded with the verdict.
     pub notification: Option<NotificationRecord>,
     /// How the notification was signed.
     pub sign_type: Option<SignType>,
-    /// What WeChat will be sent for the attempt that is asked for.
+    /// The parameters of the attempt that is requested.
     pub wanted: Option<AttemptParams>,
 }
 
 impl Item {
-    /// A fact that came by no notification.
+    /// A fact from another source than a notification.
     pub fn new(
         merchant: MerchantKey,
         out_trade_no: OutTradeNo,
@@ -50,16 +50,16 @@ impl Item {
     }
 }
 
-/// What became of a fact, after it is durable.
+/// The result of applying a fact, returned once it is durable.
 #[derive(Debug, Clone)]
 pub enum Applied {
-    /// The order changed; this is how it is now, with the parameters of its attempts.
+    /// The order changed; its new state, with the parameters of its attempts.
     Changed(Box<StoredOrder>),
-    /// The order said so already.
+    /// The order contains the fact already.
     Already,
-    /// Nothing changed; the order is to be asked about again.
+    /// Nothing changed; WeChat is to be queried again.
     AskAgain {
-        /// The order as it is.
+        /// The unchanged order.
         order: Box<StoredOrder>,
         /// When.
         at: Timestamp,
@@ -68,9 +68,9 @@ pub enum Applied {
     },
     /// The fact contradicts the order, or its transaction is another order's.
     Refused {
-        /// How.
+        /// The contradiction.
         refusal: Refusal,
-        /// Whether the order had no such mark before: the first time somebody is told, later ones add nothing.
+        /// Whether the order had no such flag before: only the first refusal emits an event.
         first: bool,
     },
     /// No order has this attempt.

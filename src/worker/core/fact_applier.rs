@@ -1,4 +1,4 @@
-//! Facts reach their orders here: load, decide, commit, in groups.
+//! Facts reach their orders here: load, decide and commit in one write, in batches.
 //!
 //! Facts that wait while the previous group commits form the next one and share its transaction and fsync. Within a
 //! group the facts of one order are decided one after the other on the order as the one before left it, so a thousand
@@ -14,7 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
-use crate::store::{DbError, DbKind, OrderCommit, Store};
+use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
 
 use super::error::Trouble;
 use super::fact::{Applied, Item};
@@ -23,8 +23,8 @@ use crate::telemetry;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;
-/// A group that takes longer is given up; its messages come again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A batch that takes longer is given up; its messages are redelivered.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an order is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
 
@@ -58,20 +58,10 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Over a store. SQLite has one writer, so one lane; PostgreSQL commits several groups at once.
+    /// Over a store. One group at a time, so that what waits meanwhile shares the next transaction, and copies of a
+    /// notification meet in one group.
     pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> Applier {
-        let lanes = match store.db().kind() {
-            DbKind::Sqlite => 1,
-            DbKind::Postgres => 4,
-        };
-        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
-        // One attempt's facts keep to one lane: copies of a notification meet in one group instead of fighting.
-        let route = |item: &Item| {
-            use std::hash::{DefaultHasher, Hash, Hasher};
-            let mut hasher = DefaultHasher::new();
-            (item.merchant.as_str(), item.out_trade_no.as_str()).hash(&mut hasher);
-            hasher.finish()
-        };
+        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |items: Vec<Item>| {
             let work = Work { store: store.clone(), clock: clock.clone(), config: Arc::clone(&config) };
             async move {
@@ -79,10 +69,10 @@ impl Applier {
                 let lost =
                     || (0..count).map(|_| Err(ApplyError::Store(Trouble::Away("the database did not answer".into()))));
                 // A database that vanished behind a silent network must not hold a lane for ever.
-                tokio::time::timeout(PATIENCE, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
+                tokio::time::timeout(BATCH_TIMEOUT, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
-        Applier { group: Group::routed(limits, route, run) }
+        Applier { group: Group::new(limits, run) }
     }
 
     /// Applies one fact; returns when it is durable.
@@ -101,25 +91,27 @@ struct Work {
 }
 
 async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
+    let items = Arc::new(items);
     let mut results: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
     let mut open: Vec<usize> = (0..items.len()).collect();
     for _ in 0..MAX_ROUNDS {
         if open.is_empty() {
             break;
         }
-        let round: Vec<(usize, &Item)> = open.iter().map(|i| (*i, &items[*i])).collect();
-        match one_round(work, &round).await {
+        match one_round(work, &items, open.clone()).await {
             Ok(done) => {
                 for (i, outcome) in done {
                     results[i] = Some(outcome);
                 }
             }
-            Err(DbError::Defect(_)) if round.len() > 1 => {
-                // One row that cannot be read or written must not hold up those who happen to wait beside it.
-                for one in round {
-                    results[one.0] = Some(alone(work, one).await);
+            Err(DbError::Defect(_) | DbError::Exists(_)) if open.len() > 1 => {
+                // One of them cannot be read or written, or names a transaction that another order has: it must not
+                // hold up the others of its batch.
+                for i in open {
+                    results[i] = Some(alone(work, &items, i).await);
                 }
             }
+            Err(DbError::Exists(_)) => results[open[0]] = Some(alone(work, &items, open[0]).await),
             Err(e) => {
                 let trouble = Trouble::from(e);
                 for i in open {
@@ -133,133 +125,152 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
     results.into_iter().map(|r| r.unwrap_or(Err(ApplyError::Contended))).collect()
 }
 
-async fn alone(work: &Work, item: (usize, &Item)) -> Outcome {
+async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
     for _ in 0..MAX_ROUNDS {
-        match one_round(work, &[item]).await {
+        match one_round(work, items, vec![i]).await {
             Ok(mut done) => match done.pop() {
                 Some((_, outcome)) => return outcome,
                 None => continue,
             },
+            Err(DbError::Exists(_)) => return refuse_elsewhere(work, &items[i]).await,
             Err(e) => return Err(ApplyError::Store(e.into())),
         }
     }
     Err(ApplyError::Contended)
 }
 
-/// Decides and commits once; items of orders that lost the race are left out of the result.
-async fn one_round(with: &Work, items: &[(usize, &Item)]) -> Result<Vec<(usize, Outcome)>, DbError> {
-    let (store, now) = (&with.store, with.clock.now());
-    let mut work = load(store, items).await?;
-    let mut outcomes: Vec<(usize, Option<i64>, Outcome)> = Vec::with_capacity(items.len());
-    for (i, item) in items {
-        let key = (item.merchant.clone(), item.out_trade_no.clone());
-        let (order_id, outcome) = match work.by_attempt.get(&key).and_then(|id| work.orders.get_mut(id)) {
-            Some(order) => (Some(order.stored.order.id), order.take(item, now, &with.config)),
-            None => (None, Applied::UnknownOrder),
-        };
-        outcomes.push((*i, order_id, Ok(outcome)));
-    }
-    let paid: Vec<_> = work.orders.iter_mut().map(|(id, o)| (*id, std::mem::take(&mut o.commit.paid))).collect();
-    let commits = work.into_commits();
-    crate::failpoint::point("worker.decided");
-    let lost = commit(store, &commits, now).await?;
+/// Decides and commits once; items of orders that were changed concurrently are left out of the result.
+async fn one_round(work: &Work, items: &Arc<Vec<Item>>, open: Vec<usize>) -> Result<Vec<(usize, Outcome)>, DbError> {
+    let now = work.clock.now();
+    let round = Round { items: Arc::clone(items), open, now, config: Arc::clone(&work.config) };
+    let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
-    for (source, lag) in paid.into_iter().filter(|(id, _)| lost.wrote(*id)).flat_map(|(_, paid)| paid) {
-        metrics::counter!(telemetry::PAID_FIRST_LEARNT_BY_TOTAL, "source" => source).increment(1);
-        metrics::histogram!(telemetry::ORDER_SETTLE_LAG_SECONDS).record(lag);
-    }
-    let mut done = Vec::with_capacity(outcomes.len());
-    for ((i, order_id, outcome), (_, item)) in outcomes.into_iter().zip(items) {
-        match order_id {
-            Some(id) if lost.conflicts.contains(&id) => {}
-            Some(id) if lost.elsewhere.contains(&id) => done.push((i, elsewhere(store, item, now).await)),
-            _ => done.push((i, outcome)),
+    let mut done = Vec::with_capacity(decided.len());
+    for Decided { item, order_id, applied, paid, signed_differently } in decided {
+        if order_id.is_some_and(|id| conflicts.contains(&id)) {
+            continue;
         }
+        if signed_differently {
+            metrics::counter!(telemetry::NOTIFY_SIGN_TYPE_DIFFERS_TOTAL).increment(1);
+        }
+        if let Some((source, lag)) = paid {
+            metrics::counter!(telemetry::PAID_FIRST_LEARNT_BY_TOTAL, "source" => source).increment(1);
+            metrics::histogram!(telemetry::ORDER_SETTLE_LAG_SECONDS).record(lag);
+        }
+        done.push((item, Ok(applied)));
     }
     Ok(done)
 }
 
 /// Marks the order that was reported paid with another order's transaction.
-async fn elsewhere(store: &Store, item: &Item, now: Timestamp) -> Outcome {
-    let gone = |e: DbError| ApplyError::Store(e.into());
-    let mut work = load(store, &[(0, item)]).await.map_err(gone)?;
-    let key = (item.merchant.clone(), item.out_trade_no.clone());
-    let Some(order) = work.by_attempt.get(&key).and_then(|id| work.orders.get_mut(id)) else {
-        return Ok(Applied::UnknownOrder);
-    };
-    let (applied, verdict) = order.refuse(item, Refusal::TransactionElsewhere, now);
-    order.record(item, verdict);
-    match store.commit(&work.into_commits(), now).await {
-        Ok(conflicts) if conflicts.is_empty() => Ok(applied),
-        Ok(_) => Err(ApplyError::Contended),
-        Err(e) => Err(gone(e)),
+async fn refuse_elsewhere(work: &Work, item: &Item) -> Outcome {
+    let now = work.clock.now();
+    let refused = work.store.change_orders(Elsewhere { item: item.clone(), now }, now).await;
+    match refused.map_err(|e| ApplyError::Store(e.into()))? {
+        (applied, conflicts) if conflicts.is_empty() => Ok(applied),
+        _ => Err(ApplyError::Contended),
     }
 }
 
-#[derive(Default)]
-struct Lost {
-    conflicts: HashSet<i64>,
-    elsewhere: HashSet<i64>,
+/// Facts that are decided in one write.
+struct Round {
+    items: Arc<Vec<Item>>,
+    /// Those of the items that have no result yet.
+    open: Vec<usize>,
+    now: Timestamp,
+    config: Arc<Config>,
 }
 
-impl Lost {
-    fn wrote(&self, order_id: i64) -> bool {
-        !self.conflicts.contains(&order_id) && !self.elsewhere.contains(&order_id)
-    }
+/// What was decided on one item.
+struct Decided {
+    item: usize,
+    order_id: Option<i64>,
+    applied: Applied,
+    /// The source that reported a payment, and how long after it was made.
+    paid: Option<(&'static str, Duration)>,
+    signed_differently: bool,
 }
 
-async fn commit(store: &Store, commits: &[OrderCommit], now: Timestamp) -> Result<Lost, DbError> {
-    if commits.is_empty() {
-        return Ok(Lost::default());
-    }
-    match store.commit(commits, now).await {
-        Ok(conflicts) => return Ok(Lost { conflicts, elsewhere: HashSet::new() }),
-        Err(DbError::Exists(_)) => {}
-        Err(e) => return Err(e),
-    }
-    // One of them names a transaction that another order has: find it, let the others through.
-    let mut lost = Lost::default();
-    for one in commits {
-        match store.commit(std::slice::from_ref(one), now).await {
-            Ok(conflicts) => lost.conflicts.extend(conflicts),
-            Err(DbError::Exists(_)) => {
-                lost.elsewhere.insert(one.next.id);
-            }
-            Err(e) => return Err(e),
+impl OrderDecision for Round {
+    type Outcome = Vec<Decided>;
+
+    fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
+        let mut numbers: HashMap<MerchantKey, HashSet<OutTradeNo>> = HashMap::new();
+        for item in self.open.iter().map(|i| &self.items[*i]) {
+            numbers.entry(item.merchant.clone()).or_default().insert(item.out_trade_no.clone());
         }
+        numbers.into_iter().map(|(merchant, numbers)| (merchant, numbers.into_iter().collect())).collect()
     }
-    Ok(lost)
+
+    fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Vec<Decided>) {
+        let mut loaded = Loaded::new(orders);
+        let mut decided = Vec::with_capacity(self.open.len());
+        for i in &self.open {
+            let item = &self.items[*i];
+            decided.push(match loaded.order_of(item) {
+                Some(order) => {
+                    let signed_differently = order.is_signed_differently(item);
+                    let applied = order.take(item, self.now, &self.config);
+                    let (order_id, paid) = (Some(order.stored.order.id), order.commit.paid.take());
+                    Decided { item: *i, order_id, applied, paid, signed_differently }
+                }
+                None => {
+                    let applied = Applied::UnknownOrder;
+                    Decided { item: *i, order_id: None, applied, paid: None, signed_differently: false }
+                }
+            });
+        }
+        (loaded.into_commits(), decided)
+    }
 }
 
+/// A fact whose transaction is another order's.
+struct Elsewhere {
+    item: Item,
+    now: Timestamp,
+}
+
+impl OrderDecision for Elsewhere {
+    type Outcome = Applied;
+
+    fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
+        HashMap::from([(self.item.merchant.clone(), vec![self.item.out_trade_no.clone()])])
+    }
+
+    fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Applied) {
+        let mut loaded = Loaded::new(orders);
+        let Some(order) = loaded.order_of(&self.item) else { return (Vec::new(), Applied::UnknownOrder) };
+        let (applied, verdict) = order.refuse(&self.item, Refusal::TransactionElsewhere, self.now);
+        order.record(&self.item, verdict);
+        (loaded.into_commits(), applied)
+    }
+}
+
+/// The orders of a write, by their attempts.
 struct Loaded {
     orders: HashMap<i64, Working>,
     by_attempt: HashMap<(MerchantKey, OutTradeNo), i64>,
 }
 
 impl Loaded {
-    /// What is to be written, in the order of the rows: two processes that lock the same orders then wait for each
-    /// other instead of dying of it.
-    fn into_commits(self) -> Vec<OrderCommit> {
-        let mut commits: Vec<OrderCommit> = self.orders.into_values().filter_map(Working::into_commit).collect();
-        commits.sort_by_key(|c| c.next.id);
-        commits
-    }
-}
-
-async fn load(store: &Store, items: &[(usize, &Item)]) -> Result<Loaded, DbError> {
-    let mut numbers: HashMap<&MerchantKey, HashSet<&OutTradeNo>> = HashMap::new();
-    for (_, item) in items {
-        numbers.entry(&item.merchant).or_default().insert(&item.out_trade_no);
-    }
-    let mut loaded = Loaded { orders: HashMap::new(), by_attempt: HashMap::new() };
-    for (merchant, numbers) in numbers {
-        let numbers: Vec<OutTradeNo> = numbers.into_iter().cloned().collect();
-        for stored in store.orders_by_out_trade_no(merchant, &numbers).await? {
-            for attempt in &stored.order.attempts {
-                loaded.by_attempt.insert((merchant.clone(), attempt.out_trade_no.clone()), stored.order.id);
+    fn new(orders: Vec<StoredOrder>) -> Loaded {
+        let mut loaded = Loaded { orders: HashMap::new(), by_attempt: HashMap::new() };
+        for stored in orders {
+            let order = &stored.order;
+            for attempt in &order.attempts {
+                loaded.by_attempt.insert((order.merchant.clone(), attempt.out_trade_no.clone()), order.id);
             }
-            loaded.orders.insert(stored.order.id, Working::new(stored));
+            loaded.orders.insert(order.id, Working::new(stored));
         }
+        loaded
     }
-    Ok(loaded)
+
+    fn order_of(&mut self, item: &Item) -> Option<&mut Working> {
+        let id = self.by_attempt.get(&(item.merchant.clone(), item.out_trade_no.clone()))?;
+        self.orders.get_mut(id)
+    }
+
+    fn into_commits(self) -> Vec<OrderCommit> {
+        self.orders.into_values().filter_map(Working::into_commit).collect()
+    }
 }

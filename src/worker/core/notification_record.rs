@@ -9,7 +9,7 @@ use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::domain::{DomainData, DomainEvent, NotificationRejected};
 use crate::event::envelope::Envelope;
 use crate::ids::EventId;
-use crate::store::{NotificationKind, NotificationRecord, Verdict as Fate};
+use crate::store::{NotificationKind, NotificationRecord, Verdict as RecordedVerdict};
 use crate::wechat::v2::notify::NotifyError;
 
 pub fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
@@ -24,7 +24,7 @@ pub fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> Notifica
         headers: event.data.headers.clone(),
         remote_addr: event.data.remote_addr.clone(),
         received_at: event.data.received_at,
-        verdict: Fate::Waiting,
+        verdict: RecordedVerdict::Waiting,
         out_trade_no: None,
         transaction_id: None,
         verified_by: None,
@@ -32,8 +32,8 @@ pub fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> Notifica
     }
 }
 
-/// A message that does not verify here. The ingress published none that did not verify there: the difference may be a
-/// key or an app that this process does not have yet, and WeChat was told SUCCESS.
+/// The verdict on a notification that does not verify here. It verified in the ingress, and WeChat was answered
+/// SUCCESS: this process may lack a new key or app, so it retries before it rejects.
 pub async fn unverified(ctx: &Context, record: NotificationRecord, error: &NotifyError, attempt: u32) -> Verdict {
     let why = error.to_string();
     match config_skew::wait(record.received_at, ctx.clock.now(), attempt) {
@@ -44,7 +44,7 @@ pub async fn unverified(ctx: &Context, record: NotificationRecord, error: &Notif
 
 async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
     let id: EventId = record.id;
-    let news = DomainEvent {
+    let event = DomainEvent {
         merchant: record.merchant.clone(),
         order_no: None,
         data: DomainData::NotificationRejected(NotificationRejected {
@@ -54,8 +54,8 @@ async fn rejected(ctx: &Context, record: NotificationRecord, reason: &'static st
             message: why.to_owned(),
         }),
     };
-    let record = NotificationRecord { verdict: Fate::Rejected(reason.into()), ..record };
-    match ctx.store.record_notification(&record, Some(news), ctx.clock.now()).await {
+    let record = NotificationRecord { verdict: RecordedVerdict::Rejected(reason.into()), ..record };
+    match ctx.store.record_notification(&record, Some(event), ctx.clock.now()).await {
         Ok(()) => Verdict::Park { reason, why: why.to_owned() },
         Err(e) => failed(&e),
     }

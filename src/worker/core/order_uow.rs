@@ -12,7 +12,6 @@ use crate::ids::{AppId, MchId, OutTradeNo};
 use crate::new_refund::policy_refund;
 use crate::order::{Attempt, Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
 use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
-use crate::telemetry;
 
 /// An order while the facts of one group are decided on it.
 pub(in crate::worker) struct Working {
@@ -30,7 +29,7 @@ pub(in crate::worker) struct Parts {
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
     /// The source that reported a payment, and how long after it was made.
-    pub(in crate::worker) paid: Vec<(&'static str, Duration)>,
+    pub(in crate::worker) paid: Option<(&'static str, Duration)>,
 }
 
 impl Working {
@@ -48,7 +47,7 @@ impl Working {
                 let version = change.next.version;
                 self.commit.evidence.push((version, evidence(item)));
                 if let Some(entry) = &change.ledger {
-                    self.commit.paid.push((source_name(&item.source), now.since(entry.occurred_at)));
+                    self.commit.paid = Some((source_name(&item.source), now.since(entry.occurred_at)));
                 }
                 self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
                 let news =
@@ -88,18 +87,13 @@ impl Working {
             let order_id = Some(self.stored.order.id);
             self.commit.notifications.push(NotificationRecord { verdict, order_id, ..record.clone() });
         }
-        self.count_sign_type(item);
     }
 
     /// WeChat signs a notification the way the order was signed; one that differs is genuine and worth knowing of.
-    fn count_sign_type(&self, item: &Item) {
+    pub(in crate::worker) fn is_signed_differently(&self, item: &Item) -> bool {
         let n = self.stored.order.attempts.iter().position(|a| a.out_trade_no == item.out_trade_no);
         let ours = n.and_then(|n| self.stored.params.get(n)).map(|p| p.sign_type.as_str());
-        if let Some(theirs) = item.sign_type
-            && ours.is_some_and(|ours| ours != theirs.as_str())
-        {
-            metrics::counter!(telemetry::NOTIFY_SIGN_TYPE_DIFFERS_TOTAL).increment(1);
-        }
+        item.sign_type.is_some_and(|theirs| ours.is_some_and(|ours| ours != theirs.as_str()))
     }
 
     /// Takes over the decided order; a new attempt is sent what was wanted for it, or repeats the parameters of the one

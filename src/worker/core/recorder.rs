@@ -1,18 +1,18 @@
-//! New orders are recorded in groups, which share a transaction.
+//! Records new orders in batches, which share a transaction.
 
 use std::time::Duration;
 
 use super::error::Trouble;
 use crate::batcher::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
-use crate::store::{DbError, DbKind, NewOrder, Recorded, Store};
+use crate::store::{DbError, NewOrder, Recorded, Store};
 
-/// A group that takes longer is given up; its messages come again.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Orders recorded in one transaction.
+/// A batch that takes longer fails; its messages are redelivered.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest batch of orders.
 const MAX_BATCH: usize = 128;
 
-/// Records orders in groups.
+/// Records orders in batches.
 pub struct Recorder {
     group: Group<NewOrder, Result<Recorded, RecordError>>,
 }
@@ -20,13 +20,13 @@ pub struct Recorder {
 /// Why an order was not recorded.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// Its number at WeChat belongs to another order here.
+    /// Its number at WeChat belongs to another order of this service.
     #[error("the number {0} is taken by another order")]
     NumberTaken(OutTradeNo),
-    /// The database did not take it; try again later.
+    /// The database is unavailable or refused the write; worth a retry.
     #[error(transparent)]
     Store(Trouble),
-    /// The program is ending.
+    /// The process is shutting down.
     #[error(transparent)]
     Group(#[from] GroupError),
 }
@@ -44,18 +44,16 @@ impl From<RecordError> for Trouble {
 impl Recorder {
     /// Over a store.
     pub fn new(store: Store) -> Recorder {
-        let lanes = match store.db().kind() {
-            DbKind::Sqlite => 1,
-            DbKind::Postgres => 4,
-        };
-        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH, lanes };
+        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |orders: Vec<NewOrder>| {
             let store = store.clone();
             async move {
                 let count = orders.len();
                 let lost =
                     || (0..count).map(|_| Err(RecordError::Store(Trouble::Away("the database did not answer".into()))));
-                tokio::time::timeout(PATIENCE, record_all(&store, orders)).await.unwrap_or_else(|_| lost().collect())
+                tokio::time::timeout(BATCH_TIMEOUT, record_all(&store, orders))
+                    .await
+                    .unwrap_or_else(|_| lost().collect())
             }
         };
         Recorder { group: Group::new(limits, run) }
@@ -76,7 +74,7 @@ async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded
             return orders.iter().map(|_| Err(RecordError::Store(trouble.clone()))).collect();
         }
     }
-    // One of them has a number that another order's attempt has, or breaks a rule: find it, let the others through.
+    // One of them has a number that another order's attempt has, or breaks a rule: record each alone to find it.
     let mut results = Vec::with_capacity(orders.len());
     for order in orders {
         results.push(match store.record_orders(std::slice::from_ref(&order)).await {

@@ -1,4 +1,4 @@
-//! What follows from WeChat's answer about an order, wherever it was asked for.
+//! What follows from WeChat's answer about an order, for every handler that queries.
 
 use crate::bus::Verdict;
 use crate::config::Merchant;
@@ -6,12 +6,12 @@ use crate::order::Refusal;
 use crate::store::EvidenceSource;
 use crate::wechat::v2::reply::RawReply;
 
-/// A contradiction is a dead letter once; the mark on the order stands for the rest.
+/// A contradiction becomes a dead letter once; after that the order's flag stands for it.
 pub(in crate::worker) fn refused(refusal: &Refusal, first: bool) -> Verdict {
     if first { Verdict::Park { reason: refusal.reason(), why: refusal.to_string() } } else { Verdict::Done }
 }
 
-/// The evidence of a query's answer.
+/// A query's answer as evidence.
 pub(in crate::worker) fn source(merchant: &Merchant, raw: &RawReply) -> EvidenceSource {
     EvidenceSource::Query {
         raw: raw.as_str().to_owned(),

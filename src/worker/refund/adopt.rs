@@ -8,7 +8,7 @@ use super::poll::{seen, source};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundStanding};
 use crate::ids::{OutTradeNo, TransactionId};
-use crate::new_refund::{Wish, new_refund};
+use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::{RefundNews, RefundOrigin, RefundRefusal};
 use crate::store::{DbError, NotificationRecord, RefundEvidence, Reserved, StoredOrder};
 use crate::telemetry;
@@ -50,11 +50,11 @@ pub async fn adopt(
         }
         let evidence =
             RefundEvidence { fact: fact.clone(), source: source(merchant, raw), received_at: ctx.clock.now() };
-        let Some(wish) = wish(merchant, order, found, refund, evidence) else {
+        let Some(spec) = spec(merchant, order, found, refund, evidence) else {
             return Ok(Adopted::Refused { refusal: RefundRefusal::Differs, first: true });
         };
         let now = ctx.clock.now();
-        let new = new_refund(&ctx.config, wish, now).map_err(|e| ApplyError::Store(DbError::Defect(e.to_string())))?;
+        let new = new_refund(&ctx.config, spec, now).map_err(|e| ApplyError::Store(DbError::Defect(e.to_string())))?;
         match ctx.store.record_refund(&new, now).await? {
             Reserved::New(stored) => {
                 row = Some(stored.refund.id);
@@ -80,17 +80,17 @@ pub async fn adopt(
     })
 }
 
-fn wish(
+fn spec(
     merchant: &Merchant,
     order: &StoredOrder,
     found: &Refunds,
     refund: &Refund,
     evidence: RefundEvidence,
-) -> Option<Wish> {
+) -> Option<RefundSpec> {
     let attempt = order.order.attempt(&found.out_trade_no)?;
     let ours = order.order.transactions.contains(&found.transaction_id) && found.total_fee == order.order.amount;
     let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= found.total_fee;
-    (ours && fits).then(|| Wish {
+    (ours && fits).then(|| RefundSpec {
         merchant: merchant.key.clone(),
         order_id: order.order.id,
         order_no: order.order.order_no.clone(),

@@ -88,7 +88,7 @@ pub async fn apply(
             order_id: stored.order_id,
             before: stored.refund.version,
             unanswered_before: stored.refund.unanswered_at,
-            event: news.map(|n| new_refund::told(&next, n).seal(now)),
+            event: news.map(|n| new_refund::refund_event(&next, n).seal(now)),
             change,
             evidence: RefundEvidence { fact: fact.clone(), source: source.clone(), received_at: now },
             notification: notification.clone(),

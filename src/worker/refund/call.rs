@@ -12,7 +12,7 @@ use super::poll::Learnt;
 use crate::config::Merchant;
 use crate::event::fact::RefundFact;
 use crate::refund::{RefundRefusal, SEND_WITHIN};
-use crate::store::{RefundSource, StoredRefund, Turn};
+use crate::store::{CallSlot, RefundSource, StoredRefund};
 use crate::wechat::v2::refund;
 use crate::wechat::v2::refund::Refunding;
 use crate::worker::core::context::Context;
@@ -41,18 +41,18 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let begun = Instant::now();
     // Two hosts are tried, one after the other.
     let lasts = SEND_WITHIN + ctx.config.wechat.timeout * 2;
-    let open = match ctx.store.take_turn(stored, lasts, ctx.clock.now()).await? {
-        Turn::Call(open) => open,
-        Turn::Wait { until } => {
+    let open = match ctx.store.take_call_slot(stored, lasts, ctx.clock.now()).await? {
+        CallSlot::Call(open) => open,
+        CallSlot::Wait { until } => {
             ctx.store.schedule_refund(r.id, r.version, r.queries.done, until).await?;
             return Ok(Called::Waits);
         }
-        Turn::Changed => return Ok(Called::Overtaken),
+        CallSlot::Changed => return Ok(Called::Overtaken),
     };
     crate::failpoint::point("refund.called");
     if begun.elapsed() > SEND_WITHIN {
         // This process was stopped, or the database was slow: others do not wait for this call much longer.
-        tracing::warn!(refund_no = %r.refund_no, "the turn to call for a refund was taken too long ago");
+        tracing::warn!(refund_no = %r.refund_no, "the slot for the refund call has expired");
         ctx.store.close_call(r, open).await?;
         return Ok(Called::Overtaken);
     }
@@ -63,7 +63,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let ended = !matches!(answer, Refunding::Doubt(_));
     // Durable before the call counts as over: where the database fails between the two, nothing is lost.
     let called = answered(ctx, merchant, stored, open.before, answer).await?;
-    ctx.store.next_turn(r, too_often, ctx.clock.now()).await?;
+    ctx.store.delay_next_call(r, too_often, ctx.clock.now()).await?;
     if ended {
         ctx.store.close_call(r, open).await?;
     }

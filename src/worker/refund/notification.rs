@@ -84,13 +84,13 @@ async fn ours(
         Learnt::Changed | Learnt::Refused(_) => false,
     };
     if is_open {
-        ctx.store.look_by(stored.refund.id, ctx.clock.now().after(SOON)).await?;
+        ctx.store.poll_by(stored.refund.id, ctx.clock.now().after(SOON)).await?;
     }
     match learnt {
         Learnt::Changed => Ok(Verdict::Done),
         Learnt::Unchanged(status) if status == hint.status => recorded(ctx, record, Fate::Duplicate).await,
         Learnt::Unchanged(_) | Learnt::NotFound => {
-            let why = "WeChat, asked about the refund, says otherwise";
+            let why = "WeChat's answer to the query contradicts the notification";
             Ok(doubted(ctx, News { record, attempt }, attempt < TRIES, "query_differs", why).await)
         }
         Learnt::Refused(refusal) => {
@@ -139,7 +139,7 @@ async fn theirs(ctx: &Context, merchant: &Merchant, hint: &RefundHint, mut news:
     let (found, raw) = match one(ctx, merchant, &appid, &hint.out_refund_no).await {
         Answer::Found(found, raw) => (found, raw),
         Answer::NotFound => {
-            let why = "WeChat, asked about the refund, knows none of this number";
+            let why = "WeChat's answer to the query has no refund of this number";
             let waits = news.is_within(PATIENCE, ctx);
             return Ok(doubted(ctx, news, waits, "unknown_refund", why).await);
         }

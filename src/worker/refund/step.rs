@@ -42,7 +42,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
             Ok(_) => Verdict::Done,
             Err(e) => failed(e),
         },
-        Err(Step::Overtaken) => failed(Trouble::Other("the refund must be looked at anew".into())),
+        Err(Step::Overtaken) => failed(Trouble::Other("the refund must be loaded again".into())),
         Err(Step::Failed(e)) => failed(e),
     }
 }

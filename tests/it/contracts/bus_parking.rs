@@ -91,7 +91,7 @@ async fn a_row_that_can_never_be_made_is_called_impossible() {
     let db = TestDb::postgres().await;
     let db_handle = db.open().await;
     let parking = StoreParking::new(Store::new(db_handle.clone()), Clock::manual(NOW));
-    db_handle.write().execute_unprepared("ALTER TABLE dead_letters ADD CHECK (attempts < 3)").await.unwrap();
+    db_handle.execute("test", String::from("ALTER TABLE dead_letters ADD CHECK (attempts < 3)"), []).await.unwrap();
     let refusal = parking.park(parked()).await.unwrap_err();
     assert!(matches!(refusal, ParkingError::Impossible(_)), "{refusal:?}");
 }

@@ -14,5 +14,6 @@ mod store;
 mod store_jobs;
 mod store_tokens;
 mod store_web;
+mod store_writer;
 
 pub use store::new_order;

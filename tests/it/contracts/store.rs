@@ -17,7 +17,7 @@ use wxpay_worker::store::{
 use wxpay_worker::trade::TradeType;
 
 use crate::harness::db::TestDb;
-use crate::harness::store::TestStore;
+use crate::harness::store::{TestStore, commit};
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
@@ -196,8 +196,8 @@ on_both_databases! {
 
     async fn a_change_writes_state_evidence_ledger_and_events_together(stage) {
         let stored = stage.recorded(1).await;
-        let commit = change(&stored, 1, Fact::Paid(payment(1, 1)));
-        assert!(stage.store.commit(&[commit], NOW).await.unwrap().is_empty());
+        let paid = change(&stored, 1, Fact::Paid(payment(1, 1)));
+        assert!(commit(&stage.store, &[paid], NOW).await.unwrap().is_empty());
         let read = stage.read(1).await;
         assert_eq!((read.order.state, read.order.version), (OrderState::Paid, 2));
         assert_eq!(read.order.transactions.len(), 1);
@@ -211,10 +211,10 @@ on_both_databases! {
     async fn a_change_decided_on_an_old_version_writes_nothing_and_stops_nobody_else(stage) {
         let (one, two) = (stage.recorded(1).await, stage.recorded(2).await);
         let won = change(&one, 1, prepay());
-        stage.store.commit(std::slice::from_ref(&won), NOW).await.unwrap();
+        commit(&stage.store, std::slice::from_ref(&won), NOW).await.unwrap();
         let stale = change(&one, 1, Fact::Paid(payment(1, 1)));
         let fresh = change(&two, 2, Fact::Paid(payment(2, 2)));
-        let lost = stage.store.commit(&[stale, fresh], NOW).await.unwrap();
+        let lost = commit(&stage.store, &[stale, fresh], NOW).await.unwrap();
         assert_eq!(lost.into_iter().collect::<Vec<_>>(), [one.order.id]);
         assert_eq!(stage.read(1).await.order.state, OrderState::Payable);
         assert_eq!(stage.read(2).await.order.state, OrderState::Paid);
@@ -223,8 +223,8 @@ on_both_databases! {
 
     async fn one_transaction_pays_one_order_only(stage) {
         let (one, two) = (stage.recorded(1).await, stage.recorded(2).await);
-        stage.store.commit(&[change(&one, 1, Fact::Paid(payment(1, 7)))], NOW).await.unwrap();
-        let again = stage.store.commit(&[change(&two, 2, Fact::Paid(payment(2, 7)))], NOW).await;
+        commit(&stage.store, &[change(&one, 1, Fact::Paid(payment(1, 7)))], NOW).await.unwrap();
+        let again = commit(&stage.store, &[change(&two, 2, Fact::Paid(payment(2, 7)))], NOW).await;
         assert!(matches!(again, Err(DbError::Exists(_))), "{again:?}");
         assert_eq!(stage.read(2).await.order.state, OrderState::Requested);
         assert_eq!(stage.count("ledger").await, 1);
@@ -232,7 +232,7 @@ on_both_databases! {
 
     async fn the_ledger_and_the_evidence_can_only_grow(stage) {
         let stored = stage.recorded(1).await;
-        stage.store.commit(&[change(&stored, 1, Fact::Paid(payment(1, 1)))], NOW).await.unwrap();
+        commit(&stage.store, &[change(&stored, 1, Fact::Paid(payment(1, 1)))], NOW).await.unwrap();
         for sql in [
             "UPDATE ledger SET amount_fen = 1", "DELETE FROM ledger",
             "UPDATE evidence SET fact = ''", "DELETE FROM evidence",
@@ -252,7 +252,7 @@ on_both_databases! {
             "UPDATE attempts SET transaction_id = '1'", "UPDATE attempts SET sign_type = 'RSA'", "UPDATE attempts SET order_id = 99",
         ] {
             let refused = stage.execute(sql).await.expect_err(sql);
-            assert!(matches!(DbError::from(refused), DbError::Defect(_)), "{sql}: not told as a defect");
+            assert!(matches!(refused, DbError::Defect(_)), "{sql}: not told as a defect");
         }
     }
 

@@ -3,14 +3,25 @@
 
 use std::time::Duration;
 
-use wxpay_worker::event::domain::{DomainData, DomainEvent};
+use wxpay_worker::event::domain::{DomainData, DomainEvent, OrderEnded};
 use wxpay_worker::ids::{AppKey, EventId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::store::{Db, Fenced, StoredMessage};
+use wxpay_worker::store::{Db, DbKind, Fenced, StoredMessage};
 
 use super::store::{NOW, event, merchant, order_no};
 use crate::harness::db::TestDb;
 use crate::harness::store::TestStore;
+
+fn closed(n: u32) -> DomainEvent {
+    let data = DomainData::OrderClosed(OrderEnded {
+        order_no: order_no(n),
+        app: AppKey::parse("shop").unwrap(),
+        amount_fen: Fen::from_i64(1),
+        currency: "CNY",
+        wechat: None,
+    });
+    DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }
+}
 
 on_both_databases! {
     async fn events_are_placed_in_order_and_only_by_the_leases_holder(stage) {
@@ -22,10 +33,10 @@ on_both_databases! {
         assert_eq!(taken.term, first.term + 1);
         assert!(store.lease("relay", "one", Duration::from_secs(60)).await.unwrap().is_none());
         for n in 0..5 {
-            store.tell(DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data: DomainData::OrderClosed(
-                wxpay_worker::event::domain::OrderEnded { order_no: order_no(n), app: AppKey::parse("shop").unwrap(),
-                    amount_fen: Fen::from_i64(1), currency: "CNY", wechat: None }) }, NOW).await.unwrap();
+            store.tell(closed(n), NOW).await.unwrap();
         }
+        // As another version of the program leaves them on SQLite, and every process on PostgreSQL.
+        stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
         assert_eq!(store.place_events(&first, 10).await.unwrap(), Fenced::Lost, "a zombie placed events");
         assert!(store.events_after(0, &[], &[], 10).await.unwrap().is_empty());
         assert_eq!(store.place_events(&taken, 3).await.unwrap(), Fenced::Done(3));
@@ -41,6 +52,24 @@ on_both_databases! {
         assert_eq!((store.outbox_pending().await.unwrap(), store.feed_end().await.unwrap()), (3, 5));
         store.release(&taken).await.unwrap();
         assert!(store.lease("relay", "one", Duration::from_secs(60)).await.unwrap().is_some(), "a released lease is free");
+    }
+
+    async fn on_sqlite_an_event_has_its_position_with_its_commit_after_older_ones(stage) {
+        if stage.store.db().kind() == DbKind::Postgres {
+            stage.store.tell(closed(1), NOW).await.unwrap();
+            assert_eq!(stage.store.feed_end().await.unwrap(), 0, "PostgreSQL gives row numbers before the commit");
+            return;
+        }
+        for n in [1, 2] {
+            stage.store.tell(closed(n), NOW).await.unwrap();
+        }
+        stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
+        assert!(stage.store.has_unplaced_events().await.unwrap());
+        for n in [3, 4] {
+            stage.store.tell(closed(n), NOW).await.unwrap();
+        }
+        assert_eq!(stage.count("outbox WHERE position = id").await, 4);
+        assert!(!stage.store.has_unplaced_events().await.unwrap());
     }
 
     async fn a_dead_letter_is_kept_and_told_once(stage) {

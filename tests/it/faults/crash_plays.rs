@@ -1,7 +1,6 @@
 //! What goes on when a process dies, beyond one payment: closing, another way to pay, money back, a payment of no
 //! order.
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
@@ -14,7 +13,7 @@ use crate::harness::within_timeout;
 /// As far as WeChat's rule about closing is concerned.
 async fn five_minutes_pass(db: &Db) {
     let sql = "UPDATE attempts SET created_at_ms = created_at_ms - 301000";
-    db.write().execute_raw(db.statement(sql, [])).await.unwrap();
+    db.execute("test", String::from(sql), []).await.unwrap();
 }
 
 /// The order is closed at WeChat and here, told once, whoever died on the way.
@@ -75,8 +74,7 @@ pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     {
         assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
     }
-    let on_the_bus = audit::published(rig, db, "pay.event.main.order.paid").await;
-    assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");
+    audit::published_once(rig, db, "order.paid", 1).await;
 }
 
 /// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is
@@ -119,7 +117,7 @@ pub async fn ends(rig: &Processes, out_refund_no: &str) {
 pub async fn refund_is_due(db: &Db) {
     let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
     let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
-    let _ = db.write().execute_raw(db.statement(sql, [])).await;
+    let _ = db.execute("test", sql, []).await;
 }
 
 const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
@@ -150,7 +148,7 @@ pub async fn forgotten(rig: &mut Processes) {
         "DELETE FROM deferred",
         "UPDATE notifications SET processed_at_ms = processed_at_ms - 900000",
     ] {
-        db.write().execute_unprepared(sql).await.unwrap();
+        db.execute("test", String::from(sql), []).await.unwrap();
     }
 }
 
@@ -168,6 +166,5 @@ pub async fn orphaned(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     }
     let told = rig.events(base, "wxpay.payment.orphaned.v1").await;
     assert_eq!((told.len(), &told[0]["data"]["transaction_id"]), (1, &json!("4200000000202611220000000001")));
-    let on_the_bus = audit::published(rig, db, "pay.event.main.payment.orphaned").await;
-    assert_eq!(on_the_bus.len(), 1, "payment.orphaned on the bus: {on_the_bus:?}");
+    audit::published_once(rig, db, "payment.orphaned", 1).await;
 }

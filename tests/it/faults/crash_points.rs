@@ -229,8 +229,7 @@ async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
         }
         _ => {}
     }
-    let on_the_bus = audit::published(rig, db, "pay.event.main.order.paid").await;
-    assert_eq!(on_the_bus.len(), 1, "order.paid on the bus: {on_the_bus:?}");
+    audit::published_once(rig, db, "order.paid", 1).await;
     if scenario == Scenario::Query {
         assert_eq!(rig.events(base, "wxpay.order.paid.v1").await[0]["data"]["learnt_by"], "query");
     }
@@ -270,11 +269,10 @@ async fn repeat_unless_taken(rig: &Processes) {
 
 /// Half a minute has passed, as far as the order's next question is concerned.
 async fn make_due(db: &Db) {
-    use sea_orm::ConnectionTrait;
     let sql = "UPDATE orders SET next_query_at_ms = 1 WHERE next_query_at_ms IS NOT NULL";
     until("the order's question", || async {
-        let done = db.write().execute_raw(db.statement(sql, [])).await.ok()?;
-        (done.rows_affected() == 1).then_some(())
+        let done = db.execute("test", String::from(sql), []).await.ok()?;
+        (done == 1).then_some(())
     })
     .await;
 }

@@ -22,8 +22,6 @@ const SITES: &[(Scenario, &[&str])] = &[
             "worker.order_recorded",
             "worker.order_answered",
             "worker.verified",
-            "worker.decided",
-            "worker.decided:2",
             "worker.committed",
             "worker.committed:2",
             "worker.handled",
@@ -118,8 +116,23 @@ const APART: &[(&str, &str, Scenario, &str)] = &[
     (BEHIND, "ingress", Scenario::Refund, "refund.answered"),
 ];
 
-/// Every site of both tables on one combination.
+/// Whether the combination passes the site: on SQLite a commit gives the positions itself, and the embedded bus has no
+/// subscribers for whom an event is published.
+fn is_passed(rig: Rigged, site: &str) -> bool {
+    let point = site.split(':').next().unwrap_or(site);
+    match point {
+        "relay.placed" => matches!(rig, Rigged::NatsPostgres | Rigged::EmbeddedPostgres),
+        "relay.selected" | "relay.published" => matches!(rig, Rigged::NatsPostgres | Rigged::NatsSqlite),
+        _ => true,
+    }
+}
+
+/// Every site of both tables that one combination passes.
 fn everywhere(rig: Rigged) -> Vec<Case> {
+    all_sites(rig).into_iter().filter(|case| is_passed(rig, case.site)).collect()
+}
+
+fn all_sites(rig: Rigged) -> Vec<Case> {
     let together = SITES.iter().flat_map(|(scenario, sites)| sites.iter().map(|site| (*scenario, *site)));
     let together = together.map(|(scenario, site)| Case { rig, roles: ALL, other_roles: None, scenario, site });
     let apart = APART.iter().map(|(roles, others, scenario, site)| Case {
@@ -139,7 +152,7 @@ const RIGS: [Rigged; 4] = [Rigged::EmbeddedSqlite, Rigged::NatsPostgres, Rigged:
 fn each_point_once() -> Vec<Case> {
     let point = |case: &Case| case.site.split(':').next().unwrap_or(case.site);
     let mut chosen: Vec<Case> = Vec::new();
-    for case in everywhere(RIGS[0]) {
+    for case in all_sites(RIGS[0]) {
         match chosen.iter_mut().find(|other| point(other) == point(&case)) {
             // The same scenario at a later passing.
             Some(other) if other.scenario == case.scenario && other.roles == case.roles => *other = case,
@@ -148,7 +161,8 @@ fn each_point_once() -> Vec<Case> {
         }
     }
     for (n, case) in chosen.iter_mut().enumerate() {
-        case.rig = RIGS[n % RIGS.len()];
+        let mut rigs = RIGS.into_iter().cycle().skip(n);
+        case.rig = rigs.find(|rig| is_passed(*rig, case.site)).unwrap_or(RIGS[1]);
     }
     chosen
 }
@@ -169,7 +183,7 @@ fn the_small_instance_has_every_point_and_every_combination() {
     let chosen = each_point_once();
     let point = |case: &Case| case.site.split(':').next().unwrap().to_owned();
     let points: BTreeSet<String> = chosen.iter().map(point).collect();
-    assert_eq!(points, everywhere(RIGS[0]).iter().map(point).collect());
+    assert_eq!(points, all_sites(RIGS[0]).iter().map(point).collect());
     assert_eq!(points.len(), chosen.len(), "a point twice");
     for rig in RIGS {
         assert!(chosen.iter().filter(|case| case.rig == rig).count() >= 10, "{rig:?}");

@@ -29,7 +29,10 @@ async fn a_leader_without_nats_gives_way_to_one_that_has_it() {
     let Queue::Nats(server) = &rig.queue else { unreachable!("on NATS") };
     let cable = Cable::to(server.url().trim_start_matches("nats://")).await;
     let url = format!("nats://{}", cable.address());
-    let mut leader = rig.run_beside("relay,scheduler", &[("WXPAY__BUS__URL", &url)]).await;
+    let roles = "ingress,worker,relay,scheduler";
+    let mut leader = rig.run_beside(roles, &[("WXPAY__BUS__URL", &url)]).await;
+    // The lease of the relay is taken when there is an event to publish.
+    rig.place(&leader.base, "C100000", 100).await;
     until("a leader of everything", || async { leads(&rig, leader.id()).await.then_some(()) }).await;
     let healthy = rig.run_all().await;
     cable.cut();

@@ -128,7 +128,8 @@ async fn the_running_service_makes_wiped_streams_again_and_goes_on() {
     rig.until_drained().await;
     audit::all_paid_once(&rig, &service.base, &numbers(0..6)).await;
     let db = rig.open_db().await;
-    assert_eq!(audit::published(&rig, &db, "pay.event.main.order.paid").await.len(), 3, "news of after the wipe");
+    // Those of after the wipe.
+    audit::published_once(&rig, &db, "order.paid", 3).await;
     rig.finish().await;
 }
 

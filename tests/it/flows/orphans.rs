@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use wxpay_worker::store::Db;
 
 use super::notifications::{SIGNED_BY_THE_TEST, notify, signed};
@@ -27,7 +26,7 @@ async fn lose_all_messages(service: &mut Processes, db: &Db, process: &Process) 
         Queue::Embedded => {
             // With whoever holds one of them at this moment.
             for table in ["bus_deliveries", "bus_messages"] {
-                db.write().execute_unprepared(&format!("DELETE FROM {table}")).await.unwrap();
+                db.execute("test", String::from(&format!("DELETE FROM {table}")), []).await.unwrap();
             }
         }
         Queue::Nats(server) => {
@@ -48,7 +47,7 @@ async fn lose_all_messages(service: &mut Processes, db: &Db, process: &Process) 
 /// A quarter of an hour passes for those that wait.
 async fn wait_long(db: &Db) {
     let sql = "UPDATE notifications SET processed_at_ms = processed_at_ms - 900000 WHERE verdict = 'waiting'";
-    db.write().execute_unprepared(sql).await.unwrap();
+    db.execute("test", String::from(sql), []).await.unwrap();
 }
 
 on_all_four! {
@@ -64,7 +63,7 @@ on_all_four! {
         lose_all_messages(&mut service, &db, &process).await;
         // The host that took it was hours ahead.
         let ahead = "UPDATE notifications SET received_at_ms = received_at_ms + 10000000";
-        db.write().execute_unprepared(ahead).await.unwrap();
+        db.execute("test", String::from(ahead), []).await.unwrap();
         // Whoever was at work on one of them may write its time once more.
         within_timeout("the end of the wait", async {
             while service.number(&db, WAITING).await > 0 {

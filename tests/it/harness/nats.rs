@@ -38,16 +38,20 @@ impl NatsServer {
 
     /// Starts a server with this `sync_interval`.
     pub fn start_with(version: Version, sync_interval: &'static str) -> NatsServer {
-        NatsServer::start_as(version, sync_interval, None)
+        NatsServer::start_as(version, sync_interval, None, TempDir::new().unwrap())
+    }
+
+    /// Starts a server on a store that is there already.
+    pub fn start_on(version: Version, store: TempDir) -> NatsServer {
+        NatsServer::start_as(version, "always", None, store)
     }
 
     /// Starts a server whose system calls are written to `trace`.
     pub fn start_traced(sync_interval: &'static str, trace: PathBuf) -> NatsServer {
-        NatsServer::start_as(Version::New, sync_interval, Some(trace))
+        NatsServer::start_as(Version::New, sync_interval, Some(trace), TempDir::new().unwrap())
     }
 
-    fn start_as(version: Version, sync_interval: &'static str, trace: Option<PathBuf>) -> NatsServer {
-        let folder = TempDir::new().unwrap();
+    fn start_as(version: Version, sync_interval: &'static str, trace: Option<PathBuf>, folder: TempDir) -> NatsServer {
         let (port, monitoring_port) = (free_port(), free_port());
         let settings = settings(folder.path(), sync_interval, port, monitoring_port);
         let child = spawn(version, folder.path(), &settings, trace.as_deref());

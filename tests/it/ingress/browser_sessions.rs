@@ -171,8 +171,7 @@ async fn a_user_whose_profile_the_database_refuses_is_saved_without_it() {
     let (stage, _platform) = stage().await;
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON users WHEN NEW.nickname IS NOT NULL
                   BEGIN SELECT RAISE(ABORT, 'not this name'); END";
-    use sea_orm::ConnectionTrait;
-    stage.store.db().write().execute_unprepared(refuse).await.unwrap();
+    stage.store.db().execute("test", String::from(refuse), []).await.unwrap();
     let mut browser = Browser::default();
     let state = browser.begin(&stage, "snsapi_userinfo").await;
     let reply = browser.come_back(&stage, "good-Alice", &state).await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{JobOutcome, JobRun, TokenKind};
 
@@ -74,12 +73,12 @@ async fn an_app_without_a_fresh_token_is_named_and_the_process_stays_ready() {
     assert_eq!(shop().await, (true, String::new()));
     // As after a change of the session key.
     let sealed = "UPDATE platform_tokens SET sealed = 'AAAA' || sealed WHERE kind = 'jsapi_ticket'";
-    stage.store.db().write().execute_unprepared(sealed).await.unwrap();
+    stage.store.db().execute("test", String::from(sealed), []).await.unwrap();
     let unreadable = "jsapi_ticket: was kept under another session_key or app_id, cannot be read";
     assert_eq!(shop().await, (false, unreadable.into()));
     store_token(&stage, "shop", TokenKind::JsapiTicket, TICKET).await;
     let ahead = "UPDATE platform_tokens SET fetched_at_ms = fetched_at_ms + 3600000 WHERE kind = 'jsapi_ticket'";
-    stage.store.db().write().execute_unprepared(ahead).await.unwrap();
+    stage.store.db().execute("test", String::from(ahead), []).await.unwrap();
     let (ok, reason) = shop().await;
     assert!(!ok && reason.contains("a clock is wrong"), "{reason}");
     store_token(&stage, "shop", TokenKind::JsapiTicket, TICKET).await;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -176,7 +175,7 @@ impl Stage {
     }
 
     pub async fn execute(&self, sql: &str) {
-        let rows = self.store.db().write().execute_unprepared(sql).await.unwrap().rows_affected();
+        let rows = self.store.db().execute("test", String::from(sql), []).await.unwrap();
         assert_eq!(rows, 1, "{sql}");
     }
 
@@ -265,9 +264,13 @@ impl Stage {
         within_timeout("the server's end", self.server).await.unwrap();
     }
 
-    /// Holds the database's only writer until the value is dropped: nothing becomes durable meanwhile.
+    /// Holds the database's lock, as another process may, until the value is dropped: nothing becomes durable
+    /// meanwhile.
     pub async fn blocked(&self) -> impl Sized {
-        self.store.db().begin().await.unwrap()
+        let url = self.config.store.url.expose();
+        let other = rusqlite::Connection::open(url.trim_start_matches("sqlite://")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
     }
 }
 
@@ -303,7 +306,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         notifications: Vec::new(),
         refunds: Vec::new(),
     };
-    store.commit(&[commit], now).await.unwrap();
+    crate::harness::store::commit(store, &[commit], now).await.unwrap();
 }
 
 pub fn order(order_no: &str) -> Value {

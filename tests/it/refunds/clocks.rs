@@ -1,6 +1,5 @@
 //! A process whose clock was a day ahead has written the times of refunds: they do not wait for that day.
 
-use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use crate::harness::service::TestService;
@@ -18,7 +17,7 @@ on_both! {
             "UPDATE refunds SET next_at_ms = next_at_ms + 86400000",
             "UPDATE refund_totals SET next_call_at_ms = next_call_at_ms + 86400000, last_called = 'D1-z'",
         ] {
-            service.store.db().write().execute_unprepared(sql).await.unwrap();
+            service.store.db().execute("test", String::from(sql), []).await.unwrap();
         }
         let (status, second) = service.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "its turn is a day away: {second}");

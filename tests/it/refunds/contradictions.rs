@@ -1,7 +1,6 @@
 //! What WeChat says against what is known here: a person hears of it, once; nothing is entered or given back for it,
 //! unless WeChat's own words leave no other way.
 
-use sea_orm::ConnectionTrait;
 use serde_json::json;
 use wxpay_worker::order::Queries;
 use wxpay_worker::refund::RefundState;
@@ -15,7 +14,7 @@ impl InProcess {
     async fn refunded_elsewhere(&self, order_no: &str, refund_no: &str, amount_fen: i64) {
         self.refunding(order_no, refund_no, amount_fen).await;
         let sql = format!("UPDATE refunds SET refund_no = 'gone', refund_id = 'gone' WHERE refund_no = '{refund_no}'");
-        self.store.db().write().execute_unprepared(&sql).await.unwrap();
+        self.store.db().execute("test", sql.clone(), []).await.unwrap();
     }
 
     /// A refund that failed here although WeChat took it on.
@@ -86,7 +85,7 @@ on_both! {
             assert_eq!(service.number(reserved).await, 30, "of the first order's only");
             assert_eq!(service.events(order_no).await[2..], ["refund.requested", "refund.failed"]);
             let sql = format!("UPDATE refunds SET refund_no = 'gone-{amount_fen}' WHERE refund_no = 'X3-a'");
-            service.store.db().write().execute_unprepared(&sql).await.unwrap();
+            service.store.db().execute("test", sql.clone(), []).await.unwrap();
         }
         service.finish().await;
     }

@@ -1,6 +1,5 @@
 //! Refunds that a policy asks for are counted like those that people ask for: each once.
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
@@ -18,7 +17,7 @@ async fn requested(service: &Processes, process: &Process) -> u64 {
 }
 
 async fn ages(db: &Db, sql: &str) {
-    db.write().execute_unprepared(sql).await.unwrap();
+    db.execute("test", String::from(sql), []).await.unwrap();
 }
 
 /// A payment that came late, by our books, and is told again and again; then one of another number that was in time all

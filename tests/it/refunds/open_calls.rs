@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use serde_json::json;
 use wxpay_worker::event::fact::{RefundFact, WechatError};
 use wxpay_worker::refund::{RefundDecision, RefundState, decide_refund};
-use wxpay_worker::store::{Fenced, RefundCommit, RefundEvidence, RefundSource, Turn};
+use wxpay_worker::store::{CallSlot, Fenced, RefundCommit, RefundEvidence, RefundSource};
 
 use crate::harness::service::{InProcess, TestService};
 use crate::settling::on_both;
@@ -28,8 +27,8 @@ impl InProcess {
     }
 
     /// What a worker writes before it calls, and dies.
-    async fn call_without_end(&self, refund_no: &str, lasts: Duration) -> Turn {
-        self.store.take_turn(&self.refund(refund_no).await, lasts, self.clock.now()).await.unwrap()
+    async fn call_without_end(&self, refund_no: &str, lasts: Duration) -> CallSlot {
+        self.store.take_call_slot(&self.refund(refund_no).await, lasts, self.clock.now()).await.unwrap()
     }
 }
 
@@ -37,7 +36,7 @@ on_both! {
     async fn a_refusal_beside_a_call_without_an_end_is_believed_a_minute_later(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q100001", "Q1-a").await;
-        assert!(matches!(service.call_without_end("Q1-a", LASTS).await, Turn::Call(_)));
+        assert!(matches!(service.call_without_end("Q1-a", LASTS).await, CallSlot::Call(_)));
         let before = service.to_next_look("Q1-a").await;
         let found_at = service.clock.now();
         let looked = service.until_looked_at(&before).await.refund;
@@ -54,7 +53,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q200001", "Q2-a").await;
         // Far longer than until the next look.
-        assert!(matches!(service.call_without_end("Q2-a", Duration::from_secs(150)).await, Turn::Call(_)));
+        assert!(matches!(service.call_without_end("Q2-a", Duration::from_secs(150)).await, CallSlot::Call(_)));
         let before = service.to_next_look("Q2-a").await.refund.queries.next_at;
         let waits = service.until_refund("waits", "Q2-a", |s| s.refund.queries.next_at != before).await;
         assert!(waits.refund.queries.next_at.unwrap().since(service.clock.now()).as_secs() <= 60);
@@ -68,9 +67,9 @@ on_both! {
     async fn the_turns_of_one_refund_follow_each_other_and_what_was_decided_before_one_is_not_written_after_it(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q300001", "Q3-a").await;
-        let Turn::Call(first) = service.call_without_end("Q3-a", LASTS).await else { panic!("its turn") };
+        let CallSlot::Call(first) = service.call_without_end("Q3-a", LASTS).await else { panic!("its turn") };
         assert_eq!(first.before, 1);
-        let Turn::Wait { until } =
+        let CallSlot::Wait { until } =
             service.call_without_end("Q3-a", LASTS).await else { panic!("a second call at once") };
         assert_eq!(until, service.clock.now().after(LASTS));
         // Decided by the first call's refusal, and late.
@@ -87,14 +86,14 @@ on_both! {
             notification: None,
         };
         service.skip(LASTS.as_secs());
-        let Turn::Call(second) = service.call_without_end("Q3-a", LASTS).await else { panic!("the first is over") };
+        let CallSlot::Call(second) = service.call_without_end("Q3-a", LASTS).await else { panic!("the first is over") };
         assert_eq!(second.before, 2);
         assert!(!service.store.commit_refund(&commit, now).await.unwrap(), "another call is under way");
         // The first one's end is not the second one's.
         service.store.close_call(&stored.refund, first).await.unwrap();
-        assert!(matches!(service.call_without_end("Q3-a", LASTS).await, Turn::Wait { .. }));
+        assert!(matches!(service.call_without_end("Q3-a", LASTS).await, CallSlot::Wait { .. }));
         service.store.close_call(&stored.refund, second).await.unwrap();
-        assert!(matches!(service.call_without_end("Q3-a", LASTS).await, Turn::Call(_)));
+        assert!(matches!(service.call_without_end("Q3-a", LASTS).await, CallSlot::Call(_)));
         service.finish().await;
     }
 
@@ -103,7 +102,7 @@ on_both! {
         service.refused_from_now_on("Q400001", "Q4-a").await;
         service.clear_faults().await;
         let sql = "UPDATE refunds SET call_open_until_ms = next_at_ms + 86400000, unanswered_at_ms = next_at_ms + 86400000";
-        service.store.db().write().execute_unprepared(sql).await.unwrap();
+        service.store.db().execute("test", String::from(sql), []).await.unwrap();
         // The next run of the job that looks for such times.
         service.skip(31);
         let ahead = service.clock.now().after(LASTS * 2).as_ms();
@@ -120,9 +119,9 @@ on_both! {
     async fn what_a_right_clock_wrote_of_calls_is_left_alone(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q500001", "Q5-a").await;
-        assert!(matches!(service.call_without_end("Q5-a", Duration::from_secs(140)).await, Turn::Call(_)));
+        assert!(matches!(service.call_without_end("Q5-a", Duration::from_secs(140)).await, CallSlot::Call(_)));
         let sql = format!("UPDATE refunds SET unanswered_at_ms = {}", service.clock.now().as_ms());
-        service.store.db().write().execute_unprepared(&sql).await.unwrap();
+        service.store.db().execute("test", sql.clone(), []).await.unwrap();
         let Some(lease) = service.store.lease("far_times", "test", Duration::from_secs(60)).await.unwrap() else {
             // The service holds it: its own job runs with the clock.
             service.skip(31);
@@ -147,7 +146,7 @@ async fn a_database_that_fails_after_the_answer_loses_nothing_of_it() {
         "CREATE TRIGGER no_turn BEFORE UPDATE OF next_call_at_ms ON refund_totals
          WHEN OLD.next_call_at_ms > 0 BEGIN SELECT RAISE(ABORT, 'away'); END",
     ] {
-        service.store.db().write().execute_unprepared(trigger).await.unwrap();
+        service.store.db().execute("test", String::from(trigger), []).await.unwrap();
     }
     service.refunding("Q600001", "Q6-a", 30).await;
     assert_eq!(service.calls("Q600001").await.len(), 1);

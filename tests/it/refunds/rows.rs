@@ -1,7 +1,5 @@
 //! What the tables themselves refuse, whoever writes.
 
-use sea_orm::ConnectionTrait;
-
 use crate::harness::service::TestService;
 use crate::settling::on_both;
 
@@ -30,7 +28,7 @@ on_both! {
             "INSERT INTO refund_ledger SELECT 99, merchant, refund, refund_version, order_id, order_no, out_trade_no,
                transaction_id, refund_no, 'another', amount_fen, currency, occurred_at_ms, recorded_at_ms FROM refund_ledger",
         ] {
-            let written = service.store.db().write().execute_unprepared(sql).await;
+            let written = service.store.db().execute("test", String::from(sql), []).await;
             assert!(written.is_err(), "{sql}");
         }
         assert_eq!(service.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 60").await, 1);

@@ -1,7 +1,5 @@
 //! A change of configuration that has not reached every process yet: nothing that others can read is given up here.
 
-use sea_orm::ConnectionTrait;
-
 use crate::harness::service::{OTHER_KEY, Processes, TestService, free_port};
 use crate::harness::within_timeout;
 
@@ -27,7 +25,9 @@ async fn a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new(servi
     let old = service.run_beside(BEHIND, &env).await;
     let db = service.open_db().await;
     // Nobody asks in the meantime: the notification alone is to settle it.
-    db.write().execute_unprepared("UPDATE orders SET next_query_at_ms = next_query_at_ms + 3600000").await.unwrap();
+    db.execute("test", String::from("UPDATE orders SET next_query_at_ms = next_query_at_ms + 3600000"), [])
+        .await
+        .unwrap();
     service.pay("V100001").await;
     within_timeout("the old worker meets the notification", async {
         while retries(&service, &admin).await == 0 {

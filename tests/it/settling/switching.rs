@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use wxpay_worker::order::AttemptState;
 use wxpay_worker::trade::TradeType;
@@ -167,7 +166,7 @@ on_both! {
         assert_eq!(status, 200, "{order}");
         // To WeChat it is a number with other content, as after a change behind our back.
         let sql = "UPDATE attempts SET params = replace(params, '\"body\":\"', '\"body\":\"another ')";
-        service.store.db().write().execute_unprepared(sql).await.unwrap();
+        service.store.db().execute("test", String::from(sql), []).await.unwrap();
         service.skip(FIVE_MINUTES + 1);
         service.get("/v1/orders/S120001/pay-params").await;
         let stored = service.until("another number", "S120001", |s| {

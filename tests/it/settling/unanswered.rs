@@ -1,6 +1,5 @@
 //! Questions that WeChat does not answer for hours, and what is known soon after it answers again.
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::on_both;
@@ -20,7 +19,7 @@ on_both! {
         service.pay("U100001").await;
         // As after an hour of questions.
         let sql = "UPDATE orders SET queries_done = 7, next_query_at_ms = next_query_at_ms + 4000000";
-        service.store.db().write().execute_unprepared(sql).await.unwrap();
+        service.store.db().execute("test", String::from(sql), []).await.unwrap();
         let before = service.stored("U100001").await.order.queries.next_at.unwrap();
         service.skip_to(before);
         service.skip(1);

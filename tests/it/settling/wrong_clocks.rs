@@ -46,7 +46,7 @@ async fn is_paid_in_time_on_a_host_off_by(hours: i64) {
     // Old enough to be closed, were it expired.
     let db = service.store.db().clone();
     let older = "UPDATE attempts SET created_at_ms = created_at_ms - 400000";
-    sea_orm::ConnectionTrait::execute_unprepared(db.write(), older).await.unwrap();
+    db.execute("test", older, []).await.unwrap();
 
     service.move_to_host(Clock::host_off_by(hours * HOUR_MS)).await;
     let looked = service.number("SELECT COALESCE(MAX(answered_at_ms), 0) FROM orders").await;
@@ -65,12 +65,8 @@ async fn is_paid_in_time_on_a_host_off_by(hours: i64) {
     assert_eq!(status, 200, "{placed}");
     service.pay("H100002").await;
     service.until_state("H100002", "paid").await;
-    sea_orm::ConnectionTrait::execute_unprepared(
-        db.write(),
-        "UPDATE attempts SET created_at_ms = created_at_ms + 400000 WHERE out_trade_no = 'H100001'",
-    )
-    .await
-    .unwrap();
+    let newer = "UPDATE attempts SET created_at_ms = created_at_ms + 400000 WHERE out_trade_no = 'H100001'";
+    db.execute("test", newer, []).await.unwrap();
     let (_, page) = service.get("/v1/events?types=wxpay.order.paid.v1&wait=10").await;
     assert!(!page["events"].as_array().unwrap().is_empty(), "{page}");
     all_written_since(&service, begin).await;

@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("telemetry", "config"),
     ("wechat", "money ids clock secret config telemetry retry event::fact trade"),
     ("store", "money ids clock secret sealed_box config telemetry event order refund trade batcher failpoint"),
-    ("bus", "ids clock secret config telemetry event batcher store failpoint"),
+    ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),

@@ -27,6 +27,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/wechat/transport.rs", "src/sandbox/notify/sender.rs", "src/bus/jetstream*", "src/demo", "bin"]),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
+    ("rusqlite", &["src/store/writer"]),
     ("rustls", &["src/wechat/certificate.rs", "src/sandbox"]),
     ("rustix", &["src/failpoint.rs"]),
     ("secrecy", &["src/secret.rs"]),

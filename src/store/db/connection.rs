@@ -1,0 +1,234 @@
+//! The database connection: one API over SQLite and PostgreSQL, with the settings that money needs.
+//!
+//! SQLite has one writer (see [`super::writer`]) and a pool of read-only connections. PostgreSQL has one pool with
+//! `synchronous_commit=on` and timeouts on statements and locks, which is not the driver's default.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::error::DbError;
+use super::kind::DbKind;
+use crate::clock::Timestamp;
+use crate::config;
+use crate::store::writer::{BUSY_TIMEOUT, Limits, Reader, Row, WriteTx, Writer, Writing};
+
+/// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write:
+/// a process still connected to it finds the new primary by reconnecting.
+const CONNECTION_LIFE: Duration = Duration::from_secs(45);
+
+/// How long it counts whether SQLite takes writes: finding out is a write.
+const PROBE_COUNTS: Duration = Duration::from_secs(1);
+
+fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> ConnectOptions {
+    let mut o = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
+    o.max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |o| {
+            o.pragma("journal_mode", "WAL")
+                .pragma("synchronous", "FULL")
+                .pragma("foreign_keys", "ON")
+                .pragma("temp_store", "MEMORY")
+                .pragma("query_only", query_only)
+                .busy_timeout(BUSY_TIMEOUT)
+        });
+    o
+}
+
+/// SQLite does not wait its busy timeout for the one switch of a new file to WAL: of two processes that start at once,
+/// one gets a "locked" error.
+async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    let mut tries = 0;
+    loop {
+        match Database::connect(options()).await {
+            Err(_) if tries < 20 => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Result of a health check of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DbHealth {
+    /// Its clock.
+    pub now: Timestamp,
+    /// Whether it takes writes from this connection.
+    pub takes_writes: bool,
+}
+
+/// An open database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    kind: DbKind,
+    writer: Writer,
+    read: DatabaseConnection,
+    /// The file, when it is one.
+    file: Option<Arc<Path>>,
+    /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
+    probed: Arc<Mutex<Option<(Instant, bool)>>>,
+}
+
+impl Db {
+    /// Opens the database at `store.url`; a missing SQLite file is created with its folder.
+    pub async fn connect(settings: &config::Store) -> Result<Db, DbError> {
+        let url = settings.url.expose();
+        if url.starts_with("sqlite:") {
+            Db::connect_sqlite(url, settings.max_connections).await
+        } else {
+            Db::connect_postgres(url, settings.max_connections).await
+        }
+    }
+
+    async fn connect_sqlite(url: &str, readers: u32) -> Result<Db, DbError> {
+        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let path = Path::new(path.split('?').next().unwrap_or(path));
+        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| DbError::Defect(format!("folder of {}: {e}", path.display())))?;
+        }
+        let writer = Writer::sqlite(path, Limits::DEFAULT).await?;
+        let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
+        Ok(Db { kind: DbKind::Sqlite, writer, read, file: Some(path.into()), probed: Arc::default() })
+    }
+
+    async fn connect_postgres(url: &str, connections: u32) -> Result<Db, DbError> {
+        let mut o = ConnectOptions::new(url);
+        o.max_connections(connections.max(2))
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_timeout(Duration::from_secs(5))
+            .max_lifetime(CONNECTION_LIFE)
+            // A ping before every use would double the round trips; one that just worked, works.
+            .test_before_acquire_if_idle_for(Duration::from_secs(1))
+            .sqlx_logging(false)
+            .map_sqlx_postgres_opts(|o| {
+                o.application_name("wxpay-worker").options([
+                    ("synchronous_commit", "on"),
+                    ("statement_timeout", "15s"),
+                    ("lock_timeout", "5s"),
+                    ("idle_in_transaction_session_timeout", "30s"),
+                ])
+            });
+        let pool = Database::connect(o).await?;
+        let writer = Writer::postgres(pool.clone(), Limits::DEFAULT);
+        Ok(Db { kind: DbKind::Postgres, writer, read: pool, file: None, probed: Arc::default() })
+    }
+
+    /// Which database this is.
+    pub fn kind(&self) -> DbKind {
+        self.kind
+    }
+
+    /// A connection for reading.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// The pool of readers, for a query that may also run inside a write.
+    pub(in crate::store) fn reader(&self) -> Reader<'_> {
+        Reader::Pool(&self.read)
+    }
+
+    /// Hands a write to the writer and returns its result once that is durable. See [`Writer::write`].
+    pub async fn write<D, T>(
+        &self,
+        kind: &'static str,
+        data: D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError>
+    where
+        D: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.writer.write(kind, data, run).await
+    }
+
+    /// A write of one statement; returns how many rows it changed.
+    pub async fn execute(
+        &self,
+        kind: &'static str,
+        sql: impl Into<Cow<'static, str>>,
+        values: impl Into<Vec<Value>>,
+    ) -> Result<u64, DbError> {
+        let write = (sql.into(), values.into());
+        self.write(kind, write, |tx, (sql, values)| Box::pin(tx.execute(sql, values.iter().cloned()))).await
+    }
+
+    /// A write of one statement that returns a row at most.
+    pub(in crate::store) async fn execute_returning(
+        &self,
+        kind: &'static str,
+        sql: impl Into<Cow<'static, str>>,
+        values: impl Into<Vec<Value>>,
+    ) -> Result<Option<Row>, DbError> {
+        let write = (sql.into(), values.into());
+        self.write(kind, write, |tx, (sql, values)| Box::pin(tx.one(sql, values.iter().cloned()))).await
+    }
+
+    /// A statement of our own; parameters are written `$1`, `$2`, … for both databases.
+    pub fn statement(&self, sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Statement {
+        self.kind.statement(sql, values)
+    }
+
+    /// See [`DbKind::now_ms_sql`].
+    pub fn now_ms_sql(&self) -> &'static str {
+        self.kind.now_ms_sql()
+    }
+
+    /// The database's clock and whether it takes writes: not when it is a standby, was made read-only, or has no room.
+    pub async fn health(&self) -> Result<DbHealth, DbError> {
+        Ok(DbHealth { now: self.now().await?, takes_writes: self.takes_writes().await? })
+    }
+
+    async fn takes_writes(&self) -> Result<bool, DbError> {
+        if self.kind == DbKind::Postgres {
+            let sql = "SELECT current_setting('transaction_read_only') = 'off' AS takes_writes";
+            let row = self.read.query_one_raw(self.statement(sql, [])).await?;
+            return Ok(row.ok_or_else(|| DbError::Defect("no setting".into()))?.try_get("", "takes_writes")?);
+        }
+        let mut probed = self.probed.lock().await;
+        if let Some((at, took)) = *probed
+            && at.elapsed() < PROBE_COUNTS
+        {
+            return Ok(took);
+        }
+        // Only a write shows whether the disk has room. This one writes a page and changes nothing: the number is
+        // unused.
+        let took = self.execute("db.probe", "PRAGMA user_version = 0", []).await.is_ok();
+        *probed = Some((Instant::now(), took));
+        Ok(took)
+    }
+
+    /// The database's clock.
+    pub async fn now(&self) -> Result<Timestamp, DbError> {
+        let sql = format!("SELECT {} AS now_ms", self.now_ms_sql());
+        let row = self.read.query_one_raw(self.statement(sql, [])).await?;
+        let row = row.ok_or_else(|| DbError::Defect("no clock".into()))?;
+        Ok(Timestamp::from_ms(row.try_get("", "now_ms")?))
+    }
+
+    /// Brings the schema to the newest version; `false` when it was there already.
+    pub async fn migrate(&self) -> Result<bool, DbError> {
+        let Some(file) = &self.file else { return Ok(migrations::up(&self.read).await?) };
+        // A connection of its own: the schema is not the writer's business, and is complete before anything is written.
+        let connection = connect_when_free(|| sqlite_options(file, 1, "OFF")).await?;
+        let migrated = migrations::up(&connection).await;
+        connection.close().await?;
+        Ok(migrated?)
+    }
+
+    /// Answers when the database does.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        Ok(self.read.ping().await?)
+    }
+}

@@ -1,0 +1,90 @@
+//! Why the database did not do what it was asked, distinguished by both drivers' codes.
+
+use sea_orm::DbErr;
+use sea_orm::sqlx;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Not reachable, locked, out of space, cut off: the same call may succeed later.
+    #[error("database not available{}", said(.0))]
+    Unavailable(#[source] DbErr),
+    /// A unique rule says the row exists already.
+    #[error("a row with this key exists")]
+    Exists(#[source] DbErr),
+    /// The rows do not say what this version of the program understands, or a constraint was broken: a defect.
+    #[error("database refused: {0}")]
+    Defect(String),
+}
+
+impl From<DbErr> for DbError {
+    fn from(e: DbErr) -> DbError {
+        match e.sql_err() {
+            Some(sea_orm::SqlErr::UniqueConstraintViolation(_)) => DbError::Exists(e),
+            _ if is_unique_violation(&e) => DbError::Exists(e),
+            Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_)) => DbError::Defect(e.to_string()),
+            // `SqlErr` is marked non-exhaustive; what it does not name is distinguished by the SQLSTATE alone.
+            _ if is_check_violation(&e) => DbError::Defect(e.to_string()),
+            _ => match unstorable(&e) {
+                // Without the database's text, which may quote the value.
+                Some(code) => DbError::Defect(format!("a value that cannot be stored, SQLSTATE {code}")),
+                None => DbError::Unavailable(e),
+            },
+        }
+    }
+}
+
+/// Why it is not available, in words that quote no value: SQLite's name no more than columns, of PostgreSQL's only the
+/// SQLSTATE is taken.
+fn said(e: &DbErr) -> String {
+    let runtime = match e {
+        DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e) => e,
+        DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout) => return ": no connection in time".to_owned(),
+        _ => return String::new(),
+    };
+    let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return String::new() };
+    match sqlx.as_ref() {
+        sqlx::Error::Database(e) => match e.code() {
+            Some(state) if state.len() == 5 => format!(": SQLSTATE {state}"),
+            Some(_) | None => format!(": {}", e.message()),
+        },
+        sqlx::Error::Io(e) => format!(": {}", e.kind()),
+        sqlx::Error::Tls(_) => ": TLS could not be agreed on".to_owned(),
+        sqlx::Error::Protocol(_) => ": it does not speak as expected".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Of the writer on SQLite, whose errors `SqlErr` does not know: 1555 is SQLITE_CONSTRAINT_PRIMARYKEY, 2067 _UNIQUE.
+fn is_unique_violation(e: &DbErr) -> bool {
+    let DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) = e else { return false };
+    let code = sqlx.as_database_error().and_then(|d| d.code());
+    code.is_some_and(|code| matches!(code.as_ref(), "1555" | "2067"))
+}
+
+fn is_check_violation(e: &DbErr) -> bool {
+    let runtime = match e {
+        DbErr::Exec(e) | DbErr::Query(e) => e,
+        _ => return matches!(e, DbErr::Type(_) | DbErr::TryIntoErr { .. } | DbErr::ConvertFromU64(_)),
+    };
+    let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return false };
+    // 275: SQLITE_CONSTRAINT_CHECK, 787: _FOREIGNKEY, 1811: _TRIGGER; class 23/P0: PostgreSQL's integrity and raised
+    // errors.
+    sqlx.as_database_error().and_then(|d| d.code()).is_some_and(|code| {
+        matches!(
+            code.as_ref(),
+            "275" | "787" | "1811" | "23514" | "23502" | "1299" | "P0001" | "42703" | "42P01" | "42601"
+        )
+    })
+}
+
+/// PostgreSQL's state when a value itself is refused, such as a NUL character in a text: class 22, and 54 for a limit
+/// of the program. SQLite's codes are shorter.
+fn unstorable(e: &DbErr) -> Option<String> {
+    let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(sqlx)) | DbErr::Query(sea_orm::RuntimeErr::SqlxError(sqlx))) = e
+    else {
+        return None;
+    };
+    let code = sqlx.as_database_error()?.code()?;
+    (code.len() == 5 && (code.starts_with("22") || code.starts_with("54"))).then(|| code.into_owned())
+}

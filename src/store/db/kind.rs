@@ -1,0 +1,40 @@
+//! The two databases, and where their SQL differs.
+
+use sea_orm::{DbBackend, Statement, Value};
+
+/// Which database this is; SQL differs in a few places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DbKind {
+    /// A file on this machine.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+impl DbKind {
+    /// A statement of our own; parameters are written `$1`, `$2`, … for both databases.
+    pub(in crate::store) fn statement(
+        self,
+        sql: impl Into<String>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Statement {
+        Statement::from_sql_and_values(self.backend(), sql, values)
+    }
+
+    /// The dialect of SQL.
+    pub(in crate::store) fn backend(self) -> DbBackend {
+        match self {
+            DbKind::Sqlite => DbBackend::Sqlite,
+            DbKind::Postgres => DbBackend::Postgres,
+        }
+    }
+
+    /// The expression of the database's own clock, in milliseconds: leases compare with this one, because the hosts'
+    /// clocks may disagree.
+    pub(in crate::store) fn now_ms_sql(self) -> &'static str {
+        match self {
+            DbKind::Sqlite => "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+            DbKind::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
+}

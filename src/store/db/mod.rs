@@ -1,0 +1,9 @@
+//! The database connection: one API over SQLite and PostgreSQL.
+
+mod connection;
+mod error;
+mod kind;
+
+pub use connection::{Db, DbHealth};
+pub use error::DbError;
+pub use kind::DbKind;

@@ -1,0 +1,89 @@
+//! Reading orders with their attempts.
+
+use std::collections::HashMap;
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+
+use super::rows::{StoredOrder, stored_order};
+use crate::event::command::Idempotency;
+use crate::ids::{MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::entity::{attempt, idempotency_key, ledger, order};
+use crate::store::writer::Reader;
+
+impl Store {
+    /// Orders by the business's numbers.
+    pub async fn orders(&self, merchant: &MerchantKey, order_nos: &[OrderNo]) -> Result<Vec<StoredOrder>, DbError> {
+        let numbers = order_nos.iter().map(OrderNo::as_str);
+        let select = order::Entity::find()
+            .filter(order::Column::Merchant.eq(merchant.as_str()))
+            .filter(order::Column::OrderNo.is_in(numbers));
+        let reader = self.db.reader();
+        with_attempts(reader, reader.all(select).await?).await
+    }
+
+    /// One order by the business's number.
+    pub async fn order(&self, merchant: &MerchantKey, order_no: &OrderNo) -> Result<Option<StoredOrder>, DbError> {
+        Ok(self.orders(merchant, std::slice::from_ref(order_no)).await?.pop())
+    }
+
+    /// Orders by their attempts' numbers at WeChat.
+    pub async fn orders_by_out_trade_no(
+        &self,
+        merchant: &MerchantKey,
+        numbers: &[OutTradeNo],
+    ) -> Result<Vec<StoredOrder>, DbError> {
+        orders_of_attempts(self.db.reader(), merchant, numbers).await
+    }
+
+    /// The content hash and order number recorded under a caller's idempotency key.
+    pub async fn idempotency(&self, key: &Idempotency) -> Result<Option<idempotency_key::Model>, DbError> {
+        let id = (key.api_key.clone(), key.key.clone());
+        Ok(idempotency_key::Entity::find_by_id(id).one(self.db.read()).await?)
+    }
+}
+
+/// Orders by their attempts' numbers at WeChat.
+pub(super) async fn orders_of_attempts(
+    reader: Reader<'_>,
+    merchant: &MerchantKey,
+    numbers: &[OutTradeNo],
+) -> Result<Vec<StoredOrder>, DbError> {
+    let of_attempts = attempt::Entity::find()
+        .select_only()
+        .column(attempt::Column::OrderId)
+        .filter(attempt::Column::Merchant.eq(merchant.as_str()))
+        .filter(attempt::Column::OutTradeNo.is_in(numbers.iter().map(OutTradeNo::as_str)))
+        .into_query();
+    let rows = reader.all(order::Entity::find().filter(order::Column::Id.in_subquery(of_attempts))).await?;
+    with_attempts(reader, rows).await
+}
+
+async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Vec<StoredOrder>, DbError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
+    let of_orders = attempt::Entity::find()
+        .filter(attempt::Column::OrderId.is_in(rows.iter().map(|o| o.id)))
+        .order_by_asc(attempt::Column::N);
+    for a in reader.all(of_orders).await? {
+        attempts.entry(a.order_id).or_default().push(a);
+    }
+    let mut transactions: HashMap<i64, Vec<TransactionId>> = HashMap::new();
+    let paid: Vec<i64> = rows.iter().filter(|o| o.transaction_id.is_some()).map(|o| o.id).collect();
+    if !paid.is_empty() {
+        for e in reader.all(ledger::Entity::find().filter(ledger::Column::OrderId.is_in(paid))).await? {
+            let id = TransactionId::parse(e.transaction_id).map_err(|e| DbError::Defect(e.to_string()))?;
+            transactions.entry(e.order_id).or_default().push(id);
+        }
+    }
+    rows.into_iter()
+        .map(|o| {
+            let attempts = attempts.remove(&o.id).unwrap_or_default();
+            let transactions = transactions.remove(&o.id).unwrap_or_default();
+            stored_order(o, attempts, transactions)
+        })
+        .collect()
+}

@@ -1,0 +1,130 @@
+//! The only writing connection of this process to a SQLite file.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::CachedStatement;
+use sea_orm::{DbErr, RuntimeErr, Statement};
+
+use super::row::Row;
+use super::values::{failed, parameter};
+
+/// How long another process's write is waited for.
+pub(in crate::store) const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Statements that stay prepared: more than there are different ones.
+const STATEMENTS: usize = 512;
+
+/// How often, and how far apart, a file is opened that another process is just switching to WAL: SQLite does not wait
+/// its busy timeout for that.
+const OPEN_TRIES: u32 = 20;
+const OPEN_AGAIN: Duration = Duration::from_millis(100);
+
+/// The writing connection. Used by the writer's thread alone; the mutex is there because sea-orm asks that a connection
+/// can be shared, and is never contended.
+#[derive(Debug)]
+pub(super) struct Connection(Mutex<rusqlite::Connection>);
+
+impl Connection {
+    pub fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
+        let connection = rusqlite::Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        for (pragma, value) in [
+            ("journal_mode", "WAL"),
+            // A commit is on the disk when it returns.
+            ("synchronous", "FULL"),
+            ("foreign_keys", "ON"),
+            // Otherwise a statement that sorts its rows opens a file for it.
+            ("temp_store", "MEMORY"),
+        ] {
+            connection.pragma_update(None, pragma, value)?;
+        }
+        Ok(Connection(Mutex::new(connection)))
+    }
+
+    pub fn open_when_free(path: &Path) -> Result<Connection, rusqlite::Error> {
+        let mut tries = 1;
+        loop {
+            match Connection::open(path) {
+                Err(_) if tries < OPEN_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(OPEN_AGAIN);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, rusqlite::Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a statement of the transaction's frame.
+    pub fn frame(&self, sql: &str) -> Result<(), DbErr> {
+        let run = || self.lock().prepare_cached(sql)?.execute([]);
+        run().map(drop).map_err(|e| failed(&e))
+    }
+
+    /// SQLite ends a transaction by itself on some errors, such as a full disk. What a write did afterwards would be
+    /// committed statement by statement.
+    pub fn is_in_transaction(&self) -> bool {
+        !self.lock().is_autocommit()
+    }
+
+    /// Runs a statement; how many rows it changed.
+    pub fn execute(&self, statement: &Statement) -> Result<u64, DbErr> {
+        let connection = self.within_transaction()?;
+        let changed = prepare(&connection, statement)?.raw_execute().map_err(|e| failed(&e))?;
+        Ok(u64::try_from(changed).unwrap_or_default())
+    }
+
+    pub fn execute_batch(&self, sql: &str) -> Result<u64, DbErr> {
+        let connection = self.within_transaction()?;
+        connection.execute_batch(sql).map_err(|e| failed(&e))?;
+        Ok(connection.changes())
+    }
+
+    /// Up to `limit` rows.
+    pub fn query(&self, statement: &Statement, limit: usize) -> Result<Vec<Row>, DbErr> {
+        let connection = self.within_transaction()?;
+        let mut prepared = prepare(&connection, statement)?;
+        let names = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let mut found = Vec::new();
+        let mut rows = prepared.raw_query();
+        while found.len() < limit
+            && let Some(next) = rows.next().map_err(|e| failed(&e))?
+        {
+            found.push(Row::of_sqlite(next, &names)?);
+        }
+        Ok(found)
+    }
+
+    fn within_transaction(&self) -> Result<MutexGuard<'_, rusqlite::Connection>, DbErr> {
+        let connection = self.lock();
+        if connection.is_autocommit() {
+            return Err(ended());
+        }
+        Ok(connection)
+    }
+}
+
+pub(super) fn ended() -> DbErr {
+    DbErr::Conn(RuntimeErr::Internal("the database ended the transaction".into()))
+}
+
+/// The statement with its parameters. `$1` would be a name to SQLite and numbered by where it stands first; `?1` is a
+/// number.
+fn prepare<'a>(connection: &'a rusqlite::Connection, statement: &Statement) -> Result<CachedStatement<'a>, DbErr> {
+    let prepared = if statement.sql.contains('$') {
+        connection.prepare_cached(&statement.sql.replace('$', "?"))
+    } else {
+        connection.prepare_cached(&statement.sql)
+    };
+    let mut prepared = prepared.map_err(|e| failed(&e))?;
+    for (i, value) in statement.values.iter().flat_map(|values| values.iter()).enumerate() {
+        prepared.raw_bind_parameter(i + 1, parameter(value)?).map_err(|e| failed(&e))?;
+    }
+    Ok(prepared)
+}

@@ -1,0 +1,29 @@
+//! Where rows are read: in the pool of readers, or in the transaction of a write.
+
+use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait, Select, TryIntoModel};
+
+use super::tx::WriteTx;
+use crate::store::db::DbError;
+
+/// What a query runs on.
+#[derive(Debug, Clone, Copy)]
+pub enum Reader<'a> {
+    /// The newest committed state.
+    Pool(&'a DatabaseConnection),
+    /// The state that a write sees, its own changes included.
+    Write(&'a WriteTx),
+}
+
+impl Reader<'_> {
+    /// The rows of a query.
+    pub async fn all<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbError>
+    where
+        E: EntityTrait,
+        E::ActiveModel: ActiveModelTrait<Entity = E> + TryIntoModel<E::Model>,
+    {
+        match self {
+            Reader::Pool(pool) => Ok(select.all(*pool).await?),
+            Reader::Write(tx) => tx.find_all(select).await,
+        }
+    }
+}

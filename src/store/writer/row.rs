@@ -1,0 +1,107 @@
+//! A row of a result inside a write.
+
+use std::sync::Arc;
+
+use rusqlite::types::ValueRef;
+use sea_orm::{DbErr, QueryResult, TryGetable};
+
+use super::values::failed;
+use crate::store::db::DbError;
+
+/// A row of a result.
+#[derive(Debug)]
+pub enum Row {
+    /// Of SQLite: the columns' names, and what they hold.
+    Sqlite(Arc<[String]>, Vec<Cell>),
+    /// Of PostgreSQL.
+    Postgres(QueryResult),
+}
+
+/// What a column of SQLite holds.
+#[derive(Debug)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A number or a truth value.
+    Integer(i64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// A type that a column can be read as.
+pub trait FromCell: Sized {
+    /// Nothing when the cell holds another type.
+    fn from_cell(cell: &Cell) -> Option<Self>;
+}
+
+impl FromCell for i64 {
+    fn from_cell(cell: &Cell) -> Option<i64> {
+        match cell {
+            Cell::Integer(n) => Some(*n),
+            Cell::Null | Cell::Text(_) | Cell::Blob(_) => None,
+        }
+    }
+}
+
+impl FromCell for bool {
+    fn from_cell(cell: &Cell) -> Option<bool> {
+        i64::from_cell(cell).map(|n| n != 0)
+    }
+}
+
+impl FromCell for String {
+    fn from_cell(cell: &Cell) -> Option<String> {
+        match cell {
+            Cell::Text(text) => Some(text.clone()),
+            Cell::Null | Cell::Integer(_) | Cell::Blob(_) => None,
+        }
+    }
+}
+
+impl FromCell for Vec<u8> {
+    fn from_cell(cell: &Cell) -> Option<Vec<u8>> {
+        match cell {
+            Cell::Blob(bytes) => Some(bytes.clone()),
+            Cell::Null | Cell::Integer(_) | Cell::Text(_) => None,
+        }
+    }
+}
+
+impl<T: FromCell> FromCell for Option<T> {
+    fn from_cell(cell: &Cell) -> Option<Option<T>> {
+        match cell {
+            Cell::Null => Some(None),
+            Cell::Integer(_) | Cell::Text(_) | Cell::Blob(_) => T::from_cell(cell).map(Some),
+        }
+    }
+}
+
+impl Row {
+    /// A column of the row.
+    pub fn get<T: TryGetable + FromCell>(&self, column: &str) -> Result<T, DbError> {
+        match self {
+            Row::Sqlite(names, cells) => {
+                let cell = names.iter().position(|name| name == column).and_then(|i| cells.get(i));
+                let value = cell.and_then(T::from_cell);
+                value.ok_or_else(|| DbError::Defect(format!("column {column} is not what was asked for")))
+            }
+            Row::Postgres(row) => Ok(row.try_get("", column)?),
+        }
+    }
+
+    pub(super) fn of_sqlite(row: &rusqlite::Row<'_>, names: &Arc<[String]>) -> Result<Row, DbErr> {
+        let cell = |i: usize| match row.get_ref(i).map_err(|e| failed(&e))? {
+            ValueRef::Null => Ok(Cell::Null),
+            ValueRef::Integer(n) => Ok(Cell::Integer(n)),
+            ValueRef::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => Ok(Cell::Text(text.to_owned())),
+                Err(e) => Err(DbErr::Type(e.to_string())),
+            },
+            ValueRef::Blob(bytes) => Ok(Cell::Blob(bytes.to_owned())),
+            ValueRef::Real(_) => Err(DbErr::Type("a fraction, which no table holds".into())),
+        };
+        Ok(Row::Sqlite(Arc::clone(names), (0..names.len()).map(cell).collect::<Result<_, _>>()?))
+    }
+}

@@ -1,0 +1,246 @@
+//! The transaction that a write sees. SQL and row mapping are written once over it, for both databases.
+
+use std::future::Future;
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ColumnType, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, Iterable,
+    QueryTrait, Select, Statement, TryIntoModel, Value, Values,
+};
+
+use super::connection::Connection;
+use super::row::Row;
+use crate::store::db::{DbError, DbKind};
+
+/// A transaction that commits after the write returned.
+#[derive(Debug)]
+pub struct WriteTx {
+    on: On,
+}
+
+#[derive(Debug)]
+enum On {
+    Sqlite(Connection),
+    Postgres(DatabaseTransaction),
+}
+
+impl WriteTx {
+    pub(super) fn sqlite(connection: Connection) -> WriteTx {
+        WriteTx { on: On::Sqlite(connection) }
+    }
+
+    pub(super) fn postgres(transaction: DatabaseTransaction) -> WriteTx {
+        WriteTx { on: On::Postgres(transaction) }
+    }
+
+    /// Begins, divides or ends the transaction of the writer's thread; nothing on PostgreSQL.
+    pub(super) fn frame(&self, sql: &str) -> Result<(), DbErr> {
+        match &self.on {
+            On::Sqlite(connection) => connection.frame(sql),
+            On::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Whether it has not come to its end.
+    pub(super) fn is_open(&self) -> bool {
+        match &self.on {
+            On::Sqlite(connection) => connection.is_in_transaction(),
+            On::Postgres(_) => true,
+        }
+    }
+
+    pub(super) async fn commit(self) -> Result<(), DbErr> {
+        match self.on {
+            // The writer's thread begins and ends its transactions itself.
+            On::Sqlite(_) => Ok(()),
+            On::Postgres(transaction) => transaction.commit().await,
+        }
+    }
+
+    pub(super) async fn roll_back(self) {
+        if let On::Postgres(transaction) = self.on
+            && let Err(e) = transaction.rollback().await
+        {
+            tracing::debug!(error = %DbError::from(e), "a transaction ends with its connection");
+        }
+    }
+
+    /// Which database this is.
+    pub fn kind(&self) -> DbKind {
+        match &self.on {
+            On::Sqlite(_) => DbKind::Sqlite,
+            On::Postgres(_) => DbKind::Postgres,
+        }
+    }
+
+    /// The SQL expression of the database's clock in milliseconds.
+    pub fn now_ms_sql(&self) -> &'static str {
+        self.kind().now_ms_sql()
+    }
+
+    /// Runs a statement and returns how many rows it changed. Parameters are written `$1`, `$2`, … for both databases.
+    pub fn execute(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> impl Future<Output = Result<u64, DbError>> + Send {
+        let statement = self.kind().statement(sql, values);
+        self.execute_statement(statement)
+    }
+
+    /// Runs statements without parameters.
+    pub async fn execute_unprepared(&self, sql: &str) -> Result<u64, DbError> {
+        match &self.on {
+            On::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            On::Postgres(transaction) => Ok(transaction.execute_unprepared(sql).await?.rows_affected()),
+        }
+    }
+
+    /// The first row of a result.
+    pub fn one(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> impl Future<Output = Result<Option<Row>, DbError>> + Send {
+        let statement = self.kind().statement(sql, values);
+        async move {
+            match &self.on {
+                On::Sqlite(connection) => Ok(connection.query(&statement, 1)?.pop()),
+                On::Postgres(transaction) => Ok(transaction.query_one_raw(statement).await?.map(Row::Postgres)),
+            }
+        }
+    }
+
+    /// All rows of a result.
+    pub fn all(
+        &self,
+        sql: &str,
+        values: impl IntoIterator<Item = Value>,
+    ) -> impl Future<Output = Result<Vec<Row>, DbError>> + Send {
+        let statement = self.kind().statement(sql, values);
+        self.all_of(statement)
+    }
+
+    /// Runs an insertion, update or deletion of an entity and returns how many rows it changed.
+    pub fn run(&self, query: &impl QueryTrait) -> impl Future<Output = Result<u64, DbError>> + Send {
+        let statement = query.build(self.kind().backend());
+        self.execute_statement(statement)
+    }
+
+    /// How many rows one statement should take. On SQLite a short text that stays prepared, run once per row, costs
+    /// less than parsing a long one; on PostgreSQL every statement is a round trip.
+    pub fn rows_per_statement(&self) -> usize {
+        match &self.on {
+            On::Sqlite(_) => 1,
+            On::Postgres(_) => usize::MAX,
+        }
+    }
+
+    /// Inserts rows that all set the same columns; returns how many were inserted or, on a conflict, updated.
+    pub async fn insert_all<A>(&self, rows: Vec<A>, on_conflict: Option<OnConflict>) -> Result<u64, DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        let with_conflict = |rows: Vec<A>| {
+            let mut insert = <A::Entity as EntityTrait>::insert_many(rows);
+            if let Some(on_conflict) = &on_conflict {
+                insert.query().on_conflict(on_conflict.clone());
+            }
+            insert.build(self.kind().backend())
+        };
+        let connection = match &self.on {
+            On::Sqlite(connection) => connection,
+            On::Postgres(_) if rows.is_empty() => return Ok(0),
+            On::Postgres(_) => return self.execute_statement(with_conflict(rows)).await,
+        };
+        let Some(first) = rows.first() else { return Ok(0) };
+        // The text is made once: each row only has other values. Those of the conflict's condition follow them.
+        let mut statement = with_conflict(vec![first.clone()]);
+        let set = |row: &A| {
+            let columns = <A::Entity as EntityTrait>::Column::iter();
+            columns.filter_map(|c| row.get(c).into_value()).collect::<Vec<_>>()
+        };
+        let all = statement.values.take().map_or_else(Vec::new, |values| values.0);
+        let of_conflict = all.get(set(first).len()..).unwrap_or_default();
+        let mut written = 0;
+        for row in &rows {
+            statement.values = Some(Values(set(row).into_iter().chain(of_conflict.iter().cloned()).collect()));
+            written += connection.execute(&statement)?;
+        }
+        Ok(written)
+    }
+
+    /// Runs an insertion that returns columns.
+    pub fn returning(&self, query: &impl QueryTrait) -> impl Future<Output = Result<Vec<Row>, DbError>> + Send {
+        let statement = query.build(self.kind().backend());
+        self.all_of(statement)
+    }
+
+    /// An entity's row.
+    pub async fn find_one<E>(&self, select: Select<E>) -> Result<Option<E::Model>, DbError>
+    where
+        E: EntityTrait,
+        E::ActiveModel: TryIntoModel<E::Model>,
+    {
+        match &self.on {
+            On::Sqlite(connection) => {
+                let rows = connection.query(&select.build(self.kind().backend()), 1)?;
+                rows.first().map(model::<E>).transpose()
+            }
+            On::Postgres(transaction) => Ok(select.one(transaction).await?),
+        }
+    }
+
+    /// An entity's rows.
+    pub async fn find_all<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbError>
+    where
+        E: EntityTrait,
+        E::ActiveModel: TryIntoModel<E::Model>,
+    {
+        match &self.on {
+            On::Sqlite(connection) => {
+                let rows = connection.query(&select.build(self.kind().backend()), usize::MAX)?;
+                rows.iter().map(model::<E>).collect()
+            }
+            On::Postgres(transaction) => Ok(select.all(transaction).await?),
+        }
+    }
+
+    async fn all_of(&self, statement: Statement) -> Result<Vec<Row>, DbError> {
+        match &self.on {
+            On::Sqlite(connection) => Ok(connection.query(&statement, usize::MAX)?),
+            On::Postgres(transaction) => {
+                Ok(transaction.query_all_raw(statement).await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    async fn execute_statement(&self, statement: Statement) -> Result<u64, DbError> {
+        match &self.on {
+            On::Sqlite(connection) => Ok(connection.execute(&statement)?),
+            On::Postgres(transaction) => Ok(transaction.execute_raw(statement).await?.rows_affected()),
+        }
+    }
+}
+
+/// An entity from a row of SQLite, which has no truth values: the column's type tells which number is one.
+pub(super) fn model<E>(row: &Row) -> Result<E::Model, DbError>
+where
+    E: EntityTrait,
+    E::ActiveModel: TryIntoModel<E::Model>,
+{
+    let mut model = <E::ActiveModel as ActiveModelTrait>::default();
+    for column in E::Column::iter() {
+        let definition = column.def();
+        let name = sea_orm::IdenStatic::as_str(&column);
+        let value = match definition.get_column_type() {
+            ColumnType::Boolean => Value::Bool(row.get(name)?),
+            ColumnType::BigInteger => Value::BigInt(row.get(name)?),
+            ColumnType::String(_) | ColumnType::Text => Value::String(row.get(name)?),
+            ColumnType::VarBinary(_) | ColumnType::Blob | ColumnType::Binary(_) => Value::Bytes(row.get(name)?),
+            other => return Err(DbError::Defect(format!("column {name} is {other:?}, which no write reads"))),
+        };
+        model.try_set(column, value)?;
+    }
+    Ok(model.try_into_model()?)
+}

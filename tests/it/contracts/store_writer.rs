@@ -1,0 +1,102 @@
+//! The one writer: what shares a transaction, and what does not share its end.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sea_orm::ConnectionTrait;
+use wxpay_worker::store::{Db, DbError, WriteTx};
+
+use crate::harness::db::TestDb;
+
+async fn insert(tx: &WriteTx, key: &str) -> Result<(), DbError> {
+    let sql = "INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ($1, 'test', 1, 0)";
+    tx.execute(sql, [key.into()]).await.map(drop)
+}
+
+async fn write(db: &Db, key: &str) -> Result<(), DbError> {
+    db.write("test", key.to_owned(), |tx, key| Box::pin(insert(tx, key))).await
+}
+
+async fn keys(db: &Db) -> Vec<String> {
+    let rows = db.read().query_all_raw(db.statement("SELECT name FROM leases ORDER BY name", [])).await.unwrap();
+    rows.iter().map(|row| row.try_get("", "name").unwrap()).collect()
+}
+
+/// Another process's write: whatever is handed in meanwhile waits, and shares a transaction afterwards.
+fn lock(db: &TestDb) -> rusqlite::Connection {
+    let other = rusqlite::Connection::open(db.url().trim_start_matches("sqlite://")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_writes_that_share_a_transaction_one_that_fails_is_rolled_back_alone() {
+    let test_db = TestDb::sqlite();
+    let db = test_db.open().await;
+    let other = lock(&test_db);
+    let names = ["a", "b", "a", "c"];
+    let writes = join_all(names.iter().map(|key| write(&db, key)));
+    let half = db.write("test", (), |tx, ()| {
+        Box::pin(async move {
+            insert(tx, "half").await?;
+            Err::<(), _>(DbError::Defect("second thoughts".into()))
+        })
+    });
+    let free = async { drop(other) };
+    let (written, half, ()) = tokio::join!(writes, half, free);
+    assert!(matches!(written[..], [Ok(()), Ok(()), Err(DbError::Exists(_)), Ok(())]), "{written:?}");
+    assert!(matches!(half, Err(DbError::Defect(_))), "{half:?}");
+    assert_eq!(keys(&db).await, ["a", "b", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_the_database_ends_is_reported_to_all_of_it_and_the_next_one_works() {
+    let test_db = TestDb::sqlite();
+    let db = test_db.open().await;
+    let other = lock(&test_db);
+    // The first one waits for the lock; the others queue up behind it and share the next transaction.
+    let first = write(&db, "first");
+    let shared = async {
+        tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
+        let ends = db.write("test", (), |tx, ()| {
+            Box::pin(async move {
+                insert(tx, "lost").await?;
+                // As SQLite does by itself when the disk is full.
+                tx.execute_unprepared("ROLLBACK").await.map(drop)
+            })
+        });
+        let free = async { drop(other) };
+        tokio::join!(write(&db, "before"), ends, write(&db, "after"), free)
+    };
+    let (first, (before, ends, after, ())) = tokio::join!(first, shared);
+    first.unwrap();
+    for outcome in [before, ends, after] {
+        assert!(matches!(outcome, Err(DbError::Unavailable(_))), "{outcome:?}");
+    }
+    assert_eq!(keys(&db).await, ["first"]);
+    write(&db, "again").await.unwrap();
+    assert_eq!(keys(&db).await, ["again", "first"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_panics_fails_alone_and_one_whose_caller_left_is_done() {
+    let test_db = TestDb::sqlite();
+    let db = test_db.open().await;
+    let other = lock(&test_db);
+    let left = tokio::spawn({
+        let db = db.clone();
+        async move { write(&db, "left").await }
+    });
+    tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.unwrap_err();
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
+    drop(other);
+    let panics = db.write("test", (), |_, ()| Box::pin(async { Err::<(), _>(panicking()) })).await;
+    assert!(matches!(panics, Err(DbError::Defect(_))), "{panics:?}");
+    write(&db, "stayed").await.unwrap();
+    assert_eq!(keys(&db).await, ["left", "stayed"]);
+}
+
+fn panicking() -> DbError {
+    panic!("a defect in a write")
+}

@@ -6,7 +6,7 @@
 //! twice is the merchant's policy, applied in the same change that enters it, so once.
 
 use super::decision::{
-    AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Refusal,
+    AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Received, Refusal,
 };
 use super::schedule;
 use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
@@ -267,12 +267,7 @@ fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: 
 }
 
 /// What a payment is to its order: the payment, a late one, or one too many.
-fn received(
-    order: &Order,
-    next: &mut Order,
-    payment: &Payment,
-    policy: Policy,
-) -> (Vec<OrderEvent>, Option<AutoRefund>) {
+fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) -> Received {
     let in_time = payment.time_end <= order.expires_at;
     let counts = |next: &mut Order| {
         next.state = OrderState::Paid;

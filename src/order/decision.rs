@@ -136,3 +136,6 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
+
+/// What a payment leads to: the events to emit, and what is sent back of it.
+pub(super) type Received = (Vec<OrderEvent>, Option<AutoRefund>);

@@ -56,7 +56,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// EncodedEvent under a key of the configured secret.
+    /// Sealed under a key of the configured secret.
     pub fn new(secret: &Secret, config: &Config) -> Result<Sessions, CannotSeal> {
         let jar = Jar::new(&config.server.public_url);
         let (key, lifetime) = (SealKey::derive(secret, "session")?, config.web.session_lifetime);

@@ -53,7 +53,7 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// EncodedEvent under a key of the configured secret.
+    /// Sealed under a key of the configured secret.
     pub fn new(secret: &Secret, config: &Config) -> Result<Rounds, CannotSeal> {
         let jar = Jar::new(&config.server.public_url);
         Ok(Rounds { key: SealKey::derive(secret, "rounds")?, name: jar.name(ROUNDS_COOKIE), jar })

@@ -66,7 +66,7 @@ pub struct PendingLogins {
 }
 
 impl PendingLogins {
-    /// EncodedEvent under a key of the configured secret.
+    /// Sealed under a key of the configured secret.
     pub fn new(secret: &Secret, config: &Config) -> Result<PendingLogins, CannotSeal> {
         let jar = Jar::new(&config.server.public_url);
         let name = format!("{}_", jar.name(LOGIN_COOKIE));

@@ -174,7 +174,8 @@ impl Tokens {
         let write = TokenWrite { lease, app, kind, merchants: &kept.merchants, now: clock.now() };
         match store.store_token(write, &self.key, &issued).await? {
             Fenced::Lost => {
-                tracing::warn!(app = %app.key, kind = kind.as_str(), "fetched after another process took over: thrown away");
+                let kind = kind.as_str();
+                tracing::warn!(app = %app.key, kind, "fetched after another process took over: thrown away");
                 Ok(None)
             }
             Fenced::Done(is_new) => {

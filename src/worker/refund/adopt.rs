@@ -59,8 +59,8 @@ pub async fn adopt(
             Reserved::New(stored) => {
                 row = Some(stored.refund.id);
                 let outcome = RefundEvent::Requested.as_str();
-                metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome)
-                    .increment(1);
+                let merchant = merchant.key.to_string();
+                metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
                 crate::failpoint::point("refund.adopted");
             }
             Reserved::Known(stored) => row = Some(stored.refund.id),

@@ -25,7 +25,7 @@ use super::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, 
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// Poll interval for the database to become available again before more messages are taken.
-const LOOKED_FOR: Duration = Duration::from_millis(500);
+const DATABASE_POLL: Duration = Duration::from_millis(500);
 
 /// How long until a message is handled again while the database is away: at first, growing.
 const HANDLED_AGAIN: Duration = Duration::from_millis(100);
@@ -55,10 +55,10 @@ impl<H, P> Worker<H, P> {
 
 impl<H, P: Parking> Worker<H, P> {
     /// Checks whether the database is available, and pauses if it is not.
-    async fn look_for_the_database(&self) {
+    async fn wait_for_the_database(&self) {
         match tokio::time::timeout(MAX_BUS_DELAY, self.parking.is_there()).await {
             Ok(true) => self.cut_off.send_modify(|cut_off| *cut_off = false),
-            Ok(false) | Err(_) => tokio::time::sleep(LOOKED_FOR).await,
+            Ok(false) | Err(_) => tokio::time::sleep(DATABASE_POLL).await,
         }
     }
 }
@@ -77,7 +77,7 @@ where
         while running.try_join_next().is_some() {}
         let free = concurrency - running.len();
         if *worker.cut_off.borrow() {
-            match worker.cancel.run_until_cancelled(worker.look_for_the_database()).await {
+            match worker.cancel.run_until_cancelled(worker.wait_for_the_database()).await {
                 Some(()) => continue,
                 None => break,
             }

@@ -26,9 +26,9 @@ use crate::store::{Db, DbError};
 /// How often acknowledged messages are pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 /// Maximum poll interval of an idle consumer: other processes cannot wake it.
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
+const IDLE_POLL: Duration = Duration::from_millis(100);
 /// Poll interval while there is traffic.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const BUSY_POLL: Duration = Duration::from_millis(10);
 /// Most deliveries of one claim.
 const MAX_CLAIM: usize = 256;
 
@@ -38,7 +38,7 @@ pub(super) struct Embedded {
     rows: BusRows,
     publishes: Group<NewRow, Result<(), PublishError>>,
     answers: Arc<Group<Answer, bool>>,
-    bells: HashMap<String, Arc<Notify>>,
+    signals: HashMap<String, Arc<Notify>>,
     _pruning: AbortOnDropHandle<()>,
 }
 
@@ -49,15 +49,15 @@ impl Embedded {
         let names: Vec<String> = topology.streams.iter().map(|s| s.name.clone()).collect();
         rows.register(&names).await?;
         let consumers = topology.streams.iter().flat_map(|s| s.consumers.iter());
-        let bells: HashMap<String, Arc<Notify>> = consumers.map(|c| (c.name.clone(), Arc::default())).collect();
+        let signals: HashMap<String, Arc<Notify>> = consumers.map(|c| (c.name.clone(), Arc::default())).collect();
         let limits = topology.streams.iter().map(|s| (s.name.clone(), limit_of(s, max_bytes))).collect();
         Ok(Embedded {
-            publishes: publishing(rows.clone(), limits, bells.clone()),
+            publishes: publishing(rows.clone(), limits, signals.clone()),
             answers: Arc::new(answering(rows.clone())),
             _pruning: AbortOnDropHandle::new(tokio::spawn(prune(rows.clone(), topology.clone()))),
             topology: Arc::new(topology),
             rows,
-            bells,
+            signals,
         })
     }
 
@@ -91,9 +91,9 @@ impl Embedded {
             lease_ms: i64::try_from(spec.ack_wait_ms).unwrap_or(i64::MAX),
             rows: self.rows.clone(),
             answers: Arc::clone(&self.answers),
-            bell: self.bells.get(name.as_str()).cloned().unwrap_or_default(),
+            signal: self.signals.get(name.as_str()).cloned().unwrap_or_default(),
             claiming: None,
-            look_again: LOOK_AGAIN,
+            poll_interval: BUSY_POLL,
         }
     }
 
@@ -127,22 +127,22 @@ fn limit_of(stream: &StreamSpec, max_bytes: i64) -> StreamLimit {
 fn publishing(
     rows: BusRows,
     limits: HashMap<String, StreamLimit>,
-    bells: HashMap<String, Arc<Notify>>,
+    signals: HashMap<String, Arc<Notify>>,
 ) -> Group<NewRow, Result<(), PublishError>> {
-    let (limits, bells) = (Arc::new(limits), Arc::new(bells));
+    let (limits, signals) = (Arc::new(limits), Arc::new(signals));
     Group::new(Limits { max_batch: 1024, queue: 8192 }, move |batch: Vec<NewRow>| {
-        let (rows, limits, bells) = (rows.clone(), Arc::clone(&limits), Arc::clone(&bells));
+        let (rows, limits, signals) = (rows.clone(), Arc::clone(&limits), Arc::clone(&signals));
         async move {
             match rows.insert(&batch, &limits).await {
                 Ok(stored) => {
                     for name in batch.iter().flat_map(|row| row.consumers.iter()) {
-                        bells.get(name).inspect(|bell| bell.notify_waiters());
+                        signals.get(name).inspect(|signal| signal.notify_waiters());
                     }
-                    let told = |s| match s {
+                    let outcome = |s| match s {
                         Stored::Yes => Ok(()),
                         Stored::Full => Err(PublishError::Full),
                     };
-                    stored.into_iter().map(told).collect()
+                    stored.into_iter().map(outcome).collect()
                 }
                 Err(e) => {
                     let why = describe(&e);
@@ -181,7 +181,7 @@ async fn prune(rows: BusRows, topology: Topology) {
             loop {
                 match rows.prune(&stream.name, window_ms).await {
                     Ok(0) => break,
-                    Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                    Ok(_) => tokio::time::sleep(BUSY_POLL).await,
                     Err(e) => {
                         tracing::warn!(
                             error = describe(&e),
@@ -203,11 +203,11 @@ pub(super) struct Supply {
     lease_ms: i64,
     rows: BusRows,
     answers: Arc<Group<Answer, bool>>,
-    bell: Arc<Notify>,
+    signal: Arc<Notify>,
     /// A claim under way. It has a task of its own, because the loop may stop waiting for it at any moment and a claim
     /// that committed unheard would keep its messages until the lease ends.
     claiming: Option<JoinHandle<Result<Vec<Claimed>, DbError>>>,
-    look_again: Duration,
+    poll_interval: Duration,
 }
 
 impl Source for Supply {
@@ -216,19 +216,19 @@ impl Source for Supply {
     /// See [`super::subscription::Source::take`].
     async fn take(&mut self, free: usize) -> Vec<Arrived<Receipt>> {
         loop {
-            let bell = Arc::clone(&self.bell);
-            let rung = bell.notified();
-            tokio::pin!(rung);
+            let signal = Arc::clone(&self.signal);
+            let signalled = signal.notified();
+            tokio::pin!(signalled);
             // Enabled before the poll, so that a message stored during the poll wakes this consumer.
-            rung.as_mut().enable();
+            signalled.as_mut().enable();
             let pause = match self.claim(free).await {
                 Ok(claimed) if !claimed.is_empty() => {
-                    self.look_again = LOOK_AGAIN;
+                    self.poll_interval = BUSY_POLL;
                     return claimed.into_iter().map(|c| self.arrived(c)).collect();
                 }
                 Ok(_) => {
-                    self.look_again = (self.look_again * 2).min(LOOK_AT_LEAST_EVERY);
-                    self.look_again
+                    self.poll_interval = (self.poll_interval * 2).min(IDLE_POLL);
+                    self.poll_interval
                 }
                 Err(e) => {
                     tracing::warn!(error = describe(&e), consumer = self.consumer, "deliveries could not be claimed");
@@ -236,7 +236,7 @@ impl Source for Supply {
                 }
             };
             tokio::select! {
-                () = &mut rung => self.look_again = LOOK_AGAIN,
+                () = &mut signalled => self.poll_interval = BUSY_POLL,
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -343,7 +343,7 @@ impl subscription::Receipt for Receipt {
 }
 
 impl Receipt {
-    /// Twice more on trouble; then the lease ends by itself and the message comes again.
+    /// Twice more on an error; then the lease expires and the message is redelivered.
     async fn answer(&self, answer: impl Fn() -> Answer) {
         for pause_ms in [50, 500, 0] {
             if self.answers.run(answer()).await == Ok(true) {

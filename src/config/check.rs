@@ -121,7 +121,7 @@ pub(super) fn published_key(wechat: Option<&Wechat>, merchants: &[Merchant], rep
     }
     for merchant in merchants.iter().filter(|m| m.v2_key.expose() == PUBLISHED_V2_KEY) {
         let text =
-            format!("{} has the key of WeChat's published example: anybody can forge its notifications", merchant.key);
+            format!("{} has the key of WeChat's published example: its notifications can be forged", merchant.key);
         report.warnings.push(Problem::new("merchants.v2_key", text));
     }
 }

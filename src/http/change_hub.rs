@@ -79,14 +79,14 @@ impl OrderWatch {
             return seen;
         }
         let mut following = self.follow(merchant, order_no, seen);
-        let look = async {
+        let poll = async {
             while let Some(order) = following.changed().await {
                 if enough(&order) {
                     break;
                 }
             }
         };
-        let _ = tokio::time::timeout_at(deadline, look).await;
+        let _ = tokio::time::timeout_at(deadline, poll).await;
         following.seen.clone()
     }
 }
@@ -176,7 +176,7 @@ async fn run(store: Store, hub: Arc<Hub>) {
         }
         commits.mark_unchanged();
         let begun = Instant::now();
-        if let Err(e) = look(&store, &hub, wanted, &complaints).await {
+        if let Err(e) = poll(&store, &hub, wanted, &complaints).await {
             tracing::warn!(error = %e, "Orders that requests wait for could not be read");
         }
         let pause = (begun.elapsed() * 3).max(MIN_PAUSE);
@@ -191,7 +191,7 @@ async fn run(store: Store, hub: Arc<Hub>) {
     }
 }
 
-async fn look(
+async fn poll(
     store: &Store,
     hub: &Hub,
     wanted: HashMap<MerchantKey, Vec<OrderNo>>,

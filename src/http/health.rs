@@ -56,10 +56,10 @@ pub async fn readyz(State(app): State<Arc<HttpState>>) -> Response {
         apps(&app),
     );
     let (database, clock) = match database {
-        Ok(Ok(look)) => {
-            let problem = (!look.takes_writes)
+        Ok(Ok(health)) => {
+            let problem = (!health.takes_writes)
                 .then_some("takes no writes: it is a standby, was made read-only, or its disk is full");
-            (problem, clock_problem(app.clock.host_ahead_ms(look.now)))
+            (problem, clock_problem(app.clock.host_ahead_ms(health.now)))
         }
         Ok(Err(_)) => (Some("does not answer"), None),
         Err(_) => (Some("does not answer in time"), None),

@@ -78,13 +78,13 @@ fn waits(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundDecision
                 return RefundDecision::AskAgain { at };
             }
             // Another reason is reported again: operators may have resolved the one reported before.
-            let told = refund.delayed && refund.error.as_ref().is_some_and(|known| known.code == error.code);
+            let reported = refund.delayed && refund.error.as_ref().is_some_and(|known| known.code == error.code);
             let mut next = bump(refund);
             next.delayed = true;
             next.error = Some(error.clone());
             next.queries.done += 1;
             next.queries.next_at = Some(at);
-            apply(next, (!told).then_some(RefundEvent::Delayed))
+            apply(next, (!reported).then_some(RefundEvent::Delayed))
         }
         RefundState::Processing | RefundState::Abnormal | RefundState::Succeeded | RefundState::Failed => {
             RefundDecision::AlreadyApplied

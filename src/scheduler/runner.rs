@@ -185,7 +185,7 @@ impl Runner {
             if self.cancel.is_cancelled() || self.sits_out() {
                 return;
             }
-            match self.turn().await {
+            match self.acquire().await {
                 Ok(Some(lease)) => self.run_under(lease).await,
                 Ok(None) => {}
                 Err(e) => {
@@ -199,7 +199,7 @@ impl Runner {
         }
     }
 
-    async fn turn(&self) -> Result<Option<Lease>, DbError> {
+    async fn acquire(&self) -> Result<Option<Lease>, DbError> {
         let Shared { store, holder, clock, config, .. } = &*self.shared;
         // Each job has a lease of its own: one that hangs in one process is taken over by another.
         let Some(lease) = store.lease(self.job.name, holder, config.store.lease).await? else { return Ok(None) };
@@ -268,7 +268,7 @@ impl Runner {
                 tracing::error!(job = job.name, "panicked");
                 (JobOutcome::Panic, 0, None)
             }
-            Ok(Ok(ended)) => told(job.name, ended),
+            Ok(Ok(ended)) => report_of(job.name, ended),
         };
         metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome.as_str())
             .record(started.elapsed());
@@ -307,7 +307,7 @@ impl Runner {
 }
 
 /// What the report says of a run that came to its end.
-fn told(job: &'static str, ended: Result<Done, JobError>) -> (JobOutcome, u64, Option<String>) {
+fn report_of(job: &'static str, ended: Result<Done, JobError>) -> (JobOutcome, u64, Option<String>) {
     match ended {
         Ok(done) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
         Ok(done) => {

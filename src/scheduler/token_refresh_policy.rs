@@ -74,10 +74,10 @@ pub fn life(
     same: Option<&StoredToken>,
     hash: &str,
 ) -> (Timestamp, Timestamp) {
-    let told = fetched_at.after(Duration::from_secs(u64::from(expires_in_s)));
+    let stated = fetched_at.after(Duration::from_secs(u64::from(expires_in_s)));
     let expires_at = match same {
-        Some(same) if same.expires_at > fetched_at => same.expires_at.min(told),
-        Some(_) | None => told,
+        Some(same) if same.expires_at > fetched_at => same.expires_at.min(stated),
+        Some(_) | None => stated,
     };
     let left_ms = expires_at.as_ms() - fetched_at.as_ms();
     let lead_ms = match (kind, api) {

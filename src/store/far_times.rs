@@ -47,7 +47,7 @@ async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u6
         format!("UPDATE orders SET {at} = $1 WHERE {far} AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5")
     };
     let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
-    let turn = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
+    let slot = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
     let open = "UPDATE refunds SET call_open_until_ms = $1
                     WHERE next_at_ms IS NOT NULL AND call_open_until_ms > $2"
         .to_owned();
@@ -64,7 +64,7 @@ async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u6
         (order("next_query_at_ms"), &of_order[..]),
         (order("next_look_at_ms"), &of_order),
         (refund, &by_age),
-        (turn, &delay_next_call),
+        (slot, &delay_next_call),
         (open, &open_calls),
         (unanswered, &[now_ms, ahead(Duration::ZERO)]),
         (message, &[now_ms, hour]),

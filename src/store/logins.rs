@@ -55,7 +55,7 @@ impl Store {
         app: &AppKey,
         state_hash: &str,
         now: Timestamp,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<ClaimedCode, DbError> {
         let sql = "INSERT INTO login_codes (code_hash, app, state_hash, claimed_at_ms, is_snapshot)
                    VALUES ($1, $2, $3, $4, FALSE) ON CONFLICT DO NOTHING";
@@ -76,7 +76,7 @@ impl Store {
         }
         match outcome(&row)? {
             Some(outcome) => Ok(ClaimedCode::Done(outcome)),
-            None if now.since(claimed_at) < patience => Ok(ClaimedCode::Busy),
+            None if now.since(claimed_at) < timeout => Ok(ClaimedCode::Busy),
             None => Ok(ClaimedCode::Done(self.finish_code(code_hash, LoginOutcome::Over, now).await?)),
         }
     }

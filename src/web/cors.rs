@@ -18,7 +18,7 @@ use crate::web::state::WebState;
 const PREFLIGHT_MAX_AGE: &str = "600";
 
 /// Middleware of the browser routes.
-pub async fn doors(State(app): State<Arc<WebState>>, request: Request, next: Next) -> Response {
+pub async fn cors(State(app): State<Arc<WebState>>, request: Request, next: Next) -> Response {
     let sent = request.headers().clone();
     let origin = sent.get(header::ORIGIN).cloned();
     let listed = origin

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, any, get, post};
 
-use super::cors::doors;
+use super::cors::cors;
 use super::envelope::{Failure, Reason};
 use super::mini::{login, phone};
 use super::oauth::{callback, redirect};
@@ -30,7 +30,7 @@ pub fn routes(shared: Arc<HttpState>, platform: PlatformClient) -> Router {
         .route("/api/wechat/mini/login", only(post(login::login)))
         .route("/api/wechat/mini/phone", only(post(phone::phone)))
         .route("/api/wechat/{*rest}", any(|| async { Failure::from(Reason::NoRoute) }))
-        .layer(from_fn_with_state(Arc::clone(&state), doors));
+        .layer(from_fn_with_state(Arc::clone(&state), cors));
     // WeChat's own post: it has no origin, no cookie, and an answer in its own format.
     let callback = Router::new().route("/api/wechat/pay/callback", post(notifications::pay_first));
     pages.with_state(state).merge(callback.with_state(shared))

@@ -16,7 +16,7 @@ use super::oauth::state::PendingLogins;
 use super::origins::Origins;
 use super::parameters::Parameters;
 use super::session::Sessions;
-use super::striped_lock::Turns;
+use super::striped_lock::StripedLock;
 use crate::config;
 use crate::config::{AppKind, Config};
 use crate::http::HttpState;
@@ -68,7 +68,7 @@ pub struct Browser {
     /// Codes that are being exchanged, likewise.
     pub exchanges: Arc<Gate<IpAddr>>,
     /// A payer's clicks, one after the other.
-    pub clicks: Turns,
+    pub clicks: StripedLock,
     /// New wallet orders, by payer.
     pub new_orders: Limit<(AppKey, OpenId)>,
     /// Phone numbers, by payer.
@@ -99,7 +99,7 @@ impl Browser {
             prefix: prefix(&config.server.public_url),
             bad_codes: Limit::new(BAD_CODES, MINUTE),
             exchanges: Arc::new(Gate::new(EXCHANGES, EXCHANGES_OF_ONE)),
-            clicks: Turns::new(),
+            clicks: StripedLock::new(),
             new_orders: Limit::new(NEW_ORDERS, MINUTE),
             phone_numbers: Limit::new(PHONE_NUMBERS, MINUTE),
         })

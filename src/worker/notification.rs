@@ -17,12 +17,12 @@ use crate::event::envelope::Envelope;
 use crate::event::fact::{Fact, Payment};
 use crate::ids::OutTradeNo;
 use crate::order::{Order, Queries};
-use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as Fate};
+use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as RecordedVerdict};
 use crate::wechat::v2::notify;
 use crate::wechat::v2::notify::{Notice, NoticeResult};
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
-const PATIENCE: Duration = Duration::from_secs(240);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
 /// The pauses in between, in seconds.
 const PAUSES: &[u64] = &[1, 2, 5, 15, 30, 60];
 
@@ -35,7 +35,7 @@ pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
         return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
     if event.data.kind == NoticeKind::Refund {
-        return super::refund::told(ctx, merchant, &event, &delivery).await;
+        return super::refund::notified(ctx, merchant, &event, &delivery).await;
     }
     let record = record(&event, merchant);
     let notice =
@@ -84,7 +84,7 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
     let now = ctx.clock.now();
     let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
     // The deadline is a time, not a number of attempts: a database outage must not use it up.
-    let wait = Some(pause).filter(|_| now.since(record.received_at) < PATIENCE);
+    let wait = Some(pause).filter(|_| now.since(record.received_at) < ORDER_TIMEOUT);
     let why = "no order has this out_trade_no".to_owned();
     if let Some(seconds) = wait {
         return match ctx.store.record_notification(&record, None, now).await {
@@ -92,11 +92,11 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
             Err(e) => failed(&e),
         };
     }
-    let record = NotificationRecord { verdict: Fate::Parked("unknown_order".into()), ..record };
+    let record = NotificationRecord { verdict: RecordedVerdict::Parked("unknown_order".into()), ..record };
     let (transaction_id, news) = (payment.transaction_id.clone(), orphaned(&record, payment));
     match ctx.store.record_orphan(&record, &transaction_id, news, now).await {
         Ok(()) => {
-            crate::failpoint::point("worker.orphan_told");
+            crate::failpoint::point("worker.orphan_reported");
             Verdict::Park { reason: "unknown_order", why }
         }
         Err(e) => failed(&e),
@@ -127,7 +127,7 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
         Err(e) => return failed(&e),
     };
     let record =
-        NotificationRecord { verdict: Fate::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
+        NotificationRecord { verdict: RecordedVerdict::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
     if let Err(e) = ctx.store.record_notification(&record, None, now).await {
         return failed(&e);
     }

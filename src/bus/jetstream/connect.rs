@@ -66,10 +66,10 @@ pub(super) async fn connect(
 /// Reads the servers' versions and sync settings; refuses what `require_fsync` forbids.
 pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client) -> Result<Report, ConnectError> {
     let info = client.server_info();
-    let (mut told, mut silent) = (Vec::new(), Vec::new());
+    let (mut reports, mut silent) = (Vec::new(), Vec::new());
     for url in &settings.monitoring_urls {
         match varz::fetch(url).await {
-            Ok(varz) => told.push((url.as_str(), varz)),
+            Ok(varz) => reports.push((url.as_str(), varz)),
             Err(why) => silent.push(ConnectError::Setting {
                 key: "monitoring_urls",
                 mend: format!(
@@ -82,22 +82,22 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
     // While one server of a cluster is down, a service that has to start again must be able to. It is asked again
     // later; a stream's only copy may be on it, and so may the connection itself.
     let enough_told = settings.replicas > 1
-        && told.len() > settings.monitoring_urls.len() / 2
-        && told.iter().any(|(_, v)| v.server_id == info.server_id);
+        && reports.len() > settings.monitoring_urls.len() / 2
+        && reports.iter().any(|(_, v)| v.server_id == info.server_id);
     if settings.require_fsync && !enough_told && !silent.is_empty() {
         return Err(silent.swap_remove(0));
     }
-    let versions = told.iter().map(|(_, v)| v.version.as_str()).chain([info.version.as_str()]);
+    let versions = reports.iter().map(|(_, v)| v.version.as_str()).chain([info.version.as_str()]);
     let version = versions.min_by_key(|v| version(v)).unwrap_or_default().to_owned();
     let mut report = Report {
         kind: "nats",
-        sync: weakest(&told),
+        sync: weakest(&reports),
         replicas: settings.replicas,
         atomic_batches: false,
         warnings: silent.iter().map(ToString::to_string).collect(),
         version: Some(version.clone()),
     };
-    let mut objections = objections(settings, &info.server_id, &told, silent.len());
+    let mut objections = objections(settings, &info.server_id, &reports, silent.len());
     if self::version(&version) < FIRST_DURABLE {
         objections.insert(0, ConnectError::TooOld { found: version });
     }
@@ -120,12 +120,12 @@ pub(super) async fn inspect_again(settings: &config::Bus, client: &async_nats::C
 }
 
 /// Problems with what the servers reported; `silent` further servers are known by name but did not report.
-fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)], silent: usize) -> Vec<ConnectError> {
+fn objections(settings: &config::Bus, connected_to: &str, reports: &[(&str, Varz)], silent: usize) -> Vec<ConnectError> {
     const MEND: &str = "set `jetstream { sync_interval: always }` in the server's configuration, or \
                         bus.require_fsync = false and accept that a power cut loses messages";
     let mut found = Vec::new();
-    let distinct: std::collections::HashSet<&str> = told.iter().map(|(_, v)| v.server_id.as_str()).collect();
-    if told.is_empty() {
+    let distinct: std::collections::HashSet<&str> = reports.iter().map(|(_, v)| v.server_id.as_str()).collect();
+    if reports.is_empty() {
         found.push(ConnectError::NotDurable(
             "whether the NATS servers sync before they acknowledge is not known; list their monitoring addresses in \
              bus.monitoring_urls, or set bus.require_fsync = false"
@@ -143,7 +143,7 @@ fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)],
                 .into(),
         ));
     }
-    for (url, varz) in told {
+    for (url, varz) in reports {
         if varz.sync != Sync::Always {
             found.push(ConnectError::NotDurable(format!("the NATS server at {url} syncs {}; {MEND}", varz.sync)));
         }
@@ -151,13 +151,13 @@ fn objections(settings: &config::Bus, connected_to: &str, told: &[(&str, Varz)],
     found
 }
 
-fn weakest(told: &[(&str, Varz)]) -> Sync {
+fn weakest(reports: &[(&str, Varz)]) -> Sync {
     let rank = |sync: &Sync| match sync {
         Sync::Unknown => Duration::MAX,
         Sync::Every(interval) => *interval,
         Sync::Always => Duration::ZERO,
     };
-    told.iter().map(|(_, v)| v.sync).max_by_key(rank).unwrap_or(Sync::Unknown)
+    reports.iter().map(|(_, v)| v.sync).max_by_key(rank).unwrap_or(Sync::Unknown)
 }
 
 /// Major and minor number; what cannot be read counts as oldest.

@@ -24,9 +24,9 @@ pub(super) struct Core {
     pub(super) connections: watch::Receiver<u64>,
     /// When the shape was last made right, so that many who notice at once do it once.
     pub(super) shaped_at: Mutex<Option<Instant>>,
-    /// When space was last looked for.
+    /// When space was last checked.
     pub(super) cleared_at: Mutex<Option<Instant>>,
-    /// What a server told since the start that it must not be used with.
+    /// A setting reported by a server since the start with which it must not be used.
     pub(super) objection: watch::Sender<Option<String>>,
 }
 

@@ -24,7 +24,7 @@ use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
 use crate::config;
 use crate::retry::{Policy, retry_while};
 
-/// How often the shape of streams and the space they take are looked after.
+/// How often the shape of streams and the space they take are checked.
 const CARE_EVERY: Duration = Duration::from_secs(30);
 /// Who notices that something is gone within this time after it was made right, waits instead.
 const NOT_SOONER_THAN: Duration = Duration::from_secs(1);

@@ -58,9 +58,9 @@ pub async fn close(
 
 async fn ask_to_close(app: &HttpState, stored: Arc<StoredOrder>, caller: &Caller) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (stored.order.merchant.clone(), stored.order.order_no.clone());
-    let wish = OrderCloseRequested { order_no: order_no.clone(), by: caller.name().to_owned() };
+    let command = OrderCloseRequested { order_no: order_no.clone(), by: caller.name().to_owned() };
     let about = Some(order_no.to_string());
-    let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, app.clock.now(), wish);
+    let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, app.clock.now(), command);
     app.publish(subject::order_close_requested(&merchant), envelope).await?;
     let deadline = Instant::now() + app.config.server.order_wait;
     let now = app.clock.now();
@@ -130,7 +130,7 @@ impl HttpState {
         }
         let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());
         let before = order.attempts.len();
-        let wish = OrderAttemptRequested {
+        let command = OrderAttemptRequested {
             order: asked.content,
             replaces: order.current().map(|a| a.out_trade_no.clone()).ok_or(Error::NotReady)?,
             requested_at: now,
@@ -138,8 +138,8 @@ impl HttpState {
             by: by.to_owned(),
         };
         let about = Some(order_no.to_string());
-        let wanted = wish.order.clone();
-        let envelope = Envelope::new(&merchant, OrderAttemptRequested::TYPE, about, now, wish);
+        let wanted = command.order.clone();
+        let envelope = Envelope::new(&merchant, OrderAttemptRequested::TYPE, about, now, command);
         // What WeChat would refuse is refused before it is taken.
         new_order(&self.config, wanted.clone(), envelope.id, now, None)
             .map_err(|e| Error::Internal { internal: format!("attempt of {order_no}: {e}") })?;

@@ -46,9 +46,9 @@ pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Resu
     }
     let slot = app.streams.take(&order.order.merchant, &order.order.order_no)?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
-    let told = if news { None } else { last_seen };
+    let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let states = Telling { following, told, first: news.then_some(order), until, ended: false, _slot: slot };
+    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, _slot: slot };
     let events = stream::unfold(states, |mut states| async move {
         let event = states.next().await?;
         Some((Ok::<_, Infallible>(event), states))
@@ -95,7 +95,7 @@ struct Telling {
     following: Following,
     first: Option<Arc<StoredOrder>>,
     /// The version sent last.
-    told: Option<i64>,
+    sent: Option<i64>,
     until: Instant,
     ended: bool,
     _slot: StreamSlot,
@@ -112,10 +112,10 @@ impl Telling {
                 None => tokio::time::timeout_at(self.until, self.following.changed()).await.ok()??,
             };
             // A poll of WeChat that changed nothing is not sent.
-            if self.told.is_some_and(|told| order.order.version <= told) {
+            if self.sent.is_some_and(|sent| order.order.version <= sent) {
                 continue;
             }
-            self.told = Some(order.order.version);
+            self.sent = Some(order.order.version);
             self.ended = is_final(&order);
             let event = Event::default().event("state").id(order.order.version.to_string());
             return event.json_data(OrderJson::state(&order)).ok();

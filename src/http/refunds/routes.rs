@@ -38,7 +38,7 @@ use crate::telemetry::REFUNDS_TOTAL;
 /// How long `?refresh=1` waits for WeChat's answer.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
 /// Poll interval for a refund that a caller waits for: the first, growing to the second.
-const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `POST /v1/orders/{order_no}/refunds`
 pub async fn place(
@@ -234,7 +234,7 @@ impl HttpState {
         deadline: Instant,
         enough: impl Fn(&StoredRefund) -> bool,
     ) -> Result<StoredRefund, Error> {
-        let (mut pause, longest) = LOOK;
+        let (mut pause, longest) = POLL;
         while !enough(&stored) && Instant::now() < deadline && !self.shutdown.is_cancelled() {
             let next = tokio::time::sleep_until((Instant::now() + pause).min(deadline));
             if self.shutdown.run_until_cancelled(next).await.is_none() {

@@ -172,7 +172,7 @@ pub(super) async fn lock_deliveries(tx: &WriteTx, seqs: &[i64]) -> Result<(), Db
 fn message(row: &Row, leases: &mut HashMap<i64, (i64, Option<String>)>) -> Result<Claimed, DbError> {
     let seq: i64 = row.get("seq")?;
     let (deliveries, first_error) =
-        leases.remove(&seq).ok_or_else(|| DbError::Defect("a message nobody leased".into()))?;
+        leases.remove(&seq).ok_or_else(|| DbError::Defect("a message without a lease".into()))?;
     Ok(Claimed {
         seq,
         deliveries,

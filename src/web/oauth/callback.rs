@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::exchange::{Login, Return, exchange};
-use super::redirect::{Wish, to_wechat};
+use super::redirect::{AuthorizeRequest, to_wechat};
 use super::state::PendingLogin;
 use crate::secret::Secret;
 use crate::web::envelope::{Failure, Reason};
@@ -107,8 +107,8 @@ async fn arrived(
         (Login::Foreign, _) => Err(Reason::BadState.into()),
         (Login::Over | Login::Failed, Some(session)) => onwards(app, browser, parts, login, &session, Vec::new()),
         (Login::Over, None) if login.tries < RESTARTS => {
-            let wish = Wish { app: wechat_app, callback: &login.callback, scope, tries: login.tries + 1 };
-            to_wechat(app, &parts.headers, &wish)
+            let request = AuthorizeRequest { app: wechat_app, callback: &login.callback, scope, tries: login.tries + 1 };
+            to_wechat(app, &parts.headers, &request)
         }
         (Login::Over | Login::Failed, None) => Err(Reason::LoginFailed.into()),
     }

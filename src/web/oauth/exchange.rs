@@ -41,7 +41,7 @@ pub struct Return {
     pub state: String,
     /// What was asked for.
     pub scope: Scope,
-    /// Who brought it.
+    /// The browser that presented it.
     pub subscriber: IpAddr,
 }
 
@@ -84,13 +84,13 @@ pub async fn exchange(app: &Arc<WebState>, wechat_app: &config::App, back: Retur
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
     let state_hash = sha256_hex(back.state.as_bytes());
-    let patience = app.config.wechat.timeout * 3 + PAUSES;
+    let timeout = app.config.wechat.timeout * 3 + PAUSES;
     let deadline = Instant::now() + WAIT;
     let mut commits = app.store.commits();
     let outcome = loop {
         commits.mark_unchanged();
         let now = app.clock.now();
-        match app.store.claim_code(&code_hash, &wechat_app.key, &state_hash, now, patience).await? {
+        match app.store.claim_code(&code_hash, &wechat_app.key, &state_hash, now, timeout).await? {
             ClaimedCode::Mine => break finish(app, wechat_app, secret, code_hash, back, Arc::clone(&pass)).await?,
             ClaimedCode::Done(outcome) => break outcome,
             ClaimedCode::Foreign => return Ok(Login::Foreign),

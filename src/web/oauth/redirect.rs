@@ -25,7 +25,7 @@ const STATE_LENGTH: usize = 32;
 
 /// What a login is begun with.
 #[derive(Debug)]
-pub struct Wish<'a> {
+pub struct AuthorizeRequest<'a> {
     /// With which app.
     pub app: &'a config::App,
     /// Where the browser goes afterwards; on the allow-list.
@@ -58,21 +58,21 @@ fn begun(app: &WebState, headers: &HeaderMap, parameters: &Parameters) -> Result
         Some(text) => Scope::parse(text)
             .ok_or_else(|| Failure::bad_parameter("scope", "must be snsapi_base or snsapi_userinfo"))?,
     };
-    to_wechat(app, headers, &Wish { app: wechat_app, callback, scope, tries: 0 })
+    to_wechat(app, headers, &AuthorizeRequest { app: wechat_app, callback, scope, tries: 0 })
 }
 
 /// The redirect to WeChat, with the cookie that lets this browser, and no other, come back.
-pub fn to_wechat(app: &WebState, headers: &HeaderMap, wish: &Wish<'_>) -> Result<Response, Failure> {
+pub fn to_wechat(app: &WebState, headers: &HeaderMap, request: &AuthorizeRequest<'_>) -> Result<Response, Failure> {
     let state = random_text(STATE_LENGTH);
     let back = format!("{}/api/wechat/getOpenId", app.config.server.public_url);
-    let target = authorize_url(&app.config.wechat.open_url, &wish.app.app_id, &back, wish.scope, &state);
+    let target = authorize_url(&app.config.wechat.open_url, &request.app.app_id, &back, request.scope, &state);
     let login = PendingLogin {
         state,
-        callback: wish.callback.to_owned(),
-        scope: wish.scope.as_str().to_owned(),
-        app: wish.app.key.clone(),
+        callback: request.callback.to_owned(),
+        scope: request.scope.as_str().to_owned(),
+        app: request.app.key.clone(),
         issued_at: app.clock.now(),
-        tries: wish.tries,
+        tries: request.tries,
     };
     let cookies = app.browser()?.logins.with(headers, login)?;
     let mut response = (StatusCode::FOUND, [(header::LOCATION, target)]).into_response();

@@ -37,7 +37,7 @@ const KNOWN_LATE: Duration = Duration::from_secs(10);
 const MERCHANT_TAG: usize = 6;
 
 /// Where an order is placed: the number and its merchant.
-pub struct Place<'a> {
+pub struct WalletSlot<'a> {
     pub order_no: OrderNo,
     /// The merchant it was made for.
     pub merchant: &'a Merchant,
@@ -57,51 +57,51 @@ enum Standing {
 
 /// The result of the lookup of the payer's number.
 enum Found<'a> {
-    Place(Place<'a>),
+    WalletSlot(WalletSlot<'a>),
     InTheWay(Arc<StoredOrder>),
 }
 
-/// The place of this payer's order, in whichever process they ask. An open order in the way is settled first, at most
+/// The slot of this payer's order, in whichever process they ask. An open order in the way is settled first, at most
 /// until `deadline`; a payment found that way is the answer.
-pub async fn place_of<'a>(
+pub async fn slot_of<'a>(
     app: &'a WebState,
     browser: &Browser,
     session: &Session,
     amount: Fen,
     deadline: Instant,
-) -> Result<Place<'a>, Failure> {
-    let old = match look(app, browser, session, amount).await? {
-        Found::Place(place) => return Ok(place),
+) -> Result<WalletSlot<'a>, Failure> {
+    let old = match find(app, browser, session, amount).await? {
+        Found::WalletSlot(slot) => return Ok(slot),
         Found::InTheWay(old) => old,
     };
     let old = clear(app, old, deadline).await?;
     if old.order.state == OrderState::Paid {
         return Err(about(Reason::OrderPaid, &old));
     }
-    match look(app, browser, session, amount).await? {
-        Found::Place(place) => Ok(place),
+    match find(app, browser, session, amount).await? {
+        Found::WalletSlot(slot) => Ok(slot),
         Found::InTheWay(old) => Err(pending(&old, app.clock.now())),
     }
 }
 
 /// One lookup, and a new number where one is allowed.
-async fn look<'a>(app: &'a WebState, browser: &Browser, session: &Session, amount: Fen) -> Result<Found<'a>, Failure> {
+async fn find<'a>(app: &'a WebState, browser: &Browser, session: &Session, amount: Fen) -> Result<Found<'a>, Failure> {
     let payer = (session.app.clone(), session.openid.clone());
     // So that of clicks at once only one counts as a new order.
-    let _turn = browser.clicks.turn(&payer).await;
+    let _lock = browser.clicks.lock(&payer).await;
     let (key, openid) = (&payer.0, &payer.1);
     let offered = app.store.wallet_order(key, openid, amount).await?;
     let now = app.clock.now();
-    if let Some(place) = offered.clone().and_then(|number| known_place(app, number)) {
-        let Some(order) = app.store.order(&place.merchant.key, &place.order_no).await? else {
+    if let Some(slot) = offered.clone().and_then(|number| known_slot(app, number)) {
+        let Some(order) = app.store.order(&slot.merchant.key, &slot.order_no).await? else {
             // Another request is placing it, or that one crashed before it could: placing is idempotent.
-            let takes = place.merchant.apps.contains(key);
-            return if takes { Ok(Found::Place(place)) } else { Err(Reason::Busy.into()) };
+            let takes = slot.merchant.apps.contains(key);
+            return if takes { Ok(Found::WalletSlot(slot)) } else { Err(Reason::Busy.into()) };
         };
         match standing(&order, now) {
             // It can still be paid, and no page of this app may offer it any more.
-            Standing::Offered if !place.merchant.apps.contains(key) => return Ok(Found::InTheWay(Arc::new(order))),
-            Standing::Offered => return Ok(Found::Place(place)),
+            Standing::Offered if !slot.merchant.apps.contains(key) => return Ok(Found::InTheWay(Arc::new(order))),
+            Standing::Offered => return Ok(Found::WalletSlot(slot)),
             Standing::JustPaid => return Err(about(Reason::OrderPaid, &order)),
             Standing::InTheWay => return Ok(Found::InTheWay(Arc::new(order))),
             Standing::Ended => {}
@@ -112,11 +112,11 @@ async fn look<'a>(app: &'a WebState, browser: &Browser, session: &Session, amoun
     let new = fresh_number(merchant, now)?;
     let stands = app.store.offer_wallet_order(key, openid, amount, offered.as_ref(), &new, now).await?;
     if stands == new {
-        return Ok(Found::Place(Place { order_no: new, merchant }));
+        return Ok(Found::WalletSlot(WalletSlot { order_no: new, merchant }));
     }
     // Another process was faster.
     browser.new_orders.give_back(&payer);
-    known_place(app, stands).map(Found::Place).ok_or_else(|| Reason::Busy.into())
+    known_slot(app, stands).map(Found::WalletSlot).ok_or_else(|| Reason::Busy.into())
 }
 
 fn standing(stored: &StoredOrder, now: Timestamp) -> Standing {
@@ -207,10 +207,10 @@ fn tag(merchant: &Merchant) -> String {
 }
 
 /// The merchant of a number, if it is configured; whether it still takes the app's orders is another question.
-fn known_place(app: &WebState, order_no: OrderNo) -> Option<Place<'_>> {
+fn known_slot(app: &WebState, order_no: OrderNo) -> Option<WalletSlot<'_>> {
     let named = order_no.as_str().get(9..9 + MERCHANT_TAG)?;
     let merchants = app.config.merchants.iter();
     // By key, so that even two merchants of one tag do not change places with the configuration.
     let merchant = merchants.filter(|merchant| tag(merchant) == named).min_by_key(|merchant| merchant.key.as_str())?;
-    Some(Place { order_no, merchant })
+    Some(WalletSlot { order_no, merchant })
 }

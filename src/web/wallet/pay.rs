@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::order::{Place, place_of};
+use super::order::{WalletSlot, slot_of};
 use crate::clock::Timestamp;
 use crate::event::command::OrderContent;
 use crate::http::orders::create;
@@ -29,7 +29,7 @@ use crate::web::state::Browser;
 use crate::web::state::WebState;
 
 /// What a payer wants.
-struct Wish<'a> {
+struct WalletRequest<'a> {
     session: &'a Session,
     amount: Fen,
     client_ip: String,
@@ -49,8 +49,8 @@ pub async fn pay_wallet(State(app): State<Arc<WebState>>, request: Request) -> R
     let amount = amount(&app, &Parameters::of(&parts.uri))?;
     let client_ip = app.payer_ip(&parts.extensions, &parts.headers).to_string();
     let deadline = Instant::now() + app.config.server.order_wait;
-    let wish = Wish { session: &session, amount, client_ip };
-    let order = open_order(&app, browser, &wish, deadline).await?;
+    let request = WalletRequest { session: &session, amount, client_ip };
+    let order = open_order(&app, browser, &request, deadline).await?;
     Ok(success(answer(&app, &order)?))
 }
 
@@ -68,27 +68,27 @@ fn amount(app: &WebState, parameters: &Parameters) -> Result<Fen, Failure> {
 async fn open_order(
     app: &WebState,
     browser: &Browser,
-    wish: &Wish<'_>,
+    request: &WalletRequest<'_>,
     deadline: Instant,
 ) -> Result<Arc<StoredOrder>, Failure> {
-    let place = place_of(app, browser, wish.session, wish.amount, deadline).await?;
-    let order = match app.store.order(&place.merchant.key, &place.order_no).await? {
+    let slot = slot_of(app, browser, request.session, request.amount, deadline).await?;
+    let order = match app.store.order(&slot.merchant.key, &slot.order_no).await? {
         Some(order) => Arc::new(order),
-        None => create::take(app, &request_for(app, wish, place), None, deadline).await?,
+        None => create::take(app, &request_for(app, request, slot), None, deadline).await?,
     };
     Ok(app.ready(order, deadline).await?)
 }
 
-fn request_for(app: &WebState, wish: &Wish<'_>, place: Place<'_>) -> OrderRequest {
+fn request_for(app: &WebState, request: &WalletRequest<'_>, slot: WalletSlot<'_>) -> OrderRequest {
     OrderRequest::from_payer(OrderContent {
-        order_no: place.order_no,
-        merchant: place.merchant.key.clone(),
-        app: wish.session.app.clone(),
-        amount_fen: wish.amount,
+        order_no: slot.order_no,
+        merchant: slot.merchant.key.clone(),
+        app: request.session.app.clone(),
+        amount_fen: request.amount,
         description: app.config.web.wallet_description.clone(),
         trade_type: TradeType::Jsapi,
-        openid: Some(wish.session.openid.clone()),
-        client_ip: wish.client_ip.clone(),
+        openid: Some(request.session.openid.clone()),
+        client_ip: request.client_ip.clone(),
         product_id: None,
         scene_info: None,
         attach: None,

@@ -5,7 +5,7 @@
 //! when it is due, even if this process crashes in between.
 
 use super::answer::refused;
-use super::poll::{Why, look_after};
+use super::poll::{Why, process};
 use super::submit::{Target, place};
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
@@ -95,7 +95,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, command: StoredCommand, a
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {
             Some(target) => place(ctx, target, false).await,
-            None => look_after(ctx, merchant, *after, Why { again, ..Why::default() }).await,
+            None => process(ctx, merchant, *after, Why { again, ..Why::default() }).await,
         },
         // A repeat: the first delivery may have crashed before WeChat was asked, or before the new attempt was placed.
         Ok(Applied::Already | Applied::AskAgain { .. }) if stored.order.state.is_open() => {
@@ -103,7 +103,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, command: StoredCommand, a
             match unplaced {
                 Some(target) if again => place(ctx, target, true).await,
                 _ if again || stored.order.intent.is_some() => {
-                    look_after(ctx, merchant, stored, Why { again, refresh: true }).await
+                    process(ctx, merchant, stored, Why { again, refresh: true }).await
                 }
                 _ => Verdict::Done,
             }

@@ -51,7 +51,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
     if now.since(event.time) > STALE && has_a_later_one {
         return Verdict::Done;
     }
-    look_after(ctx, merchant, stored, Why { refresh: event.data.refresh, again: delivery.attempt > 1 }).await
+    process(ctx, merchant, stored, Why { refresh: event.data.refresh, again: delivery.attempt > 1 }).await
 }
 
 /// Why an order is polled.
@@ -86,7 +86,7 @@ struct Polling<'a> {
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and
 /// says when to poll again.
-pub(in crate::worker) async fn look_after(
+pub(in crate::worker) async fn process(
     ctx: &Context,
     merchant: &Merchant,
     stored: StoredOrder,
@@ -205,8 +205,8 @@ impl Polling<'_> {
             let listed = learnt?;
             self.unlearnt |= !listed.complete;
             // What has not been reported yet goes first.
-            let told = self.refund_refused.filter(|(_, first)| *first);
-            self.refund_refused = told.or(listed.refused).or(self.refund_refused);
+            let first_seen = self.refund_refused.filter(|(_, first)| *first);
+            self.refund_refused = first_seen.or(listed.refused).or(self.refund_refused);
         }
         Ok(Some(unpaid))
     }

@@ -149,7 +149,7 @@ pub async fn learn_all(
                 Adopted::Refused { refusal, first } => {
                     tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
                     listed.refused = match listed.refused {
-                        Some(told @ (_, true)) => Some(told),
+                        Some(first_seen @ (_, true)) => Some(first_seen),
                         Some(_) | None => Some((refusal, first)),
                     };
                 }

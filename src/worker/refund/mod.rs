@@ -12,5 +12,5 @@ mod poll;
 mod step;
 
 pub(super) use adopt::learn_all;
-pub(super) use notification::told;
+pub(super) use notification::notified;
 pub(super) use step::due;

@@ -14,7 +14,7 @@ use crate::config::Merchant;
 use crate::event::command::NotifyReceived;
 use crate::event::envelope::Envelope;
 use crate::refund::RefundState;
-use crate::store::{NotificationRecord, StoredOrder, StoredRefund, Verdict as Fate};
+use crate::store::{NotificationRecord, StoredOrder, StoredRefund, Verdict as RecordedVerdict};
 use crate::wechat::v2::refund_notify::{RefundHint, parse_and_decrypt};
 use crate::wechat::v2::refund_query::RefundStatus;
 use crate::worker::core::context::Context;
@@ -30,11 +30,11 @@ const TRIES: u32 = 3;
 /// When such a refund is polled again: WeChat's answers may lag behind its notifications.
 const SOON: Duration = Duration::from_secs(60);
 /// How long an order, or a refund that we did not make, may take to appear.
-const PATIENCE: Duration = Duration::from_secs(240);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long refunds of ours may hold what another one took: theirs come to their end first.
-const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(75 * 60);
+const ROOM_TIMEOUT: Duration = Duration::from_secs(75 * 60);
 
-pub async fn told(
+pub async fn notified(
     ctx: &Context,
     merchant: &Merchant,
     event: &Envelope<NotifyReceived>,
@@ -55,8 +55,8 @@ pub async fn told(
     let done = match ctx.store.refund(&merchant.key, &hint.out_refund_no).await {
         Ok(Some(stored)) => ours(ctx, merchant, &stored, &hint, record, delivery.attempt).await,
         Ok(None) => {
-            let news = RefundReport { record, attempt: delivery.attempt };
-            theirs(ctx, merchant, &hint, news).await
+            let report = RefundReport { record, attempt: delivery.attempt };
+            theirs(ctx, merchant, &hint, report).await
         }
         Err(e) => return failed(e),
     };
@@ -74,9 +74,9 @@ async fn ours(
 ) -> Result<Verdict, ApplyError> {
     let record = NotificationRecord { order_id: Some(stored.order_id), ..record };
     if has_ended_so(stored.refund.state, hint.status) {
-        return recorded(ctx, record, Fate::Duplicate).await;
+        return recorded(ctx, record, RecordedVerdict::Duplicate).await;
     }
-    let settled = NotificationRecord { verdict: Fate::Settled, ..record.clone() };
+    let settled = NotificationRecord { verdict: RecordedVerdict::Settled, ..record.clone() };
     let learnt = ask(ctx, merchant, stored, Some(settled), PollTiming::Unscheduled).await?;
     let is_open = match learnt {
         Learnt::Unchanged(status) => status != hint.status,
@@ -88,7 +88,7 @@ async fn ours(
     }
     match learnt {
         Learnt::Changed => Ok(Verdict::Done),
-        Learnt::Unchanged(status) if status == hint.status => recorded(ctx, record, Fate::Duplicate).await,
+        Learnt::Unchanged(status) if status == hint.status => recorded(ctx, record, RecordedVerdict::Duplicate).await,
         Learnt::Unchanged(_) | Learnt::NotFound => {
             let why = "WeChat's answer to the query contradicts the notification";
             Ok(doubted(ctx, RefundReport { record, attempt }, attempt < TRIES, "query_differs", why).await)
@@ -120,8 +120,8 @@ struct RefundReport {
 impl RefundReport {
     /// Whether it came so short a time ago. The deadline is a time, not a number of attempts: a database outage must
     /// not use it up.
-    fn is_within(&self, patience: Duration, ctx: &Context) -> bool {
-        ctx.clock.now().since(self.record.received_at) < patience
+    fn is_within(&self, timeout: Duration, ctx: &Context) -> bool {
+        ctx.clock.now().since(self.record.received_at) < timeout
     }
 }
 
@@ -130,40 +130,40 @@ async fn theirs(
     ctx: &Context,
     merchant: &Merchant,
     hint: &RefundHint,
-    mut news: RefundReport,
+    mut report: RefundReport,
 ) -> Result<Verdict, ApplyError> {
     let Some(order) = paid_order(ctx, merchant, hint).await? else {
         let why = "no paid order has this out_trade_no and transaction_id";
-        let waits = news.is_within(PATIENCE, ctx);
-        return Ok(doubted(ctx, news, waits, "unknown_order", why).await);
+        let waits = report.is_within(ORDER_TIMEOUT, ctx);
+        return Ok(doubted(ctx, report, waits, "unknown_order", why).await);
     };
-    news.record.order_id = Some(order.order.id);
+    report.record.order_id = Some(order.order.id);
     let Some(appid) = order.order.attempt(&hint.out_trade_no).map(|a| a.appid.clone()) else {
-        return Ok(parked(ctx, news.record, "unknown_order", "the order has no such attempt").await);
+        return Ok(parked(ctx, report.record, "unknown_order", "the order has no such attempt").await);
     };
     let (found, raw) = match one(ctx, merchant, &appid, &hint.out_refund_no).await {
         Answer::Found(found, raw) => (found, raw),
         Answer::NotFound => {
             let why = "WeChat's answer to the query has no refund of this number";
-            let waits = news.is_within(PATIENCE, ctx);
-            return Ok(doubted(ctx, news, waits, "unknown_refund", why).await);
+            let waits = report.is_within(ORDER_TIMEOUT, ctx);
+            return Ok(doubted(ctx, report, waits, "unknown_refund", why).await);
         }
         Answer::None => {
             return Ok(Verdict::Retry { after: Duration::from_secs(5), why: "WeChat does not answer".into() });
         }
     };
     let Some(refund) = found.refunds.iter().find(|r| r.out_refund_no == hint.out_refund_no) else {
-        return Ok(parked(ctx, news.record, "unknown_refund", "WeChat's answer has no such refund").await);
+        return Ok(parked(ctx, report.record, "unknown_refund", "WeChat's answer has no such refund").await);
     };
-    let settled = NotificationRecord { verdict: Fate::Settled, ..news.record.clone() };
+    let settled = NotificationRecord { verdict: RecordedVerdict::Settled, ..report.record.clone() };
     match adopt(ctx, merchant, &order, (&found, refund, &raw), Some(settled)).await? {
         // Written with the change; where there was none any more, this is the end of it.
-        Adopted::Known => recorded(ctx, news.record, Fate::Settled).await,
-        Adopted::Refused { refusal, .. } => Ok(parked(ctx, news.record, refusal.reason(), &refusal.to_string()).await),
+        Adopted::Known => recorded(ctx, report.record, RecordedVerdict::Settled).await,
+        Adopted::Refused { refusal, .. } => Ok(parked(ctx, report.record, refusal.reason(), &refusal.to_string()).await),
         Adopted::NoRoom => {
             let why = "refunds of ours hold what this one took";
-            let waits = news.is_within(PATIENCE_FOR_ROOM, ctx);
-            Ok(doubted(ctx, news, waits, "refund_exceeds", why).await)
+            let waits = report.is_within(ROOM_TIMEOUT, ctx);
+            Ok(doubted(ctx, report, waits, "refund_exceeds", why).await)
         }
     }
 }
@@ -178,29 +178,29 @@ async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Re
         return Ok(Some(order));
     }
     // Its verdict is about the order; whether it is paid now, its row tells.
-    let _ = poll::look_after(ctx, merchant, order, poll::Why { again: true, ..poll::Why::default() }).await;
+    let _ = poll::process(ctx, merchant, order, poll::Why { again: true, ..poll::Why::default() }).await;
     Ok(ctx.store.orders_by_out_trade_no(&merchant.key, numbers).await?.pop().filter(is_paid))
 }
 
 /// Retries later, or stores a dead letter.
-async fn doubted(ctx: &Context, news: RefundReport, waits: bool, reason: &'static str, why: &str) -> Verdict {
+async fn doubted(ctx: &Context, report: RefundReport, waits: bool, reason: &'static str, why: &str) -> Verdict {
     if !waits {
-        return parked(ctx, news.record, reason, why).await;
+        return parked(ctx, report.record, reason, why).await;
     }
-    let pause = PAUSES.get(news.attempt.saturating_sub(1) as usize).copied().unwrap_or(600);
+    let pause = PAUSES.get(report.attempt.saturating_sub(1) as usize).copied().unwrap_or(600);
     Verdict::Retry { after: Duration::from_secs(pause), why: why.to_owned() }
 }
 
 async fn parked(ctx: &Context, record: NotificationRecord, reason: &'static str, why: &str) -> Verdict {
-    let record = NotificationRecord { verdict: Fate::Parked(reason.into()), ..record };
+    let record = NotificationRecord { verdict: RecordedVerdict::Parked(reason.into()), ..record };
     match ctx.store.record_notification(&record, None, ctx.clock.now()).await {
         Ok(()) => Verdict::Park { reason, why: why.to_owned() },
         Err(e) => failed(e),
     }
 }
 
-async fn recorded(ctx: &Context, record: NotificationRecord, fate: Fate) -> Result<Verdict, ApplyError> {
-    let record = NotificationRecord { verdict: fate, ..record };
+async fn recorded(ctx: &Context, record: NotificationRecord, verdict: RecordedVerdict) -> Result<Verdict, ApplyError> {
+    let record = NotificationRecord { verdict, ..record };
     ctx.store.record_notification(&record, None, ctx.clock.now()).await?;
     Ok(Verdict::Done)
 }

@@ -6,11 +6,9 @@
 
 mod address;
 mod check;
-mod effective;
 mod explain;
 mod layers;
 mod load;
-mod nearest;
 mod problem;
 mod process;
 mod read;

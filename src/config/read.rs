@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address;
-use super::nearest::nearest;
+use super::problem::nearest;
 use super::reader::Reader;
 use super::secrets::{strong, varied};
 use super::sections::{

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::effective::Line;
+use super::explain::Line;
 use super::layers::{Node, Origin, Table};
-use super::nearest::nearest;
-use super::problem::Problem;
+use super::problem::{Problem, nearest};
 
 /// What reading brings to light, gathered over all tables.
 #[derive(Default)]

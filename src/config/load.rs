@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::certificate::CertificateCheck;
 use super::check;
 use super::explain::Effective;
 use super::layers;
@@ -18,9 +19,14 @@ impl Config {
     /// Loads defaults ← `file` ← `env` (usually [`super::process_env`]; names that do not begin with `WXPAY__` are
     /// ignored).
     ///
-    /// Reads the file and every file it names for a secret. The error lists everything that must be mended.
-    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Config, Problems> {
-        let mut report = Report::default();
+    /// Reads the file and every file it names for a secret; `check_certificate` parses the merchants' certificates
+    /// (usually [`crate::wechat::certificate::check`]). The error lists everything that must be mended.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        check_certificate: CertificateCheck,
+    ) -> Result<Config, Problems> {
+        let mut report = Report { check_certificate: Some(check_certificate), ..Report::default() };
         let text = match file {
             None => String::new(),
             Some(path) => {
@@ -34,16 +40,16 @@ impl Config {
         let name = file.map(|path| path.display().to_string()).unwrap_or_default();
         let config = read_layers(&text, &name, env, &mut report);
         if file.is_some_and(is_open) {
-            let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a \
-                        file of its own";
+            let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a file \
+                        of its own";
             let inline = std::mem::take(&mut report.inline_secrets);
             report.warnings.extend(inline.into_iter().map(|key| Problem::new(key, open)));
         }
         finish(config, report)
     }
 
-    /// The same from a text instead of a file, without any environment: relative paths count from the working
-    /// directory.
+    /// The same from a text instead of a file, without any environment and without parsing certificates: relative
+    /// paths count from the working directory.
     pub fn from_toml_str(text: &str) -> Result<Config, Problems> {
         let mut report = Report::default();
         let config = read_layers(text, "configuration", std::iter::empty(), &mut report);

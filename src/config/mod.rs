@@ -5,6 +5,7 @@
 //! that nothing reads is an error. `default.toml` is compiled in and documents every key.
 
 mod address;
+mod certificate;
 mod check;
 mod explain;
 mod layers;
@@ -16,6 +17,7 @@ mod reader;
 mod secrets;
 mod sections;
 
+pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use sections::*;

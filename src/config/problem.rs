@@ -12,7 +12,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(key: impl Into<String>, text: impl Into<String>) -> Problem {
+    /// A problem of this key.
+    pub fn new(key: impl Into<String>, text: impl Into<String>) -> Problem {
         Problem { key: key.into(), text: text.into() }
     }
 }

@@ -1,16 +1,16 @@
 //! Places where a test may stop the process, one before and after each effect.
 //!
-//! Without the feature `crash-points` (every release build) a point is nothing at all. With it, a process started with
+//! In a release build a point is nothing at all. With debug assertions, a process started with
 //! `WXPAY_CRASH_AT=name` (or `name:n` for its n-th passing) kills itself there with SIGKILL: no destructor runs, no
 //! buffer is flushed, exactly as when the power of the process goes. `WXPAY_PAUSE_AT` stops it there instead, as a
 //! machine that hangs for a while.
 
 /// Does nothing.
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(debug_assertions))]
 pub const fn point(_name: &'static str) {}
 
 /// Kills the process if it is armed for this point, or stops it (SIGSTOP) until it is resumed.
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -37,14 +37,14 @@ pub fn point(name: &'static str) {
 }
 
 /// A variable that names a point and which of its passings is meant.
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 struct Armed {
     variable: &'static str,
     point: std::sync::OnceLock<Option<(String, u64)>>,
     passed: std::sync::atomic::AtomicU64,
 }
 
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 impl Armed {
     const fn new(variable: &'static str) -> Armed {
         let passed = std::sync::atomic::AtomicU64::new(0);

@@ -3,11 +3,11 @@
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::event::domain::{DomainData, DomainEvent, RefundTold};
+use crate::event::domain::{DomainData, DomainEvent, RefundEventData};
 use crate::ids::{AppId, MchId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{AutoRefund, CNY, Order};
-use crate::refund::{Refund, RefundNews, RefundOrigin, UNCALLED};
+use crate::refund::{Refund, RefundEvent, RefundOrigin, UNCALLED};
 use crate::store::{AttemptParams, NewRefund, RefundEvidence};
 use crate::wechat::v2::refund::{RefundOrder, params};
 
@@ -127,8 +127,8 @@ fn payer_reason(reason: &str) -> &'static str {
 }
 
 /// The domain event of a refund's change.
-pub fn refund_event(refund: &Refund, news: RefundNews) -> DomainEvent {
-    let report = RefundTold {
+pub fn refund_event(refund: &Refund, news: RefundEvent) -> DomainEvent {
+    let report = RefundEventData {
         order_no: refund.order_no.clone(),
         refund_no: refund.refund_no.clone(),
         refund_id: refund.refund_id.clone(),
@@ -142,11 +142,11 @@ pub fn refund_event(refund: &Refund, news: RefundNews) -> DomainEvent {
         wechat: refund.error.clone(),
     };
     let data = match news {
-        RefundNews::Requested => DomainData::RefundRequested(report),
-        RefundNews::Delayed => DomainData::RefundDelayed(report),
-        RefundNews::Succeeded => DomainData::RefundSucceeded(report),
-        RefundNews::Abnormal => DomainData::RefundAbnormal(report),
-        RefundNews::Failed => DomainData::RefundFailed(report),
+        RefundEvent::Requested => DomainData::RefundRequested(report),
+        RefundEvent::Delayed => DomainData::RefundDelayed(report),
+        RefundEvent::Succeeded => DomainData::RefundSucceeded(report),
+        RefundEvent::Abnormal => DomainData::RefundAbnormal(report),
+        RefundEvent::Failed => DomainData::RefundFailed(report),
     };
     DomainEvent { merchant: refund.merchant.clone(), order_no: Some(refund.order_no.clone()), data }
 }

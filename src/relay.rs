@@ -198,7 +198,8 @@ async fn publish(bus: &Bus, event: FeedEvent) -> Result<(), PublishError> {
     match bus.publish(message).await {
         // It will never be accepted, and those behind it must not wait for it. The feed has it.
         Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
-            tracing::error!(event.id = event.event_id, error = %e, "an event cannot be published; only the feed has it");
+            let id = event.event_id;
+            tracing::error!(event.id = id, error = %e, "an event cannot be published; only the feed has it");
             Ok(())
         }
         outcome => outcome,

@@ -62,9 +62,11 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# The program is the one that cargo test builds, so that nothing is built twice.
+# The program is the one that cargo test builds: another build would not unify the features of the tests' dependencies,
+# and would compile most of them again.
+build_tests() { cargo test --workspace --locked --no-run; }
+
 test_browser() {
-    cargo build --bin wxpayd --features crash-points --locked
     WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-reporter=spec "$@" \
         "$ROOT/tests/browser/checkout.test.mjs"
 }
@@ -75,6 +77,7 @@ if [[ $what == browser ]]; then
     find_chromium
     unlock_tools
     cd "$ROOT"
+    build_tests
     test_browser "$@"
     exit
 fi
@@ -97,11 +100,11 @@ fi
 
 cd "$ROOT"
 if [[ $what == some ]]; then
-    cargo test --workspace --features crash-points --locked -- "$@"
+    cargo test --workspace --locked -- "$@"
     exit
 fi
 # Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by themselves.
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
-    cargo test --workspace --features crash-points --locked -- --skip faults:: "$@"
-cargo test --workspace --features crash-points --locked -- faults:: "$@"
+    cargo test --workspace --locked -- --skip faults:: "$@"
+cargo test --workspace --locked -- faults:: "$@"
 test_browser

@@ -25,14 +25,14 @@ while read -r -a batch; do
     mkdir "$copy/tree"
     (cd "$ROOT" && git ls-files -z | tar --null --files-from=- --create) | tar --extract --directory "$copy/tree"
     faults apply "$copy/tree" "${batch[@]}"
-    (cd "$copy/tree" && cargo test --features crash-points --locked --test it --no-run) >"$copy/build.log" 2>&1 || {
+    (cd "$copy/tree" && cargo test --locked --test it --no-run) >"$copy/build.log" 2>&1 || {
         cat "$copy/build.log" >&2
         die "faults ${batch[*]} do not compile"
     }
     for fault in "${batch[@]}"; do
         read -r -a tests < <(faults tests "$fault")
         status=0
-        (cd "$copy/tree" && cargo test --features crash-points --locked --test it -- "${tests[@]}") \
+        (cd "$copy/tree" && cargo test --locked --test it -- "${tests[@]}") \
             >"$copy/test.log" 2>&1 </dev/null || status=$?
         grep -q '^test result: ' "$copy/test.log" || {
             cat "$copy/test.log" >&2

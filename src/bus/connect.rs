@@ -29,7 +29,8 @@ pub enum ConnectError {
     Unreachable(String),
     /// A server's version cannot guarantee what is needed.
     #[error(
-        "bus.url: NATS {found} cannot sync before it acknowledges; use 2.10 or newer, or set bus.require_fsync = false and accept that a power cut loses messages"
+        "bus.url: NATS {found} cannot sync before it acknowledges; use 2.10 or newer, or set bus.require_fsync = false \
+         and accept that a power cut loses messages"
     )]
     TooOld {
         /// The version.

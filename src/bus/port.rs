@@ -88,7 +88,7 @@ impl Bus {
     /// Works for a consumer until `cancel`: runs `handler` on deliveries, at most `concurrency` at once, and parks or
     /// defers through `parking`. After `cancel` nothing new is taken; returns when the running handlers are done.
     ///
-    /// Several processes may work for one consumer. Trouble with the bus is waited out.
+    /// Several processes may work for one consumer. Errors of the bus are waited out.
     pub async fn consume<H, F, P>(
         &self,
         name: ConsumerName,

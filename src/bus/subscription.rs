@@ -30,7 +30,7 @@ pub(super) trait Source: Send {
     /// How its deliveries are answered.
     type Receipt: Receipt;
 
-    /// Waits for deliveries, at most `free` of them and at least one. Trouble is waited out inside.
+    /// Waits for deliveries, at most `free` of them and at least one. Errors are waited out inside.
     fn take(&mut self, free: usize) -> impl Future<Output = Vec<Arrived<Self::Receipt>>> + Send;
 
     /// Gives back what was fetched and not taken.

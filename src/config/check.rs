@@ -101,14 +101,14 @@ pub(super) fn browser(server: Option<&Server>, web: Option<&Web>, apps: &[App], 
 fn seen_by_browsers(server: &Server, web: &Web, report: &mut Report) {
     let origins = &web.callback_origins;
     if !origins.is_empty() && !origins.iter().any(|origin| address::same_host(origin, &server.public_url)) {
-        let text = "names no page of the host of server.public_url: the cookies of a login belong to that host alone, so that \
-                    a page that looks for openId logs in for ever. Publish /api/wechat on the pages' host and make that \
-                    public_url";
+        let text = "names no page of the host of server.public_url: the cookies of a login belong to that host alone, \
+                    so that a page that looks for openId logs in for ever. Publish /api/wechat on the pages' host and \
+                    make that public_url";
         report.warnings.push(Problem::new("web.callback_origins", text));
     }
     if server.trusted_proxies.is_empty() && server.public_url.starts_with("https://") {
-        let text = "is empty, but public_url is https, so a proxy stands in front: all payers share its address, and thirty \
-                    bad codes a minute from one stop the logins of all. Name the proxy";
+        let text = "is empty, but public_url is https, so a proxy stands in front: all payers share its address, and \
+                    thirty bad codes a minute from one stop the logins of all. Name the proxy";
         report.warnings.push(Problem::new("server.trusted_proxies", text));
     }
 }
@@ -135,8 +135,8 @@ impl Config {
             problems.push(Problem::new("merchants", text));
         }
         if address::is_wechat(&self.wechat.pay_url) && !address::is_public(&self.server.public_url) {
-            let text = "must be reachable from the internet, or WeChat cannot deliver notifications: set the address under \
-                        which your proxy publishes this service (or point wechat.pay_url at a sandbox)";
+            let text = "must be reachable from the internet, or WeChat cannot deliver notifications: set the address \
+                        under which your proxy publishes this service (or point wechat.pay_url at a sandbox)";
             problems.push(Problem::new("server.public_url", text));
         }
         if problems.is_empty() { Ok(()) } else { Err(Problems::new(problems)) }

@@ -40,8 +40,8 @@ impl Config {
         let name = file.map(|path| path.display().to_string()).unwrap_or_default();
         let config = read_layers(&text, &name, env, &mut report);
         if file.is_some_and(is_open) {
-            let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a file \
-                        of its own";
+            let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a \
+                        file of its own";
             let inline = std::mem::take(&mut report.inline_secrets);
             report.warnings.extend(inline.into_iter().map(|key| Problem::new(key, open)));
         }

@@ -272,8 +272,8 @@ fn previous_key(r: &mut Reader<'_>, newest: Option<&V2Key>) -> Option<Option<Pre
     });
     match (&previous, &until) {
         (Some(Some(_)), Some(None)) => {
-            let mend = "is missing: give the time of the change at WeChat and 25 hours, in which WeChat may repeat what \
-                        it signed with the previous key";
+            let mend = "is missing: give the time of the change at WeChat and 25 hours, in which WeChat may repeat \
+                        what it signed with the previous key";
             r.problem("v2_key_previous_until", mend.into());
         }
         (Some(None), Some(Some(_))) => {

@@ -67,8 +67,8 @@ impl Reader<'_> {
         };
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
         if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            let rule = "must be \"sha256:\" and the 64 lower-case hex digits of the SHA-256 of the key's bytes, never the \
-                        key itself";
+            let rule = "must be \"sha256:\" and the 64 lower-case hex digits of the SHA-256 of the key's bytes, never \
+                        the key itself";
             self.problem(key, rule.into());
             return None;
         }

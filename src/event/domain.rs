@@ -39,15 +39,15 @@ pub enum DomainData {
     /// `order.failed`
     OrderFailed(OrderEnded),
     /// `refund.requested`
-    RefundRequested(RefundTold),
+    RefundRequested(RefundEventData),
     /// `refund.delayed`
-    RefundDelayed(RefundTold),
+    RefundDelayed(RefundEventData),
     /// `refund.succeeded`
-    RefundSucceeded(RefundTold),
+    RefundSucceeded(RefundEventData),
     /// `refund.abnormal`
-    RefundAbnormal(RefundTold),
+    RefundAbnormal(RefundEventData),
     /// `refund.failed`
-    RefundFailed(RefundTold),
+    RefundFailed(RefundEventData),
     /// `payment.orphaned`
     PaymentOrphaned(PaymentOrphaned),
     /// `notification.rejected`
@@ -86,7 +86,7 @@ impl DomainData {
 
 /// An event as it will travel: id and JSON fixed once and for all.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub struct EncodedEvent {
     /// The event's id.
     pub id: EventId,
     /// Whose.
@@ -105,12 +105,12 @@ pub struct Sealed {
 
 impl DomainEvent {
     /// Gives the event its id and its final JSON.
-    pub fn seal(self, time: Timestamp) -> Sealed {
+    pub fn encode(self, time: Timestamp) -> EncodedEvent {
         let entity_fact = self.data.entity_fact();
         let event_type = format!("wxpay.{entity_fact}.v1");
         let about = self.order_no.as_ref().map(ToString::to_string);
         let envelope = Envelope::new(&self.merchant, event_type.clone(), about, time, &self.data);
-        Sealed {
+        EncodedEvent {
             id: envelope.id,
             subject: subject::news(&self.merchant, entity_fact),
             event_type,
@@ -198,7 +198,7 @@ pub struct OrderEnded {
 
 /// What happened to money on its way back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RefundTold {
+pub struct RefundEventData {
     /// The business's number of the order.
     pub order_no: OrderNo,
     /// The refund's number.

@@ -50,7 +50,7 @@ pub fn query_due(merchant: &MerchantKey) -> String {
     format!("pay.in.{merchant}.query.due")
 }
 
-/// News for others: `entity.fact`, like `order.paid`.
+/// An event for others: `entity.fact`, like `order.paid`.
 pub fn news(merchant: &MerchantKey, entity_fact: &str) -> String {
     format!("pay.event.{merchant}.{entity_fact}")
 }

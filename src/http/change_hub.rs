@@ -140,7 +140,7 @@ impl Hub {
         wanted
     }
 
-    fn tell(&self, merchant: &MerchantKey, orders: Vec<StoredOrder>) {
+    fn publish(&self, merchant: &MerchantKey, orders: Vec<StoredOrder>) {
         let waiting = self.lock();
         for order in orders {
             let key = (merchant.clone(), order.order.order_no.clone());
@@ -201,7 +201,7 @@ async fn look(
         let mut parts: Vec<&[OrderNo]> = order_nos.chunks(CHUNK).collect();
         while let Some(part) = parts.pop() {
             match store.orders(&merchant, part).await {
-                Ok(orders) => hub.tell(&merchant, orders),
+                Ok(orders) => hub.publish(&merchant, orders),
                 Err(e @ DbError::Unavailable(_)) => return Err(e),
                 // A row that cannot be read costs its own waiters their updates and no others': halve until it is
                 // alone.

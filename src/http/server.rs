@@ -94,7 +94,7 @@ async fn connection(stream: TcpStream, remote: SocketAddr, router: Router, limit
             stopping = true;
             connection.as_mut().graceful_shutdown();
         }
-        // Trouble with one connection concerns its peer alone; whatever the peer asked was answered or is unanswered.
+        // An error of one connection concerns its peer alone; what the peer asked was answered or is unanswered.
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }

@@ -5,7 +5,9 @@
 //! never rejected: it makes any order paid, with a flag that says how. What is done with money that came too late or
 //! twice is the merchant's policy, applied in the same change that enters it, so once.
 
-use super::decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
+use super::decision::{
+    AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Received, Refusal,
+};
 use super::schedule;
 use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
 use crate::clock::Timestamp;
@@ -110,7 +112,7 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
                 Some(_) => now,
                 None => schedule::next_query(&next, 0, now),
             });
-            apply(next, first.then(|| News::Payable(attempt.out_trade_no.clone())))
+            apply(next, first.then(|| OrderEvent::Payable(attempt.out_trade_no.clone())))
         }
         // An answer that arrives after the attempt was decided otherwise offers nothing to a payer.
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
@@ -239,7 +241,7 @@ fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Poli
     next.queries.done = 0;
     let (news, refund) = received(order, &mut next, payment, policy);
     // What else of it can be paid must be closed, or it will be paid twice.
-    next.queries.next_at = if next.any_live() { Some(now) } else { schedule::next_look(&next, 0, now) };
+    next.queries.next_at = if next.any_live() { Some(now) } else { schedule::next_poll(&next, 0, now) };
     let ledger = Some(LedgerEntry {
         out_trade_no: payment.out_trade_no.clone(),
         transaction_id: payment.transaction_id.clone(),
@@ -265,7 +267,7 @@ fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: 
 }
 
 /// What a payment is to its order: the payment, a late one, or one too many.
-fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) -> (Vec<News>, Option<AutoRefund>) {
+fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) -> Received {
     let in_time = payment.time_end <= order.expires_at;
     let counts = |next: &mut Order| {
         next.state = OrderState::Paid;
@@ -275,34 +277,34 @@ fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) 
     match order.state {
         OrderState::Requested | OrderState::Payable if in_time => {
             counts(next);
-            next.paid_told = true;
-            (vec![News::Paid(payment.clone())], None)
+            next.paid_reported = true;
+            (vec![OrderEvent::Paid(payment.clone())], None)
         }
         OrderState::Requested | OrderState::Payable | OrderState::Closed | OrderState::Failed => {
             counts(next);
             next.flags.paid_late = true;
-            let mut news = vec![News::PaidLate(payment.clone(), policy.paid_late)];
+            let mut news = vec![OrderEvent::PaidLate(payment.clone(), policy.paid_late)];
             if policy.paid_late == Surplus::Accept {
-                next.paid_told = true;
-                news.push(News::Paid(payment.clone()));
+                next.paid_reported = true;
+                news.push(OrderEvent::Paid(payment.clone()));
             }
             (news, sent_back(payment, policy.paid_late, "paid_late"))
         }
         // The late payment was recorded first and `order.paid` was not emitted for it; this payment was in time.
-        OrderState::Paid if in_time && !order.paid_told => {
+        OrderState::Paid if in_time && !order.paid_reported => {
             let earlier = counted(order, payment);
             counts(next);
             next.flags.paid_late = false;
             next.flags.paid_twice = true;
-            next.paid_told = true;
-            let mut news = vec![News::Paid(payment.clone())];
-            news.extend(earlier.clone().map(|earlier| News::PaidTwice(earlier, policy.paid_twice)));
+            next.paid_reported = true;
+            let mut news = vec![OrderEvent::Paid(payment.clone())];
+            news.extend(earlier.clone().map(|earlier| OrderEvent::PaidTwice(earlier, policy.paid_twice)));
             // One that was sent back as late has the same number for its refund, and is not sent back once more.
             (news, earlier.and_then(|earlier| sent_back(&earlier, policy.paid_twice, "paid_twice")))
         }
         OrderState::Paid => {
             next.flags.paid_twice = true;
-            let news = vec![News::PaidTwice(payment.clone(), policy.paid_twice)];
+            let news = vec![OrderEvent::PaidTwice(payment.clone(), policy.paid_twice)];
             (news, sent_back(payment, policy.paid_twice, "paid_twice"))
         }
     }
@@ -357,10 +359,10 @@ fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
     unpaid(order, i, now)
 }
 
-fn ask_again(order: &Order, now: Timestamp, place_again: bool) -> Decision {
+fn ask_again(order: &Order, now: Timestamp, resubmit: bool) -> Decision {
     let done = order.queries.done + 1;
-    match schedule::next_look(order, done, now) {
-        Some(at) if order.state.is_open() => Decision::AskAgain { at, place_again },
+    match schedule::next_poll(order, done, now) {
+        Some(at) if order.state.is_open() => Decision::AskAgain { at, resubmit },
         Some(_) | None => Decision::AlreadyApplied,
     }
 }
@@ -371,8 +373,8 @@ fn fail(mut next: Order, error: WechatError, now: Timestamp) -> Decision {
     next.intent = None;
     next.failure = Some(error.clone());
     next.queries.done = 0;
-    next.queries.next_at = schedule::next_look(&next, 0, now);
-    apply(next, Some(News::Failed(error)))
+    next.queries.next_at = schedule::next_poll(&next, 0, now);
+    apply(next, Some(OrderEvent::Failed(error)))
 }
 
 /// No attempt takes money any more. WeChat is asked twice more all the same: a payment may have been on its way.
@@ -381,11 +383,11 @@ fn close(mut next: Order, now: Timestamp) -> Decision {
     // An order closed on request stays closed; the stored intent records that.
     next.intent = next.intent.filter(|intent| *intent == Intent::Close);
     next.queries.done = 0;
-    next.queries.next_at = schedule::next_look(&next, 0, now);
-    apply(next, Some(News::Closed))
+    next.queries.next_at = schedule::next_poll(&next, 0, now);
+    apply(next, Some(OrderEvent::Closed))
 }
 
-fn apply(next: Order, news: Option<News>) -> Decision {
+fn apply(next: Order, news: Option<OrderEvent>) -> Decision {
     Decision::Apply(Box::new(Change { next, ledger: None, news: news.into_iter().collect(), refund: None }))
 }
 

@@ -24,7 +24,7 @@ pub enum Decision {
         at: Timestamp,
         /// Whether the unified order must be repeated with the same number and parameters: WeChat either does not have
         /// it or its answer, with the prepay id, never reached us.
-        place_again: bool,
+        resubmit: bool,
     },
     /// The fact contradicts the stored order. Nothing changes; an operator must investigate.
     Refused(Refusal),
@@ -38,7 +38,7 @@ pub struct Change {
     /// Money to enter in the ledger.
     pub ledger: Option<LedgerEntry>,
     /// Domain events to emit, in this order.
-    pub news: Vec<News>,
+    pub news: Vec<OrderEvent>,
     /// Money to send back, because the merchant's policy says so.
     pub refund: Option<AutoRefund>,
 }
@@ -71,7 +71,7 @@ pub struct LedgerEntry {
 
 /// What happened, for those who listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum OrderEvent {
     /// A payer can pay this attempt.
     Payable(OutTradeNo),
     /// The order is paid: emitted once.
@@ -136,3 +136,6 @@ impl std::fmt::Display for Refusal {
         }
     }
 }
+
+/// What a payment leads to: the events to emit, and what is sent back of it.
+pub(super) type Received = (Vec<OrderEvent>, Option<AutoRefund>);

@@ -7,6 +7,8 @@ pub(crate) mod schedule;
 pub(crate) mod state;
 
 pub use decide::{decide, flag_mismatch};
-pub use decision::{AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, News, Refusal};
-pub use schedule::{AFTER_EXPIRY, CLOSABLE_AFTER, DAILY, HOURLY, UNPLACED, next_look, next_query, next_unanswered};
+pub use decision::{
+    AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Refusal,
+};
+pub use schedule::{AFTER_EXPIRY, CLOSABLE_AFTER, DAILY, HOURLY, UNPLACED, next_poll, next_query, next_unanswered};
 pub use state::{Attempt, AttemptState, CNY, Flags, Intent, Order, OrderState, PaidBy, Policy, Queries, Surplus};

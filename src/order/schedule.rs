@@ -72,7 +72,7 @@ pub fn next_unanswered(order: &Order, now: Timestamp) -> Timestamp {
 ///
 /// An order whose attempts are to be closed is polled as soon as WeChat allows the close, then with increasing
 /// intervals, in addition to its regular query schedule.
-pub fn next_look(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
+pub fn next_poll(order: &Order, done: u32, now: Timestamp) -> Option<Timestamp> {
     if order.any_live() && order.wants_close(now) {
         let closable = order.attempts.iter().filter(|a| a.state.is_live()).map(|a| a.created_at.after(CLOSABLE_AFTER));
         let closable = closable.max().unwrap_or(now);

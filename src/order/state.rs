@@ -199,7 +199,7 @@ pub struct Order {
     /// The payment that counts: the first one, unless that was late and one in time arrived.
     pub paid_by: Option<PaidBy>,
     /// Whether `order.paid` was emitted; it is emitted once.
-    pub paid_told: bool,
+    pub paid_reported: bool,
     /// What the business asked for and is not done yet; on a closed order, that it was closed because it was asked for.
     pub intent: Option<Intent>,
     /// When it was recorded.

@@ -4,8 +4,8 @@
 //! where no unanswered call may still be carried out; a terminal state is final, and an operator must investigate a
 //! contradiction by WeChat.
 
-use super::schedule::{CLOCKS_DIFFER, SETTLING, next_refund_look, not_yet};
-use super::state::{Refund, RefundChange, RefundDecision, RefundEntry, RefundNews, RefundRefusal, RefundState};
+use super::schedule::{CLOCKS_DIFFER, SETTLING, next_refund_poll, not_yet};
+use super::state::{Refund, RefundChange, RefundDecision, RefundEntry, RefundEvent, RefundRefusal, RefundState};
 use crate::clock::Timestamp;
 use crate::event::fact::{RefundFact, RefundSeen, RefundStanding, WechatError};
 
@@ -84,7 +84,7 @@ fn waits(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundDecision
             next.error = Some(error.clone());
             next.queries.done += 1;
             next.queries.next_at = Some(at);
-            apply(next, (!told).then_some(RefundNews::Delayed))
+            apply(next, (!told).then_some(RefundEvent::Delayed))
         }
         RefundState::Processing | RefundState::Abnormal | RefundState::Succeeded | RefundState::Failed => {
             RefundDecision::AlreadyApplied
@@ -152,7 +152,7 @@ fn abnormal(refund: &Refund, seen: &RefundSeen, now: Timestamp) -> RefundDecisio
     next.error = None;
     next.unanswered_at = None;
     again(&mut next, 0, now);
-    apply(next, Some(RefundNews::Abnormal))
+    apply(next, Some(RefundEvent::Abnormal))
 }
 
 /// WeChat is known to forget refunds for moments, also such as it took on: nothing is concluded from it.
@@ -188,7 +188,7 @@ fn succeeded(refund: &Refund, seen: &RefundSeen, at: Timestamp) -> RefundDecisio
     next.succeeded_at = Some(at);
     next.queries.next_at = None;
     let ledger = Some(RefundEntry { refund_id: seen.refund_id.clone(), amount: refund.amount, occurred_at: at });
-    let news = Some(RefundNews::Succeeded);
+    let news = Some(RefundEvent::Succeeded);
     RefundDecision::Apply(Box::new(RefundChange { next, ledger, released: false, news }))
 }
 
@@ -199,12 +199,12 @@ fn failed(refund: &Refund, refund_id: Option<&str>, error: WechatError) -> Refun
     next.error = Some(error);
     next.unanswered_at = None;
     next.queries.next_at = None;
-    let news = Some(RefundNews::Failed);
+    let news = Some(RefundEvent::Failed);
     RefundDecision::Apply(Box::new(RefundChange { next, ledger: None, released: true, news }))
 }
 
 fn ask_again(refund: &Refund, now: Timestamp) -> RefundDecision {
-    match next_refund_look(refund, refund.queries.done + 1, now) {
+    match next_refund_poll(refund, refund.queries.done + 1, now) {
         Some(at) => RefundDecision::AskAgain { at },
         None => RefundDecision::AlreadyApplied,
     }
@@ -212,10 +212,10 @@ fn ask_again(refund: &Refund, now: Timestamp) -> RefundDecision {
 
 fn again(next: &mut Refund, done: u32, now: Timestamp) {
     next.queries.done = done;
-    next.queries.next_at = next_refund_look(next, done, now);
+    next.queries.next_at = next_refund_poll(next, done, now);
 }
 
-fn apply(next: Refund, news: Option<RefundNews>) -> RefundDecision {
+fn apply(next: Refund, news: Option<RefundEvent>) -> RefundDecision {
     RefundDecision::Apply(Box::new(RefundChange { next, ledger: None, released: false, news }))
 }
 

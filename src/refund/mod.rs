@@ -5,7 +5,7 @@ mod schedule;
 mod state;
 
 pub use decide::decide_refund;
-pub use schedule::{BETWEEN_REFUNDS, MAX_REFUNDS, SEND_WITHIN, UNCALLED, next_refund_look};
+pub use schedule::{BETWEEN_REFUNDS, MAX_REFUNDS, SEND_WITHIN, UNCALLED, next_refund_poll};
 pub use state::{
-    Refund, RefundChange, RefundDecision, RefundEntry, RefundNews, RefundOrigin, RefundRefusal, RefundState,
+    Refund, RefundChange, RefundDecision, RefundEntry, RefundEvent, RefundOrigin, RefundRefusal, RefundState,
 };

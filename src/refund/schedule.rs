@@ -31,7 +31,7 @@ const HOURLY: Duration = Duration::from_secs(3600);
 const DAILY: Duration = Duration::from_secs(24 * 3600);
 
 /// When to poll next after `done` polls; `None` when there is nothing left to learn.
-pub fn next_refund_look(refund: &Refund, done: u32, now: Timestamp) -> Option<Timestamp> {
+pub fn next_refund_poll(refund: &Refund, done: u32, now: Timestamp) -> Option<Timestamp> {
     let pause = match refund.state {
         RefundState::Succeeded | RefundState::Failed => return None,
         RefundState::Requested => growing(BETWEEN_REFUNDS, done, NOT_YET_MAX),

@@ -137,7 +137,7 @@ pub struct RefundChange {
     /// Whether its amount may be refunded otherwise now.
     pub released: bool,
     /// The domain event to emit.
-    pub news: Option<RefundNews>,
+    pub news: Option<RefundEvent>,
 }
 
 /// A refund in the ledger.
@@ -153,7 +153,7 @@ pub struct RefundEntry {
 
 /// What happened to a refund, for those who listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefundNews {
+pub enum RefundEvent {
     /// It is recorded and its amount reserved.
     Requested,
     /// It waits for something that operators must resolve: emitted once.
@@ -166,15 +166,15 @@ pub enum RefundNews {
     Failed,
 }
 
-impl RefundNews {
+impl RefundEvent {
     /// The last part of the event's name, and a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
-            RefundNews::Requested => "requested",
-            RefundNews::Delayed => "delayed",
-            RefundNews::Succeeded => "succeeded",
-            RefundNews::Abnormal => "abnormal",
-            RefundNews::Failed => "failed",
+            RefundEvent::Requested => "requested",
+            RefundEvent::Delayed => "delayed",
+            RefundEvent::Succeeded => "succeeded",
+            RefundEvent::Abnormal => "abnormal",
+            RefundEvent::Failed => "failed",
         }
     }
 }

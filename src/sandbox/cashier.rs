@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use super::ledger::account::{Book, Handle, PayRefused, Purse};
+use super::ledger::account::{Book, Handle, PayRefused, PayerFunds};
 use super::ledger::order::{Order, TradeState};
-use super::state::World;
+use super::state::SandboxState;
 use crate::money::Fen;
+use crate::sandbox::ledger::payment_flow;
 
 /// The page and its form.
-pub(super) fn router() -> Router<Arc<World>> {
+pub(super) fn router() -> Router<Arc<SandboxState>> {
     Router::new().route("/_sandbox/cashier", get(show).post(act))
 }
 
@@ -39,14 +40,14 @@ struct Visit {
 }
 
 impl Visit {
-    fn handle<'a>(&'a self, world: &'a World) -> Option<Handle<'a>> {
+    fn handle<'a>(&'a self, sandbox: &'a SandboxState) -> Option<Handle<'a>> {
         if let Some(id) = &self.prepay_id {
             return Some(Handle::PrepayId(id));
         }
         if let Some(url) = &self.code_url {
             return Some(Handle::CodeUrl(url));
         }
-        let only = || world.accounts.keys().next().filter(|_| world.accounts.len() == 1);
+        let only = || sandbox.accounts.keys().next().filter(|_| sandbox.accounts.len() == 1);
         let mch_id = self.mch_id.as_ref().or_else(only)?;
         Some(Handle::Number { mch_id, out_trade_no: self.out_trade_no.as_deref()? })
     }
@@ -69,12 +70,12 @@ enum Scene<'a> {
     NotFound,
 }
 
-async fn show(State(world): State<Arc<World>>, visit: Result<Query<Visit>, QueryRejection>) -> Response {
+async fn show(State(sandbox): State<Arc<SandboxState>>, visit: Result<Query<Visit>, QueryRejection>) -> Response {
     let Ok(Query(visit)) = visit else {
         return page(StatusCode::BAD_REQUEST, &render(&Scene::NotFound, None));
     };
-    let book = world.book();
-    let scene = scene(&world, &book, &visit);
+    let book = sandbox.book();
+    let scene = scene(&sandbox, &book, &visit);
     let status = match &scene {
         Scene::Payable { .. } | Scene::Paid(_) | Scene::Left { .. } => StatusCode::OK,
         Scene::Closed(_) | Scene::Expired(_) => StatusCode::GONE,
@@ -85,11 +86,11 @@ async fn show(State(world): State<Arc<World>>, visit: Result<Query<Visit>, Query
     page(status, &html)
 }
 
-fn scene<'b>(world: &World, book: &'b Book, visit: &Visit) -> Scene<'b> {
-    let Some((handle, order)) = visit.handle(world).and_then(|h| book.look_up(h).map(|order| (h, order))) else {
+fn scene<'b>(sandbox: &SandboxState, book: &'b Book, visit: &Visit) -> Scene<'b> {
+    let Some((handle, order)) = visit.handle(sandbox).and_then(|h| book.look_up(h).map(|order| (h, order))) else {
         return Scene::NotFound;
     };
-    let now = world.now();
+    let now = sandbox.now();
     match order.state(now) {
         TradeState::Success | TradeState::Refund => return Scene::Paid(order),
         TradeState::Closed => return Scene::Closed(order),
@@ -102,14 +103,14 @@ fn scene<'b>(world: &World, book: &'b Book, visit: &Visit) -> Scene<'b> {
     let Some(session) = session.filter(|_| book.find(handle, now).is_ok()) else {
         return Scene::Expired(order);
     };
-    if visit.package.is_some() && now >= session.issued_at.after(world.lifetimes.mweb_url) {
+    if visit.package.is_some() && now >= session.issued_at.after(sandbox.lifetimes.mweb_url) {
         return Scene::Expired(order);
     }
     let prepay_id = &session.prepay_id;
     if visit.left.is_some() { Scene::Left { order, prepay_id } } else { Scene::Payable { order, prepay_id } }
 }
 
-async fn act(State(world): State<Arc<World>>, visit: Result<Query<Visit>, QueryRejection>) -> Response {
+async fn act(State(sandbox): State<Arc<SandboxState>>, visit: Result<Query<Visit>, QueryRejection>) -> Response {
     let Ok(Query(visit)) = visit else {
         return page(StatusCode::BAD_REQUEST, &render(&Scene::NotFound, None));
     };
@@ -118,10 +119,10 @@ async fn act(State(world): State<Arc<World>>, visit: Result<Query<Visit>, QueryR
     };
     let handle = Handle::PrepayId(id);
     let (done, left) = match visit.action.as_deref() {
-        Some("pay") => (world.pay(handle, Purse::default()).map(drop), false),
+        Some("pay") => (payment_flow::pay(&sandbox, handle, PayerFunds::default()).map(drop), false),
         Some("cancel") => {
-            let now = world.now();
-            (world.book().cancel(handle, now).map(drop), true)
+            let now = sandbox.now();
+            (sandbox.book().cancel(handle, now).map(drop), true)
         }
         Some(_) | None => return page(StatusCode::BAD_REQUEST, &render(&Scene::NotFound, None)),
     };
@@ -254,7 +255,7 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// For a query value: everything but letters, digits, `-`, `.`, `_`, `~` is encoded.
+/// For a query value: everything but notifications, digits, `-`, `.`, `_`, `~` is encoded.
 fn percent(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for byte in text.bytes() {

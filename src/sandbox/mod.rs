@@ -11,21 +11,22 @@
 //! | file | is |
 //! |---|---|
 //! | `settings` | merchants, apps, lifetimes, time scale, seed |
-//! | `server` | the listeners, their limits, and the answers that never arrive whole |
-//! | `tls`, `certificates` | who may ask for refunds: the merchants' certificates and the authority that makes them |
-//! | `world` | what all requests share |
+//! | `http` | the listeners, their limits, TLS and its certificates, answers that do not arrive whole |
+//! | `state` | what all requests share |
+//! | `call` | what all API calls share: execute, apply a fault, answer |
 //! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder`, `/secapi/pay/refund`, `/pay/refundquery` |
 //! | `platform` | login, tokens, JS-SDK, mini program: `api.weixin.qq.com`, `open.weixin.qq.com`, WeChat's browser |
-//! | `account`, `order`, `record`, `journal` | what WeChat knows, how it changes, how it survives a restart |
-//! | `refunds`, `refunds_flow`, `refunds_letter` | what WeChat knows of refunds, how they end, what it tells of them |
-//! | `seen` | which requests arrived |
-//! | `notifier`, `schedule` | one notification on the wire; when it is repeated |
-//! | `faults` | misbehaviour on demand |
-//! | `control`, `refunds_control`, `view`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
+//! | `ledger` | what WeChat knows of orders and refunds, how it changes, how it survives a restart |
+//! | `request_log` | which requests arrived |
+//! | `notify` | one notification on the wire; when it is repeated |
+//! | `faults`, `forgery` | misbehaviour on demand, and what it does to messages |
+//! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
 
+mod call;
 mod cashier;
 mod control;
 mod faults;
+mod forgery;
 mod http;
 mod ids;
 mod ledger;

@@ -30,12 +30,12 @@ pub(super) struct Requests {
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct RequestLog {
     by_number: HashMap<(On, String), Requests>,
     rejected: BTreeMap<(On, String), u64>,
 }
 
-impl Seen {
+impl RequestLog {
     /// Counts a request whose signature holds.
     pub fn note(&mut self, api: On, mch_id: &str, out_trade_no: &str, arrival: Arrival) {
         let requests = self.by_number.entry((api, format!("{mch_id}/{out_trade_no}"))).or_insert_with(|| Requests {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -10,19 +10,19 @@ use tokio_util::task::TaskTracker;
 
 use super::faults::{Faults, On};
 use super::http::certificates::Authority;
-use super::ledger::account::{Book, Handle, PayRefused, Purse};
+use super::ledger::account::Book;
 use super::ledger::order::{Lifetimes, Order};
-use super::ledger::record::{Payment, Refund};
-use super::notify::notifier::{Letter, Sender};
-use super::notify::schedule;
+use super::ledger::record::Refund;
+use super::notify::notification::Notification;
+use super::notify::sender::Sender;
 use super::platform::{Api, Platform};
-use super::request_log::Seen;
+use super::request_log::RequestLog;
 use super::settings::Account;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::AppId;
 
 /// The simulated WeChat.
-pub(super) struct World {
+pub(super) struct SandboxState {
     pub accounts: HashMap<String, Account>,
     /// Of all merchants.
     pub appids: HashSet<AppId>,
@@ -38,15 +38,15 @@ pub(super) struct World {
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub book: Mutex<Book>,
-    pub seen: Mutex<Seen>,
+    pub request_log: Mutex<RequestLog>,
     pub platform: Mutex<Platform>,
-    /// Rings when a call of that kind went through: what `reorder` waits for.
-    pub passed: Bells,
+    /// Notified when a call of that kind went through: what `reorder` waits for.
+    pub passed: Signals,
 }
 
 /// One signal per kind of call.
 #[derive(Default)]
-pub(super) struct Bells {
+pub(super) struct Signals {
     unified_order: Notify,
     order_query: Notify,
     close_order: Notify,
@@ -57,7 +57,7 @@ pub(super) struct Bells {
     refund_notify: Notify,
 }
 
-impl Bells {
+impl Signals {
     /// The signal of one kind of call.
     pub fn of(&self, on: On) -> &Notify {
         match on {
@@ -73,7 +73,7 @@ impl Bells {
     }
 }
 
-impl World {
+impl SandboxState {
     /// The current moment.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
@@ -90,8 +90,8 @@ impl World {
     }
 
     /// The requests that arrived.
-    pub fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn request_log(&self) -> MutexGuard<'_, RequestLog> {
+        self.request_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logins and tokens.
@@ -99,30 +99,17 @@ impl World {
         self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The payer pays: the ledger first, then the first notification, without waiting for it.
-    pub fn pay(self: &Arc<Self>, handle: Handle<'_>, purse: Purse) -> Result<Payment, PayRefused> {
-        let (payment, letter) = {
-            let mut book = self.book();
-            let payment = book.pay(handle, purse, self.now())?;
-            (payment, book.look_up(handle).and_then(|order| self.letter(order)))
-        };
-        if let Some(letter) = letter {
-            schedule::start(self, letter);
-        }
-        Ok(payment)
-    }
-
     /// What there is to notify of; nothing while it is unpaid.
-    pub fn letter(&self, order: &Order) -> Option<Letter> {
+    pub fn notification(&self, order: &Order) -> Option<Notification> {
         let account = self.accounts.get(order.terms.mch_id.as_str())?.clone();
         let (terms, payment) = (order.terms.clone(), order.payment.clone()?);
-        Some(Letter { account, url: terms.notify_url.clone(), terms, payment, refund: None })
+        Some(Notification { account, url: terms.notify_url.clone(), terms, payment, refund: None })
     }
 
     /// What there is to notify of a refund; nothing while it is on its way, or when there is no notify URL.
-    pub fn refund_letter(&self, order: &Order, refund: &Refund) -> Option<Letter> {
+    pub fn refund_notification(&self, order: &Order, refund: &Refund) -> Option<Notification> {
         let url = refund.notify_url.clone().filter(|_| refund.ended_at.is_some())?;
-        Some(Letter { refund: Some(Box::new(refund.clone())), url, ..self.letter(order)? })
+        Some(Notification { refund: Some(Box::new(refund.clone())), url, ..self.notification(order)? })
     }
 
     /// Waits until another call of this kind went through, at most `limit`.

@@ -123,7 +123,7 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
     gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
     let now = shared.clock.now();
     if let Some(tokens) = &shared.tokens {
-        tokens.tell_ages(&shared.store, now).await?;
+        tokens.publish_ages(&shared.store, now).await?;
     }
     let mut due = Vec::new();
     for runner in runners {

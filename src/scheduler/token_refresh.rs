@@ -86,10 +86,10 @@ impl Tokens {
     }
 
     /// Reports how old the values in use are, whichever process fetched them.
-    pub async fn tell_ages(&self, store: &Store, now: Timestamp) -> Result<(), DbError> {
+    pub async fn publish_ages(&self, store: &Store, now: Timestamp) -> Result<(), DbError> {
         for TokenFetch { app, kind, at } in store.token_fetches().await? {
             if let Some(kept) = self.apps.iter().find(|kept| kept.app.key == app) {
-                tell_age(&kept.app, kind, now.since(at));
+                publish_age(&kept.app, kind, now.since(at));
             }
         }
         Ok(())
@@ -174,11 +174,12 @@ impl Tokens {
         let write = TokenWrite { lease, app, kind, merchants: &kept.merchants, now: clock.now() };
         match store.store_token(write, &self.key, &issued).await? {
             Fenced::Lost => {
-                tracing::warn!(app = %app.key, kind = kind.as_str(), "fetched after another process took over: thrown away");
+                let kind = kind.as_str();
+                tracing::warn!(app = %app.key, kind, "fetched after another process took over: thrown away");
                 Ok(None)
             }
             Fenced::Done(is_new) => {
-                tell_age(app, kind, write.now.since(fetched_at));
+                publish_age(app, kind, write.now.since(fetched_at));
                 tracing::info!(app = %app.key, kind = kind.as_str(), %expires_at, is_new, reported, "token refreshed");
                 Ok(Some(if is_new { "renewed" } else { "same" }))
             }
@@ -276,7 +277,7 @@ fn word(error: &PlatformError) -> &'static str {
     }
 }
 
-fn tell_age(app: &App, kind: TokenKind, age: Duration) {
+fn publish_age(app: &App, kind: TokenKind, age: Duration) {
     let (app, kind) = (app.key.to_string(), kind.as_str());
     gauge!(telemetry::TOKEN_AGE_SECONDS, "app" => app, "kind" => kind).set(age.as_secs_f64());
 }

@@ -13,7 +13,7 @@ use super::order::rows::unreadable;
 use super::outbox::write_events;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
-use crate::event::domain::Sealed;
+use crate::event::domain::EncodedEvent;
 
 /// A message as the bus carried it.
 #[derive(Debug, Clone)]
@@ -38,7 +38,13 @@ pub struct StoredMessage {
 
 impl Store {
     /// Parks a message for a person and tells `news` in the same transaction. Parking it twice changes nothing.
-    pub async fn park(&self, m: &StoredMessage, reason: &str, news: &Sealed, at: Timestamp) -> Result<(), DbError> {
+    pub async fn park(
+        &self,
+        m: &StoredMessage,
+        reason: &str,
+        news: &EncodedEvent,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
         let row = dead_letter::ActiveModel {
             id: sea_orm::NotSet,
             event_id: Set(m.event_id.clone()),
@@ -127,7 +133,7 @@ fn headers_json(m: &StoredMessage) -> Result<String, DbError> {
     serde_json::to_string(&m.headers).map_err(|e| unreadable("headers", &e))
 }
 
-async fn park(tx: &WriteTx, row: &dead_letter::ActiveModel, news: &Sealed) -> Result<(), DbError> {
+async fn park(tx: &WriteTx, row: &dead_letter::ActiveModel, news: &EncodedEvent) -> Result<(), DbError> {
     let once =
         OnConflict::columns([dead_letter::Column::EventId, dead_letter::Column::Consumer]).do_nothing().to_owned();
     if tx.run(&dead_letter::Entity::insert_many([row.clone()]).on_conflict(once)).await? > 0 {

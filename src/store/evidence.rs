@@ -9,7 +9,7 @@ use super::db::DbError;
 use super::entity::{evidence, ledger, notification, outbox};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
-use crate::event::domain::Sealed;
+use crate::event::domain::EncodedEvent;
 use crate::event::fact::Fact;
 use crate::ids::{EventId, MerchantKey, OutTradeNo, TransactionId};
 use crate::order::{CNY, LedgerEntry, Order};
@@ -211,7 +211,7 @@ pub(super) fn ledger_row(order: &Order, version: i64, l: &LedgerEntry, at: Times
     }
 }
 
-pub(super) fn outbox_row(e: &Sealed) -> outbox::ActiveModel {
+pub(super) fn outbox_row(e: &EncodedEvent) -> outbox::ActiveModel {
     outbox::ActiveModel {
         id: sea_orm::NotSet,
         event_id: Set(e.id.to_string()),

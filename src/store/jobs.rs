@@ -242,7 +242,8 @@ impl Store {
     ) -> Result<u64, DbError> {
         let sql = "DELETE FROM job_reports WHERE id IN (
                      SELECT id FROM job_reports
-                     WHERE started_at_ms < $1 AND outcome = COALESCE($3, outcome) AND job = COALESCE($4, job) LIMIT $2)";
+                     WHERE started_at_ms < $1 AND outcome = COALESCE($3, outcome) AND job = COALESCE($4, job)
+                     LIMIT $2)";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let outcome = outcome.map(|o| o.as_str().to_owned());
         let values = [before.as_ms().into(), limit.into(), outcome.into(), job.map(ToOwned::to_owned).into()];

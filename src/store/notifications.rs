@@ -25,7 +25,7 @@ impl Store {
         news: Option<DomainEvent>,
         at: Timestamp,
     ) -> Result<(), DbError> {
-        let write = (record.clone(), news.map(|n| n.seal(at)), at);
+        let write = (record.clone(), news.map(|n| n.encode(at)), at);
         self.db
             .write("notification.record", write, |tx, (record, news, at)| {
                 Box::pin(async move {

@@ -15,7 +15,7 @@ use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
-use crate::event::domain::{DomainEvent, Sealed};
+use crate::event::domain::{DomainEvent, EncodedEvent};
 use crate::ids::MerchantKey;
 
 /// An event with its place in the feed.
@@ -113,14 +113,14 @@ impl Store {
         row.map_or(Ok(0), |r| Ok(r.try_get("", "position")?))
     }
 
-    /// Tells an event that no order's change carries.
-    pub async fn tell(&self, event: DomainEvent, at: Timestamp) -> Result<Sealed, DbError> {
-        let sealed = event.seal(at);
+    /// Emits an event that no order's change carries.
+    pub async fn emit(&self, event: DomainEvent, at: Timestamp) -> Result<EncodedEvent, DbError> {
+        let encoded = event.encode(at);
         self.db
-            .write("outbox.tell", sealed.clone(), |tx, sealed| Box::pin(write_events(tx, vec![outbox_row(sealed)])))
+            .write("outbox.emit", encoded.clone(), |tx, encoded| Box::pin(write_events(tx, vec![outbox_row(encoded)])))
             .await?;
         self.changed();
-        Ok(sealed)
+        Ok(encoded)
     }
 
     /// How many events wait for the bus.

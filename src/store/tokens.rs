@@ -234,7 +234,7 @@ async fn settle(
         (None, None) | (Some(_), Some(_)) => None,
     };
     let tell = |merchant: &MerchantKey, data: &DomainData| {
-        DomainEvent { merchant: merchant.clone(), order_no: None, data: data.clone() }.seal(*now)
+        DomainEvent { merchant: merchant.clone(), order_no: None, data: data.clone() }.encode(*now)
     };
     let news = news.iter().flat_map(|data| merchants.iter().map(move |m| outbox_row(&tell(m, data)))).collect();
     write_row(tx, next, news).await

@@ -14,7 +14,7 @@ use super::order::rows::unreadable;
 use super::outbox::write_events;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
-use crate::event::domain::{DomainEvent, Sealed};
+use crate::event::domain::{DomainEvent, EncodedEvent};
 use crate::ids::{EventId, MerchantKey, TransactionId};
 
 /// So far ahead, a time was written by a clock that was wrong.
@@ -56,7 +56,7 @@ impl Store {
         news: DomainEvent,
         at: Timestamp,
     ) -> Result<(), DbError> {
-        let write = (record.clone(), transaction_id.clone(), news.seal(at), at);
+        let write = (record.clone(), transaction_id.clone(), news.encode(at), at);
         self.db
             .write("notification.orphan", write, |tx, (record, transaction_id, news, at)| {
                 Box::pin(record_orphan(tx, record, transaction_id, news, *at))
@@ -98,7 +98,7 @@ async fn record_orphan(
     tx: &WriteTx,
     record: &NotificationRecord,
     transaction_id: &TransactionId,
-    news: &Sealed,
+    news: &EncodedEvent,
     at: Timestamp,
 ) -> Result<(), DbError> {
     if write_notifications(tx, std::iter::once(record), at).await? == 0 {

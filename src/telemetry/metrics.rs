@@ -192,7 +192,7 @@ impl Metrics {
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| MetricsError::AlreadySet)?;
         describe();
-        let crash_points = if cfg!(feature = "crash-points") { "yes" } else { "no" };
+        let crash_points = if cfg!(debug_assertions) { "yes" } else { "no" };
         gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "crash_points" => crash_points).set(1.0);
         Ok(Metrics(handle))
     }

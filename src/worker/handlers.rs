@@ -40,9 +40,10 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
                         Verdict::Unavailable { .. } => "unavailable",
                         Verdict::Park { .. } => "park",
                     };
-                    metrics::counter!(telemetry::WORKER_ATTEMPTS_TOTAL, "kind" => name.to_string(), "outcome" => outcome)
+                    let kind = name.to_string();
+                    metrics::counter!(telemetry::WORKER_ATTEMPTS_TOTAL, "kind" => kind.clone(), "outcome" => outcome)
                         .increment(1);
-                    metrics::histogram!(telemetry::WORKER_SECONDS, "kind" => name.to_string()).record(started.elapsed());
+                    metrics::histogram!(telemetry::WORKER_SECONDS, "kind" => kind).record(started.elapsed());
                     verdict
                 }
             };

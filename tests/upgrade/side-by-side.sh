@@ -25,6 +25,8 @@ finish() {
     rm -rf "$scratch"
 }
 trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 lock_tools
 install_python_tools
@@ -32,7 +34,7 @@ nats=$(install_nats_server new)
 find_postgres
 unlock_tools
 
-build() { (cd -- "$1" && cargo build --bins --features crash-points --locked >&2); }
+build() { (cd -- "$1" && cargo build --bins --locked >&2); }
 if [[ ! -x $old/wxpayd ]]; then
     revision=$(git -C "$ROOT" rev-parse --verify --quiet "$old^{commit}") ||
         die "$old is no revision and no folder with wxpayd"

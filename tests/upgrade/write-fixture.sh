@@ -2,8 +2,8 @@
 # Writes tests/upgrade/fixture-VERSION: what a version of the service leaves behind, once on SQLite with the embedded
 # queue and once on PostgreSQL with NATS. Takes seven minutes, most of them until WeChat lets an order be closed.
 #
-#   tests/upgrade/write-fixture.sh VERSION BINS     BINS has wxpayd and wxpay-sandbox of that version, built with
-#                                                   --features crash-points
+#   tests/upgrade/write-fixture.sh VERSION BINS     BINS has debug builds of that version's wxpayd and wxpay-sandbox
+#                                                   (cea4513 needs --features crash-points)
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh

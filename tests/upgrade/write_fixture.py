@@ -3,7 +3,7 @@
     python3 write_fixture.py BINS OUT embedded
     python3 write_fixture.py BINS OUT nats POSTGRES NATS_SERVER
 
-BINS has `wxpayd` and `wxpay-sandbox` of that version, built with the feature crash-points.
+BINS has `wxpayd` and `wxpay-sandbox` of that version, with crash points.
 tests/upgrade/write-fixture.sh calls this with everything it needs.
 """
 

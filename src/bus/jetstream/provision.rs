@@ -75,8 +75,7 @@ async fn shape_stream(
         |what: &str, late: bool, e: &dyn Display| not_done(&format!("stream {} was not {what}", spec.name), late, e);
     let existing = match core.context.get_stream(&spec.name).await {
         Ok(stream) => stream,
-        Err(e) if matches!(e.kind(), GetStreamErrorKind::JetStream(ref e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
-        {
+        Err(e) if is_missing(&e.kind()) => {
             tracing::info!(stream = spec.name, "creating the stream");
             let created = core.context.create_stream(wanted).await;
             let created =
@@ -111,6 +110,10 @@ async fn shape_stream(
         update(&core.context, &changed).await.map_err(|e| failed("updated", late(&e), &e))?;
     }
     Ok((existing, atomic))
+}
+
+fn is_missing(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 fn not_done(what: &str, late: bool, e: &dyn Display) -> ConnectError {

@@ -267,15 +267,15 @@ impl subscription::Receipt for Receipt {
 
     async fn wait(&self, after: Duration, first_error: &str) {
         self.waiting.goes(self.seq, Instant::now() + after, first_error);
-        self.tell(AckKind::Nak(Some(after))).await;
+        self.answer(AckKind::Nak(Some(after))).await;
     }
 
     async fn give_back(&self) {
-        self.tell(AckKind::Nak(None)).await;
+        self.answer(AckKind::Nak(None)).await;
     }
 
     async fn keep_alive(&self) {
-        self.tell(AckKind::Progress).await;
+        self.answer(AckKind::Progress).await;
     }
 
     fn has_room(&self) -> bool {
@@ -285,7 +285,7 @@ impl subscription::Receipt for Receipt {
 
 impl Receipt {
     /// Lost answers of these kinds cost only time: the delivery comes again after the consumer's `ack_wait`.
-    async fn tell(&self, answer: AckKind) {
+    async fn answer(&self, answer: AckKind) {
         if let Err(e) = self.core.client.publish(self.reply.clone(), answer.into()).await {
             tracing::warn!(consumer = self.consumer, error = %e, "an answer was not sent");
         }

@@ -40,8 +40,8 @@ impl RefundRequest {
         let transaction_id = form.parsed("transaction_id", TransactionId::parse);
         let mut problems = form.finish();
         if named.is_none() && amount.is_some() && idempotency.is_none() {
-            let rule = "must be given with amount_fen, or an Idempotency-Key: else the repeat of a request whose answer was \
-                        lost would be another refund";
+            let rule = "must be given with amount_fen, or an Idempotency-Key: else the repeat of a request whose \
+                        answer was lost would be another refund";
             problems.push(FieldProblem::member("refund_no", rule));
         }
         if !problems.is_empty() {

@@ -31,7 +31,7 @@ use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OutRefundNo};
 use crate::new_refund::{RefundSpec, new_refund};
-use crate::refund::{RefundNews, RefundOrigin, RefundState, UNCALLED};
+use crate::refund::{RefundEvent, RefundOrigin, RefundState, UNCALLED};
 use crate::store::{NewRefund, Reserved, StoredOrder, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
 
@@ -142,7 +142,7 @@ impl HttpState {
             Reserved::KeyReused => return Err(Error::KeyReused),
         };
         crate::failpoint::point("refund.recorded");
-        let outcome = RefundNews::Requested.as_str();
+        let outcome = RefundEvent::Requested.as_str();
         counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
         let subject = subject::refund_requested(&merchant.key);
         if let Err(e) = self.publish_refund(&merchant.key, subject, &new.refund_no, false).await {

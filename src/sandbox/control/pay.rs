@@ -16,13 +16,14 @@ use super::view;
 use crate::ids::OpenId;
 use crate::money::Fen;
 use crate::sandbox::faults::{Hit, Kind, On, Rule};
-use crate::sandbox::ledger::account::{Handle, PayRefused, Purse};
+use crate::sandbox::ledger::account::{Handle, PayRefused, PayerFunds};
+use crate::sandbox::ledger::payment_flow;
 use crate::sandbox::ledger::record::CouponType;
 use crate::sandbox::notify::notifier::deliver;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// The control API's routes.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/pay", post(pay))
         .route("/_sandbox/cancel", post(cancel))
@@ -110,44 +111,44 @@ struct PayRequest {
 }
 
 /// The merchant meant: the one named, or the only one.
-pub(in crate::sandbox) fn merchant<'a>(world: &'a World, given: Option<&'a str>) -> Result<&'a str, Problem> {
+pub(in crate::sandbox) fn merchant<'a>(sandbox: &'a SandboxState, given: Option<&'a str>) -> Result<&'a str, Problem> {
     match given {
         Some(mch_id) => Ok(mch_id),
-        None if world.accounts.len() == 1 => Ok(world.accounts.keys().next().map_or("", String::as_str)),
+        None if sandbox.accounts.len() == 1 => Ok(sandbox.accounts.keys().next().map_or("", String::as_str)),
         None => Err(Problem::bad_request("mch_id is needed: there are several merchants")),
     }
 }
 
-fn handle<'a>(world: &'a World, request: &'a PayRequest) -> Result<Handle<'a>, Problem> {
+fn handle<'a>(sandbox: &'a SandboxState, request: &'a PayRequest) -> Result<Handle<'a>, Problem> {
     match (&request.prepay_id, &request.code_url, &request.out_trade_no) {
         (Some(id), None, None) => Ok(Handle::PrepayId(id)),
         (None, Some(url), None) => Ok(Handle::CodeUrl(url)),
         (None, None, Some(out_trade_no)) => {
-            Ok(Handle::Number { mch_id: merchant(world, request.mch_id.as_deref())?, out_trade_no })
+            Ok(Handle::Number { mch_id: merchant(sandbox, request.mch_id.as_deref())?, out_trade_no })
         }
         _ => Err(Problem::bad_request("give exactly one of prepay_id, code_url, out_trade_no (with mch_id)")),
     }
 }
 
-async fn pay(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn pay(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let request: PayRequest = parse(&body)?;
-    let purse = Purse {
+    let funds = PayerFunds {
         openid: request.openid.clone(),
         coupon_fee: request.coupon_fee.unwrap_or(Fen::ZERO),
         coupon_type: request.coupon_type,
         late: request.late,
     };
-    let payment = world.pay(handle(&world, &request)?, purse)?;
+    let payment = payment_flow::pay(&sandbox, handle(&sandbox, &request)?, funds)?;
     Ok(respond(StatusCode::OK, &view::payment(&payment)))
 }
 
-async fn cancel(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn cancel(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let request: PayRequest = parse(&body)?;
-    let handle = handle(&world, &request)?;
-    let now = world.now();
-    let mut book = world.book();
+    let handle = handle(&sandbox, &request)?;
+    let now = sandbox.now();
+    let mut book = sandbox.book();
     let order = book.cancel(handle, now)?;
-    Ok(respond(StatusCode::OK, &view::order(order, now, world.lifetimes)))
+    Ok(respond(StatusCode::OK, &view::order(order, now, sandbox.lifetimes)))
 }
 
 #[derive(Deserialize)]
@@ -161,30 +162,30 @@ struct NotifyRequest {
     fault: Option<Kind>,
 }
 
-async fn notify(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn notify(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let request: NotifyRequest = parse(&body)?;
     let on = if request.out_refund_no.is_some() { On::RefundNotify } else { On::Notify };
     if request.fault.is_some_and(|kind| !kind.possible(on)) {
         return Err(Problem::bad_request("this fault is not possible on a notification"));
     }
-    let mch_id = merchant(&world, request.mch_id.as_deref())?;
-    let letter = {
-        let book = world.book();
+    let mch_id = merchant(&sandbox, request.mch_id.as_deref())?;
+    let notification = {
+        let book = sandbox.book();
         let order = book.order(mch_id, &request.out_trade_no).ok_or(Problem::from(PayRefused::NotFound))?;
         match &request.out_refund_no {
-            None => world.letter(order).ok_or_else(|| {
-                Problem::conflict("not_paid", "WeChat notifies of payments only, and nobody has paid this order")
+            None => sandbox.notification(order).ok_or_else(|| {
+                Problem::conflict("not_paid", "WeChat notifies of payments only, and this order is not paid")
             })?,
             Some(number) => {
                 let refund = order.refunds.iter().find(|refund| refund.out_refund_no == *number);
                 let refund = refund.ok_or_else(|| Problem::not_found("the order has no such out_refund_no"))?;
-                world.refund_letter(order, refund).ok_or_else(|| {
-                    Problem::conflict("not_ended", "the refund is on its way, or nobody wants to hear of it")
+                sandbox.refund_notification(order, refund).ok_or_else(|| {
+                    Problem::conflict("not_ended", "the refund is on its way, or it has no notify_url")
                 })?
             }
         }
     };
-    let deliveries = deliver(&world, &letter, None, request.fault.map(Hit::plain)).await;
+    let deliveries = deliver(&sandbox, &notification, None, request.fault.map(Hit::plain)).await;
     Ok(respond(StatusCode::OK, &json!({"deliveries": deliveries})))
 }
 
@@ -208,10 +209,10 @@ fn filter(query: Filtered) -> Result<Filter, Problem> {
     query.map(|Query(filter)| filter).map_err(|error| Problem::bad_request(error.body_text()))
 }
 
-async fn ledger(State(world): State<Arc<World>>, query: Filtered) -> Result<Response, Problem> {
+async fn ledger(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Result<Response, Problem> {
     let filter = filter(query)?;
-    let now = world.now();
-    let book = world.book();
+    let now = sandbox.now();
+    let book = sandbox.book();
     // A poll for one order must not walk through all of them.
     let orders: Vec<_> = match (&filter.mch_id, &filter.out_trade_no) {
         (Some(mch_id), Some(out_trade_no)) => book.order(mch_id, out_trade_no).into_iter().collect(),
@@ -224,37 +225,37 @@ async fn ledger(State(world): State<Arc<World>>, query: Filtered) -> Result<Resp
     let payments: Vec<_> = orders.iter().filter_map(|o| o.payment.as_ref()).map(view::payment).collect();
     let deliveries: Vec<_> = orders.iter().flat_map(|o| &o.deliveries).map(view::delivery).collect();
     let refunds: Vec<_> = orders.iter().flat_map(|o| o.refunds.iter().map(|r| view::refund(o, r))).collect();
-    let orders: Vec<_> = orders.iter().map(|o| view::order(o, now, world.lifetimes)).collect();
+    let orders: Vec<_> = orders.iter().map(|o| view::order(o, now, sandbox.lifetimes)).collect();
     drop(book);
     let ledger = json!({"orders": orders, "payments": payments, "deliveries": deliveries, "refunds": refunds});
     Ok(respond(StatusCode::OK, &ledger))
 }
 
-async fn requests(State(world): State<Arc<World>>, query: Filtered) -> Result<Response, Problem> {
+async fn requests(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Result<Response, Problem> {
     let filter = filter(query)?;
-    let seen = world.seen();
-    let requests: Vec<_> = seen
+    let log = sandbox.request_log();
+    let requests: Vec<_> = log
         .requests()
         .filter(|(_, r)| filter.takes(&r.mch_id, &r.out_trade_no))
         .map(|(api, r)| view::requests(api, r))
         .collect();
     let rejected: Vec<_> =
-        seen.rejected().map(|(api, reason, count)| json!({"api": api, "reason": reason, "count": count})).collect();
-    drop(seen);
+        log.rejected().map(|(api, reason, count)| json!({"api": api, "reason": reason, "count": count})).collect();
+    drop(log);
     Ok(respond(StatusCode::OK, &json!({"requests": requests, "rejected": rejected})))
 }
 
-async fn add_faults(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn add_faults(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let rules: Vec<Rule> = parse(&body)?;
-    world.faults.add(rules).map_err(Problem::bad_request)?;
-    Ok(list_faults(State(world)).await)
+    sandbox.faults.add(rules).map_err(Problem::bad_request)?;
+    Ok(list_faults(State(sandbox)).await)
 }
 
-async fn list_faults(State(world): State<Arc<World>>) -> Response {
-    respond(StatusCode::OK, &json!({"faults": world.faults.list()}))
+async fn list_faults(State(sandbox): State<Arc<SandboxState>>) -> Response {
+    respond(StatusCode::OK, &json!({"faults": sandbox.faults.list()}))
 }
 
-async fn clear_faults(State(world): State<Arc<World>>) -> Response {
-    world.faults.clear();
-    list_faults(State(world)).await
+async fn clear_faults(State(sandbox): State<Arc<SandboxState>>) -> Response {
+    sandbox.faults.clear();
+    list_faults(State(sandbox)).await
 }

@@ -17,10 +17,10 @@ use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::oauth::codes::{Code, Purpose};
 use crate::sandbox::platform::oauth::people::COOKIE;
 use crate::sandbox::settings::PlatformKind;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// The routes.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/platform/user", post(user))
         .route("/_sandbox/platform/users", get(users))
@@ -30,7 +30,7 @@ pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
 }
 
 fn not_found(what: &str) -> Problem {
-    Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: format!("no such {what}") }
+    Problem::not_found(format!("no such {what}"))
 }
 
 /// Who sits at every browser without a cookie that says otherwise. Without `user` and `openid`: the first one.
@@ -48,9 +48,9 @@ struct User {
     risky: bool,
 }
 
-async fn user(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn user(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let User { user, openid, nickname, snapshot, risky } = parse(&body)?;
-    let mut platform = world.platform();
+    let mut platform = sandbox.platform();
     let number = match (user, &openid) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("give user or openid, not both")),
         (None, Some(openid)) => platform.people.with_openid(openid),
@@ -65,8 +65,8 @@ async fn user(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, 
     Ok(respond(StatusCode::OK, &shown(&platform, number)))
 }
 
-async fn users(State(world): State<Arc<World>>) -> Response {
-    let platform = world.platform();
+async fn users(State(sandbox): State<Arc<SandboxState>>) -> Response {
+    let platform = sandbox.platform();
     let users: Vec<Value> = platform.people.all().map(|(number, _)| shown(&platform, number)).collect();
     let current = platform.people.at_browser(None);
     respond(StatusCode::OK, &json!({"users": users, "current": current}))
@@ -91,9 +91,9 @@ struct MiniCode {
 }
 
 /// `wx.login` on a person's phone.
-async fn mini_code(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn mini_code(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let MiniCode { appid, openid } = parse(&body)?;
-    issue(&world, appid, openid.as_ref(), Purpose::Mini)
+    issue(&sandbox, appid, openid.as_ref(), Purpose::Mini)
 }
 
 #[derive(Deserialize)]
@@ -117,13 +117,18 @@ fn mainland() -> String {
 }
 
 /// A person pressed the phone-number button.
-async fn phone_code(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn phone_code(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let PhoneCode { appid, openid, phone, country_code } = parse(&body)?;
-    issue(&world, appid, openid.as_ref(), Purpose::Phone { number: phone, country_code })
+    issue(&sandbox, appid, openid.as_ref(), Purpose::Phone { number: phone, country_code })
 }
 
-fn issue(world: &World, appid: Option<String>, openid: Option<&OpenId>, purpose: Purpose) -> Result<Response, Problem> {
-    let mut platform = world.platform();
+fn issue(
+    sandbox: &SandboxState,
+    appid: Option<String>,
+    openid: Option<&OpenId>,
+    purpose: Purpose,
+) -> Result<Response, Problem> {
+    let mut platform = sandbox.platform();
     let mut minis = platform.apps.iter().filter(|(_, app)| app.settings.kind == PlatformKind::MiniProgram);
     let appid = match appid {
         Some(appid) => minis.find(|(known, _)| **known == appid).map(|_| appid).ok_or_else(|| not_found("app"))?,
@@ -145,13 +150,13 @@ fn issue(world: &World, appid: Option<String>, openid: Option<&OpenId>, purpose:
         None => platform.people.at_browser(None),
     };
     let openid = platform.people.openid(person, &appid);
-    let code = platform.codes.issue(Code { appid: appid.clone(), person, purpose }, world.now());
+    let code = platform.codes.issue(Code { appid: appid.clone(), person, purpose }, sandbox.now());
     Ok(respond(StatusCode::OK, &json!({"code": code, "appid": appid, "openid": openid})))
 }
 
 /// A picture in a colour of one's own.
-async fn avatar(State(world): State<Arc<World>>, Path(number): Path<usize>) -> Response {
-    if world.platform().people.get(number).is_none() {
+async fn avatar(State(sandbox): State<Arc<SandboxState>>, Path(number): Path<usize>) -> Response {
+    if sandbox.platform().people.get(number).is_none() {
         return StatusCode::NOT_FOUND.into_response();
     }
     let hue = number * 97 % 360;

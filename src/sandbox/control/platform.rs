@@ -16,10 +16,10 @@ use super::pay::{Problem, parse, respond};
 use crate::sandbox::platform::api::Api;
 use crate::sandbox::platform::quota::Limit;
 use crate::sandbox::platform::token_store::Kind;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// The routes.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/platform/calls", get(calls).delete(forget_calls))
         .route("/_sandbox/platform/kill_tokens", post(kill_tokens))
@@ -29,15 +29,15 @@ pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
 }
 
 fn unknown_app() -> Problem {
-    Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: "no such app".to_owned() }
+    Problem::not_found("no such app")
 }
 
-async fn calls(State(world): State<Arc<World>>) -> Response {
-    respond(StatusCode::OK, &world.platform().calls.view())
+async fn calls(State(sandbox): State<Arc<SandboxState>>) -> Response {
+    respond(StatusCode::OK, &sandbox.platform().calls.view())
 }
 
-async fn forget_calls(State(world): State<Arc<World>>) -> Response {
-    let mut platform = world.platform();
+async fn forget_calls(State(sandbox): State<Arc<SandboxState>>) -> Response {
+    let mut platform = sandbox.platform();
     platform.calls.clear();
     respond(StatusCode::OK, &platform.calls.view())
 }
@@ -60,9 +60,9 @@ fn yes() -> bool {
     true
 }
 
-async fn kill_tokens(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn kill_tokens(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let kill: Kill = parse(&body)?;
-    let mut platform = world.platform();
+    let mut platform = sandbox.platform();
     platform.app(&kill.appid).map_err(|_| unknown_app())?;
     let mut kinds = Vec::new();
     if kill.tokens {
@@ -71,7 +71,7 @@ async fn kill_tokens(State(world): State<Arc<World>>, body: Bytes) -> Result<Res
     if kill.tickets {
         kinds.push(Kind::Ticket);
     }
-    let killed = platform.vault.kill(&kill.appid, &kinds, world.now(), kill.still_current);
+    let killed = platform.token_store.kill(&kill.appid, &kinds, sandbox.now(), kill.still_current);
     Ok(respond(StatusCode::OK, &json!({"killed": killed})))
 }
 
@@ -83,10 +83,10 @@ struct Check {
 }
 
 /// Whether a token or ticket works, without using it.
-async fn check(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn check(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let check: Check = parse(&body)?;
-    let (platform, now) = (world.platform(), world.now());
-    let seen = match platform.vault.known(&check.value, now) {
+    let (platform, now) = (sandbox.platform(), sandbox.now());
+    let seen = match platform.token_store.known(&check.value, now) {
         Some(known) => json!({"appid": known.appid, "alive": known.alive, "expires_at": known.expires_at}),
         None => json!({"appid": null, "alive": false, "expires_at": null}),
     };
@@ -101,9 +101,9 @@ struct Whitelist {
     ips: Option<Vec<IpAddr>>,
 }
 
-async fn whitelist(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn whitelist(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let Whitelist { appid, ips } = parse(&body)?;
-    let mut platform = world.platform();
+    let mut platform = sandbox.platform();
     let app = platform.app(&appid).map_err(|_| unknown_app())?;
     app.whitelist = ips.clone().map(|ips| ips.into_iter().map(|ip| ip.to_canonical()).collect());
     Ok(respond(StatusCode::OK, &json!({"appid": appid, "ips": ips})))
@@ -118,8 +118,8 @@ struct Quota {
 }
 
 /// Other limits than the published ones: a test account has 200 tokens a day.
-async fn quota(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn quota(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let Quota { api, per_day, per_minute } = parse(&body)?;
-    world.platform().limits.insert(api, Limit { per_day, per_minute });
+    sandbox.platform().limits.insert(api, Limit { per_day, per_minute });
     Ok(respond(StatusCode::OK, &json!({"api": api, "per_day": per_day, "per_minute": per_minute})))
 }

@@ -20,10 +20,10 @@ use crate::sandbox::ledger::record::{Record, RefundStatus};
 use crate::sandbox::ledger::refund_flow;
 use crate::sandbox::ledger::refunds::{Ask, Of, RefundRefused};
 use crate::sandbox::pay_v2::UNSETTLED_FUNDS;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// The routes.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/refunds/outcome", post(outcome))
         .route("/_sandbox/refunds/console", post(console))
@@ -43,18 +43,18 @@ struct OutcomeRequest {
 }
 
 /// A refund that is on its way ends at once; one that is not there yet, and those to come of an order, will end so.
-async fn outcome(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn outcome(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let request: OutcomeRequest = parse(&body)?;
-    let mch_id = merchant(&world, request.mch_id.as_deref())?;
+    let mch_id = merchant(&sandbox, request.mch_id.as_deref())?;
     let status = request.outcome;
     if status == RefundStatus::Processing {
         return Err(Problem::bad_request("a refund ends with SUCCESS, CHANGE or REFUNDCLOSE"));
     }
     let number = match (request.out_refund_no, request.out_trade_no) {
         (Some(number), None) => {
-            let known = world.book().refund_by_number(mch_id, &number).map(|(_, refund)| refund.clone());
+            let known = sandbox.book().refund_by_number(mch_id, &number).map(|(_, refund)| refund.clone());
             if let Some(refund) = known {
-                let Some(refund) = refund_flow::end(&world, &refund, status).map_err(refused)? else {
+                let Some(refund) = refund_flow::end(&sandbox, &refund, status).map_err(refused)? else {
                     return Err(Problem::conflict("ended", "the refund has ended, and not so that this could follow"));
                 };
                 return Ok(respond(StatusCode::OK, &json!(refund)));
@@ -67,7 +67,7 @@ async fn outcome(State(world): State<Arc<World>>, body: Bytes) -> Result<Respons
         }
     };
     let plan = Record::RefundPlanned { mch_id: mch_id.to_owned(), number: number.clone(), status };
-    world.book().commit(plan).map_err(|_| refused(RefundRefused::System))?;
+    sandbox.book().commit(plan).map_err(|_| refused(RefundRefused::System))?;
     Ok(respond(StatusCode::OK, &json!({"planned": {"number": number, "outcome": status}})))
 }
 
@@ -80,10 +80,10 @@ struct ConsoleRequest {
 }
 
 /// A refund made in the merchant platform: the merchant's program has not asked for it.
-async fn console(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn console(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let request: ConsoleRequest = parse(&body)?;
-    let mch_id = merchant(&world, request.mch_id.as_deref())?;
-    let account = world.accounts.get(mch_id).ok_or_else(|| Problem::bad_request("no such mch_id"))?;
+    let mch_id = merchant(&sandbox, request.mch_id.as_deref())?;
+    let account = sandbox.accounts.get(mch_id).ok_or_else(|| Problem::bad_request("no such mch_id"))?;
     if request.refund_fee <= Fen::ZERO {
         return Err(Problem::bad_request("refund_fee must be at least 1"));
     }
@@ -99,8 +99,8 @@ async fn console(State(world): State<Arc<World>>, body: Bytes) -> Result<Respons
         notify_url: None,
         parameters_sha256: "",
     };
-    let taken = world.book().refund(&ask, world.now()).map_err(refused)?;
-    refund_flow::begin(&world, &taken.refund);
+    let taken = sandbox.book().refund(&ask, sandbox.now()).map_err(refused)?;
+    refund_flow::begin(&sandbox, &taken.refund);
     Ok(respond(StatusCode::OK, &json!(taken.refund)))
 }
 
@@ -115,23 +115,26 @@ struct MerchantRequest {
 }
 
 /// Sets both; what is absent is unset.
-async fn set_merchant(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn set_merchant(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let MerchantRequest { mch_id, balance, refund_notify_url } = parse(&body)?;
-    let mch_id = merchant(&world, mch_id.as_deref())?.to_owned();
-    if !world.accounts.contains_key(&mch_id) {
+    let mch_id = merchant(&sandbox, mch_id.as_deref())?.to_owned();
+    if !sandbox.accounts.contains_key(&mch_id) {
         return Err(Problem::bad_request("no such mch_id"));
     }
     let answer = json!({"mch_id": mch_id, "balance": balance, "refund_notify_url": refund_notify_url});
     let record = Record::MerchantSet { mch_id, balance, refund_notify_url };
-    world.book().commit(record).map_err(|_| refused(RefundRefused::System))?;
+    sandbox.book().commit(record).map_err(|_| refused(RefundRefused::System))?;
     Ok(respond(StatusCode::OK, &answer))
 }
 
 /// What a merchant needs for `/secapi/…`. Keys of a simulator are no secrets.
-async fn certificates(State(world): State<Arc<World>>, Path(mch_id): Path<String>) -> Result<Response, Problem> {
-    let Some(account) = world.accounts.get(&mch_id) else { return Err(Problem::not_found("no such mch_id")) };
+async fn certificates(
+    State(sandbox): State<Arc<SandboxState>>,
+    Path(mch_id): Path<String>,
+) -> Result<Response, Problem> {
+    let Some(account) = sandbox.accounts.get(&mch_id) else { return Err(Problem::not_found("no such mch_id")) };
     let mch_id = account.mch_id.clone();
-    let shared = Arc::clone(&world);
+    let shared = Arc::clone(&sandbox);
     // Making an RSA key keeps a processor busy.
     let issued = tokio::task::spawn_blocking(move || shared.authority.merchant(&mch_id)).await;
     let issued = match issued {
@@ -144,8 +147,8 @@ async fn certificates(State(world): State<Arc<World>>, Path(mch_id): Path<String
         "apiclient_cert.pem": issued.cert_pem,
         "apiclient_key.pem": issued.key_pem,
         "apiclient_cert.p12": STANDARD.encode(&issued.p12),
-        "ca.pem": world.authority.pem(),
-        "refund_base_url": world.refund_base_url(),
+        "ca.pem": sandbox.authority.pem(),
+        "refund_base_url": sandbox.refund_base_url(),
     });
     Ok(respond(StatusCode::OK, &body))
 }

@@ -32,15 +32,16 @@ use crate::clock::Clock;
 use crate::ids::{MchId, TransactionId};
 use crate::sandbox::control::{pay, refunds};
 use crate::sandbox::faults::Faults;
-use crate::sandbox::ledger::account::{Book, Handle, PayRefused, Purse};
+use crate::sandbox::ledger::account::{Book, Handle, PayRefused, PayerFunds};
 use crate::sandbox::ledger::order::Lifetimes;
+use crate::sandbox::ledger::payment_flow;
 use crate::sandbox::ledger::refund_flow;
-use crate::sandbox::notify::notifier::Sender;
 use crate::sandbox::notify::schedule;
+use crate::sandbox::notify::sender::Sender;
 use crate::sandbox::platform::{Peer, Platform};
-use crate::sandbox::request_log::Seen;
+use crate::sandbox::request_log::RequestLog;
 use crate::sandbox::settings::Settings;
-use crate::sandbox::state::{Bells, World};
+use crate::sandbox::state::{SandboxState, Signals};
 use crate::sandbox::{cashier, pay_v2, platform};
 
 const BODY_LIMIT: usize = 64 * 1024;
@@ -100,7 +101,7 @@ pub enum StartError {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
-    world: Arc<World>,
+    sandbox: Arc<SandboxState>,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -114,13 +115,14 @@ impl Running {
     /// `https://` and the address of the listener with TLS: the base of `/secapi/pay/refund`, which wants to see the
     /// merchant's certificate. Everything else is there too.
     pub fn refund_base_url(&self) -> String {
-        self.world.refund_base_url()
+        self.sandbox.refund_base_url()
     }
 
     /// Acts as the payer who confirms a payment, as `POST /_sandbox/pay` does. The merchant is notified at once,
     /// without this call waiting for it.
     pub fn pay(&self, prepay_id: &str) -> Result<TransactionId, PayRefused> {
-        self.world.pay(Handle::PrepayId(prepay_id), Purse::default()).map(|payment| payment.transaction_id)
+        payment_flow::pay(&self.sandbox, Handle::PrepayId(prepay_id), PayerFunds::default())
+            .map(|payment| payment.transaction_id)
     }
 
     /// Stops listening, breaks off what hangs, gives the rest two seconds. With a journal, pending repeats go on at
@@ -156,7 +158,7 @@ impl Sandbox {
         let book = Book::open(settings.seed, lifetimes, options.state.as_deref()).map_err(StartError::Journal)?;
         let platform = Platform::new(&settings);
         let appids: HashSet<_> = settings.merchants.iter().flat_map(|m| m.appids.iter().cloned()).collect();
-        let world = Arc::new(World {
+        let sandbox = Arc::new(SandboxState {
             accounts: settings.merchants.into_iter().map(|m| (m.mch_id.as_str().to_owned(), m)).collect(),
             appids,
             time_scale: settings.time_scale.max(1),
@@ -170,27 +172,27 @@ impl Sandbox {
             tasks: tasks.clone(),
             stop: stop.clone(),
             book: Mutex::new(book),
-            seen: Mutex::new(Seen::default()),
+            request_log: Mutex::new(RequestLog::default()),
             platform: Mutex::new(platform),
-            passed: Bells::default(),
+            passed: Signals::default(),
         });
-        for order in world.book().orders() {
-            if !world.accounts.contains_key(order.terms.mch_id.as_str()) {
+        for order in sandbox.book().orders() {
+            if !sandbox.accounts.contains_key(order.terms.mch_id.as_str()) {
                 return Err(StartError::UnknownMerchant(order.terms.mch_id.clone()));
             }
         }
-        schedule::resume(&world);
-        refund_flow::resume(&world);
+        schedule::resume(&sandbox);
+        refund_flow::resume(&sandbox);
         let router = Router::new()
             .merge(pay_v2::router())
             .merge(pay::router())
             .merge(refunds::router())
             .merge(cashier::router())
             .merge(platform::router())
-            .with_state(world.clone());
+            .with_state(sandbox.clone());
         tasks.spawn(accept(tls_listener, Some(tls), router.clone(), tasks.clone(), stop.clone()));
         tasks.spawn(accept(listener, None, router, tasks.clone(), stop.clone()));
-        Ok(Running { addr, world, tasks, stop: stop.drop_guard() })
+        Ok(Running { addr, sandbox, tasks, stop: stop.drop_guard() })
     }
 }
 

@@ -59,7 +59,7 @@ impl Tls {
         let (certificate, key) = authority.server(names)?;
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(Arc::new(Anybody(Arc::clone(&merchants))))
+            .with_client_cert_verifier(Arc::new(AnyCertificate(Arc::clone(&merchants))))
             .with_single_cert(vec![certificate, authority.certificate().clone()], key)?;
         Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), merchants })
     }
@@ -85,9 +85,9 @@ impl Tls {
 
 /// Accepts any certificate whose key the client holds; the handlers check its validity.
 #[derive(Debug)]
-struct Anybody(Arc<dyn ClientCertVerifier>);
+struct AnyCertificate(Arc<dyn ClientCertVerifier>);
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for AnyCertificate {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::journal::Journal;
 use super::order::{Lifetimes, Order, TradeState};
 use super::record::{CouponType, Delivery, Payment, Prepay, Record, Terms};
-use super::refunds::{Refunds, Till};
+use super::refund_index::{MerchantSettings, Refunds, number};
 use crate::clock::Timestamp;
 use crate::ids::{MchId, OpenId, OutTradeNo};
 use crate::money::Fen;
@@ -68,7 +68,7 @@ pub(in crate::sandbox) enum Handle<'a> {
 
 /// What the payer brings.
 #[derive(Debug, Clone, Default)]
-pub(in crate::sandbox) struct Purse {
+pub(in crate::sandbox) struct PayerFunds {
     pub openid: Option<OpenId>,
     pub coupon_fee: Fen,
     pub coupon_type: Option<CouponType>,
@@ -90,10 +90,6 @@ pub(in crate::sandbox) struct Book {
     /// Numbers issued so far; restored by the journal.
     sessions: u64,
     payments: u64,
-}
-
-pub(in crate::sandbox) fn number(mch_id: &str, own: &str) -> String {
-    format!("{mch_id}/{own}")
 }
 
 impl Book {
@@ -215,19 +211,19 @@ impl Book {
     }
 
     /// The payer pays.
-    pub fn pay(&mut self, handle: Handle<'_>, purse: Purse, now: Timestamp) -> Result<Payment, PayRefused> {
+    pub fn pay(&mut self, handle: Handle<'_>, funds: PayerFunds, now: Timestamp) -> Result<Payment, PayRefused> {
         let order = match self.find(handle, now) {
-            Err(PayRefused::Closed | PayRefused::SessionExpired) if purse.late => self.look_up(handle),
+            Err(PayRefused::Closed | PayRefused::SessionExpired) if funds.late => self.look_up(handle),
             found => Some(found?),
         };
         let terms = &order.ok_or(PayRefused::NotFound)?.terms;
-        let openid = match (&terms.openid, purse.openid) {
+        let openid = match (&terms.openid, funds.openid) {
             (Some(expected), Some(given)) if *expected != given => return Err(PayRefused::PayerDiffers),
             (Some(expected), _) => expected.clone(),
             (None, Some(given)) => given,
             (None, None) => ids::default_payer(&terms.appid).map_err(|_| PayRefused::System)?,
         };
-        let coupon_fee = purse.coupon_fee;
+        let coupon_fee = funds.coupon_fee;
         if coupon_fee < Fen::ZERO || coupon_fee > terms.total_fee {
             return Err(PayRefused::Coupon);
         }
@@ -239,7 +235,7 @@ impl Book {
             total_fee: terms.total_fee,
             cash_fee: Fen::from_i64(terms.total_fee.as_i64() - coupon_fee.as_i64()),
             coupon_fee,
-            coupon_type: (coupon_fee > Fen::ZERO).then(|| purse.coupon_type.unwrap_or(CouponType::Cash)),
+            coupon_type: (coupon_fee > Fen::ZERO).then(|| funds.coupon_type.unwrap_or(CouponType::Cash)),
             openid,
             bank_type: "OTHERS".to_owned(),
             paid_at: now,
@@ -321,7 +317,7 @@ impl Book {
             }
             Record::RefundPlanned { mch_id, number, status } => self.refunds.plan(&mch_id, &number, status),
             Record::MerchantSet { mch_id, balance, refund_notify_url } => {
-                self.refunds.set_merchant(mch_id, Till { balance, refund_notify_url });
+                self.refunds.set_merchant(mch_id, MerchantSettings { balance, refund_notify_url });
             }
         }
     }

@@ -3,6 +3,8 @@
 pub(super) mod account;
 pub(super) mod journal;
 pub(super) mod order;
+pub(super) mod payment_flow;
 pub(super) mod record;
 pub(super) mod refund_flow;
+pub(super) mod refund_index;
 pub(super) mod refunds;

@@ -102,15 +102,15 @@ impl Order {
 
     /// Whether the merchant has taken note of the payment, or of this about a refund: no more repeats.
     pub fn acknowledged(&self, news: Option<&RefundNews>) -> bool {
-        self.told(news).any(|d| d.outcome == Outcome::Acknowledged)
+        self.deliveries_of(news).any(|d| d.outcome == Outcome::Acknowledged)
     }
 
     /// The last attempt to tell the merchant that was made on the schedule.
     pub fn last_attempt(&self, news: Option<&RefundNews>) -> Option<&Delivery> {
-        self.told(news).filter(|d| d.attempt.is_some()).max_by_key(|d| d.attempt)
+        self.deliveries_of(news).filter(|d| d.attempt.is_some()).max_by_key(|d| d.attempt)
     }
 
-    fn told(&self, news: Option<&RefundNews>) -> impl Iterator<Item = &Delivery> {
+    fn deliveries_of(&self, news: Option<&RefundNews>) -> impl Iterator<Item = &Delivery> {
         self.deliveries.iter().filter(move |d| d.refund.as_ref() == news)
     }
 }

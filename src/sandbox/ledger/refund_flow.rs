@@ -9,17 +9,17 @@ use std::time::Duration;
 use super::record::{Refund, RefundStatus};
 use super::refunds::RefundRefused;
 use crate::sandbox::notify::schedule;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// A refund was taken on: brings it to its end in time, without waiting here.
-pub(in crate::sandbox) fn begin(world: &Arc<World>, refund: &Refund) {
-    spawn(world, refund, world.lifetimes.refund);
+pub(in crate::sandbox) fn begin(sandbox: &Arc<SandboxState>, refund: &Refund) {
+    spawn(sandbox, refund, sandbox.lifetimes.refund);
 }
 
 /// Takes up what the journal shows as on its way. Notifications are `schedule`'s business.
-pub(in crate::sandbox) fn resume(world: &Arc<World>) {
-    let now = world.now();
-    let pending: Vec<Refund> = world
+pub(in crate::sandbox) fn resume(sandbox: &Arc<SandboxState>) {
+    let now = sandbox.now();
+    let pending: Vec<Refund> = sandbox
         .book()
         .orders()
         .iter()
@@ -28,18 +28,18 @@ pub(in crate::sandbox) fn resume(world: &Arc<World>) {
         .cloned()
         .collect();
     for refund in pending {
-        spawn(world, &refund, refund.accepted_at.after(world.lifetimes.refund).since(now));
+        spawn(sandbox, &refund, refund.accepted_at.after(sandbox.lifetimes.refund).since(now));
     }
 }
 
-fn spawn(world: &Arc<World>, refund: &Refund, wait: Duration) {
-    let (world, refund) = (Arc::clone(world), refund.clone());
-    world.tasks.clone().spawn(async move {
-        if world.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+fn spawn(sandbox: &Arc<SandboxState>, refund: &Refund, wait: Duration) {
+    let (sandbox, refund) = (Arc::clone(sandbox), refund.clone());
+    sandbox.tasks.clone().spawn(async move {
+        if sandbox.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
             return;
         }
         // The control API may have ended it meanwhile.
-        if let Err(refused) = end(&world, &refund, refund.ends_as) {
+        if let Err(refused) = end(&sandbox, &refund, refund.ends_as) {
             tracing::error!(?refused, "sandbox: a refund could not come to its end");
         }
     });
@@ -47,21 +47,21 @@ fn spawn(world: &Arc<World>, refund: &Refund, wait: Duration) {
 
 /// Ends a refund and begins to notify of it. Nothing when its state does not allow that end.
 pub(in crate::sandbox) fn end(
-    world: &Arc<World>,
+    sandbox: &Arc<SandboxState>,
     refund: &Refund,
     status: RefundStatus,
 ) -> Result<Option<Refund>, RefundRefused> {
-    let (ended, letter) = {
-        let mut book = world.book();
-        let Some(ended) = book.end_refund(&refund.mch_id, &refund.out_refund_no, status, world.now())? else {
+    let (ended, notification) = {
+        let mut book = sandbox.book();
+        let Some(ended) = book.end_refund(&refund.mch_id, &refund.out_refund_no, status, sandbox.now())? else {
             return Ok(None);
         };
         let order = book.order(ended.mch_id.as_str(), ended.out_trade_no.as_str());
-        let letter = order.and_then(|order| world.refund_letter(order, &ended));
-        (ended, letter)
+        let notification = order.and_then(|order| sandbox.refund_notification(order, &ended));
+        (ended, notification)
     };
-    if let Some(letter) = letter {
-        schedule::start(world, letter);
+    if let Some(notification) = notification {
+        schedule::start(sandbox, notification);
     }
     Ok(Some(ended))
 }

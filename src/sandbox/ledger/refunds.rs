@@ -7,11 +7,10 @@
 //! moves money once; a merchant's account, where it has a limit, never falls below nothing by a refund that was taken
 //! on.
 
-use std::collections::HashMap;
-
-use super::account::{Book, number};
+use super::account::Book;
 use super::order::Order;
 use super::record::{CouponType, Payment, Record, Refund, RefundSource, RefundStatus};
+use super::refund_index::{MerchantSettings, number};
 use crate::clock::Timestamp;
 use crate::ids::{AppId, MchId};
 use crate::money::Fen;
@@ -81,51 +80,6 @@ pub(in crate::sandbox) struct Taken {
     pub is_new: bool,
 }
 
-/// What the control API set for a merchant.
-#[derive(Debug, Clone, Default)]
-pub(in crate::sandbox) struct Till {
-    /// What its account holds; nothing: without limit. Payments do not fill it.
-    pub balance: Option<Fen>,
-    /// The address of refund notifications for refunds that name none.
-    pub refund_notify_url: Option<String>,
-}
-
-/// Indexes over the refunds, which the orders hold.
-#[derive(Default)]
-pub(in crate::sandbox) struct Refunds {
-    /// Place of the order, place of the refund in it.
-    by_number: HashMap<String, (usize, usize)>,
-    by_id: HashMap<String, (usize, usize)>,
-    /// Numbers issued so far; restored by the journal.
-    accepted: u64,
-    /// How refunds shall end, by the order's or the refund's number.
-    plans: HashMap<String, RefundStatus>,
-    tills: HashMap<String, Till>,
-}
-
-impl Refunds {
-    /// Writes down how refunds of an order, or the one with a number, shall end.
-    pub fn plan(&mut self, mch_id: &str, own: &str, status: RefundStatus) {
-        self.plans.insert(number(mch_id, own), status);
-    }
-
-    /// Writes down what a merchant has.
-    pub fn set_merchant(&mut self, mch_id: String, till: Till) {
-        self.tills.insert(mch_id, till);
-    }
-
-    /// What was set for a merchant.
-    pub fn till(&self, mch_id: &str) -> Till {
-        self.tills.get(mch_id).cloned().unwrap_or_default()
-    }
-
-    fn move_balance(&mut self, mch_id: &MchId, fen: i64) {
-        if let Some(balance) = self.tills.get_mut(mch_id.as_str()).and_then(|till| till.balance.as_mut()) {
-            *balance = Fen::from_i64(balance.as_i64().saturating_add(fen));
-        }
-    }
-}
-
 impl Book {
     /// The refund under a merchant's number, with its order.
     pub fn refund_by_number(&self, mch_id: &str, out_refund_no: &str) -> Option<(&Order, &Refund)> {
@@ -164,11 +118,11 @@ impl Book {
         if last.is_some_and(|last| now < last.accepted_at.after(self.lifetimes.between_refunds)) {
             return Err(RefundRefused::TooSoon);
         }
-        let till = self.refunds.till(ask.mch_id.as_str());
-        if till.balance.is_some_and(|balance| split.settlement > balance) {
+        let settings = self.refunds.merchant(ask.mch_id.as_str());
+        if settings.balance.is_some_and(|balance| split.settlement > balance) {
             return Err(RefundRefused::NotEnough);
         }
-        let refund = self.accepted(ask, payment, split, till, now);
+        let refund = self.accepted(ask, payment, split, settings, now);
         let payment = payment.clone();
         self.commit(Record::RefundAccepted(Box::new(refund.clone()))).map_err(|_| RefundRefused::System)?;
         Ok(Taken { refund, payment, is_new: true })
@@ -199,7 +153,14 @@ impl Book {
         Ok((order, order.payment.as_ref().ok_or(otherwise)?))
     }
 
-    fn accepted(&self, ask: &Ask<'_>, payment: &Payment, split: Split, till: Till, now: Timestamp) -> Refund {
+    fn accepted(
+        &self,
+        ask: &Ask<'_>,
+        payment: &Payment,
+        split: Split,
+        settings: MerchantSettings,
+        now: Timestamp,
+    ) -> Refund {
         let serial = self.refunds.accepted;
         let out_refund_no = match ask.out_refund_no {
             Some(own) => own.to_owned(),
@@ -221,7 +182,7 @@ impl Book {
             refund_desc: ask.refund_desc.to_owned(),
             refund_account: ask.refund_account.to_owned(),
             source: if ask.out_refund_no.is_some() { RefundSource::Api } else { RefundSource::VendorPlatform },
-            notify_url: ask.notify_url.map(str::to_owned).or(till.refund_notify_url),
+            notify_url: ask.notify_url.map(str::to_owned).or(settings.refund_notify_url),
             parameters_sha256: ask.parameters_sha256.to_owned(),
             accepted_at: now,
             ends_as: plan.copied().unwrap_or(RefundStatus::Success),

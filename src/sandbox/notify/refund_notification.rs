@@ -6,11 +6,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::notifier::{Letter, another_merchant, one_fen_more, wrong_key};
+use super::notification::Notification;
 use crate::clock::Timestamp;
 use crate::sandbox::faults::Kind;
+use crate::sandbox::forgery::{another_merchant, one_fen_more, wrong_key};
 use crate::sandbox::ledger::record::{CouponType, Refund, RefundStatus};
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 use crate::secret::{V2Key, random_text};
 use crate::wechat::v2::refund_notify::encrypt;
 use crate::wechat::v2::xml;
@@ -23,17 +24,22 @@ pub(in crate::sandbox) const RECEIVER: &str = "支付用户零钱";
 const BLOCK: usize = 16;
 
 /// Writes one notification, or what a fault makes of it.
-pub(in crate::sandbox) fn body(world: &World, letter: &Letter, refund: &Refund, fault: Option<Kind>) -> Vec<u8> {
-    let own = &letter.account;
+pub(in crate::sandbox) fn body(
+    sandbox: &SandboxState,
+    notification: &Notification,
+    refund: &Refund,
+    fault: Option<Kind>,
+) -> Vec<u8> {
+    let own = &notification.account;
     let (mut account, mut appid) = (own.clone(), refund.appid.clone());
     if fault == Some(Kind::CrossMerchant) {
-        account = another_merchant(world, own);
+        account = another_merchant(sandbox, own);
         appid = account.appids.first().cloned().unwrap_or(appid);
     }
     if fault == Some(Kind::WrongSign) {
         account.v2_key = wrong_key(&own.v2_key);
     }
-    let mut inner = elements(letter, refund);
+    let mut inner = elements(notification, refund);
     if fault == Some(Kind::ForgeAmount) {
         one_fen_more(&mut inner);
     }
@@ -63,7 +69,7 @@ fn sealed(inner: &Fields, key: &V2Key) -> String {
     sealed.unwrap_or_default()
 }
 
-fn elements(letter: &Letter, refund: &Refund) -> Fields {
+fn elements(notification: &Notification, refund: &Refund) -> Fields {
     let mut fields = Fields::new();
     let mut put = |name: &str, value: String| {
         fields.insert(name.to_owned(), value);
@@ -73,9 +79,9 @@ fn elements(letter: &Letter, refund: &Refund) -> Fields {
     put("refund_id", refund.refund_id.clone());
     put("out_refund_no", refund.out_refund_no.clone());
     put("total_fee", refund.total_fee.to_string());
-    let settled = match letter.payment.coupon_type {
-        Some(CouponType::NoCash) => letter.payment.cash_fee,
-        Some(CouponType::Cash) | None => letter.payment.total_fee,
+    let settled = match notification.payment.coupon_type {
+        Some(CouponType::NoCash) => notification.payment.cash_fee,
+        Some(CouponType::Cash) | None => notification.payment.total_fee,
     };
     put("settlement_total_fee", settled.to_string());
     put("refund_fee", refund.refund_fee.to_string());

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::notifier::{Letter, deliver};
+use super::notification::Notification;
+use super::notifier::deliver;
 use crate::sandbox::ledger::order::Order;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// Seconds between an attempt's end and the next attempt.
 const REPEATS_S: [u64; 15] =
@@ -24,67 +25,67 @@ fn wait_after(attempt: u32, time_scale: u32) -> Option<Duration> {
 }
 
 /// Begins to notify.
-pub(in crate::sandbox) fn start(world: &Arc<World>, letter: Letter) {
-    spawn(world, letter, 1, Duration::ZERO);
+pub(in crate::sandbox) fn start(sandbox: &Arc<SandboxState>, notification: Notification) {
+    spawn(sandbox, notification, 1, Duration::ZERO);
 }
 
 /// Takes up what the journal shows as not acknowledged.
-pub(in crate::sandbox) fn resume(world: &Arc<World>) {
-    let now = world.now();
-    let pending: Vec<(Letter, u32, Duration)> = world
+pub(in crate::sandbox) fn resume(sandbox: &Arc<SandboxState>) {
+    let now = sandbox.now();
+    let pending: Vec<(Notification, u32, Duration)> = sandbox
         .book()
         .orders()
         .iter()
-        .flat_map(|order| letters(world, order).into_iter().map(move |letter| (order, letter)))
-        .filter(|(order, letter)| !order.acknowledged(letter.news().as_ref()))
-        .filter_map(|(order, letter)| {
-            let Some(last) = order.last_attempt(letter.news().as_ref()) else {
-                return Some((letter, 1, Duration::ZERO));
+        .flat_map(|order| notifications(sandbox, order).into_iter().map(move |notification| (order, notification)))
+        .filter(|(order, notification)| !order.acknowledged(notification.news().as_ref()))
+        .filter_map(|(order, notification)| {
+            let Some(last) = order.last_attempt(notification.news().as_ref()) else {
+                return Some((notification, 1, Duration::ZERO));
             };
             let made = last.attempt?;
-            let due = last.answered_at.after(wait_after(made, world.time_scale)?);
-            Some((letter, made + 1, due.since(now)))
+            let due = last.answered_at.after(wait_after(made, sandbox.time_scale)?);
+            Some((notification, made + 1, due.since(now)))
         })
         .collect();
-    for (letter, attempt, wait) in pending {
-        spawn(world, letter, attempt, wait);
+    for (notification, attempt, wait) in pending {
+        spawn(sandbox, notification, attempt, wait);
     }
 }
 
 /// Everything an order has to tell.
-fn letters(world: &World, order: &Order) -> Vec<Letter> {
-    let refunds = order.refunds.iter().filter_map(|refund| world.refund_letter(order, refund));
-    world.letter(order).into_iter().chain(refunds).collect()
+fn notifications(sandbox: &SandboxState, order: &Order) -> Vec<Notification> {
+    let refunds = order.refunds.iter().filter_map(|refund| sandbox.refund_notification(order, refund));
+    sandbox.notification(order).into_iter().chain(refunds).collect()
 }
 
-fn spawn(world: &Arc<World>, letter: Letter, first: u32, wait: Duration) {
-    let shared = world.clone();
-    world.tasks.spawn(async move {
+fn spawn(sandbox: &Arc<SandboxState>, notification: Notification, first: u32, wait: Duration) {
+    let shared = sandbox.clone();
+    sandbox.tasks.spawn(async move {
         // Stopped in the middle of an attempt, the journal does not know it: it is made again.
-        let _ = shared.stop.run_until_cancelled(run(&shared, &letter, first, wait)).await;
+        let _ = shared.stop.run_until_cancelled(run(&shared, &notification, first, wait)).await;
     });
 }
 
-async fn run(world: &World, letter: &Letter, first: u32, mut wait: Duration) {
-    let (mch_id, out_trade_no) = (letter.terms.mch_id.as_str(), letter.terms.out_trade_no.as_str());
+async fn run(sandbox: &SandboxState, notification: &Notification, first: u32, mut wait: Duration) {
+    let (mch_id, out_trade_no) = (notification.terms.mch_id.as_str(), notification.terms.out_trade_no.as_str());
     for attempt in first..=ATTEMPTS {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        if acknowledged(world, letter) {
+        if acknowledged(sandbox, notification) {
             return;
         }
-        let hit = world.faults.meet(letter.on(), mch_id, out_trade_no);
-        deliver(world, letter, Some(attempt), hit).await;
-        if acknowledged(world, letter) {
+        let hit = sandbox.faults.meet(notification.on(), mch_id, out_trade_no);
+        deliver(sandbox, notification, Some(attempt), hit).await;
+        if acknowledged(sandbox, notification) {
             return;
         }
-        wait = wait_after(attempt, world.time_scale).unwrap_or_default();
+        wait = wait_after(attempt, sandbox.time_scale).unwrap_or_default();
     }
 }
 
-fn acknowledged(world: &World, letter: &Letter) -> bool {
-    let book = world.book();
-    let order = book.order(letter.terms.mch_id.as_str(), letter.terms.out_trade_no.as_str());
-    order.is_some_and(|order| order.acknowledged(letter.news().as_ref()))
+fn acknowledged(sandbox: &SandboxState, notification: &Notification) -> bool {
+    let book = sandbox.book();
+    let order = book.order(notification.terms.mch_id.as_str(), notification.terms.out_trade_no.as_str());
+    order.is_some_and(|order| order.acknowledged(notification.news().as_ref()))
 }

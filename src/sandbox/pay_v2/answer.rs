@@ -122,9 +122,3 @@ pub(super) fn certificate_page(what: &str) -> Response {
     );
     (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
-
-/// What a gateway in front of WeChat answers when it has no upstream.
-pub(super) fn gateway_error() -> Response {
-    let page = "<html><head><title>500 Internal Server Error</title></head><body>nginx</body></html>";
-    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/html")], page).into_response()
-}

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::answer::Refusal;
 use crate::ids::AppId;
 use crate::sandbox::settings::Account;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 use crate::trade::SignType;
 use crate::wechat::v2::sign::sign;
 use crate::wechat::v2::xml;
@@ -28,7 +28,7 @@ fn communication(message: impl Into<String>) -> Refusal {
 }
 
 /// Reads and verifies one message.
-pub(super) fn message<'w>(world: &'w World, method: &Method, body: &[u8]) -> Result<Message<'w>, Refusal> {
+pub(super) fn message<'w>(sandbox: &'w SandboxState, method: &Method, body: &[u8]) -> Result<Message<'w>, Refusal> {
     if method != Method::POST {
         return Err(communication("请使用post方法"));
     }
@@ -45,7 +45,7 @@ pub(super) fn message<'w>(world: &'w World, method: &Method, body: &[u8]) -> Res
         required(&fields, name)?;
     }
     lengths(&fields, &[("appid", 32), ("mch_id", 32), ("nonce_str", 32), ("sign", 64)])?;
-    let account = world.accounts.get(required(&fields, "mch_id")?).ok_or_else(|| communication("mch_id错误"))?;
+    let account = sandbox.accounts.get(required(&fields, "mch_id")?).ok_or_else(|| communication("mch_id错误"))?;
     let sign_type = match optional(&fields, "sign_type") {
         None => SignType::Md5,
         Some(name) => SignType::parse(name).ok_or_else(|| malformed("sign_type"))?,
@@ -60,10 +60,10 @@ pub(super) fn message<'w>(world: &'w World, method: &Method, body: &[u8]) -> Res
 
 impl Message<'_> {
     /// Whether the app exists and is this merchant's.
-    pub fn check_app(&self, world: &World) -> Result<(), Refusal> {
+    pub fn check_app(&self, sandbox: &SandboxState) -> Result<(), Refusal> {
         if self.account.appids.contains(&self.appid) {
             Ok(())
-        } else if world.appids.contains(&self.appid) {
+        } else if sandbox.appids.contains(&self.appid) {
             Err(Refusal::Business("APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配".to_owned()))
         } else {
             Err(Refusal::Business("APPID_NOT_EXIST", "appid不存在".to_owned()))

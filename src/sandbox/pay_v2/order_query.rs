@@ -2,31 +2,32 @@
 
 use super::answer::{Refusal, Reply, with};
 use super::check::{Message, lengths, optional, required};
+use crate::sandbox::forgery::one_fen_more;
 use crate::sandbox::ledger::account::Refused;
 use crate::sandbox::ledger::order::{Order, TradeState};
-use crate::sandbox::notify::notifier::{one_fen_more, payment_fields};
-use crate::sandbox::state::World;
+use crate::sandbox::notify::notification::payment_fields;
+use crate::sandbox::state::SandboxState;
 use crate::wechat::v2::xml::Fields;
 
 /// Executes the call. `transaction_id` wins over `out_trade_no`, as at WeChat.
-pub(super) fn execute(world: &World, message: &Message<'_>) -> Reply {
+pub(super) fn execute(sandbox: &SandboxState, message: &Message<'_>) -> Reply {
     let fields = &message.fields;
     lengths(fields, &[("transaction_id", 32), ("out_trade_no", 32)])?;
     let mch_id = message.account.mch_id.as_str();
-    let book = world.book();
+    let book = sandbox.book();
     let order = match optional(fields, "transaction_id") {
         Some(transaction_id) => book.order_by_transaction(mch_id, transaction_id),
         None => book.order(mch_id, required(fields, "out_trade_no")?),
     };
     // Another app of the same merchant does not see it.
     let order = order.filter(|order| order.terms.appid == message.appid).ok_or(Refused::NotFound)?;
-    Ok(answer(order, order.state(world.now())))
+    Ok(answer(order, order.state(sandbox.now())))
 }
 
 /// Which number the call is about, for counting and for faults.
-pub(super) fn subject(world: &World, message: &Message<'_>) -> Option<String> {
+pub(super) fn subject(sandbox: &SandboxState, message: &Message<'_>) -> Option<String> {
     match optional(&message.fields, "transaction_id") {
-        Some(transaction_id) => world
+        Some(transaction_id) => sandbox
             .book()
             .order_by_transaction(message.account.mch_id.as_str(), transaction_id)
             .map(|order| order.terms.out_trade_no.as_str().to_owned()),

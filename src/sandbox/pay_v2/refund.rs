@@ -11,7 +11,7 @@ use crate::money::Fen;
 use crate::sandbox::ledger::record::{CouponType, Payment};
 use crate::sandbox::ledger::refund_flow;
 use crate::sandbox::ledger::refunds::{Ask, Of, RefundRefused, Taken};
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 use crate::wechat::v2::xml::Fields;
 
 /// Where a refund's money comes from when the request does not say.
@@ -29,20 +29,20 @@ const LIMITS: &[(&str, usize)] = &[
 ];
 
 /// Executes the call.
-pub(super) fn execute(world: &Arc<World>, message: &Message<'_>, parameters_sha256: &str) -> Reply {
+pub(super) fn execute(sandbox: &Arc<SandboxState>, message: &Message<'_>, parameters_sha256: &str) -> Reply {
     let ask = ask(message, parameters_sha256)?;
-    let taken = world.book().refund(&ask, world.now())?;
+    let taken = sandbox.book().refund(&ask, sandbox.now())?;
     if taken.is_new {
-        refund_flow::begin(world, &taken.refund);
+        refund_flow::begin(sandbox, &taken.refund);
     }
     Ok(answer(&taken))
 }
 
 /// Which order the call is about, for counting and for faults. `transaction_id` wins, as at WeChat.
-pub(super) fn subject(world: &World, message: &Message<'_>) -> Option<String> {
+pub(super) fn subject(sandbox: &SandboxState, message: &Message<'_>) -> Option<String> {
     let mch_id = message.account.mch_id.as_str();
     match optional(&message.fields, "transaction_id") {
-        Some(id) => world.book().order_by_transaction(mch_id, id).map(|o| o.terms.out_trade_no.as_str().to_owned()),
+        Some(id) => sandbox.book().order_by_transaction(mch_id, id).map(|o| o.terms.out_trade_no.as_str().to_owned()),
         None => optional(&message.fields, "out_trade_no").map(str::to_owned),
     }
 }

@@ -10,24 +10,24 @@ use crate::sandbox::ledger::account::Book;
 use crate::sandbox::ledger::order::{Lifetimes, Order};
 use crate::sandbox::ledger::record::{CouponType, Payment, Refund, RefundStatus};
 use crate::sandbox::notify::refund_notification::{RECEIVER, spaced};
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 use crate::wechat::v2::xml::Fields;
 
 /// The most refunds of one answer.
 const PAGE: usize = 10;
 
 /// Executes the call. Of several numbers `refund_id` wins, then `out_refund_no`, then `transaction_id`.
-pub(super) fn execute(world: &World, message: &Message<'_>) -> Reply {
+pub(super) fn execute(sandbox: &SandboxState, message: &Message<'_>) -> Reply {
     let fields = &message.fields;
     lengths(fields, &[("refund_id", 32), ("out_refund_no", 64), ("transaction_id", 32), ("out_trade_no", 32)])?;
     let offset = match optional(fields, "offset") {
         None => None,
         Some(text) => Some(text.parse::<usize>().map_err(|_| malformed("offset"))?),
     };
-    let book = world.book();
+    let book = sandbox.book();
     let found = find(&book, message)?;
     let payment = found.order.payment.as_ref().ok_or_else(not_found)?;
-    shown(&found, payment, message, world.lifetimes, world.now())?;
+    shown(&found, payment, message, sandbox.lifetimes, sandbox.now())?;
     match found.only {
         Some(refund) => Ok(numbered(payment_side(payment), payment, &[refund])),
         None => page(payment, found.order, offset.unwrap_or(0)),
@@ -35,8 +35,8 @@ pub(super) fn execute(world: &World, message: &Message<'_>) -> Reply {
 }
 
 /// Which order the call is about, for counting and for faults.
-pub(super) fn subject(world: &World, message: &Message<'_>) -> Option<String> {
-    let book = world.book();
+pub(super) fn subject(sandbox: &SandboxState, message: &Message<'_>) -> Option<String> {
+    let book = sandbox.book();
     match find(&book, message) {
         Ok(found) => Some(found.order.terms.out_trade_no.as_str().to_owned()),
         Err(_) => optional(&message.fields, "out_trade_no").map(str::to_owned),

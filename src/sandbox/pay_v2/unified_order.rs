@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::ids::{OpenId, OutTradeNo};
 use crate::money::Fen;
 use crate::sandbox::ledger::record::Terms;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 use crate::trade::TradeType;
 use crate::wechat::v2::xml::Fields;
 
@@ -37,10 +37,10 @@ const LIMITS: &[(&str, usize)] = &[
 ];
 
 /// Executes the call. `base` is where the caller reached us, for `mweb_url`.
-pub(super) fn execute(world: &World, message: &Message<'_>, parameters_sha256: &str, base: &str) -> Reply {
+pub(super) fn execute(sandbox: &SandboxState, message: &Message<'_>, parameters_sha256: &str, base: &str) -> Reply {
     let terms = terms(message, parameters_sha256)?;
     let trade_type = terms.trade_type;
-    let prepay = world.book().place(terms, world.now())?;
+    let prepay = sandbox.book().place(terms, sandbox.now())?;
     let mut reply = with(Fields::new(), &[("prepay_id", &prepay.prepay_id), ("trade_type", trade_type.as_str())]);
     match trade_type {
         TradeType::Native => {

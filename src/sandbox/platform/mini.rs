@@ -1,48 +1,19 @@
 //! The calls of a mini program: `/sns/jscode2session`, `/wxa/business/getuserphonenumber`.
 
-use std::collections::HashMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Platform;
-use super::answer::{Refusal, Reply, refused};
+use super::answer::{Reply, refused};
 use super::api::Api;
-use super::call::{Request, text};
-use super::oauth::codes::{Purpose, Spoiled, Taking};
+use super::oauth::codes::{CODE_LIFE_S, Purpose, Spoiled, Taking};
 use super::oauth::people::unionid;
-use super::oauth::sns::CODE_LIFE_S;
+use super::request::{Request, text};
 use super::tokens::authenticate;
 use crate::clock::Timestamp;
 use crate::sandbox::settings::PlatformKind;
 use crate::secret::random_text;
-
-/// Logins of one user of one app.
-const LOGINS_A_MINUTE: u32 = 100;
-
-/// Who logged in how often in the current minute.
-#[derive(Default)]
-pub(in crate::sandbox) struct Pace {
-    minute: i64,
-    by_user: HashMap<(String, usize), u32>,
-}
-
-impl Pace {
-    fn count(&mut self, appid: &str, person: usize, now: Timestamp) -> Result<(), Refusal> {
-        let minute = now.as_seconds().div_euclid(60);
-        if self.minute != minute {
-            self.minute = minute;
-            self.by_user.clear();
-        }
-        let logins = self.by_user.entry((appid.to_owned(), person)).or_default();
-        if *logins >= LOGINS_A_MINUTE {
-            return Err(refused(45011));
-        }
-        *logins += 1;
-        Ok(())
-    }
-}
 
 /// `GET /sns/jscode2session`
 pub(in crate::sandbox) fn jscode2session(platform: &mut Platform, request: &Request, now: Timestamp) -> Reply {
@@ -54,8 +25,8 @@ pub(in crate::sandbox) fn jscode2session(platform: &mut Platform, request: &Requ
     platform.count(Api::Jscode2Session, appid, now)?;
     let life = platform.scaled(CODE_LIFE_S);
     // Too fast is said before the code is used up: it works again in the next minute.
-    if let Some(person) = platform.codes.look(code, Taking::Mini, appid).map(|code| code.person) {
-        platform.pace.count(appid, person, now)?;
+    if let Some(person) = platform.codes.find(code, Taking::Mini, appid).map(|code| code.person) {
+        platform.login_rate.count(appid, person, now)?;
     }
     let code = platform.codes.take(code, Taking::Mini, appid, now, life).map_err(|spoiled| {
         refused(match spoiled {
@@ -82,7 +53,7 @@ pub(in crate::sandbox) fn getuserphonenumber(platform: &mut Platform, request: &
     let body = request.json()?;
     let code = text(&body, "code", 41008)?;
     platform.count(Api::GetUserPhoneNumber, &appid, now)?;
-    let known = platform.codes.look(code, Taking::Phone, &appid).map(|code| code.person);
+    let known = platform.codes.find(code, Taking::Phone, &appid).map(|code| code.person);
     if let (Some(person), Some(Value::String(openid))) = (known, body.get("openid"))
         && platform.people.openid(person, &appid) != *openid
     {

@@ -9,15 +9,15 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `api`, `answer`, `call` | the calls by name; WeChat's words; one call from its bytes to its answer, faults included |
-//! | `state` | what the platform knows: apps, vault, quotas, counts |
-//! | `vault`, `tokens` | access_tokens and tickets with their lives; the calls that give them |
-//! | `quota`, `calls` | daily and minute limits; who called what |
+//! | `api`, `request`, `answer`, `call` | the calls by name; what came; WeChat's words; how a call is executed |
+//! | `state` | what the platform knows: apps, token_store, quotas, counts |
+//! | `token_store`, `tokens` | access_tokens and tickets with their lives; the calls that give them |
+//! | `quota`, `call_log` | daily and minute limits; who called what |
 //! | `people` | who may sit at the browser, and their openids |
 //! | `codes`, `logins` | what a login gives: codes that work once, a user's own tokens |
 //! | `authorize`, `site` | the OAuth page and its consent; which pages an app may name |
 //! | `sns`, `mini` | the login calls of an official account and of a mini program |
-//! | `bridge`, `bridge_state`, `jweixin.js` | WeChat's browser: the script a page loads and what stands behind it |
+//! | `bridge/page`, `bridge/state`, `jweixin.js` | WeChat's browser: the script a page loads and what stands behind it |
 //! | `js_config`, `pay_check` | what `wx.config` and a payment block are checked for |
 //! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, reading the counts |
 
@@ -29,12 +29,13 @@ pub(in crate::sandbox) mod call_log;
 pub(in crate::sandbox) mod mini;
 pub(in crate::sandbox) mod oauth;
 pub(in crate::sandbox) mod quota;
+pub(in crate::sandbox) mod request;
 pub(in crate::sandbox) mod router;
 pub(in crate::sandbox) mod state;
 pub(in crate::sandbox) mod token_store;
 pub(in crate::sandbox) mod tokens;
 
 pub(in crate::sandbox) use api::Api;
-pub(in crate::sandbox) use call::Peer;
+pub(in crate::sandbox) use request::Peer;
 pub(in crate::sandbox) use router::router;
 pub(in crate::sandbox) use state::Platform;

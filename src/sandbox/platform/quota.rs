@@ -1,6 +1,6 @@
 //! How often an app may call: by the Beijing day, by the minute, and how often it may have its counts reset.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::answer::{Refusal, refused};
 use super::api::Api;
@@ -47,7 +47,7 @@ pub(in crate::sandbox) struct Used {
 impl Used {
     /// Counts one call, or refuses it.
     pub fn count(&mut self, api: Api, limit: Limit, now: Timestamp) -> Result<(), Refusal> {
-        self.turn(now);
+        self.start_period(now);
         let (today, minute) = (self.today.entry(api).or_default(), self.this_minute.entry(api).or_default());
         if limit.per_day.is_some_and(|most| *today >= most) {
             return Err(refused(45009));
@@ -62,7 +62,7 @@ impl Used {
 
     /// Resets the day's counts, ten times a month.
     pub fn reset(&mut self, now: Timestamp) -> Result<(), Refusal> {
-        self.turn(now);
+        self.start_period(now);
         if self.resets >= RESETS {
             return Err(refused(48006));
         }
@@ -72,7 +72,7 @@ impl Used {
         Ok(())
     }
 
-    fn turn(&mut self, now: Timestamp) {
+    fn start_period(&mut self, now: Timestamp) {
         let beijing = now.to_beijing();
         if self.day != beijing[..8] {
             self.day = beijing[..8].to_owned();
@@ -87,5 +87,32 @@ impl Used {
             self.minute = minute;
             self.this_minute.clear();
         }
+    }
+}
+
+/// Logins of one user of one app.
+const LOGINS_A_MINUTE: u32 = 100;
+
+/// How often each user logged in in the current minute.
+#[derive(Default)]
+pub(in crate::sandbox) struct LoginRate {
+    minute: i64,
+    by_user: HashMap<(String, usize), u32>,
+}
+
+impl LoginRate {
+    /// Counts one login, or refuses it.
+    pub fn count(&mut self, appid: &str, person: usize, now: Timestamp) -> Result<(), Refusal> {
+        let minute = now.as_seconds().div_euclid(60);
+        if self.minute != minute {
+            self.minute = minute;
+            self.by_user.clear();
+        }
+        let logins = self.by_user.entry((appid.to_owned(), person)).or_default();
+        if *logins >= LOGINS_A_MINUTE {
+            return Err(refused(45011));
+        }
+        *logins += 1;
+        Ok(())
     }
 }

@@ -9,10 +9,10 @@ use super::bridge::page;
 use super::call;
 use super::oauth::authorize;
 use crate::sandbox::control::{people, platform};
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// `api.weixin.qq.com`, `open.weixin.qq.com`, WeChat's browser, and the control of them.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     let mut router = Router::new()
         .merge(authorize::router())
         .merge(page::router())

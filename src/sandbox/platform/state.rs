@@ -8,12 +8,11 @@ use super::answer::{Refusal, not_in_whitelist, refused};
 use super::api::Api;
 use super::bridge::state::BridgeState;
 use super::call_log::Calls;
-use super::mini::Pace;
 use super::oauth::codes::Codes;
 use super::oauth::logins::Logins;
 use super::oauth::people::People;
-use super::quota::{Limit, Used, published};
-use super::token_store::{Dead, Vault};
+use super::quota::{Limit, LoginRate, Used, published};
+use super::token_store::{Dead, TokenStore};
 use crate::clock::Timestamp;
 use crate::sandbox::settings::{PlatformApp, PlatformKind, Settings};
 
@@ -30,13 +29,13 @@ pub(in crate::sandbox) struct App {
 /// The platform.
 pub(in crate::sandbox) struct Platform {
     pub(in crate::sandbox) apps: BTreeMap<String, App>,
-    pub(in crate::sandbox) vault: Vault,
+    pub(in crate::sandbox) token_store: TokenStore,
     pub(in crate::sandbox) calls: Calls,
     pub(in crate::sandbox) limits: BTreeMap<Api, Limit>,
     pub(in crate::sandbox) codes: Codes,
     pub(in crate::sandbox) logins: Logins,
     pub(in crate::sandbox) people: People,
-    pub(in crate::sandbox) pace: Pace,
+    pub(in crate::sandbox) login_rate: LoginRate,
     pub(in crate::sandbox) bridge: BridgeState,
     pub(in crate::sandbox) time_scale: u32,
 }
@@ -52,13 +51,13 @@ impl Platform {
         };
         Platform {
             apps: settings.apps.iter().map(|a| (a.appid.as_str().to_owned(), app(a))).collect(),
-            vault: Vault::new(settings.token_lifetime_s, settings.token_overlap_s),
+            token_store: TokenStore::new(settings.token_lifetime_s, settings.token_overlap_s),
             calls: Calls::default(),
             limits: Api::ALL.into_iter().map(|api| (api, published(api))).collect(),
             codes: Codes::default(),
             logins: Logins::new(settings.token_lifetime_s),
             people: People::default(),
-            pace: Pace::default(),
+            login_rate: LoginRate::default(),
             bridge: BridgeState::default(),
             time_scale: settings.time_scale.max(1),
         }
@@ -95,13 +94,13 @@ impl Platform {
         now: Timestamp,
     ) -> Result<(String, PlatformKind), Refusal> {
         let token = token.ok_or_else(|| refused(41001))?;
-        match self.vault.check(token, now).map(str::to_owned) {
+        match self.token_store.check(token, now).map(str::to_owned) {
             Ok(appid) => {
                 let kind = self.app(&appid)?.settings.kind;
                 Ok((appid, kind))
             }
             Err(why) => {
-                let appid = self.vault.known(token, now).map(|known| known.appid.to_owned()).unwrap_or_default();
+                let appid = self.token_store.known(token, now).map(|known| known.appid.to_owned()).unwrap_or_default();
                 self.calls.dead_token(&appid, why);
                 Err(refused(match why {
                     Dead::Malformed => 40014,

@@ -40,7 +40,7 @@ pub(in crate::sandbox) struct Issued {
 /// Why an access_token does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sandbox) enum Dead {
-    /// It does not even look like one.
+    /// It does not have the form of one.
     Malformed,
     /// It was never issued, or it was forgotten.
     Unknown,
@@ -58,7 +58,7 @@ pub(in crate::sandbox) struct Known<'a> {
 }
 
 /// All values.
-pub(in crate::sandbox) struct Vault {
+pub(in crate::sandbox) struct TokenStore {
     lifetime: Duration,
     overlap: Duration,
     by_value: HashMap<String, Credential>,
@@ -66,10 +66,10 @@ pub(in crate::sandbox) struct Vault {
     current: HashMap<(String, Kind), String>,
 }
 
-impl Vault {
+impl TokenStore {
     /// An empty one.
-    pub fn new(lifetime_s: u32, overlap_s: u32) -> Vault {
-        Vault {
+    pub fn new(lifetime_s: u32, overlap_s: u32) -> TokenStore {
+        TokenStore {
             lifetime: Duration::from_secs(lifetime_s.into()),
             overlap: Duration::from_secs(overlap_s.into()),
             by_value: HashMap::new(),

@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use super::Platform;
 use super::answer::{Refusal, Reply, refused};
 use super::api::Api;
-use super::call::{Request, text};
+use super::request::{Request, text};
 use super::token_store::Issued;
 use crate::clock::Timestamp;
 use crate::sandbox::settings::PlatformKind;
@@ -31,7 +31,7 @@ pub(in crate::sandbox) fn token(platform: &mut Platform, request: &Request, now:
     }
     platform.admits(appid, request.peer)?;
     platform.count(Api::Token, appid, now)?;
-    Ok(access_token(&platform.vault.classic(appid, now)))
+    Ok(access_token(&platform.token_store.classic(appid, now)))
 }
 
 /// `POST /cgi-bin/stable_token`
@@ -55,7 +55,7 @@ pub(in crate::sandbox) fn stable_token(platform: &mut Platform, request: &Reques
     platform.count(Api::StableToken, appid, now)?;
     let apart = platform.scaled(FORCED_APART_S);
     let force = force && platform.app(appid)?.may_force(apart, now);
-    Ok(access_token(&platform.vault.stable(appid, now, force)))
+    Ok(access_token(&platform.token_store.stable(appid, now, force)))
 }
 
 /// `GET /cgi-bin/ticket/getticket`
@@ -69,7 +69,7 @@ pub(in crate::sandbox) fn getticket(platform: &mut Platform, request: &Request, 
         return Err(refused(40097));
     }
     platform.count(Api::GetTicket, &appid, now)?;
-    let Issued { value, expires_in_s } = platform.vault.ticket(&appid, now);
+    let Issued { value, expires_in_s } = platform.token_store.ticket(&appid, now);
     Ok(json!({"errcode": 0, "errmsg": "ok", "ticket": value, "expires_in": expires_in_s}))
 }
 

@@ -29,7 +29,8 @@ pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
             Ok(()) => count += 1,
             // Its row stays and can be listed; those behind it must not wait for it.
             Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {
-                tracing::error!(event.id = %waiting.id, error = %e, "a notification that waits cannot be published again");
+                let id = &waiting.id;
+                tracing::error!(event.id = %id, error = %e, "a notification that waits cannot be published again");
             }
             Err(e @ (PublishError::Unavailable(_) | PublishError::Full | PublishError::Timeout)) => {
                 return Err(e.into());

@@ -12,11 +12,11 @@ use sea_orm::{Set, Value};
 use super::read::orders_of_attempts;
 use super::rows::{AttemptParams, StoredOrder};
 use crate::clock::Timestamp;
-use crate::event::domain::Sealed;
+use crate::event::domain::EncodedEvent;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
 use crate::order::{AttemptState, Intent, LedgerEntry, Order};
-use crate::refund::RefundNews;
+use crate::refund::RefundEvent;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::entity::attempt;
@@ -45,7 +45,7 @@ pub struct OrderCommit {
     /// Money, with the version that entered it.
     pub ledger: Vec<(i64, LedgerEntry)>,
     /// Events to tell.
-    pub events: Vec<Sealed>,
+    pub events: Vec<EncodedEvent>,
     /// Notifications that led here, or changed nothing.
     pub notifications: Vec<NotificationRecord>,
     /// Money to send back, because the merchant's policy says so. One that is recorded already stays as it is.
@@ -79,7 +79,7 @@ impl Store {
         let (outcome, conflicts, sent_back) =
             self.db.write("order.commit", write, |tx, (decision, at)| Box::pin(change(tx, decision, *at))).await?;
         for merchant in sent_back {
-            let outcome = RefundNews::Requested.as_str();
+            let outcome = RefundEvent::Requested.as_str();
             metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
         }
         self.changed();
@@ -202,7 +202,7 @@ fn update_orders(changed: &[&OrderCommit], at: Timestamp) -> Result<(String, Vec
             next_at.filter(|_| open).into(),
             next_at.filter(|_| !open).into(),
             o.expires_at.as_ms().into(),
-            o.paid_told.into(),
+            o.paid_reported.into(),
             intent.into(),
             trade_type.into(),
             until.into(),

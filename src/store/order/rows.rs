@@ -121,7 +121,7 @@ pub(in crate::store) fn stored_order(
         failure: error(row.failure_code, row.failure_message),
         paid_by,
         // An older process tells it of every payment in time and writes no such column.
-        paid_told: row.paid_told || row.state == OrderState::Paid.as_str() && !row.paid_late,
+        paid_reported: row.paid_told || row.state == OrderState::Paid.as_str() && !row.paid_late,
         intent,
         created_at: Timestamp::from_ms(row.created_at_ms),
         expires_at: Timestamp::from_ms(row.expires_at_ms),

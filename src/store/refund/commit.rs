@@ -7,7 +7,7 @@ use sea_orm::{EntityTrait, Set};
 use super::record::lock_order;
 use super::rows::{RefundEvidence, evidence_row};
 use crate::clock::Timestamp;
-use crate::event::domain::Sealed;
+use crate::event::domain::EncodedEvent;
 use crate::order::CNY;
 use crate::refund::{Refund, RefundChange, RefundEntry};
 use crate::store::Store;
@@ -31,7 +31,7 @@ pub struct RefundCommit {
     /// Why.
     pub evidence: RefundEvidence,
     /// The domain event to emit.
-    pub event: Option<Sealed>,
+    pub event: Option<EncodedEvent>,
     /// The notification that led here.
     pub notification: Option<NotificationRecord>,
 }

@@ -4,7 +4,7 @@ use sea_orm::Set;
 
 use crate::clock::Timestamp;
 use crate::event::command::Idempotency;
-use crate::event::domain::{DomainData, DomainEvent, RefundTold, Sealed};
+use crate::event::domain::{DomainData, DomainEvent, EncodedEvent, RefundEventData};
 use crate::event::fact::{RefundFact, WechatError};
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
@@ -62,8 +62,8 @@ impl NewRefund {
     }
 
     /// The event to emit once it is recorded.
-    pub(in crate::store) fn event(&self) -> Sealed {
-        let data = DomainData::RefundRequested(RefundTold {
+    pub(in crate::store) fn event(&self) -> EncodedEvent {
+        let data = DomainData::RefundRequested(RefundEventData {
             order_no: self.order_no.clone(),
             refund_no: self.refund_no.clone(),
             refund_id: self.known.as_ref().map(|(id, _)| id.clone()),
@@ -77,7 +77,7 @@ impl NewRefund {
             wechat: None,
         });
         let (merchant, order_no) = (self.merchant.clone(), Some(self.order_no.clone()));
-        DomainEvent { merchant, order_no, data }.seal(self.created_at)
+        DomainEvent { merchant, order_no, data }.encode(self.created_at)
     }
 }
 

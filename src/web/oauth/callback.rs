@@ -148,8 +148,8 @@ fn in_a_circle(session: &Session) -> Failure {
         // The page waits for a person, whom WeChat shows only when they ask for it.
         return Reason::SnapshotUser.into();
     }
-    let why = "one browser completed three logins within a minute: its page does not see the session, or insists on what \
-               WeChat does not give; is the page of the host of server.public_url?";
+    let why = "one browser completed three logins within a minute: its page does not see the session, or insists on \
+               what WeChat does not give; is the page of the host of server.public_url?";
     Failure::because(Reason::LoginLoop, why)
 }
 

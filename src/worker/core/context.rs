@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fact_applier::Applier;
-use super::recorder::Recorder;
+use super::fact_applier::FactApplier;
+use super::recorder::OrderRecorder;
 use crate::clock::Clock;
 use crate::config::{Config, Merchant};
 use crate::ids::{AppId, MerchantKey};
@@ -22,8 +22,8 @@ pub struct Context {
     /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
     pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
     pub clock: Clock,
-    pub(in crate::worker) applier: Arc<Applier>,
-    pub(in crate::worker) recorder: Arc<Recorder>,
+    pub(in crate::worker) applier: Arc<FactApplier>,
+    pub(in crate::worker) recorder: Arc<OrderRecorder>,
 }
 
 impl Context {
@@ -35,8 +35,8 @@ impl Context {
         refund_clients: Arc<HashMap<MerchantKey, Client>>,
         clock: Clock,
     ) -> Context {
-        let applier = Arc::new(Applier::new(store.clone(), clock.clone(), Arc::clone(&config)));
-        let recorder = Arc::new(Recorder::new(store.clone()));
+        let applier = Arc::new(FactApplier::new(store.clone(), clock.clone(), Arc::clone(&config)));
+        let recorder = Arc::new(OrderRecorder::new(store.clone()));
         Context { config, store, wechat, refund_clients, clock, applier, recorder }
     }
 

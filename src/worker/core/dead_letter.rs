@@ -57,7 +57,7 @@ impl Parking for StoreParking {
                 first_error: p.first_error,
                 last_error: p.last_error,
             };
-            store.park(&message, p.reason, &news.seal(now), now).await.map_err(refusal)
+            store.park(&message, p.reason, &news.encode(now), now).await.map_err(refusal)
         }
     }
 

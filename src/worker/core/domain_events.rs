@@ -5,13 +5,13 @@ use crate::event::domain::{
     DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
 };
 use crate::event::fact::{Payment, WechatError};
-use crate::order::{Attempt, CNY, News, Order, Refusal, Surplus};
+use crate::order::{Attempt, CNY, Order, OrderEvent, Refusal, Surplus};
 use crate::store::EvidenceSource;
 
 /// The event of an order's change.
-pub fn of_order(order: &Order, news: News, source: &EvidenceSource) -> DomainEvent {
+pub fn of_order(order: &Order, news: OrderEvent, source: &EvidenceSource) -> DomainEvent {
     let data = match news {
-        News::Payable(out_trade_no) => DomainData::OrderPayable(OrderPayable {
+        OrderEvent::Payable(out_trade_no) => DomainData::OrderPayable(OrderPayable {
             order_no: order.order_no.clone(),
             app: order.app.clone(),
             amount_fen: order.amount,
@@ -20,11 +20,11 @@ pub fn of_order(order: &Order, news: News, source: &EvidenceSource) -> DomainEve
             out_trade_no,
             expires_at: order.expires_at,
         }),
-        News::Paid(p) => DomainData::OrderPaid(paid(order, p, source)),
-        News::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, source, policy)),
-        News::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, source, policy)),
-        News::Closed => DomainData::OrderClosed(ended(order, None)),
-        News::Failed(error) => DomainData::OrderFailed(ended(order, Some(error))),
+        OrderEvent::Paid(p) => DomainData::OrderPaid(paid(order, p, source)),
+        OrderEvent::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, source, policy)),
+        OrderEvent::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, source, policy)),
+        OrderEvent::Closed => DomainData::OrderClosed(ended(order, None)),
+        OrderEvent::Failed(error) => DomainData::OrderFailed(ended(order, Some(error))),
     };
     DomainEvent { merchant: order.merchant.clone(), order_no: Some(order.order_no.clone()), data }
 }

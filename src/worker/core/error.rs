@@ -14,44 +14,44 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a handler could not finish. The texts are without secrets and personal data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum HandlerError {
     /// The database does not answer.
     #[error("{0}")]
-    Away(String),
+    Unavailable(String),
     /// Anything else; more of the same ends as a dead letter.
     #[error("{0}")]
-    Other(String),
+    Failed(String),
 }
 
-impl From<&DbError> for Trouble {
-    fn from(e: &DbError) -> Trouble {
+impl From<&DbError> for HandlerError {
+    fn from(e: &DbError) -> HandlerError {
         match e {
-            DbError::Unavailable(_) => Trouble::Away(e.to_string()),
-            DbError::Exists(_) | DbError::Defect(_) => Trouble::Other(e.to_string()),
+            DbError::Unavailable(_) => HandlerError::Unavailable(e.to_string()),
+            DbError::Exists(_) | DbError::Defect(_) => HandlerError::Failed(e.to_string()),
         }
     }
 }
 
-impl From<DbError> for Trouble {
-    fn from(e: DbError) -> Trouble {
-        Trouble::from(&e)
+impl From<DbError> for HandlerError {
+    fn from(e: DbError) -> HandlerError {
+        HandlerError::from(&e)
     }
 }
 
-impl From<GroupError> for Trouble {
-    fn from(e: GroupError) -> Trouble {
+impl From<GroupError> for HandlerError {
+    fn from(e: GroupError) -> HandlerError {
         match e {
             // The process ends; the message goes back to the bus.
-            GroupError::Closed => Trouble::Away(e.to_string()),
-            GroupError::Lost => Trouble::Other(e.to_string()),
+            GroupError::Closed => HandlerError::Unavailable(e.to_string()),
+            GroupError::Lost => HandlerError::Failed(e.to_string()),
         }
     }
 }
 
 /// What becomes of the message.
-pub fn failed(trouble: impl Into<Trouble>) -> Verdict {
+pub fn failed(trouble: impl Into<HandlerError>) -> Verdict {
     match trouble.into() {
-        Trouble::Away(why) => Verdict::Unavailable { why },
-        Trouble::Other(why) => Verdict::Retry { after: AGAIN, why },
+        HandlerError::Unavailable(why) => Verdict::Unavailable { why },
+        HandlerError::Failed(why) => Verdict::Retry { after: AGAIN, why },
     }
 }

@@ -64,7 +64,7 @@ pub enum Applied {
         /// When.
         at: Timestamp,
         /// Whether the unified order must be repeated.
-        place_again: bool,
+        resubmit: bool,
     },
     /// The fact contradicts the order, or its transaction is another order's.
     Refused {

@@ -16,9 +16,9 @@ use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
 use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
 
-use super::error::Trouble;
+use super::error::HandlerError;
 use super::fact::{Applied, Item};
-use super::order_uow::Working;
+use super::order_uow::UnitOfWork;
 use crate::telemetry;
 
 /// Facts of one group.
@@ -33,7 +33,7 @@ const MAX_ROUNDS: usize = 12;
 pub enum ApplyError {
     /// The database did not take it.
     #[error(transparent)]
-    Store(Trouble),
+    Store(HandlerError),
     /// Others kept changing the order.
     #[error("the order is changed by others all the time")]
     Contended,
@@ -42,37 +42,40 @@ pub enum ApplyError {
     Group(#[from] GroupError),
 }
 
-impl From<ApplyError> for Trouble {
-    fn from(e: ApplyError) -> Trouble {
+impl From<ApplyError> for HandlerError {
+    fn from(e: ApplyError) -> HandlerError {
         match e {
             ApplyError::Store(trouble) => trouble,
-            ApplyError::Contended => Trouble::Other(e.to_string()),
+            ApplyError::Contended => HandlerError::Failed(e.to_string()),
             ApplyError::Group(e) => e.into(),
         }
     }
 }
 
 /// Applies facts in groups.
-pub struct Applier {
+pub struct FactApplier {
     group: Group<Item, Result<Applied, ApplyError>>,
 }
 
-impl Applier {
+impl FactApplier {
     /// Over a store. One group at a time, so that what waits meanwhile shares the next transaction, and copies of a
     /// notification meet in one group.
-    pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> Applier {
+    pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> FactApplier {
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |items: Vec<Item>| {
             let work = Work { store: store.clone(), clock: clock.clone(), config: Arc::clone(&config) };
             async move {
                 let count = items.len();
-                let lost =
-                    || (0..count).map(|_| Err(ApplyError::Store(Trouble::Away("the database did not answer".into()))));
+                let lost = || {
+                    (0..count).map(|_| {
+                        Err(ApplyError::Store(HandlerError::Unavailable("the database did not answer".into())))
+                    })
+                };
                 // A database that vanished behind a silent network must not hold a lane for ever.
                 tokio::time::timeout(BATCH_TIMEOUT, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };
-        Applier { group: Group::new(limits, run) }
+        FactApplier { group: Group::new(limits, run) }
     }
 
     /// Applies one fact; returns when it is durable.
@@ -113,7 +116,7 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
             }
             Err(DbError::Exists(_)) => results[open[0]] = Some(alone(work, &items, open[0]).await),
             Err(e) => {
-                let trouble = Trouble::from(e);
+                let trouble = HandlerError::from(e);
                 for i in open {
                     results[i] = Some(Err(ApplyError::Store(trouble.clone())));
                 }
@@ -248,7 +251,7 @@ impl OrderDecision for Elsewhere {
 
 /// The orders of a write, by their attempts.
 struct Loaded {
-    orders: HashMap<i64, Working>,
+    orders: HashMap<i64, UnitOfWork>,
     by_attempt: HashMap<(MerchantKey, OutTradeNo), i64>,
 }
 
@@ -260,17 +263,17 @@ impl Loaded {
             for attempt in &order.attempts {
                 loaded.by_attempt.insert((order.merchant.clone(), attempt.out_trade_no.clone()), order.id);
             }
-            loaded.orders.insert(order.id, Working::new(stored));
+            loaded.orders.insert(order.id, UnitOfWork::new(stored));
         }
         loaded
     }
 
-    fn order_of(&mut self, item: &Item) -> Option<&mut Working> {
+    fn order_of(&mut self, item: &Item) -> Option<&mut UnitOfWork> {
         let id = self.by_attempt.get(&(item.merchant.clone(), item.out_trade_no.clone()))?;
         self.orders.get_mut(id)
     }
 
     fn into_commits(self) -> Vec<OrderCommit> {
-        self.orders.into_values().filter_map(Working::into_commit).collect()
+        self.orders.into_values().filter_map(UnitOfWork::into_commit).collect()
     }
 }

@@ -7,14 +7,14 @@ use super::domain_events::source_name;
 use super::fact::{Applied, Item};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::event::domain::Sealed;
+use crate::event::domain::EncodedEvent;
 use crate::ids::{AppId, MchId, OutTradeNo};
 use crate::new_refund::policy_refund;
 use crate::order::{Attempt, Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
 use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 
 /// An order while the facts of one group are decided on it.
-pub(in crate::worker) struct Working {
+pub(in crate::worker) struct UnitOfWork {
     pub(in crate::worker) stored: StoredOrder,
     before: i64,
     attempts_before: usize,
@@ -25,17 +25,17 @@ pub(in crate::worker) struct Working {
 pub(in crate::worker) struct Parts {
     evidence: Vec<(i64, Evidence)>,
     ledger: Vec<(i64, LedgerEntry)>,
-    events: Vec<Sealed>,
+    events: Vec<EncodedEvent>,
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
     /// The source that reported a payment, and how long after it was made.
     pub(in crate::worker) paid: Option<(&'static str, Duration)>,
 }
 
-impl Working {
-    pub(in crate::worker) fn new(stored: StoredOrder) -> Working {
+impl UnitOfWork {
+    pub(in crate::worker) fn new(stored: StoredOrder) -> UnitOfWork {
         let (before, attempts_before) = (stored.order.version, stored.order.attempts.len());
-        Working { stored, before, attempts_before, commit: Parts::default() }
+        UnitOfWork { stored, before, attempts_before, commit: Parts::default() }
     }
 
     pub(in crate::worker) fn take(&mut self, item: &Item, now: Timestamp, config: &Config) -> Applied {
@@ -51,7 +51,7 @@ impl Working {
                 }
                 self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
                 let news =
-                    change.news.into_iter().map(|n| domain_events::of_order(&change.next, n, &item.source).seal(now));
+                    change.news.into_iter().map(|n| domain_events::of_order(&change.next, n, &item.source).encode(now));
                 self.commit.events.extend(news);
                 let back = change.refund.and_then(|auto| policy_refund(config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);
@@ -59,8 +59,8 @@ impl Working {
                 (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)
             }
             Decision::AlreadyApplied => (Applied::Already, Verdict::Duplicate),
-            Decision::AskAgain { at, place_again } => {
-                (Applied::AskAgain { order: Box::new(self.stored.clone()), at, place_again }, Verdict::NoPayment)
+            Decision::AskAgain { at, resubmit } => {
+                (Applied::AskAgain { order: Box::new(self.stored.clone()), at, resubmit }, Verdict::NoPayment)
             }
             Decision::Refused(refusal) => self.refuse(item, refusal, now),
         };
@@ -74,7 +74,7 @@ impl Working {
         let first = mark.is_some();
         if let Some(change) = mark {
             self.commit.evidence.push((change.next.version, evidence(item)));
-            let news = domain_events::of_refusal(&change.next, &refusal, item).map(|n| n.seal(now));
+            let news = domain_events::of_refusal(&change.next, &refusal, item).map(|n| n.encode(now));
             self.commit.events.extend(news);
             self.advance(change.next, item);
         }
@@ -116,7 +116,7 @@ impl Working {
     }
 
     pub(in crate::worker) fn into_commit(self) -> Option<OrderCommit> {
-        let Working { stored, before, attempts_before, commit } = self;
+        let UnitOfWork { stored, before, attempts_before, commit } = self;
         if stored.order.version == before && commit.notifications.is_empty() {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::error::Trouble;
+use super::error::HandlerError;
 use crate::batcher::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
 use crate::store::{DbError, NewOrder, Recorded, Store};
@@ -13,7 +13,7 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BATCH: usize = 128;
 
 /// Records orders in batches.
-pub struct Recorder {
+pub struct OrderRecorder {
     group: Group<NewOrder, Result<Recorded, RecordError>>,
 }
 
@@ -25,38 +25,41 @@ pub enum RecordError {
     NumberTaken(OutTradeNo),
     /// The database is unavailable or refused the write; worth a retry.
     #[error(transparent)]
-    Store(Trouble),
+    Store(HandlerError),
     /// The process is shutting down.
     #[error(transparent)]
     Group(#[from] GroupError),
 }
 
-impl From<RecordError> for Trouble {
-    fn from(e: RecordError) -> Trouble {
+impl From<RecordError> for HandlerError {
+    fn from(e: RecordError) -> HandlerError {
         match e {
             RecordError::Store(trouble) => trouble,
-            RecordError::NumberTaken(_) => Trouble::Other(e.to_string()),
+            RecordError::NumberTaken(_) => HandlerError::Failed(e.to_string()),
             RecordError::Group(e) => e.into(),
         }
     }
 }
 
-impl Recorder {
+impl OrderRecorder {
     /// Over a store.
-    pub fn new(store: Store) -> Recorder {
+    pub fn new(store: Store) -> OrderRecorder {
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |orders: Vec<NewOrder>| {
             let store = store.clone();
             async move {
                 let count = orders.len();
-                let lost =
-                    || (0..count).map(|_| Err(RecordError::Store(Trouble::Away("the database did not answer".into()))));
+                let lost = || {
+                    (0..count).map(|_| {
+                        Err(RecordError::Store(HandlerError::Unavailable("the database did not answer".into())))
+                    })
+                };
                 tokio::time::timeout(BATCH_TIMEOUT, record_all(&store, orders))
                     .await
                     .unwrap_or_else(|_| lost().collect())
             }
         };
-        Recorder { group: Group::new(limits, run) }
+        OrderRecorder { group: Group::new(limits, run) }
     }
 
     /// Records one order; returns when it is durable.
@@ -70,7 +73,7 @@ async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
         Err(DbError::Exists(_) | DbError::Defect(_)) => {}
         Err(e @ DbError::Unavailable(_)) => {
-            let trouble = Trouble::from(e);
+            let trouble = HandlerError::from(e);
             return orders.iter().map(|_| Err(RecordError::Store(trouble.clone()))).collect();
         }
     }
@@ -79,7 +82,7 @@ async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded
     for order in orders {
         results.push(match store.record_orders(std::slice::from_ref(&order)).await {
             Ok(recorded) => {
-                recorded.first().copied().ok_or_else(|| RecordError::Store(Trouble::Other("no result".into())))
+                recorded.first().copied().ok_or_else(|| RecordError::Store(HandlerError::Failed("no result".into())))
             }
             Err(DbError::Exists(_)) => Err(RecordError::NumberTaken(order.out_trade_no)),
             Err(e) => Err(RecordError::Store(e.into())),

@@ -29,14 +29,14 @@ pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
     let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
         return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
     };
-    let wish = Wish {
+    let command = StoredCommand {
         order_no: event.data.order_no,
         fact: Fact::CloseRequested,
         by: event.data.by,
         wanted: None,
         replaces: None,
     };
-    carry_out(ctx, merchant, wish, delivery.attempt > 1).await
+    carry_out(ctx, merchant, command, delivery.attempt > 1).await
 }
 
 /// Handles `order.attempt_requested`.
@@ -62,13 +62,13 @@ pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
     carry_out(
         ctx,
         merchant,
-        Wish { order_no, fact, by, wanted: Some(wanted), replaces: Some(replaces) },
+        StoredCommand { order_no, fact, by, wanted: Some(wanted), replaces: Some(replaces) },
         delivery.attempt > 1,
     )
     .await
 }
 
-struct Wish {
+struct StoredCommand {
     order_no: OrderNo,
     fact: Fact,
     by: String,
@@ -77,19 +77,21 @@ struct Wish {
     replaces: Option<OutTradeNo>,
 }
 
-async fn carry_out(ctx: &Context, merchant: &Merchant, wish: Wish, again: bool) -> Verdict {
-    let stored = match ctx.store.order(&merchant.key, &wish.order_no).await {
+async fn carry_out(ctx: &Context, merchant: &Merchant, command: StoredCommand, again: bool) -> Verdict {
+    let stored = match ctx.store.order(&merchant.key, &command.order_no).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
         Err(e) => return failed(e),
     };
     let current = stored.order.current().map(|a| a.out_trade_no.clone());
-    let Some(number) = wish.replaces.or(current) else {
+    let Some(number) = command.replaces.or(current) else {
         return Verdict::Park { reason: "defect", why: "the order has no attempt".into() };
     };
-    let source = EvidenceSource::Request { by: wish.by };
-    let item =
-        Item { wanted: wish.wanted, ..Item::new(merchant.key.clone(), number, wish.fact, source, ctx.clock.now()) };
+    let source = EvidenceSource::Request { by: command.by };
+    let item = Item {
+        wanted: command.wanted,
+        ..Item::new(merchant.key.clone(), number, command.fact, source, ctx.clock.now())
+    };
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {
             Some(target) => place(ctx, target, false).await,

@@ -16,7 +16,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::OutTradeNo;
-use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, Queries, Refusal, next_look, next_unanswered};
+use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, Queries, Refusal, next_poll, next_unanswered};
 use crate::refund::RefundRefusal;
 use crate::store::{EvidenceSource, StoredOrder};
 use crate::wechat::v2::close;
@@ -24,7 +24,7 @@ use crate::wechat::v2::close::Closed;
 use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
 use crate::worker::core::context::{Context, merchant_of};
-use crate::worker::core::error::{Trouble, failed};
+use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::fact::{Applied, Item};
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
@@ -64,12 +64,12 @@ pub(in crate::worker) struct Why {
 }
 
 /// What polling an order found so far.
-struct Look<'a> {
+struct Polling<'a> {
     ctx: &'a Context,
     merchant: &'a Merchant,
     stored: StoredOrder,
     /// The unified order of the current attempt must be repeated.
-    place_again: bool,
+    resubmit: bool,
     /// This poll opened a new attempt: no other process has called WeChat for it.
     opened: bool,
     /// WeChat answered something.
@@ -102,11 +102,11 @@ pub(in crate::worker) async fn look_after(
     let numbers: Vec<OutTradeNo> =
         stored.order.attempts.iter().filter(|a| matters(a.state)).map(|a| a.out_trade_no.clone()).collect();
     let version = stored.order.version;
-    let mut look = Look {
+    let mut polling = Polling {
         ctx,
         merchant,
         stored,
-        place_again: false,
+        resubmit: false,
         opened: false,
         answered: false,
         unanswered: false,
@@ -115,18 +115,18 @@ pub(in crate::worker) async fn look_after(
         refund_refused: None,
     };
     for number in numbers {
-        if let Err(trouble) = look.attempt(&number).await {
+        if let Err(trouble) = polling.attempt(&number).await {
             return failed(trouble);
         }
     }
     // The process that noted it may have crashed before its dead letter was stored.
-    let refund_refused = look.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
+    let refund_refused = polling.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
     let scheduled =
-        if look.unlearnt { look.ask_for_refunds().await } else { look.schedule(version, why.refresh).await };
+        if polling.unlearnt { polling.ask_for_refunds().await } else { polling.schedule(version, why.refresh).await };
     if let Some(verdict) = scheduled {
         return verdict;
     }
-    let Look { stored, place_again, opened, refused, .. } = look;
+    let Polling { stored, resubmit, opened, refused, .. } = polling;
     if let Some(refusal) = refund_refused {
         let also = refused.map(|(order, _)| format!("; {order}")).unwrap_or_default();
         return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
@@ -136,15 +136,15 @@ pub(in crate::worker) async fn look_after(
         // once more, and a dead letter that is there already stays one.
         return answer::refused(&refusal, first || why.again);
     }
-    match Target::current(&stored, ctx.clock.now()).filter(|_| place_again || opened) {
+    match Target::current(&stored, ctx.clock.now()).filter(|_| resubmit || opened) {
         Some(target) => place(ctx, target, !opened).await,
         None => Verdict::Done,
     }
 }
 
-impl Look<'_> {
+impl Polling<'_> {
     /// Asks about one attempt, and closes it where it should be and can be. An error is the database's.
-    async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), Trouble> {
+    async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), HandlerError> {
         let Some(unpaid) = self.ask(number).await? else { return Ok(()) };
         if !unpaid || !self.may_close(number) {
             return Ok(());
@@ -173,7 +173,7 @@ impl Look<'_> {
 
     /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing
     /// where there was no answer.
-    async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, Trouble> {
+    async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, HandlerError> {
         let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
         crate::failpoint::point("worker.query_begun");
         let asked = query::ask(&self.ctx.wechat, self.merchant, &appid, number).await;
@@ -211,7 +211,7 @@ impl Look<'_> {
         Ok(Some(unpaid))
     }
 
-    async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), Trouble> {
+    async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), HandlerError> {
         let merchant = self.merchant.key.clone();
         let item = Item::new(merchant, number.clone(), fact, source, self.ctx.clock.now());
         match self.ctx.applier.apply(item).await {
@@ -219,10 +219,10 @@ impl Look<'_> {
                 self.opened |= after.order.attempts.len() > self.stored.order.attempts.len();
                 self.stored = *after;
             }
-            Ok(Applied::AskAgain { order, place_again, .. }) => {
+            Ok(Applied::AskAgain { order, resubmit, .. }) => {
                 self.stored = *order;
                 let current = self.stored.order.current().is_some_and(|a| a.out_trade_no == *number);
-                self.place_again |= place_again && current;
+                self.resubmit |= resubmit && current;
             }
             Ok(Applied::Already | Applied::UnknownOrder) => {}
             Ok(Applied::Refused { refusal, first }) => {
@@ -273,7 +273,7 @@ impl Look<'_> {
             Some(at) if at <= now => order.queries.done,
             Some(_) | None => return None,
         };
-        let mut next_at = next_look(order, done, now);
+        let mut next_at = next_poll(order, done, now);
         if self.unanswered {
             // The rhythm goes on, but an hour without answers must not put the next question off to the one after.
             next_at = next_at.map(|at| at.min(next_unanswered(order, now)));

@@ -3,13 +3,13 @@
 //! They are adopted only on WeChat's answer to our own query, with their reservation and on the same path as
 //! ours. What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
 
-use super::apply::{Applied, ApplyError, Look, apply};
+use super::apply::{Applied, ApplyError, PollTiming, apply};
 use super::poll::{seen, source};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundStanding};
 use crate::ids::{OutTradeNo, TransactionId};
 use crate::new_refund::{RefundSpec, new_refund};
-use crate::refund::{RefundNews, RefundOrigin, RefundRefusal};
+use crate::refund::{RefundEvent, RefundOrigin, RefundRefusal};
 use crate::store::{DbError, NotificationRecord, RefundEvidence, Reserved, StoredOrder};
 use crate::telemetry;
 use crate::wechat::v2::refund_query;
@@ -58,9 +58,9 @@ pub async fn adopt(
         match ctx.store.record_refund(&new, now).await? {
             Reserved::New(stored) => {
                 row = Some(stored.refund.id);
-                let outcome = RefundNews::Requested.as_str();
-                metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome)
-                    .increment(1);
+                let outcome = RefundEvent::Requested.as_str();
+                let merchant = merchant.key.to_string();
+                metrics::counter!(telemetry::REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
                 crate::failpoint::point("refund.adopted");
             }
             Reserved::Known(stored) => row = Some(stored.refund.id),
@@ -68,7 +68,7 @@ pub async fn adopt(
         }
     }
     let source = source(merchant, raw);
-    Ok(match apply(ctx, &merchant.key, refund_no, fact, source, notification, Look::OutOfTurn).await? {
+    Ok(match apply(ctx, &merchant.key, refund_no, fact, source, notification, PollTiming::Unscheduled).await? {
         Applied::Changed | Applied::Unchanged => Adopted::Known,
         Applied::Refused(refusal) => {
             let first = match row {

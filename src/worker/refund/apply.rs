@@ -7,7 +7,7 @@ use crate::refund::{RefundDecision, RefundRefusal, decide_refund};
 use crate::store::{DbError, NotificationRecord, RefundCommit, RefundEvidence, RefundSource};
 use crate::telemetry;
 use crate::worker::core::context::Context;
-use crate::worker::core::error::Trouble;
+use crate::worker::core::error::HandlerError;
 
 /// How often a refund is decided anew because others change it at the same time.
 const MAX_ROUNDS: usize = 12;
@@ -37,22 +37,22 @@ pub enum ApplyError {
     Gone,
 }
 
-impl From<ApplyError> for Trouble {
-    fn from(e: ApplyError) -> Trouble {
+impl From<ApplyError> for HandlerError {
+    fn from(e: ApplyError) -> HandlerError {
         match e {
             ApplyError::Store(e) => e.into(),
-            ApplyError::Contended | ApplyError::Gone => Trouble::Other(e.to_string()),
+            ApplyError::Contended | ApplyError::Gone => HandlerError::Failed(e.to_string()),
         }
     }
 }
 
 /// Why a fact was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum PollTiming {
     /// The refund's time had come: what it says sets the next one.
-    InTurn,
+    Scheduled,
     /// A caller asked, or WeChat notified or listed it: the refund's poll schedule is unchanged.
-    OutOfTurn,
+    Unscheduled,
 }
 
 /// Takes `fact` to the refund.
@@ -63,7 +63,7 @@ pub async fn apply(
     fact: RefundFact,
     source: RefundSource,
     notification: Option<NotificationRecord>,
-    look: Look,
+    timing: PollTiming,
 ) -> Result<Applied, ApplyError> {
     for _ in 0..MAX_ROUNDS {
         let stored = ctx.store.refund(merchant, refund_no).await?.ok_or(ApplyError::Gone)?;
@@ -74,7 +74,7 @@ pub async fn apply(
             RefundDecision::AskAgain { at } => {
                 let r = &stored.refund;
                 let was_due = r.queries.next_at.is_none_or(|next| next <= now);
-                if look == Look::InTurn || was_due {
+                if timing == PollTiming::Scheduled || was_due {
                     ctx.store.schedule_refund(r.id, r.version, r.queries.done + 1, at).await?;
                 } else {
                     ctx.store.refund_answered(r.id, now).await?;
@@ -88,7 +88,7 @@ pub async fn apply(
             order_id: stored.order_id,
             before: stored.refund.version,
             unanswered_before: stored.refund.unanswered_at,
-            event: news.map(|n| new_refund::refund_event(&next, n).seal(now)),
+            event: news.map(|n| new_refund::refund_event(&next, n).encode(now)),
             change,
             evidence: RefundEvidence { fact: fact.clone(), source: source.clone(), received_at: now },
             notification: notification.clone(),

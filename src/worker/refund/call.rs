@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::apply::{Applied, ApplyError, Look, apply};
+use super::apply::{Applied, ApplyError, PollTiming, apply};
 use super::poll;
 use super::poll::Learnt;
 use crate::config::Merchant;
@@ -108,7 +108,7 @@ async fn doubted(
     unheard: RefundFact,
 ) -> Result<Called, ApplyError> {
     let of_query = || RefundSource::Query { raw: None, verified_by: poll::verified_by(merchant) };
-    match poll::ask(ctx, merchant, stored, None, Look::InTurn).await? {
+    match poll::ask(ctx, merchant, stored, None, PollTiming::Scheduled).await? {
         Learnt::Changed | Learnt::Unchanged(_) => Ok(Called::Answered),
         // A number is one refund at WeChat: ours was refused, and there will be none under this number.
         Learnt::Refused(RefundRefusal::AnotherPayment) if matches!(unknown, RefundFact::Refused(_)) => {
@@ -127,7 +127,7 @@ async fn taken(
     source: RefundSource,
 ) -> Result<Called, ApplyError> {
     let r = &stored.refund;
-    Ok(match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, Look::InTurn).await? {
+    Ok(match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, PollTiming::Scheduled).await? {
         Applied::Changed | Applied::Unchanged => Called::Answered,
         Applied::Refused(refusal) => Called::Refused(refusal),
     })
@@ -137,7 +137,7 @@ async fn taken(
 pub async fn put_off(ctx: &Context, stored: &StoredRefund) -> Result<(), ApplyError> {
     let r = &stored.refund;
     let done = r.queries.done + 1;
-    if let Some(at) = crate::refund::next_refund_look(r, done, ctx.clock.now()) {
+    if let Some(at) = crate::refund::next_refund_poll(r, done, ctx.clock.now()) {
         ctx.store.schedule_refund(r.id, r.version, done, at).await?;
     }
     Ok(())

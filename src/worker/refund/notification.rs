@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::adopt::{Adopted, adopt};
-use super::apply::{ApplyError, Look};
+use super::apply::{ApplyError, PollTiming};
 use super::poll::{Answer, Learnt, ask, one};
 use crate::bus::{Delivery, Verdict};
 use crate::config::Merchant;
@@ -55,7 +55,7 @@ pub async fn told(
     let done = match ctx.store.refund(&merchant.key, &hint.out_refund_no).await {
         Ok(Some(stored)) => ours(ctx, merchant, &stored, &hint, record, delivery.attempt).await,
         Ok(None) => {
-            let news = News { record, attempt: delivery.attempt };
+            let news = RefundReport { record, attempt: delivery.attempt };
             theirs(ctx, merchant, &hint, news).await
         }
         Err(e) => return failed(e),
@@ -77,7 +77,7 @@ async fn ours(
         return recorded(ctx, record, Fate::Duplicate).await;
     }
     let settled = NotificationRecord { verdict: Fate::Settled, ..record.clone() };
-    let learnt = ask(ctx, merchant, stored, Some(settled), Look::OutOfTurn).await?;
+    let learnt = ask(ctx, merchant, stored, Some(settled), PollTiming::Unscheduled).await?;
     let is_open = match learnt {
         Learnt::Unchanged(status) => status != hint.status,
         Learnt::NotFound | Learnt::NoAnswer => true,
@@ -91,7 +91,7 @@ async fn ours(
         Learnt::Unchanged(status) if status == hint.status => recorded(ctx, record, Fate::Duplicate).await,
         Learnt::Unchanged(_) | Learnt::NotFound => {
             let why = "WeChat's answer to the query contradicts the notification";
-            Ok(doubted(ctx, News { record, attempt }, attempt < TRIES, "query_differs", why).await)
+            Ok(doubted(ctx, RefundReport { record, attempt }, attempt < TRIES, "query_differs", why).await)
         }
         Learnt::Refused(refusal) => {
             // This one is the dead letter of it; the refund's own polls make no further ones.
@@ -112,12 +112,12 @@ fn has_ended_so(state: RefundState, status: RefundStatus) -> bool {
 }
 
 /// A notification, and how often it was delivered.
-struct News {
+struct RefundReport {
     record: NotificationRecord,
     attempt: u32,
 }
 
-impl News {
+impl RefundReport {
     /// Whether it came so short a time ago. The deadline is a time, not a number of attempts: a database outage must
     /// not use it up.
     fn is_within(&self, patience: Duration, ctx: &Context) -> bool {
@@ -126,7 +126,12 @@ impl News {
 }
 
 /// About a number that we never made.
-async fn theirs(ctx: &Context, merchant: &Merchant, hint: &RefundHint, mut news: News) -> Result<Verdict, ApplyError> {
+async fn theirs(
+    ctx: &Context,
+    merchant: &Merchant,
+    hint: &RefundHint,
+    mut news: RefundReport,
+) -> Result<Verdict, ApplyError> {
     let Some(order) = paid_order(ctx, merchant, hint).await? else {
         let why = "no paid order has this out_trade_no and transaction_id";
         let waits = news.is_within(PATIENCE, ctx);
@@ -178,7 +183,7 @@ async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Re
 }
 
 /// Retries later, or stores a dead letter.
-async fn doubted(ctx: &Context, news: News, waits: bool, reason: &'static str, why: &str) -> Verdict {
+async fn doubted(ctx: &Context, news: RefundReport, waits: bool, reason: &'static str, why: &str) -> Verdict {
     if !waits {
         return parked(ctx, news.record, reason, why).await;
     }

@@ -1,6 +1,6 @@
 //! `refundquery` about one refund: the only source that makes it refunded, abnormal or closed.
 
-use super::apply::{Applied, ApplyError, Look, apply};
+use super::apply::{Applied, ApplyError, PollTiming, apply};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundSeen, RefundStanding};
 use crate::ids::{AppId, OutRefundNo};
@@ -36,7 +36,7 @@ pub async fn ask(
     merchant: &Merchant,
     stored: &StoredRefund,
     notification: Option<NotificationRecord>,
-    look: Look,
+    timing: PollTiming,
 ) -> Result<Learnt, ApplyError> {
     let refund_no = &stored.refund.refund_no;
     let Some(appid) = appid(stored) else { return Ok(Learnt::NoAnswer) };
@@ -49,7 +49,7 @@ pub async fn ask(
         return Ok(Learnt::NoAnswer);
     };
     let fact = RefundFact::Status(seen(&found, refund));
-    Ok(match apply(ctx, &merchant.key, refund_no, fact, source(merchant, &raw), notification, look).await? {
+    Ok(match apply(ctx, &merchant.key, refund_no, fact, source(merchant, &raw), notification, timing).await? {
         Applied::Changed => Learnt::Changed,
         Applied::Unchanged => Learnt::Unchanged(refund.status),
         Applied::Refused(refusal) => Learnt::Refused(refusal),

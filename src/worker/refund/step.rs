@@ -1,6 +1,6 @@
 //! `refund.requested` and `refund.due`: advance one refund by one step.
 
-use super::apply::{ApplyError, Look};
+use super::apply::{ApplyError, PollTiming};
 use super::call::{Called, call, put_off};
 use super::poll::{Learnt, ask};
 use crate::bus::{Delivery, Verdict};
@@ -10,7 +10,7 @@ use crate::event::envelope::Envelope;
 use crate::refund::{RefundRefusal, RefundState};
 use crate::store::StoredRefund;
 use crate::worker::core::context::{Context, merchant_of};
-use crate::worker::core::error::{Trouble, failed};
+use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::order::poll::STALE;
 
 pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
@@ -42,7 +42,7 @@ pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
             Ok(_) => Verdict::Done,
             Err(e) => failed(e),
         },
-        Err(Step::Overtaken) => failed(Trouble::Other("the refund must be loaded again".into())),
+        Err(Step::Overtaken) => failed(HandlerError::Failed("the refund must be loaded again".into())),
         Err(Step::Failed(e)) => failed(e),
     }
 }
@@ -73,8 +73,8 @@ async fn step(
         return Ok(None);
     }
     if state != RefundState::Requested {
-        let look = if only_ask { Look::OutOfTurn } else { Look::InTurn };
-        match ask(ctx, merchant, stored, None, look).await? {
+        let timing = if only_ask { PollTiming::Unscheduled } else { PollTiming::Scheduled };
+        match ask(ctx, merchant, stored, None, timing).await? {
             Learnt::Changed | Learnt::Unchanged(_) => return Ok(None),
             // Whether ours can be is known from the answer to its own call.
             Learnt::Refused(RefundRefusal::AnotherPayment) if state.wants_call() && !only_ask => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
-use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, OrderEnded, Sealed};
+use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, EncodedEvent, OrderEnded};
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
@@ -75,7 +75,7 @@ fn payment(n: u32, transaction: u32) -> Payment {
     }
 }
 
-pub fn event(n: u32) -> Sealed {
+pub fn event(n: u32) -> EncodedEvent {
     let data = DomainData::DeadLetterParked(DeadLetterParked {
         event_id: EventId::new().to_string(),
         consumer: "settle".into(),
@@ -84,7 +84,7 @@ pub fn event(n: u32) -> Sealed {
         last_error: n.to_string(),
         attempts: n,
     });
-    DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.seal(NOW)
+    DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.encode(NOW)
 }
 
 fn notification(verdict: Verdict) -> NotificationRecord {

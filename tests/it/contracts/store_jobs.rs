@@ -33,7 +33,7 @@ on_both_databases! {
         assert_eq!(taken.term, first.term + 1);
         assert!(store.lease("relay", "one", Duration::from_secs(60)).await.unwrap().is_none());
         for n in 0..5 {
-            store.tell(closed(n), NOW).await.unwrap();
+            store.emit(closed(n), NOW).await.unwrap();
         }
         // As another version of the program leaves them on SQLite, and every process on PostgreSQL.
         stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
@@ -56,17 +56,17 @@ on_both_databases! {
 
     async fn on_sqlite_an_event_has_its_position_with_its_commit_after_older_ones(stage) {
         if stage.store.db().kind() == DbKind::Postgres {
-            stage.store.tell(closed(1), NOW).await.unwrap();
+            stage.store.emit(closed(1), NOW).await.unwrap();
             assert_eq!(stage.store.feed_end().await.unwrap(), 0, "PostgreSQL gives row numbers before the commit");
             return;
         }
         for n in [1, 2] {
-            stage.store.tell(closed(n), NOW).await.unwrap();
+            stage.store.emit(closed(n), NOW).await.unwrap();
         }
         stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
         assert!(stage.store.has_unplaced_events().await.unwrap());
         for n in [3, 4] {
-            stage.store.tell(closed(n), NOW).await.unwrap();
+            stage.store.emit(closed(n), NOW).await.unwrap();
         }
         assert_eq!(stage.count("outbox WHERE position = id").await, 4);
         assert!(!stage.store.has_unplaced_events().await.unwrap());

@@ -61,7 +61,7 @@ async fn parameters_never_differed(rig: &Processes) {
 }
 
 /// Exactly one refund of this order, at WeChat and here, to the fen; told once, and sent with one set of parameters.
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub async fn refunded_once(rig: &Processes, base: &str, order_no: &str, amount_fen: i64) {
     let db = rig.open_db().await;
     let truth = rig.wechat_ledger(order_no).await;

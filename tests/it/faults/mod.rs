@@ -2,18 +2,18 @@
 
 mod audit;
 mod copies;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod crash_plays;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod crash_points;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod crash_sites;
 mod forgeries;
 mod half_cut_off;
 mod load;
 mod nats_cluster;
 mod nats_lost;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod paused_leader;
 mod postgres_lost;
 mod postgres_restarted;

@@ -7,7 +7,7 @@ pub mod certificates;
 pub mod db;
 pub mod nats;
 pub mod nats_cluster;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub mod pausing;
 pub mod ports;
 pub mod postgres;

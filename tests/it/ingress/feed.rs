@@ -37,7 +37,7 @@ fn parked() -> DomainEvent {
 
 async fn tell(stage: &Stage, events: impl IntoIterator<Item = DomainEvent>) {
     for event in events {
-        stage.store.tell(event, stage.clock.now()).await.unwrap();
+        stage.store.emit(event, stage.clock.now()).await.unwrap();
     }
     let lease = stage.store.lease("relay", "test", Duration::from_secs(60)).await.unwrap().unwrap();
     assert!(matches!(stage.store.place_events(&lease, 1000).await.unwrap(), Fenced::Done(_)));

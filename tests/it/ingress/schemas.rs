@@ -6,7 +6,7 @@ use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
-    OrderSurplus, PaymentOrphaned, RefundTold,
+    OrderSurplus, PaymentOrphaned, RefundEventData,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -48,7 +48,7 @@ fn one_of_each() -> Vec<DomainData> {
         trade_type: TradeType::Mweb,
         expires_at: at,
     };
-    let refund = RefundTold {
+    let refund = RefundEventData {
         order_no: order_no.clone(),
         refund_no: OutRefundNo::parse("R100001").unwrap(),
         refund_id: Some("50300207772026030110203040506".into()),
@@ -70,11 +70,11 @@ fn one_of_each() -> Vec<DomainData> {
         since: at,
     };
     vec![
-        DomainData::RefundRequested(RefundTold { refund_id: None, refunded_at: None, ..refund.clone() }),
-        DomainData::RefundDelayed(RefundTold { wechat: not_yet.clone(), ..refund.clone() }),
+        DomainData::RefundRequested(RefundEventData { refund_id: None, refunded_at: None, ..refund.clone() }),
+        DomainData::RefundDelayed(RefundEventData { wechat: not_yet.clone(), ..refund.clone() }),
         DomainData::RefundSucceeded(refund.clone()),
         DomainData::RefundAbnormal(refund.clone()),
-        DomainData::RefundFailed(RefundTold { wechat: not_yet, ..refund }),
+        DomainData::RefundFailed(RefundEventData { wechat: not_yet, ..refund }),
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
         DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),
@@ -124,7 +124,7 @@ fn every_event_is_as_its_schema_says_and_has_no_field_the_schema_omits() {
     for data in one_of_each() {
         let order_no = OrderNo::parse("A100001").unwrap();
         let about = serde_json::to_value(&data).unwrap().get("order_no").map(|_| order_no);
-        let sealed = DomainEvent { merchant: main(), order_no: about, data }.seal(Timestamp::from_ms(0));
+        let sealed = DomainEvent { merchant: main(), order_no: about, data }.encode(Timestamp::from_ms(0));
         let event: Value = serde_json::from_str(&sealed.payload).unwrap();
         let schema = schema(&sealed.event_type);
         assert_eq!(problems(&schema, &event), Vec::<String>::new(), "{event}");

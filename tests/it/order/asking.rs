@@ -1,7 +1,7 @@
 //! When WeChat is asked: the rhythm of the questions, and that none of them is lost for want of an answer.
 
 use wxpay_worker::event::fact::Fact;
-use wxpay_worker::order::{AttemptState, Decision, OrderState, next_look, next_unanswered};
+use wxpay_worker::order::{AttemptState, Decision, OrderState, next_poll, next_unanswered};
 
 use super::support::*;
 
@@ -47,7 +47,7 @@ fn a_close_without_an_answer_is_tried_again_within_minutes_however_long_the_orde
         asked.next
     };
     for done in 0..50 {
-        let pause = next_look(&asked, done, later(4000)).unwrap().since(later(4000));
+        let pause = next_poll(&asked, done, later(4000)).unwrap().since(later(4000));
         assert!(pause.as_secs() <= 300, "{done}: {pause:?}");
     }
 }
@@ -71,8 +71,8 @@ fn a_number_that_was_offered_before_another_way_to_pay_was_refused_is_looked_at_
     let Decision::Apply(failed) = decide(&before, &number(2), &refused, later(400)) else { panic!() };
     assert_eq!((failed.next.state, failed.next.queries.done), (OrderState::Failed, 0));
     assert_eq!(failed.next.queries.next_at, Some(later(520)));
-    assert_eq!(next_look(&failed.next, 1, later(520)), Some(later(2320)));
-    assert_eq!(next_look(&failed.next, 2, later(2320)), None);
+    assert_eq!(next_poll(&failed.next, 1, later(520)), Some(later(2320)));
+    assert_eq!(next_poll(&failed.next, 2, later(2320)), None);
     // Nobody was ever offered anything: there is nothing to learn.
     let Decision::Apply(failed) =
         decide(&order(OrderState::Requested, AttemptState::Created), &number(1), &refused, later(1))

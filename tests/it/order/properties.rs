@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wxpay_worker::event::fact::Fact;
-use wxpay_worker::order::{AttemptState, Decision, News, OrderState};
+use wxpay_worker::order::{AttemptState, Decision, OrderEvent, OrderState};
 
 use super::support::*;
 
@@ -30,7 +30,7 @@ proptest! {
             prop_assert_eq!(change.next.version, now.version + 1);
             prop_assert!(now.state != OrderState::Paid || change.next.state == OrderState::Paid);
             ledger.extend(change.ledger.iter().map(|l| l.transaction_id.clone()));
-            told += change.news.iter().filter(|n| matches!(n, News::Paid(_))).count();
+            told += change.news.iter().filter(|n| matches!(n, OrderEvent::Paid(_))).count();
             for a in &change.next.attempts {
                 prop_assert_eq!(a.state == AttemptState::Paid, a.transaction_id.is_some());
                 prop_assert!(a.state != AttemptState::Payable || a.prepay.is_some());
@@ -44,8 +44,8 @@ proptest! {
         }
         let distinct: std::collections::HashSet<_> = ledger.iter().collect();
         prop_assert_eq!(distinct.len(), ledger.len());
-        prop_assert_eq!(told, usize::from(now.paid_told));
-        prop_assert!(now.state != OrderState::Paid || now.paid_told || now.flags.paid_late);
+        prop_assert_eq!(told, usize::from(now.paid_reported));
+        prop_assert!(now.state != OrderState::Paid || now.paid_reported || now.flags.paid_late);
         prop_assert_eq!(now.paid_by.is_some(), now.state == OrderState::Paid);
     }
 }

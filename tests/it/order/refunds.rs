@@ -6,7 +6,7 @@ use wxpay_worker::ids::{MerchantKey, OrderNo, OutRefundNo};
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::Queries;
 use wxpay_worker::refund::{
-    Refund, RefundDecision, RefundNews, RefundOrigin, RefundRefusal, RefundState, decide_refund, next_refund_look,
+    Refund, RefundDecision, RefundEvent, RefundOrigin, RefundRefusal, RefundState, decide_refund, next_refund_poll,
 };
 
 use super::support::{NOW, error, later, number, transaction};
@@ -158,7 +158,7 @@ fn the_ledger_has_wechats_time_and_ours_only_where_wechat_names_none() {
 #[test]
 fn refunds_are_looked_at_ever_more_rarely() {
     let seconds = |state: RefundState, done: u32, now: u64| {
-        next_refund_look(&refund(state), done, later(now)).map(|at| at.since(later(now)).as_secs())
+        next_refund_poll(&refund(state), done, later(now)).map(|at| at.since(later(now)).as_secs())
     };
     let day = 24 * 3600;
     for (done, pause) in [60, 300, 900, 1800, 3600, 3600].into_iter().enumerate() {
@@ -187,7 +187,7 @@ fn people_are_told_what_a_refund_waits_for_and_again_when_it_is_something_else()
             now = change.next;
         }
     }
-    assert_eq!(news, [RefundNews::Delayed, RefundNews::Delayed]);
+    assert_eq!(news, [RefundEvent::Delayed, RefundEvent::Delayed]);
     assert_eq!(now.state, RefundState::Requested);
 }
 

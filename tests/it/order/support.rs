@@ -84,7 +84,7 @@ pub fn order(state: OrderState, attempt_state: AttemptState) -> Order {
         flags: Flags { outcome_unknown: attempt_state == AttemptState::Unknown, ..Flags::default() },
         failure: (state == OrderState::Failed).then(|| error("PARAM_ERROR")),
         paid_by: paid.then(|| PaidBy { transaction_id: transaction(1), paid_at: NOW }),
-        paid_told: paid,
+        paid_reported: paid,
         intent: None,
         created_at: NOW,
         expires_at: later(7200),

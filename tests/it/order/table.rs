@@ -2,7 +2,9 @@
 
 use wxpay_worker::event::fact::Fact;
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{AttemptState, Decision, News, Order, OrderState, Policy, Refusal, Surplus, flag_mismatch};
+use wxpay_worker::order::{
+    AttemptState, Decision, Order, OrderEvent, OrderState, Policy, Refusal, Surplus, flag_mismatch,
+};
 use wxpay_worker::trade::TradeType;
 
 use super::support::*;
@@ -11,20 +13,20 @@ use super::support::*;
 fn told(decision: &Decision) -> String {
     match decision {
         Decision::AlreadyApplied => "-".into(),
-        Decision::AskAgain { place_again: true, .. } => "place".into(),
-        Decision::AskAgain { place_again: false, .. } => "ask".into(),
+        Decision::AskAgain { resubmit: true, .. } => "place".into(),
+        Decision::AskAgain { resubmit: false, .. } => "ask".into(),
         Decision::Refused(refusal) => refusal.reason().into(),
         Decision::Apply(change) => {
             let news: String = change
                 .news
                 .iter()
                 .map(|n| match n {
-                    News::Payable(_) => " payable",
-                    News::Paid(_) => " paid",
-                    News::PaidLate(..) => " late",
-                    News::PaidTwice(..) => " twice",
-                    News::Closed => " closed",
-                    News::Failed(_) => " failed",
+                    OrderEvent::Payable(_) => " payable",
+                    OrderEvent::Paid(_) => " paid",
+                    OrderEvent::PaidLate(..) => " late",
+                    OrderEvent::PaidTwice(..) => " twice",
+                    OrderEvent::Closed => " closed",
+                    OrderEvent::Failed(_) => " failed",
                 })
                 .collect();
             let attempts: Vec<&str> = change.next.attempts.iter().map(|a| a.state.as_str()).collect();
@@ -161,7 +163,7 @@ fn the_paid_time_is_wechats_and_the_expiry_decides_what_is_late() {
     p.time_end = later(7201);
     let late = applied(&before, &Fact::Paid(p));
     assert!(late.next.flags.paid_late);
-    assert!(matches!(late.news[..], [News::PaidLate(..)]));
+    assert!(matches!(late.news[..], [OrderEvent::PaidLate(..)]));
 }
 
 #[test]
@@ -254,12 +256,12 @@ fn a_payment_in_time_that_is_learnt_after_a_late_one_is_told_and_the_late_one_is
     let mut late = payment(1, 1);
     late.time_end = later(7500);
     let Decision::Apply(first) = decide(&before, 1, &Fact::Paid(late)) else { panic!() };
-    assert!(first.next.flags.paid_late && !first.next.paid_told && first.refund.is_none());
+    assert!(first.next.flags.paid_late && !first.next.paid_reported && first.refund.is_none());
     let Decision::Apply(second) = decide(&first.next, 2, &Fact::Paid(payment(2, 2))) else { panic!() };
     let told: Vec<_> =
-        second.news.iter().map(|n| matches!(n, News::Paid(p) if p.transaction_id == transaction(2))).collect();
+        second.news.iter().map(|n| matches!(n, OrderEvent::Paid(p) if p.transaction_id == transaction(2))).collect();
     assert_eq!(told, [true, false]);
-    assert!(matches!(&second.news[1], News::PaidTwice(p, Surplus::Refund) if p.transaction_id == transaction(1)));
+    assert!(matches!(&second.news[1], OrderEvent::PaidTwice(p, Surplus::Refund) if p.transaction_id == transaction(1)));
     assert_eq!(second.refund.as_ref().map(|r| &r.transaction_id), Some(&transaction(1)));
     assert_eq!(second.next.paid_by.as_ref().map(|p| &p.transaction_id), Some(&transaction(2)));
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Payment};
 use wxpay_worker::order::{
-    AttemptState, CLOSABLE_AFTER, Decision, Intent, News, Order, OrderState, Policy, Surplus, decide,
+    AttemptState, CLOSABLE_AFTER, Decision, Intent, Order, OrderEvent, OrderState, Policy, Surplus, decide,
 };
 use wxpay_worker::trade::TradeType;
 
@@ -103,8 +103,8 @@ impl World {
                 assert_eq!(change.next.version, self.order.version + 1);
                 assert!(self.order.state != OrderState::Paid || change.next.state == OrderState::Paid, "paid was left");
                 self.ledger.extend(change.ledger.map(|l| l.transaction_id.to_string()));
-                self.told += change.news.iter().filter(|n| matches!(n, News::Paid(_))).count();
-                self.closings += change.news.iter().filter(|n| matches!(n, News::Closed)).count();
+                self.told += change.news.iter().filter(|n| matches!(n, OrderEvent::Paid(_))).count();
+                self.closings += change.news.iter().filter(|n| matches!(n, OrderEvent::Closed)).count();
                 // The number of such a refund follows from its payment: what is recorded already is not sent back
                 // again.
                 self.refunds.extend(change.refund.map(|r| r.transaction_id.to_string()));
@@ -113,7 +113,7 @@ impl World {
                 None
             }
             Decision::AlreadyApplied => None,
-            Decision::AskAgain { place_again, .. } => Some(place_again),
+            Decision::AskAgain { resubmit, .. } => Some(resubmit),
             Decision::Refused(refusal) => panic!("{refusal:?} of {fact:?}"),
         }
     }
@@ -170,7 +170,7 @@ impl World {
         if self.order.version == version {
             let done = self.order.queries.done + 1;
             self.order.queries.done = done;
-            self.order.queries.next_at = wxpay_worker::order::next_look(&self.order, done, self.now());
+            self.order.queries.next_at = wxpay_worker::order::next_poll(&self.order, done, self.now());
         } else if self.order.queries.next_at.is_some_and(|at| at <= self.now()) {
             self.order.queries.next_at = Some(self.now().after(Duration::from_secs(5)));
         }
@@ -290,11 +290,12 @@ impl World {
         assert_eq!(ledger.len(), self.ledger.len(), "a transaction was entered twice");
         assert_eq!(ledger, truth, "the ledger is not what WeChat knows");
         assert_eq!(self.order.state == OrderState::Paid, !truth.is_empty(), "{:?}", self.order);
-        assert_eq!(self.told, usize::from(self.order.paid_told), "order.paid was told {} times", self.told);
+        assert_eq!(self.told, usize::from(self.order.paid_reported), "order.paid was told {} times", self.told);
         assert_eq!(self.order.flags.paid_twice, truth.len() > 1);
-        let held = self.order.state == OrderState::Paid && !self.order.paid_told;
+        let held = self.order.state == OrderState::Paid && !self.order.paid_reported;
         assert!(!held || self.order.flags.paid_late && self.policy.paid_late != Surplus::Accept, "{:?}", self.order);
-        let kept = self.order.paid_by.as_ref().filter(|_| self.order.paid_told).map(|p| p.transaction_id.to_string());
+        let kept =
+            self.order.paid_by.as_ref().filter(|_| self.order.paid_reported).map(|p| p.transaction_id.to_string());
         assert!(kept.as_ref().is_none_or(|kept| !self.refunds.contains(kept)), "what was told paid was sent back");
         if self.policy == (Policy { paid_late: Surplus::Refund, paid_twice: Surplus::Refund }) {
             let surplus: BTreeSet<String> = truth.iter().filter(|t| Some(*t) != kept.as_ref()).cloned().collect();
@@ -356,7 +357,7 @@ fn history(seed: u64) -> u64 {
     };
     let mut same = 0;
     for other in ends[1..].iter().filter(|other| truth(other) == truth(&ends[0])) {
-        let end = |w: &World| (w.order.state, w.order.flags, w.order.paid_told, w.order.transactions.len());
+        let end = |w: &World| (w.order.state, w.order.flags, w.order.paid_reported, w.order.transactions.len());
         assert_eq!(end(other), end(&ends[0]), "heard differently: {:#?}\n{:#?}", other.order, ends[0].order);
         same += 1;
     }

@@ -63,7 +63,7 @@ on_both! {
         service.faults(json!([{"on": "refundquery", "kind": "answer_lost", "times": 3}])).await;
         service.skip_to(service.stored("C200001").await.order.queries.next_at.unwrap());
         let paid = service.until_state("C200001", "paid").await;
-        assert!(paid.order.paid_told);
+        assert!(paid.order.paid_reported);
         for looks in 0..10 {
             assert!(looks < 9, "the refunds are never learnt");
             if service.number("SELECT COUNT(*) FROM refunds").await == 12 {

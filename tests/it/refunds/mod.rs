@@ -12,7 +12,7 @@ mod looks;
 mod lost;
 mod notices;
 mod open_calls;
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod paused;
 mod policies;
 mod rows;

@@ -189,7 +189,7 @@ on_both! {
         service.ends(refund["out_refund_no"].as_str().unwrap(), "SUCCESS").await;
         service.until_state("N500001", "paid").await;
         let order = service.until("refunded", "N500001", |s| s.refunded.as_i64() == 100).await;
-        assert!(order.order.paid_told);
+        assert!(order.order.paid_reported);
         service.finish().await;
     }
 }

@@ -53,7 +53,7 @@ on_both! {
         service.until_state("P100001", "closed").await;
         service.wechat_control("pay", json!({"out_trade_no": "P100001", "late": true})).await;
         let paid = service.until_state("P100001", "paid").await.order;
-        assert!(paid.flags.paid_late && !paid.paid_told);
+        assert!(paid.flags.paid_late && !paid.paid_reported);
         for _ in 0..10 {
             service.wechat_control("notify", json!({"out_trade_no": "P100001"})).await;
         }

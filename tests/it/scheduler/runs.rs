@@ -327,7 +327,7 @@ async fn retention_forgets_old_reports_and_logins_and_keeps_the_rest() {
         .await
         .last
         .unwrap();
-    assert_eq!(run.detail.as_deref(), Some("forgot 3 reports, 1 login codes, 1 wallet offers"));
+    assert_eq!(run.detail.as_deref(), Some("deleted 3 reports, 1 login codes, 1 wallet offers"));
     assert_eq!(stage.count("job_reports WHERE holder = 'old'").await, 4);
     assert_eq!(stage.count("login_codes WHERE code_hash = 'new'").await, 1);
     assert_eq!(stage.count("wallet_orders WHERE openid = 'new'").await, 1);

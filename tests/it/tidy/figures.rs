@@ -1,4 +1,4 @@
-//! The figures of the tree: `cargo test --features crash-points --test it -- tidy::figures --nocapture` prints them.
+//! The figures of the tree: `cargo test --test it -- tidy::figures --nocapture` prints them.
 
 use super::circles::Graph;
 use super::repository::findings;

@@ -50,7 +50,7 @@ pub(in crate::sandbox) fn check(
         return Err("config:fail, jsApiList is empty");
     };
     let appid = app.settings.appid.as_str();
-    let holds = platform.vault.live_tickets(appid, now).any(|ticket| {
+    let holds = platform.token_store.live_tickets(appid, now).any(|ticket| {
         let text = format!("jsapi_ticket={ticket}&noncestr={noncestr}&timestamp={timestamp}&url={}", config.url);
         hex_lower(Sha1::digest(text.as_bytes()).as_slice()) == *given
     });

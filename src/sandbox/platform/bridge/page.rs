@@ -20,13 +20,14 @@ use super::pay_check::{Bill, Block, why};
 use super::state::{Next, Sheet, Via};
 use crate::ids::OpenId;
 use crate::sandbox::control::pay::{Problem, parse, respond};
-use crate::sandbox::ledger::account::{Handle, Purse};
+use crate::sandbox::ledger::account::{Handle, PayerFunds};
+use crate::sandbox::ledger::payment_flow;
 use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::oauth::site::{admitted, is_loopback, site};
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 /// The routes.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/jweixin.js", get(script))
         .route("/_sandbox/bridge/config", post(config).merge(options(preflight)))
@@ -75,8 +76,8 @@ fn allow(mut response: Response, origin: Option<&str>) -> Response {
     response
 }
 
-async fn preflight(State(world): State<Arc<World>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let origin = caller(&world.platform(), &headers)?;
+async fn preflight(State(sandbox): State<Arc<SandboxState>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let origin = caller(&sandbox.platform(), &headers)?;
     Ok(allow(StatusCode::NO_CONTENT.into_response(), origin))
 }
 
@@ -85,14 +86,18 @@ fn payer(platform: &Platform, headers: &HeaderMap) -> usize {
     platform.people.at_browser(headers.get(header::COOKIE).and_then(|value| value.to_str().ok()))
 }
 
-async fn config(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let mut platform = world.platform();
+async fn config(
+    State(sandbox): State<Arc<SandboxState>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let mut platform = sandbox.platform();
     let origin = caller(&platform, &headers)?;
     let config: Config = parse(&body)?;
     let person = payer(&platform, &headers);
     let own_page = origin.is_none_or(|origin| site(origin) == site(&config.url));
     let checked = match own_page {
-        true => js_config::check(&platform, config, person, world.now()),
+        true => js_config::check(&platform, config, person, sandbox.now()),
         false => Err("config:invalid url domain"),
     };
     let answer = match checked {
@@ -143,15 +148,15 @@ impl PayRequest {
     }
 }
 
-async fn pay(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn pay(State(sandbox): State<Arc<SandboxState>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let (origin, checked, via) = {
-        let platform = world.platform();
+        let platform = sandbox.platform();
         let origin = caller(&platform, &headers)?;
         let request: PayRequest = parse(&body)?;
         (origin, on_page(&platform, &request, payer(&platform, &headers)), request.via)
     };
-    let answer = match checked.and_then(|(block, openid)| Ok((block.check(&world, &openid)?, openid))) {
-        Ok((bill, openid)) => proceed(&world, via, bill, openid),
+    let answer = match checked.and_then(|(block, openid)| Ok((block.check(&sandbox, &openid)?, openid))) {
+        Ok((bill, openid)) => proceed(&sandbox, via, bill, openid),
         Err(desc) => ended(via, "fail", Some(&desc)),
     };
     Ok(allow(respond(StatusCode::OK, &answer), origin))
@@ -169,18 +174,18 @@ fn on_page(platform: &Platform, request: &PayRequest, person: usize) -> Result<(
 }
 
 /// Everything held: the cashier, or what the control API wants instead.
-fn proceed(world: &Arc<World>, via: Via, bill: Bill, openid: OpenId) -> Value {
-    let next = world.platform().bridge.next.take();
+fn proceed(sandbox: &Arc<SandboxState>, via: Via, bill: Bill, openid: OpenId) -> Value {
+    let next = sandbox.platform().bridge.next.take();
     let Bill { prepay_id, amount, body, payee } = bill;
     let sheet = Sheet { via, prepay_id, openid };
     match next {
         None => {
-            let sheet = world.platform().bridge.open(sheet);
+            let sheet = sandbox.platform().bridge.open(sheet);
             json!({"result": "sheet", "sheet": sheet, "amount": amount, "body": body, "payee": payee})
         }
         Some(Next::LieOk) => ended(via, "ok", None),
-        Some(Next::Cancel) => finish(world, &sheet, Action::Cancel),
-        Some(Next::Pay) => finish(world, &sheet, Action::Pay),
+        Some(Next::Cancel) => finish(sandbox, &sheet, Action::Cancel),
+        Some(Next::Pay) => finish(sandbox, &sheet, Action::Pay),
         Some(Next::Fail) => ended(via, "fail", Some("系统繁忙，请稍后再试")),
     }
 }
@@ -200,9 +205,9 @@ struct Act {
 }
 
 /// The payer decided.
-async fn act(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn act(State(sandbox): State<Arc<SandboxState>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let (origin, act, sheet) = {
-        let mut platform = world.platform();
+        let mut platform = sandbox.platform();
         let origin = caller(&platform, &headers)?;
         let act: Act = parse(&body)?;
         let sheet = platform.bridge.close(&act.sheet);
@@ -213,19 +218,19 @@ async fn act(State(world): State<Arc<World>>, headers: HeaderMap, body: Bytes) -
         error: "no_cashier",
         message: "this cashier is not open, or not any more".to_owned(),
     })?;
-    Ok(allow(respond(StatusCode::OK, &finish(&world, &sheet, act.action)), origin))
+    Ok(allow(respond(StatusCode::OK, &finish(&sandbox, &sheet, act.action)), origin))
 }
 
-fn finish(world: &Arc<World>, sheet: &Sheet, action: Action) -> Value {
+fn finish(sandbox: &Arc<SandboxState>, sheet: &Sheet, action: Action) -> Value {
     let handle = Handle::PrepayId(&sheet.prepay_id);
     let (done, word) = match action {
         Action::Pay => {
-            let purse = Purse { openid: Some(sheet.openid.clone()), ..Purse::default() };
-            (world.pay(handle, purse).map(drop), "ok")
+            let funds = PayerFunds { openid: Some(sheet.openid.clone()), ..PayerFunds::default() };
+            (payment_flow::pay(sandbox, handle, funds).map(drop), "ok")
         }
         Action::Cancel => {
-            let now = world.now();
-            (world.book().cancel(handle, now).map(drop), "cancel")
+            let now = sandbox.now();
+            (sandbox.book().cancel(handle, now).map(drop), "cancel")
         }
     };
     match done {
@@ -245,19 +250,19 @@ struct RequestPayment {
     action: Option<Action>,
 }
 
-async fn request_payment(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn request_payment(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let RequestPayment { appid, openid, params, action } = parse(&body)?;
     let via = Via::RequestPayment;
     let current = || {
-        let platform = world.platform();
+        let platform = sandbox.platform();
         OpenId::parse(platform.people.openid(platform.people.at_browser(None), &appid)).ok()
     };
-    let openid = openid.or_else(current).ok_or_else(|| Problem::bad_request("nobody holds the phone"))?;
-    let checked = Block::of_request_payment(&params, appid.clone()).and_then(|block| block.check(&world, &openid));
+    let openid = openid.or_else(current).ok_or_else(|| Problem::bad_request("no user holds the phone"))?;
+    let checked = Block::of_request_payment(&params, appid.clone()).and_then(|block| block.check(&sandbox, &openid));
     let answer = match checked {
         Ok(bill) => {
             let sheet = Sheet { via, prepay_id: bill.prepay_id, openid };
-            finish(&world, &sheet, action.unwrap_or(Action::Pay))
+            finish(&sandbox, &sheet, action.unwrap_or(Action::Pay))
         }
         Err(desc) => ended(via, "fail", Some(&desc)),
     };
@@ -271,8 +276,8 @@ struct Behaviour {
 }
 
 /// How the next payment of a page goes; null: as the payer decides.
-async fn behaviour(State(world): State<Arc<World>>, body: Bytes) -> Result<Response, Problem> {
+async fn behaviour(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
     let Behaviour { next } = parse(&body)?;
-    world.platform().bridge.next = next;
+    sandbox.platform().bridge.next = next;
     Ok(respond(StatusCode::OK, &json!({"next": next})))
 }

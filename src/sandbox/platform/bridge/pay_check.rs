@@ -7,7 +7,7 @@ use super::js_config::seconds;
 use crate::ids::OpenId;
 use crate::sandbox::cashier::yuan;
 use crate::sandbox::ledger::account::{Handle, PayRefused};
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 use crate::trade::SignType;
 use crate::wechat::v2::sign::sign;
 use crate::wechat::v2::xml::Fields;
@@ -62,10 +62,10 @@ impl Block {
     }
 
     /// Whether this payer may see the cashier.
-    pub fn check(&self, world: &World, openid: &OpenId) -> Result<Bill, String> {
+    pub fn check(&self, sandbox: &SandboxState, openid: &OpenId) -> Result<Bill, String> {
         let prepay_id = self.package.strip_prefix("prepay_id=").ok_or_else(|| missing("package"))?;
-        let now = world.now();
-        let book = world.book();
+        let now = sandbox.now();
+        let book = sandbox.book();
         let handle = Handle::PrepayId(prepay_id);
         // WeChat searches for the order behind the session, finds none, and misses its first field.
         let order = book.look_up(handle).ok_or_else(|| "缺少参数:total_fee".to_owned())?;
@@ -73,7 +73,7 @@ impl Block {
             return Err("该商户传入的appid参数与下单时传入的appid参数不一致".to_owned());
         }
         let wrong = || "支付验证签名失败".to_owned();
-        let account = world.accounts.get(order.terms.mch_id.as_str()).ok_or_else(wrong)?;
+        let account = sandbox.accounts.get(order.terms.mch_id.as_str()).ok_or_else(wrong)?;
         // One order, one algorithm: the front end's is the unified order's.
         let sign_type = SignType::parse(&self.sign_type).filter(|t| *t == order.terms.sign_type).ok_or_else(wrong)?;
         let fields: Fields = [

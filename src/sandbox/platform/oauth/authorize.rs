@@ -18,15 +18,15 @@ use super::people::COOKIE;
 use super::site::admitted;
 use crate::sandbox::cashier::{STYLE, escape};
 use crate::sandbox::platform::Platform;
-use crate::sandbox::platform::call::pairs;
+use crate::sandbox::platform::request::pairs;
 use crate::sandbox::settings::PlatformKind;
-use crate::sandbox::state::World;
+use crate::sandbox::state::SandboxState;
 
 const NAMES: [&str; 5] = ["appid", "redirect_uri", "response_type", "scope", "state"];
 const STATE_BYTES: usize = 128;
 
 /// The page and its form.
-pub(in crate::sandbox) fn router() -> Router<Arc<World>> {
+pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new().route("/connect/oauth2/authorize", get(show).post(act))
 }
 
@@ -141,8 +141,8 @@ fn cookies(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::COOKIE).and_then(|value| value.to_str().ok())
 }
 
-async fn show(State(world): State<Arc<World>>, uri: Uri, headers: HeaderMap) -> Response {
-    let mut platform = world.platform();
+async fn show(State(sandbox): State<Arc<SandboxState>>, uri: Uri, headers: HeaderMap) -> Response {
+    let mut platform = sandbox.platform();
     let visit = match Visit::parse(&platform, &uri) {
         Ok(visit) => visit,
         Err(problem) => return error_page(&problem),
@@ -150,15 +150,15 @@ async fn show(State(world): State<Arc<World>>, uri: Uri, headers: HeaderMap) -> 
     let person = platform.people.at_browser(cookies(&headers));
     let snapshot = platform.people.get(person).is_some_and(|person| person.snapshot);
     match visit.scope {
-        Scope::Base => agree(&world, &mut platform, &visit, person, false),
+        Scope::Base => agree(&sandbox, &mut platform, &visit, person, false),
         // A snapshot page never asks: its user is not a person.
-        Scope::Userinfo if snapshot => agree(&world, &mut platform, &visit, person, true),
+        Scope::Userinfo if snapshot => agree(&sandbox, &mut platform, &visit, person, true),
         Scope::Userinfo => consent(&platform, uri.query().unwrap_or_default(), person),
     }
 }
 
-async fn act(State(world): State<Arc<World>>, uri: Uri, body: Bytes) -> Response {
-    let mut platform = world.platform();
+async fn act(State(sandbox): State<Arc<SandboxState>>, uri: Uri, body: Bytes) -> Response {
+    let mut platform = sandbox.platform();
     let visit = match Visit::parse(&platform, &uri) {
         Ok(visit) => visit,
         Err(problem) => return error_page(&problem),
@@ -172,7 +172,7 @@ async fn act(State(world): State<Arc<World>>, uri: Uri, body: Bytes) -> Response
             let Some(person) = chosen.filter(|number| platform.people.get(*number).is_some()) else {
                 return error_page(&ErrorPage { code: None, text: "没有这个用户" });
             };
-            let mut response = agree(&world, &mut platform, &visit, person, false);
+            let mut response = agree(&sandbox, &mut platform, &visit, person, false);
             let cookie = format!("{COOKIE}={person}; Path=/; HttpOnly; SameSite=Lax");
             if let Ok(value) = HeaderValue::from_str(&cookie) {
                 response.headers_mut().insert(header::SET_COOKIE, value);
@@ -184,9 +184,9 @@ async fn act(State(world): State<Arc<World>>, uri: Uri, body: Bytes) -> Response
     }
 }
 
-fn agree(world: &World, platform: &mut Platform, visit: &Visit, person: usize, snapshot: bool) -> Response {
+fn agree(sandbox: &SandboxState, platform: &mut Platform, visit: &Visit, person: usize, snapshot: bool) -> Response {
     let purpose = Purpose::Page { scope: visit.scope, snapshot };
-    let code = platform.codes.issue(Code { appid: visit.appid.clone(), person, purpose }, world.now());
+    let code = platform.codes.issue(Code { appid: visit.appid.clone(), person, purpose }, sandbox.now());
     redirect(&visit.back(Some(&code)))
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::secret::random_text;
 
+/// How long a code works.
+pub(in crate::sandbox) const CODE_LIFE_S: u64 = 5 * 60;
 /// How many codes are remembered.
 const KEPT: usize = 10_000;
 
@@ -88,7 +90,7 @@ impl Codes {
     }
 
     /// What a code of this app stands for, used or not.
-    pub fn look(&self, text: &str, taking: Taking, appid: &str) -> Option<&Code> {
+    pub fn find(&self, text: &str, taking: Taking, appid: &str) -> Option<&Code> {
         let entry = self.by_text.get(text)?;
         let fits = match entry.code.purpose {
             Purpose::Page { .. } => taking == Taking::Page,
@@ -107,7 +109,7 @@ impl Codes {
         now: Timestamp,
         life: Duration,
     ) -> Result<Code, Spoiled> {
-        let code = self.look(text, taking, appid).cloned().ok_or(Spoiled::Unknown)?;
+        let code = self.find(text, taking, appid).cloned().ok_or(Spoiled::Unknown)?;
         let entry = self.by_text.get_mut(text).ok_or(Spoiled::Unknown)?;
         if entry.used {
             return Err(Spoiled::Used);

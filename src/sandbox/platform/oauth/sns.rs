@@ -3,20 +3,18 @@
 
 use serde_json::{Value, json};
 
-use super::codes::{Purpose, Scope, Spoiled, Taking};
+use super::codes::{CODE_LIFE_S, Purpose, Scope, Spoiled, Taking};
 use super::logins::{Granted, Login, NoLogin};
 use super::people::{unionid, virtual_openid};
 use crate::clock::Timestamp;
 use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::answer::{Refusal, Reply, refused};
 use crate::sandbox::platform::api::Api;
-use crate::sandbox::platform::call::Request;
+use crate::sandbox::platform::request::Request;
 use crate::sandbox::platform::token_store::token_shaped;
 use crate::sandbox::platform::tokens::authenticate;
 use crate::sandbox::settings::PlatformKind;
 
-/// Of a code.
-pub(in crate::sandbox) const CODE_LIFE_S: u64 = 5 * 60;
 const REFRESH_LIFE_S: u64 = 30 * 24 * 3600;
 
 /// `GET /sns/oauth2/access_token`

@@ -14,6 +14,7 @@ use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox, Settings};
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::telemetry;
+use wxpay_worker::wechat::certificate;
 
 /// The WeChat Pay simulator: speaks API v2 and the platform API, checks what WeChat checks, pays on request,
 /// posts notifications.
@@ -125,7 +126,7 @@ fn described(app: &PlatformApp, with_secret: bool) -> String {
 
 fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     if let Some(path) = &arguments.config {
-        return Ok(configured(&Config::load(Some(path), process_env())?));
+        return Ok(configured(&Config::load(Some(path), process_env(), certificate::check)?));
     }
     let Some(mch_id) = &arguments.mch_id else {
         return Ok(Settings::example());

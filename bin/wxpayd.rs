@@ -12,6 +12,7 @@ use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{Config, process_env};
 use wxpay_worker::store::Db;
+use wxpay_worker::wechat::certificate;
 use wxpay_worker::{demo, telemetry};
 
 /// An event-driven WeChat Pay worker: orders, verified notifications, exactly one settlement.
@@ -60,7 +61,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(file: Option<&Path>, roles: Roles) -> anyhow::Result<()> {
-    let config = Config::load(file, process_env())?;
+    let config = Config::load(file, process_env(), certificate::check)?;
     telemetry::init(&config.log)?;
     let stop = stop_on_signal();
     let listeners = Listeners::bind(&config, roles).await?;
@@ -76,14 +77,14 @@ async fn run(file: Option<&Path>, roles: Roles) -> anyhow::Result<()> {
 }
 
 async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
-    let config = Config::load(file, process_env())?;
+    let config = Config::load(file, process_env(), certificate::check)?;
     let changed = Db::connect(&config.store).await?.migrate().await?;
     println!("{}", if changed { "the schema is up to date now" } else { "the schema was up to date" });
     Ok(())
 }
 
 fn check_config(file: Option<&Path>) -> anyhow::Result<()> {
-    let config = Config::load(file, process_env())?;
+    let config = Config::load(file, process_env(), certificate::check)?;
     print!("{}", config.explain());
     config.check_runnable()?;
     Ok(())

@@ -9,8 +9,7 @@ use toml::Value;
 
 use super::address;
 use super::layers::{Node, Table};
-use super::nearest::nearest;
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, nearest};
 use super::reader::{Report, texts};
 use super::sections::{App, AppKind, Config, Merchant, Server, Web, Wechat};
 

@@ -3,14 +3,36 @@
 //! It is written from what was recorded while reading, where a secret is already `***`: no secret can reach it.
 
 use super::layers::Origin;
-use super::sections::Config;
 
-impl Config {
-    /// The values in force as TOML, with their sources as comments and secrets as `"***"`.
-    pub fn explain(&self) -> String {
+/// One key in force.
+#[derive(Clone)]
+pub(super) struct Line {
+    /// The table: `server`, `merchants[0]`.
+    pub path: String,
+    /// The key in it.
+    pub key: String,
+    /// Its value as TOML, a secret's as `"***"`.
+    pub value: String,
+    /// The layer it came from.
+    pub origin: Origin,
+}
+
+/// Everything in force. Opaque, so that [`super::Config`] can derive `Debug`.
+#[derive(Clone)]
+pub(super) struct Effective(pub Vec<Line>);
+
+impl std::fmt::Debug for Effective {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} values", self.0.len())
+    }
+}
+
+impl Effective {
+    /// TOML with the sources as comments.
+    pub(super) fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut table = "";
-        for line in &self.effective.0 {
+        for line in &self.0 {
             if line.path != table {
                 table = &line.path;
                 let header = match table.split_once('[') {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::certificate::CertificateCheck;
 use super::check;
-use super::effective::Effective;
+use super::explain::Effective;
 use super::layers;
 use super::layers::{Origin, Table};
 use super::problem::{Problem, Problems};
@@ -18,9 +19,14 @@ impl Config {
     /// Loads defaults ← `file` ← `env` (usually [`super::process_env`]; names that do not begin with `WXPAY__` are
     /// ignored).
     ///
-    /// Reads the file and every file it names for a secret. The error lists everything that must be mended.
-    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Config, Problems> {
-        let mut report = Report::default();
+    /// Reads the file and every file it names for a secret; `check_certificate` parses the merchants' certificates
+    /// (usually [`crate::wechat::certificate::check`]). The error lists everything that must be mended.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        check_certificate: CertificateCheck,
+    ) -> Result<Config, Problems> {
+        let mut report = Report { check_certificate: Some(check_certificate), ..Report::default() };
         let text = match file {
             None => String::new(),
             Some(path) => {
@@ -42,8 +48,8 @@ impl Config {
         finish(config, report)
     }
 
-    /// The same from a text instead of a file, without any environment: relative paths count from the working
-    /// directory.
+    /// The same from a text instead of a file, without any environment and without parsing certificates: relative
+    /// paths count from the working directory.
     pub fn from_toml_str(text: &str) -> Result<Config, Problems> {
         let mut report = Report::default();
         let config = read_layers(text, "configuration", std::iter::empty(), &mut report);

@@ -5,12 +5,11 @@
 //! that nothing reads is an error. `default.toml` is compiled in and documents every key.
 
 mod address;
+mod certificate;
 mod check;
-mod effective;
 mod explain;
 mod layers;
 mod load;
-mod nearest;
 mod problem;
 mod process;
 mod read;
@@ -18,6 +17,7 @@ mod reader;
 mod secrets;
 mod sections;
 
+pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use sections::*;

@@ -12,7 +12,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(key: impl Into<String>, text: impl Into<String>) -> Problem {
+    /// A problem of this key.
+    pub fn new(key: impl Into<String>, text: impl Into<String>) -> Problem {
         Problem { key: key.into(), text: text.into() }
     }
 }
@@ -69,3 +70,13 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// The word of `known` that may be meant by a mistyped one: at most a third of its letters differ.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address;
-use super::nearest::nearest;
+use super::certificate::is_pkcs12;
+use super::problem::nearest;
 use super::reader::Reader;
 use super::secrets::{strong, varied};
 use super::sections::{
@@ -17,7 +18,6 @@ use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
 use crate::trade::SignType;
-use crate::wechat::certificate::is_pkcs12;
 
 pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let listen = r.required("listen", address::socket);

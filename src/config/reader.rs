@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::effective::Line;
+use super::certificate::CertificateCheck;
+use super::explain::Line;
 use super::layers::{Node, Origin, Table};
-use super::nearest::nearest;
-use super::problem::Problem;
+use super::problem::{Problem, nearest};
 
 /// What reading brings to light, gathered over all tables.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub(super) struct Report {
     pub lines: Vec<Line>,
     /// Where the file's relative paths count from.
     pub folder: PathBuf,
+    /// Parses the merchants' certificates.
+    pub check_certificate: Option<CertificateCheck>,
     /// Keys of secrets that stand in the configuration file itself.
     pub inline_secrets: Vec<String>,
 }

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
+use super::certificate::{CertificateFiles, is_pkcs12};
 use super::layers::{Node, Origin};
 use super::reader::Reader;
-use crate::clock::Clock;
 use crate::ids::MchId;
 use crate::secret::Secret;
-use crate::wechat::certificate::{MerchantCertificate, Validity, is_pkcs12};
 
 /// Larger than any key or certificate chain.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -142,41 +141,22 @@ impl Reader<'_> {
         Some(Some(path))
     }
 
-    /// Checks that the files of a merchant's certificate belong together and to the merchant, and until when. An
-    /// expired certificate stops refunds and nothing else: a process restarted on that day must still receive payments.
-    /// Files that have a problem of their own are left alone.
+    /// Has the files of a merchant's certificate checked. Files that have a problem of their own are left alone.
     pub(super) fn certificate(
         &mut self,
         cert_file: Option<&Option<PathBuf>>,
         key_file: Option<&Option<PathBuf>>,
         mch_id: Option<&MchId>,
     ) {
-        let (Some(Some(cert_file)), Some(key_file), Some(mch_id)) = (cert_file, key_file, mch_id) else { return };
-        if key_file.is_none() != is_pkcs12(cert_file) {
+        let (Some(Some(certificate)), Some(key), Some(mch_id)) = (cert_file, key_file, mch_id) else { return };
+        if key.is_none() != is_pkcs12(certificate) {
             return;
         }
-        let certificate = match MerchantCertificate::read(cert_file, key_file.as_deref(), mch_id) {
-            Ok(certificate) => certificate,
-            Err(error) => {
-                let key = if error.is_about_the_key() { "client_key_file" } else { "client_cert_file" };
-                return self.problem(key, error.to_string());
-            }
-        };
-        let mend = "download a new one in the merchant platform";
-        match certificate.validity(Clock::system().now()) {
-            Validity::Good => {}
-            Validity::EndsSoon(at) => {
-                self.warning("client_cert_file", format!("expires at {at}, and then refunds stop: {mend}"));
-            }
-            Validity::Expired(at) => {
-                self.warning(
-                    "client_cert_file",
-                    format!("has expired at {at}, and WeChat takes no refund with it: {mend}"),
-                );
-            }
-            Validity::NotYet(at) => {
-                self.warning("client_cert_file", format!("is not valid before {at}: is this host's clock right?"));
-            }
+        let Some(check) = self.report.check_certificate else { return };
+        match check(&CertificateFiles { certificate, key: key.as_deref(), mch_id }) {
+            Ok(None) => {}
+            Ok(Some(warning)) => self.warning(&warning.key, warning.text),
+            Err(problem) => self.problem(&problem.key, problem.text),
         }
     }
 

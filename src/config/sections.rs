@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::effective::Effective;
+use super::explain::Effective;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
@@ -51,6 +51,11 @@ impl Config {
     /// The first app of this kind that has its secret: whose users log in where no app is named.
     pub fn browser_app(&self, kind: AppKind) -> Option<&App> {
         self.apps.iter().find(|app| app.kind == kind && app.secret.is_some())
+    }
+
+    /// The values in force as TOML, with their sources as comments and secrets as `"***"`.
+    pub fn explain(&self) -> String {
+        self.effective.to_toml()
     }
 
     /// The app with this key.

@@ -22,7 +22,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{CertificateFiles, Problem, is_pkcs12};
 use crate::ids::MchId;
 use crate::secret::Secret;
 
@@ -111,9 +112,22 @@ impl fmt::Debug for MerchantCertificate {
     }
 }
 
-/// Whether a path names a PKCS #12 file: certificate and key in one.
-pub fn is_pkcs12(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("p12") || e.eq_ignore_ascii_case("pfx"))
+/// Checks for the configuration that a merchant's files belong together and to the merchant, and until when.
+///
+/// An expired certificate stops refunds and nothing else: a process restarted on that day must still receive payments.
+pub fn check(files: &CertificateFiles<'_>) -> Result<Option<Problem>, Problem> {
+    let certificate = MerchantCertificate::read(files.certificate, files.key, files.mch_id).map_err(|error| {
+        let key = if error.is_about_the_key() { "client_key_file" } else { "client_cert_file" };
+        Problem::new(key, error.to_string())
+    })?;
+    let mend = "download a new one in the merchant platform";
+    let warning = match certificate.validity(Clock::system().now()) {
+        Validity::Good => return Ok(None),
+        Validity::EndsSoon(at) => format!("expires at {at}, and then refunds stop: {mend}"),
+        Validity::Expired(at) => format!("has expired at {at}, and WeChat takes no refund with it: {mend}"),
+        Validity::NotYet(at) => format!("is not valid before {at}: is this host's clock right?"),
+    };
+    Ok(Some(Problem::new("client_cert_file", warning)))
 }
 
 impl MerchantCertificate {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wxpay_worker::config::Config;
+use wxpay_worker::wechat::certificate;
 
 const COMPOSE_FILES: [&str; 2] = ["docker-compose.yml", "nats/cluster/docker-compose.yml"];
 
@@ -303,7 +304,7 @@ fn load_service_file(change: impl Fn(String) -> String, environment: &[(String, 
     let file = secrets.path().join("wxpay.toml");
     std::fs::write(&file, change(mounted(&read("deploy/wxpay.toml")))).unwrap();
     let environment: Vec<_> = environment.iter().map(|(k, v)| (k.clone(), mounted(v))).collect();
-    Config::load(Some(&file), environment.into_iter()).map_err(|problems| problems.to_string())
+    Config::load(Some(&file), environment.into_iter(), certificate::check).map_err(|problems| problems.to_string())
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wxpay_worker::config::Config;
 use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::certificate;
 
 use super::support::*;
 
@@ -15,7 +16,7 @@ fn syntax_errors_name_file_and_line_and_quote_nothing() {
     assert!(problems.contains("wxpay.toml: line 4 is not TOML"), "{problems}");
     assert_silent_about_secrets(&problems);
 
-    let missing = Config::load(Some(Path::new("no/such.toml")), std::iter::empty());
+    let missing = Config::load(Some(Path::new("no/such.toml")), std::iter::empty(), certificate::check);
     assert!(only_problem(missing).starts_with("no/such.toml: cannot be read"));
 }
 
@@ -67,7 +68,7 @@ fn the_environment_alone_is_enough() {
                 .map(|(key, value)| (format!("WXPAY__APPS__0__{key}"), value.to_owned())),
         )
         .collect();
-    let config = Config::load(None, numbered.into_iter()).unwrap();
+    let config = Config::load(None, numbered.into_iter(), certificate::check).unwrap();
     let keys: Vec<&str> = config.merchants.iter().map(|m| m.key.as_str()).collect();
     assert_eq!(keys, ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10"]);
 }

@@ -2,6 +2,7 @@
 
 use tempfile::TempDir;
 use wxpay_worker::config::Config;
+use wxpay_worker::wechat::certificate;
 
 use super::support::*;
 
@@ -91,7 +92,7 @@ fn secret_files_open_to_everybody_are_warned_about() {
     let file = dir.path().join("open.toml");
     std::fs::write(&file, good()).unwrap();
     restrict(&file, 0o644);
-    let warning = warned(&Config::load(Some(&file), std::iter::empty()).unwrap());
+    let warning = warned(&Config::load(Some(&file), std::iter::empty(), certificate::check).unwrap());
     for key in ["store.url: ", "web.session_key: ", "apps[0].secret: ", "merchants[0].v2_key: "] {
         assert!(warning.lines().any(|line| line.starts_with(key)), "{warning}");
     }

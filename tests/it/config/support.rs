@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use wxpay_worker::config::{Config, Problems};
+use wxpay_worker::wechat::certificate;
 
 pub const V2_KEY: &str = "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA";
 pub const APP_SECRET: &str = "8f3c1e7a5b9d2046f8e1c3a7b5d90246";
@@ -52,7 +53,8 @@ pub fn load_in(dir: &Path, text: &str, env: &[(&str, &str)]) -> Result<Config, P
     let file = dir.join("wxpay.toml");
     std::fs::write(&file, text).unwrap();
     restrict(&file, 0o600);
-    Config::load(Some(&file), env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(&file), env, certificate::check)
 }
 
 pub fn restrict(file: &Path, mode: u32) {

@@ -25,8 +25,7 @@ const MAY_USE: &[(&str, &str)] = &[
     // A decision compares times it is given; it never asks for one.
     ("order", "money ids trade event clock::Timestamp secret::sha256_hex"),
     ("refund", "money ids event order clock::Timestamp secret::sha256_hex"),
-    // Whether a certificate and its key fit is known where they are used; whether it has expired, by the clock.
-    ("config", "money ids clock secret order trade wechat::certificate"),
+    ("config", "money ids clock secret order trade"),
     ("telemetry", "config"),
     ("wechat", "money ids clock secret config telemetry retry event::fact trade"),
     ("store", "money ids clock secret sealed_box config telemetry event order refund trade batcher failpoint"),

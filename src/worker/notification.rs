@@ -126,8 +126,11 @@ async fn no_payment(ctx: &Context, record: NotificationRecord, notice: &Notice) 
         Ok(mut found) => found.pop(),
         Err(e) => return failed(&e),
     };
-    let record =
-        NotificationRecord { verdict: RecordedVerdict::NoPayment, order_id: found.as_ref().map(|o| o.order.id), ..record };
+    let record = NotificationRecord {
+        verdict: RecordedVerdict::NoPayment,
+        order_id: found.as_ref().map(|o| o.order.id),
+        ..record
+    };
     if let Err(e) = ctx.store.record_notification(&record, None, now).await {
         return failed(&e);
     }

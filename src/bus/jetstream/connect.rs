@@ -120,7 +120,12 @@ pub(super) async fn inspect_again(settings: &config::Bus, client: &async_nats::C
 }
 
 /// Problems with what the servers reported; `silent` further servers are known by name but did not report.
-fn objections(settings: &config::Bus, connected_to: &str, reports: &[(&str, Varz)], silent: usize) -> Vec<ConnectError> {
+fn objections(
+    settings: &config::Bus,
+    connected_to: &str,
+    reports: &[(&str, Varz)],
+    silent: usize,
+) -> Vec<ConnectError> {
     const MEND: &str = "set `jetstream { sync_interval: always }` in the server's configuration, or \
                         bus.require_fsync = false and accept that a power cut loses messages";
     let mut found = Vec::new();

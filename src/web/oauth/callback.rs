@@ -107,7 +107,8 @@ async fn arrived(
         (Login::Foreign, _) => Err(Reason::BadState.into()),
         (Login::Over | Login::Failed, Some(session)) => onwards(app, browser, parts, login, &session, Vec::new()),
         (Login::Over, None) if login.tries < RESTARTS => {
-            let request = AuthorizeRequest { app: wechat_app, callback: &login.callback, scope, tries: login.tries + 1 };
+            let request =
+                AuthorizeRequest { app: wechat_app, callback: &login.callback, scope, tries: login.tries + 1 };
             to_wechat(app, &parts.headers, &request)
         }
         (Login::Over | Login::Failed, None) => Err(Reason::LoginFailed.into()),

@@ -86,12 +86,7 @@ struct Polling<'a> {
 
 /// Asks about every attempt that matters, closes what should take no money any more, places what is to be placed, and
 /// says when to poll again.
-pub(in crate::worker) async fn process(
-    ctx: &Context,
-    merchant: &Merchant,
-    stored: StoredOrder,
-    why: Why,
-) -> Verdict {
+pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, stored: StoredOrder, why: Why) -> Verdict {
     let matters = |state: AttemptState| match state {
         // A closed number, too: slow money may arrive on it, or it was closed here because WeChat did not know it yet.
         AttemptState::Created | AttemptState::Unknown | AttemptState::Payable | AttemptState::Closed => true,

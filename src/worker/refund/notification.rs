@@ -159,7 +159,9 @@ async fn theirs(
     match adopt(ctx, merchant, &order, (&found, refund, &raw), Some(settled)).await? {
         // Written with the change; where there was none any more, this is the end of it.
         Adopted::Known => recorded(ctx, report.record, RecordedVerdict::Settled).await,
-        Adopted::Refused { refusal, .. } => Ok(parked(ctx, report.record, refusal.reason(), &refusal.to_string()).await),
+        Adopted::Refused { refusal, .. } => {
+            Ok(parked(ctx, report.record, refusal.reason(), &refusal.to_string()).await)
+        }
         Adopted::NoRoom => {
             let why = "refunds of ours hold what this one took";
             let waits = report.is_within(ROOM_TIMEOUT, ctx);

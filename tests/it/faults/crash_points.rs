@@ -156,6 +156,11 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
         }
         _ => {}
     }
+    if scenario == Scenario::Payment {
+        // The events of the payment then pass the relay's points for the second time.
+        let waiting = "SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL";
+        mortal.until("a relayed event", |_| async { (rig.number(&db, waiting).await == 0).then_some(()) }).await;
+    }
     if scenario != Scenario::Early {
         rig.pay("A700001").await;
     }

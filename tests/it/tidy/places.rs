@@ -32,6 +32,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rustix", &["src/failpoint.rs"]),
     ("secrecy", &["src/secret.rs"]),
     ("sha1", &["src/wechat/jssdk.rs", "src/sandbox"]),
+    ("strsim", &["src/config"]),
     ("tokio_cron_scheduler", &["src/scheduler"]),
     ("tokio_rustls", &["src/sandbox"]),
     ("toml", &["src/config", "src/bus/topology.rs"]),

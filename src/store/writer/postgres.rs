@@ -36,7 +36,7 @@ impl Lanes {
         D: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let closed = |_| DbError::Defect("the writer is closed".into());
+        let closed = |_| ended();
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
         let pool = self.pool.clone();
         let task = tokio::spawn(async move {
@@ -44,8 +44,15 @@ impl Lanes {
             drop(room);
             outcome
         });
-        task.await.unwrap_or_else(|e| Err(DbError::Defect(format!("write {kind} ended: {e}"))))
+        task.await.unwrap_or_else(|e| {
+            Err(if e.is_panic() { DbError::Defect(format!("write {kind} ended: {e}")) } else { ended() })
+        })
     }
+}
+
+/// Unavailable, not a defect: what the end of the process interrupts must not use up its attempts.
+fn ended() -> DbError {
+    DbError::Unavailable(DbErr::Conn(RuntimeErr::Internal("the writer is closed".into())))
 }
 
 async fn commit<D, T>(

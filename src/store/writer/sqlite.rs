@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use futures_util::FutureExt;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Connection, ended};
@@ -56,8 +56,9 @@ impl Queue {
     }
 }
 
+/// Unavailable, not a defect: what waits for it must not use up its attempts.
 fn closed() -> DbError {
-    DbError::Defect("the writer is closed".into())
+    DbError::Unavailable(DbErr::Conn(RuntimeErr::Internal("the writer is closed".into())))
 }
 
 /// A write of any type.

@@ -136,11 +136,17 @@ impl WriteTx {
         }
     }
 
-    /// Inserts rows that all set the same columns; returns how many were inserted or, on a conflict, updated.
+    /// Inserts rows that all set the same columns; returns how many were inserted or, on a conflict, updated. Rows that
+    /// do not are a [`DbError::Defect`]: a value would be bound to another column, or to none.
     pub async fn insert_all<A>(&self, rows: Vec<A>, on_conflict: Option<OnConflict>) -> Result<u64, DbError>
     where
         A: ActiveModelTrait,
     {
+        let is_set = |row: &A| <A::Entity as EntityTrait>::Column::iter().map(|c| !row.get(c).is_not_set()).collect();
+        let columns: Vec<bool> = rows.first().map_or_else(Vec::new, is_set);
+        if rows.iter().any(|row| is_set(row) != columns) {
+            return Err(DbError::Defect("rows of one insertion set different columns".into()));
+        }
         let with_conflict = |rows: Vec<A>| {
             let mut insert = <A::Entity as EntityTrait>::insert_many(rows);
             if let Some(on_conflict) = &on_conflict {

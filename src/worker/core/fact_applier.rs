@@ -71,7 +71,7 @@ impl FactApplier {
                         Err(ApplyError::Store(HandlerError::Unavailable("the database did not answer".into())))
                     })
                 };
-                // A database that vanished behind a silent network must not hold a lane for ever.
+                // A database that vanished behind a silent network must not hold the queue for ever.
                 tokio::time::timeout(BATCH_TIMEOUT, apply_all(&work, items)).await.unwrap_or_else(|_| lost().collect())
             }
         };

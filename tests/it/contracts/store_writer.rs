@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, NotSet, Set};
+use wxpay_worker::store::entity::login_code;
 use wxpay_worker::store::{Db, DbError, WriteTx};
 
 use crate::harness::db::TestDb;
+use crate::harness::sql::number;
 
 async fn insert(tx: &WriteTx, key: &str) -> Result<(), DbError> {
     let sql = "INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ($1, 'test', 1, 0)";
@@ -27,6 +29,42 @@ fn lock(db: &TestDb) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(db.url().trim_start_matches("sqlite://")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     other
+}
+
+fn code(hash: &str) -> login_code::ActiveModel {
+    login_code::ActiveModel {
+        code_hash: Set(hash.into()),
+        app: Set("shop".into()),
+        state_hash: Set(hash.into()),
+        claimed_at_ms: Set(1),
+        is_snapshot: Set(false),
+        ..Default::default()
+    }
+}
+
+async fn insert_codes(db: &Db, codes: Vec<login_code::ActiveModel>) -> Result<u64, DbError> {
+    db.write("test", codes, |tx, codes| Box::pin(tx.insert_all(codes.clone(), None))).await
+}
+
+async fn rows_of_one_insertion_set_the_same_columns(db: Db) {
+    assert_eq!(insert_codes(&db, vec![code("a"), code("b")]).await.unwrap(), 2);
+    // As many values as the first one, and one of them for another column.
+    let other = login_code::ActiveModel { state_hash: NotSet, finished_at_ms: Set(Some(2)), ..code("d") };
+    let refused = insert_codes(&db, vec![code("c"), other]).await;
+    assert!(matches!(refused, Err(DbError::Defect(_))), "{refused:?}");
+    assert_eq!(number(&db, "SELECT COUNT(*) FROM login_codes").await, 2, "nothing of it was written");
+}
+
+#[tokio::test]
+async fn rows_of_one_insertion_set_the_same_columns_on_sqlite() {
+    let test_db = TestDb::sqlite();
+    rows_of_one_insertion_set_the_same_columns(test_db.open().await).await;
+}
+
+#[tokio::test]
+async fn rows_of_one_insertion_set_the_same_columns_on_postgres() {
+    let test_db = TestDb::postgres().await;
+    rows_of_one_insertion_set_the_same_columns(test_db.open().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::bus;
 use crate::bus::{Bus, ConnectError};
 use crate::clock::Clock;
-use crate::config::{Config, Problems};
+use crate::config::{Config, ConfigHandle, Problems};
 use crate::http;
-use crate::http::{HttpState, Ingress};
+use crate::http::{HttpShared, Ingress};
 use crate::ids::MerchantKey;
 use crate::scheduler;
 use crate::secret::random_text;
@@ -106,7 +106,7 @@ pub enum AppError {
 /// The service, open and ready to run.
 pub struct App {
     /// Its configuration.
-    pub config: Arc<Config>,
+    pub config: ConfigHandle,
     /// The database.
     pub store: Store,
     /// The queue.
@@ -151,7 +151,6 @@ impl App {
         for warning in &config.warnings {
             tracing::warn!(%warning, "the configuration");
         }
-        let config = Arc::new(config);
         let metrics = Metrics::install()?;
         let store = Store::open(&config.store).await?;
         set_clock(&clock, &store).await?;
@@ -169,6 +168,7 @@ impl App {
         let wechat = Client::new(&config.wechat)?;
         let refund_clients = Arc::new(refund_clients(&config)?);
         let platform = PlatformClient::new(&config.wechat)?;
+        let config = ConfigHandle::new(config);
         let more_routes = axum::Router::new();
         Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, metrics, more_routes })
     }
@@ -183,12 +183,13 @@ impl App {
     pub async fn run(self, roles: Roles, listeners: Listeners, cancel: CancellationToken) -> Result<(), AppError> {
         let holder = format!("{}-{}", std::process::id(), random_text(8));
         let stop = cancel.child_token();
+        let settings = self.config.snapshot();
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
         self.start_http(&mut running, listeners, &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if roles.worker {
             let ctx = worker::Context::new(
-                Arc::clone(&self.config),
+                self.config.clone(),
                 self.store.clone(),
                 self.wechat.clone(),
                 Arc::clone(&self.refund_clients),
@@ -201,7 +202,7 @@ impl App {
         }
         if roles.relay {
             let (store, bus, clock) = (self.store.clone(), self.bus.clone(), self.clock.clone());
-            let work = relay::run(store, bus, clock, self.config.store.lease, holder.clone(), stop.clone());
+            let work = relay::run(store, bus, clock, settings.store.lease, holder.clone(), stop.clone());
             running.spawn(async move {
                 work.await;
                 Ok(())
@@ -209,7 +210,7 @@ impl App {
         }
         if roles.scheduler {
             let parts = scheduler::Parts {
-                config: Arc::clone(&self.config),
+                config: self.config.clone(),
                 store: self.store,
                 bus: self.bus,
                 platform: self.platform,
@@ -219,27 +220,27 @@ impl App {
             running.spawn(async move { work.await.map_err(|e| AppError::Role("scheduler", e.to_string())) });
         }
         // The HTTP side closes remaining connections at this timeout; the supervisor waits a little longer.
-        supervise(running, stop, self.config.server.shutdown_timeout + Duration::from_secs(1)).await
+        supervise(running, stop, settings.server.shutdown_timeout + Duration::from_secs(1)).await
     }
 
     fn start_http(&self, running: &mut JoinSet<Result<(), AppError>>, listeners: Listeners, stop: &CancellationToken) {
         let metrics = self.metrics.clone();
         let ingress = Ingress {
-            config: Arc::clone(&self.config),
+            config: self.config.clone(),
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };
-        let state = Arc::new(HttpState::new(ingress));
+        let state = Arc::new(HttpShared::new(ingress));
         let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let browser = web::routes(Arc::clone(&state), self.platform.clone());
             (listener, http::router(state, browser).merge(self.more_routes.clone()))
         });
         for (listener, router) in [admin, api].into_iter().flatten() {
-            let (config, stop) = (Arc::clone(&self.config), stop.clone());
+            let (config, stop) = (self.config.snapshot(), stop.clone());
             running.spawn(async move {
                 http::serve(listener, router, &config.server, stop).await;
                 Ok(())

@@ -8,6 +8,7 @@ mod address;
 mod certificate;
 mod check;
 mod explain;
+mod handle;
 mod layers;
 mod load;
 mod problem;
@@ -18,6 +19,7 @@ mod secrets;
 mod sections;
 
 pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
+pub use handle::ConfigHandle;
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use sections::*;

@@ -6,10 +6,8 @@
 //! need no token, and another process could do no better. Nor does a clock that differs from the database's: which of
 //! the two is wrong cannot be known here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
@@ -49,7 +47,7 @@ pub async fn healthz() -> Response {
 }
 
 /// `GET /readyz`
-pub async fn readyz(State(app): State<Arc<HttpState>>) -> Response {
+pub async fn readyz(app: HttpState) -> Response {
     let (database, bus, apps) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, app.store.db().health()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
@@ -121,7 +119,7 @@ fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
 }
 
 /// `GET /metrics`
-pub async fn metrics(State(app): State<Arc<HttpState>>) -> Response {
+pub async fn metrics(app: HttpState) -> Response {
     let mut response = plain((app.metrics)());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, format);

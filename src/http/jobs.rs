@@ -3,9 +3,7 @@
 //!
 //! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -52,11 +50,7 @@ struct ReportJson {
     term: i64,
 }
 
-pub async fn jobs(
-    State(app): State<Arc<HttpState>>,
-    _caller: Authorized<Ops>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     Params::parse(&parts.uri, &[])?;
     let jobs = app.store.jobs().await?.into_iter().map(JobJson::from).collect();

@@ -34,4 +34,4 @@ pub use events::list::ENTITY_FACTS;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use routes::{admin_router, router};
 pub use server::serve;
-pub use state::{HttpState, Ingress};
+pub use state::{HttpShared, HttpState, Ingress};

@@ -6,11 +6,9 @@
 //! it can be decrypted and read is all that can be asked of it here, and the worker takes nothing from it but a reason
 //! to ask WeChat.
 
-use std::sync::Arc;
-
 use axum::RequestPartsExt;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -78,16 +76,16 @@ fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], rec
 }
 
 /// `POST /notify/{merchant}/pay`
-pub async fn pay(State(app): State<Arc<HttpState>>, request: Request) -> Response {
+pub async fn pay(app: HttpState, request: Request) -> Response {
     receive(app, request, NoticeKind::Pay).await
 }
 
 /// `POST /notify/{merchant}/refund`
-pub async fn refund(State(app): State<Arc<HttpState>>, request: Request) -> Response {
+pub async fn refund(app: HttpState, request: Request) -> Response {
     receive(app, request, NoticeKind::Refund).await
 }
 
-async fn receive(app: Arc<HttpState>, request: Request, kind: NoticeKind) -> Response {
+async fn receive(app: HttpState, request: Request, kind: NoticeKind) -> Response {
     let (mut parts, body) = request.into_parts();
     let named = parts.extract::<Path<String>>().await.ok();
     let merchant = named.and_then(|Path(key)| app.config.merchant(&key));
@@ -95,7 +93,7 @@ async fn receive(app: Arc<HttpState>, request: Request, kind: NoticeKind) -> Res
 }
 
 /// `POST /api/wechat/pay/callback`: the same, for the first merchant.
-pub async fn pay_first(State(app): State<Arc<HttpState>>, request: Request) -> Response {
+pub async fn pay_first(app: HttpState, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     received(&app, app.config.merchants.first(), &parts, body, NoticeKind::Pay).await
 }

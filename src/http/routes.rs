@@ -13,14 +13,14 @@ use super::events::list;
 use super::orders::{close, create, get, stream};
 use super::problem::Error;
 use super::refunds::routes;
-use super::state::HttpState;
+use super::state::HttpShared;
 use super::{health, jobs, middleware, notifications};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
 /// Health and metrics are among them unless `server.admin_listen` gives them a listener of their own.
-pub fn router(app: Arc<HttpState>, others: Router) -> Router {
-    let with_admin = app.config.server.admin_listen.is_none();
+pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
+    let with_admin = app.snapshot().server.admin_listen.is_none();
     let mut routes = Router::new()
         .route("/v1/orders", post(create::place))
         .route("/v1/orders/{order_no}", get(get::get))
@@ -41,11 +41,11 @@ pub fn router(app: Arc<HttpState>, others: Router) -> Router {
 }
 
 /// The routes of `server.admin_listen`: health and metrics.
-pub fn admin_router(app: Arc<HttpState>) -> Router {
+pub fn admin_router(app: Arc<HttpShared>) -> Router {
     finish(admin_routes().with_state(app))
 }
 
-fn admin_routes() -> Router<Arc<HttpState>> {
+fn admin_routes() -> Router<Arc<HttpShared>> {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -1,8 +1,13 @@
-//! What the routes of the ingress share.
+//! What the routes of the ingress share, and what one request sees of it.
 
+use std::convert::Infallible;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use axum::http::Extensions;
+use axum::http::request::Parts;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +20,7 @@ use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Throttle};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigHandle};
 use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
@@ -30,7 +35,7 @@ const ORDER_INTERVAL: Duration = Duration::from_secs(2);
 /// What the ingress works with.
 #[derive(Clone)]
 pub struct Ingress {
-    pub config: Arc<Config>,
+    pub config: ConfigHandle,
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
@@ -42,8 +47,8 @@ pub struct Ingress {
 }
 
 /// What the routes share.
-pub struct HttpState {
-    pub config: Arc<Config>,
+pub struct HttpShared {
+    config: ConfigHandle,
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
@@ -64,15 +69,16 @@ pub struct HttpState {
     pub token_key: Option<SealKey>,
 }
 
-impl HttpState {
+impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
-    pub fn new(ingress: Ingress) -> HttpState {
+    pub fn new(ingress: Ingress) -> HttpShared {
         let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
-        HttpState {
+        let session_key = config.snapshot().web.session_key.clone();
+        HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
-            token_key: config.web.session_key.as_ref().and_then(|key| SealKey::derive(key, TOKEN_SEAL).ok()),
+            token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
             in_flight: InFlight::default(),
             streams: StreamSlots::new(),
             refreshes: Throttle::new(ORDER_INTERVAL),
@@ -86,6 +92,44 @@ impl HttpState {
             metrics,
             shutdown,
         }
+    }
+
+    /// The configuration as it is now.
+    pub fn snapshot(&self) -> Arc<Config> {
+        self.config.snapshot()
+    }
+}
+
+/// What one request works with: the shared state, and the configuration as it was when the request began.
+///
+/// An extractor: all extractors, layers and the handler of a request get the same snapshot.
+#[derive(Clone)]
+pub struct HttpState {
+    pub config: Arc<Config>,
+    shared: Arc<HttpShared>,
+}
+
+impl Deref for HttpState {
+    type Target = HttpShared;
+
+    fn deref(&self) -> &HttpShared {
+        &self.shared
+    }
+}
+
+impl FromRequestParts<Arc<HttpShared>> for HttpState {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<HttpShared>) -> Result<HttpState, Infallible> {
+        Ok(HttpState::of_request(&mut parts.extensions, shared))
+    }
+}
+
+impl HttpState {
+    /// The state of the request with these extensions, where its snapshot is kept.
+    pub fn of_request(extensions: &mut Extensions, shared: &Arc<HttpShared>) -> HttpState {
+        let begun = || HttpState { config: shared.snapshot(), shared: Arc::clone(shared) };
+        extensions.get_or_insert_with(begun).clone()
     }
 
     /// Publishes a command under the id of its envelope; returns when it is durable.

@@ -26,7 +26,7 @@ use super::registry::JOBS;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, ConfigHandle};
 use crate::sealed_box::CannotSeal;
 use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
 use crate::telemetry;
@@ -38,7 +38,7 @@ const SIT_OUT: Duration = Duration::from_secs(3);
 
 /// What the scheduler works with.
 pub struct Parts {
-    pub config: Arc<Config>,
+    pub config: ConfigHandle,
     pub store: Store,
     pub bus: Bus,
     /// The way to WeChat's platform.
@@ -62,7 +62,7 @@ pub enum SchedulerError {
 /// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, platform, clock } = parts;
-    let tokens = Tokens::new(&config, platform)?.map(Arc::new);
+    let tokens = Tokens::new(&config.snapshot(), platform)?.map(Arc::new);
     let shared = Arc::new(Shared { config, store, bus, clock, tokens, holder });
     let runners: Vec<Arc<Runner>> =
         JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
@@ -92,7 +92,7 @@ pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Res
 
 /// What all jobs of this process share.
 struct Shared {
-    config: Arc<Config>,
+    config: ConfigHandle,
     store: Store,
     bus: Bus,
     clock: Clock,
@@ -103,7 +103,7 @@ struct Shared {
 /// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and was not run, again and
 /// again.
 async fn sweep(shared: Arc<Shared>, runners: Vec<Arc<Runner>>, running: TaskTracker, cancel: CancellationToken) {
-    let mut ticks = interval(shared.config.store.lease);
+    let mut ticks = interval(shared.config.snapshot().store.lease);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
         match due(&shared, &runners).await {
@@ -185,8 +185,9 @@ impl Runner {
             if self.cancel.is_cancelled() || self.sits_out() {
                 return;
             }
-            match self.acquire().await {
-                Ok(Some(lease)) => self.run_under(lease).await,
+            let config = self.shared.config.snapshot();
+            match self.acquire(&config).await {
+                Ok(Some(lease)) => self.run_under(lease, config).await,
                 Ok(None) => {}
                 Err(e) => {
                     tracing::warn!(job = self.job.name, error = %e, "the lease cannot be acquired");
@@ -199,8 +200,8 @@ impl Runner {
         }
     }
 
-    async fn acquire(&self) -> Result<Option<Lease>, DbError> {
-        let Shared { store, holder, clock, config, .. } = &*self.shared;
+    async fn acquire(&self, config: &Config) -> Result<Option<Lease>, DbError> {
+        let Shared { store, holder, clock, .. } = &*self.shared;
         // Each job has a lease of its own: one that hangs in one process is taken over by another.
         let Some(lease) = store.lease(self.job.name, holder, config.store.lease).await? else { return Ok(None) };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
@@ -238,12 +239,13 @@ impl Runner {
         }
     }
 
-    async fn run_under(&self, lease: Lease) {
-        let Shared { config, store, bus, clock, tokens, .. } = &*self.shared;
+    async fn run_under(&self, lease: Lease, config: Arc<Config>) {
+        let lease_for = config.store.lease;
+        let Shared { store, bus, clock, tokens, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
-            config: Arc::clone(config),
+            config,
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
@@ -257,7 +259,7 @@ impl Runner {
         let ended = tokio::select! {
             biased;
             ended = tokio::time::timeout(job.deadline, run) => ended,
-            never = self.renewing(&lease, started_at, &begun) => match never {},
+            never = self.renewing(&lease, lease_for, started_at, &begun) => match never {},
         };
         let (outcome, done, detail) = match ended {
             Err(_) => {
@@ -286,8 +288,14 @@ impl Runner {
     }
 
     /// Keeps the lease for as long as the run lasts, and reports a long run.
-    async fn renewing(&self, lease: &Lease, started_at: Timestamp, begun: &OnceLock<i64>) -> Infallible {
-        let (store, name, lease_for) = (&self.shared.store, self.job.name, self.shared.config.store.lease);
+    async fn renewing(
+        &self,
+        lease: &Lease,
+        lease_for: Duration,
+        started_at: Timestamp,
+        begun: &OnceLock<i64>,
+    ) -> Infallible {
+        let (store, name) = (&self.shared.store, self.job.name);
         loop {
             // Well within the lease: two renewals may fail.
             tokio::time::sleep(lease_for / 3).await;

@@ -4,9 +4,7 @@
 //! Nothing here may be kept by a cache: every answer belongs to one browser, or to one address of one page at one
 //! moment.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,17 +16,17 @@ use crate::web::state::WebState;
 const PREFLIGHT_MAX_AGE: &str = "600";
 
 /// Middleware of the browser routes.
-pub async fn cors(State(app): State<Arc<WebState>>, request: Request, next: Next) -> Response {
+pub async fn cors(app: WebState, request: Request, next: Next) -> Response {
     let sent = request.headers().clone();
     let origin = sent.get(header::ORIGIN).cloned();
     let listed = origin
         .as_ref()
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|origin| app.browser.as_ref().is_some_and(|browser| browser.origins.lists(origin)));
+        .is_some_and(|origin| app.browser().is_ok_and(|browser| browser.origins.lists(origin)));
     let mut response =
         if is_preflight(request.method(), request.headers()) { preflight(listed) } else { next.run(request).await };
     if response.extensions().get() == Some(&Reason::NotLoggedIn)
-        && let Some(browser) = &app.browser
+        && let Ok(browser) = app.browser()
     {
         // A page that checks the marker sends its payer to the login only when it is gone.
         for cookie in browser.sessions.ended(&sent).unwrap_or_default() {

@@ -3,9 +3,7 @@
 //! The address is signed as the page gave it, up to the fragment: an address that is decoded and encoded again is
 //! another one to WeChat. Only our own pages are signed for, and each answer is for one address at one moment.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use serde_json::json;
 
@@ -20,7 +18,7 @@ use crate::wechat::jssdk::{signature, signed_url, string_to_sign};
 /// Stands for the ticket in what is explained.
 const MASK: &str = "***";
 
-pub async fn jssdk(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
+pub async fn jssdk(app: WebState, request: Request) -> Result<Response, Failure> {
     let browser = app.browser()?;
     let parameters = Parameters::of(request.uri());
     let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;

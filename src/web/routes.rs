@@ -13,13 +13,13 @@ use super::mini::{login, phone};
 use super::oauth::{callback, redirect};
 use super::wallet::pay;
 use super::{jssdk, status, user_info};
-use crate::http::{HttpState, notifications};
-use crate::web::state::WebState;
+use crate::http::{HttpShared, notifications};
+use crate::web::state::WebShared;
 use crate::wechat::platform::PlatformClient;
 
 /// The routes below `/api/wechat`.
-pub fn routes(shared: Arc<HttpState>, platform: PlatformClient) -> Router {
-    let state = Arc::new(WebState::new(Arc::clone(&shared), platform));
+pub fn routes(shared: Arc<HttpShared>, platform: PlatformClient) -> Router {
+    let state = Arc::new(WebShared::new(Arc::clone(&shared), platform));
     let pages = Router::new()
         .route("/api/wechat/redirect", only(get(redirect::redirect)))
         .route("/api/wechat/getOpenId", only(get(callback::get_open_id)))
@@ -36,6 +36,6 @@ pub fn routes(shared: Arc<HttpState>, platform: PlatformClient) -> Router {
     pages.with_state(state).merge(callback.with_state(shared))
 }
 
-fn only(route: MethodRouter<Arc<WebState>>) -> MethodRouter<Arc<WebState>> {
+fn only(route: MethodRouter<Arc<WebShared>>) -> MethodRouter<Arc<WebShared>> {
     route.fallback(|| async { Failure::from(Reason::MethodNotAllowed) })
 }

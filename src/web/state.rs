@@ -1,10 +1,13 @@
 //! What the routes of the browser side share.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use metrics::counter;
 
@@ -19,9 +22,9 @@ use super::session::Sessions;
 use super::striped_lock::StripedLock;
 use crate::config;
 use crate::config::{AppKind, Config};
-use crate::http::HttpState;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
+use crate::http::{HttpShared, HttpState};
 use crate::ids::{AppKey, OpenId};
 use crate::sealed_box::{CannotSeal, SealKey};
 use crate::secret::Secret;
@@ -107,29 +110,47 @@ impl Browser {
 }
 
 /// The browser side beside the state that all routes share.
-pub struct WebState {
-    shared: Arc<HttpState>,
+pub struct WebShared {
+    http: Arc<HttpShared>,
     /// None where `web.session_key` is not configured.
-    pub browser: Option<Browser>,
+    browser: Option<Browser>,
+}
+
+impl WebShared {
+    /// The browser side is open where `web.session_key` is configured.
+    pub fn new(http: Arc<HttpShared>, platform: PlatformClient) -> WebShared {
+        WebShared { browser: Browser::open(&http.snapshot(), platform), http }
+    }
+}
+
+/// What one request of the browser side works with.
+#[derive(Clone)]
+pub struct WebState {
+    http: HttpState,
+    shared: Arc<WebShared>,
 }
 
 impl Deref for WebState {
-    type Target = Arc<HttpState>;
+    type Target = HttpState;
 
-    fn deref(&self) -> &Arc<HttpState> {
-        &self.shared
+    fn deref(&self) -> &HttpState {
+        &self.http
+    }
+}
+
+impl FromRequestParts<Arc<WebShared>> for WebState {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<WebShared>) -> Result<WebState, Infallible> {
+        let http = HttpState::of_request(&mut parts.extensions, &shared.http);
+        Ok(WebState { http, shared: Arc::clone(shared) })
     }
 }
 
 impl WebState {
-    /// The browser side is open where `web.session_key` is configured.
-    pub fn new(shared: Arc<HttpState>, platform: PlatformClient) -> WebState {
-        WebState { browser: Browser::open(&shared.config, platform), shared }
-    }
-
     /// The browser side, if it is open.
     pub fn browser(&self) -> Result<&Browser, Failure> {
-        self.browser.as_ref().ok_or_else(|| Reason::NotOpen.into())
+        self.shared.browser.as_ref().ok_or_else(|| Reason::NotOpen.into())
     }
 
     /// The app of this kind that a request means: `?app=`, or the first one; with its secret.

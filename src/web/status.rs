@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::store::StoredOrder;
 use crate::web::state::WebState;
 
 /// The route. `refresh=1` asks WeChat first, at most every two seconds for one order.
-pub async fn status(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
+pub async fn status(app: WebState, request: Request) -> Result<Response, Failure> {
     let session = app.browser()?.sessions.required(request.headers(), &app.config, app.clock.now())?;
     let parameters = Parameters::of(request.uri());
     let order_no = OrderNo::parse(parameters.required("order_no")?)

@@ -1,15 +1,13 @@
 //! `GET /api/wechat/getUserInfo`: what is known of the session's user. Not their openid: no page needs it.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use serde_json::json;
 
 use super::envelope::{Failure, Reason, success};
 use crate::web::state::WebState;
 
-pub async fn get_user_info(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
+pub async fn get_user_info(app: WebState, request: Request) -> Result<Response, Failure> {
     let session = app.browser()?.sessions.required(request.headers(), &app.config, app.clock.now())?;
     // A session whose user is not there any more must begin anew.
     let user = app.store.user(&session.app, &session.openid).await?.ok_or(Reason::NotLoggedIn)?;

@@ -30,7 +30,7 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
         async move {
             let run = move |delivery: Delivery| {
                 let started = std::time::Instant::now();
-                let work = handler(ctx.clone(), delivery);
+                let work = handler(ctx.for_delivery(), delivery);
                 async move {
                     let verdict = work.await;
                     crate::failpoint::point("worker.handled");

@@ -69,7 +69,7 @@ async fn paid(
     let item = Item {
         notification: Some(record.clone()),
         sign_type: Some(notice.sign_type),
-        ..Item::new(merchant, number, Fact::Paid(payment.clone()), source, record.received_at)
+        ..Item::new(&ctx.config, merchant, number, Fact::Paid(payment.clone()), source, record.received_at)
     };
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,

@@ -3,10 +3,9 @@
 //! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it; inside is the
 //! position in the feed, which never changes for an event.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -51,11 +50,7 @@ struct Page {
     next: String,
 }
 
-pub async fn events(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Finance>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn events(app: HttpState, caller: Authorized<Finance>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["after", "types", "limit", "wait"])?;
     let after = params.get("after").map_or(Ok(0), cursor_position)?;

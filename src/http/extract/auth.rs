@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::{ApiKey, Config, Merchant, Scope};
 use crate::http::problem::{Error, FieldProblem};
-use crate::http::state::HttpState;
+use crate::http::state::{HttpShared, HttpState};
 use crate::ids::MerchantKey;
 use crate::secret::sha256_hex;
 
@@ -88,10 +88,11 @@ impl<P> Deref for Authorized<P> {
     }
 }
 
-impl<P: Permission> FromRequestParts<Arc<HttpState>> for Authorized<P> {
+impl<P: Permission> FromRequestParts<Arc<HttpShared>> for Authorized<P> {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<HttpState>) -> Result<Authorized<P>, Error> {
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<HttpShared>) -> Result<Authorized<P>, Error> {
+        let app = HttpState::of_request(&mut parts.extensions, shared);
         Ok(Authorized { caller: caller(&app.config, &parts.headers, P::SCOPE)?, permission: PhantomData })
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -31,11 +31,7 @@ use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderS
 use crate::store::StoredOrder;
 
 /// `POST /v1/orders/{order_no}/close`
-pub async fn close(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn close(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
     let stored = find(&app, &mut parts, &params, &caller).await?;
@@ -78,11 +74,7 @@ pub(crate) fn closable_at(order: &Order) -> Timestamp {
 }
 
 /// `POST /v1/orders/{order_no}/attempts`
-pub async fn attempt(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn attempt(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
     json_only(&parts.headers)?;

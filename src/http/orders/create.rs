@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -31,11 +31,7 @@ use crate::store::{NewOrder, Recorded, StoredOrder};
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
 
-pub async fn place(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let asked_wait = asked_wait(&parts.headers);
     let wait = asked_wait.map_or(app.config.server.order_wait, Duration::from_secs);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::RequestPartsExt;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -50,11 +50,7 @@ pub(crate) async fn find(
 }
 
 /// `GET /v1/orders/{order_no}`
-pub async fn get(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
     let refresh = params.number("refresh", 0..=1)? == Some(1);
@@ -72,11 +68,7 @@ pub async fn get(
 }
 
 /// `GET /v1/orders/{order_no}/pay-params`
-pub async fn pay_params(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn pay_params(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant", "trade_type"])?;
     let wanted = match params.get("trade_type") {

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-pub async fn stream(State(app): State<Arc<HttpState>>, request: Request) -> Result<Response, Error> {
+pub async fn stream(app: HttpState, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
     let order = authorized(&app, &mut parts, &params).await?;

@@ -5,11 +5,10 @@
 //! the row. Pending is never called failed: a caller that takes it for that asks again under another number and pays
 //! twice.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::RequestPartsExt;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -41,11 +40,7 @@ const REFRESH_WAIT: Duration = Duration::from_secs(3);
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `POST /v1/orders/{order_no}/refunds`
-pub async fn place(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
     let wait = asked_wait(&parts.headers).map_or(app.config.server.order_wait, Duration::from_secs);
@@ -84,11 +79,7 @@ pub async fn place(
 }
 
 /// `GET /v1/refunds/{refund_no}`
-pub async fn get(
-    State(app): State<Arc<HttpState>>,
-    caller: Authorized<Orders>,
-    request: Request,
-) -> Result<Response, Error> {
+pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
     let refresh = params.number("refresh", 0..=1)? == Some(1);

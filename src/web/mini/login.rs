@@ -3,10 +3,8 @@
 //! The answer is the sealed session itself, which the mini program sends as `Authorization: Bearer …` from then on.
 //! WeChat's `session_key` is dropped where it arrives; the openid stays inside the seal.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::json;
@@ -33,7 +31,7 @@ const MAX_BODY_BYTES: usize = 4 * 1024;
 /// Longer than any code WeChat makes.
 const MAX_CODE_BYTES: usize = 512;
 
-pub async fn login(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
+pub async fn login(app: WebState, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;
     let (wechat_app, secret) = app.web_app(AppKind::MiniProgram, &Parameters::of(&parts.uri))?;

@@ -3,10 +3,9 @@
 //! The call goes out with the app's shared access_token. When WeChat calls that dead, it is reported by its hash, so
 //! that many requests lead to one refresh; the scheduler fetches, and this waits a moment for its result.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use serde_json::json;
 use tokio::time::Instant;
@@ -26,7 +25,7 @@ const TOKEN_WAIT: Duration = Duration::from_secs(3);
 /// The longest poll interval: another process may write it.
 const ROUND: Duration = Duration::from_millis(100);
 
-pub async fn phone(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
+pub async fn phone(app: WebState, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;
     let session = browser.sessions.required(&parts.headers, &app.config, app.clock.now())?;

@@ -3,9 +3,7 @@
 //! What must stay true: no user is logged in with a code that their own browser did not ask for; a code that cannot be
 //! used any more leads to one new login and then to a page that says so, never round in a circle.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +27,7 @@ const RESTARTS: u32 = 1;
 /// Longer than any code WeChat makes.
 const MAX_CODE_BYTES: usize = 512;
 
-pub async fn get_open_id(State(app): State<Arc<WebState>>, request: Request) -> Response {
+pub async fn get_open_id(app: WebState, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let browser = match app.browser() {
         Ok(browser) => browser,
@@ -78,7 +76,7 @@ fn unknown_login(
 }
 
 async fn arrived(
-    app: &Arc<WebState>,
+    app: &WebState,
     browser: &Browser,
     parts: &Parts,
     parameters: &Parameters,

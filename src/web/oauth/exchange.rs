@@ -76,7 +76,7 @@ impl Login {
 }
 
 /// Exchanges the code of `back`, or waits for the request that does.
-pub async fn exchange(app: &Arc<WebState>, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
+pub async fn exchange(app: &WebState, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
     browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
@@ -116,14 +116,14 @@ pub async fn exchange(app: &Arc<WebState>, wechat_app: &config::App, back: Retur
 
 /// The claimer's part, in a task that outlives the request.
 async fn finish(
-    app: &Arc<WebState>,
+    app: &WebState,
     wechat_app: &config::App,
     secret: Secret,
     code_hash: String,
     back: Return,
     pass: Arc<Pass<IpAddr>>,
 ) -> Result<LoginOutcome, Failure> {
-    let (app, wechat_app) = (Arc::clone(app), wechat_app.clone());
+    let (app, wechat_app) = (app.clone(), wechat_app.clone());
     let task = tokio::spawn(async move {
         // A disconnect does not release the permit.
         let _pass = pass;

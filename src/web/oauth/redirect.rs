@@ -3,9 +3,7 @@
 //! The address to come back to is our own and always the same; where the page wants to be afterwards stays here, sealed
 //! in the browser's cookie, and was found on the allow-list before WeChat sees anything.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -36,7 +34,7 @@ pub struct AuthorizeRequest<'a> {
     pub tries: u32,
 }
 
-pub async fn redirect(State(app): State<Arc<WebState>>, request: Request) -> Response {
+pub async fn redirect(app: WebState, request: Request) -> Response {
     let headers = request.headers();
     let parameters = Parameters::of(request.uri());
     begun(&app, headers, &parameters).unwrap_or_else(|failure| error_page::answer(headers, failure, &Again::default()))

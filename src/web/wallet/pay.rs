@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ struct WalletRequest<'a> {
     client_ip: String,
 }
 
-pub async fn pay_wallet(State(app): State<Arc<WebState>>, request: Request) -> Result<Response, Failure> {
+pub async fn pay_wallet(app: WebState, request: Request) -> Result<Response, Failure> {
     let (parts, _) = request.into_parts();
     let browser = app.browser()?;
     // A cookie is sent whichever site navigates the browser here; a bearer token is only sent by who holds it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fact_applier::FactApplier;
 use super::recorder::OrderRecorder;
 use crate::clock::Clock;
-use crate::config::{Config, Merchant};
+use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
 use crate::store::Store;
 use crate::wechat::transport::Client;
@@ -14,8 +14,9 @@ use crate::wechat::transport::Client;
 /// What every handler has at hand. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// Merchants, apps, addresses.
+    /// Merchants, apps, addresses: as they were when the delivery began.
     pub config: Arc<Config>,
+    in_force: ConfigHandle,
     pub store: Store,
     /// The way to WeChat.
     pub wechat: Client,
@@ -29,15 +30,21 @@ pub struct Context {
 impl Context {
     /// Builds a context; its groups run on the current runtime.
     pub fn new(
-        config: Arc<Config>,
+        in_force: ConfigHandle,
         store: Store,
         wechat: Client,
         refund_clients: Arc<HashMap<MerchantKey, Client>>,
         clock: Clock,
     ) -> Context {
-        let applier = Arc::new(FactApplier::new(store.clone(), clock.clone(), Arc::clone(&config)));
+        let applier = Arc::new(FactApplier::new(store.clone(), clock.clone()));
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
-        Context { config, store, wechat, refund_clients, clock, applier, recorder }
+        let config = in_force.snapshot();
+        Context { config, in_force, store, wechat, refund_clients, clock, applier, recorder }
+    }
+
+    /// The context of a delivery that begins now.
+    pub(in crate::worker) fn for_delivery(&self) -> Context {
+        Context { config: self.in_force.snapshot(), ..self.clone() }
     }
 
     /// WeChat's numbers of the apps a merchant takes orders through.

@@ -1,6 +1,9 @@
 //! A fact to be applied to its order, and the result.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
@@ -10,6 +13,8 @@ use crate::trade::SignType;
 /// A fact to be applied to its order.
 #[derive(Debug, Clone)]
 pub struct Item {
+    /// The configuration of the delivery it came with.
+    pub config: Arc<Config>,
     /// The merchant.
     pub merchant: MerchantKey,
     /// The attempt it is about.
@@ -31,6 +36,7 @@ pub struct Item {
 impl Item {
     /// A fact from another source than a notification.
     pub fn new(
+        config: &Arc<Config>,
         merchant: MerchantKey,
         out_trade_no: OutTradeNo,
         fact: Fact,
@@ -38,6 +44,7 @@ impl Item {
         at: Timestamp,
     ) -> Item {
         Item {
+            config: Arc::clone(config),
             merchant,
             out_trade_no,
             fact,

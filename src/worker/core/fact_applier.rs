@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::batcher::{Group, GroupError, Limits};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
 use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
@@ -60,10 +59,10 @@ pub struct FactApplier {
 impl FactApplier {
     /// Over a store. One group at a time, so that what waits meanwhile shares the next transaction, and copies of a
     /// notification meet in one group.
-    pub fn new(store: Store, clock: Clock, config: Arc<Config>) -> FactApplier {
+    pub fn new(store: Store, clock: Clock) -> FactApplier {
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |items: Vec<Item>| {
-            let work = Work { store: store.clone(), clock: clock.clone(), config: Arc::clone(&config) };
+            let work = Work { store: store.clone(), clock: clock.clone() };
             async move {
                 let count = items.len();
                 let lost = || {
@@ -90,7 +89,6 @@ type Outcome = Result<Applied, ApplyError>;
 struct Work {
     store: Store,
     clock: Clock,
-    config: Arc<Config>,
 }
 
 async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
@@ -145,7 +143,7 @@ async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
 /// Decides and commits once; items of orders that were changed concurrently are left out of the result.
 async fn one_round(work: &Work, items: &Arc<Vec<Item>>, open: Vec<usize>) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
-    let round = Round { items: Arc::clone(items), open, now, config: Arc::clone(&work.config) };
+    let round = Round { items: Arc::clone(items), open, now };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
     let mut done = Vec::with_capacity(decided.len());
@@ -181,7 +179,6 @@ struct Round {
     /// Those of the items that have no result yet.
     open: Vec<usize>,
     now: Timestamp,
-    config: Arc<Config>,
 }
 
 /// What was decided on one item.
@@ -213,7 +210,7 @@ impl OrderDecision for Round {
             decided.push(match loaded.order_of(item) {
                 Some(order) => {
                     let signed_differently = order.is_signed_differently(item);
-                    let applied = order.take(item, self.now, &self.config);
+                    let applied = order.take(item, self.now);
                     let (order_id, paid) = (Some(order.stored.order.id), order.commit.paid.take());
                     Decided { item: *i, order_id, applied, paid, signed_differently }
                 }

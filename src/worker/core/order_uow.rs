@@ -6,7 +6,6 @@ use super::domain_events;
 use super::domain_events::source_name;
 use super::fact::{Applied, Item};
 use crate::clock::Timestamp;
-use crate::config::Config;
 use crate::event::domain::EncodedEvent;
 use crate::ids::{AppId, MchId, OutTradeNo};
 use crate::new_refund::policy_refund;
@@ -38,9 +37,9 @@ impl UnitOfWork {
         UnitOfWork { stored, before, attempts_before, commit: Parts::default() }
     }
 
-    pub(in crate::worker) fn take(&mut self, item: &Item, now: Timestamp, config: &Config) -> Applied {
+    pub(in crate::worker) fn take(&mut self, item: &Item, now: Timestamp) -> Applied {
         let order = &self.stored.order;
-        let policy = config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
+        let policy = item.config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
         let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now, policy) {
             Decision::Apply(change) => {
                 let change = *change;
@@ -53,7 +52,7 @@ impl UnitOfWork {
                 let news =
                     change.news.into_iter().map(|n| domain_events::of_order(&change.next, n, &item.source).encode(now));
                 self.commit.events.extend(news);
-                let back = change.refund.and_then(|auto| policy_refund(config, &change.next, &auto, now));
+                let back = change.refund.and_then(|auto| policy_refund(&item.config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);
                 self.advance(change.next, item);
                 (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)

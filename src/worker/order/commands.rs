@@ -90,7 +90,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, command: StoredCommand, a
     let source = EvidenceSource::Request { by: command.by };
     let item = Item {
         wanted: command.wanted,
-        ..Item::new(merchant.key.clone(), number, command.fact, source, ctx.clock.now())
+        ..Item::new(&ctx.config, merchant.key.clone(), number, command.fact, source, ctx.clock.now())
     };
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {

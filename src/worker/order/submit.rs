@@ -106,7 +106,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         let (fact, source) = call(ctx, merchant, &target).await;
         crate::failpoint::point("worker.order_answered");
         let now = ctx.clock.now();
-        let item = Item::new(target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
+        let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
         match ctx.applier.apply(item).await {
             Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {

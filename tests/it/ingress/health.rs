@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
-use wxpay_worker::http::{HttpState, Ingress};
+use wxpay_worker::http::{HttpShared, Ingress};
 
 use super::client::send;
 use super::stage::Stage;
@@ -46,8 +46,8 @@ async fn a_host_whose_clock_is_wrong_is_told_and_stays_ready() {
     let clock = Clock::host_off_by(3_605_000);
     // Though the service goes by the database's time: somebody has to look at the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
-    let router = http::admin_router(Arc::new(HttpState::new(Ingress {
-        config: Arc::clone(&stage.config),
+    let router = http::admin_router(Arc::new(HttpShared::new(Ingress {
+        config: stage.in_force.clone(),
         store: stage.store.clone(),
         bus: stage.bus.clone(),
         clock,
@@ -80,11 +80,11 @@ async fn with_an_admin_listener_health_is_there_alone() {
     let apart = config::Server { admin_listen: Some("127.0.0.1:1".parse().unwrap()), ..stage.config.server.clone() };
     let shutdown = CancellationToken::new();
     let of = |server: &config::Server| {
-        Arc::new(HttpState::new(Ingress {
+        Arc::new(HttpShared::new(Ingress {
             config: {
                 let mut config = (*stage.config).clone();
                 config.server = server.clone();
-                Arc::new(config)
+                config::ConfigHandle::new(config)
             },
             store: stage.store.clone(),
             bus: stage.bus.clone(),

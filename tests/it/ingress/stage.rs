@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::{Bus, ConsumerName, Delivery, Verdict};
 use wxpay_worker::clock::{Clock, Timestamp};
-use wxpay_worker::config::Config;
+use wxpay_worker::config::{Config, ConfigHandle};
 use wxpay_worker::event::command::{OrderRequested, PrepayDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
-use wxpay_worker::http::{HttpState, Ingress};
+use wxpay_worker::http::{HttpShared, Ingress};
 use wxpay_worker::ids::{AppId, MchId, MerchantKey, OrderNo, TransactionId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::new_order::new_order;
@@ -91,6 +91,7 @@ v2_key = "Zz7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cB"
 pub struct Stage {
     pub address: SocketAddr,
     pub config: Arc<Config>,
+    pub in_force: ConfigHandle,
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
@@ -114,13 +115,14 @@ impl Stage {
         let folder = TempDir::new().unwrap();
         let mut config = configuration(&folder, server, more);
         config.server.public_url = public_url.to_owned();
-        let config = Arc::new(config);
+        let in_force = ConfigHandle::new(config);
+        let config = in_force.snapshot();
         let store = Store::open(&config.store).await.unwrap();
         let (bus, _) = Bus::connect(&config.bus, Some(store.db().clone())).await.unwrap();
         let clock = Clock::manual(Timestamp::parse_rfc3339("2026-03-01T02:03:04Z").unwrap());
         let shutdown = CancellationToken::new();
-        let state = Arc::new(HttpState::new(Ingress {
-            config: Arc::clone(&config),
+        let state = Arc::new(HttpShared::new(Ingress {
+            config: in_force.clone(),
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
@@ -135,7 +137,7 @@ impl Stage {
             let (config, shutdown) = (Arc::clone(&config), shutdown.clone());
             async move { http::serve(listener, router, &config.server, shutdown).await }
         });
-        Stage { address, config, store, bus, clock, shutdown, server, _folder: folder }
+        Stage { address, config, in_force, store, bus, clock, shutdown, server, _folder: folder }
     }
 
     /// With a worker at the other end of the bus.

@@ -48,6 +48,28 @@ async fn a_waiting_request_is_answered_as_soon_as_the_order_is_payable() {
 }
 
 #[tokio::test]
+async fn a_request_keeps_the_configuration_that_it_began_with() {
+    let stage = Stage::with("order_wait_ms = 30000", "").await;
+    let body = order("A100001");
+    let (reply, ()) = tokio::join!(stage.place(&body, &[]), async {
+        eventually("the request on the bus", || async {
+            stage.bus.lag().await.unwrap().iter().any(|lag| lag.pending > 0)
+        })
+        .await;
+        let mut without = (*stage.config).clone();
+        without.merchants.clear();
+        without.api_keys.clear();
+        stage.in_force.replace(without);
+        stage.work();
+    });
+    // The merchant's key has signed the parameters.
+    assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("payable")), "{}", reply.text());
+    assert!(reply.json()["pay_params"]["paySign"].is_string(), "{}", reply.text());
+    assert_eq!(stage.get("/v1/orders/A100001").await.status, 401, "the next request has the new one");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_stop_answers_those_who_wait() {
     let stage = Stage::with("order_wait_ms = 30000", "").await;
     let mut commands = stage.deliveries(ConsumerName::PREPARE_ORDER);

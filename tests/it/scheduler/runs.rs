@@ -1,6 +1,5 @@
 //! Runs: who makes them, what they leave behind, and what becomes of those that nobody made.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -8,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::{Clock, Timestamp};
+use wxpay_worker::config::ConfigHandle;
 use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::sandbox::Settings;
 use wxpay_worker::scheduler;
@@ -36,7 +36,7 @@ impl Process {
     async fn start_by(stage: &Stage, holder: &str, clock: Clock) -> Process {
         let (bus, _) = Bus::connect(&stage.config.bus, Some(stage.store.db().clone())).await.unwrap();
         let parts = Parts {
-            config: Arc::new(stage.config.clone()),
+            config: ConfigHandle::new(stage.config.clone()),
             store: Store::open(&stage.config.store).await.unwrap(),
             bus,
             platform: PlatformClient::new(&stage.config.wechat).unwrap(),
@@ -239,7 +239,7 @@ async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alon
     // Its bus is a database that has gone away; its own database is there.
     let gone = TestDb::sqlite().open().await;
     let parts = Parts {
-        config: Arc::new(stage.config.clone()),
+        config: ConfigHandle::new(stage.config.clone()),
         store: Store::open(&stage.config.store).await.unwrap(),
         bus: Bus::connect(&stage.config.bus, Some(gone.clone())).await.unwrap().0,
         platform: PlatformClient::new(&stage.config.wechat).unwrap(),

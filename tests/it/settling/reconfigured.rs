@@ -45,6 +45,18 @@ on_both! {
         service.finish().await;
     }
 
+    async fn a_new_attempt_goes_by_the_configuration_in_force_without_a_restart(db: TestDb) {
+        let mut service = TestService::new().on(db).second_account().in_process().await;
+        service.place("N300001").await;
+        service.skip(301);
+        service.put_in_force(|config| config.apps[0].app_id = AppId::parse(MINI_APP_ID).unwrap());
+        let request = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"});
+        let (status, order) = service.post("/v1/orders/N300001/attempts", &request).await;
+        assert_eq!((status, &order["pay_params"]["appId"]), (200, &json!(MINI_APP_ID)), "{order}");
+        second_attempt_is_paid(&service, "N300001", MCH_ID, MINI_APP_ID).await;
+        service.finish().await;
+    }
+
     async fn an_order_reopened_after_the_merchant_got_another_number_is_paid_to_that_one(db: TestDb) {
         let mut service = TestService::new().on(db).second_account().in_process().await;
         service.place("N200001").await;

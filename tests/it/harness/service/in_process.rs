@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, AppError, Listeners, Roles};
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::{Clock, Timestamp};
-use wxpay_worker::config::Config;
+use wxpay_worker::config::{Config, ConfigHandle};
 use wxpay_worker::ids::{MerchantKey, OrderNo};
 use wxpay_worker::store::{Store, StoredOrder};
 
@@ -25,6 +25,7 @@ pub struct InProcess {
     pub base: String,
     bus: Bus,
     config: Config,
+    in_force: ConfigHandle,
     stop: CancellationToken,
     running: JoinHandle<Result<(), AppError>>,
     environment: Environment,
@@ -39,6 +40,7 @@ impl Deref for InProcess {
 }
 
 struct Running {
+    in_force: ConfigHandle,
     store: Store,
     bus: Bus,
     stop: CancellationToken,
@@ -49,17 +51,24 @@ async fn run(config: &Config, clock: &Clock, port: u16) -> Running {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let app = App::open(config.clone(), clock.clone()).await.unwrap();
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
+    let in_force = app.config.clone();
     let listeners = Listeners { api: Some(listener), admin: None };
     let task = tokio::spawn(app.run(Roles::ALL, listeners, stop.clone()));
-    Running { store, bus, stop, task }
+    Running { in_force, store, bus, stop, task }
 }
 
 impl InProcess {
     pub(super) async fn start(environment: Environment, config: &str, clock: Clock) -> InProcess {
         let config = Config::from_toml_str(config).unwrap();
-        let Running { store, bus, stop, task: running } = run(&config, &clock, environment.port).await;
+        let Running { in_force, store, bus, stop, task: running } = run(&config, &clock, environment.port).await;
         let base = format!("http://127.0.0.1:{}", environment.port);
-        InProcess { clock, store, base, bus, config, stop, running, environment }
+        InProcess { clock, store, base, bus, config, in_force, stop, running, environment }
+    }
+
+    /// Another configuration is in force, without a restart.
+    pub fn put_in_force(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.in_force.replace(self.config.clone());
     }
 
     /// The service stops and starts again with another configuration.
@@ -71,8 +80,9 @@ impl InProcess {
     /// The service stops and starts again, at the same address, on a host with this clock. The simulator's stays.
     pub async fn move_to_host(&mut self, clock: Clock) {
         self.stop_service().await;
-        let Running { store, bus, stop, task } = run(&self.config, &clock, self.environment.port).await;
+        let Running { in_force, store, bus, stop, task } = run(&self.config, &clock, self.environment.port).await;
         (self.store, self.bus, self.stop, self.running, self.clock) = (store, bus, stop, task, clock);
+        self.in_force = in_force;
     }
 
     async fn stop_service(&mut self) {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::certificate::CertificateCheck;
-use super::check;
 use super::explain::Effective;
 use super::layers;
 use super::layers::{Origin, Table};
@@ -12,6 +11,7 @@ use super::read;
 use super::reader::{Reader, Report};
 use super::secrets::is_open;
 use super::sections::Config;
+use super::validate;
 
 const DEFAULTS: &str = include_str!("default.toml");
 
@@ -100,11 +100,11 @@ fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let merchants = root.entries("merchants", read::merchant);
     let api_keys = root.entries("api_keys", read::api_key);
     root.finish();
-    check::unique_names(tree, report);
-    check::references(tree, report);
-    check::notify_url(server.as_ref(), &merchants, report);
-    check::browser(server.as_ref(), web.as_ref(), &apps, report);
-    check::published_key(wechat.as_ref(), &merchants, report);
+    validate::unique_names(tree, report);
+    validate::references(tree, report);
+    validate::notify_url(server.as_ref(), &merchants, report);
+    validate::browser(server.as_ref(), web.as_ref(), &apps, report);
+    validate::published_key(wechat.as_ref(), &merchants, report);
     Some(Config {
         server: server?,
         store: store?,

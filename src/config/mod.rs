@@ -6,7 +6,6 @@
 
 mod address;
 mod certificate;
-mod check;
 mod explain;
 mod handle;
 mod layers;
@@ -17,6 +16,7 @@ mod read;
 mod reader;
 mod secrets;
 mod sections;
+mod validate;
 
 pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
 pub use handle::ConfigHandle;

@@ -1,4 +1,4 @@
-//! Each section's keys, types and bounds. One section at a time: what concerns several is in `check`.
+//! Each section's keys, types and bounds. One section at a time: what concerns several is in `validate`.
 //!
 //! Every function asks for all of its keys before it gives up on one (`?` stands only after the last question).
 

@@ -53,6 +53,12 @@ impl Timestamp {
         Ok(Timestamp(t.as_millisecond()))
     }
 
+    /// Parses the `Date` of an HTTP response (`Sun, 06 Nov 1994 08:49:37 GMT`).
+    pub fn parse_http_date(text: &str) -> Result<Timestamp, TimeError> {
+        let t = jiff::fmt::rfc2822::parse(text).map_err(|_| TimeError)?;
+        Ok(Timestamp(t.timestamp().as_millisecond()))
+    }
+
     /// Parses WeChat's `yyyyMMddHHmmss` in Beijing time.
     pub fn parse_beijing(text: &str) -> Result<Timestamp, TimeError> {
         if text.len() != 14 || !text.bytes().all(|b| b.is_ascii_digit()) {

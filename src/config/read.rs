@@ -130,8 +130,11 @@ pub(super) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
 
 pub(super) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
     // WeChat refuses an order that expires within a minute; beyond seven days its own closing is not known.
-    let minutes = r.number("default_expiry_minutes", 2..=10_080)?;
-    Some(Orders { default_expiry: Duration::from_secs(u64::try_from(minutes).ok()? * 60) })
+    let seconds = |n: i64| Duration::from_secs(n.unsigned_abs());
+    let default_expiry = r.number("default_expiry_minutes", 2..=10_080).map(|minutes| seconds(minutes * 60));
+    let paid_before_slack = r.number("paid_before_slack_s", 60..=86_400).map(seconds);
+    let late_grace = r.number("late_grace_s", 0..=600).map(seconds);
+    Some(Orders { default_expiry: default_expiry?, paid_before_slack: paid_before_slack?, late_grace: late_grace? })
 }
 
 pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
@@ -300,7 +303,7 @@ fn policy(r: &mut Reader<'_>, without_certificate: bool) -> Option<Policy> {
             r.problem(key, mend.into());
         }
     }
-    Some(Policy { paid_late: paid_late?, paid_twice: paid_twice? })
+    Some(Policy { paid_late: paid_late?, paid_twice: paid_twice?, ..Policy::default() })
 }
 
 pub(super) fn api_key(r: &mut Reader<'_>) -> Option<ApiKey> {

@@ -151,6 +151,10 @@ pub struct Wechat {
 pub struct Orders {
     /// How long an order without `expires_at` may be paid.
     pub default_expiry: Duration,
+    /// A payment by so much older than its attempt is held, never credited.
+    pub paid_before_slack: Duration,
+    /// A payment so long after the expiry is in time while the order has not ended here.
+    pub late_grace: Duration,
 }
 
 /// `[web]`: the browser side.

@@ -48,6 +48,10 @@ pub enum DomainData {
     RefundAbnormal(RefundEventData),
     /// `refund.failed`
     RefundFailed(RefundEventData),
+    /// `payment.held`
+    PaymentHeld(PaymentHeld),
+    /// `payment.accepted`
+    PaymentAccepted(OrderPaid),
     /// `payment.orphaned`
     PaymentOrphaned(PaymentOrphaned),
     /// `notification.rejected`
@@ -75,6 +79,8 @@ impl DomainData {
             DomainData::RefundSucceeded(_) => "refund.succeeded",
             DomainData::RefundAbnormal(_) => "refund.abnormal",
             DomainData::RefundFailed(_) => "refund.failed",
+            DomainData::PaymentHeld(_) => "payment.held",
+            DomainData::PaymentAccepted(_) => "payment.accepted",
             DomainData::PaymentOrphaned(_) => "payment.orphaned",
             DomainData::NotificationRejected(_) => "notification.rejected",
             DomainData::DeadLetterParked(_) => "dead_letter.parked",
@@ -149,8 +155,12 @@ pub struct OrderPaid {
     pub order_no: OrderNo,
     /// Through which app.
     pub app: AppKey,
-    /// How much: the order's amount, WeChat's `total_fee`.
+    /// How much was paid, WeChat's `total_fee`: the order's amount, unless a payment of another one was accepted.
     pub amount_fen: Fen,
+    /// The order's amount.
+    pub order_amount_fen: Fen,
+    /// Whether an operator accepted a payment that was held.
+    pub accepted: bool,
     /// Always CNY.
     pub currency: &'static str,
     /// The attempt's number at WeChat.
@@ -179,6 +189,31 @@ pub struct OrderSurplus {
     pub payment: OrderPaid,
     /// `accept`, `refund` or `hold`.
     pub policy: &'static str,
+}
+
+/// Money of an order that does not count until it is accepted or given back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentHeld {
+    /// The business's number.
+    pub order_no: OrderNo,
+    /// Through which app the order is paid.
+    pub app: AppKey,
+    /// The attempt's number at WeChat.
+    pub out_trade_no: OutTradeNo,
+    /// WeChat's number of the payment.
+    pub transaction_id: TransactionId,
+    /// How much was paid, in the currency's smallest unit.
+    pub amount_fen: Fen,
+    /// WeChat's `fee_type`.
+    pub currency: String,
+    /// The order's amount.
+    pub order_amount_fen: Fen,
+    /// When WeChat took the money.
+    pub paid_at: Timestamp,
+    /// `late`, `twice`, `before_order` or `mismatched`.
+    pub reason: &'static str,
+    /// The source that reported it first: `notification` or `query`.
+    pub learnt_by: &'static str,
 }
 
 /// An order that will not be paid.

@@ -31,6 +31,8 @@ pub enum Fact {
     /// The payer paid, and some or all of it went back since (`REFUND`): what went back, only a question about refunds
     /// tells.
     Refunded(Payment),
+    /// An operator accepts a held payment, in WeChat's words of it.
+    PaymentAccepted(Payment),
     /// WeChat knows the number and no payment has been made yet (`NOTPAY`, `USERPAYING`, `ACCEPT`, `PAYERROR`).
     Unpaid {
         /// WeChat's word.

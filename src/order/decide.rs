@@ -1,17 +1,15 @@
 //! The one function that says what a fact does to an order.
 //!
 //! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`]
-//! the second time, so a handler may run as often as it likes. States never go back, and money that WeChat took is
-//! never rejected: it makes any order paid, with a flag that says how. What is done with money that came too late or
-//! twice is the merchant's policy, applied in the same change that enters it, so once.
+//! the second time, so a handler may run as often as it likes. States never go back. What money does is in `money`.
 
-use super::decision::{
-    AutoRefund, Change, Decision, LedgerEntry, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Received, Refusal,
-};
+use super::change::{already, apply, bump, clear_unknown, close, fail, held_and_over, hold};
+use super::decision::{Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Refusal};
+use super::money::{accepted, paid, refunded};
 use super::schedule;
-use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
+use super::state::{Attempt, AttemptState, Intent, Order, OrderState, Policy};
 use crate::clock::Timestamp;
-use crate::event::fact::{Fact, Payment, Prepay, WechatError};
+use crate::event::fact::{Fact, Prepay, WechatError};
 use crate::ids::OutTradeNo;
 use crate::trade::TradeType;
 
@@ -27,6 +25,7 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
         Fact::Closed => closed(order, i, now),
         Fact::Paid(payment) => paid(order, i, payment, now, policy),
         Fact::Refunded(payment) => refunded(order, i, payment, now, policy),
+        Fact::PaymentAccepted(payment) => accepted(order, i, payment, now),
         Fact::Unpaid { .. } => unpaid(order, i, now),
         Fact::NotFound => not_found(order, i, now),
         Fact::CloseRequested => wanted(order, i, Intent::Close, now),
@@ -45,7 +44,7 @@ pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
     let mut next = bump(order);
     next.flags.amount_mismatch = true;
     next.queries.next_at = Some(now);
-    Some(Change { next, ledger: None, news: Vec::new(), refund: None })
+    Some(Change { next, payment: None, reclassed: None, news: Vec::new(), refund: None })
 }
 
 /// Records the requested intent and schedules a query to WeChat at once. `i` is the newest attempt at the time of the
@@ -57,6 +56,10 @@ fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
             i + 1 < order.attempts.len() || order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize
         }
     };
+    // Money that does not fit the order is dealt with before more is paid on it.
+    if order.has_misfit() && intent != Intent::Close {
+        return Decision::AlreadyApplied;
+    }
     // A close is irrevocable: a caller has already been informed that it is under way or done.
     if order.intent == Some(intent) || order.intent == Some(Intent::Close) || done_with {
         return Decision::AlreadyApplied;
@@ -68,7 +71,7 @@ fn wanted(order: &Order, i: usize, intent: Intent, now: Timestamp) -> Decision {
     next.intent = Some(intent);
     next.queries.done = 0;
     next.queries.next_at = Some(now);
-    apply(next, None)
+    if held_and_over(&next, now) { close(next, now) } else { apply(next, None) }
 }
 
 /// An order that ended because its time was over goes on under a new number, when the business gives it more time.
@@ -101,8 +104,8 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
             next.attempts[i].state = AttemptState::Payable;
             next.attempts[i].prepay = Some(prepay.clone());
             clear_unknown(&mut next);
-            if !next.state.is_open() {
-                // It can be paid although the order has ended: it must be closed at WeChat.
+            if !next.state.is_open() || next.is_held() {
+                // It can be paid although nothing more is to be: it must be closed at WeChat.
                 next.queries.next_at = Some(now);
                 return apply(next, None);
             }
@@ -127,6 +130,9 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             next.attempts[i].error = Some(error.clone());
             if !next.state.is_open() || next.any_live() {
                 return apply(next, None);
+            }
+            if next.is_held() {
+                return hold(next, now);
             }
             // No attempt can be paid any more, so every other intent is fulfilled.
             match next.intent {
@@ -168,6 +174,9 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
             if !next.state.is_open() || next.any_live() {
                 return apply(next, None);
             }
+            if next.is_held() {
+                return hold(next, now);
+            }
             match next.intent {
                 Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
                     switch(next, attempt, trade_type, expires_at, now)
@@ -184,7 +193,7 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
                 Some(Intent::Close | Intent::NewAttempt { .. }) | None => close(next, now),
             }
         }
-        AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
+        AttemptState::Closed | AttemptState::Failed => already(order, now),
         AttemptState::Paid => Decision::Refused(Refusal::ClosedAfterPaid),
     }
 }
@@ -215,134 +224,12 @@ fn open_attempt(mut next: Order, like: &Attempt, trade_type: TradeType, now: Tim
     apply(next, None)
 }
 
-fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Policy) -> Decision {
-    let attempt = &order.attempts[i];
-    if payment.mch_id != attempt.mch_id || payment.appid != attempt.appid {
-        return Decision::Refused(Refusal::RecipientDiffers);
-    }
-    if payment.fee_type != CNY {
-        return Decision::Refused(Refusal::CurrencyDiffers);
-    }
-    if payment.total_fee != order.amount {
-        return Decision::Refused(Refusal::AmountDiffers { ours: order.amount, theirs: payment.total_fee });
-    }
-    if order.transactions.contains(&payment.transaction_id) {
-        return Decision::AlreadyApplied;
-    }
-    let mut next = bump(order);
-    next.transactions.push(payment.transaction_id.clone());
-    if next.attempts[i].state != AttemptState::Paid {
-        next.attempts[i].state = AttemptState::Paid;
-        next.attempts[i].transaction_id = Some(payment.transaction_id.clone());
-        next.attempts[i].error = None;
-    }
-    next.intent = None;
-    clear_unknown(&mut next);
-    next.queries.done = 0;
-    let (news, refund) = received(order, &mut next, payment, policy);
-    // What else of it can be paid must be closed, or it will be paid twice.
-    next.queries.next_at = if next.any_live() { Some(now) } else { schedule::next_poll(&next, 0, now) };
-    let ledger = Some(LedgerEntry {
-        out_trade_no: payment.out_trade_no.clone(),
-        transaction_id: payment.transaction_id.clone(),
-        amount: payment.total_fee,
-        occurred_at: payment.time_end,
-    });
-    Decision::Apply(Box::new(Change { next, ledger, news, refund }))
-}
-
-/// Applies the payment and schedules a query in the same change, so that a crash cannot lose the refunds still to be
-/// discovered.
-fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Policy) -> Decision {
-    // What went back already is not sent back once more.
-    let keep = |surplus| if surplus == Surplus::Refund { Surplus::Hold } else { surplus };
-    let policy = Policy { paid_late: keep(policy.paid_late), paid_twice: keep(policy.paid_twice) };
-    match paid(order, i, payment, now, policy) {
-        Decision::Apply(mut change) => {
-            change.next.queries.next_at = Some(now);
-            Decision::Apply(change)
-        }
-        other @ (Decision::AlreadyApplied | Decision::AskAgain { .. } | Decision::Refused(_)) => other,
-    }
-}
-
-/// What a payment is to its order: the payment, a late one, or one too many.
-fn received(order: &Order, next: &mut Order, payment: &Payment, policy: Policy) -> Received {
-    let in_time = payment.time_end <= order.expires_at;
-    let counts = |next: &mut Order| {
-        next.state = OrderState::Paid;
-        next.failure = None;
-        next.paid_by = Some(PaidBy { transaction_id: payment.transaction_id.clone(), paid_at: payment.time_end });
-    };
-    match order.state {
-        OrderState::Requested | OrderState::Payable if in_time => {
-            counts(next);
-            next.paid_reported = true;
-            (vec![OrderEvent::Paid(payment.clone())], None)
-        }
-        OrderState::Requested | OrderState::Payable | OrderState::Closed | OrderState::Failed => {
-            counts(next);
-            next.flags.paid_late = true;
-            let mut news = vec![OrderEvent::PaidLate(payment.clone(), policy.paid_late)];
-            if policy.paid_late == Surplus::Accept {
-                next.paid_reported = true;
-                news.push(OrderEvent::Paid(payment.clone()));
-            }
-            (news, sent_back(payment, policy.paid_late, "paid_late"))
-        }
-        // The late payment was recorded first and `order.paid` was not emitted for it; this payment was in time.
-        OrderState::Paid if in_time && !order.paid_reported => {
-            let earlier = counted(order, payment);
-            counts(next);
-            next.flags.paid_late = false;
-            next.flags.paid_twice = true;
-            next.paid_reported = true;
-            let mut news = vec![OrderEvent::Paid(payment.clone())];
-            news.extend(earlier.clone().map(|earlier| OrderEvent::PaidTwice(earlier, policy.paid_twice)));
-            // One that was sent back as late has the same number for its refund, and is not sent back once more.
-            (news, earlier.and_then(|earlier| sent_back(&earlier, policy.paid_twice, "paid_twice")))
-        }
-        OrderState::Paid => {
-            next.flags.paid_twice = true;
-            let news = vec![OrderEvent::PaidTwice(payment.clone(), policy.paid_twice)];
-            (news, sent_back(payment, policy.paid_twice, "paid_twice"))
-        }
-    }
-}
-
-/// The payment that counted so far, in the words of the one that takes its place.
-fn counted(order: &Order, like: &Payment) -> Option<Payment> {
-    let paid_by = order.paid_by.as_ref()?;
-    let attempt = order.attempts.iter().find(|a| a.transaction_id.as_ref() == Some(&paid_by.transaction_id))?;
-    Some(Payment {
-        mch_id: attempt.mch_id.clone(),
-        appid: attempt.appid.clone(),
-        out_trade_no: attempt.out_trade_no.clone(),
-        transaction_id: paid_by.transaction_id.clone(),
-        time_end: paid_by.paid_at,
-        openid: None,
-        bank_type: None,
-        cash_fee: None,
-        settlement_total_fee: None,
-        ..like.clone()
-    })
-}
-
-fn sent_back(payment: &Payment, surplus: Surplus, reason: &'static str) -> Option<AutoRefund> {
-    (surplus == Surplus::Refund).then(|| AutoRefund {
-        out_trade_no: payment.out_trade_no.clone(),
-        transaction_id: payment.transaction_id.clone(),
-        amount: payment.total_fee,
-        reason,
-    })
-}
-
 fn unpaid(order: &Order, i: usize, now: Timestamp) -> Decision {
     match order.attempts[i].state {
         AttemptState::Created | AttemptState::Unknown => ask_again(order, now, !order.wants_close(now)),
         AttemptState::Payable => ask_again(order, now, false),
         // A query that raced with a payment or a close is simply older than what we know.
-        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
+        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => already(order, now),
     }
 }
 
@@ -365,36 +252,4 @@ fn ask_again(order: &Order, now: Timestamp, resubmit: bool) -> Decision {
         Some(at) if order.state.is_open() => Decision::AskAgain { at, resubmit },
         Some(_) | None => Decision::AlreadyApplied,
     }
-}
-
-/// Nothing of it can be paid. An earlier number that a payer was offered is asked about as after a close.
-fn fail(mut next: Order, error: WechatError, now: Timestamp) -> Decision {
-    next.state = OrderState::Failed;
-    next.intent = None;
-    next.failure = Some(error.clone());
-    next.queries.done = 0;
-    next.queries.next_at = schedule::next_poll(&next, 0, now);
-    apply(next, Some(OrderEvent::Failed(error)))
-}
-
-/// No attempt takes money any more. WeChat is asked twice more all the same: a payment may have been on its way.
-fn close(mut next: Order, now: Timestamp) -> Decision {
-    next.state = OrderState::Closed;
-    // An order closed on request stays closed; the stored intent records that.
-    next.intent = next.intent.filter(|intent| *intent == Intent::Close);
-    next.queries.done = 0;
-    next.queries.next_at = schedule::next_poll(&next, 0, now);
-    apply(next, Some(OrderEvent::Closed))
-}
-
-fn apply(next: Order, news: Option<OrderEvent>) -> Decision {
-    Decision::Apply(Box::new(Change { next, ledger: None, news: news.into_iter().collect(), refund: None }))
-}
-
-fn bump(order: &Order) -> Order {
-    Order { version: order.version + 1, ..order.clone() }
-}
-
-fn clear_unknown(order: &mut Order) {
-    order.flags.outcome_unknown = order.attempts.iter().any(|a| a.state == AttemptState::Unknown);
 }

@@ -1,8 +1,11 @@
 //! What an order and its attempts can be.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::named::named;
+use super::payment::OrderPayment;
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
@@ -69,6 +72,8 @@ pub struct Flags {
     pub outcome_unknown: bool,
     /// A verified message named another amount, currency, merchant or app than the order's.
     pub amount_mismatch: bool,
+    /// A payment is older than its attempt: the number was used before.
+    pub paid_before_order: bool,
 }
 
 impl Flags {
@@ -77,6 +82,7 @@ impl Flags {
         let all = [
             (self.paid_late, "paid_late"),
             (self.paid_twice, "paid_twice"),
+            (self.paid_before_order, "paid_before_order"),
             (self.outcome_unknown, "outcome_unknown"),
             (self.amount_mismatch, "amount_mismatch"),
         ];
@@ -166,13 +172,28 @@ impl Surplus {
     }
 }
 
-/// A merchant's rules for such money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A merchant's rules for such money, and which money counts as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Money after the order was closed, refused or expired.
     pub paid_late: Surplus,
     /// Money beside an earlier payment of the same order.
     pub paid_twice: Surplus,
+    /// A payment by so much older than its attempt is held: it covers the difference between our clock and WeChat's.
+    pub paid_before_slack: Duration,
+    /// A payment so long after the expiry is in time while the order has not ended here.
+    pub late_grace: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            paid_late: Surplus::Hold,
+            paid_twice: Surplus::Hold,
+            paid_before_slack: Duration::from_secs(600),
+            late_grace: Duration::from_secs(60),
+        }
+    }
 }
 
 /// An order with its attempts: the unit of every change.
@@ -210,8 +231,8 @@ pub struct Order {
     pub queries: Queries,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
-    /// Every transaction the ledger holds for it.
-    pub transactions: Vec<TransactionId>,
+    /// Every payment that WeChat reported for it, oldest first.
+    pub payments: Vec<OrderPayment>,
 }
 
 impl AttemptState {
@@ -236,9 +257,24 @@ impl OrderState {
 
 impl Order {
     /// Whether its live attempts are to be closed at WeChat: it was asked for, the time is over, or the order has its
-    /// money.
+    /// money or holds some that does not count.
     pub fn wants_close(&self, now: Timestamp) -> bool {
-        !self.state.is_open() || self.intent.is_some() || now >= self.expires_at
+        !self.state.is_open() || self.intent.is_some() || now >= self.expires_at || self.is_held()
+    }
+
+    /// Whether it is open and nothing more may be paid on it, because money was reported that does not fit it.
+    pub fn is_held(&self) -> bool {
+        self.state.is_open() && self.has_misfit()
+    }
+
+    /// Whether money was reported that does not fit it.
+    pub fn has_misfit(&self) -> bool {
+        self.flags.amount_mismatch || self.flags.paid_before_order
+    }
+
+    /// The payment with this number.
+    pub fn payment(&self, transaction_id: &TransactionId) -> Option<&OrderPayment> {
+        self.payments.iter().find(|p| p.transaction_id == *transaction_id)
     }
 
     /// Whether WeChat may still take money on any attempt.

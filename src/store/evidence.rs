@@ -6,13 +6,12 @@ use sea_orm::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 
 use super::db::DbError;
-use super::entity::{evidence, ledger, notification, outbox};
+use super::entity::{evidence, notification, outbox};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::event::fact::Fact;
 use crate::ids::{EventId, MerchantKey, OutTradeNo, TransactionId};
-use crate::order::{CNY, LedgerEntry, Order};
 
 /// Where a fact came from.
 #[derive(Debug, Clone)]
@@ -162,22 +161,28 @@ pub(super) async fn write_notifications<'a>(
     tx.insert_all(rows.into_values().collect(), Some(keep)).await
 }
 
+/// The kind of a source, and what names it among its kind.
+pub(super) fn source_of(e: &Evidence) -> (&'static str, String) {
+    match &e.source {
+        EvidenceSource::Notification { id, .. } => ("notification", id.to_string()),
+        EvidenceSource::Query { .. } => ("query", e.out_trade_no.to_string()),
+        EvidenceSource::UnifiedOrder => ("unified_order", e.out_trade_no.to_string()),
+        EvidenceSource::Close => ("close", e.out_trade_no.to_string()),
+        EvidenceSource::Request { by } => ("request", by.clone()),
+    }
+}
+
 pub(super) fn evidence_row(
     order_id: i64,
     version: i64,
     e: &Evidence,
     at: Timestamp,
 ) -> Result<evidence::ActiveModel, DbError> {
-    let (source, source_id, raw, verified_by) = match &e.source {
-        EvidenceSource::Notification { id, verified_by } => {
-            ("notification", id.to_string(), None, Some(verified_by.clone()))
-        }
-        EvidenceSource::Query { raw, verified_by } => {
-            ("query", e.out_trade_no.to_string(), Some(raw.clone()), Some(verified_by.clone()))
-        }
-        EvidenceSource::UnifiedOrder => ("unified_order", e.out_trade_no.to_string(), None, None),
-        EvidenceSource::Close => ("close", e.out_trade_no.to_string(), None, None),
-        EvidenceSource::Request { by } => ("request", by.clone(), None, None),
+    let (source, source_id) = source_of(e);
+    let (raw, verified_by) = match &e.source {
+        EvidenceSource::Notification { verified_by, .. } => (None, Some(verified_by.clone())),
+        EvidenceSource::Query { raw, verified_by } => (Some(raw.clone()), Some(verified_by.clone())),
+        EvidenceSource::UnifiedOrder | EvidenceSource::Close | EvidenceSource::Request { .. } => (None, None),
     };
     Ok(evidence::ActiveModel {
         id: sea_orm::NotSet,
@@ -192,23 +197,6 @@ pub(super) fn evidence_row(
         received_at_ms: Set(e.received_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
     })
-}
-
-pub(super) fn ledger_row(order: &Order, version: i64, l: &LedgerEntry, at: Timestamp) -> ledger::ActiveModel {
-    ledger::ActiveModel {
-        id: sea_orm::NotSet,
-        merchant: Set(order.merchant.to_string()),
-        order_id: Set(order.id),
-        order_version: Set(version),
-        order_no: Set(order.order_no.to_string()),
-        out_trade_no: Set(l.out_trade_no.to_string()),
-        entry: Set("payment".into()),
-        transaction_id: Set(l.transaction_id.to_string()),
-        amount_fen: Set(l.amount.as_i64()),
-        currency: Set(CNY.into()),
-        occurred_at_ms: Set(l.occurred_at.as_ms()),
-        recorded_at_ms: Set(at.as_ms()),
-    }
 }
 
 pub(super) fn outbox_row(e: &EncodedEvent) -> outbox::ActiveModel {

@@ -12,10 +12,12 @@ use super::db::DbError;
 use super::evidence::{NotificationRecord, outbox_row, write_notifications};
 use super::order::rows::unreadable;
 use super::outbox::write_events;
+use super::payment::commit::enter_unmatched;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, EncodedEvent};
-use crate::ids::{EventId, MerchantKey, TransactionId};
+use crate::event::fact::Payment;
+use crate::ids::{EventId, MerchantKey};
 
 /// So far ahead, a time was written by a clock that was wrong.
 const IMPOSSIBLY_AHEAD: Duration = Duration::from_secs(600);
@@ -47,19 +49,19 @@ impl std::fmt::Debug for WaitingNotification {
 }
 
 impl Store {
-    /// Records the end of a notification that waited in vain, and reports its payment in the same transaction, unless
+    /// Records the end of a notification that waited in vain, and enters and reports its payment in the same transaction, unless
     /// another copy reported it. A notification already in a terminal state stays as it is.
     pub async fn record_orphan(
         &self,
         record: &NotificationRecord,
-        transaction_id: &TransactionId,
+        payment: &Payment,
         news: DomainEvent,
         at: Timestamp,
     ) -> Result<(), DbError> {
-        let write = (record.clone(), transaction_id.clone(), news.encode(at), at);
+        let write = (record.clone(), payment.clone(), news.encode(at), at);
         self.db
-            .write("notification.orphan", write, |tx, (record, transaction_id, news, at)| {
-                Box::pin(record_orphan(tx, record, transaction_id, news, *at))
+            .write("notification.orphan", write, |tx, (record, payment, news, at)| {
+                Box::pin(record_orphan(tx, record, payment, news, *at))
             })
             .await?;
         self.changed();
@@ -97,7 +99,7 @@ impl Store {
 async fn record_orphan(
     tx: &WriteTx,
     record: &NotificationRecord,
-    transaction_id: &TransactionId,
+    payment: &Payment,
     news: &EncodedEvent,
     at: Timestamp,
 ) -> Result<(), DbError> {
@@ -107,12 +109,12 @@ async fn record_orphan(
     // The one that writes the row reports it; a concurrent one waits here until that is certain.
     let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms)
                VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    let [merchant, transaction_id] = [record.merchant.as_str(), transaction_id.as_str()].map(Into::into);
+    let [merchant, transaction_id] = [record.merchant.as_str(), payment.transaction_id.as_str()].map(Into::into);
     let values = [merchant, transaction_id, record.id.to_string().into(), at.as_ms().into()];
     if tx.execute(sql, values).await? > 0 {
         write_events(tx, vec![outbox_row(news)]).await?;
     }
-    Ok(())
+    enter_unmatched(tx, &record.merchant, payment, format!("notification:{}", record.id), at).await
 }
 
 fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {

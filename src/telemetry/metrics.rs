@@ -22,6 +22,8 @@ pub const ORDER_SETTLE_LAG_SECONDS: &str = "wxpay_order_settle_lag_seconds";
 /// Payments, by the `source` that reported them first (`notification`, `query`): the share of queries shows how
 /// many notifications were lost.
 pub const PAID_FIRST_LEARNT_BY_TOTAL: &str = "wxpay_paid_first_learnt_by_total";
+/// See [`METRICS`].
+pub const PAYMENTS_HELD_TOTAL: &str = "wxpay_payments_held_total";
 /// Verdicts of handlers, by `kind` (consumer) and `outcome` (`done`, `retry`, `unavailable`, `park`).
 pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
 /// Messages not yet settled, by `consumer`.
@@ -111,6 +113,13 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         &["source"],
         "Payments by the source that reported them first",
+    ),
+    metric(
+        PAYMENTS_HELD_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["reason"],
+        "Payments that do not count until they are accepted or given back",
     ),
     metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
     metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),

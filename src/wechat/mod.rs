@@ -8,6 +8,7 @@
 pub mod certificate;
 pub mod jssdk;
 pub mod mini_program;
+mod newest_date;
 pub mod oauth;
 pub mod outcome;
 mod percent;

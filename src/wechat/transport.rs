@@ -15,10 +15,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue};
 use tokio::time::Instant;
 
 use super::certificate::MerchantCertificate;
+use super::newest_date::NewestDate;
+use crate::clock::Clock;
 use crate::config;
 
 /// Maximum size of a reply in bytes. WeChat's largest API replies are a few dozen KiB; bills are not fetched this way.
@@ -130,13 +132,16 @@ pub enum ClientError {
 
 /// A connection pool with this program's rules for calls to WeChat. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Wire(reqwest::Client);
+pub(super) struct Wire {
+    http: reqwest::Client,
+    newest_date: NewestDate,
+}
 
 impl Wire {
     /// A pool with the configured time limits.
     pub(super) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
         let http = Wire::rules(config)?.build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
-        Ok(Wire(http))
+        Ok(Wire { http, newest_date: NewestDate::default() })
     }
 
     /// A pool that presents a client certificate.
@@ -144,7 +149,8 @@ impl Wire {
         let (rules, pem) = (Wire::rules(config)?, certificate.to_pem());
         let identity = reqwest::Identity::from_pem(pem.expose().as_bytes());
         let http = identity.and_then(|identity| rules.identity(identity).build());
-        http.map(Wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
+        let wire = |http| Wire { http, newest_date: NewestDate::default() };
+        http.map(wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
     }
 
     fn rules(config: &config::Wechat) -> Result<reqwest::ClientBuilder, ClientError> {
@@ -161,7 +167,7 @@ impl Wire {
 
     /// Gets `path` of the host `base` with these query parameters, in this order.
     pub(super) async fn get(&self, base: &str, path: &str, query: &Query<'_>) -> Result<Vec<u8>, TransportError> {
-        measured(path, self.0.get(address(base, path, query)?)).await
+        self.measured(path, self.http.get(address(base, path, query)?)).await
     }
 
     /// Posts `body` to `path` of the host `base`.
@@ -173,8 +179,37 @@ impl Wire {
         content_type: &'static str,
         body: String,
     ) -> Result<Vec<u8>, TransportError> {
-        let request = self.0.post(address(base, path, query)?);
-        measured(path, request.header(CONTENT_TYPE, HeaderValue::from_static(content_type)).body(body)).await
+        let request = self.http.post(address(base, path, query)?);
+        self.measured(path, request.header(CONTENT_TYPE, HeaderValue::from_static(content_type)).body(body)).await
+    }
+
+    async fn measured(&self, path: &str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, TransportError> {
+        let started = Instant::now();
+        let result = self.exchange(request).await;
+        let outcome = match &result {
+            Ok(_) => "answered",
+            Err(error) => error.label(),
+        };
+        metrics::histogram!("wxpay_wechat_request_seconds", "api" => api_of(path).to_owned(), "outcome" => outcome)
+            .record(started.elapsed());
+        result
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, TransportError> {
+        let mut response = request.send().await.map_err(transport)?;
+        self.newest_date.note(response.headers().get(DATE).and_then(|date| date.to_str().ok()));
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(TransportError::Status { status });
+        }
+        let mut reply = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if reply.len() + chunk.len() > MAX_REPLY_BYTES {
+                return Err(TransportError::TooLarge);
+            }
+            reply.extend_from_slice(&chunk);
+        }
+        Ok(reply)
     }
 }
 
@@ -188,34 +223,6 @@ fn address(base: &str, path: &str, query: &Query<'_>) -> Result<reqwest::Url, Tr
         url.query_pairs_mut().extend_pairs(query);
     }
     Ok(url)
-}
-
-async fn measured(path: &str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, TransportError> {
-    let started = Instant::now();
-    let result = exchange(request).await;
-    let outcome = match &result {
-        Ok(_) => "answered",
-        Err(error) => error.label(),
-    };
-    metrics::histogram!("wxpay_wechat_request_seconds", "api" => api_of(path).to_owned(), "outcome" => outcome)
-        .record(started.elapsed());
-    result
-}
-
-async fn exchange(request: reqwest::RequestBuilder) -> Result<Vec<u8>, TransportError> {
-    let mut response = request.send().await.map_err(transport)?;
-    let status = response.status().as_u16();
-    if status != 200 {
-        return Err(TransportError::Status { status });
-    }
-    let mut reply = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if reply.len() + chunk.len() > MAX_REPLY_BYTES {
-            return Err(TransportError::TooLarge);
-        }
-        reply.extend_from_slice(&chunk);
-    }
-    Ok(reply)
 }
 
 /// A connection pool to WeChat's pay hosts. Cheap to clone.
@@ -266,6 +273,11 @@ impl Client {
             Err(second) if first.may_have_executed() && !second.may_have_executed() => Err(first),
             Err(second) => Err(second),
         }
+    }
+
+    /// How far WeChat's clock and `clock` are apart by WeChat's newest answer, at most five minutes; zero before it.
+    pub fn clock_difference(&self, clock: &Clock) -> Duration {
+        self.wire.newest_date.difference(clock)
     }
 
     async fn post_once(&self, base: &str, path: &str, body: String) -> Result<Vec<u8>, TransportError> {

@@ -93,8 +93,8 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
         };
     }
     let record = NotificationRecord { verdict: RecordedVerdict::Parked("unknown_order".into()), ..record };
-    let (transaction_id, news) = (payment.transaction_id.clone(), orphaned(&record, payment));
-    match ctx.store.record_orphan(&record, &transaction_id, news, now).await {
+    let news = orphaned(&record, payment.clone());
+    match ctx.store.record_orphan(&record, &payment, news, now).await {
         Ok(()) => {
             crate::failpoint::point("worker.orphan_reported");
             Verdict::Park { reason: "unknown_order", why }

@@ -59,7 +59,7 @@ pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -
         order = app.refresh(order).await?;
     }
     let pay_params = signed(&app.config, &order, app.clock.now())?;
-    let refunds = if order.order.transactions.is_empty() {
+    let refunds = if order.order.payments.is_empty() {
         Vec::new()
     } else {
         app.store.refunds_of_order(order.order.id).await?

@@ -9,9 +9,9 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
     pub merchant: String,
-    pub order_id: i64,
+    pub order_id: Option<i64>,
     pub order_version: i64,
-    pub order_no: String,
+    pub order_no: Option<String>,
     pub out_trade_no: String,
     pub entry: String,
     pub transaction_id: String,
@@ -19,6 +19,12 @@ pub struct Model {
     pub currency: String,
     pub occurred_at_ms: i64,
     pub recorded_at_ms: i64,
+    pub from_class: Option<String>,
+    pub to_class: Option<String>,
+    pub payment_version: Option<i64>,
+    pub reason: Option<String>,
+    pub done_by: Option<String>,
+    pub evidence: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

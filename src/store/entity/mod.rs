@@ -12,6 +12,7 @@ pub mod login_code;
 pub mod notification;
 pub mod order;
 pub mod outbox;
+pub mod payment;
 pub mod platform_token;
 pub mod quarantine;
 pub mod refund;

@@ -40,6 +40,7 @@ pub struct Model {
     pub paid_told: bool,
     pub next_look_at_ms: Option<i64>,
     pub answered_at_ms: Option<i64>,
+    pub paid_before_order: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

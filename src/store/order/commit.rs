@@ -15,14 +15,16 @@ use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
-use crate::order::{AttemptState, Intent, LedgerEntry, Order};
+use crate::order::{AttemptState, Intent, Order, PaymentEntry};
 use crate::refund::RefundEvent;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind};
 use crate::store::entity::attempt;
-use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, ledger_row, outbox_row, write_notifications};
+use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, outbox_row, source_of, write_notifications};
 use crate::store::outbox::write_events;
-use crate::store::refund::record::{Reserved, reserve};
+use crate::store::payment::audit::{AuditEntry, write_audit};
+use crate::store::payment::commit::{Entered, Reclassed, enter, reclass};
+use crate::store::refund::record::{Reserved, lock_orders, reserve};
 use crate::store::refund::rows::NewRefund;
 use crate::store::writer::{Reader, WriteTx};
 use crate::telemetry::REFUNDS_TOTAL;
@@ -42,8 +44,12 @@ pub struct OrderCommit {
     pub wanted: Option<AttemptParams>,
     /// One per version between `before` and `next`, with the version each made.
     pub evidence: Vec<(i64, Evidence)>,
-    /// Money, with the version that entered it.
-    pub ledger: Vec<(i64, LedgerEntry)>,
+    /// Payments, with the version that entered each.
+    pub payments: Vec<(i64, PaymentEntry)>,
+    /// A payment that an operator moved to another class.
+    pub reclassed: Option<Reclassed>,
+    /// The operator's action.
+    pub audit: Option<AuditEntry>,
     /// Events to tell.
     pub events: Vec<EncodedEvent>,
     /// Notifications that led here, or changed nothing.
@@ -56,6 +62,11 @@ pub struct OrderCommit {
 pub trait OrderDecision: Send + Sync + 'static {
     /// What the caller gets to know once it is durable.
     type Outcome: Send + 'static;
+
+    /// Whether the orders are locked before they are loaded: what it decides on may change beside the order's version.
+    fn locks(&self) -> bool {
+        false
+    }
 
     /// The attempts whose orders it needs, in any order.
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
@@ -94,6 +105,9 @@ async fn change<D: OrderDecision>(
 ) -> Result<(D::Outcome, HashSet<i64>, Vec<String>), DbError> {
     let mut orders = Vec::new();
     for (merchant, numbers) in decision.attempts() {
+        if decision.locks() {
+            lock_orders(tx, &merchant, &numbers).await?;
+        }
         orders.extend(orders_of_attempts(Reader::Write(tx), &merchant, &numbers).await?);
     }
     let (mut changes, outcome) = decision.decide(orders);
@@ -111,6 +125,9 @@ async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<
     let changed: Vec<&OrderCommit> = done.iter().copied().filter(|c| c.before != c.next.version).collect();
     write_attempts(tx, &changed).await?;
     write_proof(tx, &changed, at).await?;
+    for c in &changed {
+        write_action(tx, c, at).await?;
+    }
     let mut sent_back = Vec::new();
     for refund in changed.iter().flat_map(|c| &c.refunds) {
         if send_back(tx, refund, at).await? {
@@ -178,7 +195,7 @@ async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Res
 }
 
 fn update_orders(changed: &[&OrderCommit], at: Timestamp) -> Result<(String, Vec<Value>), DbError> {
-    let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 22);
+    let mut values: Vec<Value> = Vec::with_capacity(changed.len() * 23);
     for c in changed {
         let o = &c.next;
         let open = o.state.is_open();
@@ -207,13 +224,14 @@ fn update_orders(changed: &[&OrderCommit], at: Timestamp) -> Result<(String, Vec
             trade_type.into(),
             until.into(),
             c.wanted.as_ref().filter(|_| o.intent.is_some()).map(AttemptParams::to_json).transpose()?.into(),
+            o.flags.paid_before_order.into(),
         ]);
     }
     let sql = format!(
         "WITH v (id, before, version, state, outcome_unknown, paid_late, paid_twice, amount_mismatch, failure_code,
                  failure_message, transaction_id, paid_at_ms, updated_at_ms, queries_done, next_query_at_ms,
                  next_look_at_ms, expires_at_ms, paid_told, intent, intent_trade_type, intent_expires_at_ms,
-                 intent_params)
+                 intent_params, paid_before_order)
            AS (VALUES {})
          UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
            paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
@@ -222,10 +240,10 @@ fn update_orders(changed: &[&OrderCommit], at: Timestamp) -> Result<(String, Vec
            next_query_at_ms = v.next_query_at_ms, next_look_at_ms = v.next_look_at_ms,
            expires_at_ms = v.expires_at_ms, paid_told = v.paid_told, intent = v.intent,
            intent_trade_type = v.intent_trade_type, intent_expires_at_ms = v.intent_expires_at_ms,
-           intent_params = v.intent_params
+           intent_params = v.intent_params, paid_before_order = v.paid_before_order
          FROM v WHERE orders.id = v.id AND orders.version = v.before
          RETURNING orders.id AS id",
-        placeholders(changed.len(), 22, 0)
+        placeholders(changed.len(), 23, 0)
     );
     Ok((sql, values))
 }
@@ -310,18 +328,35 @@ fn new_attempt(
     })
 }
 
+/// What an operator did, under the order's lock.
+async fn write_action(tx: &WriteTx, c: &OrderCommit, at: Timestamp) -> Result<(), DbError> {
+    if let Some(reclassed) = &c.reclassed
+        && !reclass(tx, &c.next, reclassed, at).await?
+    {
+        return Err(DbError::Defect("a payment changed its class while its order was locked".into()));
+    }
+    if let Some(audit) = &c.audit {
+        write_audit(tx, audit).await?;
+    }
+    Ok(())
+}
+
 async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {
     let mut proofs = Vec::new();
-    let mut entries = Vec::new();
+    let mut entered = Vec::new();
     let mut events = Vec::new();
     for c in changed {
         for (version, e) in &c.evidence {
             proofs.push(evidence_row(c.next.id, *version, e, at)?);
         }
-        entries.extend(c.ledger.iter().map(|(version, l)| ledger_row(&c.next, *version, l, at)));
+        for (version, entry) in &c.payments {
+            let reported = c.evidence.iter().find(|(of, _)| of == version).map(|(_, e)| source_of(e));
+            let evidence = reported.map(|(source, id)| format!("{source}:{id}"));
+            entered.push(Entered { order: &c.next, version: *version, entry, evidence });
+        }
         events.extend(c.events.iter().map(outbox_row));
     }
     tx.insert_all(proofs, None).await?;
-    tx.insert_all(entries, None).await?;
+    enter(tx, &entered, at).await?;
     write_events(tx, events).await
 }

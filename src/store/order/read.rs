@@ -6,10 +6,12 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Qu
 
 use super::rows::{StoredOrder, stored_order};
 use crate::event::command::Idempotency;
-use crate::ids::{MerchantKey, OrderNo, OutTradeNo, TransactionId};
+use crate::ids::{MerchantKey, OrderNo, OutTradeNo};
+use crate::order::OrderPayment;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::entity::{attempt, idempotency_key, ledger, order};
+use crate::store::entity::{attempt, idempotency_key, order};
+use crate::store::payment::read::of_orders;
 use crate::store::writer::Reader;
 
 impl Store {
@@ -65,25 +67,23 @@ async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Ve
         return Ok(Vec::new());
     }
     let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
-    let of_orders = attempt::Entity::find()
+    let their_attempts = attempt::Entity::find()
         .filter(attempt::Column::OrderId.is_in(rows.iter().map(|o| o.id)))
         .order_by_asc(attempt::Column::N);
-    for a in reader.all(of_orders).await? {
+    for a in reader.all(their_attempts).await? {
         attempts.entry(a.order_id).or_default().push(a);
     }
-    let mut transactions: HashMap<i64, Vec<TransactionId>> = HashMap::new();
-    let paid: Vec<i64> = rows.iter().filter(|o| o.transaction_id.is_some()).map(|o| o.id).collect();
-    if !paid.is_empty() {
-        for e in reader.all(ledger::Entity::find().filter(ledger::Column::OrderId.is_in(paid))).await? {
-            let id = TransactionId::parse(e.transaction_id).map_err(|e| DbError::Defect(e.to_string()))?;
-            transactions.entry(e.order_id).or_default().push(id);
-        }
+    let has_money = |o: &&order::Model| o.transaction_id.is_some() || o.amount_mismatch || o.paid_before_order;
+    let with_money: Vec<i64> = rows.iter().filter(has_money).map(|o| o.id).collect();
+    let mut payments: HashMap<i64, Vec<OrderPayment>> = HashMap::new();
+    for (order_id, payment) in of_orders(reader, &with_money).await? {
+        payments.entry(order_id).or_default().push(payment);
     }
     rows.into_iter()
         .map(|o| {
             let attempts = attempts.remove(&o.id).unwrap_or_default();
-            let transactions = transactions.remove(&o.id).unwrap_or_default();
-            stored_order(o, attempts, transactions)
+            let payments = payments.remove(&o.id).unwrap_or_default();
+            stored_order(o, attempts, payments)
         })
         .collect()
 }

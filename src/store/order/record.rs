@@ -151,6 +151,7 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         paid_told: Set(false),
         next_look_at_ms: Set(None),
         answered_at_ms: Set(None),
+        paid_before_order: Set(false),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::event::fact::{Prepay, WechatError};
 use crate::event::json;
 use crate::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{Attempt, AttemptState, Flags, Intent, Order, OrderState, PaidBy, Queries};
+use crate::order::{Attempt, AttemptState, Flags, Intent, Order, OrderPayment, OrderState, PaidBy, Queries};
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
 use crate::trade::TradeType;
@@ -88,7 +88,7 @@ pub(in crate::store) fn unknown(what: &str, text: &str) -> DbError {
 pub(in crate::store) fn stored_order(
     row: order::Model,
     attempts: Vec<attempt::Model>,
-    transactions: Vec<TransactionId>,
+    payments: Vec<OrderPayment>,
 ) -> Result<StoredOrder, DbError> {
     let content: OrderContent = serde_json::from_str(&row.content).map_err(|e| unreadable("content", &e))?;
     let paid_by = match (row.transaction_id, row.paid_at_ms) {
@@ -117,6 +117,7 @@ pub(in crate::store) fn stored_order(
             paid_twice: row.paid_twice,
             outcome_unknown: row.outcome_unknown,
             amount_mismatch: row.amount_mismatch,
+            paid_before_order: row.paid_before_order,
         },
         failure: error(row.failure_code, row.failure_message),
         paid_by,
@@ -131,7 +132,7 @@ pub(in crate::store) fn stored_order(
             answered_at: row.answered_at_ms.map(Timestamp::from_ms),
         },
         attempts: attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
-        transactions,
+        payments,
     };
     Ok(StoredOrder {
         order,

@@ -15,6 +15,7 @@ use crate::store::db::DbError;
 use crate::store::entity::{refund_evidence, refund_ledger};
 use crate::store::evidence::{NotificationRecord, outbox_row, write_notifications};
 use crate::store::outbox::write_events;
+use crate::store::payment::commit::return_held;
 use crate::store::writer::WriteTx;
 
 /// One refund's change.
@@ -119,7 +120,7 @@ async fn enter(tx: &WriteTx, c: &RefundCommit, entry: &RefundEntry, at: Timestam
     tx.execute(sql, values).await?;
     let sql = "UPDATE orders SET refunded_fen = refunded_fen + $2, updated_at_ms = $3 WHERE id = $1";
     tx.execute(sql, [c.order_id.into(), amount.into(), at.as_ms().into()]).await?;
-    Ok(())
+    return_held(tx, r, at).await
 }
 
 /// The amount may be refunded otherwise. A refund that WeChat took on counts among the payment's fifty all the same.

@@ -15,9 +15,10 @@ use crate::money::Fen;
 use crate::refund::MAX_REFUNDS;
 use crate::store::Store;
 use crate::store::db::{Db, DbError, DbKind};
-use crate::store::entity::{idempotency_key, ledger, refund, refund_evidence};
+use crate::store::entity::{idempotency_key, payment, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::order::commit::placeholders;
 use crate::store::order::rows::broken;
 use crate::store::outbox::write_events;
 use crate::store::writer::{Row, WriteTx};
@@ -94,12 +95,12 @@ impl Store {
         order_id: i64,
         transaction_id: &TransactionId,
     ) -> Result<Option<PaidAttempt>, DbError> {
-        let entry = ledger::Entity::find()
-            .filter(ledger::Column::OrderId.eq(order_id))
-            .filter(ledger::Column::TransactionId.eq(transaction_id.as_str()))
+        let payment = payment::Entity::find()
+            .filter(payment::Column::OrderId.eq(order_id))
+            .filter(payment::Column::TransactionId.eq(transaction_id.as_str()))
             .one(self.db.read())
             .await?;
-        let Some(entry) = entry else { return Ok(None) };
+        let Some(entry) = payment else { return Ok(None) };
         let left = left(&self.db, self.db.read(), &entry.merchant, transaction_id).await?;
         Ok(Some(PaidAttempt {
             out_trade_no: OutTradeNo::parse(entry.out_trade_no).map_err(broken("out_trade_no"))?,
@@ -184,6 +185,25 @@ pub(in crate::store) async fn lock_order(tx: &WriteTx, order_id: i64) -> Result<
     if tx.kind() == DbKind::Postgres {
         let sql = "SELECT id FROM orders WHERE id = $1 FOR UPDATE";
         tx.one(sql, [order_id.into()]).await?;
+    }
+    Ok(())
+}
+
+/// Locks the rows of the orders that have these attempts; SQLite has one writer anyway.
+pub(in crate::store) async fn lock_orders(
+    tx: &WriteTx,
+    merchant: &MerchantKey,
+    numbers: &[OutTradeNo],
+) -> Result<(), DbError> {
+    if tx.kind() == DbKind::Postgres {
+        let numbers_in = placeholders(1, numbers.len(), 1);
+        let sql = format!(
+            "SELECT id FROM orders WHERE id IN (
+               SELECT order_id FROM attempts WHERE merchant = $1 AND out_trade_no IN {numbers_in})
+             ORDER BY id FOR UPDATE"
+        );
+        let values = std::iter::once(merchant.as_str().into()).chain(numbers.iter().map(|n| n.as_str().into()));
+        tx.all(&sql, values).await?;
     }
     Ok(())
 }

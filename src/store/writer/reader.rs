@@ -1,7 +1,8 @@
 //! Where rows are read: in the pool of readers, or in the transaction of a write.
 
-use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait, Select, TryIntoModel};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, EntityTrait, Select, Statement, TryIntoModel, Value};
 
+use super::row::Row;
 use super::tx::WriteTx;
 use crate::store::db::DbError;
 
@@ -24,6 +25,17 @@ impl Reader<'_> {
         match self {
             Reader::Pool(pool) => Ok(select.all(*pool).await?),
             Reader::Write(tx) => tx.find_all(select).await,
+        }
+    }
+
+    /// The rows of a statement. Parameters are written `$1`, `$2`, … for both databases.
+    pub async fn rows(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<Row>, DbError> {
+        match self {
+            Reader::Pool(pool) => {
+                let statement = Statement::from_sql_and_values(pool.get_database_backend(), sql, values);
+                Ok(pool.query_all_raw(statement).await?.into_iter().map(Row::Driver).collect())
+            }
+            Reader::Write(tx) => tx.all(sql, values).await,
         }
     }
 }

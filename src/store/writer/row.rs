@@ -1,4 +1,4 @@
-//! A row of a result inside a write.
+//! A row of a result.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::store::db::DbError;
 pub enum Row {
     /// Of SQLite: the columns' names, and what they hold.
     Sqlite(Arc<[String]>, Vec<Cell>),
-    /// Of PostgreSQL.
-    Postgres(QueryResult),
+    /// Of the driver: of PostgreSQL, and of a reader of SQLite.
+    Driver(QueryResult),
 }
 
 /// What a column of SQLite holds.
@@ -87,7 +87,7 @@ impl Row {
                 let value = cell.and_then(T::from_cell);
                 value.ok_or_else(|| DbError::Defect(format!("column {column} is not what was asked for")))
             }
-            Row::Postgres(row) => Ok(row.try_get("", column)?),
+            Row::Driver(row) => Ok(row.try_get("", column)?),
         }
     }
 

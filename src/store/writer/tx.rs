@@ -106,7 +106,7 @@ impl WriteTx {
         async move {
             match &self.on {
                 On::Sqlite(connection) => Ok(connection.query(&statement, 1)?.pop()),
-                On::Postgres(transaction) => Ok(transaction.query_one_raw(statement).await?.map(Row::Postgres)),
+                On::Postgres(transaction) => Ok(transaction.query_one_raw(statement).await?.map(Row::Driver)),
             }
         }
     }
@@ -216,7 +216,7 @@ impl WriteTx {
         match &self.on {
             On::Sqlite(connection) => Ok(connection.query(&statement, usize::MAX)?),
             On::Postgres(transaction) => {
-                Ok(transaction.query_all_raw(statement).await?.into_iter().map(Row::Postgres).collect())
+                Ok(transaction.query_all_raw(statement).await?.into_iter().map(Row::Driver).collect())
             }
         }
     }

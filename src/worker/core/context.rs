@@ -36,7 +36,7 @@ impl Context {
         refund_clients: Arc<HashMap<MerchantKey, Client>>,
         clock: Clock,
     ) -> Context {
-        let applier = Arc::new(FactApplier::new(store.clone(), clock.clone()));
+        let applier = Arc::new(FactApplier::new(store.clone(), clock.clone(), wechat.clone()));
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
         let config = in_force.snapshot();
         Context { config, in_force, store, wechat, refund_clients, clock, applier, recorder }

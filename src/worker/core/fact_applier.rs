@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use crate::batcher::{Group, GroupError, Limits};
 use crate::clock::{Clock, Timestamp};
-use crate::ids::{MerchantKey, OutTradeNo};
-use crate::order::Refusal;
+use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
+use crate::order::{HeldReason, Refusal};
 use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
 
 use super::error::HandlerError;
 use super::fact::{Applied, Item};
 use super::order_uow::UnitOfWork;
 use crate::telemetry;
+use crate::wechat::transport::Client;
 
 /// Facts of one group.
 const MAX_BATCH: usize = 256;
@@ -59,10 +60,10 @@ pub struct FactApplier {
 impl FactApplier {
     /// Over a store. One group at a time, so that what waits meanwhile shares the next transaction, and copies of a
     /// notification meet in one group.
-    pub fn new(store: Store, clock: Clock) -> FactApplier {
+    pub fn new(store: Store, clock: Clock, wechat: Client) -> FactApplier {
         let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
         let run = move |items: Vec<Item>| {
-            let work = Work { store: store.clone(), clock: clock.clone() };
+            let work = Work { store: store.clone(), clock: clock.clone(), wechat: wechat.clone() };
             async move {
                 let count = items.len();
                 let lost = || {
@@ -89,6 +90,7 @@ type Outcome = Result<Applied, ApplyError>;
 struct Work {
     store: Store,
     clock: Clock,
+    wechat: Client,
 }
 
 async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
@@ -143,11 +145,12 @@ async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
 /// Decides and commits once; items of orders that were changed concurrently are left out of the result.
 async fn one_round(work: &Work, items: &Arc<Vec<Item>>, open: Vec<usize>) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
-    let round = Round { items: Arc::clone(items), open, now };
+    let clocks_differ = work.wechat.clock_difference(&work.clock);
+    let round = Round { items: Arc::clone(items), open, now, clocks_differ };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
     let mut done = Vec::with_capacity(decided.len());
-    for Decided { item, order_id, applied, paid, signed_differently } in decided {
+    for Decided { item, order_id, applied, paid, held, signed_differently } in decided {
         if order_id.is_some_and(|id| conflicts.contains(&id)) {
             continue;
         }
@@ -157,6 +160,12 @@ async fn one_round(work: &Work, items: &Arc<Vec<Item>>, open: Vec<usize>) -> Res
         if let Some((source, lag)) = paid {
             metrics::counter!(telemetry::PAID_FIRST_LEARNT_BY_TOTAL, "source" => source).increment(1);
             metrics::histogram!(telemetry::ORDER_SETTLE_LAG_SECONDS).record(lag);
+        }
+        for (transaction_id, reason) in held {
+            let out_trade_no = &items[item].out_trade_no;
+            metrics::counter!(telemetry::PAYMENTS_HELD_TOTAL, "reason" => reason.as_str()).increment(1);
+            tracing::warn!(%out_trade_no, %transaction_id, reason = reason.as_str(), "A payment is held: accept it or \
+                           give it back");
         }
         done.push((item, Ok(applied)));
     }
@@ -179,6 +188,8 @@ struct Round {
     /// Those of the items that have no result yet.
     open: Vec<usize>,
     now: Timestamp,
+    /// How far WeChat's clock and ours may be apart.
+    clocks_differ: Duration,
 }
 
 /// What was decided on one item.
@@ -188,6 +199,8 @@ struct Decided {
     applied: Applied,
     /// The source that reported a payment, and how long after it was made.
     paid: Option<(&'static str, Duration)>,
+    /// Payments that are held, with the reason.
+    held: Vec<(TransactionId, HeldReason)>,
     signed_differently: bool,
 }
 
@@ -210,13 +223,14 @@ impl OrderDecision for Round {
             decided.push(match loaded.order_of(item) {
                 Some(order) => {
                     let signed_differently = order.is_signed_differently(item);
-                    let applied = order.take(item, self.now);
+                    let applied = order.take(item, self.now, self.clocks_differ);
                     let (order_id, paid) = (Some(order.stored.order.id), order.commit.paid.take());
-                    Decided { item: *i, order_id, applied, paid, signed_differently }
+                    let held = std::mem::take(&mut order.commit.held);
+                    Decided { item: *i, order_id, applied, paid, held, signed_differently }
                 }
                 None => {
-                    let applied = Applied::UnknownOrder;
-                    Decided { item: *i, order_id: None, applied, paid: None, signed_differently: false }
+                    let (applied, held) = (Applied::UnknownOrder, Vec::new());
+                    Decided { item: *i, order_id: None, applied, paid: None, held, signed_differently: false }
                 }
             });
         }

@@ -3,7 +3,6 @@
 pub(super) mod config_skew;
 pub(super) mod context;
 pub(super) mod dead_letter;
-pub(super) mod domain_events;
 pub(super) mod error;
 pub(super) mod fact;
 pub(super) mod fact_applier;

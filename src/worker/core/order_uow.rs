@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::domain_events;
-use super::domain_events::source_name;
 use super::fact::{Applied, Item};
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
-use crate::ids::{AppId, MchId, OutTradeNo};
+use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::new_refund::policy_refund;
-use crate::order::{Attempt, Decision, LedgerEntry, Order, Refusal, decide, flag_mismatch};
+use crate::event::domain::{DomainData, DomainEvent, NotificationRejected};
+use crate::order::{Attempt, Decision, HeldReason, Order, PaymentClass, PaymentEntry, Policy, Refusal, decide, flag_mismatch};
+use crate::order_events::{of_order, source_name};
 use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 
 /// An order while the facts of one group are decided on it.
@@ -23,12 +23,14 @@ pub(in crate::worker) struct UnitOfWork {
 #[derive(Default)]
 pub(in crate::worker) struct Parts {
     evidence: Vec<(i64, Evidence)>,
-    ledger: Vec<(i64, LedgerEntry)>,
+    payments: Vec<(i64, PaymentEntry)>,
     events: Vec<EncodedEvent>,
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
     /// The source that reported a payment, and how long after it was made.
     pub(in crate::worker) paid: Option<(&'static str, Duration)>,
+    /// Payments that are held, with the reason.
+    pub(in crate::worker) held: Vec<(TransactionId, HeldReason)>,
 }
 
 impl UnitOfWork {
@@ -37,20 +39,25 @@ impl UnitOfWork {
         UnitOfWork { stored, before, attempts_before, commit: Parts::default() }
     }
 
-    pub(in crate::worker) fn take(&mut self, item: &Item, now: Timestamp) -> Applied {
+    /// Applies a fact. `clocks_differ` is how far WeChat's clock and ours may be apart.
+    pub(in crate::worker) fn take(&mut self, item: &Item, now: Timestamp, clocks_differ: Duration) -> Applied {
         let order = &self.stored.order;
-        let policy = item.config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
+        let merchants = item.config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
+        let orders = &item.config.orders;
+        let paid_before_slack = orders.paid_before_slack + clocks_differ;
+        let policy = Policy { paid_before_slack, late_grace: orders.late_grace, ..merchants };
         let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now, policy) {
             Decision::Apply(change) => {
                 let change = *change;
                 let version = change.next.version;
                 self.commit.evidence.push((version, evidence(item)));
-                if let Some(entry) = &change.ledger {
+                if let Some(entry) = &change.payment {
                     self.commit.paid = Some((source_name(&item.source), now.since(entry.occurred_at)));
+                    let held = entry.reason.filter(|_| entry.class == PaymentClass::Held);
+                    self.commit.held.extend(held.map(|reason| (entry.transaction_id.clone(), reason)));
                 }
-                self.commit.ledger.extend(change.ledger.map(|l| (version, l)));
-                let news =
-                    change.news.into_iter().map(|n| domain_events::of_order(&change.next, n, &item.source).encode(now));
+                self.commit.payments.extend(change.payment.map(|p| (version, p)));
+                let news = change.news.into_iter().map(|n| of_order(&change.next, n, &item.source).encode(now));
                 self.commit.events.extend(news);
                 let back = change.refund.and_then(|auto| policy_refund(&item.config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);
@@ -73,7 +80,7 @@ impl UnitOfWork {
         let first = mark.is_some();
         if let Some(change) = mark {
             self.commit.evidence.push((change.next.version, evidence(item)));
-            let news = domain_events::of_refusal(&change.next, &refusal, item).map(|n| n.encode(now));
+            let news = of_refusal(&change.next, &refusal, item).map(|n| n.encode(now));
             self.commit.events.extend(news);
             self.advance(change.next, item);
         }
@@ -126,12 +133,29 @@ impl UnitOfWork {
             new_params: stored.params[attempts_before..].to_vec(),
             wanted: stored.wanted,
             evidence: commit.evidence,
-            ledger: commit.ledger,
+            payments: commit.payments,
+            reclassed: None,
+            audit: None,
             events: commit.events,
             notifications: commit.notifications,
             refunds: commit.refunds,
         })
     }
+}
+
+/// The alert about a verified notification that contradicts its order; other sources have no such event.
+fn of_refusal(order: &Order, refusal: &Refusal, item: &Item) -> Option<DomainEvent> {
+    let record = item.notification.as_ref()?;
+    Some(DomainEvent {
+        merchant: order.merchant.clone(),
+        order_no: Some(order.order_no.clone()),
+        data: DomainData::NotificationRejected(NotificationRejected {
+            notification_id: record.id,
+            out_trade_no: Some(item.out_trade_no.to_string()),
+            reason: refusal.reason(),
+            message: refusal.to_string(),
+        }),
+    })
 }
 
 fn evidence(item: &Item) -> Evidence {

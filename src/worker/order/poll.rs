@@ -194,7 +194,7 @@ impl Polling<'_> {
             _ => None,
         };
         self.apply(number, fact, source(self.merchant, &raw)).await?;
-        if let Some(transaction_id) = refunded.filter(|id| self.stored.order.transactions.contains(id)) {
+        if let Some(transaction_id) = refunded.filter(|id| self.stored.order.payment(id).is_some()) {
             let learnt =
                 crate::worker::refund::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
             let listed = learnt?;

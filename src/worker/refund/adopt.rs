@@ -88,7 +88,7 @@ fn spec(
     evidence: RefundEvidence,
 ) -> Option<RefundSpec> {
     let attempt = order.order.attempt(&found.out_trade_no)?;
-    let ours = order.order.transactions.contains(&found.transaction_id) && found.total_fee == order.order.amount;
+    let ours = order.order.payment(&found.transaction_id).is_some_and(|p| p.amount == found.total_fee);
     let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= found.total_fee;
     (ours && fits).then(|| RefundSpec {
         merchant: merchant.key.clone(),

@@ -174,7 +174,7 @@ async fn theirs(
 /// about first.
 async fn paid_order(ctx: &Context, merchant: &Merchant, hint: &RefundHint) -> Result<Option<StoredOrder>, ApplyError> {
     let numbers = std::slice::from_ref(&hint.out_trade_no);
-    let is_paid = |o: &StoredOrder| o.order.transactions.contains(&hint.transaction_id);
+    let is_paid = |o: &StoredOrder| o.order.payment(&hint.transaction_id).is_some();
     let Some(order) = ctx.store.orders_by_out_trade_no(&merchant.key, numbers).await?.pop() else { return Ok(None) };
     if is_paid(&order) {
         return Ok(Some(order));

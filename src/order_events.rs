@@ -1,11 +1,10 @@
-//! Encodes decisions as domain events.
+//! The domain events of an order's change. Pure; used where facts are applied and where an operator decides.
 
-use super::fact::Item;
 use crate::event::domain::{
-    DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
+    DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld,
 };
 use crate::event::fact::{Payment, WechatError};
-use crate::order::{Attempt, CNY, Order, OrderEvent, Refusal, Surplus};
+use crate::order::{Attempt, CNY, Order, OrderEvent, Surplus};
 use crate::store::EvidenceSource;
 
 /// The event of an order's change.
@@ -23,25 +22,26 @@ pub fn of_order(order: &Order, news: OrderEvent, source: &EvidenceSource) -> Dom
         OrderEvent::Paid(p) => DomainData::OrderPaid(paid(order, p, source)),
         OrderEvent::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, source, policy)),
         OrderEvent::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, source, policy)),
+        OrderEvent::PaidByAccept(p) => DomainData::OrderPaid(OrderPaid { accepted: true, ..paid(order, p, source) }),
+        OrderEvent::PaymentAccepted(p) => {
+            DomainData::PaymentAccepted(OrderPaid { accepted: true, ..paid(order, p, source) })
+        }
+        OrderEvent::PaymentHeld(p, reason) => DomainData::PaymentHeld(PaymentHeld {
+            order_no: order.order_no.clone(),
+            app: order.app.clone(),
+            out_trade_no: p.out_trade_no,
+            transaction_id: p.transaction_id,
+            amount_fen: p.total_fee,
+            currency: p.fee_type,
+            order_amount_fen: order.amount,
+            paid_at: p.time_end,
+            reason: reason.as_str(),
+            learnt_by: source_name(source),
+        }),
         OrderEvent::Closed => DomainData::OrderClosed(ended(order, None)),
         OrderEvent::Failed(error) => DomainData::OrderFailed(ended(order, Some(error))),
     };
     DomainEvent { merchant: order.merchant.clone(), order_no: Some(order.order_no.clone()), data }
-}
-
-/// The alert about a verified notification that contradicts its order; other sources have no such event.
-pub fn of_refusal(order: &Order, refusal: &Refusal, item: &Item) -> Option<DomainEvent> {
-    let record = item.notification.as_ref()?;
-    Some(DomainEvent {
-        merchant: order.merchant.clone(),
-        order_no: Some(order.order_no.clone()),
-        data: DomainData::NotificationRejected(NotificationRejected {
-            notification_id: record.id,
-            out_trade_no: Some(item.out_trade_no.to_string()),
-            reason: refusal.reason(),
-            message: refusal.to_string(),
-        }),
-    })
 }
 
 fn surplus(order: &Order, p: Payment, source: &EvidenceSource, policy: Surplus) -> OrderSurplus {
@@ -53,6 +53,8 @@ fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
         order_no: order.order_no.clone(),
         app: order.app.clone(),
         amount_fen: p.total_fee,
+        order_amount_fen: order.amount,
+        accepted: false,
         currency: CNY,
         trade_type: trade_type(order, |a| a.out_trade_no == p.out_trade_no),
         out_trade_no: p.out_trade_no,

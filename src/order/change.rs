@@ -1,0 +1,69 @@
+//! The steps that decisions share: the next version of an order, and its ends.
+
+use super::decision::{Change, Decision, OrderEvent};
+use super::schedule;
+use super::state::{AttemptState, Intent, Order, OrderState};
+use crate::clock::Timestamp;
+use crate::event::fact::WechatError;
+
+pub(super) fn bump(order: &Order) -> Order {
+    Order { version: order.version + 1, ..order.clone() }
+}
+
+pub(super) fn apply(next: Order, news: Option<OrderEvent>) -> Decision {
+    Decision::Apply(Box::new(Change {
+        next,
+        payment: None,
+        reclassed: None,
+        news: news.into_iter().collect(),
+        refund: None,
+    }))
+}
+
+pub(super) fn clear_unknown(order: &mut Order) {
+    order.flags.outcome_unknown = order.attempts.iter().any(|a| a.state == AttemptState::Unknown);
+}
+
+/// Nothing of it can be paid. An earlier number that a payer was offered is asked about as after a close.
+pub(super) fn fail(mut next: Order, error: WechatError, now: Timestamp) -> Decision {
+    next.state = OrderState::Failed;
+    next.intent = None;
+    next.failure = Some(error.clone());
+    next.queries.done = 0;
+    next.queries.next_at = schedule::next_poll(&next, 0, now);
+    apply(next, Some(OrderEvent::Failed(error)))
+}
+
+/// No attempt takes money any more. WeChat is asked twice more all the same: a payment may have been on its way.
+pub(super) fn close(next: Order, now: Timestamp) -> Decision {
+    apply(ended(next, now), Some(OrderEvent::Closed))
+}
+
+/// The order closed.
+pub(super) fn ended(mut next: Order, now: Timestamp) -> Order {
+    next.state = OrderState::Closed;
+    // An order closed on request stays closed; the stored intent records that.
+    next.intent = next.intent.filter(|intent| *intent == Intent::Close);
+    next.queries.done = 0;
+    next.queries.next_at = schedule::next_poll(&next, 0, now);
+    next
+}
+
+/// Whether an order that holds money which does not fit it has come to its end: nothing can be paid on it any more, and
+/// its time is over or its close was requested.
+pub(super) fn held_and_over(order: &Order, now: Timestamp) -> bool {
+    let over = order.intent == Some(Intent::Close) || now >= order.expires_at;
+    order.is_held() && over && !order.any_live()
+}
+
+/// The order says so already. A held order that is over ends here: WeChat has nothing left to close.
+pub(super) fn already(order: &Order, now: Timestamp) -> Decision {
+    if held_and_over(order, now) { close(bump(order), now) } else { Decision::AlreadyApplied }
+}
+
+/// A held order without a live attempt is not paid, closed or failed by WeChat's answers: it waits for its end.
+pub(super) fn hold(mut next: Order, now: Timestamp) -> Decision {
+    next.queries.done = 0;
+    next.queries.next_at = schedule::next_poll(&next, 0, now);
+    if held_and_over(&next, now) { close(next, now) } else { apply(next, None) }
+}

@@ -1,0 +1,270 @@
+//! Where payments enter and change their class, each with a row of the ledger, inside the transaction of the order's or
+//! the refund's change.
+//!
+//! What must stay true: a payment has one row and one class; a class changes by compare-and-set; the ledger has one row
+//! per entry and per change, and none is ever updated.
+
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{DbErr, EntityTrait, QueryTrait, Set};
+
+use crate::clock::Timestamp;
+use crate::event::fact::Payment;
+use crate::ids::{MerchantKey, OutRefundNo, TransactionId};
+use crate::order::{Order, PaymentChange, PaymentClass, PaymentEntry};
+use crate::refund::Refund;
+use crate::store::db::DbError;
+use crate::store::entity::{ledger, payment};
+use crate::store::writer::WriteTx;
+
+/// A change of a payment's class by an operator.
+#[derive(Debug, Clone)]
+pub struct Reclassed {
+    /// From which class to which.
+    pub change: PaymentChange,
+    /// The operator's reason.
+    pub reason: String,
+    /// The API key's name.
+    pub by: String,
+}
+
+/// A payment that an order's change enters.
+pub(in crate::store) struct Entered<'a> {
+    pub order: &'a Order,
+    /// The order's version that entered it.
+    pub version: i64,
+    pub entry: &'a PaymentEntry,
+    /// The source that reported it.
+    pub evidence: Option<String>,
+}
+
+/// Enters payments. One that is known as another order's, or was returned, is [`DbError::Exists`]; one of no order so
+/// far becomes this order's.
+pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: Timestamp) -> Result<(), DbError> {
+    if entered.is_empty() {
+        return Ok(());
+    }
+    // In the order of the numbers: two processes that enter the same payments must not lock them crosswise.
+    let mut sorted: Vec<&Entered<'_>> = entered.iter().collect();
+    sorted.sort_by_key(|e| (&e.order.merchant, &e.entry.transaction_id));
+    let rows: Vec<payment::ActiveModel> = sorted.iter().map(|e| payment_row(e, at)).collect();
+    let mut versions: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
+    for rows in rows.chunks(tx.rows_per_statement()) {
+        let mut insert = payment::Entity::insert_many(rows.to_vec()).on_conflict(matched());
+        let returned = [payment::Column::Merchant, payment::Column::TransactionId, payment::Column::Version];
+        insert.query().returning(Query::returning().columns(returned));
+        for row in tx.returning(&insert).await? {
+            versions.insert((row.get("merchant")?, row.get("transaction_id")?), row.get("version")?);
+        }
+    }
+    let mut entries = Vec::with_capacity(entered.len());
+    for e in sorted {
+        let key = (e.order.merchant.to_string(), e.entry.transaction_id.to_string());
+        let version = versions.remove(&key).ok_or_else(|| DbError::Exists(DbErr::RecordNotInserted))?;
+        entries.push(entry_row(e, version, at));
+    }
+    tx.insert_all(entries, None).await?;
+    Ok(())
+}
+
+/// A payment of no order so far becomes this order's; any other one stays as it is.
+fn matched() -> OnConflict {
+    use payment::Column::{Class, Merchant, OrderId, OrderNo, Reason, TransactionId, UpdatedAtMs, Version};
+    OnConflict::columns([Merchant, TransactionId])
+        .update_columns([Class, Reason, OrderId, OrderNo, UpdatedAtMs])
+        .value(Version, Expr::col((payment::Entity, Version)).add(1))
+        .action_and_where(Expr::col((payment::Entity, Class)).eq(PaymentClass::Unmatched.as_str()))
+        .to_owned()
+}
+
+fn payment_row(e: &Entered<'_>, at: Timestamp) -> payment::ActiveModel {
+    let p = e.entry;
+    payment::ActiveModel {
+        id: sea_orm::NotSet,
+        merchant: Set(e.order.merchant.to_string()),
+        transaction_id: Set(p.transaction_id.to_string()),
+        version: Set(1),
+        class: Set(p.class.as_str().into()),
+        reason: Set(p.reason.map(|reason| reason.as_str().into())),
+        order_id: Set(Some(e.order.id)),
+        order_no: Set(Some(e.order.order_no.to_string())),
+        out_trade_no: Set(p.out_trade_no.to_string()),
+        mch_id: Set(p.mch_id.to_string()),
+        appid: Set(p.appid.to_string()),
+        amount_fen: Set(p.amount.as_i64()),
+        currency: Set(p.currency.clone()),
+        paid_at_ms: Set(p.occurred_at.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+        updated_at_ms: Set(at.as_ms()),
+    }
+}
+
+fn entry_row(e: &Entered<'_>, version: i64, at: Timestamp) -> ledger::ActiveModel {
+    let p = e.entry;
+    let is_new = version == 1;
+    ledger::ActiveModel {
+        id: sea_orm::NotSet,
+        merchant: Set(e.order.merchant.to_string()),
+        order_id: Set(Some(e.order.id)),
+        order_version: Set(e.version),
+        order_no: Set(Some(e.order.order_no.to_string())),
+        out_trade_no: Set(p.out_trade_no.to_string()),
+        entry: Set(if is_new { "payment" } else { "matched" }.into()),
+        transaction_id: Set(p.transaction_id.to_string()),
+        amount_fen: Set(p.amount.as_i64()),
+        currency: Set(p.currency.clone()),
+        occurred_at_ms: Set(p.occurred_at.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+        from_class: Set((!is_new).then(|| PaymentClass::Unmatched.as_str().into())),
+        to_class: Set(Some(p.class.as_str().into())),
+        payment_version: Set(Some(version)),
+        reason: Set(p.reason.map(|reason| reason.as_str().into())),
+        done_by: Set(None),
+        evidence: Set(e.evidence.clone()),
+    }
+}
+
+/// Enters a payment of no order, unless it is known.
+pub(in crate::store) async fn enter_unmatched(
+    tx: &WriteTx,
+    merchant: &MerchantKey,
+    p: &Payment,
+    evidence: String,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    let class = PaymentClass::Unmatched.as_str();
+    let row = payment::ActiveModel {
+        id: sea_orm::NotSet,
+        merchant: Set(merchant.to_string()),
+        transaction_id: Set(p.transaction_id.to_string()),
+        version: Set(1),
+        class: Set(class.into()),
+        reason: Set(None),
+        order_id: Set(None),
+        order_no: Set(None),
+        out_trade_no: Set(p.out_trade_no.to_string()),
+        mch_id: Set(p.mch_id.to_string()),
+        appid: Set(p.appid.to_string()),
+        amount_fen: Set(p.total_fee.as_i64()),
+        currency: Set(p.fee_type.clone()),
+        paid_at_ms: Set(p.time_end.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+        updated_at_ms: Set(at.as_ms()),
+    };
+    if tx.run(&payment::Entity::insert(row).on_conflict_do_nothing()).await? == 0 {
+        return Ok(());
+    }
+    let entry = ledger::ActiveModel {
+        id: sea_orm::NotSet,
+        merchant: Set(merchant.to_string()),
+        order_id: Set(None),
+        order_version: Set(0),
+        order_no: Set(None),
+        out_trade_no: Set(p.out_trade_no.to_string()),
+        entry: Set("payment".into()),
+        transaction_id: Set(p.transaction_id.to_string()),
+        amount_fen: Set(p.total_fee.as_i64()),
+        currency: Set(p.fee_type.clone()),
+        occurred_at_ms: Set(p.time_end.as_ms()),
+        recorded_at_ms: Set(at.as_ms()),
+        from_class: Set(None),
+        to_class: Set(Some(class.into())),
+        payment_version: Set(Some(1)),
+        reason: Set(None),
+        done_by: Set(None),
+        evidence: Set(Some(evidence)),
+    };
+    tx.run(&ledger::Entity::insert(entry)).await?;
+    Ok(())
+}
+
+/// Changes a payment's class as an operator decided; whether it still had the class that was decided on.
+pub(in crate::store) async fn reclass(
+    tx: &WriteTx,
+    order: &Order,
+    r: &Reclassed,
+    at: Timestamp,
+) -> Result<bool, DbError> {
+    let entry = Entry {
+        name: "accepted",
+        from: r.change.from,
+        to: r.change.to,
+        order_version: order.version,
+        at,
+        reason: Some(&r.reason),
+        by: Some(&r.by),
+        evidence: format!("request:{}", r.by),
+    };
+    change_class(tx, &order.merchant, &r.change.transaction_id, &entry).await
+}
+
+/// A held payment of which everything went back is returned. The order's row is locked by the refund's change.
+pub(in crate::store) async fn return_held(tx: &WriteTx, refund: &Refund, at: Timestamp) -> Result<(), DbError> {
+    let (merchant, transaction_id) = (&refund.merchant, &refund.transaction_id);
+    let sql = "SELECT 1 AS whole FROM refund_totals
+               WHERE merchant = $1 AND transaction_id = $2 AND refunded_fen = paid_fen";
+    if tx.one(sql, [merchant.as_str().into(), transaction_id.as_str().into()]).await?.is_none() {
+        return Ok(());
+    }
+    let entry = Entry {
+        name: "returned",
+        from: PaymentClass::Held,
+        to: PaymentClass::Returned,
+        order_version: 0,
+        at,
+        reason: None,
+        by: None,
+        evidence: returned_by(&refund.refund_no),
+    };
+    change_class(tx, merchant, transaction_id, &entry).await?;
+    Ok(())
+}
+
+fn returned_by(refund_no: &OutRefundNo) -> String {
+    format!("refund:{refund_no}")
+}
+
+/// A ledger row about a change of class.
+struct Entry<'a> {
+    name: &'static str,
+    from: PaymentClass,
+    to: PaymentClass,
+    order_version: i64,
+    at: Timestamp,
+    reason: Option<&'a str>,
+    by: Option<&'a str>,
+    evidence: String,
+}
+
+async fn change_class(
+    tx: &WriteTx,
+    merchant: &MerchantKey,
+    transaction_id: &TransactionId,
+    e: &Entry<'_>,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE payments SET class = $4, version = version + 1, updated_at_ms = $5
+               WHERE merchant = $1 AND transaction_id = $2 AND class = $3";
+    let key = [merchant.as_str().into(), transaction_id.as_str().into()];
+    let values = key.clone().into_iter().chain([e.from.as_str().into(), e.to.as_str().into(), e.at.as_ms().into()]);
+    if tx.execute(sql, values).await? == 0 {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO ledger (merchant, order_id, order_version, order_no, out_trade_no, entry, transaction_id,
+                                   amount_fen, currency, occurred_at_ms, recorded_at_ms, from_class, to_class,
+                                   payment_version, reason, done_by, evidence)
+               SELECT merchant, order_id, CAST($3 AS BIGINT), order_no, out_trade_no, $4, transaction_id, amount_fen,
+                      currency, CAST($5 AS BIGINT), CAST($5 AS BIGINT), $6, class, version, $7, $8, $9
+               FROM payments WHERE merchant = $1 AND transaction_id = $2";
+    let values = key.into_iter().chain([
+        e.order_version.into(),
+        e.name.into(),
+        e.at.as_ms().into(),
+        e.from.as_str().into(),
+        e.reason.map(str::to_owned).into(),
+        e.by.map(str::to_owned).into(),
+        e.evidence.clone().into(),
+    ]);
+    tx.execute(sql, values).await?;
+    Ok(true)
+}

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::connect::ConnectError;
+use super::types::ConnectError;
 use super::message::Message;
 use super::subscription::{self, Arrived, Receipt as _, Source};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bus::connect::Sync;
+use crate::bus::types::Sync;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Far above what a server answers.

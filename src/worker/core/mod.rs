@@ -1,4 +1,4 @@
-//! What handlers share: context, errors, and the path of a fact to its order.
+//! What handlers share: context, the handler trait, errors, and the path of a fact to its order.
 
 pub(super) mod config_skew;
 pub(super) mod context;
@@ -6,6 +6,7 @@ pub(super) mod dead_letter;
 pub(super) mod error;
 pub(super) mod fact;
 pub(super) mod fact_applier;
+pub(super) mod handler;
 pub(super) mod notification_record;
 pub(super) mod order_uow;
 pub(super) mod recorder;

@@ -8,8 +8,8 @@ use wxpay_worker::ids::EventId;
 use wxpay_worker::order::{Queries, next_query};
 use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, StoredMessage};
 
-use super::store::{merchant, new_order};
-use super::store_web::{NOW, seconds};
+use super::store::orders::{merchant, new_order};
+use super::store::web::{NOW, seconds};
 use crate::harness::db::TestDb;
 use crate::harness::sql::number;
 use crate::harness::store::TestStore;

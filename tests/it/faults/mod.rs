@@ -3,22 +3,14 @@
 mod audit;
 mod copies;
 #[cfg(debug_assertions)]
-mod crash_plays;
-#[cfg(debug_assertions)]
-mod crash_points;
-#[cfg(debug_assertions)]
 mod crash_sites;
+mod databases;
 mod forgeries;
-mod half_cut_off;
 mod load;
-mod nats_cluster;
-mod nats_lost;
+mod nats;
 #[cfg(debug_assertions)]
 mod paused_leader;
-mod postgres_lost;
-mod postgres_restarted;
 mod sdks;
-mod sqlite_stuck;
 mod storm;
 mod synced;
 mod thousand;

@@ -6,7 +6,6 @@ pub mod cable;
 pub mod certificates;
 pub mod db;
 pub mod nats;
-pub mod nats_cluster;
 #[cfg(debug_assertions)]
 pub mod pausing;
 pub mod ports;

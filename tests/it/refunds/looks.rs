@@ -10,7 +10,7 @@ use wxpay_worker::event::subject;
 use wxpay_worker::ids::{MerchantKey, OutRefundNo};
 use wxpay_worker::refund::RefundState;
 
-use super::notices::notice;
+use super::reports::notifications::notice;
 use crate::harness::bus::bus_settings;
 use crate::harness::service::{InProcess, KEY, MCH_ID, TestService};
 use crate::harness::within_timeout;

@@ -2,19 +2,14 @@
 //! the books here say what WeChat's say.
 
 mod api;
+mod calls;
 mod clocks;
-mod console;
-mod contradictions;
 mod counted;
-mod doubts;
 mod flow;
 mod looks;
 mod lost;
-mod notices;
-mod open_calls;
-#[cfg(debug_assertions)]
-mod paused;
 mod policies;
+mod reports;
 mod rows;
 mod sums;
 mod waits;

@@ -11,7 +11,7 @@ use wxpay_worker::wechat::v2::xml;
 use super::on_both;
 use crate::harness::service::{InProcess, MCH_ID, TestService, answer, jsapi};
 use crate::harness::within_timeout;
-use crate::sandbox::refunds_parts::{https, identity};
+use crate::sandbox::refunds::parts::{https, identity};
 use crate::wechat::server::{Answer, Received, Server, http, nobody};
 use crate::wechat::signed;
 

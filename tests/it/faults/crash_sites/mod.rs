@@ -1,5 +1,6 @@
 //! Every crash point, in a scenario that passes it. A point of the source that is in no table fails the test.
 
+mod mortal;
 mod plays;
 mod points;
 

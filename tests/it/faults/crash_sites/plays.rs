@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
-use super::points::Mortal;
+use super::mortal::Mortal;
 use crate::faults::{LOOK, audit};
 use crate::flows::notifications::{notify, signed};
 use crate::harness::service::{KEY, MCH_ID, Processes, Queue};

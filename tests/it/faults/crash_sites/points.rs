@@ -1,14 +1,14 @@
 //! A process dies between two effects, is started again, and nothing is lost, done twice or forgotten.
 
-use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
+use super::mortal::Mortal;
 use super::plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, switches};
 use crate::faults::audit::{self, Orders};
-use crate::faults::{FAULT_TIMEOUT, LOOK, until};
+use crate::faults::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
 use crate::harness::service::{KEY, MCH_ID, Process, Processes, TestService, jsapi};
 
@@ -37,56 +37,6 @@ pub enum Scenario {
     Close,
     /// The business has an old order paid in another way.
     Switch,
-}
-
-/// A process that dies once at its armed point and is then started again without it.
-pub(super) struct Mortal<'a> {
-    pub rig: &'a Processes,
-    roles: &'a str,
-    process: Process,
-    pub deaths: usize,
-}
-
-impl<'a> Mortal<'a> {
-    async fn start(rig: &'a Processes, roles: &'a str, site: &str) -> Mortal<'a> {
-        let process = rig.run_with(roles, &[("WXPAY_CRASH_AT", site)]).await;
-        Mortal { rig, roles, process, deaths: 0 }
-    }
-
-    /// Starts it again if it is dead.
-    async fn look_after(&mut self) {
-        let Some(status) = self.process.ended() else { return };
-        assert_eq!(status.signal(), Some(9), "it ended otherwise: {status}");
-        assert_eq!(self.deaths, 0, "it died unarmed");
-        self.deaths += 1;
-        self.process = self.rig.run_roles(self.roles).await;
-    }
-
-    /// Looks until there is something, and keeps the process going meanwhile.
-    pub async fn until<T, F: Future<Output = Option<T>>>(&mut self, what: &str, mut look: impl FnMut(usize) -> F) -> T {
-        let started = std::time::Instant::now();
-        loop {
-            self.look_after().await;
-            if let Some(found) = look(self.deaths).await {
-                return found;
-            }
-            assert!(started.elapsed() < FAULT_TIMEOUT, "{what} did not happen within {FAULT_TIMEOUT:?}");
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-}
-
-impl Mortal<'_> {
-    /// Awaits its death, and then an empty queue.
-    pub async fn until_dead_and_drained(&mut self, db: &Db, site: &str) {
-        let rig = self.rig;
-        let bus = &rig.open_bus(db).await;
-        self.until("death, and then an empty queue", |deaths| async move {
-            (deaths > 0 && rig.is_drained(db, bus).await).then_some(())
-        })
-        .await;
-        assert_eq!(self.deaths, 1, "{site} was passed");
-    }
 }
 
 /// Plays `scenario` while a process with `roles` dies at `site`; a second process has the `other_roles`.

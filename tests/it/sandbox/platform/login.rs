@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
 
-use super::mini::session;
+use super::session;
 use crate::sandbox::parts::{
     APPID, MINI_APPID, OPENID, SECOND_APPID, SECOND_SECRET, SECRET, Shop, address, clock, good, loopback, settings,
 };

@@ -5,18 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::login::silent;
+use super::{mini_query, session};
 use crate::sandbox::parts::{APPID, MINI_APPID, MINI_SECRET, OPENID, SECRET, Shop, good};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn mini_query(code: &str) -> [(&'static str, &str); 4] {
-    [("appid", MINI_APPID), ("secret", MINI_SECRET), ("js_code", code), ("grant_type", "authorization_code")]
-}
-
-/// What WeChat answers to a mini program's code.
-pub async fn session(shop: &Shop, code: &str) -> Value {
-    shop.ask("/sns/jscode2session", &mini_query(code)).await
-}
 
 #[tokio::test]
 async fn a_mini_programs_code_gives_a_session_once() {

@@ -57,7 +57,7 @@ on_both_databases! {
         let take = async || stage.store.lease("relay", "two", seconds(60)).await.unwrap();
         assert_eq!(take().await, None);
         stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 50000").await.unwrap();
-        assert_eq!(take().await, None, "a small step of the clock takes nobody's lease");
+        assert_eq!(take().await, None, "a small step of the clock takes no lease away");
         stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 86400000").await.unwrap();
         assert_eq!(take().await.unwrap().term, first.term + 1);
     }

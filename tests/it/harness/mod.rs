@@ -1,4 +1,4 @@
-//! What tests start and look at. It is not a mock of anything: servers and databases are real.
+//! What tests start and inspect. It is not a mock of anything: servers and databases are real.
 
 pub mod assert;
 pub mod bus;

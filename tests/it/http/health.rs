@@ -40,11 +40,11 @@ async fn without_its_database_a_process_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
-async fn a_host_whose_clock_is_wrong_is_told_and_stays_ready() {
+async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     let stage = Stage::start().await;
     let shutdown = CancellationToken::new();
     let clock = Clock::host_off_by(3_605_000);
-    // Though the service goes by the database's time: somebody has to look at the host.
+    // Though the service goes by the database's time: a person has to check the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
     let router = http::admin_router(Arc::new(HttpShared::new(Ingress {
         config: stage.in_force.clone(),

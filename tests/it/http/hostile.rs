@@ -128,7 +128,7 @@ async fn requests_that_two_readers_would_cut_differently_are_refused() {
         "GET /healthz HTTP/1.1\r\n\r\n",
         "GET /healthz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
         "\x16\x03\x01\r\n\r\n",
-        // An empty line before a request is skipped; its head is looked at all the same.
+        // An empty line before a request is skipped; its head is checked all the same.
         "\r\nPOST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         assert_eq!(Reply::parse(&raw(stage.address, request.as_bytes()).await).status, 400, "{request:?}");
@@ -147,7 +147,7 @@ async fn behind_a_chunked_body_nothing_more_is_read() {
 }
 
 #[tokio::test]
-async fn behind_a_request_sent_before_its_turn_the_connection_ends() {
+async fn behind_a_request_sent_too_early_the_connection_ends() {
     let stage = quick().await;
     let next = format!("{POST}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     for first in ["GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", &format!("{POST}Content-Length: 6\r\n\r\n<xml/>")] {
@@ -160,7 +160,7 @@ async fn behind_a_request_sent_before_its_turn_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn requests_that_wait_for_their_turn_share_a_connection() {
+async fn requests_that_wait_for_the_answer_before_them_share_a_connection() {
     let stage = quick().await;
     let mut socket = TcpStream::connect(stage.address).await.unwrap();
     for body in ["<xml/>", "", "<xml>0</xml>"] {
@@ -249,5 +249,5 @@ async fn a_stop_finishes_what_is_under_way_and_refuses_what_is_new() {
     assert_eq!(Reply::parse(&answer).status, 200);
     let address = stage.address;
     stage.stop().await;
-    assert!(TcpStream::connect(address).await.is_err(), "somebody still listens");
+    assert!(TcpStream::connect(address).await.is_err(), "a listener is still open");
 }

@@ -173,7 +173,7 @@ async fn a_signed_notification_in_an_unknown_form_is_kept_and_repeated() {
 }
 
 #[tokio::test]
-async fn without_a_durable_acknowledgement_wechat_is_told_to_repeat() {
+async fn without_a_durable_acknowledgement_wechat_is_asked_to_repeat() {
     let stage = Stage::with("notify_ack_timeout_ms = 300", "").await;
     let body = signed(&[], SignType::HmacSha256);
     let blocked = stage.blocked().await;
@@ -185,11 +185,11 @@ async fn without_a_durable_acknowledgement_wechat_is_told_to_repeat() {
 }
 
 #[tokio::test]
-async fn a_notification_for_nobody_or_of_another_method_or_coding_is_refused() {
+async fn a_notification_for_no_merchant_or_of_another_method_or_coding_is_refused() {
     let stage = Stage::with("", OTHER_MERCHANT).await;
     let body = signed(&[], SignType::HmacSha256);
-    let nobody = stage.send("POST", "/notify/nobody/pay", &[], body.as_bytes()).await;
-    assert_eq!((nobody.status, nobody.text()), (404, fail("MERCHANT")));
+    let unknown = stage.send("POST", "/notify/unknown/pay", &[], body.as_bytes()).await;
+    assert_eq!((unknown.status, unknown.text()), (404, fail("MERCHANT")));
     let other = stage.send("POST", "/notify/other/pay", &[], body.as_bytes()).await;
     assert_eq!((other.status, other.text()), (200, fail("SIGN")));
     let get = stage.send("GET", "/notify/main/pay", &[], b"").await;

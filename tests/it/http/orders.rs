@@ -90,7 +90,7 @@ async fn other_content_under_a_number_or_a_key_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_requests_at_once_with_other_content_one_wins_and_one_is_told() {
+async fn of_two_requests_at_once_with_other_content_one_wins_and_one_gets_a_conflict() {
     let stage = Stage::worked().await;
     for n in 0..8 {
         let number = format!("RACE{n:04}");
@@ -119,7 +119,7 @@ async fn a_refused_order_tells_wechats_words() {
 }
 
 #[tokio::test]
-async fn every_problem_of_a_request_is_told_at_once() {
+async fn every_problem_of_a_request_is_reported_at_once() {
     let stage = Stage::start().await;
     let body = json!({
         "order_no": "quote'", "amount_fen": 0, "description": "a\u{1}b", "trade_type": "NATIVE", "openid": "o1",
@@ -247,12 +247,12 @@ async fn another_trade_type_waits_until_wechat_lets_the_old_attempt_be_closed() 
 }
 
 #[tokio::test]
-async fn until_a_new_attempt_is_opened_nobody_gets_the_old_ones_parameters_for_it() {
+async fn until_a_new_attempt_is_opened_no_request_gets_the_old_ones_parameters_for_it() {
     let stage = Stage::with("order_wait_ms = 200", "").await;
     stage.work();
     stage.place(&order("A100001"), &[("Prefer", "wait=20")]).await;
     stage.clock.advance(std::time::Duration::from_secs(301));
-    // Nobody comes to it in that time.
+    // No worker comes to it in that time.
     let reply = stage.get("/v1/orders/A100001/pay-params?trade_type=NATIVE").await;
     assert_eq!((reply.status, reply.problem().as_str()), (503, "not_ready"));
     let another = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS61"}).to_string();

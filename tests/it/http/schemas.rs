@@ -129,9 +129,9 @@ fn every_event_is_as_its_schema_says_and_has_no_field_the_schema_omits() {
         let schema = schema(&sealed.event_type);
         assert_eq!(problems(&schema, &event), Vec::<String>::new(), "{event}");
         for (name, place) in [("/data", "/properties/data/properties"), ("", "/properties")] {
-            let told: BTreeSet<&String> = event.pointer(name).unwrap().as_object().unwrap().keys().collect();
+            let sent: BTreeSet<&String> = event.pointer(name).unwrap().as_object().unwrap().keys().collect();
             let described: BTreeSet<&String> = schema.pointer(place).unwrap().as_object().unwrap().keys().collect();
-            assert!(told.is_subset(&described), "{}: {told:?} {described:?}", sealed.event_type);
+            assert!(sent.is_subset(&described), "{}: {sent:?} {described:?}", sealed.event_type);
         }
         // The schema is one that can say no.
         for name in event["data"].as_object().unwrap().keys() {

@@ -232,14 +232,14 @@ impl Stage {
 
     /// The deliveries of a consumer, as they come.
     pub fn deliveries(&self, consumer: ConsumerName) -> mpsc::UnboundedReceiver<Delivery> {
-        let (tell, told) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::unbounded_channel();
         self.work_on(consumer, move |_, _, _, delivery| {
-            let tell = tell.clone();
+            let sender = sender.clone();
             async move {
-                let _ = tell.send(delivery);
+                let _ = sender.send(delivery);
             }
         });
-        told
+        receiver
     }
 
     fn work_on<F, W>(&self, consumer: ConsumerName, work: W)

@@ -76,7 +76,7 @@ async fn a_stream_tells_each_state_and_ends_with_the_last() {
 }
 
 #[tokio::test]
-async fn who_comes_back_is_not_told_again_what_it_saw() {
+async fn a_client_that_reconnects_is_not_sent_again_what_it_saw() {
     let stage = Stage::worked().await;
     stage.place(&order("A100001"), &[]).await;
     let version = stage.stored("A100001").await.unwrap().order.version;
@@ -104,7 +104,7 @@ async fn a_stream_opens_only_with_a_key_or_the_orders_own_token() {
         let reply = stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await;
         assert_eq!((reply.status, reply.problem().as_str()), (401, "unauthorized"), "{authorization}");
     }
-    // Whether an order exists is not told to strangers.
+    // Whether an order exists is not disclosed to strangers.
     let none = stage.send("GET", "/v1/orders/NONE01/stream", &[("Authorization", foreign.as_str())], b"").await;
     assert_eq!(none.problem(), "unauthorized");
     assert_eq!(stage.get("/v1/orders/NONE01/stream").await.problem(), "not_found");
@@ -173,7 +173,7 @@ async fn an_order_that_cannot_be_read_keeps_no_news_from_those_who_wait_for_othe
 }
 
 #[tokio::test]
-async fn a_request_sent_before_its_turn_is_looked_at_as_closely_as_any() {
+async fn a_request_sent_too_early_is_checked_as_closely_as_any() {
     let stage = Stage::worked().await;
     stage.place(&order("A100001"), &[]).await;
     let mut stream = Stream::open(&stage, KEY, "").await;

@@ -1,4 +1,4 @@
-//! How long a request waits, and what it is told when that was not enough.
+//! How long a request waits, and what it is answered when that was not enough.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::stage::{Stage, eventually, order, with};
 use crate::harness::within_timeout;
 
 #[tokio::test]
-async fn an_order_nobody_works_on_is_taken_and_its_location_answers() {
+async fn an_order_without_a_worker_is_taken_and_its_location_answers() {
     let stage = Stage::start().await;
     let begun = Instant::now();
     let reply = stage.place(&order("A100001"), &[("Prefer", "respond-async, wait=0")]).await;
@@ -34,7 +34,7 @@ async fn a_waiting_request_is_answered_as_soon_as_the_order_is_payable() {
     let stage = Stage::with("order_wait_ms = 30000", "").await;
     let body = order("A100001");
     let begun = Instant::now();
-    // Nobody works while the request begins to wait.
+    // No worker runs while the request begins to wait.
     let (reply, ()) = tokio::join!(stage.place(&body, &[]), async {
         eventually("the request on the bus", || async {
             stage.bus.lag().await.unwrap().iter().any(|lag| lag.pending > 0)
@@ -98,7 +98,7 @@ async fn a_bus_that_does_not_acknowledge_is_a_retryable_problem() {
 }
 
 #[tokio::test]
-async fn a_refresh_asks_wechat_once_and_then_waits_its_turn() {
+async fn a_refresh_queries_wechat_once_and_then_waits_for_the_next_slot() {
     let stage = Stage::worked().await;
     stage.place(&order("A100001"), &[]).await;
     let mut questions = stage.deliveries(ConsumerName::QUERY);

@@ -296,7 +296,7 @@ pub async fn store_token(stage: &Stage, app: &str, kind: TokenKind, value: &str)
     assert!(matches!(done.unwrap(), Fenced::Done(_)));
 }
 
-/// Whether nothing in an answer would let anybody be somebody else, or call WeChat in our name.
+/// Whether nothing in an answer would let a person impersonate another, or call WeChat in our name.
 pub fn tells_no_secret(reply: &Reply, openid: &str) {
     let all = format!("{}\n{}", reply.head, String::from_utf8_lossy(&reply.body));
     for secret in

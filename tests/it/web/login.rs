@@ -209,7 +209,7 @@ async fn a_snapshot_user_is_kept_apart() {
     assert_eq!((user.is_snapshot, user.unionid), (true, None));
     let reply = browser.get(&stage, "/api/wechat/pay/payWallet?money=1").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (403, "snapshot_user"));
-    // A page that looks for the marker has the person log in who comes afterwards.
+    // A page that checks for the marker has the person log in who comes afterwards.
     assert!(!browser.cookies.contains_key("openId"), "{:?}", browser.cookies);
     stage.clock.advance(Duration::from_secs(601));
     assert_eq!(reason(&browser.get(&stage, "/api/wechat/getUserInfo").await), "not_logged_in");
@@ -217,7 +217,7 @@ async fn a_snapshot_user_is_kept_apart() {
 }
 
 #[tokio::test]
-async fn a_page_that_insists_on_a_person_is_told_to_ask_for_one_and_takes_them_at_once() {
+async fn a_page_that_insists_on_a_person_is_sent_to_the_login_and_takes_them_at_once() {
     let (stage, _platform) = stage().await;
     let mut browser = Browser::logged_in(&stage, "good-Alice").await;
     assert!(browser.cookies.contains_key("openId"));

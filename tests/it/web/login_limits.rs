@@ -7,7 +7,7 @@ use super::login::{EXCHANGE, entered};
 use crate::http::stage::{Stage, eventually};
 
 #[tokio::test]
-async fn a_browser_that_logs_in_for_ever_is_told_so_the_third_time() {
+async fn a_browser_that_logs_in_for_ever_gets_an_error_page_the_third_time() {
     let (stage, platform) = stage().await;
     let mut browser = Browser::default();
     for code in ["good-1-Alice", "good-2-Alice"] {
@@ -79,7 +79,7 @@ async fn bad_codes_of_one_address_are_refused_before_they_reach_wechat_and_good_
     assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() <= 61);
     assert_eq!(platform.calls(EXCHANGE), calls);
     assert_eq!(tried("good-elsewhere".into(), "203.0.113.10").await.header("location"), Some(PAGE));
-    // Of IPv6 a subscriber has a whole network; the next one is somebody else's.
+    // Of IPv6 a subscriber has a whole network; the next one is another subscriber's.
     for i in 0..30 {
         assert_eq!(tried(format!("err-40029-v6-{i}"), &format!("2001:db8:1:2::{i:x}")).await.status, 302, "{i}");
     }
@@ -89,7 +89,7 @@ async fn bad_codes_of_one_address_are_refused_before_they_reach_wechat_and_good_
 }
 
 #[tokio::test]
-async fn codes_that_fail_for_another_reason_or_are_still_at_wechat_keep_nobody_out() {
+async fn codes_that_fail_for_another_reason_or_are_still_at_wechat_keep_no_user_out() {
     let platform = Platform::start().await;
     let stage = Stage::with("trusted_proxies = [\"127.0.0.1/32\"]", &web(&platform)).await;
     let tried = async |code: String| {

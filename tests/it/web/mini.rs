@@ -136,8 +136,8 @@ async fn a_dead_token_is_reported_once_and_its_successor_waited_for() {
     let (reply, ()) = tokio::join!(phone(&stage, &session, "good-phone"), refresh);
     assert_eq!(data(&reply)["purePhoneNumber"], "13800138000");
     assert_eq!(platform.calls(PHONE), 2);
-    // Nobody brings another one.
-    platform.live_token("96_nobody-has-it");
+    // No other one comes.
+    platform.live_token("96_unknown-to-us");
     let reply = phone(&stage, &session, "good-second").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (503, "token_unavailable"));
     assert_eq!(platform.calls(PHONE), 3, "no third call with a token that is known to be dead");

@@ -163,7 +163,7 @@ async fn what_a_page_may_ask_of_wechat_is_configured() {
 }
 
 #[tokio::test]
-async fn pages_of_the_list_may_call_with_cookies_and_nobody_else_reads_anything() {
+async fn pages_of_the_list_may_call_with_cookies_and_no_other_page_reads_anything() {
     let (stage, _platform) = stage().await;
     let preflight = async |origin: &str, method: &str| {
         let headers = [("Origin", origin), ("Access-Control-Request-Method", method)];

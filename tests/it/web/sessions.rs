@@ -1,4 +1,4 @@
-//! Sessions: who is logged in, and that nobody can make one up.
+//! Sessions: who is logged in, and that none can be forged.
 
 use std::time::Duration;
 
@@ -84,13 +84,13 @@ async fn the_cookies_are_kept_from_scripts_and_foreign_pages_and_hold_no_openid(
     }
     assert!(line(SESSION).contains("; Path=/; Max-Age=604800;"), "{}", line(SESSION));
     assert!(line(LOGIN).contains("; Path=/; Max-Age=600;"), "{}", line(LOGIN));
-    // The tutorial's page looks whether this one is there.
+    // The tutorial's page checks whether this one is there.
     assert!(line("openId").starts_with("openId=1;") && !line("openId").contains("HttpOnly"), "{}", line("openId"));
     stage.stop().await;
 }
 
 #[tokio::test]
-async fn a_user_sees_their_profile_and_nobody_their_openid() {
+async fn a_user_sees_their_profile_and_no_page_their_openid() {
     let (stage, platform) = stage().await;
     let mut browser = Browser::default();
     let state = browser.begin(&stage, "snsapi_userinfo").await;
@@ -135,7 +135,7 @@ async fn a_session_that_counts_no_more_takes_its_marker_along() {
 }
 
 #[tokio::test]
-async fn refusals_come_with_200_where_pages_look_at_the_code_alone() {
+async fn refusals_come_with_200_where_pages_check_the_code_alone() {
     let platform = super::browser::Platform::start().await;
     let web = super::browser::web(&platform).replace("[web]", "[web]\nstatus_always_200 = true");
     let stage = crate::http::stage::Stage::with("", &web).await;
@@ -153,7 +153,7 @@ async fn refusals_come_with_200_where_pages_look_at_the_code_alone() {
 }
 
 #[tokio::test]
-async fn a_nickname_that_no_database_takes_costs_nobody_the_login() {
+async fn a_nickname_that_no_database_takes_does_not_prevent_the_login() {
     let (stage, _platform) = stage().await;
     let mut browser = Browser::default();
     let state = browser.begin(&stage, "snsapi_userinfo").await;

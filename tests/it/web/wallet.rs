@@ -1,4 +1,4 @@
-//! Wallet payments: one open order per payer and amount, and nobody else's orders.
+//! Wallet payments: one open order per payer and amount, and no other payer's orders.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -81,7 +81,7 @@ async fn the_amount_is_a_whole_number_of_fen_within_the_bounds() {
     assert_eq!(reason(&browser.clone().get(&stage, "/api/wechat/pay/payWallet").await), "bad_parameter");
     let reply = pay_wallet(&stage, &Browser::default(), "100").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (401, "not_logged_in"));
-    // An openid in the query is nobody.
+    // An openid in the query is ignored.
     let reply = Browser::default().get(&stage, "/api/wechat/pay/payWallet?money=100&openid=oUpF8uMuAJO_Alice").await;
     assert_eq!(reply.status, 401);
     stage.stop().await;
@@ -110,7 +110,7 @@ async fn an_open_order_is_offered_again_freshly_signed_and_an_ended_one_is_not()
     // Nearly over it can still be paid, and no second one may be. Its prepay id is fetched anew.
     stage.clock.advance(Duration::from_secs(7200 - 20));
     assert_eq!(order_no(&stage, &browser, "100").await, third);
-    // Over it may still be paid, as far as anybody knows: nobody is there to ask WeChat.
+    // An expired order may still be paid, as far as the service knows: no worker is there to ask WeChat.
     stage.clock.advance(Duration::from_secs(21));
     let reply = pay_wallet(&stage, &browser, "100").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (200, "pending"));
@@ -130,27 +130,27 @@ async fn twenty_clicks_at_once_are_one_order() {
 }
 
 /// What Alice pays in the shop: 100 fen.
-fn alices_wish() -> (AppKey, OpenId, Fen) {
+fn alices_request() -> (AppKey, OpenId, Fen) {
     (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap(), Fen::from_i64(100))
 }
 
-/// A number that is promised to Alice at a merchant, and whose order nobody recorded.
-async fn promised_to_alice(stage: &Stage, merchant: &str) -> OrderNo {
+/// A number that is reserved for Alice at a merchant, and whose order is not recorded.
+async fn reserved_for_alice(stage: &Stage, merchant: &str) -> OrderNo {
     // Six letters stand for the merchant.
     let tag = &sha256_hex(merchant.as_bytes())[..6];
-    let promised = OrderNo::parse(format!("W20260301{tag}promised0001")).unwrap();
-    let (app, openid, amount) = alices_wish();
-    stage.store.offer_wallet_order(&app, &openid, amount, None, &promised, stage.clock.now()).await.unwrap();
-    promised
+    let reserved = OrderNo::parse(format!("W20260301{tag}reserved0001")).unwrap();
+    let (app, openid, amount) = alices_request();
+    stage.store.offer_wallet_order(&app, &openid, amount, None, &reserved, stage.clock.now()).await.unwrap();
+    reserved
 }
 
 #[tokio::test]
-async fn an_order_that_was_promised_by_a_process_that_died_is_placed_by_the_next_click() {
+async fn an_order_that_was_reserved_by_a_process_that_died_is_placed_by_the_next_click() {
     let (stage, _platform) = stage().await;
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
-    let promised = promised_to_alice(&stage, "main").await;
-    assert_eq!(order_no(&stage, &browser, "100").await, promised.as_str());
+    let reserved = reserved_for_alice(&stage, "main").await;
+    assert_eq!(order_no(&stage, &browser, "100").await, reserved.as_str());
     stage.stop().await;
 }
 
@@ -162,12 +162,12 @@ async fn a_number_belongs_to_the_merchant_it_was_made_for_whichever_is_listed_fi
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
     // As the configuration was when `other` came first.
-    let promised = promised_to_alice(&stage, "other").await;
-    assert_eq!(order_no(&stage, &browser, "100").await, promised.as_str());
+    let reserved = reserved_for_alice(&stage, "other").await;
+    assert_eq!(order_no(&stage, &browser, "100").await, reserved.as_str());
     let other = MerchantKey::parse("other").unwrap();
-    let placed = stage.store.order(&other, &promised).await.unwrap().unwrap();
+    let placed = stage.store.order(&other, &reserved).await.unwrap().unwrap();
     assert_eq!(placed.order.attempts[0].mch_id.as_str(), "10000200");
-    assert!(stage.stored(promised.as_str()).await.is_none(), "the same number at two merchants");
+    assert!(stage.stored(reserved.as_str()).await.is_none(), "the same number at two merchants");
     // A new number is the first one's.
     let new = order_no(&stage, &browser, "101").await;
     assert!(stage.stored(&new).await.is_some());
@@ -175,21 +175,21 @@ async fn a_number_belongs_to_the_merchant_it_was_made_for_whichever_is_listed_fi
 }
 
 #[tokio::test]
-async fn a_number_that_was_promised_at_a_merchant_without_the_app_is_placed_nowhere() {
+async fn a_number_that_was_reserved_at_a_merchant_without_the_app_is_placed_nowhere() {
     let platform = super::browser::Platform::start().await;
     let merchant = OTHER_MERCHANT.replace("[\"shop\"]", "[\"mini\"]");
     let stage = Stage::with("", &format!("{merchant}{}", super::browser::web(&platform))).await;
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
     // A process with an older configuration may be placing it at this moment.
-    let promised = promised_to_alice(&stage, "other").await;
+    let reserved = reserved_for_alice(&stage, "other").await;
     let reply = pay_wallet(&stage, &browser, "100").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (503, "busy"));
     let other = MerchantKey::parse("other").unwrap();
-    assert!(stage.store.order(&other, &promised).await.unwrap().is_none());
-    assert!(stage.stored(promised.as_str()).await.is_none());
-    let (app, openid, amount) = alices_wish();
-    assert_eq!(stage.store.wallet_order(&app, &openid, amount).await.unwrap(), Some(promised), "no second number");
+    assert!(stage.store.order(&other, &reserved).await.unwrap().is_none());
+    assert!(stage.stored(reserved.as_str()).await.is_none());
+    let (app, openid, amount) = alices_request();
+    assert_eq!(stage.store.wallet_order(&app, &openid, amount).await.unwrap(), Some(reserved), "no second number");
     stage.stop().await;
 }
 
@@ -215,7 +215,7 @@ async fn a_mini_programs_payment_comes_from_no_page() {
 #[tokio::test]
 async fn an_order_without_an_answer_of_wechat_is_pending_and_no_failure() {
     let (stage, _platform) = stage().await;
-    // Nobody works.
+    // No worker runs.
     let browser = Browser::logged_in(&stage, "good-Alice").await;
     let reply = pay_wallet(&stage, &browser, "100").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (200, "pending"));
@@ -229,7 +229,7 @@ async fn an_order_without_an_answer_of_wechat_is_pending_and_no_failure() {
 }
 
 #[tokio::test]
-async fn an_order_of_anybody_else_does_not_exist() {
+async fn an_order_of_another_payer_does_not_exist() {
     let (stage, _platform) = stage().await;
     stage.work();
     let (alice, bob) = (Browser::logged_in(&stage, "good-Alice").await, Browser::logged_in(&stage, "good-Bob").await);

@@ -67,11 +67,11 @@ on_every_bus! {
     Needs { max_attempts: 3, ..NEEDS } => async fn what_the_handler_needs_may_be_away_without_using_up_attempts(stage) {
         let shelf = Shelf::new();
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let told = Arc::clone(&seen);
+        let attempts = Arc::clone(&seen);
         let consumer = Consumer::start(&stage.bus, 4, &shelf, move |delivery| {
-            let mut told = told.lock().unwrap();
-            told.push(delivery.attempt);
-            let is_away = told.len() % 5 != 0;
+            let mut attempts = attempts.lock().unwrap();
+            attempts.push(delivery.attempt);
+            let is_away = attempts.len() % 5 != 0;
             async move {
                 match is_away {
                     true => Verdict::Unavailable { why: "away".into() },
@@ -81,7 +81,7 @@ on_every_bus! {
         });
         stage.bus.publish(message("an outage")).await.unwrap();
         let parked = shelf.parked(1).await.remove(0);
-        // Before each failed attempt there were four tries that did not count; the handler is told that it is not the
+        // Before each failed attempt there were four tries that did not count; the handler sees that it is not the
         // first.
         assert_eq!((parked.attempts, parked.reason), (3, "exhausted"));
         assert_eq!(*seen.lock().unwrap(), [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3]);
@@ -326,7 +326,7 @@ on_every_bus! {
             let _ = seen.send(delivery.clone());
             async move { if delivery.attempt == 1 { retry(Duration::from_secs(60), "等") } else { Verdict::Done } }
         });
-        let sent = message("patient").with_header("x-note", "备注");
+        let sent = message("deferred").with_header("x-note", "备注");
         stage.bus.publish(sent.clone()).await.unwrap();
         let deferred = shelf.deferred(1).await.remove(0);
         assert_eq!((deferred.why.as_str(), deferred.message.header("x-note")), ("?", None));
@@ -350,7 +350,7 @@ on_every_bus! {
         stage.bus.publish(message("other")).await.unwrap();
         assert_eq!(text(&next(&mut deliveries).await), "other");
         assert_eq!(shelf.parked_now(), 0);
-        // Somebody mended the database meanwhile.
+        // The database was mended meanwhile.
         let again = next(&mut deliveries).await;
         assert_eq!((text(&again).as_str(), again.attempt), ("odd", 2));
         assert_eq!(shelf.parked(1).await[0].attempts, 2);

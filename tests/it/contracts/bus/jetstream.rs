@@ -1,4 +1,4 @@
-//! What the bus does on NATS alone: promises it asks of servers, batches, wiped stores, messages of strangers.
+//! What the bus does on NATS alone: guarantees it asks of servers, batches, wiped stores, messages of strangers.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -97,7 +97,7 @@ async fn a_server_that_syncs_lazily_is_refused() {
     let backend = Backend::Nats(NatsServer::start_with(Version::New, "\"2m\""));
     let error = refusal(&backend, |_| {}).await.to_string();
     assert!(error.contains("every 120 s") && error.contains("sync_interval: always"), "{error}");
-    // Told to, it starts, and says what that means.
+    // Configured so, it starts, and says what that means.
     let mut lazily = settings(&backend, NEEDS);
     lazily.require_fsync = false;
     let (_, report) = Bus::connect_with(&lazily, None, topology(NEEDS)).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_server_that_syncs_lazily_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_to_tell_whether_it_syncs_is_refused() {
+async fn a_server_that_cannot_be_asked_whether_it_syncs_is_refused() {
     let backend = Backend::nats().await;
     let silent = refusal(&backend, |s| s.monitoring_urls.clear()).await.to_string();
     assert!(silent.contains("bus.monitoring_urls"), "{silent}");
@@ -209,7 +209,7 @@ async fn a_changed_topology_changes_streams_and_consumers_in_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_refused_when_full_is_told_in_place_to_drop_its_oldest() {
+async fn a_stream_that_refused_when_full_is_changed_in_place_to_drop_its_oldest() {
     let stage = TestBus::open(Backend::nats().await, NEEDS).await;
     let kept = Message::new(EVENT_SUBJECT, "kept");
     stage.bus.publish(kept).await.unwrap();
@@ -254,7 +254,7 @@ async fn fill(stage: &TestBus) -> u64 {
     taken
 }
 
-/// What a publish says once everything in the stream is past the duplicate window and space may be looked for again.
+/// What a publish says once everything in the stream is past the duplicate window and space may be sought again.
 async fn publish_when_all_is_old(stage: &TestBus) -> Result<(), PublishError> {
     tokio::time::sleep(Duration::from_millis(1200)).await;
     stage.bus.publish(Message::new(SUBJECT, vec![b'x'; 4000])).await

@@ -12,7 +12,7 @@ use crate::harness::db::TestDb;
 
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
-/// A message of somebody who puts NUL characters everywhere.
+/// A message with NUL characters everywhere.
 fn strange() -> Message {
     Message {
         headers: vec![("x-\0note".into(), "a\0b".into())],
@@ -69,7 +69,7 @@ async fn postgres_keeps_what_has_nul_characters_without_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_text_that_postgres_will_never_take_is_told_apart_from_trouble_with_it() {
+async fn a_text_that_postgres_will_never_take_is_distinguished_from_trouble_with_it() {
     let db = TestDb::postgres().await;
     let store = Store::new(db.open().await);
     let stored = StoredMessage {

@@ -64,7 +64,7 @@ on_every_bus! {
                 }
             }
         });
-        let sent = message("patient");
+        let sent = message("deferred");
         stage.bus.publish(sent.clone()).await.unwrap();
         let first = shelf.deferred(1).await.remove(0);
         // The scheduler publishes what is due, and crashes before it noted so: again.
@@ -85,7 +85,7 @@ on_every_bus! {
             }
         }
         attempts.sort_unstable();
-        // The marker is deferred too, at its own first attempt; the patient one came exactly three times.
+        // The marker is deferred too, at its own first attempt; the deferred one came exactly three times.
         assert_eq!(attempts, [0, 1, 2, 3]);
         consumer.stop().await;
     }
@@ -155,7 +155,7 @@ on_every_bus! {
         consumer.stop().await;
     }
 
-    NEEDS => async fn what_cannot_be_published_is_told_apart(stage) {
+    NEEDS => async fn what_cannot_be_published_is_distinguished(stage) {
         let large = Message::new(SUBJECT, vec![b'x'; 70_000]);
         assert_eq!(stage.bus.publish(large).await, Err(PublishError::TooLarge));
         for wrong in ["t.out.main.work.wanted", "t.in.main.*.wanted", "t.in.>", "t.in.a b", "t.in..x", ""] {

@@ -72,7 +72,7 @@ on_both_databases! {
         assert!(!stage.store.has_unplaced_events().await.unwrap());
     }
 
-    async fn a_dead_letter_is_kept_and_told_once(stage) {
+    async fn a_dead_letter_is_kept_and_announced_once(stage) {
         let message = StoredMessage {
             event_id: EventId::new().to_string(), consumer: "settle".into(), subject: "pay.in.main.notify.received".into(),
             headers: Vec::new(), payload: vec![0, 255], attempts: 8, first_error: "first".into(), last_error: "last".into(),
@@ -133,7 +133,7 @@ on_both_databases! {
         assert_eq!((distinct.len(), taken.len()), (20, 20), "a question was asked twice or never");
         let Fenced::Done(again) = take(at.after(put_off), 50).await else { panic!("the lease is held") };
         assert_eq!(again.len(), 20, "a lost question comes again");
-        // Another process took over: whoever slept through its lease takes nothing.
+        // Another process took over: one that slept through its lease takes nothing.
         stage.store.release(&lease).await.unwrap();
         stage.store.lease("pending_queries", "successor", put_off).await.unwrap().unwrap();
         assert_eq!(take(at.after(put_off * 2), 50).await, Fenced::Lost);

@@ -163,7 +163,7 @@ on_both_databases! {
         assert_eq!((key.order_no.as_str(), key.content_hash.as_str()), ("A000001", new.content_hash.as_str()));
     }
 
-    async fn a_number_is_recorded_once_whoever_comes_first(stage) {
+    async fn a_number_is_recorded_once_whichever_process_comes_first(stage) {
         let batch = [new_order(1, 100), new_order(2, 100), new_order(1, 100), new_order(1, 200)];
         let recorded = stage.store.record_orders(&batch).await.unwrap();
         assert_eq!(recorded, [Recorded::New, Recorded::New, Recorded::Same, Recorded::Differs]);
@@ -208,7 +208,7 @@ on_both_databases! {
         assert_eq!((stage.count("outbox").await, stage.count("notifications").await), (1, 1));
     }
 
-    async fn a_change_decided_on_an_old_version_writes_nothing_and_stops_nobody_else(stage) {
+    async fn a_change_decided_on_an_old_version_writes_nothing_and_stops_no_other_change(stage) {
         let (one, two) = (stage.recorded(1).await, stage.recorded(2).await);
         let won = change(&one, 1, prepay());
         commit(&stage.store, std::slice::from_ref(&won), NOW).await.unwrap();
@@ -252,7 +252,7 @@ on_both_databases! {
             "UPDATE attempts SET transaction_id = '1'", "UPDATE attempts SET sign_type = 'RSA'", "UPDATE attempts SET order_id = 99",
         ] {
             let refused = stage.execute(sql).await.expect_err(sql);
-            assert!(matches!(refused, DbError::Defect(_)), "{sql}: not told as a defect");
+            assert!(matches!(refused, DbError::Defect(_)), "{sql}: not reported as a defect");
         }
     }
 
@@ -275,6 +275,6 @@ on_both_databases! {
         }
         stage.store.record_notification(&waiting, Some(news()), NOW).await.unwrap();
         assert_eq!((stage.count("notifications WHERE verdict = 'parked'").await, stage.count("notifications").await), (1, 1));
-        assert_eq!(stage.count("outbox").await, 1, "told once");
+        assert_eq!(stage.count("outbox").await, 1, "one event");
     }
 }

@@ -56,7 +56,7 @@ on_both_databases! {
         stage.store.store_token(write(&lease, classic, &merchants), &stage.seal(), &issued("token-2")).await.unwrap();
         let state = seen(&stage, classic).await;
         assert_eq!((state.degraded.clone(), due_at(&state, NOW)), (None, NOW.after(seconds(6960))));
-        assert_eq!(stage.count("outbox WHERE event_type = 'wxpay.app.recovered.v1'").await, 2, "told to be over");
+        assert_eq!(stage.count("outbox WHERE event_type = 'wxpay.app.recovered.v1'").await, 2, "announced to be over");
         assert_eq!(stage.count("platform_tokens WHERE fingerprint LIKE '%s1s2s3%'").await, 0);
     }
 
@@ -88,7 +88,7 @@ on_both_databases! {
     async fn a_doubted_value_is_due_once_also_when_it_is_written_after_the_doubt(stage) {
         let lease = stage.lease("one", seconds(60)).await;
         let later = NOW.after(seconds(5));
-        // Nobody has fetched anything yet: the successor's first value is on its way.
+        // Nothing was fetched yet: the successor's first value is on its way.
         stage.store.doubt_token(&app().key, KIND, later).await.unwrap();
         assert_eq!(stage.put(&lease, &issued("token-1")).await, Fenced::Done(true));
         assert_eq!(stage.token(later).await.as_deref(), Some("token-1"), "in use until its successor comes");
@@ -98,16 +98,16 @@ on_both_databases! {
         assert_eq!(due_at(&stage.state().await, later.after(seconds(1))), NOW.after(seconds(6960)), "one refresh");
     }
 
-    async fn a_degradation_of_an_app_that_no_merchant_lists_is_kept_and_told_to_nobody(stage) {
+    async fn a_degradation_of_an_app_that_no_merchant_lists_is_kept_and_announced_to_no_merchant(stage) {
         let lease = stage.lease("one", seconds(60)).await;
-        let (shop, nobody) = (app(), []);
+        let (shop, no_merchant) = (app(), []);
         let failure = TokenFailure { next_try_at: NOW, degraded: Some(("refused", Some(40164))) };
-        stage.store.token_failed(write(&lease, &shop, &nobody), failure).await.unwrap();
+        stage.store.token_failed(write(&lease, &shop, &no_merchant), failure).await.unwrap();
         assert_eq!(stage.state().await.degraded.unwrap().errcode, Some(40164));
         assert_eq!(stage.count("outbox").await, 0);
     }
 
-    async fn a_value_that_cannot_be_opened_is_told_apart_from_none(stage) {
+    async fn a_value_that_cannot_be_opened_is_distinguished_from_none(stage) {
         let lease = stage.lease("one", seconds(60)).await;
         stage.store.doubt_token(&app().key, KIND, NOW).await.unwrap();
         assert!(!stage.state().await.is_unreadable);

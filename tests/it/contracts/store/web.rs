@@ -166,7 +166,7 @@ on_both_databases! {
         assert_eq!(stage.count("users").await, 1);
     }
 
-    async fn a_code_is_claimed_by_exactly_one_and_the_others_are_told_what_came_of_it(stage) {
+    async fn a_code_is_claimed_by_exactly_one_and_the_others_get_its_outcome(stage) {
         let claims = at_once(16, |_| {
             let store = stage.store.clone();
             async move { store.claim_code("c1", &key("shop"), "s1", NOW, CLAIM_TTL).await.unwrap() }
@@ -200,7 +200,7 @@ on_both_databases! {
         assert_eq!(stage.claim("c1", "s1", NOW.after(CLAIM_TTL)).await, ClaimedCode::Done(LoginOutcome::Over));
         let user_id = stage.store.save_user(&user(1), NOW).await.unwrap();
         let late = LoginOutcome::LoggedIn { user_id, is_snapshot: false };
-        assert_eq!(stage.store.finish_code("c1", late, NOW).await.unwrap(), LoginOutcome::Over, "it was told otherwise before");
+        assert_eq!(stage.store.finish_code("c1", late, NOW).await.unwrap(), LoginOutcome::Over, "it was answered otherwise before");
         assert_eq!(stage.store.purge_login_codes(NOW, 10).await.unwrap(), 0);
         assert_eq!(stage.store.purge_login_codes(NOW.after(seconds(1)), 10).await.unwrap(), 1);
         assert_eq!(stage.count("login_codes").await, 0);
@@ -299,7 +299,7 @@ on_both_databases! {
         assert_eq!(stage.count("outbox WHERE event_type = 'wxpay.app.recovered.v1'").await, 2);
     }
 
-    async fn a_failure_keeps_the_value_and_a_degradation_is_told_once_until_it_ends(stage) {
+    async fn a_failure_keeps_the_value_and_a_degradation_is_announced_once_until_it_ends(stage) {
         let lease = stage.lease("one", seconds(60)).await;
         stage.put(&lease, &issued("token-1")).await;
         stage.fail(&lease, None).await;

@@ -65,7 +65,7 @@ const SITES: &[(Scenario, &[&str])] = &[
         ],
     ),
     (Scenario::Close, &["worker.close_begun", "worker.close_answered"]),
-    // The second change is the wish, the third the old number's end, the fourth the new one's prepay.
+    // The second change is the request, the third the old number's end, the fourth the new one's prepay.
     (
         Scenario::Switch,
         &[
@@ -94,7 +94,7 @@ const SITES: &[(Scenario, &[&str])] = &[
         Scenario::RefundAsked,
         &["scheduler.refund_taken", "scheduler.refund_published", "refund.asked", "refund.committed:2"],
     ),
-    // The second is told by nobody any more: it is the same payment's.
+    // No event for the second: it is the same payment's.
     (
         Scenario::Orphaned,
         &[
@@ -152,7 +152,7 @@ fn all_sites(rig: Rigged) -> Vec<Case> {
 const RIGS: [Rigged; 4] = [Rigged::EmbeddedSqlite, Rigged::NatsPostgres, Rigged::EmbeddedPostgres, Rigged::NatsSqlite];
 
 /// Each point once, at the latest of its passings that is listed: the payment's rather than the order's. The
-/// combinations take turns, so that each has a quarter of the points.
+/// combinations rotate, so that each has a quarter of the points.
 fn each_point_once() -> Vec<Case> {
     let point = |case: &Case| case.site.split(':').next().unwrap_or(case.site);
     let mut chosen: Vec<Case> = Vec::new();

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use wxpay_worker::store::Db;
 
-use crate::faults::{FAULT_TIMEOUT, LOOK};
+use crate::faults::{FAULT_TIMEOUT, POLL_INTERVAL};
 use crate::harness::service::{Process, Processes};
 
 /// A process that dies once at its armed point and is then started again without it.
@@ -22,7 +22,7 @@ impl<'a> Mortal<'a> {
     }
 
     /// Starts it again if it is dead.
-    async fn look_after(&mut self) {
+    async fn restart_if_dead(&mut self) {
         let Some(status) = self.process.ended() else { return };
         assert_eq!(status.signal(), Some(9), "it ended otherwise: {status}");
         assert_eq!(self.deaths, 0, "it died unarmed");
@@ -30,16 +30,16 @@ impl<'a> Mortal<'a> {
         self.process = self.rig.run_roles(self.roles).await;
     }
 
-    /// Looks until there is something, and keeps the process going meanwhile.
-    pub async fn until<T, F: Future<Output = Option<T>>>(&mut self, what: &str, mut look: impl FnMut(usize) -> F) -> T {
+    /// Polls until there is something, and keeps the process going meanwhile.
+    pub async fn until<T, F: Future<Output = Option<T>>>(&mut self, what: &str, mut poll: impl FnMut(usize) -> F) -> T {
         let started = std::time::Instant::now();
         loop {
-            self.look_after().await;
-            if let Some(found) = look(self.deaths).await {
+            self.restart_if_dead().await;
+            if let Some(found) = poll(self.deaths).await {
                 return found;
             }
             assert!(started.elapsed() < FAULT_TIMEOUT, "{what} did not happen within {FAULT_TIMEOUT:?}");
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

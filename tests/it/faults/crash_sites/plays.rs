@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
 use super::mortal::Mortal;
-use crate::faults::{LOOK, audit};
+use crate::faults::{POLL_INTERVAL, audit};
 use crate::flows::notifications::{notify, signed};
 use crate::harness::service::{KEY, MCH_ID, Processes, Queue};
 use crate::harness::within_timeout;
@@ -16,7 +16,7 @@ async fn five_minutes_pass(db: &Db) {
     db.execute("test", String::from(sql), []).await.unwrap();
 }
 
-/// The order is closed at WeChat and here, told once, whoever died on the way.
+/// The order is closed at WeChat and here, with one event, whichever process died on the way.
 pub async fn closes(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
     let rig = mortal.rig;
     five_minutes_pass(db).await;
@@ -37,7 +37,7 @@ pub async fn closes(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
 }
 
 /// The old number is closed at WeChat before the new one takes money; there is one of each, and it is paid once,
-/// whoever died on the way.
+/// whichever process died on the way.
 pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
     let rig = mortal.rig;
     five_minutes_pass(db).await;
@@ -77,13 +77,13 @@ pub async fn switches(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     audit::published_once(rig, db, "order.paid", 1).await;
 }
 
-/// The shop asks for a refund until it is told that it was taken; WeChat carries it out; the shop asks until it is
+/// The shop asks for a refund until it is answered that it was taken; WeChat carries it out; the shop asks until it is
 /// done.
 pub async fn refunded(rig: &Processes, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
-    let wish = &json!({"refund_no": "R700001", "amount_fen": 60});
+    let body = &json!({"refund_no": "R700001", "amount_fen": 60});
     mortal
         .until("the refund is taken", |_| async {
-            let (status, answer) = rig.try_post(base, "/v1/orders/A700001/refunds?merchant=main", wish).await.ok()?;
+            let (status, answer) = rig.try_post(base, "/v1/orders/A700001/refunds?merchant=main", body).await.ok()?;
             assert!([200, 202, 503].contains(&status), "{answer}");
             (status != 503).then_some(())
         })
@@ -107,13 +107,13 @@ pub async fn refunded(rig: &Processes, base: &str, db: &Db, mortal: &mut Mortal<
 
 /// The payer has the money, as far as WeChat is concerned.
 pub async fn ends(rig: &Processes, out_refund_no: &str) {
-    let wish = json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": "SUCCESS"});
-    let (status, ended) = rig.post(&rig.wechat_url, "/_sandbox/refunds/outcome", &wish).await;
+    let body = json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": "SUCCESS"});
+    let (status, ended) = rig.post(&rig.wechat_url, "/_sandbox/refunds/outcome", &body).await;
     assert_eq!(status, 200, "{ended}");
 }
 
-/// A minute and more have passed, as far as the refund's next look is concerned. What the scheduler has taken up is
-/// left to its lease for a while: nothing must be done twice at once because the test is impatient.
+/// A minute and more have passed, as far as the refund's next poll is concerned. What the scheduler has taken up is
+/// left to its lease for a while: nothing must be done twice at once because the test waits less.
 pub async fn refund_is_due(db: &Db) {
     let soon = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(50)).as_ms();
     let sql = format!("UPDATE refunds SET next_at_ms = 1 WHERE next_at_ms IS NOT NULL AND next_at_ms < {soon}");
@@ -122,7 +122,7 @@ pub async fn refund_is_due(db: &Db) {
 
 const WAITING: &str = "SELECT COUNT(*) FROM notifications WHERE verdict = 'waiting'";
 
-/// Three copies of a payment's notification have waited for its order longer than the workers have patience; nothing on
+/// Three copies of a payment's notification have waited for its order longer than the workers' deadline; nothing on
 /// the bus remembers them, and no process runs.
 pub async fn forgotten(rig: &mut Processes) {
     let service = rig.run_all().await;
@@ -132,7 +132,7 @@ pub async fn forgotten(rig: &mut Processes) {
     }
     within_timeout("three that wait", async {
         while rig.number(&db, WAITING).await != 3 {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     })
     .await;
@@ -152,7 +152,7 @@ pub async fn forgotten(rig: &mut Processes) {
     }
 }
 
-/// Each copy comes to its end and can be looked at; the payment is told once, whoever died on the way.
+/// Each copy comes to its end and can be listed; the payment has one event, whichever process died on the way.
 pub async fn orphaned(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) {
     let rig = mortal.rig;
     mortal.until("the end of the waiting", |_| async { (rig.number(db, WAITING).await == 0).then_some(()) }).await;
@@ -164,7 +164,7 @@ pub async fn orphaned(mortal: &mut Mortal<'_>, db: &Db, base: &str, site: &str) 
     ] {
         assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
     }
-    let told = rig.events(base, "wxpay.payment.orphaned.v1").await;
-    assert_eq!((told.len(), &told[0]["data"]["transaction_id"]), (1, &json!("4200000000202611220000000001")));
+    let orphaned = rig.events(base, "wxpay.payment.orphaned.v1").await;
+    assert_eq!((orphaned.len(), &orphaned[0]["data"]["transaction_id"]), (1, &json!("4200000000202611220000000001")));
     audit::published_once(rig, db, "payment.orphaned", 1).await;
 }

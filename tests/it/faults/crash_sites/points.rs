@@ -31,9 +31,9 @@ pub enum Scenario {
     Refund,
     /// The same, and the notification never comes.
     RefundAsked,
-    /// Paid and refunded in the merchant platform, and nobody tells of either.
+    /// Paid and refunded in the merchant platform, without a notification of either.
     RefundFound,
-    /// The business closes an old order that nobody paid.
+    /// The business closes an old order that is unpaid.
     Close,
     /// The business has an old order paid in another way.
     Switch,
@@ -78,7 +78,7 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
         }
         Scenario::Query => rig.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await,
         Scenario::Early => {
-            mortal.until("SUCCESS", |_| told(rig, base, signed(&[], KEY))).await;
+            mortal.until("SUCCESS", |_| notified(rig, base, signed(&[], KEY))).await;
             let waits = "SELECT COUNT(*) FROM deferred";
             mortal
                 .until("deferral or death", |deaths| {
@@ -89,7 +89,7 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
         }
         Scenario::WrongAmount => {
             mortal.until("pay parameters", |_| payable(rig, base)).await;
-            mortal.until("SUCCESS", |_| told(rig, base, signed(&[("total_fee", "99")], KEY))).await;
+            mortal.until("SUCCESS", |_| notified(rig, base, signed(&[("total_fee", "99")], KEY))).await;
             let parked = "SELECT COUNT(*) FROM dead_letters";
             mortal.until("a dead letter", |_| async { (rig.number(&db, parked).await > 0).then_some(()) }).await;
         }
@@ -115,8 +115,8 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
         rig.pay("A700001").await;
     }
     if scenario == Scenario::RefundFound {
-        let wish = json!({"mch_id": MCH_ID, "out_trade_no": "A700001", "refund_fee": 60});
-        let (status, refund) = rig.post(&rig.wechat_url, "/_sandbox/refunds/console", &wish).await;
+        let body = json!({"mch_id": MCH_ID, "out_trade_no": "A700001", "refund_fee": 60});
+        let (status, refund) = rig.post(&rig.wechat_url, "/_sandbox/refunds/console", &body).await;
         assert_eq!(status, 200, "{refund}");
         ends(rig, refund["out_refund_no"].as_str().unwrap()).await;
     }
@@ -152,7 +152,7 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
 
 async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
     let dead_letters = if scenario == Scenario::WrongAmount {
-        // One of each copy that was taken: whoever died before it said SUCCESS may have taken the first one, too.
+        // One of each copy that was taken: a process that died before it said SUCCESS may have taken the first one, too.
         let copies = rig.number(db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'parked'").await;
         assert!(copies >= 1, "nothing was parked");
         for _ in 0..copies {
@@ -189,7 +189,7 @@ async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
         assert_eq!(rig.events(base, "wxpay.order.paid.v1").await[0]["data"]["learnt_by"], "query");
     }
     let parked = rig.events(base, "wxpay.dead_letter.parked.v1").await;
-    assert_eq!(parked.len(), usize::try_from(dead_letters).unwrap(), "told of the dead letter");
+    assert_eq!(parked.len(), usize::try_from(dead_letters).unwrap(), "one event for each dead letter");
 }
 
 /// The order as the shop sees it once it can be paid; the shop repeats its request until then.
@@ -205,14 +205,14 @@ async fn accepted(rig: &Processes, base: &str) -> Option<()> {
 }
 
 /// Posts a notification as WeChat does.
-async fn told(rig: &Processes, base: &str, body: String) -> Option<()> {
+async fn notified(rig: &Processes, base: &str, body: String) -> Option<()> {
     let request = rig.http.post(format!("{base}/notify/main/pay")).header("content-type", "text/xml").body(body);
     let text = request.send().await.ok()?.text().await.ok()?;
     text.contains("SUCCESS").then_some(())
 }
 
-/// WeChat repeats after 15 s what nobody took; here it repeats at once. What was taken is never repeated: it must not
-/// need to be.
+/// WeChat repeats after 15 s what was not acknowledged; here it repeats at once. What was acknowledged is never
+/// repeated: it must not need to be.
 async fn repeat_unless_taken(rig: &Processes) {
     let truth = rig.wechat_ledger("A700001").await;
     let deliveries = truth["deliveries"].as_array().unwrap();

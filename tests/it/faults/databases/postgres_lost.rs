@@ -1,4 +1,4 @@
-//! PostgreSQL throws everybody out, again and again, while orders are placed and paid: what a restart of the server
+//! PostgreSQL ends every connection, again and again, while orders are placed and paid: what a restart of the server
 //! looks like from the outside.
 
 use std::time::Duration;
@@ -81,7 +81,7 @@ async fn a_service_that_is_connected_to_a_database_without_writes_says_so_and_so
         (status == 503).then_some(check).filter(|check| check["reason"].as_str().unwrap().contains("takes no writes"))
     });
     assert_eq!(check.await["ok"], false);
-    // Whoever connects anew finds one that takes writes. Nobody ends the connections that there are.
+    // A new connection finds one that takes writes. The open connections are not ended.
     administrate(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
     let admin = Database::connect(&setting("WXPAY_TEST_POSTGRES")).await.unwrap();
     let texts = async |sql: String| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::faults::load::{numbers, place_and_pay, readiness, tell, until_paid, until_told};
+use crate::faults::load::{numbers, place_and_pay, readiness, tell, until_notified, until_paid};
 use crate::faults::{audit, until};
 use crate::harness::db::TestDb;
 use crate::harness::nats::{NatsServer, Version};
@@ -13,12 +13,12 @@ use crate::harness::service::{Process, Processes, Queue, TestService, jsapi};
 
 /// What callers hear while the database is away. NATS keeps what WeChat tells; the queue in the database cannot.
 async fn while_away(rig: &Processes, service: &Process, paid: &str) {
-    let told = join_all((0..20).map(|_| tell(rig, paid))).await;
+    let notified = join_all((0..20).map(|_| tell(rig, paid))).await;
     let nats_keeps = match &rig.queue {
         Queue::Embedded => false,
         Queue::Nats(_) | Queue::Cluster(_) => true,
     };
-    assert!(told.iter().all(|success| *success == nats_keeps), "SUCCESS: {told:?}");
+    assert!(notified.iter().all(|success| *success == nats_keeps), "SUCCESS: {notified:?}");
     let (status, problem) = rig.post(&service.base, "/v1/orders", &jsapi("A900000", 100)).await;
     assert_eq!(status, 503, "{problem}");
     assert_eq!(readiness(rig, &service.base, "database").await.0, 503);
@@ -37,7 +37,7 @@ async fn survives_restarts(server: &Arc<PostgresServer>, rig: Processes) {
             rig.pay(order_no).await;
             while_away(&rig, &service, order_no).await;
             tokio::task::spawn_blocking(move || starting.start_again()).await.unwrap();
-            until_told(&rig, order_no).await;
+            until_notified(&rig, order_no).await;
         }
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), restarting);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::faults::load::{numbers, place_and_pay, readiness, tell, until_paid, until_told};
+use crate::faults::load::{numbers, place_and_pay, readiness, tell, until_notified, until_paid};
 use crate::faults::{audit, until};
 use crate::harness::db::TestDb;
 use crate::harness::service::{Process, Processes, TestService, jsapi};
@@ -44,11 +44,11 @@ fn fill_disk(rig: &Processes, process: &Process) {
     limit_files(process, Some(log + 2_000));
 }
 
-/// Awaits that WeChat hears FAIL, and asserts that from then on everybody hears that the service cannot.
+/// Awaits that WeChat hears FAIL, and asserts that from then on every caller hears that the service cannot.
 async fn refuses(rig: &Processes, service: &Process, paid: &str) {
     until("FAIL", || async { (!tell(rig, paid).await).then_some(()) }).await;
-    let told = join_all((0..20).map(|_| tell(rig, paid))).await;
-    assert!(told.iter().all(|success| !success), "SUCCESS for what cannot be kept");
+    let notified = join_all((0..20).map(|_| tell(rig, paid))).await;
+    assert!(notified.iter().all(|success| !success), "SUCCESS for what cannot be kept");
     let (status, problem) = rig.post(&service.base, "/v1/orders", &jsapi("A900000", 100)).await;
     assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
     // Alive, and not ready.
@@ -75,7 +75,7 @@ async fn all_is_well(rig: &Processes, mut service: Process, orders: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_is_answered_with_fail_and_afterwards_nobody_has_to_help() {
+async fn a_full_disk_is_answered_with_fail_and_afterwards_everything_recovers() {
     let rig = TestService::embedded_sqlite().await.processes().await;
     let service = run_without_signal(&rig).await;
     let (before, meanwhile) = (numbers(0..2), numbers(2..14));
@@ -90,7 +90,7 @@ async fn a_full_disk_is_answered_with_fail_and_afterwards_nobody_has_to_help() {
             refuses(&rig, &service, order_no).await;
             says_that_it_takes_no_writes(&rig, &service).await;
             limit_files(&service, None);
-            until_told(&rig, order_no).await;
+            until_notified(&rig, order_no).await;
         }
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), full);
@@ -111,7 +111,7 @@ async fn what_nats_keeps_is_settled_once_the_disk_is_not_full_any_more() {
     says_that_it_takes_no_writes(&rig, &service).await;
     for order_no in orders.keys() {
         rig.pay(order_no).await;
-        until_told(&rig, order_no).await;
+        until_notified(&rig, order_no).await;
     }
     tokio::time::sleep(LONG).await;
     limit_files(&service, None);
@@ -152,7 +152,7 @@ impl Drop for Locker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwards_nobody_has_to_help() {
+async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwards_everything_recovers() {
     let rig = TestService::embedded_sqlite().await.processes().await;
     let service = rig.run_all().await;
     rig.place(&service.base, "A000000", 100).await;
@@ -163,7 +163,7 @@ async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwar
         refuses(&rig, &service, "A000000").await;
         tokio::time::sleep(LONG).await;
         drop(locker);
-        until_told(&rig, "A000000").await;
+        until_notified(&rig, "A000000").await;
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), locked);
     assert!(rig.logs().contains("database not available: database is locked"), "the log says why");

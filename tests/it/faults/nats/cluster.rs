@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::faults::load::{numbers, place_and_pay, place_at_last, readiness, tell, until_paid, until_told};
+use crate::faults::load::{numbers, place_and_pay, place_at_last, readiness, tell, until_notified, until_paid};
 use crate::faults::{audit, until};
 use crate::harness::db::TestDb;
 use crate::harness::nats::cluster::{NODES, NatsCluster};
@@ -40,13 +40,13 @@ async fn while_a_leader_is_elected_wechat_hears_fail_in_time_or_a_success_that_i
             rig.pay(order_no).await;
         }
         cluster(&rig).kill(leader);
-        // Each is told until it is taken. Every answer before that is a FAIL in time.
-        join_all(before.keys().map(|order_no| until_told(&rig, order_no))).await;
+        // Each notification is repeated until it is taken. Every answer before that is a FAIL in time.
+        join_all(before.keys().map(|order_no| until_notified(&rig, order_no))).await;
         assert_ne!(cluster(&rig).leader_of("PAY_IN").await, leader, "the others elected one of them");
         let another = rig.run_another_ingress().await;
         place_at_last(&rig, &another.base, "A000020", 100).await;
-        let told = format!("{} does not answer as a NATS monitoring address", rig.queue.monitoring_urls()[leader]);
-        assert!(rig.logs().contains(&told), "one that starts meanwhile says whom it could not ask");
+        let logged = format!("{} does not answer as a NATS monitoring address", rig.queue.monitoring_urls()[leader]);
+        assert!(rig.logs().contains(&logged), "one that starts meanwhile says whom it could not ask");
         cluster(&rig).start_node_with(leader, "2m");
         let lazy = until("the objection", || async {
             let (status, check) = readiness(&rig, &another.base, "bus").await;
@@ -63,7 +63,7 @@ async fn while_a_leader_is_elected_wechat_hears_fail_in_time_or_a_success_that_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_majority_everybody_hears_fail_and_afterwards_nobody_has_to_help() {
+async fn without_a_majority_every_caller_hears_fail_and_afterwards_everything_recovers() {
     let rig = rig().await;
     let service = rig.run_all().await;
     let (before, meanwhile) = (numbers(0..1), numbers(1..9));
@@ -75,8 +75,8 @@ async fn without_a_majority_everybody_hears_fail_and_afterwards_nobody_has_to_he
         cluster(&rig).kill(leader);
         rig.pay("A000000").await;
         for _ in 0..2 {
-            let told = join_all((0..20).map(|_| tell(&rig, "A000000"))).await;
-            assert!(told.iter().all(|success| !success), "SUCCESS from one server of three");
+            let notified = join_all((0..20).map(|_| tell(&rig, "A000000"))).await;
+            assert!(notified.iter().all(|success| !success), "SUCCESS from one server of three");
         }
         let (status, problem) = rig.post(&service.base, "/v1/orders", &jsapi("A900000", 100)).await;
         assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
@@ -84,7 +84,7 @@ async fn without_a_majority_everybody_hears_fail_and_afterwards_nobody_has_to_he
         for n in [leader, other] {
             cluster(&rig).start_node(n);
         }
-        until_told(&rig, "A000000").await;
+        until_notified(&rig, "A000000").await;
     };
     tokio::join!(place_and_pay(&rig, &service.base, &meanwhile), lonely);
     until("ready", || async { (readiness(&rig, &service.base, "bus").await.0 == 200).then_some(()) }).await;

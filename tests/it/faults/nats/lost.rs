@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::faults::audit::{self, Orders};
-use crate::faults::load::{numbers, place_at_last, until_paid, until_told};
+use crate::faults::load::{numbers, place_at_last, until_notified, until_paid};
 use crate::faults::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use crate::harness::nats::NatsServer;
@@ -43,7 +43,7 @@ async fn a_wiped_nats_costs_time_and_no_payment() {
     place(&rig, &service, &taken).await;
     place(&rig, &service, &untold).await;
     assert!(worker.terminate().await.success());
-    // Ten notifications are taken, and an order; nobody works on them before everything on NATS is gone.
+    // Ten notifications are taken, and an order; no worker handles them before everything on NATS is gone.
     for order_no in taken.keys() {
         rig.pay(order_no).await;
     }
@@ -71,11 +71,11 @@ async fn a_wiped_nats_costs_time_and_no_payment() {
         refresh_until(&rig, &service, order_no, "paid").await;
     }
     rig.until_drained().await;
-    // Whoever was not taken is told again, and is a repeat by then.
+    // What was not taken is notified again, and is a repeat by then.
     for order_no in taken.keys().chain(untold.keys()) {
         let body = json!({"mch_id": crate::harness::service::MCH_ID, "out_trade_no": order_no});
-        let (_, told) = rig.post(&rig.wechat_url, "/_sandbox/notify", &body).await;
-        assert_eq!(told["deliveries"][0]["outcome"], "acknowledged", "{told}");
+        let (_, notified) = rig.post(&rig.wechat_url, "/_sandbox/notify", &body).await;
+        assert_eq!(notified["deliveries"][0]["outcome"], "acknowledged", "{notified}");
     }
     rig.until_drained().await;
     let all: Orders = numbers(0..21);
@@ -134,7 +134,7 @@ async fn the_running_service_makes_wiped_streams_again_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_nats_is_down_no_notification_hears_success_and_afterwards_nobody_has_to_help() {
+async fn while_nats_is_down_no_notification_hears_success_and_afterwards_everything_recovers() {
     let mut rig = TestService::nats_postgres().await.processes().await;
     rig.leave_books_open(SIGNED_BY_THE_TEST);
     let service = rig.run_all().await;
@@ -185,10 +185,10 @@ async fn the_torn_tail_of_nats_newest_block_costs_time_and_no_payment() {
     let (taken, after) = (numbers(0..8), numbers(8..14));
     place(&rig, &service, &taken).await;
     assert!(worker.terminate().await.success());
-    // WeChat hears SUCCESS for all of them; nobody works on them before the newest are gone.
+    // WeChat hears SUCCESS for all of them; no worker handles them before the newest are gone.
     for order_no in taken.keys() {
         rig.pay(order_no).await;
-        until_told(&rig, order_no).await;
+        until_notified(&rig, order_no).await;
     }
     let had = messages(&rig, "PAY_IN").await;
     nats(&mut rig).kill();

@@ -73,7 +73,7 @@ impl NatsCluster {
     pub async fn leader_of(&self, stream: &str) -> usize {
         within_timeout("a leader of the stream", async {
             loop {
-                if let Some(leader) = self.told_leader(stream).await {
+                if let Some(leader) = self.reported_leader(stream).await {
                     return leader;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -82,7 +82,7 @@ impl NatsCluster {
         .await
     }
 
-    async fn told_leader(&self, stream: &str) -> Option<usize> {
+    async fn reported_leader(&self, stream: &str) -> Option<usize> {
         let url = self.url();
         let servers: Vec<&str> = url.split(',').collect();
         let context = jetstream::new(async_nats::connect(servers).await.ok()?);

@@ -1,4 +1,4 @@
-//! Refusals that prove nothing: nobody signed them, they deny a payment that our ledger proves, or people can mend what
+//! Refusals that prove nothing: they are unsigned, they deny a payment that our ledger proves, or people can mend what
 //! they are about. None fails a refund.
 
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ impl InProcess {
 }
 
 on_both! {
-    async fn words_that_nobody_signed_are_asked_about_and_what_wechat_executed_all_the_same_is_found(db: TestDb) {
+    async fn unsigned_words_are_queried_and_what_wechat_executed_all_the_same_is_found(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("U100001").await;
         service.refuses("FAIL", Some(1), true).await;
@@ -35,7 +35,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn words_that_nobody_signed_delay_the_refund_and_fail_nothing(db: TestDb) {
+    async fn unsigned_words_delay_the_refund_and_fail_nothing(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("U200001").await;
         service.refuses("FAIL", Some(3), false).await;
@@ -44,20 +44,20 @@ on_both! {
         let refund = service.waits("U200001", "U2-a").await;
         assert_eq!(refund["wechat"]["err_code"], "FAIL", "{refund}");
         for _ in 0..2 {
-            let before = service.to_next_look("U2-a").await;
-            let after = service.until_looked_at(&before).await.refund;
+            let before = service.to_next_poll("U2-a").await;
+            let after = service.until_polled(&before).await.refund;
             assert_eq!(after.state, RefundState::Requested);
             assert!(after.queries.next_at.unwrap().since(service.clock.now()).as_secs() >= 60);
         }
-        assert_eq!(service.events("U200001").await[2..], ["refund.requested", "refund.delayed"], "told once");
+        assert_eq!(service.events("U200001").await[2..], ["refund.requested", "refund.delayed"], "one event");
         assert_eq!(service.number("SELECT reserved_fen FROM refund_totals").await, 100);
         // Even a refusal with a signature counts only when the call before it has had its time.
         service.clear_faults().await;
         service.refuses("USER_ACCOUNT_ABNORMAL", None, false).await;
-        let before = service.to_next_look("U2-a").await;
-        assert_eq!(service.until_looked_at(&before).await.refund.state, RefundState::Requested, "not settled yet");
-        let before = service.to_next_look("U2-a").await;
-        assert_eq!(service.until_looked_at(&before).await.refund.state, RefundState::Failed);
+        let before = service.to_next_poll("U2-a").await;
+        assert_eq!(service.until_polled(&before).await.refund.state, RefundState::Requested, "not settled yet");
+        let before = service.to_next_poll("U2-a").await;
+        assert_eq!(service.until_polled(&before).await.refund.state, RefundState::Failed);
         assert_eq!(service.number("SELECT reserved_fen FROM refund_totals").await, 0);
         service.finish().await;
     }
@@ -71,7 +71,7 @@ on_both! {
             let refund = service.waits(&order_no, &refund_no).await;
             assert_eq!(refund["wechat"]["err_code"], err_code, "{refund}");
             assert_eq!(service.events(&order_no).await[2..], ["refund.requested", "refund.delayed"]);
-            service.to_next_look(&refund_no).await;
+            service.to_next_poll(&refund_no).await;
             service.until_refunded(&refund_no, "processing").await;
         }
         service.paid("U300009").await;
@@ -94,11 +94,11 @@ on_both! {
         let (_, order) = service.get("/v1/orders/U400001").await;
         let refund_no = order["refunds"][0]["refund_no"].as_str().unwrap().to_owned();
         for err_code in ["ORDERNOTEXIST", "INVALID_TRANSACTIONID"] {
-            let before = service.to_next_look(&refund_no).await;
-            let after = service.until_looked_at(&before).await.refund;
+            let before = service.to_next_poll(&refund_no).await;
+            let after = service.until_polled(&before).await.refund;
             assert_eq!((after.state, after.error.unwrap().code.as_str()), (RefundState::Requested, err_code));
         }
-        service.to_next_look(&refund_no).await;
+        service.to_next_poll(&refund_no).await;
         service.until_refunded(&refund_no, "processing").await;
         assert_eq!(
             service.events("U400001").await.iter().filter(|n| *n == "refund.delayed").count(), 2, "one per reason",

@@ -1,4 +1,4 @@
-//! Calls whose end nobody recorded: a worker died, was stopped or lost its database in the middle. No second call goes
+//! Calls whose end is not recorded: a worker died, was stopped or lost its database in the middle. No second call goes
 //! out beside such a one, and no refusal is believed until it has had its time.
 
 use std::time::Duration;
@@ -37,13 +37,13 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q100001", "Q1-a").await;
         assert!(matches!(service.call_without_end("Q1-a", LASTS).await, CallSlot::Call(_)));
-        let before = service.to_next_look("Q1-a").await;
+        let before = service.to_next_poll("Q1-a").await;
         let found_at = service.clock.now();
-        let looked = service.until_looked_at(&before).await.refund;
-        assert_eq!(looked.state, RefundState::Requested, "WeChat may still carry out the dead worker's call");
-        let before = service.to_next_look("Q1-a").await;
-        let looked = service.until_looked_at(&before).await.refund;
-        assert_eq!(looked.state, RefundState::Failed);
+        let polled = service.until_polled(&before).await.refund;
+        assert_eq!(polled.state, RefundState::Requested, "WeChat may still carry out the dead worker's call");
+        let before = service.to_next_poll("Q1-a").await;
+        let polled = service.until_polled(&before).await.refund;
+        assert_eq!(polled.state, RefundState::Failed);
         assert!(service.clock.now().since(found_at).as_secs() >= 60);
         assert_eq!(service.number("SELECT reserved_fen FROM refund_totals").await, 0);
         service.finish().await;
@@ -52,22 +52,22 @@ on_both! {
     async fn no_call_goes_out_beside_one_that_is_under_way(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q200001", "Q2-a").await;
-        // Far longer than until the next look.
+        // Far longer than until the next poll.
         assert!(matches!(service.call_without_end("Q2-a", Duration::from_secs(150)).await, CallSlot::Call(_)));
-        let before = service.to_next_look("Q2-a").await.refund.queries.next_at;
+        let before = service.to_next_poll("Q2-a").await.refund.queries.next_at;
         let waits = service.until_refund("waits", "Q2-a", |s| s.refund.queries.next_at != before).await;
         assert!(waits.refund.queries.next_at.unwrap().since(service.clock.now()).as_secs() <= 60);
         assert_eq!(service.calls("Q200001").await.len(), 1, "WeChat saw the first one only");
         service.clear_faults().await;
-        service.look_until("Q2-a", "processing").await;
+        service.poll_until("Q2-a", "processing").await;
         assert_eq!(service.calls("Q200001").await.len(), 2);
         service.finish().await;
     }
 
-    async fn the_turns_of_one_refund_follow_each_other_and_what_was_decided_before_one_is_not_written_after_it(db: TestDb) {
+    async fn the_slots_of_one_refund_follow_each_other_and_no_older_decision_is_written_after_one(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q300001", "Q3-a").await;
-        let CallSlot::Call(first) = service.call_without_end("Q3-a", LASTS).await else { panic!("its turn") };
+        let CallSlot::Call(first) = service.call_without_end("Q3-a", LASTS).await else { panic!("its slot") };
         assert_eq!(first.before, 1);
         let CallSlot::Wait { until } =
             service.call_without_end("Q3-a", LASTS).await else { panic!("a second call at once") };
@@ -103,7 +103,7 @@ on_both! {
         service.clear_faults().await;
         let sql = "UPDATE refunds SET call_open_until_ms = next_at_ms + 86400000, unanswered_at_ms = next_at_ms + 86400000";
         service.store.db().execute("test", String::from(sql), []).await.unwrap();
-        // The next run of the job that looks for such times.
+        // The next run of the job that searches for such times.
         service.skip(31);
         let ahead = service.clock.now().after(LASTS * 2).as_ms();
         let far = format!(
@@ -143,7 +143,7 @@ async fn a_database_that_fails_after_the_answer_loses_nothing_of_it() {
     for trigger in [
         "CREATE TRIGGER no_end BEFORE UPDATE OF call_open_until_ms ON refunds WHEN NEW.call_open_until_ms IS NULL
          BEGIN SELECT RAISE(ABORT, 'away'); END",
-        "CREATE TRIGGER no_turn BEFORE UPDATE OF next_call_at_ms ON refund_totals
+        "CREATE TRIGGER no_slot BEFORE UPDATE OF next_call_at_ms ON refund_totals
          WHEN OLD.next_call_at_ms > 0 BEGIN SELECT RAISE(ABORT, 'away'); END",
     ] {
         service.store.db().execute("test", String::from(trigger), []).await.unwrap();

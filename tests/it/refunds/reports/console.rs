@@ -1,4 +1,4 @@
-//! Refunds that somebody makes in the merchant platform: adopted on WeChat's word alone.
+//! Refunds that a person makes in the merchant platform: adopted on WeChat's word alone.
 
 use serde_json::json;
 
@@ -6,10 +6,10 @@ use crate::harness::service::{InProcess, MCH_ID, TestService};
 use crate::settling::on_both;
 
 impl InProcess {
-    /// Somebody refunds in the merchant platform; gives the number it made.
+    /// A person refunds in the merchant platform; gives the number it made.
     async fn console(&self, out_trade_no: &str, refund_fee: i64) -> String {
-        let wish = json!({"mch_id": MCH_ID, "out_trade_no": out_trade_no, "refund_fee": refund_fee});
-        let refund = self.wechat_control("refunds/console", wish).await;
+        let body = json!({"mch_id": MCH_ID, "out_trade_no": out_trade_no, "refund_fee": refund_fee});
+        let refund = self.wechat_control("refunds/console", body).await;
         refund["out_refund_no"].as_str().unwrap().to_owned()
     }
 
@@ -37,7 +37,7 @@ on_both! {
         assert_eq!(service.events("C100001").await[2..], ["refund.requested", "refund.succeeded"], "the same path");
         let (status, problem) = service.give_back("C100001", json!({"refund_no": "mine", "amount_fen": 41})).await;
         assert_eq!((status, &problem["left_fen"]), (409, &json!(40)), "it is reserved like ours: {problem}");
-        // Told again and again, it stays one.
+        // Reported again and again, it stays one.
         for _ in 0..5 {
             service.wechat_control("notify", json!({"out_trade_no": "C100001", "out_refund_no": number})).await;
         }
@@ -45,7 +45,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn a_paid_and_refunded_order_nobody_told_of_is_rebuilt_by_asking(db: TestDb) {
+    async fn a_paid_and_refunded_order_without_notifications_is_rebuilt_by_queries(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.faults(json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}])).await;
         service.place("C200001").await;
@@ -64,8 +64,8 @@ on_both! {
         service.skip_to(service.stored("C200001").await.order.queries.next_at.unwrap());
         let paid = service.until_state("C200001", "paid").await;
         assert!(paid.order.paid_reported);
-        for looks in 0..10 {
-            assert!(looks < 9, "the refunds are never learnt");
+        for polls in 0..10 {
+            assert!(polls < 9, "the refunds are never learnt");
             if service.number("SELECT COUNT(*) FROM refunds").await == 12 {
                 break;
             }
@@ -78,7 +78,7 @@ on_both! {
         }
         for (n, number) in numbers.iter().enumerate() {
             let state = if n % 2 == 1 { "succeeded" } else { "processing" };
-            service.look_until(number, state).await;
+            service.poll_until(number, state).await;
         }
         let order = service.until("no more questions", "C200001", |s| s.order.queries.next_at.is_none()).await;
         assert_eq!(order.refunded.as_i64(), 2 + 4 + 6 + 8 + 10 + 12);
@@ -87,7 +87,7 @@ on_both! {
             service.ends(number, "SUCCESS").await;
         }
         for number in &numbers {
-            service.look_until(number, "succeeded").await;
+            service.poll_until(number, "succeeded").await;
         }
         assert_eq!(service.get("/v1/orders/C200001").await.1["refunded_fen"], json!(78));
         service.finish().await;
@@ -97,14 +97,14 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.tells_of_console_refunds().await;
         service.paid("C300001").await;
-        // Ours never reaches WeChat; meanwhile somebody gives everything back by hand.
+        // Ours never reaches WeChat; meanwhile a person gives everything back by hand.
         service.faults(json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
         let (_, ours) = service.give_back("C300001", json!({"refund_no": "ours"})).await;
         assert_eq!(ours["state"], "unknown", "{ours}");
         let number = service.console("C300001", 100).await;
         service.ends(&number, "SUCCESS").await;
-        for looks in 0..30 {
-            assert!(looks < 29, "{:?}", service.refund("ours").await);
+        for polls in 0..30 {
+            assert!(polls < 29, "{:?}", service.refund("ours").await);
             if service.number("SELECT COUNT(*) FROM refund_ledger").await == 1 {
                 break;
             }
@@ -126,7 +126,7 @@ on_both! {
         service.skip(61);
         // Ours holds everything.
         service.refunding("C400001", "ours", 100).await;
-        service.look_at_the_order("C400001").await;
+        service.poll_the_order("C400001").await;
         service.until("learnt", "C400001", |s| s.order.queries.next_at.is_none()).await;
         assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 1, "it moved nothing");
         service.finish().await;
@@ -142,8 +142,8 @@ on_both! {
         for pause in [100, 60, 200, 400, 3000, 9000] {
             service.skip(pause);
             let taken_up = service.clock.now().after(std::time::Duration::from_secs(61));
-            service.look_at_the_order("C500001").await;
-            // Taken up by the scheduler it is put off for a minute; after the look it is scheduled anew.
+            service.poll_the_order("C500001").await;
+            // Taken up by the scheduler it is put off for a minute; after the poll it is scheduled anew.
             let order =
                 service.until("scheduled", "C500001", |s| s.order.queries.next_at != Some(taken_up)).await.order;
             pauses.push(order.queries.next_at.unwrap().since(service.clock.now()).as_secs());

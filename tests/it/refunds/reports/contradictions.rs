@@ -10,7 +10,7 @@ use crate::harness::service::{InProcess, KEY, MCH_ID, TestService};
 use crate::settling::on_both;
 
 impl InProcess {
-    /// Another system of the merchant has refunded under this number: WeChat knows it, and nobody here does.
+    /// Another system of the merchant has refunded under this number: WeChat knows it, and our database does not.
     async fn refunded_elsewhere(&self, order_no: &str, refund_no: &str, amount_fen: i64) {
         self.refunding(order_no, refund_no, amount_fen).await;
         let sql = format!("UPDATE refunds SET refund_no = 'gone', refund_id = 'gone' WHERE refund_no = '{refund_no}'");
@@ -28,17 +28,17 @@ impl InProcess {
     }
 
     /// Has the order's refunds listed.
-    pub async fn look_at_the_order(&self, order_no: &str) {
+    pub async fn poll_the_order(&self, order_no: &str) {
         let order = self.stored(order_no).await.order;
         let now = Queries { next_at: Some(self.clock.now()), answered_at: None, ..order.queries };
         self.store.schedule_query(order.id, order.version, now).await.unwrap();
         self.skip(1);
-        self.until("looked at", order_no, |s| s.order.queries.next_at != now.next_at).await;
+        self.until("polled", order_no, |s| s.order.queries.next_at != now.next_at).await;
     }
 }
 
 on_both! {
-    async fn wechats_success_of_a_refund_that_failed_here_is_a_persons_to_look_at(db: TestDb) {
+    async fn wechats_success_of_a_refund_that_failed_here_is_for_a_person_to_decide(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.expect_dead_letters(&["alive_after_failure"]);
         service.leave_books_open("a person decides about a refund that failed here and succeeded at WeChat");
@@ -56,17 +56,17 @@ on_both! {
         service.finish().await;
     }
 
-    async fn a_listed_refund_that_failed_here_is_told_once_however_often_it_is_listed(db: TestDb) {
+    async fn a_listed_refund_that_failed_here_is_announced_once_however_often_it_is_listed(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.expect_dead_letters(&["alive_after_failure"]);
         service.without_news().await;
         service.failed_and_alive("X200001", "X2-a").await;
         for _ in 0..3 {
-            service.look_at_the_order("X200001").await;
+            service.poll_the_order("X200001").await;
             service.until("answered", "X200001", |s| s.order.queries.next_at.is_none()).await;
         }
-        let told = "SELECT COUNT(*) FROM dead_letters WHERE reason = 'alive_after_failure'";
-        service.until_number("a dead letter", told, |n| n > 0).await;
+        let parked = "SELECT COUNT(*) FROM dead_letters WHERE reason = 'alive_after_failure'";
+        service.until_number("a dead letter", parked, |n| n > 0).await;
         service.finish().await;
     }
 
@@ -80,7 +80,7 @@ on_both! {
             // The second time the first call is lost, and the number is found when it is asked about.
             service.faults(json!([{"on": "refund", "kind": "drop", "times": lost}])).await;
             service.give_back(order_no, json!({"refund_no": "X3-a", "amount_fen": amount_fen})).await;
-            service.look_until("X3-a", "failed").await;
+            service.poll_until("X3-a", "failed").await;
             let reserved = "SELECT CAST(SUM(reserved_fen) AS BIGINT) FROM refund_totals";
             assert_eq!(service.number(reserved).await, 30, "of the first order's only");
             assert_eq!(service.events(order_no).await[2..], ["refund.requested", "refund.failed"]);
@@ -99,8 +99,8 @@ on_both! {
         service.a_minute_later().await;
         service.give_back("X400001", json!({"refund_no": "X4-a", "amount_fen": 20})).await;
         for _ in 0..4 {
-            let before = service.to_next_look("X4-a").await;
-            service.until_looked_at(&before).await;
+            let before = service.to_next_poll("X4-a").await;
+            service.until_polled(&before).await;
         }
         let stored = service.refund("X4-a").await.refund;
         assert!(stored.state.wants_call(), "{stored:?}");

@@ -73,7 +73,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn forged_foreign_and_unreadable_notifications_are_refused_at_the_door(db: TestDb) {
+    async fn forged_foreign_and_unreadable_notifications_are_refused_at_the_endpoint(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.without_news().await;
         service.paid("N200001").await;
@@ -157,14 +157,14 @@ on_both! {
         service.finish().await;
     }
 
-    async fn the_newer_apis_notification_is_repeated_until_somebody_can_read_it(db: TestDb) {
+    async fn the_newer_apis_notification_is_repeated_until_it_can_be_read(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let body = json!({"id": "EV-1", "event_type": "REFUND.SUCCESS", "resource_type": "encrypt-resource",
             "resource": {"algorithm": "AEAD_AES_256_GCM", "ciphertext": "AAAA", "nonce": "abc", "original_type": "refund"}});
         let headers = [("wechatpay-signature", "c2ln"), ("wechatpay-serial", "1"), ("content-type", "application/json")];
         let (status, text) = service.tell(body.to_string(), &headers).await;
         assert!(status == 503 && text.contains("FAIL"), "so that WeChat repeats it: {status} {text}");
-        // A flood of them is not kept, nor does it reach the queue; one of them can be looked at.
+        // A flood of them is not kept, nor does it reach the queue; one of them can be read.
         let flood = (0..50).map(|_| service.tell(body.to_string(), &headers));
         let answers = futures_util::future::join_all(flood).await;
         assert!(answers.iter().all(|(status, _)| *status == 503));
@@ -184,8 +184,8 @@ on_both! {
         service.wechat_control("merchant", json!({"mch_id": MCH_ID, "refund_notify_url": address})).await;
         service.place("N500001").await;
         service.pay("N500001").await;
-        let wish = json!({"mch_id": MCH_ID, "out_trade_no": "N500001", "refund_fee": 100});
-        let refund = service.wechat_control("refunds/console", wish).await;
+        let body = json!({"mch_id": MCH_ID, "out_trade_no": "N500001", "refund_fee": 100});
+        let refund = service.wechat_control("refunds/console", body).await;
         service.ends(refund["out_refund_no"].as_str().unwrap(), "SUCCESS").await;
         service.until_state("N500001", "paid").await;
         let order = service.until("refunded", "N500001", |s| s.refunded.as_i64() == 100).await;

@@ -239,7 +239,7 @@ async fn whatever_is_wrong_with_a_block_is_said_in_wechats_words() {
     };
     let closed = shop.prepay(order("CLOSED-01")).await;
     shop.close("CLOSED-01").await;
-    let payable = shop.prepay(with(order("B100001"), &[("openid", "oSomebodyElse")])).await;
+    let payable = shop.prepay(with(order("B100001"), &[("openid", "oAnotherPerson")])).await;
     for (params, desc) in [
         (changed(&right, "timeStamp", json!(1_735_787_045)), "调用支付JSAPI缺少参数：timeStamp"),
         (changed(&right, "appId", json!("")), "调用支付JSAPI缺少参数：appId"),
@@ -361,7 +361,7 @@ async fn a_mini_programs_block_is_checked_and_paid_without_a_page() {
     let app = "requestPayment:fail, 该商户传入的appid参数与下单时传入的appid参数不一致";
     assert_eq!(request(json!({"appid": APPID})).await, app);
     let payer = "requestPayment:fail, 当前支付账号与下单账号不一致";
-    assert_eq!(request(json!({"openid": "oSomebodyElse"})).await, payer);
+    assert_eq!(request(json!({"openid": "oAnotherPerson"})).await, payer);
     assert_eq!(request(json!({"action": "cancel"})).await, "requestPayment:fail cancel");
     assert_eq!(shop.payments().await, 0);
     assert_eq!(request(json!({})).await, "requestPayment:ok");

@@ -289,7 +289,7 @@ async fn a_users_tokens_are_their_own_and_live_their_time() {
         answer.get("errcode").and_then(Value::as_i64).unwrap_or(0)
     };
     assert_eq!(ask("/sns/auth", token, openid).await, 0);
-    assert_eq!(ask("/sns/userinfo", token, "oSomebodyElse").await, 40003);
+    assert_eq!(ask("/sns/userinfo", token, "oAnotherPerson").await, 40003);
     assert_eq!(ask("/sns/userinfo", "", openid).await, 41001);
     assert_eq!(ask("/sns/userinfo", token, "").await, 41009);
     assert_eq!(ask("/sns/auth", "x", openid).await, 40014);

@@ -93,7 +93,7 @@ async fn a_phone_code_gives_the_number_with_the_apps_own_watermark() {
     assert_eq!(phone("", json!({"code": fresh})).await["errcode"], 41001);
     assert_eq!(phone(&token, json!({})).await["errcode"], 41008);
     assert_eq!(phone(&token, json!({"code": "never-issued"})).await["errcode"], 40029);
-    assert_eq!(phone(&token, json!({"code": fresh, "openid": "oSomebodyElse"})).await["errcode"], 40003);
+    assert_eq!(phone(&token, json!({"code": fresh, "openid": "oAnotherPerson"})).await["errcode"], 40003);
     let login = shop.operate("mini_code", json!({})).await;
     assert_eq!(phone(&token, json!({"code": login["code"]})).await["errcode"], 40029, "the login's code is another");
     let get = shop.ask("/wxa/business/getuserphonenumber", &[("access_token", &token)]).await;

@@ -33,7 +33,7 @@ async fn each_classic_call_gives_another_token_and_the_one_before_lives_five_min
     shop.clock.advance(Duration::from_millis(1));
     assert_eq!((works(&shop, &first).await, works(&shop, &second).await), (40001, 0), "replaced is not expired");
     shop.clock.advance(115 * MINUTE);
-    assert_eq!(works(&shop, &second).await, 42001, "nobody replaced it, it reached its end");
+    assert_eq!(works(&shop, &second).await, 42001, "it was not replaced, it reached its end");
 }
 
 #[tokio::test]

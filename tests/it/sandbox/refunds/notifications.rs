@@ -27,7 +27,7 @@ fn telling(merchant: &Merchant, number: &str, fee: &str) -> Fields {
 }
 
 #[tokio::test]
-async fn each_end_of_a_refund_is_told_encrypted_and_unsigned() {
+async fn each_end_of_a_refund_is_notified_encrypted_and_unsigned() {
     let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
     let cashier = shop.cashier().await;
     let transaction_id = shop.paid("A100001").await;
@@ -65,7 +65,7 @@ async fn each_end_of_a_refund_is_told_encrypted_and_unsigned() {
 }
 
 #[tokio::test]
-async fn a_refund_that_names_no_address_is_told_where_the_merchant_said_or_nowhere() {
+async fn a_refund_that_names_no_address_is_notified_where_the_merchant_said_or_nowhere() {
     let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
     let cashier = shop.cashier().await;
     shop.paid("A100001").await;
@@ -74,37 +74,37 @@ async fn a_refund_that_names_no_address_is_told_where_the_merchant_said_or_nowhe
     shop.clock.advance(Duration::from_secs(60));
     let address = json!({"mch_id": MCH_ID, "refund_notify_url": merchant.url});
     assert_eq!(shop.control("merchant", address).await.0, 200);
-    cashier.take(refund("A100001", "TOLD", "20")).await;
-    shop.ends("TOLD", "SUCCESS").await;
-    assert_eq!(opened(&merchant.next().await).unwrap()["out_refund_no"], "TOLD", "and nothing of the other");
+    cashier.take(refund("A100001", "SENT", "20")).await;
+    shop.ends("SENT", "SUCCESS").await;
+    assert_eq!(opened(&merchant.next().await).unwrap()["out_refund_no"], "SENT", "and nothing of the other");
 }
 
 #[tokio::test]
-async fn a_refund_made_in_the_merchant_platform_is_told_under_a_number_the_merchant_never_chose() {
+async fn a_refund_made_in_the_merchant_platform_is_notified_under_a_number_the_merchant_never_chose() {
     let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
     shop.paid("A100001").await;
     shop.control("merchant", json!({"mch_id": MCH_ID, "refund_notify_url": merchant.url})).await;
-    let wish = |fee: i64| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "refund_fee": fee});
-    assert_eq!(shop.control("refunds/console", wish(0)).await.0, 400);
-    assert_eq!(shop.control("refunds/console", wish(89)).await.1["error"], "INVALID_REQUEST");
-    let (status, made) = shop.control("refunds/console", wish(8)).await;
+    let body = |fee: i64| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "refund_fee": fee});
+    assert_eq!(shop.control("refunds/console", body(0)).await.0, 400);
+    assert_eq!(shop.control("refunds/console", body(89)).await.1["error"], "INVALID_REQUEST");
+    let (status, made) = shop.control("refunds/console", body(8)).await;
     assert_eq!(
         (status, made["status"].as_str(), made["source"].as_str()),
         (200, Some("PROCESSING"), Some("VENDOR_PLATFORM"))
     );
     let number = made["out_refund_no"].as_str().unwrap();
-    let (_, second) = shop.control("refunds/console", wish(9)).await;
+    let (_, second) = shop.control("refunds/console", body(9)).await;
     assert_ne!(second["out_refund_no"], number);
     shop.ends(number, "SUCCESS").await;
     let inner = opened(&merchant.next().await).unwrap();
     assert_eq!((&*inner["out_refund_no"], &*inner["refund_request_source"]), (number, "VENDOR_PLATFORM"));
     assert_eq!(shop.query("A100001").await["trade_state"], "REFUND");
-    let nobody = json!({"mch_id": MCH_ID, "out_trade_no": "NOBODY-1", "refund_fee": 1});
-    assert_eq!(shop.control("refunds/console", nobody).await.0, 404);
+    let unknown = json!({"mch_id": MCH_ID, "out_trade_no": "UNKNOWN-1", "refund_fee": 1});
+    assert_eq!(shop.control("refunds/console", unknown).await.0, 404);
 }
 
 #[tokio::test]
-async fn a_refund_is_told_again_on_the_schedule_until_the_merchant_takes_note() {
+async fn a_refund_is_notified_again_on_the_schedule_until_the_merchant_acknowledges() {
     let (shop, mut merchant) = (Shop::scaled(10_000).await, Merchant::open().await);
     let cashier = shop.cashier().await;
     shop.paid("A100001").await;
@@ -113,18 +113,18 @@ async fn a_refund_is_told_again_on_the_schedule_until_the_merchant_takes_note() 
     for _ in 0..3 {
         assert_eq!(opened(&merchant.next().await).unwrap()["out_refund_no"], "R1");
     }
-    let told = async {
+    let notified = async {
         while shop.refunds().await[0]["acknowledged"] != true {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), notified).await.unwrap();
     let deliveries = shop.ledger().await["deliveries"].as_array().unwrap().clone();
-    let told: Vec<_> = deliveries.iter().filter(|d| d["refund"].is_object()).collect();
-    let outcomes: Vec<_> = told.iter().map(|d| d["outcome"].as_str().unwrap()).collect();
+    let notified: Vec<_> = deliveries.iter().filter(|d| d["refund"].is_object()).collect();
+    let outcomes: Vec<_> = notified.iter().map(|d| d["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["http_error", "refused", "acknowledged"]);
-    assert_eq!(told[0]["refund"], json!({"out_refund_no": "R1", "refund_status": "SUCCESS"}));
-    assert_eq!(told.iter().map(|d| d["attempt"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(notified[0]["refund"], json!({"out_refund_no": "R1", "refund_status": "SUCCESS"}));
+    assert_eq!(notified.iter().map(|d| d["attempt"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[tokio::test]
@@ -133,25 +133,25 @@ async fn a_refunds_notification_can_be_asked_for_and_spoiled() {
     let cashier = shop.cashier().await;
     shop.paid("A100001").await;
     cashier.take(telling(&merchant, "R1", "20")).await;
-    let wish = |fault: Option<&str>| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "out_refund_no": "R1", "fault": fault});
-    assert_eq!(shop.control("notify", wish(None)).await.1["error"], "not_ended");
+    let body = |fault: Option<&str>| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "out_refund_no": "R1", "fault": fault});
+    assert_eq!(shop.control("notify", body(None)).await.1["error"], "not_ended");
     shop.ends("R1", "SUCCESS").await;
     merchant.next().await;
     for fault in ["tamper", "wrong_sign"] {
-        let (status, answer) = shop.control("notify", wish(Some(fault))).await;
+        let (status, answer) = shop.control("notify", body(Some(fault))).await;
         assert_eq!((status, answer["deliveries"][0]["fault"].as_str()), (200, Some(fault)));
         assert_eq!(opened(&merchant.next().await), None, "{fault}");
     }
-    shop.control("notify", wish(Some("forge_amount"))).await;
-    assert_eq!(opened(&merchant.next().await).unwrap()["refund_fee"], "21", "whoever has the key can say anything");
-    shop.control("notify", wish(Some("cross_merchant"))).await;
+    shop.control("notify", body(Some("forge_amount"))).await;
+    assert_eq!(opened(&merchant.next().await).unwrap()["refund_fee"], "21", "the holder of the key can say anything");
+    shop.control("notify", body(Some("cross_merchant"))).await;
     let heard = merchant.next().await;
     assert_eq!((&*heard.fields()["mch_id"], &*heard.fields()["appid"]), (OTHER_MCH_ID, OTHER_APPID));
     assert!(decrypt(&heard.fields()["req_info"], &other_key()).is_some() && opened(&heard).is_none());
-    shop.control("notify", wish(Some("half_body"))).await;
+    shop.control("notify", body(Some("half_body"))).await;
     assert!(xml::parse(&merchant.next().await.body).is_err());
-    assert_eq!(shop.control("notify", wish(Some("hang"))).await.0, 400);
-    shop.control("notify", wish(None)).await;
+    assert_eq!(shop.control("notify", body(Some("hang"))).await.0, 400);
+    shop.control("notify", body(None)).await;
     assert_eq!(opened(&merchant.next().await).unwrap()["refund_fee"], "20");
     assert_eq!(shop.refunds().await[0]["refund_fee"], 20, "a fault never touches the ledger");
 }
@@ -196,12 +196,12 @@ async fn refunds_plans_and_repeats_outlive_the_process() {
     let first = cashier.take(telling(&merchant, "R1", "20")).await;
     shop.ends("R1", "SUCCESS").await;
     merchant.next().await;
-    let told = async {
+    let notified = async {
         while shop.ledger().await["deliveries"].as_array().unwrap().iter().all(|d| d["refund"].is_null()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), notified).await.unwrap();
     clock.advance(Duration::from_secs(60));
     cashier.take(telling(&merchant, "R2", "20")).await;
     let before = shop.ledger().await;

@@ -64,8 +64,8 @@ impl<S> Shop<S> {
 
     /// The refund with this number comes to this end.
     pub async fn ends(&self, out_refund_no: &str, outcome: &str) -> (u16, Value) {
-        let wish = serde_json::json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": outcome});
-        self.control("refunds/outcome", wish).await
+        let body = serde_json::json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": outcome});
+        self.control("refunds/outcome", body).await
     }
 }
 

@@ -55,12 +55,12 @@ async fn a_refund_is_found_by_each_of_four_numbers() {
         assert!(!answer.contains_key("refund_success_time_1"));
     }
     // The more precise number wins.
-    let both = with(by("out_refund_no", "R2"), &[("refund_id", &taken["refund_id"]), ("out_trade_no", "NOBODY-1")]);
+    let both = with(by("out_refund_no", "R2"), &[("refund_id", &taken["refund_id"]), ("out_trade_no", "UNKNOWN-1")]);
     assert_eq!(shop.ask_refund(both).await["out_refund_no_0"], "R1");
 }
 
 #[tokio::test]
-async fn many_refunds_are_told_ten_at_a_time() {
+async fn many_refunds_are_listed_ten_at_a_time() {
     let shop = Shop::open().await;
     let cashier = shop.cashier().await;
     shop.paid("A100001").await;
@@ -88,7 +88,7 @@ async fn what_was_never_accepted_does_not_exist() {
         (by("out_refund_no", "R2"), "REFUNDNOTEXIST"),
         (by("refund_id", "5030000000"), "REFUNDNOTEXIST"),
         (by("out_trade_no", "A100002"), "REFUNDNOTEXIST"),
-        (by("out_trade_no", "NOBODY-1"), "REFUNDNOTEXIST"),
+        (by("out_trade_no", "UNKNOWN-1"), "REFUNDNOTEXIST"),
         (by("transaction_id", "4200000000"), "INVALID_TRANSACTIONID"),
         (with(by("refund_id", &taken["refund_id"]), &[("appid", SECOND_APPID)]), "REFUNDNOTEXIST"),
         (with(by("transaction_id", &transaction_id), &[("appid", SECOND_APPID)]), "REFUNDNOTEXIST"),

@@ -63,8 +63,8 @@ async fn the_same_number_with_the_same_parameters_refunds_once() {
     let shop = Shop::open().await;
     let cashier = shop.cashier().await;
     let transaction_id = shop.paid("A100001").await;
-    let wish = with(refund("A100001", "R1", "30"), &[("transaction_id", &transaction_id)]);
-    let tries = futures_util::future::join_all((0..20).map(|_| cashier.take(wish.clone()))).await;
+    let request = with(refund("A100001", "R1", "30"), &[("transaction_id", &transaction_id)]);
+    let tries = futures_util::future::join_all((0..20).map(|_| cashier.take(request.clone()))).await;
     assert!(tries.iter().all(|answer| answer["refund_id"] == tries[0]["refund_id"]));
     assert_eq!(shop.refunds().await.len(), 1);
     for (name, value, code) in [
@@ -74,7 +74,7 @@ async fn the_same_number_with_the_same_parameters_refunds_once() {
         ("notify_url", "https://pay.example.com/other", "INVALID_REQUEST"),
         ("out_trade_no", "A100002", "INVALID_REQUEST"),
     ] {
-        assert_eq!(cashier.refused(with(wish.clone(), &[(name, value)])).await, code, "{name}");
+        assert_eq!(cashier.refused(with(request.clone(), &[(name, value)])).await, code, "{name}");
     }
     let requests = shop.get(&format!("requests?mch_id={MCH_ID}&out_trade_no=A100001")).await;
     let requests = requests["requests"].as_array().unwrap().iter().find(|r| r["api"] == "refund").unwrap().clone();
@@ -145,7 +145,7 @@ async fn only_a_payment_of_the_last_year_under_its_own_numbers_is_refunded() {
     shop.prepay(order("UNPAID-1")).await;
     for (fields, code) in [
         (refund("UNPAID-1", "R1", "1"), "ORDERNOTEXIST"),
-        (refund("NOBODY-1", "R1", "1"), "ORDERNOTEXIST"),
+        (refund("UNKNOWN-1", "R1", "1"), "ORDERNOTEXIST"),
         (with(refund("A100001", "R1", "1"), &[("transaction_id", "4200000000")]), "INVALID_TRANSACTIONID"),
         (with(refund("A100001", "R1", "1"), &[("appid", SECOND_APPID)]), "ORDERNOTEXIST"),
         (with(refund("A100001", "R1", "1"), &[("total_fee", "87")]), "INVALID_REQUEST"),
@@ -219,8 +219,8 @@ async fn a_coupon_gets_its_share_back_to_the_last_fen() {
         let shop = Shop::open().await;
         let cashier = shop.cashier().await;
         let prepay_id = shop.prepay(order("A100001")).await;
-        let wish = json!({"prepay_id": prepay_id, "coupon_fee": 10, "coupon_type": kind});
-        assert_eq!(shop.control("pay", wish).await.0, 200);
+        let request = json!({"prepay_id": prepay_id, "coupon_fee": 10, "coupon_type": kind});
+        assert_eq!(shop.control("pay", request).await.0, 200);
         let (mut coupon, mut cash, mut settlement) = (0, 0, 0);
         for (n, fee) in ["30", "29", "29"].iter().enumerate() {
             let answer = cashier.take(refund("A100001", &format!("R{n}"), fee)).await;

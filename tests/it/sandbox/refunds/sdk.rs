@@ -1,4 +1,4 @@
-//! An SDK that nobody here wrote, with another TLS library, refunds with the files the simulator makes.
+//! An SDK of another author, with another TLS library, refunds with the files the simulator makes.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -24,7 +24,7 @@ async fn a_refund_needs_the_certificate_of_the_merchant_who_signs() {
     let url = format!("{}/secapi/pay/refund", shop.sandbox.refund_base_url());
     assert_eq!(files["refund_base_url"], shop.sandbox.refund_base_url());
 
-    // Over plain HTTP, without a certificate, and with one of somebody else's making: the web server's page.
+    // Over plain HTTP, without a certificate, and with one that another party made: the web server's page.
     let plain = shop.post("/secapi/pay/refund", body()).await.unwrap();
     let nothing = https(&files, None).post(&url).body(body()).send().await.unwrap();
     let made_elsewhere = https(&files, Some(identity(&foreign))).post(&url).body(body()).send().await.unwrap();

@@ -6,8 +6,8 @@ use wxpay_worker::retry::Transient;
 use wxpay_worker::wechat::platform::{Class, PlatformClient, PlatformError};
 use wxpay_worker::wechat::transport::{ClientError, MAX_REPLY_BYTES, TransportError};
 
-use super::{APP_SECRET, CALLS, Call, OPENID, TOKEN, USER_TOKEN, client, client_of, in_turn, refusing};
-use crate::wechat::server::{Answer, Received, Server, http, nobody};
+use super::{APP_SECRET, CALLS, Call, OPENID, TOKEN, USER_TOKEN, client, client_of, in_order, refusing};
+use crate::wechat::server::{Answer, Received, Server, http, unreachable};
 use crate::wechat::wechat;
 
 /// The code of these tests as a query carries it.
@@ -98,7 +98,7 @@ async fn a_busy_wechat_is_asked_again_as_often_as_the_call_allows() {
     for call in CALLS {
         let mut answers = vec![busy.as_str(); tries(call) - 1];
         answers.push(success(call));
-        let server = in_turn(&answers);
+        let server = in_order(&answers);
         call.make(&client(&server.url)).await.unwrap();
         assert_eq!(server.received().len(), tries(call), "{call:?}");
         let heads: Vec<String> = server.received().into_iter().map(|r| r.head + &r.body).collect();
@@ -135,7 +135,7 @@ async fn a_code_whose_answer_got_lost_is_not_tried_again() {
 #[tokio::test]
 async fn a_platform_that_is_not_there_is_an_error_that_may_pass() {
     for call in CALLS {
-        let error = call.make(&client(&nobody())).await.unwrap_err();
+        let error = call.make(&client(&unreachable())).await.unwrap_err();
         assert!(matches!(error, PlatformError::Transport(TransportError::NotSent { .. })), "{call:?}: {error}");
         assert!(error.is_transient());
     }
@@ -198,7 +198,7 @@ fn every_call_is_measured_under_the_last_part_of_its_path() {
                 let server = Server::saying(success(call));
                 call.make(&client(&server.url)).await.unwrap();
             }
-            Call::Ticket.make(&client(&nobody())).await.unwrap_err();
+            Call::Ticket.make(&client(&unreachable())).await.unwrap_err();
         });
     });
     let text = handle.render();

@@ -33,12 +33,12 @@ pub fn secret() -> Secret {
 }
 
 /// A server that gives these answers one after the other, and the last one for ever.
-pub fn in_turn(bodies: &[&str]) -> Server {
+pub fn in_order(bodies: &[&str]) -> Server {
     let bodies: Vec<String> = bodies.iter().map(|body| (*body).to_owned()).collect();
-    let turn = std::sync::atomic::AtomicUsize::new(0);
+    let next = std::sync::atomic::AtomicUsize::new(0);
     Server::start(move |_| {
-        let turn = turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Answer::Bytes(http(200, &bodies[turn.min(bodies.len() - 1)]))
+        let next = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Answer::Bytes(http(200, &bodies[next.min(bodies.len() - 1)]))
     })
 }
 
@@ -62,7 +62,7 @@ pub const CALLS: [Call; 7] =
     [Call::Exchange, Call::Userinfo, Call::Stable, Call::Classic, Call::Ticket, Call::Session, Call::Phone];
 
 impl Call {
-    /// Makes the call; a success is told as its `Debug` text.
+    /// Makes the call; a success is given as its `Debug` text.
     pub async fn make(self, client: &PlatformClient) -> Result<String, PlatformError> {
         let (appid, openid) = (super::app_id(), OpenId::parse(OPENID).unwrap());
         let (token, user_token) = (Secret::new(TOKEN), Secret::new(USER_TOKEN));

@@ -9,7 +9,7 @@ use wxpay_worker::config::{Log, Wechat};
 use wxpay_worker::telemetry;
 
 use super::{APP_SECRET, CALLS, OPENID, TOKEN, USER_TOKEN, client, client_of};
-use crate::wechat::server::{Answer, Received, Server, http, nobody};
+use crate::wechat::server::{Answer, Received, Server, http, unreachable};
 use crate::wechat::wechat;
 
 /// What the answers hold, beside what they repeat of the call.
@@ -63,7 +63,7 @@ fn assert_silent(what: &str, config: &Wechat) -> (String, String) {
     (said, logged)
 }
 
-/// An answer that holds something for everybody.
+/// An answer that holds something for every call.
 fn full() -> Value {
     json!({"access_token": "GIVENtoken", "expires_in": 7200, "refresh_token": "GIVENrefresh", "openid": OPENID,
            "unionid": "GIVENunion", "nickname": "GIVENnick", "headimgurl": "https://x/GIVENavatar",
@@ -126,7 +126,7 @@ fn a_broken_way_does_not_tell_what_was_on_it() {
     let failing = Server::start(|request: &Received| Answer::Bytes(http(500, &request.head)));
     let breaking = Server::start(|_| Answer::Bytes(Vec::new()));
     let garbage = Server::start(|request: &Received| Answer::Bytes(request.head.clone().into_bytes()));
-    let ways = [redirecting.url.clone(), failing.url.clone(), breaking.url.clone(), garbage.url.clone(), nobody()];
+    let ways = [redirecting.url.clone(), failing.url.clone(), breaking.url.clone(), garbage.url.clone(), unreachable()];
     for url in ways {
         let (said, _) = assert_silent(&url, &wechat(&url, &url));
         assert!(["HTTP status", "no answer", "not sent"].iter().any(|kind| said.contains(kind)), "{said}");

@@ -1,4 +1,4 @@
-//! When a refund is looked at: nobody who asks or tells puts that off, and a clock that differs drops nothing.
+//! When a refund is polled: no request or notification postpones that, and a clock that differs drops nothing.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::harness::within_timeout;
 use crate::settling::on_both;
 
 impl InProcess {
-    /// When the refund is looked at next, from now.
+    /// When the refund is polled next, from now.
     async fn next_in(&self, refund_no: &str) -> u64 {
         self.refund(refund_no).await.refund.queries.next_at.unwrap().since(self.clock.now()).as_secs()
     }
@@ -28,22 +28,22 @@ impl InProcess {
         self.paid(order_no).await;
         let refund = self.refunding(order_no, refund_no, 30).await;
         while self.next_in(refund_no).await < 3000 {
-            let before = self.to_next_look(refund_no).await;
-            self.until_looked_at(&before).await;
+            let before = self.to_next_poll(refund_no).await;
+            self.until_polled(&before).await;
         }
         refund["transaction_id"].as_str().unwrap().to_owned()
     }
 }
 
 on_both! {
-    async fn a_refund_that_somebody_polls_is_called_for_again_all_the_same(db: TestDb) {
+    async fn a_refund_that_a_caller_polls_is_called_for_again_all_the_same(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.without_news().await;
         service.paid("K100001").await;
         service.faults(json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
         let (_, refund) = service.give_back("K100001", json!({"refund_no": "K1-a"})).await;
         assert_eq!(refund["state"], "unknown", "{refund}");
-        // Whoever asked would put it off by 10, 20, 40, 80 … seconds.
+        // A caller that asked would postpone it by 10, 20, 40, 80 … seconds.
         for polls in 0.. {
             assert!(polls < 8, "{:?}", service.refund("K1-a").await);
             let (status, refund) = service.get("/v1/refunds/K1-a?refresh=1").await;
@@ -60,7 +60,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn asking_by_hand_is_answered_and_moves_no_look(db: TestDb) {
+    async fn asking_by_hand_is_answered_and_moves_no_poll(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.without_news().await;
         service.paid("K200001").await;
@@ -76,7 +76,7 @@ on_both! {
             assert!(after.answered_at.is_some());
         }
         // Three seconds each, if nothing had ended the wait.
-        assert!(started.elapsed() < Duration::from_millis(8500), "whoever waits hears that WeChat answered");
+        assert!(started.elapsed() < Duration::from_millis(8500), "a waiting caller hears that WeChat answered");
         service.finish().await;
     }
 
@@ -88,7 +88,7 @@ on_both! {
         // WeChat does not answer at first.
         service.faults(json!([{"on": "refundquery", "kind": "answer_lost", "times": 2}])).await;
         service.tell(body.clone(), &[]).await;
-        service.until_refund("looked at soon", "K3-a", |s| {
+        service.until_refund("polled soon", "K3-a", |s| {
             s.refund.queries.next_at.unwrap().since(service.clock.now()).as_secs() <= 60
         })
         .await;
@@ -100,13 +100,13 @@ on_both! {
         service.finish().await;
     }
 
-    async fn an_old_message_is_dropped_only_where_the_refund_has_a_later_look(db: TestDb) {
+    async fn an_old_message_is_dropped_only_where_the_refund_has_a_later_poll(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("K400001").await;
         service.faults(json!([{"on": "refund", "kind": "refuse", "err_code": "NOTENOUGH"}])).await;
         service.give_back("K400001", json!({"refund_no": "K4-a"})).await;
         let (bus, _) = Bus::connect(&bus_settings("embedded:", Vec::new(), 1 << 30), Some(service.store.db().clone())).await.unwrap();
-        // As it looks to a worker whose clock is ahead.
+        // As a worker sees it whose clock is ahead.
         let say = async || {
             let merchant = MerchantKey::parse("main").unwrap();
             let due = RefundDue { refund_no: OutRefundNo::parse("K4-a").unwrap(), only_ask: false };

@@ -22,6 +22,7 @@ pub(crate) mod notifications;
 pub(crate) mod orders;
 pub(crate) mod problem;
 pub(crate) mod problem_sources;
+mod payments;
 mod quarantine;
 pub(crate) mod rate_limit;
 mod refunds;

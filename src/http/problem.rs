@@ -51,6 +51,11 @@ impl FieldProblem {
         FieldProblem { at: At::Parameter(name.chars().take(64).collect()), message: message.into() }
     }
 
+    /// Whether it is about the member `name` of the body.
+    pub fn is_about(&self, name: &str) -> bool {
+        matches!(&self.at, At::Pointer(pointer) if pointer.strip_prefix('/') == Some(name))
+    }
+
     /// About a header.
     pub fn header(name: &str, message: impl Into<String>) -> FieldProblem {
         FieldProblem { at: At::Header(name.to_owned()), message: message.into() }
@@ -117,6 +122,18 @@ pub enum Error {
     /// The order is being closed.
     #[error("the order is being closed")]
     OrderClosing,
+    /// Money was reported that does not fit the order: no more is to be paid on it.
+    #[error("the order holds a payment that does not fit it: accept it or give it back")]
+    OrderHeld,
+    /// To accept: the payment goes back.
+    #[error("the payment is on its way back to the payer, or went back")]
+    PaymentGivenBack,
+    /// To accept: the payment is in another currency, or went to another merchant or app.
+    #[error("the payment is in another currency, or went to another merchant or app: it can only be given back")]
+    PaymentForeign,
+    /// To give back: the payment was accepted meanwhile.
+    #[error("the payment was accepted while this was asked for")]
+    PaymentAccepted,
     /// The order has had as many attempts as it may.
     #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
@@ -232,6 +249,10 @@ impl Error {
         "order-expired",
         "attempt-open",
         "order-closing",
+        "order-held",
+        "payment-given-back",
+        "payment-foreign",
+        "payment-accepted",
         "attempts-used-up",
         "key-in-flight",
         "key-reused",
@@ -273,6 +294,10 @@ impl Error {
                 retry(kind(S::CONFLICT, "attempt-open", "Another attempt is open"), *closable_in_s)
             }
             Error::OrderClosing => kind(S::CONFLICT, "order-closing", "Order is being closed"),
+            Error::OrderHeld => kind(S::CONFLICT, "order-held", "Order holds a payment"),
+            Error::PaymentGivenBack => kind(S::CONFLICT, "payment-given-back", "Payment given back"),
+            Error::PaymentForeign => kind(S::CONFLICT, "payment-foreign", "Payment can only be given back"),
+            Error::PaymentAccepted => kind(S::CONFLICT, "payment-accepted", "Payment accepted"),
             Error::AttemptsUsedUp => kind(S::CONFLICT, "attempts-used-up", "No more attempts"),
             Error::KeyInFlight => retry(kind(S::CONFLICT, "key-in-flight", "Idempotency key in flight"), 1),
             Error::KeyReused => kind(S::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused"),
@@ -315,6 +340,10 @@ impl Error {
             | Error::OrderExpired
             | Error::AttemptOpen { .. }
             | Error::OrderClosing
+            | Error::OrderHeld
+            | Error::PaymentGivenBack
+            | Error::PaymentForeign
+            | Error::PaymentAccepted
             | Error::AttemptsUsedUp
             | Error::KeyInFlight
             | Error::KeyReused

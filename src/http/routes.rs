@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Error;
 use super::state::HttpShared;
-use super::{events, health, jobs, middleware, notifications, orders, refunds};
+use super::{events, health, jobs, middleware, notifications, orders, payments, refunds};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
@@ -27,6 +27,10 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/v1/orders/{order_no}/stream", get(orders::stream::stream))
         .route("/v1/events", get(events::list::events))
         .route("/v1/orders/{order_no}/refunds", post(refunds::create::place))
+        .route("/v1/orders/{order_no}/accept", post(orders::accept::accept))
+        .route("/v1/payments", get(payments::list::list))
+        .route("/v1/payments/{transaction_id}", get(payments::list::get))
+        .route("/v1/refunds", get(refunds::list::list))
         .route("/v1/refunds/{refund_no}", get(refunds::get::get))
         .route("/v1/ops/jobs", get(jobs::jobs))
         .route("/notify/{merchant}/pay", post(notifications::pay))

@@ -36,6 +36,7 @@ pub use order::rows::{AttemptParams, StoredOrder};
 pub use outbox::FeedEvent;
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
+pub use entity::ledger::Model as LedgerRow;
 pub use payment::read::{PaymentFilter, StoredPayment};
 pub use refund::call_slot::{CallSlot, OpenCall};
 pub use refund::commit::RefundCommit;

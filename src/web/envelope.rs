@@ -220,7 +220,7 @@ impl From<Error> for Failure {
             Error::Internal { internal } => Failure::because(Reason::Internal, internal),
             Error::NotReady => Reason::Pending.into(),
             Error::OrderFailed { order_no, .. } => Failure::about(Reason::OrderFailed, &order_no, "failed"),
-            Error::OrderExpired | Error::OrderClosing => Reason::OrderClosed.into(),
+            Error::OrderExpired | Error::OrderClosing | Error::OrderHeld => Reason::OrderClosed.into(),
             Error::NotFound(_) => Reason::NotFound.into(),
             Error::BodyTimeout => Reason::BodyTimeout.into(),
             Error::TooLarge(_) => Reason::TooLarge.into(),
@@ -243,6 +243,9 @@ impl From<Error> for Failure {
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder
             | Error::OrderNotPaid
+            | Error::PaymentGivenBack
+            | Error::PaymentForeign
+            | Error::PaymentAccepted
             | Error::RefundsNotConfigured
             | Error::RefundExceeds { .. }
             | Error::RefundsUsedUp

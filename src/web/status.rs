@@ -33,6 +33,7 @@ pub async fn status(app: WebState, request: Request) -> Result<Response, Failure
     Ok(success(json!({
         "order_no": order.order_no,
         "state": order.state,
+        "credited": order.paid_reported,
         "flags": order.flags.names(),
         "amount_fen": order.amount,
         "refunded_fen": stored.refunded,

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::http::extract::auth::{Authorized, Finance};
+use crate::http::extract::cursor;
 use crate::http::extract::query::{Params, QueryParams, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -36,6 +35,8 @@ pub const ENTITY_FACTS: &[&str] = &[
     "refund.succeeded",
     "refund.abnormal",
     "refund.failed",
+    "payment.held",
+    "payment.accepted",
     "payment.orphaned",
     "notification.rejected",
     "dead_letter.parked",
@@ -61,7 +62,7 @@ impl QueryParams for FeedQuery {
 
     fn read(params: &Params) -> Result<FeedQuery, Error> {
         Ok(FeedQuery {
-            after: params.get("after").map_or(Ok(0), cursor_position)?,
+            after: params.parsed("after", |text| cursor::read('e', text))?.unwrap_or(0),
             types: params.get("types").map_or(Ok(Vec::new()), event_types)?,
             limit: params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
             wait: Duration::from_secs(params.number("wait", 0..=MAX_WAIT_SECONDS)?.unwrap_or(0)),
@@ -85,7 +86,7 @@ pub async fn events(
         let last = found.last().map_or(after, |event| event.position);
         // A short page has seen everything up to the end, whatever its filters left out.
         let seen_all = (found.len() as u64) < limit;
-        let next = cursor(if seen_all { last.max(end) } else { last });
+        let next = cursor::write('e', if seen_all { last.max(end) } else { last });
         let events = found.into_iter().map(raw).collect::<Result<_, _>>()?;
         let mut response = axum::Json(Page { events, next }).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -96,18 +97,6 @@ pub async fn events(
 fn raw(event: FeedEvent) -> Result<Box<RawValue>, Error> {
     RawValue::from_string(event.payload)
         .map_err(|e| Error::Internal { internal: format!("event {}: {e}", event.event_id) })
-}
-
-fn cursor(position: i64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("e{position}"))
-}
-
-fn cursor_position(text: &str) -> Result<i64, Error> {
-    let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let position = decoded.as_deref().and_then(|text| text.strip_prefix('e')).and_then(|n| n.parse::<i64>().ok());
-    position.filter(|position| *position >= 0).ok_or_else(|| {
-        Error::Invalid(vec![FieldProblem::parameter("after", "must be a cursor that an earlier page gave as next")])
-    })
 }
 
 /// `types=order.paid,order.closed`, or with the full names.

@@ -113,6 +113,13 @@ impl Caller {
         self.key.merchants.is_empty() || self.key.merchants.contains(merchant)
     }
 
+    /// The merchants whose rows a list shows it: the named one, or all that it sees; empty: all.
+    pub fn among(&self, config: &Config, named: Option<&str>) -> Result<Vec<MerchantKey>, Error> {
+        let Some(name) = named else { return Ok(self.merchants().to_vec()) };
+        let merchant = config.merchant(name).filter(|m| self.sees(&m.key)).ok_or(Error::NotFound("merchant"))?;
+        Ok(vec![merchant.key.clone()])
+    }
+
     /// The merchant it means: the named one, or the only one it sees. `problem` is what is said when it must name one.
     pub fn merchant<'c>(
         &self,

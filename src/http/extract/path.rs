@@ -1,4 +1,4 @@
-//! The numbers that paths name: of an order, of a refund.
+//! The numbers that paths name: of an order, of a refund, of a payment.
 
 use std::fmt::Display;
 
@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
 use crate::http::problem::{Error, FieldProblem};
-use crate::ids::{OrderNo, OutRefundNo};
+use crate::ids::{OrderNo, OutRefundNo, TransactionId};
 
 /// Extractor: the order number of a path.
 pub struct OrderPath(pub OrderNo);
@@ -27,6 +27,17 @@ impl<S: Send + Sync> FromRequestParts<S> for RefundPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RefundPath, Error> {
         number(parts, state, "refund_no", OutRefundNo::parse).await.map(RefundPath)
+    }
+}
+
+/// Extractor: WeChat's number of a payment in a path.
+pub struct PaymentPath(pub TransactionId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PaymentPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PaymentPath, Error> {
+        number(parts, state, "transaction_id", TransactionId::parse).await.map(PaymentPath)
     }
 }
 

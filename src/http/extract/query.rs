@@ -1,6 +1,7 @@
 //! Query strings: known names, each once. A misspelt parameter is refused, not ignored.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequestParts, Query};
@@ -97,6 +98,16 @@ impl Params {
     /// The same, to keep.
     pub fn owned(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
+    }
+
+    /// The parsed value of `name`.
+    pub fn parsed<T, E: Display>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Error> {
+        let parsed = self.get(name).map(parse).transpose();
+        parsed.map_err(|e| Error::Invalid(vec![FieldProblem::parameter(name, e.to_string())]))
     }
 
     /// A whole number within `range`.

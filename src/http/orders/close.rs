@@ -123,6 +123,9 @@ impl HttpState {
         if asked_for {
             return Err(Error::OrderClosing);
         }
+        if order.has_misfit() {
+            return Err(Error::OrderHeld);
+        }
         if order.attempts.len() >= MAX_REQUESTED_ATTEMPTS as usize {
             return Err(Error::AttemptsUsedUp);
         }

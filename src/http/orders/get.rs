@@ -49,13 +49,18 @@ pub async fn get(
     if query.refresh {
         order = app.refresh(order).await?;
     }
+    answer(&app, order).await
+}
+
+/// The order with its payments, refunds and pay parameters.
+pub(super) async fn answer(app: &HttpState, order: Arc<StoredOrder>) -> Result<Response, Error> {
     let pay_params = signed(&app.config, &order, app.clock.now())?;
-    let refunds = if order.order.payments.is_empty() {
-        Vec::new()
-    } else {
-        app.store.refunds_of_order(order.order.id).await?
-    };
-    Ok(axum::Json(OrderJson::whole(&order, pay_params).with_refunds(&refunds)).into_response())
+    let (mut payments, mut refunds) = (Vec::new(), Vec::new());
+    if !order.order.payments.is_empty() {
+        payments = app.store.payments_of_order(order.order.id).await?;
+        refunds = app.store.refunds_of_order(order.order.id).await?;
+    }
+    Ok(axum::Json(OrderJson::whole(&order, pay_params).with_money(&payments, &refunds)).into_response())
 }
 
 pub struct PayParamsQuery {
@@ -111,6 +116,7 @@ pub async fn pay_params(
 fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     let order = &stored.order;
     match (offer, order.state) {
+        _ if order.is_held() => Error::OrderHeld,
         (_, OrderState::Requested | OrderState::Payable) if order.intent == Some(Intent::Close) => Error::OrderClosing,
         (Offer::Stale | Offer::Pending, _) => Error::NotReady,
         (Offer::Ready(..) | Offer::Nothing, OrderState::Failed) => match &order.failure {

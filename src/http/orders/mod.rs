@@ -1,5 +1,6 @@
 //! `/v1/orders`: create, read, close, new attempts, pay parameters, the stream of changes.
 
+pub(crate) mod accept;
 pub(crate) mod attempt_request;
 pub(crate) mod close;
 pub(crate) mod create;

@@ -2,7 +2,7 @@
 //!
 //! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a
 //! client that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is
-//! not sent it again. A stream ends after a final state, after an hour, and when the process ends; the client then
+//! not sent it again. A stream ends when the order is credited, closed or failed, after an hour, and when the process ends; the client then
 //! comes back.
 
 use std::convert::Infallible;
@@ -92,7 +92,9 @@ async fn authorized(
 fn is_final(order: &StoredOrder) -> bool {
     match order.order.state {
         OrderState::Requested | OrderState::Payable => false,
-        OrderState::Paid | OrderState::Closed | OrderState::Failed => true,
+        // Money that is held may yet be accepted.
+        OrderState::Paid => order.order.paid_reported,
+        OrderState::Closed | OrderState::Failed => true,
     }
 }
 

@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
 use crate::http::problem::wechat_json;
+use crate::http::payments::view::PaymentJson;
 use crate::http::refunds::view::RefundJson;
 use crate::ids::OutTradeNo;
 use crate::money::Fen;
 use crate::order::{AttemptState, CNY, Intent, OrderState};
-use crate::store::{StoredOrder, StoredRefund};
+use crate::store::{StoredOrder, StoredPayment, StoredRefund};
 use crate::trade::TradeType;
 
 /// The JSON of an order.
@@ -32,10 +33,14 @@ pub struct OrderJson<'a> {
     updated_at: Timestamp,
     expires_at: Timestamp,
     paid_at: Option<Timestamp>,
+    /// Whether `order.paid` was emitted: deliver on this, not on the state.
+    credited: bool,
     wechat: Option<Value>,
     attach: Option<&'a str>,
     metadata: Option<&'a Value>,
     attempts: Vec<AttemptJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payments: Option<Vec<PaymentJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refunds: Option<Vec<RefundJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +79,7 @@ impl<'a> OrderJson<'a> {
             updated_at: stored.updated_at,
             expires_at: order.expires_at,
             paid_at: order.paid_by.as_ref().map(|p| p.paid_at),
+            credited: order.paid_reported,
             wechat: order.failure.as_ref().map(wechat_json),
             attach: stored.content.attach.as_deref(),
             metadata: stored.content.metadata.as_ref(),
@@ -82,15 +88,17 @@ impl<'a> OrderJson<'a> {
                 .iter()
                 .map(|a| AttemptJson { out_trade_no: &a.out_trade_no, trade_type: a.trade_type, state: a.state })
                 .collect(),
+            payments: None,
             refunds: None,
             order_token: None,
             pay_params: None,
         }
     }
 
-    /// With the order's refunds, oldest first.
-    pub fn with_refunds(self, refunds: &'a [StoredRefund]) -> OrderJson<'a> {
-        OrderJson { refunds: Some(refunds.iter().map(RefundJson::new).collect()), ..self }
+    /// With the order's payments and refunds, oldest first.
+    pub fn with_money(self, payments: &'a [StoredPayment], refunds: &'a [StoredRefund]) -> OrderJson<'a> {
+        let payments = Some(payments.iter().map(PaymentJson::new).collect());
+        OrderJson { payments, refunds: Some(refunds.iter().map(RefundJson::new).collect()), ..self }
     }
 
     /// For the business: with the token of its stream and, where it can be paid, the parameters (`null` where not).

@@ -27,6 +27,7 @@ use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::new_refund::{RefundSpec, new_refund};
+use crate::order::PaymentClass;
 use crate::refund::{RefundEvent, RefundOrigin, RefundState, UNCALLED};
 use crate::store::{NewRefund, Reserved, StoredOrder, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
@@ -107,6 +108,7 @@ impl HttpState {
             Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
             Reserved::TooMany => return Err(Error::RefundsUsedUp),
             Reserved::KeyReused => return Err(Error::KeyReused),
+            Reserved::Accepted => return Err(Error::PaymentAccepted),
         };
         crate::failpoint::point("refund.recorded");
         let outcome = RefundEvent::Requested.as_str();
@@ -121,13 +123,10 @@ impl HttpState {
     }
 
     async fn wanted(&self, order: &StoredOrder, asked: &RefundRequest, asker: Asker<'_>) -> Result<NewRefund, Error> {
-        let Some(paid_by) = &order.order.paid_by else { return Err(Error::OrderNotPaid) };
-        let transaction_id = asked.transaction_id.as_ref().unwrap_or(&paid_by.transaction_id);
+        let counted = order.order.paid_by.as_ref().map(|paid_by| &paid_by.transaction_id);
+        let Some(transaction_id) = asked.transaction_id.as_ref().or(counted) else { return Err(Error::OrderNotPaid) };
         let payment = self.store.paid_attempt(order.order.id, transaction_id).await?.ok_or_else(|| {
             Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
-        })?;
-        let attempt = order.order.attempt(&payment.out_trade_no).ok_or_else(|| Error::Internal {
-            internal: format!("order {}: a payment without its attempt", order.order.order_no),
         })?;
         let amount = asked.amount.unwrap_or(payment.left);
         if amount == crate::money::Fen::ZERO || amount > payment.left {
@@ -137,8 +136,8 @@ impl HttpState {
             merchant: order.order.merchant.clone(),
             order_id: order.order.id,
             order_no: order.order.order_no.clone(),
-            appid: attempt.appid.clone(),
-            mch_id: attempt.mch_id.clone(),
+            appid: payment.appid,
+            mch_id: payment.mch_id,
             out_trade_no: payment.out_trade_no,
             transaction_id: payment.transaction_id,
             refund_no: asked.refund_no.clone(),
@@ -152,7 +151,8 @@ impl HttpState {
         };
         let new = new_refund(&self.config, spec, self.clock.now());
         let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
-        Ok(NewRefund { idempotency: asker.idempotency.cloned(), ..new })
+        let gives_back = payment.class != PaymentClass::Credited;
+        Ok(NewRefund { gives_back, idempotency: asker.idempotency.cloned(), ..new })
     }
 
     /// Waits until WeChat took the refund on, or until nothing can come of waiting.

@@ -2,5 +2,6 @@
 
 pub(crate) mod create;
 pub(crate) mod get;
+pub(crate) mod list;
 pub(crate) mod request;
 pub(crate) mod view;

@@ -6,20 +6,21 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use crate::clock::Timestamp;
-use crate::ids::{MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
+use crate::ids::{AppId, MchId, MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::refund::MAX_REFUNDS;
+use crate::order::PaymentClass;
+use crate::refund::{MAX_REFUNDS, RefundState};
 use crate::store::Store;
 use crate::store::db::{Db, DbError, DbKind};
 use crate::store::entity::{idempotency_key, payment, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::order::commit::placeholders;
-use crate::store::order::rows::broken;
+use crate::store::order::rows::{broken, unknown};
 use crate::store::outbox::write_events;
 use crate::store::writer::{Row, WriteTx};
 
@@ -39,6 +40,8 @@ pub enum Reserved {
     TooMany,
     /// The caller's name for the request is another request's.
     KeyReused,
+    /// The payment is not held any more: it was accepted meanwhile.
+    Accepted,
 }
 
 /// A payment that can be refunded.
@@ -48,6 +51,12 @@ pub struct PaidAttempt {
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
+    /// The merchant number that received it.
+    pub mch_id: MchId,
+    /// The app it went through.
+    pub appid: AppId,
+    /// What it is to us.
+    pub class: PaymentClass,
     /// How much it was.
     pub paid: Fen,
     /// What is not reserved for refunds.
@@ -89,6 +98,29 @@ impl Store {
         rows.into_iter().map(stored_refund).collect()
     }
 
+    /// Up to `limit` refunds, newest first: of these merchants (empty: of all), in this state, older than this row.
+    pub async fn refunds(
+        &self,
+        merchants: &[MerchantKey],
+        state: Option<RefundState>,
+        before_id: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<StoredRefund>, DbError> {
+        let of = (!merchants.is_empty())
+            .then(|| refund::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
+        let only = Condition::all()
+            .add_option(of)
+            .add_option(state.map(|state| refund::Column::State.eq(state.as_str())))
+            .add_option(before_id.map(|id| refund::Column::Id.lt(id)));
+        let rows = refund::Entity::find()
+            .filter(only)
+            .order_by_desc(refund::Column::Id)
+            .limit(limit)
+            .all(self.db.read())
+            .await?;
+        rows.into_iter().map(stored_refund).collect()
+    }
+
     /// A payment of an order, with what is left of it; nothing when the order has no such payment.
     pub async fn paid_attempt(
         &self,
@@ -105,6 +137,9 @@ impl Store {
         Ok(Some(PaidAttempt {
             out_trade_no: OutTradeNo::parse(entry.out_trade_no).map_err(broken("out_trade_no"))?,
             transaction_id: transaction_id.clone(),
+            mch_id: MchId::parse(entry.mch_id).map_err(broken("mch_id"))?,
+            appid: AppId::parse(entry.appid).map_err(broken("appid"))?,
+            class: PaymentClass::parse(&entry.class).ok_or_else(|| unknown("class", &entry.class))?,
             paid: Fen::from_i64(entry.amount_fen),
             left: left.map_or(Fen::from_i64(entry.amount_fen), |(left, _)| left),
         }))
@@ -213,10 +248,16 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
     if let Some(known) = tx.find_one(by_number(&new.merchant, &new.refund_no)).await? {
         return Ok(Reserved::Known(Box::new(stored_refund(known)?)));
     }
+    let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
+    if new.gives_back {
+        let sql = "SELECT 1 AS held FROM payments WHERE merchant = $1 AND transaction_id = $2 AND class <> 'credited'";
+        if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_none() {
+            return Ok(Reserved::Accepted);
+        }
+    }
     if !claim_key(tx, new).await? {
         return Ok(Reserved::KeyReused);
     }
-    let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
     let sql = "INSERT INTO refund_totals (merchant, transaction_id, out_trade_no, order_id, paid_fen, reserved_fen,
                                           refunded_fen, count, next_call_at_ms)
                VALUES ($1, $2, $3, $4, $5, 0, 0, 0, 0) ON CONFLICT DO NOTHING";

@@ -41,6 +41,8 @@ pub struct NewRefund {
     pub requested_by: String,
     /// Detects whether a repeated request is the same; empty for a refund not requested here.
     pub content_hash: String,
+    /// Whether the payment was held when this was asked for: then it must not have been accepted meanwhile.
+    pub gives_back: bool,
     /// The caller's own name for the request, if it has one.
     pub idempotency: Option<Idempotency>,
     /// What WeChat will be sent, byte for byte each time.

@@ -1,8 +1,6 @@
 //! The domain events of an order's change. Pure; used where facts are applied and where an operator decides.
 
-use crate::event::domain::{
-    DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld,
-};
+use crate::event::domain::{DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld};
 use crate::event::fact::{Payment, WechatError};
 use crate::order::{Attempt, CNY, Order, OrderEvent, Surplus};
 use crate::store::EvidenceSource;

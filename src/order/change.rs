@@ -1,6 +1,7 @@
 //! The steps that decisions share: the next version of an order, and its ends.
 
 use super::decision::{Change, Decision, OrderEvent};
+use super::payment::PaymentClass;
 use super::schedule;
 use super::state::{AttemptState, Intent, Order, OrderState};
 use crate::clock::Timestamp;
@@ -61,9 +62,11 @@ pub(super) fn already(order: &Order, now: Timestamp) -> Decision {
     if held_and_over(order, now) { close(bump(order), now) } else { Decision::AlreadyApplied }
 }
 
-/// A held order without a live attempt is not paid, closed or failed by WeChat's answers: it waits for its end.
+/// A held order without a live attempt is not closed or failed by WeChat's answers while an operator may accept what it
+/// holds: it waits for its end.
 pub(super) fn hold(mut next: Order, now: Timestamp) -> Decision {
     next.queries.done = 0;
     next.queries.next_at = schedule::next_poll(&next, 0, now);
-    if held_and_over(&next, now) { close(next, now) } else { apply(next, None) }
+    let holds = next.payments.iter().any(|p| p.class == PaymentClass::Held);
+    if held_and_over(&next, now) || !holds { close(next, now) } else { apply(next, None) }
 }

@@ -121,6 +121,17 @@ pub enum OrderEvent {
 pub enum Refusal {
     /// The order has no such attempt.
     UnknownAttempt,
+    /// The amount is not the order's.
+    AmountDiffers {
+        /// The order's.
+        ours: Fen,
+        /// WeChat's.
+        theirs: Fen,
+    },
+    /// The currency is not the order's.
+    CurrencyDiffers,
+    /// Another merchant or app took the money.
+    RecipientDiffers,
     /// WeChat says closed of an attempt that it had said paid.
     ClosedAfterPaid,
     /// The transaction is in the ledger of another order.
@@ -138,6 +149,9 @@ impl Refusal {
     pub const fn reason(&self) -> &'static str {
         match self {
             Refusal::UnknownAttempt => "unknown_attempt",
+            Refusal::AmountDiffers { .. } => "amount_differs",
+            Refusal::CurrencyDiffers => "currency_differs",
+            Refusal::RecipientDiffers => "recipient_differs",
             Refusal::ClosedAfterPaid => "closed_after_paid",
             Refusal::TransactionElsewhere => "transaction_elsewhere",
             Refusal::UnknownPayment => "unknown_payment",
@@ -151,6 +165,11 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Refusal::UnknownAttempt => f.write_str("the order has no such attempt"),
+            Refusal::AmountDiffers { ours, theirs } => {
+                write!(f, "the order is {ours} fen, the message says {theirs} fen")
+            }
+            Refusal::CurrencyDiffers => f.write_str("the currency is not CNY"),
+            Refusal::RecipientDiffers => f.write_str("another merchant or app is named than the attempt's"),
             Refusal::ClosedAfterPaid => f.write_str("WeChat reports an attempt as closed that it had reported as paid"),
             Refusal::TransactionElsewhere => f.write_str("the transaction is in the ledger of another order"),
             Refusal::UnknownPayment => f.write_str("the order has no such payment"),

@@ -14,6 +14,7 @@ pub use decision::{
     AutoRefund, Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, PaymentChange, PaymentEntry,
     Refusal,
 };
+pub use money::mismatch;
 pub use payment::{HeldReason, OrderPayment, PaymentClass};
 pub use schedule::{AFTER_EXPIRY, CLOSABLE_AFTER, DAILY, HOURLY, UNPLACED, next_poll, next_query, next_unanswered};
 pub use state::{Attempt, AttemptState, CNY, Flags, Intent, Order, OrderState, PaidBy, Policy, Queries, Surplus};

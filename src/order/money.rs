@@ -12,6 +12,7 @@ use super::schedule;
 use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
 use crate::clock::Timestamp;
 use crate::event::fact::Payment;
+use crate::ids::OutTradeNo;
 use crate::money::Fen;
 
 /// What a payment leads to.
@@ -86,25 +87,37 @@ pub(super) fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestam
             change.next.queries.next_at = Some(now);
             Decision::Apply(change)
         }
-        other @ (Decision::Apply(_)
-        | Decision::AlreadyApplied
-        | Decision::AskAgain { .. }
-        | Decision::Refused(_)) => other,
+        other @ (Decision::Apply(_) | Decision::AlreadyApplied | Decision::AskAgain { .. } | Decision::Refused(_)) => {
+            other
+        }
     }
+}
+
+/// How a payment that is not known yet differs from the order it names. WeChat's answer to a question is believed; a
+/// message that WeChat posted is a reason to ask first.
+pub fn mismatch(order: &Order, out_trade_no: &OutTradeNo, payment: &Payment) -> Option<Refusal> {
+    let attempt = order.attempt(out_trade_no)?;
+    if order.payment(&payment.transaction_id).is_some() { None } else { differs(order, attempt, payment) }
+}
+
+fn differs(order: &Order, attempt: &Attempt, payment: &Payment) -> Option<Refusal> {
+    if payment.mch_id != attempt.mch_id || payment.appid != attempt.appid {
+        return Some(Refusal::RecipientDiffers);
+    }
+    if payment.fee_type != CNY {
+        return Some(Refusal::CurrencyDiffers);
+    }
+    let (ours, theirs) = (order.amount, payment.total_fee);
+    (ours != theirs).then_some(Refusal::AmountDiffers { ours, theirs })
 }
 
 /// Why a payment does not count whatever the order's state.
 fn misfit(order: &Order, attempt: &Attempt, payment: &Payment, policy: Policy) -> Option<HeldReason> {
-    if !is_acceptable(attempt, payment) || payment.total_fee != order.amount {
+    if differs(order, attempt, payment).is_some() {
         return Some(HeldReason::Mismatched);
     }
     let older_than_attempt = payment.time_end.after(policy.paid_before_slack) < attempt.created_at;
     older_than_attempt.then_some(HeldReason::BeforeOrder)
-}
-
-/// Whether the payment is in the order's currency and went to its merchant and app: what is not can only be given back.
-fn is_acceptable(attempt: &Attempt, payment: &Payment) -> bool {
-    payment.mch_id == attempt.mch_id && payment.appid == attempt.appid && payment.fee_type == CNY
 }
 
 /// The money is the merchant's and not the order's: no more is to be paid on it until an operator decides.
@@ -244,7 +257,9 @@ pub(super) fn accepted(order: &Order, i: usize, payment: &Payment, now: Timestam
         }
         PaymentClass::Held | PaymentClass::Unmatched => {}
     }
-    if !is_acceptable(&order.attempts[i], payment) {
+    // In another currency, or of another merchant or app, it is nothing that the order could be paid with.
+    if matches!(differs(order, &order.attempts[i], payment), Some(Refusal::CurrencyDiffers | Refusal::RecipientDiffers))
+    {
         return Decision::Refused(Refusal::ForeignPayment);
     }
     let mut next = bump(order);

@@ -24,6 +24,7 @@ mod writer;
 
 pub use db::{Db, DbError, DbHealth, DbKind};
 pub use dead_letters::StoredMessage;
+pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView};
@@ -36,7 +37,6 @@ pub use order::rows::{AttemptParams, StoredOrder};
 pub use outbox::FeedEvent;
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
-pub use entity::ledger::Model as LedgerRow;
 pub use payment::read::{PaymentFilter, StoredPayment};
 pub use refund::call_slot::{CallSlot, OpenCall};
 pub use refund::commit::RefundCommit;

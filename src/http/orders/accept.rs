@@ -26,9 +26,7 @@ use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::order::{Decision, Policy, Refusal, decide};
 use crate::order_events::of_order;
-use crate::store::{
-    AuditEntry, Evidence, EvidenceSource, OrderCommit, OrderDecision, Reclassed, StoredOrder,
-};
+use crate::store::{AuditEntry, Evidence, EvidenceSource, OrderCommit, OrderDecision, Reclassed, StoredOrder};
 
 /// The longest reason, in bytes.
 const REASON_MAX_BYTES: usize = 500;

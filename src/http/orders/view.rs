@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
-use crate::http::problem::wechat_json;
 use crate::http::payments::view::PaymentJson;
+use crate::http::problem::wechat_json;
 use crate::http::refunds::view::RefundJson;
 use crate::ids::OutTradeNo;
 use crate::money::Fen;

@@ -28,9 +28,8 @@ impl QueryParams for PaymentsQuery {
     const NAMES: &'static [&'static str] = &["merchant", "class", "order_no", "from", "to", "after", "limit"];
 
     fn read(params: &Params) -> Result<PaymentsQuery, Error> {
-        let class = params.parsed("class", |text| {
-            PaymentClass::parse(text).ok_or("must be credited, held, unmatched or returned")
-        })?;
+        let class = params
+            .parsed("class", |text| PaymentClass::parse(text).ok_or("must be credited, held, unmatched or returned"))?;
         let order_no = params.parsed("order_no", |text| OrderNo::parse(text.to_owned()))?;
         let time = |text: &str| Timestamp::parse_rfc3339(text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z");
         let (from, to) = (params.parsed("from", time)?, params.parsed("to", time)?);

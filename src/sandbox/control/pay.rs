@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::view;
+use crate::clock::Timestamp;
 use crate::ids::OpenId;
 use crate::money::Fen;
 use crate::sandbox::faults::{Hit, Kind, On, Rule};
@@ -108,6 +109,11 @@ struct PayRequest {
     /// Pays what is closed or expired: the payer was in time, the bank was slow.
     #[serde(default)]
     late: bool,
+    /// Of another amount, in another currency, at another time than the order says: WeChat holds money under this
+    /// number that is not this order's, as where another system of the merchant used the number.
+    total_fee: Option<Fen>,
+    fee_type: Option<String>,
+    paid_at: Option<Timestamp>,
 }
 
 /// The merchant meant: the one named, or the only one.
@@ -137,6 +143,9 @@ async fn pay(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Re
         coupon_fee: request.coupon_fee.unwrap_or(Fen::ZERO),
         coupon_type: request.coupon_type,
         late: request.late,
+        total_fee: request.total_fee,
+        fee_type: request.fee_type.clone(),
+        paid_at: request.paid_at,
     };
     let payment = payment_flow::pay(&sandbox, handle(&sandbox, &request)?, funds)?;
     Ok(respond(StatusCode::OK, &view::payment(&payment)))

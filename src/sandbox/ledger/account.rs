@@ -74,6 +74,12 @@ pub(in crate::sandbox) struct PayerFunds {
     pub coupon_type: Option<CouponType>,
     /// The money was on its way before the number was closed or expired, and arrives all the same: a bank was slow.
     pub late: bool,
+    /// What is paid, where that is not the order's amount.
+    pub total_fee: Option<Fen>,
+    /// The currency, where that is not CNY.
+    pub fee_type: Option<String>,
+    /// When it was paid, where that is not now.
+    pub paid_at: Option<Timestamp>,
 }
 
 /// All orders with their indexes.
@@ -223,23 +229,25 @@ impl Book {
             (None, Some(given)) => given,
             (None, None) => ids::default_payer(&terms.appid).map_err(|_| PayRefused::System)?,
         };
-        let coupon_fee = funds.coupon_fee;
-        if coupon_fee < Fen::ZERO || coupon_fee > terms.total_fee {
+        let (coupon_fee, total_fee) = (funds.coupon_fee, funds.total_fee.unwrap_or(terms.total_fee));
+        if coupon_fee < Fen::ZERO || coupon_fee > total_fee {
             return Err(PayRefused::Coupon);
         }
+        let paid_at = funds.paid_at.unwrap_or(now);
         let payment = Payment {
             mch_id: terms.mch_id.clone(),
             appid: terms.appid.clone(),
             out_trade_no: terms.out_trade_no.clone(),
             transaction_id: ids::transaction_id(self.seed, self.payments, now).map_err(|_| PayRefused::System)?,
-            total_fee: terms.total_fee,
-            cash_fee: Fen::from_i64(terms.total_fee.as_i64() - coupon_fee.as_i64()),
+            total_fee,
+            fee_type: funds.fee_type.unwrap_or_else(|| "CNY".to_owned()),
+            cash_fee: Fen::from_i64(total_fee.as_i64() - coupon_fee.as_i64()),
             coupon_fee,
             coupon_type: (coupon_fee > Fen::ZERO).then(|| funds.coupon_type.unwrap_or(CouponType::Cash)),
             openid,
             bank_type: "OTHERS".to_owned(),
-            paid_at: now,
-            time_end: now.to_beijing(),
+            paid_at,
+            time_end: paid_at.to_beijing(),
         };
         self.commit(Record::Paid(Box::new(payment.clone()))).map_err(|_| PayRefused::System)?;
         Ok(payment)

@@ -56,6 +56,8 @@ pub(in crate::sandbox) struct Payment {
     pub out_trade_no: OutTradeNo,
     pub transaction_id: TransactionId,
     pub total_fee: Fen,
+    #[serde(default = "cny")]
+    pub fee_type: String,
     pub cash_fee: Fen,
     pub coupon_fee: Fen,
     pub coupon_type: Option<CouponType>,
@@ -64,6 +66,11 @@ pub(in crate::sandbox) struct Payment {
     pub paid_at: Timestamp,
     /// `paid_at` as WeChat writes it: Beijing time, whole seconds.
     pub time_end: String,
+}
+
+/// The currency of payments that a journal of before holds.
+fn cny() -> String {
+    "CNY".to_owned()
 }
 
 /// Where a refund stands.

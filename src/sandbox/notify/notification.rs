@@ -39,7 +39,7 @@ pub(in crate::sandbox) fn payment_fields(terms: &Terms, payment: &Payment) -> Fi
     put("trade_type", terms.trade_type.as_str().to_owned());
     put("bank_type", payment.bank_type.clone());
     put("total_fee", payment.total_fee.to_string());
-    put("fee_type", "CNY".to_owned());
+    put("fee_type", payment.fee_type.clone());
     put("cash_fee", payment.cash_fee.to_string());
     put("cash_fee_type", "CNY".to_owned());
     put("transaction_id", payment.transaction_id.as_str().to_owned());

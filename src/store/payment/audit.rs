@@ -37,7 +37,8 @@ impl Store {
 }
 
 pub(in crate::store) async fn write_audit(tx: &WriteTx, e: &AuditEntry) -> Result<(), DbError> {
-    let sql = "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, order_no, transaction_id, reason, result)
+    let sql =
+        "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, order_no, transaction_id, reason, result)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let values = [
         e.at.as_ms().into(),

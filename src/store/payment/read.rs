@@ -80,12 +80,8 @@ impl Store {
             .add_option(filter.from.map(|from| Column::PaidAtMs.gte(from.as_ms())))
             .add_option(filter.to.map(|to| Column::PaidAtMs.lt(to.as_ms())))
             .add_option(filter.before_id.map(|id| Column::Id.lt(id)));
-        let rows = payment::Entity::find()
-            .filter(only)
-            .order_by_desc(Column::Id)
-            .limit(limit)
-            .all(self.db.read())
-            .await?;
+        let rows =
+            payment::Entity::find().filter(only).order_by_desc(Column::Id).limit(limit).all(self.db.read()).await?;
         self.with_totals(rows).await
     }
 

@@ -106,8 +106,8 @@ impl Store {
         before_id: Option<i64>,
         limit: u64,
     ) -> Result<Vec<StoredRefund>, DbError> {
-        let of = (!merchants.is_empty())
-            .then(|| refund::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
+        let of =
+            (!merchants.is_empty()).then(|| refund::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
         let only = Condition::all()
             .add_option(of)
             .add_option(state.map(|state| refund::Column::State.eq(state.as_str())))

@@ -1,6 +1,8 @@
 //! Where rows are read: in the pool of readers, or in the transaction of a write.
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, EntityTrait, Select, Statement, TryIntoModel, Value};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, DatabaseConnection, EntityTrait, Select, Statement, TryIntoModel, Value,
+};
 
 use super::row::Row;
 use super::tx::WriteTx;

@@ -5,10 +5,13 @@ use std::time::Duration;
 use super::fact::{Applied, Item};
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
+use crate::event::domain::{DomainData, DomainEvent, NotificationRejected};
+use crate::event::fact::Fact;
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::new_refund::policy_refund;
-use crate::event::domain::{DomainData, DomainEvent, NotificationRejected};
-use crate::order::{Attempt, Decision, HeldReason, Order, PaymentClass, PaymentEntry, Policy, Refusal, decide, flag_mismatch};
+use crate::order::{
+    Attempt, Decision, HeldReason, Order, PaymentClass, PaymentEntry, Policy, Refusal, decide, flag_mismatch, mismatch,
+};
 use crate::order_events::{of_order, source_name};
 use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 
@@ -46,6 +49,11 @@ impl UnitOfWork {
         let orders = &item.config.orders;
         let paid_before_slack = orders.paid_before_slack + clocks_differ;
         let policy = Policy { paid_before_slack, late_grace: orders.late_grace, ..merchants };
+        if let Some(refusal) = self.contradiction(item) {
+            let (applied, verdict) = self.refuse(item, refusal, now);
+            self.record(item, verdict);
+            return applied;
+        }
         let (applied, verdict) = match decide(order, &item.out_trade_no, &item.fact, now, policy) {
             Decision::Apply(change) => {
                 let change = *change;
@@ -72,6 +80,16 @@ impl UnitOfWork {
         };
         self.record(item, verdict);
         applied
+    }
+
+    /// What WeChat posted and does not fit the order: WeChat is asked before it is entered.
+    fn contradiction(&self, item: &Item) -> Option<Refusal> {
+        match &item.fact {
+            Fact::Paid(payment) if item.notification.is_some() => {
+                mismatch(&self.stored.order, &item.out_trade_no, payment)
+            }
+            _ => None,
+        }
     }
 
     /// Nothing changes but a mark on the order, its evidence and an alert.

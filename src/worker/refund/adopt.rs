@@ -64,7 +64,9 @@ pub async fn adopt(
                 crate::failpoint::point("refund.adopted");
             }
             Reserved::Known(stored) => row = Some(stored.refund.id),
-            Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused | Reserved::Accepted => return Ok(Adopted::NoRoom),
+            Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused | Reserved::Accepted => {
+                return Ok(Adopted::NoRoom);
+            }
         }
     }
     let source = source(merchant, raw);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use wxpay_worker::clock::Clock;
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::trade::SignType;
 use wxpay_worker::wechat::v2::sign::seal;
@@ -30,9 +31,9 @@ pub fn signed(changes: &[(&str, &str)], key: &str) -> String {
         ("fee_type", "CNY"),
         ("transaction_id", "4200000000202611220000000001"),
         ("out_trade_no", "A700001"),
-        ("time_end", "20261122120000"),
+        ("time_end", &Clock::system().now().to_beijing()),
     ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .map(|(name, value): (&str, &str)| (name.to_owned(), value.to_owned()))
     .into();
     fields.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     xml::write(&seal(fields, &V2Key::parse(key).unwrap(), SignType::HmacSha256))

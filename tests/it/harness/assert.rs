@@ -42,6 +42,21 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
          COALESCE((SELECT SUM(amount_fen) FROM refund_ledger l WHERE l.order_id = o.id), 0)",
     ),
     (
+        "payments of another class than their ledger's",
+        "SELECT COUNT(*) FROM payments p WHERE p.class <> (SELECT COALESCE(l.to_class, p.class) FROM ledger l
+         WHERE l.merchant = p.merchant AND l.transaction_id = p.transaction_id ORDER BY l.id DESC LIMIT 1)",
+    ),
+    (
+        "ledger entries without a payment of their amount",
+        "SELECT COUNT(*) FROM ledger l WHERE NOT EXISTS (SELECT 1 FROM payments p WHERE p.merchant = l.merchant
+         AND p.transaction_id = l.transaction_id AND p.amount_fen = l.amount_fen AND p.currency = l.currency)",
+    ),
+    (
+        "orders that were announced as paid without a credited payment",
+        "SELECT COUNT(*) FROM orders o WHERE o.paid_told AND NOT EXISTS (SELECT 1 FROM payments p
+         WHERE p.order_id = o.id AND p.transaction_id = o.transaction_id AND p.class = 'credited')",
+    ),
+    (
         "totals that are not their refunds'",
         "SELECT COUNT(*) FROM refund_totals t WHERE t.reserved_fen <> COALESCE((SELECT SUM(amount_fen) FROM refunds r
          WHERE r.merchant = t.merchant AND r.transaction_id = t.transaction_id AND r.state <> 'failed'), 0)",
@@ -125,7 +140,12 @@ async fn compare_books(db: &Db, truth: &Value, problems: &mut Vec<String>) {
         (r["status"] == "SUCCESS").then_some(line)
     });
     for (what, sql, theirs) in [
-        ("payments", "SELECT out_trade_no || ' ' || transaction_id || ' ' || amount_fen FROM ledger", payments),
+        (
+            "payments",
+            "SELECT out_trade_no || ' ' || transaction_id || ' ' || amount_fen FROM ledger
+         WHERE entry = 'payment' AND order_id IS NOT NULL",
+            payments,
+        ),
         ("refunds", "SELECT refund_no || ' ' || refund_id || ' ' || amount_fen FROM refund_ledger", refunds),
     ] {
         let mut ours = texts(db, sql).await;

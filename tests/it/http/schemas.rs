@@ -6,7 +6,7 @@ use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
-    OrderSurplus, PaymentOrphaned, RefundEventData,
+    OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -27,6 +27,8 @@ fn one_of_each() -> Vec<DomainData> {
         order_no: order_no.clone(),
         app: app.clone(),
         amount_fen,
+        order_amount_fen: amount_fen,
+        accepted: false,
         currency: "CNY",
         out_trade_no: out_trade_no.clone(),
         transaction_id: transaction_id.clone(),
@@ -78,7 +80,20 @@ fn one_of_each() -> Vec<DomainData> {
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
         DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),
-        DomainData::OrderPaidTwice(OrderSurplus { payment: paid, policy: "hold" }),
+        DomainData::OrderPaidTwice(OrderSurplus { payment: paid.clone(), policy: "hold" }),
+        DomainData::PaymentAccepted(OrderPaid { accepted: true, ..paid }),
+        DomainData::PaymentHeld(PaymentHeld {
+            order_no: order_no.clone(),
+            app: app.clone(),
+            out_trade_no: out_trade_no.clone(),
+            transaction_id: transaction_id.clone(),
+            amount_fen,
+            currency: "CNY".into(),
+            order_amount_fen: amount_fen,
+            paid_at: at,
+            reason: "before_order",
+            learnt_by: "query",
+        }),
         DomainData::OrderClosed(ended(None)),
         DomainData::OrderFailed(ended(Some(WechatError { code: "NOAUTH".into(), message: "无权限".into() }))),
         DomainData::PaymentOrphaned(PaymentOrphaned {

@@ -23,6 +23,7 @@ fn cause(fact: &Fact) -> &'static str {
         Fact::PlacementUnknown { .. } => "placing without an answer",
         Fact::Closed => "WeChat says closed",
         Fact::Paid(_) | Fact::Refunded(_) => "paid",
+        Fact::PaymentAccepted(_) => "held payment accepted",
         Fact::Unpaid { .. } => "unpaid",
         Fact::NotFound => "unknown to WeChat",
         Fact::CloseRequested => "close asked for",

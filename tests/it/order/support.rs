@@ -6,7 +6,9 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
 use wxpay_worker::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{Attempt, AttemptState, Decision, Flags, Order, OrderState, PaidBy, Policy, Queries};
+use wxpay_worker::order::{
+    Attempt, AttemptState, Decision, Flags, Order, OrderPayment, OrderState, PaidBy, PaymentClass, Policy, Queries,
+};
 use wxpay_worker::trade::TradeType;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
@@ -68,6 +70,18 @@ pub fn attempt(n: u32, state: AttemptState) -> Attempt {
     }
 }
 
+/// The payment of the first attempt, as an order has it.
+pub fn credited(transaction_no: u32) -> OrderPayment {
+    OrderPayment {
+        transaction_id: transaction(transaction_no),
+        out_trade_no: number(1),
+        amount: Fen::from_i64(100),
+        class: PaymentClass::Credited,
+        reason: None,
+        reserved: Fen::ZERO,
+    }
+}
+
 /// An order of 100 fen with one attempt, expiring in two hours.
 pub fn order(state: OrderState, attempt_state: AttemptState) -> Order {
     let paid = state == OrderState::Paid;
@@ -90,7 +104,7 @@ pub fn order(state: OrderState, attempt_state: AttemptState) -> Order {
         expires_at: later(7200),
         queries: Queries { done: 0, next_at: open.then(|| later(30)), answered_at: None },
         attempts: vec![attempt(1, attempt_state)],
-        transactions: if paid || attempt_state == AttemptState::Paid { vec![transaction(1)] } else { Vec::new() },
+        payments: if paid || attempt_state == AttemptState::Paid { vec![credited(1)] } else { Vec::new() },
     }
 }
 

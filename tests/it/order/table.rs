@@ -1,9 +1,12 @@
 //! The whole table. A row is: order state, attempt state, and what each fact of `facts()` does, in its order.
 
-use wxpay_worker::event::fact::Fact;
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::event::fact::{Fact, Payment};
+use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::{
-    AttemptState, Decision, Order, OrderEvent, OrderState, Policy, Refusal, Surplus, flag_mismatch,
+    AttemptState, Decision, HeldReason, Order, OrderEvent, OrderState, PaymentClass, Policy, Refusal, Surplus,
+    flag_mismatch, mismatch,
 };
 use wxpay_worker::trade::TradeType;
 
@@ -25,6 +28,9 @@ fn summary(decision: &Decision) -> String {
                     OrderEvent::Paid(_) => " paid",
                     OrderEvent::PaidLate(..) => " late",
                     OrderEvent::PaidTwice(..) => " twice",
+                    OrderEvent::PaidByAccept(_) => " paid by accept",
+                    OrderEvent::PaymentAccepted(_) => " accepted",
+                    OrderEvent::PaymentHeld(..) => " held",
                     OrderEvent::Closed => " closed",
                     OrderEvent::Failed(_) => " failed",
                 })
@@ -55,24 +61,24 @@ fn table() -> Vec<Row> {
         (O::Payable, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid paid", "-", "-", "payable/paid", "payable/paid"]),
         (O::Payable, A::Closed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-", "payable/closed", "payable/closed"]),
         (O::Payable, A::Failed, ["-", "-", "-", "-", "paid/paid paid", "paid/paid paid", "-", "-", "payable/failed", "payable/failed"]),
-        (O::Paid, A::Created, ["paid/payable", "paid/failed", "paid/unknown", "paid/closed", "-", "paid/paid twice", "-", "-", "-", "-"]),
-        (O::Paid, A::Unknown, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice", "-", "-", "-", "-"]),
-        (O::Paid, A::Payable, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice", "-", "-", "-", "-"]),
-        (O::Paid, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid twice", "-", "-", "-", "-"]),
-        (O::Paid, A::Closed, ["-", "-", "-", "-", "-", "paid/paid twice", "-", "-", "-", "-"]),
-        (O::Paid, A::Failed, ["-", "-", "-", "-", "-", "paid/paid twice", "-", "-", "-", "-"]),
-        (O::Closed, A::Created, ["closed/payable", "closed/failed", "closed/unknown", "closed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Closed, A::Unknown, ["closed/payable", "-", "-", "closed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Closed, A::Payable, ["closed/payable", "-", "-", "closed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Closed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Closed, A::Closed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Closed, A::Failed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Failed, A::Created, ["failed/payable", "failed/failed", "failed/unknown", "failed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Failed, A::Unknown, ["failed/payable", "-", "-", "failed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Failed, A::Payable, ["failed/payable", "-", "-", "failed/closed", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Failed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Failed, A::Closed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
-        (O::Failed, A::Failed, ["-", "-", "-", "-", "paid/paid late", "paid/paid late", "-", "-", "-", "-"]),
+        (O::Paid, A::Created, ["paid/payable", "paid/failed", "paid/unknown", "paid/closed", "-", "paid/paid twice held", "-", "-", "-", "-"]),
+        (O::Paid, A::Unknown, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice held", "-", "-", "-", "-"]),
+        (O::Paid, A::Payable, ["paid/payable", "-", "-", "paid/closed", "-", "paid/paid twice held", "-", "-", "-", "-"]),
+        (O::Paid, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid twice held", "-", "-", "-", "-"]),
+        (O::Paid, A::Closed, ["-", "-", "-", "-", "-", "paid/paid twice held", "-", "-", "-", "-"]),
+        (O::Paid, A::Failed, ["-", "-", "-", "-", "-", "paid/paid twice held", "-", "-", "-", "-"]),
+        (O::Closed, A::Created, ["closed/payable", "closed/failed", "closed/unknown", "closed/closed", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Closed, A::Unknown, ["closed/payable", "-", "-", "closed/closed", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Closed, A::Payable, ["closed/payable", "-", "-", "closed/closed", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Closed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Closed, A::Closed, ["-", "-", "-", "-", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Closed, A::Failed, ["-", "-", "-", "-", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Failed, A::Created, ["failed/payable", "failed/failed", "failed/unknown", "failed/closed", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Failed, A::Unknown, ["failed/payable", "-", "-", "failed/closed", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Failed, A::Payable, ["failed/payable", "-", "-", "failed/closed", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Failed, A::Paid, ["-", "-", "-", "closed_after_paid", "-", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Failed, A::Closed, ["-", "-", "-", "-", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
+        (O::Failed, A::Failed, ["-", "-", "-", "-", "paid/paid late held", "paid/paid late held", "-", "-", "-", "-"]),
     ]
 }
 
@@ -119,29 +125,70 @@ fn whatever_was_applied_is_applied_already_the_second_time() {
 }
 
 #[test]
-fn a_payment_of_another_amount_currency_merchant_or_app_changes_nothing() {
+fn a_payment_of_another_amount_currency_merchant_or_app_is_held_and_the_order_is_not_paid() {
     let before = order(OrderState::Payable, AttemptState::Payable);
-    let with = |change: fn(&mut wxpay_worker::event::fact::Payment)| {
+    let (ours, theirs) = (Fen::from_i64(100), Fen::from_i64(99));
+    let changes: [(fn(&mut Payment), Refusal); 4] = [
+        (|p| p.total_fee = Fen::from_i64(99), Refusal::AmountDiffers { ours, theirs }),
+        (|p| p.fee_type = "USD".into(), Refusal::CurrencyDiffers),
+        (|p| p.mch_id = MchId::parse("10000101").unwrap(), Refusal::RecipientDiffers),
+        (|p| p.appid = AppId::parse("wx0").unwrap(), Refusal::RecipientDiffers),
+    ];
+    for (change, refusal) in changes {
         let mut p = payment(1, 1);
         change(&mut p);
-        decide(&before, &number(1), &Fact::Paid(p), later(20))
-    };
-    let (ours, theirs) = (Fen::from_i64(100), Fen::from_i64(99));
-    assert_eq!(with(|p| p.total_fee = Fen::from_i64(99)), Decision::Refused(Refusal::AmountDiffers { ours, theirs }));
-    assert_eq!(with(|p| p.fee_type = "USD".into()), Decision::Refused(Refusal::CurrencyDiffers));
-    let other = || wxpay_worker::ids::MchId::parse("10000101").unwrap();
-    let mut foreign = payment(1, 1);
-    foreign.mch_id = other();
-    let decided = decide(&before, &number(1), &Fact::Paid(foreign), later(20));
-    assert_eq!(decided, Decision::Refused(Refusal::RecipientDiffers));
-    assert_eq!(
-        with(|p| p.appid = wxpay_worker::ids::AppId::parse("wx0").unwrap()),
-        Decision::Refused(Refusal::RecipientDiffers)
-    );
+        assert_eq!(mismatch(&before, &number(1), &p), Some(refusal));
+        let held = applied(&before, &Fact::Paid(p.clone()));
+        assert_eq!((held.next.state, held.next.paid_reported), (OrderState::Payable, false));
+        assert!(held.next.is_held() && held.next.flags.amount_mismatch);
+        let entry = held.payment.unwrap();
+        assert_eq!((entry.class, entry.reason), (PaymentClass::Held, Some(HeldReason::Mismatched)));
+        assert_eq!((entry.amount, &entry.currency), (p.total_fee, &p.fee_type));
+        assert!(matches!(held.news[..], [OrderEvent::PaymentHeld(_, HeldReason::Mismatched)]));
+        assert_eq!(mismatch(&held.next, &number(1), &p), None, "what is entered is known");
+    }
     assert_eq!(
         decide(&before, &number(2), &Fact::Paid(payment(2, 1)), later(20)),
         Decision::Refused(Refusal::UnknownAttempt)
     );
+}
+
+#[test]
+fn a_held_order_takes_no_more_money_and_ends_by_its_time_or_on_request() {
+    let mut old = payment(1, 1);
+    old.time_end = Timestamp::from_ms(NOW.as_ms() - 601_000);
+    let mut before = order(OrderState::Payable, AttemptState::Payable);
+    before.attempts.push(attempt(2, AttemptState::Payable));
+    let held = applied(&before, &Fact::Paid(old.clone())).next;
+    assert!(held.flags.paid_before_order && held.wants_close(later(20)));
+    assert_eq!(held.queries.next_at, Some(later(20)), "the other attempt is to be closed");
+    let switch = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(9000) };
+    assert_eq!(decide(&held, &number(2), &switch, later(20)), Decision::AlreadyApplied);
+    let Decision::Apply(closed) = decide(&held, &number(2), &Fact::Closed, later(400)) else { panic!() };
+    assert_eq!(closed.next.state, OrderState::Payable, "it may be accepted until its time is over");
+    assert_eq!(closed.next.queries.next_at, Some(later(430)));
+    // Whatever WeChat answers after the expiry, it ends.
+    for fact in [Fact::Paid(old), Fact::NotFound, Fact::Unpaid { trade_state: "NOTPAY".into() }] {
+        let Decision::Apply(ended) = decide(&closed.next, &number(1), &fact, later(7200)) else { panic!("{fact:?}") };
+        assert_eq!((ended.next.state, &ended.news[..]), (OrderState::Closed, &[OrderEvent::Closed][..]));
+    }
+    let Decision::Apply(asked) = decide(&closed.next, &number(2), &Fact::CloseRequested, later(401)) else { panic!() };
+    assert_eq!(asked.next.state, OrderState::Closed);
+}
+
+#[test]
+fn the_slack_and_the_grace_are_measured_to_the_millisecond() {
+    let before = order(OrderState::Payable, AttemptState::Payable);
+    let paid_at = |ms: i64| {
+        let mut p = payment(1, 1);
+        p.time_end = Timestamp::from_ms(NOW.as_ms() + ms);
+        applied(&before, &Fact::Paid(p)).next
+    };
+    assert!(paid_at(-600_000).paid_reported);
+    assert!(paid_at(-600_001).flags.paid_before_order);
+    assert!(paid_at(7_260_000).paid_reported, "within the grace");
+    let late = paid_at(7_260_001);
+    assert!(late.flags.paid_late && !late.paid_reported);
 }
 
 #[test]
@@ -150,7 +197,7 @@ fn a_coupon_does_not_make_the_amount_differ() {
     p.cash_fee = Some(Fen::from_i64(85));
     p.settlement_total_fee = Some(Fen::from_i64(90));
     let change = applied(&order(OrderState::Payable, AttemptState::Payable), &Fact::Paid(p));
-    assert_eq!(change.ledger.map(|l| l.amount), Some(Fen::from_i64(100)));
+    assert_eq!(change.payment.map(|p| p.amount), Some(Fen::from_i64(100)));
 }
 
 #[test]
@@ -160,7 +207,7 @@ fn the_paid_time_is_wechats_and_the_expiry_decides_what_is_late() {
     assert_eq!(in_time.next.paid_by.as_ref().map(|p| p.paid_at), Some(later(10)));
     assert!(!in_time.next.flags.paid_late);
     let mut p = payment(1, 1);
-    p.time_end = later(7201);
+    p.time_end = later(7261);
     let late = applied(&before, &Fact::Paid(p));
     assert!(late.next.flags.paid_late);
     assert!(matches!(late.news[..], [OrderEvent::PaidLate(..)]));
@@ -173,7 +220,7 @@ fn a_second_payment_keeps_the_first_and_enters_the_ledger() {
     let Decision::Apply(change) = decide(&before, &number(2), &Fact::Paid(payment(2, 2)), later(20)) else { panic!() };
     assert_eq!(change.next.paid_by, before.paid_by);
     assert!(change.next.flags.paid_twice);
-    assert_eq!(change.ledger.as_ref().map(|l| &l.transaction_id), Some(&transaction(2)));
+    assert_eq!(change.payment.as_ref().map(|p| &p.transaction_id), Some(&transaction(2)));
     assert_eq!(change.next.attempts[1].transaction_id, Some(transaction(2)));
     // The same second payment again is no third one.
     assert_eq!(decide(&change.next, &number(2), &Fact::Paid(payment(2, 2)), later(20)), Decision::AlreadyApplied);
@@ -203,7 +250,7 @@ fn a_number_used_up_before_it_was_offered_makes_way_for_the_next_up_to_a_bound()
     }
     assert_eq!(now.state, OrderState::Failed);
     let numbers: std::collections::HashSet<_> = now.attempts.iter().map(|a| a.out_trade_no.clone()).collect();
-    assert_eq!(numbers.len(), wxpay_worker::order::MAX_ATTEMPTS as usize, "a number was used twice");
+    assert_eq!(numbers.len(), wxpay_worker::order::MAX_ATTEMPTS as usize, "a number was used twice held");
 }
 
 #[test]
@@ -248,7 +295,7 @@ fn an_order_closed_because_it_was_asked_for_stays_closed_after_its_expiry() {
 
 #[test]
 fn a_payment_in_time_that_is_learnt_after_a_late_one_is_announced_and_the_late_one_is_the_surplus() {
-    let policy = Policy { paid_late: Surplus::Hold, paid_twice: Surplus::Refund };
+    let policy = Policy { paid_late: Surplus::Hold, paid_twice: Surplus::Refund, ..Policy::default() };
     let decide =
         |order: &Order, n, fact: &Fact| wxpay_worker::order::decide(order, &number(n), fact, later(8000), policy);
     let mut before = order(OrderState::Payable, AttemptState::Closed);
@@ -276,9 +323,9 @@ fn a_payment_of_which_something_went_back_is_a_payment_and_a_reason_to_query_aga
         assert_eq!(refunded.next.queries.next_at, Some(later(20)), "{state:?}");
         let queries = paid.next.queries;
         assert_eq!(Order { queries, ..refunded.next.clone() }, paid.next);
-        assert_eq!((refunded.ledger, refunded.news), (paid.ledger, paid.news));
+        assert_eq!((refunded.payment, refunded.news), (paid.payment, paid.news));
     }
-    let policy = Policy { paid_late: Surplus::Refund, paid_twice: Surplus::Refund };
+    let policy = Policy { paid_late: Surplus::Refund, paid_twice: Surplus::Refund, ..Policy::default() };
     let closed = order(OrderState::Closed, AttemptState::Closed);
     for (fact, sent_back) in [(Fact::Paid(payment(1, 1)), true), (Fact::Refunded(payment(1, 1)), false)] {
         let Decision::Apply(change) = wxpay_worker::order::decide(&closed, &number(1), &fact, later(20), policy) else {

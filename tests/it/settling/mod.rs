@@ -2,6 +2,7 @@
 
 mod backup_host;
 mod closing;
+mod held;
 mod policies;
 mod reconfigured;
 mod refresh;

@@ -38,7 +38,7 @@ on_both! {
         service.until_state("P300001", "paid").await;
         service.pay(order["out_trade_no"].as_str().unwrap()).await;
         let paid = service.until("the second payment", "P300001", |s| s.order.flags.paid_twice).await.order;
-        assert_eq!((paid.transactions.len(), paid.flags.paid_late), (2, false));
+        assert_eq!((paid.payments.len(), paid.flags.paid_late), (2, false));
         for number in ["P300001", order["out_trade_no"].as_str().unwrap()] {
             service.wechat_control("notify", json!({"out_trade_no": number})).await;
         }

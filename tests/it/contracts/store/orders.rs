@@ -124,7 +124,9 @@ fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         new_params: Vec::new(),
         wanted: None,
         evidence: vec![(version, evidence)],
-        ledger: change.ledger.map(|l| (version, l)).into_iter().collect(),
+        payments: change.payment.map(|p| (version, p)).into_iter().collect(),
+        reclassed: None,
+        audit: None,
         events: vec![event(n)],
         notifications: vec![notification(Verdict::Settled)],
         refunds: Vec::new(),
@@ -200,7 +202,7 @@ on_both_databases! {
         assert!(commit(&stage.store, &[paid], NOW).await.unwrap().is_empty());
         let read = stage.read(1).await;
         assert_eq!((read.order.state, read.order.version), (OrderState::Paid, 2));
-        assert_eq!(read.order.transactions.len(), 1);
+        assert_eq!(read.order.payments.len(), 1);
         assert_eq!(read.order.paid_by.unwrap().paid_at, NOW.after(Duration::from_secs(9)));
         let history = stage.store.history(stored.order.id).await.unwrap();
         assert_eq!((history.evidence.len(), history.ledger.len()), (1, 1));

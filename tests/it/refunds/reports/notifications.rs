@@ -107,7 +107,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.expect_dead_letters(&["unknown_order", "unknown_refund"]);
         service.paid("N300001").await;
-        let transaction = service.stored("N300001").await.order.transactions[0].to_string();
+        let transaction = service.stored("N300001").await.order.payments[0].transaction_id.to_string();
         let (_, text) = service.tell(notice("N300001", "never-made", &transaction, "SUCCESS", KEY, MCH_ID), &[]).await;
         assert!(text.contains("SUCCESS"), "it can be read: {text}");
         let (_, text) = service.tell(notice("NOBODYS1", "never-made", &transaction, "SUCCESS", KEY, MCH_ID), &[]).await;

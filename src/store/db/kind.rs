@@ -38,3 +38,20 @@ impl DbKind {
         }
     }
 }
+
+/// `($1, $2), ($3, $4)` for rows of `columns` values, after `used` parameters.
+pub(in crate::store) fn placeholders(rows: usize, columns: usize, used: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                text.push(',');
+            }
+            text.push('$');
+            text.push_str(&(used + row * columns + column + 1).to_string());
+        }
+        text.push(')');
+    }
+    text
+}

@@ -7,3 +7,4 @@ mod kind;
 pub use connection::{Db, DbHealth};
 pub use error::DbError;
 pub use kind::DbKind;
+pub(in crate::store) use kind::placeholders;

@@ -18,7 +18,7 @@ use crate::money::Fen;
 use crate::order::{AttemptState, Intent, Order, PaymentEntry};
 use crate::refund::RefundEvent;
 use crate::store::Store;
-use crate::store::db::{DbError, DbKind};
+use crate::store::db::{DbError, DbKind, placeholders};
 use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, outbox_row, source_of, write_notifications};
 use crate::store::outbox::write_events;
@@ -154,23 +154,6 @@ async fn send_back(tx: &WriteTx, refund: &NewRefund, at: Timestamp) -> Result<bo
             false
         }
     })
-}
-
-/// `($1, $2), ($3, $4)` for rows of `columns` values, after `used` parameters.
-pub(in crate::store) fn placeholders(rows: usize, columns: usize, used: usize) -> String {
-    let mut text = String::with_capacity(rows * columns * 6);
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            if column > 0 {
-                text.push(',');
-            }
-            text.push('$');
-            text.push_str(&(used + row * columns + column + 1).to_string());
-        }
-        text.push(')');
-    }
-    text
 }
 
 async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<HashSet<i64>, DbError> {

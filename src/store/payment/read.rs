@@ -10,9 +10,8 @@ use crate::ids::{MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{HeldReason, OrderPayment, PaymentClass};
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, placeholders};
 use crate::store::entity::{ledger, payment};
-use crate::store::order::commit::placeholders;
 use crate::store::order::rows::{broken, unknown, unreadable};
 use crate::store::writer::{Reader, Row};
 

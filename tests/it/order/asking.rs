@@ -97,9 +97,9 @@ fn a_paid_order_whose_other_number_can_still_be_paid_is_asked_about_at_once() {
 }
 
 #[test]
-fn a_payment_in_the_second_of_the_expiry_is_in_time() {
+fn a_payment_in_the_last_second_of_the_grace_after_the_expiry_is_in_time() {
     let before = order(OrderState::Payable, AttemptState::Payable);
-    for (after_expiry, late) in [(0, false), (1, true)] {
+    for (after_expiry, late) in [(0, false), (60, false), (61, true)] {
         let mut payment = payment(1, 1);
         payment.time_end = before.expires_at.after(std::time::Duration::from_secs(after_expiry));
         let Decision::Apply(paid) = decide(&before, &number(1), &Fact::Paid(payment), later(8000)) else { panic!() };

@@ -210,7 +210,7 @@ fn the_paid_time_is_wechats_and_the_expiry_decides_what_is_late() {
     p.time_end = later(7261);
     let late = applied(&before, &Fact::Paid(p));
     assert!(late.next.flags.paid_late);
-    assert!(matches!(late.news[..], [OrderEvent::PaidLate(..)]));
+    assert!(matches!(late.news[..], [OrderEvent::PaidLate(..), OrderEvent::PaymentHeld(..)]));
 }
 
 #[test]

@@ -48,7 +48,13 @@ pub enum AttemptState {
     Failed,
 }
 
-named!(OrderState { Requested = "requested", Payable = "payable", Paid = "paid", Closed = "closed", Failed = "failed" });
+named!(OrderState {
+    Requested = "requested",
+    Payable = "payable",
+    Paid = "paid",
+    Closed = "closed",
+    Failed = "failed",
+});
 named!(AttemptState {
     Created = "created",
     Unknown = "unknown",

@@ -81,10 +81,10 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
     }
     // While one server of a cluster is down, a service that has to start again must be able to. It is asked again
     // later; a stream's only copy may be on it, and so may the connection itself.
-    let enough_told = settings.replicas > 1
+    let enough_reports = settings.replicas > 1
         && reports.len() > settings.monitoring_urls.len() / 2
         && reports.iter().any(|(_, v)| v.server_id == info.server_id);
-    if settings.require_fsync && !enough_told && !silent.is_empty() {
+    if settings.require_fsync && !enough_reports && !silent.is_empty() {
         return Err(silent.swap_remove(0));
     }
     let versions = reports.iter().map(|(_, v)| v.version.as_str()).chain([info.version.as_str()]);

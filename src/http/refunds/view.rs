@@ -66,8 +66,8 @@ const fn message(state: RefundState, delayed: bool) -> &'static str {
         }
         RefundState::Requested => "Pending: recorded, and on its way to WeChat.",
         RefundState::Unknown => {
-            "Pending, not failed: WeChat's answer was lost. The same refund is repeated; do not ask for it under another \
-             number."
+            "Pending, not failed: WeChat's answer was lost. The same refund is repeated; do not ask for it under \
+             another number."
         }
         RefundState::Processing => "Accepted by WeChat; the payer does not have the money yet.",
         RefundState::Succeeded => "The payer has the money.",

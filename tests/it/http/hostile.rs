@@ -129,7 +129,8 @@ async fn requests_that_two_readers_would_cut_differently_are_refused() {
         "GET /healthz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
         "\x16\x03\x01\r\n\r\n",
         // An empty line before a request is skipped; its head is checked all the same.
-        "\r\nPOST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "\r\nPOST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         assert_eq!(Reply::parse(&raw(stage.address, request.as_bytes()).await).status, 400, "{request:?}");
     }

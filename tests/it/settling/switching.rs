@@ -113,7 +113,7 @@ on_both! {
         service.skip(FIVE_MINUTES + 1);
         service.faults(json!([{"on": "closeorder", "kind": "slow", "delay_ms": 700, "times": 1}])).await;
         let path = "/v1/orders/S710001/attempts";
-        let (one, other) = (json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"}), json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS61"}));
+        let [one, other] = [0, 1].map(|n| json!({"openid": format!("oUpF8uMuAJO_M2pxb1Q9zNjWeS6{n}")}));
         let (first, second) = tokio::join!(service.post(path, &one), service.post(path, &other));
         let mut statuses = [first.0, second.0];
         statuses.sort_unstable();

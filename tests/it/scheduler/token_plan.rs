@@ -33,7 +33,7 @@ fn state(report: Option<TokenReport>, report_refreshes: u32) -> TokenState {
         app: AppKey::parse("shop").unwrap(),
         kind: TokenKind::AccessToken,
         token: Some(stored(0, 7200)),
-        is_unreadable: false,
+        value_hash: None,
         doubted_at: None,
         report,
         report_refreshes,

@@ -10,9 +10,12 @@ use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use url::{Url, form_urlencoded};
+use wxpay_worker::scheduler::token_commit::{TokenWrite, commit};
+use wxpay_worker::scheduler::token_refresh_policy as policy;
+use wxpay_worker::scheduler::token_refresh_policy::IssuedToken;
 use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::Secret;
-use wxpay_worker::store::{Fenced, IssuedToken, TOKEN_SEAL, TokenKind, TokenWrite};
+use wxpay_worker::store::{Fenced, TOKEN_SEAL, TokenKind};
 
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
@@ -292,7 +295,8 @@ pub async fn store_token(stage: &Stage, app: &str, kind: TokenKind, value: &str)
     };
     let app = stage.config.app(app).unwrap();
     let write = TokenWrite { lease: &lease, app, kind, merchants: &[], now };
-    let done = within_timeout("a stored token", stage.store.store_token(write, &key, &issued)).await;
+    let stored = commit(&stage.store, &key, write, |before| policy::issued(before, &issued, now));
+    let done = within_timeout("a stored token", stored).await;
     assert!(matches!(done.unwrap(), Fenced::Done(_)));
 }
 

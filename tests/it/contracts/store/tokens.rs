@@ -3,9 +3,11 @@
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{App, TokenApi};
 use wxpay_worker::ids::AppId;
-use wxpay_worker::scheduler::token_refresh_policy::due_at;
+use wxpay_worker::scheduler::token_commit::commit;
+use wxpay_worker::scheduler::token_refresh_policy as policy;
+use wxpay_worker::scheduler::token_refresh_policy::{IssuedToken, TokenFailure, due_at};
 use wxpay_worker::secret::{Secret, sha256_hex};
-use wxpay_worker::store::{Fenced, IssuedToken, Lease, TokenFailure, TokenKind, TokenState};
+use wxpay_worker::store::{Fenced, Lease, TokenKind, TokenState};
 
 use super::web::{NOW, app, issued, merchants, seal_key, seconds, write};
 use crate::harness::db::TestDb;
@@ -21,8 +23,8 @@ async fn seen(stage: &TestStore, app: &App) -> TokenState {
 async fn fail(stage: &TestStore, lease: &Lease, app: &App, next_try_at: Timestamp, reason: &'static str) {
     let failure = TokenFailure { next_try_at, degraded: Some((reason, Some(45009))) };
     let merchants = merchants();
-    let noted = stage.store.token_failed(write(lease, app, &merchants), failure).await.unwrap();
-    assert_eq!(noted, Fenced::Done(()));
+    let noted = stage.failed(write(lease, app, &merchants), failure).await;
+    assert_eq!(noted, Fenced::Done(false));
 }
 
 on_both_databases! {
@@ -53,7 +55,8 @@ on_both_databases! {
         let state = seen(&stage, classic).await;
         assert_eq!((state.failures, due_at(&state, NOW)), (1, NOW.after(seconds(60))), "counted anew");
         let merchants = merchants();
-        stage.store.store_token(write(&lease, classic, &merchants), &stage.seal(), &issued("token-2")).await.unwrap();
+        let (write, token) = (write(&lease, classic, &merchants), issued("token-2"));
+        commit(&stage.store, &stage.seal(), write, |before| policy::issued(before, &token, NOW)).await.unwrap();
         let state = seen(&stage, classic).await;
         assert_eq!((state.degraded.clone(), due_at(&state, NOW)), (None, NOW.after(seconds(6960))));
         assert_eq!(stage.count("outbox WHERE event_type = 'wxpay.app.recovered.v1'").await, 2, "announced to be over");
@@ -102,7 +105,7 @@ on_both_databases! {
         let lease = stage.lease("one", seconds(60)).await;
         let (shop, no_merchant) = (app(), []);
         let failure = TokenFailure { next_try_at: NOW, degraded: Some(("refused", Some(40164))) };
-        stage.store.token_failed(write(&lease, &shop, &no_merchant), failure).await.unwrap();
+        stage.failed(write(&lease, &shop, &no_merchant), failure).await;
         assert_eq!(stage.state().await.degraded.unwrap().errcode, Some(40164));
         assert_eq!(stage.count("outbox").await, 0);
     }
@@ -110,11 +113,11 @@ on_both_databases! {
     async fn a_value_that_cannot_be_opened_is_distinguished_from_none(stage) {
         let lease = stage.lease("one", seconds(60)).await;
         stage.store.doubt_token(&app().key, KIND, NOW).await.unwrap();
-        assert!(!stage.state().await.is_unreadable);
+        assert!(!stage.state().await.is_unreadable());
         stage.put(&lease, &issued("token-1")).await;
-        assert!(!stage.state().await.is_unreadable);
+        assert!(!stage.state().await.is_unreadable());
         let other = seal_key("another-key-another-key-another-");
         let state = stage.store.token_states(&other, &app()).await.unwrap().pop().unwrap();
-        assert!(state.is_unreadable && state.token.is_none());
+        assert!(state.is_unreadable() && state.token.is_none());
     }
 }

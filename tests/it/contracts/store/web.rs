@@ -6,11 +6,14 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{App, AppKind, TokenApi};
 use wxpay_worker::ids::{AppId, AppKey, MerchantKey, OpenId, OrderNo};
 use wxpay_worker::money::Fen;
+use wxpay_worker::scheduler::token_commit::{TokenWrite, commit};
+use wxpay_worker::scheduler::token_refresh_policy as policy;
+use wxpay_worker::scheduler::token_refresh_policy::{IssuedToken, TokenFailure};
 use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{
-    ClaimedCode, Fenced, IssuedToken, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, TOKEN_SEAL,
-    TokenFailure, TokenKind, TokenReport, TokenState, TokenWrite,
+    ClaimedCode, Fenced, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, TOKEN_SEAL, TokenChange,
+    TokenKind, TokenReport, TokenState,
 };
 
 use crate::harness::db::TestDb;
@@ -83,13 +86,20 @@ impl TestStore {
     }
 
     pub async fn put(&self, lease: &Lease, token: &IssuedToken) -> Fenced<bool> {
-        self.store.store_token(write(lease, &app(), &merchants()), &self.seal(), token).await.unwrap()
+        let (app, merchants) = (app(), merchants());
+        let write = write(lease, &app, &merchants);
+        commit(&self.store, &self.seal(), write, |before| policy::issued(before, token, NOW)).await.unwrap()
+    }
+
+    /// Notes a fetch that gave nothing.
+    pub async fn failed(&self, write: TokenWrite<'_>, failure: TokenFailure) -> Fenced<bool> {
+        commit(&self.store, &self.seal(), write, |before| policy::failed(before, failure, NOW)).await.unwrap()
     }
 
     async fn fail(&self, lease: &Lease, degraded: Option<(&'static str, Option<i64>)>) {
         let failure = TokenFailure { next_try_at: NOW.after(seconds(60)), degraded };
-        let noted = self.store.token_failed(write(lease, &app(), &merchants()), failure).await.unwrap();
-        assert_eq!(noted, Fenced::Done(()));
+        let noted = self.failed(write(lease, &app(), &merchants()), failure).await;
+        assert_eq!(noted, Fenced::Done(false));
     }
 
     /// What a request path would use at this time.
@@ -258,8 +268,8 @@ on_both_databases! {
         assert_eq!(stage.put(&quick, &issued("token-2")).await, Fenced::Done(true));
         assert_eq!(stage.put(&slow, &issued("token-1")).await, Fenced::Lost);
         let failure = TokenFailure { next_try_at: NOW, degraded: Some(("refused", Some(40164))) };
-        let noted = stage.store.token_failed(write(&slow, &app(), &merchants()), failure).await;
-        assert_eq!(noted.unwrap(), Fenced::Lost);
+        let noted = stage.failed(write(&slow, &app(), &merchants()), failure).await;
+        assert_eq!(noted, Fenced::Lost);
         assert_eq!(stage.token(NOW).await.as_deref(), Some("token-2"));
         assert_eq!((stage.state().await.degraded, stage.count("outbox").await), (None, 0));
     }
@@ -284,6 +294,19 @@ on_both_databases! {
         assert_eq!(stage.token(NOW).await.as_deref(), Some("token-2"));
         stage.put(&lease, &issued("token-3")).await;
         assert_eq!(stage.state().await.report_refreshes, 0, "token-2 lived its whole life");
+    }
+
+    async fn a_report_between_reading_a_token_and_replacing_it_is_not_overwritten(stage) {
+        let lease = stage.lease("one", seconds(60)).await;
+        stage.put(&lease, &issued("token-1")).await;
+        let before = stage.state().await;
+        let next = policy::issued(&before, &issued("token-1"), NOW);
+        assert!(stage.report("token-1").await);
+        let change = TokenChange { lease: lease.clone(), app: app(), before, next, events: Vec::new() };
+        let replaced = stage.store.replace_token(&stage.seal(), change).await.unwrap();
+        assert_eq!(replaced, Fenced::Done(false));
+        assert_eq!(stage.state().await.report, Some(TokenReport::Reported(NOW)));
+        assert!(stage.token(NOW).await.is_none());
     }
 
     async fn a_refused_token_that_wechat_repeats_is_used_again_and_reported_no_more(stage) {

@@ -1,4 +1,4 @@
-//! The port itself: publish, consume, and how far behind. What both implementations share is here; where they differ,
+//! The handle of a connected bus: publish, consume, and how far behind. What both implementations share is here; where they differ,
 //! each has its own folder or file.
 
 use std::future::Future;
@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::connect;
-use super::connect::{ConnectError, Report};
 use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
 use super::topology;
 use super::topology::{ConsumerName, Topology};
-use super::types::{ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
+use super::types::{ConnectError, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
 use super::verdict::Verdict;
 use super::{consumer, embedded, jetstream};
 use crate::config;
@@ -39,7 +37,7 @@ impl Bus {
         db: Option<Db>,
         topology: Topology,
     ) -> Result<(Bus, Report), ConnectError> {
-        if connect::is_embedded(settings) {
+        if settings.url.expose().trim().starts_with("embedded:") {
             let db = db.ok_or(ConnectError::NoDatabase)?;
             let bus = embedded::Embedded::open(db, topology, settings.max_bytes).await?;
             return Ok((Bus(Arc::new(Kind::Embedded(bus))), Report::embedded()));

@@ -1,4 +1,4 @@
-//! `POST /v1/orders/{order_no}/refunds` and `GET /v1/refunds/{refund_no}`: money back.
+//! `POST /v1/orders/{order_no}/refunds`: money back.
 //!
 //! The refund and its reservation are written before the request is answered, here and not by a worker: whether there
 //! is enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
@@ -7,9 +7,7 @@
 
 use std::time::Duration;
 
-use axum::RequestPartsExt;
-use axum::extract::{Path, Request};
-use axum::http::request::Parts;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::counter;
@@ -18,31 +16,30 @@ use tokio::time::Instant;
 use super::request::RefundRequest;
 use super::view::RefundJson;
 use crate::config::Merchant;
-use crate::event::command::{Idempotency, RefundDue};
-use crate::event::envelope::{Envelope, EventData};
+use crate::event::command::Idempotency;
 use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::body;
-use crate::http::extract::query::Params;
+use crate::http::extract::path::OrderPath;
+use crate::http::extract::query::{MerchantQuery, StrictQuery};
 use crate::http::orders::create::{asked_wait, idempotency};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
-use crate::ids::{MerchantKey, OutRefundNo};
 use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::{RefundEvent, RefundOrigin, RefundState, UNCALLED};
 use crate::store::{NewRefund, Reserved, StoredOrder, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
 
-/// How long `?refresh=1` waits for WeChat's answer.
-const REFRESH_WAIT: Duration = Duration::from_secs(3);
-/// Poll interval for a refund that a caller waits for: the first, growing to the second.
-const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
-
 /// `POST /v1/orders/{order_no}/refunds`
-pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (mut parts, body) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant"])?;
+pub async fn place(
+    app: HttpState,
+    caller: Authorized<Orders>,
+    StrictQuery(query): StrictQuery<MerchantQuery>,
+    OrderPath(order_no): OrderPath,
+    request: Request,
+) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
     let wait = asked_wait(&parts.headers).map_or(app.config.server.order_wait, Duration::from_secs);
     let deadline = Instant::now() + wait;
     let idempotency = idempotency(&parts.headers, &caller)?;
@@ -50,7 +47,7 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
     if !body.is_empty() {
         crate::http::orders::create::json_only(&parts.headers)?;
     }
-    let order = find(&app, &mut parts, &params, &caller).await?;
+    let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
     let asked = RefundRequest::parse(&body, &merchant.key, &caller, idempotency.as_ref())?;
     let hash = asked.hash(&order.order.order_no);
@@ -76,27 +73,6 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
     Ok(response)
-}
-
-/// `GET /v1/refunds/{refund_no}`
-pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (mut parts, _) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
-    let refresh = params.number("refresh", 0..=1)? == Some(1);
-    let refund_no = refund_no(&mut parts).await?;
-    let merchant =
-        caller.merchant(&app.config, params.get("merchant"), |rule| FieldProblem::parameter("merchant", rule))?;
-    let mut stored = app.store.refund(&merchant.key, &refund_no).await?.ok_or(Error::NotFound("refund"))?;
-    if refresh {
-        stored = app.refresh_refund(stored).await?;
-    }
-    Ok(axum::Json(RefundJson::new(&stored)).into_response())
-}
-
-async fn refund_no(parts: &mut Parts) -> Result<OutRefundNo, Error> {
-    let problem = |rule: String| Error::Invalid(vec![FieldProblem::parameter("refund_no", rule)]);
-    let text = parts.extract::<Path<String>>().await.map_err(|_| problem("must be UTF-8 text".into()))?;
-    OutRefundNo::parse(text.0).map_err(|e| problem(e.to_string()))
 }
 
 /// Who asks for a refund, and what tells a repeat of the request from another one.
@@ -179,17 +155,6 @@ impl HttpState {
         Ok(NewRefund { idempotency: asker.idempotency.cloned(), ..new })
     }
 
-    async fn publish_refund(
-        &self,
-        merchant: &MerchantKey,
-        subject: String,
-        refund_no: &OutRefundNo,
-        only_ask: bool,
-    ) -> Result<(), Error> {
-        let due = RefundDue { refund_no: refund_no.clone(), only_ask };
-        self.publish(subject, Envelope::new(merchant, RefundDue::TYPE, None, self.clock.now(), due)).await
-    }
-
     /// Waits until WeChat took the refund on, or until nothing can come of waiting.
     async fn begun(&self, stored: StoredRefund, deadline: Instant) -> Result<StoredRefund, Error> {
         let later = deadline.saturating_duration_since(Instant::now());
@@ -201,41 +166,6 @@ impl HttpState {
             !r.state.wants_call() || after_the_caller && !untouched
         })
         .await
-    }
-
-    async fn refresh_refund(&self, stored: StoredRefund) -> Result<StoredRefund, Error> {
-        let (merchant, refund_no) = (stored.refund.merchant.clone(), stored.refund.refund_no.clone());
-        let askable = match stored.refund.state {
-            RefundState::Unknown | RefundState::Processing | RefundState::Abnormal => true,
-            RefundState::Requested | RefundState::Succeeded | RefundState::Failed => false,
-        };
-        if !askable || !self.may_ask_of_refund(&merchant, &refund_no) {
-            return Ok(stored);
-        }
-        self.publish_refund(&merchant, subject::refund_due(&merchant), &refund_no, true).await?;
-        let (version, queries) = (stored.refund.version, stored.refund.queries);
-        let answered = |s: &StoredRefund| s.refund.version != version || s.refund.queries != queries;
-        self.watch_refund(stored, Instant::now() + REFRESH_WAIT, answered).await
-    }
-
-    /// Polls a refund until it is `enough`, at most until `deadline` or until the process ends.
-    async fn watch_refund(
-        &self,
-        mut stored: StoredRefund,
-        deadline: Instant,
-        enough: impl Fn(&StoredRefund) -> bool,
-    ) -> Result<StoredRefund, Error> {
-        let (mut pause, longest) = POLL;
-        while !enough(&stored) && Instant::now() < deadline && !self.shutdown.is_cancelled() {
-            let next = tokio::time::sleep_until((Instant::now() + pause).min(deadline));
-            if self.shutdown.run_until_cancelled(next).await.is_none() {
-                break;
-            }
-            pause = (pause * 3 / 2).min(longest);
-            let (merchant, refund_no) = (&stored.refund.merchant, &stored.refund.refund_no);
-            stored = self.store.refund(merchant, refund_no).await?.ok_or(Error::NotFound("refund"))?;
-        }
-        Ok(stored)
     }
 }
 

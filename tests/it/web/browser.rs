@@ -17,9 +17,10 @@ use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Fenced, TOKEN_SEAL, TokenKind};
 
+use crate::harness::service::APP_SECRET;
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
-use crate::http::stage::{APP_SECRET, Stage};
+use crate::http::stage::Stage;
 
 pub const SESSION_KEY: &str = "k3y-0f-the-browser-side-of-the-tests";
 pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Tests01234567";

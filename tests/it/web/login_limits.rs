@@ -29,7 +29,7 @@ async fn a_browser_that_logs_in_for_ever_gets_an_error_page_the_third_time() {
     stage.clock.advance(Duration::from_secs(61));
     assert_eq!(entered(&stage, &mut repeated, "good-4-Alice").await.header("location"), Some(PAGE));
     assert_eq!(platform.calls("/sns/userinfo"), 4);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_page_that_insists_on_a_profile_that_wechat_does_not_give_ends_somewhe
     assert_eq!(entered(&stage, &mut browser, "bare-3-Alice").await.status, 508);
     let me = super::browser::data(&browser.get(&stage, "/api/wechat/getUserInfo").await);
     assert_eq!(me["has_profile"], false, "logged in all the same");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_return_that_is_opened_again_and_again_is_one_login() {
         let reply = browser.come_back(&stage, "good-Alice", &state).await;
         assert_eq!(reply.header("location"), Some(PAGE), "{i}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn bad_codes_of_one_address_are_refused_before_they_reach_wechat_and_good_
     }
     assert_eq!(tried("err-40029-v6-x".into(), "2001:db8:1:2:ffff::1").await.status, 429);
     assert_eq!(tried("good-v6".into(), "2001:db8:1:3::1").await.header("location"), Some(PAGE));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -115,5 +115,5 @@ async fn codes_that_fail_for_another_reason_or_are_still_at_wechat_keep_no_user_
         assert_eq!(reply.header("location"), Some(PAGE), "{reply:?}");
     }
     assert_eq!(tried("good-Alice".into()).await.header("location"), Some(PAGE));
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -242,13 +242,13 @@ on_every_bus! {
         consumer.stop().await;
     }
 
-    Needs { ack_wait_ms: 2500, ..NEEDS } => async fn a_slow_handler_keeps_its_delivery(stage) {
+    Needs { ack_wait_ms: 1500, ..NEEDS } => async fn a_slow_handler_keeps_its_delivery(stage) {
         let (seen, mut deliveries) = mpsc::unbounded_channel();
         let consumer = Consumer::start(&stage.bus, 2, &Shelf::new(), move |delivery| {
             let seen = seen.clone();
             async move {
                 // Three times the wait after which a silent worker counts as gone.
-                tokio::time::sleep(Duration::from_millis(7500)).await;
+                tokio::time::sleep(Duration::from_millis(4500)).await;
                 let _ = seen.send(delivery);
                 Verdict::Done
             }

@@ -16,6 +16,7 @@ use super::Store;
 use super::db::DbError;
 use super::entity::{job, job_report};
 use super::leases::Lease;
+use super::order::rows::unknown;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 
@@ -39,37 +40,22 @@ pub enum JobOutcome {
     Panic,
 }
 
-impl JobOutcome {
-    /// The word in the database, in metrics and in answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            JobOutcome::Running => "running",
-            JobOutcome::Idle => "idle",
-            JobOutcome::Done => "done",
-            JobOutcome::Failed => "failed",
-            JobOutcome::Late => "late",
-            JobOutcome::Panic => "panic",
-        }
-    }
+named!(JobOutcome {
+    Running = "running",
+    Idle = "idle",
+    Done = "done",
+    Failed = "failed",
+    Late = "late",
+    Panic = "panic",
+});
 
+impl JobOutcome {
     /// Whether the run ended without doing what it should.
     pub const fn is_failure(self) -> bool {
         match self {
             JobOutcome::Running | JobOutcome::Idle | JobOutcome::Done => false,
             JobOutcome::Failed | JobOutcome::Late | JobOutcome::Panic => true,
         }
-    }
-
-    fn parse(word: &str) -> Result<JobOutcome, DbError> {
-        Ok(match word {
-            "running" => JobOutcome::Running,
-            "idle" => JobOutcome::Idle,
-            "done" => JobOutcome::Done,
-            "failed" => JobOutcome::Failed,
-            "late" => JobOutcome::Late,
-            "panic" => JobOutcome::Panic,
-            _ => return Err(DbError::Defect(format!("column outcome holds {word:?}"))),
-        })
     }
 }
 
@@ -264,7 +250,7 @@ impl Store {
             term: row.term,
             started_at: Timestamp::from_ms(row.started_at_ms),
             ended_at: row.ended_at_ms.map(Timestamp::from_ms),
-            outcome: JobOutcome::parse(&row.outcome)?,
+            outcome: JobOutcome::parse(&row.outcome).ok_or_else(|| unknown("outcome", &row.outcome))?,
             done: u64::try_from(row.done).unwrap_or_default(),
             detail: row.detail,
         }))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::db::DbError;
 use super::entity::platform_token;
+use super::order::rows::unknown;
 use crate::clock::Timestamp;
 use crate::config::{App, AppKind, TokenApi};
 use crate::ids::AppKey;
@@ -30,6 +31,8 @@ pub enum TokenKind {
     JsapiTicket,
 }
 
+named!(TokenKind { AccessToken = "access_token", JsapiTicket = "jsapi_ticket" });
+
 impl TokenKind {
     /// The tokens that are kept for an app, in the order of their fetching.
     pub fn of(app: &App) -> &'static [TokenKind] {
@@ -37,22 +40,6 @@ impl TokenKind {
             (AppKind::OfficialAccount, Some(_)) => &[TokenKind::AccessToken, TokenKind::JsapiTicket],
             (AppKind::MiniProgram, Some(_)) => &[TokenKind::AccessToken],
             (AppKind::Mobile, _) | (AppKind::OfficialAccount | AppKind::MiniProgram, None) => &[],
-        }
-    }
-
-    /// The word in the database, in events and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            TokenKind::AccessToken => "access_token",
-            TokenKind::JsapiTicket => "jsapi_ticket",
-        }
-    }
-
-    fn parse(word: &str) -> Result<TokenKind, DbError> {
-        match word {
-            "access_token" => Ok(TokenKind::AccessToken),
-            "jsapi_ticket" => Ok(TokenKind::JsapiTicket),
-            _ => Err(DbError::Defect(format!("column kind holds {word:?}"))),
         }
     }
 }
@@ -212,7 +199,7 @@ fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Mod
 }
 
 pub(super) fn state(row: platform_token::Model, key: &SealKey, app: &App) -> Result<TokenState, DbError> {
-    let kind = TokenKind::parse(&row.kind)?;
+    let kind = kind(&row)?;
     let row = renewed(row, &fingerprint(app));
     Ok(TokenState {
         app: app.key.clone(),
@@ -287,11 +274,15 @@ fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
     let (Some(since), Some(reason)) = (row.degraded_since_ms, row.degraded_reason.clone()) else { return Ok(None) };
     Ok(Some(Degraded {
         app: parsed_app(row)?,
-        kind: TokenKind::parse(&row.kind)?,
+        kind: kind(row)?,
         since: Timestamp::from_ms(since),
         reason,
         errcode: row.degraded_code,
     }))
+}
+
+fn kind(row: &platform_token::Model) -> Result<TokenKind, DbError> {
+    TokenKind::parse(&row.kind).ok_or_else(|| unknown("kind", &row.kind))
 }
 
 fn parsed_app(row: &platform_token::Model) -> Result<AppKey, DbError> {
@@ -300,5 +291,5 @@ fn parsed_app(row: &platform_token::Model) -> Result<AppKey, DbError> {
 
 pub(super) fn fetch(row: &platform_token::Model) -> Result<Option<TokenFetch>, DbError> {
     let Some(at) = row.fetched_at_ms.map(Timestamp::from_ms) else { return Ok(None) };
-    Ok(Some(TokenFetch { app: parsed_app(row)?, kind: TokenKind::parse(&row.kind)?, at }))
+    Ok(Some(TokenFetch { app: parsed_app(row)?, kind: kind(row)?, at }))
 }

@@ -21,7 +21,6 @@ use super::settings::Account;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::AppId;
 
-/// The simulated WeChat.
 pub(super) struct SandboxState {
     pub accounts: HashMap<String, Account>,
     /// Of all merchants.
@@ -56,7 +55,6 @@ impl Signals {
 }
 
 impl SandboxState {
-    /// The current moment.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -71,12 +69,10 @@ impl SandboxState {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The requests that arrived.
     pub fn request_log(&self) -> MutexGuard<'_, RequestLog> {
         self.request_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logins and tokens.
     pub fn platform(&self) -> MutexGuard<'_, Platform> {
         self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -62,11 +62,8 @@ impl JobOutcome {
 /// A run that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRun {
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub ended_at: Timestamp,
-    /// How.
     pub outcome: JobOutcome,
     /// How much it did, in whatever the job counts.
     pub done: u64,
@@ -81,11 +78,8 @@ pub struct JobReport {
     pub holder: String,
     /// The term of its lease.
     pub term: i64,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// How.
     pub outcome: JobOutcome,
     /// How much it did.
     pub done: u64,
@@ -96,7 +90,6 @@ pub struct JobReport {
 /// A job as operators see it.
 #[derive(Debug, Clone)]
 pub struct JobView {
-    /// Its name.
     pub name: String,
     /// Its cron expression, with seconds, in UTC.
     pub cron: String,
@@ -106,7 +99,6 @@ pub struct JobView {
     pub next_due: Timestamp,
     /// The current lease, if held: holder, term and expiry by the database's clock.
     pub lease: Option<(String, i64, Timestamp)>,
-    /// The last run.
     pub last: Option<JobReport>,
     /// The last run that did something.
     pub last_done: Option<JobReport>,

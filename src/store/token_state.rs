@@ -22,7 +22,6 @@ pub const TOKEN_SEAL: &str = "platform_token";
 /// believed although a clock was ahead by less is replaced in time.
 const CLOCK_SLACK: Duration = Duration::from_secs(120);
 
-/// Which token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TokenKind {
     /// For calls of the platform API.
@@ -47,7 +46,6 @@ impl TokenKind {
 /// A token as it is kept.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
-    /// The token.
     pub value: Secret,
     /// Tells it apart from others without showing it: what a report of its death names.
     pub hash: String,
@@ -83,11 +81,8 @@ pub enum TokenReport {
 /// Why an app's token cannot be kept fresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Degraded {
-    /// Which app.
     pub app: AppKey,
-    /// Which token.
     pub kind: TokenKind,
-    /// Since when.
     pub since: Timestamp,
     /// A short stable name.
     pub reason: String,
@@ -98,9 +93,7 @@ pub struct Degraded {
 /// Everything known of one token, for its refresher and for monitoring.
 #[derive(Debug, Clone)]
 pub struct TokenState {
-    /// Which app.
     pub app: AppKey,
-    /// Which token.
     pub kind: TokenKind,
     /// The value; none before the first fetch, and none that cannot be opened (another key, another app number). One
     /// that was fetched with another secret or from another API is to be replaced at once.
@@ -124,11 +117,8 @@ pub struct TokenState {
 /// When the value in use was requested, by any process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFetch {
-    /// Which app.
     pub app: AppKey,
-    /// Which token.
     pub kind: TokenKind,
-    /// When.
     pub at: Timestamp,
 }
 

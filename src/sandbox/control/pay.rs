@@ -19,7 +19,6 @@ use crate::sandbox::ledger::record::CouponType;
 use crate::sandbox::notify::notifier::deliver;
 use crate::sandbox::state::SandboxState;
 
-/// The control API's routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/pay", post(pay))

@@ -18,7 +18,6 @@ use crate::sandbox::platform::oauth::people::COOKIE;
 use crate::sandbox::settings::PlatformKind;
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/platform/user", post(user))

@@ -15,7 +15,6 @@ use crate::sandbox::platform::quota::Limit;
 use crate::sandbox::platform::token_store::Kind;
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/platform/calls", get(calls).delete(forget_calls))

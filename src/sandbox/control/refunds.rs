@@ -20,7 +20,6 @@ use crate::sandbox::ledger::refunds::{Ask, Of, RefundRefused};
 use crate::sandbox::pay_v2::UNSETTLED_FUNDS;
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/refunds/outcome", post(outcome))

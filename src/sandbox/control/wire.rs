@@ -33,22 +33,18 @@ pub(in crate::sandbox) struct Problem {
 }
 
 impl Problem {
-    /// 400
     pub fn bad_request(message: impl Into<String>) -> Problem {
         Problem { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into() }
     }
 
-    /// 404
     pub fn not_found(message: impl Into<String>) -> Problem {
         Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: message.into() }
     }
 
-    /// 409
     pub fn conflict(error: &'static str, message: impl Into<String>) -> Problem {
         Problem { status: StatusCode::CONFLICT, error, message: message.into() }
     }
 
-    /// 500
     pub fn internal(message: impl Into<String>) -> Problem {
         Problem { status: StatusCode::INTERNAL_SERVER_ERROR, error: "system", message: message.into() }
     }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::sandbox) enum Api {
@@ -27,7 +26,6 @@ const JSON: &str = "application/json; encoding=utf-8";
 const TEXT: &str = "text/plain";
 
 impl Api {
-    /// All of them.
     pub const ALL: [Api; 10] = [
         Api::Token,
         Api::StableToken,

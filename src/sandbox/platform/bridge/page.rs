@@ -25,7 +25,6 @@ use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::oauth::site::{admitted, is_loopback, site};
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/jweixin.js", get(script))

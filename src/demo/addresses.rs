@@ -16,7 +16,6 @@ pub fn for_programs(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) 
     out.flush()
 }
 
-/// Commands to copy.
 pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
     let api_key = &keys.api_key;
     writeln!(out, "\nServing until Ctrl-C. Open the checkout page, log in as a payer and pay:\n")?;

@@ -2,7 +2,6 @@
 
 mod decide;
 mod decision;
-pub(crate) mod named;
 pub(crate) mod schedule;
 pub(crate) mod state;
 

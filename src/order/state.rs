@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::named::named;
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
@@ -161,16 +160,7 @@ pub enum Surplus {
     Hold,
 }
 
-impl Surplus {
-    /// The name in the configuration and in events.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Surplus::Accept => "accept",
-            Surplus::Refund => "refund",
-            Surplus::Hold => "hold",
-        }
-    }
-}
+named!(Surplus { Accept = "accept", Refund = "refund", Hold = "hold" });
 
 /// A merchant's rules for such money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

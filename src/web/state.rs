@@ -13,7 +13,7 @@ use metrics::counter;
 
 use super::cookies::prefix;
 use super::envelope::{Failure, Reason};
-use super::limits::{Gate, Limit};
+use super::limits::Limit;
 use super::oauth::login_loop_guard::Rounds;
 use super::oauth::state::PendingLogins;
 use super::origins::Origins;
@@ -24,6 +24,7 @@ use crate::config;
 use crate::config::{AppKind, Config};
 use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
+use crate::http::rate_limit::Gate;
 use crate::http::{HttpShared, HttpState};
 use crate::ids::{AppKey, OpenId};
 use crate::sealed_box::{CannotSeal, SealKey};

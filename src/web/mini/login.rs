@@ -38,7 +38,7 @@ pub async fn login(app: WebState, request: Request) -> Result<Response, Failure>
     let code = code(&app, &parts.headers, body).await?;
     let subscriber = subscriber(app.payer_ip(&parts.extensions, &parts.headers));
     browser.bad_codes.check(&subscriber).map_err(Failure::too_many)?;
-    let _pass = browser.exchanges.enter(&subscriber).ok_or(Reason::Busy)?;
+    let _pass = browser.exchanges.enter(&subscriber).map_err(|_| Reason::Busy)?;
     let user = code2session(&browser.platform, &wechat_app.app_id, secret, code.expose()).await.map_err(|e| {
         let failure = refusal(&e);
         count_login(&wechat_app.key, failure.reason.as_str());

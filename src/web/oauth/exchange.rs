@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::profile;
 use crate::config;
+use crate::http::rate_limit::Pass;
 use crate::ids::AppKey;
 use crate::secret::{Secret, sha256_hex};
 use crate::store::{ClaimedCode, LoginOutcome, NewUser, User};
 use crate::web::envelope::{Failure, Reason};
-use crate::web::limits::Pass;
 use crate::web::state::WebState;
 use crate::wechat::oauth;
 use crate::wechat::oauth::{Grant, Scope};
@@ -80,7 +80,7 @@ pub async fn exchange(app: &WebState, wechat_app: &config::App, back: Return) ->
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
     browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
-    let pass = Arc::new(browser.exchanges.enter(&back.subscriber).ok_or(Reason::Busy)?);
+    let pass = Arc::new(browser.exchanges.enter(&back.subscriber).map_err(|_| Reason::Busy)?);
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
     let state_hash = sha256_hex(back.state.as_bytes());

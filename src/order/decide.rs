@@ -3,11 +3,13 @@
 //! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`]
 //! the second time, so a handler may run as often as it likes. States never go back. What money does is in `money`.
 
-use super::change::{already, apply, bump, clear_unknown, close, fail, held_and_over, hold};
 use super::decision::{Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Refusal};
 use super::money::{accepted, paid, refunded};
 use super::schedule;
 use super::state::{Attempt, AttemptState, Intent, Order, OrderState, Policy};
+use super::steps::{
+    already, apply, ask_again, bump, clear_unknown, close, fail, held_and_over, hold, placement_unknown,
+};
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Prepay, WechatError};
 use crate::ids::OutTradeNo;
@@ -21,7 +23,7 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
     match fact {
         Fact::PrepayIssued(prepay) => prepay_issued(order, i, prepay, now),
         Fact::PlacementRefused(error) => placement_refused(order, i, error, now),
-        Fact::PlacementUnknown { .. } => placement_unknown(order, i, now),
+        Fact::PlacementUnknown { said, .. } => placement_unknown(order, i, said.as_ref(), now),
         Fact::Closed => closed(order, i, now),
         Fact::Paid(payment) => paid(order, i, payment, now, policy),
         Fact::Refunded(payment) => refunded(order, i, payment, now, policy),
@@ -103,6 +105,7 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Payable;
             next.attempts[i].prepay = Some(prepay.clone());
+            next.attempts[i].error = None;
             clear_unknown(&mut next);
             if !next.state.is_open() || next.is_held() {
                 // It can be paid although nothing more is to be: it must be closed at WeChat.
@@ -144,20 +147,6 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             }
         }
         // An earlier call may have been executed: a refusal of the repeat does not say that it was not.
-        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
-        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
-    }
-}
-
-fn placement_unknown(order: &Order, i: usize, now: Timestamp) -> Decision {
-    match order.attempts[i].state {
-        AttemptState::Created => {
-            let mut next = bump(order);
-            next.attempts[i].state = AttemptState::Unknown;
-            next.flags.outcome_unknown = true;
-            next.queries.next_at = Some(now.after(schedule::UNKNOWN));
-            apply(next, None)
-        }
         AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
@@ -244,12 +233,4 @@ fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
         return closed(order, i, now);
     }
     unpaid(order, i, now)
-}
-
-fn ask_again(order: &Order, now: Timestamp, resubmit: bool) -> Decision {
-    let done = order.queries.done + 1;
-    match schedule::next_poll(order, done, now) {
-        Some(at) if order.state.is_open() => Decision::AskAgain { at, resubmit },
-        Some(_) | None => Decision::AlreadyApplied,
-    }
 }

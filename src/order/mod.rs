@@ -1,13 +1,12 @@
 //! Orders: their states, and the pure function that moves them. Knows no runtime, web, database or clock.
 
-mod change;
 mod decide;
 mod decision;
 mod money;
-pub(crate) mod named;
 pub(crate) mod payment;
 pub(crate) mod schedule;
 pub(crate) mod state;
+mod steps;
 
 pub use decide::{decide, flag_mismatch};
 pub use decision::{

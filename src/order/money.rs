@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::change::{already, bump, clear_unknown, ended, held_and_over};
 use super::decision::{AutoRefund, Change, Decision, OrderEvent, PaymentChange, PaymentEntry, Refusal};
 use super::payment::{HeldReason, OrderPayment, PaymentClass};
 use super::schedule;
 use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
+use super::steps::{already, bump, clear_unknown, ended, held_and_over};
 use crate::clock::Timestamp;
 use crate::event::fact::Payment;
 use crate::ids::OutTradeNo;

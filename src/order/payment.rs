@@ -4,7 +4,6 @@
 //! compare-and-set and every change appends to the ledger. What is not credited is not lost: it is listed, and accepted
 //! or given back by request.
 
-use super::named::named;
 use crate::ids::{OutTradeNo, TransactionId};
 use crate::money::Fen;
 

@@ -30,7 +30,6 @@
 //! | [`http`] | the ingress: orders, refunds, notifications, events, health |
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
-//! | [`order_events`] | the domain events of an order's change |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
@@ -52,7 +51,7 @@
 //! 3. No network call inside a database transaction. A transaction never leaves [`store`], which knows neither WeChat
 //!    nor the bus (`tidy`).
 //! 4. Merchant, app, amount and currency are compared before anything becomes paid.
-//!    `order::table::a_payment_of_another_amount_currency_merchant_or_app_changes_nothing`, `faults::forgeries`.
+//!    `order::table::a_payment_of_another_amount_currency_merchant_or_app_is_held_and_the_order_is_not_paid`, `faults::forgeries`.
 //! 5. Unknown is never read as failed: only a query, a notification or a bill resolves it.
 //!    `order::table::an_unknown_outcome_is_asked_about_soon_and_never_reads_as_failed`, `flows::orders`.
 //! 6. Every handler may run twice, at the same time, in two processes. `faults::copies`, `faults::storm`.
@@ -86,7 +85,6 @@ pub mod money;
 pub mod new_order;
 pub mod new_refund;
 pub mod order;
-pub mod order_events;
 pub mod refund;
 pub mod relay;
 pub mod retry;

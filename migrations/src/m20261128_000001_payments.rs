@@ -120,8 +120,8 @@ ALTER TABLE ledger_new RENAME TO ledger
 CREATE INDEX ledger_order ON ledger (order_id)
 ";
 
-/// The payment of a ledger row that names no class. It counts if it is the order's payment and `order.paid` was emitted;
-/// a process from before the column `paid_told` emitted it for every payment in time.
+/// The payment of a ledger row that names no class. It counts if it is the order's payment and `order.paid` was
+/// emitted; a process from before the column `paid_told` emitted it for every payment in time.
 const DERIVED: &str = "
 INSERT INTO payments (merchant, transaction_id, version, class, reason, order_id, order_no, out_trade_no, mch_id, appid,
                       amount_fen, currency, paid_at_ms, recorded_at_ms, updated_at_ms)

@@ -2,6 +2,7 @@
 
 mod decide;
 mod decision;
+mod events;
 mod money;
 pub(crate) mod payment;
 pub(crate) mod schedule;
@@ -13,6 +14,7 @@ pub use decision::{
     AutoRefund, Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, PaymentChange, PaymentEntry,
     Refusal,
 };
+pub use events::of_order;
 pub use money::mismatch;
 pub use payment::{HeldReason, OrderPayment, PaymentClass};
 pub use schedule::{AFTER_EXPIRY, CLOSABLE_AFTER, DAILY, HOURLY, UNPLACED, next_poll, next_query, next_unanswered};

@@ -54,6 +54,19 @@ pub enum EvidenceSource {
     },
 }
 
+impl EvidenceSource {
+    /// Its name, in the database, in events and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            EvidenceSource::Notification { .. } => "notification",
+            EvidenceSource::Query { .. } => "query",
+            EvidenceSource::UnifiedOrder => "unified_order",
+            EvidenceSource::Close => "close",
+            EvidenceSource::Request { .. } => "request",
+        }
+    }
+}
+
 /// What is kept of a notification, and what became of it.
 #[derive(Debug, Clone)]
 pub struct NotificationRecord {
@@ -153,15 +166,16 @@ pub(super) async fn write_notifications<'a>(
     tx.insert_all(rows.into_values().collect(), Some(keep)).await
 }
 
-/// The kind of a source, and what names it among its kind.
+/// The name of a source, and what distinguishes it from others of that name.
 pub(super) fn source_of(e: &Evidence) -> (&'static str, String) {
-    match &e.source {
-        EvidenceSource::Notification { id, .. } => ("notification", id.to_string()),
-        EvidenceSource::Query { .. } => ("query", e.out_trade_no.to_string()),
-        EvidenceSource::UnifiedOrder => ("unified_order", e.out_trade_no.to_string()),
-        EvidenceSource::Close => ("close", e.out_trade_no.to_string()),
-        EvidenceSource::Request { by } => ("request", by.clone()),
-    }
+    let id = match &e.source {
+        EvidenceSource::Notification { id, .. } => id.to_string(),
+        EvidenceSource::Request { by } => by.clone(),
+        EvidenceSource::Query { .. } | EvidenceSource::UnifiedOrder | EvidenceSource::Close => {
+            e.out_trade_no.to_string()
+        }
+    };
+    (e.source.name(), id)
 }
 
 pub(super) fn evidence_row(

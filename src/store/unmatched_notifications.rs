@@ -45,8 +45,8 @@ impl std::fmt::Debug for WaitingNotification {
 }
 
 impl Store {
-    /// Records the end of a notification that waited in vain, and enters and reports its payment in the same transaction, unless
-    /// another copy reported it. A notification already in a terminal state stays as it is.
+    /// Records the end of a notification that waited in vain, and enters and reports its payment in the same
+    /// transaction, unless another copy did. A notification already in a terminal state stays as it is.
     pub async fn record_orphan(
         &self,
         record: &NotificationRecord,

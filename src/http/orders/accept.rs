@@ -1,7 +1,7 @@
 //! `POST /v1/orders/{order_no}/accept`: an operator credits money that is held.
 //!
 //! Held money is late, a second payment, older than the order, or of another amount. Accepting it and giving it back
-//! exclude each other: both lock the order's row and look at the payment under the lock. Every request is in the audit,
+//! exclude each other: both lock the order's row and read the payment under the lock. Every request is in the audit,
 //! with who, from where, why and its result.
 
 use std::collections::HashMap;
@@ -24,8 +24,7 @@ use crate::http::orders::request::plain;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
-use crate::order::{Decision, Policy, Refusal, decide};
-use crate::order_events::of_order;
+use crate::order::{Decision, Policy, Refusal, decide, of_order};
 use crate::store::{AuditEntry, Evidence, EvidenceSource, OrderCommit, OrderDecision, Reclassed, StoredOrder};
 
 /// The longest reason, in bytes.
@@ -147,7 +146,8 @@ impl OrderDecision for Accepting {
             Decision::Refused(refusal) => return (Vec::new(), Outcome::Refused(refusal)),
         };
         let source = EvidenceSource::Request { by: self.audit.actor.clone() };
-        let events = change.news.into_iter().map(|n| of_order(&change.next, n, &source).encode(self.now)).collect();
+        let event = |news| of_order(&change.next, news, source.name()).encode(self.now);
+        let events = change.news.into_iter().map(event).collect();
         let evidence = Evidence { out_trade_no: number.clone(), fact, source, received_at: self.now };
         let (reason, by) = (self.audit.reason.clone(), self.audit.actor.clone());
         let commit = OrderCommit {

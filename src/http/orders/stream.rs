@@ -2,8 +2,8 @@
 //!
 //! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a
 //! client that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is
-//! not sent it again. A stream ends when the order is credited, closed or failed, after an hour, and when the process ends; the client then
-//! comes back.
+//! not sent it again. A stream ends when the order is credited, closed or failed, after an hour, and when the process
+//! ends; the client then comes back.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -152,7 +152,8 @@ pub(in crate::store) async fn enter_unmatched(
         recorded_at_ms: Set(at.as_ms()),
         updated_at_ms: Set(at.as_ms()),
     };
-    if tx.run(&payment::Entity::insert(row).on_conflict_do_nothing()).await? == 0 {
+    let known = OnConflict::new().do_nothing().to_owned();
+    if tx.insert_all(vec![row], Some(known)).await? == 0 {
         return Ok(());
     }
     let entry = ledger::ActiveModel {

@@ -11,8 +11,8 @@ use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::new_refund::policy_refund;
 use crate::order::{
     Attempt, Decision, HeldReason, Order, PaymentClass, PaymentEntry, Policy, Refusal, decide, flag_mismatch, mismatch,
+    of_order,
 };
-use crate::order_events::{of_order, source_name};
 use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
 
 /// An order while the facts of one group are decided on it.
@@ -60,12 +60,12 @@ impl UnitOfWork {
                 let version = change.next.version;
                 self.commit.evidence.push((version, evidence(item)));
                 if let Some(entry) = &change.payment {
-                    self.commit.paid = Some((source_name(&item.source), now.since(entry.occurred_at)));
+                    self.commit.paid = Some((item.source.name(), now.since(entry.occurred_at)));
                     let held = entry.reason.filter(|_| entry.class == PaymentClass::Held);
                     self.commit.held.extend(held.map(|reason| (entry.transaction_id.clone(), reason)));
                 }
                 self.commit.payments.extend(change.payment.map(|p| (version, p)));
-                let news = change.news.into_iter().map(|n| of_order(&change.next, n, &item.source).encode(now));
+                let news = change.news.into_iter().map(|n| of_order(&change.next, n, item.source.name()).encode(now));
                 self.commit.events.extend(news);
                 let back = change.refund.and_then(|auto| policy_refund(&item.config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);

@@ -24,7 +24,7 @@ on_both! {
         service.faults(Value::Array(rules.map(|(on, kind)| unheard(on, kind)).into())).await;
         service.pay(&second).await;
         service.skip_to(service.stored(first).await.order.expires_at);
-        service.skip(1);
+        service.skip(61);
         service.wechat_control("pay", json!({"out_trade_no": first, "late": true})).await;
         let late = service.until_state(first, "paid").await.order.paid_by.unwrap().transaction_id;
         service.refunding(first, "some", 30).await;
@@ -69,7 +69,8 @@ on_both! {
             (&order["refunded_fen"], &order["refunds"][0]["origin"]), (&json!(100), &json!("policy")), "{order}",
         );
         let events = service.events("P100001").await;
-        assert_eq!(events[1..], ["order.closed", "order.paid_late", "refund.requested", "refund.succeeded"]);
+        let expected = ["order.closed", "order.paid_late", "payment.held", "refund.requested", "refund.succeeded"];
+        assert_eq!(events[1..], expected);
         service.finish().await;
     }
 

@@ -105,7 +105,8 @@ on_both! {
             assert_eq!((status, &order["state"], &order["credited"]), (200, &json!("paid"), &json!(true)), "{order}");
             assert_eq!(order["transaction_id"], json!(transaction_id), "{round}");
         }
-        assert_eq!(service.events("H200001").await, ["order.payable", "notification.rejected", "payment.held", "order.paid"]);
+        let events = service.events("H200001").await;
+        assert_eq!(events, ["order.payable", "notification.rejected", "payment.held", "order.paid"]);
         let (_, events) = service.get("/v1/events?types=wxpay.order.paid.v1").await;
         let data = &events["events"][0]["data"];
         let said = ["amount_fen", "order_amount_fen", "accepted"].map(|name| &data[name]);
@@ -184,6 +185,7 @@ on_both! {
         assert!([200, 202].contains(&status), "{answer}");
         let (status, problem) = accept(&service, "H600001", &transaction_id).await;
         assert_eq!((status, &problem["code"]), (409, &json!("payment_given_back")), "{problem}");
+        service.skip(61);
         service.poll_until("H600001-R", "succeeded").await;
         let (classes, entries) = classes(&service, "H600001").await;
         let returned = texts(&["payment ->held", "returned held>returned"]);
@@ -215,7 +217,7 @@ on_both! {
                 }
             };
             let accepted_in_time = accepted == 200;
-            // What was accepted before the refund looked at it is credited money, which may be refunded.
+            // What was accepted before the refund read it is credited money, which may be refunded.
             assert!(accepted_in_time || given_back < 300, "neither: {a} {b}");
             if given_back == 409 {
                 assert_eq!(b["code"], json!("payment_accepted"), "{b}");

@@ -32,13 +32,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("store", "money ids clock secret sealed_box config telemetry event order refund trade batcher failpoint"),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
-    ("order_events", "money ids clock event order trade store"),
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund order_events",
+         failpoint new_order new_refund",
     ),
     (
         "scheduler",
@@ -47,7 +46,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "http",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund order_events",
+         failpoint new_order new_refund",
     ),
     (
         "web",

@@ -1,12 +1,12 @@
-//! The domain events of an order's change. Pure; used where facts are applied and where an operator decides.
+//! The domain events of an order's change.
 
+use super::decision::OrderEvent;
+use super::state::{Attempt, CNY, Order, Surplus};
 use crate::event::domain::{DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld};
 use crate::event::fact::{Payment, WechatError};
-use crate::order::{Attempt, CNY, Order, OrderEvent, Surplus};
-use crate::store::EvidenceSource;
 
-/// The event of an order's change.
-pub fn of_order(order: &Order, news: OrderEvent, source: &EvidenceSource) -> DomainEvent {
+/// The event of an order's change, which `learnt_by` reported: the name of a source of evidence.
+pub fn of_order(order: &Order, news: OrderEvent, learnt_by: &'static str) -> DomainEvent {
     let data = match news {
         OrderEvent::Payable(out_trade_no) => DomainData::OrderPayable(OrderPayable {
             order_no: order.order_no.clone(),
@@ -17,12 +17,12 @@ pub fn of_order(order: &Order, news: OrderEvent, source: &EvidenceSource) -> Dom
             out_trade_no,
             expires_at: order.expires_at,
         }),
-        OrderEvent::Paid(p) => DomainData::OrderPaid(paid(order, p, source)),
-        OrderEvent::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, source, policy)),
-        OrderEvent::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, source, policy)),
-        OrderEvent::PaidByAccept(p) => DomainData::OrderPaid(OrderPaid { accepted: true, ..paid(order, p, source) }),
+        OrderEvent::Paid(p) => DomainData::OrderPaid(paid(order, p, learnt_by)),
+        OrderEvent::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, learnt_by, policy)),
+        OrderEvent::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, learnt_by, policy)),
+        OrderEvent::PaidByAccept(p) => DomainData::OrderPaid(OrderPaid { accepted: true, ..paid(order, p, learnt_by) }),
         OrderEvent::PaymentAccepted(p) => {
-            DomainData::PaymentAccepted(OrderPaid { accepted: true, ..paid(order, p, source) })
+            DomainData::PaymentAccepted(OrderPaid { accepted: true, ..paid(order, p, learnt_by) })
         }
         OrderEvent::PaymentHeld(p, reason) => DomainData::PaymentHeld(PaymentHeld {
             order_no: order.order_no.clone(),
@@ -34,7 +34,7 @@ pub fn of_order(order: &Order, news: OrderEvent, source: &EvidenceSource) -> Dom
             order_amount_fen: order.amount,
             paid_at: p.time_end,
             reason: reason.as_str(),
-            learnt_by: source_name(source),
+            learnt_by,
         }),
         OrderEvent::Closed => DomainData::OrderClosed(ended(order, None)),
         OrderEvent::Failed(error) => DomainData::OrderFailed(ended(order, Some(error))),
@@ -42,11 +42,11 @@ pub fn of_order(order: &Order, news: OrderEvent, source: &EvidenceSource) -> Dom
     DomainEvent { merchant: order.merchant.clone(), order_no: Some(order.order_no.clone()), data }
 }
 
-fn surplus(order: &Order, p: Payment, source: &EvidenceSource, policy: Surplus) -> OrderSurplus {
-    OrderSurplus { payment: paid(order, p, source), policy: policy.as_str() }
+fn surplus(order: &Order, p: Payment, learnt_by: &'static str, policy: Surplus) -> OrderSurplus {
+    OrderSurplus { payment: paid(order, p, learnt_by), policy: policy.as_str() }
 }
 
-fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
+fn paid(order: &Order, p: Payment, learnt_by: &'static str) -> OrderPaid {
     OrderPaid {
         order_no: order.order_no.clone(),
         app: order.app.clone(),
@@ -61,18 +61,7 @@ fn paid(order: &Order, p: Payment, source: &EvidenceSource) -> OrderPaid {
         cash_fee_fen: p.cash_fee,
         settlement_total_fee_fen: p.settlement_total_fee,
         bank_type: p.bank_type,
-        learnt_by: source_name(source),
-    }
-}
-
-/// The source of the report, in events and metrics.
-pub fn source_name(source: &EvidenceSource) -> &'static str {
-    match source {
-        EvidenceSource::Notification { .. } => "notification",
-        EvidenceSource::Query { .. } => "query",
-        EvidenceSource::UnifiedOrder => "unified_order",
-        EvidenceSource::Close => "close",
-        EvidenceSource::Request { .. } => "request",
+        learnt_by,
     }
 }
 

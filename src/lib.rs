@@ -65,7 +65,7 @@
 //!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
 //! 10. Money is integer fen; no float touches it. `tidy`, `vectors::money_time_numbers`.
 //! 11. Refunds, those with an unknown outcome included, never exceed the payment, and nothing counts as refunded before
-//!     a query to WeChat confirms it. `refunds::sums`, `refunds::notices`, CHECK constraints on
+//!     a query to WeChat confirms it. `refunds::sums`, `refunds::reports::notifications`, CHECK constraints on
 //!     `refund_totals`.
 
 #[macro_use]

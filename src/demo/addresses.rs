@@ -29,6 +29,7 @@ pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) ->
     writeln!(
         out,
         "    -d '{{\"order_no\":\"MINE0001\",\"amount_fen\":100,\"description\":\"a coffee\",\"trade_type\":\"MWEB\",\
+         \"client_ip\":\"203.0.113.7\",\
          \"scene_info\":{{\"h5_info\":{{\"type\":\"Wap\",\"wap_url\":\"https://example.com\",\"wap_name\":\"demo\"}}}}}}'"
     )?;
     writeln!(out, "  then open its mweb_url in a browser and pay, then read it again:")?;

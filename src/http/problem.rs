@@ -325,5 +325,9 @@ impl IntoResponse for Error {
 
 /// WeChat's refusal in its own field names.
 pub fn wechat_json(error: &WechatError) -> Value {
-    json!({"err_code": error.code, "err_code_des": error.message})
+    let mut wechat = json!({"err_code": error.code, "err_code_des": error.message});
+    if error.is_unsigned() {
+        wechat["unsigned"] = json!(true);
+    }
+    wechat
 }

@@ -4,6 +4,7 @@ mod decide;
 mod decision;
 pub(crate) mod schedule;
 pub(crate) mod state;
+mod steps;
 
 pub use decide::{decide, flag_mismatch};
 pub use decision::{

@@ -47,7 +47,13 @@ pub enum AttemptState {
     Failed,
 }
 
-named!(OrderState { Requested = "requested", Payable = "payable", Paid = "paid", Closed = "closed", Failed = "failed" });
+named!(OrderState {
+    Requested = "requested",
+    Payable = "payable",
+    Paid = "paid",
+    Closed = "closed",
+    Failed = "failed",
+});
 named!(AttemptState {
     Created = "created",
     Unknown = "unknown",
@@ -104,7 +110,7 @@ pub struct Attempt {
     pub prepay: Option<Prepay>,
     /// WeChat's number of its payment.
     pub transaction_id: Option<TransactionId>,
-    /// Why WeChat refused it.
+    /// What WeChat last said against it: why it refused it, or did not say whether it took it.
     pub error: Option<WechatError>,
 }
 
@@ -239,6 +245,12 @@ impl Order {
     /// The attempt that a payer is offered: the newest.
     pub fn current(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// What WeChat said against the order: why it failed, or what is known of a newest attempt that cannot be paid yet.
+    pub fn said(&self) -> Option<&WechatError> {
+        let open = self.current().filter(|a| self.state != OrderState::Paid && a.state != AttemptState::Failed);
+        self.failure.as_ref().or_else(|| open?.error.as_ref())
     }
 
     /// The attempt with this number.

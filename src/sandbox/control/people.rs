@@ -160,7 +160,10 @@ async fn avatar(State(sandbox): State<Arc<SandboxState>>, Path(number): Path<usi
     }
     let hue = number * 97 % 360;
     let svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 132 132"><rect width="132" height="132" fill="hsl({hue},45%,45%)"/><circle cx="66" cy="52" r="24" fill="#fff"/><path d="M18 132a48 44 0 0 1 96 0z" fill="#fff"/></svg>"##
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 132 132\">\
+         <rect width=\"132\" height=\"132\" fill=\"hsl({hue},45%,45%)\"/>\
+         <circle cx=\"66\" cy=\"52\" r=\"24\" fill=\"#fff\"/>\
+         <path d=\"M18 132a48 44 0 0 1 96 0z\" fill=\"#fff\"/></svg>"
     );
     ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")], svg).into_response()
 }

@@ -43,6 +43,8 @@ pub struct Return {
     pub scope: Scope,
     /// The browser that presented it.
     pub subscriber: IpAddr,
+    /// Whether it is this browser's first try.
+    pub is_first_try: bool,
 }
 
 impl fmt::Debug for Return {
@@ -79,7 +81,11 @@ impl Login {
 pub async fn exchange(app: &WebState, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
-    browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
+    if !back.is_first_try {
+        // An address may be a carrier's gateway, or a proxy that is not configured: a browser that has done nothing
+        // yet is not refused for others.
+        browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
+    }
     let pass = Arc::new(browser.exchanges.enter(&back.subscriber).map_err(|_| Reason::Busy)?);
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
@@ -143,7 +149,7 @@ async fn ask(
     let grant = match oauth::exchange(&browser.platform, &wechat_app.app_id, secret, back.code.expose()).await {
         Ok(grant) => grant,
         Err(e) => {
-            if e.class() == Some(Class::LoginOver) {
+            if e.blames_the_code() {
                 browser.bad_codes.count(&back.subscriber);
             }
             return Ok(outcome_of(&e));

@@ -20,7 +20,7 @@ use super::types::ConnectError;
 use super::types::{Lag, LagError, PublishError};
 use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;
-use crate::store::queue::{Answer, BusRows, Claimed, NewRow, Stored, StreamLimit};
+use crate::store::queue::{Answer, BusRows, Claim, Claimed, NewRow, Stored, StreamLimit};
 use crate::store::{Db, DbError};
 
 /// How often acknowledged messages are pruned.
@@ -37,7 +37,7 @@ pub(super) struct Embedded {
     topology: Arc<Topology>,
     rows: BusRows,
     publishes: Group<NewRow, Result<(), PublishError>>,
-    answers: Arc<Group<Answer, bool>>,
+    answers: Arc<Group<(Claim, Answer), bool>>,
     signals: HashMap<String, Arc<Notify>>,
     _pruning: AbortOnDropHandle<()>,
 }
@@ -155,8 +155,8 @@ fn publishing(
 }
 
 /// Answers are applied together; `true` when they are durable.
-fn answering(rows: BusRows) -> Group<Answer, bool> {
-    Group::new(Limits { max_batch: 1024, queue: 8192 }, move |batch: Vec<Answer>| {
+fn answering(rows: BusRows) -> Group<(Claim, Answer), bool> {
+    Group::new(Limits { max_batch: 1024, queue: 8192 }, move |batch: Vec<(Claim, Answer)>| {
         let rows = rows.clone();
         async move {
             let applied = rows.answer(&batch).await;
@@ -202,7 +202,7 @@ pub(super) struct Supply {
     consumer: String,
     lease_ms: i64,
     rows: BusRows,
-    answers: Arc<Group<Answer, bool>>,
+    answers: Arc<Group<(Claim, Answer), bool>>,
     signal: Arc<Notify>,
     /// A claim under way. It has a task of its own, because the loop may stop waiting for it at any moment and a claim
     /// that committed unheard would keep its messages until the lease ends.
@@ -272,9 +272,7 @@ impl Supply {
 
     fn receipt(&self, seq: i64, deliveries: i64) -> Receipt {
         Receipt {
-            seq,
-            deliveries,
-            consumer: self.consumer.clone(),
+            claim: Claim { seq, consumer: self.consumer.clone(), deliveries },
             lease_ms: self.lease_ms,
             answers: Arc::clone(&self.answers),
         }
@@ -301,39 +299,27 @@ impl Supply {
 
 /// One claimed delivery.
 pub(super) struct Receipt {
-    seq: i64,
-    deliveries: i64,
-    consumer: String,
+    claim: Claim,
     lease_ms: i64,
-    answers: Arc<Group<Answer, bool>>,
+    answers: Arc<Group<(Claim, Answer), bool>>,
 }
 
 impl subscription::Receipt for Receipt {
     async fn ack(&self) {
-        self.answer(|| Answer::Done { seq: self.seq, consumer: self.consumer.clone() }).await;
+        self.answer(Answer::Done).await;
     }
 
     async fn wait(&self, after: Duration, first_error: &str) {
         let after_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
-        let (seq, deliveries) = (self.seq, self.deliveries);
-        self.answer(|| Answer::Wait {
-            seq,
-            consumer: self.consumer.clone(),
-            deliveries,
-            after_ms,
-            first_error: first_error.to_owned(),
-        })
-        .await;
+        self.answer(Answer::Wait { after_ms, first_error: first_error.to_owned() }).await;
     }
 
     async fn give_back(&self) {
-        let (seq, deliveries) = (self.seq, self.deliveries);
-        self.answer(|| Answer::Release { seq, consumer: self.consumer.clone(), deliveries }).await;
+        self.answer(Answer::Release).await;
     }
 
     async fn keep_alive(&self) {
-        let (seq, deliveries, lease_ms) = (self.seq, self.deliveries, self.lease_ms);
-        let _ = self.answers.run(Answer::Extend { seq, consumer: self.consumer.clone(), deliveries, lease_ms }).await;
+        let _ = self.answers.run((self.claim.clone(), Answer::Extend { lease_ms: self.lease_ms })).await;
     }
 
     fn has_room(&self) -> bool {
@@ -344,13 +330,13 @@ impl subscription::Receipt for Receipt {
 
 impl Receipt {
     /// Twice more on an error; then the lease expires and the message is redelivered.
-    async fn answer(&self, answer: impl Fn() -> Answer) {
+    async fn answer(&self, answer: Answer) {
         for pause_ms in [50, 500, 0] {
-            if self.answers.run(answer()).await == Ok(true) {
+            if self.answers.run((self.claim.clone(), answer.clone())).await == Ok(true) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
-        metrics::counter!("wxpay_bus_answers_lost_total", "consumer" => self.consumer.clone()).increment(1);
+        metrics::counter!("wxpay_bus_answers_lost_total", "consumer" => self.claim.consumer.clone()).increment(1);
     }
 }

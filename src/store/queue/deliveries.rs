@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sea_orm::{ConnectionTrait, Value};
 
 use super::sql::{chunks, places};
-use super::{Answer, BusRows, Claimed, LagRow};
+use super::{Answer, BusRows, Claim, Claimed, LagRow};
 use crate::store::{DbError, DbKind, Row, WriteTx};
 
 /// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim
@@ -35,7 +35,7 @@ impl BusRows {
     }
 
     /// Applies answers in one transaction, after locking their rows in one order.
-    pub async fn answer(&self, answers: &[Answer]) -> Result<(), DbError> {
+    pub async fn answer(&self, answers: &[(Claim, Answer)]) -> Result<(), DbError> {
         self.db.write("bus.answer", answers.to_vec(), |tx, answers| Box::pin(answer(tx, answers))).await
     }
 
@@ -101,41 +101,29 @@ async fn claim(tx: &WriteTx, consumer: &str, limit: i64, lease_ms: i64) -> Resul
     Ok(claimed)
 }
 
-async fn answer(tx: &WriteTx, answers: &[Answer]) -> Result<(), DbError> {
+async fn answer(tx: &WriteTx, answers: &[(Claim, Answer)]) -> Result<(), DbError> {
     let now = tx.now_ms_sql();
-    let seqs: Vec<i64> = answers.iter().map(Answer::seq).collect();
+    let seqs: Vec<i64> = answers.iter().map(|(claim, _)| claim.seq).collect();
     lock_deliveries(tx, &seqs).await?;
     let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
-    for answer in answers {
-        let (set, mut values, seq, consumer, deliveries): (String, Vec<Value>, _, _, _) = match answer {
-            Answer::Done { seq, consumer } => {
+    for (Claim { seq, consumer, deliveries }, answer) in answers {
+        let (set, more): (String, Vec<Value>) = match answer {
+            Answer::Done => {
                 done.entry(consumer).or_default().push(*seq);
                 continue;
             }
-            Answer::Wait { seq, consumer, deliveries, after_ms, first_error } => (
+            Answer::Wait { after_ms, first_error } => (
                 format!("due_at_ms = {now} + $4, leased = FALSE, first_error = COALESCE(first_error, $5)"),
                 vec![(*after_ms).into(), first_error.as_str().into()],
-                seq,
-                consumer,
-                deliveries,
             ),
-            Answer::Release { seq, consumer, deliveries } => (
-                format!("due_at_ms = {now}, leased = FALSE, deliveries = deliveries - 1"),
-                vec![],
-                seq,
-                consumer,
-                deliveries,
-            ),
-            Answer::Extend { seq, consumer, deliveries, lease_ms } => {
-                (format!("due_at_ms = {now} + $4"), vec![(*lease_ms).into()], seq, consumer, deliveries)
-            }
+            Answer::Release => (format!("due_at_ms = {now}, leased = FALSE, deliveries = deliveries - 1"), vec![]),
+            Answer::Extend { lease_ms } => (format!("due_at_ms = {now} + $4"), vec![(*lease_ms).into()]),
         };
         let sql = format!(
             "UPDATE bus_deliveries SET {set} WHERE seq = $1 AND consumer = $2 AND deliveries = $3 AND leased = TRUE"
         );
-        let mut all: Vec<Value> = vec![(*seq).into(), consumer.as_str().into(), (*deliveries).into()];
-        all.append(&mut values);
-        tx.execute(&sql, all).await?;
+        let values = [(*seq).into(), consumer.as_str().into(), (*deliveries).into()].into_iter().chain(more);
+        tx.execute(&sql, values).await?;
     }
     for (consumer, mut seqs) in done {
         seqs.sort_unstable();

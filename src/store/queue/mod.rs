@@ -11,5 +11,5 @@ mod row;
 mod sql;
 mod tables;
 
-pub use row::{Answer, Claimed, LagRow, NewRow, Stored, StreamLimit};
+pub use row::{Answer, Claim, Claimed, LagRow, NewRow, Stored, StreamLimit};
 pub use tables::BusRows;

@@ -41,48 +41,31 @@ pub struct Claimed {
     pub published_at_ms: i64,
 }
 
-/// An answer to a claimed delivery. `deliveries` is the claim's: an answer to a lease that has passed to another
-/// process changes nothing, except that finished is finished.
+/// A claimed delivery, as its claimer knows it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub seq: i64,
+    pub consumer: String,
+    /// An answer to a lease that has passed to another process changes nothing, except that finished is finished.
+    pub deliveries: i64,
+}
+
+/// An answer to a claimed delivery.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    Done {
-        seq: i64,
-        consumer: String,
-    },
+    Done,
     /// Deliver again after a while.
     Wait {
-        seq: i64,
-        consumer: String,
-        deliveries: i64,
         after_ms: i64,
         /// Kept if none is kept yet.
         first_error: String,
     },
     /// Deliver again now, and do not count this delivery.
-    Release {
-        seq: i64,
-        consumer: String,
-        deliveries: i64,
-    },
+    Release,
     /// Lengthen the lease.
     Extend {
-        seq: i64,
-        consumer: String,
-        deliveries: i64,
         lease_ms: i64,
     },
-}
-
-impl Answer {
-    /// The message it is about.
-    pub fn seq(&self) -> i64 {
-        match self {
-            Answer::Done { seq, .. }
-            | Answer::Wait { seq, .. }
-            | Answer::Release { seq, .. }
-            | Answer::Extend { seq, .. } => *seq,
-        }
-    }
 }
 
 /// How far behind a consumer is.

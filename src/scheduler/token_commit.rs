@@ -23,8 +23,8 @@ pub struct TokenWrite<'a> {
     pub now: Timestamp,
 }
 
-/// Writes what `decide` makes of a token, if the lease is still held, and notifies the merchants when this ends or begins
-/// a degradation. Answers whether the value is another than before.
+/// Writes what `decide` makes of a token, if the lease is still held, and notifies the merchants when this ends or
+/// begins a degradation. Answers whether the value is another than before.
 pub async fn commit(
     store: &Store,
     key: &SealKey,

@@ -47,7 +47,7 @@ impl Handler for PollOrder {
             Err(e) => return failed(e),
         };
         let now = ctx.clock.now();
-        // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
+        // Under clock skew nothing due may be dropped: an old poll is dropped only where the order has a later one.
         let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
         if now.since(event.time) > STALE && has_a_later_one {
             return Verdict::Done;

@@ -13,9 +13,7 @@ use crate::store::{DbError, Fenced, Lease, Store, TokenChange, TokenKind, TokenS
 pub struct TokenWrite<'a> {
     /// The lease it was fetched under.
     pub lease: &'a Lease,
-    /// Whose token.
     pub app: &'a App,
-    /// Which token.
     pub kind: TokenKind,
     /// The merchants notified when a degradation begins or ends.
     pub merchants: &'a [MerchantKey],

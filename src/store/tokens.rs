@@ -30,9 +30,7 @@ pub struct TokenChange {
     /// The lease it was fetched under.
     pub lease: Lease,
     pub app: App,
-    /// What was read.
     pub before: TokenState,
-    /// What follows.
     pub next: TokenState,
     /// Written with it.
     pub events: Vec<EncodedEvent>,

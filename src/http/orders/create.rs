@@ -94,8 +94,8 @@ pub(crate) async fn take(
     idempotency: Option<Idempotency>,
     deadline: Instant,
 ) -> Result<Arc<StoredOrder>, Error> {
-    if let Some(problem) = &asked.untimely {
-        return Err(Error::Invalid(vec![problem.clone()]));
+    if !asked.unplaceable.is_empty() {
+        return Err(Error::Invalid(asked.unplaceable.clone()));
     }
     let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);
     let requested_at = app.clock.now();

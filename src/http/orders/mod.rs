@@ -8,5 +8,4 @@ pub(crate) mod in_flight;
 pub(crate) mod pay_params;
 pub(crate) mod request;
 pub(crate) mod stream;
-pub(crate) mod stream_slots;
 pub(crate) mod view;

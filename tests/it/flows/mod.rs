@@ -5,6 +5,7 @@ pub mod notifications;
 mod orders;
 mod orphans;
 mod tokens;
+mod words;
 
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {

@@ -49,7 +49,7 @@ on_all_four! {
         let wap = json!({"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}});
         for (trade_type, extra, needed) in [
             ("NATIVE", json!({"product_id": "p1"}), "code_url"),
-            ("MWEB", json!({"scene_info": wap}), "mweb_url"),
+            ("MWEB", json!({"scene_info": wap, "client_ip": "203.0.113.7"}), "mweb_url"),
             ("APP", json!({}), "prepayid"),
         ] {
             let mut order = jsapi(&format!("T-{trade_type}"), 1);

@@ -184,6 +184,7 @@ async fn texts_are_measured_in_bytes_and_trade_types_get_what_they_need() {
     assert_eq!(stage.place(&tea(42), &[]).await.status, 200);
     for (trade_type, needs) in [("JSAPI", "/openid"), ("NATIVE", "/product_id"), ("MWEB", "/scene_info")] {
         let mut body = with(order("A100002"), "trade_type", json!(trade_type));
+        body["client_ip"] = json!("203.0.113.7");
         body.as_object_mut().unwrap().remove("openid");
         assert_eq!(stage.place(&body, &[]).await.invalid(), [needs]);
     }
@@ -288,6 +289,7 @@ async fn the_address_of_a_browsers_payment_is_renewed_before_it_dies() {
     let stage = Stage::worked().await;
     let wap = json!({"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}});
     let mut body = with(with(order("A100001"), "trade_type", json!("MWEB")), "scene_info", wap);
+    body["client_ip"] = json!("203.0.113.7");
     body.as_object_mut().unwrap().remove("openid");
     let first = stage.place(&body, &[]).await.json();
     assert!(first["pay_params"]["mweb_url"].is_string(), "{first}");

@@ -47,7 +47,7 @@ pub fn facts() -> Vec<RefundFact> {
     vec![
         RefundFact::Accepted { refund_id: REFUND_ID.into() },
         RefundFact::Refused(error("NOAUTH")),
-        RefundFact::Unknown { why: "timeout".into() },
+        RefundFact::Unknown { why: "timeout".into(), said: None },
         RefundFact::NotYet(error("NOTENOUGH")),
         RefundFact::TooFrequent(error("FREQUENCY_LIMITED")),
         status(RefundStanding::Processing),
@@ -82,7 +82,7 @@ fn table() -> Vec<(RefundState, [&'static str; 10])> {
         (S::Requested, ["processing", gone, "unknown", "requested delayed", "unknown", "processing", done,
                         "abnormal abnormal", gone, "ask"]),
         // Ten seconds after the unanswered call a refusal proves nothing.
-        (S::Unknown, ["processing", "ask", "unknown", "unknown delayed", "ask", "processing", done,
+        (S::Unknown, ["processing", "ask", "unknown", "unknown delayed", "unknown", "processing", done,
                       "abnormal abnormal", gone, "ask"]),
         (S::Processing, ["-", "-", "-", "-", "-", "ask", done, "abnormal abnormal", gone, "ask"]),
         (S::Abnormal, ["-", "-", "-", "-", "-", "ask", done, "ask", gone, "ask"]),

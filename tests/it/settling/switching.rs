@@ -160,6 +160,7 @@ on_both! {
         let service = TestService::new().on(db).in_process().await;
         let mut body = jsapi("S120001", 100);
         body["trade_type"] = json!("MWEB");
+        body["client_ip"] = json!("203.0.113.7");
         body["scene_info"] = json!({"h5_info": {"type": "Wap", "wap_url": "https://example.com", "wap_name": "w"}});
         body.as_object_mut().unwrap().remove("openid");
         let (status, order) = service.post("/v1/orders", &body).await;

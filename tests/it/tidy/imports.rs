@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("batcher", ""),
     ("money", ""),
     ("retry", ""),
+    ("named", ""),
     ("trade", ""),
     ("secret", ""),
     ("sealed_box", "secret"),

@@ -112,6 +112,9 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> String {
     if code.starts_with("slow-") {
         heard.gate.acquire().await.unwrap().forget();
     }
+    if code.starts_with("busy-") {
+        return error(-1);
+    }
     if let Some(number) = code.strip_prefix("err-") {
         return error(number.split('-').next().unwrap().parse().unwrap());
     }

@@ -12,8 +12,8 @@ use wxpay_worker::scheduler::token_refresh_policy::{IssuedToken, TokenFailure};
 use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::{Secret, sha256_hex};
 use wxpay_worker::store::{
-    ClaimedCode, Fenced, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, TOKEN_SEAL, TokenChange,
-    TokenKind, TokenReport, TokenState,
+    ClaimedCode, Fenced, JobOutcome, JobRun, LOGIN_CODE_LIFE, Lease, LoginOutcome, NewUser, TOKEN_SEAL, TokenKind,
+    TokenReport, TokenState,
 };
 
 use crate::harness::db::TestDb;
@@ -294,19 +294,6 @@ on_both_databases! {
         assert_eq!(stage.token(NOW).await.as_deref(), Some("token-2"));
         stage.put(&lease, &issued("token-3")).await;
         assert_eq!(stage.state().await.report_refreshes, 0, "token-2 lived its whole life");
-    }
-
-    async fn a_report_between_reading_a_token_and_replacing_it_is_not_overwritten(stage) {
-        let lease = stage.lease("one", seconds(60)).await;
-        stage.put(&lease, &issued("token-1")).await;
-        let before = stage.state().await;
-        let next = policy::issued(&before, &issued("token-1"), NOW);
-        assert!(stage.report("token-1").await);
-        let change = TokenChange { lease: lease.clone(), app: app(), before, next, events: Vec::new() };
-        let replaced = stage.store.replace_token(&stage.seal(), change).await.unwrap();
-        assert_eq!(replaced, Fenced::Done(false));
-        assert_eq!(stage.state().await.report, Some(TokenReport::Reported(NOW)));
-        assert!(stage.token(NOW).await.is_none());
     }
 
     async fn a_refused_token_that_wechat_repeats_is_used_again_and_reported_no_more(stage) {

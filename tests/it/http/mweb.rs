@@ -51,7 +51,7 @@ async fn an_address_that_no_payers_browser_has_is_refused_by_name() {
         let body = with(order(&format!("B{}", ip.len())), "client_ip", json!(ip));
         assert_eq!(stage.place(&body, &[]).await.status, 200, "{ip}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -68,5 +68,5 @@ async fn a_switch_to_the_browser_needs_such_an_address_too() {
     attempt["client_ip"] = json!("203.0.113.7");
     let reply = stage.send("POST", "/v1/orders/A100001/attempts", &headers, attempt.to_string().as_bytes()).await;
     assert!(reply.status < 300, "{}", reply.text());
-    stage.stop().await;
+    stage.finish().await;
 }

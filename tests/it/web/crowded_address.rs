@@ -36,7 +36,7 @@ async fn codes_that_wechat_was_too_busy_for_are_not_counted_as_wrong() {
         assert_eq!(reply.status, 401, "{reply:?}");
     }
     assert!(data(&mini(&stage, "good-Bob").await)["session"].is_string());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -52,5 +52,5 @@ async fn bad_codes_of_others_do_not_refuse_a_first_try() {
     }
     Browser::logged_in(&stage, "good-Alice").await;
     assert!(data(&mini(&stage, "good-Bob").await)["session"].is_string());
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -15,7 +15,7 @@ const SHARED: &str = "https://m.example.com/pay?from=singlemessage&isappinstalle
 /// Pages and service under one host.
 async fn stage() -> (Stage, Platform) {
     let platform = Platform::start().await;
-    let stage = Stage::seen_at("https://m.example.com", "", &web(&platform)).await;
+    let stage = Stage::seen_at("https://m.example.com", &web(&platform)).await;
     store_token(&stage, "shop", TokenKind::JsapiTicket, TICKET).await;
     (stage, platform)
 }
@@ -61,7 +61,7 @@ async fn an_address_is_signed_as_the_browser_shows_it_however_it_was_encoded() {
     // A parameter of the page's that has a name of ours, with a value that ours cannot have.
     signs(&stage, &format!("url={SHARED}&app=5"), &format!("{SHARED}&app=5")).await;
     signs(&stage, "url=https://m.example.com/%E8%8C%B6&explain=0", "https://m.example.com/%E8%8C%B6").await;
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn an_address_without_a_certain_end_is_refused_with_how_to_encode_it() {
     assert_eq!(sign(&stage, &first, Some(SHARED)).await.status, 200);
     let target = format!("/api/wechat/redirect?scope=snsapi_base&url={SHARED}&app=shop");
     assert_eq!(stage.send("GET", &target, &[], b"").await.status, 400);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_login_returns_to_the_whole_address() {
         let reply = browser.come_back(&stage, &format!("good-{n}-Alice"), &state_of(&begun)).await;
         assert_eq!(reply.header("location"), Some(SHARED), "{query}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -130,5 +130,5 @@ async fn what_is_no_page_of_ours_is_none_in_any_coding() {
             }
         }
     }
-    stage.stop().await;
+    stage.finish().await;
 }

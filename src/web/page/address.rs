@@ -43,7 +43,7 @@ pub fn parameters(
     let (before, from) = segments.split_at(at);
     let is_own = |segment: &&str| own.iter().any(|(own, _)| *own == name_of(segment));
     let (mut end, inside) = (from.len(), from.iter().skip(1));
-    if before.iter().any(|segment| is_own(&segment)) && inside.clone().any(|segment| is_own(&segment)) {
+    if before.iter().any(is_own) && inside.clone().any(is_own) {
         return Err(Failure::bad_parameter(name, ENCODE));
     }
     // What can be nothing but the request's own, at the very end.

@@ -145,6 +145,12 @@ impl OutTradeNo {
         let tail = format!("_{n}{}", &hash[..12]);
         OutTradeNo(format!("{}{tail}", &base[..base.len().min(32 - tail.len())]))
     }
+
+    /// Whether it has the form of a number that was made for an attempt and is not the order's own.
+    pub fn is_derived(&self) -> bool {
+        let Some((_, tail)) = self.0.rsplit_once('_') else { return false };
+        tail.len() > 12 && tail.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
 }
 
 impl OutRefundNo {

@@ -61,7 +61,7 @@ pub struct OrderRequested {
     pub order: OrderContent,
     /// When it was asked for.
     pub requested_at: Timestamp,
-    /// The caller's `Idempotency-Key`, with the API key it belongs to.
+    /// The caller's `Idempotency-Key`, with the client it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
@@ -69,7 +69,7 @@ pub struct OrderRequested {
 /// A caller's own name for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
-    /// The API key's name.
+    /// The client: the `id` of its API keys.
     pub api_key: String,
     /// The header's value.
     pub key: String,

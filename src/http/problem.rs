@@ -120,9 +120,9 @@ pub enum Error {
     /// The order has had as many attempts as it may.
     #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
-    /// The idempotency key is in use right now, for something else.
-    #[error("a request with this Idempotency-Key and other content is under way")]
-    KeyInFlight,
+    /// The number is one of another order's attempts.
+    #[error("order_no is the number of another order's attempt at WeChat; use another number")]
+    NumberTaken,
     /// The idempotency key was used for something else.
     #[error("this Idempotency-Key was used with other content")]
     KeyReused,
@@ -207,6 +207,7 @@ const fn closing(kind: Kind) -> Kind {
 const fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Orders => "orders",
+        Scope::Refunds => "refunds",
         Scope::Finance => "finance",
         Scope::Ops => "ops",
     }
@@ -233,7 +234,7 @@ impl Error {
         "attempt-open",
         "order-closing",
         "attempts-used-up",
-        "key-in-flight",
+        "number-taken",
         "key-reused",
         "order-failed",
         "order-not-paid",
@@ -274,7 +275,7 @@ impl Error {
             }
             Error::OrderClosing => kind(S::CONFLICT, "order-closing", "Order is being closed"),
             Error::AttemptsUsedUp => kind(S::CONFLICT, "attempts-used-up", "No more attempts"),
-            Error::KeyInFlight => retry(kind(S::CONFLICT, "key-in-flight", "Idempotency key in flight"), 1),
+            Error::NumberTaken => kind(S::CONFLICT, "number-taken", "Number in use"),
             Error::KeyReused => kind(S::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused"),
             Error::OrderFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "order-failed", "Refused by WeChat"),
             Error::OrderNotPaid => kind(S::CONFLICT, "order-not-paid", "Order not paid"),
@@ -316,7 +317,7 @@ impl Error {
             | Error::AttemptOpen { .. }
             | Error::OrderClosing
             | Error::AttemptsUsedUp
-            | Error::KeyInFlight
+            | Error::NumberTaken
             | Error::KeyReused
             | Error::OrderFailed { .. }
             | Error::OrderNotPaid

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
-use super::orders::in_flight::InFlight;
 use super::orders::stream_slots::StreamSlots;
 use super::problem::Error;
 use super::quarantine::Quarantine;
@@ -56,7 +55,6 @@ pub struct HttpShared {
     pub shutdown: CancellationToken,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
-    pub in_flight: InFlight,
     pub streams: StreamSlots,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
@@ -79,7 +77,6 @@ impl HttpShared {
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
-            in_flight: InFlight::default(),
             streams: StreamSlots::new(),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),

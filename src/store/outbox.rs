@@ -87,19 +87,19 @@ impl Store {
         self.db.write("outbox.mark", write, |tx, (lease, position, at)| Box::pin(mark(tx, lease, *position, *at))).await
     }
 
-    /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all when empty).
+    /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all where none are given).
     pub async fn events_after(
         &self,
         cursor: i64,
         types: &[String],
-        merchants: &[MerchantKey],
+        merchants: Option<&[MerchantKey]>,
         limit: u64,
     ) -> Result<Vec<FeedEvent>, DbError> {
         let mut find = outbox::Entity::find().filter(outbox::Column::Position.gt(cursor));
         if !types.is_empty() {
             find = find.filter(outbox::Column::EventType.is_in(types));
         }
-        if !merchants.is_empty() {
+        if let Some(merchants) = merchants {
             find = find.filter(outbox::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
         }
         let rows = find.order_by_asc(outbox::Column::Position).limit(limit).all(self.db.read()).await?;

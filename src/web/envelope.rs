@@ -238,7 +238,7 @@ impl From<Error> for Failure {
             | Error::OrderEnded(_)
             | Error::AttemptOpen { .. }
             | Error::AttemptsUsedUp
-            | Error::KeyInFlight
+            | Error::NumberTaken
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

@@ -64,7 +64,7 @@ pub async fn stream(app: HttpState, request: Request) -> Result<Response, Error>
 async fn authorized(app: &HttpState, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
     let named = params.get("merchant");
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
-    let key = caller(&app.config, &parts.headers, Scope::Orders);
+    let key = caller(&app.config, &parts.headers, Scope::Orders, app.clock.now());
     if !matches!(key, Err(Error::Unauthorized)) {
         let caller = key?;
         let order_no = order_no(parts).await?;

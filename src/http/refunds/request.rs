@@ -49,7 +49,7 @@ impl RefundRequest {
         }
         let refund_no = match (named, idempotency) {
             (Some(refund_no), _) => refund_no,
-            (None, Some(key)) => OutRefundNo::of_key(merchant, caller.name(), &key.key),
+            (None, Some(key)) => OutRefundNo::of_key(merchant, caller.id(), &key.key),
             (None, None) => OutRefundNo::of_key(merchant, "", &random_text(32)),
         };
         Ok(RefundRequest { refund_no, amount, reason, transaction_id })

@@ -21,7 +21,7 @@ use crate::config::Merchant;
 use crate::event::command::{Idempotency, RefundDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::http::extract::auth::{Authorized, Caller, Orders};
+use crate::http::extract::auth::{Authorized, Caller, Refunds};
 use crate::http::extract::body;
 use crate::http::extract::query::Params;
 use crate::http::orders::create::{asked_wait, idempotency};
@@ -40,7 +40,7 @@ const REFRESH_WAIT: Duration = Duration::from_secs(3);
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `POST /v1/orders/{order_no}/refunds`
-pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
+pub async fn place(app: HttpState, caller: Authorized<Refunds>, request: Request) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant"])?;
     let wait = asked_wait(&parts.headers).map_or(app.config.server.order_wait, Duration::from_secs);
@@ -79,7 +79,7 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
 }
 
 /// `GET /v1/refunds/{refund_no}`
-pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
+pub async fn get(app: HttpState, caller: Authorized<Refunds>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
     let refresh = params.number("refresh", 0..=1)? == Some(1);

@@ -1,6 +1,8 @@
 //! Whole flows through real processes, on embedded and JetStream, on SQLite and PostgreSQL.
 
+mod api_keys;
 pub mod browser;
+mod idempotency;
 pub mod notifications;
 mod orders;
 mod orphans;

@@ -62,7 +62,8 @@ v2_key = "{V2_KEY}"
 [[api_keys]]
 name = "all"
 hash = "sha256:{key}"
-scopes = ["orders", "finance"]
+scopes = ["orders", "refunds", "finance"]
+merchants = "all"
 [[api_keys]]
 name = "orders-only"
 hash = "sha256:{orders_key}"

@@ -229,7 +229,8 @@ impl TestService {
             [[api_keys]]
             name = "test"
             hash = "sha256:{hash}"
-            scopes = ["orders", "finance", "ops"]
+            scopes = ["orders", "refunds", "finance", "ops"]
+            merchants = "all"
             {config}
             "#
         )

@@ -17,6 +17,7 @@ mod m20261122_000005_refunds;
 mod m20261122_000006_token_source;
 mod m20261122_000007_open_calls;
 mod m20261122_000008_orphans;
+mod m20261128_000010_feed;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_token_source::Migration),
             Box::new(m20261122_000007_open_calls::Migration),
             Box::new(m20261122_000008_orphans::Migration),
+            Box::new(m20261128_000010_feed::Migration),
         ]
     }
 }

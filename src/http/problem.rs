@@ -158,6 +158,12 @@ pub enum Error {
         /// WeChat's error code and text.
         wechat: WechatError,
     },
+    /// Events behind the cursor were removed.
+    #[error("events behind this cursor were removed; begin again without after, and drop known ids")]
+    CursorExpired,
+    /// The cursor's place is not in this feed.
+    #[error("this cursor is not of the feed as it is now; begin again without after, and drop known ids")]
+    CursorForeign,
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -243,6 +249,8 @@ impl Error {
         "refunds-used-up",
         "refund-differs",
         "refund-failed",
+        "cursor-expired",
+        "cursor-foreign",
         "not-ready",
         "too-many-streams",
         "too-many-streams-of-order",
@@ -284,6 +292,8 @@ impl Error {
             Error::RefundsUsedUp => kind(S::CONFLICT, "refunds-used-up", "No more refunds"),
             Error::RefundDiffers => kind(S::CONFLICT, "refund-differs", "Refund number in use"),
             Error::RefundFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "refund-failed", "Refund failed"),
+            Error::CursorExpired => kind(S::GONE, "cursor-expired", "Cursor expired"),
+            Error::CursorForeign => kind(S::GONE, "cursor-foreign", "Cursor of another feed"),
             Error::NotReady => retry(kind(S::SERVICE_UNAVAILABLE, "not-ready", "Not ready yet"), 1),
             Error::TooManyStreams => retry(kind(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams"), 5),
             Error::TooManyStreamsOfOrder => {
@@ -299,36 +309,7 @@ impl Error {
     fn internal(&self) -> Option<&str> {
         match self {
             Error::Unavailable { internal } | Error::Internal { internal } => Some(internal),
-            Error::Malformed { .. }
-            | Error::Invalid(_)
-            | Error::Unauthorized
-            | Error::Forbidden(_)
-            | Error::NotFound(_)
-            | Error::NoRoute
-            | Error::MethodNotAllowed
-            | Error::BodyTimeout
-            | Error::TooLarge(_)
-            | Error::UriTooLong
-            | Error::MediaType
-            | Error::ContentEncoding
-            | Error::OrderDiffers
-            | Error::OrderEnded(_)
-            | Error::OrderExpired
-            | Error::AttemptOpen { .. }
-            | Error::OrderClosing
-            | Error::AttemptsUsedUp
-            | Error::NumberTaken
-            | Error::KeyReused
-            | Error::OrderFailed { .. }
-            | Error::OrderNotPaid
-            | Error::RefundsNotConfigured
-            | Error::RefundExceeds { .. }
-            | Error::RefundsUsedUp
-            | Error::RefundDiffers
-            | Error::RefundFailed { .. }
-            | Error::NotReady
-            | Error::TooManyStreams
-            | Error::TooManyStreamsOfOrder => None,
+            _ => None,
         }
     }
 }

@@ -32,7 +32,7 @@ pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
-pub use outbox::FeedEvent;
+pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent};
 pub use refund::call_slot::{CallSlot, OpenCall};
 pub use refund::commit::RefundCommit;
 pub use refund::record::{PaidAttempt, Reserved};

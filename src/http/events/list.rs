@@ -1,19 +1,17 @@
 //! `GET /v1/events`: the domain events in order, for those without NATS.
 //!
-//! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it; inside is the
-//! position in the feed, which never changes for an event.
+//! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it.
 
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::cursor::Cursor;
 use crate::http::extract::auth::{Authorized, Finance};
 use crate::http::extract::query::Params;
 use crate::http::problem::{Error, FieldProblem};
@@ -53,24 +51,32 @@ struct Page {
 pub async fn events(app: HttpState, caller: Authorized<Finance>, request: Request) -> Result<Response, Error> {
     let (parts, _) = request.into_parts();
     let params = Params::parse(&parts.uri, &["after", "types", "limit", "wait"])?;
-    let after = params.get("after").map_or(Ok(0), cursor_position)?;
+    let after = params.get("after").map(Cursor::parse).transpose()?;
     let types = params.get("types").map_or(Ok(Vec::new()), event_types)?;
     let limit = params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let wait = params.number("wait", 0..=MAX_WAIT_SECONDS)?.unwrap_or(0);
     let deadline = Instant::now() + Duration::from_secs(wait);
+    let from = after.as_ref().map_or(0, |cursor| cursor.position);
     loop {
         // The end is read first: what is placed meanwhile lies behind it and is not skipped.
         let end = app.store.feed_end().await?;
-        let found = app.store.events_after(after, &types, caller.merchants(), limit).await?;
-        if found.is_empty() && Instant::now() < deadline && app.feed.wait_beyond(end, deadline).await {
+        let found = app.store.events_after(from, &types, caller.merchants(), limit).await?;
+        if let Some(cursor) = &after {
+            cursor.check(&app.store, &end).await?;
+        }
+        if found.is_empty() && Instant::now() < deadline && app.feed.wait_beyond(end.position, deadline).await {
             continue;
         }
-        let last = found.last().map_or(after, |event| event.position);
         // A short page has seen everything up to the end, whatever its filters left out.
         let seen_all = (found.len() as u64) < limit;
-        let next = cursor(if seen_all { last.max(end) } else { last });
+        let next = match found.last() {
+            Some(last) if !seen_all || last.position > end.position => {
+                Cursor::behind(&end.epoch, last.position, Some(&last.event_id))
+            }
+            Some(_) | None => Cursor::behind(&end.epoch, end.position, end.event_id.as_deref()),
+        };
         let events = found.into_iter().map(raw).collect::<Result<_, _>>()?;
-        let mut response = axum::Json(Page { events, next }).into_response();
+        let mut response = axum::Json(Page { events, next: next.to_text() }).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return Ok(response);
     }
@@ -79,18 +85,6 @@ pub async fn events(app: HttpState, caller: Authorized<Finance>, request: Reques
 fn raw(event: FeedEvent) -> Result<Box<RawValue>, Error> {
     RawValue::from_string(event.payload)
         .map_err(|e| Error::Internal { internal: format!("event {}: {e}", event.event_id) })
-}
-
-fn cursor(position: i64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("e{position}"))
-}
-
-fn cursor_position(text: &str) -> Result<i64, Error> {
-    let decoded = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let position = decoded.as_deref().and_then(|text| text.strip_prefix('e')).and_then(|n| n.parse::<i64>().ok());
-    position.filter(|position| *position >= 0).ok_or_else(|| {
-        Error::Invalid(vec![FieldProblem::parameter("after", "must be a cursor that an earlier page gave as next")])
-    })
 }
 
 /// `types=order.paid,order.closed`, or with the full names.

@@ -2,6 +2,7 @@
 
 mod api_keys;
 pub mod browser;
+mod feed_cursors;
 mod idempotency;
 pub mod notifications;
 mod orders;

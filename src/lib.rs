@@ -42,8 +42,8 @@
 //! # The invariants, and what holds each
 //!
 //! 1. WeChat hears SUCCESS only after the notification is durable: fsynced, not just accepted.
-//!    `faults::synced` reads the system calls of the service and of nats-server; `faults::sqlite_stuck` and
-//!    `faults::nats_cluster` fill the disk, hold a foreign lock and remove the majority.
+//!    `faults::synced` reads the system calls of the service and of nats-server; `faults::databases::sqlite_stuck` and
+//!    `faults::nats::cluster` fill the disk, hold a foreign lock and remove the majority.
 //! 2. An order changes in one function, only from a decision, together with evidence, ledger and outbox rows, in one
 //!    transaction. `contracts::store::*::a_change_writes_state_evidence_ledger_and_events_together`, CHECK constraints
 //!    (`columns_are_tied_to_states`). Triggers keep the ledger and the evidence append-only: no row is changed or
@@ -56,7 +56,7 @@
 //!    `order::table::an_unknown_outcome_is_asked_about_soon_and_never_reads_as_failed`, `flows::orders`.
 //! 6. Every handler may run twice, at the same time, in two processes. `faults::copies`, `faults::storm`.
 //! 7. A delivery ends as done, a scheduled retry, or a dead letter that can be listed. Nothing disappears.
-//!    `contracts::bus`, `faults::crash_points`.
+//!    `contracts::bus`, `faults::crash_sites`.
 //! 8. A retry at WeChat repeats the same number with the same stored parameters.
 //!    `flows::orders::*::an_answer_lost_after_execution_converges_on_one_number`.
 //!    For refunds: `refunds::lost::*::an_answer_lost_after_execution_converges_on_one_refund`,

@@ -183,7 +183,7 @@ start_postgres() {
         cat "$PG_DIR/initdb.log" >&2
         die "initdb failed"
     }
-    # The port may be taken between the look and the start.
+    # The port may be taken between the check and the start.
     for _ in 1 2 3; do
         PG_PORT=$(free_port)
         setting=(-c listen_addresses=127.0.0.1 -c "port=$PG_PORT" -c unix_socket_directories= -c max_connections=600

@@ -17,7 +17,7 @@ proofs=(
     "crash_sites faults::crash_sites"
     "storm faults::storm"
     "thousand faults::thousand"
-    "copies faults::copies refunds::notices"
+    "copies faults::copies refunds::reports::notifications"
     "forgeries faults::forgeries"
     "refunds refunds::lost refunds::sums"
     "histories order::three_sources"

@@ -83,7 +83,7 @@ if [[ $what == browser ]]; then
 fi
 
 install_test_tools
-# Nothing here looks at what this server has on the disk: tests that kill PostgreSQL start one of their own that syncs.
+# Nothing here reads what this server has on the disk: tests that kill PostgreSQL start one of their own that syncs.
 start_postgres "$scratch/postgres" off
 export WXPAY_TEST_POSTGRES=$PG_URL
 

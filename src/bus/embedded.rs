@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::connect::ConnectError;
 use super::message::Message;
 use super::subscription::{self, Arrived, Receipt as _, Source};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
+use super::types::ConnectError;
 use super::types::{Lag, LagError, PublishError};
 use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;

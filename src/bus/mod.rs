@@ -1,4 +1,4 @@
-//! The bus: carries work to workers and news to others. One port over two implementations.
+//! The bus: carries work to workers and news to others. One handle over two implementations.
 //!
 //! - *Embedded*: rows in the service's own database, nothing else to run.
 //! - *JetStream*: NATS, for many machines and for subscribers outside.
@@ -7,22 +7,20 @@
 //! returns only after the message is durable; a delivery ends as done, as a retry or as a dead letter, and is
 //! acknowledged only after that end is durable. Delivery is at least once.
 
-mod connect;
 mod consumer;
 mod dead_letter;
 mod embedded;
+mod handle;
 mod jetstream;
 mod message;
-mod port;
 mod subscription;
 mod topology;
 mod types;
 mod verdict;
 
-pub use connect::{ConnectError, Report, Sync};
 pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
+pub use handle::Bus;
 pub use message::{Delivery, Message};
-pub use port::Bus;
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
-pub use types::{ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError};
+pub use types::{ConnectError, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report, Sync};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

@@ -108,7 +108,9 @@ fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
         return Some(format!("{reason}{errcode}, since {since}"));
     }
     match &state.token {
-        None if state.is_unreadable => Some("was kept under another session_key or app_id, cannot be read".to_owned()),
+        None if state.is_unreadable() => {
+            Some("was kept under another session_key or app_id, cannot be read".to_owned())
+        }
         None => Some("not fetched yet".to_owned()),
         Some(token) if token.is_of_the_future(now) => {
             Some(format!("fetched at {}, which is in the future: a clock is wrong", token.fetched_at))

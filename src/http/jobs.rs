@@ -3,13 +3,12 @@
 //!
 //! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
 
-use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::extract::auth::{Authorized, Ops};
-use super::extract::query::Params;
+use super::extract::query::{NoQuery, StrictQuery};
 use super::problem::Error;
 use super::state::HttpState;
 use crate::clock::Timestamp;
@@ -50,9 +49,7 @@ struct ReportJson {
     term: i64,
 }
 
-pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, request: Request) -> Result<Response, Error> {
-    let (parts, _) = request.into_parts();
-    Params::parse(&parts.uri, &[])?;
+pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, _: StrictQuery<NoQuery>) -> Result<Response, Error> {
     let jobs = app.store.jobs().await?.into_iter().map(JobJson::from).collect();
     let mut response = axum::Json(Jobs { jobs }).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

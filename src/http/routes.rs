@@ -9,12 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::events::list;
-use super::orders::{close, create, get, stream};
 use super::problem::Error;
-use super::refunds::routes;
 use super::state::HttpShared;
-use super::{health, jobs, middleware, notifications};
+use super::{events, health, jobs, middleware, notifications, orders, refunds};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
@@ -22,15 +19,15 @@ use super::{health, jobs, middleware, notifications};
 pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
     let with_admin = app.snapshot().server.admin_listen.is_none();
     let mut routes = Router::new()
-        .route("/v1/orders", post(create::place))
-        .route("/v1/orders/{order_no}", get(get::get))
-        .route("/v1/orders/{order_no}/pay-params", get(get::pay_params))
-        .route("/v1/orders/{order_no}/close", post(close::close))
-        .route("/v1/orders/{order_no}/attempts", post(close::attempt))
-        .route("/v1/orders/{order_no}/stream", get(stream::stream))
-        .route("/v1/events", get(list::events))
-        .route("/v1/orders/{order_no}/refunds", post(routes::place))
-        .route("/v1/refunds/{refund_no}", get(routes::get))
+        .route("/v1/orders", post(orders::create::place))
+        .route("/v1/orders/{order_no}", get(orders::get::get))
+        .route("/v1/orders/{order_no}/pay-params", get(orders::get::pay_params))
+        .route("/v1/orders/{order_no}/close", post(orders::close::close))
+        .route("/v1/orders/{order_no}/attempts", post(orders::close::attempt))
+        .route("/v1/orders/{order_no}/stream", get(orders::stream::stream))
+        .route("/v1/events", get(events::list::events))
+        .route("/v1/orders/{order_no}/refunds", post(refunds::create::place))
+        .route("/v1/refunds/{refund_no}", get(refunds::get::get))
         .route("/v1/ops/jobs", get(jobs::jobs))
         .route("/notify/{merchant}/pay", post(notifications::pay))
         .route("/notify/{merchant}/refund", post(notifications::refund));

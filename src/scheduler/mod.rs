@@ -2,9 +2,8 @@
 //! to no order (the platform's tokens, gauges, retention) it does itself.
 //!
 //! `registry` lists the jobs, `schedule` says when, `runner` runs each in one process at a time, `jobs` has a file per
-//! job.
-//! `token_refresh` and `token_refresh_policy` keep the platform's tokens fresh: the only place of the program that
-//! fetches them.
+//! job. `token_refresh` keeps the platform's tokens fresh, the only place of the program that fetches them;
+//! `token_refresh_policy` decides, `token_commit` writes.
 
 mod job;
 mod jobs;
@@ -12,6 +11,7 @@ mod outcome;
 mod registry;
 mod runner;
 mod schedule;
+pub mod token_commit;
 mod token_refresh;
 pub mod token_refresh_policy;
 

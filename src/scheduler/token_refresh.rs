@@ -13,16 +13,15 @@ use futures_util::future::join_all;
 use metrics::{counter, gauge};
 
 use super::outcome::{Done, JobError};
+use super::token_commit::{TokenWrite, commit};
 use super::token_refresh_policy as plan;
+use super::token_refresh_policy::{IssuedToken, TokenFailure};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{App, Config, TokenApi};
 use crate::ids::MerchantKey;
 use crate::sealed_box::{CannotSeal, SealKey};
 use crate::secret::{Secret, sha256_hex};
-use crate::store::{
-    DbError, Fenced, IssuedToken, Lease, Store, StoredToken, TOKEN_SEAL, TokenFailure, TokenFetch, TokenKind,
-    TokenReport, TokenState, TokenWrite,
-};
+use crate::store::{DbError, Fenced, Lease, Store, StoredToken, TOKEN_SEAL, TokenFetch, TokenKind, TokenState};
 use crate::telemetry;
 use crate::wechat::platform::{Class, PlatformClient, PlatformError};
 use crate::wechat::token::{Issued, access_token, jsapi_ticket};
@@ -160,7 +159,7 @@ impl Tokens {
         let old = state.and_then(|state| state.token.as_ref());
         let same = old.filter(|old| old.hash == hash);
         let (expires_at, refresh_at) = plan::life(kind, app.token, fetched_at, issued.expires_in_s, same, &hash);
-        let reported = state.is_some_and(|state| matches!(state.report, Some(TokenReport::Reported(_))));
+        let reported = state.is_some_and(TokenState::is_reported);
         let because_of = old.filter(|_| reported).map(|old| old.hash.clone());
         let again = reported && state.is_some_and(|state| state.report_refreshes > 0);
         let issued = IssuedToken {
@@ -172,7 +171,7 @@ impl Tokens {
             degraded: again.then_some(("dies_early", None)),
         };
         let write = TokenWrite { lease, app, kind, merchants: &kept.merchants, now: clock.now() };
-        match store.store_token(write, &self.key, &issued).await? {
+        match commit(store, &self.key, write, |before| plan::issued(before, &issued, write.now)).await? {
             Fenced::Lost => {
                 let kind = kind.as_str();
                 tracing::warn!(app = %app.key, kind, "fetched after another process took over: thrown away");
@@ -198,7 +197,7 @@ impl Tokens {
         let Run { store, clock, lease } = run;
         let (app, now) = (&kept.app, clock.now());
         let failures = state.map_or(0, |state| state.failures).saturating_add(1);
-        let alive = state.is_some_and(|state| is_alive(state, now));
+        let alive = state.is_some_and(|state| state.usable(now).is_some());
         let seed = sha256_hex(format!("{}/{}/{failures}", app.key, kind.as_str()).as_bytes());
         let failure = plan::after_failure(error, failures, alive, now, &seed);
         let TokenFailure { next_try_at, degraded } = failure;
@@ -210,9 +209,9 @@ impl Tokens {
             store.report_dead_token(&app.key, TokenKind::AccessToken, &token.hash, now).await?;
         }
         let write = TokenWrite { lease, app, kind, merchants: &kept.merchants, now };
-        match store.token_failed(write, failure).await? {
+        match commit(store, &self.key, write, |before| plan::failed(before, failure, now)).await? {
             Fenced::Lost => Ok(None),
-            Fenced::Done(()) => Ok(Some(word(error))),
+            Fenced::Done(_) => Ok(Some(word(error))),
         }
     }
 }
@@ -233,11 +232,6 @@ fn kept(config: &Config, app: &App) -> Option<Kept> {
         secret: app.secret.clone()?,
         merchants: lists.map(|merchant| merchant.key.clone()).collect(),
     })
-}
-
-fn is_alive(state: &TokenState, now: Timestamp) -> bool {
-    let refused = matches!(state.report, Some(TokenReport::Reported(_)));
-    !refused && state.token.as_ref().is_some_and(|token| token.is_alive(now))
 }
 
 /// Whether a fetch ends the life of the value before, also a fetch whose answer is lost.

@@ -1,4 +1,4 @@
-//! When a token is fetched, and what a failure means: pure, so that hours can be decided about in a test.
+//! When a token is fetched, and what follows from a fetch: pure, so that hours can be decided about in a test.
 //!
 //! WeChat's rules behind the numbers: `stable_token` repeats a token until its last five minutes, so asking earlier
 //! brings nothing; a classic token has a successor at any time, and lives five more minutes after it; the number of
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::TokenApi;
-use crate::store::{StoredToken, TokenFailure, TokenKind, TokenReport, TokenState};
+use crate::event::domain::{AppTrouble, DomainData};
+use crate::secret::{Secret, sha256_hex};
+use crate::store::{Degraded, StoredToken, TokenKind, TokenReport, TokenState};
 use crate::wechat::platform::{Class, PlatformError};
 
 /// The last minutes of a stable token: one less than the five in which WeChat gives the next one.
@@ -32,6 +34,89 @@ const REFUSED_FAILURES: u32 = 3;
 const QUOTA_USED_UP: &str = "quota_used_up";
 /// For jitter, and for clocks that differ a little.
 const SLACK: Duration = Duration::from_secs(120);
+
+/// A value WeChat just gave.
+#[derive(Debug, Clone)]
+pub struct IssuedToken {
+    /// The value.
+    pub value: Secret,
+    /// When it was asked for.
+    pub fetched_at: Timestamp,
+    /// When WeChat stops taking it.
+    pub expires_at: Timestamp,
+    /// When to fetch the next one.
+    pub refresh_at: Timestamp,
+    /// The fetch was made because this value (its hash) had been reported dead.
+    pub because_of: Option<String>,
+    /// What is wrong although a value came: reason and `errcode`.
+    pub degraded: Option<(&'static str, Option<i64>)>,
+}
+
+/// A fetch that gave nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenFailure {
+    /// No fetch before this.
+    pub next_try_at: Timestamp,
+    /// What is wrong, when it is more than a passing failure: reason and `errcode`.
+    pub degraded: Option<(&'static str, Option<i64>)>,
+}
+
+/// What is known of a token once WeChat gave `issued`.
+pub fn issued(before: &TokenState, issued: &IssuedToken, now: Timestamp) -> TokenState {
+    let IssuedToken { value, fetched_at, expires_at, refresh_at, because_of, .. } = issued.clone();
+    let hash = sha256_hex(value.expose().as_bytes());
+    let (report, report_refreshes) = if before.value_hash.as_ref() != Some(&hash) {
+        (None, because_of.map_or(0, |_| before.report_refreshes + 1))
+    } else if before.report.is_some() && because_of.as_ref() == Some(&hash) {
+        (Some(TokenReport::Answered), before.report_refreshes)
+    } else {
+        (before.report, before.report_refreshes)
+    };
+    let answered = (report == Some(TokenReport::Answered)).then_some(("refused_though_current", None));
+    TokenState {
+        report,
+        report_refreshes,
+        failures: 0,
+        next_try_at: Timestamp::from_ms(0),
+        degraded: degraded(before, issued.degraded.or(answered), now),
+        value_hash: Some(hash.clone()),
+        token: Some(StoredToken { value, hash, fetched_at, expires_at, refresh_at }),
+        ..before.clone()
+    }
+}
+
+/// What is known of a token once a fetch gave nothing. A degradation once begun lasts until a value comes.
+pub fn failed(before: &TokenState, failure: TokenFailure, now: Timestamp) -> TokenState {
+    let lasting = || before.degraded.clone();
+    TokenState {
+        failures: before.failures.saturating_add(1),
+        next_try_at: failure.next_try_at,
+        degraded: failure.degraded.map_or_else(lasting, |wrong| degraded(before, Some(wrong), now)),
+        ..before.clone()
+    }
+}
+
+fn degraded(before: &TokenState, wrong: Option<(&'static str, Option<i64>)>, now: Timestamp) -> Option<Degraded> {
+    let (reason, errcode) = wrong?;
+    let since = before.degraded.as_ref().map_or(now, |degraded| degraded.since);
+    Some(Degraded { app: before.app.clone(), kind: before.kind, since, reason: reason.to_owned(), errcode })
+}
+
+/// The event that a degradation began or ended.
+pub fn news(before: &TokenState, next: &TokenState) -> Option<DomainData> {
+    let trouble = |d: &Degraded| AppTrouble {
+        app: d.app.clone(),
+        token: d.kind.as_str(),
+        reason: d.reason.clone(),
+        errcode: d.errcode,
+        since: d.since,
+    };
+    match (&before.degraded, &next.degraded) {
+        (None, Some(begun)) => Some(DomainData::AppDegraded(trouble(begun))),
+        (Some(ended), None) => Some(DomainData::AppRecovered(trouble(ended))),
+        (None, None) | (Some(_), Some(_)) => None,
+    }
+}
 
 /// From when on a fetch is due, as seen `now`; nothing known yet is due at once. Times that cannot have been written by
 /// now, because a clock was ahead when they were, hold back no fetch.

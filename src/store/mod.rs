@@ -37,10 +37,8 @@ pub use refund::call_slot::{CallSlot, OpenCall};
 pub use refund::commit::RefundCommit;
 pub use refund::record::{PaidAttempt, Reserved};
 pub use refund::rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};
-pub use token_state::{
-    Degraded, IssuedToken, StoredToken, TOKEN_SEAL, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState,
-};
-pub use tokens::TokenWrite;
+pub use token_state::{Degraded, StoredToken, TOKEN_SEAL, TokenFetch, TokenKind, TokenReport, TokenState};
+pub use tokens::TokenChange;
 pub use unmatched_notifications::WaitingNotification;
 pub use users::{NewUser, User};
 pub use writer::{Limits, Row, WriteTx, Writer, Writing};

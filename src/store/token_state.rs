@@ -108,7 +108,7 @@ pub struct Degraded {
     pub errcode: Option<i64>,
 }
 
-/// Everything known of one token, for the one who refreshes it and for those who watch.
+/// Everything known of one token, for its refresher and for monitoring.
 #[derive(Debug, Clone)]
 pub struct TokenState {
     /// Which app.
@@ -118,8 +118,8 @@ pub struct TokenState {
     /// The value; none before the first fetch, and none that cannot be opened (another key, another app number). One
     /// that was fetched with another secret or from another API is to be replaced at once.
     pub token: Option<StoredToken>,
-    /// There is a value, and it cannot be opened.
-    pub is_unreadable: bool,
+    /// The hash of the value, also of one that cannot be opened.
+    pub value_hash: Option<String>,
     /// Values requested until then may have been replaced at WeChat by one that no process holds.
     pub doubted_at: Option<Timestamp>,
     /// Whether the value was reported dead.
@@ -145,30 +145,37 @@ pub struct TokenFetch {
     pub at: Timestamp,
 }
 
-/// A value WeChat just gave.
-#[derive(Debug, Clone)]
-pub struct IssuedToken {
-    /// The value.
-    pub value: Secret,
-    /// When it was asked for.
-    pub fetched_at: Timestamp,
-    /// When WeChat stops taking it.
-    pub expires_at: Timestamp,
-    /// When to fetch the next one.
-    pub refresh_at: Timestamp,
-    /// The fetch was made because this value (its hash) had been reported dead.
-    pub because_of: Option<String>,
-    /// What is wrong although a value came: reason and `errcode`.
-    pub degraded: Option<(&'static str, Option<i64>)>,
-}
+impl TokenState {
+    /// Of a token that was never fetched.
+    pub fn never_fetched(app: AppKey, kind: TokenKind) -> TokenState {
+        TokenState {
+            app,
+            kind,
+            token: None,
+            value_hash: None,
+            doubted_at: None,
+            report: None,
+            report_refreshes: 0,
+            failures: 0,
+            next_try_at: Timestamp::from_ms(0),
+            degraded: None,
+        }
+    }
 
-/// A fetch that gave nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenFailure {
-    /// No fetch before this.
-    pub next_try_at: Timestamp,
-    /// What is wrong, when it is more than a passing failure: reason and `errcode`.
-    pub degraded: Option<(&'static str, Option<i64>)>,
+    /// There is a value, and it cannot be opened.
+    pub fn is_unreadable(&self) -> bool {
+        self.value_hash.is_some() && self.token.is_none()
+    }
+
+    /// WeChat refused the value, and no other has come yet.
+    pub fn is_reported(&self) -> bool {
+        matches!(self.report, Some(TokenReport::Reported(_)))
+    }
+
+    /// The value, if it can be used now.
+    pub fn usable(&self, now: Timestamp) -> Option<&StoredToken> {
+        self.token.as_ref().filter(|token| !self.is_reported() && token.is_alive(now))
+    }
 }
 
 /// Context that a sealed value is bound to. Includes the app's number: after it changes, the old app's tokens do not
@@ -190,7 +197,7 @@ pub(super) fn fingerprint(app: &App) -> String {
 
 /// The row as if nothing had been tried yet, if all that was tried was tried with something else. The value stays: it
 /// is in use until its successor comes. So does the degradation, whose end is reported when one comes.
-pub(super) fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Model {
+fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Model {
     if row.fingerprint.as_deref() == Some(fingerprint) {
         return row;
     }
@@ -204,54 +211,64 @@ pub(super) fn renewed(row: platform_token::Model, fingerprint: &str) -> platform
     }
 }
 
-pub(super) fn never_fetched(app: &AppKey, kind: TokenKind) -> platform_token::Model {
-    platform_token::Model {
-        app: app.to_string(),
-        kind: kind.as_str().to_owned(),
-        sealed: None,
-        value_hash: None,
-        fetched_at_ms: None,
-        expires_at_ms: None,
-        refresh_at_ms: None,
-        report: None,
-        reported_at_ms: None,
-        report_refreshes: 0,
-        failures: 0,
-        next_try_at_ms: 0,
-        degraded_since_ms: None,
-        degraded_reason: None,
-        degraded_code: None,
-        fingerprint: None,
-        doubted_at_ms: None,
-    }
-}
-
 pub(super) fn state(row: platform_token::Model, key: &SealKey, app: &App) -> Result<TokenState, DbError> {
     let kind = TokenKind::parse(&row.kind)?;
     let row = renewed(row, &fingerprint(app));
-    let report = match (row.report.as_deref(), row.reported_at_ms) {
-        (None, _) => None,
-        (Some("reported"), Some(at)) => Some(TokenReport::Reported(Timestamp::from_ms(at))),
-        (Some("answered"), Some(_)) => Some(TokenReport::Answered),
-        (Some(word), _) => return Err(DbError::Defect(format!("column report holds {word:?}"))),
-    };
-    let degraded = degraded(&row)?;
-    let (is_kept, doubted_at) = (row.sealed.is_some(), row.doubted_at_ms.map(Timestamp::from_ms));
-    let (next_try_at, failures) = (Timestamp::from_ms(row.next_try_at_ms), row.failures);
-    let report_refreshes = u32::try_from(row.report_refreshes).unwrap_or(u32::MAX);
-    let token = opened(row, kind, key, app);
     Ok(TokenState {
         app: app.key.clone(),
         kind,
-        report,
-        report_refreshes,
-        failures: u32::try_from(failures).unwrap_or(u32::MAX),
-        next_try_at,
-        degraded,
-        is_unreadable: is_kept && token.is_none(),
-        doubted_at,
-        token,
+        value_hash: row.value_hash.clone(),
+        report: report(&row)?,
+        report_refreshes: u32::try_from(row.report_refreshes).unwrap_or(u32::MAX),
+        failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
+        next_try_at: Timestamp::from_ms(row.next_try_at_ms),
+        degraded: degraded(&row)?,
+        doubted_at: row.doubted_at_ms.map(Timestamp::from_ms),
+        token: opened(row, kind, key, app),
     })
+}
+
+pub(super) fn report(row: &platform_token::Model) -> Result<Option<TokenReport>, DbError> {
+    match (row.report.as_deref(), row.reported_at_ms) {
+        (None, _) => Ok(None),
+        (Some("reported"), Some(at)) => Ok(Some(TokenReport::Reported(Timestamp::from_ms(at)))),
+        (Some("answered"), Some(_)) => Ok(Some(TokenReport::Answered)),
+        (Some(word), _) => Err(DbError::Defect(format!("column report holds {word:?}"))),
+    }
+}
+
+/// The row with what is known now; a token that `next` does not hold stays as it is.
+pub(super) fn row_of(
+    row: platform_token::Model,
+    next: &TokenState,
+    sealed: Option<String>,
+    fingerprint: String,
+) -> platform_token::Model {
+    let (report, reported_at_ms) = match next.report {
+        None => (None, None),
+        Some(TokenReport::Reported(at)) => (Some("reported".to_owned()), Some(at.as_ms())),
+        Some(TokenReport::Answered) => (Some("answered".to_owned()), row.reported_at_ms),
+    };
+    let next_row = platform_token::Model {
+        report,
+        reported_at_ms,
+        report_refreshes: next.report_refreshes.into(),
+        failures: next.failures.into(),
+        next_try_at_ms: next.next_try_at.as_ms(),
+        degraded_since_ms: next.degraded.as_ref().map(|d| d.since.as_ms()),
+        degraded_reason: next.degraded.as_ref().map(|d| d.reason.clone()),
+        degraded_code: next.degraded.as_ref().and_then(|d| d.errcode),
+        ..renewed(row, &fingerprint)
+    };
+    let (Some(token), Some(sealed)) = (&next.token, sealed) else { return next_row };
+    platform_token::Model {
+        sealed: Some(sealed),
+        value_hash: Some(token.hash.clone()),
+        fetched_at_ms: Some(token.fetched_at.as_ms()),
+        expires_at_ms: Some(token.expires_at.as_ms()),
+        refresh_at_ms: Some(token.refresh_at.as_ms()),
+        ..next_row
+    }
 }
 
 fn opened(row: platform_token::Model, kind: TokenKind, key: &SealKey, app: &App) -> Option<StoredToken> {
@@ -266,7 +283,7 @@ fn opened(row: platform_token::Model, kind: TokenKind, key: &SealKey, app: &App)
     })
 }
 
-pub(super) fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
+fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
     let (Some(since), Some(reason)) = (row.degraded_since_ms, row.degraded_reason.clone()) else { return Ok(None) };
     Ok(Some(Degraded {
         app: parsed_app(row)?,

@@ -1,43 +1,41 @@
 //! The platform's tokens: one access_token per app and one ticket, shared by all processes.
 //!
-//! Every process reads tokens here; only the scheduler's job fetches, under its lease, and writes with the fencing
-//! check in the same transaction: a fetch that ends after another process took over changes nothing. Values are sealed
-//! at rest. What must stay true: an old value stays until the new one is written; a value that WeChat refused is not
-//! handed out again unless WeChat itself repeats it; one report, or a thousand of the same value, is one refresh.
+//! Reads, and compare-and-set writes; what follows from a fetch is decided by the scheduler. Every process reads tokens
+//! here; only the scheduler's job fetches, under its lease, and writes with the fencing check in the same transaction: a
+//! fetch that ends after another process took over changes nothing. Values are sealed at rest. What must stay true: an
+//! old value stays until the new one is written; a value that WeChat refused is not handed out again unless WeChat
+//! itself repeats it; one report, or a thousand of the same value, is one refresh.
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 
 use super::Store;
 use super::db::{DbError, DbKind};
-use super::entity::{outbox, platform_token};
+use super::entity::platform_token;
 use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
 use super::token_state::{
-    Degraded, IssuedToken, StoredToken, TokenFailure, TokenFetch, TokenKind, TokenReport, TokenState, degraded, fetch,
-    fingerprint, never_fetched, renewed, seal_context, state,
+    StoredToken, TokenFetch, TokenKind, TokenState, fetch, fingerprint, report, row_of, seal_context, state,
 };
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::config::App;
-use crate::event::domain::{AppTrouble, DomainData, DomainEvent};
-use crate::ids::{AppKey, MerchantKey};
+use crate::event::domain::EncodedEvent;
+use crate::ids::AppKey;
 use crate::sealed_box::SealKey;
-use crate::secret::sha256_hex;
 
-/// What a refresher's write is about, and under what.
-#[derive(Debug, Clone, Copy)]
-pub struct TokenWrite<'a> {
+/// What a refresher writes, and under what.
+#[derive(Debug, Clone)]
+pub struct TokenChange {
     /// The lease it was fetched under.
-    pub lease: &'a Lease,
-    /// Whose token.
-    pub app: &'a App,
-    /// Which token.
-    pub kind: TokenKind,
-    /// The merchants notified when a degradation begins or ends.
-    pub merchants: &'a [MerchantKey],
-    /// The time of the write.
-    pub now: Timestamp,
+    pub lease: Lease,
+    pub app: App,
+    /// What was read.
+    pub before: TokenState,
+    /// What follows.
+    pub next: TokenState,
+    /// Written with it.
+    pub events: Vec<EncodedEvent>,
 }
 
 impl Store {
@@ -50,11 +48,16 @@ impl Store {
         kind: TokenKind,
         now: Timestamp,
     ) -> Result<Option<StoredToken>, DbError> {
+        Ok(self.token_state(key, app, kind).await?.usable(now).cloned())
+    }
+
+    /// What is known of a token.
+    pub async fn token_state(&self, key: &SealKey, app: &App, kind: TokenKind) -> Result<TokenState, DbError> {
         let id = (app.key.to_string(), kind.as_str().to_owned());
-        let Some(row) = platform_token::Entity::find_by_id(id).one(self.db.read()).await? else { return Ok(None) };
-        let state = state(row, key, app)?;
-        let usable = !matches!(state.report, Some(TokenReport::Reported(_)));
-        Ok(state.token.filter(|token| usable && token.is_alive(now)))
+        match platform_token::Entity::find_by_id(id).one(self.db.read()).await? {
+            Some(row) => state(row, key, app),
+            None => Ok(TokenState::never_fetched(app.key.clone(), kind)),
+        }
     }
 
     /// What is known of this app's tokens; those that were never fetched are missing.
@@ -93,38 +96,15 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a fetched value in the place of the old one, if the lease is still held, and tells the merchants when
-    /// this ends or begins a degradation. Answers whether it is another value than before.
-    pub async fn store_token(
-        &self,
-        write: TokenWrite<'_>,
-        key: &SealKey,
-        issued: &IssuedToken,
-    ) -> Result<Fenced<bool>, DbError> {
-        let TokenWrite { app, kind, .. } = write;
-        let context = seal_context(app, kind);
-        let sealed = key.seal(&context, issued.value.expose().as_bytes());
+    /// Replaces what is known of a token by `change.next`, with its value if it holds one: only while the lease is held,
+    /// and only if no other value and no report was written since `change.before` was read, which is the answer.
+    pub async fn replace_token(&self, key: &SealKey, change: TokenChange) -> Result<Fenced<bool>, DbError> {
+        let TokenChange { app, next, .. } = &change;
+        let seal = |token: &StoredToken| key.seal(&seal_context(app, next.kind), token.value.expose().as_bytes());
+        let sealed = next.token.as_ref().map(seal).transpose();
         let sealed = sealed.map_err(|e| DbError::Defect(format!("token: {e}")))?;
-        let hash = sha256_hex(issued.value.expose().as_bytes());
-        let write = (OwnedWrite::of(write), issued.clone(), sealed, hash);
-        let done = self
-            .db
-            .write("token.store", write, |tx, (write, issued, sealed, hash)| {
-                Box::pin(store_token(tx, write, issued, sealed, hash))
-            })
-            .await?;
-        self.changed();
-        Ok(done)
-    }
-
-    /// Notes a fetch that gave nothing, if the lease is still held; the value stays. A degradation once begun lasts
-    /// until a value comes.
-    pub async fn token_failed(&self, write: TokenWrite<'_>, failure: TokenFailure) -> Result<Fenced<()>, DbError> {
-        let write = (OwnedWrite::of(write), failure);
-        let done = self
-            .db
-            .write("token.failed", write, |tx, (write, failure)| Box::pin(token_failed(tx, write, failure)))
-            .await?;
+        let write = (change, sealed);
+        let done = self.db.write("token.replace", write, |tx, (c, sealed)| Box::pin(replace(tx, c, sealed))).await?;
         self.changed();
         Ok(done)
     }
@@ -136,111 +116,28 @@ impl Store {
     }
 }
 
-/// A [`TokenWrite`] that outlives its caller.
-struct OwnedWrite {
-    lease: Lease,
-    app: App,
-    kind: TokenKind,
-    merchants: Vec<MerchantKey>,
-    now: Timestamp,
-}
-
-impl OwnedWrite {
-    fn of(write: TokenWrite<'_>) -> OwnedWrite {
-        let TokenWrite { lease, app, kind, merchants, now } = write;
-        OwnedWrite { lease: lease.clone(), app: app.clone(), kind, merchants: merchants.to_vec(), now }
-    }
-}
-
-async fn store_token(
-    tx: &WriteTx,
-    write: &OwnedWrite,
-    issued: &IssuedToken,
-    sealed: &str,
-    hash: &str,
-) -> Result<Fenced<bool>, DbError> {
-    if !holds(tx, &write.lease).await? {
+async fn replace(tx: &WriteTx, change: &TokenChange, sealed: &Option<String>) -> Result<Fenced<bool>, DbError> {
+    let TokenChange { lease, app, before, next, events } = change;
+    if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
-    let before = locked(tx, &write.app, write.kind).await?;
-    let is_new = before.value_hash.as_deref() != Some(hash);
-    let mut next = before.clone();
-    if is_new {
-        (next.report, next.reported_at_ms) = (None, None);
-        next.report_refreshes = issued.because_of.as_ref().map_or(0, |_| before.report_refreshes + 1);
-    } else if before.report.is_some() && issued.because_of.as_deref() == Some(hash) {
-        next.report = Some("answered".into());
-    }
-    next.sealed = Some(sealed.to_owned());
-    next.value_hash = Some(hash.to_owned());
-    next.fetched_at_ms = Some(issued.fetched_at.as_ms());
-    next.expires_at_ms = Some(issued.expires_at.as_ms());
-    next.refresh_at_ms = Some(issued.refresh_at.as_ms());
-    next.failures = 0;
-    next.next_try_at_ms = 0;
-    let answered = (next.report.as_deref() == Some("answered")).then_some(("refused_though_current", None));
-    settle(tx, write, before, next, issued.degraded.or(answered)).await?;
-    Ok(Fenced::Done(is_new))
-}
-
-async fn token_failed(tx: &WriteTx, write: &OwnedWrite, failure: &TokenFailure) -> Result<Fenced<()>, DbError> {
-    if !holds(tx, &write.lease).await? {
-        return Ok(Fenced::Lost);
-    }
-    let before = locked(tx, &write.app, write.kind).await?;
-    let mut next = before.clone();
-    next.failures = before.failures.saturating_add(1);
-    next.next_try_at_ms = failure.next_try_at.as_ms();
-    let lasting = before.degraded_reason.clone();
-    match (failure.degraded, lasting) {
-        (None, Some(_)) => write_row(tx, next, Vec::new()).await?,
-        (degraded, _) => settle(tx, write, before, next, degraded).await?,
-    }
-    Ok(Fenced::Done(()))
-}
-
-/// The row, kept so until the transaction ends: a report may come at any time, without the lease.
-async fn locked(tx: &WriteTx, app: &App, kind: TokenKind) -> Result<platform_token::Model, DbError> {
-    let id = (app.key.to_string(), kind.as_str().to_owned());
-    let mut find = platform_token::Entity::find_by_id(id);
+    let (app_key, kind) = (app.key.to_string(), next.kind.as_str().to_owned());
+    let mut find = platform_token::Entity::find_by_id((app_key.clone(), kind.clone()));
     if tx.kind() == DbKind::Postgres {
+        // A report may come at any time, without the lease.
         find = find.lock_exclusive();
     }
-    let row = tx.find_one(find).await?.unwrap_or_else(|| never_fetched(&app.key, kind));
-    Ok(renewed(row, &fingerprint(app)))
-}
-
-/// Sets the degradation and writes the row with the news that come of it.
-async fn settle(
-    tx: &WriteTx,
-    write: &OwnedWrite,
-    before: platform_token::Model,
-    mut next: platform_token::Model,
-    now_wrong: Option<(&'static str, Option<i64>)>,
-) -> Result<(), DbError> {
-    let OwnedWrite { merchants, now, .. } = write;
-    let was = degraded(&before)?;
-    if let Some((reason, errcode)) = now_wrong {
-        next.degraded_since_ms = before.degraded_since_ms.or(Some(now.as_ms()));
-        next.degraded_reason = Some(reason.to_owned());
-        next.degraded_code = errcode;
-    } else {
-        (next.degraded_since_ms, next.degraded_reason, next.degraded_code) = (None, None, None);
+    let never_fetched = || platform_token::Model { app: app_key, kind, ..Default::default() };
+    let row = tx.find_one(find).await?.unwrap_or_else(never_fetched);
+    if (&row.value_hash, report(&row)?) != (&before.value_hash, before.report) {
+        return Ok(Fenced::Done(false));
     }
-    let is = degraded(&next)?;
-    let news = match (was, is) {
-        (None, Some(begun)) => Some(DomainData::AppDegraded(trouble(begun))),
-        (Some(ended), None) => Some(DomainData::AppRecovered(trouble(ended))),
-        (None, None) | (Some(_), Some(_)) => None,
-    };
-    let tell = |merchant: &MerchantKey, data: &DomainData| {
-        DomainEvent { merchant: merchant.clone(), order_no: None, data: data.clone() }.encode(*now)
-    };
-    let news = news.iter().flat_map(|data| merchants.iter().map(move |m| outbox_row(&tell(m, data)))).collect();
-    write_row(tx, next, news).await
+    write_row(tx, row_of(row, next, sealed.clone(), fingerprint(app))).await?;
+    super::outbox::write_events(tx, events.iter().map(outbox_row).collect()).await?;
+    Ok(Fenced::Done(true))
 }
 
-async fn write_row(tx: &WriteTx, next: platform_token::Model, news: Vec<outbox::ActiveModel>) -> Result<(), DbError> {
+async fn write_row(tx: &WriteTx, next: platform_token::Model) -> Result<(), DbError> {
     use platform_token::Column as C;
     let insert = platform_token::Entity::insert(next.into_active_model().reset_all()).on_conflict(
         OnConflict::columns([C::App, C::Kind])
@@ -263,9 +160,5 @@ async fn write_row(tx: &WriteTx, next: platform_token::Model, news: Vec<outbox::
             .to_owned(),
     );
     tx.run(&insert).await?;
-    super::outbox::write_events(tx, news).await
-}
-
-fn trouble(d: Degraded) -> AppTrouble {
-    AppTrouble { app: d.app, token: d.kind.as_str(), reason: d.reason, errcode: d.errcode, since: d.since }
+    Ok(())
 }

@@ -7,30 +7,69 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::context::Context;
 use super::core::dead_letter::StoreParking;
-use super::order::{commands, poll, request};
-use super::{notification, refund};
+use super::core::handler;
+use super::core::handler::Handler;
+use super::notification::Settle;
+use super::order::commands::{CloseOrder, OpenAttempt};
+use super::order::poll::PollOrder;
+use super::order::request::{PlaceOrder, RenewPrepay};
+use super::refund::StepRefund;
 use crate::bus::{Bus, ConsumeError, ConsumerName, Delivery, Verdict};
 use crate::telemetry;
 
-type Handler = fn(Context, Delivery) -> BoxFuture<'static, Verdict>;
+/// A consumer of `nats/topology.toml` and what handles its messages.
+struct Consumer {
+    name: ConsumerName,
+    /// How many handlers run at once in one process.
+    concurrency: usize,
+    /// What handles a message, by the last word of its subject.
+    handlers: &'static [(&'static str, Run)],
+}
 
-/// Consumer of `nats/topology.toml`, its handler, how many run at once in one process.
-const HANDLERS: &[(ConsumerName, Handler, usize)] = &[
-    (ConsumerName::PREPARE_ORDER, |ctx, d| Box::pin(async move { order(&ctx, d).await }), 256),
-    (ConsumerName::SETTLE, |ctx, d| Box::pin(async move { notification::settle(&ctx, d).await }), 512),
-    (ConsumerName::QUERY, |ctx, d| Box::pin(async move { poll::due(&ctx, d).await }), 32),
-    (ConsumerName::REFUND, |ctx, d| Box::pin(async move { refund::due(&ctx, d).await }), 32),
+type Run = fn(Context, Delivery) -> BoxFuture<'static, Verdict>;
+
+/// Any last word.
+const ANY: &str = "*";
+
+const CONSUMERS: &[Consumer] = &[
+    Consumer {
+        name: ConsumerName::PREPARE_ORDER,
+        concurrency: 256,
+        handlers: &[
+            on::<PlaceOrder>("requested"),
+            on::<RenewPrepay>("prepay_due"),
+            on::<CloseOrder>("close_requested"),
+            on::<OpenAttempt>("attempt_requested"),
+        ],
+    },
+    Consumer { name: ConsumerName::SETTLE, concurrency: 512, handlers: &[on::<Settle>(ANY)] },
+    Consumer { name: ConsumerName::QUERY, concurrency: 32, handlers: &[on::<PollOrder>(ANY)] },
+    Consumer { name: ConsumerName::REFUND, concurrency: 32, handlers: &[on::<StepRefund>(ANY)] },
 ];
+
+const fn on<H: Handler>(word: &'static str) -> (&'static str, Run) {
+    (word, |ctx, delivery| Box::pin(handler::run::<H>(ctx, delivery)))
+}
+
+impl Consumer {
+    async fn handle(&self, ctx: Context, delivery: Delivery) -> Verdict {
+        let last = delivery.message.subject.rsplit('.').next().unwrap_or_default();
+        match self.handlers.iter().find(|(word, _)| *word == ANY || *word == last) {
+            Some((_, run)) => run(ctx, delivery).await,
+            None => Verdict::Park { reason: "unknown_subject", why: "no handler for this subject".into() },
+        }
+    }
+}
 
 /// Works on every consumer until cancelled; handlers that run then finish first.
 pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<(), ConsumeError> {
     let parking = Arc::new(StoreParking::new(ctx.store.clone(), ctx.clock.clone()));
-    let consumers = HANDLERS.iter().map(|(name, handler, concurrency)| {
+    let consumers = CONSUMERS.iter().map(|consumer| {
         let (ctx, bus, parking, cancel) = (ctx.clone(), bus.clone(), Arc::clone(&parking), cancel.clone());
         async move {
             let run = move |delivery: Delivery| {
                 let started = std::time::Instant::now();
-                let work = handler(ctx.for_delivery(), delivery);
+                let work = consumer.handle(ctx.for_delivery(), delivery);
                 async move {
                     let verdict = work.await;
                     crate::failpoint::point("worker.handled");
@@ -40,25 +79,15 @@ pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<()
                         Verdict::Unavailable { .. } => "unavailable",
                         Verdict::Park { .. } => "park",
                     };
-                    let kind = name.to_string();
+                    let kind = consumer.name.to_string();
                     metrics::counter!(telemetry::WORKER_ATTEMPTS_TOTAL, "kind" => kind.clone(), "outcome" => outcome)
                         .increment(1);
                     metrics::histogram!(telemetry::WORKER_SECONDS, "kind" => kind).record(started.elapsed());
                     verdict
                 }
             };
-            bus.consume(name.clone(), *concurrency, run, parking, cancel).await
+            bus.consume(consumer.name.clone(), consumer.concurrency, run, parking, cancel).await
         }
     });
     join_all(consumers).await.into_iter().collect()
-}
-
-async fn order(ctx: &Context, delivery: Delivery) -> Verdict {
-    match delivery.message.subject.rsplit('.').next() {
-        Some("requested") => request::requested(ctx, delivery).await,
-        Some("prepay_due") => request::prepay_due(ctx, delivery).await,
-        Some("close_requested") => commands::close(ctx, delivery).await,
-        Some("attempt_requested") => commands::attempt(ctx, delivery).await,
-        _ => Verdict::Park { reason: "unknown_subject", why: "no handler for this subject".into() },
-    }
 }

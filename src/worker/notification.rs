@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use super::core::config_skew;
-use super::core::context::{Context, merchant_of};
+use super::core::context::Context;
 use super::core::error::failed;
 use super::core::fact::{Applied, Item};
+use super::core::handler::Handler;
 use super::core::notification_record::{record, unverified};
-use crate::bus::{Delivery, Verdict};
+use crate::bus::Verdict;
 use crate::clock::Timestamp;
+use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::domain::{DomainData, DomainEvent, PaymentOrphaned};
 use crate::event::envelope::Envelope;
@@ -26,42 +27,40 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
 /// The pauses in between, in seconds.
 const PAUSES: &[u64] = &[1, 2, 5, 15, 30, 60];
 
-pub async fn settle(ctx: &Context, delivery: Delivery) -> Verdict {
-    let event = match Envelope::<NotifyReceived>::parse(&delivery.message.payload) {
-        Ok(event) => event,
-        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
-    };
-    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
-        return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
-    };
-    if event.data.kind == NoticeKind::Refund {
-        return super::refund::notified(ctx, merchant, &event, &delivery).await;
-    }
-    let record = record(&event, merchant);
-    let notice =
-        match notify::parse_and_verify(&event.data.body, merchant, &ctx.app_ids(merchant), event.data.received_at) {
+/// Handles `notify.received` and `notify.refund`.
+pub struct Settle;
+
+impl Handler for Settle {
+    type Data = NotifyReceived;
+
+    async fn handle(ctx: &Context, merchant: &Merchant, event: Envelope<NotifyReceived>, attempt: u32) -> Verdict {
+        if event.data.kind == NoticeKind::Refund {
+            return super::refund::notified(ctx, merchant, &event, attempt).await;
+        }
+        let record = record(&event, merchant);
+        let notice = match notify::parse_and_verify(
+            &event.data.body,
+            merchant,
+            &ctx.app_ids(merchant),
+            event.data.received_at,
+        ) {
             Ok(notice) => notice,
-            Err(e) => return unverified(ctx, record, &e, delivery.attempt).await,
+            Err(e) => return unverified(ctx, record, &e, attempt).await,
         };
-    let record = NotificationRecord {
-        out_trade_no: Some(notice.out_trade_no.clone()),
-        verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),
-        ..record
-    };
-    crate::failpoint::point("worker.verified");
-    match notice.result {
-        NoticeResult::Paid(ref payment) => paid(ctx, record, &notice, payment.clone(), &delivery).await,
-        NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
+        let record = NotificationRecord {
+            out_trade_no: Some(notice.out_trade_no.clone()),
+            verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),
+            ..record
+        };
+        crate::failpoint::point("worker.verified");
+        match notice.result {
+            NoticeResult::Paid(ref payment) => paid(ctx, record, &notice, payment.clone(), attempt).await,
+            NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
+        }
     }
 }
 
-async fn paid(
-    ctx: &Context,
-    record: NotificationRecord,
-    notice: &Notice,
-    payment: Payment,
-    delivery: &Delivery,
-) -> Verdict {
+async fn paid(ctx: &Context, record: NotificationRecord, notice: &Notice, payment: Payment, attempt: u32) -> Verdict {
     let record = NotificationRecord { transaction_id: Some(payment.transaction_id.clone()), ..record };
     let verified_by = record.verified_by.clone().unwrap_or_default();
     let source = EvidenceSource::Notification { id: record.id, verified_by };
@@ -74,7 +73,7 @@ async fn paid(
     match ctx.applier.apply(item).await {
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
         Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
-        Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, delivery.attempt).await,
+        Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, attempt).await,
         Err(e) => failed(e),
     }
 }

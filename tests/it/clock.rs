@@ -51,7 +51,7 @@ fn what_may_be_the_answers_way_sets_nothing() {
 }
 
 #[test]
-fn a_manual_clock_is_set_by_nobody() {
+fn a_manual_clock_is_never_set_by_the_host() {
     let clock = Clock::manual(ANY);
     assert_eq!(clock.set_by(Clock::system().now(), Instant::now()), None);
     assert_eq!((clock.now(), clock.host_ahead_ms(Clock::system().now())), (ANY, 0));

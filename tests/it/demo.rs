@@ -56,7 +56,7 @@ async fn get(url: &str) -> reqwest::Response {
 }
 
 #[test]
-fn the_demo_tells_one_payment_from_end_to_end_and_stops_when_told_once() {
+fn the_demo_shows_one_payment_from_end_to_end_and_stops_when_run_once() {
     let data = tempfile::tempdir().unwrap();
     let output = demo(data.path()).arg("--once").output().unwrap();
     let story = String::from_utf8_lossy(&output.stdout);

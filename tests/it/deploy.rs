@@ -265,7 +265,7 @@ fn secrets_come_from_files_and_the_script_makes_each_that_is_ours() {
         for (name, secret) in compose["secrets"].as_object().unwrap() {
             assert_eq!(secret["file"], format!("./deploy/secrets/{name}"), "{file}");
             let made = dir.path().join(name).metadata().is_ok_and(|m| m.len() >= 64);
-            assert!(made || asked.contains(&format!("/{name} (")), "{file}: nobody makes {name}");
+            assert!(made || asked.contains(&format!("/{name} (")), "{file}: nothing makes {name}");
         }
         for (name, service) in services(&compose) {
             for (key, value) in service["environment"].as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! What is told of a message that cannot be read.
+//! What is reported of a message that cannot be read.
 
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;

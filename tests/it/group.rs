@@ -88,7 +88,7 @@ async fn a_panic_reaches_every_caller_and_the_group_lives_on() {
 }
 
 #[tokio::test]
-async fn a_batch_that_gives_too_few_results_leaves_nobody_waiting() {
+async fn a_batch_that_gives_too_few_results_leaves_no_caller_waiting() {
     let group = Group::new(LIMITS, |items: Vec<u32>| async move { items.into_iter().take(1).collect::<Vec<_>>() });
     let results = within_timeout("the results", join_all([1, 2].map(|n| group.run(n)))).await;
     assert_eq!(results, [Ok(1), Err(GroupError::Lost)]);

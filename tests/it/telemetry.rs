@@ -97,7 +97,7 @@ fn libraries_stay_quiet_at_debug_unless_named() {
     assert_eq!(text.lines().count(), 3, "{text}");
 }
 
-/// One series of a rendering; 0 while nobody counted into it.
+/// One series of a rendering; 0 while nothing was counted into it.
 fn series(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
     value.unwrap_or(0)
@@ -151,12 +151,12 @@ fn metric_names_follow_the_rules_of_prometheus() {
 }
 
 #[tokio::test]
-async fn upkeep_ends_when_it_is_told_to() {
+async fn upkeep_ends_when_it_is_cancelled() {
     let metrics = Metrics::install().unwrap();
     let cancel = tokio_util::sync::CancellationToken::new();
     let token = cancel.clone();
     let running = tokio::spawn(async move { metrics.upkeep(&token).await });
     assert!(!running.is_finished());
     cancel.cancel();
-    tokio::time::timeout(std::time::Duration::from_secs(4), running).await.expect("well before its next turn").unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(4), running).await.expect("well before its next run").unwrap();
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::varz;
 use super::varz::Varz;
-use crate::bus::connect::{ConnectError, Report, Sync};
+use crate::bus::types::{ConnectError, Report, Sync};
 use crate::config;
 
 /// The first version that can sync before it acknowledges.

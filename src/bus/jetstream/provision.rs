@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use super::connect::{inspect_again, version};
 use super::core::Core;
 use super::purge::make_space;
-use crate::bus::connect::ConnectError;
 use crate::bus::topology::{ConsumerSpec, Discard, StreamSpec};
+use crate::bus::types::ConnectError;
 use crate::config;
 use crate::retry::{Policy, retry_while};
 

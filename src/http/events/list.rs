@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 
 use super::cursor::Cursor;
 use crate::http::extract::auth::{Authorized, Finance};
-use crate::http::extract::query::Params;
+use crate::http::extract::query::{Params, QueryParams, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::store::FeedEvent;
@@ -48,14 +47,32 @@ struct Page {
     next: String,
 }
 
-pub async fn events(app: HttpState, caller: Authorized<Finance>, request: Request) -> Result<Response, Error> {
-    let (parts, _) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["after", "types", "limit", "wait"])?;
-    let after = params.get("after").map(Cursor::parse).transpose()?;
-    let types = params.get("types").map_or(Ok(Vec::new()), event_types)?;
-    let limit = params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
-    let wait = params.number("wait", 0..=MAX_WAIT_SECONDS)?.unwrap_or(0);
-    let deadline = Instant::now() + Duration::from_secs(wait);
+pub struct FeedQuery {
+    after: Option<Cursor>,
+    types: Vec<String>,
+    limit: u64,
+    wait: Duration,
+}
+
+impl QueryParams for FeedQuery {
+    const NAMES: &'static [&'static str] = &["after", "types", "limit", "wait"];
+
+    fn read(params: &Params) -> Result<FeedQuery, Error> {
+        Ok(FeedQuery {
+            after: params.get("after").map(Cursor::parse).transpose()?,
+            types: params.get("types").map_or(Ok(Vec::new()), event_types)?,
+            limit: params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
+            wait: Duration::from_secs(params.number("wait", 0..=MAX_WAIT_SECONDS)?.unwrap_or(0)),
+        })
+    }
+}
+
+pub async fn events(
+    app: HttpState,
+    caller: Authorized<Finance>,
+    StrictQuery(FeedQuery { after, types, limit, wait }): StrictQuery<FeedQuery>,
+) -> Result<Response, Error> {
+    let deadline = Instant::now() + wait;
     let from = after.as_ref().map_or(0, |cursor| cursor.position);
     loop {
         // The end is read first: what is placed meanwhile lies behind it and is not skipped.

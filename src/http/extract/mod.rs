@@ -1,8 +1,9 @@
-//! What a request carries, checked: credentials, body, query string, JSON members, the client's address.
+//! What a request carries, checked: credentials, body, path, query string, JSON members, the client's address.
 
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod client_addr;
 pub(crate) mod json_object;
+pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod request_id;

@@ -22,7 +22,8 @@ use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::body;
-use crate::http::extract::query::Params;
+use crate::http::extract::path::OrderPath;
+use crate::http::extract::query::{MerchantQuery, StrictQuery};
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ids::OpenId;
@@ -31,10 +32,13 @@ use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderS
 use crate::store::StoredOrder;
 
 /// `POST /v1/orders/{order_no}/close`
-pub async fn close(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (mut parts, _) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant"])?;
-    let stored = find(&app, &mut parts, &params, &caller).await?;
+pub async fn close(
+    app: HttpState,
+    caller: Authorized<Orders>,
+    StrictQuery(query): StrictQuery<MerchantQuery>,
+    OrderPath(order_no): OrderPath,
+) -> Result<Response, Error> {
+    let stored = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let stored = match stored.order.state {
         OrderState::Requested | OrderState::Payable => ask_to_close(&app, stored, &caller).await?,
         OrderState::Paid | OrderState::Closed | OrderState::Failed => stored,
@@ -74,12 +78,17 @@ pub(crate) fn closable_at(order: &Order) -> Timestamp {
 }
 
 /// `POST /v1/orders/{order_no}/attempts`
-pub async fn attempt(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (mut parts, body) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant"])?;
+pub async fn attempt(
+    app: HttpState,
+    caller: Authorized<Orders>,
+    StrictQuery(query): StrictQuery<MerchantQuery>,
+    OrderPath(order_no): OrderPath,
+    request: Request,
+) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
     json_only(&parts.headers)?;
     let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
-    let stored = find(&app, &mut parts, &params, &caller).await?;
+    let stored = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let default_expiry = app.config.orders.default_expiry;
     let asked = AttemptRequest::parse(&body, &stored, app.clock.now(), default_expiry)?;
     let before = stored.order.attempts.len();

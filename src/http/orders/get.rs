@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::RequestPartsExt;
-use axum::extract::{Path, Request};
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,7 +14,8 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
-use crate::http::extract::query::Params;
+use crate::http::extract::path::OrderPath;
+use crate::http::extract::query::{Params, QueryParams, RefreshQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::OrderNo;
@@ -28,34 +26,27 @@ use crate::trade::TradeType;
 /// How long `?refresh=1` waits for WeChat's answer.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
 
-/// The order number of a path.
-pub async fn order_no(parts: &mut Parts) -> Result<OrderNo, Error> {
-    let problem = |rule: String| Error::Invalid(vec![FieldProblem::parameter("order_no", rule)]);
-    let text = parts.extract::<Path<String>>().await.map_err(|_| problem("must be UTF-8 text".into()))?;
-    OrderNo::parse(text.0).map_err(|e| problem(e.to_string()))
-}
-
 /// The order that a request's path and `?merchant=` name, if the caller may see it.
 pub(crate) async fn find(
     app: &HttpState,
-    parts: &mut Parts,
-    params: &Params,
     caller: &Caller,
+    merchant: Option<&str>,
+    order_no: &OrderNo,
 ) -> Result<Arc<StoredOrder>, Error> {
-    let order_no = order_no(parts).await?;
-    let merchant =
-        caller.merchant(&app.config, params.get("merchant"), |rule| FieldProblem::parameter("merchant", rule))?;
-    let order = app.store.order(&merchant.key, &order_no).await?;
+    let merchant = caller.merchant(&app.config, merchant, |rule| FieldProblem::parameter("merchant", rule))?;
+    let order = app.store.order(&merchant.key, order_no).await?;
     order.map(Arc::new).ok_or(Error::NotFound("order"))
 }
 
 /// `GET /v1/orders/{order_no}`
-pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (mut parts, _) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant", "refresh"])?;
-    let refresh = params.number("refresh", 0..=1)? == Some(1);
-    let mut order = find(&app, &mut parts, &params, &caller).await?;
-    if refresh {
+pub async fn get(
+    app: HttpState,
+    caller: Authorized<Orders>,
+    StrictQuery(query): StrictQuery<RefreshQuery>,
+    OrderPath(order_no): OrderPath,
+) -> Result<Response, Error> {
+    let mut order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
+    if query.refresh {
         order = app.refresh(order).await?;
     }
     let pay_params = signed(&app.config, &order, app.clock.now())?;
@@ -67,18 +58,31 @@ pub async fn get(app: HttpState, caller: Authorized<Orders>, request: Request) -
     Ok(axum::Json(OrderJson::whole(&order, pay_params).with_refunds(&refunds)).into_response())
 }
 
+pub struct PayParamsQuery {
+    merchant: Option<String>,
+    trade_type: Option<TradeType>,
+}
+
+impl QueryParams for PayParamsQuery {
+    const NAMES: &'static [&'static str] = &["merchant", "trade_type"];
+
+    fn read(params: &Params) -> Result<PayParamsQuery, Error> {
+        let problem = || FieldProblem::parameter("trade_type", "must be JSAPI, NATIVE, APP or MWEB");
+        let parse = |text| TradeType::parse(text).ok_or_else(|| Error::Invalid(vec![problem()]));
+        let trade_type = params.get("trade_type").map(parse).transpose()?;
+        Ok(PayParamsQuery { merchant: params.owned("merchant"), trade_type })
+    }
+}
+
 /// `GET /v1/orders/{order_no}/pay-params`
-pub async fn pay_params(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (mut parts, _) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant", "trade_type"])?;
-    let wanted = match params.get("trade_type") {
-        None => None,
-        Some(text) => Some(TradeType::parse(text).ok_or_else(|| {
-            Error::Invalid(vec![FieldProblem::parameter("trade_type", "must be JSAPI, NATIVE, APP or MWEB")])
-        })?),
-    };
-    let mut order = find(&app, &mut parts, &params, &caller).await?;
-    if let (Some(wanted), Some(current)) = (wanted, order.order.current())
+pub async fn pay_params(
+    app: HttpState,
+    caller: Authorized<Orders>,
+    StrictQuery(query): StrictQuery<PayParamsQuery>,
+    OrderPath(order_no): OrderPath,
+) -> Result<Response, Error> {
+    let mut order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
+    if let (Some(wanted), Some(current)) = (query.trade_type, order.order.current())
         && wanted != current.trade_type
         && order.order.state.is_open()
     {

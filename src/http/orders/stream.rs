@@ -9,21 +9,19 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::Instant;
 
-use super::get::order_no;
 use super::stream_slots::StreamSlot;
 use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
 use crate::http::extract::auth::{bearer, caller, same_secret};
-use crate::http::extract::query::Params;
+use crate::http::extract::path::OrderPath;
+use crate::http::extract::query::{MerchantQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::order::OrderState;
@@ -34,11 +32,14 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-pub async fn stream(app: HttpState, request: Request) -> Result<Response, Error> {
-    let (mut parts, _) = request.into_parts();
-    let params = Params::parse(&parts.uri, &["merchant"])?;
-    let order = authorized(&app, &mut parts, &params).await?;
-    let last_seen = parts.headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
+pub async fn stream(
+    app: HttpState,
+    StrictQuery(query): StrictQuery<MerchantQuery>,
+    path: Result<OrderPath, Error>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let order = authorized(&app, &headers, query.merchant.as_deref(), path).await?;
+    let last_seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
     let news = last_seen.is_none_or(|version| order.order.version > version);
     if !news && is_final(&order) {
         // To an event source this says: do not come back.
@@ -61,26 +62,30 @@ pub async fn stream(app: HttpState, request: Request) -> Result<Response, Error>
 
 /// The order, for a key that may see it or for the order's own token. Whether an order exists is disclosed to keys
 /// alone.
-async fn authorized(app: &HttpState, parts: &mut Parts, params: &Params) -> Result<Arc<StoredOrder>, Error> {
-    let named = params.get("merchant");
+async fn authorized(
+    app: &HttpState,
+    headers: &HeaderMap,
+    named: Option<&str>,
+    path: Result<OrderPath, Error>,
+) -> Result<Arc<StoredOrder>, Error> {
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
-    let key = caller(&app.config, &parts.headers, Scope::Orders, app.clock.now());
+    let key = caller(&app.config, headers, Scope::Orders, app.clock.now());
     if !matches!(key, Err(Error::Unauthorized)) {
         let caller = key?;
-        let order_no = order_no(parts).await?;
+        let OrderPath(order_no) = path?;
         let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
         return order.map(Arc::new).ok_or(Error::NotFound("order"));
     }
-    let token = bearer(&parts.headers).ok_or(Error::Unauthorized)?.to_owned();
-    let order_no = order_no(parts).await?;
+    let token = bearer(headers).ok_or(Error::Unauthorized)?;
+    let OrderPath(order_no) = path?;
     let merchant = match (named, app.config.merchants.as_slice()) {
         (Some(name), _) => app.config.merchant(name).ok_or(Error::Unauthorized)?,
         (None, [only]) => only,
         (None, _) => return Err(Error::Invalid(vec![must_name("is required where there are several merchants")])),
     };
     let order = app.store.order(&merchant.key, &order_no).await?;
-    let order = order.filter(|order| same_secret(order.order_token.expose(), &token));
+    let order = order.filter(|order| same_secret(order.order_token.expose(), token));
     order.map(Arc::new).ok_or(Error::Unauthorized)
 }
 

@@ -53,8 +53,3 @@ impl Context {
         merchant.apps.iter().filter_map(of).collect()
     }
 }
-
-/// The merchant whose subject a message came on.
-pub(in crate::worker) fn merchant_of<'a>(ctx: &'a Context, subject: &str) -> Option<&'a Merchant> {
-    ctx.config.merchant(subject.split('.').nth(2)?)
-}

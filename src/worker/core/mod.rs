@@ -1,4 +1,4 @@
-//! What handlers share: context, errors, and the path of a fact to its order.
+//! What handlers share: context, the handler trait, errors, and the path of a fact to its order.
 
 pub(super) mod config_skew;
 pub(super) mod context;
@@ -7,6 +7,7 @@ pub(super) mod domain_events;
 pub(super) mod error;
 pub(super) mod fact;
 pub(super) mod fact_applier;
+pub(super) mod handler;
 pub(super) mod notification_record;
 pub(super) mod order_uow;
 pub(super) mod recorder;

@@ -7,7 +7,7 @@
 use super::answer::refused;
 use super::poll::{Why, process};
 use super::submit::{Target, place};
-use crate::bus::{Delivery, Verdict};
+use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::{OrderAttemptRequested, OrderCloseRequested};
 use crate::event::envelope::Envelope;
@@ -16,56 +16,60 @@ use crate::ids::{OrderNo, OutTradeNo};
 use crate::new_order::{NewOrderError, new_order};
 use crate::store::{AttemptParams, EvidenceSource};
 use crate::worker::core::config_skew;
-use crate::worker::core::context::{Context, merchant_of};
+use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
 use crate::worker::core::fact::{Applied, Item};
+use crate::worker::core::handler::Handler;
 
 /// Handles `order.close_requested`.
-pub async fn close(ctx: &Context, delivery: Delivery) -> Verdict {
-    let event = match Envelope::<OrderCloseRequested>::parse(&delivery.message.payload) {
-        Ok(event) => event,
-        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
-    };
-    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
-        return config_skew::unknown(event.time, ctx.clock.now(), delivery.attempt);
-    };
-    let command = StoredCommand {
-        order_no: event.data.order_no,
-        fact: Fact::CloseRequested,
-        by: event.data.by,
-        wanted: None,
-        replaces: None,
-    };
-    carry_out(ctx, merchant, command, delivery.attempt > 1).await
+pub struct CloseOrder;
+
+impl Handler for CloseOrder {
+    type Data = OrderCloseRequested;
+
+    async fn handle(ctx: &Context, merchant: &Merchant, event: Envelope<OrderCloseRequested>, attempt: u32) -> Verdict {
+        let command = StoredCommand {
+            order_no: event.data.order_no,
+            fact: Fact::CloseRequested,
+            by: event.data.by,
+            wanted: None,
+            replaces: None,
+        };
+        carry_out(ctx, merchant, command, attempt > 1).await
+    }
 }
 
 /// Handles `order.attempt_requested`.
-pub async fn attempt(ctx: &Context, delivery: Delivery) -> Verdict {
-    let event = match Envelope::<OrderAttemptRequested>::parse(&delivery.message.payload) {
-        Ok(event) => event,
-        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
-    };
-    let OrderAttemptRequested { mut order, replaces, requested_at, expires_at, by } = event.data;
-    let Some(merchant) = ctx.config.merchant(order.merchant.as_str()) else {
-        return config_skew::unknown(requested_at, ctx.clock.now(), delivery.attempt);
-    };
-    let (order_no, trade_type) = (order.order_no.clone(), order.trade_type);
-    order.expires_at = Some(expires_at);
-    let wanted = match new_order(&ctx.config, order, event.id, requested_at, None) {
-        Ok(like) => like.params,
-        Err(NewOrderError::NotConfigured) => {
-            return config_skew::unknown(requested_at, ctx.clock.now(), delivery.attempt);
-        }
-        Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
-    };
-    let fact = Fact::AttemptRequested { trade_type, expires_at };
-    carry_out(
-        ctx,
-        merchant,
-        StoredCommand { order_no, fact, by, wanted: Some(wanted), replaces: Some(replaces) },
-        delivery.attempt > 1,
-    )
-    .await
+pub struct OpenAttempt;
+
+impl Handler for OpenAttempt {
+    type Data = OrderAttemptRequested;
+
+    async fn handle(
+        ctx: &Context,
+        merchant: &Merchant,
+        event: Envelope<OrderAttemptRequested>,
+        attempt: u32,
+    ) -> Verdict {
+        let OrderAttemptRequested { mut order, replaces, requested_at, expires_at, by } = event.data;
+        let (order_no, trade_type) = (order.order_no.clone(), order.trade_type);
+        order.expires_at = Some(expires_at);
+        let wanted = match new_order(&ctx.config, order, event.id, requested_at, None) {
+            Ok(like) => like.params,
+            Err(NewOrderError::NotConfigured) => {
+                return config_skew::unknown(requested_at, ctx.clock.now(), attempt);
+            }
+            Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
+        };
+        let fact = Fact::AttemptRequested { trade_type, expires_at };
+        carry_out(
+            ctx,
+            merchant,
+            StoredCommand { order_no, fact, by, wanted: Some(wanted), replaces: Some(replaces) },
+            attempt > 1,
+        )
+        .await
+    }
 }
 
 struct StoredCommand {

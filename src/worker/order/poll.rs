@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::answer;
 use super::answer::source;
 use super::submit::{Target, place};
-use crate::bus::{Delivery, Verdict};
+use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
@@ -23,35 +23,37 @@ use crate::wechat::v2::close;
 use crate::wechat::v2::close::Closed;
 use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
-use crate::worker::core::context::{Context, merchant_of};
+use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::fact::{Applied, Item};
+use crate::worker::core::handler::Handler;
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
 
-pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
-    let event = match Envelope::<QueryDue>::parse(&delivery.message.payload) {
-        Ok(event) => event,
-        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
-    };
-    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
-        // Its orders keep their questions: when the merchant is configured again, they are asked.
-        tracing::warn!(subject = delivery.message.subject, "a question about an order of no configured merchant");
-        return Verdict::Done;
-    };
-    let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
-        Err(e) => return failed(e),
-    };
-    let now = ctx.clock.now();
-    // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
-    let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
-    if now.since(event.time) > STALE && has_a_later_one {
-        return Verdict::Done;
+/// Handles `query.due`.
+pub struct PollOrder;
+
+impl Handler for PollOrder {
+    type Data = QueryDue;
+
+    /// An order keeps its due time: when its merchant is configured again, it is polled.
+    const REPUBLISHED: bool = true;
+
+    async fn handle(ctx: &Context, merchant: &Merchant, event: Envelope<QueryDue>, attempt: u32) -> Verdict {
+        let stored = match ctx.store.order(&merchant.key, &event.data.order_no).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Verdict::Park { reason: "unknown_order", why: "no such order".into() },
+            Err(e) => return failed(e),
+        };
+        let now = ctx.clock.now();
+        // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
+        let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
+        if now.since(event.time) > STALE && has_a_later_one {
+            return Verdict::Done;
+        }
+        process(ctx, merchant, stored, Why { refresh: event.data.refresh, again: attempt > 1 }).await
     }
-    process(ctx, merchant, stored, Why { refresh: event.data.refresh, again: delivery.attempt > 1 }).await
 }
 
 /// Why an order is polled.

@@ -13,4 +13,4 @@ mod step;
 
 pub(super) use adopt::learn_all;
 pub(super) use notification::notified;
-pub(super) use step::due;
+pub(super) use step::StepRefund;

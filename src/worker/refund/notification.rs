@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::adopt::{Adopted, adopt};
 use super::apply::{ApplyError, PollTiming};
 use super::poll::{Answer, Learnt, ask, one};
-use crate::bus::{Delivery, Verdict};
+use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::NotifyReceived;
 use crate::event::envelope::Envelope;
@@ -34,16 +34,11 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long refunds of ours may hold what another one took: theirs come to their end first.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(75 * 60);
 
-pub async fn notified(
-    ctx: &Context,
-    merchant: &Merchant,
-    event: &Envelope<NotifyReceived>,
-    delivery: &Delivery,
-) -> Verdict {
+pub async fn notified(ctx: &Context, merchant: &Merchant, event: &Envelope<NotifyReceived>, attempt: u32) -> Verdict {
     let record = record(event, merchant);
     let hint = match parse_and_decrypt(&event.data.body, merchant, &ctx.app_ids(merchant), record.received_at) {
         Ok(hint) => hint,
-        Err(e) => return unverified(ctx, record, &e, delivery.attempt).await,
+        Err(e) => return unverified(ctx, record, &e, attempt).await,
     };
     let record = NotificationRecord {
         out_trade_no: Some(hint.out_trade_no.clone()),
@@ -53,9 +48,9 @@ pub async fn notified(
     };
     crate::failpoint::point("refund.notified");
     let done = match ctx.store.refund(&merchant.key, &hint.out_refund_no).await {
-        Ok(Some(stored)) => ours(ctx, merchant, &stored, &hint, record, delivery.attempt).await,
+        Ok(Some(stored)) => ours(ctx, merchant, &stored, &hint, record, attempt).await,
         Ok(None) => {
-            let report = RefundReport { record, attempt: delivery.attempt };
+            let report = RefundReport { record, attempt };
             theirs(ctx, merchant, &hint, report).await
         }
         Err(e) => return failed(e),

@@ -3,47 +3,50 @@
 use super::apply::{ApplyError, PollTiming};
 use super::call::{Called, call, put_off};
 use super::poll::{Learnt, ask};
-use crate::bus::{Delivery, Verdict};
+use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::RefundDue;
 use crate::event::envelope::Envelope;
 use crate::refund::{RefundRefusal, RefundState};
 use crate::store::StoredRefund;
-use crate::worker::core::context::{Context, merchant_of};
+use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
+use crate::worker::core::handler::Handler;
 use crate::worker::order::poll::STALE;
 
-pub async fn due(ctx: &Context, delivery: Delivery) -> Verdict {
-    let event = match Envelope::<RefundDue>::parse(&delivery.message.payload) {
-        Ok(event) => event,
-        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
-    };
-    let Some(merchant) = merchant_of(ctx, &delivery.message.subject) else {
-        tracing::warn!(subject = delivery.message.subject, "a refund of no configured merchant");
-        return Verdict::Done;
-    };
-    let stored = match ctx.store.refund(&merchant.key, &event.data.refund_no).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Verdict::Park { reason: "unknown_refund", why: "no such refund".into() },
-        Err(e) => return failed(e),
-    };
-    let now = ctx.clock.now();
-    // Under clock skew nothing due may be dropped: an old message is dropped only where the refund has a later poll.
-    let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
-    if now.since(event.time) > STALE && has_a_later_one {
-        return Verdict::Done;
-    }
-    let only_ask = event.data.only_ask;
-    match step(ctx, merchant, &stored, only_ask).await {
-        Ok(None) => Verdict::Done,
-        Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
-            // The process that noted it may have crashed before its dead letter was stored.
-            Ok(first) if first || delivery.attempt > 1 => refused(refusal),
-            Ok(_) => Verdict::Done,
-            Err(e) => failed(e),
-        },
-        Err(Step::Overtaken) => failed(HandlerError::Failed("the refund must be loaded again".into())),
-        Err(Step::Failed(e)) => failed(e),
+/// Handles `refund.requested` and `refund.due`.
+pub struct StepRefund;
+
+impl Handler for StepRefund {
+    type Data = RefundDue;
+
+    /// A refund keeps its due time: when its merchant is configured again, it goes on.
+    const REPUBLISHED: bool = true;
+
+    async fn handle(ctx: &Context, merchant: &Merchant, event: Envelope<RefundDue>, attempt: u32) -> Verdict {
+        let stored = match ctx.store.refund(&merchant.key, &event.data.refund_no).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Verdict::Park { reason: "unknown_refund", why: "no such refund".into() },
+            Err(e) => return failed(e),
+        };
+        let now = ctx.clock.now();
+        // Under clock skew nothing due may be dropped: an old message is dropped only where the refund has a later poll.
+        let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
+        if now.since(event.time) > STALE && has_a_later_one {
+            return Verdict::Done;
+        }
+        let only_ask = event.data.only_ask;
+        match step(ctx, merchant, &stored, only_ask).await {
+            Ok(None) => Verdict::Done,
+            Ok(Some(refusal)) => match contradicted(ctx, &stored, refusal, only_ask).await {
+                // The process that noted it may have crashed before its dead letter was stored.
+                Ok(first) if first || attempt > 1 => refused(refusal),
+                Ok(_) => Verdict::Done,
+                Err(e) => failed(e),
+            },
+            Err(Step::Overtaken) => failed(HandlerError::Failed("the refund must be loaded again".into())),
+            Err(Step::Failed(e)) => failed(e),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ fn files_that_do_not_belong_together_stop_the_start() {
 }
 
 #[test]
-fn the_end_of_a_certificate_is_told_in_time_and_stops_refunds_but_not_the_start() {
+fn the_end_of_a_certificate_is_reported_in_time_and_stops_refunds_but_not_the_start() {
     let dir = folder();
     let late = |name: &str, from: i32, to: i32| {
         let (cert, key) = made("10000100", from, to);

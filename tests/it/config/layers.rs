@@ -138,7 +138,7 @@ fn every_key_that_is_read_stands_in_the_defaults() {
     let documented: toml::Table = toml::from_str(include_str!("../../../src/config/default.toml")).unwrap();
     for (section, keys) in &documented {
         for key in keys.as_table().unwrap().keys() {
-            // A secret that nobody set has no value to list; a file that nobody named neither.
+            // A secret that is not set has no value to list; a file that is not named neither.
             let silent = key.ends_with("_file");
             assert!(silent || in_force[section].get(key).is_some(), "{section}.{key} is documented and not read");
         }

@@ -77,7 +77,7 @@ fn a_secret_file_that_holds_none_is_refused() {
 }
 
 #[test]
-fn secret_files_open_to_everybody_are_warned_about() {
+fn secret_files_open_to_every_user_are_warned_about() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "v2.key", V2_KEY);
     let text = good_but(&[(INLINE, "v2_key_file = \"v2.key\"")]);

@@ -8,8 +8,8 @@ use wxpay_worker::ids::EventId;
 use wxpay_worker::order::{Queries, next_query};
 use wxpay_worker::store::{Fenced, JobOutcome, JobRun, Lease, NewOrder, StoredMessage};
 
-use super::store::{merchant, new_order};
-use super::store_web::{NOW, seconds};
+use super::store::orders::{merchant, new_order};
+use super::store::web::{NOW, seconds};
 use crate::harness::db::TestDb;
 use crate::harness::sql::number;
 use crate::harness::store::TestStore;
@@ -57,7 +57,7 @@ on_both_databases! {
         let take = async || stage.store.lease("relay", "two", seconds(60)).await.unwrap();
         assert_eq!(take().await, None);
         stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 50000").await.unwrap();
-        assert_eq!(take().await, None, "a small step of the clock takes nobody's lease");
+        assert_eq!(take().await, None, "a small step of the clock takes no lease away");
         stage.execute("UPDATE leases SET expires_at_ms = expires_at_ms + 86400000").await.unwrap();
         assert_eq!(take().await.unwrap().term, first.term + 1);
     }

@@ -1,4 +1,4 @@
-//! The audit after every fault: what WeChat knows, what our books say, what subscribers can see, what was promised.
+//! The audit after every fault: WeChat's ledger, our own, the published events, the acknowledged notifications.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub async fn all_paid_once(rig: &Processes, base: &str, orders: &Orders) {
     let db = rig.open_db().await;
     paid_once(rig, base, orders).await;
     let truth = rig.wechat_books(&format!("mch_id={MCH_ID}")).await;
-    promises_kept(rig, &db, &truth).await;
+    acknowledged_are_kept(rig, &db, &truth).await;
 }
 
 /// The same without the SUCCESSes: a queue that lost what it had acknowledged could not keep them.
@@ -35,16 +35,16 @@ pub async fn paid_once(rig: &Processes, base: &str, orders: &Orders) {
         assert_eq!(order["attempts"].as_array().unwrap().len(), 1, "one number at WeChat: {order}");
     }
     parameters_never_differed(rig).await;
-    told_once(rig, base, &db, orders).await;
+    announced_once_each(rig, base, &db, orders).await;
 }
 
 /// I6: every SUCCESS has its row.
-async fn promises_kept(rig: &Processes, db: &Db, truth: &Value) {
-    let mut promised: BTreeMap<&str, i64> = BTreeMap::new();
+async fn acknowledged_are_kept(rig: &Processes, db: &Db, truth: &Value) {
+    let mut acknowledged: BTreeMap<&str, i64> = BTreeMap::new();
     for delivery in truth["deliveries"].as_array().unwrap().iter().filter(|d| d["outcome"] == "acknowledged") {
-        *promised.entry(delivery["out_trade_no"].as_str().unwrap()).or_default() += 1;
+        *acknowledged.entry(delivery["out_trade_no"].as_str().unwrap()).or_default() += 1;
     }
-    for (out_trade_no, count) in promised {
+    for (out_trade_no, count) in acknowledged {
         let sql = format!(
             "SELECT COUNT(*) FROM notifications WHERE out_trade_no = '{out_trade_no}' AND verdict IN ('settled', 'duplicate')"
         );
@@ -60,7 +60,7 @@ async fn parameters_never_differed(rig: &Processes) {
     }
 }
 
-/// Exactly one refund of this order, at WeChat and here, to the fen; told once, and sent with one set of parameters.
+/// Exactly one refund of this order, at WeChat and here, to the fen; published once, and sent with one set of parameters.
 #[cfg(debug_assertions)]
 pub async fn refunded_once(rig: &Processes, base: &str, order_no: &str, amount_fen: i64) {
     let db = rig.open_db().await;
@@ -91,16 +91,17 @@ pub async fn refunded_once(rig: &Processes, base: &str, order_no: &str, amount_f
 }
 
 /// I7: one event id per paid order, in the feed and on the bus.
-async fn told_once(rig: &Processes, base: &str, db: &Db, orders: &Orders) {
+async fn announced_once_each(rig: &Processes, base: &str, db: &Db, orders: &Orders) {
     let feed: Vec<(String, String)> = rig
         .events(base, "wxpay.order.paid.v1")
         .await
         .iter()
         .map(|e| (e["subject"].as_str().unwrap().to_owned(), e["id"].as_str().unwrap().to_owned()))
         .collect();
-    let told: Vec<&String> = feed.iter().map(|(order_no, _)| order_no).collect::<BTreeSet<_>>().into_iter().collect();
+    let announced: Vec<&String> =
+        feed.iter().map(|(order_no, _)| order_no).collect::<BTreeSet<_>>().into_iter().collect();
     assert_eq!(feed.len(), orders.len(), "order.paid in the feed");
-    assert_eq!(told, orders.keys().collect::<Vec<_>>(), "orders told paid in the feed");
+    assert_eq!(announced, orders.keys().collect::<Vec<_>>(), "paid orders in the feed");
     // A wiped NATS has lost what it had; what is on a bus must be what the feed says.
     let ids: BTreeSet<&str> = feed.iter().map(|(_, id)| id.as_str()).collect();
     let published = published(rig, db, "pay.event.main.order.paid").await;

@@ -41,7 +41,7 @@ fn lies(n: usize, genuine: &str) -> Vec<(&'static str, &'static str, String)> {
         ("main", "foreign", about(&[("appid", "wx0000000000000000")], KEY)),
         ("second", "signature", genuine.to_owned()),
         ("main", "xml", genuine.replace("<total_fee>", "<total_fee>1</total_fee><total_fee>")),
-        // WeChat's signature holds, the amount is another: taken, and kept for a person to look at.
+        // WeChat's signature holds, the amount is another: taken, and kept for a person to decide.
         ("main", "accepted", about(&[("total_fee", "99"), ("cash_fee", "99")], KEY)),
     ]
 }

@@ -46,8 +46,8 @@ pub async fn until_paid(rig: &Processes, base: &str, orders: &Orders) {
 /// FAIL that makes it come again, before WeChat gives up waiting.
 pub async fn tell(rig: &Processes, order_no: &str) -> bool {
     let body = json!({"mch_id": MCH_ID, "out_trade_no": order_no});
-    let (_, told) = rig.post(&rig.wechat_url, "/_sandbox/notify", &body).await;
-    let delivery = &told["deliveries"][0];
+    let (_, notified) = rig.post(&rig.wechat_url, "/_sandbox/notify", &body).await;
+    let delivery = &notified["deliveries"][0];
     if delivery["outcome"] == "acknowledged" {
         return true;
     }
@@ -57,11 +57,11 @@ pub async fn tell(rig: &Processes, order_no: &str) -> bool {
 }
 
 /// Awaits that WeChat hears SUCCESS for a payment.
-pub async fn until_told(rig: &Processes, order_no: &str) {
+pub async fn until_notified(rig: &Processes, order_no: &str) {
     until(&format!("SUCCESS for {order_no}"), || async { tell(rig, order_no).await.then_some(()) }).await;
 }
 
-/// What `/readyz` says of one thing that it looks at.
+/// What `/readyz` says of one thing that it checks.
 pub async fn readiness(rig: &Processes, base: &str, name: &str) -> (u16, Value) {
     let (status, ready) = rig.get(base, "/readyz").await;
     let check = ready["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();

@@ -3,22 +3,14 @@
 mod audit;
 mod copies;
 #[cfg(debug_assertions)]
-mod crash_plays;
-#[cfg(debug_assertions)]
-mod crash_points;
-#[cfg(debug_assertions)]
 mod crash_sites;
+mod databases;
 mod forgeries;
-mod half_cut_off;
 mod load;
-mod nats_cluster;
-mod nats_lost;
+mod nats;
 #[cfg(debug_assertions)]
 mod paused_leader;
-mod postgres_lost;
-mod postgres_restarted;
 mod sdks;
-mod sqlite_stuck;
 mod storm;
 mod synced;
 mod thousand;
@@ -30,17 +22,17 @@ use std::time::Duration;
 /// Longer than a dead worker's messages (3 s), a dead relay's lease (3 s) and a lost question (60 s) together.
 const FAULT_TIMEOUT: Duration = Duration::from_secs(150);
 
-/// How often a state is looked at that nobody signals.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a state is polled that has no signal.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Looks until there is something.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+/// Polls until there is something.
+async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut poll: impl FnMut() -> F) -> T {
     let started = std::time::Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = poll().await {
             return found;
         }
         assert!(started.elapsed() < FAULT_TIMEOUT, "{what} did not happen within {FAULT_TIMEOUT:?}");
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

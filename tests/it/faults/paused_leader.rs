@@ -1,5 +1,5 @@
 //! The scheduler's leader is paused in the middle of a run, past its lease, and goes on when another has taken over:
-//! what it wanted to write is rejected. On PostgreSQL: a stopped process may hold SQLite's only writer, and then nobody
+//! what it wanted to write is rejected. On PostgreSQL: a stopped process may hold SQLite's only writer, and then no process
 //! writes.
 
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn holder(rig: &Processes) -> Option<String> {
 }
 
 async fn a_paused_leader_writes_nothing(rig: Processes) {
-    // Between the look at the lease and the write that belongs under it, once an order's question is due.
+    // Between the check of the lease and the write that belongs under it, once an order's question is due.
     let pause = [("WXPAY_PAUSE_AT", "scheduler.query_due")];
     let paused = rig.run_beside("scheduler", &pause).await;
     let service = rig.run_roles("ingress,worker,relay").await;
@@ -23,7 +23,7 @@ async fn a_paused_leader_writes_nothing(rig: Processes) {
     rig.place(&service.base, "L100001", 100).await;
     rig.pay("L100001").await;
     until("the leader's pause", || async { is_stopped(&paused).then_some(()) }).await;
-    let leader = holder(&rig).await.expect("somebody leads");
+    let leader = holder(&rig).await.expect("no process leads");
     assert!(leader.starts_with(&format!("{}-", paused.id())), "{leader}");
     let _successor = rig.run_beside("scheduler", &[]).await;
     rig.until_state(&service.base, "L100001", "paid").await;

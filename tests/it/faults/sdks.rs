@@ -1,4 +1,4 @@
-//! SDKs that nobody here wrote, unchanged but for their base URL, against the simulator as a process: placing,
+//! SDKs of other authors, unchanged but for their base URL, against the simulator as a process: placing,
 //! querying, closing, taking the simulator's notifications with their own verification, logging people in, signing
 //! pages.
 

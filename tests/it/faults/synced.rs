@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wxpay_worker::bus::{Bus, Message};
 
-use super::trace::{Call, Flaw, Promise, kept, read};
+use super::trace::{Call, Expected, Flaw, kept, read};
 use super::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
 use crate::harness::bus::bus_settings;
@@ -14,11 +14,11 @@ use crate::harness::service::{KEY, Queue, TestService};
 
 const SUBJECT: &str = "pay.in.main.notify.received";
 
-/// The trace once it shows the whole promise or a flaw that nothing later can mend.
-async fn judged(trace: &Path, promise: &Promise<'_>) -> (Vec<Call>, Result<(), Flaw>) {
+/// The trace once it shows the whole sequence or a flaw that nothing later can mend.
+async fn judged(trace: &Path, expected: &Expected<'_>) -> (Vec<Call>, Result<(), Flaw>) {
     until("the acknowledgement in the trace", || async {
         let calls = read(trace);
-        match kept(&calls, promise) {
+        match kept(&calls, expected) {
             Err(Flaw::NeverReceived | Flaw::Unanswered) => None,
             judged => Some((calls, judged)),
         }
@@ -38,18 +38,18 @@ async fn the_service_answers_success_only_after_the_notification_is_synced_to_sq
     let service = rig.spawn(command, rig.port()).await;
     let (status, answer) = notify(&rig, &service, "main", signed(&[], KEY)).await;
     assert_eq!((status, answer.contains("SUCCESS")), (200, true), "{answer}");
-    let promise =
-        Promise { message: "POST /notify/main/pay", stored: SUBJECT, file: ".db-wal", answer: "HTTP/1.1 200" };
-    let (calls, outcome) = judged(&trace, &promise).await;
+    let expected =
+        Expected { message: "POST /notify/main/pay", stored: SUBJECT, file: ".db-wal", answer: "HTTP/1.1 200" };
+    let (calls, outcome) = judged(&trace, &expected).await;
     assert_eq!(outcome, Ok(()));
     // Without its syncs the same trace fails: it is the sync that was found, not something like it.
     let unsynced: Vec<Call> = calls.into_iter().filter(|c| !c.syncs()).collect();
-    assert_eq!(kept(&unsynced, &promise), Err(Flaw::Unsynced));
+    assert_eq!(kept(&unsynced, &expected), Err(Flaw::Unsynced));
     rig.finish().await;
 }
 
 /// Publishes one message to a traced server and judges what the server did before its acknowledgement.
-async fn nats_keeps_its_promise(sync_interval: &'static str, require_fsync: bool) -> Result<(), Flaw> {
+async fn nats_syncs_before_success(sync_interval: &'static str, require_fsync: bool) -> Result<(), Flaw> {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let server = NatsServer::start_traced(sync_interval, trace.clone());
@@ -57,23 +57,23 @@ async fn nats_keeps_its_promise(sync_interval: &'static str, require_fsync: bool
     settings.require_fsync = require_fsync;
     let (bus, _) = Bus::connect(&settings, None).await.unwrap();
     bus.publish(Message::new(SUBJECT, "a payment of one fen")).await.unwrap();
-    let promise = Promise {
+    let expected = Expected {
         message: "HPUB pay.in.main.notify.received",
         stored: "a payment of one fen",
         file: "/PAY_IN/msgs/",
         answer: r#"{\"stream\":\"PAY_IN\""#,
     };
-    judged(&trace, &promise).await.1
+    judged(&trace, &expected).await.1
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_server_that_syncs_always_acknowledges_only_what_is_synced() {
-    assert_eq!(nats_keeps_its_promise("always", true).await, Ok(()));
+    assert_eq!(nats_syncs_before_success("always", true).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_server_that_syncs_later_acknowledges_what_is_not_synced() {
-    let flaw = nats_keeps_its_promise("2m", false).await.unwrap_err();
+    let flaw = nats_syncs_before_success("2m", false).await.unwrap_err();
     assert!(matches!(flaw, Flaw::Unsynced | Flaw::Unwritten), "{flaw:?}");
 }
 

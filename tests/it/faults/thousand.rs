@@ -1,6 +1,6 @@
 //! Many orders at once: every notification lost for good, or every second answer lost after WeChat acted on it.
 //!
-//! Small: a hundred and fifty orders, which shows that each is found and told once. Long: a thousand, which shows that
+//! Small: a hundred and fifty orders, which shows that each is found and announced once. Long: a thousand, which shows that
 //! the budget of questions holds when more are due than it allows.
 
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ async fn all_notifications_are_lost(rig: Processes) {
     let lag = "SELECT COUNT(*) FROM evidence e JOIN orders o ON o.id = e.order_id
                WHERE e.source = 'query' AND e.fact LIKE '%\"paid\"%' AND e.recorded_at_ms - o.paid_at_ms <= 36000";
     let prompt = rig.number(&db, lag).await;
-    assert!(prompt > count / 2, "only {prompt} of {count} within 35 s of their payment, told to the second");
+    assert!(prompt > count / 2, "only {prompt} of {count} within 35 s of their payment, announced to the second");
     // The budget is per second of the scheduler's own clock; two of its seconds may lie in one of ours.
     let mut seconds: BTreeMap<i64, usize> = BTreeMap::new();
     for at in arrivals(&rig, "orderquery").await {

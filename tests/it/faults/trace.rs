@@ -77,8 +77,8 @@ pub enum Flaw {
     Unsynced,
 }
 
-/// What to look for.
-pub struct Promise<'a> {
+/// The expected sequence of calls.
+pub struct Expected<'a> {
     /// Begins, in what was read from a socket, the message.
     pub message: &'a str,
     /// Is in what was written to the file.
@@ -91,8 +91,8 @@ pub struct Promise<'a> {
 
 /// Shows that between the end of the read of the message and the begin of the write of its answer, the file was written
 /// with it and then synced.
-pub fn kept(calls: &[Call], promise: &Promise<'_>) -> Result<(), Flaw> {
-    let Promise { message, stored, file, answer } = promise;
+pub fn kept(calls: &[Call], expected: &Expected<'_>) -> Result<(), Flaw> {
+    let Expected { message, stored, file, answer } = expected;
     let read = calls.iter().find(|c| c.reads() && c.text.contains(message)).ok_or(Flaw::NeverReceived)?;
     let answered = calls.iter().find(|c| c.writes() && c.began > read.ended && c.text.contains(answer) && !c.on(file));
     let answered = answered.ok_or(Flaw::Unanswered)?;
@@ -104,15 +104,15 @@ pub fn kept(calls: &[Call], promise: &Promise<'_>) -> Result<(), Flaw> {
 }
 
 #[test]
-fn only_a_sync_between_the_write_and_the_answer_keeps_the_promise() {
-    let promise = Promise { message: "POST /x", stored: "row", file: ".db-wal", answer: "200 OK" };
+fn only_a_sync_between_the_write_and_the_answer_is_durable() {
+    let expected = Expected { message: "POST /x", stored: "row", file: ".db-wal", answer: "200 OK" };
     let read = r#"7 recvfrom(9<socket:[1]>, "POST /x HTTP/1.1\r\n"..., 8192, 0, NULL, NULL) = 64"#;
     let begun = "8 pwrite64(5</t/a.db-wal>, \"a row\", 5, 0 <unfinished ...>";
     let written = "8 <... pwrite64 resumed>) = 5";
     let synced = "8 fdatasync(5</t/a.db-wal>) = 0";
     let other = "8 fdatasync(6</t/b.db>) = 0";
     let answer = r#"7 writev(9<socket:[1]>, [{iov_base="HTTP/1.1 200 OK\r\n"}], 1) = 20"#;
-    let judged = |lines: &[&str]| kept(&parse(&lines.join("\n")), &promise);
+    let judged = |lines: &[&str]| kept(&parse(&lines.join("\n")), &expected);
     assert_eq!(judged(&[read, begun, written, synced, answer]), Ok(()));
     assert_eq!(judged(&[read, begun, written, answer, synced]), Err(Flaw::Unsynced));
     assert_eq!(judged(&[read, begun, written, other, answer]), Err(Flaw::Unsynced));

@@ -29,7 +29,7 @@ pub struct Answer {
     pub location: String,
     pub body: Value,
     pub retry_after: Option<u64>,
-    /// All of it, for those who look for what should not be there.
+    /// All of it, to search for what should not be there.
     pub text: String,
 }
 
@@ -149,7 +149,7 @@ on_all_four! {
         let events = service.events(base, "wxpay.order.paid.v1").await;
         assert_eq!((events.len(), &events[0]["subject"]), (1, &json!(order_no)));
 
-        // The payer of WeChat's order is who logged in; nobody was told their openid.
+        // The payer of WeChat's order is who logged in; their openid was sent to no browser.
         let (_, users) = service.get(&service.wechat_url, "/_sandbox/platform/users").await;
         let current = users["current"].as_u64().unwrap();
         let person = users["users"].as_array().unwrap().iter().find(|u| u["user"] == current).unwrap();
@@ -296,10 +296,10 @@ async fn a_mini_program_logs_in_pays_and_gives_its_phone_number_even_when_the_to
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_nickname_that_postgresql_does_not_take_costs_nobody_the_login() {
+async fn a_nickname_that_postgresql_does_not_take_does_not_prevent_the_login() {
     let service = TestService::embedded_postgres().await.processes().await;
     let process = service.run_all_with(WEB).await;
-    let odd = json!({"openid": "oSomebodyWithAnOddName0000001", "nickname": "小\u{0}明\u{1b}[1m"});
+    let odd = json!({"openid": "oPersonWithAnOddNickname00001", "nickname": "小\u{0}明\u{1b}[1m"});
     service.post(&service.wechat_url, "/_sandbox/platform/user", &odd).await;
     let (_, users) = service.get(&service.wechat_url, "/_sandbox/platform/users").await;
     let mut browser = Browser::new();

@@ -118,7 +118,7 @@ on_all_four! {
         service.finish().await;
     }
 
-    async fn a_signed_notification_of_another_amount_is_parked_told_and_asked_about(service) {
+    async fn a_signed_notification_of_another_amount_is_parked_announced_and_queried(service) {
         service.leave_books_open(SIGNED_BY_THE_TEST);
         service.expect_dead_letters(&["amount_differs"]);
         let process = service.run_all().await;

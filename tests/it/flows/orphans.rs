@@ -1,4 +1,4 @@
-//! Payments of no order whose notification is lost on the way: the database has it, and nobody has to remember.
+//! Payments of no order whose notification is lost on the way: the database has it, and no process has to remember.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn until_waiting(service: &Processes, db: &Db, count: i64) {
 async fn lose_all_messages(service: &mut Processes, db: &Db, process: &Process) {
     match &mut service.queue {
         Queue::Embedded => {
-            // With whoever holds one of them at this moment.
+            // With every process that holds one of them at this moment.
             for table in ["bus_deliveries", "bus_messages"] {
                 db.execute("test", String::from(&format!("DELETE FROM {table}")), []).await.unwrap();
             }
@@ -51,7 +51,7 @@ async fn wait_long(db: &Db) {
 }
 
 on_all_four! {
-    async fn a_payment_of_no_order_is_told_once_although_all_its_messages_were_lost(service) {
+    async fn a_payment_of_no_order_is_announced_once_although_all_its_messages_were_lost(service) {
         let mut service = service;
         service.expect_dead_letters(&["unknown_order"; 3]);
         let process = service.run_all().await;
@@ -64,7 +64,7 @@ on_all_four! {
         // The host that took it was hours ahead.
         let ahead = "UPDATE notifications SET received_at_ms = received_at_ms + 10000000";
         db.execute("test", String::from(ahead), []).await.unwrap();
-        // Whoever was at work on one of them may write its time once more.
+        // A worker that was handling one of them may write its time once more.
         within_timeout("the end of the wait", async {
             while service.number(&db, WAITING).await > 0 {
                 wait_long(&db).await;
@@ -79,9 +79,9 @@ on_all_four! {
         ] {
             assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
         }
-        let told = service.events(&process.base, "wxpay.payment.orphaned.v1").await;
-        assert_eq!((told.len(), told[0]["data"]["transaction_id"].as_str()), (1, Some("4200000000202611220000000001")));
-        let id = told[0]["data"]["notification_id"].as_str().unwrap();
+        let orphaned = service.events(&process.base, "wxpay.payment.orphaned.v1").await;
+        assert_eq!((orphaned.len(), orphaned[0]["data"]["transaction_id"].as_str()), (1, Some("4200000000202611220000000001")));
+        let id = orphaned[0]["data"]["notification_id"].as_str().unwrap();
         let kept = format!("SELECT COUNT(*) FROM notifications WHERE event_id = '{id}' AND LENGTH(body) > 100");
         assert_eq!(service.number(&db, &kept).await, 1, "the words that WeChat signed");
         service.finish().await;

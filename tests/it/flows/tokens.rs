@@ -21,7 +21,7 @@ const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
 const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
 /// Of the simulator: of twenty-four seconds the last ten overlap with the successor. The refresh is due in the last
-/// fifth, and looked for once a second: a busy machine has more than two seconds to spare.
+/// fifth, and checked once a second: a busy machine has more than two seconds to spare.
 const LIFETIME_S: u32 = 24;
 const OVERLAP_S: u32 = 10;
 /// Who give their phone numbers.
@@ -118,7 +118,7 @@ impl FiveProcesses {
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 
-    async fn told(&self, entity_fact: &str) -> i64 {
+    async fn announced(&self, entity_fact: &str) -> i64 {
         let db = self.store.db();
         let sql = format!("SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.{entity_fact}.v1'");
         self.service.number(db, &sql).await
@@ -169,16 +169,16 @@ async fn load(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
 
 /// Every token that a request would be handed works at WeChat, at any time.
 async fn watch(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
-    let mut looks = 0;
+    let mut polls = 0;
     while !stop.load(Ordering::SeqCst) {
         for (app, kind) in all() {
             let token = five.token(&app, kind).await.unwrap_or_else(|| panic!("{} without {kind:?}", app.key));
             assert!(five.is_alive(token.value.expose()).await, "{} {kind:?} is dead at WeChat", app.key);
-            looks += 1;
+            polls += 1;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    looks
+    polls
 }
 
 /// People of the mini program ask for their phone numbers, again and again and in every process: each answer took a
@@ -218,11 +218,11 @@ async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
         tokio::time::sleep(Duration::from_secs(u64::from(LIFETIME_S * lifetimes))).await;
         stop.store(true, Ordering::SeqCst);
     };
-    let (signed, answered, looks, ()) =
+    let (signed, answered, polls, ()) =
         tokio::join!(load(&five, &stop), phones(&five, &stop), watch(&five, &stop), clock);
     let lives = started.elapsed().as_secs() / u64::from(LIFETIME_S);
     let least = u64::from(lifetimes);
-    assert!(signed > 100 * least && answered > 20 * least && looks > 30 * least, "{signed}, {answered}, {looks}");
+    assert!(signed > 100 * least && answered > 20 * least && polls > 30 * least, "{signed}, {answered}, {polls}");
     for (app, appid, before) in [("shop", APP_ID, before.0), ("mini", MINI_APP_ID, before.1)] {
         let calls = five.calls(api, appid).await - before;
         // A fifth of a life early, at the soonest.
@@ -239,10 +239,10 @@ async fn lives(env: &[(&str, &str)], api: &str, lifetimes: u32) {
     let seen = five.seen().await;
     assert_eq!(seen["dead_token_uses"], json!([]), "{seen}");
     assert!(five.calls("getuserphonenumber", MINI_APP_ID).await >= answered, "{seen}");
-    assert_eq!(five.told("app.degraded").await, 0);
+    assert_eq!(five.announced("app.degraded").await, 0);
     for process in &five.processes {
         let age = five.metric(process, r#"wxpay_token_age_seconds{app="mini",kind="access_token"}"#).await;
-        // Told by every process, of the value in use, at least every fifteen seconds.
+        // Reported by every process, of the value in use, at least every fifteen seconds.
         assert!(age.is_some_and(|age| age <= f64::from(LIFETIME_S)), "{}: {age:?}", process.base);
         assert!(five.metric(process, "wxpay_clock_ahead_seconds").await.is_some_and(|ahead| ahead.abs() < 5.0));
     }
@@ -275,7 +275,7 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
     // The first refusal comes when the others have sent the token too.
     five.service.faults(json!([{"on": "getuserphonenumber", "kind": "slow", "delay_ms": 3000, "times": 30}])).await;
-    // Who comes between the report and the refresh is told to come again, and does.
+    // A request between the report and the refresh is answered to try again, and does.
     let requests = sessions.iter().enumerate().map(|(n, session)| {
         let five = &five;
         async move {
@@ -288,7 +288,7 @@ async fn requests_that_meet_a_dead_token_in_two_processes_at_once_are_one_refres
             }
         }
     });
-    for answer in within_timeout("everybody's number", join_all(requests)).await {
+    for answer in within_timeout("the number of every request", join_all(requests)).await {
         assert_eq!(answer["data"]["purePhoneNumber"], "13800000000", "{answer}");
     }
     let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
@@ -323,10 +323,10 @@ async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
         five.store.report_dead_token(&mini().key, TokenKind::AccessToken, &dead.hash, Clock::system().now()).await;
     assert!(!late.unwrap());
     let fetches = five.calls("stable_token", MINI_APP_ID).await;
-    // Every process looks each second: by the third run of all of them a second fetch would have shown.
+    // Every process checks each second: by the third run of all of them a second fetch would have shown.
     let runs = "SELECT COUNT(*) FROM job_reports WHERE job = 'platform_tokens'";
     let after = five.service.number(five.store.db(), runs).await;
-    within_timeout("three more looks", async {
+    within_timeout("three more checks", async {
         while five.service.number(five.store.db(), runs).await < after + 3 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -337,7 +337,7 @@ async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_is_not_allowed_is_told_once_and_payments_and_readiness_go_on() {
+async fn an_address_that_is_not_allowed_is_announced_once_and_payments_and_readiness_go_on() {
     let service = TestService::embedded_sqlite().await.processes().await;
     let forbidden = json!({"appid": APP_ID, "ips": ["203.0.113.9"]});
     let (status, _) = service.post(&service.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
@@ -361,9 +361,9 @@ async fn an_address_that_is_not_allowed_is_told_once_and_payments_and_readiness_
     service.until_state(&process.base, "A400001", "paid").await;
     service.until_drained().await;
     let events = service.events(&process.base, "wxpay.app.degraded.v1").await;
-    let mut told: Vec<&str> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
-    told.sort_unstable();
-    assert_eq!(told, ["wxpay/main", "wxpay/second"], "each merchant that lists the app, once");
+    let mut sources: Vec<&str> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
+    sources.sort_unstable();
+    assert_eq!(sources, ["wxpay/main", "wxpay/second"], "each merchant that lists the app, once");
     assert_eq!((&events[0]["data"]["errcode"], &events[0]["data"]["app"]), (&json!(40164), &json!("shop")));
     let (status, jobs) = service.get(&process.base, "/v1/ops/jobs").await;
     assert_eq!(status, 200, "{jobs}");

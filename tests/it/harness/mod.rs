@@ -1,4 +1,4 @@
-//! What tests start and look at. It is not a mock of anything: servers and databases are real.
+//! What tests start and inspect. It is not a mock of anything: servers and databases are real.
 
 pub mod assert;
 pub mod bus;
@@ -6,7 +6,6 @@ pub mod cable;
 pub mod certificates;
 pub mod db;
 pub mod nats;
-pub mod nats_cluster;
 #[cfg(debug_assertions)]
 pub mod pausing;
 pub mod ports;

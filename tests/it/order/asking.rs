@@ -62,7 +62,7 @@ fn what_had_no_answer_is_asked_again_within_minutes_however_often_it_was_asked()
 }
 
 #[test]
-fn a_number_that_was_offered_before_another_way_to_pay_was_refused_is_looked_at_twice_more() {
+fn a_number_that_was_offered_before_another_way_to_pay_was_refused_is_queried_twice_more() {
     let mut before = order(OrderState::Payable, AttemptState::Closed);
     before.attempts[0].prepay = Some(prepay("wx1"));
     before.attempts.push(attempt(2, AttemptState::Created));
@@ -73,7 +73,7 @@ fn a_number_that_was_offered_before_another_way_to_pay_was_refused_is_looked_at_
     assert_eq!(failed.next.queries.next_at, Some(later(520)));
     assert_eq!(next_poll(&failed.next, 1, later(520)), Some(later(2320)));
     assert_eq!(next_poll(&failed.next, 2, later(2320)), None);
-    // Nobody was ever offered anything: there is nothing to learn.
+    // Nothing was ever offered: there is nothing to learn.
     let Decision::Apply(failed) =
         decide(&order(OrderState::Requested, AttemptState::Created), &number(1), &refused, later(1))
     else {

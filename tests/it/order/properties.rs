@@ -24,13 +24,13 @@ proptest! {
     fn every_transaction_is_entered_once_and_paid_is_never_left(history in prop::collection::vec(any_fact(), 1..40)) {
         let mut now = order(OrderState::Requested, AttemptState::Created);
         let mut ledger = Vec::new();
-        let mut told = 0;
+        let mut paid_events = 0;
         for (i, (n, fact)) in history.iter().enumerate() {
             let Decision::Apply(change) = decide(&now, &number(*n), fact, later(20 + i as u64)) else { continue };
             prop_assert_eq!(change.next.version, now.version + 1);
             prop_assert!(now.state != OrderState::Paid || change.next.state == OrderState::Paid);
             ledger.extend(change.ledger.iter().map(|l| l.transaction_id.clone()));
-            told += change.news.iter().filter(|n| matches!(n, OrderEvent::Paid(_))).count();
+            paid_events += change.news.iter().filter(|n| matches!(n, OrderEvent::Paid(_))).count();
             for a in &change.next.attempts {
                 prop_assert_eq!(a.state == AttemptState::Paid, a.transaction_id.is_some());
                 prop_assert!(a.state != AttemptState::Payable || a.prepay.is_some());
@@ -38,13 +38,13 @@ proptest! {
             let open = matches!(change.next.state, OrderState::Requested | OrderState::Payable);
             let wants = change.next.intent.filter(|i| open || *i != wxpay_worker::order::Intent::Close);
             prop_assert!(open || wants.is_none(), "an order that has ended wants nothing");
-            prop_assert!(!open || change.next.any_live(), "an open order that nobody can pay");
+            prop_assert!(!open || change.next.any_live(), "an open order that cannot be paid");
             prop_assert_eq!(change.next.state == OrderState::Failed, change.next.failure.is_some());
             now = change.next;
         }
         let distinct: std::collections::HashSet<_> = ledger.iter().collect();
         prop_assert_eq!(distinct.len(), ledger.len());
-        prop_assert_eq!(told, usize::from(now.paid_reported));
+        prop_assert_eq!(paid_events, usize::from(now.paid_reported));
         prop_assert!(now.state != OrderState::Paid || now.paid_reported || now.flags.paid_late);
         prop_assert_eq!(now.paid_by.is_some(), now.state == OrderState::Paid);
     }

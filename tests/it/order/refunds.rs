@@ -59,7 +59,7 @@ pub fn facts() -> Vec<RefundFact> {
 }
 
 /// What a decision did, in few words.
-fn told(decision: &RefundDecision) -> String {
+fn summary(decision: &RefundDecision) -> String {
     match decision {
         RefundDecision::AlreadyApplied => "-".into(),
         RefundDecision::AskAgain { .. } => "ask".into(),
@@ -95,7 +95,7 @@ fn every_fact_does_to_every_refund_what_the_table_says() {
     assert_eq!(table.len(), RefundState::ALL.len());
     for (state, expected) in table {
         for (fact, expected) in facts().iter().zip(expected) {
-            assert_eq!(told(&decide_refund(&refund(state), fact, later(10))), expected, "{state:?} {fact:?}");
+            assert_eq!(summary(&decide_refund(&refund(state), fact, later(10))), expected, "{state:?} {fact:?}");
         }
     }
 }
@@ -111,11 +111,11 @@ fn a_refusal_counts_a_minute_after_the_unanswered_call() {
 }
 
 #[test]
-fn a_refusal_of_a_refund_with_a_call_nobody_recorded_the_end_of_counts_a_minute_later_too() {
+fn a_refusal_of_a_refund_with_a_call_without_recorded_end_counts_a_minute_later_too() {
     let refused = RefundFact::Refused(error("USER_ACCOUNT_ABNORMAL"));
     let found = Refund { unanswered_at: Some(NOW), ..refund(RefundState::Requested) };
     assert_eq!(decide_refund(&found, &refused, later(59)), RefundDecision::AskAgain { at: later(60) });
-    assert_eq!(told(&decide_refund(&found, &refused, later(60))), "failed failed released");
+    assert_eq!(summary(&decide_refund(&found, &refused, later(60))), "failed failed released");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_ledger_has_wechats_time_and_ours_only_where_wechat_names_none() {
 }
 
 #[test]
-fn refunds_are_looked_at_ever_more_rarely() {
+fn refunds_are_queried_ever_more_rarely() {
     let seconds = |state: RefundState, done: u32, now: u64| {
         next_refund_poll(&refund(state), done, later(now)).map(|at| at.since(later(now)).as_secs())
     };
@@ -178,7 +178,7 @@ fn refunds_are_looked_at_ever_more_rarely() {
 }
 
 #[test]
-fn people_are_told_what_a_refund_waits_for_and_again_when_it_is_something_else() {
+fn what_a_refund_waits_for_is_announced_and_again_when_it_is_something_else() {
     let mut now = refund(RefundState::Requested);
     let mut news = Vec::new();
     for (i, code) in ["NOTENOUGH", "NOTENOUGH", "CERT_ERROR", "CERT_ERROR"].into_iter().enumerate() {
@@ -215,7 +215,7 @@ proptest! {
                 RefundDecision::AskAgain { at } => prop_assert!(at > later(clock) && !now.state.is_final()),
                 RefundDecision::AlreadyApplied | RefundDecision::Refused(_) => {}
             }
-            prop_assert_eq!(now.queries.next_at.is_none(), now.state.is_final(), "an open refund is looked at again");
+            prop_assert_eq!(now.queries.next_at.is_none(), now.state.is_final(), "an open refund is queried again");
             prop_assert_eq!(now.succeeded_at.is_some(), now.state == RefundState::Succeeded);
             prop_assert!(now.state.wants_call() || now.refund_id.is_some() || now.state == RefundState::Failed);
         }

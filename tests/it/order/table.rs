@@ -10,7 +10,7 @@ use wxpay_worker::trade::TradeType;
 use super::support::*;
 
 /// What a decision did, in few words: `order/attempt news` for a change, else the decision's name.
-fn told(decision: &Decision) -> String {
+fn summary(decision: &Decision) -> String {
     match decision {
         Decision::AlreadyApplied => "-".into(),
         Decision::AskAgain { resubmit: true, .. } => "place".into(),
@@ -84,7 +84,7 @@ fn every_state_against_every_fact() {
     for (order_state, attempt_state, expected) in table {
         let before = order(order_state, attempt_state);
         for ((name, fact), expected) in facts().iter().zip(expected) {
-            let got = told(&decide(&before, &number(1), fact, later(20)));
+            let got = summary(&decide(&before, &number(1), fact, later(20)));
             if got != expected {
                 wrong.push(format!("{order_state:?}/{attempt_state:?} × {name}: {got}, not {expected}"));
             }
@@ -209,7 +209,7 @@ fn a_number_used_up_before_it_was_offered_makes_way_for_the_next_up_to_a_bound()
 #[test]
 fn an_order_wechat_never_heard_of_closes_after_its_expiry_and_not_before() {
     let before = order(OrderState::Requested, AttemptState::Unknown);
-    let at = |seconds| told(&decide(&before, &number(1), &Fact::NotFound, later(seconds)));
+    let at = |seconds| summary(&decide(&before, &number(1), &Fact::NotFound, later(seconds)));
     assert_eq!(at(7100), "place");
     assert_eq!(at(7201), "ask", "after the expiry there is nothing to place");
     assert_eq!(at(7320), "closed/closed closed");
@@ -227,27 +227,27 @@ fn a_mismatch_is_flagged_once_and_asked_about_at_once() {
 }
 
 #[test]
-fn the_same_wish_for_a_new_attempt_opens_one() {
-    let wish = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(9000) };
-    let asked = applied(&order(OrderState::Payable, AttemptState::Payable), &wish).next;
+fn the_same_request_for_a_new_attempt_opens_one() {
+    let request = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(9000) };
+    let asked = applied(&order(OrderState::Payable, AttemptState::Payable), &request).next;
     let Decision::Apply(opened) = decide(&asked, &number(1), &Fact::Closed, later(400)) else { panic!() };
     assert_eq!(opened.next.attempts.len(), 2);
-    // Told again, in place of the first attempt, when the second is there already.
-    assert_eq!(decide(&opened.next, &number(1), &wish, later(401)), Decision::AlreadyApplied);
-    let Decision::Apply(again) = decide(&opened.next, &number(2), &wish, later(401)) else { panic!() };
-    assert!(again.next.intent.is_some(), "a wish in place of the second is another one");
+    // Requested again, in place of the first attempt, when the second is there already.
+    assert_eq!(decide(&opened.next, &number(1), &request, later(401)), Decision::AlreadyApplied);
+    let Decision::Apply(again) = decide(&opened.next, &number(2), &request, later(401)) else { panic!() };
+    assert!(again.next.intent.is_some(), "a request in place of the second is another one");
 }
 
 #[test]
 fn an_order_closed_because_it_was_asked_for_stays_closed_after_its_expiry() {
     let asked = applied(&order(OrderState::Payable, AttemptState::Payable), &Fact::CloseRequested).next;
     let Decision::Apply(closed) = decide(&asked, &number(1), &Fact::Closed, later(400)) else { panic!() };
-    let wish = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(20_000) };
-    assert_eq!(decide(&closed.next, &number(1), &wish, later(8000)), Decision::AlreadyApplied);
+    let request = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at: later(20_000) };
+    assert_eq!(decide(&closed.next, &number(1), &request, later(8000)), Decision::AlreadyApplied);
 }
 
 #[test]
-fn a_payment_in_time_that_is_learnt_after_a_late_one_is_told_and_the_late_one_is_the_surplus() {
+fn a_payment_in_time_that_is_learnt_after_a_late_one_is_announced_and_the_late_one_is_the_surplus() {
     let policy = Policy { paid_late: Surplus::Hold, paid_twice: Surplus::Refund };
     let decide =
         |order: &Order, n, fact: &Fact| wxpay_worker::order::decide(order, &number(n), fact, later(8000), policy);
@@ -258,16 +258,16 @@ fn a_payment_in_time_that_is_learnt_after_a_late_one_is_told_and_the_late_one_is
     let Decision::Apply(first) = decide(&before, 1, &Fact::Paid(late)) else { panic!() };
     assert!(first.next.flags.paid_late && !first.next.paid_reported && first.refund.is_none());
     let Decision::Apply(second) = decide(&first.next, 2, &Fact::Paid(payment(2, 2))) else { panic!() };
-    let told: Vec<_> =
+    let announced: Vec<_> =
         second.news.iter().map(|n| matches!(n, OrderEvent::Paid(p) if p.transaction_id == transaction(2))).collect();
-    assert_eq!(told, [true, false]);
+    assert_eq!(announced, [true, false]);
     assert!(matches!(&second.news[1], OrderEvent::PaidTwice(p, Surplus::Refund) if p.transaction_id == transaction(1)));
     assert_eq!(second.refund.as_ref().map(|r| &r.transaction_id), Some(&transaction(1)));
     assert_eq!(second.next.paid_by.as_ref().map(|p| &p.transaction_id), Some(&transaction(2)));
 }
 
 #[test]
-fn a_payment_of_which_something_went_back_is_a_payment_and_a_reason_to_look_again() {
+fn a_payment_of_which_something_went_back_is_a_payment_and_a_reason_to_query_again() {
     for state in [OrderState::Requested, OrderState::Payable, OrderState::Closed] {
         let order = order(state, AttemptState::Payable);
         let paid = decide(&order, &number(1), &Fact::Paid(payment(1, 1)), later(20));

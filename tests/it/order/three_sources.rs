@@ -1,7 +1,7 @@
 //! Three sources, one result. A small WeChat, payers and a business act by a script drawn from a seed; what they do
 //! reaches an order through notifications (late, repeated, lost), questions (unanswered at times) and the bill, in
 //! whatever order the seed says. At the end the order must be what WeChat knows, with one ledger entry per transaction
-//! and `order.paid` told once, and every way of learning the same truth must have come to the same order.
+//! and `order.paid` announced once, and every way of learning the same truth must have come to the same order.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ struct Number {
     placed: bool,
     closed_at: Option<u64>,
     payment: Option<Payment>,
-    /// Money of a slow bank for a number that was closed: when it comes after the last look, only WeChat tells of it.
+    /// Money of a slow bank for a number that was closed: when it comes after the last query, only WeChat reports it.
     slow: bool,
 }
 
@@ -63,8 +63,8 @@ struct World {
     noise: Dice,
     mail: Vec<(u64, u32, Fact)>,
     ledger: Vec<String>,
-    told: usize,
-    /// How often `order.closed` was told: money after that is late, whatever its way.
+    paid_events: usize,
+    /// How often `order.closed` was announced: money after that is late, whatever its way.
     closings: usize,
     refunds: BTreeSet<String>,
     transactions: u32,
@@ -85,7 +85,7 @@ impl World {
             noise,
             mail,
             ledger,
-            told: 0,
+            paid_events: 0,
             closings: 0,
             refunds,
             transactions: 0,
@@ -103,7 +103,7 @@ impl World {
                 assert_eq!(change.next.version, self.order.version + 1);
                 assert!(self.order.state != OrderState::Paid || change.next.state == OrderState::Paid, "paid was left");
                 self.ledger.extend(change.ledger.map(|l| l.transaction_id.to_string()));
-                self.told += change.news.iter().filter(|n| matches!(n, OrderEvent::Paid(_))).count();
+                self.paid_events += change.news.iter().filter(|n| matches!(n, OrderEvent::Paid(_))).count();
                 self.closings += change.news.iter().filter(|n| matches!(n, OrderEvent::Closed)).count();
                 // The number of such a refund follows from its payment: what is recorded already is not sent back
                 // again.
@@ -144,8 +144,8 @@ impl World {
         }
     }
 
-    /// A look at the order, as the worker looks.
-    fn look(&mut self) {
+    /// A query about the order, as the worker makes it.
+    fn query(&mut self) {
         let (version, mut again) = (self.order.version, false);
         let deaf = if self.ears == Ears::Late { 60 } else { 10 };
         for n in 0..self.order.attempts.len() {
@@ -179,9 +179,9 @@ impl World {
     /// Lets time pass: mail arrives, questions come due.
     fn pass_until(&mut self, until: u64) {
         for _ in 0..10_000 {
-            let look = self.order.queries.next_at.map(|at| at.since(NOW).as_secs().max(self.at));
+            let query = self.order.queries.next_at.map(|at| at.since(NOW).as_secs().max(self.at));
             let mail = self.mail.iter().map(|(at, _, _)| *at).min();
-            let next = match (look, mail) {
+            let next = match (query, mail) {
                 (Some(l), Some(m)) => l.min(m),
                 (Some(at), None) | (None, Some(at)) => at,
                 (None, None) => break,
@@ -196,7 +196,7 @@ impl World {
                 self.hear(n, &fact);
             } else {
                 self.at += 1;
-                self.look();
+                self.query();
             }
         }
         self.at = self.at.max(until);
@@ -227,13 +227,13 @@ impl World {
                 let expires_at = self.now().after(Duration::from_secs(5000));
                 let fact = Fact::AttemptRequested { trade_type: TradeType::Native, expires_at };
                 self.hear(newest as u32, &fact);
-                self.look();
-                // The same wish once more, as a repeated request or a second delivery brings it.
+                self.query();
+                // The same request once more, as a repeated request or a second delivery brings it.
                 self.hear(newest as u32, &fact);
             }
             Act::Close => {
                 self.hear(newest as u32, &Fact::CloseRequested);
-                self.look();
+                self.query();
             }
         }
         let takes = |n: &Number| n.placed && n.closed_at.is_none() && n.payment.is_none();
@@ -269,7 +269,7 @@ impl World {
         let known = |n: &Number| {
             n.payment.as_ref().is_none_or(|p| n.slow || self.ledger.iter().any(|l| *l == p.transaction_id.to_string()))
         };
-        assert!(self.wechat.iter().all(known), "only the bill would have told of it: {:?}", self.order);
+        assert!(self.wechat.iter().all(known), "only the bill would have reported it: {:?}", self.order);
         let mut bill: Vec<(u32, Fact)> = Vec::new();
         for (i, n) in self.wechat.iter().enumerate() {
             bill.extend(n.payment.iter().map(|p| (i as u32 + 1, Fact::Paid(p.clone()))));
@@ -290,13 +290,18 @@ impl World {
         assert_eq!(ledger.len(), self.ledger.len(), "a transaction was entered twice");
         assert_eq!(ledger, truth, "the ledger is not what WeChat knows");
         assert_eq!(self.order.state == OrderState::Paid, !truth.is_empty(), "{:?}", self.order);
-        assert_eq!(self.told, usize::from(self.order.paid_reported), "order.paid was told {} times", self.told);
+        assert_eq!(
+            self.paid_events,
+            usize::from(self.order.paid_reported),
+            "order.paid was announced {} times",
+            self.paid_events
+        );
         assert_eq!(self.order.flags.paid_twice, truth.len() > 1);
         let held = self.order.state == OrderState::Paid && !self.order.paid_reported;
         assert!(!held || self.order.flags.paid_late && self.policy.paid_late != Surplus::Accept, "{:?}", self.order);
         let kept =
             self.order.paid_by.as_ref().filter(|_| self.order.paid_reported).map(|p| p.transaction_id.to_string());
-        assert!(kept.as_ref().is_none_or(|kept| !self.refunds.contains(kept)), "what was told paid was sent back");
+        assert!(kept.as_ref().is_none_or(|kept| !self.refunds.contains(kept)), "what was announced paid was sent back");
         if self.policy == (Policy { paid_late: Surplus::Refund, paid_twice: Surplus::Refund }) {
             let surplus: BTreeSet<String> = truth.iter().filter(|t| Some(*t) != kept.as_ref()).cloned().collect();
             assert_eq!(self.refunds, surplus, "all else is sent back");

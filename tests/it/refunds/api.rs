@@ -1,4 +1,4 @@
-//! What a caller may ask for, and what it is told otherwise.
+//! What a caller may ask for, and what it is answered otherwise.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ on_both! {
     async fn the_same_request_has_the_same_answer_and_another_one_is_refused(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("I100001").await;
-        let wish = json!({"refund_no": "I100001-r1", "amount_fen": 30});
-        let tries = (0..20).map(|_| service.give_back("I100001", wish.clone()));
+        let body = json!({"refund_no": "I100001-r1", "amount_fen": 30});
+        let tries = (0..20).map(|_| service.give_back("I100001", body.clone()));
         let answers = futures_util::future::join_all(tries).await;
         for (status, refund) in &answers {
             assert_eq!((*status, &refund["refund_no"]), (200, &json!("I100001-r1")), "{refund}");
@@ -27,7 +27,7 @@ on_both! {
             assert_eq!((status, &problem["code"]), (409, &json!("refund_differs")), "{problem}");
         }
         service.paid("I100002").await;
-        let (status, problem) = service.give_back("I100002", wish).await;
+        let (status, problem) = service.give_back("I100002", body).await;
         assert_eq!((status, &problem["code"]), (409, &json!("refund_differs")), "another order: {problem}");
         assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 1);
         service.finish().await;
@@ -36,10 +36,10 @@ on_both! {
     async fn a_key_names_the_refund_where_no_number_does(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("I200001").await;
-        let with_key = |key: &'static str, wish: Value| {
+        let with_key = |key: &'static str, body: Value| {
             let url = format!("{}/v1/orders/I200001/refunds", service.base);
             let request = service.http.post(url).bearer_auth(API_KEY).header("idempotency-key", key);
-            answer(request.header("content-type", "application/json").body(wish.to_string()))
+            answer(request.header("content-type", "application/json").body(body.to_string()))
         };
         let (status, first) = with_key("k1", json!({"amount_fen": 10})).await.unwrap();
         assert_eq!(status, 200, "{first}");
@@ -57,7 +57,7 @@ on_both! {
         assert_eq!((status, &problem["code"]), (422, &json!("key_reused")), "{problem}");
         let (status, same) = with_key("k3", json!({"refund_no": "I2-a", "amount_fen": 10})).await.unwrap();
         assert!([200, 202].contains(&status) && same["refund_no"] == "I2-a", "{same}");
-        // Without either, a number is made and told; nothing needs to be said at all.
+        // Without either, a number is made and returned; nothing needs to be given at all.
         let request = service.http.post(format!("{}/v1/orders/I200001/refunds", service.base)).bearer_auth(API_KEY);
         let (status, rest) = answer(request).await.unwrap();
         assert_eq!((status, &rest["amount_fen"], &rest["state"]), (202, &json!(70), &json!("requested")), "{rest}");
@@ -90,7 +90,7 @@ on_both! {
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{problem}");
         assert_eq!(service.get("/v1/refunds/none").await.0, 404);
         service.paid("I400002").await;
-        for (wish, pointer) in [
+        for (body, pointer) in [
             (json!({"refund_no": "x".repeat(33)}), "/refund_no"),
             (json!({"refund_no": "a b"}), "/refund_no"),
             (json!({"refund_no": "r", "amount_fen": 0}), "/amount_fen"),
@@ -102,14 +102,14 @@ on_both! {
             (json!({"transaction_id": "4200000000000000000000000001"}), "/transaction_id"),
             (json!({"openid": "x"}), "/openid"),
         ] {
-            let (status, problem) = service.give_back("I400002", wish).await;
+            let (status, problem) = service.give_back("I400002", body).await;
             assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(pointer)), "{problem}");
         }
         assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 0);
         service.finish().await;
     }
 
-    async fn a_merchant_without_certificate_is_told_so_and_nothing_is_recorded(db: TestDb) {
+    async fn a_merchant_without_certificate_is_answered_so_and_nothing_is_recorded(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.paid("I500001").await;
         let (status, problem) = service.give_back("I500001", json!({"refund_no": "I500001-r1"})).await;
@@ -124,9 +124,9 @@ on_both! {
         assert_eq!(status, 200);
         service.pay("I600001").await;
         service.until_state("I600001", "paid").await;
-        let wish = |n: usize| json!({"refund_no": format!("n{n}"), "amount_fen": 1});
-        let wishes = (0..60).map(|n| service.give_back("I600001", wish(n)));
-        let answers = futures_util::future::join_all(wishes).await;
+        let body = |n: usize| json!({"refund_no": format!("n{n}"), "amount_fen": 1});
+        let requests = (0..60).map(|n| service.give_back("I600001", body(n)));
+        let answers = futures_util::future::join_all(requests).await;
         let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 409).collect();
         assert_eq!(refused.len(), 10, "{refused:?}");
         assert!(refused.iter().all(|(_, problem)| problem["code"] == "refunds_used_up"), "{refused:?}");

@@ -20,16 +20,16 @@ on_both! {
             service.store.db().execute("test", String::from(sql), []).await.unwrap();
         }
         let (status, second) = service.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
-        assert_eq!((status, &second["state"]), (202, &json!("requested")), "its turn is a day away: {second}");
+        assert_eq!((status, &second["state"]), (202, &json!("requested")), "its slot is a day away: {second}");
         service.ends("D1-a", "SUCCESS").await;
-        // The next run of the job that looks for such times, and then of the one that looks for due refunds.
+        // The next run of the job that searches for such times, and then of the one that searches for due refunds.
         service.skip(31);
         service.seconds_until("D1-a", |s| s.refund.state == RefundState::Succeeded).await;
         service.a_minute_later().await;
-        service.look_until("D1-b", "processing").await;
+        service.poll_until("D1-b", "processing").await;
         assert!(service.clock.now().since(today).as_secs() < 3600, "within the hour");
         service.ends("D1-b", "SUCCESS").await;
-        service.look_until("D1-b", "succeeded").await;
+        service.poll_until("D1-b", "succeeded").await;
         service.finish().await;
     }
 }

@@ -20,7 +20,7 @@ async fn ages(db: &Db, sql: &str) {
     db.execute("test", String::from(sql), []).await.unwrap();
 }
 
-/// A payment that came late, by our books, and is told again and again; then one of another number that was in time all
+/// A payment that came late, by our books, and is reported again and again; then one of another number that was in time all
 /// along.
 async fn a_refund_that_a_policy_asks_for_is_counted_once(service: Processes) {
     let process = service.run_all_with(POLICY).await;
@@ -29,8 +29,8 @@ async fn a_refund_that_a_policy_asks_for_is_counted_once(service: Processes) {
     service.place(base, "Q100001", 100).await;
     // WeChat closes nothing within five minutes, and the process asks for nothing earlier.
     ages(&db, "UPDATE attempts SET created_at_ms = created_at_ms - 301000").await;
-    let wish = json!({"trade_type": "NATIVE", "product_id": "tea"});
-    let (status, order) = service.post(base, "/v1/orders/Q100001/attempts?merchant=main", &wish).await;
+    let body = json!({"trade_type": "NATIVE", "product_id": "tea"});
+    let (status, order) = service.post(base, "/v1/orders/Q100001/attempts?merchant=main", &body).await;
     assert_eq!(status, 200, "{order}");
     let second = order["attempts"][1]["out_trade_no"].as_str().unwrap().to_owned();
     assert_eq!(requested(&service, &process).await, 0);
@@ -45,7 +45,7 @@ async fn a_refund_that_a_policy_asks_for_is_counted_once(service: Processes) {
         service.post(&service.wechat_url, "/_sandbox/notify", &first).await;
     }
     service.until_drained().await;
-    assert_eq!(requested(&service, &process).await, 1, "of one late payment that was told four times");
+    assert_eq!(requested(&service, &process).await, 1, "of one late payment that was reported four times");
 
     // Of the two payments the late one is the one too many, and it was sent back already.
     ages(&db, "UPDATE orders SET expires_at_ms = expires_at_ms + 7205000").await;

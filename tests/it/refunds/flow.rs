@@ -7,11 +7,11 @@ use crate::harness::service::TestService;
 use crate::settling::on_both;
 
 on_both! {
-    async fn a_refund_is_accepted_then_told_and_asked_about_and_only_then_refunded(db: TestDb) {
+    async fn a_refund_is_accepted_then_notified_and_queried_and_only_then_refunded(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("F100001").await;
-        let wish = json!({"refund_no": "F100001-r1", "amount_fen": 30, "reason": "商品已售完"});
-        let (status, refund) = service.give_back("F100001", wish).await;
+        let body = json!({"refund_no": "F100001-r1", "amount_fen": 30, "reason": "商品已售完"});
+        let (status, refund) = service.give_back("F100001", body).await;
         assert_eq!((status, &refund["state"]), (200, &json!("processing")), "{refund}");
         assert!(refund["message"].as_str().unwrap().starts_with("Accepted"), "{refund}");
         let (_, order) = service.get("/v1/orders/F100001").await;
@@ -36,23 +36,23 @@ on_both! {
         service.finish().await;
     }
 
-    async fn a_refund_nobody_tells_of_is_found_by_asking_after_one_five_fifteen_and_thirty_minutes(db: TestDb) {
+    async fn a_refund_without_notification_is_found_by_queries_after_one_five_fifteen_and_thirty_minutes(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.without_news().await;
         service.paid("F200001").await;
         service.refunding("F200001", "F200001-r1", 100).await;
         let mut pauses = Vec::new();
-        for looks in 1..=5 {
-            let before = service.to_next_look("F200001-r1").await.refund;
+        for polls in 1..=5 {
+            let before = service.to_next_poll("F200001-r1").await.refund;
             let after =
-                service.until_refund("asked about", "F200001-r1", |s| s.refund.queries.done == looks).await.refund;
+                service.until_refund("asked about", "F200001-r1", |s| s.refund.queries.done == polls).await.refund;
             assert_eq!(after.state, RefundState::Processing);
             let _ = before;
             pauses.push(after.queries.next_at.unwrap().since(service.clock.now()).as_secs() / 60);
         }
         assert_eq!(pauses[..4], [5, 15, 30, 60], "minutes, with some jitter");
         service.ends("F200001-r1", "SUCCESS").await;
-        service.to_next_look("F200001-r1").await;
+        service.to_next_poll("F200001-r1").await;
         service.until_refunded("F200001-r1", "succeeded").await;
         let (_, order) = service.get("/v1/orders/F200001").await;
         assert_eq!(order["refunded_fen"], json!(100));
@@ -75,12 +75,12 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("F400001").await;
         service.refunding("F400001", "part-1", 30).await;
-        // Within a minute of the other WeChat would refuse it: it waits its turn, and is never refused for that.
+        // Within a minute of the other WeChat would refuse it: it waits for its slot, and is never refused for that.
         let (status, second) = service.give_back("F400001", json!({"refund_no": "part-2", "amount_fen": 50})).await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "{second}");
         assert_eq!(service.calls("F400001").await.len(), 1, "WeChat was not called");
         service.a_minute_later().await;
-        service.to_next_look("part-2").await;
+        service.to_next_poll("part-2").await;
         service.until_refunded("part-2", "processing").await;
         let (status, problem) = service.give_back("F400001", json!({"refund_no": "part-3", "amount_fen": 21})).await;
         assert_eq!(
@@ -114,7 +114,7 @@ on_both! {
         assert!((3600..4000).contains(&pause), "asked about slowly: {pause}");
         service.without_news().await;
         service.ends("F500001-r1", "SUCCESS").await;
-        service.to_next_look("F500001-r1").await;
+        service.to_next_poll("F500001-r1").await;
         service.until_refunded("F500001-r1", "succeeded").await;
         let events = service.events("F500001").await;
         assert_eq!(events[2..], ["refund.requested", "refund.abnormal", "refund.succeeded"]);

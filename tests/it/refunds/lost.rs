@@ -1,4 +1,4 @@
-//! WeChat executes a refund and nobody hears of it: the same number again, and one refund.
+//! WeChat executes a refund and its answer is lost: the same number again, and one refund.
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -29,11 +29,11 @@ on_both! {
             service.faults(json!([fault])).await;
             let number = format!("lost-{n}");
             service.give_back_unheard("L100001", json!({"refund_no": number, "amount_fen": 2})).await;
-            for looks in 0..6 {
-                assert!(looks < 5, "{fault}: {:?}", service.refund(&number).await);
-                service.to_next_look(&number).await;
+            for polls in 0..6 {
+                assert!(polls < 5, "{fault}: {:?}", service.refund(&number).await);
+                service.to_next_poll(&number).await;
                 let before = service.refund(&number).await.refund.version;
-                let after = service.until_refund("looked at", &number, |s| s.refund.version != before).await.refund;
+                let after = service.until_refund("polled", &number, |s| s.refund.version != before).await.refund;
                 assert_ne!(after.state, RefundState::Failed, "unknown is never read as failed");
                 if after.state == RefundState::Processing {
                     break;
@@ -60,12 +60,12 @@ on_both! {
             {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1},
         ])).await;
         service.give_back_unheard("L200001", json!({"refund_no": "L200001-r1"})).await;
-        let first = service.to_next_look("L200001-r1").await.refund;
+        let first = service.to_next_poll("L200001-r1").await.refund;
         assert_eq!(first.state, RefundState::Unknown);
         let second =
-            service.until_refund("looked at", "L200001-r1", |s| s.refund.version != first.version).await.refund;
+            service.until_refund("polled", "L200001-r1", |s| s.refund.version != first.version).await.refund;
         assert_eq!(second.state, RefundState::Unknown, "refused, and still not known");
-        service.to_next_look("L200001-r1").await;
+        service.to_next_poll("L200001-r1").await;
         service.until_refunded("L200001-r1", "processing").await;
         assert_eq!(service.wechat_refunds("L200001").await.len(), 1);
         service.finish().await;
@@ -80,11 +80,11 @@ on_both! {
         ])).await;
         service.give_back_unheard("L300001", json!({"refund_no": "L300001-r1"})).await;
         let asked_at = service.clock.now();
-        for looks in 0..10 {
-            assert!(looks < 9, "{:?}", service.refund("L300001-r1").await);
-            let before = service.to_next_look("L300001-r1").await.refund.queries;
-            let after = service.until_refund("looked at", "L300001-r1", |s| {
-                // Taken up by the scheduler it is put off for a minute; after the look it is scheduled anew.
+        for polls in 0..10 {
+            assert!(polls < 9, "{:?}", service.refund("L300001-r1").await);
+            let before = service.to_next_poll("L300001-r1").await.refund.queries;
+            let after = service.until_refund("polled", "L300001-r1", |s| {
+                // Taken up by the scheduler it is put off for a minute; after the poll it is scheduled anew.
                 s.refund.state == RefundState::Failed || s.refund.queries.done > before.done
             }).await.refund;
             if after.state == RefundState::Failed {

@@ -1,21 +1,16 @@
-//! Money back: whatever is lost, told twice, told wrongly or done by others, each refund happens once at WeChat, and
+//! Money back: whatever is lost, reported twice or wrongly, or done by others, each refund happens once at WeChat, and
 //! the books here say what WeChat's say.
 
 mod api;
+mod calls;
 mod clocks;
-mod console;
-mod contradictions;
 mod counted;
-mod doubts;
 mod flow;
-mod looks;
 mod lost;
-mod notices;
-mod open_calls;
-#[cfg(debug_assertions)]
-mod paused;
 mod policies;
+mod reports;
 mod rows;
+mod schedule;
 mod sums;
 mod waits;
 
@@ -41,17 +36,17 @@ impl InProcess {
     }
 
     /// Asks for a refund.
-    pub async fn give_back(&self, order_no: &str, wish: Value) -> (u16, Value) {
-        self.post(&format!("/v1/orders/{order_no}/refunds"), &wish).await
+    pub async fn give_back(&self, order_no: &str, body: Value) -> (u16, Value) {
+        self.post(&format!("/v1/orders/{order_no}/refunds"), &body).await
     }
 
     /// Asks for a refund that has an unknown outcome, and does not sit the caller's wait out.
-    pub async fn give_back_unheard(&self, order_no: &str, wish: Value) {
+    pub async fn give_back_unheard(&self, order_no: &str, body: Value) {
         let path = format!("{}/v1/orders/{order_no}/refunds", self.base);
         let request = self.http.post(path).bearer_auth(API_KEY).header("content-type", "application/json");
-        let (status, refund) = answer(request.header("prefer", "wait=0").body(wish.to_string())).await.unwrap();
+        let (status, refund) = answer(request.header("prefer", "wait=0").body(body.to_string())).await.unwrap();
         assert_eq!((status, refund["state"] == "requested" || refund["state"] == "unknown"), (202, true), "{refund}");
-        let refund_no = wish["refund_no"].as_str().unwrap();
+        let refund_no = body["refund_no"].as_str().unwrap();
         self.until_refund("unknown", refund_no, |s| s.refund.state == RefundState::Unknown).await;
     }
 
@@ -69,11 +64,11 @@ impl InProcess {
 
     /// Asks for a refund that WeChat takes on at once.
     pub async fn refunding(&self, order_no: &str, refund_no: &str, amount_fen: i64) -> Value {
-        let wish = json!({"refund_no": refund_no, "amount_fen": amount_fen});
+        let body = json!({"refund_no": refund_no, "amount_fen": amount_fen});
         let (status, refund) = within_timeout(&format!("{refund_no} at WeChat"), async {
             loop {
                 // On a busy machine the first answer may be that it takes longer.
-                match self.give_back(order_no, wish.clone()).await {
+                match self.give_back(order_no, body.clone()).await {
                     (202, refund) if refund["state"] == "requested" => {}
                     answered => return answered,
                 }
@@ -122,22 +117,22 @@ impl InProcess {
         panic!("{:?}", self.refund(refund_no).await);
     }
 
-    /// Awaits that the refund was looked at: since `before`, it changed or is scheduled anew.
-    pub async fn until_looked_at(&self, before: &StoredRefund) -> StoredRefund {
+    /// Awaits that the refund was polled: since `before`, it changed or is scheduled anew.
+    pub async fn until_polled(&self, before: &StoredRefund) -> StoredRefund {
         let (version, done) = (before.refund.version, before.refund.queries.done);
-        self.until_refund("looked at", before.refund.refund_no.as_str(), |s| {
+        self.until_refund("polled", before.refund.refund_no.as_str(), |s| {
             s.refund.version != version || s.refund.queries.done != done
         })
         .await
     }
 
-    /// Nobody tells of refunds any more.
+    /// No notification of a refund arrives any more.
     pub async fn without_news(&self) {
         self.faults(json!([{"on": "refund_notify", "kind": "drop"}])).await;
     }
 
-    /// Moves the clock to when the refund is looked at next, and past the scheduler's next second.
-    pub async fn to_next_look(&self, refund_no: &str) -> StoredRefund {
+    /// Moves the clock to when the refund is polled next, and past the scheduler's next second.
+    pub async fn to_next_poll(&self, refund_no: &str) -> StoredRefund {
         let before = self.refund(refund_no).await;
         if let Some(at) = before.refund.queries.next_at {
             self.skip_to(at);
@@ -146,17 +141,17 @@ impl InProcess {
         before
     }
 
-    /// Moves the clock from look to look until the refund is there.
-    pub async fn look_until(&self, refund_no: &str, state: &str) -> StoredRefund {
+    /// Moves the clock from poll to poll until the refund is there.
+    pub async fn poll_until(&self, refund_no: &str, state: &str) -> StoredRefund {
         for _ in 0..20 {
-            let before = self.to_next_look(refund_no).await;
+            let before = self.to_next_poll(refund_no).await;
             if before.refund.state.as_str() == state {
                 return before;
             }
-            let looked = self.until_refund("looked at", refund_no, |s| {
+            let polled = self.until_refund("polled", refund_no, |s| {
                 s.refund.state.as_str() == state || s.refund.queries.done != before.refund.queries.done
             });
-            let _ = tokio::time::timeout(Duration::from_secs(3), looked).await;
+            let _ = tokio::time::timeout(Duration::from_secs(3), polled).await;
         }
         self.until_refunded(refund_no, state).await
     }

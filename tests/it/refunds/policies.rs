@@ -1,4 +1,4 @@
-//! The policy `refund`: money that comes late or twice goes back, once, however often it is told.
+//! The policy `refund`: money that comes late or twice goes back, once, however often it is reported.
 
 use serde_json::{Value, json};
 use wxpay_worker::config::Config;
@@ -9,16 +9,16 @@ use crate::settling::on_both;
 const BOTH: &str = "paid_late = \"refund\"\npaid_twice = \"refund\"";
 
 on_both! {
-    async fn what_is_left_of_a_payment_goes_back_and_is_told_where_some_of_it_went_back_before(db: TestDb) {
+    async fn what_is_left_of_a_payment_goes_back_and_is_announced_where_some_of_it_went_back_before(db: TestDb) {
         let policies = "paid_late = \"hold\"\npaid_twice = \"refund\"";
         let service = TestService::new().on(db).merchant(policies).refunds().in_process().await;
         let first = "P300001";
         service.place(first).await;
         service.skip(301);
-        let wish = json!({"trade_type": "NATIVE", "product_id": "tea"});
-        let (_, order) = service.post(&format!("/v1/orders/{first}/attempts"), &wish).await;
+        let body = json!({"trade_type": "NATIVE", "product_id": "tea"});
+        let (_, order) = service.post(&format!("/v1/orders/{first}/attempts"), &body).await;
         let second = order["attempts"][1]["out_trade_no"].as_str().unwrap().to_owned();
-        // The second is paid in time, and nobody hears of it until the first was paid late and some of it went back.
+        // The second is paid in time, and not reported until the first was paid late and some of it went back.
         let unheard = |on: &str, kind: &str| json!({"on": on, "kind": kind, "out_trade_no": second});
         let rules = [("notify", "drop"), ("orderquery", "system_error"), ("closeorder", "system_error")];
         service.faults(Value::Array(rules.map(|(on, kind)| unheard(on, kind)).into())).await;
@@ -35,17 +35,18 @@ on_both! {
         let rest = &order["refunds"][1];
         assert_eq!((&rest["amount_fen"], &rest["origin"]), (&json!(70), &json!("policy")), "{order}");
         assert_eq!(rest["transaction_id"], late.as_str());
-        let told = "SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.refund.requested.v1' AND payload LIKE '%\"amount_fen\":70%'";
-        assert_eq!(service.number(told).await, 1);
+        let requested = "SELECT COUNT(*) FROM outbox
+        WHERE event_type = 'wxpay.refund.requested.v1' AND payload LIKE '%\"amount_fen\":70%'";
+        assert_eq!(service.number(requested).await, 1);
         let rest = rest["refund_no"].as_str().unwrap().to_owned();
         service.skip(61);
-        service.look_until(&rest, "processing").await;
+        service.poll_until(&rest, "processing").await;
         let theirs = service.wechat_refunds(first).await;
         assert_eq!(theirs.iter().map(|r| r["refund_fee"].as_i64().unwrap()).sum::<i64>(), 100, "{theirs:?}");
         service.finish().await;
     }
 
-    async fn late_money_goes_back_once_however_often_it_is_told(db: TestDb) {
+    async fn late_money_goes_back_once_however_often_it_is_reported(db: TestDb) {
         let service = TestService::new().on(db).merchant(BOTH).refunds().in_process().await;
         service.place("P100001").await;
         service.skip(301);
@@ -58,7 +59,7 @@ on_both! {
             service.wechat_control("notify", json!({"out_trade_no": "P100001"})).await;
         }
         let refund_no = service.one_refund("P100001").await;
-        service.look_until(&refund_no, "processing").await;
+        service.poll_until(&refund_no, "processing").await;
         service.ends(&refund_no, "SUCCESS").await;
         service.until_refunded(&refund_no, "succeeded").await;
         let [theirs] = &service.wechat_refunds("P100001").await[..] else { panic!("one refund at WeChat") };
@@ -76,7 +77,7 @@ on_both! {
         let service = TestService::new().on(db).merchant(BOTH).refunds().in_process().await;
         let (first, second) = service.paid_twice("P200001").await;
         let refund_no = service.one_refund("P200001").await;
-        service.look_until(&refund_no, "processing").await;
+        service.poll_until(&refund_no, "processing").await;
         service.ends(&refund_no, "SUCCESS").await;
         let refund = service.until_refunded(&refund_no, "succeeded").await.refund;
         let stored = service.stored("P200001").await;

@@ -1,4 +1,4 @@
-//! What the tables themselves refuse, whoever writes.
+//! What the tables themselves refuse, from any writer.
 
 use crate::harness::service::TestService;
 use crate::settling::on_both;

@@ -17,8 +17,8 @@ on_both! {
         service.without_news().await;
         service.paid("S100001").await;
         let at_once = size(60, 200);
-        let wish = |n: usize| json!({"refund_no": format!("part-{n:03}"), "amount_fen": PART});
-        let answers = futures_util::future::join_all((0..at_once).map(|n| service.give_back("S100001", wish(n)))).await;
+        let body = |n: usize| json!({"refund_no": format!("part-{n:03}"), "amount_fen": PART});
+        let answers = futures_util::future::join_all((0..at_once).map(|n| service.give_back("S100001", body(n)))).await;
         let mut taken = Vec::new();
         let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
         for (n, (status, answer)) in answers.iter().enumerate() {
@@ -59,7 +59,7 @@ on_both! {
             service.calls("S100001").await.iter().map(|c| c["at"].as_str().unwrap().to_owned()).collect();
         assert_eq!(times.len(), 7, "no call was in vain");
         for number in &taken {
-            service.look_until(number, "succeeded").await;
+            service.poll_until(number, "succeeded").await;
         }
         assert_eq!(service.get("/v1/orders/S100001").await.1["refunded_fen"], json!(7 * PART));
         service.finish().await;
@@ -68,8 +68,8 @@ on_both! {
     async fn all_that_is_left_goes_to_one_of_those_who_want_it(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("S200001").await;
-        let wish = |n: usize| json!({"refund_no": format!("rest-{n:03}")});
-        let answers = futures_util::future::join_all((0..50).map(|n| service.give_back("S200001", wish(n)))).await;
+        let body = |n: usize| json!({"refund_no": format!("rest-{n:03}")});
+        let answers = futures_util::future::join_all((0..50).map(|n| service.give_back("S200001", body(n)))).await;
         let taken: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
         assert_eq!(taken.len(), 1, "{answers:?}");
         assert_eq!(taken[0].1["amount_fen"], json!(100));

@@ -39,7 +39,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn an_empty_account_delays_the_refund_and_is_told_once(db: TestDb) {
+    async fn an_empty_account_delays_the_refund_and_is_announced_once(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.wechat_control("merchant", json!({"mch_id": MCH_ID, "balance": 10})).await;
         service.paid("W200001").await;
@@ -48,16 +48,16 @@ on_both! {
         assert_eq!(refund["wechat"]["err_code"], "NOTENOUGH", "{refund}");
         let mut pauses = Vec::new();
         for _ in 0..4 {
-            let before = service.to_next_look("W2-a").await.refund.queries;
+            let before = service.to_next_poll("W2-a").await.refund.queries;
             let after =
                 service.until_refund("called again", "W2-a", |s| s.refund.queries.done > before.done).await.refund;
             assert_eq!(after.state, RefundState::Requested);
             pauses.push(after.queries.next_at.unwrap().since(service.clock.now()).as_secs());
         }
         assert!(pauses.windows(2).all(|p| p[1] > p[0]) && pauses[0] >= 60, "growing: {pauses:?}");
-        assert_eq!(service.events("W200001").await[2..], ["refund.requested", "refund.delayed"], "told once");
+        assert_eq!(service.events("W200001").await[2..], ["refund.requested", "refund.delayed"], "one event");
         service.wechat_control("merchant", json!({"mch_id": MCH_ID, "balance": 1000})).await;
-        service.to_next_look("W2-a").await;
+        service.to_next_poll("W2-a").await;
         let taken = service.until_refunded("W2-a", "processing").await.refund;
         assert_eq!(taken.error, None, "WeChat's words are not true any more");
         assert_eq!(service.wechat_refunds("W200001").await.len(), 1);

@@ -1,4 +1,4 @@
-//! Each fault as it looks on the wire, and the ledger that it does not touch.
+//! Each fault as it is on the wire, and the ledger that it does not touch.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -87,15 +87,15 @@ async fn a_hanging_call_is_executed_and_never_answered() {
 }
 
 #[tokio::test]
-async fn half_an_answer_promises_more_than_it_gives() {
+async fn half_an_answer_announces_more_than_it_gives() {
     let shop = Shop::open().await;
     shop.faults(json!([{"on": "unifiedorder", "kind": "half_body", "times": 1}])).await;
     let (answer, _) = bare(&shop, "A100001").await;
     let text = String::from_utf8_lossy(&answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let promised: usize = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let announced: usize = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().parse().unwrap();
     assert!(head.starts_with("HTTP/1.1 200"));
-    assert!(!body.is_empty() && body.len() < promised, "{} of {promised}", body.len());
+    assert!(!body.is_empty() && body.len() < announced, "{} of {announced}", body.len());
     assert!(xml::parse(body.as_bytes()).is_err());
     assert_eq!(placed(&shop).await, 1);
     shop.faults(json!([{"on": "unifiedorder", "kind": "half_body", "times": 1}])).await;
@@ -230,7 +230,7 @@ async fn notified(shop: &Shop, merchant: &Merchant, number: &str, rule: Value, d
 }
 
 #[tokio::test]
-async fn a_dropped_notification_reaches_nobody_until_its_repeat() {
+async fn a_dropped_notification_is_not_delivered_until_its_repeat() {
     let (shop, mut merchant) = (Shop::scaled(1000).await, Merchant::open().await);
     let ended = notified(&shop, &merchant, "A100001", json!({"on": "notify", "kind": "drop", "times": 2}), 3).await;
     let outcomes: Vec<_> = ended.iter().map(|d| d["outcome"].as_str().unwrap()).collect();

@@ -124,7 +124,7 @@ async fn each_trade_type_gets_its_way_to_pay() {
 }
 
 #[tokio::test]
-async fn an_unpaid_order_is_told_with_little_more_than_its_state() {
+async fn an_unpaid_order_is_answered_with_little_more_than_its_state() {
     let shop = Shop::open().await;
     shop.prepay(order("A100001")).await;
     let answer = shop.query("A100001").await;
@@ -151,7 +151,7 @@ async fn an_unpaid_order_is_told_with_little_more_than_its_state() {
 }
 
 #[tokio::test]
-async fn a_paid_order_is_told_whole_by_either_number() {
+async fn a_paid_order_is_answered_whole_by_either_number() {
     let shop = Shop::open().await;
     let prepay_id = shop.prepay(with(order("A100001"), &[("device_info", "WEB")])).await;
     let (status, payment) =

@@ -114,7 +114,7 @@ impl<S> Shop<S> {
         self.http.post(format!("{}{path}", self.base)).body(body).send().await
     }
 
-    /// Signs, sends, reads the answer, without looking at its signature.
+    /// Signs, sends, reads the answer, without checking its signature.
     pub async fn raw(&self, api: &str, fields: Fields, sign_type: SignType) -> Fields {
         let fields = sealed(fields, sign_type);
         let answer = self.post(&format!("/pay/{api}"), xml::write(&fields).into_bytes()).await.unwrap();
@@ -259,7 +259,7 @@ impl Heard {
 
 type Answers = Arc<Mutex<VecDeque<(StatusCode, &'static str)>>>;
 
-/// A merchant's notification address: gives the prepared answers in turn, then SUCCESS.
+/// A merchant's notification address: gives the prepared answers in order, then SUCCESS.
 pub struct Merchant {
     pub url: String,
     pub heard: mpsc::UnboundedReceiver<Heard>,

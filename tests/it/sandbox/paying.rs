@@ -64,8 +64,8 @@ async fn a_newer_code_replaces_the_older() {
     let new = shop.place(native("N100001")).await["code_url"].clone();
     assert_ne!(old, new);
     assert_eq!(shop.control("pay", json!({"code_url": old})).await.1["error"], "session_expired");
-    let (status, payment) = shop.control("pay", json!({"code_url": new, "openid": "oSomebody"})).await;
-    assert_eq!((status, payment["openid"].as_str()), (200, Some("oSomebody")), "whoever scans it pays");
+    let (status, payment) = shop.control("pay", json!({"code_url": new, "openid": "oOtherPerson"})).await;
+    assert_eq!((status, payment["openid"].as_str()), (200, Some("oOtherPerson")), "the person who scans it pays");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn closed_and_expired_orders_take_no_money() {
 async fn an_order_placed_for_one_payer_refuses_another() {
     let shop = Shop::open().await;
     let prepay_id = shop.prepay(order("A100001")).await;
-    let (status, answer) = shop.control("pay", json!({"prepay_id": prepay_id, "openid": "oSomebodyElse"})).await;
+    let (status, answer) = shop.control("pay", json!({"prepay_id": prepay_id, "openid": "oAnotherPerson"})).await;
     assert_eq!((status, answer["error"].as_str()), (409, Some("payer_differs")));
     assert_eq!(shop.payments().await, 0);
 }
@@ -103,7 +103,7 @@ async fn leaving_the_cashier_keeps_the_order_payable() {
 }
 
 #[tokio::test]
-async fn control_requests_that_make_no_sense_are_told_why() {
+async fn control_requests_that_make_no_sense_are_answered_why() {
     let shop = Shop::open().await;
     let prepay_id = shop.prepay(order("A100001")).await;
     for (body, status, message) in [

@@ -159,7 +159,7 @@ async fn a_malformed_element_is_named() {
 }
 
 #[tokio::test]
-async fn a_well_formed_message_with_an_impossible_wish_is_refused_signed() {
+async fn a_well_formed_message_with_an_impossible_request_is_refused_signed() {
     let shop = Shop::open().await;
     for (fields, code) in [
         (with(order("A100001"), &[("appid", OTHER_APPID)]), "APPID_MCHID_NOT_MATCH"),

@@ -117,7 +117,7 @@ async fn a_merchant_who_needs_more_than_five_seconds_has_not_answered() {
 }
 
 #[tokio::test]
-async fn an_address_where_nobody_listens_is_unreachable() {
+async fn an_address_without_a_listener_is_unreachable() {
     let shop = Shop::open().await;
     let gone = loopback().await;
     let url = format!("http://{}/notify", gone.local_addr().unwrap());
@@ -131,15 +131,15 @@ async fn an_address_where_nobody_listens_is_unreachable() {
 async fn a_notification_can_be_asked_for_and_its_answer_read() {
     let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
     let prepay_id = shop.prepay(merchant.order("A100001")).await;
-    let wish = json!({"mch_id": MCH_ID, "out_trade_no": "A100001"});
-    let (status, answer) = shop.control("notify", wish.clone()).await;
+    let request = json!({"mch_id": MCH_ID, "out_trade_no": "A100001"});
+    let (status, answer) = shop.control("notify", request.clone()).await;
     assert_eq!((status, answer["error"].as_str()), (409, Some("not_paid")));
 
     merchant.answer_with(&[(200, FAIL)]);
     shop.pay(&prepay_id).await;
     merchant.next().await;
     shop.deliveries(1).await;
-    let (status, answer) = shop.control("notify", wish.clone()).await;
+    let (status, answer) = shop.control("notify", request.clone()).await;
     assert_eq!(status, 200);
     assert_eq!(answer["deliveries"][0]["outcome"], "acknowledged");
     assert_eq!(answer["deliveries"][0]["answer"], SUCCESS);
@@ -147,7 +147,7 @@ async fn a_notification_can_be_asked_for_and_its_answer_read() {
     assert_eq!(verify(&merchant.next().await.fields(), &key()), Ok(SignType::Md5));
     assert_eq!(shop.ledger().await["orders"][0]["acknowledged"], true);
 
-    let mut spoiled = wish.clone();
+    let mut spoiled = request.clone();
     spoiled["fault"] = json!("tamper");
     assert_eq!(shop.control("notify", spoiled).await.0, 200);
     assert!(verify(&merchant.next().await.fields(), &key()).is_err());

@@ -119,7 +119,7 @@ async fn a_state_that_is_no_file_is_an_error() {
 
 #[tokio::test]
 async fn a_simulator_without_merchants_does_not_start() {
-    let mut nobody = settings(1);
-    nobody.merchants.clear();
-    assert!(matches!(Sandbox::start(loopback().await, nobody).await, Err(StartError::NoMerchant)));
+    let mut empty = settings(1);
+    empty.merchants.clear();
+    assert!(matches!(Sandbox::start(loopback().await, empty).await, Err(StartError::NoMerchant)));
 }

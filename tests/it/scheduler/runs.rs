@@ -1,4 +1,4 @@
-//! Runs: who makes them, what they leave behind, and what becomes of those that nobody made.
+//! Runs: which process makes them, what they leave behind, and what becomes of those that were missed.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::harness::within_timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A scheduler as a process runs it; told to stop when dropped.
+/// A scheduler as a process runs it; stopped when dropped.
 struct Process {
     task: JoinHandle<Result<(), SchedulerError>>,
     cancel: CancellationToken,
@@ -75,7 +75,7 @@ async fn retention_ran(stage: &Stage, times: i64, since: Timestamp, why: &str) {
     assert!((times..=times + due_by_the_clock(since)).contains(&runs), "{runs} runs instead of {times}: {why}");
 }
 
-/// Awaits a state of a job that nobody signals.
+/// Awaits a state of a job that has no signal.
 async fn until(stage: &Stage, job: &str, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
     within_timeout(&format!("{job}: {what}"), async {
         loop {
@@ -254,7 +254,7 @@ async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alon
     let again = until(&stage, "pending_queries", "another", again).await.last.unwrap();
     assert_eq!((again.holder.as_str(), again.outcome), ("broken", JobOutcome::Failed));
     let between = again.started_at.since(first);
-    assert!(between > Duration::from_secs(3), "nobody else had the time to take it: {between:?}");
+    assert!(between > Duration::from_secs(3), "no other process had the time to take it: {between:?}");
     assert!(between < Duration::from_secs(20), "out for {between:?}");
 
     let sound = Process::start(&stage, "sound").await;

@@ -33,7 +33,7 @@ fn state(report: Option<TokenReport>, report_refreshes: u32) -> TokenState {
         app: AppKey::parse("shop").unwrap(),
         kind: TokenKind::AccessToken,
         token: Some(stored(0, 7200)),
-        is_unreadable: false,
+        value_hash: None,
         doubted_at: None,
         report,
         report_refreshes,
@@ -97,7 +97,7 @@ fn a_repeated_value_does_not_live_longer_for_being_repeated() {
 }
 
 #[test]
-fn a_first_report_is_answered_at_once_and_each_later_one_with_more_patience() {
+fn a_first_report_is_answered_at_once_and_each_later_one_after_a_longer_delay() {
     let reported = |refreshes| due_at(&state(Some(TokenReport::Reported(at(100))), refreshes), at(6000));
     assert_eq!(reported(0), at(100));
     assert_eq!(reported(1), at(100), "the value is older than a minute");
@@ -132,7 +132,7 @@ fn what_passes_by_itself_is_tried_again_with_growing_pauses() {
 }
 
 #[test]
-fn what_a_person_must_change_is_asked_once_a_minute_and_told_at_once() {
+fn what_a_person_must_change_is_asked_once_a_minute_and_announced_at_once() {
     for errcode in [40013, 40125, 40164, 40243, 48001, 50004, 61024, 89503, 40001, 40002, 43002, 99999] {
         let failure = after_failure(&refused(errcode, Credential::Secret), 1, true, NOW, "ffffffff");
         assert!(failure.next_try_at >= at(60) && failure.next_try_at <= at(65), "{errcode}");

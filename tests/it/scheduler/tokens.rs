@@ -32,7 +32,7 @@ async fn a_day(stage: &Stage) -> (u64, u64) {
         {
             let token = stage.token(app, kind).await.unwrap_or_else(|| panic!("{app} without {kind:?}"));
             let new = seen.is_none_or(|seen| seen.insert(token.hash.clone()));
-            // A value is looked at when it comes, and when it is about to go.
+            // A value is checked when it comes, and when it is about to go.
             if new || stage.clock.now() >= Timestamp::from_ms(token.refresh_at.as_ms() - 30_000) {
                 assert!(stage.is_alive(&token).await, "{app} {kind:?} at {}", stage.clock.now());
             }
@@ -129,7 +129,7 @@ async fn a_killed_token_is_replaced_once_however_many_report_it() {
 }
 
 #[tokio::test]
-async fn a_token_that_wechat_refuses_and_repeats_is_asked_for_once_and_told() {
+async fn a_token_that_wechat_refuses_and_repeats_is_asked_for_once_and_announced() {
     let stage = Stage::open().await;
     stage.run().await.unwrap();
     let refused = stage.token("shop", ACCESS).await.unwrap();
@@ -150,9 +150,9 @@ async fn a_token_that_wechat_refuses_and_repeats_is_asked_for_once_and_told() {
     assert!(stage.token("shop", TICKET).await.is_some());
     for token in ["access_token", "jsapi_ticket"] {
         for end in ["degraded", "recovered"] {
-            let told =
+            let announced =
                 format!("outbox WHERE event_type = 'wxpay.app.{end}.v1' AND payload LIKE '%\"token\":\"{token}\"%'");
-            assert_eq!(stage.count(&told).await, 2, "{token} {end}: each merchant once");
+            assert_eq!(stage.count(&announced).await, 2, "{token} {end}: each merchant once");
         }
     }
 }
@@ -262,7 +262,7 @@ async fn a_fetch_that_ends_after_another_process_took_over_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_stable_token_that_was_overtaken_harms_nobody_and_is_not_fetched_again() {
+async fn a_stable_token_that_was_overtaken_does_no_harm_and_is_not_fetched_again() {
     let slow = Stage::open().await;
     slow.faults(json!([{"on": "stable_token", "kind": "slow", "appid": SHOP, "delay_ms": 3000, "times": 1}])).await;
     let successor = async {

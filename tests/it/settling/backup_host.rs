@@ -11,8 +11,8 @@ use wxpay_worker::wechat::v2::xml;
 use super::on_both;
 use crate::harness::service::{InProcess, MCH_ID, TestService, answer, jsapi};
 use crate::harness::within_timeout;
-use crate::sandbox::refunds_parts::{https, identity};
-use crate::wechat::server::{Answer, Received, Server, http, nobody};
+use crate::sandbox::refunds::parts::{https, identity};
+use crate::wechat::server::{Answer, Received, Server, http, unreachable};
 use crate::wechat::signed;
 
 /// What the main host does.
@@ -102,7 +102,7 @@ async fn behind(
     let backup = refusing(wechat.clone(), path, number, times);
     let mut hosts = Vec::new();
     let main_url = match main {
-        Main::Gone => nobody(),
+        Main::Gone => unreachable(),
         Main::BreaksOff => {
             hosts.push(breaking_off(wechat, path));
             hosts[0].url.clone()
@@ -165,7 +165,7 @@ async fn money_goes_back_once(db: crate::harness::db::TestDb, main: Main, codes:
         service.paid(&order_no).await;
         let (status, refund) = service.give_back(&order_no, json!({"refund_no": refund_no})).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {refund}");
-        service.look_until(&refund_no, "processing").await;
+        service.poll_until(&refund_no, "processing").await;
         service.ends(&refund_no, "SUCCESS").await;
         service.until_refunded(&refund_no, "succeeded").await;
         let theirs = service.wechat_refunds(&order_no).await;
@@ -197,7 +197,7 @@ on_both! {
     }
 
     async fn a_refund_that_the_backup_host_puts_off_is_made_once_while_the_main_host_is_gone(db: TestDb) {
-        // What people must look into is told as a delay.
+        // What people must examine is announced as a delay.
         money_goes_back_once(db, Main::Gone, &[("NOTENOUGH", 1), ("SYSTEMERROR", 0), ("FREQUENCY-LIMITED", 0)]).await;
     }
 

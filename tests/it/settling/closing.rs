@@ -10,7 +10,7 @@ use crate::harness::service::{TestService, jsapi};
 const FIVE_MINUTES: u64 = 300;
 
 on_both! {
-    async fn an_order_nobody_paid_is_closed_at_wechat_at_its_expiry_and_asked_about_twice_more(db: TestDb) {
+    async fn an_unpaid_order_is_closed_at_wechat_at_its_expiry_and_queried_twice_more(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C100001").await;
         let expires_at = service.stored("C100001").await.order.expires_at;
@@ -18,17 +18,17 @@ on_both! {
         let closed = service.until_state("C100001", "closed").await;
         assert_eq!(service.wechat_order("C100001").await["state"], "CLOSED", "closed at WeChat, not only here");
         assert_eq!(service.events("C100001").await, ["order.payable", "order.closed"]);
-        let mut looks = Vec::new();
+        let mut polls = Vec::new();
         let mut next = closed.order.queries.next_at;
         while let Some(at) = next {
-            looks.push(at.since(service.clock.now()).as_secs());
+            polls.push(at.since(service.clock.now()).as_secs());
             service.skip_to(at);
-            let done = closed.order.queries.done + looks.len() as u32;
-            let stored = service.until("a look after the close", "C100001", |s| s.order.queries.done == done).await;
+            let done = closed.order.queries.done + polls.len() as u32;
+            let stored = service.until("a query after the close", "C100001", |s| s.order.queries.done == done).await;
             next = stored.order.queries.next_at;
         }
-        assert_eq!(looks.len(), 2, "{looks:?}");
-        assert!(looks[0] >= 120 && looks[1] >= 1700, "{looks:?}");
+        assert_eq!(polls.len(), 2, "{polls:?}");
+        assert!(polls[0] >= 120 && polls[1] >= 1700, "{polls:?}");
         service.finish().await;
     }
 
@@ -39,7 +39,7 @@ on_both! {
         assert_eq!((status, &order["state"], &order["pending"]), (202, &json!("payable"), &json!("close")), "{order}");
         let (status, problem) = service.get("/v1/orders/C200001/pay-params").await;
         assert_eq!(
-            (status, &problem["code"]), (409, &json!("order_closing")), "nobody is offered what is being closed",
+            (status, &problem["code"]), (409, &json!("order_closing")), "an order that is being closed is not offered",
         );
         assert_eq!(service.wechat_order("C200001").await["state"], "NOTPAY");
         service.skip(FIVE_MINUTES + 1);
@@ -100,7 +100,7 @@ on_both! {
         let service = TestService::new().on(db).in_process().await;
         service.place("C500001").await;
         service.skip(FIVE_MINUTES + 1);
-        // Executed, and nobody hears of it; then the question about it has no answer either.
+        // Executed, and its answer is lost; then the question about it has no answer either.
         service.faults(json!([
             {"on": "closeorder", "kind": "answer_lost", "times": 2},
             {"on": "orderquery", "kind": "system_error", "executed": false, "times": 2},
@@ -108,13 +108,13 @@ on_both! {
         let (status, order) = service.post("/v1/orders/C500001/close", &Value::Null).await;
         assert_eq!(status, 202, "{order}");
         assert_eq!(order["state"], "payable", "unknown is not closed");
-        let mut looks = 0;
+        let mut polls = 0;
         while service.stored("C500001").await.order.state != OrderState::Closed {
-            assert!(looks < 20, "{:?}", service.stored("C500001").await.order);
+            assert!(polls < 20, "{:?}", service.stored("C500001").await.order);
             service.skip(20);
             let closed = service.until_state("C500001", "closed");
             let _ = tokio::time::timeout(std::time::Duration::from_millis(1500), closed).await;
-            looks += 1;
+            polls += 1;
         }
         let closed = service.until_state("C500001", "closed").await;
         assert_eq!(closed.order.attempts[0].state, AttemptState::Closed);
@@ -122,7 +122,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn looks_after_a_close_that_have_no_answer_do_not_count(db: TestDb) {
+    async fn queries_after_a_close_that_have_no_answer_do_not_count(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C800001").await;
         service.skip(FIVE_MINUTES + 1);
@@ -138,7 +138,7 @@ on_both! {
             service.skip_to(next);
             let is_later = |at| at > next && at > service.clock.now();
             let later = |s: &StoredOrder| s.order.queries.next_at.is_some_and(is_later);
-            next = service.until("a look in vain", "C800001", later).await.order.queries.next_at.unwrap();
+            next = service.until("a query in vain", "C800001", later).await.order.queries.next_at.unwrap();
         }
         let url = format!("{}/_sandbox/faults", service.wechat_url);
         service.http.delete(url).send().await.unwrap();
@@ -148,7 +148,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn questions_out_of_turn_leave_the_orders_own_alone(db: TestDb) {
+    async fn queries_out_of_schedule_leave_the_orders_own_alone(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C900001").await;
         let before = service.stored("C900001").await.order.queries;

@@ -20,7 +20,7 @@ on_both! {
         assert_eq!(events, ["order.payable", "order.closed", "order.paid_late", "order.paid"]);
         let (_, page) = service.get("/v1/events?types=wxpay.order.paid_late.v1&wait=10").await;
         assert_eq!(page["events"][0]["data"]["policy"], "accept", "{page}");
-        // The same payment once more, however it is told, changes nothing.
+        // The same payment once more, however it is reported, changes nothing.
         service.wechat_control("notify", json!({"out_trade_no": "P200001"})).await;
         assert_eq!(service.events("P200001").await, events);
         assert_eq!(service.number("SELECT COUNT(*) FROM ledger").await, 1);

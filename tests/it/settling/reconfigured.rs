@@ -35,8 +35,8 @@ on_both! {
         service.place("N100001").await;
         service.skip(301);
         service.restart_with(|config| config.apps[0].app_id = AppId::parse(MINI_APP_ID).unwrap()).await;
-        let wish = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"});
-        let (status, order) = service.post("/v1/orders/N100001/attempts", &wish).await;
+        let body = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"});
+        let (status, order) = service.post("/v1/orders/N100001/attempts", &body).await;
         assert_eq!((status, &order["pay_params"]["appId"]), (200, &json!(MINI_APP_ID)), "{order}");
         let first = service.stored("N100001").await.order.attempts[0].clone();
         assert_eq!(first.appid.as_str(), APP_ID, "the old one stays what it was");
@@ -68,8 +68,8 @@ on_both! {
         })
         .await;
         let until = service.clock.now().after(Duration::from_secs(3600));
-        let wish: Value = json!({"expires_at": until.to_string()});
-        let (status, order) = service.post("/v1/orders/N200001/attempts", &wish).await;
+        let body: Value = json!({"expires_at": until.to_string()});
+        let (status, order) = service.post("/v1/orders/N200001/attempts", &body).await;
         assert_eq!((status, &order["state"]), (200, &json!("payable")), "{order}");
         second_attempt_is_paid(&service, "N200001", OTHER_MCH_ID, APP_ID).await;
         service.finish().await;

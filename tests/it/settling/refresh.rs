@@ -9,7 +9,7 @@ use crate::harness::within_timeout;
 const ORDERS: usize = 12;
 
 on_both! {
-    async fn refreshes_of_many_orders_at_once_keep_to_the_budget_and_each_order_gets_its_turn(db: TestDb) {
+    async fn refreshes_of_many_orders_at_once_keep_to_the_budget_and_each_order_gets_its_query(db: TestDb) {
         let service = TestService::new().on(db).merchant("queries_per_second = 2").in_process().await;
         service.faults(json!([{"on": "notify", "kind": "drop"}])).await;
         let order_nos: Vec<String> = (0..ORDERS).map(|n| format!("R{n:06}")).collect();

@@ -24,7 +24,7 @@ async fn a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new(servi
     let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY), ("WXPAY__SERVER__ADMIN_LISTEN", admin.as_str())];
     let old = service.run_beside(BEHIND, &env).await;
     let db = service.open_db().await;
-    // Nobody asks in the meantime: the notification alone is to settle it.
+    // No query in the meantime: the notification alone is to settle it.
     db.execute("test", String::from("UPDATE orders SET next_query_at_ms = next_query_at_ms + 3600000"), [])
         .await
         .unwrap();
@@ -40,7 +40,7 @@ async fn a_worker_with_an_old_key_leaves_notifications_to_one_with_the_new(servi
     let _new = service.run_beside(BEHIND, &[]).await;
     service.until_state(&ingress.base, "V100001", "paid").await;
     let truth = service.wechat_ledger("V100001").await;
-    assert_eq!(truth["deliveries"].as_array().map(Vec::len), Some(1), "WeChat told it once, and heard SUCCESS");
+    assert_eq!(truth["deliveries"].as_array().map(Vec::len), Some(1), "WeChat notified once, and heard SUCCESS");
     let settled = "SELECT COUNT(*) FROM notifications WHERE verdict = 'settled'";
     assert_eq!(service.number(&db, settled).await, 1, "by the notification and not by a question");
     assert!(service.events(&ingress.base, "wxpay.notification.rejected.v1").await.is_empty());

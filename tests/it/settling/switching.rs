@@ -54,8 +54,8 @@ on_both! {
         service.skip_to(first);
         service.until_state("S300001", "closed").await;
         let until = service.clock.now().after(Duration::from_secs(3600));
-        let wish = json!({"expires_at": until.to_string()});
-        let (status, order) = service.post("/v1/orders/S300001/attempts", &wish).await;
+        let body = json!({"expires_at": until.to_string()});
+        let (status, order) = service.post("/v1/orders/S300001/attempts", &body).await;
         assert_eq!((status, &order["state"]), (200, &json!("payable")), "{order}");
         let stored = service.stored("S300001").await.order;
         assert!(stored.expires_at > first);
@@ -107,7 +107,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn of_two_payers_who_switch_at_once_one_gets_parameters_and_the_other_is_told_to_wait(db: TestDb) {
+    async fn of_two_payers_who_switch_at_once_one_gets_parameters_and_the_other_is_answered_to_wait(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S710001").await;
         service.skip(FIVE_MINUTES + 1);
@@ -158,11 +158,11 @@ on_both! {
 
     async fn a_number_that_gets_no_fresh_prepay_id_makes_way_for_another(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
-        let mut wish = jsapi("S120001", 100);
-        wish["trade_type"] = json!("MWEB");
-        wish["scene_info"] = json!({"h5_info": {"type": "Wap", "wap_url": "https://example.com", "wap_name": "w"}});
-        wish.as_object_mut().unwrap().remove("openid");
-        let (status, order) = service.post("/v1/orders", &wish).await;
+        let mut body = jsapi("S120001", 100);
+        body["trade_type"] = json!("MWEB");
+        body["scene_info"] = json!({"h5_info": {"type": "Wap", "wap_url": "https://example.com", "wap_name": "w"}});
+        body.as_object_mut().unwrap().remove("openid");
+        let (status, order) = service.post("/v1/orders", &body).await;
         assert_eq!(status, 200, "{order}");
         // To WeChat it is a number with other content, as after a change behind our back.
         let sql = "UPDATE attempts SET params = replace(params, '\"body\":\"', '\"body\":\"another ')";

@@ -10,9 +10,9 @@ const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 86_400 - 60
 on_both! {
     async fn an_hour_without_answers_does_not_put_the_next_question_off_to_the_expiry(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
-        let mut wish: Value = jsapi("U100001", 100);
-        wish["expires_at"] = json!(service.clock.now().after(WEEK).to_string());
-        let (status, order) = service.post("/v1/orders", &wish).await;
+        let mut body: Value = jsapi("U100001", 100);
+        body["expires_at"] = json!(service.clock.now().after(WEEK).to_string());
+        let (status, order) = service.post("/v1/orders", &body).await;
         assert_eq!(status, 200, "{order}");
         let lost = json!([{"on": "notify", "kind": "drop"}, {"on": "orderquery", "kind": "drop"}]);
         service.faults(lost).await;
@@ -34,7 +34,7 @@ on_both! {
                 break;
             }
             let waited = service.clock.now().since(answers_again).as_secs();
-            assert!(waited < 600, "nobody asked for {waited} s");
+            assert!(waited < 600, "no query for {waited} s");
         }
         service.finish().await;
     }

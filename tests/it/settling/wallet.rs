@@ -1,4 +1,4 @@
-//! A payer's clicks: for one wish there is never a second order while WeChat may still take money for the first.
+//! A payer's clicks: for one request there is never a second order while WeChat may still take money for the first.
 
 use serde_json::{Value, json};
 use wxpay_worker::config::Config;
@@ -91,7 +91,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn a_payment_of_an_order_whose_merchant_lost_the_app_is_told_and_no_other_order_offered(db: TestDb) {
+    async fn a_payment_of_an_order_whose_merchant_lost_the_app_is_reported_and_no_other_order_offered(db: TestDb) {
         let (mut service, browser) = town_of_two(db).await;
         let first = number(&click(&service, &browser).await);
         service.faults(json!([{"on": "notify", "kind": "drop"}])).await;
@@ -106,7 +106,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn a_payment_of_the_last_second_is_told_instead_of_a_second_order(db: TestDb) {
+    async fn a_payment_of_the_last_second_is_reported_instead_of_a_second_order(db: TestDb) {
         let (service, browser) = service(db).await;
         let first = number(&click(&service, &browser).await);
         let expires_at = service.stored(&first).await.order.expires_at;

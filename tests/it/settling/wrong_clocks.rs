@@ -49,10 +49,12 @@ async fn is_paid_in_time_on_a_host_off_by(hours: i64) {
     db.execute("test", older, []).await.unwrap();
 
     service.move_to_host(Clock::host_off_by(hours * HOUR_MS)).await;
-    let looked = service.number("SELECT COALESCE(MAX(answered_at_ms), 0) FROM orders").await;
+    let answered = service.number("SELECT COALESCE(MAX(answered_at_ms), 0) FROM orders").await;
     let (status, order) = service.get("/v1/orders/H100001?merchant=main&refresh=1").await;
     assert_eq!((status, &order["state"]), (200, &json!("payable")), "{order}");
-    service.until("an answer", "H100001", |s| s.order.queries.answered_at.is_some_and(|at| at.as_ms() > looked)).await;
+    service
+        .until("an answer", "H100001", |s| s.order.queries.answered_at.is_some_and(|at| at.as_ms() > answered))
+        .await;
     assert_eq!(service.wechat_order("H100001").await["state"], "NOTPAY", "closed before its time");
     service.pay("H100001").await;
     let paid = service.until_state("H100001", "paid").await;

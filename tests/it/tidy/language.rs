@@ -55,7 +55,7 @@ fn entries() -> Vec<Entry> {
             let (words, instead) = line.split_once(" = ").unwrap_or((line, ""));
             let (forms, unless) = words.split_once(", unless ").unwrap_or((words, ""));
             let forms = match forms {
-                "brought again" => vec![forms.split(' ').collect()],
+                phrase if phrase.ends_with(" again") => vec![phrase.split(' ').collect()],
                 _ => forms.split(' ').map(|form| vec![form]).collect(),
             };
             Entry { forms, unless: unless.split_whitespace().collect(), instead }
@@ -75,7 +75,7 @@ impl Entry {
     }
 }
 
-/// Every word and its line, in lower case, with names taken apart: `WaitForTurn` and `wait_for_turn` are three.
+/// Every word and its line, in lower case, with names taken apart: `ReadOneRow` and `read_one_row` are three.
 fn words(text: &str) -> Vec<(usize, String)> {
     let mut words = Vec::new();
     for (i, line) in text.lines().enumerate() {

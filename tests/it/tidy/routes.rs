@@ -5,7 +5,7 @@ use super::source::{Kind, Source, Token, tokens};
 const TABLE: &str = "src/http/routes.rs";
 
 /// Handlers that check credentials by themselves: an order's own token opens its stream, too.
-const OWN_CHECK: &[&str] = &["stream::stream"];
+const OWN_CHECK: &[&str] = &["orders::stream::stream"];
 
 /// Handlers of the business API that can be reached without an [`Authorized`] argument.
 ///
@@ -13,18 +13,14 @@ const OWN_CHECK: &[&str] = &["stream::stream"];
 pub fn check(sources: &[Source]) -> Vec<String> {
     let Some(table) = sources.iter().find(|s| s.path == TABLE) else { return Vec::new() };
     let mut violations = Vec::new();
-    for (path, module, function) in handlers(&tokens(&table.text)) {
-        let name = format!("{module}::{function}");
+    for (path, name) in handlers(&tokens(&table.text)) {
         if !path.starts_with("/v1/") || OWN_CHECK.contains(&name.as_str()) {
             continue;
         }
-        let files: Vec<&Source> = sources
-            .iter()
-            .filter(|s| s.is_in("src/http") && s.path.ends_with(&format!("/{module}.rs")) && s.path != TABLE)
-            .collect();
-        let mut signatures =
-            files.iter().filter_map(|s| signature(&tokens(&s.text), &function).map(|arguments| (s, arguments)));
-        match signatures.next() {
+        let (module, function) = name.rsplit_once("::").unwrap_or(("", &name));
+        let file = format!("src/http/{}.rs", module.replace("::", "/"));
+        let source = sources.iter().find(|s| s.path == file);
+        match source.and_then(|s| signature(&tokens(&s.text), function).map(|arguments| (s, arguments))) {
             None => violations.push(format!("{TABLE}: {path}: no file of src/http has {name}")),
             Some((source, arguments)) if !arguments.contains(&"Authorized".to_owned()) => {
                 violations
@@ -36,18 +32,18 @@ pub fn check(sources: &[Source]) -> Vec<String> {
     violations
 }
 
-/// Path, module and function of each `.route("path", method(module::function))`.
-fn handlers(tokens: &[Token]) -> Vec<(String, String, String)> {
+/// Path and handler of each `.route("path", method(module::function))`.
+fn handlers(tokens: &[Token]) -> Vec<(String, String)> {
     let mut handlers = Vec::new();
     for (i, token) in tokens.iter().enumerate() {
         if token.ident() != Some("route") {
             continue;
         }
         let Some(Kind::Str(path)) = tokens.get(i + 2).map(|t| &t.kind) else { continue };
-        let call: Vec<&str> = tokens[i + 3..].iter().take(7).filter_map(Token::ident).collect();
-        if let [_, module, function, ..] = call[..] {
-            handlers.push((path.clone(), module.to_owned(), function.to_owned()));
-        }
+        let call = tokens[i + 3..].iter().take_while(|t| !t.is(')'));
+        let names: Vec<&str> = call.filter_map(Token::ident).collect();
+        let [_, handler @ ..] = &names[..] else { continue };
+        handlers.push((path.clone(), handler.join("::")));
     }
     handlers
 }
@@ -61,18 +57,23 @@ fn signature(tokens: &[Token], function: &str) -> Option<Vec<String>> {
 
 #[test]
 fn a_route_without_the_extractor_is_found() {
-    let table =
-        Source::new(TABLE, "fn r() { R::new().route(\"/v1/orders\", post(create::place)).route(\"/x\", get(h::x)) }");
-    let handler = |arguments: &str| {
-        Source::new("src/http/orders/create.rs", &format!("//! x\npub async fn place({arguments}) -> R {{}}\n"))
+    let table = Source::new(
+        TABLE,
+        "fn r() { R::new().route(\"/v1/orders\", post(orders::create::place)).route(\"/x\", get(h::x)) }",
+    );
+    let handler = |folder: &str, arguments: &str| {
+        let text = format!("//! x\npub async fn place({arguments}) -> R {{}}\n");
+        Source::new(&format!("src/http/{folder}/create.rs"), &text)
     };
-    let check = |arguments: &str| super::routes::check(&[table.clone(), handler(arguments)]);
+    // A file of the same name in another folder is another handler's.
+    let other = handler("refunds", "State(app): S, caller: Authorized<Orders>, request: Request");
+    let check = |arguments: &str| super::routes::check(&[table.clone(), other.clone(), handler("orders", arguments)]);
     assert_eq!(check("State(app): S, caller: Authorized<Orders>, request: Request"), [] as [String; 0]);
     let bare = check("State(app): S, request: Request");
     assert_eq!(bare, ["src/http/orders/create.rs:1: place serves /v1/orders and takes no Authorized caller"]);
     assert_eq!(
         super::routes::check(std::slice::from_ref(&table)),
-        ["src/http/routes.rs: /v1/orders: no file of src/http has create::place"]
+        ["src/http/routes.rs: /v1/orders: no file of src/http has orders::create::place"]
     );
 }
 

@@ -70,7 +70,7 @@ async fn every_platform_vector_is_read_and_handled_as_it_says() {
                 Ok(read) => {
                     let snapshot = read["is_snapshotuser"] == true;
                     let handling = expected.remove("handling");
-                    assert_eq!(handling.is_some(), snapshot, "{}: only a made-up user is turned away", v.name);
+                    assert_eq!(handling.is_some(), snapshot, "{}: only a made-up user is refused", v.name);
                     assert!(!expected.is_empty(), "{}", v.name);
                     for (name, value) in expected {
                         assert_eq!(read[&name], value, "{}: {name}", v.name);

@@ -18,7 +18,7 @@ use wxpay_worker::wechat::v2::unified_order::Placed;
 use wxpay_worker::wechat::v2::xml;
 
 use super::requests::{native_order, refund_order};
-use super::server::{Answer, Received, Server, http, nobody};
+use super::server::{Answer, Received, Server, http, unreachable};
 use super::{app_id, merchant, our_key, out_trade_no, signed, wechat};
 
 const NOW: Timestamp = Timestamp::from_ms(1_735_787_045_123);
@@ -148,7 +148,7 @@ async fn a_refusal_by_the_backup_host_does_not_hide_what_the_main_host_may_have_
     // Takes the call and breaks off before its answer.
     let main = Server::start(|_| Answer::Bytes(Vec::new()));
     let (key, order) = (our_key(), unified_order::params(&native_order()));
-    for (first, open) in [(main.url.clone(), true), (nobody(), false)] {
+    for (first, open) in [(main.url.clone(), true), (unreachable(), false)] {
         let client = Client::new(&wechat(&first, &backup.url)).unwrap();
         let answer = unified_order::place(&client, &key, &order, NOW).await;
         assert!(matches!(answer.placed, Placed::Refused(_)), "{answer:?}");

@@ -121,7 +121,7 @@ fn each_mistake_has_its_name_and_shows_no_key() {
 }
 
 #[test]
-fn the_last_thirty_days_are_told() {
+fn the_last_thirty_days_are_reported() {
     let (cert, key) = made("1900000109", 2025, 2030);
     let certificate = MerchantCertificate::from_pem(cert.as_bytes(), key.as_bytes(), &mch_id("1900000109")).unwrap();
     let at = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
@@ -222,7 +222,7 @@ async fn without_the_right_certificate_a_refund_is_not_taken_and_moves_nothing()
     let stage = Stage::open().await;
     let others = Client::with_certificate(&stage.config(), &stage.certificate(OTHER_MCH_ID, "apiclient_cert.pem"));
     let refused = stage.refund(&others.unwrap(), "R1").await;
-    // Nobody signs that, so it is no refusal: the refund waits for the right certificate.
+    // That is unsigned, so it is no refusal: the refund waits for the right certificate.
     let Refunding::Doubt(error) = refused else { panic!("{refused:?}") };
     assert_eq!(error.message, "certificate not match");
 

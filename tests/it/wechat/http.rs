@@ -3,7 +3,7 @@ use std::time::Duration;
 use wxpay_worker::config::Wechat;
 use wxpay_worker::wechat::transport::{Client, ClientError, MAX_REPLY_BYTES, Reply, TransportError};
 
-use super::server::{Answer, Server, http, nobody};
+use super::server::{Answer, Server, http, unreachable};
 use super::wechat;
 
 fn client(main: &str, backup: &str) -> Client {
@@ -11,7 +11,7 @@ fn client(main: &str, backup: &str) -> Client {
 }
 
 /// For hosts that hang: the time that passes before the client gives up, long enough for the other host to answer.
-fn impatient(main: &str, backup: &str) -> Client {
+fn short_timeout(main: &str, backup: &str) -> Client {
     Client::new(&Wechat { timeout: Duration::from_millis(1500), ..wechat(main, backup) }).unwrap()
 }
 
@@ -26,7 +26,7 @@ async fn whole(client: &Client) -> Result<Reply, TransportError> {
 #[tokio::test]
 async fn a_call_carries_the_message_and_names_its_sender() {
     let server = Server::saying("<xml>答</xml>");
-    let reply = post(&client(&format!("{}/", server.url), &nobody())).await.unwrap();
+    let reply = post(&client(&format!("{}/", server.url), &unreachable())).await.unwrap();
     assert_eq!(reply, "<xml>答</xml>".as_bytes());
     let [request] = &server.received()[..] else { panic!("one request") };
     assert!(request.head.starts_with("POST /pay/orderquery HTTP/1.1\r\n"), "{}", request.head);
@@ -39,7 +39,7 @@ async fn a_call_carries_the_message_and_names_its_sender() {
 #[tokio::test]
 async fn a_host_that_cannot_be_reached_is_replaced_by_the_backup() {
     let backup = Server::saying("second");
-    assert_eq!(post(&client(&nobody(), &backup.url)).await.unwrap(), b"second");
+    assert_eq!(post(&client(&unreachable(), &backup.url)).await.unwrap(), b"second");
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn a_host_that_hangs_or_breaks_or_fails_is_replaced_by_the_backup() {
         Server::start(|_| Answer::Bytes(Vec::new())),
     ] {
         let backup = Server::saying("second");
-        assert_eq!(post(&impatient(&main.url, &backup.url)).await.unwrap(), b"second");
+        assert_eq!(post(&short_timeout(&main.url, &backup.url)).await.unwrap(), b"second");
         let (first, second) = (&main.received()[0], &backup.received()[0]);
         assert_eq!(first.body, second.body, "the repeat is the same message");
     }
@@ -62,14 +62,14 @@ async fn a_host_that_hangs_or_breaks_or_fails_is_replaced_by_the_backup() {
 async fn a_reply_tells_whether_another_host_may_have_executed_the_call_before() {
     let backup = Server::saying("second");
     let open = |client: Client| async move { whole(&client).await.unwrap().earlier_may_have_executed };
-    assert!(!open(client(&backup.url, &nobody())).await, "there was no other host");
-    assert!(!open(client(&nobody(), &backup.url)).await, "nothing was sent to the first");
+    assert!(!open(client(&backup.url, &unreachable())).await, "there was no other host");
+    assert!(!open(client(&unreachable(), &backup.url)).await, "nothing was sent to the first");
     for main in [
         Server::start(|_| Answer::Hang),
         Server::start(|_| Answer::Bytes(http(502, "<html>"))),
         Server::start(|_| Answer::Bytes(Vec::new())),
     ] {
-        assert!(open(impatient(&main.url, &backup.url)).await);
+        assert!(open(short_timeout(&main.url, &backup.url)).await);
     }
 }
 
@@ -94,15 +94,15 @@ async fn a_backup_that_is_the_main_host_is_not_asked_twice() {
 #[tokio::test]
 async fn the_error_that_leaves_more_open_wins() {
     let hanging = Server::start(|_| Answer::Hang);
-    let error = post(&impatient(&hanging.url, &nobody())).await.unwrap_err();
+    let error = post(&short_timeout(&hanging.url, &unreachable())).await.unwrap_err();
     assert!(matches!(error, TransportError::NoAnswer { .. }), "{error}");
     // A status that refuses the message says nothing of the host that may have taken it.
     let refusing = Server::start(|_| Answer::Bytes(http(400, "no")));
-    let error = post(&impatient(&hanging.url, &refusing.url)).await.unwrap_err();
+    let error = post(&short_timeout(&hanging.url, &refusing.url)).await.unwrap_err();
     assert!(matches!(error, TransportError::NoAnswer { .. }), "{error}");
-    let error = post(&client(&nobody(), &refusing.url)).await.unwrap_err();
+    let error = post(&client(&unreachable(), &refusing.url)).await.unwrap_err();
     assert_eq!(error, TransportError::Status { status: 400 });
-    let error = post(&client(&nobody(), &nobody())).await.unwrap_err();
+    let error = post(&client(&unreachable(), &unreachable())).await.unwrap_err();
     assert!(matches!(error, TransportError::NotSent { .. }), "{error}");
 }
 
@@ -143,7 +143,7 @@ fn every_request_is_measured_with_its_api_and_outcome() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     let backup = Server::saying("second");
-    let client = client(&nobody(), &backup.url);
+    let client = client(&unreachable(), &backup.url);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     metrics::with_local_recorder(&recorder, || runtime.block_on(post(&client))).unwrap();
     let text = handle.render();

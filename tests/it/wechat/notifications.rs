@@ -75,7 +75,7 @@ fn no_removed_byte_of_a_signed_notification_survives() {
 }
 
 #[test]
-fn both_algorithms_are_accepted_and_told_apart() {
+fn both_algorithms_are_accepted_and_distinguished() {
     for sign_type in [SignType::Md5, SignType::HmacSha256] {
         let notice = read(xml::write(&seal(paid(), &our_key(), sign_type))).unwrap();
         assert_eq!(notice.sign_type, sign_type);

@@ -101,7 +101,7 @@ fn every_code_allows_what_the_documentation_says_and_nothing_more() {
 }
 
 #[test]
-fn a_code_nobody_listed_is_unknown_and_never_refused() {
+fn an_unlisted_code_is_unknown_and_never_refused() {
     for text in ["", "SOME_NEW_CODE", "systemerror", " ORDERPAID", "ORDERPAID2"] {
         assert_eq!(ErrCode::parse(text), ErrCode::Other, "{text:?}");
     }

@@ -1,4 +1,4 @@
-//! A server that answers each connection as told, down to breaking off in the middle.
+//! A server that answers each connection as prepared, down to breaking off in the middle.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -62,7 +62,7 @@ impl Server {
 }
 
 /// An address where nothing listens.
-pub fn nobody() -> String {
+pub fn unreachable() -> String {
     format!("http://127.0.0.1:{}", free_port())
 }
 

@@ -1,7 +1,7 @@
 //! What carries the queue.
 
+use crate::harness::nats::cluster::{self, NatsCluster};
 use crate::harness::nats::{NatsServer, Version};
-use crate::harness::nats_cluster::{self, NatsCluster};
 
 pub enum Queue {
     Embedded,
@@ -34,7 +34,7 @@ impl Queue {
     pub fn replicas(&self) -> usize {
         match self {
             Queue::Embedded | Queue::Nats(_) => 1,
-            Queue::Cluster(_) => nats_cluster::NODES,
+            Queue::Cluster(_) => cluster::NODES,
         }
     }
 }

@@ -1,0 +1,141 @@
+//! The handle of a connected bus: publish, consume, and how far behind. What both implementations share is here; where they differ,
+//! each has its own folder or file.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::dead_letter::Parking;
+use super::message::{Delivery, Message};
+use super::topology;
+use super::topology::{ConsumerName, Topology};
+use super::types::{ConnectError, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
+use super::verdict::Verdict;
+use super::{consumer, embedded, jetstream};
+use crate::config;
+use crate::store::Db;
+
+/// A connected bus. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus(Arc<Kind>);
+
+enum Kind {
+    Embedded(embedded::Embedded),
+    JetStream(jetstream::JetStream),
+}
+
+impl Bus {
+    /// Connects and brings streams and consumers into shape. `db` is needed by the embedded bus, migrated.
+    pub async fn connect(settings: &config::Bus, db: Option<Db>) -> Result<(Bus, Report), ConnectError> {
+        Bus::connect_with(settings, db, Topology::builtin(settings.ack_wait)?).await
+    }
+
+    /// [`Bus::connect`] with a topology of one's own.
+    pub async fn connect_with(
+        settings: &config::Bus,
+        db: Option<Db>,
+        topology: Topology,
+    ) -> Result<(Bus, Report), ConnectError> {
+        if settings.url.expose().trim().starts_with("embedded:") {
+            let db = db.ok_or(ConnectError::NoDatabase)?;
+            let bus = embedded::Embedded::open(db, topology, settings.max_bytes).await?;
+            return Ok((Bus(Arc::new(Kind::Embedded(bus))), Report::embedded()));
+        }
+        let (bus, report) = jetstream::JetStream::connect(settings, topology).await?;
+        Ok((Bus(Arc::new(Kind::JetStream(bus))), report))
+    }
+
+    fn topology(&self) -> &Topology {
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.topology(),
+            Kind::JetStream(bus) => bus.topology(),
+        }
+    }
+
+    /// Publishes a message; returns after it is durable. The same message (by [`Message::dedupe_key`]) within the
+    /// duplicate window is stored once, and each publish of it succeeds.
+    ///
+    /// Publishes of one subject that are started one after the other are stored in that order.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        let stream = self.topology().stream_of(&message.subject).filter(|_| topology::is_subject(&message.subject));
+        let stream = stream.ok_or_else(|| PublishError::Misdirected(message.subject.escape_default().to_string()))?;
+        if message.size() > stream.max_message_bytes as usize {
+            return Err(PublishError::TooLarge);
+        }
+        let acknowledged = async {
+            match self.0.as_ref() {
+                Kind::Embedded(bus) => bus.publish(stream, message).await,
+                Kind::JetStream(bus) => bus.publish(stream, message).await,
+            }
+        };
+        let outcome = tokio::time::timeout(PUBLISH_TIMEOUT, acknowledged).await.unwrap_or(Err(PublishError::Timeout));
+        let label = match &outcome {
+            Ok(()) => "stored",
+            Err(PublishError::Unavailable(_)) => "unavailable",
+            Err(PublishError::Full) => "full",
+            Err(PublishError::TooLarge) => "too_large",
+            Err(PublishError::Timeout) => "timeout",
+            Err(PublishError::Misdirected(_)) => "misdirected",
+        };
+        metrics::counter!("wxpay_bus_publishes_total", "stream" => stream.name.clone(), "outcome" => label)
+            .increment(1);
+        outcome
+    }
+
+    /// Works for a consumer until `cancel`: runs `handler` on deliveries, at most `concurrency` at once, and parks or
+    /// defers through `parking`. After `cancel` nothing new is taken; returns when the running handlers are done.
+    ///
+    /// Several processes may work for one consumer. Errors of the bus are waited out.
+    pub async fn consume<H, F, P>(
+        &self,
+        name: ConsumerName,
+        concurrency: usize,
+        handler: H,
+        parking: Arc<P>,
+        cancel: CancellationToken,
+    ) -> Result<(), ConsumeError>
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+        P: Parking,
+    {
+        let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
+        let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handler, parking, cancel));
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => consumer::work(worker, bus.supply(&name, spec), concurrency).await,
+            Kind::JetStream(bus) => {
+                let source = bus.supply(stream, spec);
+                let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
+                tokio::join!(consumer::work(worker, source, concurrency), rescue);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether programs outside can subscribe to what is published. The embedded bus has no such subscribers: events
+    /// are read from the feed.
+    pub fn has_outside_subscribers(&self) -> bool {
+        match self.0.as_ref() {
+            Kind::Embedded(_) => false,
+            Kind::JetStream(_) => true,
+        }
+    }
+
+    /// A setting reported by its servers since the start with which it must not be used, such as syncing only after
+    /// they acknowledge.
+    pub fn objection(&self) -> Option<String> {
+        match self.0.as_ref() {
+            Kind::Embedded(_) => None,
+            Kind::JetStream(bus) => bus.objection(),
+        }
+    }
+
+    /// How far behind each consumer is, for health and metrics.
+    pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.lag().await,
+            Kind::JetStream(bus) => bus.lag().await,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A handler of one kind of message, and what is the same for all of them: parsing, and the merchant of the subject.
+
+use std::future::Future;
+
+use super::config_skew;
+use super::context::Context;
+use crate::bus::{Delivery, Verdict};
+use crate::config::Merchant;
+use crate::event::envelope::{Envelope, EventData};
+
+/// What happens when a message of one kind arrives. It may run twice, at the same time, in two processes.
+pub trait Handler: 'static {
+    /// What the message says.
+    type Data: EventData + Send;
+
+    /// Whether the scheduler publishes the message again, so that one of a merchant that is not configured here may be
+    /// dropped. Others wait for a process that has the merchant.
+    const REPUBLISHED: bool = false;
+
+    /// Handles a message; `attempt` counts its deliveries from 1.
+    fn handle(
+        ctx: &Context,
+        merchant: &Merchant,
+        event: Envelope<Self::Data>,
+        attempt: u32,
+    ) -> impl Future<Output = Verdict> + Send;
+}
+
+/// Parses a delivery and has it handled.
+pub async fn run<H: Handler>(ctx: Context, delivery: Delivery) -> Verdict {
+    let Delivery { message, attempt, .. } = delivery;
+    let event = match Envelope::<H::Data>::parse(&message.payload) {
+        Ok(event) => event,
+        Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
+    };
+    match message.subject.split('.').nth(2).and_then(|key| ctx.config.merchant(key)) {
+        Some(merchant) => H::handle(&ctx, merchant, event, attempt).await,
+        None if H::REPUBLISHED => {
+            tracing::warn!(subject = message.subject, "a message of no configured merchant is dropped");
+            Verdict::Done
+        }
+        None => config_skew::unknown(event.time, ctx.clock.now(), attempt),
+    }
+}

@@ -1,0 +1,9 @@
+//! The store, on both databases.
+
+mod jobs;
+pub mod orders;
+mod tokens;
+pub mod web;
+mod writer;
+
+pub use orders::new_order;

@@ -1,0 +1,5 @@
+//! The database is lost, restarted, full or locked.
+
+mod postgres_lost;
+mod postgres_restarted;
+mod sqlite_stuck;

@@ -1,0 +1,13 @@
+//! The HTTP interface of the business over a real socket, a SQLite file and the embedded bus.
+
+pub mod client;
+mod feed;
+mod health;
+mod hostile;
+mod notify;
+mod ops_jobs;
+mod orders;
+mod schemas;
+pub mod stage;
+mod streams;
+mod waiting;

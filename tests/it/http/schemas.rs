@@ -1,0 +1,167 @@
+//! The documents that describe events and problems, held against the program.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::event::domain::{
+    AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
+    OrderSurplus, PaymentOrphaned, RefundEventData,
+};
+use wxpay_worker::event::fact::WechatError;
+use wxpay_worker::http::{ENTITY_FACTS, Error};
+use wxpay_worker::ids::{AppKey, EventId, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
+use wxpay_worker::money::Fen;
+use wxpay_worker::trade::TradeType;
+
+use super::stage::main;
+
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+
+fn one_of_each() -> Vec<DomainData> {
+    let (order_no, app) = (OrderNo::parse("A100001").unwrap(), AppKey::parse("shop").unwrap());
+    let out_trade_no = OutTradeNo::parse("A100001").unwrap();
+    let transaction_id = TransactionId::parse("4200001234").unwrap();
+    let (amount_fen, at) = (Fen::from_i64(100), Timestamp::from_ms(1_772_330_584_005));
+    let paid = OrderPaid {
+        order_no: order_no.clone(),
+        app: app.clone(),
+        amount_fen,
+        currency: "CNY",
+        out_trade_no: out_trade_no.clone(),
+        transaction_id: transaction_id.clone(),
+        trade_type: TradeType::Jsapi,
+        paid_at: at,
+        cash_fee_fen: Some(Fen::ZERO),
+        settlement_total_fee_fen: None,
+        bank_type: Some("OTHERS".into()),
+        learnt_by: "query",
+    };
+    let ended =
+        |wechat| OrderEnded { order_no: order_no.clone(), app: app.clone(), amount_fen, currency: "CNY", wechat };
+    let payable = OrderPayable {
+        order_no: order_no.clone(),
+        app: app.clone(),
+        amount_fen,
+        currency: "CNY",
+        out_trade_no: out_trade_no.clone(),
+        trade_type: TradeType::Mweb,
+        expires_at: at,
+    };
+    let refund = RefundEventData {
+        order_no: order_no.clone(),
+        refund_no: OutRefundNo::parse("R100001").unwrap(),
+        refund_id: Some("50300207772026030110203040506".into()),
+        out_trade_no: out_trade_no.clone(),
+        transaction_id: transaction_id.clone(),
+        amount_fen: Fen::from_i64(30),
+        paid_fen: amount_fen,
+        currency: "CNY",
+        origin: "policy",
+        refunded_at: Some(at),
+        wechat: None,
+    };
+    let not_yet = Some(WechatError { code: "NOTENOUGH".into(), message: "余额不足".into() });
+    let trouble = |errcode| AppTrouble {
+        app: app.clone(),
+        token: "access_token",
+        reason: "quota_used_up".into(),
+        errcode,
+        since: at,
+    };
+    vec![
+        DomainData::RefundRequested(RefundEventData { refund_id: None, refunded_at: None, ..refund.clone() }),
+        DomainData::RefundDelayed(RefundEventData { wechat: not_yet.clone(), ..refund.clone() }),
+        DomainData::RefundSucceeded(refund.clone()),
+        DomainData::RefundAbnormal(refund.clone()),
+        DomainData::RefundFailed(RefundEventData { wechat: not_yet, ..refund }),
+        DomainData::OrderPayable(payable),
+        DomainData::OrderPaid(paid.clone()),
+        DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),
+        DomainData::OrderPaidTwice(OrderSurplus { payment: paid, policy: "hold" }),
+        DomainData::OrderClosed(ended(None)),
+        DomainData::OrderFailed(ended(Some(WechatError { code: "NOAUTH".into(), message: "无权限".into() }))),
+        DomainData::PaymentOrphaned(PaymentOrphaned {
+            out_trade_no,
+            transaction_id,
+            amount_fen,
+            currency: "CNY".into(),
+            paid_at: at,
+            notification_id: EventId::new(),
+        }),
+        DomainData::NotificationRejected(NotificationRejected {
+            notification_id: EventId::new(),
+            out_trade_no: None,
+            reason: "amount_differs",
+            message: "x".into(),
+        }),
+        DomainData::DeadLetterParked(DeadLetterParked {
+            event_id: EventId::new().to_string(),
+            consumer: "settle".into(),
+            message_subject: "pay.in.main.notify.received".into(),
+            reason: "x".into(),
+            last_error: "x".into(),
+            attempts: 3,
+        }),
+        DomainData::AppDegraded(trouble(Some(40164))),
+        DomainData::AppRecovered(trouble(None)),
+    ]
+}
+
+fn schema(event_type: &str) -> Value {
+    let path = format!("{DOCS}/events/{event_type}.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn problems(schema: &Value, event: &Value) -> Vec<String> {
+    let validator = jsonschema::validator_for(schema).unwrap();
+    validator.iter_errors(event).map(|e| format!("{}: {e}", e.instance_path())).collect()
+}
+
+#[test]
+fn every_event_is_as_its_schema_says_and_has_no_field_the_schema_omits() {
+    for data in one_of_each() {
+        let order_no = OrderNo::parse("A100001").unwrap();
+        let about = serde_json::to_value(&data).unwrap().get("order_no").map(|_| order_no);
+        let sealed = DomainEvent { merchant: main(), order_no: about, data }.encode(Timestamp::from_ms(0));
+        let event: Value = serde_json::from_str(&sealed.payload).unwrap();
+        let schema = schema(&sealed.event_type);
+        assert_eq!(problems(&schema, &event), Vec::<String>::new(), "{event}");
+        for (name, place) in [("/data", "/properties/data/properties"), ("", "/properties")] {
+            let sent: BTreeSet<&String> = event.pointer(name).unwrap().as_object().unwrap().keys().collect();
+            let described: BTreeSet<&String> = schema.pointer(place).unwrap().as_object().unwrap().keys().collect();
+            assert!(sent.is_subset(&described), "{}: {sent:?} {described:?}", sealed.event_type);
+        }
+        // The schema is one that can say no.
+        for name in event["data"].as_object().unwrap().keys() {
+            let mut less = event.clone();
+            less["data"].as_object_mut().unwrap().remove(name);
+            assert_ne!(problems(&schema, &less), Vec::<String>::new(), "without {name}");
+        }
+    }
+}
+
+#[test]
+fn every_type_has_a_schema_whose_example_holds_and_no_schema_is_left_over() {
+    let of_program: BTreeSet<&str> = one_of_each().iter().map(DomainData::entity_fact).collect();
+    let of_feed: BTreeSet<&str> = ENTITY_FACTS.iter().copied().collect();
+    assert_eq!(of_program, of_feed);
+    let files: BTreeSet<String> = std::fs::read_dir(format!("{DOCS}/events"))
+        .unwrap()
+        .map(|f| f.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".json"))
+        .collect();
+    assert_eq!(files, of_program.iter().map(|name| format!("wxpay.{name}.v1.json")).collect());
+    for name in of_program {
+        let schema = schema(&format!("wxpay.{name}.v1"));
+        assert_eq!(problems(&schema, &schema["examples"][0]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn every_problem_is_described_and_nothing_else_is() {
+    let text = std::fs::read_to_string(format!("{DOCS}/problems.md")).unwrap();
+    let described: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!(described, Error::SLUGS.iter().copied().collect());
+}

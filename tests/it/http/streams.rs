@@ -1,0 +1,190 @@
+//! Following one order.
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use wxpay_worker::ids::OrderNo;
+
+use super::stage::{KEY, Stage, eventually, main, order};
+use crate::harness::within_timeout;
+
+struct Stream {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    writer: OwnedWriteHalf,
+}
+
+impl Stream {
+    async fn open(stage: &Stage, token: &str, more: &str) -> Stream {
+        Stream::of(stage, "A100001", token, more).await
+    }
+
+    async fn of(stage: &Stage, order_no: &str, token: &str, more: &str) -> Stream {
+        let (reader, mut writer) = TcpStream::connect(stage.address).await.unwrap().into_split();
+        let head = format!(
+            "GET /v1/orders/{order_no}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+        );
+        writer.write_all(head.as_bytes()).await.unwrap();
+        Stream { lines: BufReader::new(reader).lines(), writer }
+    }
+
+    /// The next answer's status.
+    async fn status(&mut self) -> String {
+        loop {
+            let line =
+                within_timeout("a status line", self.lines.next_line()).await.unwrap().expect("the connection ended");
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                return rest.split(' ').next().unwrap().to_owned();
+            }
+        }
+    }
+
+    /// The next event's id and order; nothing when the stream ends.
+    async fn next(&mut self) -> Option<(i64, Value)> {
+        let mut id = None;
+        let mut data = None;
+        loop {
+            let line = within_timeout("a line of the stream", self.lines.next_line()).await.ok()??;
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.parse().unwrap());
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                data = Some(serde_json::from_str(text).unwrap());
+            } else if line == "0" {
+                return None;
+            }
+            if let (Some(id), Some(data)) = (id, &data) {
+                return Some((id, Value::clone(data)));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_tells_each_state_and_ends_with_the_last() {
+    let stage = Stage::worked().await;
+    let placed = stage.place(&order("A100001"), &[]).await.json();
+    let token = placed["order_token"].as_str().unwrap();
+    let mut stream = Stream::open(&stage, token, "").await;
+    let (first, payable) = stream.next().await.unwrap();
+    assert_eq!(payable["state"], "payable");
+    assert!(payable.get("pay_params").is_none() && payable.get("order_token").is_none(), "{payable}");
+    stage.pay("A100001").await;
+    let (second, paid) = stream.next().await.unwrap();
+    assert_eq!((&paid["state"], second > first), (&"paid".into(), true));
+    assert!(stream.next().await.is_none());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reconnects_is_not_sent_again_what_it_saw() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let version = stage.stored("A100001").await.unwrap().order.version;
+    let mut stream = Stream::open(&stage, KEY, &format!("Last-Event-ID: {version}\r\n")).await;
+    // Asked about in vain: no news either.
+    let id = stage.stored("A100001").await.unwrap().order.id;
+    stage.store.query_answered(id, stage.clock.now()).await.unwrap();
+    stage.pay("A100001").await;
+    assert_eq!(stream.next().await.unwrap().1["state"], "paid");
+    let last = stage.stored("A100001").await.unwrap().order.version.to_string();
+    let authorization = format!("Bearer {KEY}");
+    let headers = [("Authorization", authorization.as_str()), ("Last-Event-ID", last.as_str())];
+    assert_eq!(stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await.status, 204);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_opens_only_with_a_key_or_the_orders_own_token() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let other = stage.place(&order("A100002"), &[]).await.json();
+    let foreign = format!("Bearer {}", other["order_token"].as_str().unwrap());
+    for authorization in ["", "Bearer x", foreign.as_str()] {
+        let headers = [("Authorization", authorization)];
+        let reply = stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await;
+        assert_eq!((reply.status, reply.problem().as_str()), (401, "unauthorized"), "{authorization}");
+    }
+    // Whether an order exists is not disclosed to strangers.
+    let none = stage.send("GET", "/v1/orders/NONE01/stream", &[("Authorization", foreign.as_str())], b"").await;
+    assert_eq!(none.problem(), "unauthorized");
+    assert_eq!(stage.get("/v1/orders/NONE01/stream").await.problem(), "not_found");
+    // And the token opens nothing else.
+    let reply = stage.send("GET", "/v1/orders/A100002", &[("Authorization", foreign.as_str())], b"").await;
+    assert_eq!(reply.problem(), "unauthorized");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_streams() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let mut stream = Stream::open(&stage, KEY, "").await;
+    stream.next().await.unwrap();
+    stage.shutdown.cancel();
+    assert!(stream.next().await.is_none());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_takes_four_streams_and_leaves_the_others_to_others() {
+    let stage = Stage::worked().await;
+    let placed = stage.place(&order("A100001"), &[]).await.json();
+    let token = placed["order_token"].as_str().unwrap();
+    stage.place(&order("A100002"), &[]).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = Stream::open(&stage, token, "").await;
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", authorization.as_str())];
+    let fifth = stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await;
+    assert_eq!((fifth.status, fifth.problem().as_str()), (429, "too_many_streams_of_order"));
+    let mut other = Stream::of(&stage, "A100002", KEY, "").await;
+    assert_eq!(other.next().await.unwrap().1["order_no"], "A100002");
+    // A stream that its reader left is free again.
+    drop(streams.pop());
+    eventually("a free stream", || async { Stream::open(&stage, token, "").await.status().await == "200" }).await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_keeps_no_news_from_those_who_wait_for_others() {
+    let stage = Stage::worked().await;
+    let mut streams = Vec::new();
+    for n in 1..=5 {
+        let order_no = format!("A10000{n}");
+        stage.place(&order(&order_no), &[]).await;
+        let mut stream = Stream::of(&stage, &order_no, KEY, "").await;
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    // What stands in the row now would be quoted by the error of a JSON library.
+    let sql = "UPDATE orders SET content = '\"oUpF8uMuAJO_M2pxb1Q9zNjWeS6o\"' WHERE order_no = 'A100003'";
+    stage.execute(sql).await;
+    let error = stage.store.order(&main(), &OrderNo::parse("A100003").unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("column content") && !error.contains("oUpF8u"), "{error}");
+    for n in [1, 2, 4, 5] {
+        stage.pay(&format!("A10000{n}")).await;
+        assert_eq!(streams[n - 1].next().await.unwrap().1["state"], "paid", "A10000{n}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_sent_too_early_is_checked_as_closely_as_any() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    let mut stream = Stream::open(&stage, KEY, "").await;
+    assert_eq!(stream.status().await, "200");
+    stream.next().await.unwrap();
+    // The answer's head is out: it cannot say any more that the connection will close.
+    let smuggled =
+        "POST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    stream.writer.write_all(smuggled.as_bytes()).await.unwrap();
+    stage.pay("A100001").await;
+    assert_eq!(stream.next().await.unwrap().1["state"], "paid");
+    assert_eq!(stream.status().await, "400");
+    stage.stop().await;
+}

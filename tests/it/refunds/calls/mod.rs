@@ -1,0 +1,6 @@
+//! The call for a refund: one at a time, and its outcome may be unknown.
+
+mod doubts;
+mod open;
+#[cfg(debug_assertions)]
+mod paused;

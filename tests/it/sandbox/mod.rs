@@ -1,0 +1,13 @@
+//! The WeChat simulator over real HTTP: what it checks, answers, keeps, posts and spoils.
+
+mod cashier;
+mod faults;
+mod orders;
+pub mod parts;
+mod paying;
+mod platform;
+mod program;
+pub mod refunds;
+mod refusals;
+mod repeats;
+mod restart;

@@ -1,0 +1,8 @@
+//! Refunds at the simulator.
+
+mod notifications;
+pub mod parts;
+mod query;
+mod requests;
+mod sdk;
+mod wire;

@@ -1,0 +1,9 @@
+//! The browser side over a real socket: logins, pages, wallet and mini programs.
+
+pub mod browser;
+mod login;
+mod login_limits;
+mod mini;
+mod pages;
+mod sessions;
+mod wallet;

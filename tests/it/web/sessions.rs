@@ -1,0 +1,182 @@
+//! Sessions: who is logged in, and that none can be forged.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::browser::{Browser, LOGIN, SESSION, data, openid_of, reason, stage, tells_no_secret};
+use crate::http::client::send;
+
+const ME: &str = "/api/wechat/getUserInfo";
+
+#[tokio::test]
+async fn no_byte_of_a_session_can_be_changed_taken_away_or_added() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    let sealed = browser.cookies[SESSION].clone();
+    let asked = async |value: &str| {
+        let cookie = format!("{SESSION}={value}");
+        send(stage.address, "GET", ME, &[("Cookie", &cookie)], b"").await
+    };
+    assert_eq!(asked(&sealed).await.status, 200);
+    for at in 0..sealed.len() {
+        let mut bytes = sealed.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let reply = asked(std::str::from_utf8(&bytes).unwrap()).await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (401, "not_logged_in"), "byte {at}");
+    }
+    let longer = [format!("{sealed}A"), format!("A{sealed}"), format!("{sealed}{sealed}"), format!("{sealed}=")];
+    let shorter =
+        [sealed[1..].to_owned(), sealed[..sealed.len() - 1].to_owned(), sealed[..12].to_owned(), String::new()];
+    for other in longer.iter().chain(&shorter) {
+        assert_eq!(asked(other).await.status, 401, "{other}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_lifetime() {
+    let (stage, _platform) = stage().await;
+    let mut browser = Browser::logged_in(&stage, "good-Alice").await;
+    stage.clock.advance(Duration::from_secs(168 * 3600 - 1));
+    data(&browser.get(&stage, ME).await);
+    stage.clock.advance(Duration::from_secs(2));
+    assert_eq!(reason(&browser.get(&stage, ME).await), "not_logged_in");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_cookie_is_no_bearer_token_a_bearer_token_is_no_cookie_and_two_cookies_are_none() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    let cookie = &browser.cookies[SESSION];
+    let login = stage
+        .send("POST", "/api/wechat/mini/login", &[("Content-Type", "application/json")], br#"{"code":"good-Bob"}"#)
+        .await;
+    let token = data(&login)["session"].as_str().unwrap().to_owned();
+    let asked = async |headers: &[(&str, &str)]| stage.send("GET", ME, headers, b"").await.status;
+    assert_eq!(asked(&[("Cookie", &format!("{SESSION}={cookie}"))]).await, 200);
+    assert_eq!(asked(&[("Authorization", &format!("Bearer {token}"))]).await, 200);
+    assert_eq!(asked(&[("Cookie", &format!("{SESSION}={token}"))]).await, 401);
+    assert_eq!(asked(&[("Authorization", &format!("Bearer {cookie}"))]).await, 401);
+    // A bad token is not made good by a cookie beside it.
+    let both = [("Authorization", "Bearer nonsense"), ("Cookie", &*format!("{SESSION}={cookie}"))];
+    assert_eq!(asked(&both).await, 401);
+    // A neighbouring sub-domain put its own beside the real one.
+    let other = Browser::logged_in(&stage, "good-Mallory").await.cookies[SESSION].clone();
+    assert_eq!(asked(&[("Cookie", &format!("{SESSION}={other}; {SESSION}={cookie}"))]).await, 401);
+    assert_eq!(
+        asked(&[("Cookie", &format!("{SESSION}={cookie}")), ("Cookie", &format!("{SESSION}={other}"))]).await,
+        401
+    );
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn the_cookies_are_kept_from_scripts_and_foreign_pages_and_hold_no_openid() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    let line = |name: &str| browser.lines.iter().find(|line| line.starts_with(name)).unwrap().clone();
+    for name in [SESSION, LOGIN, "__Host-wxpay_rounds"] {
+        for attribute in ["; HttpOnly", "; SameSite=Lax", "; Secure"] {
+            assert!(line(name).contains(attribute), "{attribute} in {}", line(name));
+        }
+    }
+    assert!(line(SESSION).contains("; Path=/; Max-Age=604800;"), "{}", line(SESSION));
+    assert!(line(LOGIN).contains("; Path=/; Max-Age=600;"), "{}", line(LOGIN));
+    // The tutorial's page checks whether this one is there.
+    assert!(line("openId").starts_with("openId=1;") && !line("openId").contains("HttpOnly"), "{}", line("openId"));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_sees_their_profile_and_no_page_their_openid() {
+    let (stage, platform) = stage().await;
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_userinfo").await;
+    let reply = browser.come_back(&stage, "good-Alice", &state).await;
+    tells_no_secret(&reply, &openid_of("good-Alice"));
+    let reply = browser.get(&stage, ME).await;
+    tells_no_secret(&reply, &openid_of("good-Alice"));
+    let head = "https://thirdwx.qlogo.cn/x/132";
+    let expected =
+        json!({"nickname": "小明", "avatar": head, "headimgurl": head, "has_profile": true, "is_snapshot": false});
+    assert_eq!(data(&reply), expected);
+    assert_eq!(platform.calls("/sns/userinfo"), 1);
+    // A silent login later keeps what is known.
+    let mut again = Browser::logged_in(&stage, "good-again-Alice").await;
+    assert_eq!(data(&again.get(&stage, ME).await), expected);
+    assert_eq!(platform.calls("/sns/userinfo"), 1);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_counts_no_more_takes_its_marker_along() {
+    let (stage, _platform) = stage().await;
+    let browser = Browser::logged_in(&stage, "good-Alice").await;
+    stage.clock.advance(Duration::from_secs(168 * 3600 + 1));
+    // The tutorial's page asks for these only, and logs in when the marker is gone.
+    for route in ["getUserInfo", "pay/payWallet?money=1", "pay/status?order_no=W1"] {
+        let mut browser = browser.clone();
+        let reply = browser.get(&stage, &format!("/api/wechat/{route}")).await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (401, "not_logged_in"), "{route}");
+        assert!(!browser.cookies.contains_key("openId") && !browser.cookies.contains_key(SESSION), "{reply:?}");
+    }
+    // A marker whose session is gone is as bad.
+    let mut marked = Browser { cookies: [("openId".into(), "1".into())].into(), ..Browser::default() };
+    marked.get(&stage, ME).await;
+    assert!(marked.cookies.is_empty(), "{:?}", marked.cookies);
+    // Who brought nothing is given nothing, and a mini program's token ends no page's session.
+    let reply = Browser::default().get(&stage, ME).await;
+    assert!(!reply.head.contains("set-cookie"), "{reply:?}");
+    let reply = browser.clone().get_with(&stage, ME, &[("Authorization", "Bearer nonsense")]).await;
+    assert!(reply.status == 401 && !reply.head.contains("set-cookie"), "{reply:?}");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_come_with_200_where_pages_check_the_code_alone() {
+    let platform = super::browser::Platform::start().await;
+    let web = super::browser::web(&platform).replace("[web]", "[web]\nstatus_always_200 = true");
+    let stage = crate::http::stage::Stage::with("", &web).await;
+    let reply = Browser::default().get(&stage, ME).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (200, &json!(40101)));
+    assert_eq!(reason(&reply), "not_logged_in");
+    let reply = stage.send("POST", "/api/wechat/mini/login", &[], b"").await;
+    assert_eq!((reply.status, reason(&reply).as_str()), (200, "media_type"));
+    // What a browser follows or shows by itself stays what it is.
+    let html = [("Accept", "text/html")];
+    assert_eq!(Browser::default().get_with(&stage, "/api/wechat/getOpenId?state=x", &html).await.status, 403);
+    let state = Browser::default().begin(&stage, "snsapi_base").await;
+    assert!(!state.is_empty());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_nickname_that_no_database_takes_does_not_prevent_the_login() {
+    let (stage, _platform) = stage().await;
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_userinfo").await;
+    let reply = browser.come_back(&stage, "odd-Alice", &state).await;
+    assert_eq!(reply.status, 302, "{reply:?}");
+    let me = data(&browser.get(&stage, ME).await);
+    let nickname = me["nickname"].as_str().unwrap();
+    assert_eq!(nickname, format!("小明{}", "长".repeat(62)), "without controls, and no longer than a name");
+    assert_eq!((&me["avatar"], &me["has_profile"]), (&json!(null), &json!(true)));
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_whose_profile_the_database_refuses_is_saved_without_it() {
+    let (stage, _platform) = stage().await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON users WHEN NEW.nickname IS NOT NULL
+                  BEGIN SELECT RAISE(ABORT, 'not this name'); END";
+    stage.store.db().execute("test", String::from(refuse), []).await.unwrap();
+    let mut browser = Browser::default();
+    let state = browser.begin(&stage, "snsapi_userinfo").await;
+    let reply = browser.come_back(&stage, "good-Alice", &state).await;
+    assert_eq!(reply.status, 302, "{reply:?}");
+    let me = data(&browser.get(&stage, ME).await);
+    assert_eq!((&me["nickname"], &me["has_profile"]), (&json!(null), &json!(false)));
+    stage.stop().await;
+}

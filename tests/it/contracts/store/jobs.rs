@@ -58,13 +58,15 @@ on_both_databases! {
     async fn on_sqlite_an_event_has_its_position_with_its_commit_after_older_ones(stage) {
         if stage.store.db().kind() == DbKind::Postgres {
             stage.store.emit(closed(1), NOW).await.unwrap();
-            assert_eq!(stage.store.feed_end().await.unwrap().position, 0, "PostgreSQL gives row numbers before the commit");
+            let end = stage.store.feed_end().await.unwrap().position;
+            assert_eq!(end, 0, "PostgreSQL gives row numbers before the commit");
             return;
         }
         for n in [1, 2] {
             stage.store.emit(closed(n), NOW).await.unwrap();
         }
         stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
+        stage.execute("UPDATE feed SET last_position = 0, last_event_id = NULL").await.unwrap();
         assert!(stage.store.has_unplaced_events().await.unwrap());
         for n in [3, 4] {
             stage.store.emit(closed(n), NOW).await.unwrap();

@@ -174,6 +174,13 @@ impl OutRefundNo {
         OutRefundNo::derived("key", &[merchant.as_str(), api_key, key])
     }
 
+    /// The number of a refund of all that is left of an order's payment, where the caller gives neither a number nor a
+    /// key: the same however often it is requested.
+    pub fn of_all(merchant: &MerchantKey, order_no: &OrderNo, transaction_id: Option<&TransactionId>) -> OutRefundNo {
+        let transaction_id = transaction_id.map(TransactionId::as_str).unwrap_or_default();
+        OutRefundNo::derived("all", &[merchant.as_str(), order_no.as_str(), transaction_id])
+    }
+
     fn derived(kind: &str, parts: &[&str]) -> OutRefundNo {
         let hash = crate::secret::sha256_hex(format!("{kind}\n{}", parts.join("\n")).as_bytes());
         OutRefundNo(format!("R-{}", &hash[..30]))

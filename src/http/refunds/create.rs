@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::request::RefundRequest;
+use super::request::{RefundRequest, Wanted};
 use super::view::RefundJson;
 use crate::config::Merchant;
 use crate::event::command::Idempotency;
@@ -49,7 +49,7 @@ pub async fn place(
     }
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
-    let asked = RefundRequest::parse(&body, &merchant.key, &caller, idempotency.as_ref())?;
+    let asked = RefundRequest::parse(&body, &order.order, &caller, idempotency.as_ref())?;
     let hash = asked.hash(&order.order.order_no);
     let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
         Some(stored) => (stored, false),
@@ -122,14 +122,23 @@ impl HttpState {
 
     async fn wanted(&self, order: &StoredOrder, asked: &RefundRequest, asker: Asker<'_>) -> Result<NewRefund, Error> {
         let Some(paid_by) = &order.order.paid_by else { return Err(Error::OrderNotPaid) };
-        let transaction_id = asked.transaction_id.as_ref().unwrap_or(&paid_by.transaction_id);
-        let payment = self.store.paid_attempt(order.order.id, transaction_id).await?.ok_or_else(|| {
+        if asked.wanted == Wanted::Unsaid {
+            return Err(asked.unsaid());
+        }
+        let transaction_id = match &asked.transaction_id {
+            Some(transaction_id) => transaction_id.clone(),
+            None => {
+                let (order, counts, now) = (&order.order, &paid_by.transaction_id, self.clock.now());
+                self.store.refund_target(&order.merchant, &asked.refund_no, order.id, counts, now).await?
+            }
+        };
+        let payment = self.store.paid_attempt(order.order.id, &transaction_id).await?.ok_or_else(|| {
             Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
         })?;
         let attempt = order.order.attempt(&payment.out_trade_no).ok_or_else(|| Error::Internal {
             internal: format!("order {}: a payment without its attempt", order.order.order_no),
         })?;
-        let amount = asked.amount.unwrap_or(payment.left);
+        let amount = asked.amount(payment.left);
         if amount == crate::money::Fen::ZERO || amount > payment.left {
             return Err(Error::RefundExceeds { left: payment.left });
         }

@@ -7,6 +7,7 @@ mod idempotency;
 pub mod notifications;
 mod orders;
 mod orphans;
+mod refused_rows;
 mod tokens;
 
 /// Makes a test of each function on all four combinations of queue and database.

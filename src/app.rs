@@ -43,7 +43,6 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// All of them.
     pub const ALL: Roles = Roles { ingress: true, worker: true, relay: true, scheduler: true };
 
     /// From a list like `worker,relay`.
@@ -105,11 +104,8 @@ pub enum AppError {
 
 /// The service, open and ready to run.
 pub struct App {
-    /// Its configuration.
     pub config: ConfigHandle,
-    /// The database.
     pub store: Store,
-    /// The queue.
     pub bus: Bus,
     /// The queue's properties, as found when connecting.
     pub bus_report: bus::Report,

@@ -212,7 +212,6 @@ impl Clock {
         differs.then_some(ahead_ms)
     }
 
-    /// The current moment.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Host(host) => Timestamp(host.now_ms()),

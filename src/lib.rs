@@ -34,7 +34,7 @@
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
-//! | [`retry`], [`failpoint`] | backoff; points where a test may kill the process |
+//! | [`retry`], [`failpoint`], `named` | backoff; points where a test may kill the process; enums with names |
 //!
 //! Who may import whom is a test: `tests/it/tidy`. `docs/architecture.md` says where a rule is written, what happens
 //! when a process dies, and which files a new event field or a new WeChat API touches.
@@ -65,8 +65,11 @@
 //!    `flows::browser::*::a_payer_logs_in_and_pays_and_nothing_secret_shows`.
 //! 10. Money is integer fen; no float touches it. `tidy`, `vectors::money_time_numbers`.
 //! 11. Refunds, those with an unknown outcome included, never exceed the payment, and nothing counts as refunded before
-//!     a query to WeChat confirms it. `refunds::sums`, `refunds::notices`, CHECK constraints on
+//!     a query to WeChat confirms it. `refunds::sums`, `refunds::reports::notifications`, CHECK constraints on
 //!     `refund_totals`.
+
+#[macro_use]
+mod named;
 
 pub mod app;
 pub mod batcher;

@@ -35,7 +35,6 @@ impl Fen {
         Fen(fen)
     }
 
-    /// The number of fen.
     pub const fn as_i64(self) -> i64 {
         self.0
     }

@@ -17,11 +17,8 @@ pub const REASON_MAX_BYTES: usize = 80;
 /// The terms of a refund to be recorded.
 #[derive(Debug, Clone)]
 pub struct RefundSpec {
-    /// The merchant.
     pub merchant: MerchantKey,
-    /// The order's row.
     pub order_id: i64,
-    /// The order's number.
     pub order_no: OrderNo,
     /// The app of the attempt that was paid.
     pub appid: AppId,
@@ -31,13 +28,9 @@ pub struct RefundSpec {
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
-    /// The refund's number.
     pub refund_no: OutRefundNo,
-    /// The amount to refund.
     pub amount: Fen,
-    /// The amount paid.
     pub total: Fen,
-    /// Who requested it.
     pub origin: RefundOrigin,
     /// The reason shown to the payer.
     pub reason: Option<String>,

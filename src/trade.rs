@@ -16,28 +16,7 @@ pub enum TradeType {
     Mweb,
 }
 
-impl TradeType {
-    /// WeChat's name of it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            TradeType::Jsapi => "JSAPI",
-            TradeType::Native => "NATIVE",
-            TradeType::App => "APP",
-            TradeType::Mweb => "MWEB",
-        }
-    }
-
-    /// From WeChat's name.
-    pub fn parse(text: &str) -> Option<TradeType> {
-        match text {
-            "JSAPI" => Some(TradeType::Jsapi),
-            "NATIVE" => Some(TradeType::Native),
-            "APP" => Some(TradeType::App),
-            "MWEB" => Some(TradeType::Mweb),
-            _ => None,
-        }
-    }
-}
+named!(TradeType { Jsapi = "JSAPI", Native = "NATIVE", App = "APP", Mweb = "MWEB" });
 
 /// The algorithm of a signature, written as WeChat writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,21 +29,4 @@ pub enum SignType {
     HmacSha256,
 }
 
-impl SignType {
-    /// WeChat's name of it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SignType::Md5 => "MD5",
-            SignType::HmacSha256 => "HMAC-SHA256",
-        }
-    }
-
-    /// From WeChat's name.
-    pub fn parse(text: &str) -> Option<SignType> {
-        match text {
-            "MD5" => Some(SignType::Md5),
-            "HMAC-SHA256" => Some(SignType::HmacSha256),
-            _ => None,
-        }
-    }
-}
+named!(SignType { Md5 = "MD5", HmacSha256 = "HMAC-SHA256" });

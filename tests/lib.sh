@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # PG_URL and others are read by the scripts that source this
-# What tests/run.sh and benches/load/run.sh share: installing the tools, starting and stopping PostgreSQL, finding ports.
-# Sourced, not run. It changes nothing outside target/, a temporary directory and (as root only) Debian's own packages.
+# What tests/run.sh and benches/load/run.sh share: installing the tools, starting and stopping PostgreSQL, finding
+# ports. Sourced, not run. It changes nothing outside target/, a temporary directory and (as root only) Debian's own
+# packages.
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 TOOLS=$ROOT/target/test-tools
@@ -92,7 +93,8 @@ install_node_packages() {
     rm -rf "$dir"
     mkdir -p "$dir"
     cp -- "$list" "$dir/package.json"
-    (cd "$dir" && npm install --no-package-lock --no-audit --no-fund --no-update-notifier --ignore-scripts --loglevel=error >&2)
+    (cd "$dir" && npm install --no-package-lock --no-audit --no-fund --no-update-notifier --ignore-scripts \
+        --loglevel=error >&2)
     mark_current "$dir" "$list"
 }
 
@@ -167,8 +169,8 @@ as_postgres() {
     fi
 }
 
-# A cluster of its own in the new directory $1, on a free loopback port; every commit is on disk unless $2 is off. Sets PG_DIR,
-# PG_PORT and PG_URL.
+# A cluster of its own in the new directory $1, on a free loopback port; every commit is on disk unless $2 is off.
+# Sets PG_DIR, PG_PORT and PG_URL.
 start_postgres() {
     local setting=() fsync=${2:-on}
     PG_DIR=$1

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, Python, Node, strace,
-# Chromium. The checkout page's tests come last, in a browser, because what they wait for is counted in seconds.
-# What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of a tool.
+# Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, Python, Node,
+# strace, Chromium. The checkout page's tests come last, in a browser, because what they wait for is counted in seconds.
+# What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of
+# a tool.
 #
 #   tests/run.sh                     all tests
 #   tests/run.sh bus:: settle        only tests whose names contain one of these
@@ -103,7 +104,8 @@ if [[ $what == some ]]; then
     cargo test --workspace --locked -- "$@"
     exit
 fi
-# Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by themselves.
+# Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by
+# themselves.
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
     cargo test --workspace --locked -- --skip faults:: "$@"
 cargo test --workspace --locked -- faults:: "$@"

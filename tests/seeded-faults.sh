@@ -6,7 +6,8 @@
 #   tests/seeded-faults.sh decide outcome  only those of these areas
 #   FAULTS=3 tests/seeded-faults.sh        only the first three of each area
 #
-# Start it where the tests' services are known (tests/run.sh --services), for the faults of commit, consumer and refunds.
+# Start it where the tests' services are known (tests/run.sh --services), for the faults of commit, consumer and
+# refunds.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"

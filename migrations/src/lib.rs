@@ -17,6 +17,7 @@ mod m20261122_000005_refunds;
 mod m20261122_000006_token_source;
 mod m20261122_000007_open_calls;
 mod m20261122_000008_orphans;
+mod m20261128_000009_said;
 mod m20261128_000010_feed;
 mod m20261128_000011_refund_targets;
 
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_token_source::Migration),
             Box::new(m20261122_000007_open_calls::Migration),
             Box::new(m20261122_000008_orphans::Migration),
+            Box::new(m20261128_000009_said::Migration),
             Box::new(m20261128_000010_feed::Migration),
             Box::new(m20261128_000011_refund_targets::Migration),
         ]

@@ -13,7 +13,6 @@ use crate::clock::Timestamp;
 /// A message that needs a person.
 #[derive(Debug, Clone)]
 pub struct Parked {
-    /// The message.
     pub message: Message,
     /// Whose it was.
     pub consumer: ConsumerName,

@@ -1,5 +1,5 @@
-//! The handle of a connected bus: publish, consume, and how far behind. What both implementations share is here; where they differ,
-//! each has its own folder or file.
+//! The handle of a connected bus: publish, consume, and how far behind. What both implementations share is here; where
+//! they differ, each has its own folder or file.
 
 use std::future::Future;
 use std::sync::Arc;

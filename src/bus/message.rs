@@ -25,7 +25,6 @@ pub struct Message {
     pub subject: String,
     /// What it is; the same id within ten minutes is accepted once.
     pub id: EventId,
-    /// The content.
     pub payload: Vec<u8>,
     /// Names and values, such as `traceparent`; visible ASCII names, single-line values.
     pub headers: Vec<(String, String)>,
@@ -117,7 +116,6 @@ impl Message {
 /// One delivery of a message to a handler.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The message.
     pub message: Message,
     /// Which try this is, over all deliveries and deferrals, from 1.
     pub attempt: u32,

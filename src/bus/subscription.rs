@@ -11,7 +11,6 @@ use crate::clock::Timestamp;
 
 /// A message as the bus delivered it.
 pub(super) struct Arrived<R> {
-    /// The message.
     pub message: Message,
     /// Deliveries of this publish, this one included.
     pub on_bus: u32,
@@ -40,7 +39,6 @@ pub(super) trait Source: Send {
 /// The answer to one delivery. An answer that does not get through is logged and counted by the bus: the message comes
 /// again.
 pub(super) trait Receipt: Send + Sync + 'static {
-    /// Finished.
     fn ack(&self) -> impl Future<Output = ()> + Send;
 
     /// Deliver again, not before `after`.

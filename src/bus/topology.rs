@@ -29,7 +29,6 @@ impl ConsumerName {
         ConsumerName(Cow::Owned(name.into()))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -52,19 +51,15 @@ pub enum TopologyError {
     Contradiction(String),
 }
 
-/// All streams.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
-    /// The streams.
     pub streams: Vec<StreamSpec>,
 }
 
-/// One stream.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamSpec {
-    /// Its name.
     pub name: String,
     /// Subjects it takes; `*` is one token, a final `>` the rest.
     pub subjects: Vec<String>,
@@ -80,7 +75,6 @@ pub struct StreamSpec {
     pub purge_acknowledged: bool,
     /// What a full stream does.
     pub discard: Discard,
-    /// Our consumers.
     #[serde(default)]
     pub consumers: Vec<ConsumerSpec>,
 }
@@ -95,7 +89,6 @@ pub enum Discard {
     Old,
 }
 
-/// One consumer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConsumerSpec {

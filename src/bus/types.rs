@@ -17,7 +17,6 @@ pub enum ConnectError {
     Setting {
         /// The key within `[bus]`.
         key: &'static str,
-        /// What to do.
         mend: String,
     },
     /// The embedded bus was asked for without a database.
@@ -34,10 +33,7 @@ pub enum ConnectError {
         "bus.url: NATS {found} cannot sync before it acknowledges; use 2.10 or newer, or set bus.require_fsync = false \
          and accept that a power cut loses messages"
     )]
-    TooOld {
-        /// The version.
-        found: String,
-    },
+    TooOld { found: String },
     /// A server acknowledges before it syncs to disk, or this cannot be determined.
     #[error("bus.require_fsync: {0}")]
     NotDurable(String),
@@ -139,7 +135,6 @@ pub struct LagError(pub String);
 /// How far behind a consumer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lag {
-    /// Whose.
     pub consumer: ConsumerName,
     /// Messages waiting for a worker, delayed ones included.
     pub pending: u64,

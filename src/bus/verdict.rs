@@ -63,23 +63,16 @@ pub enum Step {
     Wait {
         /// Not before this has passed.
         after: Duration,
-        /// The error.
         why: String,
     },
     /// Hand it to the database, which publishes it again.
     Defer {
         /// Not before this has passed.
         after: Duration,
-        /// The error.
         why: String,
     },
     /// Hand it to the dead letters.
-    Park {
-        /// The class.
-        reason: &'static str,
-        /// The error.
-        why: String,
-    },
+    Park { reason: &'static str, why: String },
 }
 
 /// What is known about a delivery when its handler returns.

@@ -5,7 +5,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
+
+use super::Bus;
+use crate::secret::Secret;
 
 /// An address to listen on.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
@@ -78,13 +81,7 @@ pub(super) fn bus_url(text: &str) -> Result<bool, String> {
     if text == "embedded:" {
         return Ok(false);
     }
-    let nats =
-        |part: &str| Url::parse(part.trim()).is_ok_and(|url| matches!(url.scheme(), "nats" | "tls") && url.has_host());
-    if text.split(',').all(nats) {
-        Ok(true)
-    } else {
-        Err("must be \"embedded:\" or nats://HOST:4222, several separated by commas".into())
-    }
+    nats_servers(text).map(|_| true)
 }
 
 /// A URL as it may be shown: what could be a user name, password or token is `***`.
@@ -149,4 +146,61 @@ pub(super) fn same_host(a: &str, b: &str) -> bool {
 pub(super) fn is_wechat(url: &str) -> bool {
     let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     host == "weixin.qq.com" || host.ends_with(".weixin.qq.com")
+}
+
+/// The servers, without the login.
+#[derive(Debug, Clone)]
+pub struct NatsServers {
+    /// `nats://HOST:4222` or `tls://…` each.
+    pub addresses: Vec<String>,
+    /// User and password for every one of them.
+    pub password: Option<(String, Secret)>,
+    /// The token for every one of them.
+    pub token: Option<Secret>,
+}
+
+impl Bus {
+    /// The servers of `url`, which was checked when the configuration was read.
+    pub fn nats(&self) -> Option<NatsServers> {
+        nats_servers(self.url.expose()).ok()
+    }
+}
+
+/// Parses a list of servers. The client has one password and one token for all of them, so that a list cannot name two
+/// of a kind. No text quotes it: it may hold a password.
+fn nats_servers(text: &str) -> Result<NatsServers, String> {
+    let mut servers = NatsServers { addresses: Vec::new(), password: None, token: None };
+    for part in text.split(',') {
+        let url = Url::parse(part.trim()).ok().filter(|url| matches!(url.scheme(), "nats" | "tls") && url.has_host());
+        let mut url = url.ok_or("must be \"embedded:\" or nats://HOST:4222, several separated by commas")?;
+        let name = percent_decoded(url.username())?;
+        let same = match url.password().map(percent_decoded).transpose()? {
+            None if name.is_empty() => true,
+            None => servers.token.get_or_insert_with(|| Secret::new(name.as_str())).expose() == name,
+            Some(password) => {
+                let (user, known) =
+                    servers.password.get_or_insert_with(|| (name.clone(), Secret::new(password.as_str())));
+                *user == name && known.expose() == password
+            }
+        };
+        if !same {
+            return Err("names two logins of a kind: all servers of a list need the same one".into());
+        }
+        let without = url.set_username("").and_then(|()| url.set_password(None));
+        without.map_err(|()| "must be addresses with a host")?;
+        servers.addresses.push(url.into());
+    }
+    Ok(servers)
+}
+
+/// Percent-decodes a user, password or token.
+fn percent_decoded(text: &str) -> Result<String, String> {
+    let escaped = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    let plain = form_urlencoded::parse(escaped.as_bytes()).next().map(|(text, _)| text.into_owned());
+    match plain.unwrap_or_default() {
+        unreadable if unreadable.contains(char::REPLACEMENT_CHARACTER) => {
+            Err("has a login that is not UTF-8 when percent-decoded".into())
+        }
+        plain => Ok(plain),
+    }
 }

@@ -4,7 +4,6 @@
 
 use super::layers::Origin;
 
-/// One key in force.
 #[derive(Clone)]
 pub(super) struct Line {
     /// The table: `server`, `merchants[0]`.

@@ -18,6 +18,7 @@ mod secrets;
 mod sections;
 mod validate;
 
+pub use address::NatsServers;
 pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
 pub use handle::ConfigHandle;
 pub use problem::{Problem, Problems};

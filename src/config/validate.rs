@@ -158,7 +158,7 @@ fn seen_by_browsers(server: &Server, web: &Web, report: &mut Report) {
     let origins = &web.callback_origins;
     if !origins.is_empty() && !origins.iter().any(|origin| address::same_host(origin, &server.public_url)) {
         let text = "names no page of the host of server.public_url: the cookies of a login belong to that host alone, \
-                    so that a page that looks for openId logs in for ever. Publish /api/wechat on the pages' host and \
+                    so that a page that checks for openId logs in for ever. Publish /api/wechat on the pages' host and \
                     make that public_url";
         report.warnings.push(Problem::new("web.callback_origins", text));
     }

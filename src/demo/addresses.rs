@@ -16,7 +16,6 @@ pub fn for_programs(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) 
     out.flush()
 }
 
-/// Commands to copy.
 pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
     let api_key = &keys.api_key;
     writeln!(out, "\nServing until Ctrl-C. Open the checkout page, log in as a payer and pay:\n")?;
@@ -30,6 +29,7 @@ pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) ->
     writeln!(
         out,
         "    -d '{{\"order_no\":\"MINE0001\",\"amount_fen\":100,\"description\":\"a coffee\",\"trade_type\":\"MWEB\",\
+         \"client_ip\":\"203.0.113.7\",\
          \"scene_info\":{{\"h5_info\":{{\"type\":\"Wap\",\"wap_url\":\"https://example.com\",\"wap_name\":\"demo\"}}}}}}'"
     )?;
     writeln!(out, "  then open its mweb_url in a browser and pay, then read it again:")?;

@@ -9,7 +9,6 @@ pub struct Caller {
     client: reqwest::Client,
 }
 
-/// The answer.
 pub struct Answer {
     pub status: u16,
     pub body: Value,

@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::config::Log;
 use crate::telemetry;
 
-/// The demo's options.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Stop after the payment; the exit status says whether all of it worked.

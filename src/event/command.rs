@@ -11,17 +11,12 @@ use crate::trade::TradeType;
 /// What a business wants paid: the validated content of `POST /v1/orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderContent {
-    /// The business's number.
     pub order_no: OrderNo,
-    /// Whose order.
     pub merchant: MerchantKey,
-    /// Through which app.
     pub app: AppKey,
-    /// How much.
     pub amount_fen: Fen,
     /// Shown to the payer; WeChat's `body`.
     pub description: String,
-    /// How the payer pays.
     pub trade_type: TradeType,
     /// The payer (JSAPI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +52,6 @@ impl OrderContent {
 /// `order.requested`: record this order and place it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OrderRequested {
-    /// What is wanted.
     pub order: OrderContent,
     /// When it was asked for.
     pub requested_at: Timestamp,
@@ -71,21 +65,18 @@ pub struct OrderRequested {
 pub struct Idempotency {
     /// The client: the `id` of its API keys.
     pub api_key: String,
-    /// The header's value.
     pub key: String,
 }
 
 /// `order.prepay_due`: fetch a fresh prepay id for the current attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PrepayDue {
-    /// Which order.
     pub order_no: OrderNo,
 }
 
 /// `order.close_requested`: close the order at WeChat, then here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OrderCloseRequested {
-    /// Which order.
     pub order_no: OrderNo,
     /// Who asks: the name of an API key.
     pub by: String,
@@ -109,7 +100,6 @@ pub struct OrderAttemptRequested {
 /// `query.due`: ask WeChat about the order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueryDue {
-    /// Which order.
     pub order_no: OrderNo,
     /// An out-of-schedule query for a waiting caller; the order's own poll schedule is unchanged.
     #[serde(default)]
@@ -125,9 +115,7 @@ pub struct NotifyReceived {
     pub body: Vec<u8>,
     /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Who sent it.
     pub remote_addr: String,
-    /// When.
     pub received_at: Timestamp,
     /// To which of the merchant's two addresses.
     #[serde(default)]
@@ -138,17 +126,14 @@ pub struct NotifyReceived {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
-    /// A payment.
     #[default]
     Pay,
-    /// A refund.
     Refund,
 }
 
 /// `refund.requested` for one that was just recorded, `refund.due` later: call WeChat for the refund, or ask about it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RefundDue {
-    /// Which refund.
     pub refund_no: OutRefundNo,
     /// Whether this is read-only: WeChat is queried and the refund is not submitted.
     #[serde(default)]

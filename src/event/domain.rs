@@ -14,11 +14,9 @@ use super::subject;
 /// An event for others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainEvent {
-    /// Whose.
     pub merchant: MerchantKey,
     /// About which order, where there is one.
     pub order_no: Option<OrderNo>,
-    /// What happened.
     pub data: DomainData,
 }
 
@@ -26,37 +24,21 @@ pub struct DomainEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum DomainData {
-    /// `order.payable`
     OrderPayable(OrderPayable),
-    /// `order.paid`
     OrderPaid(OrderPaid),
-    /// `order.paid_late`
     OrderPaidLate(OrderSurplus),
-    /// `order.paid_twice`
     OrderPaidTwice(OrderSurplus),
-    /// `order.closed`
     OrderClosed(OrderEnded),
-    /// `order.failed`
     OrderFailed(OrderEnded),
-    /// `refund.requested`
     RefundRequested(RefundEventData),
-    /// `refund.delayed`
     RefundDelayed(RefundEventData),
-    /// `refund.succeeded`
     RefundSucceeded(RefundEventData),
-    /// `refund.abnormal`
     RefundAbnormal(RefundEventData),
-    /// `refund.failed`
     RefundFailed(RefundEventData),
-    /// `payment.orphaned`
     PaymentOrphaned(PaymentOrphaned),
-    /// `notification.rejected`
     NotificationRejected(NotificationRejected),
-    /// `dead_letter.parked`
     DeadLetterParked(DeadLetterParked),
-    /// `app.degraded`
     AppDegraded(AppTrouble),
-    /// `app.recovered`
     AppRecovered(AppTrouble),
 }
 
@@ -87,15 +69,12 @@ impl DomainData {
 /// An event as it will travel: id and JSON fixed once and for all.
 #[derive(Debug, Clone)]
 pub struct EncodedEvent {
-    /// The event's id.
     pub id: EventId,
-    /// Whose.
     pub merchant: MerchantKey,
     /// About which order.
     pub order_no: Option<OrderNo>,
     /// Where it is published.
     pub subject: String,
-    /// Its type.
     pub event_type: String,
     /// The CloudEvent as JSON.
     pub payload: String,
@@ -126,28 +105,21 @@ impl DomainEvent {
 /// A payer can pay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrderPayable {
-    /// The business's number.
     pub order_no: OrderNo,
-    /// Through which app.
     pub app: AppKey,
-    /// How much.
     pub amount_fen: Fen,
     /// Always CNY.
     pub currency: &'static str,
     /// The attempt's number at WeChat.
     pub out_trade_no: OutTradeNo,
-    /// How the payer pays.
     pub trade_type: TradeType,
-    /// Until when.
     pub expires_at: Timestamp,
 }
 
 /// Money arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrderPaid {
-    /// The business's number.
     pub order_no: OrderNo,
-    /// Through which app.
     pub app: AppKey,
     /// How much: the order's amount, WeChat's `total_fee`.
     pub amount_fen: Fen,
@@ -157,7 +129,6 @@ pub struct OrderPaid {
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
-    /// How the payer paid.
     pub trade_type: TradeType,
     /// When WeChat took the money.
     pub paid_at: Timestamp,
@@ -174,7 +145,6 @@ pub struct OrderPaid {
 /// Money that arrived when it should not, and what the merchant's policy does with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrderSurplus {
-    /// The payment.
     #[serde(flatten)]
     pub payment: OrderPaid,
     /// `accept`, `refund` or `hold`.
@@ -184,9 +154,7 @@ pub struct OrderSurplus {
 /// An order that will not be paid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrderEnded {
-    /// The business's number.
     pub order_no: OrderNo,
-    /// Through which app.
     pub app: AppKey,
     /// How much it would have been.
     pub amount_fen: Fen,
@@ -201,7 +169,6 @@ pub struct OrderEnded {
 pub struct RefundEventData {
     /// The business's number of the order.
     pub order_no: OrderNo,
-    /// The refund's number.
     pub refund_no: OutRefundNo,
     /// WeChat's number of it, once WeChat took it on.
     pub refund_id: Option<String>,
@@ -209,9 +176,7 @@ pub struct RefundEventData {
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
-    /// What goes back.
     pub amount_fen: Fen,
-    /// What was paid.
     pub paid_fen: Fen,
     /// Always CNY.
     pub currency: &'static str,
@@ -230,20 +195,17 @@ pub struct PaymentOrphaned {
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
-    /// How much.
     pub amount_fen: Fen,
     /// Always CNY.
     pub currency: String,
     /// When WeChat took the money.
     pub paid_at: Timestamp,
-    /// The stored notification.
     pub notification_id: EventId,
 }
 
 /// A verified message that contradicts the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotificationRejected {
-    /// The stored notification.
     pub notification_id: EventId,
     /// The number it names, if any.
     pub out_trade_no: Option<String>,
@@ -256,11 +218,9 @@ pub struct NotificationRejected {
 /// A message that cannot be processed now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetterParked {
-    /// The message's id.
     pub event_id: String,
     /// Who could not process it.
     pub consumer: String,
-    /// Its subject.
     pub message_subject: String,
     /// A short stable name.
     pub reason: String,
@@ -274,7 +234,6 @@ pub struct DeadLetterParked {
 /// programs' phone numbers and pages that use the JS-SDK do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AppTrouble {
-    /// Which app.
     pub app: AppKey,
     /// `access_token` or `jsapi_ticket`.
     pub token: &'static str,
@@ -282,6 +241,5 @@ pub struct AppTrouble {
     pub reason: String,
     /// WeChat's `errcode`, where it gave one.
     pub errcode: Option<i64>,
-    /// Since when.
     pub since: Timestamp,
 }

@@ -26,7 +26,6 @@ pub struct Envelope<T> {
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
-    /// The event itself.
     pub data: T,
 }
 
@@ -39,7 +38,6 @@ pub enum EnvelopeError {
     /// An event, but of another type or version.
     #[error("event type {found} instead of {expected}")]
     WrongType {
-        /// What was found.
         found: String,
         /// What belongs on the subject.
         expected: &'static str,
@@ -47,7 +45,6 @@ pub enum EnvelopeError {
 }
 
 impl<T> Envelope<T> {
-    /// Wraps `data`.
     pub fn new(
         merchant: &MerchantKey,
         event_type: impl Into<String>,
@@ -69,7 +66,6 @@ impl<T> Envelope<T> {
 }
 
 impl<T: Serialize> Envelope<T> {
-    /// The JSON text.
     pub fn to_json(&self) -> Result<String, EnvelopeError> {
         serde_json::to_string(self).map_err(|e| EnvelopeError::Malformed(json::describe(&e)))
     }

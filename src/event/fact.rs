@@ -23,6 +23,9 @@ pub enum Fact {
     PlacementUnknown {
         /// What was seen, for people.
         why: String,
+        /// What WeChat answered, where an answer arrived.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<WechatError>,
     },
     /// WeChat takes no money on this number any more (`ORDERCLOSED`, `CLOSED`, `REVOKED`).
     Closed,
@@ -100,10 +103,26 @@ pub struct Payment {
 /// WeChat's own words about a refusal, for developers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WechatError {
-    /// `err_code`, or `return_code` where there is none.
+    /// `err_code`; of words that WeChat did not sign, or that are no error code, one of the constants here.
     pub code: String,
-    /// `err_code_des` or `return_msg`.
+    /// `err_code_des`, or the words themselves.
     pub message: String,
+}
+
+impl WechatError {
+    /// `return_code` FAIL, which WeChat never signs.
+    pub const FAIL: &str = "FAIL";
+    /// A reply of WeChat's form without a valid signature.
+    pub const UNSIGNED: &str = "UNSIGNED";
+    /// Not WeChat's form at all: an HTTP status, a page, an empty body.
+    pub const HTTP: &str = "HTTP";
+    /// A signed reply that does not fit the call.
+    pub const UNUSABLE: &str = "UNUSABLE";
+
+    /// Whether anyone between here and WeChat may have written the words.
+    pub fn is_unsigned(&self) -> bool {
+        [WechatError::FAIL, WechatError::UNSIGNED, WechatError::HTTP].contains(&self.code.as_str())
+    }
 }
 
 /// One statement about one refund.
@@ -121,6 +140,9 @@ pub enum RefundFact {
     Unknown {
         /// What was seen, for people.
         why: String,
+        /// What WeChat answered, where an answer arrived.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<WechatError>,
     },
     /// Not executed, and not wrong: the merchant's funds are too low, the payment is not settled yet, the certificate
     /// is not accepted.

@@ -1,4 +1,5 @@
-//! `POST /notify/{merchant}/pay` and `…/refund`: WeChat tells of a payment, or of what became of a refund.
+//! `POST /notify/{merchant}/pay` and `…/refund`: WeChat tells of a payment, or of what became of a refund. Either
+//! address takes either: which one it is, the contents say.
 //!
 //! Verified in memory, published, acknowledged by the bus as durable, and only then answered with SUCCESS: after that
 //! WeChat never notifies of this payment again. Every other end answers FAIL, after which WeChat repeats. The verdict
@@ -31,7 +32,7 @@ use crate::event::subject;
 use crate::ids::AppId;
 use crate::telemetry::{NOTIFY_ACK_SECONDS, NOTIFY_RECEIVED_TOTAL};
 use crate::wechat::v2::notify::{NotifyError, REPLY_CONTENT_TYPE, parse_and_verify, reply_fail, reply_success};
-use crate::wechat::v2::refund_notify::parse_and_decrypt;
+use crate::wechat::v2::refund_notify::{is_refund, may_be_refund, parse_and_decrypt};
 
 /// The element that holds everything a refund's notification says.
 const ENCRYPTED: &str = "req_info";
@@ -48,6 +49,20 @@ enum Verdict {
     Undecidable(NotifyError),
     /// Not WeChat's, or not for us.
     Bad(NotifyError),
+}
+
+/// What a body that came to the address for `addressed` is about.
+fn kind_of(addressed: NoticeKind, body: &[u8]) -> NoticeKind {
+    match (addressed, may_be_refund(body)) {
+        // What nearly every notification is needs no second parsing.
+        (NoticeKind::Pay, false) => NoticeKind::Pay,
+        (NoticeKind::Refund, true) => NoticeKind::Refund,
+        (NoticeKind::Pay, true) | (NoticeKind::Refund, false) => match is_refund(body) {
+            Some(true) => NoticeKind::Refund,
+            Some(false) => NoticeKind::Pay,
+            None => addressed,
+        },
+    }
 }
 
 fn judge(kind: NoticeKind, body: &[u8], merchant: &Merchant, apps: &[AppId], received_at: Timestamp) -> Verdict {
@@ -128,15 +143,16 @@ struct Post<'a> {
 }
 
 async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'static str, Response) {
-    let Post { kind, headers, remote, body } = post;
-    if kind == NoticeKind::Refund && looks_like_v3(&body, headers) {
-        // The same address gets refund notifications of API v3, which need a key that is not configured here.
+    let Post { kind: addressed, headers, remote, body } = post;
+    if looks_like_v3(&body, headers) {
+        // The same addresses get notifications of API v3, which need a key that is not configured here.
         // Any sender can forge it, so it is no more than a sample; WeChat repeats it until a process can
         // read it.
         let at = app.clock.now();
         app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: NEEDS_V3_KEY, remote, body, at });
         return (NEEDS_V3_KEY, fail(StatusCode::SERVICE_UNAVAILABLE, "KEY"));
     }
+    let kind = kind_of(addressed, &body);
     let at = app.clock.now();
     let apps: Vec<AppId> =
         merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();

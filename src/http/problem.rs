@@ -198,16 +198,66 @@ struct Kind {
     close: bool,
 }
 
-const fn kind(status: StatusCode, slug: &'static str, title: &'static str) -> Kind {
-    Kind { status, slug, title, retry_after: None, close: false }
+/// The table of problems: variant, status, slug, title; `retry` after so many seconds, `close` the connection.
+macro_rules! problems {
+    ($(
+        $error:pat => $status:ident $slug:literal $title:literal $(, retry $seconds:expr)? $(, close $close:literal)?;
+    )*) => {
+        impl Error {
+            /// The slugs of all problem types, for the documentation and its test.
+            pub const SLUGS: &[&str] = &[$($slug),*];
+
+            fn kind(&self) -> Kind {
+                match self {
+                    $($error => Kind {
+                        status: StatusCode::$status,
+                        slug: $slug,
+                        title: $title,
+                        retry_after: None$(.or(Some($seconds)))?,
+                        close: false$( | $close)?,
+                    },)*
+                }
+            }
+        }
+    };
 }
 
-const fn retry(kind: Kind, seconds: u32) -> Kind {
-    Kind { retry_after: Some(seconds), ..kind }
-}
-
-const fn closing(kind: Kind) -> Kind {
-    Kind { close: true, ..kind }
+problems! {
+    Error::Malformed { .. } => BAD_REQUEST "malformed" "Malformed request";
+    Error::Invalid(_) => BAD_REQUEST "invalid" "Invalid fields";
+    Error::Unauthorized => UNAUTHORIZED "unauthorized" "Not authenticated";
+    Error::Forbidden(_) => FORBIDDEN "forbidden" "Not allowed";
+    Error::NotFound(_) => NOT_FOUND "not-found" "Not found";
+    Error::NoRoute => NOT_FOUND "no-route" "No such path";
+    Error::MethodNotAllowed => METHOD_NOT_ALLOWED "method-not-allowed" "Method not allowed";
+    Error::BodyTimeout => REQUEST_TIMEOUT "body-timeout" "Body too slow", close true;
+    Error::TooLarge(_) => PAYLOAD_TOO_LARGE "too-large" "Body too large", close true;
+    Error::UriTooLong => URI_TOO_LONG "uri-too-long" "Request target too long", close true;
+    Error::MediaType => UNSUPPORTED_MEDIA_TYPE "media-type" "Unsupported media type";
+    Error::ContentEncoding => UNSUPPORTED_MEDIA_TYPE "content-encoding" "Unsupported content encoding";
+    Error::OrderDiffers => CONFLICT "order-differs" "Order number in use";
+    Error::OrderEnded(_) => CONFLICT "order-ended" "Order ended";
+    Error::OrderExpired => CONFLICT "order-expired" "Order expired";
+    Error::AttemptOpen { closable_in_s } => CONFLICT "attempt-open" "Another attempt is open", retry *closable_in_s;
+    Error::OrderClosing => CONFLICT "order-closing" "Order is being closed";
+    Error::AttemptsUsedUp => CONFLICT "attempts-used-up" "No more attempts";
+    Error::NumberTaken => CONFLICT "number-taken" "Number in use";
+    Error::KeyReused => UNPROCESSABLE_ENTITY "key-reused" "Idempotency key reused";
+    Error::OrderFailed { .. } => UNPROCESSABLE_ENTITY "order-failed" "Refused by WeChat";
+    Error::OrderNotPaid => CONFLICT "order-not-paid" "Order not paid";
+    Error::RefundsNotConfigured => CONFLICT "refunds-not-configured" "Refunds not configured";
+    Error::RefundExceeds { .. } => CONFLICT "refund-exceeds" "More than is left to refund";
+    Error::RefundsUsedUp => CONFLICT "refunds-used-up" "No more refunds";
+    Error::RefundDiffers => CONFLICT "refund-differs" "Refund number in use";
+    Error::RefundFailed { .. } => UNPROCESSABLE_ENTITY "refund-failed" "Refund failed";
+    Error::CursorExpired => GONE "cursor-expired" "Cursor expired";
+    Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
+    Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
+    Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
+    Error::TooManyStreamsOfOrder =>
+        TOO_MANY_REQUESTS "too-many-streams-of-order" "Too many streams of one order", retry 5;
+    Error::Unavailable { .. } => SERVICE_UNAVAILABLE "unavailable" "Not available", retry 1;
+    Error::Internal { .. } => INTERNAL_SERVER_ERROR "internal" "Internal error";
 }
 
 const fn scope_name(scope: Scope) -> &'static str {
@@ -220,97 +270,17 @@ const fn scope_name(scope: Scope) -> &'static str {
 }
 
 impl Error {
-    /// The slugs of all problem types, for the documentation and its test.
-    pub const SLUGS: &[&str] = &[
-        "malformed",
-        "invalid",
-        "unauthorized",
-        "forbidden",
-        "not-found",
-        "no-route",
-        "method-not-allowed",
-        "body-timeout",
-        "too-large",
-        "uri-too-long",
-        "media-type",
-        "content-encoding",
-        "order-differs",
-        "order-ended",
-        "order-expired",
-        "attempt-open",
-        "order-closing",
-        "attempts-used-up",
-        "number-taken",
-        "key-reused",
-        "order-failed",
-        "order-not-paid",
-        "refunds-not-configured",
-        "refund-exceeds",
-        "refunds-used-up",
-        "refund-differs",
-        "refund-failed",
-        "cursor-expired",
-        "cursor-foreign",
-        "not-ready",
-        "too-many-streams",
-        "too-many-streams-of-order",
-        "unavailable",
-        "internal",
-    ];
-
-    fn kind(&self) -> Kind {
-        use StatusCode as S;
-        match self {
-            Error::Malformed { .. } => kind(S::BAD_REQUEST, "malformed", "Malformed request"),
-            Error::Invalid(_) => kind(S::BAD_REQUEST, "invalid", "Invalid fields"),
-            Error::Unauthorized => kind(S::UNAUTHORIZED, "unauthorized", "Not authenticated"),
-            Error::Forbidden(_) => kind(S::FORBIDDEN, "forbidden", "Not allowed"),
-            Error::NotFound(_) => kind(S::NOT_FOUND, "not-found", "Not found"),
-            Error::NoRoute => kind(S::NOT_FOUND, "no-route", "No such path"),
-            Error::MethodNotAllowed => kind(S::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
-            Error::BodyTimeout => closing(kind(S::REQUEST_TIMEOUT, "body-timeout", "Body too slow")),
-            Error::TooLarge(_) => closing(kind(S::PAYLOAD_TOO_LARGE, "too-large", "Body too large")),
-            Error::UriTooLong => closing(kind(S::URI_TOO_LONG, "uri-too-long", "Request target too long")),
-            Error::MediaType => kind(S::UNSUPPORTED_MEDIA_TYPE, "media-type", "Unsupported media type"),
-            Error::ContentEncoding => {
-                kind(S::UNSUPPORTED_MEDIA_TYPE, "content-encoding", "Unsupported content encoding")
-            }
-            Error::OrderDiffers => kind(S::CONFLICT, "order-differs", "Order number in use"),
-            Error::OrderEnded(_) => kind(S::CONFLICT, "order-ended", "Order ended"),
-            Error::OrderExpired => kind(S::CONFLICT, "order-expired", "Order expired"),
-            Error::AttemptOpen { closable_in_s } => {
-                retry(kind(S::CONFLICT, "attempt-open", "Another attempt is open"), *closable_in_s)
-            }
-            Error::OrderClosing => kind(S::CONFLICT, "order-closing", "Order is being closed"),
-            Error::AttemptsUsedUp => kind(S::CONFLICT, "attempts-used-up", "No more attempts"),
-            Error::NumberTaken => kind(S::CONFLICT, "number-taken", "Number in use"),
-            Error::KeyReused => kind(S::UNPROCESSABLE_ENTITY, "key-reused", "Idempotency key reused"),
-            Error::OrderFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "order-failed", "Refused by WeChat"),
-            Error::OrderNotPaid => kind(S::CONFLICT, "order-not-paid", "Order not paid"),
-            Error::RefundsNotConfigured => kind(S::CONFLICT, "refunds-not-configured", "Refunds not configured"),
-            Error::RefundExceeds { .. } => kind(S::CONFLICT, "refund-exceeds", "More than is left to refund"),
-            Error::RefundsUsedUp => kind(S::CONFLICT, "refunds-used-up", "No more refunds"),
-            Error::RefundDiffers => kind(S::CONFLICT, "refund-differs", "Refund number in use"),
-            Error::RefundFailed { .. } => kind(S::UNPROCESSABLE_ENTITY, "refund-failed", "Refund failed"),
-            Error::CursorExpired => kind(S::GONE, "cursor-expired", "Cursor expired"),
-            Error::CursorForeign => kind(S::GONE, "cursor-foreign", "Cursor of another feed"),
-            Error::NotReady => retry(kind(S::SERVICE_UNAVAILABLE, "not-ready", "Not ready yet"), 1),
-            Error::TooManyStreams => retry(kind(S::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams"), 5),
-            Error::TooManyStreamsOfOrder => {
-                let title = "Too many streams of one order";
-                retry(kind(S::TOO_MANY_REQUESTS, "too-many-streams-of-order", title), 5)
-            }
-            Error::Unavailable { .. } => retry(kind(S::SERVICE_UNAVAILABLE, "unavailable", "Not available"), 1),
-            Error::Internal { .. } => kind(S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
-        }
-    }
-
     /// The words for the log, where there are any.
     fn internal(&self) -> Option<&str> {
         match self {
             Error::Unavailable { internal } | Error::Internal { internal } => Some(internal),
             _ => None,
         }
+    }
+
+    /// What a log line may say about it: the internal words where there are any.
+    pub fn for_log(&self) -> String {
+        self.internal().map_or_else(|| self.to_string(), str::to_owned)
     }
 }
 
@@ -364,12 +334,9 @@ impl IntoResponse for Error {
 
 /// WeChat's refusal in its own field names.
 pub fn wechat_json(error: &WechatError) -> Value {
-    json!({"err_code": error.code, "err_code_des": error.message})
-}
-
-impl Error {
-    /// What a log line may say about it: the internal words where there are any.
-    pub fn for_log(&self) -> String {
-        self.internal().map_or_else(|| self.to_string(), str::to_owned)
+    let mut wechat = json!({"err_code": error.code, "err_code_des": error.message});
+    if error.is_unsigned() {
+        wechat["unsigned"] = json!(true);
     }
+    wechat
 }

@@ -1,9 +1,9 @@
 //! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies. And at most so
-//! many of a merchant's refreshes in a second, whatever they are about.
+//! many of a merchant's refreshes in a second, whatever they are about; and at most so many at once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -60,5 +60,63 @@ impl Budget {
         }
         *count = count.saturating_add(1);
         *count <= per_second
+    }
+}
+
+/// At most so many at once, in all and of one subject.
+#[derive(Debug)]
+pub struct Gate<K: Eq + Hash> {
+    most: usize,
+    most_of_one: usize,
+    inside: Mutex<(usize, HashMap<K, usize>)>,
+}
+
+impl<K: Eq + Hash + Clone> Gate<K> {
+    /// No permit is held.
+    pub fn new(most: usize, most_of_one: usize) -> Gate<K> {
+        Gate { most, most_of_one, inside: Mutex::default() }
+    }
+
+    /// Lets one in, until the answer is dropped.
+    pub fn enter(self: &Arc<Self>, subject: &K) -> Result<Pass<K>, Full> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = inside.1.get(subject).copied().unwrap_or(0);
+        if of_one >= self.most_of_one {
+            return Err(Full::OfOne);
+        }
+        if inside.0 >= self.most {
+            return Err(Full::InAll);
+        }
+        inside.0 += 1;
+        inside.1.insert(subject.clone(), of_one + 1);
+        Ok(Pass { gate: Arc::clone(self), subject: subject.clone() })
+    }
+}
+
+/// Why a [`Gate`] lets none in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Of this subject there are as many as may be.
+    OfOne,
+    InAll,
+}
+
+/// One that is inside a [`Gate`].
+#[derive(Debug)]
+pub struct Pass<K: Eq + Hash> {
+    gate: Arc<Gate<K>>,
+    subject: K,
+}
+
+impl<K: Eq + Hash> Drop for Pass<K> {
+    fn drop(&mut self) {
+        let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.0 = inside.0.saturating_sub(1);
+        match inside.1.get_mut(&self.subject) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => {
+                inside.1.remove(&self.subject);
+            }
+        }
     }
 }

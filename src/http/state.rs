@@ -13,10 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
-use super::orders::stream_slots::StreamSlots;
 use super::problem::Error;
 use super::quarantine::Quarantine;
-use super::rate_limit::{Budget, Throttle};
+use super::rate_limit::{Budget, Gate, Throttle};
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle};
@@ -30,6 +29,10 @@ use crate::telemetry::MetricsText;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
+/// Streams open at once in one process.
+const MAX_STREAMS: usize = 1000;
+/// Of one order, whose token is in its payer's hands: a few pages of the payer and the business's own.
+const MAX_STREAMS_OF_ORDER: usize = 4;
 
 /// What the ingress works with.
 #[derive(Clone)]
@@ -55,7 +58,8 @@ pub struct HttpShared {
     pub shutdown: CancellationToken,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
-    pub streams: StreamSlots,
+    /// The open streams of orders.
+    pub streams: Arc<Gate<(MerchantKey, OrderNo)>>,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget,
@@ -77,7 +81,7 @@ impl HttpShared {
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
-            streams: StreamSlots::new(),
+            streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),
             renewals: Throttle::new(ORDER_INTERVAL),

@@ -10,6 +10,7 @@ use super::decision::{
 };
 use super::schedule;
 use super::state::{Attempt, AttemptState, CNY, Intent, Order, OrderState, PaidBy, Policy, Surplus};
+use super::steps::{apply, ask_again, bump, placement_unknown};
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment, Prepay, WechatError};
 use crate::ids::OutTradeNo;
@@ -23,7 +24,7 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
     match fact {
         Fact::PrepayIssued(prepay) => prepay_issued(order, i, prepay, now),
         Fact::PlacementRefused(error) => placement_refused(order, i, error, now),
-        Fact::PlacementUnknown { .. } => placement_unknown(order, i, now),
+        Fact::PlacementUnknown { said, .. } => placement_unknown(order, i, said.as_ref(), now),
         Fact::Closed => closed(order, i, now),
         Fact::Paid(payment) => paid(order, i, payment, now, policy),
         Fact::Refunded(payment) => refunded(order, i, payment, now, policy),
@@ -100,6 +101,7 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Payable;
             next.attempts[i].prepay = Some(prepay.clone());
+            next.attempts[i].error = None;
             clear_unknown(&mut next);
             if !next.state.is_open() {
                 // It can be paid although the order has ended: it must be closed at WeChat.
@@ -138,20 +140,6 @@ fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestam
             }
         }
         // An earlier call may have been executed: a refusal of the repeat does not say that it was not.
-        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
-        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
-    }
-}
-
-fn placement_unknown(order: &Order, i: usize, now: Timestamp) -> Decision {
-    match order.attempts[i].state {
-        AttemptState::Created => {
-            let mut next = bump(order);
-            next.attempts[i].state = AttemptState::Unknown;
-            next.flags.outcome_unknown = true;
-            next.queries.next_at = Some(now.after(schedule::UNKNOWN));
-            apply(next, None)
-        }
         AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
@@ -359,14 +347,6 @@ fn not_found(order: &Order, i: usize, now: Timestamp) -> Decision {
     unpaid(order, i, now)
 }
 
-fn ask_again(order: &Order, now: Timestamp, resubmit: bool) -> Decision {
-    let done = order.queries.done + 1;
-    match schedule::next_poll(order, done, now) {
-        Some(at) if order.state.is_open() => Decision::AskAgain { at, resubmit },
-        Some(_) | None => Decision::AlreadyApplied,
-    }
-}
-
 /// Nothing of it can be paid. An earlier number that a payer was offered is asked about as after a close.
 fn fail(mut next: Order, error: WechatError, now: Timestamp) -> Decision {
     next.state = OrderState::Failed;
@@ -385,14 +365,6 @@ fn close(mut next: Order, now: Timestamp) -> Decision {
     next.queries.done = 0;
     next.queries.next_at = schedule::next_poll(&next, 0, now);
     apply(next, Some(OrderEvent::Closed))
-}
-
-fn apply(next: Order, news: Option<OrderEvent>) -> Decision {
-    Decision::Apply(Box::new(Change { next, ledger: None, news: news.into_iter().collect(), refund: None }))
-}
-
-fn bump(order: &Order) -> Order {
-    Order { version: order.version + 1, ..order.clone() }
 }
 
 fn clear_unknown(order: &mut Order) {

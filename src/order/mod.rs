@@ -2,9 +2,9 @@
 
 mod decide;
 mod decision;
-pub(crate) mod named;
 pub(crate) mod schedule;
 pub(crate) mod state;
+mod steps;
 
 pub use decide::{decide, flag_mismatch};
 pub use decision::{

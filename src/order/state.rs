@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::named::named;
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
@@ -48,7 +47,13 @@ pub enum AttemptState {
     Failed,
 }
 
-named!(OrderState { Requested = "requested", Payable = "payable", Paid = "paid", Closed = "closed", Failed = "failed" });
+named!(OrderState {
+    Requested = "requested",
+    Payable = "payable",
+    Paid = "paid",
+    Closed = "closed",
+    Failed = "failed",
+});
 named!(AttemptState {
     Created = "created",
     Unknown = "unknown",
@@ -105,7 +110,7 @@ pub struct Attempt {
     pub prepay: Option<Prepay>,
     /// WeChat's number of its payment.
     pub transaction_id: Option<TransactionId>,
-    /// Why WeChat refused it.
+    /// What WeChat last said against it: why it refused it, or did not say whether it took it.
     pub error: Option<WechatError>,
 }
 
@@ -155,16 +160,7 @@ pub enum Surplus {
     Hold,
 }
 
-impl Surplus {
-    /// The name in the configuration and in events.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Surplus::Accept => "accept",
-            Surplus::Refund => "refund",
-            Surplus::Hold => "hold",
-        }
-    }
-}
+named!(Surplus { Accept = "accept", Refund = "refund", Hold = "hold" });
 
 /// A merchant's rules for such money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -249,6 +245,12 @@ impl Order {
     /// The attempt that a payer is offered: the newest.
     pub fn current(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// What WeChat said against the order: why it failed, or what is known of a newest attempt that cannot be paid yet.
+    pub fn said(&self) -> Option<&WechatError> {
+        let open = self.current().filter(|a| self.state != OrderState::Paid && a.state != AttemptState::Failed);
+        self.failure.as_ref().or_else(|| open?.error.as_ref())
     }
 
     /// The attempt with this number.

@@ -14,7 +14,7 @@ pub fn decide_refund(refund: &Refund, fact: &RefundFact, now: Timestamp) -> Refu
     match fact {
         RefundFact::Accepted { refund_id } => accepted(refund, refund_id, now),
         RefundFact::Refused(error) => refused(refund, error, now),
-        RefundFact::Unknown { .. } => unknown(refund, now),
+        RefundFact::Unknown { said, .. } => unknown(refund, said.as_ref(), now),
         RefundFact::NotYet(error) => waits(refund, error, now),
         RefundFact::TooFrequent(error) => too_frequent(refund, error, now),
         RefundFact::Status(seen) => status(refund, seen, now),
@@ -54,12 +54,13 @@ fn unanswered_at(refund: &Refund, now: Timestamp) -> Option<Timestamp> {
     refund.unanswered_at.map(|at| if at > now.after(CLOCKS_DIFFER) { now } else { at })
 }
 
-fn unknown(refund: &Refund, now: Timestamp) -> RefundDecision {
+fn unknown(refund: &Refund, said: Option<&WechatError>, now: Timestamp) -> RefundDecision {
     match refund.state {
         RefundState::Requested | RefundState::Unknown => {
             let mut next = bump(refund);
             next.state = RefundState::Unknown;
             next.unanswered_at = Some(now);
+            next.error = said.cloned().or(next.error);
             let done = if refund.state == RefundState::Unknown { refund.queries.done + 1 } else { 0 };
             again(&mut next, done, now);
             apply(next, None)
@@ -103,7 +104,16 @@ fn too_frequent(refund: &Refund, error: &WechatError, now: Timestamp) -> RefundD
             next.queries.next_at = Some(not_yet(refund, 0, now));
             apply(next, None)
         }
-        RefundState::Unknown => RefundDecision::AskAgain { at: not_yet(refund, refund.queries.done, now) },
+        RefundState::Unknown if refund.error.as_ref() == Some(error) => {
+            RefundDecision::AskAgain { at: not_yet(refund, refund.queries.done, now) }
+        }
+        RefundState::Unknown => {
+            let mut next = bump(refund);
+            next.error = Some(error.clone());
+            next.queries.done += 1;
+            next.queries.next_at = Some(not_yet(refund, refund.queries.done, now));
+            apply(next, None)
+        }
         RefundState::Processing | RefundState::Abnormal | RefundState::Succeeded | RefundState::Failed => {
             RefundDecision::AlreadyApplied
         }

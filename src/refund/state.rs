@@ -8,7 +8,6 @@ use crate::clock::Timestamp;
 use crate::event::fact::WechatError;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::named::named;
 use crate::order::state::Queries;
 
 /// Where a refund stands.
@@ -166,18 +165,13 @@ pub enum RefundEvent {
     Failed,
 }
 
-impl RefundEvent {
-    /// The last part of the event's name, and a metric's label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            RefundEvent::Requested => "requested",
-            RefundEvent::Delayed => "delayed",
-            RefundEvent::Succeeded => "succeeded",
-            RefundEvent::Abnormal => "abnormal",
-            RefundEvent::Failed => "failed",
-        }
-    }
-}
+named!(RefundEvent {
+    Requested = "requested",
+    Delayed = "delayed",
+    Succeeded = "succeeded",
+    Abnormal = "abnormal",
+    Failed = "failed",
+});
 
 /// Why a fact is not believed of this refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

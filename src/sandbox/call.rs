@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::faults::{Hit, Kind, On};
+use super::faults::{Hit, Kind, On, Set};
 use super::http::wire::Wire;
 use super::state::SandboxState;
 
@@ -20,6 +20,9 @@ pub(super) trait Call {
 
     /// The refusal of a fault that refuses.
     fn refusal(&self, hit: &Hit) -> Self::Reply;
+
+    /// Sets or leaves out elements of an answer.
+    fn rewritten(reply: Self::Reply, set: &Set) -> Self::Reply;
 
     /// Writes the answer, changed by the fault where there is one that changes answers.
     fn answer(&self, reply: Self::Reply, fault: Option<Kind>) -> Response;
@@ -73,6 +76,15 @@ async fn with_fault<C: Call>(call: &C, sandbox: &SandboxState, hit: Hit) -> Resp
             }
             call.answer(call.refusal(&hit), None)
         }
+        Kind::Raw => {
+            if hit.executed {
+                let _unsent = call.execute();
+            }
+            ([(header::CONTENT_TYPE, "text/plain")], hit.body.to_vec()).into_response()
+        }
+        Kind::Rewrite => call.answer(C::rewritten(call.execute(), &hit.set), None),
+        // Of notifications alone; see `Kind::possible`.
+        Kind::Misdirect | Kind::Wrap => executed(),
         Kind::RateLimit => call.answer(call.refusal(&hit), None),
         kind @ (Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant | Kind::ForgeAmount) => {
             call.answer(call.execute(), Some(kind))

@@ -255,15 +255,11 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// For a query value: everything but notifications, digits, `-`, `.`, `_`, `~` is encoded.
+/// For a query value: everything but letters, digits, `-`, `.`, `_`, `~` is encoded.
 fn percent(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            safe.push(char::from(byte));
-        } else {
-            let _ = write!(safe, "%{byte:02X}");
-        }
-    }
-    safe
+    let encoded = |byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
 }

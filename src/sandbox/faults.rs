@@ -4,145 +4,21 @@
 //! what is on the wire or when, never the truth of the ledger. The dice are seeded: the same seed and the same order
 //! of calls give the same faults.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::de::value::StrDeserializer;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 
+pub(super) use super::fault_kinds::{Kind, On, RefundCode};
 use super::ids::mix;
 use super::platform::Api;
 
-/// Where a rule applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", remote = "Self")]
-pub(super) enum On {
-    UnifiedOrder,
-    OrderQuery,
-    CloseOrder,
-    /// A payment notification on its way to the merchant.
-    Notify,
-    Refund,
-    RefundQuery,
-    /// A refund notification on its way to the merchant.
-    #[serde(rename = "refund_notify")]
-    RefundNotify,
-    /// A call of the platform API, by the names there.
-    #[serde(skip)]
-    Platform(Api),
-}
-
-impl Serialize for On {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            On::Platform(api) => api.serialize(serializer),
-            on => On::serialize(on, serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for On {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<On, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        // An untagged variant would do, but says of a wrong name only that nothing matched.
-        match Api::deserialize(StrDeserializer::<D::Error>::new(&name)) {
-            Ok(api) => Ok(On::Platform(api)),
-            Err(_) => On::deserialize(StrDeserializer::new(&name)),
-        }
-    }
-}
-
-impl On {
-    /// Whether it goes to the merchant instead of coming from it.
-    pub fn is_notification(self) -> bool {
-        matches!(self, On::Notify | On::RefundNotify)
-    }
-}
-
-/// What goes wrong. On an API call the call is executed unless the text says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// Executed twice (a request that the network repeated); notifications: `copies` at once.
-    Duplicate,
-    /// Begins `delay_ms` later.
-    Delay,
-    /// Waits until a later one went through, at most `delay_ms`.
-    Reorder,
-    /// One field is changed after signing.
-    Tamper,
-    /// Never executed and the connection ends; notifications: never sent.
-    Drop,
-    /// The connection ends without an answer; notifications: the merchant's answer is thrown away.
-    AnswerLost,
-    /// No answer until the caller gives up.
-    Hang,
-    /// The connection is reset without an answer.
-    Reset,
-    /// The answer's (or the notification's) second half is missing.
-    HalfBody,
-    /// `SYSTEMERROR`, on the platform -1; executed or not as the dice fall, or as `executed` says.
-    SystemError,
-    /// An HTML page with status 500; executed or not as the dice fall, or as `executed` says.
-    #[serde(rename = "http_500")]
-    Http500,
-    /// The answer comes `delay_ms` late.
-    Slow,
-    /// `FREQUENCY_LIMITED`, on the platform 45011; not executed.
-    RateLimit,
-    /// The signature is made with another key.
-    WrongSign,
-    /// Validly signed, one fen too much.
-    ForgeAmount,
-    /// Names, and is validly signed by, another merchant.
-    CrossMerchant,
-    /// The platform's `errcode` of this rule; not executed unless `executed` says so.
-    Errcode,
-    /// A refund is refused with `err_code`; executed only if `executed` says so, which fits BIZERR_NEED_RETRY.
-    Refuse,
-}
-
-/// What a refund can be refused with on demand: refusals that depend on the payer, the bank or WeChat's day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum RefundCode {
-    BizerrNeedRetry,
-    FrequencyLimited,
-    InvalidReqTooMuch,
-    OrderNotReady,
-    #[serde(rename = "NOTENOUGH")]
-    NotEnough,
-    UserAccountAbnormal,
-    Error,
-    #[serde(rename = "NOAUTH")]
-    NoAuth,
-    CertError,
-    ParamError,
-    #[serde(rename = "ORDERNOTEXIST")]
-    OrderNotExist,
-    #[serde(rename = "INVALID_TRANSACTIONID")]
-    InvalidTransactionId,
-    /// No code at all: `return_code` FAIL, which is unsigned.
-    Fail,
-}
-
-impl Kind {
-    /// Whether this can go wrong there.
-    pub fn possible(self, on: On) -> bool {
-        match self {
-            Kind::Duplicate | Kind::Delay | Kind::Reorder | Kind::Drop | Kind::AnswerLost | Kind::HalfBody => true,
-            // The platform's answers carry no signature that a change could break.
-            Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant => !matches!(on, On::Platform(_)),
-            Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow | Kind::RateLimit => {
-                !on.is_notification()
-            }
-            Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify | On::RefundQuery | On::RefundNotify),
-            Kind::Refuse => on == On::Refund,
-            Kind::Errcode => matches!(on, On::Platform(_)),
-        }
-    }
-}
+/// Elements with their new text; none: left out.
+pub(super) type Set = BTreeMap<String, Option<String>>;
 
 /// One rule, as the control API takes and shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -162,7 +38,7 @@ pub(super) struct Rule {
     /// For `duplicate` on `notify`.
     #[serde(default = "two")]
     pub copies: u8,
-    /// For `system_error`, `http_500`, `refuse` and `errcode`.
+    /// For `system_error`, `http_500`, `refuse`, `raw` and `errcode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed: Option<bool>,
     /// For `errcode`.
@@ -171,6 +47,18 @@ pub(super) struct Rule {
     /// For `refuse`, and needed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err_code: Option<RefundCode>,
+    /// For `raw`: the answer, which may be empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// For `raw`, in place of `body`: bytes that are no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+    /// For `rewrite`: elements with their new text, or null to leave them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Set>,
+    /// For `misdirect`: where the notification goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Only calls about this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_trade_no: Option<String>,
@@ -206,6 +94,14 @@ impl Rule {
         if self.err_code.is_some() != (*kind == Kind::Refuse) {
             return Err("err_code belongs to a refuse fault, which needs one".to_owned());
         }
+        self.words()?;
+        for (name, given, needs) in
+            [("set", self.set.is_some(), Kind::Rewrite), ("url", self.url.is_some(), Kind::Misdirect)]
+        {
+            if given != (*kind == needs) {
+                return Err(format!("{name} belongs to a {needs:?} fault, which needs it"));
+            }
+        }
         if self.probability_percent > 100 {
             return Err("probability_percent must be between 0 and 100".to_owned());
         }
@@ -226,6 +122,16 @@ impl Rule {
         Ok(())
     }
 
+    /// The answer of a `raw` fault.
+    fn words(&self) -> Result<Vec<u8>, String> {
+        match (self.kind == Kind::Raw, &self.body, &self.body_base64) {
+            (true, Some(text), None) => Ok(text.clone().into_bytes()),
+            (true, None, Some(text)) => STANDARD.decode(text).map_err(|_| "body_base64 is not base64".to_owned()),
+            (false, None, None) => Ok(Vec::new()),
+            _ => Err("body or body_base64 goes with the kind raw, which needs one of them".to_owned()),
+        }
+    }
+
     fn matches(&self, on: On, mch_id: &str, out_trade_no: &str) -> bool {
         self.on == on
             && self.times != Some(0)
@@ -239,17 +145,23 @@ impl Rule {
 }
 
 /// A fault that happens now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Hit {
     pub kind: Kind,
     pub delay: Duration,
     pub copies: u8,
-    /// For `system_error`, `http_500`, `refuse` and `errcode`.
+    /// For `system_error`, `http_500`, `refuse`, `raw` and `errcode`.
     pub executed: bool,
     /// For `errcode`.
     pub errcode: i64,
     /// For `refuse`.
     pub err_code: Option<RefundCode>,
+    /// For `raw`.
+    pub body: Arc<[u8]>,
+    /// For `rewrite`.
+    pub set: Arc<Set>,
+    /// For `misdirect`.
+    pub url: Option<String>,
 }
 
 impl Hit {
@@ -262,6 +174,9 @@ impl Hit {
             executed: true,
             errcode: -1,
             err_code: None,
+            body: Arc::new([]),
+            set: Arc::default(),
+            url: None,
         }
     }
 }
@@ -345,9 +260,14 @@ impl Faults {
                 kind: rule.kind,
                 delay: Duration::from_millis(rule.delay_ms),
                 copies: rule.copies,
-                executed: rule.executed.unwrap_or(coin && !matches!(rule.kind, Kind::Errcode | Kind::Refuse)),
+                executed: rule
+                    .executed
+                    .unwrap_or(coin && !matches!(rule.kind, Kind::Errcode | Kind::Refuse | Kind::Raw)),
                 errcode: rule.errcode.unwrap_or(-1),
                 err_code: rule.err_code,
+                body: rule.words().unwrap_or_default().into(),
+                set: Arc::new(rule.set.clone().unwrap_or_default()),
+                url: rule.url.clone(),
             });
         }
         None

@@ -25,6 +25,7 @@
 mod call;
 mod cashier;
 mod control;
+mod fault_kinds;
 mod faults;
 mod forgery;
 mod http;

@@ -11,7 +11,6 @@ use crate::clock::Timestamp;
 /// How many requests of one number are kept one by one; beyond that only the count grows.
 const KEPT: usize = 100;
 
-/// One request.
 pub(super) struct Arrival {
     pub at: Timestamp,
     pub parameters_sha256: String,
@@ -28,7 +27,6 @@ pub(super) struct Requests {
     pub each: Vec<Arrival>,
 }
 
-/// All of them.
 #[derive(Default)]
 pub(super) struct RequestLog {
     by_number: HashMap<(On, String), Requests>,

@@ -6,7 +6,6 @@ use crate::secret::{Secret, V2Key};
 /// One merchant that the simulator knows.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// Its number.
     pub mch_id: MchId,
     /// The key that signs both ways.
     pub v2_key: V2Key,
@@ -26,11 +25,9 @@ pub enum PlatformKind {
 /// One app of the platform side. The merchants it may pay to are those that list its appid.
 #[derive(Debug, Clone)]
 pub struct PlatformApp {
-    /// Its number.
     pub appid: AppId,
     /// What its server proves itself with.
     pub secret: Secret,
-    /// What it is.
     pub kind: PlatformKind,
     /// The "web authorization domain": the `host[:port]` that a `redirect_uri` must have. None: any loopback address.
     pub web_domain: Option<String>,

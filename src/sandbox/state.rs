@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,13 +15,12 @@ use super::ledger::order::{Lifetimes, Order};
 use super::ledger::record::Refund;
 use super::notify::notification::Notification;
 use super::notify::sender::Sender;
-use super::platform::{Api, Platform};
+use super::platform::Platform;
 use super::request_log::RequestLog;
 use super::settings::Account;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::AppId;
 
-/// The simulated WeChat.
 pub(super) struct SandboxState {
     pub accounts: HashMap<String, Account>,
     /// Of all merchants.
@@ -46,35 +45,16 @@ pub(super) struct SandboxState {
 
 /// One signal per kind of call.
 #[derive(Default)]
-pub(super) struct Signals {
-    unified_order: Notify,
-    order_query: Notify,
-    close_order: Notify,
-    notify: Notify,
-    platform: [Notify; Api::COUNT],
-    refund: Notify,
-    refund_query: Notify,
-    refund_notify: Notify,
-}
+pub(super) struct Signals(Mutex<HashMap<On, Arc<Notify>>>);
 
 impl Signals {
     /// The signal of one kind of call.
-    pub fn of(&self, on: On) -> &Notify {
-        match on {
-            On::UnifiedOrder => &self.unified_order,
-            On::OrderQuery => &self.order_query,
-            On::CloseOrder => &self.close_order,
-            On::Notify => &self.notify,
-            On::Platform(api) => &self.platform[api as usize],
-            On::Refund => &self.refund,
-            On::RefundQuery => &self.refund_query,
-            On::RefundNotify => &self.refund_notify,
-        }
+    pub fn of(&self, on: On) -> Arc<Notify> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(on).or_default())
     }
 }
 
 impl SandboxState {
-    /// The current moment.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -89,12 +69,10 @@ impl SandboxState {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The requests that arrived.
     pub fn request_log(&self) -> MutexGuard<'_, RequestLog> {
         self.request_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Logins and tokens.
     pub fn platform(&self) -> MutexGuard<'_, Platform> {
         self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +92,8 @@ impl SandboxState {
 
     /// Waits until another call of this kind went through, at most `limit`.
     pub async fn let_another_pass(&self, on: On, limit: std::time::Duration) {
+        let signal = self.passed.of(on);
         // Running out of time is the other way this may end.
-        let _ = tokio::time::timeout(limit, self.passed.of(on).notified()).await;
+        let _ = tokio::time::timeout(limit, signal.notified()).await;
     }
 }

@@ -24,11 +24,9 @@ pub(super) struct Context {
     pub tokens: Option<Arc<Tokens>>,
     /// The lease that the run holds.
     pub lease: Lease,
-    /// Every job.
     pub jobs: &'static [Job],
 }
 
-/// A job.
 pub(super) struct Job {
     pub name: &'static str,
     pub when: When,

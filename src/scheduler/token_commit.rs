@@ -13,9 +13,7 @@ use crate::store::{DbError, Fenced, Lease, Store, TokenChange, TokenKind, TokenS
 pub struct TokenWrite<'a> {
     /// The lease it was fetched under.
     pub lease: &'a Lease,
-    /// Whose token.
     pub app: &'a App,
-    /// Which token.
     pub kind: TokenKind,
     /// The merchants notified when a degradation begins or ends.
     pub merchants: &'a [MerchantKey],
@@ -23,8 +21,8 @@ pub struct TokenWrite<'a> {
     pub now: Timestamp,
 }
 
-/// Writes what `decide` makes of a token, if the lease is still held, and notifies the merchants when this ends or begins
-/// a degradation. Answers whether the value is another than before.
+/// Writes what `decide` makes of a token, if the lease is still held, and notifies the merchants when this ends or
+/// begins a degradation. Answers whether the value is another than before.
 pub async fn commit(
     store: &Store,
     key: &SealKey,

@@ -38,7 +38,6 @@ const SLACK: Duration = Duration::from_secs(120);
 /// A value WeChat just gave.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
-    /// The value.
     pub value: Secret,
     /// When it was asked for.
     pub fetched_at: Timestamp,

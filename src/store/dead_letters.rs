@@ -18,15 +18,10 @@ use crate::event::domain::EncodedEvent;
 /// A message as the bus carried it.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
-    /// Its id.
     pub event_id: String,
-    /// Who consumes it.
     pub consumer: String,
-    /// Its subject.
     pub subject: String,
-    /// Its headers.
     pub headers: Vec<(String, String)>,
-    /// Its bytes.
     pub payload: Vec<u8>,
     /// How often it was tried.
     pub attempts: u32,

@@ -93,15 +93,7 @@ pub enum NotificationKind {
     Refund,
 }
 
-impl NotificationKind {
-    /// The word in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            NotificationKind::Pay => "pay",
-            NotificationKind::Refund => "refund",
-        }
-    }
-}
+named!(NotificationKind { Pay = "pay", Refund = "refund" });
 
 /// What became of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]

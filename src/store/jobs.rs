@@ -16,6 +16,7 @@ use super::Store;
 use super::db::DbError;
 use super::entity::{job, job_report};
 use super::leases::Lease;
+use super::order::rows::unknown;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 
@@ -39,19 +40,16 @@ pub enum JobOutcome {
     Panic,
 }
 
-impl JobOutcome {
-    /// The word in the database, in metrics and in answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            JobOutcome::Running => "running",
-            JobOutcome::Idle => "idle",
-            JobOutcome::Done => "done",
-            JobOutcome::Failed => "failed",
-            JobOutcome::Late => "late",
-            JobOutcome::Panic => "panic",
-        }
-    }
+named!(JobOutcome {
+    Running = "running",
+    Idle = "idle",
+    Done = "done",
+    Failed = "failed",
+    Late = "late",
+    Panic = "panic",
+});
 
+impl JobOutcome {
     /// Whether the run ended without doing what it should.
     pub const fn is_failure(self) -> bool {
         match self {
@@ -59,28 +57,13 @@ impl JobOutcome {
             JobOutcome::Failed | JobOutcome::Late | JobOutcome::Panic => true,
         }
     }
-
-    fn parse(word: &str) -> Result<JobOutcome, DbError> {
-        Ok(match word {
-            "running" => JobOutcome::Running,
-            "idle" => JobOutcome::Idle,
-            "done" => JobOutcome::Done,
-            "failed" => JobOutcome::Failed,
-            "late" => JobOutcome::Late,
-            "panic" => JobOutcome::Panic,
-            _ => return Err(DbError::Defect(format!("column outcome holds {word:?}"))),
-        })
-    }
 }
 
 /// A run that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRun {
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub ended_at: Timestamp,
-    /// How.
     pub outcome: JobOutcome,
     /// How much it did, in whatever the job counts.
     pub done: u64,
@@ -95,11 +78,8 @@ pub struct JobReport {
     pub holder: String,
     /// The term of its lease.
     pub term: i64,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// How.
     pub outcome: JobOutcome,
     /// How much it did.
     pub done: u64,
@@ -110,7 +90,6 @@ pub struct JobReport {
 /// A job as operators see it.
 #[derive(Debug, Clone)]
 pub struct JobView {
-    /// Its name.
     pub name: String,
     /// Its cron expression, with seconds, in UTC.
     pub cron: String,
@@ -120,7 +99,6 @@ pub struct JobView {
     pub next_due: Timestamp,
     /// The current lease, if held: holder, term and expiry by the database's clock.
     pub lease: Option<(String, i64, Timestamp)>,
-    /// The last run.
     pub last: Option<JobReport>,
     /// The last run that did something.
     pub last_done: Option<JobReport>,
@@ -264,7 +242,7 @@ impl Store {
             term: row.term,
             started_at: Timestamp::from_ms(row.started_at_ms),
             ended_at: row.ended_at_ms.map(Timestamp::from_ms),
-            outcome: JobOutcome::parse(&row.outcome)?,
+            outcome: JobOutcome::parse(&row.outcome).ok_or_else(|| unknown("outcome", &row.outcome))?,
             done: u64::try_from(row.done).unwrap_or_default(),
             detail: row.detail,
         }))

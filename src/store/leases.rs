@@ -20,7 +20,6 @@ const CLOCK_STEP: Duration = Duration::from_secs(60);
 pub struct Lease {
     /// What it is for.
     pub name: &'static str,
-    /// Who holds it.
     pub holder: String,
     /// Grows with each change of holder.
     pub term: i64,
@@ -29,7 +28,6 @@ pub struct Lease {
 /// The result of a write under a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fenced<T> {
-    /// Written.
     Done(T),
     /// Another process holds the lease now; nothing was written.
     Lost,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::db::DbError;
 use super::entity::platform_token;
+use super::order::rows::unknown;
 use crate::clock::Timestamp;
 use crate::config::{App, AppKind, TokenApi};
 use crate::ids::AppKey;
@@ -21,7 +22,6 @@ pub const TOKEN_SEAL: &str = "platform_token";
 /// believed although a clock was ahead by less is replaced in time.
 const CLOCK_SLACK: Duration = Duration::from_secs(120);
 
-/// Which token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TokenKind {
     /// For calls of the platform API.
@@ -29,6 +29,8 @@ pub enum TokenKind {
     /// For signing pages.
     JsapiTicket,
 }
+
+named!(TokenKind { AccessToken = "access_token", JsapiTicket = "jsapi_ticket" });
 
 impl TokenKind {
     /// The tokens that are kept for an app, in the order of their fetching.
@@ -39,28 +41,11 @@ impl TokenKind {
             (AppKind::Mobile, _) | (AppKind::OfficialAccount | AppKind::MiniProgram, None) => &[],
         }
     }
-
-    /// The word in the database, in events and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            TokenKind::AccessToken => "access_token",
-            TokenKind::JsapiTicket => "jsapi_ticket",
-        }
-    }
-
-    fn parse(word: &str) -> Result<TokenKind, DbError> {
-        match word {
-            "access_token" => Ok(TokenKind::AccessToken),
-            "jsapi_ticket" => Ok(TokenKind::JsapiTicket),
-            _ => Err(DbError::Defect(format!("column kind holds {word:?}"))),
-        }
-    }
 }
 
 /// A token as it is kept.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
-    /// The token.
     pub value: Secret,
     /// Tells it apart from others without showing it: what a report of its death names.
     pub hash: String,
@@ -96,11 +81,8 @@ pub enum TokenReport {
 /// Why an app's token cannot be kept fresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Degraded {
-    /// Which app.
     pub app: AppKey,
-    /// Which token.
     pub kind: TokenKind,
-    /// Since when.
     pub since: Timestamp,
     /// A short stable name.
     pub reason: String,
@@ -111,9 +93,7 @@ pub struct Degraded {
 /// Everything known of one token, for its refresher and for monitoring.
 #[derive(Debug, Clone)]
 pub struct TokenState {
-    /// Which app.
     pub app: AppKey,
-    /// Which token.
     pub kind: TokenKind,
     /// The value; none before the first fetch, and none that cannot be opened (another key, another app number). One
     /// that was fetched with another secret or from another API is to be replaced at once.
@@ -137,11 +117,8 @@ pub struct TokenState {
 /// When the value in use was requested, by any process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFetch {
-    /// Which app.
     pub app: AppKey,
-    /// Which token.
     pub kind: TokenKind,
-    /// When.
     pub at: Timestamp,
 }
 
@@ -212,7 +189,7 @@ fn renewed(row: platform_token::Model, fingerprint: &str) -> platform_token::Mod
 }
 
 pub(super) fn state(row: platform_token::Model, key: &SealKey, app: &App) -> Result<TokenState, DbError> {
-    let kind = TokenKind::parse(&row.kind)?;
+    let kind = kind(&row)?;
     let row = renewed(row, &fingerprint(app));
     Ok(TokenState {
         app: app.key.clone(),
@@ -287,11 +264,15 @@ fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
     let (Some(since), Some(reason)) = (row.degraded_since_ms, row.degraded_reason.clone()) else { return Ok(None) };
     Ok(Some(Degraded {
         app: parsed_app(row)?,
-        kind: TokenKind::parse(&row.kind)?,
+        kind: kind(row)?,
         since: Timestamp::from_ms(since),
         reason,
         errcode: row.degraded_code,
     }))
+}
+
+fn kind(row: &platform_token::Model) -> Result<TokenKind, DbError> {
+    TokenKind::parse(&row.kind).ok_or_else(|| unknown("kind", &row.kind))
 }
 
 fn parsed_app(row: &platform_token::Model) -> Result<AppKey, DbError> {
@@ -300,5 +281,5 @@ fn parsed_app(row: &platform_token::Model) -> Result<AppKey, DbError> {
 
 pub(super) fn fetch(row: &platform_token::Model) -> Result<Option<TokenFetch>, DbError> {
     let Some(at) = row.fetched_at_ms.map(Timestamp::from_ms) else { return Ok(None) };
-    Ok(Some(TokenFetch { app: parsed_app(row)?, kind: TokenKind::parse(&row.kind)?, at }))
+    Ok(Some(TokenFetch { app: parsed_app(row)?, kind: kind(row)?, at }))
 }

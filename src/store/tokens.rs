@@ -1,9 +1,9 @@
 //! The platform's tokens: one access_token per app and one ticket, shared by all processes.
 //!
 //! Reads, and compare-and-set writes; what follows from a fetch is decided by the scheduler. Every process reads tokens
-//! here; only the scheduler's job fetches, under its lease, and writes with the fencing check in the same transaction: a
-//! fetch that ends after another process took over changes nothing. Values are sealed at rest. What must stay true: an
-//! old value stays until the new one is written; a value that WeChat refused is not handed out again unless WeChat
+//! here; only the scheduler's job fetches, under its lease, and writes with the fencing check in the same transaction:
+//! a fetch that ends after another process took over changes nothing. Values are sealed at rest. What must stay true:
+//! an old value stays until the new one is written; a value that WeChat refused is not handed out again unless WeChat
 //! itself repeats it; one report, or a thousand of the same value, is one refresh.
 
 use sea_orm::sea_query::OnConflict;
@@ -30,9 +30,7 @@ pub struct TokenChange {
     /// The lease it was fetched under.
     pub lease: Lease,
     pub app: App,
-    /// What was read.
     pub before: TokenState,
-    /// What follows.
     pub next: TokenState,
     /// Written with it.
     pub events: Vec<EncodedEvent>,
@@ -96,8 +94,8 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces what is known of a token by `change.next`, with its value if it holds one: only while the lease is held,
-    /// and only if no other value and no report was written since `change.before` was read, which is the answer.
+    /// Replaces what is known of a token by `change.next`, with its value if it holds one: only while the lease is
+    /// held, and only if no other value and no report was written since `change.before` was read, which is the answer.
     pub async fn replace_token(&self, key: &SealKey, change: TokenChange) -> Result<Fenced<bool>, DbError> {
         let TokenChange { app, next, .. } = &change;
         let seal = |token: &StoredToken| key.seal(&seal_context(app, next.kind), token.value.expose().as_bytes());

@@ -25,13 +25,9 @@ const IMPOSSIBLY_AHEAD: Duration = Duration::from_secs(600);
 pub struct WaitingNotification {
     /// The id it travelled under.
     pub id: EventId,
-    /// Whose.
     pub merchant: MerchantKey,
-    /// The bytes.
     pub body: Vec<u8>,
-    /// The headers.
     pub headers: Vec<(String, String)>,
-    /// Who sent it.
     pub remote_addr: String,
     /// When it came, by the clock of the process that took it.
     pub received_at: Timestamp,

@@ -14,15 +14,12 @@ use crate::ids::{AppKey, OpenId};
 /// What a login revealed about a user. [`std::fmt::Debug`] shows no personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewUser {
-    /// Through which app.
     pub app: AppKey,
     /// Who, under that app.
     pub openid: OpenId,
     /// Who, across the apps of one open-platform account.
     pub unionid: Option<String>,
-    /// Shown name.
     pub nickname: Option<String>,
-    /// Address of the picture.
     pub avatar_url: Option<String>,
     /// A virtual account of WeChat's snapshot mode, which cannot pay.
     pub is_snapshot: bool,
@@ -40,15 +37,12 @@ impl std::fmt::Debug for NewUser {
 pub struct User {
     /// Our number.
     pub id: i64,
-    /// Through which app.
     pub app: AppKey,
     /// Who, under that app.
     pub openid: OpenId,
     /// Who, across the apps of one open-platform account.
     pub unionid: Option<String>,
-    /// Shown name.
     pub nickname: Option<String>,
-    /// Address of the picture.
     pub avatar_url: Option<String>,
     /// A virtual account of WeChat's snapshot mode, as of the last login.
     pub is_snapshot: bool,

@@ -83,7 +83,6 @@ pub enum Kind {
 pub struct Metric {
     /// Its name, with prefix and unit.
     pub name: &'static str,
-    /// What it is.
     pub kind: Kind,
     /// What its numbers are.
     pub unit: Unit,

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -95,53 +95,6 @@ impl<K: Eq + Hash + Clone> Limit<K> {
             spent.since = now;
         }
         spent
-    }
-}
-
-/// At most so many at once, in all and of one subject.
-#[derive(Debug)]
-pub struct Gate<K: Eq + Hash> {
-    most: usize,
-    most_of_one: usize,
-    inside: Mutex<(usize, HashMap<K, usize>)>,
-}
-
-impl<K: Eq + Hash + Clone> Gate<K> {
-    /// No permit is held.
-    pub fn new(most: usize, most_of_one: usize) -> Gate<K> {
-        Gate { most, most_of_one, inside: Mutex::default() }
-    }
-
-    /// Lets one in, until the answer is dropped; none where it is full.
-    pub fn enter(self: &Arc<Self>, subject: &K) -> Option<Pass<K>> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_one = inside.1.get(subject).copied().unwrap_or(0);
-        if inside.0 >= self.most || of_one >= self.most_of_one {
-            return None;
-        }
-        inside.0 += 1;
-        inside.1.insert(subject.clone(), of_one + 1);
-        Some(Pass { gate: Arc::clone(self), subject: subject.clone() })
-    }
-}
-
-/// One that is inside a [`Gate`].
-#[derive(Debug)]
-pub struct Pass<K: Eq + Hash> {
-    gate: Arc<Gate<K>>,
-    subject: K,
-}
-
-impl<K: Eq + Hash> Drop for Pass<K> {
-    fn drop(&mut self) {
-        let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        inside.0 = inside.0.saturating_sub(1);
-        match inside.1.get_mut(&self.subject) {
-            Some(count) if *count > 1 => *count -= 1,
-            Some(_) | None => {
-                inside.1.remove(&self.subject);
-            }
-        }
     }
 }
 

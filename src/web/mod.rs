@@ -10,20 +10,19 @@
 //! them.
 //!
 //! - Edge: `routes`, `cors`, `envelope` and `error_page` (errors as JSON and for people), `parameters`, `cookies`,
-//!   `limits`, `striped_lock`, `state`, `origins`.
+//!   `limits`, `striped_lock`, `state`.
 //! - `oauth`: redirect to WeChat, state, callback, code exchange, profile, login loop guard; `session`.
 //! - `wallet`: which order a click gets, and its pay parameters; `status`.
-//! - `mini`: mini programs. Pages: `jssdk`, `user_info`.
+//! - `mini`: mini programs. `page`: our own pages, and `jssdk` that signs for them. `user_info`.
 
 mod cookies;
 mod cors;
 mod envelope;
 mod error_page;
-mod jssdk;
 mod limits;
 mod mini;
 mod oauth;
-mod origins;
+mod page;
 mod parameters;
 mod routes;
 mod session;
@@ -34,5 +33,5 @@ mod user_info;
 mod wallet;
 
 pub use envelope::{Failure, Reason};
-pub use origins::Origins;
+pub use page::origins::Origins;
 pub use routes::routes;

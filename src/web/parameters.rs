@@ -20,6 +20,20 @@ impl Parameters {
         Parameters(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
+    /// These pairs.
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Parameters {
+        Parameters(pairs)
+    }
+
+    /// With other values.
+    pub fn map(self, mut value_of: impl FnMut(&str, String) -> String) -> Parameters {
+        let pairs = self.0.into_iter().map(|(name, value)| {
+            let value = value_of(&name, value);
+            (name, value)
+        });
+        Parameters(pairs.collect())
+    }
+
     /// The value of `name`; an empty one counts as absent.
     pub fn get(&self, name: &'static str) -> Result<Option<&str>, Failure> {
         let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());

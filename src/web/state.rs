@@ -13,10 +13,10 @@ use metrics::counter;
 
 use super::cookies::prefix;
 use super::envelope::{Failure, Reason};
-use super::limits::{Gate, Limit};
+use super::limits::Limit;
 use super::oauth::login_loop_guard::Rounds;
 use super::oauth::state::PendingLogins;
-use super::origins::Origins;
+use super::page::origins::Origins;
 use super::parameters::Parameters;
 use super::session::Sessions;
 use super::striped_lock::StripedLock;
@@ -24,6 +24,7 @@ use crate::config;
 use crate::config::{AppKind, Config};
 use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
+use crate::http::rate_limit::Gate;
 use crate::http::{HttpShared, HttpState};
 use crate::ids::{AppKey, OpenId};
 use crate::sealed_box::{CannotSeal, SealKey};
@@ -34,7 +35,8 @@ use crate::wechat::platform::PlatformClient;
 
 /// The window of every limit.
 const MINUTE: Duration = Duration::from_secs(60);
-/// Codes of one address that WeChat refused, a minute. Good codes do not count: a carrier's gateway brings many payers.
+/// Codes of one address that WeChat called used or invalid, a minute. Others do not count: a carrier's gateway brings
+/// many payers.
 const BAD_CODES: u32 = 30;
 /// Codes at WeChat at once, in all and of one address. A payer's takes a tenth of a second, or up to
 /// `wechat.timeout_ms`.
@@ -68,6 +70,8 @@ pub struct Browser {
     pub prefix: String,
     /// Codes that WeChat called used up or invalid, by [`super::limits::subscriber`].
     pub bad_codes: Limit<IpAddr>,
+    /// Logins from an address that sent too many of those, one after the other, where nothing else tells clients apart.
+    pub slowed: StripedLock,
     /// Codes that are being exchanged, likewise.
     pub exchanges: Arc<Gate<IpAddr>>,
     /// A payer's clicks, one after the other.
@@ -101,6 +105,7 @@ impl Browser {
             rounds: Rounds::new(secret, config)?,
             prefix: prefix(&config.server.public_url),
             bad_codes: Limit::new(BAD_CODES, MINUTE),
+            slowed: StripedLock::new(),
             exchanges: Arc::new(Gate::new(EXCHANGES, EXCHANGES_OF_ONE)),
             clicks: StripedLock::new(),
             new_orders: Limit::new(NEW_ORDERS, MINUTE),

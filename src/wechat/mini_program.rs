@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::oauth::{openid, unionid};
-use super::platform::{Credential, PlatformClient, PlatformError, with_a_code};
+use super::platform::{Credential, PlatformClient, PlatformError, text_if_any, with_a_code};
 use crate::ids::{AppId, OpenId};
 use crate::secret::Secret;
 
@@ -49,6 +49,7 @@ impl fmt::Debug for Phone {
 #[derive(Deserialize)]
 struct SessionAnswer {
     openid: String,
+    #[serde(default, deserialize_with = "text_if_any")]
     unionid: Option<String>,
     // Present in every success: an answer without it is not one.
     #[serde(rename = "session_key")]

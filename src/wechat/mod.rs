@@ -6,6 +6,7 @@
 //! signs pages for WeChat's script. A new API of either kind is a file here: `docs/architecture.md` lists the steps.
 
 pub mod certificate;
+mod json_text;
 pub mod jssdk;
 pub mod mini_program;
 pub mod oauth;
@@ -14,4 +15,5 @@ mod percent;
 pub mod platform;
 pub mod token;
 pub mod transport;
+mod unsigned_words;
 pub mod v2;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::percent;
-use super::platform::{CALLS, Credential, PlatformClient, PlatformError, integer, token, with_a_code};
+use super::platform::{CALLS, Credential, PlatformClient, PlatformError, integer, text_if_any, token, with_a_code};
 use crate::ids::{AppId, OpenId};
 use crate::retry::retry;
 use crate::secret::Secret;
@@ -109,7 +109,9 @@ impl fmt::Debug for Profile {
 struct GrantAnswer {
     access_token: String,
     openid: String,
+    #[serde(default, deserialize_with = "text_if_any")]
     scope: Option<String>,
+    #[serde(default, deserialize_with = "text_if_any")]
     unionid: Option<String>,
     #[serde(default)]
     is_snapshotuser: Value,
@@ -118,8 +120,11 @@ struct GrantAnswer {
 #[derive(Deserialize)]
 struct ProfileAnswer {
     openid: String,
+    #[serde(default, deserialize_with = "text_if_any")]
     nickname: Option<String>,
+    #[serde(default, deserialize_with = "text_if_any")]
     headimgurl: Option<String>,
+    #[serde(default, deserialize_with = "text_if_any")]
     unionid: Option<String>,
 }
 

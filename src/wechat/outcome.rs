@@ -7,6 +7,7 @@
 //! match, so a code added to [`ErrCode`] does not compile before it is classified.
 
 use super::transport::TransportError;
+use super::unsigned_words;
 use super::v2::xml::Fields;
 use crate::event::fact::WechatError;
 
@@ -74,6 +75,8 @@ pub enum Outcome {
     Unknown {
         /// Description for logs.
         why: String,
+        /// What WeChat answered; none where no answer arrived.
+        said: Option<WechatError>,
     },
     /// See [`Class::Ask`].
     Ask(WechatError),
@@ -301,18 +304,18 @@ fn of_refund_query(code: ErrCode) -> Class {
     }
 }
 
-/// The class of an unsigned `return_code=FAIL`: the request did not reach the business layer, unless the text says
-/// that WeChat itself failed. The texts are not stable, so an unrecognised text is unknown too. A refund is
-/// never refused by an unsigned reply: it may be in progress, and its amount would be refunded twice.
-pub fn of_return_fail(api: Api, return_msg: &str) -> Class {
-    const BUSY: [&str; 9] =
-        ["系统繁忙", "系统错误", "系统异常", "系统超时", "稍后", "频繁", "SYSTEMERROR", "SYSTEM ERROR", "SYSTEM BUSY"];
-    let text = return_msg.to_ascii_uppercase();
-    let open = text.trim().is_empty() || BUSY.iter().any(|busy| text.contains(busy));
+/// The class of an unsigned `return_code=FAIL` with these words. The request did not reach the business layer, unless
+/// WeChat itself failed. The texts are not stable, so only those known to mean a wrong request refuse; any other is
+/// unknown. A refund is never refused by an unsigned reply: it may be in progress, and its amount would be refunded
+/// twice.
+pub fn of_return_fail(api: Api, words: &str) -> Class {
+    let open = words.trim().is_empty() || unsigned_words::say_busy(words);
+    let wrong = unsigned_words::say_wrong_request(words);
     match api {
         _ if open => Class::Unknown,
         Api::Refund => Class::Doubt,
-        Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::RefundQuery => Class::Refused,
+        Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::RefundQuery if wrong => Class::Refused,
+        Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::RefundQuery => Class::Unknown,
     }
 }
 

@@ -11,8 +11,10 @@
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::json_text;
 use super::transport;
 use super::transport::{ClientError, Query, TransportError, Wire};
 use crate::config;
@@ -45,6 +47,14 @@ pub enum PlatformError {
 }
 
 impl PlatformError {
+    /// Whether WeChat says that the code was used before or never given out: what a client with invented codes hears.
+    pub const fn blames_the_code(&self) -> bool {
+        match self {
+            PlatformError::Refused(refusal) => matches!(refusal.errcode, 40029 | 40163),
+            PlatformError::Transport(_) | PlatformError::Unreadable(_) => false,
+        }
+    }
+
     /// The class, where WeChat answered with one.
     pub const fn class(&self) -> Option<Class> {
         match self {
@@ -206,9 +216,7 @@ where
 
 /// Parses an answer: WeChat's refusal, or `T`.
 fn parse<T: DeserializeOwned>(body: &[u8], path: &str, credential: Credential) -> Result<T, PlatformError> {
-    // Some nicknames contain raw control characters, which JSON forbids. Outside of strings these are white space.
-    let body: Vec<u8> = body.iter().map(|byte| if *byte < 0x20 { b' ' } else { *byte }).collect();
-    let answer: Value = serde_json::from_slice(&body).map_err(|_| PlatformError::Unreadable("not JSON"))?;
+    let answer = json_text::parse(body).ok_or(PlatformError::Unreadable("not JSON"))?;
     let Value::Object(fields) = &answer else { return Err(PlatformError::Unreadable("not a JSON object")) };
     if let Some(errcode) = fields.get("errcode") {
         let errcode = integer(errcode).ok_or(PlatformError::Unreadable("errcode is not a number"))?;
@@ -229,6 +237,11 @@ fn refused(refusal: Refusal, path: &str) -> PlatformError {
         tracing::debug!(api, errcode, rid, ?class, "WeChat's platform refused a call");
     }
     refusal.into()
+}
+
+/// A member that is left out when it is not a text: nothing depends on it.
+pub(super) fn text_if_any<'de, D: Deserializer<'de>>(member: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(member)?.as_str().map(str::to_owned))
 }
 
 /// A number, or a string that contains one.

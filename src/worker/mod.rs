@@ -3,8 +3,8 @@
 //! Every handler may run twice, at the same time, in two processes. None holds a database transaction while it talks to
 //! WeChat.
 //!
-//! `core` is what handlers share: context, the trait of a handler, errors, and the path of a fact to its order. `order`,
-//! `refund` and `notification` have a handler per kind of message; `handlers` is the table of them.
+//! `core` is what handlers share: context, the trait of a handler, errors, and the path of a fact to its order.
+//! `order`, `refund` and `notification` have a handler per kind of message; `handlers` is the table of them.
 
 mod core;
 mod handlers;

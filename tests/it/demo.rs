@@ -108,7 +108,7 @@ async fn a_killed_demo_goes_on_in_the_same_folder_and_gives_the_money_back() {
     let address = first.says("service").trim_start_matches("http://").to_owned();
     drop(first);
 
-    // Where WeChat notifies of the order. If the port is taken meanwhile, a query finds the payment half a minute later.
+    // Where WeChat notifies of the order. If the port is taken meanwhile, a query finds the payment later.
     let second = Serving::run(demo_on(&address, data.path()));
     let prepay_id = answer["pay_params"]["package"].as_str().unwrap().strip_prefix("prepay_id=").unwrap();
     let payer = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -62,10 +62,12 @@ async fn a_foreign_consumer_reads_each_event_of_its_filter_once() {
     let filter = ["--filter", "pay.event.*.order.paid"];
     let first = consume(&bus, &[&filter[..], &["--count", "2"]].concat());
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
-    let expected = [
-        json!({"subject": "pay.event.main.order.paid", "id": "event-0", "seq": 1, "delivered": 1, "data": {"number": 0}}),
-        json!({"subject": "pay.event.other.order.paid", "id": "event-2", "seq": 3, "delivered": 1, "data": {"number": 2}}),
-    ];
+    let expected = [("main", 0), ("other", 2)].map(|(merchant, n)| {
+        json!({
+            "subject": format!("pay.event.{merchant}.order.paid"), "id": format!("event-{n}"), "seq": n + 1,
+            "delivered": 1, "data": {"number": n},
+        })
+    });
     assert_eq!(events(&first), expected);
     assert_eq!(bus.unacknowledged("finance").await, 0);
     let second = consume(&bus, &[&filter[..], &["--count", "1", "--timeout", "0.5"]].concat());

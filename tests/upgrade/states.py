@@ -19,7 +19,7 @@ from service import APPS, CALLBACK, MERCHANTS, SESSION_KEY, until
 OPENID = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"
 # WeChat wants this between placing a number and closing it.
 CLOSABLE_AFTER = 300
-MWEB = {"scene_info": {"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}}}
+MWEB = {"client_ip": "203.0.113.7", "scene_info": {"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}}}
 APP_IDS = {key: app_id for key, app_id, _, _ in APPS}
 WAYS = {"JSAPI": {"openid": OPENID}, "NATIVE": {"product_id": "tea"}, "APP": {"app": "phone"}, "MWEB": MWEB}
 

@@ -9,6 +9,7 @@ use super::varz;
 use super::varz::Varz;
 use crate::bus::types::{ConnectError, Report, Sync};
 use crate::config;
+use crate::config::NatsServers;
 
 /// The first version that can sync before it acknowledges.
 const FIRST_DURABLE: (u64, u64) = (2, 10);
@@ -17,15 +18,14 @@ const FIRST_DURABLE: (u64, u64) = (2, 10);
 pub(super) async fn connect(
     settings: &config::Bus,
 ) -> Result<(async_nats::Client, watch::Receiver<u64>), ConnectError> {
-    let mut servers = Vec::new();
-    for address in settings.url.expose().split(',').map(str::trim).filter(|a| !a.is_empty()) {
-        // The address may hold a password, so it is not repeated.
-        let server: ServerAddr = address.parse().map_err(|_| ConnectError::Setting {
-            key: "url",
-            mend: "give \"embedded:\" or addresses like nats://host:4222, separated by commas".into(),
-        })?;
-        servers.push(server);
-    }
+    // The address may hold a password, so it is not repeated.
+    let unusable = || ConnectError::Setting {
+        key: "url",
+        mend: "give \"embedded:\" or addresses like nats://host:4222, separated by commas".into(),
+    };
+    let NatsServers { addresses, password, token } = settings.nats().ok_or_else(unusable)?;
+    let servers: Vec<ServerAddr> =
+        addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>().map_err(|_| unusable())?;
     let (made, mut connections) = watch::channel(0);
     let mut options = ConnectOptions::new()
         .name("wxpay-worker")
@@ -47,6 +47,13 @@ pub(super) async fn connect(
                 }
             }
         });
+    // A file of credentials is used instead of what the addresses hold. Of password and token, a server takes its own.
+    if let Some((user, password)) = password.filter(|_| settings.credentials_file.is_none()) {
+        options = options.user_and_password(user, password.expose().to_owned());
+    }
+    if let Some(token) = token.filter(|_| settings.credentials_file.is_none()) {
+        options = options.token(token.expose().to_owned());
+    }
     if let Some(file) = &settings.credentials_file {
         options = options.credentials_file(file).await.map_err(|e| ConnectError::Setting {
             key: "credentials_file",
@@ -81,10 +88,10 @@ pub(super) async fn inspect(settings: &config::Bus, client: &async_nats::Client)
     }
     // While one server of a cluster is down, a service that has to start again must be able to. It is asked again
     // later; a stream's only copy may be on it, and so may the connection itself.
-    let enough_told = settings.replicas > 1
+    let enough_reports = settings.replicas > 1
         && reports.len() > settings.monitoring_urls.len() / 2
         && reports.iter().any(|(_, v)| v.server_id == info.server_id);
-    if settings.require_fsync && !enough_told && !silent.is_empty() {
+    if settings.require_fsync && !enough_reports && !silent.is_empty() {
         return Err(silent.swap_remove(0));
     }
     let versions = reports.iter().map(|(_, v)| v.version.as_str()).chain([info.version.as_str()]);

@@ -242,7 +242,6 @@ impl Waiting {
     }
 }
 
-/// One delivery.
 pub(in crate::bus) struct Receipt {
     core: Arc<Core>,
     consumer: String,

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::request::{only_with, scene_info, short_text, trade_type, untimely};
+use super::request::{is_noted, only_with, payers_ip, scene_info, short_text, trade_type, untimely};
 use crate::clock::Timestamp;
 use crate::event::command::OrderContent;
 use crate::http::extract::json_object::Form;
@@ -55,6 +55,9 @@ impl AttemptRequest {
         let client_ip = form.parsed("client_ip", |text| {
             text.parse::<IpAddr>().map_err(|_| "must be an IPv4 or IPv6 address").map(|ip| ip.to_canonical())
         });
+        let address = payers_ip(trade, client_ip.or_else(|| old.client_ip.parse().ok()));
+        let address = address.filter(|_| !is_noted(&form, "client_ip"));
+        form.problems.extend(address);
         let given = form.parsed("expires_at", |text| {
             Timestamp::parse_rfc3339(&text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z")
         });

@@ -69,8 +69,8 @@ async fn unkeyed(app: &HttpState, asked: &OrderRequest, deadline: Instant) -> Re
 
 /// Takes a new order and waits for it; answers it as far as it got by `deadline`.
 pub(crate) async fn take(app: &HttpState, asked: &OrderRequest, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
-    if let Some(problem) = &asked.untimely {
-        return Err(Error::Invalid(vec![problem.clone()]));
+    if !asked.unplaceable.is_empty() {
+        return Err(Error::Invalid(asked.unplaceable.clone()));
     }
     let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);
     let requested = Requested::new(app, asked.content.clone(), EventId::new(), app.clock.now(), None)?;

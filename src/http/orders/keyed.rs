@@ -35,8 +35,8 @@ pub async fn place(
     if let Some(stored) = app.store.order(merchant, order_no).await? {
         return known(app, asked, key, stored, deadline).await;
     }
-    if let Some(problem) = &asked.untimely {
-        return Err(Error::Invalid(vec![problem.clone()]));
+    if !asked.unplaceable.is_empty() {
+        return Err(Error::Invalid(asked.unplaceable.clone()));
     }
     let requested = Requested::new(app, asked.content.clone(), EventId::new(), app.clock.now(), Some(key.clone()))?;
     crate::failpoint::point("ingress.order_parsed");

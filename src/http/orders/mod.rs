@@ -9,5 +9,4 @@ pub(crate) mod pay_params;
 pub(crate) mod request;
 mod requested;
 pub(crate) mod stream;
-pub(crate) mod stream_slots;
 pub(crate) mod view;

@@ -34,8 +34,8 @@ pub struct OrderRequest {
     pub content: OrderContent,
     /// Whether the caller named the payer's address or it is the caller's own.
     client_ip_given: bool,
-    /// What is wrong with it now, though it may have been right before.
-    pub untimely: Option<FieldProblem>,
+    /// What is wrong with it as a new order, though one may have been taken with it before.
+    pub unplaceable: Vec<FieldProblem>,
 }
 
 /// Who asks, from where, when.
@@ -70,12 +70,14 @@ impl OrderRequest {
             Timestamp::parse_rfc3339(&text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z")
         });
         let metadata = form.object("metadata", METADATA_MAX_BYTES);
-        let untimely = expires_at.and_then(|at| untimely(at, asker.now));
+        let address = payers_ip(trade_type, client_ip).filter(|_| !is_noted(&form, "client_ip"));
+        let unplaceable: Vec<FieldProblem> =
+            expires_at.and_then(|at| untimely(at, asker.now)).into_iter().chain(address).collect();
         let mut problems = form.finish();
         let (Some(merchant), Some(order_no), Some(app), Some(amount_fen), Some(description), Some(trade_type), []) =
             (merchant, order_no, app, amount_fen, description, trade_type, problems.as_slice())
         else {
-            problems.extend(untimely);
+            problems.extend(unplaceable);
             return Err(Error::Invalid(problems));
         };
         let content = OrderContent {
@@ -93,12 +95,12 @@ impl OrderRequest {
             expires_at,
             metadata,
         };
-        Ok(OrderRequest { content, client_ip_given: client_ip.is_some(), untimely })
+        Ok(OrderRequest { content, client_ip_given: client_ip.is_some(), unplaceable })
     }
 
     /// A request that was put together here, for a payer whose address may change between two of them.
     pub fn from_payer(content: OrderContent) -> OrderRequest {
-        OrderRequest { content, client_ip_given: false, untimely: None }
+        OrderRequest { content, client_ip_given: false, unplaceable: Vec::new() }
     }
 
     /// Whether `stored` is the order this request asks for. An address that the caller left out does not count: a
@@ -193,6 +195,11 @@ pub(in crate::http) fn scene_info(form: &mut Form<'_>) -> Option<Value> {
     None
 }
 
+/// Whether something is noted about a member already.
+pub(in crate::http) fn is_noted(form: &Form<'_>, name: &str) -> bool {
+    form.problems.iter().any(|p| p.at == FieldProblem::member(name, "").at)
+}
+
 /// A member that one trade type needs and no other has.
 pub(in crate::http) fn only_with(
     form: &mut Form<'_>,
@@ -202,12 +209,40 @@ pub(in crate::http) fn only_with(
     given: bool,
 ) {
     let Some(asked) = asked else { return };
-    let noted = form.problems.iter().any(|p| p.at == FieldProblem::member(name, "").at);
+    let noted = is_noted(form, name);
     if asked == needs && !given && !noted {
         form.problem(name, format!("is required with trade_type {}", needs.as_str()));
     }
     if asked != needs && given {
         form.problem(name, format!("goes only with trade_type {}", needs.as_str()));
+    }
+}
+
+/// WeChat compares the address of an MWEB order with the payer's browser, and lets no other pay: it must be one that a
+/// browser can come from.
+pub(in crate::http) fn payers_ip(trade_type: Option<TradeType>, ip: Option<IpAddr>) -> Option<FieldProblem> {
+    let rule = match ip {
+        _ if trade_type != Some(TradeType::Mweb) => return None,
+        None => "is required with trade_type MWEB: the address of the payer's browser",
+        Some(ip) if is_on_the_internet(ip) => return None,
+        Some(_) => "must be the public address of the payer's browser with trade_type MWEB",
+    };
+    Some(FieldProblem::member("client_ip", rule))
+}
+
+/// Whether an address can be seen by a server on the internet.
+fn is_on_the_internet(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let is_shared = a == 100 && (64..128).contains(&b);
+            let is_local = ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared;
+            !(is_local || a == 0 || ip.is_multicast() || ip.is_broadcast())
+        }
+        IpAddr::V6(ip) => {
+            let is_local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
+            !(is_local || ip.is_unspecified() || ip.is_multicast())
+        }
     }
 }
 

@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::Instant;
 
-use super::stream_slots::StreamSlot;
 use super::view::OrderJson;
 use crate::config::Scope;
 use crate::http::change_hub::Following;
@@ -23,7 +22,9 @@ use crate::http::extract::auth::{bearer, caller, same_secret};
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
+use crate::http::rate_limit::{Full, Pass};
 use crate::http::state::HttpState;
+use crate::ids::{MerchantKey, OrderNo};
 use crate::order::OrderState;
 use crate::store::StoredOrder;
 
@@ -45,11 +46,15 @@ pub async fn stream(
         // To an event source this says: do not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let slot = app.streams.take(&order.order.merchant, &order.order.order_no)?;
+    let pass = app.streams.enter(&(order.order.merchant.clone(), order.order.order_no.clone()));
+    let pass = pass.map_err(|full| match full {
+        Full::OfOne => Error::TooManyStreamsOfOrder,
+        Full::InAll => Error::TooManyStreams,
+    })?;
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, _slot: slot };
+    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, _pass: pass };
     let events = stream::unfold(states, |mut states| async move {
         let event = states.next().await?;
         Some((Ok::<_, Infallible>(event), states))
@@ -103,7 +108,7 @@ struct Telling {
     sent: Option<i64>,
     until: Instant,
     ended: bool,
-    _slot: StreamSlot,
+    _pass: Pass<(MerchantKey, OrderNo)>,
 }
 
 impl Telling {

@@ -74,7 +74,7 @@ impl<'a> OrderJson<'a> {
             updated_at: stored.updated_at,
             expires_at: order.expires_at,
             paid_at: order.paid_by.as_ref().map(|p| p.paid_at),
-            wechat: order.failure.as_ref().map(wechat_json),
+            wechat: order.said().map(wechat_json),
             attach: stored.content.attach.as_deref(),
             metadata: stored.content.metadata.as_ref(),
             attempts: order

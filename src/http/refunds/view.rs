@@ -45,7 +45,7 @@ impl<'a> RefundJson<'a> {
             transaction_id: r.transaction_id.as_str(),
             refund_id: r.refund_id.as_deref(),
             state: r.state.as_str(),
-            message: message(r.state, r.delayed),
+            message: message(r.state, r.delayed, r.error.is_some()),
             origin: r.origin.as_str(),
             amount_fen: r.amount,
             paid_fen: r.total,
@@ -59,15 +59,19 @@ impl<'a> RefundJson<'a> {
     }
 }
 
-const fn message(state: RefundState, delayed: bool) -> &'static str {
+const fn message(state: RefundState, delayed: bool, has_words: bool) -> &'static str {
     match state {
         RefundState::Requested if delayed => {
             "Pending: WeChat does not take it yet (see wechat); it is repeated until it does."
         }
         RefundState::Requested => "Pending: recorded, and on its way to WeChat.",
+        RefundState::Unknown if has_words => {
+            "Pending, not failed: WeChat's answer does not say whether it took the refund (see wechat). The same \
+             refund is repeated; do not ask for it under another number."
+        }
         RefundState::Unknown => {
-            "Pending, not failed: WeChat's answer was lost. The same refund is repeated; do not ask for it under another \
-             number."
+            "Pending, not failed: WeChat's answer was lost. The same refund is repeated; do not ask for it under \
+             another number."
         }
         RefundState::Processing => "Accepted by WeChat; the payer does not have the money yet.",
         RefundState::Succeeded => "The payer has the money.",

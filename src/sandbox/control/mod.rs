@@ -5,3 +5,4 @@ pub(super) mod people;
 pub(super) mod platform;
 pub(super) mod refunds;
 pub(super) mod view;
+pub(super) mod wire;

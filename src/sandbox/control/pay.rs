@@ -1,18 +1,15 @@
-//! `/_sandbox/…`: acting as the payer, reading the state, injecting faults. JSON in and out; refusals are
-//! `{"error": "<stable word>", "message": "<for people>"}` with a 4xx status.
+//! `/_sandbox/…`: acting as the payer, reading the state, injecting faults.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::view;
+use super::wire::{Answer, Problem, Read};
 use crate::ids::OpenId;
 use crate::money::Fen;
 use crate::sandbox::faults::{Hit, Kind, On, Rule};
@@ -22,7 +19,6 @@ use crate::sandbox::ledger::record::CouponType;
 use crate::sandbox::notify::notifier::deliver;
 use crate::sandbox::state::SandboxState;
 
-/// The control API's routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/pay", post(pay))
@@ -31,66 +27,6 @@ pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
         .route("/_sandbox/ledger", get(ledger))
         .route("/_sandbox/requests", get(requests))
         .route("/_sandbox/faults", post(add_faults).get(list_faults).delete(clear_faults))
-}
-
-/// Why the control API refuses.
-pub(in crate::sandbox) struct Problem {
-    pub status: StatusCode,
-    pub error: &'static str,
-    pub message: String,
-}
-
-impl Problem {
-    /// 400
-    pub fn bad_request(message: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::BAD_REQUEST, error: "bad_request", message: message.into() }
-    }
-
-    /// 404
-    pub fn not_found(message: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::NOT_FOUND, error: "not_found", message: message.into() }
-    }
-
-    /// 409
-    pub fn conflict(error: &'static str, message: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::CONFLICT, error, message: message.into() }
-    }
-
-    /// 500
-    pub fn internal(message: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::INTERNAL_SERVER_ERROR, error: "system", message: message.into() }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        respond(self.status, &json!({"error": self.error, "message": self.message}))
-    }
-}
-
-impl From<PayRefused> for Problem {
-    fn from(refused: PayRefused) -> Problem {
-        let (status, error) = match refused {
-            PayRefused::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            PayRefused::SessionExpired => (StatusCode::GONE, "session_expired"),
-            PayRefused::Closed => (StatusCode::CONFLICT, "closed"),
-            PayRefused::AlreadyPaid => (StatusCode::CONFLICT, "already_paid"),
-            PayRefused::PayerDiffers => (StatusCode::CONFLICT, "payer_differs"),
-            PayRefused::Coupon => (StatusCode::BAD_REQUEST, "bad_request"),
-            PayRefused::System => (StatusCode::INTERNAL_SERVER_ERROR, "system"),
-        };
-        Problem { status, error, message: refused.to_string() }
-    }
-}
-
-/// A JSON answer.
-pub(in crate::sandbox) fn respond(status: StatusCode, body: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
-/// Reads a JSON request.
-pub(in crate::sandbox) fn parse<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 /// What the payer holds, in one of three forms.
@@ -130,8 +66,7 @@ fn handle<'a>(sandbox: &'a SandboxState, request: &'a PayRequest) -> Result<Hand
     }
 }
 
-async fn pay(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let request: PayRequest = parse(&body)?;
+async fn pay(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<PayRequest>) -> Answer {
     let funds = PayerFunds {
         openid: request.openid.clone(),
         coupon_fee: request.coupon_fee.unwrap_or(Fen::ZERO),
@@ -139,16 +74,15 @@ async fn pay(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Re
         late: request.late,
     };
     let payment = payment_flow::pay(&sandbox, handle(&sandbox, &request)?, funds)?;
-    Ok(respond(StatusCode::OK, &view::payment(&payment)))
+    Ok(Json(json!(payment)))
 }
 
-async fn cancel(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let request: PayRequest = parse(&body)?;
+async fn cancel(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<PayRequest>) -> Answer {
     let handle = handle(&sandbox, &request)?;
     let now = sandbox.now();
     let mut book = sandbox.book();
     let order = book.cancel(handle, now)?;
-    Ok(respond(StatusCode::OK, &view::order(order, now, sandbox.lifetimes)))
+    Ok(Json(view::order(order, now, sandbox.lifetimes)))
 }
 
 #[derive(Deserialize)]
@@ -162,8 +96,7 @@ struct NotifyRequest {
     fault: Option<Kind>,
 }
 
-async fn notify(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let request: NotifyRequest = parse(&body)?;
+async fn notify(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<NotifyRequest>) -> Answer {
     let on = if request.out_refund_no.is_some() { On::RefundNotify } else { On::Notify };
     if request.fault.is_some_and(|kind| !kind.possible(on)) {
         return Err(Problem::bad_request("this fault is not possible on a notification"));
@@ -186,7 +119,7 @@ async fn notify(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result
         }
     };
     let deliveries = deliver(&sandbox, &notification, None, request.fault.map(Hit::plain)).await;
-    Ok(respond(StatusCode::OK, &json!({"deliveries": deliveries})))
+    Ok(Json(json!({"deliveries": deliveries})))
 }
 
 #[derive(Deserialize)]
@@ -209,7 +142,7 @@ fn filter(query: Filtered) -> Result<Filter, Problem> {
     query.map(|Query(filter)| filter).map_err(|error| Problem::bad_request(error.body_text()))
 }
 
-async fn ledger(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Result<Response, Problem> {
+async fn ledger(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Answer {
     let filter = filter(query)?;
     let now = sandbox.now();
     let book = sandbox.book();
@@ -222,16 +155,16 @@ async fn ledger(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Re
             .filter(|o| filter.takes(o.terms.mch_id.as_str(), o.terms.out_trade_no.as_str()))
             .collect(),
     };
-    let payments: Vec<_> = orders.iter().filter_map(|o| o.payment.as_ref()).map(view::payment).collect();
-    let deliveries: Vec<_> = orders.iter().flat_map(|o| &o.deliveries).map(view::delivery).collect();
+    let payments: Vec<_> = orders.iter().filter_map(|o| o.payment.as_ref()).collect();
+    let deliveries: Vec<_> = orders.iter().flat_map(|o| &o.deliveries).collect();
     let refunds: Vec<_> = orders.iter().flat_map(|o| o.refunds.iter().map(|r| view::refund(o, r))).collect();
-    let orders: Vec<_> = orders.iter().map(|o| view::order(o, now, sandbox.lifetimes)).collect();
+    let shown: Vec<_> = orders.iter().map(|o| view::order(o, now, sandbox.lifetimes)).collect();
+    let ledger = json!({"orders": shown, "payments": payments, "deliveries": deliveries, "refunds": refunds});
     drop(book);
-    let ledger = json!({"orders": orders, "payments": payments, "deliveries": deliveries, "refunds": refunds});
-    Ok(respond(StatusCode::OK, &ledger))
+    Ok(Json(ledger))
 }
 
-async fn requests(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Result<Response, Problem> {
+async fn requests(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> Answer {
     let filter = filter(query)?;
     let log = sandbox.request_log();
     let requests: Vec<_> = log
@@ -242,20 +175,19 @@ async fn requests(State(sandbox): State<Arc<SandboxState>>, query: Filtered) -> 
     let rejected: Vec<_> =
         log.rejected().map(|(api, reason, count)| json!({"api": api, "reason": reason, "count": count})).collect();
     drop(log);
-    Ok(respond(StatusCode::OK, &json!({"requests": requests, "rejected": rejected})))
+    Ok(Json(json!({"requests": requests, "rejected": rejected})))
 }
 
-async fn add_faults(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let rules: Vec<Rule> = parse(&body)?;
+async fn add_faults(State(sandbox): State<Arc<SandboxState>>, Read(rules): Read<Vec<Rule>>) -> Answer {
     sandbox.faults.add(rules).map_err(Problem::bad_request)?;
     Ok(list_faults(State(sandbox)).await)
 }
 
-async fn list_faults(State(sandbox): State<Arc<SandboxState>>) -> Response {
-    respond(StatusCode::OK, &json!({"faults": sandbox.faults.list()}))
+async fn list_faults(State(sandbox): State<Arc<SandboxState>>) -> Json<Value> {
+    Json(json!({"faults": sandbox.faults.list()}))
 }
 
-async fn clear_faults(State(sandbox): State<Arc<SandboxState>>) -> Response {
+async fn clear_faults(State(sandbox): State<Arc<SandboxState>>) -> Json<Value> {
     sandbox.faults.clear();
     list_faults(State(sandbox)).await
 }

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::pay::{Problem, parse, respond};
+use super::wire::{Answer, Problem, Read};
 use crate::ids::OpenId;
 use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::oauth::codes::{Code, Purpose};
@@ -19,7 +18,6 @@ use crate::sandbox::platform::oauth::people::COOKIE;
 use crate::sandbox::settings::PlatformKind;
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/platform/user", post(user))
@@ -48,8 +46,10 @@ struct User {
     risky: bool,
 }
 
-async fn user(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let User { user, openid, nickname, snapshot, risky } = parse(&body)?;
+async fn user(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(User { user, openid, nickname, snapshot, risky }): Read<User>,
+) -> Answer {
     let mut platform = sandbox.platform();
     let number = match (user, &openid) {
         (Some(_), Some(_)) => return Err(Problem::bad_request("give user or openid, not both")),
@@ -62,14 +62,14 @@ async fn user(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<R
         person.nickname = nickname;
     }
     platform.people.seat(number);
-    Ok(respond(StatusCode::OK, &shown(&platform, number)))
+    Ok(Json(shown(&platform, number)))
 }
 
-async fn users(State(sandbox): State<Arc<SandboxState>>) -> Response {
+async fn users(State(sandbox): State<Arc<SandboxState>>) -> Json<Value> {
     let platform = sandbox.platform();
     let users: Vec<Value> = platform.people.all().map(|(number, _)| shown(&platform, number)).collect();
     let current = platform.people.at_browser(None);
-    respond(StatusCode::OK, &json!({"users": users, "current": current}))
+    Json(json!({"users": users, "current": current}))
 }
 
 fn shown(platform: &Platform, number: usize) -> Value {
@@ -91,8 +91,10 @@ struct MiniCode {
 }
 
 /// `wx.login` on a person's phone.
-async fn mini_code(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let MiniCode { appid, openid } = parse(&body)?;
+async fn mini_code(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(MiniCode { appid, openid }): Read<MiniCode>,
+) -> Answer {
     issue(&sandbox, appid, openid.as_ref(), Purpose::Mini)
 }
 
@@ -117,17 +119,14 @@ fn mainland() -> String {
 }
 
 /// A person pressed the phone-number button.
-async fn phone_code(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let PhoneCode { appid, openid, phone, country_code } = parse(&body)?;
+async fn phone_code(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(PhoneCode { appid, openid, phone, country_code }): Read<PhoneCode>,
+) -> Answer {
     issue(&sandbox, appid, openid.as_ref(), Purpose::Phone { number: phone, country_code })
 }
 
-fn issue(
-    sandbox: &SandboxState,
-    appid: Option<String>,
-    openid: Option<&OpenId>,
-    purpose: Purpose,
-) -> Result<Response, Problem> {
+fn issue(sandbox: &SandboxState, appid: Option<String>, openid: Option<&OpenId>, purpose: Purpose) -> Answer {
     let mut platform = sandbox.platform();
     let mut minis = platform.apps.iter().filter(|(_, app)| app.settings.kind == PlatformKind::MiniProgram);
     let appid = match appid {
@@ -151,7 +150,7 @@ fn issue(
     };
     let openid = platform.people.openid(person, &appid);
     let code = platform.codes.issue(Code { appid: appid.clone(), person, purpose }, sandbox.now());
-    Ok(respond(StatusCode::OK, &json!({"code": code, "appid": appid, "openid": openid})))
+    Ok(Json(json!({"code": code, "appid": appid, "openid": openid})))
 }
 
 /// A picture in a colour of one's own.
@@ -161,7 +160,10 @@ async fn avatar(State(sandbox): State<Arc<SandboxState>>, Path(number): Path<usi
     }
     let hue = number * 97 % 360;
     let svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 132 132"><rect width="132" height="132" fill="hsl({hue},45%,45%)"/><circle cx="66" cy="52" r="24" fill="#fff"/><path d="M18 132a48 44 0 0 1 96 0z" fill="#fff"/></svg>"##
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 132 132\">\
+         <rect width=\"132\" height=\"132\" fill=\"hsl({hue},45%,45%)\"/>\
+         <circle cx=\"66\" cy=\"52\" r=\"24\" fill=\"#fff\"/>\
+         <path d=\"M18 132a48 44 0 0 1 96 0z\" fill=\"#fff\"/></svg>"
     );
     ([(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "no-store")], svg).into_response()
 }

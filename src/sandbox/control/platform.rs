@@ -3,22 +3,18 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::pay::{Problem, parse, respond};
+use super::wire::{Answer, Problem, Read};
 use crate::sandbox::platform::api::Api;
 use crate::sandbox::platform::quota::Limit;
 use crate::sandbox::platform::token_store::Kind;
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/platform/calls", get(calls).delete(forget_calls))
@@ -32,14 +28,14 @@ fn unknown_app() -> Problem {
     Problem::not_found("no such app")
 }
 
-async fn calls(State(sandbox): State<Arc<SandboxState>>) -> Response {
-    respond(StatusCode::OK, &sandbox.platform().calls.view())
+async fn calls(State(sandbox): State<Arc<SandboxState>>) -> Json<Value> {
+    Json(sandbox.platform().calls.view())
 }
 
-async fn forget_calls(State(sandbox): State<Arc<SandboxState>>) -> Response {
+async fn forget_calls(State(sandbox): State<Arc<SandboxState>>) -> Json<Value> {
     let mut platform = sandbox.platform();
     platform.calls.clear();
-    respond(StatusCode::OK, &platform.calls.view())
+    Json(platform.calls.view())
 }
 
 #[derive(Deserialize)]
@@ -60,8 +56,7 @@ fn yes() -> bool {
     true
 }
 
-async fn kill_tokens(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let kill: Kill = parse(&body)?;
+async fn kill_tokens(State(sandbox): State<Arc<SandboxState>>, Read(kill): Read<Kill>) -> Answer {
     let mut platform = sandbox.platform();
     platform.app(&kill.appid).map_err(|_| unknown_app())?;
     let mut kinds = Vec::new();
@@ -72,7 +67,7 @@ async fn kill_tokens(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> R
         kinds.push(Kind::Ticket);
     }
     let killed = platform.token_store.kill(&kill.appid, &kinds, sandbox.now(), kill.still_current);
-    Ok(respond(StatusCode::OK, &json!({"killed": killed})))
+    Ok(Json(json!({"killed": killed})))
 }
 
 #[derive(Deserialize)]
@@ -83,14 +78,13 @@ struct Check {
 }
 
 /// Whether a token or ticket works, without using it.
-async fn check(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let check: Check = parse(&body)?;
+async fn check(State(sandbox): State<Arc<SandboxState>>, Read(check): Read<Check>) -> Answer {
     let (platform, now) = (sandbox.platform(), sandbox.now());
     let seen = match platform.token_store.known(&check.value, now) {
         Some(known) => json!({"appid": known.appid, "alive": known.alive, "expires_at": known.expires_at}),
         None => json!({"appid": null, "alive": false, "expires_at": null}),
     };
-    Ok(respond(StatusCode::OK, &seen))
+    Ok(Json(seen))
 }
 
 #[derive(Deserialize)]
@@ -101,12 +95,14 @@ struct Whitelist {
     ips: Option<Vec<IpAddr>>,
 }
 
-async fn whitelist(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let Whitelist { appid, ips } = parse(&body)?;
+async fn whitelist(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(Whitelist { appid, ips }): Read<Whitelist>,
+) -> Answer {
     let mut platform = sandbox.platform();
     let app = platform.app(&appid).map_err(|_| unknown_app())?;
     app.whitelist = ips.clone().map(|ips| ips.into_iter().map(|ip| ip.to_canonical()).collect());
-    Ok(respond(StatusCode::OK, &json!({"appid": appid, "ips": ips})))
+    Ok(Json(json!({"appid": appid, "ips": ips})))
 }
 
 #[derive(Deserialize)]
@@ -118,8 +114,10 @@ struct Quota {
 }
 
 /// Other limits than the published ones: a test account has 200 tokens a day.
-async fn quota(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let Quota { api, per_day, per_minute } = parse(&body)?;
+async fn quota(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(Quota { api, per_day, per_minute }): Read<Quota>,
+) -> Answer {
     sandbox.platform().limits.insert(api, Limit { per_day, per_minute });
-    Ok(respond(StatusCode::OK, &json!({"api": api, "per_day": per_day, "per_minute": per_minute})))
+    Ok(Json(json!({"api": api, "per_day": per_day, "per_minute": per_minute})))
 }

@@ -3,18 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::pay::{Problem, merchant, parse, respond};
+use super::pay::merchant;
+use super::wire::{Answer, Problem, Read};
 use crate::money::Fen;
 use crate::sandbox::ledger::record::{Record, RefundStatus};
 use crate::sandbox::ledger::refund_flow;
@@ -22,7 +20,6 @@ use crate::sandbox::ledger::refunds::{Ask, Of, RefundRefused};
 use crate::sandbox::pay_v2::UNSETTLED_FUNDS;
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/refunds/outcome", post(outcome))
@@ -43,8 +40,7 @@ struct OutcomeRequest {
 }
 
 /// A refund that is on its way ends at once; one that is not there yet, and those to come of an order, will end so.
-async fn outcome(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let request: OutcomeRequest = parse(&body)?;
+async fn outcome(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<OutcomeRequest>) -> Answer {
     let mch_id = merchant(&sandbox, request.mch_id.as_deref())?;
     let status = request.outcome;
     if status == RefundStatus::Processing {
@@ -57,7 +53,7 @@ async fn outcome(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Resul
                 let Some(refund) = refund_flow::end(&sandbox, &refund, status).map_err(refused)? else {
                     return Err(Problem::conflict("ended", "the refund has ended, and not so that this could follow"));
                 };
-                return Ok(respond(StatusCode::OK, &json!(refund)));
+                return Ok(Json(json!(refund)));
             }
             number
         }
@@ -68,7 +64,7 @@ async fn outcome(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Resul
     };
     let plan = Record::RefundPlanned { mch_id: mch_id.to_owned(), number: number.clone(), status };
     sandbox.book().commit(plan).map_err(|_| refused(RefundRefused::System))?;
-    Ok(respond(StatusCode::OK, &json!({"planned": {"number": number, "outcome": status}})))
+    Ok(Json(json!({"planned": {"number": number, "outcome": status}})))
 }
 
 #[derive(Deserialize)]
@@ -80,8 +76,7 @@ struct ConsoleRequest {
 }
 
 /// A refund made in the merchant platform: the merchant's program has not asked for it.
-async fn console(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let request: ConsoleRequest = parse(&body)?;
+async fn console(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<ConsoleRequest>) -> Answer {
     let mch_id = merchant(&sandbox, request.mch_id.as_deref())?;
     let account = sandbox.accounts.get(mch_id).ok_or_else(|| Problem::bad_request("no such mch_id"))?;
     if request.refund_fee <= Fen::ZERO {
@@ -101,7 +96,7 @@ async fn console(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Resul
     };
     let taken = sandbox.book().refund(&ask, sandbox.now()).map_err(refused)?;
     refund_flow::begin(&sandbox, &taken.refund);
-    Ok(respond(StatusCode::OK, &json!(taken.refund)))
+    Ok(Json(json!(taken.refund)))
 }
 
 #[derive(Deserialize)]
@@ -115,8 +110,10 @@ struct MerchantRequest {
 }
 
 /// Sets both; what is absent is unset.
-async fn set_merchant(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let MerchantRequest { mch_id, balance, refund_notify_url } = parse(&body)?;
+async fn set_merchant(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(MerchantRequest { mch_id, balance, refund_notify_url }): Read<MerchantRequest>,
+) -> Answer {
     let mch_id = merchant(&sandbox, mch_id.as_deref())?.to_owned();
     if !sandbox.accounts.contains_key(&mch_id) {
         return Err(Problem::bad_request("no such mch_id"));
@@ -124,14 +121,11 @@ async fn set_merchant(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> 
     let answer = json!({"mch_id": mch_id, "balance": balance, "refund_notify_url": refund_notify_url});
     let record = Record::MerchantSet { mch_id, balance, refund_notify_url };
     sandbox.book().commit(record).map_err(|_| refused(RefundRefused::System))?;
-    Ok(respond(StatusCode::OK, &answer))
+    Ok(Json(answer))
 }
 
 /// What a merchant needs for `/secapi/…`. Keys of a simulator are no secrets.
-async fn certificates(
-    State(sandbox): State<Arc<SandboxState>>,
-    Path(mch_id): Path<String>,
-) -> Result<Response, Problem> {
+async fn certificates(State(sandbox): State<Arc<SandboxState>>, Path(mch_id): Path<String>) -> Answer {
     let Some(account) = sandbox.accounts.get(&mch_id) else { return Err(Problem::not_found("no such mch_id")) };
     let mch_id = account.mch_id.clone();
     let shared = Arc::clone(&sandbox);
@@ -150,7 +144,7 @@ async fn certificates(
         "ca.pem": sandbox.authority.pem(),
         "refund_base_url": sandbox.refund_base_url(),
     });
-    Ok(respond(StatusCode::OK, &body))
+    Ok(Json(body))
 }
 
 fn refused(refused: RefundRefused) -> Problem {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::clock::Timestamp;
 use crate::sandbox::faults::On;
 use crate::sandbox::ledger::order::{Lifetimes, Order};
-use crate::sandbox::ledger::record::{Delivery, Payment, Refund};
+use crate::sandbox::ledger::record::Refund;
 use crate::sandbox::request_log::Requests;
 
 /// One order, with its state at `now`.
@@ -27,21 +27,11 @@ pub(in crate::sandbox) fn order(order: &Order, now: Timestamp, lifetimes: Lifeti
     })
 }
 
-/// One payment.
-pub(in crate::sandbox) fn payment(payment: &Payment) -> Value {
-    json!(payment)
-}
-
 /// One refund of this order.
 pub(in crate::sandbox) fn refund(order: &Order, refund: &Refund) -> Value {
     let mut value = json!(refund);
     value["acknowledged"] = json!(order.acknowledged(Some(&refund.news())));
     value
-}
-
-/// One notification.
-pub(in crate::sandbox) fn delivery(delivery: &Delivery) -> Value {
-    json!(delivery)
 }
 
 /// The requests about one number.

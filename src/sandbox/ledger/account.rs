@@ -210,7 +210,6 @@ impl Book {
         index.and_then(|i| self.orders.get(*i))
     }
 
-    /// The payer pays.
     pub fn pay(&mut self, handle: Handle<'_>, funds: PayerFunds, now: Timestamp) -> Result<Payment, PayRefused> {
         let order = match self.find(handle, now) {
             Err(PayRefused::Closed | PayRefused::SessionExpired) if funds.late => self.look_up(handle),

@@ -45,7 +45,6 @@ impl Lifetimes {
     }
 }
 
-/// One order.
 pub(in crate::sandbox) struct Order {
     pub terms: Terms,
     pub created_at: Timestamp,

@@ -190,7 +190,6 @@ pub(in crate::sandbox) struct Delivery {
     pub refund: Option<RefundNews>,
 }
 
-/// One change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub(in crate::sandbox) enum Record {

@@ -22,7 +22,7 @@ pub(in crate::sandbox) async fn deliver(
     hit: Option<Hit>,
 ) -> Vec<Delivery> {
     let mut copies = 1;
-    if let Some(hit) = hit {
+    if let Some(hit) = &hit {
         match hit.kind {
             Kind::Delay => tokio::time::sleep(hit.delay).await,
             Kind::Reorder => sandbox.let_another_pass(notification.on(), hit.delay).await,
@@ -34,6 +34,8 @@ pub(in crate::sandbox) async fn deliver(
             | Kind::HalfBody
             | Kind::WrongSign
             | Kind::ForgeAmount
+            | Kind::Misdirect
+            | Kind::Wrap
             | Kind::CrossMerchant => {}
             // Not possible on a notification; see `Kind::possible`.
             Kind::Hang
@@ -42,11 +44,14 @@ pub(in crate::sandbox) async fn deliver(
             | Kind::Http500
             | Kind::Slow
             | Kind::RateLimit
+            | Kind::Raw
+            | Kind::Rewrite
             | Kind::Refuse
             | Kind::Errcode => {}
         }
     }
-    let kind = hit.map(|hit| hit.kind);
+    let kind = hit.as_ref().map(|hit| hit.kind);
+    let url = hit.as_ref().and_then(|hit| hit.url.as_deref()).unwrap_or(&notification.url);
     let mut body = match &notification.refund {
         None => body(sandbox, notification, kind),
         Some(refund) => refund_notification::body(sandbox, notification, refund, kind),
@@ -54,7 +59,7 @@ pub(in crate::sandbox) async fn deliver(
     if kind == Some(Kind::HalfBody) {
         body.truncate(body.len() / 2);
     }
-    let sending = (0..copies).map(|_| one(sandbox, notification, attempt, kind, body.clone()));
+    let sending = (0..copies).map(|_| one(sandbox, (notification, url), attempt, kind, body.clone()));
     let deliveries = futures_util::future::join_all(sending).await;
     for delivery in &deliveries {
         if let Err(error) = sandbox.book().delivered(delivery.clone()) {
@@ -67,7 +72,7 @@ pub(in crate::sandbox) async fn deliver(
 
 async fn one(
     sandbox: &SandboxState,
-    notification: &Notification,
+    (notification, url): (&Notification, &str),
     attempt: Option<u32>,
     fault: Option<Kind>,
     body: Vec<u8>,
@@ -76,14 +81,14 @@ async fn one(
     let answer = if fault == Some(Kind::Drop) {
         Answer { outcome: Outcome::Dropped, http_status: None, text: None }
     } else {
-        sandbox.sender.post(&notification.url, &random_text(24), body).await
+        sandbox.sender.post(url, &random_text(24), body).await
     };
     let lost = fault == Some(Kind::AnswerLost);
     Delivery {
         mch_id: notification.terms.mch_id.clone(),
         out_trade_no: notification.terms.out_trade_no.clone(),
         transaction_id: notification.payment.transaction_id.clone(),
-        notify_url: notification.url.clone(),
+        notify_url: url.to_owned(),
         attempt,
         fault,
         sent_at,

@@ -47,6 +47,9 @@ pub(in crate::sandbox) fn body(
     if fault == Some(Kind::Tamper) {
         req_info = rearranged(&req_info);
     }
+    if fault == Some(Kind::Wrap) {
+        req_info = in_lines(&req_info);
+    }
     let envelope = [
         ("return_code", "SUCCESS"),
         ("appid", appid.as_str()),
@@ -101,6 +104,12 @@ fn elements(notification: &Notification, refund: &Refund) -> Fields {
 pub(in crate::sandbox) fn spaced(at: Timestamp) -> String {
     let t = at.to_beijing();
     format!("{}-{}-{} {}:{}:{}", &t[..4], &t[4..6], &t[6..8], &t[8..10], &t[10..12], &t[12..])
+}
+
+/// As MIME encoders write base64: 76 characters a line.
+fn in_lines(req_info: &str) -> String {
+    let lines = req_info.as_bytes().chunks(76).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{line}\r\n")).collect()
 }
 
 /// Two blocks change places: still whole blocks, still the merchant's key.

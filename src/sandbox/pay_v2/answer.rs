@@ -99,7 +99,6 @@ pub(super) fn unsigned(message: &str) -> Fields {
     with(Fields::new(), &[("return_code", "FAIL"), ("return_msg", message)])
 }
 
-/// Adds elements.
 pub(super) fn with(mut fields: Fields, more: &[(&str, &str)]) -> Fields {
     for (name, value) in more {
         fields.insert((*name).to_owned(), (*value).to_owned());

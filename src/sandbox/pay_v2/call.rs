@@ -14,7 +14,7 @@ use super::check;
 use super::check::{Message, optional};
 use super::{close_order, order_query, refund, refund_query, unified_order};
 use crate::sandbox::call::{self, base};
-use crate::sandbox::faults::{Hit, Kind, On};
+use crate::sandbox::faults::{Hit, Kind, On, Set};
 use crate::sandbox::forgery::{another_merchant, tamper, wrong_key};
 use crate::sandbox::http::tls::Shown;
 use crate::sandbox::request_log::Arrival;
@@ -159,6 +159,18 @@ impl call::Call for Call<'_> {
             (Kind::RateLimit, _) => Refusal::rate_limit(),
             (Kind::Refuse, Some(code)) => Refusal::of_refund(code),
             _ => Refusal::system_error(),
+        })
+    }
+
+    fn rewritten(reply: Reply, set: &Set) -> Reply {
+        reply.map(|mut fields| {
+            for (name, text) in set {
+                match text {
+                    Some(text) => fields.insert(name.clone(), text.clone()),
+                    None => fields.remove(name),
+                };
+            }
+            fields
         })
     }
 

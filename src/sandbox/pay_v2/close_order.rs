@@ -9,7 +9,6 @@ use crate::sandbox::ledger::account::Refused;
 use crate::sandbox::state::SandboxState;
 use crate::wechat::v2::xml::Fields;
 
-/// Executes the call.
 pub(super) fn execute(sandbox: &SandboxState, message: &Message<'_>) -> Reply {
     lengths(&message.fields, &[("out_trade_no", 32)])?;
     let text = required(&message.fields, "out_trade_no")?;

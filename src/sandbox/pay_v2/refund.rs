@@ -28,7 +28,6 @@ const LIMITS: &[(&str, usize)] = &[
     ("notify_url", 256),
 ];
 
-/// Executes the call.
 pub(super) fn execute(sandbox: &Arc<SandboxState>, message: &Message<'_>, parameters_sha256: &str) -> Reply {
     let ask = ask(message, parameters_sha256)?;
     let taken = sandbox.book().refund(&ask, sandbox.now())?;

@@ -17,7 +17,6 @@ pub(in crate::sandbox) struct Refusal {
     pub errmsg: String,
 }
 
-/// The answer's object.
 pub(in crate::sandbox) type Reply = Result<Value, Refusal>;
 
 /// A refusal in WeChat's words.

@@ -2,40 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::sandbox) enum Api {
-    /// `GET /cgi-bin/token`
     Token,
-    /// `POST /cgi-bin/stable_token`
     StableToken,
-    /// `GET /cgi-bin/ticket/getticket`
     #[serde(rename = "getticket")]
     GetTicket,
-    /// `POST /cgi-bin/clear_quota`
     ClearQuota,
-    /// `GET /sns/oauth2/access_token`
     OauthAccessToken,
-    /// `GET /sns/oauth2/refresh_token`
     OauthRefreshToken,
-    /// `GET /sns/userinfo`
     Userinfo,
-    /// `GET /sns/auth`
     Auth,
-    /// `GET /sns/jscode2session`
     #[serde(rename = "jscode2session")]
     Jscode2Session,
-    /// `POST /wxa/business/getuserphonenumber`
     #[serde(rename = "getuserphonenumber")]
     GetUserPhoneNumber,
 }
 
-impl Api {
-    /// How many there are.
-    pub const COUNT: usize = Api::ALL.len();
+/// What some of WeChat's hosts call their JSON.
+const JSON: &str = "application/json; encoding=utf-8";
+/// What the others call it.
+const TEXT: &str = "text/plain";
 
-    /// All of them.
+impl Api {
     pub const ALL: [Api; 10] = [
         Api::Token,
         Api::StableToken,
@@ -49,45 +39,32 @@ impl Api {
         Api::GetUserPhoneNumber,
     ];
 
-    /// Where it is.
-    pub const fn path(self) -> &'static str {
+    /// Where it is, whether it is a POST, and what its answer calls itself.
+    const fn wire(self) -> (&'static str, bool, &'static str) {
         match self {
-            Api::Token => "/cgi-bin/token",
-            Api::StableToken => "/cgi-bin/stable_token",
-            Api::GetTicket => "/cgi-bin/ticket/getticket",
-            Api::ClearQuota => "/cgi-bin/clear_quota",
-            Api::OauthAccessToken => "/sns/oauth2/access_token",
-            Api::OauthRefreshToken => "/sns/oauth2/refresh_token",
-            Api::Userinfo => "/sns/userinfo",
-            Api::Auth => "/sns/auth",
-            Api::Jscode2Session => "/sns/jscode2session",
-            Api::GetUserPhoneNumber => "/wxa/business/getuserphonenumber",
+            Api::Token => ("/cgi-bin/token", false, JSON),
+            Api::StableToken => ("/cgi-bin/stable_token", true, JSON),
+            Api::GetTicket => ("/cgi-bin/ticket/getticket", false, JSON),
+            Api::ClearQuota => ("/cgi-bin/clear_quota", true, JSON),
+            Api::OauthAccessToken => ("/sns/oauth2/access_token", false, TEXT),
+            Api::OauthRefreshToken => ("/sns/oauth2/refresh_token", false, TEXT),
+            Api::Userinfo => ("/sns/userinfo", false, TEXT),
+            Api::Auth => ("/sns/auth", false, TEXT),
+            Api::Jscode2Session => ("/sns/jscode2session", false, TEXT),
+            Api::GetUserPhoneNumber => ("/wxa/business/getuserphonenumber", true, JSON),
         }
+    }
+
+    pub const fn path(self) -> &'static str {
+        self.wire().0
     }
 
     /// Whether it is a POST; all others are GETs.
     pub const fn is_post(self) -> bool {
-        match self {
-            Api::StableToken | Api::ClearQuota | Api::GetUserPhoneNumber => true,
-            Api::Token
-            | Api::GetTicket
-            | Api::OauthAccessToken
-            | Api::OauthRefreshToken
-            | Api::Userinfo
-            | Api::Auth
-            | Api::Jscode2Session => false,
-        }
+        self.wire().1
     }
 
-    /// What the answer calls itself. Only some of WeChat's hosts' answers say that they are JSON.
     pub const fn content_type(self) -> &'static str {
-        match self {
-            Api::Token | Api::StableToken | Api::GetTicket | Api::ClearQuota | Api::GetUserPhoneNumber => {
-                "application/json; encoding=utf-8"
-            }
-            Api::OauthAccessToken | Api::OauthRefreshToken | Api::Userinfo | Api::Auth | Api::Jscode2Session => {
-                "text/plain"
-            }
-        }
+        self.wire().2
     }
 }

@@ -16,7 +16,7 @@ use super::oauth::sns;
 use super::request::{Peer, Request, pairs};
 use super::{mini, tokens};
 use crate::sandbox::call::{self, base};
-use crate::sandbox::faults::{Hit, Kind, On};
+use crate::sandbox::faults::{Hit, Kind, On, Set};
 use crate::sandbox::state::SandboxState;
 
 /// The handler of one call, for every method: a wrong one has an errcode too.
@@ -104,6 +104,20 @@ impl call::Call for Call<'_> {
             (Kind::Errcode, 40164) => not_in_whitelist(self.request.peer.to_canonical()),
             (Kind::Errcode, errcode) => refused(errcode),
             _ => refused(-1),
+        })
+    }
+
+    fn rewritten(reply: Reply, set: &Set) -> Reply {
+        reply.map(|mut answer| {
+            if let Some(members) = answer.as_object_mut() {
+                for (name, text) in set {
+                    match text {
+                        Some(text) => members.insert(name.clone(), text.clone().into()),
+                        None => members.remove(name),
+                    };
+                }
+            }
+            answer
         })
     }
 

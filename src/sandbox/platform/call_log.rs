@@ -13,7 +13,6 @@ struct Count {
     answered: BTreeMap<i64, u64>,
 }
 
-/// All counts.
 #[derive(Default)]
 pub(in crate::sandbox) struct Calls {
     /// By API and appid; an empty appid where none of ours was named.

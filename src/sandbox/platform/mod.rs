@@ -17,7 +17,7 @@
 //! | `codes`, `logins` | what a login gives: codes that work once, a user's own tokens |
 //! | `authorize`, `site` | the OAuth page and its consent; which pages an app may name |
 //! | `sns`, `mini` | the login calls of an official account and of a mini program |
-//! | `bridge/page`, `bridge/state`, `jweixin.js` | WeChat's browser: the script a page loads and what stands behind it |
+//! | `bridge/page`, `bridge/state`, `jweixin.js` | WeChat's browser: the script a page loads and what is behind it |
 //! | `js_config`, `pay_check` | what `wx.config` and a payment block are checked for |
 //! | `control`, `control_people` | `/_sandbox/platform/…`: acting as WeChat's operator, reading the counts |
 

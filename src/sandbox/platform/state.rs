@@ -16,7 +16,6 @@ use super::token_store::{Dead, TokenStore};
 use crate::clock::Timestamp;
 use crate::sandbox::settings::{PlatformApp, PlatformKind, Settings};
 
-/// One app.
 pub(in crate::sandbox) struct App {
     pub settings: PlatformApp,
     pub used: Used,
@@ -26,7 +25,6 @@ pub(in crate::sandbox) struct App {
     pub whitelist: Option<Vec<IpAddr>>,
 }
 
-/// The platform.
 pub(in crate::sandbox) struct Platform {
     pub(in crate::sandbox) apps: BTreeMap<String, App>,
     pub(in crate::sandbox) token_store: TokenStore,

@@ -57,7 +57,6 @@ pub(in crate::sandbox) struct Known<'a> {
     pub expires_at: Timestamp,
 }
 
-/// All values.
 pub(in crate::sandbox) struct TokenStore {
     lifetime: Duration,
     overlap: Duration,
@@ -67,7 +66,6 @@ pub(in crate::sandbox) struct TokenStore {
 }
 
 impl TokenStore {
-    /// An empty one.
     pub fn new(lifetime_s: u32, overlap_s: u32) -> TokenStore {
         TokenStore {
             lifetime: Duration::from_secs(lifetime_s.into()),

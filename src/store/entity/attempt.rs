@@ -26,6 +26,7 @@ pub struct Model {
     pub error_code: Option<String>,
     pub error_message: Option<String>,
     pub created_at_ms: i64,
+    pub said: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

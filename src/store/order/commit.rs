@@ -242,7 +242,7 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
 }
 
 async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
-    let mut updated: Vec<[Value; 10]> = Vec::new();
+    let mut updated: Vec<[Value; 11]> = Vec::new();
     let mut new = Vec::new();
     for c in changed {
         let merchant = c.next.merchant.to_string();
@@ -262,18 +262,20 @@ async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), Db
                 a.transaction_id.as_ref().map(ToString::to_string).into(),
                 a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.code.clone()).into(),
                 a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.message.clone()).into(),
+                said(a)?.into(),
             ]);
         }
     }
     for updated in updated.chunks(tx.rows_per_statement()) {
         let sql = format!(
             "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
-                     error_code, error_message) AS (VALUES {})
+                     error_code, error_message, said) AS (VALUES {})
              UPDATE attempts SET state = v.state, prepay_id = v.prepay_id, code_url = v.code_url,
                mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
-               transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message
+               transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message,
+               said = v.said
              FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
-            placeholders(updated.len(), 10, 0)
+            placeholders(updated.len(), 11, 0)
         );
         tx.execute(&sql, updated.iter().flatten().cloned()).await?;
     }
@@ -307,7 +309,14 @@ fn new_attempt(
         error_code: Set(None),
         error_message: Set(None),
         created_at_ms: Set(a.created_at.as_ms()),
+        said: Set(None),
     })
+}
+
+/// What WeChat said against an attempt that it has not refused.
+fn said(a: &crate::order::Attempt) -> Result<Option<String>, DbError> {
+    let error = a.error.as_ref().filter(|_| a.state != AttemptState::Failed);
+    error.map(serde_json::to_string).transpose().map_err(|e| DbError::Defect(e.to_string()))
 }
 
 async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> Result<(), DbError> {

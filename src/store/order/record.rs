@@ -197,6 +197,7 @@ fn attempt_row(n: &NewOrder, order_id: i64) -> Result<attempt::ActiveModel, DbEr
         error_code: Set(None),
         error_message: Set(None),
         created_at_ms: Set(n.created_at.as_ms()),
+        said: Set(None),
     })
 }
 

@@ -178,7 +178,8 @@ fn attempt(row: attempt::Model) -> Result<Attempt, DbError> {
         state: AttemptState::parse(&row.state).ok_or_else(|| unknown("state", &row.state))?,
         prepay,
         transaction_id: row.transaction_id.map(TransactionId::parse).transpose().map_err(broken("transaction_id"))?,
-        error: error(row.error_code, row.error_message),
+        error: error(row.error_code, row.error_message)
+            .or_else(|| row.said.and_then(|said| serde_json::from_str(&said).ok())),
     })
 }
 

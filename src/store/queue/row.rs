@@ -1,15 +1,11 @@
 //! What goes into the embedded bus's tables and what comes out.
 
-/// A message to store.
 #[derive(Debug, Clone)]
 pub struct NewRow {
-    /// Its stream.
     pub stream: String,
-    /// Its subject.
     pub subject: String,
     /// Unique within the stream while the message is kept.
     pub dedupe_key: String,
-    /// Its content.
     pub payload: Vec<u8>,
     /// Its headers, as JSON.
     pub headers: String,
@@ -28,7 +24,6 @@ pub enum Stored {
     Full,
 }
 
-/// A claimed delivery.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The message's number.
@@ -37,11 +32,8 @@ pub struct Claimed {
     pub deliveries: i64,
     /// The first error noted by [`Answer::Wait`].
     pub first_error: Option<String>,
-    /// Its subject.
     pub subject: String,
-    /// Its key.
     pub dedupe_key: String,
-    /// Its content.
     pub payload: Vec<u8>,
     /// Its headers, as JSON.
     pub headers: String,
@@ -53,44 +45,30 @@ pub struct Claimed {
 /// process changes nothing, except that finished is finished.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// Finished.
     Done {
-        /// The message.
         seq: i64,
-        /// Whose delivery.
         consumer: String,
     },
     /// Deliver again after a while.
     Wait {
-        /// The message.
         seq: i64,
-        /// Whose delivery.
         consumer: String,
-        /// The claim.
         deliveries: i64,
-        /// How long.
         after_ms: i64,
         /// Kept if none is kept yet.
         first_error: String,
     },
     /// Deliver again now, and do not count this delivery.
     Release {
-        /// The message.
         seq: i64,
-        /// Whose delivery.
         consumer: String,
-        /// The claim.
         deliveries: i64,
     },
     /// Lengthen the lease.
     Extend {
-        /// The message.
         seq: i64,
-        /// Whose delivery.
         consumer: String,
-        /// The claim.
         deliveries: i64,
-        /// From now.
         lease_ms: i64,
     },
 }
@@ -121,9 +99,7 @@ pub struct LagRow {
 /// Most a stream may keep.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamLimit {
-    /// Messages.
     pub max_messages: i64,
-    /// Bytes.
     pub max_bytes: i64,
     /// Whether a full stream drops its oldest messages instead of refusing new ones.
     pub drops_oldest: bool,

@@ -20,15 +20,12 @@ use crate::store::writer::WriteTx;
 /// One refund's change.
 #[derive(Debug, Clone)]
 pub struct RefundCommit {
-    /// The order's row.
     pub order_id: i64,
     /// The version that was decided on.
     pub before: i64,
     /// The unanswered call that was decided on: another one, found since, may still be carried out.
     pub unanswered_before: Option<Timestamp>,
-    /// What was decided.
     pub change: RefundChange,
-    /// Why.
     pub evidence: RefundEvidence,
     /// The domain event to emit.
     pub event: Option<EncodedEvent>,

@@ -30,10 +30,7 @@ pub enum Reserved {
     /// The number was recorded before; whether for the same refund, the caller compares.
     Known(Box<StoredRefund>),
     /// Less is left of the payment.
-    Exceeds {
-        /// What is left.
-        left: Fen,
-    },
+    Exceeds { left: Fen },
     /// The payment has had as many refunds as WeChat allows.
     TooMany,
     /// The caller's name for the request is another request's.

@@ -17,11 +17,8 @@ use crate::store::order::rows::{AttemptParams, broken, unknown, unreadable};
 /// A refund to be recorded, its amount to be reserved with it.
 #[derive(Debug, Clone)]
 pub struct NewRefund {
-    /// Whose.
     pub merchant: MerchantKey,
-    /// The order's row.
     pub order_id: i64,
-    /// The order's number.
     pub order_no: OrderNo,
     /// Its number at WeChat.
     pub refund_no: OutRefundNo,
@@ -29,11 +26,8 @@ pub struct NewRefund {
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
     pub transaction_id: TransactionId,
-    /// What goes back.
     pub amount: Fen,
-    /// What was paid.
     pub total: Fen,
-    /// Who wanted it.
     pub origin: RefundOrigin,
     /// What the payer reads.
     pub reason: Option<String>,
@@ -86,7 +80,6 @@ impl NewRefund {
 pub struct StoredRefund {
     /// What the decision works on.
     pub refund: Refund,
-    /// The order's row.
     pub order_id: i64,
     /// What the payer reads.
     pub reason: Option<String>,
@@ -101,9 +94,7 @@ pub struct StoredRefund {
 /// Where a fact about a refund came from.
 #[derive(Debug, Clone)]
 pub struct RefundEvidence {
-    /// What was said.
     pub fact: RefundFact,
-    /// Who said it.
     pub source: RefundSource,
     /// When it reached us.
     pub received_at: Timestamp,

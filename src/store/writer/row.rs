@@ -24,9 +24,7 @@ pub enum Cell {
     Null,
     /// A number or a truth value.
     Integer(i64),
-    /// Text.
     Text(String),
-    /// Bytes.
     Blob(Vec<u8>),
 }
 

@@ -3,6 +3,8 @@
 //! The answer is the sealed session itself, which the mini program sends as `Authorization: Bearer …` from then on.
 //! WeChat's `session_key` is dropped where it arrives; the openid stays inside the seal.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -26,6 +28,8 @@ use crate::web::state::count_login;
 use crate::wechat::mini_program::code2session;
 use crate::wechat::platform::{Class, PlatformError};
 
+/// How long a login waits for others of an address that sent bad codes.
+const SLOWED: Duration = Duration::from_secs(10);
 /// The largest body; a code is some forty bytes.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 /// Longer than any code WeChat makes.
@@ -37,12 +41,20 @@ pub async fn login(app: WebState, request: Request) -> Result<Response, Failure>
     let (wechat_app, secret) = app.web_app(AppKind::MiniProgram, &Parameters::of(&parts.uri))?;
     let code = code(&app, &parts.headers, body).await?;
     let subscriber = subscriber(app.payer_ip(&parts.extensions, &parts.headers));
-    browser.bad_codes.check(&subscriber).map_err(Failure::too_many)?;
-    let _pass = browser.exchanges.enter(&subscriber).ok_or(Reason::Busy)?;
+    // Nothing but the address tells the users of a mini program apart before they log in, and many share one: bad codes
+    // of others may slow a login down, and never refuse it.
+    let _one_by_one = match browser.bad_codes.check(&subscriber) {
+        Ok(()) => None,
+        Err(_) => {
+            let lock = tokio::time::timeout(SLOWED, browser.slowed.lock(&subscriber));
+            Some(lock.await.map_err(|_| Reason::Busy)?)
+        }
+    };
+    let _pass = browser.exchanges.enter(&subscriber).map_err(|_| Reason::Busy)?;
     let user = code2session(&browser.platform, &wechat_app.app_id, secret, code.expose()).await.map_err(|e| {
         let failure = refusal(&e);
         count_login(&wechat_app.key, failure.reason.as_str());
-        if e.class() == Some(Class::LoginOver) {
+        if e.blames_the_code() {
             browser.bad_codes.count(&subscriber);
         }
         failure

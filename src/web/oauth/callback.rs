@@ -92,7 +92,8 @@ async fn arrived(
         return Err(Failure::bad_parameter("code", "must be a code of WeChat's"));
     }
     let subscriber = subscriber(app.payer_ip(&parts.extensions, &parts.headers));
-    let back = Return { code: Secret::new(code), state: login.state.clone(), scope, subscriber };
+    let is_first_try = login.tries == 0 && browser.logins.under_way(&parts.headers, app.clock.now()) <= 1;
+    let back = Return { code: Secret::new(code), state: login.state.clone(), scope, subscriber, is_first_try };
     let ended = exchange(app, wechat_app, back).await?;
     count_login(&login.app, ended.as_str());
     let known = known_session(app, browser, parts, login);

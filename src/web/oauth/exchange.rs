@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::profile;
 use crate::config;
+use crate::http::rate_limit::Pass;
 use crate::ids::AppKey;
 use crate::secret::{Secret, sha256_hex};
 use crate::store::{ClaimedCode, LoginOutcome, NewUser, User};
 use crate::web::envelope::{Failure, Reason};
-use crate::web::limits::Pass;
 use crate::web::state::WebState;
 use crate::wechat::oauth;
 use crate::wechat::oauth::{Grant, Scope};
@@ -43,6 +43,8 @@ pub struct Return {
     pub scope: Scope,
     /// The browser that presented it.
     pub subscriber: IpAddr,
+    /// Whether it is this browser's first try.
+    pub is_first_try: bool,
 }
 
 impl fmt::Debug for Return {
@@ -79,8 +81,12 @@ impl Login {
 pub async fn exchange(app: &WebState, wechat_app: &config::App, back: Return) -> Result<Login, Failure> {
     let secret = wechat_app.secret.clone().ok_or(Reason::NotOpen)?;
     let browser = app.browser()?;
-    browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
-    let pass = Arc::new(browser.exchanges.enter(&back.subscriber).ok_or(Reason::Busy)?);
+    if !back.is_first_try {
+        // An address may be a carrier's gateway, or a proxy that is not configured: a browser that has done nothing
+        // yet is not refused for others.
+        browser.bad_codes.check(&back.subscriber).map_err(Failure::too_many)?;
+    }
+    let pass = Arc::new(browser.exchanges.enter(&back.subscriber).map_err(|_| Reason::Busy)?);
     // Named by the app as well: codes of two apps are independent.
     let code_hash = sha256_hex(format!("{}\n{}", wechat_app.app_id, back.code.expose()).as_bytes());
     let state_hash = sha256_hex(back.state.as_bytes());
@@ -143,7 +149,7 @@ async fn ask(
     let grant = match oauth::exchange(&browser.platform, &wechat_app.app_id, secret, back.code.expose()).await {
         Ok(grant) => grant,
         Err(e) => {
-            if e.class() == Some(Class::LoginOver) {
+            if e.blames_the_code() {
                 browser.bad_codes.count(&back.subscriber);
             }
             return Ok(outcome_of(&e));

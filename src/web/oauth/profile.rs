@@ -33,9 +33,10 @@ pub async fn save(store: &Store, user: NewUser, now: Timestamp) -> Result<i64, D
     }
 }
 
-/// At most so many characters, none of them a control character.
+/// At most so many characters, none of them a control character or one that could not be read.
 fn plain(text: &str) -> String {
-    let kept: String = text.chars().filter(|c| !c.is_control()).take(NICKNAME_MAX_CHARS).collect();
+    let is_shown = |c: &char| !c.is_control() && *c != char::REPLACEMENT_CHARACTER;
+    let kept: String = text.chars().filter(is_shown).take(NICKNAME_MAX_CHARS).collect();
     kept.trim().to_owned()
 }
 

@@ -4,7 +4,7 @@
 //! in the browser's cookie, and was found on the allow-list before WeChat sees anything.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::state::PendingLogin;
@@ -14,7 +14,8 @@ use crate::secret::random_text;
 use crate::web::envelope::Failure;
 use crate::web::error_page;
 use crate::web::error_page::Again;
-use crate::web::parameters::Parameters;
+use crate::web::page::address;
+use crate::web::page::address::Own;
 use crate::web::state::WebState;
 use crate::wechat::oauth::{Scope, authorize_url};
 
@@ -36,13 +37,16 @@ pub struct AuthorizeRequest<'a> {
 
 pub async fn redirect(app: WebState, request: Request) -> Response {
     let headers = request.headers();
-    let parameters = Parameters::of(request.uri());
-    begun(&app, headers, &parameters).unwrap_or_else(|failure| error_page::answer(headers, failure, &Again::default()))
+    begun(&app, headers, request.uri())
+        .unwrap_or_else(|failure| error_page::answer(headers, failure, &Again::default()))
 }
 
-fn begun(app: &WebState, headers: &HeaderMap, parameters: &Parameters) -> Result<Response, Failure> {
+fn begun(app: &WebState, headers: &HeaderMap, uri: &Uri) -> Result<Response, Failure> {
     let browser = app.browser()?;
-    let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, parameters)?;
+    let is_app = |key: &str| app.config.app(key).is_some();
+    let own: [Own<'_>; 2] = [("app", &is_app), ("scope", &|scope| Scope::parse(scope).is_some())];
+    let (parameters, undecoded) = address::parameters(uri, &["callback", "url"], &own)?;
+    let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;
     // The tutorial's pages say `url`.
     let (name, callback) = match (parameters.get("callback")?, parameters.get("url")?) {
         (Some(_), Some(_)) => return Err(Failure::bad_parameter("url", "is another name of callback: give one")),
@@ -50,7 +54,10 @@ fn begun(app: &WebState, headers: &HeaderMap, parameters: &Parameters) -> Result
         (None, Some(url)) => ("url", url),
         (None, None) => return Err(Failure::bad_parameter("callback", "is required")),
     };
-    let callback = browser.origins.required(name, callback)?;
+    let callback = &browser.origins.required(name, callback)?;
+    if let Some(name) = undecoded.filter(|_| browser.origins.is_elsewhere(headers, callback)) {
+        return Err(address::cut_off(name));
+    }
     let scope = match parameters.get("scope")? {
         None => Scope::Base,
         Some(text) => Scope::parse(text)

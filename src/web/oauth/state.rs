@@ -79,6 +79,11 @@ impl PendingLogins {
         same_secret(&login.state, state).then_some(login)
     }
 
+    /// How many logins this request's browser began in the last ten minutes, as far as it keeps them.
+    pub fn under_way(&self, headers: &HeaderMap, now: Timestamp) -> usize {
+        cookies::beginning(headers, &self.name).filter(|(_, value)| self.open(value, now).is_some()).count()
+    }
+
     /// The cookie of a new login, and the ends of those that the request's browser has under way and that have to go.
     pub fn with(&self, headers: &HeaderMap, login: PendingLogin) -> Result<Vec<HeaderValue>, Failure> {
         let plain = serde_json::to_vec(&login).map_err(|e| Failure::because(Reason::Internal, e.to_string()))?;

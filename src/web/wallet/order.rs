@@ -162,8 +162,8 @@ async fn clear(app: &WebState, stored: Arc<StoredOrder>, deadline: Instant) -> R
             let envelope = Envelope::new(&merchant, QueryDue::TYPE, about, now, due);
             app.publish(subject::query_due(&merchant), envelope).await?;
         } else {
-            let wish = OrderCloseRequested { order_no: order_no.clone(), by: PAYER.to_owned() };
-            let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, now, wish);
+            let request = OrderCloseRequested { order_no: order_no.clone(), by: PAYER.to_owned() };
+            let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, now, request);
             app.publish(subject::order_close_requested(&merchant), envelope).await?;
         }
     }

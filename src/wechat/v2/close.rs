@@ -65,8 +65,8 @@ fn closed(outcome: Outcome) -> Closed {
         Outcome::NotFound(_) => Closed::NotFound,
         Outcome::Refused(error) => Closed::Refused(error),
         Outcome::Doubt(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
-            Closed::Unknown { why: error.code }
+            Closed::Unknown { why: reply::line(&error) }
         }
-        Outcome::Unknown { why } => Closed::Unknown { why },
+        Outcome::Unknown { why, .. } => Closed::Unknown { why },
     }
 }

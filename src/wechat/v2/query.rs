@@ -64,9 +64,9 @@ fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
         | Outcome::Closed(error)
         | Outcome::Later(error)
         | Outcome::TooFrequent(error) => {
-            return unknown(error.code);
+            return unknown(reply::line(&error));
         }
-        Outcome::Unknown { why } => return unknown(why),
+        Outcome::Unknown { why, .. } => return unknown(why),
     };
     if text(&fields, "out_trade_no") != out_trade_no.as_str() {
         return unknown("the reply is about another out_trade_no".into());

@@ -67,6 +67,8 @@ pub enum Refunding {
     Unknown {
         /// What was seen.
         why: String,
+        /// What WeChat answered; none where no answer arrived.
+        said: Option<WechatError>,
     },
 }
 
@@ -83,8 +85,8 @@ pub struct Accepted {
     pub out_trade_no: OutTradeNo,
     /// The amount to refund.
     pub refund_fee: Fen,
-    /// The order's amount.
-    pub total_fee: Fen,
+    /// The order's amount, where the reply names it.
+    pub total_fee: Option<Fen>,
     /// The part refunded in cash.
     pub cash_refund_fee: Option<Fen>,
     /// What is settled less, when coupons make it differ.
@@ -130,7 +132,7 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
         Ok(reply) => match parse_reply(params, key, &reply.body) {
             // The main host may have accepted the refund before the backup host refused it.
             Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {
-                Refunding::Unknown { why: error.code }
+                Refunding::Unknown { why: reply::line(&error), said: Some(error) }
             }
             // Or not: the reason is reported once a query shows that WeChat knows no such refund.
             Refunding::Later(error) if reply.earlier_may_have_executed => Refunding::Doubt(error),
@@ -141,29 +143,32 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
 }
 
 fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
+    let misfit = |why: String| Refunding::Unknown { said: Some(reply::misfit(&why)), why };
     match outcome {
         Outcome::Done(fields) if !answers(params, &fields) => {
-            Refunding::Unknown { why: "the reply is about another refund or other amounts".into() }
+            misfit("the reply is about another refund or other amounts".into())
         }
         Outcome::Done(fields) => match accepted(&fields) {
             Ok(accepted) => Refunding::Accepted(accepted, RawReply::of(body)),
-            Err(incomplete) => Refunding::Unknown { why: format!("the reply says accepted, but {incomplete}") },
+            Err(incomplete) => misfit(format!("the reply says accepted, but {incomplete}")),
         },
         Outcome::Refused(error) => Refunding::Refused(error),
         Outcome::Ask(error) => Refunding::Ask(error),
         Outcome::Doubt(error) => Refunding::Doubt(error),
         Outcome::Later(error) => Refunding::Later(error),
         Outcome::TooFrequent(error) => Refunding::TooFrequent(error),
-        Outcome::Closed(error) | Outcome::NotFound(error) => Refunding::Unknown { why: error.code },
-        Outcome::Unknown { why } => Refunding::Unknown { why },
+        Outcome::Closed(error) | Outcome::NotFound(error) => {
+            Refunding::Unknown { why: reply::line(&error), said: Some(error) }
+        }
+        Outcome::Unknown { why, said } => Refunding::Unknown { why, said },
     }
 }
 
 /// The accepted refund must be the requested one: the same number, payment and amounts.
 fn answers(params: &Fields, fields: &Fields) -> bool {
-    ["out_refund_no", "transaction_id", "refund_fee", "total_fee"]
-        .iter()
-        .all(|field| text(fields, field) == text(params, field))
+    let same = |field: &&str| text(fields, field) == text(params, field);
+    let total = text(fields, "total_fee").is_empty() || same(&"total_fee");
+    total && ["out_refund_no", "transaction_id", "refund_fee"].iter().all(same)
 }
 
 fn accepted(fields: &Fields) -> Result<Accepted, Incomplete> {
@@ -176,7 +181,7 @@ fn accepted(fields: &Fields) -> Result<Accepted, Incomplete> {
             .map_err(|_| Incomplete { field: "transaction_id" })?,
         out_trade_no: super::payment::out_trade_no(fields)?,
         refund_fee: amount("refund_fee")?,
-        total_fee: amount("total_fee")?,
+        total_fee: amount("total_fee").ok(),
         cash_refund_fee: amount("cash_refund_fee").ok(),
         settlement_refund_fee: amount("settlement_refund_fee").ok(),
         coupons: coupon::of_refund(fields),

@@ -58,9 +58,9 @@ pub fn parse_and_decrypt(
         return Err(NotifyError::NoSuccess);
     }
     ours(&envelope, merchant, apps)?;
-    let req_info = text(&envelope, "req_info");
-    if req_info.is_empty() {
-        return Err(Incomplete { field: "req_info" }.into());
+    let req_info = text(&envelope, ENCRYPTED);
+    if req_info.trim().is_empty() {
+        return Err(Incomplete { field: ENCRYPTED }.into());
     }
     // Undecryptable and malformed contents get the same answer, so that it is no decryption oracle.
     let open = |key| xml::parse(&decrypt(req_info, key)?).ok();
@@ -68,9 +68,27 @@ pub fn parse_and_decrypt(
     Ok(hint(&fields)?)
 }
 
-/// Decrypts `req_info`. None if it is not base64, not whole blocks, or made with another key.
+/// The element that holds everything a refund's notification says.
+const ENCRYPTED: &str = "req_info";
+
+/// Whether a body is a refund's notification, or a payment's, whichever address it came to: merchants set the one
+/// address of the merchant platform to either. None where it is neither.
+pub fn is_refund(body: &[u8]) -> Option<bool> {
+    let fields = xml::parse(body).ok()?;
+    let has = |name: &str| !text(&fields, name).trim().is_empty();
+    if has(ENCRYPTED) { Some(true) } else { has("sign").then_some(false) }
+}
+
+/// Whether a body may be a refund's notification at all: without parsing it.
+pub fn may_be_refund(body: &[u8]) -> bool {
+    body.windows(ENCRYPTED.len()).any(|bytes| bytes == ENCRYPTED.as_bytes())
+}
+
+/// Decrypts `req_info`, which may be broken into lines. None if it is not base64, not whole blocks, or made with
+/// another key.
 pub fn decrypt(req_info: &str, key: &V2Key) -> Option<Vec<u8>> {
-    let mut bytes = STANDARD.decode(req_info).ok()?;
+    let encoded: Vec<u8> = req_info.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let mut bytes = STANDARD.decode(encoded).ok()?;
     let key = PaddedBlockDecryptingKey::ecb_pkcs7(cipher_key(key)?).ok()?;
     let plain = key.decrypt(&mut bytes, DecryptionContext::None).ok()?;
     Some(plain.to_vec())

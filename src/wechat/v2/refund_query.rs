@@ -1,7 +1,8 @@
 //! `refundquery`: the state of refunds. Only its answer makes an accepted or notified refund count as refunded.
 //!
 //! A query by `out_refund_no` answers for one refund; one by order answers ten at a time (`offset` for more) and also
-//! shows refunds made in the merchant platform. An unlisted status makes the whole answer unknown.
+//! shows refunds made in the merchant platform. A record that cannot be read, by an unlisted status or otherwise, says
+//! nothing about the others.
 
 use super::coupon;
 use super::coupon::Coupon;
@@ -57,18 +58,20 @@ pub struct Refunds {
     pub transaction_id: TransactionId,
     /// The attempt that was paid.
     pub out_trade_no: OutTradeNo,
-    /// The order's amount.
-    pub total_fee: Fen,
+    /// The order's amount; WeChat's own sample lacks it.
+    pub total_fee: Option<Fen>,
     /// How many refunds there are in all, when WeChat says it (queries by order).
     pub total_refund_count: Option<u32>,
     /// Those of this answer.
     pub refunds: Vec<Refund>,
+    /// Records of this answer that cannot be read: where, and why.
+    pub unreadable: Vec<(u32, Incomplete)>,
 }
 
 impl Refunds {
     /// The offset of the next page, if this answer is the page from `offset` on. None after the last page.
     pub fn next_page(&self, offset: u32) -> Option<u32> {
-        let here = u32::try_from(self.refunds.len()).unwrap_or(u32::MAX);
+        let here = u32::try_from(self.refunds.len() + self.unreadable.len()).unwrap_or(u32::MAX);
         let next = offset.saturating_add(here);
         // Without WeChat's count, a full page says that there may be more.
         let more = self.total_refund_count.map_or(here >= PAGE, |all| next < all);
@@ -173,7 +176,10 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
     match outcome {
         Outcome::Done(fields) => match refunds(&fields) {
             Ok(refunds) if answers(which, &refunds) => RefundsAsked::Found(refunds, RawReply::of(body)),
-            Ok(_) => unknown("the reply is about another order or refund".into()),
+            Ok(refunds) => unknown(match asked_for(which, &fields, &refunds) {
+                Some(incomplete) => incomplete.to_string(),
+                None => "the reply is about another order or refund".into(),
+            }),
             Err(incomplete) => unknown(incomplete.to_string()),
         },
         Outcome::NotFound(_) => RefundsAsked::NotFound,
@@ -182,8 +188,8 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
         | Outcome::Doubt(error)
         | Outcome::Closed(error)
         | Outcome::Later(error)
-        | Outcome::TooFrequent(error) => unknown(error.code),
-        Outcome::Unknown { why } => unknown(why),
+        | Outcome::TooFrequent(error) => unknown(reply::line(&error)),
+        Outcome::Unknown { why, .. } => unknown(why),
     }
 }
 
@@ -195,18 +201,36 @@ fn answers(which: &Which, found: &Refunds) -> bool {
     }
 }
 
+/// Why the refund that was asked for cannot be read, if it is among the unreadable ones.
+fn asked_for(which: &Which, fields: &Fields, found: &Refunds) -> Option<Incomplete> {
+    let Which::Refund(no) = which else { return None };
+    let is_it = |n: u32| text(fields, &format!("out_refund_no_{n}")) == no.as_str();
+    found.unreadable.iter().find(|(n, _)| is_it(*n)).map(|(_, incomplete)| *incomplete)
+}
+
 fn refunds(fields: &Fields) -> Result<Refunds, Incomplete> {
     let count: u32 = text(fields, "refund_count").parse().map_err(|_| Incomplete { field: "refund_count" })?;
     if count > PAGE {
         return Err(Incomplete { field: "refund_count" });
     }
+    let (mut refunds, mut unreadable) = (Vec::new(), Vec::new());
+    for n in 0..count {
+        match refund(fields, n) {
+            Ok(refund) => refunds.push(refund),
+            Err(incomplete) => unreadable.push((n, incomplete)),
+        }
+    }
     Ok(Refunds {
         transaction_id: TransactionId::parse(text(fields, "transaction_id"))
             .map_err(|_| Incomplete { field: "transaction_id" })?,
         out_trade_no: payment::out_trade_no(fields)?,
-        total_fee: Fen::parse_field(text(fields, "total_fee")).map_err(|_| Incomplete { field: "total_fee" })?,
+        total_fee: match text(fields, "total_fee") {
+            "" => None,
+            fee => Some(Fen::parse_field(fee).map_err(|_| Incomplete { field: "total_fee" })?),
+        },
         total_refund_count: text(fields, "total_refund_count").parse().ok(),
-        refunds: (0..count).map(|n| refund(fields, n)).collect::<Result<_, _>>()?,
+        refunds,
+        unreadable,
     })
 }
 

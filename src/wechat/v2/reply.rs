@@ -58,16 +58,23 @@ impl fmt::Debug for RawReply {
 
 /// The outcome of a call without a body.
 pub fn failed(api: Api, error: &TransportError) -> Outcome {
+    let answered = || WechatError { code: WechatError::HTTP.into(), message: clean(&error.to_string()) };
     match outcome::of_transport(api, error) {
-        Class::Refused => Outcome::Refused(WechatError { code: "HTTP".into(), message: error.to_string() }),
-        Class::Later => Outcome::Later(WechatError { code: "HTTP".into(), message: error.to_string() }),
+        Class::Refused => Outcome::Refused(answered()),
+        Class::Later => Outcome::Later(answered()),
         Class::Unknown
         | Class::Done
         | Class::Ask
         | Class::Doubt
         | Class::Closed
         | Class::NotFound
-        | Class::TooFrequent => unknown(error.to_string()),
+        | Class::TooFrequent => {
+            let said = match error {
+                TransportError::NotSent { .. } | TransportError::NoAnswer { .. } => None,
+                TransportError::Status { .. } | TransportError::TooLarge => Some(answered()),
+            };
+            Outcome::Unknown { why: error.to_string(), said }
+        }
     }
 }
 
@@ -75,23 +82,24 @@ pub fn failed(api: Api, error: &TransportError) -> Outcome {
 pub fn parse(expected: Expected<'_>, body: &[u8]) -> Outcome {
     let fields = match xml::parse(body) {
         Ok(fields) => fields,
-        Err(error) => return unknown(format!("the reply is unreadable: {error}")),
+        Err(_) if body.trim_ascii().is_empty() => {
+            return inconclusive(WechatError::HTTP, "the reply is empty", String::new());
+        }
+        Err(error) => return inconclusive(WechatError::HTTP, &format!("the reply is unreadable: {error}"), page(body)),
     };
     match text(&fields, "return_code") {
         "SUCCESS" => {}
         "FAIL" => {
-            let error = WechatError { code: "FAIL".into(), message: clean(text(&fields, "return_msg")) };
-            // Some unsigned failures have a code too; one that says "busy" is just as inconclusive.
-            let said = format!("{} {}", text(&fields, "return_msg"), text(&fields, "err_code"));
-            return outcome_of(outcome::of_return_fail(expected.api, &said), error, fields);
+            let error = WechatError { code: WechatError::FAIL.into(), message: words(&fields) };
+            return outcome_of(outcome::of_return_fail(expected.api, &error.message), error, fields);
         }
-        _ => return unknown("the reply has no return_code".into()),
+        _ => return without_return_code(&fields, body),
     }
     if let Err(error) = sign::verify(&fields, expected.key) {
-        return unknown(format!("the reply's {error}"));
+        return unsigned(&format!("the reply's {error}"), &fields);
     }
     if text(&fields, "mch_id") != expected.mch_id || text(&fields, "appid") != expected.appid {
-        return unknown("the reply is for another merchant or app".into());
+        return unusable("the reply is for another merchant or app");
     }
     match text(&fields, "result_code") {
         "SUCCESS" => Outcome::Done(fields),
@@ -99,7 +107,7 @@ pub fn parse(expected: Expected<'_>, body: &[u8]) -> Outcome {
             let error = business_error(&fields);
             outcome_of(outcome::of_err_code(expected.api, ErrCode::parse(text(&fields, "err_code"))), error, fields)
         }
-        _ => unknown("the reply has no result_code".into()),
+        _ => unusable("the reply has no result_code"),
     }
 }
 
@@ -113,15 +121,89 @@ pub(super) fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
     fields.get(name).map(String::as_str).unwrap_or_default()
 }
 
-fn unknown(why: String) -> Outcome {
-    Outcome::Unknown { why }
+/// What a signed answer that does not fit the call is called.
+pub(super) fn misfit(why: &str) -> WechatError {
+    WechatError { code: WechatError::UNUSABLE.into(), message: clean(why) }
+}
+
+/// A refusal in one line, for logs.
+pub(super) fn line(error: &WechatError) -> String {
+    format!("{}: {}", error.code, error.message)
+}
+
+fn unusable(why: &str) -> Outcome {
+    Outcome::Unknown { why: why.to_owned(), said: Some(misfit(why)) }
+}
+
+/// A page may be as flat as a message of WeChat's.
+fn without_return_code(fields: &Fields, body: &[u8]) -> Outcome {
+    const WHY: &str = "the reply has no return_code";
+    match page(body) {
+        text if words(fields).is_empty() && !text.is_empty() => inconclusive(WechatError::HTTP, WHY, text),
+        _ => unsigned(WHY, fields),
+    }
+}
+
+fn unsigned(why: &str, fields: &Fields) -> Outcome {
+    inconclusive(WechatError::UNSIGNED, why, words(fields))
+}
+
+/// An answer that proves nothing, with its words where it has any.
+fn inconclusive(code: &str, why: &str, words: String) -> Outcome {
+    let (why, message) =
+        if words.is_empty() { (why.to_owned(), clean(why)) } else { (format!("{why}; it says: {words}"), words) };
+    Outcome::Unknown { why, said: Some(WechatError { code: code.to_owned(), message }) }
+}
+
+/// The elements in which WeChat's servers were seen to give a reason.
+const WORDS: [&str; 7] = ["return_msg", "retmsg", "retcode", "err_code", "err_code_des", "error_code", "error_msg"];
+
+/// The reasons given in a message, in one line.
+fn words(fields: &Fields) -> String {
+    joined(WORDS.iter().map(|name| text(fields, name)))
+}
+
+fn joined<'a>(said: impl Iterator<Item = &'a str>) -> String {
+    let said = said.map(str::trim).filter(|said| !said.is_empty() && !said.eq_ignore_ascii_case("ok"));
+    clean(&said.collect::<Vec<_>>().join(" "))
+}
+
+/// The readable part of an answer that is not WeChat's XML: the reasons it names, or a page's text without its tags. A
+/// message of WeChat's that cannot be parsed may hold personal data, of which nothing is taken.
+fn page(body: &[u8]) -> String {
+    /// More than any page needs to name its reason.
+    const BEGINNING: usize = 4096;
+    let text = String::from_utf8_lossy(body.get(..BEGINNING).unwrap_or(body));
+    let text = text.replace("<![CDATA[", "").replace("]]>", "");
+    let element = |name: &&str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(said, _)| said)
+    };
+    let said = joined(WORDS.iter().filter_map(element));
+    if !said.is_empty() || ["<xml", "openid", "prepay_id"].iter().any(|of_a_message| text.contains(of_a_message)) {
+        return said;
+    }
+    let mut plain = String::new();
+    let mut inside = false;
+    for c in text.chars() {
+        match c {
+            '<' => inside = true,
+            '>' if inside => {
+                inside = false;
+                plain.push(' ');
+            }
+            c if !inside => plain.push(c),
+            _ => {}
+        }
+    }
+    clean(&plain.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
     match class {
         Class::Done => Outcome::Done(fields),
         Class::Refused => Outcome::Refused(error),
-        Class::Unknown => Outcome::Unknown { why: format!("{}: {}", error.code, error.message) },
+        Class::Unknown => Outcome::Unknown { why: line(&error), said: Some(error) },
         Class::Ask => Outcome::Ask(error),
         Class::Doubt => Outcome::Doubt(error),
         Class::Closed => Outcome::Closed(error),
@@ -134,5 +216,9 @@ fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
 /// WeChat's texts are shown in logs, pages and terminals: one line, no control characters, no more than the documented
 /// 128.
 fn clean(text: &str) -> String {
-    text.chars().take(128).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let breaks = |c: char| {
+        // Line separators, and marks that reorder what follows them on a screen.
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().take(128).map(|c| if breaks(c) { ' ' } else { c }).collect()
 }

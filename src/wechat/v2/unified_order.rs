@@ -110,6 +110,8 @@ pub enum Placed {
     Unknown {
         /// What was seen.
         why: String,
+        /// What WeChat answered; none where no answer arrived.
+        said: Option<WechatError>,
     },
 }
 
@@ -215,15 +217,18 @@ fn placed(params: &Fields, outcome: Outcome, now: Timestamp) -> Placed {
         Outcome::Ask(error) => Placed::Ask(error),
         Outcome::Closed(error) => Placed::Closed(error),
         Outcome::Doubt(error) | Outcome::NotFound(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
-            Placed::Unknown { why: error.code }
+            Placed::Unknown { why: reply::line(&error), said: Some(error) }
         }
-        Outcome::Unknown { why } => Placed::Unknown { why },
+        Outcome::Unknown { why, said } => Placed::Unknown { why, said },
     }
 }
 
 fn issued(params: &Fields, fields: &Fields, now: Timestamp) -> Placed {
     let of = |name: &str| Some(text(fields, name)).filter(|value| !value.is_empty()).map(str::to_owned);
-    let lacks = |name: &str| Placed::Unknown { why: format!("the reply lacks {name}") };
+    let lacks = |name: &str| {
+        let why = format!("the reply lacks {name}");
+        Placed::Unknown { said: Some(reply::misfit(&why)), why }
+    };
     let (code_url, mweb_url) = (of("code_url"), of("mweb_url"));
     match TradeType::parse(text(params, "trade_type")) {
         Some(TradeType::Native) if code_url.is_none() => return lacks("code_url"),

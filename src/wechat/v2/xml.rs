@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesRef, Event};
+use quick_xml::events::{BytesDecl, BytesRef, Event};
 
 /// The elements of a message by name. The order of a `BTreeMap<String, _>` is the ASCII byte order that signing needs.
 pub type Fields = BTreeMap<String, String>;
@@ -53,14 +53,7 @@ pub fn parse(body: &[u8]) -> Result<Fields, XmlError> {
         at = match (at, event) {
             (Place::AfterRoot, Event::Eof) => return Ok(fields),
             (Place::BeforeRoot, Event::Decl(decl)) => {
-                let utf8 = match decl.encoding() {
-                    None => true,
-                    Some(Ok(name)) => name.eq_ignore_ascii_case("utf-8"),
-                    Some(Err(_)) => false,
-                };
-                if !utf8 {
-                    return Err(XmlError::NotText);
-                }
+                utf8(&decl)?;
                 Place::BeforeRoot
             }
             (Place::BeforeRoot, Event::Start(root)) => {
@@ -108,6 +101,15 @@ pub fn parse(body: &[u8]) -> Result<Fields, XmlError> {
             (_, Event::DocType(_) | Event::PI(_) | Event::GeneralRef(_)) => return Err(XmlError::Forbidden),
             _ => return Err(XmlError::Malformed),
         };
+    }
+}
+
+/// A declaration may name no other encoding.
+fn utf8(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
+    match declaration.encoding() {
+        None => Ok(()),
+        Some(Ok(name)) if name.eq_ignore_ascii_case("utf-8") => Ok(()),
+        Some(Ok(_) | Err(_)) => Err(XmlError::NotText),
     }
 }
 

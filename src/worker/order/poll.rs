@@ -47,7 +47,7 @@ impl Handler for PollOrder {
             Err(e) => return failed(e),
         };
         let now = ctx.clock.now();
-        // Whose clock is ahead must not drop what is due: an old question is dropped only where the order has a later one.
+        // Under clock skew nothing due may be dropped: an old poll is dropped only where the order has a later one.
         let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
         if now.since(event.time) > STALE && has_a_later_one {
             return Verdict::Done;
@@ -156,12 +156,13 @@ impl Polling<'_> {
             Closed::AlreadyPaid => self.ask(number).await.map(|_| ()),
             Closed::NotFound => self.apply(number, Fact::NotFound, EvidenceSource::Close).await,
             Closed::Refused(error) => {
-                tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the close");
+                let (code, said) = (error.code, error.message);
+                tracing::warn!(order.out_trade_no = %number, code, said, "WeChat refuses the close");
                 self.unanswered = true;
                 Ok(())
             }
             Closed::Unknown { why } => {
-                tracing::info!(order.out_trade_no = %number, why, "the close has no answer");
+                tracing::info!(order.out_trade_no = %number, why, "the close has no conclusive answer");
                 self.unanswered = true;
                 Ok(())
             }
@@ -179,12 +180,13 @@ impl Polling<'_> {
             Asked::Fact(fact, raw) => (fact, raw),
             Asked::Refused(error) => {
                 // Parameters and keys are ours to correct; the order is polled again all the same.
-                tracing::warn!(order.out_trade_no = %number, code = error.code, "WeChat refuses the query");
+                let (code, said) = (error.code, error.message);
+                tracing::warn!(order.out_trade_no = %number, code, said, "WeChat refuses the query");
                 self.unanswered = true;
                 return Ok(None);
             }
             Asked::Unknown { why } => {
-                tracing::info!(order.out_trade_no = %number, why, "the query has no answer");
+                tracing::info!(order.out_trade_no = %number, why, "the query has no conclusive answer");
                 self.unanswered = true;
                 return Ok(None);
             }

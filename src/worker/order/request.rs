@@ -43,14 +43,14 @@ impl Handler for PlaceOrder {
                 place(ctx, target, false).await
             }
             // Either this event's first delivery crashed, or the HTTP layer made the row for its Location: go on. Or
-            // it is another request for the same order, whose own event is being worked on: two calls at once would give
-            // the callers different prepay ids.
+            // it is another request for the same order, whose own event is being worked on: two calls at once would
+            // give the callers different prepay ids.
             Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
                 Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
                 Ok(Some(stored)) => match Target::current(&stored, ctx.clock.now()) {
                     Some(target) => {
-                        // The ingress records a row without calling WeChat: only a delivery before this one, the scheduler
-                        // once the order was old enough, or an unscheduled poll can have called.
+                        // The ingress records a row without calling WeChat: only a delivery before this one, the
+                        // scheduler once the order was old enough, or an unscheduled poll can have called.
                         let asked = stored.order.queries.done > 0 || stored.order.queries.answered_at.is_some();
                         let old = ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
                         let called = attempt > 1 || asked || old;

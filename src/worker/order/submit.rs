@@ -105,6 +105,10 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         };
         let (fact, source) = call(ctx, merchant, &target).await;
         crate::failpoint::point("worker.order_answered");
+        if let Fact::PlacementUnknown { why, .. } = &fact {
+            let number = &target.out_trade_no;
+            tracing::warn!(order.out_trade_no = %number, why, "the outcome of the unified order is unknown");
+        }
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
         match ctx.applier.apply(item).await {
@@ -136,14 +140,14 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
 async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
     let mut calls = 0;
-    let unknown = |answer: &Answer| matches!(answer.placed, Placed::Unknown { .. });
+    let is_unknown = |answer: &Answer| matches!(answer.placed, Placed::Unknown { .. });
     let Answer { placed, earlier_may_have_executed } = retry_while(
         CALLS,
         || {
             calls += 1;
             unified_order::place(&ctx.wechat, &merchant.v2_key, &target.params.params, ctx.clock.now())
         },
-        unknown,
+        is_unknown,
     )
     .await;
     let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
@@ -153,14 +157,19 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
         // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the
         // order.
         Placed::Refused(error) if merchant.v2_key_previous.is_some() && is_about_the_signature(&error) => {
-            (Fact::PlacementUnknown { why: error.code }, here)
+            (unknown(error), here)
         }
-        Placed::Refused(error) if called_before => (Fact::PlacementUnknown { why: error.code }, here),
+        Placed::Refused(error) if called_before => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
         Placed::Closed(_) => (Fact::Closed, here),
         Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
-        Placed::Unknown { why } => (Fact::PlacementUnknown { why }, here),
+        Placed::Unknown { why, said } => (Fact::PlacementUnknown { why, said }, here),
     }
+}
+
+/// A refusal that proves nothing about the number.
+fn unknown(error: WechatError) -> Fact {
+    Fact::PlacementUnknown { why: format!("{}: {}", error.code, error.message), said: Some(error) }
 }
 
 /// WeChat's refusals of a signature: `SIGNERROR`, or the unsigned `FAIL` with a text.
@@ -178,7 +187,7 @@ async fn ask(
 ) -> (Fact, EvidenceSource) {
     let here = EvidenceSource::UnifiedOrder;
     let Some(appid) = target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok()) else {
-        return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into() }, here);
+        return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into(), said: None }, here);
     };
     match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
         // A number that was never placed cannot have been paid: it is an older order's of this merchant, and so is its
@@ -190,9 +199,7 @@ async fn ask(
         // Another system of this merchant uses the number and it is unpaid; it is not ours to close.
         Asked::Fact(Fact::Unpaid { .. }, _) if !called_before => (Fact::PlacementRefused(error), here),
         Asked::Fact(Fact::Unpaid { .. }, _) => (used_up(ctx, merchant, target, &appid, error).await, here),
-        Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => {
-            (Fact::PlacementUnknown { why: error.code }, here)
-        }
+        Asked::Fact(_, _) | Asked::Refused(_) | Asked::Unknown { .. } => (unknown(error), here),
     }
 }
 
@@ -203,7 +210,7 @@ async fn used_up(ctx: &Context, merchant: &Merchant, target: &Target, appid: &Ap
     if let Some(instead) = &target.instead {
         return instead.clone();
     }
-    let unknown = Fact::PlacementUnknown { why: error.code };
+    let unknown = unknown(error);
     if ctx.clock.now().since(target.created_at) < CLOSABLE_AFTER {
         return unknown;
     }

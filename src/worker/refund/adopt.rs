@@ -88,8 +88,9 @@ fn spec(
     evidence: RefundEvidence,
 ) -> Option<RefundSpec> {
     let attempt = order.order.attempt(&found.out_trade_no)?;
-    let ours = order.order.transactions.contains(&found.transaction_id) && found.total_fee == order.order.amount;
-    let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= found.total_fee;
+    let total = found.total_fee.unwrap_or(order.order.amount);
+    let ours = order.order.transactions.contains(&found.transaction_id) && total == order.order.amount;
+    let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= total;
     (ours && fits).then(|| RefundSpec {
         merchant: merchant.key.clone(),
         order_id: order.order.id,
@@ -100,7 +101,7 @@ fn spec(
         transaction_id: found.transaction_id.clone(),
         refund_no: refund.out_refund_no.clone(),
         amount: refund.refund_fee,
-        total: found.total_fee,
+        total,
         origin: RefundOrigin::Console,
         reason: None,
         requested_by: "console".to_owned(),
@@ -128,7 +129,7 @@ pub async fn learn_all(
 ) -> Result<Listed, ApplyError> {
     let mut listed = Listed::default();
     let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(listed) };
-    let (mut offset, mut room) = (0, true);
+    let (mut offset, mut complete) = (0, true);
     loop {
         let which = Which::Payment(transaction_id.clone(), offset);
         let asked = refund_query::ask(&ctx.wechat, merchant, &appid, &which).await;
@@ -137,15 +138,20 @@ pub async fn learn_all(
             RefundsAsked::Found(found, raw) => (found, raw),
             // Behind the last one there is none.
             RefundsAsked::NotFound if offset > 0 => break,
-            RefundsAsked::NotFound | RefundsAsked::Refused(_) | RefundsAsked::Unknown { .. } => {
-                tracing::info!(%out_trade_no, "the refunds of a payment could not be listed");
+            other => {
+                let why = match other {
+                    RefundsAsked::Refused(error) => format!("{}: {}", error.code, error.message),
+                    RefundsAsked::Unknown { why } => why,
+                    RefundsAsked::Found(..) | RefundsAsked::NotFound => "WeChat lists none".to_owned(),
+                };
+                tracing::info!(%out_trade_no, why, "the refunds of a payment could not be listed");
                 return Ok(listed);
             }
         };
         for refund in &found.refunds {
             match adopt(ctx, merchant, order, (&found, refund, &raw), None).await? {
                 Adopted::Known => {}
-                Adopted::NoRoom => room = false,
+                Adopted::NoRoom => complete = false,
                 Adopted::Refused { refusal, first } => {
                     tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
                     listed.refused = match listed.refused {
@@ -155,11 +161,15 @@ pub async fn learn_all(
                 }
             }
         }
+        for (n, incomplete) in &found.unreadable {
+            tracing::warn!(%out_trade_no, record = offset + n, why = %incomplete, "a listed refund cannot be read");
+            complete = false;
+        }
         match found.next_page(offset) {
             Some(next) => offset = next,
             None => break,
         }
     }
-    listed.complete = room;
+    listed.complete = complete;
     Ok(listed)
 }

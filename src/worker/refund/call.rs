@@ -11,6 +11,7 @@ use super::poll;
 use super::poll::Learnt;
 use crate::config::Merchant;
 use crate::event::fact::RefundFact;
+use crate::ids::OutRefundNo;
 use crate::refund::{RefundRefusal, SEND_WITHIN};
 use crate::store::{CallSlot, RefundSource, StoredRefund};
 use crate::wechat::v2::refund;
@@ -58,6 +59,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     }
     let answer = refund::place(client, &merchant.v2_key, &stored.params.params).await;
     crate::failpoint::point("refund.answered");
+    log(&r.refund_no, &answer);
     let too_often = matches!(answer, Refunding::TooFrequent(_));
     // Inconclusive replies leave the outcome of the call open.
     let ended = !matches!(answer, Refunding::Doubt(_));
@@ -68,6 +70,21 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
         ctx.store.close_call(r, open).await?;
     }
     Ok(called)
+}
+
+/// One line about an answer that does not accept the refund.
+fn log(refund_no: &OutRefundNo, answer: &Refunding) {
+    match answer {
+        Refunding::Accepted(..) => {}
+        Refunding::Unknown { why, .. } => tracing::warn!(%refund_no, why, "the outcome of the refund call is unknown"),
+        Refunding::Refused(e)
+        | Refunding::Ask(e)
+        | Refunding::Doubt(e)
+        | Refunding::Later(e)
+        | Refunding::TooFrequent(e) => {
+            tracing::warn!(%refund_no, code = e.code, said = e.message, "WeChat does not accept the refund");
+        }
+    }
 }
 
 /// Takes WeChat's answer to the refund.
@@ -84,7 +101,8 @@ async fn answered(
         }
         Refunding::Refused(error) if before == 0 => (RefundFact::Refused(error), None),
         Refunding::Refused(error) | Refunding::Ask(error) => {
-            let unheard = RefundFact::Unknown { why: error.code.clone() };
+            let why = format!("{}: {}", error.code, error.message);
+            let unheard = RefundFact::Unknown { why, said: Some(error.clone()) };
             return doubted(ctx, merchant, stored, RefundFact::Refused(error), unheard).await;
         }
         Refunding::Doubt(error) => {
@@ -93,7 +111,7 @@ async fn answered(
         }
         Refunding::Later(error) => (RefundFact::NotYet(error), None),
         Refunding::TooFrequent(error) => (RefundFact::TooFrequent(error), None),
-        Refunding::Unknown { why } => (RefundFact::Unknown { why }, None),
+        Refunding::Unknown { why, said } => (RefundFact::Unknown { why, said }, None),
     };
     taken(ctx, stored, fact, RefundSource::Call { raw }).await
 }

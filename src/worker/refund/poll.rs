@@ -74,11 +74,12 @@ pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &
         RefundsAsked::Found(found, raw) => Answer::Found(found, raw),
         RefundsAsked::NotFound => Answer::NotFound,
         RefundsAsked::Refused(error) => {
-            tracing::warn!(%refund_no, code = error.code, "WeChat refuses the question about a refund");
+            let (code, said) = (error.code, error.message);
+            tracing::warn!(%refund_no, code, said, "WeChat refuses the query about a refund");
             Answer::None
         }
         RefundsAsked::Unknown { why } => {
-            tracing::info!(%refund_no, why, "the question about a refund has no answer");
+            tracing::info!(%refund_no, why, "the query about a refund has no conclusive answer");
             Answer::None
         }
     }

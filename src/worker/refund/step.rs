@@ -30,7 +30,7 @@ impl Handler for StepRefund {
             Err(e) => return failed(e),
         };
         let now = ctx.clock.now();
-        // Under clock skew nothing due may be dropped: an old message is dropped only where the refund has a later poll.
+        // Under clock skew nothing due may be dropped: an old poll is dropped only where the refund has a later one.
         let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
         if now.since(event.time) > STALE && has_a_later_one {
             return Verdict::Done;

@@ -80,10 +80,12 @@ on_both_databases! {
                 for done in 0..9 {
                     let now = NOW.after(age);
                     let plan = next_query(&order, done, now);
-                    stage.store.schedule_query(order.id, order.version, Queries { done, next_at: Some(plan), answered_at: None }).await.unwrap();
+                    let queries = Queries { done, next_at: Some(plan), answered_at: None };
+                    stage.store.schedule_query(order.id, order.version, queries).await.unwrap();
                     assert_eq!(recall(now).await, 0, "{age:?}, {done} done: {plan}");
                     let plan = next_query(&order, done, now.after(DAY));
-                    stage.store.schedule_query(order.id, order.version, Queries { done, next_at: Some(plan), answered_at: None }).await.unwrap();
+                    let queries = Queries { done, next_at: Some(plan), answered_at: None };
+                    stage.store.schedule_query(order.id, order.version, queries).await.unwrap();
                     recalled += recall(now).await;
                     let waits = stage.next().await.since(now);
                     let longest = if age < DAY { HOUR } else { DAY } + seconds(60);
@@ -98,7 +100,7 @@ on_both_databases! {
         assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Lost);
     }
 
-    async fn a_message_deferred_by_a_process_a_day_ahead_is_published_now_and_one_for_the_next_hour_is_left_alone(stage) {
+    async fn a_message_deferred_by_a_process_a_day_ahead_is_published_now_and_one_of_the_next_hour_is_left(stage) {
         let lease = stage.minute_lease("far_times").await;
         let message = StoredMessage {
             event_id: EventId::new().to_string(),

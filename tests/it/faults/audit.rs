@@ -46,7 +46,8 @@ async fn acknowledged_are_kept(rig: &Processes, db: &Db, truth: &Value) {
     }
     for (out_trade_no, count) in acknowledged {
         let sql = format!(
-            "SELECT COUNT(*) FROM notifications WHERE out_trade_no = '{out_trade_no}' AND verdict IN ('settled', 'duplicate')"
+            "SELECT COUNT(*) FROM notifications
+            WHERE out_trade_no = '{out_trade_no}' AND verdict IN ('settled', 'duplicate')"
         );
         assert!(rig.number(db, &sql).await >= count, "{out_trade_no}: WeChat heard SUCCESS {count} times");
     }
@@ -60,7 +61,7 @@ async fn parameters_never_differed(rig: &Processes) {
     }
 }
 
-/// Exactly one refund of this order, at WeChat and here, to the fen; published once, and sent with one set of parameters.
+/// Exactly one refund of this order, at WeChat and here, to the fen; published once, sent with one set of parameters.
 #[cfg(debug_assertions)]
 pub async fn refunded_once(rig: &Processes, base: &str, order_no: &str, amount_fen: i64) {
     let db = rig.open_db().await;

@@ -1,6 +1,6 @@
 //! The scheduler's leader is paused in the middle of a run, past its lease, and goes on when another has taken over:
-//! what it wanted to write is rejected. On PostgreSQL: a stopped process may hold SQLite's only writer, and then no process
-//! writes.
+//! what it wanted to write is rejected. On PostgreSQL: a stopped process may hold SQLite's only writer, and then no
+//! process writes.
 
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! Many orders at once: every notification lost for good, or every second answer lost after WeChat acted on it.
 //!
-//! Small: a hundred and fifty orders, which shows that each is found and announced once. Long: a thousand, which shows that
-//! the budget of questions holds when more are due than it allows.
+//! Small: a hundred and fifty orders, which shows that each is found and announced once. Long: a thousand, which shows
+//! that the budget of questions holds when more are due than it allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

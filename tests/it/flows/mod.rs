@@ -9,6 +9,7 @@ mod orders;
 mod orphans;
 mod refused_rows;
 mod tokens;
+mod words;
 
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {

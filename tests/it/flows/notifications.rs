@@ -94,7 +94,7 @@ on_all_four! {
             ("of another app", signed(&[("appid", "wx0000000000000000")], KEY), "foreign"),
             ("unsigned", genuine.split("<sign>").next().unwrap().to_owned() + "</xml>", "unsigned"),
             ("external entity", format!("<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>{genuine}"), "xml"),
-            ("twice the amount", genuine.replace("<total_fee>100</total_fee>", "<total_fee>100</total_fee><total_fee>1</total_fee>"), "xml"),
+            ("twice the amount", genuine.replace("</total_fee>", "</total_fee><total_fee>1</total_fee>"), "xml"),
             ("nested", "<xml><a><b>1</b></a></xml>".to_owned(), "xml"),
             ("not XML", "{}".to_owned(), "xml"),
         ];
@@ -103,7 +103,8 @@ on_all_four! {
             let (status, answer) = notify(&service, &process, "main", body.clone()).await;
             assert_eq!(status, 200, "{what}: {answer}");
             assert!(answer.starts_with("<xml><return_code><![CDATA[FAIL]]>"), "{what}: {answer}");
-            assert_eq!(counted(&service, &process, "main", reason).await, before + 1, "{what} is not counted as {reason}");
+            let after = counted(&service, &process, "main", reason).await;
+            assert_eq!(after, before + 1, "{what} is not counted as {reason}");
         }
         let (_, answer) = notify(&service, &process, "second", genuine.clone()).await;
         assert!(answer.contains("FAIL"), "a genuine notification of one merchant at the address of another");
@@ -111,7 +112,9 @@ on_all_four! {
         let (_, order) = service.get(&process.base, "/v1/orders/A700001?merchant=main").await;
         assert_eq!((&order["state"], &order["flags"]), (&json!("payable"), &json!([])));
         let db = service.open_db().await;
-        assert_eq!(service.number(&db, "SELECT (SELECT COUNT(*) FROM ledger) + (SELECT COUNT(*) FROM notifications)").await, 0);
+        for table in ["ledger", "notifications"] {
+            assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {table}")).await, 0, "{table}");
+        }
         let (_, answer) = notify(&service, &process, "main", genuine).await;
         assert!(answer.contains("SUCCESS"));
         service.until_state(&process.base, "A700001", "paid").await;

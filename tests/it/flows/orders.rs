@@ -49,7 +49,7 @@ on_all_four! {
         let wap = json!({"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}});
         for (trade_type, extra, needed) in [
             ("NATIVE", json!({"product_id": "p1"}), "code_url"),
-            ("MWEB", json!({"scene_info": wap}), "mweb_url"),
+            ("MWEB", json!({"scene_info": wap, "client_ip": "203.0.113.7"}), "mweb_url"),
             ("APP", json!({}), "prepayid"),
         ] {
             let mut order = jsapi(&format!("T-{trade_type}"), 1);
@@ -96,8 +96,9 @@ on_all_four! {
         let process = service.run_all().await;
         // The three calls of the first delivery and one of the repeat: all executed, none answered.
         service.faults(json!([{"on": "unifiedorder", "kind": "answer_lost", "times": 4}])).await;
-        let asking = service.http.post(format!("{}/v1/orders", process.base)).bearer_auth(API_KEY).header("prefer", "wait=1");
-        let asking = asking.header("content-type", "application/json").body(jsapi("A400001", 100).to_string());
+        let asking = service.http.post(format!("{}/v1/orders", process.base)).bearer_auth(API_KEY);
+        let asking = asking.header("prefer", "wait=1").header("content-type", "application/json");
+        let asking = asking.body(jsapi("A400001", 100).to_string());
         let (status, order) = answer(asking).await.unwrap();
         assert_eq!(status, 202, "{order}");
         let payable = service.until_state(&process.base, "A400001", "payable").await;
@@ -130,7 +131,8 @@ on_all_four! {
             ("trade_type", "JSAPI"), ("openid", OPENID),
         ].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let body = xml::write(&seal(theirs, &V2Key::parse(KEY).unwrap(), SignType::Md5));
-        let placed = service.http.post(format!("{}/pay/unifiedorder", service.wechat_url)).body(body).send().await.unwrap();
+        let url = format!("{}/pay/unifiedorder", service.wechat_url);
+        let placed = service.http.post(url).body(body).send().await.unwrap();
         assert!(placed.text().await.unwrap().contains("prepay_id"));
         service.pay("A650001").await;
 
@@ -147,7 +149,8 @@ on_all_four! {
     async fn a_refusal_after_a_202_reaches_the_developer(service) {
         let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY)];
         let process = service.run_with("ingress,worker,relay,scheduler", &env).await;
-        let request = service.http.post(format!("{}/v1/orders", process.base)).bearer_auth(API_KEY).header("prefer", "wait=0");
+        let request = service.http.post(format!("{}/v1/orders", process.base)).bearer_auth(API_KEY);
+        let request = request.header("prefer", "wait=0");
         let body = jsapi("A660001", 100).to_string();
         let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
         assert!([202, 422].contains(&answer.status().as_u16()), "{answer:?}");
@@ -170,7 +173,8 @@ on_all_four! {
 
     async fn wechats_refusal_fails_the_order_with_its_words(service) {
         // WeChat's key is not ours: the signature is refused before anything is executed.
-        let process = service.run_with("ingress,worker,relay,scheduler", &[("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY)]).await;
+        let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY)];
+        let process = service.run_with("ingress,worker,relay,scheduler", &env).await;
         let (status, problem) = service.post(&process.base, "/v1/orders", &jsapi("A600002", 100)).await;
         assert_eq!(status, 422, "{problem}");
         assert!(problem["wechat"]["err_code_des"].as_str().is_some_and(|text| text.contains("签名")), "{problem}");

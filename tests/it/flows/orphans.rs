@@ -80,7 +80,8 @@ on_all_four! {
             assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
         }
         let orphaned = service.events(&process.base, "wxpay.payment.orphaned.v1").await;
-        assert_eq!((orphaned.len(), orphaned[0]["data"]["transaction_id"].as_str()), (1, Some("4200000000202611220000000001")));
+        assert_eq!(orphaned.len(), 1);
+        assert_eq!(orphaned[0]["data"]["transaction_id"], "4200000000202611220000000001");
         let id = orphaned[0]["data"]["notification_id"].as_str().unwrap();
         let kept = format!("SELECT COUNT(*) FROM notifications WHERE event_id = '{id}' AND LENGTH(body) > 100");
         assert_eq!(service.number(&db, &kept).await, 1, "the words that WeChat signed");

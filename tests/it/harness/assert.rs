@@ -134,10 +134,17 @@ async fn compare_books(db: &Db, truth: &Value, problems: &mut Vec<String>) {
             problems.push(format!("{what} in our ledger {ours:?}, at WeChat {theirs:?}"));
         }
     }
+    problems.extend(contradictions(db).await);
+}
+
+/// Rows that contradict each other.
+pub async fn contradictions(db: &Db) -> Vec<String> {
+    let mut found = Vec::new();
     for (what, sql) in CONTRADICTIONS {
         let count = number(db, sql).await;
         if count > 0 {
-            problems.push(format!("{count} {what}"));
+            found.push(format!("{count} {what}"));
         }
     }
+    found
 }

@@ -60,7 +60,7 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
     let next = second["next"].as_str().unwrap();
     let third = stage.get(&format!("/v1/events?after={next}")).await.json();
     assert_eq!((subjects(&third).len(), third["next"].as_str()), (0, Some(next)));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn types_are_filtered_and_unknown_ones_refused() {
     ] {
         assert_eq!(stage.get(&format!("/v1/events?{bad}")).await.invalid().len(), 1, "{bad}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_long_poll_is_answered_when_something_happens() {
     assert_eq!(subjects(&page.json()), ["A000001"]);
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(15), "{took:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -117,11 +117,11 @@ async fn a_long_poll_that_waits_in_vain_ends_in_time_and_at_a_stop() {
     let begun = Instant::now();
     let (page, ()) = tokio::join!(stage.get("/v1/events?wait=30"), async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        stage.shutdown.cancel();
+        stage.stop.cancel();
     });
     assert_eq!(page.status, 200);
     assert!(begun.elapsed() < Duration::from_secs(15));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -133,5 +133,5 @@ async fn a_key_limited_to_a_merchant_sees_only_its_events() {
     let page = stage.send("GET", "/v1/events", &[("Authorization", &authorization)], b"").await;
     assert_eq!(subjects(&page.json()), ["A000002"]);
     assert_eq!(subjects(&stage.get("/v1/events").await.json()), ["A000001", "A000002"]);
-    stage.stop().await;
+    stage.finish().await;
 }

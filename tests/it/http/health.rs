@@ -21,9 +21,9 @@ async fn a_sound_process_is_alive_ready_and_counted() {
     let ready = stage.send("GET", "/readyz", &[], b"").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
     let metrics = stage.send("GET", "/metrics", &[], b"").await;
-    assert_eq!(metrics.text(), "# a metric\n");
+    assert!(metrics.text().contains("# TYPE wxpay_"), "{}", metrics.text());
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn without_its_database_a_process_is_alive_and_not_ready() {
     let checks = ready.json()["checks"].as_array().unwrap().clone();
     let database = checks.iter().find(|c| c["name"] == "database").unwrap();
     assert_eq!((&database["ok"], database["reason"].is_string()), (&false.into(), true), "{database}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     );
     shutdown.cancel();
     serving.await.unwrap();
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -110,5 +110,5 @@ async fn with_an_admin_listener_health_is_there_alone() {
     for server in servers {
         server.await.unwrap();
     }
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -48,7 +48,7 @@ async fn a_head_that_dribbles_in_is_cut_off() {
     assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(5), "{took:?}");
     let (took, answer) = dribble(&stage, &[], Duration::ZERO).await;
     assert!(answer.is_empty() && took < Duration::from_secs(5), "{took:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_body_that_dribbles_in_is_answered_408_and_cut_off() {
     let reply = Reply::parse(&answer);
     assert_eq!((reply.status, reply.header("connection")), (408, Some("close")));
     assert!(took < Duration::from_secs(5), "{took:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn an_idle_connection_may_wait_longer_than_a_head_but_not_for_ever() {
     let answers = String::from_utf8(answer).unwrap().matches("HTTP/1.1 200 OK").count();
     assert_eq!(answers, 2, "a pause shorter than idle_timeout ended the connection");
     assert!(took >= Duration::from_millis(2000) && took < Duration::from_secs(8), "{took:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_chunked_body_without_end_is_refused_at_the_limit() {
     }
     let reply = Reply::parse(&raw(stage.address, request.as_bytes()).await);
     assert_eq!((reply.status, reply.header("connection")), (413, Some("close")));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_stated_length_over_the_limit_is_refused_before_the_body_and_one_too_l
     let short = format!("{POST}Content-Length: 100\r\n\r\nx");
     let reply = Reply::parse(&raw(stage.address, short.as_bytes()).await);
     assert_eq!((reply.status, reply.header("connection")), (408, Some("close")));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -129,11 +129,12 @@ async fn requests_that_two_readers_would_cut_differently_are_refused() {
         "GET /healthz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
         "\x16\x03\x01\r\n\r\n",
         // An empty line before a request is skipped; its head is checked all the same.
-        "\r\nPOST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "\r\nPOST /notify/main/pay HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
         assert_eq!(Reply::parse(&raw(stage.address, request.as_bytes()).await).status, 400, "{request:?}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -143,7 +144,7 @@ async fn behind_a_chunked_body_nothing_more_is_read() {
     let answer = raw(stage.address, request.as_bytes()).await;
     assert_eq!(Reply::parse(&answer).header("connection"), Some("close"));
     assert_eq!(String::from_utf8(answer).unwrap().matches("HTTP/1.1 ").count(), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -156,7 +157,7 @@ async fn behind_a_request_sent_too_early_the_connection_ends() {
         assert_eq!((reply.status, reply.header("connection")), (200, Some("close")), "{first:?}");
         assert_eq!(String::from_utf8(answer).unwrap().matches("HTTP/1.1 ").count(), 1, "{first:?}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -178,7 +179,7 @@ async fn requests_that_wait_for_the_answer_before_them_share_a_connection() {
         }
         assert_eq!(Reply::parse(&answer).header("connection"), None, "{body:?}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -191,7 +192,7 @@ async fn too_many_headers_and_a_long_target_are_refused() {
     assert_eq!(Reply::parse(&raw(stage.address, large.as_bytes()).await).status, 431);
     let long = stage.get(&format!("/v1/orders/{}", "x".repeat(9_000))).await;
     assert_eq!((long.status, long.problem().as_str()), (414, "uri_too_long"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -204,7 +205,7 @@ async fn a_crowd_of_silent_connections_does_not_keep_true_traffic_out() {
     let reply = within_timeout("an answer behind the crowd", stage.send("GET", "/healthz", &[], b"")).await;
     assert_eq!(reply.status, 200);
     drop(crowd);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -232,7 +233,7 @@ async fn unknown_paths_methods_and_types_are_problems() {
         assert_eq!(reply.invalid(), ["Idempotency-Key"], "{key:?}");
     }
     assert_eq!(stage.get("/v1/orders/A1?refrsh=1").await.invalid(), ["refrsh"]);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -242,12 +243,12 @@ async fn a_stop_finishes_what_is_under_way_and_refuses_what_is_new() {
     socket.write_all(format!("{POST}Content-Length: 5\r\n\r\n<x").as_bytes()).await.unwrap();
     // An answered request on another connection says that this one was accepted before.
     assert_eq!(stage.send("GET", "/healthz", &[], b"").await.status, 200);
-    stage.shutdown.cancel();
+    stage.stop.cancel();
     socket.write_all(b"ml>").await.unwrap();
     let mut answer = Vec::new();
     within_timeout("the answer", socket.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(Reply::parse(&answer).status, 200);
     let address = stage.address;
-    stage.stop().await;
+    stage.finish().await;
     assert!(TcpStream::connect(address).await.is_err(), "a listener is still open");
 }

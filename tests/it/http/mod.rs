@@ -4,6 +4,7 @@ pub mod client;
 mod feed;
 mod health;
 mod hostile;
+mod mweb;
 mod notify;
 mod ops_jobs;
 mod orders;

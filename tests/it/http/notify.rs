@@ -10,7 +10,8 @@ use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 
-use super::stage::{OTHER_MERCHANT, Stage, V2_KEY, eventually};
+use super::stage::{OTHER_MERCHANT, Stage, eventually};
+use crate::harness::service::{KEY as V2_KEY, MCH_ID};
 use crate::harness::within_timeout;
 
 const SUCCESS: &str =
@@ -20,8 +21,8 @@ fn fields(more: &[(&str, &str)]) -> Fields {
     let mut fields: Fields = [
         ("return_code", "SUCCESS"),
         ("result_code", "SUCCESS"),
-        ("appid", "wxd930ea5d5a258f4f"),
-        ("mch_id", "10000100"),
+        ("appid", "wx8888888888888888"),
+        ("mch_id", MCH_ID),
         ("nonce_str", "5K8264ILTKCH16CQ2502SI8ZNMTM67VS"),
         ("out_trade_no", "A100001"),
         ("transaction_id", "4200001234202603011234567890"),
@@ -61,7 +62,7 @@ async fn the_tutorials_callback_is_the_first_merchants_notification_address() {
         reply.text().contains("FAIL") && reply.header("content-type").unwrap().starts_with("text/xml"),
         "{reply:?}"
     );
-    stage.stop().await;
+    stage.finish().await;
 }
 
 /// The refusal, in the bytes that WeChat reads.
@@ -85,7 +86,7 @@ async fn a_verified_notification_is_kept_whole_and_then_answered_with_success() 
     assert_eq!((kept.data.remote_addr.as_str(), kept.data.received_at), ("127.0.0.1", stage.clock.now()));
     assert!(kept.data.headers.contains(&("x-trace".into(), "abc".into())), "{:?}", kept.data.headers);
     assert!(!kept.data.headers.iter().any(|(name, _)| name == "cookie" || name == "connection"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -94,7 +95,7 @@ async fn either_algorithm_with_the_right_key_is_accepted() {
     for sign_type in [SignType::Md5, SignType::HmacSha256] {
         assert_eq!(post(&stage, &signed(&[], sign_type)).await.text(), SUCCESS);
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -116,10 +117,10 @@ async fn whatever_is_definitely_bad_is_failed_and_never_reaches_the_bus() {
         (good.replace(sign, "<sign></sign>"), "SIGN"),
         (good.replace(sign, &sign.to_lowercase().replace("[cdata[", "[CDATA[")), "SIGN"),
         (other_key, "SIGN"),
-        (signed(&[("mch_id", "10000200")], SignType::HmacSha256), "MERCHANT"),
+        (signed(&[("mch_id", "1900000110")], SignType::HmacSha256), "MERCHANT"),
         (signed(&[("appid", "wx0000000000000000")], SignType::HmacSha256), "MERCHANT"),
         ("<xml><return_code>FAIL</return_code></xml>".into(), "RETURN_CODE"),
-        (good.replace("</xml>", "<mch_id>10000100</mch_id></xml>"), "XML"),
+        (good.replace("</xml>", "<mch_id>1900000109</mch_id></xml>"), "XML"),
         (entities.into(), "XML"),
         (external.into(), "XML"),
         (nested, "XML"),
@@ -141,7 +142,7 @@ async fn whatever_is_definitely_bad_is_failed_and_never_reaches_the_bus() {
         assert_eq!((reply.status, reply.text()), (200, fail("XML")));
     }
     assert!(stage.bus.lag().await.unwrap().iter().all(|lag| lag.pending == 0), "something was published");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -159,7 +160,7 @@ async fn refused_bodies_are_sampled_and_a_flood_is_not() {
         ("main", "xml", &b"<xml>"[..])
     );
     assert!(count().await.unwrap() < 50, "a flood fills the table");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -169,7 +170,7 @@ async fn a_signed_notification_in_an_unknown_form_is_kept_and_repeated() {
     assert_eq!((reply.status, reply.text()), (200, fail("PARAM")));
     let mut kept = stage.deliveries(ConsumerName::SETTLE);
     within_timeout("the notification", kept.recv()).await.unwrap();
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -181,7 +182,7 @@ async fn without_a_durable_acknowledgement_wechat_is_asked_to_repeat() {
     assert_eq!((reply.status, reply.text()), (503, fail("BUSY")));
     drop(blocked);
     eventually("success after the repeat", || async { post(&stage, &body).await.text() == SUCCESS }).await;
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -198,5 +199,5 @@ async fn a_notification_for_no_merchant_or_of_another_method_or_coding_is_refuse
     assert_eq!((gzip.status, gzip.text()), (415, fail("ENCODING")));
     let large = stage.send("POST", "/notify/main/pay", &[], &vec![b'x'; 64 * 1024 + 1]).await;
     assert_eq!((large.status, large.header("connection")), (413, Some("close")));
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -43,7 +43,7 @@ async fn a_job_is_shown_with_its_rhythm_its_lease_and_its_last_runs() {
         (Some("idle"), Some(&*at(2).to_string()))
     );
     assert_eq!((job["last_failed"]["detail"].as_str(), job["last_done"].is_null()), (Some("no disk"), true));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn only_operators_read_the_jobs() {
     assert_eq!(ask(&stage, KEY, "/v1/ops/jobs").await.status, 403);
     assert_eq!(ask(&stage, OPS_KEY, "/v1/ops/jobs?job=x").await.status, 400);
     assert_eq!(ask(&stage, OPS_KEY, "/v1/ops/jobs").await.json()["jobs"].as_array().unwrap().len(), 0);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -90,5 +90,5 @@ async fn an_app_without_a_fresh_token_is_named_and_the_process_stays_ready() {
     let checks = stage.send("GET", "/readyz", &[], b"").await.json()["checks"].clone();
     let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "app:shop").unwrap();
     assert!(check["reason"].as_str().unwrap().contains("the database does not say"), "{check}");
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -6,7 +6,8 @@ use wxpay_worker::secret::V2Key;
 use wxpay_worker::wechat::v2::sign;
 use wxpay_worker::wechat::v2::xml::Fields;
 
-use super::stage::{KEY, ORDERS_KEY, OTHER_MERCHANT, OTHERS_KEY, Stage, V2_KEY, order, with};
+use super::stage::{KEY, ORDERS_KEY, OTHER_MERCHANT, OTHERS_KEY, Stage, order, with};
+use crate::harness::service::KEY as V2_KEY;
 
 #[tokio::test]
 async fn an_order_is_answered_with_parameters_that_carry_the_merchants_signature() {
@@ -27,7 +28,7 @@ async fn an_order_is_answered_with_parameters_that_carry_the_merchants_signature
         .collect();
     let key = V2Key::parse(V2_KEY).unwrap();
     assert_eq!(params["paySign"], sign::sign(&signed, &key, wxpay_worker::trade::SignType::HmacSha256));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -42,7 +43,7 @@ async fn the_same_request_again_gets_the_same_order_and_fresh_parameters() {
     assert_eq!(first["order_token"], again["order_token"]);
     assert_eq!(first["created_at"], again["created_at"]);
     assert_ne!(first["pay_params"]["nonceStr"], again["pay_params"]["nonceStr"]);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -54,7 +55,7 @@ async fn a_repeat_from_another_machine_of_the_business_is_the_same_request() {
     assert_eq!(stage.place(&order("A100001"), &from("203.0.113.8")).await.status, 200);
     let stored = stage.stored("A100001").await.unwrap();
     assert_eq!(stored.content.client_ip, "203.0.113.7");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -64,12 +65,12 @@ async fn an_invented_forwarded_address_does_not_count() {
     let forwarded = [("X-Forwarded-For", "1.1.1.1, 203.0.113.7, 10.0.0.9")];
     assert_eq!(trusted.place(&order("A100001"), &forwarded).await.status, 200);
     assert_eq!(trusted.stored("A100001").await.unwrap().content.client_ip, "203.0.113.7");
-    trusted.stop().await;
+    trusted.finish().await;
 
     let bare = Stage::worked().await;
     assert_eq!(bare.place(&order("A100001"), &forwarded).await.status, 200);
     assert_eq!(bare.stored("A100001").await.unwrap().content.client_ip, "127.0.0.1");
-    bare.stop().await;
+    bare.finish().await;
 }
 
 #[tokio::test]
@@ -86,7 +87,7 @@ async fn other_content_under_a_number_or_a_key_is_refused() {
     assert_eq!((reply.status, reply.problem().as_str()), (422, "key_reused"));
     assert!(stage.stored("A100002").await.is_none());
     assert_eq!(stage.stored("A100001").await.unwrap().order.amount.as_i64(), 100);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -102,7 +103,7 @@ async fn of_two_requests_at_once_with_other_content_one_wins_and_one_gets_a_conf
         let won = if a.status == 200 { &a } else { &b };
         assert_eq!(won.json()["amount_fen"], stage.stored(&number).await.unwrap().order.amount.as_i64());
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn a_refused_order_tells_wechats_words() {
     assert_eq!(problem["wechat"], json!({"err_code": "NOAUTH", "err_code_des": "商户无此接口权限"}));
     let order = stage.get("/v1/orders/A100001").await.json();
     assert_eq!((&order["state"], &order["pay_params"]), (&json!("failed"), &Value::Null));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -143,7 +144,7 @@ async fn every_problem_of_a_request_is_reported_at_once() {
     assert_eq!(places, all);
     let places = stage.place(&json!({}), &[]).await.invalid();
     assert_eq!(places, ["/amount_fen", "/description", "/order_no", "/trade_type"]);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -158,7 +159,7 @@ async fn an_amount_that_is_not_a_plain_whole_number_is_refused() {
     let body = order("A100001").to_string().replace("\"amount_fen\":100", "\"amount_fen\":001");
     assert_eq!(stage.place_text(&body, &[]).await.problem(), "malformed");
     assert!(stage.stored("A100001").await.is_none());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -172,7 +173,7 @@ async fn an_order_number_that_could_leave_its_place_is_refused() {
         let reply = stage.get(&format!("/v1/orders/{path}")).await;
         assert_eq!(reply.invalid(), ["order_no"], "{path:?}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -183,10 +184,11 @@ async fn texts_are_measured_in_bytes_and_trade_types_get_what_they_need() {
     assert_eq!(stage.place(&tea(42), &[]).await.status, 200);
     for (trade_type, needs) in [("JSAPI", "/openid"), ("NATIVE", "/product_id"), ("MWEB", "/scene_info")] {
         let mut body = with(order("A100002"), "trade_type", json!(trade_type));
+        body["client_ip"] = json!("203.0.113.7");
         body.as_object_mut().unwrap().remove("openid");
         assert_eq!(stage.place(&body, &[]).await.invalid(), [needs]);
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -199,7 +201,7 @@ async fn bodies_that_are_no_json_object_are_refused() {
     }
     let lone = r#"{"order_no":"\ud800","amount_fen":1,"description":"x","trade_type":"APP"}"#;
     assert_eq!(stage.place_text(lone, &[]).await.invalid(), ["/order_no"]);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -214,7 +216,7 @@ async fn an_expiry_is_checked_when_the_order_is_new_and_not_when_it_is_repeated(
     stage.clock.advance(std::time::Duration::from_secs(600));
     let later = stage.place(&good, &[]).await;
     assert_eq!((later.status, &later.json()["pay_params"]), (200, &Value::Null));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -227,7 +229,7 @@ async fn a_paid_order_says_so_and_offers_nothing() {
     assert_eq!((&paid["paid_at"], &paid["pay_params"]), (&json!("2026-03-01T02:03:04.000Z"), &Value::Null));
     let reply = stage.get("/v1/orders/A100001/pay-params").await;
     assert_eq!((reply.status, reply.problem().as_str()), (409, "order_ended"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -235,7 +237,7 @@ async fn another_trade_type_waits_until_wechat_lets_the_old_attempt_be_closed() 
     let stage = Stage::worked().await;
     stage.place(&order("A100001"), &[]).await;
     let same = stage.get("/v1/orders/A100001/pay-params?trade_type=JSAPI").await.json();
-    assert_eq!(same["pay_params"]["appId"], "wxd930ea5d5a258f4f");
+    assert_eq!(same["pay_params"]["appId"], "wx8888888888888888");
     let reply = stage.get("/v1/orders/A100001/pay-params?trade_type=NATIVE").await;
     assert_eq!((reply.status, reply.problem().as_str()), (409, "attempt_open"));
     assert_eq!(reply.header("retry-after"), Some("301"), "five minutes after the attempt was made, and not before");
@@ -243,7 +245,7 @@ async fn another_trade_type_waits_until_wechat_lets_the_old_attempt_be_closed() 
     assert_eq!(without.invalid(), ["trade_type"], "a page's address was never given");
     assert_eq!(stage.get("/v1/orders/A100001/pay-params?trade_type=CASH").await.invalid(), ["trade_type"]);
     assert_eq!(stage.get("/v1/orders/NONE01/pay-params").await.problem(), "not_found");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -262,7 +264,7 @@ async fn until_a_new_attempt_is_opened_no_request_gets_the_old_ones_parameters_f
     assert_eq!((reply.status, &reply.json()["pay_params"]), (202, &Value::Null), "{}", reply.text());
     let still = stage.get("/v1/orders/A100001").await.json();
     assert!(still["pay_params"]["package"].is_string(), "the first payer's are there all the time: {still}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -279,7 +281,7 @@ async fn an_old_prepay_id_is_never_offered_and_a_fresh_one_is_fetched() {
     assert_eq!(fresh.status, 200, "{}", fresh.text());
     assert_ne!(fresh.json()["pay_params"]["package"], first["pay_params"]["package"]);
     assert_eq!(stage.stored("A100001").await.unwrap().order.state, OrderState::Payable);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -287,6 +289,7 @@ async fn the_address_of_a_browsers_payment_is_renewed_before_it_dies() {
     let stage = Stage::worked().await;
     let wap = json!({"h5_info": {"type": "Wap", "wap_url": "https://m.example.com", "wap_name": "shop"}});
     let mut body = with(with(order("A100001"), "trade_type", json!("MWEB")), "scene_info", wap);
+    body["client_ip"] = json!("203.0.113.7");
     body.as_object_mut().unwrap().remove("openid");
     let first = stage.place(&body, &[]).await.json();
     assert!(first["pay_params"]["mweb_url"].is_string(), "{first}");
@@ -300,7 +303,7 @@ async fn the_address_of_a_browsers_payment_is_renewed_before_it_dies() {
     let fresh = fresh.json();
     assert!(fresh["pay_params"]["mweb_url"].is_string(), "{fresh}");
     assert_ne!(fresh["pay_params"]["mweb_url"], first["pay_params"]["mweb_url"]);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -321,7 +324,7 @@ async fn with_several_merchants_one_is_named_and_what_a_key_may_not_see_does_not
     assert_eq!((own.status, own.problem().as_str()), (404, "not_found"));
     let foreign = stage.send("POST", "/v1/orders", &auth, main.to_string().as_bytes()).await;
     assert_eq!((foreign.status, foreign.problem().as_str()), (404, "not_found"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -338,5 +341,5 @@ async fn keys_open_what_their_scopes_say() {
     let events = stage.send("GET", "/v1/events", &auth, b"").await;
     assert_eq!((events.status, events.problem().as_str()), (403, "forbidden"));
     assert_eq!(stage.get("/v1/events").await.status, 200);
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -2,104 +2,81 @@
 //! answer would have led to.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use wxpay_worker::bus::{Bus, ConsumerName, Delivery, Verdict};
+use wxpay_worker::bus::{ConsumerName, Delivery, Lag, Verdict};
 use wxpay_worker::clock::{Clock, Timestamp};
-use wxpay_worker::config::{Config, ConfigHandle};
+use wxpay_worker::config::Config;
 use wxpay_worker::event::command::{OrderRequested, PrepayDue};
 use wxpay_worker::event::envelope::Envelope;
 use wxpay_worker::event::fact::{Fact, Payment, Prepay, WechatError};
-use wxpay_worker::http::{HttpShared, Ingress};
 use wxpay_worker::ids::{AppId, MchId, MerchantKey, OrderNo, TransactionId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::new_order::new_order;
 use wxpay_worker::order::{Decision, Policy, decide};
 use wxpay_worker::secret::sha256_hex;
 use wxpay_worker::store::{Evidence, EvidenceSource, OrderCommit, Store, StoredOrder};
-use wxpay_worker::wechat::platform::PlatformClient;
 use wxpay_worker::worker::StoreParking;
-use wxpay_worker::{http, web};
 
 use super::client::{Reply, send};
+use crate::harness::assert::contradictions;
+use crate::harness::service::{APP_ID, InProcess, MCH_ID, TestService};
 use crate::harness::within_timeout;
 
-pub const V2_KEY: &str = "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA";
-pub const APP_SECRET: &str = "s3cr3tOfTheShopApp4Tests0123456x";
 pub const KEY: &str = "wxk_orders_and_finance";
 pub const ORDERS_KEY: &str = "wxk_orders_only";
 pub const OTHERS_KEY: &str = "wxk_other_merchant_only";
 
-/// One merchant with one app, unless `more` adds to it. `server` goes into `[server]`.
-pub fn configuration(folder: &TempDir, server: &str, more: &str) -> Config {
-    let (key, orders_key, others_key) =
-        (sha256_hex(KEY.as_bytes()), sha256_hex(ORDERS_KEY.as_bytes()), sha256_hex(OTHERS_KEY.as_bytes()));
-    let text = format!(
-        r#"
-[server]
-public_url = "https://pay.example.com"
-{server}
-[store]
-url = "sqlite://{}/wxpay.db"
-[[apps]]
-key = "shop"
-app_id = "wxd930ea5d5a258f4f"
-kind = "official_account"
-secret = "{APP_SECRET}"
-[[merchants]]
-key = "main"
-mch_id = "10000100"
-apps = ["shop"]
-v2_key = "{V2_KEY}"
-{more}
-[[api_keys]]
-name = "all"
-hash = "sha256:{key}"
-scopes = ["orders", "refunds", "finance"]
-merchants = "all"
-[[api_keys]]
-name = "orders-only"
-hash = "sha256:{orders_key}"
-scopes = ["orders"]
-merchants = ["main"]
-[[api_keys]]
-name = "others"
-hash = "sha256:{others_key}"
-scopes = ["orders", "finance"]
-merchants = ["{}"]
-"#,
-        folder.path().display(),
-        if more.contains("\"other\"") { "other" } else { "main" }
-    );
-    Config::from_toml_str(&text).unwrap_or_else(|e| panic!("{e}"))
-}
-
 pub const OTHER_MERCHANT: &str = r#"
 [[merchants]]
 key = "other"
-mch_id = "10000200"
+mch_id = "1900000110"
 apps = ["shop"]
 v2_key = "Zz7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cB"
 "#;
 
+/// The HTTP side alone, on a fixed day; without more with one merchant and one app.
+pub fn http_only(server: &str, more: &str) -> TestService {
+    let keys: String = [(KEY, "all"), (ORDERS_KEY, "orders-only"), (OTHERS_KEY, "others")]
+        .map(|(key, name)| {
+            let hash = sha256_hex(key.as_bytes());
+            let rights = match key {
+                ORDERS_KEY => "scopes = [\"orders\"]\nmerchants = [\"main\"]",
+                OTHERS_KEY if more.contains("\"other\"") => {
+                    "scopes = [\"orders\", \"finance\"]\nmerchants = [\"other\"]"
+                }
+                OTHERS_KEY => "scopes = [\"orders\", \"finance\"]\nmerchants = [\"main\"]",
+                _ => "scopes = [\"orders\", \"finance\"]\nmerchants = \"all\"",
+            };
+            format!("[[api_keys]]\nname = \"{name}\"\nhash = \"sha256:{hash}\"\n{rights}\n")
+        })
+        .concat();
+    TestService::new()
+        .roles("ingress")
+        .clock(Clock::manual(Timestamp::parse_rfc3339("2026-03-01T02:03:04Z").unwrap()))
+        .config(&format!("[server]\npublic_url = \"https://pay.example.com\"\n{server}"))
+        .config(&keys)
+        .config(more)
+}
+
 pub struct Stage {
     pub address: SocketAddr,
     pub config: Arc<Config>,
-    pub in_force: ConfigHandle,
-    pub store: Store,
-    pub bus: Bus,
-    pub clock: Clock,
-    pub shutdown: CancellationToken,
-    pub server: JoinHandle<()>,
-    /// The database lives here.
-    _folder: TempDir,
+    service: InProcess,
+    /// The consumers for which the test stands in.
+    consumers: Mutex<Vec<ConsumerName>>,
+}
+
+impl Deref for Stage {
+    type Target = InProcess;
+
+    fn deref(&self) -> &InProcess {
+        &self.service
+    }
 }
 
 impl Stage {
@@ -107,38 +84,24 @@ impl Stage {
         Stage::with("", "").await
     }
 
+    /// `server` goes into `[server]`.
     pub async fn with(server: &str, more: &str) -> Stage {
-        Stage::seen_at("https://pay.example.com", server, more).await
+        Stage::of(http_only(server, more)).await
     }
 
     /// As browsers and WeChat see it at this address.
-    pub async fn seen_at(public_url: &str, server: &str, more: &str) -> Stage {
-        let folder = TempDir::new().unwrap();
-        let mut config = configuration(&folder, server, more);
-        config.server.public_url = public_url.to_owned();
-        let in_force = ConfigHandle::new(config);
-        let config = in_force.snapshot();
-        let store = Store::open(&config.store).await.unwrap();
-        let (bus, _) = Bus::connect(&config.bus, Some(store.db().clone())).await.unwrap();
-        let clock = Clock::manual(Timestamp::parse_rfc3339("2026-03-01T02:03:04Z").unwrap());
-        let shutdown = CancellationToken::new();
-        let state = Arc::new(HttpShared::new(Ingress {
-            config: in_force.clone(),
-            store: store.clone(),
-            bus: bus.clone(),
-            clock: clock.clone(),
-            metrics: Arc::new(|| "# a metric\n".to_owned()),
-            shutdown: shutdown.clone(),
-        }));
-        let browser = web::routes(Arc::clone(&state), PlatformClient::new(&config.wechat).unwrap());
-        let router = http::router(state, browser);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = tokio::spawn({
-            let (config, shutdown) = (Arc::clone(&config), shutdown.clone());
-            async move { http::serve(listener, router, &config.server, shutdown).await }
-        });
-        Stage { address, config, in_force, store, bus, clock, shutdown, server, _folder: folder }
+    pub async fn seen_at(public_url: &str, more: &str) -> Stage {
+        let url = format!("[server]\npublic_url = \"{public_url}\"");
+        Stage::of(http_only("", more).config(&url)).await
+    }
+
+    async fn of(service: TestService) -> Stage {
+        let service = service.in_process().await;
+        service.leave_unfinished("neither a worker nor a relay runs");
+        service.leave_books_open("WeChat is not asked");
+        let address = service.base.trim_start_matches("http://").parse().unwrap();
+        let config = service.in_force.snapshot();
+        Stage { address, config, service, consumers: Mutex::default() }
     }
 
     /// With a worker at the other end of the bus.
@@ -185,8 +148,8 @@ impl Stage {
     pub async fn pay(&self, order_no: &str) {
         let stored = self.stored(order_no).await.unwrap();
         let payment = Payment {
-            mch_id: MchId::parse("10000100").unwrap(),
-            appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),
+            mch_id: MchId::parse(MCH_ID).unwrap(),
+            appid: AppId::parse(APP_ID).unwrap(),
             out_trade_no: stored.order.current().unwrap().out_trade_no.clone(),
             transaction_id: TransactionId::parse(format!("42000{order_no:.27}")).unwrap(),
             total_fee: stored.order.amount,
@@ -250,7 +213,8 @@ impl Stage {
     {
         let (store, config, clock) = (self.store.clone(), Arc::clone(&self.config), self.clock.clone());
         let parking = Arc::new(StoreParking::new(store.clone(), clock.clone()));
-        let (bus, shutdown) = (self.bus.clone(), self.shutdown.clone());
+        let (bus, shutdown) = (self.bus.clone(), self.stop.clone());
+        self.consumers.lock().unwrap().push(consumer.clone());
         let handler = move |delivery| {
             let done = work(store.clone(), Arc::clone(&config), clock.clone(), delivery);
             async move {
@@ -261,10 +225,20 @@ impl Stage {
         tokio::spawn(async move { bus.consume(consumer, 16, handler, parking, shutdown).await });
     }
 
-    /// Ends the server; returns once it has ended.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        within_timeout("the server's end", self.server).await.unwrap();
+    /// Asserts that nothing is unacknowledged, that what the test's worker was given is done, that no message became a
+    /// dead letter and that no rows contradict each other; then the service ends.
+    pub async fn finish(self) {
+        let (db, stopped) = (self.open_db().await, self.stop.is_cancelled());
+        let bus = self.open_bus(&db).await;
+        let consumers = std::mem::take(&mut *self.consumers.lock().unwrap());
+        eventually("the end of every delivery", || async {
+            let lag = bus.lag().await.unwrap();
+            let open = |l: &Lag| l.in_flight > 0 || l.pending > 0 && !stopped && consumers.contains(&l.consumer);
+            !lag.iter().any(open)
+        })
+        .await;
+        assert_eq!(contradictions(&db).await, [] as [String; 0]);
+        self.service.finish_by(&db, &bus).await;
     }
 
     /// Holds the database's lock, as another process may, until the value is dropped: nothing becomes durable

@@ -72,7 +72,7 @@ async fn a_stream_tells_each_state_and_ends_with_the_last() {
     let (second, paid) = stream.next().await.unwrap();
     assert_eq!((&paid["state"], second > first), (&"paid".into(), true));
     assert!(stream.next().await.is_none());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_client_that_reconnects_is_not_sent_again_what_it_saw() {
     let authorization = format!("Bearer {KEY}");
     let headers = [("Authorization", authorization.as_str()), ("Last-Event-ID", last.as_str())];
     assert_eq!(stage.send("GET", "/v1/orders/A100001/stream", &headers, b"").await.status, 204);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_stream_opens_only_with_a_key_or_the_orders_own_token() {
     // And the token opens nothing else.
     let reply = stage.send("GET", "/v1/orders/A100002", &[("Authorization", foreign.as_str())], b"").await;
     assert_eq!(reply.problem(), "unauthorized");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -120,9 +120,9 @@ async fn a_stop_ends_streams() {
     stage.place(&order("A100001"), &[]).await;
     let mut stream = Stream::open(&stage, KEY, "").await;
     stream.next().await.unwrap();
-    stage.shutdown.cancel();
+    stage.stop.cancel();
     assert!(stream.next().await.is_none());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn an_order_takes_four_streams_and_leaves_the_others_to_others() {
     // A stream that its reader left is free again.
     drop(streams.pop());
     eventually("a free stream", || async { Stream::open(&stage, token, "").await.status().await == "200" }).await;
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn an_order_that_cannot_be_read_keeps_no_news_from_those_who_wait_for_othe
         stage.pay(&format!("A10000{n}")).await;
         assert_eq!(streams[n - 1].next().await.unwrap().1["state"], "paid", "A10000{n}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -186,5 +186,5 @@ async fn a_request_sent_too_early_is_checked_as_closely_as_any() {
     stage.pay("A100001").await;
     assert_eq!(stream.next().await.unwrap().1["state"], "paid");
     assert_eq!(stream.status().await, "400");
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -26,7 +26,7 @@ async fn an_order_without_a_worker_is_taken_and_its_location_answers() {
     let command = within_timeout("the command", commands.recv()).await.unwrap();
     let command = Envelope::<OrderRequested>::parse(&command.message.payload).unwrap();
     assert_eq!(command.data.order.order_no.as_str(), "A100001");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_waiting_request_is_answered_as_soon_as_the_order_is_payable() {
     });
     assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("payable")));
     assert!(begun.elapsed() < Duration::from_secs(20), "it waited to the end");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_request_keeps_the_configuration_that_it_began_with() {
     assert_eq!((reply.status, &reply.json()["state"]), (200, &serde_json::json!("payable")), "{}", reply.text());
     assert!(reply.json()["pay_params"]["paySign"].is_string(), "{}", reply.text());
     assert_eq!(stage.get("/v1/orders/A100001").await.status, 401, "the next request has the new one");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -77,12 +77,12 @@ async fn a_stop_answers_those_who_wait() {
     let begun = Instant::now();
     let (reply, ()) = tokio::join!(stage.place(&body, &[]), async {
         within_timeout("the command", commands.recv()).await.unwrap();
-        stage.shutdown.cancel();
+        stage.stop.cancel();
     });
     assert_eq!(reply.status, 202, "{}", reply.text());
     assert!(begun.elapsed() < Duration::from_secs(15), "it waited to the end");
     assert_eq!(stage.stored("A100001").await.unwrap().order.state, OrderState::Requested);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_bus_that_does_not_acknowledge_is_a_retryable_problem() {
     assert!(!reply.text().contains("sqlite"), "internal words show: {}", reply.text());
     drop(blocked);
     assert_eq!(stage.place(&order("A100001"), &[]).await.status, 200);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_refresh_queries_wechat_once_and_then_waits_for_the_next_slot() {
     assert_eq!(stage.get("/v1/orders/A100002?refresh=1").await.json()["state"], "payable");
     assert!(questions.try_recv().is_err(), "a second question within two seconds");
     assert_eq!(stage.get("/v1/orders/A100002?refresh=2").await.invalid(), ["refresh"]);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -144,5 +144,5 @@ async fn a_refresh_of_an_order_that_cannot_be_paid_any_more_asks_nothing() {
     });
     let question = Envelope::<QueryDue>::parse(&question.message.payload).unwrap();
     assert_eq!(question.data.order_no.as_str(), "A100003");
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -47,7 +47,7 @@ pub fn facts() -> Vec<RefundFact> {
     vec![
         RefundFact::Accepted { refund_id: REFUND_ID.into() },
         RefundFact::Refused(error("NOAUTH")),
-        RefundFact::Unknown { why: "timeout".into() },
+        RefundFact::Unknown { why: "timeout".into(), said: None },
         RefundFact::NotYet(error("NOTENOUGH")),
         RefundFact::TooFrequent(error("FREQUENCY_LIMITED")),
         status(RefundStanding::Processing),
@@ -79,13 +79,17 @@ fn table() -> Vec<(RefundState, [&'static str; 10])> {
     let (done, gone) = ("succeeded succeeded ledger", "failed failed released");
     // accepted, refused, unknown, not yet, too frequent, PROCESSING, SUCCESS, CHANGE, REFUNDCLOSE, not found
     vec![
-        (S::Requested, ["processing", gone, "unknown", "requested delayed", "unknown", "processing", done, "abnormal abnormal", gone, "ask"]),
+        (S::Requested, ["processing", gone, "unknown", "requested delayed", "unknown", "processing", done,
+                        "abnormal abnormal", gone, "ask"]),
         // Ten seconds after the unanswered call a refusal proves nothing.
-        (S::Unknown, ["processing", "ask", "unknown", "unknown delayed", "ask", "processing", done, "abnormal abnormal", gone, "ask"]),
+        (S::Unknown, ["processing", "ask", "unknown", "unknown delayed", "unknown", "processing", done,
+                      "abnormal abnormal", gone, "ask"]),
         (S::Processing, ["-", "-", "-", "-", "-", "ask", done, "abnormal abnormal", gone, "ask"]),
         (S::Abnormal, ["-", "-", "-", "-", "-", "ask", done, "ask", gone, "ask"]),
-        (S::Succeeded, ["-", "-", "-", "-", "-", "undone_after_success", "-", "undone_after_success", "undone_after_success", "-"]),
-        (S::Failed, ["alive_after_failure", "-", "-", "-", "-", "alive_after_failure", "alive_after_failure", "alive_after_failure", "-", "-"]),
+        (S::Succeeded, ["-", "-", "-", "-", "-", "undone_after_success", "-", "undone_after_success",
+                        "undone_after_success", "-"]),
+        (S::Failed, ["alive_after_failure", "-", "-", "-", "-", "alive_after_failure", "alive_after_failure",
+                     "alive_after_failure", "-", "-"]),
     ]
 }
 
@@ -208,7 +212,10 @@ proptest! {
                     prop_assert_eq!(change.next.version, now.version + 1);
                     entered += usize::from(change.ledger.is_some());
                     released += usize::from(change.released);
-                    let silence = matches!(fact, RefundFact::Unknown { .. } | RefundFact::NotFound | RefundFact::TooFrequent(_));
+                    let silence = matches!(
+                        fact,
+                        RefundFact::Unknown { .. } | RefundFact::NotFound | RefundFact::TooFrequent(_)
+                    );
                     prop_assert!(!silence || change.next.state != RefundState::Failed, "silence read as failure");
                     now = change.next;
                 }

@@ -20,8 +20,8 @@ async fn ages(db: &Db, sql: &str) {
     db.execute("test", String::from(sql), []).await.unwrap();
 }
 
-/// A payment that came late, by our books, and is reported again and again; then one of another number that was in time all
-/// along.
+/// A payment that came late, by our books, and is reported again and again; then one of another number that was in time
+/// all along.
 async fn a_refund_that_a_policy_asks_for_is_counted_once(service: Processes) {
     let process = service.run_all_with(POLICY).await;
     let base = &process.base;

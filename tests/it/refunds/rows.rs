@@ -26,7 +26,8 @@ on_both! {
             "UPDATE refunds SET next_at_ms = 1",
             "UPDATE refunds SET transaction_id = 'another'",
             "INSERT INTO refund_ledger SELECT 99, merchant, refund, refund_version, order_id, order_no, out_trade_no,
-               transaction_id, refund_no, 'another', amount_fen, currency, occurred_at_ms, recorded_at_ms FROM refund_ledger",
+               transaction_id, refund_no, 'another', amount_fen, currency, occurred_at_ms, recorded_at_ms
+               FROM refund_ledger",
         ] {
             let written = service.store.db().execute("test", String::from(sql), []).await;
             assert!(written.is_err(), "{sql}");

@@ -105,7 +105,8 @@ on_both! {
         service.paid("K400001").await;
         service.faults(json!([{"on": "refund", "kind": "refuse", "err_code": "NOTENOUGH"}])).await;
         service.give_back("K400001", json!({"refund_no": "K4-a", "all": true})).await;
-        let (bus, _) = Bus::connect(&bus_settings("embedded:", Vec::new(), 1 << 30), Some(service.store.db().clone())).await.unwrap();
+        let settings = bus_settings("embedded:", Vec::new(), 1 << 30);
+        let (bus, _) = Bus::connect(&settings, Some(service.store.db().clone())).await.unwrap();
         // As a worker sees it whose clock is ahead.
         let say = async || {
             let merchant = MerchantKey::parse("main").unwrap();
@@ -113,7 +114,8 @@ on_both! {
             let long_ago = wxpay_worker::clock::Timestamp::from_ms(service.clock.now().as_ms() - 100_000);
             let event = Envelope::new(&merchant, RefundDue::TYPE, None, long_ago, due);
             let payload = event.to_json().unwrap().into_bytes();
-            let message = Message { subject: subject::refund_due(&merchant), id: event.id, payload, headers: Vec::new() };
+            let subject = subject::refund_due(&merchant);
+            let message = Message { subject, id: event.id, payload, headers: Vec::new() };
             bus.publish(message).await.unwrap();
         };
         say().await;

@@ -361,7 +361,10 @@ async fn impossible_rules_are_refused_whole() {
         (json!([{"on": "notify", "kind": "hang"}]), "not possible"),
         (json!([{"on": "unifiedorder", "kind": "forge_amount"}]), "not possible"),
         (
-            json!([{"on": "unifiedorder", "kind": "drop"}, {"on": "orderquery", "kind": "drop", "probability_percent": 101}]),
+            json!([
+                {"on": "unifiedorder", "kind": "drop"},
+                {"on": "orderquery", "kind": "drop", "probability_percent": 101},
+            ]),
             "probability_percent",
         ),
         (json!([{"on": "micropay", "kind": "drop"}]), "unknown variant"),

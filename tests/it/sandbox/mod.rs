@@ -11,3 +11,4 @@ pub mod refunds;
 mod refusals;
 mod repeats;
 mod restart;
+mod words;

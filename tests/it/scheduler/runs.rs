@@ -117,6 +117,7 @@ async fn every_job_runs_at_the_first_start_and_leaves_a_report_and_its_next_due_
     let first = until(&stage, "pending_queries", "a report", |view| view.last.is_some()).await.last.unwrap();
     until(&stage, "pending_queries", "another", |view| view.last.as_ref().unwrap().started_at > first.started_at).await;
     process.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,6 +141,7 @@ async fn a_run_that_was_missed_is_made_once_at_the_next_start_and_one_that_was_n
     third.stop().await;
     fourth.stop().await;
     retention_ran(&stage, 2, begun, "two processes made it once").await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,6 +165,7 @@ async fn a_process_that_stops_gives_its_leases_back_and_the_next_one_goes_on_at_
     let run = until(&stage, "gauges", "a run", |v| v.last.as_ref().is_some_and(|r| r.holder == "two")).await;
     assert_eq!(run.last.unwrap().term, 2);
     second.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,6 +187,7 @@ async fn a_host_whose_clock_is_a_day_ahead_stops_no_job_of_the_others() {
     let right = Process::start(&stage, "right").await;
     until(&stage, "pending_queries", "a run", |v| v.last.as_ref().is_some_and(|r| r.holder == "right")).await;
     right.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,6 +206,7 @@ async fn a_due_time_that_the_rhythm_cannot_have_set_counts_as_due_and_is_put_rig
     }
     retention_ran(&stage, 1, begun, "once in its hour").await;
     process.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,6 +217,7 @@ async fn a_run_whose_process_died_is_made_by_another_when_its_lease_has_ended() 
     let run = until(&stage, "retention", "a run", |view| view.last.is_some()).await.last.unwrap();
     assert_eq!((run.holder.as_str(), run.term), ("alive", 2));
     process.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,6 +237,7 @@ async fn an_order_of_a_merchant_that_the_leader_does_not_know_yet_is_asked_about
     })
     .await;
     leader.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -267,6 +274,7 @@ async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alon
     assert_eq!(lease.0, "sound");
     broken.stop().await;
     sound.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,6 +295,7 @@ async fn a_long_run_is_shown_while_it_runs_and_keeps_its_lease() {
     let rows = format!("job_reports WHERE job = 'platform_tokens' AND started_at_ms = {}", started.as_ms());
     assert_eq!(stage.count(&rows).await, 1, "one row per run");
     process.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -332,4 +341,5 @@ async fn retention_forgets_old_reports_and_logins_and_keeps_the_rest() {
     assert_eq!(stage.count("login_codes WHERE code_hash = 'new'").await, 1);
     assert_eq!(stage.count("wallet_orders WHERE openid = 'new'").await, 1);
     process.stop().await;
+    stage.finish().await;
 }

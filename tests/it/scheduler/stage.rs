@@ -1,84 +1,49 @@
-//! A database, WeChat's platform on the same manual clock, and the refresher between them.
+//! The service without a role: its database, WeChat's platform on the same clock, and the refresher between them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::Config;
-use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Running, Sandbox, Settings};
+use wxpay_worker::sandbox::Settings;
 use wxpay_worker::scheduler::{Done, JobError, Tokens};
 use wxpay_worker::sealed_box::SealKey;
-use wxpay_worker::secret::{Secret, V2Key};
-use wxpay_worker::store::{Lease, Store, StoredToken, TOKEN_SEAL, TokenKind, TokenState};
+use wxpay_worker::secret::Secret;
+use wxpay_worker::store::{Lease, StoredToken, TOKEN_SEAL, TokenKind, TokenState};
 use wxpay_worker::wechat::platform::PlatformClient;
 
-pub const SHOP: &str = "wxd930ea5d5a258f4f";
-pub const MINI: &str = "wx6d5a258f4fd930ea";
+use crate::harness::assert::contradictions;
+pub use crate::harness::service::{APP_ID as SHOP, MINI_APP_ID as MINI};
+use crate::harness::service::{InProcess, SECOND_MERCHANT, TestService};
+
 pub const SESSION_KEY: &str = "k1m2n3p4q5r6s7t8u9v0w1x2y3z4a5b6";
-const SECRET: &str = "s1s2s3s4s5s6s7s8s9s0a1a2a3a4a5a6";
-const V2_KEY: &str = "Kq7vT2mZ9xB4nR6pL1wD8sF3hJ5gY0cA";
 pub const LEASE: Duration = Duration::from_secs(60);
 
-/// A shop's official account that two merchants list, and a mini program of one of them.
-pub fn configuration(folder: &TempDir, api_url: &str, token: &str) -> Config {
-    let text = format!(
-        r#"
-[server]
-public_url = "https://pay.example.com"
-[store]
-url = "sqlite://{}/wxpay.db"
-[wechat]
-api_url = "{api_url}"
-timeout_ms = 8000
-[web]
-session_key = "{SESSION_KEY}"
-[[apps]]
-key = "shop"
-app_id = "{SHOP}"
-kind = "official_account"
-secret = "{SECRET}"
-token = "{token}"
-[[apps]]
-key = "mini"
-app_id = "{MINI}"
-kind = "mini_program"
-secret = "{SECRET}"
+/// An app without tokens.
+const NATIVE: &str = r#"
 [[apps]]
 key = "native"
-app_id = "wx8888888888888888"
+app_id = "wx6666666666666666"
 kind = "mobile"
-secret = "{SECRET}"
-[[merchants]]
-key = "main"
-mch_id = "10000100"
-apps = ["shop", "mini"]
-v2_key = "{V2_KEY}"
-[[merchants]]
-key = "second"
-mch_id = "10000200"
-apps = ["shop"]
-v2_key = "{V2_KEY}"
-"#,
-        folder.path().display()
-    );
-    Config::from_toml_str(&text).unwrap_or_else(|e| panic!("{e}"))
-}
+secret = "s1s2s3s4s5s6s7s8s9s0a1a2a3a4a5a6"
+"#;
 
+/// A shop's official account that two merchants list, and a mini program of one of them.
 pub struct Stage {
     pub config: Config,
-    pub store: Store,
-    pub clock: Clock,
-    pub wechat: Running,
     pub tokens: Arc<Tokens>,
     pub lease: Lease,
-    http: reqwest::Client,
-    /// The database lives here.
-    _folder: TempDir,
+    service: InProcess,
+}
+
+impl Deref for Stage {
+    type Target = InProcess;
+
+    fn deref(&self) -> &InProcess {
+        &self.service
+    }
 }
 
 impl Stage {
@@ -93,24 +58,20 @@ impl Stage {
     }
 
     pub async fn on(clock: Clock, token: &str, settings: Settings) -> Stage {
-        let app = |kind, appid| PlatformApp::new(kind, AppId::parse(appid).unwrap(), Secret::new(SECRET));
-        let merchant = Account {
-            mch_id: MchId::parse("10000100").unwrap(),
-            v2_key: V2Key::parse(V2_KEY).unwrap(),
-            appids: vec![AppId::parse(SHOP).unwrap()],
-        };
-        let apps = vec![app(PlatformKind::OfficialAccount, SHOP), app(PlatformKind::MiniProgram, MINI)];
-        let settings = Settings { merchants: vec![merchant], apps, ..settings };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let options = Options { clock: clock.clone(), ..Options::default() };
-        let wechat = Sandbox::start_with(listener, settings, options).await.unwrap();
-        let folder = TempDir::new().unwrap();
-        let config = configuration(&folder, &wechat.base_url(), token);
-        let store = Store::open(&config.store).await.unwrap();
-        let lease = store.lease("platform_tokens", "test", LEASE).await.unwrap().unwrap();
-        let tokens = refresher(&config);
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Stage { config, store, clock, wechat, tokens, lease, http, _folder: folder }
+        let service = TestService::new().without_roles().clock(clock).simulator(settings);
+        let service = service.shop(&format!("token = \"{token}\"")).mini_program().config(SECOND_MERCHANT);
+        let service = service.config(NATIVE).config(&format!("[web]\nsession_key = \"{SESSION_KEY}\""));
+        let service = service.in_process().await;
+        service.leave_unfinished("neither a worker nor a relay runs");
+        let config = (*service.in_force.snapshot()).clone();
+        let lease = service.store.lease("platform_tokens", "test", LEASE).await.unwrap().unwrap();
+        Stage { tokens: refresher(&config), config, lease, service }
+    }
+
+    /// Asserts that no message became a dead letter and that no rows contradict each other; then the service ends.
+    pub async fn finish(self) {
+        assert_eq!(contradictions(self.store.db()).await, [] as [String; 0]);
+        self.service.finish().await;
     }
 
     /// One run of the job.
@@ -152,40 +113,24 @@ impl Stage {
         self.store.report_dead_token(key, TokenKind::AccessToken, &token.hash, self.clock.now()).await.unwrap()
     }
 
-    pub async fn control(&self, path: &str, body: Value) -> Value {
-        let url = format!("{}/_sandbox/{path}", self.wechat.base_url());
-        let answer = self.http.post(url).header("content-type", "application/json").body(body.to_string()).send();
-        let answer = answer.await.unwrap();
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or(Value::Null)
-    }
-
-    pub async fn faults(&self, rules: Value) {
-        self.control("faults", rules).await;
-    }
-
     /// Whether WeChat takes this value.
     pub async fn is_alive(&self, token: &StoredToken) -> bool {
-        self.control("platform/check", json!({"value": token.value.expose()})).await["alive"] == true
+        self.wechat_control("platform/check", json!({"value": token.value.expose()})).await["alive"] == true
     }
 
     /// How often WeChat was called.
     pub async fn calls(&self, api: &str, appid: &str) -> u64 {
-        let url = format!("{}/_sandbox/platform/calls", self.wechat.base_url());
-        let seen: Value =
-            serde_json::from_slice(&self.http.get(url).send().await.unwrap().bytes().await.unwrap()).unwrap();
+        let (_, seen) = self.try_get(&self.wechat_url, "/_sandbox/platform/calls").await.unwrap();
         let of = |call: &&Value| call["api"] == api && call["appid"] == appid;
         seen["calls"].as_array().unwrap().iter().find(of).map_or(0, |call| call["count"].as_u64().unwrap())
     }
 
     pub async fn count(&self, table: &str) -> i64 {
-        let db = self.store.db();
-        let sql = format!("SELECT COUNT(*) AS n FROM {table}");
-        let row = db.read().query_one_raw(db.statement(sql, [])).await.unwrap().unwrap();
-        row.try_get("", "n").unwrap()
+        self.number(&format!("SELECT COUNT(*) FROM {table}")).await
     }
 
-    pub async fn events(&self, entity_fact: &str) -> i64 {
+    /// How often something was announced.
+    pub async fn announced(&self, entity_fact: &str) -> i64 {
         self.count(&format!("outbox WHERE event_type = 'wxpay.{entity_fact}.v1'")).await
     }
 }

@@ -53,7 +53,8 @@ async fn over_a_day_stable_tokens_are_fetched_once_a_life_and_never_handed_out_d
     let calls = stage.calls("getticket", SHOP).await;
     assert!((tickets..=2 * tickets).contains(&calls), "{calls} calls for {tickets} tickets");
     assert_eq!((stage.calls("getticket", MINI).await, stage.calls("token", SHOP).await), (0, 0));
-    assert_eq!(stage.events("app.degraded").await, 0);
+    assert_eq!(stage.announced("app.degraded").await, 0);
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -63,13 +64,14 @@ async fn over_a_day_classic_tokens_are_fetched_at_four_fifths_of_their_life() {
     assert_eq!(stage.calls("token", SHOP).await, tokens);
     assert!((14..=16).contains(&tokens), "{tokens}");
     assert_eq!((stage.calls("stable_token", SHOP).await, stage.calls("token", MINI).await), (0, 0));
+    stage.finish().await;
 }
 
 #[tokio::test]
 async fn a_refused_address_degrades_the_app_once_and_is_asked_once_a_minute_until_it_is_allowed() {
     let stage = Stage::open().await;
     let elsewhere = |ips: Value| json!({"appid": SHOP, "ips": ips});
-    stage.control("platform/whitelist", elsewhere(json!(["203.0.113.9"]))).await;
+    stage.wechat_control("platform/whitelist", elsewhere(json!(["203.0.113.9"]))).await;
     let run = stage.run().await.unwrap();
     assert_eq!(run, Done { count: 2, detail: Some("shop access_token: refused; mini access_token: renewed".into()) });
     stage.run_for(10 * MINUTE).await;
@@ -78,21 +80,22 @@ async fn a_refused_address_degrades_the_app_once_and_is_asked_once_a_minute_unti
     assert_eq!(stage.calls("getticket", SHOP).await, 0);
     let degraded = stage.state("shop", ACCESS).await.degraded.unwrap();
     assert_eq!((degraded.reason.as_str(), degraded.errcode), ("refused", Some(40164)));
-    assert_eq!((stage.events("app.degraded").await, stage.count("outbox").await), (2, 2), "each merchant once");
+    assert_eq!((stage.announced("app.degraded").await, stage.count("outbox").await), (2, 2), "each merchant once");
     assert!(stage.token("mini", ACCESS).await.is_some(), "the other app has its token");
 
-    stage.control("platform/whitelist", elsewhere(Value::Null)).await;
+    stage.wechat_control("platform/whitelist", elsewhere(Value::Null)).await;
     stage.run_for(70).await;
     assert!(stage.token("shop", TICKET).await.is_some());
     assert_eq!(stage.state("shop", ACCESS).await.degraded, None);
-    assert_eq!((stage.events("app.recovered").await, stage.count("outbox").await), (2, 4));
+    assert_eq!((stage.announced("app.recovered").await, stage.count("outbox").await), (2, 4));
+    stage.finish().await;
 }
 
 #[tokio::test]
 async fn a_used_up_quota_is_left_alone_until_midnight_in_beijing() {
     let stage = Stage::with("classic", Settings::default()).await;
     stage.run().await.unwrap();
-    stage.control("platform/quota", json!({"api": "token", "per_day": 1, "per_minute": null})).await;
+    stage.wechat_control("platform/quota", json!({"api": "token", "per_day": 1, "per_minute": null})).await;
     let first = stage.token("shop", ACCESS).await.unwrap();
     let midnight = stage.clock.now().next_beijing_midnight();
     while stage.clock.now() < Timestamp::from_ms(midnight.as_ms() - 60_000) {
@@ -105,7 +108,8 @@ async fn a_used_up_quota_is_left_alone_until_midnight_in_beijing() {
     assert_eq!(stage.state("shop", ACCESS).await.degraded.unwrap().errcode, Some(45009));
     stage.run_for(180).await;
     assert!(stage.token("shop", ACCESS).await.is_some());
-    assert_eq!((stage.events("app.degraded").await, stage.events("app.recovered").await), (2, 2));
+    assert_eq!((stage.announced("app.degraded").await, stage.announced("app.recovered").await), (2, 2));
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -113,7 +117,7 @@ async fn a_killed_token_is_replaced_once_however_many_report_it() {
     let stage = Stage::open().await;
     stage.run().await.unwrap();
     let dead = stage.token("shop", ACCESS).await.unwrap();
-    stage.control("platform/kill_tokens", json!({"appid": SHOP})).await;
+    stage.wechat_control("platform/kill_tokens", json!({"appid": SHOP})).await;
     let mut news = 0;
     for _ in 0..1000 {
         news += u32::from(stage.report("shop", &dead).await);
@@ -125,7 +129,8 @@ async fn a_killed_token_is_replaced_once_however_many_report_it() {
     let fresh = stage.token("shop", ACCESS).await.unwrap();
     assert!(fresh.hash != dead.hash && stage.is_alive(&fresh).await);
     assert!(!stage.report("shop", &dead).await, "an old report changes nothing");
-    assert_eq!((stage.calls("stable_token", MINI).await, stage.events("app.degraded").await), (1, 0));
+    assert_eq!((stage.calls("stable_token", MINI).await, stage.announced("app.degraded").await), (1, 0));
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -133,7 +138,7 @@ async fn a_token_that_wechat_refuses_and_repeats_is_asked_for_once_and_announced
     let stage = Stage::open().await;
     stage.run().await.unwrap();
     let refused = stage.token("shop", ACCESS).await.unwrap();
-    stage.control("platform/kill_tokens", json!({"appid": SHOP, "still_current": true})).await;
+    stage.wechat_control("platform/kill_tokens", json!({"appid": SHOP, "still_current": true})).await;
     assert!(stage.report("shop", &refused).await);
     for _ in 0..30 {
         stage.run_every(10, 60).await;
@@ -143,7 +148,7 @@ async fn a_token_that_wechat_refuses_and_repeats_is_asked_for_once_and_announced
     let state = stage.state("shop", ACCESS).await;
     assert_eq!(state.report, Some(TokenReport::Answered));
     assert_eq!(state.degraded.unwrap().reason, "refused_though_current");
-    assert_eq!(stage.events("app.degraded").await, 2);
+    assert_eq!(stage.announced("app.degraded").await, 2);
     stage.run_every(10, 90 * MINUTE).await;
     assert_ne!(stage.token("shop", ACCESS).await.unwrap().hash, refused.hash);
     // The ticket could not be fetched with the refused token; with the next one both are well again.
@@ -155,6 +160,7 @@ async fn a_token_that_wechat_refuses_and_repeats_is_asked_for_once_and_announced
             assert_eq!(stage.count(&announced).await, 2, "{token} {end}: each merchant once");
         }
     }
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -162,7 +168,7 @@ async fn two_programs_that_kill_each_others_tokens_do_not_use_up_the_quota() {
     let stage = Stage::with("classic", Settings::default()).await;
     stage.run().await.unwrap();
     for _ in 0..2 * HOUR / 10 {
-        stage.control("platform/kill_tokens", json!({"appid": SHOP})).await;
+        stage.wechat_control("platform/kill_tokens", json!({"appid": SHOP})).await;
         if let Some(token) = stage.token("shop", ACCESS).await {
             stage.report("shop", &token).await;
         }
@@ -172,7 +178,8 @@ async fn two_programs_that_kill_each_others_tokens_do_not_use_up_the_quota() {
     let calls = stage.calls("token", SHOP).await;
     assert!((10..=15).contains(&calls), "{calls} in two hours: 2000 a day are allowed");
     assert_eq!(stage.state("shop", ACCESS).await.degraded.unwrap().reason, "dies_early");
-    assert_eq!(stage.events("app.degraded").await, 2);
+    assert_eq!(stage.announced("app.degraded").await, 2);
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -182,11 +189,12 @@ async fn a_ticket_call_that_finds_the_token_dead_has_it_replaced_and_then_gets_i
     let run = stage.run().await.unwrap().detail.unwrap();
     assert!(run.contains("shop jsapi_ticket: token_dead"), "{run}");
     assert!(stage.token("shop", ACCESS).await.is_none());
-    stage.control("platform/kill_tokens", json!({"appid": SHOP})).await;
+    stage.wechat_control("platform/kill_tokens", json!({"appid": SHOP})).await;
     stage.run_for(3).await;
     assert!(stage.token("shop", TICKET).await.is_some());
     assert_eq!((stage.calls("stable_token", SHOP).await, stage.calls("getticket", SHOP).await), (2, 2));
-    assert_eq!(stage.events("app.degraded").await, 0);
+    assert_eq!(stage.announced("app.degraded").await, 0);
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -202,6 +210,7 @@ async fn a_busy_wechat_is_asked_less_and_less_and_a_ticket_failure_blocks_no_tok
     let token = stage.token("shop", ACCESS).await.unwrap();
     stage.run_every(10, 2 * HOUR).await;
     assert_ne!(stage.token("shop", ACCESS).await.unwrap().hash, token.hash, "refreshed all the same");
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -223,6 +232,7 @@ async fn an_app_whose_call_hangs_delays_no_other() {
     assert_eq!(run.detail.unwrap(), "shop access_token: no_answer; mini access_token: renewed");
     stage.run_for(3).await;
     assert!(stage.token("shop", ACCESS).await.is_some());
+    Arc::into_inner(stage).expect("the run has ended").finish().await;
 }
 
 #[tokio::test]
@@ -259,6 +269,7 @@ async fn a_fetch_that_ends_after_another_process_took_over_is_thrown_away() {
     assert!(slow.is_alive(&in_use).await, "a dead token is in use");
     minutes_later(6).await;
     assert_eq!(slow.calls("token", SHOP).await, 3, "one fetch more, and no storm");
+    slow.finish().await;
 }
 
 #[tokio::test]
@@ -280,12 +291,13 @@ async fn a_stable_token_that_was_overtaken_does_no_harm_and_is_not_fetched_again
     refresher(&slow.config).refresh_due(&slow.store, &slow.clock, &lease).await.unwrap();
     assert_eq!(slow.calls("stable_token", SHOP).await, 2);
     assert!(slow.is_alive(&slow.token("shop", ACCESS).await.unwrap()).await);
+    slow.finish().await;
 }
 
 #[tokio::test]
 async fn an_operator_who_changes_to_stable_tokens_need_not_wait_for_midnight() {
     let stage = Stage::with("classic", Settings::default()).await;
-    stage.control("platform/quota", json!({"api": "token", "per_day": 0, "per_minute": null})).await;
+    stage.wechat_control("platform/quota", json!({"api": "token", "per_day": 0, "per_minute": null})).await;
     stage.run().await.unwrap();
     stage.run_for(MINUTE).await;
     assert_eq!(stage.state("shop", ACCESS).await.degraded.unwrap().errcode, Some(45009));
@@ -302,7 +314,8 @@ async fn an_operator_who_changes_to_stable_tokens_need_not_wait_for_midnight() {
         .unwrap();
     assert!(stage.is_alive(&token).await);
     assert_eq!((stage.calls("token", SHOP).await, stage.calls("stable_token", SHOP).await), (1, 1));
-    assert_eq!((stage.events("app.degraded").await, stage.events("app.recovered").await), (2, 2));
+    assert_eq!((stage.announced("app.degraded").await, stage.announced("app.recovered").await), (2, 2));
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -320,6 +333,7 @@ async fn a_token_fetched_by_a_clock_a_day_ahead_is_fetched_again_and_lives_no_lo
         assert!(stage.is_alive(&stage.token("shop", ACCESS).await.unwrap()).await, "at {}", stage.clock.now());
     }
     assert_eq!(stage.calls("stable_token", SHOP).await, 3);
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -334,6 +348,7 @@ async fn a_call_that_hangs_is_counted_as_a_failure_before_the_run_is_late() {
     assert_eq!(run.detail.unwrap(), "shop access_token: no_answer; mini access_token: renewed");
     assert!(started.elapsed() < Duration::from_secs(45), "{:?}", started.elapsed());
     assert_eq!(stage.state("shop", ACCESS).await.failures, 1);
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -345,6 +360,7 @@ async fn after_a_change_of_the_session_key_tokens_are_fetched_anew() {
     let renewed = refresher(&config).refresh_due(&stage.store, &stage.clock, &stage.lease).await.unwrap();
     assert_eq!(renewed.count, 3, "{renewed:?}");
     assert!(stage.token("shop", ACCESS).await.is_none(), "sealed with the new key now");
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -353,4 +369,5 @@ async fn without_a_session_key_nothing_is_fetched() {
     let mut config = stage.config.clone();
     config.web.session_key = None;
     assert!(Tokens::new(&config, PlatformClient::new(&config.wechat).unwrap()).unwrap().is_none());
+    stage.finish().await;
 }

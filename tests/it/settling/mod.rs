@@ -9,6 +9,7 @@ mod rollout;
 mod switching;
 mod unanswered;
 mod wallet;
+mod words;
 mod wrong_clocks;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.

@@ -113,7 +113,7 @@ on_both! {
         service.skip(FIVE_MINUTES + 1);
         service.faults(json!([{"on": "closeorder", "kind": "slow", "delay_ms": 700, "times": 1}])).await;
         let path = "/v1/orders/S710001/attempts";
-        let (one, other) = (json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"}), json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS61"}));
+        let [one, other] = [0, 1].map(|n| json!({"openid": format!("oUpF8uMuAJO_M2pxb1Q9zNjWeS6{n}")}));
         let (first, second) = tokio::join!(service.post(path, &one), service.post(path, &other));
         let mut statuses = [first.0, second.0];
         statuses.sort_unstable();
@@ -160,6 +160,7 @@ on_both! {
         let service = TestService::new().on(db).in_process().await;
         let mut body = jsapi("S120001", 100);
         body["trade_type"] = json!("MWEB");
+        body["client_ip"] = json!("203.0.113.7");
         body["scene_info"] = json!({"h5_info": {"type": "Wap", "wap_url": "https://example.com", "wap_name": "w"}});
         body.as_object_mut().unwrap().remove("openid");
         let (status, order) = service.post("/v1/orders", &body).await;

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("batcher", ""),
     ("money", ""),
     ("retry", ""),
+    ("named", ""),
     ("trade", ""),
     ("secret", ""),
     ("sealed_box", "secret"),
@@ -35,7 +36,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     (
         "worker",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry failpoint new_order new_refund",
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
+         failpoint new_order new_refund",
     ),
     (
         "scheduler",
@@ -43,11 +45,13 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry failpoint new_order new_refund",
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
+         failpoint new_order new_refund",
     ),
     (
         "web",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint new_order http",
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint \
+         new_order http",
     ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
 ];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::imports::{Path, paths};
-use super::source::{Source, Token, tokens};
+use super::source::{Kind, Source, Token, tokens};
 
 /// Crates with one place each, so that replacing one is a change in one place.
 const PLACES: &[(&str, &[&str])] = &[
@@ -78,6 +78,12 @@ const PRINTING: &[&str] = &["bin", "src/demo"];
 
 const CLOCK: &str = "src/clock.rs";
 
+/// Where write transactions begin. Migrations and offline commands, outside `src`, begin their own.
+const WRITER: &str = "src/store/writer";
+
+/// Where the databases' crates are within reach ([`PLACES`]), and with them the methods that begin a transaction.
+const STORE: &str = "src/store";
+
 pub fn check(sources: &[Source]) -> Vec<String> {
     let crates = dependencies(sources);
     let mut violations: Vec<String> = crates
@@ -92,6 +98,7 @@ pub fn check(sources: &[Source]) -> Vec<String> {
             surroundings(source, &path, &mut violations);
         }
         words(source, &tokens, &mut violations);
+        transactions(source, &tokens, &mut violations);
     }
     violations
 }
@@ -125,7 +132,7 @@ pub fn forgotten(sources: &[Source]) -> Vec<String> {
         .chain(CODE)
         .chain(ENVIRONMENT)
         .chain(PRINTING)
-        .chain([&CLOCK]);
+        .chain([&CLOCK, &WRITER, &STORE]);
     let places: BTreeSet<&str> = lists.copied().chain(PURE.iter().map(|(place, _)| *place)).collect();
     let no_place = places.into_iter().filter(|place| !sources.iter().any(|s| s.is_in(place)));
     let gone = no_crate.chain(no_place).chain(ANYWHERE.iter().copied().filter(|name| !crates.contains_key(*name)));
@@ -182,6 +189,39 @@ fn words(source: &Source, tokens: &[Token], violations: &mut Vec<String>) {
     }
 }
 
+/// A transaction begins by a method of a connection, by the trait that has it, or by a statement.
+fn transactions(source: &Source, tokens: &[Token], violations: &mut Vec<String>) {
+    if !source.is_in("src") || source.is_in(WRITER) {
+        return;
+    }
+    let methods = ["begin", "begin_with_config", "begin_with_options", "transaction", "transaction_with_config"];
+    for (i, token) in tokens.iter().enumerate() {
+        let called = i > 0 && tokens[i - 1].is('.') && tokens.get(i + 1).is_some_and(|next| next.is('('));
+        let begins = match &token.kind {
+            Kind::Ident(name) => {
+                name == "TransactionTrait" || source.is_in(STORE) && called && methods.contains(&name.as_str())
+            }
+            Kind::Str(text) => begins_transaction(text),
+            Kind::Punct(_) => false,
+        };
+        if begins {
+            violations
+                .push(source.violation(token.line, format!("only {WRITER} begins a transaction: hand it a write")));
+        }
+    }
+}
+
+fn begins_transaction(statement: &str) -> bool {
+    let statement = statement.to_uppercase();
+    let mut words = statement.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    let kinds = ["DEFERRED", "IMMEDIATE", "EXCLUSIVE", "CONCURRENT", "TRANSACTION", "WORK", "ISOLATION", "READ"];
+    match (words.next(), words.next()) {
+        (Some("BEGIN"), kind) => statement == "BEGIN" || kind.is_some_and(|kind| kinds.contains(&kind)),
+        (Some("START"), Some("TRANSACTION")) | (Some("SAVEPOINT"), Some(_)) => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 const MANIFEST: &str =
     "[dependencies]\nreqwest = \"0\"\ntokio = \"1\"\nmd-5 = \"0\"\n[dev-dependencies]\nodd = \"1\"\n";
@@ -204,6 +244,12 @@ fn each_thing_out_of_its_place_is_found() {
         ("src/store/a.rs", "fn yuan(fen: i64) -> f64 { 0.0 }", "no f64"),
         ("src/http/a.rs", "println!(\"x\");", "println! belongs"),
         ("src/http/a.rs", "dbg!(x);", "dbg! belongs"),
+        ("src/store/a.rs", "let tx = pool.begin().await?;", "only src/store/writer begins a transaction"),
+        ("src/store/a.rs", "db.transaction(|tx| f(tx)).await", "only src/store/writer begins a transaction"),
+        ("src/store/a.rs", "use sea_orm::TransactionTrait;", "only src/store/writer begins a transaction"),
+        ("src/store/a.rs", "tx.execute(\"BEGIN IMMEDIATE\")", "only src/store/writer begins a transaction"),
+        ("src/worker/a.rs", "const SQL: &str = \"begin\";", "only src/store/writer begins a transaction"),
+        ("src/worker/a.rs", "f(\"start transaction\")", "only src/store/writer begins a transaction"),
     ] {
         let violations = check(&[Source::new("Cargo.toml", MANIFEST), Source::new(path, code)]);
         assert!(
@@ -226,6 +272,10 @@ fn each_thing_in_its_place_is_left_alone() {
         ("src/config/process.rs", "std::env::vars_os()"),
         ("bin/wxpayd.rs", "println!(\"x\"); let a = std::env::args();"),
         ("tests/it/x.rs", "println!(\"x\"); use reqwest::Client;"),
+        ("src/store/writer/a.rs", "use sea_orm::TransactionTrait; pool.begin().await; f(\"BEGIN IMMEDIATE\")"),
+        ("migrations/src/lib.rs", "let tx = db.begin_with_options(options).await?;"),
+        ("src/http/a.rs", "phase.begin(size); let s = \"-----BEGIN CERTIFICATE-----\";"),
+        ("src/store/a.rs", "// BEGIN IMMEDIATE\nfn begin(x: u8) {} let s = \"BEGIN ENCRYPTED PRIVATE KEY\";"),
     ] {
         assert_eq!(check(&[Source::new("Cargo.toml", MANIFEST), Source::new(path, code)]), [] as [String; 0], "{code}");
     }

@@ -56,7 +56,7 @@ fn not_issued(v: &Vector) {
             assert_eq!(error.code, code);
             assert!(!error.message.is_empty(), "{}: WeChat's own words are for the developer", v.name);
         }
-        ("unknown_retry_same_parameters" | "unknown_code_fail_safe_query", Placed::Unknown { why }) => {
+        ("unknown_retry_same_parameters" | "unknown_code_fail_safe_query", Placed::Unknown { why, .. }) => {
             assert!(why.contains(code), "{}: {why}", v.name);
         }
         (handling, placed) => panic!("{}: {handling} came out as {placed:?}", v.name),
@@ -125,7 +125,7 @@ fn refunded(v: &Vector) {
             assert_eq!(json!(accepted.refund_fee), v.expected["refund_fee"]);
             assert_eq!(accepted.coupons.iter().map(|c| c.fee.as_i64()).collect::<Vec<_>>(), [3, 2]);
         }
-        Refunding::Unknown { why } => {
+        Refunding::Unknown { why, .. } => {
             assert_eq!(v.expects("handling"), "unknown_retry_same_out_refund_no");
             assert!(why.contains(v.expects("err_code")), "{why}");
         }

@@ -17,9 +17,10 @@ use wxpay_worker::sealed_box::SealKey;
 use wxpay_worker::secret::Secret;
 use wxpay_worker::store::{Fenced, TOKEN_SEAL, TokenKind};
 
+use crate::harness::service::APP_SECRET;
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
-use crate::http::stage::{APP_SECRET, Stage};
+use crate::http::stage::Stage;
 
 pub const SESSION_KEY: &str = "k3y-0f-the-browser-side-of-the-tests";
 pub const MINI_SECRET: &str = "s3cr3tOfTheMiniApp4Tests01234567";
@@ -110,6 +111,9 @@ async fn answer(State(heard): State<Arc<Heard>>, request: Request) -> String {
     }
     if code.starts_with("slow-") {
         heard.gate.acquire().await.unwrap().forget();
+    }
+    if code.starts_with("busy-") {
+        return error(-1);
     }
     if let Some(number) = code.strip_prefix("err-") {
         return error(number.split('-').next().unwrap().parse().unwrap());

@@ -23,7 +23,7 @@ async fn a_login_goes_to_wechat_and_comes_back_to_its_page() {
     let state = state_of(&reply);
     let back = "https%3A%2F%2Fpay.example.com%2Fapi%2Fwechat%2FgetOpenId";
     let expected = format!(
-        "https://open.weixin.qq.com/connect/oauth2/authorize?appid=wxd930ea5d5a258f4f&redirect_uri={back}\
+        "https://open.weixin.qq.com/connect/oauth2/authorize?appid=wx8888888888888888&redirect_uri={back}\
          &response_type=code&scope=snsapi_userinfo&state={state}#wechat_redirect"
     );
     assert_eq!(reply.header("location"), Some(expected.as_str()));
@@ -32,7 +32,7 @@ async fn a_login_goes_to_wechat_and_comes_back_to_its_page() {
     assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
     tells_no_secret(&reply, &openid_of("good-Alice"));
     assert_eq!(platform.calls(EXCHANGE), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_return_that_this_browser_did_not_ask_for_is_refused_and_its_code_left
     stage.clock.advance(Duration::from_secs(601));
     refused(&mut victim, &format!("code=good-Mallory&state={mine}")).await;
     assert_eq!(platform.calls(EXCHANGE), 0, "no code was spent on any of them");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_used_code_is_worth_nothing_in_another_browser_and_a_used_state_takes_
     let reply = victim.come_back(&stage, "good-Mallory", &state).await;
     assert_eq!((reply.status, reason(&reply).as_str()), (403, "bad_state"));
     assert_eq!(platform.calls(EXCHANGE), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_return_that_is_opened_twice_spends_its_code_once_and_both_go_on() {
     let reply = late.come_back(&stage, "slow-Alice", &state).await;
     assert_eq!((reply.status, reply.header("location")), (302, Some(PAGE)));
     assert_eq!(platform.calls(EXCHANGE), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_browser_that_hangs_up_during_the_exchange_loses_nothing() {
     let (reply, ()) = tokio::join!(opened_again, answered);
     assert_eq!((reply.status, reply.header("location")), (302, Some(PAGE)), "{reply:?}");
     assert_eq!(platform.calls(EXCHANGE), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_dead_code_leads_to_one_new_login_and_then_to_a_page_that_says_so() {
     let state = browser.begin(&stage, "snsapi_base").await;
     let reply = browser.come_back(&stage, "err-40125-1", &state).await;
     assert_eq!((reply.status, reason(&reply).as_str()), (502, "login_failed"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn who_is_logged_in_already_goes_on_whatever_became_of_the_code() {
     let reply = browser.come_back(&stage, "err-40163-1", &state).await;
     assert_eq!((reply.status, reply.header("location")), (302, Some(PAGE)));
     assert_eq!(browser.cookies[SESSION], session);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn a_person_gets_a_page_with_a_way_to_begin_again() {
     let reply = browser.get_with(&stage, "/api/wechat/getOpenId?state=%3Cscript%3E&code=%3Cscript%3E", &html).await;
     assert!(reply.status == 403 && !reply.text().contains("script"), "{reply:?}");
     assert!(reply.text().contains("href=\"https://m.example.com\""), "{reply:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_snapshot_user_is_kept_apart() {
     assert!(!browser.cookies.contains_key("openId"), "{:?}", browser.cookies);
     stage.clock.advance(Duration::from_secs(601));
     assert_eq!(reason(&browser.get(&stage, "/api/wechat/getUserInfo").await), "not_logged_in");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn a_page_that_insists_on_a_person_is_sent_to_the_login_and_takes_them_at_
     assert!(reply.status == 403 && reply.text().contains("使用完整服务"), "{reply:?}");
     assert_eq!(entered(&stage, &mut browser, "good-Bob").await.header("location"), Some(PAGE));
     assert!(browser.cookies.contains_key("openId"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn several_tabs_log_in_at_once_and_the_cookie_stays_small() {
     let stranger = browser.clone().cookies.into_iter().filter(|(name, _)| name != SESSION).collect();
     let mut stranger = Browser { cookies: stranger, ..Browser::default() };
     assert_eq!(stranger.come_back(&stage, "good-3", &states[0]).await.status, 403, "the oldest had to go");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn tabs_that_begin_at_the_same_moment_both_come_back() {
     for (code, state) in [("good-1", states.0), ("good-2", states.1)] {
         assert_eq!(one.come_back(&stage, code, &state).await.header("location"), Some(PAGE), "{code}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn no_byte_of_a_login_under_way_can_be_changed() {
     }
     assert_eq!(platform.calls(EXCHANGE), 0);
     assert_eq!(browser.come_back(&stage, "good-Alice", &state).await.header("location"), Some(PAGE));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 /// Goes through a login; answers what the return is answered with, as a person's browser asks for it.
@@ -311,7 +311,7 @@ async fn a_return_that_is_reloaded_much_later_leads_who_is_logged_in_to_a_page()
     assert_eq!((reply.status, reply.header("location")), (302, Some("https://m.example.com")));
     assert_eq!(Browser::default().come_back(&stage, "good-Alice", &state).await.status, 403);
     assert_eq!(platform.calls(EXCHANGE), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -322,7 +322,7 @@ async fn a_service_below_a_path_sends_its_cookies_and_links_there() {
         ("http://x.example.com/pay", "/pay", "/pay/api/wechat"),
         ("http://x.example.com", "", "/api/wechat"),
     ] {
-        let stage = Stage::seen_at(url, "", &web(&platform)).await;
+        let stage = Stage::seen_at(url, &web(&platform)).await;
         let mut browser = Browser::default();
         let target = format!("/api/wechat/redirect?callback={}", encoded(PAGE));
         let begun = browser.get(&stage, &target).await;
@@ -335,6 +335,6 @@ async fn a_service_below_a_path_sends_its_cookies_and_links_there() {
         let refused = format!("/api/wechat/getOpenId?state={}", state_of(&begun));
         let page = browser.get_with(&stage, &refused, &html).await.text();
         assert!(page.contains(&format!("href=\"{path}/api/wechat/redirect?callback=")), "{page}");
-        stage.stop().await;
+        stage.finish().await;
     }
 }

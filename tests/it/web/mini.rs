@@ -41,7 +41,7 @@ async fn a_mini_programs_code_becomes_a_session_that_pays() {
     // No merchant of this configuration takes the mini program's orders.
     let reply = stage.send("GET", "/api/wechat/pay/payWallet?money=1", &[("Authorization", &authorization)], b"").await;
     assert_eq!(reason(&reply), "not_open");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn each_refusal_of_a_login_says_what_the_client_can_do() {
         assert_eq!((reply.status, reason(&reply).as_str()), (status, word), "{code}");
         assert_eq!(reply.header("retry-after").is_some(), status == 429, "{code}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn only_a_small_body_with_one_code_is_taken() {
     let reply = stage.send("POST", path, &[("Content-Type", "text/plain")], b"{\"code\":\"a\"}").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (415, "media_type"));
     assert_eq!(platform.calls("/sns/jscode2session"), 0);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_phone_number_comes_through_the_session_and_the_shared_token() {
     let headers = [("Content-Type", "application/json"), ("Cookie", &*page.header())];
     let reply = stage.send("POST", "/api/wechat/mini/phone", &headers, br#"{"code":"good-third"}"#).await;
     assert_eq!(reason(&reply), "not_open");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_dead_token_is_reported_once_and_its_successor_waited_for() {
     let reply = phone(&stage, &session, "good-second").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (503, "token_unavailable"));
     assert_eq!(platform.calls(PHONE), 3, "no third call with a token that is known to be dead");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -155,5 +155,5 @@ async fn one_user_cannot_ask_for_phone_numbers_without_end() {
     let reply = phone(&stage, &session, "good-x").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (429, "too_many"));
     assert_eq!(platform.calls(PHONE), 10);
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -44,7 +44,6 @@ const FOREIGN: &[&str] = &[
     "https://user:pw@m.example.com/",
     "https://@m.example.com/",
     "https://m.example.com:8443/",
-    "https://m.example.com:443/",
     "https://m.example.com:/",
     "https://m.example.com./",
     "https://m.example.com%2eevil.com/",
@@ -52,8 +51,6 @@ const FOREIGN: &[&str] = &[
     "https://m%2eexample.com/",
     "https://x.m.example.com/",
     "https://example.com/",
-    "https://M.EXAMPLE.COM/",
-    "HTTPS://m.example.com/",
     "http://m.example.com/",
     "https:m.example.com",
     "https:/m.example.com/",
@@ -112,7 +109,7 @@ async fn only_our_own_pages_are_come_back_to_or_signed_for() {
         assert_eq!((reply.status, reason(&reply).as_str()), (400, "bad_parameter"), "{route}");
         assert_eq!(reply.json()["data"], json!({"parameter": name, "rule": "must be at most 1024 bytes"}), "{route}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 async fn get(stage: &Stage, target: &str) -> crate::http::client::Reply {
@@ -134,7 +131,7 @@ async fn a_page_is_signed_for_as_wechat_will_check_it() {
     let answer = data(&reply);
     let names: Vec<&String> = answer.as_object().unwrap().keys().collect();
     assert_eq!(names, ["appId", "jsApiList", "nonceStr", "signature", "timestamp", "url"]);
-    assert_eq!((&answer["appId"], &answer["url"]), (&json!("wxd930ea5d5a258f4f"), &json!(page)));
+    assert_eq!((&answer["appId"], &answer["url"]), (&json!("wx8888888888888888"), &json!(page)));
     let (nonce, timestamp) = (answer["nonceStr"].as_str().unwrap(), answer["timestamp"].as_i64().unwrap());
     assert_eq!(timestamp, stage.clock.now().as_seconds());
     assert_eq!(answer["signature"], jssdk::signature(&Secret::new(TICKET), nonce, timestamp, page));
@@ -147,7 +144,7 @@ async fn a_page_is_signed_for_as_wechat_will_check_it() {
     let text = explained["explain"]["string_to_sign"].as_str().unwrap();
     let nonce = explained["nonceStr"].as_str().unwrap();
     assert_eq!(text, format!("jsapi_ticket=***&noncestr={nonce}&timestamp={timestamp}&url={page}"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -159,7 +156,7 @@ async fn what_a_page_may_ask_of_wechat_is_configured() {
     store_token(&stage, "shop", TokenKind::JsapiTicket, TICKET).await;
     let answer = data(&get(&stage, "/api/wechat/jssdk?url=https://m.example.com/").await);
     assert_eq!(answer["jsApiList"], json!(["getLocation", "chooseWXPay"]));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -187,7 +184,7 @@ async fn pages_of_the_list_may_call_with_cookies_and_no_other_page_reads_anythin
     let reply = browser.get_with(&stage, ask, &[("Origin", "https://evil.com")]).await;
     assert_eq!(reply.header("access-control-allow-origin"), None);
     assert_eq!(reply.header("vary"), Some("Origin"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -213,14 +210,14 @@ async fn what_is_not_there_is_said_in_the_envelope_of_the_family() {
     let reply =
         get(&stage, "/api/wechat/redirect?callback=https://m.example.com&_=1700000000&from=singlemessage").await;
     assert_eq!(reply.status, 302);
-    stage.stop().await;
+    stage.finish().await;
 
     let closed = Stage::start().await;
     for target in ["/api/wechat/redirect?callback=https://m.example.com", "/api/wechat/getUserInfo"] {
         let reply = get(&closed, target).await;
         assert_eq!((reply.status, reason(&reply).as_str()), (404, "not_open"), "{target}");
     }
-    closed.stop().await;
+    closed.finish().await;
 }
 
 #[test]

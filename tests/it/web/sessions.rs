@@ -31,7 +31,7 @@ async fn no_byte_of_a_session_can_be_changed_taken_away_or_added() {
     for other in longer.iter().chain(&shorter) {
         assert_eq!(asked(other).await.status, 401, "{other}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_session_ends_with_its_lifetime() {
     data(&browser.get(&stage, ME).await);
     stage.clock.advance(Duration::from_secs(2));
     assert_eq!(reason(&browser.get(&stage, ME).await), "not_logged_in");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_cookie_is_no_bearer_token_a_bearer_token_is_no_cookie_and_two_cookies
         asked(&[("Cookie", &format!("{SESSION}={cookie}")), ("Cookie", &format!("{SESSION}={other}"))]).await,
         401
     );
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn the_cookies_are_kept_from_scripts_and_foreign_pages_and_hold_no_openid(
     assert!(line(LOGIN).contains("; Path=/; Max-Age=600;"), "{}", line(LOGIN));
     // The tutorial's page checks whether this one is there.
     assert!(line("openId").starts_with("openId=1;") && !line("openId").contains("HttpOnly"), "{}", line("openId"));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_user_sees_their_profile_and_no_page_their_openid() {
     let mut again = Browser::logged_in(&stage, "good-again-Alice").await;
     assert_eq!(data(&again.get(&stage, ME).await), expected);
     assert_eq!(platform.calls("/sns/userinfo"), 1);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_session_that_counts_no_more_takes_its_marker_along() {
     assert!(!reply.head.contains("set-cookie"), "{reply:?}");
     let reply = browser.clone().get_with(&stage, ME, &[("Authorization", "Bearer nonsense")]).await;
     assert!(reply.status == 401 && !reply.head.contains("set-cookie"), "{reply:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn refusals_come_with_200_where_pages_check_the_code_alone() {
     assert_eq!(Browser::default().get_with(&stage, "/api/wechat/getOpenId?state=x", &html).await.status, 403);
     let state = Browser::default().begin(&stage, "snsapi_base").await;
     assert!(!state.is_empty());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_nickname_that_no_database_takes_does_not_prevent_the_login() {
     let nickname = me["nickname"].as_str().unwrap();
     assert_eq!(nickname, format!("小明{}", "长".repeat(62)), "without controls, and no longer than a name");
     assert_eq!((&me["avatar"], &me["has_profile"]), (&json!(null), &json!(true)));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -178,5 +178,5 @@ async fn a_user_whose_profile_the_database_refuses_is_saved_without_it() {
     assert_eq!(reply.status, 302, "{reply:?}");
     let me = data(&browser.get(&stage, ME).await);
     assert_eq!((&me["nickname"], &me["has_profile"]), (&json!(null), &json!(false)));
-    stage.stop().await;
+    stage.finish().await;
 }

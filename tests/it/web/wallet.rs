@@ -47,7 +47,7 @@ async fn a_wallet_payment_has_everything_the_sheet_needs_and_the_sessions_payer(
     let seen = data(&status(&stage, &browser, number).await);
     assert_eq!((&seen["state"], &seen["amount_fen"]), (&json!("paid"), &json!(100)));
     assert_eq!(seen["paid_at"], json!(stage.clock.now()));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn the_amount_is_a_whole_number_of_fen_within_the_bounds() {
     // An openid in the query is ignored.
     let reply = Browser::default().get(&stage, "/api/wechat/pay/payWallet?money=100&openid=oUpF8uMuAJO_Alice").await;
     assert_eq!(reply.status, 401);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn an_open_order_is_offered_again_freshly_signed_and_an_ended_one_is_not()
     let reply = pay_wallet(&stage, &browser, "100").await;
     assert_eq!((reply.status, reason(&reply).as_str()), (200, "pending"));
     assert_eq!(reply.json()["data"], json!({"order_no": third, "state": "payable"}));
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +126,7 @@ async fn twenty_clicks_at_once_are_one_order() {
     let clicks = (0..20).map(|_| order_no(&stage, &browser, "250"));
     let numbers: BTreeSet<String> = futures_util::future::join_all(clicks).await.into_iter().collect();
     assert_eq!(numbers.len(), 1, "{numbers:?}");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 /// What Alice pays in the shop: 100 fen.
@@ -151,7 +151,7 @@ async fn an_order_that_was_reserved_by_a_process_that_died_is_placed_by_the_next
     let browser = Browser::logged_in(&stage, "good-Alice").await;
     let reserved = reserved_for_alice(&stage, "main").await;
     assert_eq!(order_no(&stage, &browser, "100").await, reserved.as_str());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -166,12 +166,12 @@ async fn a_number_belongs_to_the_merchant_it_was_made_for_whichever_is_listed_fi
     assert_eq!(order_no(&stage, &browser, "100").await, reserved.as_str());
     let other = MerchantKey::parse("other").unwrap();
     let placed = stage.store.order(&other, &reserved).await.unwrap().unwrap();
-    assert_eq!(placed.order.attempts[0].mch_id.as_str(), "10000200");
+    assert_eq!(placed.order.attempts[0].mch_id.as_str(), "1900000110");
     assert!(stage.stored(reserved.as_str()).await.is_none(), "the same number at two merchants");
     // A new number is the first one's.
     let new = order_no(&stage, &browser, "101").await;
     assert!(stage.stored(&new).await.is_some());
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_number_that_was_reserved_at_a_merchant_without_the_app_is_placed_nowh
     assert!(stage.stored(reserved.as_str()).await.is_none());
     let (app, openid, amount) = alices_request();
     assert_eq!(stage.store.wallet_order(&app, &openid, amount).await.unwrap(), Some(reserved), "no second number");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn a_mini_programs_payment_comes_from_no_page() {
         let reply = stage.send("GET", "/api/wechat/pay/payWallet?money=100", &headers, b"").await;
         assert_eq!(data(&reply)["state"], "payable", "{foreign:?}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn an_order_without_an_answer_of_wechat_is_pending_and_no_failure() {
     assert_eq!(data(&status(&stage, &browser, &number).await)["state"], "requested");
     stage.work();
     assert_eq!(order_no(&stage, &browser, "100").await, number);
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn an_order_of_another_payer_does_not_exist() {
     assert_eq!(status(&stage, &bob, "SHOP0001").await.status, 404);
     assert_eq!(status(&stage, &Browser::default(), &number).await.status, 401);
     assert_eq!(reason(&status(&stage, &alice, "no%20number").await), "bad_parameter");
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn a_payment_begins_on_one_of_our_pages() {
     ] {
         assert_eq!(data(&from(ours).await)["state"], "payable", "{ours:?}");
     }
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn one_payer_cannot_flood_wechat_with_orders() {
     order_no(&stage, &browser, "10").await;
     let other = Browser::logged_in(&stage, "good-Bob").await;
     order_no(&stage, &other, "11").await;
-    stage.stop().await;
+    stage.finish().await;
 }
 
 #[tokio::test]
@@ -309,5 +309,5 @@ async fn what_wechat_refuses_is_said_with_a_number_and_can_be_tried_again() {
     assert_eq!(second.status, 422);
     assert_ne!(first.json()["data"]["order_no"], second.json()["data"]["order_no"]);
     assert!(!first.text().contains("商户无此接口权限"), "WeChat's words are for the shop");
-    stage.stop().await;
+    stage.finish().await;
 }

@@ -10,9 +10,11 @@ mod notifications;
 mod numbers;
 mod outcomes;
 mod platform;
+mod refund_lists;
 mod requests;
 mod retries;
 pub mod server;
+mod unsigned_words;
 
 use std::time::Duration;
 

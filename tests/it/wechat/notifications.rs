@@ -188,8 +188,9 @@ fn a_failure_answer_carries_plain_words_only() {
 fn a_refund_hint_is_opened_only_with_the_merchants_key_and_in_its_own_envelope() {
     let inner = |status: &str| {
         format!(
-            "<root><out_refund_no>R2025</out_refund_no><refund_id>5000</refund_id><out_trade_no>T20250102</out_trade_no>\
-             <transaction_id>1008</transaction_id><total_fee>100</total_fee><refund_fee>30</refund_fee>\
+            "<root><out_refund_no>R2025</out_refund_no><refund_id>5000</refund_id>\
+             <out_trade_no>T20250102</out_trade_no><transaction_id>1008</transaction_id>\
+             <total_fee>100</total_fee><refund_fee>30</refund_fee>\
              <refund_status>{status}</refund_status></root>"
         )
     };

@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, options, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -19,14 +18,13 @@ use super::js_config::Config;
 use super::pay_check::{Bill, Block, why};
 use super::state::{Next, Sheet, Via};
 use crate::ids::OpenId;
-use crate::sandbox::control::pay::{Problem, parse, respond};
+use crate::sandbox::control::wire::{Answer, Problem, Read};
 use crate::sandbox::ledger::account::{Handle, PayerFunds};
 use crate::sandbox::ledger::payment_flow;
 use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::oauth::site::{admitted, is_loopback, site};
 use crate::sandbox::state::SandboxState;
 
-/// The routes.
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
     Router::new()
         .route("/_sandbox/jweixin.js", get(script))
@@ -89,11 +87,10 @@ fn payer(platform: &Platform, headers: &HeaderMap) -> usize {
 async fn config(
     State(sandbox): State<Arc<SandboxState>>,
     headers: HeaderMap,
-    body: Bytes,
+    Read(config): Read<Config>,
 ) -> Result<Response, Problem> {
     let mut platform = sandbox.platform();
     let origin = caller(&platform, &headers)?;
-    let config: Config = parse(&body)?;
     let person = payer(&platform, &headers);
     let own_page = origin.is_none_or(|origin| site(origin) == site(&config.url));
     let checked = match own_page {
@@ -104,7 +101,7 @@ async fn config(
         Ok(grant) => json!({"errMsg": "config:ok", "grant": platform.bridge.grant(grant)}),
         Err(words) => json!({"errMsg": words}),
     };
-    Ok(allow(respond(StatusCode::OK, &answer), origin))
+    Ok(allow(Json(answer).into_response(), origin))
 }
 
 /// A payment's end in the caller's own form.
@@ -148,18 +145,21 @@ impl PayRequest {
     }
 }
 
-async fn pay(State(sandbox): State<Arc<SandboxState>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn pay(
+    State(sandbox): State<Arc<SandboxState>>,
+    headers: HeaderMap,
+    Read(request): Read<PayRequest>,
+) -> Result<Response, Problem> {
     let (origin, checked, via) = {
         let platform = sandbox.platform();
         let origin = caller(&platform, &headers)?;
-        let request: PayRequest = parse(&body)?;
         (origin, on_page(&platform, &request, payer(&platform, &headers)), request.via)
     };
     let answer = match checked.and_then(|(block, openid)| Ok((block.check(&sandbox, &openid)?, openid))) {
         Ok((bill, openid)) => proceed(&sandbox, via, bill, openid),
         Err(desc) => ended(via, "fail", Some(&desc)),
     };
-    Ok(allow(respond(StatusCode::OK, &answer), origin))
+    Ok(allow(Json(answer).into_response(), origin))
 }
 
 /// The block and its payer, if the app's pages may pay at all. The app's JS domains stand for its payment directories.
@@ -205,20 +205,23 @@ struct Act {
 }
 
 /// The payer decided.
-async fn act(State(sandbox): State<Arc<SandboxState>>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let (origin, act, sheet) = {
+async fn act(
+    State(sandbox): State<Arc<SandboxState>>,
+    headers: HeaderMap,
+    Read(act): Read<Act>,
+) -> Result<Response, Problem> {
+    let (origin, sheet) = {
         let mut platform = sandbox.platform();
         let origin = caller(&platform, &headers)?;
-        let act: Act = parse(&body)?;
         let sheet = platform.bridge.close(&act.sheet);
-        (origin, act, sheet)
+        (origin, sheet)
     };
     let sheet = sheet.ok_or(Problem {
         status: StatusCode::CONFLICT,
         error: "no_cashier",
         message: "this cashier is not open, or not any more".to_owned(),
     })?;
-    Ok(allow(respond(StatusCode::OK, &finish(&sandbox, &sheet, act.action)), origin))
+    Ok(allow(Json(finish(&sandbox, &sheet, act.action)).into_response(), origin))
 }
 
 fn finish(sandbox: &Arc<SandboxState>, sheet: &Sheet, action: Action) -> Value {
@@ -250,8 +253,10 @@ struct RequestPayment {
     action: Option<Action>,
 }
 
-async fn request_payment(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let RequestPayment { appid, openid, params, action } = parse(&body)?;
+async fn request_payment(
+    State(sandbox): State<Arc<SandboxState>>,
+    Read(RequestPayment { appid, openid, params, action }): Read<RequestPayment>,
+) -> Answer {
     let via = Via::RequestPayment;
     let current = || {
         let platform = sandbox.platform();
@@ -266,7 +271,7 @@ async fn request_payment(State(sandbox): State<Arc<SandboxState>>, body: Bytes) 
         }
         Err(desc) => ended(via, "fail", Some(&desc)),
     };
-    Ok(respond(StatusCode::OK, &answer))
+    Ok(Json(answer))
 }
 
 #[derive(Deserialize)]
@@ -276,8 +281,7 @@ struct Behaviour {
 }
 
 /// How the next payment of a page goes; null: as the payer decides.
-async fn behaviour(State(sandbox): State<Arc<SandboxState>>, body: Bytes) -> Result<Response, Problem> {
-    let Behaviour { next } = parse(&body)?;
+async fn behaviour(State(sandbox): State<Arc<SandboxState>>, Read(Behaviour { next }): Read<Behaviour>) -> Answer {
     sandbox.platform().bridge.next = next;
-    Ok(respond(StatusCode::OK, &json!({"next": next})))
+    Ok(Json(json!({"next": next})))
 }

@@ -78,7 +78,6 @@ impl<T> Shelf<T> {
     }
 }
 
-/// All of it.
 #[derive(Default)]
 pub(in crate::sandbox) struct BridgeState {
     grants: Shelf<Grant>,

@@ -68,7 +68,6 @@ pub(in crate::sandbox) enum Spoiled {
     Expired,
 }
 
-/// All codes.
 #[derive(Default)]
 pub(in crate::sandbox) struct Codes {
     by_text: HashMap<String, Entry>,
@@ -76,7 +75,6 @@ pub(in crate::sandbox) struct Codes {
 }
 
 impl Codes {
-    /// A new code.
     pub fn issue(&mut self, code: Code, now: Timestamp) -> String {
         let text = random_text(32);
         self.by_text.insert(text.clone(), Entry { code, issued_at: now, used: false });

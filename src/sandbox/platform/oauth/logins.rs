@@ -44,7 +44,6 @@ struct Entry {
     refresh_expires_at: Timestamp,
 }
 
-/// All logins.
 pub(in crate::sandbox) struct Logins {
     lifetime: Duration,
     by_refresh: HashMap<String, Entry>,
@@ -54,7 +53,6 @@ pub(in crate::sandbox) struct Logins {
 }
 
 impl Logins {
-    /// Empty.
     pub fn new(lifetime_s: u32) -> Logins {
         Logins {
             lifetime: Duration::from_secs(lifetime_s.into()),

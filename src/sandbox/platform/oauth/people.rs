@@ -20,7 +20,6 @@ pub(in crate::sandbox) struct Person {
     pub risky: bool,
 }
 
-/// All people.
 pub(in crate::sandbox) struct People {
     list: Vec<Person>,
     /// Who sits at a browser that says nothing of it.

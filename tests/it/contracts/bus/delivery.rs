@@ -242,13 +242,13 @@ on_every_bus! {
         consumer.stop().await;
     }
 
-    Needs { ack_wait_ms: 2500, ..NEEDS } => async fn a_slow_handler_keeps_its_delivery(stage) {
+    Needs { ack_wait_ms: 1500, ..NEEDS } => async fn a_slow_handler_keeps_its_delivery(stage) {
         let (seen, mut deliveries) = mpsc::unbounded_channel();
         let consumer = Consumer::start(&stage.bus, 2, &Shelf::new(), move |delivery| {
             let seen = seen.clone();
             async move {
                 // Three times the wait after which a silent worker counts as gone.
-                tokio::time::sleep(Duration::from_millis(7500)).await;
+                tokio::time::sleep(Duration::from_millis(4500)).await;
                 let _ = seen.send(delivery);
                 Verdict::Done
             }
@@ -260,7 +260,8 @@ on_every_bus! {
         assert!(deliveries.try_recv().is_err(), "delivered twice");
     }
 
-    Needs { max_attempts: 2, ack_wait_ms: 400, ..NEEDS } => async fn a_message_that_kills_its_workers_is_parked_unseen(stage) {
+    Needs { max_attempts: 2, ack_wait_ms: 400, ..NEEDS } =>
+    async fn a_message_that_kills_its_workers_is_parked_unseen(stage) {
         let shelf = Shelf::new();
         stage.bus.publish(message("killer")).await.unwrap();
         for _ in 0..2 {
@@ -280,7 +281,8 @@ on_every_bus! {
         assert!(deliveries.try_recv().is_err(), "the handler saw it a third time");
     }
 
-    Needs { max_attempts: 2, ack_wait_ms: 400, max_handling_ms: 1000, ..NEEDS } => async fn a_handler_that_hangs_is_stopped_and_counts_as_an_attempt(stage) {
+    Needs { max_attempts: 2, ack_wait_ms: 400, max_handling_ms: 1000, ..NEEDS } =>
+    async fn a_handler_that_hangs_is_stopped_and_counts_as_an_attempt(stage) {
         let shelf = Shelf::new();
         let (done, mut ends) = mpsc::unbounded_channel();
         // One worker: as long as it hangs, nothing else is worked on.
@@ -342,7 +344,11 @@ on_every_bus! {
         let consumer = Consumer::start(&stage.bus, 1, &shelf, move |delivery| {
             let _ = seen.send(delivery.clone());
             async move {
-                if text(&delivery) == "odd" { Verdict::Park { reason: "odd", why: "odd".into() } } else { Verdict::Done }
+                if text(&delivery) == "odd" {
+                    Verdict::Park { reason: "odd", why: "odd".into() }
+                } else {
+                    Verdict::Done
+                }
             }
         });
         stage.bus.publish(message("odd")).await.unwrap();

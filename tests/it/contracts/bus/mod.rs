@@ -2,6 +2,7 @@
 
 mod delivery;
 mod jetstream;
+mod login;
 mod parking;
 mod publishing;
 mod rules;

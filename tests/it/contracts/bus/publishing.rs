@@ -132,7 +132,8 @@ on_every_bus! {
         consumer.stop().await;
     }
 
-    Needs { max_bytes: 64 * 1024, ..NEEDS } => async fn a_full_stream_of_events_drops_its_oldest_and_keeps_the_newest(stage) {
+    Needs { max_bytes: 64 * 1024, ..NEEDS } =>
+    async fn a_full_stream_of_events_drops_its_oldest_and_keeps_the_newest(stage) {
         // One after the other and then together: several times what fits, and all of it is accepted.
         let sent: Vec<Message> = (0..60).map(|_| Message::new(EVENT_SUBJECT, vec![b'x'; 4000])).collect();
         for event in &sent[..20] {

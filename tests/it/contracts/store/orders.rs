@@ -153,7 +153,8 @@ on_both_databases! {
         assert_eq!(stage.store.record_orders(&[new.clone()]).await.unwrap(), [Recorded::New]);
         let read = stage.read(1).await;
         assert_eq!(read.content, new.content);
-        assert_eq!((read.order.state, read.order.version, read.order.amount), (OrderState::Requested, 1, Fen::from_i64(100)));
+        assert_eq!((read.order.state, read.order.version), (OrderState::Requested, 1));
+        assert_eq!(read.order.amount, Fen::from_i64(100));
         assert_eq!(read.params, [new.params.clone()]);
         assert_eq!(read.order.attempts[0].out_trade_no, new.out_trade_no);
         assert!(read.order.queries.next_at.is_some(), "an order whose worker dies must be asked about");
@@ -218,7 +219,9 @@ on_both_databases! {
         assert_eq!(lost.into_iter().collect::<Vec<_>>(), [one.order.id]);
         assert_eq!(stage.read(1).await.order.state, OrderState::Payable);
         assert_eq!(stage.read(2).await.order.state, OrderState::Paid);
-        assert_eq!((stage.count("ledger").await, stage.count("evidence").await, stage.count("notifications").await), (1, 2, 2));
+        for (table, rows) in [("ledger", 1), ("evidence", 2), ("notifications", 2)] {
+            assert_eq!(stage.count(table).await, rows, "{table}");
+        }
     }
 
     async fn one_transaction_pays_one_order_only(stage) {
@@ -245,11 +248,21 @@ on_both_databases! {
     async fn columns_are_tied_to_states(stage) {
         stage.recorded(1).await;
         for sql in [
-            "UPDATE orders SET state = 'paid'", "UPDATE orders SET transaction_id = '1'", "UPDATE orders SET paid_late = TRUE",
-            "UPDATE orders SET state = 'failed'", "UPDATE orders SET state = 'closed'", "UPDATE orders SET state = 'gone'",
-            "UPDATE orders SET amount_fen = 0", "UPDATE orders SET amount_fen = 10000000001", "UPDATE orders SET currency = 'USD'",
-            "UPDATE attempts SET state = 'payable'", "UPDATE attempts SET state = 'paid'", "UPDATE attempts SET state = 'failed'",
-            "UPDATE attempts SET transaction_id = '1'", "UPDATE attempts SET sign_type = 'RSA'", "UPDATE attempts SET order_id = 99",
+            "UPDATE orders SET state = 'paid'",
+            "UPDATE orders SET transaction_id = '1'",
+            "UPDATE orders SET paid_late = TRUE",
+            "UPDATE orders SET state = 'failed'",
+            "UPDATE orders SET state = 'closed'",
+            "UPDATE orders SET state = 'gone'",
+            "UPDATE orders SET amount_fen = 0",
+            "UPDATE orders SET amount_fen = 10000000001",
+            "UPDATE orders SET currency = 'USD'",
+            "UPDATE attempts SET state = 'payable'",
+            "UPDATE attempts SET state = 'paid'",
+            "UPDATE attempts SET state = 'failed'",
+            "UPDATE attempts SET transaction_id = '1'",
+            "UPDATE attempts SET sign_type = 'RSA'",
+            "UPDATE attempts SET order_id = 99",
         ] {
             let refused = stage.execute(sql).await.expect_err(sql);
             assert!(matches!(refused, DbError::Defect(_)), "{sql}: not reported as a defect");
@@ -274,7 +287,8 @@ on_both_databases! {
             stage.store.record_notification(&parked, Some(news()), NOW).await.unwrap();
         }
         stage.store.record_notification(&waiting, Some(news()), NOW).await.unwrap();
-        assert_eq!((stage.count("notifications WHERE verdict = 'parked'").await, stage.count("notifications").await), (1, 1));
+        assert_eq!(stage.count("notifications WHERE verdict = 'parked'").await, 1);
+        assert_eq!(stage.count("notifications").await, 1);
         assert_eq!(stage.count("outbox").await, 1, "one event");
     }
 }

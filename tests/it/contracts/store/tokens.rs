@@ -7,7 +7,7 @@ use wxpay_worker::scheduler::token_commit::commit;
 use wxpay_worker::scheduler::token_refresh_policy as policy;
 use wxpay_worker::scheduler::token_refresh_policy::{IssuedToken, TokenFailure, due_at};
 use wxpay_worker::secret::{Secret, sha256_hex};
-use wxpay_worker::store::{Fenced, Lease, TokenKind, TokenState};
+use wxpay_worker::store::{Fenced, Lease, TokenChange, TokenKind, TokenReport, TokenState};
 
 use super::web::{NOW, app, issued, merchants, seal_key, seconds, write};
 use crate::harness::db::TestDb;
@@ -99,6 +99,19 @@ on_both_databases! {
         let next = IssuedToken { fetched_at: later.after(seconds(1)), ..issued("token-2") };
         stage.put(&lease, &next).await;
         assert_eq!(due_at(&stage.state().await, later.after(seconds(1))), NOW.after(seconds(6960)), "one refresh");
+    }
+
+    async fn a_report_between_reading_a_token_and_replacing_it_is_not_overwritten(stage) {
+        let lease = stage.lease("one", seconds(60)).await;
+        stage.put(&lease, &issued("token-1")).await;
+        let before = stage.state().await;
+        let next = policy::issued(&before, &issued("token-1"), NOW);
+        assert!(stage.report("token-1").await);
+        let change = TokenChange { lease: lease.clone(), app: app(), before, next, events: Vec::new() };
+        let replaced = stage.store.replace_token(&stage.seal(), change).await.unwrap();
+        assert_eq!(replaced, Fenced::Done(false));
+        assert_eq!(stage.state().await.report, Some(TokenReport::Reported(NOW)));
+        assert!(stage.token(NOW).await.is_none());
     }
 
     async fn a_degradation_of_an_app_that_no_merchant_lists_is_kept_and_announced_to_no_merchant(stage) {

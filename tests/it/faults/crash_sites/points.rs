@@ -152,7 +152,7 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
 
 async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
     let dead_letters = if scenario == Scenario::WrongAmount {
-        // One of each copy that was taken: a process that died before it said SUCCESS may have taken the first one, too.
+        // One of each copy that was taken: a process may have taken the first one and died before it said SUCCESS.
         let copies = rig.number(db, "SELECT COUNT(*) FROM notifications WHERE verdict = 'parked'").await;
         assert!(copies >= 1, "nothing was parked");
         for _ in 0..copies {

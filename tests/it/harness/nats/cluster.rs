@@ -41,7 +41,8 @@ impl NatsCluster {
                 let (folder, port, monitoring_port) = (TempDir::new().unwrap(), free_port(), free_port());
                 let alone = settings(folder.path(), "always", port, monitoring_port);
                 let cluster = format!(
-                    "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{}\", no_advertise: true, routes: [{}] }}\n",
+                    "server_name: {}\n\
+                     cluster {{ name: test, listen: \"127.0.0.1:{}\", no_advertise: true, routes: [{}] }}\n",
                     name(n),
                     route_ports[n],
                     routes.join(", ")

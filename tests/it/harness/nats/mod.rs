@@ -24,6 +24,8 @@ pub enum Version {
 pub struct NatsServer {
     version: Version,
     sync_interval: &'static str,
+    /// What it asks of clients, as lines of its configuration.
+    authorization: String,
     /// Where its system calls are written down.
     trace: Option<PathBuf>,
     folder: TempDir,
@@ -53,11 +55,27 @@ impl NatsServer {
         NatsServer::start_as(Version::New, sync_interval, Some(trace), TempDir::new().unwrap())
     }
 
+    /// Starts a server that lets in who these lines of its configuration name.
+    pub fn start_guarded(authorization: &str) -> NatsServer {
+        let folder = TempDir::new().unwrap();
+        NatsServer::start_on_ports(Version::New, "always", None, folder, authorization.to_owned())
+    }
+
     fn start_as(version: Version, sync_interval: &'static str, trace: Option<PathBuf>, folder: TempDir) -> NatsServer {
+        NatsServer::start_on_ports(version, sync_interval, trace, folder, String::new())
+    }
+
+    fn start_on_ports(
+        version: Version,
+        sync_interval: &'static str,
+        trace: Option<PathBuf>,
+        folder: TempDir,
+        authorization: String,
+    ) -> NatsServer {
         let (port, monitoring_port) = (free_port(), free_port());
-        let settings = settings(folder.path(), sync_interval, port, monitoring_port);
+        let settings = settings(folder.path(), sync_interval, port, monitoring_port) + &authorization;
         let child = spawn(version, folder.path(), &settings, trace.as_deref());
-        NatsServer { version, sync_interval, trace, folder, child, port, monitoring_port }
+        NatsServer { version, sync_interval, authorization, trace, folder, child, port, monitoring_port }
     }
 
     pub fn url(&self) -> String {
@@ -76,7 +94,8 @@ impl NatsServer {
 
     /// Starts it again after [`NatsServer::kill`], on the same ports and store.
     pub fn start_again(&mut self) {
-        let settings = settings(self.folder.path(), self.sync_interval, self.port, self.monitoring_port);
+        let settings =
+            settings(self.folder.path(), self.sync_interval, self.port, self.monitoring_port) + &self.authorization;
         self.child = spawn(self.version, self.folder.path(), &settings, self.trace.as_deref());
     }
 

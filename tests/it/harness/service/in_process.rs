@@ -12,7 +12,7 @@ use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::{Config, ConfigHandle};
 use wxpay_worker::ids::{MerchantKey, OrderNo};
-use wxpay_worker::store::{Store, StoredOrder};
+use wxpay_worker::store::{Db, Store, StoredOrder};
 
 use super::accounts::jsapi;
 use super::environment::Environment;
@@ -23,10 +23,11 @@ pub struct InProcess {
     pub clock: Clock,
     pub store: Store,
     pub base: String,
-    bus: Bus,
+    pub bus: Bus,
+    pub in_force: ConfigHandle,
+    pub stop: CancellationToken,
     config: Config,
-    in_force: ConfigHandle,
-    stop: CancellationToken,
+    roles: Roles,
     running: JoinHandle<Result<(), AppError>>,
     environment: Environment,
 }
@@ -47,22 +48,21 @@ struct Running {
     task: JoinHandle<Result<(), AppError>>,
 }
 
-async fn run(config: &Config, clock: &Clock, port: u16) -> Running {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+async fn run(config: &Config, clock: &Clock, port: u16, roles: Roles) -> Running {
+    let api = if roles.ingress { Some(TcpListener::bind(("127.0.0.1", port)).await.unwrap()) } else { None };
     let app = App::open(config.clone(), clock.clone()).await.unwrap();
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
-    let listeners = Listeners { api: Some(listener), admin: None };
-    let task = tokio::spawn(app.run(Roles::ALL, listeners, stop.clone()));
+    let task = tokio::spawn(app.run(roles, Listeners { api, admin: None }, stop.clone()));
     Running { in_force, store, bus, stop, task }
 }
 
 impl InProcess {
-    pub(super) async fn start(environment: Environment, config: &str, clock: Clock) -> InProcess {
+    pub(super) async fn start(environment: Environment, config: &str, clock: Clock, roles: Roles) -> InProcess {
         let config = Config::from_toml_str(config).unwrap();
-        let Running { in_force, store, bus, stop, task: running } = run(&config, &clock, environment.port).await;
+        let Running { in_force, store, bus, stop, task: running } = run(&config, &clock, environment.port, roles).await;
         let base = format!("http://127.0.0.1:{}", environment.port);
-        InProcess { clock, store, base, bus, config, in_force, stop, running, environment }
+        InProcess { clock, store, base, bus, in_force, stop, config, roles, running, environment }
     }
 
     /// Another configuration is in force, without a restart.
@@ -80,7 +80,8 @@ impl InProcess {
     /// The service stops and starts again, at the same address, on a host with this clock. The simulator's stays.
     pub async fn move_to_host(&mut self, clock: Clock) {
         self.stop_service().await;
-        let Running { in_force, store, bus, stop, task } = run(&self.config, &clock, self.environment.port).await;
+        let Running { in_force, store, bus, stop, task } =
+            run(&self.config, &clock, self.environment.port, self.roles).await;
         (self.store, self.bus, self.stop, self.running, self.clock) = (store, bus, stop, task, clock);
         self.in_force = in_force;
     }
@@ -91,8 +92,14 @@ impl InProcess {
     }
 
     /// Asserts that nothing is left to do and that the books agree; then the service ends without an error.
-    pub async fn finish(mut self) {
-        self.environment.assert_finished(self.store.db(), Some(&self.bus)).await;
+    pub async fn finish(self) {
+        let (db, bus) = (self.store.db().clone(), self.bus.clone());
+        self.finish_by(&db, &bus).await;
+    }
+
+    /// As [`InProcess::finish`] for a test after which the service's own database cannot be asked.
+    pub async fn finish_by(mut self, db: &Db, bus: &Bus) {
+        self.environment.assert_finished(db, Some(bus)).await;
         self.stop_service().await;
         self.environment.is_finished();
     }

@@ -1,6 +1,7 @@
 //! The service under test: with a real database, a real bus and the WeChat simulator, in this process or as processes.
 
 mod accounts;
+mod config;
 mod environment;
 mod in_process;
 mod processes;
@@ -8,6 +9,7 @@ mod queue;
 
 use std::time::Duration;
 
+use wxpay_worker::app::Roles;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::sandbox::{Account, Options, PlatformKind, Sandbox, Settings};
 use wxpay_worker::secret::sha256_hex;
@@ -42,7 +44,6 @@ pub const LEASE: Duration = Duration::from_secs(3);
 /// What differs between the service in this process and its processes.
 struct More {
     server: &'static str,
-    apps: &'static str,
     /// How long what a dead process held stays with it.
     lease: Duration,
 }
@@ -53,10 +54,13 @@ pub struct TestService {
     queue: Queue,
     settings: Settings,
     accounts: Vec<Account>,
+    shop: String,
     merchant: String,
-    config: String,
+    config: Vec<String>,
+    mini_program: bool,
     refunds: Refunds,
     clock: Clock,
+    roles: Roles,
 }
 
 impl TestService {
@@ -67,11 +71,14 @@ impl TestService {
             queue: Queue::Embedded,
             settings: Settings::default(),
             accounts: vec![account(MCH_ID, KEY)],
+            shop: String::new(),
             merchant: String::new(),
-            config: String::new(),
+            config: Vec::new(),
+            mini_program: false,
             refunds: Refunds::NotConfigured,
             // Databases measure leases by their own clock; the manual one begins at theirs.
             clock: Clock::manual(Clock::system().now()),
+            roles: Roles::ALL,
         }
     }
 
@@ -104,16 +111,37 @@ impl TestService {
         TestService { settings, ..self }
     }
 
+    /// More lines of the app's entry.
+    pub fn shop(mut self, lines: &str) -> TestService {
+        self.shop.push_str(lines);
+        self
+    }
+
     /// More lines of the merchant's entry.
     pub fn merchant(mut self, lines: &str) -> TestService {
         self.merchant.push_str(lines);
         self
     }
 
-    /// More sections of the configuration.
+    /// More of the configuration: its values replace those of the same name, its entries come after the others.
     pub fn config(mut self, sections: &str) -> TestService {
-        self.config.push_str(sections);
+        self.config.push(sections.to_owned());
         self
+    }
+
+    /// A mini program of the merchant, too.
+    pub fn mini_program(self) -> TestService {
+        TestService { mini_program: true, ..self }.config(MINI_PROGRAM)
+    }
+
+    /// In this process no role runs: the test stands in for all of them.
+    pub fn without_roles(self) -> TestService {
+        TestService { roles: Roles { ingress: false, worker: false, relay: false, scheduler: false }, ..self }
+    }
+
+    /// In this process only these roles run; the test stands in for the others.
+    pub fn roles(self, roles: &str) -> TestService {
+        TestService { roles: Roles::parse(roles).unwrap(), ..self }
     }
 
     /// WeChat knows [`OTHER_MCH_ID`], too; [`SECOND_MERCHANT`] configures it.
@@ -140,16 +168,16 @@ impl TestService {
     /// All roles in this process, by a clock that the test moves; WeChat goes by the same one.
     pub async fn in_process(self) -> InProcess {
         assert!(matches!(self.queue, Queue::Embedded), "in this process the bus is embedded");
-        let clock = self.clock.clone();
-        let more = More { server: "notify_ack_timeout_ms = 4500", apps: "", lease: Duration::from_secs(10) };
+        let (clock, roles) = (self.clock.clone(), self.roles);
+        let more = More { server: "notify_ack_timeout_ms = 4500", lease: Duration::from_secs(10) };
         let (environment, config) = self.open(clock.clone(), more).await;
-        InProcess::start(environment, &config, clock).await
+        InProcess::start(environment, &config, clock, roles).await
     }
 
     /// Processes that the test starts and ends, in real time. With a mini program and a second merchant.
     pub async fn processes(self) -> Processes {
-        let service = self.second_account().config(MINI_PROGRAM).config(SECOND_MERCHANT);
-        let more = More { server: "", apps: "\"mini\"", lease: LEASE };
+        let service = self.second_account().mini_program().config(SECOND_MERCHANT);
+        let more = More { server: "", lease: LEASE };
         let (environment, config) = service.open(Clock::system(), more).await;
         Processes::new(environment, &config)
     }
@@ -182,10 +210,11 @@ impl TestService {
         let certificate = certificates.map(Certificates::merchant_toml).unwrap_or_default();
         let over_tls = certificates.filter(|_| self.refunds == Refunds::OverTls);
         let refund_url = over_tls.map(Certificates::wechat_toml).unwrap_or_default();
-        let (merchant, config) = (&self.merchant, &self.config);
-        let More { server, apps, lease } = more;
+        let (shop, merchant) = (&self.shop, &self.merchant);
+        let apps = if self.mini_program { "\"mini\"" } else { "" };
+        let More { server, lease } = more;
         let lease_ms = lease.as_millis();
-        format!(
+        let text = format!(
             r#"
             [server]
             listen = "127.0.0.1:{port}"
@@ -217,6 +246,7 @@ impl TestService {
             app_id = "{APP_ID}"
             kind = "official_account"
             secret = "{APP_SECRET}"
+            {shop}
             [[merchants]]
             key = "main"
             mch_id = "{MCH_ID}"
@@ -231,8 +261,8 @@ impl TestService {
             hash = "sha256:{hash}"
             scopes = ["orders", "refunds", "finance", "ops"]
             merchants = "all"
-            {config}
             "#
-        )
+        );
+        config::merged(std::iter::once(text.as_str()).chain(self.config.iter().map(String::as_str)))
     }
 }

@@ -4,3 +4,4 @@ mod doubts;
 mod open;
 #[cfg(debug_assertions)]
 mod paused;
+mod words;

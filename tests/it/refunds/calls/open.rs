@@ -74,7 +74,8 @@ on_both! {
         assert_eq!(until, service.clock.now().after(LASTS));
         // Decided by the first call's refusal, and late.
         let stored = service.refund("Q3-a").await;
-        let (now, fact) = (service.clock.now(), RefundFact::Refused(WechatError { code: "ERROR".into(), message: "no".into() }));
+        let refusal = WechatError { code: "ERROR".into(), message: "no".into() };
+        let (now, fact) = (service.clock.now(), RefundFact::Refused(refusal));
         let RefundDecision::Apply(change) = decide_refund(&stored.refund, &fact, now) else { panic!("a failure") };
         let commit = RefundCommit {
             order_id: stored.order_id,
@@ -101,7 +102,8 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.refused_from_now_on("Q400001", "Q4-a").await;
         service.clear_faults().await;
-        let sql = "UPDATE refunds SET call_open_until_ms = next_at_ms + 86400000, unanswered_at_ms = next_at_ms + 86400000";
+        let sql = "UPDATE refunds
+            SET call_open_until_ms = next_at_ms + 86400000, unanswered_at_ms = next_at_ms + 86400000";
         service.store.db().execute("test", String::from(sql), []).await.unwrap();
         // The next run of the job that searches for such times.
         service.skip(31);

@@ -20,8 +20,9 @@ impl InProcess {
     /// A refund that failed here although WeChat took it on.
     async fn failed_and_alive(&self, order_no: &str, refund_no: &str) -> String {
         self.paid(order_no).await;
-        let refuse = json!([{"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1, "executed": true}]);
-        self.faults(refuse).await;
+        let code = "USER_ACCOUNT_ABNORMAL";
+        let refuse = json!({"on": "refund", "kind": "refuse", "err_code": code, "times": 1, "executed": true});
+        self.faults(json!([refuse])).await;
         let (status, problem) = self.give_back(order_no, json!({"refund_no": refund_no, "amount_fen": 30})).await;
         assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
         self.refund(refund_no).await.refund.transaction_id.to_string()

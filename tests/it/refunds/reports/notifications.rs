@@ -159,9 +159,14 @@ on_both! {
 
     async fn the_newer_apis_notification_is_repeated_until_it_can_be_read(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
-        let body = json!({"id": "EV-1", "event_type": "REFUND.SUCCESS", "resource_type": "encrypt-resource",
-            "resource": {"algorithm": "AEAD_AES_256_GCM", "ciphertext": "AAAA", "nonce": "abc", "original_type": "refund"}});
-        let headers = [("wechatpay-signature", "c2ln"), ("wechatpay-serial", "1"), ("content-type", "application/json")];
+        let resource = json!({
+            "algorithm": "AEAD_AES_256_GCM", "ciphertext": "AAAA", "nonce": "abc", "original_type": "refund",
+        });
+        let body = json!({
+            "id": "EV-1", "event_type": "REFUND.SUCCESS", "resource_type": "encrypt-resource", "resource": resource,
+        });
+        let headers =
+            [("wechatpay-signature", "c2ln"), ("wechatpay-serial", "1"), ("content-type", "application/json")];
         let (status, text) = service.tell(body.to_string(), &headers).await;
         assert!(status == 503 && text.contains("FAIL"), "so that WeChat repeats it: {status} {text}");
         // A flood of them is not kept, nor does it reach the queue; one of them can be read.

@@ -133,7 +133,10 @@ async fn a_refunds_notification_can_be_asked_for_and_spoiled() {
     let cashier = shop.cashier().await;
     shop.paid("A100001").await;
     cashier.take(telling(&merchant, "R1", "20")).await;
-    let body = |fault: Option<&str>| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "out_refund_no": "R1", "fault": fault});
+    let body = |fault: Option<&str>| {
+        let (order, refund) = ("A100001", "R1");
+        json!({"mch_id": MCH_ID, "out_trade_no": order, "out_refund_no": refund, "fault": fault})
+    };
     assert_eq!(shop.control("notify", body(None)).await.1["error"], "not_ended");
     shop.ends("R1", "SUCCESS").await;
     merchant.next().await;

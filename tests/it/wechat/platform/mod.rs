@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+mod garbled;
 mod secrecy;
 
 use wxpay_worker::config::{TokenApi, Wechat};

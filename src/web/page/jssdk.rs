@@ -1,29 +1,36 @@
 //! `GET /api/wechat/jssdk?url=`: what a page hands to `wx.config`.
 //!
-//! The address is signed as the page gave it, up to the fragment: an address that is decoded and encoded again is
+//! The address is signed as the browser shows it, up to the fragment: an address that is decoded and encoded again is
 //! another one to WeChat. Only our own pages are signed for, and each answer is for one address at one moment.
 
 use axum::extract::Request;
 use axum::response::Response;
 use serde_json::json;
 
-use super::envelope::{Failure, Reason, success};
-use super::parameters::Parameters;
+use super::address;
+use super::address::Own;
+use crate::config;
 use crate::config::AppKind;
 use crate::secret::random_text;
 use crate::store::TokenKind;
-use crate::web::state::WebState;
+use crate::web::envelope::{Failure, Reason, success};
+use crate::web::state::{Browser, WebState};
 use crate::wechat::jssdk::{signature, signed_url, string_to_sign};
 
 /// Stands for the ticket in what is explained.
 const MASK: &str = "***";
 
+/// What is asked for.
+struct Asked<'a> {
+    app: &'a config::App,
+    page: String,
+    explain: bool,
+}
+
 pub async fn jssdk(app: WebState, request: Request) -> Result<Response, Failure> {
     let browser = app.browser()?;
-    let parameters = Parameters::of(request.uri());
-    let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;
-    let page = browser.origins.required("url", parameters.required("url")?)?;
-    let explain = parameters.switch("explain")?;
+    let Asked { app: wechat_app, page, explain } = asked(&app, browser, &request)?;
+    let page = page.as_str();
     let now = app.clock.now();
     let ticket = app.store.token(&browser.token_key, wechat_app, TokenKind::JsapiTicket, now).await?;
     let ticket = ticket.ok_or(Reason::TokenUnavailable)?.value;
@@ -44,4 +51,16 @@ pub async fn jssdk(app: WebState, request: Request) -> Result<Response, Failure>
         });
     }
     Ok(success(data))
+}
+
+fn asked<'a>(app: &'a WebState, browser: &Browser, request: &Request) -> Result<Asked<'a>, Failure> {
+    let is_app = |key: &str| app.config.app(key).is_some();
+    let own: [Own<'_>; 2] = [("app", &is_app), ("explain", &|switch| matches!(switch, "0" | "1"))];
+    let (parameters, undecoded) = address::parameters(request.uri(), &["url"], &own)?;
+    let (wechat_app, _) = app.web_app(AppKind::OfficialAccount, &parameters)?;
+    let page = browser.origins.required("url", parameters.required("url")?)?;
+    if let Some(name) = undecoded.filter(|_| browser.origins.is_elsewhere(request.headers(), &page)) {
+        return Err(address::cut_off(name));
+    }
+    Ok(Asked { app: wechat_app, page, explain: parameters.switch("explain")? })
 }

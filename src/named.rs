@@ -1,5 +1,5 @@
-//! States and origins have one name each, in JSON and in the database; both directions come from one list, so that a
-//! value without a name does not compile.
+//! Values with one name each, in JSON, in the database, in metrics or at WeChat; both directions come from one list, so
+//! that a value without a name does not compile.
 
 macro_rules! named {
     ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
@@ -7,7 +7,7 @@ macro_rules! named {
             /// Every value, in the order of the definition.
             pub const ALL: &[$type] = &[$($type::$variant),*];
 
-            /// The name used in JSON and in the database.
+            /// Its name.
             pub const fn as_str(self) -> &'static str {
                 match self { $($type::$variant => $name),* }
             }
@@ -19,4 +19,3 @@ macro_rules! named {
         }
     };
 }
-pub(crate) use named;

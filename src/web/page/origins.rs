@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::header;
 use url::Url;
 
-use super::envelope::{Failure, Reason};
+use crate::web::envelope::{Failure, Reason};
 
 /// The longest address that is taken.
 const MAX_URL_BYTES: usize = 1024;
@@ -55,12 +55,24 @@ impl Origins {
         (means && url.username().is_empty() && url.password().is_none()).then_some(text)
     }
 
-    /// As [`Origins::page`], with the other parameters of the page. `name` is the parameter's.
-    pub fn required<'a>(&self, name: &str, text: &'a str) -> Result<&'a str, Failure> {
+    /// The page at `text`, which is the value of the parameter `name`, as a browser shows its address.
+    pub fn required(&self, name: &str, text: &str) -> Result<String, Failure> {
         if text.len() > MAX_URL_BYTES {
             return Err(Failure::bad_parameter(name, format!("must be at most {MAX_URL_BYTES} bytes")));
         }
-        self.page(text).ok_or_else(|| Reason::BadOrigin.into())
+        let shown = as_shown(text);
+        self.page(&shown).map(str::to_owned).ok_or_else(|| Reason::BadOrigin.into())
+    }
+
+    /// Whether the browser says that its page is at another address than `page`, which is of our own origin. To another
+    /// origin it tells no more than the page's.
+    pub fn is_elsewhere(&self, headers: &HeaderMap, page: &str) -> bool {
+        let of_own = |text: &str| Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == self.own);
+        let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok()).filter(|text| of_own(text));
+        let page = page.split('#').next().unwrap_or_default();
+        // A page at the root is shown with its slash.
+        let shown = Url::parse(page).map(String::from).unwrap_or_default();
+        referer.is_some_and(|referer| of_own(page) && referer != page && referer != shown)
     }
 
     /// Whether a request that acts for the session comes from one of our own pages, as far as the browser says.
@@ -75,4 +87,20 @@ impl Origins {
             (None, None) => true,
         }
     }
+}
+
+/// An address with its scheme and host in lower case and without its scheme's own port, as browsers show it. Nothing
+/// else is repaired.
+fn as_shown(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let scheme = scheme.to_ascii_lowercase();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, rest) = rest.split_at(end);
+    let port = match scheme.as_str() {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return text.to_owned(),
+    };
+    let host = host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    format!("{scheme}://{host}{rest}")
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{Config, process_env};
-use wxpay_worker::store::Db;
+use wxpay_worker::store::{Db, Store};
 use wxpay_worker::wechat::certificate;
 use wxpay_worker::{demo, telemetry};
 
@@ -40,6 +40,17 @@ enum Command {
     Migrate,
     /// Prints every problem of the configuration, and the effective values with secrets masked.
     CheckConfig,
+    /// The feed of events that GET /v1/events reads.
+    Feed {
+        #[command(subcommand)]
+        command: FeedCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum FeedCommand {
+    /// After a restore that cursors cannot see: all cursors given out before answer 410.
+    NewEpoch,
 }
 
 #[tokio::main]
@@ -50,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Run { only } => run(cli.config.as_deref(), only.unwrap_or(Roles::ALL)).await,
         Command::Migrate => migrate(cli.config.as_deref()).await,
         Command::CheckConfig => check_config(cli.config.as_deref()),
+        Command::Feed { command: FeedCommand::NewEpoch } => new_feed_epoch(cli.config.as_deref()).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,6 +92,13 @@ async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     let changed = Db::connect(&config.store).await?.migrate().await?;
     println!("{}", if changed { "the schema is up to date now" } else { "the schema was up to date" });
+    Ok(())
+}
+
+async fn new_feed_epoch(file: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env(), certificate::check)?;
+    let epoch = Store::open(&config.store).await?.new_feed_epoch().await?;
+    println!("the feed is in epoch {epoch} now: cursors given out before answer 410");
     Ok(())
 }
 

@@ -145,6 +145,12 @@ impl OutTradeNo {
         let tail = format!("_{n}{}", &hash[..12]);
         OutTradeNo(format!("{}{tail}", &base[..base.len().min(32 - tail.len())]))
     }
+
+    /// Whether it has the form of a number that was made for an attempt and is not the order's own.
+    pub fn is_derived(&self) -> bool {
+        let Some((_, tail)) = self.0.rsplit_once('_') else { return false };
+        tail.len() > 12 && tail.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
 }
 
 impl OutRefundNo {
@@ -166,6 +172,13 @@ impl OutRefundNo {
     /// The number of the refund that a caller names by its own key: the same for the same key.
     pub fn of_key(merchant: &MerchantKey, api_key: &str, key: &str) -> OutRefundNo {
         OutRefundNo::derived("key", &[merchant.as_str(), api_key, key])
+    }
+
+    /// The number of a refund of all that is left of an order's payment, where the caller gives neither a number nor a
+    /// key: the same however often it is requested.
+    pub fn of_all(merchant: &MerchantKey, order_no: &OrderNo, transaction_id: Option<&TransactionId>) -> OutRefundNo {
+        let transaction_id = transaction_id.map(TransactionId::as_str).unwrap_or_default();
+        OutRefundNo::derived("all", &[merchant.as_str(), order_no.as_str(), transaction_id])
     }
 
     fn derived(kind: &str, parts: &[&str]) -> OutRefundNo {

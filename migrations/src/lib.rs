@@ -19,6 +19,8 @@ mod m20261122_000007_open_calls;
 mod m20261122_000008_orphans;
 mod m20261128_000001_payments;
 mod m20261128_000009_said;
+mod m20261128_000010_feed;
+mod m20261128_000011_refund_targets;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -37,6 +39,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_orphans::Migration),
             Box::new(m20261128_000001_payments::Migration),
             Box::new(m20261128_000009_said::Migration),
+            Box::new(m20261128_000010_feed::Migration),
+            Box::new(m20261128_000011_refund_targets::Migration),
         ]
     }
 }

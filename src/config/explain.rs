@@ -34,10 +34,9 @@ impl Effective {
         for line in &self.0 {
             if line.path != table {
                 table = &line.path;
-                let header = match table.split_once('[') {
-                    Some((list, _)) => format!("[[{list}]]"),
-                    None => format!("[{table}]"),
-                };
+                let names: Vec<&str> = table.split('.').filter_map(|part| part.split('[').next()).collect();
+                let name = names.join(".");
+                let header = if table.ends_with(']') { format!("[[{name}]]") } else { format!("[{name}]") };
                 let gap = if text.is_empty() { "" } else { "\n" };
                 text.push_str(&format!("{gap}{header}\n"));
             }

@@ -98,9 +98,12 @@ fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let log = root.section("log", read::log);
     let apps = root.entries("apps", read::app);
     let merchants = root.entries("merchants", read::merchant);
-    let api_keys = root.entries("api_keys", read::api_key);
+    let merchant_keys = validate::merchant_keys(tree);
+    let api_keys = root.entries("api_keys", |r| read::api_key(r, &merchant_keys));
     root.finish();
     validate::unique_names(tree, report);
+    validate::api_keys(tree, report);
+    validate::refunds_scope(&api_keys, report);
     validate::references(tree, report);
     validate::notify_url(server.as_ref(), &merchants, report);
     validate::browser(server.as_ref(), web.as_ref(), &apps, report);

@@ -11,7 +11,8 @@ use super::problem::nearest;
 use super::reader::Reader;
 use super::secrets::{strong, varied};
 use super::sections::{
-    ApiKey, App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Scope, Server, Store, TokenApi, Web, Wechat,
+    ApiKey, App, AppKind, Bus, KeyHash, Log, Merchant, Merchants, Orders, PreviousKey, Scope, Server, Store, TokenApi,
+    Web, Wechat,
 };
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
@@ -306,22 +307,73 @@ fn policy(r: &mut Reader<'_>, without_certificate: bool) -> Option<Policy> {
     Some(Policy { paid_late: paid_late?, paid_twice: paid_twice?, ..Policy::default() })
 }
 
-pub(super) fn api_key(r: &mut Reader<'_>) -> Option<ApiKey> {
-    let name = r.required("name", |text| {
+/// `configured`: the keys of all merchants.
+pub(super) fn api_key(r: &mut Reader<'_>, configured: &[&str]) -> Option<ApiKey> {
+    let word = |text: &str| {
         if text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(text.to_owned())
         } else {
             Err("must be 1 to 64 visible ASCII characters".into())
         }
-    });
-    let hash = r.digest("hash");
-    let all = [("orders", Scope::Orders), ("finance", Scope::Finance), ("ops", Scope::Ops)];
+    };
+    let name = r.required("name", word);
+    let id = match &name {
+        Some(name) => r.or_default("id", name, word),
+        None => r.optional("id", word).flatten(),
+    };
+    let all =
+        [("orders", Scope::Orders), ("refunds", Scope::Refunds), ("finance", Scope::Finance), ("ops", Scope::Ops)];
     let scopes = r.items("scopes", |text| choice(text, &all));
     if scopes.as_ref().is_some_and(Vec::is_empty) {
-        r.problem("scopes", "is missing: name at least one of orders, finance, ops".into());
+        r.problem("scopes", "is missing: name at least one of orders, refunds, finance, ops".into());
     }
-    let merchants = r.items("merchants", |text| MerchantKey::parse(text).map_err(rule));
-    Some(ApiKey { name: name?, hash: hash?, scopes: scopes?, merchants: merchants? })
+    let merchants = seen_merchants(r, configured);
+    // Last, because the hashes are tables of their own in the listing.
+    let hashes = key_hashes(r);
+    Some(ApiKey { name: name?, id: id?, hashes: hashes?, scopes: scopes?, merchants: merchants? })
+}
+
+/// `"all"`, a list, or the only merchant where there is no other.
+fn seen_merchants(r: &mut Reader<'_>, configured: &[&str]) -> Option<Merchants> {
+    if r.is_word("merchants", "all") {
+        r.optional("merchants", |_| Ok(()))?;
+        return Some(Merchants::All);
+    }
+    if !r.has("merchants") {
+        if configured.len() > 1 {
+            let mend = "is missing: several merchants are configured, so name those that this key may see, or \"all\"";
+            r.problem("merchants", mend.into());
+            return None;
+        }
+        let only = configured.iter().filter_map(|key| MerchantKey::parse(*key).ok());
+        return Some(Merchants::Only(only.collect()));
+    }
+    let listed = r.items("merchants", |text| MerchantKey::parse(text).map_err(rule));
+    if listed.as_ref().is_some_and(Vec::is_empty) {
+        r.warning("merchants", "is empty: this key sees no merchant. Leave it out, name the merchants, or say \"all\"");
+    }
+    listed.map(Merchants::Only)
+}
+
+/// `hash`, or `hashes` with the times until which they count.
+fn key_hashes(r: &mut Reader<'_>) -> Option<Vec<KeyHash>> {
+    let several = r.entries("hashes", |r| {
+        let sha256 = r.digest("hash");
+        let until = r.optional("until", |text| {
+            Timestamp::parse_rfc3339(text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z".to_owned())
+        });
+        Some(KeyHash { sha256: sha256?, until: until? })
+    });
+    // An empty list says as little as none.
+    if !r.is_list("hashes") {
+        return r.digest("hash").map(|sha256| vec![KeyHash { sha256, until: None }]);
+    }
+    if r.has("hash") {
+        r.digest("hash");
+        r.problem("hash", "is given twice: keep either hash or hashes".into());
+        return None;
+    }
+    Some(several)
 }
 
 /// One of a few words.

@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         };
         let mut entries = Vec::new();
         for (i, table) in tables.iter().enumerate() {
-            let path = format!("{key}[{i}]");
+            let path = self.at(&format!("{key}[{i}]"));
             let mut reader = Reader { path, table, report: &mut *self.report, known: Vec::new() };
             entries.extend(read(&mut reader));
             reader.finish();
@@ -214,6 +214,16 @@ impl<'a> Reader<'a> {
             }
         }
         (items.len() == texts.len()).then_some(items)
+    }
+
+    /// Whether a key is this one text.
+    pub(super) fn is_word(&self, key: &str, word: &str) -> bool {
+        matches!(self.table.get(key), Some(Node::Value(Value::String(text), _)) if text == word)
+    }
+
+    /// Whether a key is a list of tables.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        matches!(self.table.get(key), Some(Node::List(_)))
     }
 
     /// The value of a key, if it has one; marks the key as known.

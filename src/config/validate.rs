@@ -11,7 +11,7 @@ use super::address;
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
 use super::reader::{Report, texts};
-use super::sections::{App, AppKind, Config, Merchant, Server, Web, Wechat};
+use super::sections::{ApiKey, App, AppKind, Config, Merchant, Scope, Server, Web, Wechat};
 
 /// The longest `notify_url` WeChat takes, in bytes.
 const NOTIFY_URL_MAX: usize = 256;
@@ -21,14 +21,8 @@ const PUBLISHED_V2_KEY: &str = "192006250b4c09247ec02edce69f6a2d";
 
 /// Names that must be unique: a URL, a subject, an audit row or a notification must mean one entry.
 pub(super) fn unique_names(tree: &Table, report: &mut Report) {
-    let unique = [
-        ("apps", "key"),
-        ("apps", "app_id"),
-        ("merchants", "key"),
-        ("merchants", "mch_id"),
-        ("api_keys", "name"),
-        ("api_keys", "hash"),
-    ];
+    let unique =
+        [("apps", "key"), ("apps", "app_id"), ("merchants", "key"), ("merchants", "mch_id"), ("api_keys", "name")];
     for (list, key) in unique {
         let mut first: BTreeMap<&str, usize> = BTreeMap::new();
         for (i, entry) in entries(tree, list) {
@@ -43,6 +37,64 @@ pub(super) fn unique_names(tree: &Table, report: &mut Report) {
     }
 }
 
+/// Two API keys must be neither one client nor one key. A client without an `id` has its name for one.
+pub(super) fn api_keys(tree: &Table, report: &mut Report) {
+    let mut ids: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    let mut hashes: BTreeMap<&str, String> = BTreeMap::new();
+    for (i, entry) in entries(tree, "api_keys") {
+        let own = text(entry, "id").map(|id| (id, "id")).or_else(|| Some((text(entry, "name")?, "name")));
+        if let Some((id, key)) = own {
+            match ids.get(id) {
+                // Equal names are reported as such.
+                Some((_, "name")) if key == "name" => {}
+                Some((earlier, before)) => {
+                    let text = format!(
+                        "is the same as api_keys[{earlier}].{before}: two clients would share their \
+                                        idempotency keys. Keys of one client belong in the hashes of one entry"
+                    );
+                    report.problems.push(Problem::new(format!("api_keys[{i}].{key}"), text));
+                }
+                None => {
+                    ids.insert(id, (i, key));
+                }
+            }
+        }
+        let single = text(entry, "hash").map(|hash| (hash, format!("api_keys[{i}].hash")));
+        let several = entries(entry, "hashes")
+            .filter_map(|(j, one)| Some((text(one, "hash")?, format!("api_keys[{i}].hashes[{j}].hash"))));
+        for (hash, at) in single.into_iter().chain(several) {
+            if let Some(earlier) = hashes.get(hash) {
+                let text = format!("is the same as {earlier}: each key belongs to one entry");
+                report.problems.push(Problem::new(at, text));
+            } else {
+                hashes.insert(hash, at);
+            }
+        }
+    }
+}
+
+/// A configuration that does not name the scope yet goes on without refunds, and says so.
+pub(super) fn refunds_scope(keys: &[ApiKey], report: &mut Report) {
+    let may = |scope| keys.iter().any(|key| key.scopes.contains(&scope));
+    if may(Scope::Orders) && !may(Scope::Refunds) {
+        let text = "no key has the scope refunds, so refunds answer 403: add \"refunds\" to the scopes of the keys \
+                    that may request them";
+        report.warnings.push(Problem::new("api_keys", text));
+    }
+}
+
+/// The keys of all merchants, of those with another problem too.
+pub(super) fn merchant_keys(tree: &Table) -> Vec<&str> {
+    entries(tree, "merchants").filter_map(|(_, entry)| text(entry, "key")).collect()
+}
+
+fn text<'a>(entry: &'a Table, key: &str) -> Option<&'a str> {
+    match entry.get(key) {
+        Some(Node::Value(Value::String(text), _)) if !text.is_empty() => Some(text.as_str()),
+        Some(_) | None => None,
+    }
+}
+
 /// Names that must be defined where they are used.
 pub(super) fn references(tree: &Table, report: &mut Report) {
     for (list, key, defined_in) in [("merchants", "apps", "apps"), ("api_keys", "merchants", "merchants")] {
@@ -54,6 +106,10 @@ pub(super) fn references(tree: &Table, report: &mut Report) {
             .collect();
         for (i, entry) in entries(tree, list) {
             let Some(Node::Value(value, origin)) = entry.get(key) else { continue };
+            // Not a name, but the word for every merchant.
+            if list == "api_keys" && text(entry, key) == Some("all") {
+                continue;
+            }
             for (n, name) in texts(value, origin).unwrap_or_default().iter().enumerate() {
                 if defined.contains(&name.as_str()) {
                     continue;

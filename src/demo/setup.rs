@@ -141,7 +141,7 @@ pub fn configuration(data: &Path, base: &str, simulator: &Running, keys: &Keys) 
         [[api_keys]]
         name = "demo"
         hash = "sha256:{hash}"
-        scopes = ["orders", "finance", "ops"]
+        scopes = ["orders", "refunds", "finance", "ops"]
         "#
     ))?;
     config.store.url = Secret::new(format!("sqlite://{}", data.join("wxpay.db").display()));

@@ -55,7 +55,7 @@ pub struct OrderRequested {
     pub order: OrderContent,
     /// When it was asked for.
     pub requested_at: Timestamp,
-    /// The caller's `Idempotency-Key`, with the API key it belongs to.
+    /// The caller's `Idempotency-Key`, with the client it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
@@ -63,6 +63,7 @@ pub struct OrderRequested {
 /// A caller's own name for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
+    /// The client: the `id` of its API keys.
     pub api_key: String,
     pub key: String,
 }

@@ -137,9 +137,9 @@ pub enum Error {
     /// The order has had as many attempts as it may.
     #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
-    /// The idempotency key is in use right now, for something else.
-    #[error("a request with this Idempotency-Key and other content is under way")]
-    KeyInFlight,
+    /// The number is one of another order's attempts.
+    #[error("order_no is the number of another order's attempt at WeChat; use another number")]
+    NumberTaken,
     /// The idempotency key was used for something else.
     #[error("this Idempotency-Key was used with other content")]
     KeyReused,
@@ -175,6 +175,12 @@ pub enum Error {
         /// WeChat's error code and text.
         wechat: WechatError,
     },
+    /// Events behind the cursor were removed.
+    #[error("events behind this cursor were removed; begin again without after, and drop known ids")]
+    CursorExpired,
+    /// The cursor's place is not in this feed.
+    #[error("this cursor is not of the feed as it is now; begin again without after, and drop known ids")]
+    CursorForeign,
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -256,7 +262,7 @@ problems! {
     Error::PaymentForeign => CONFLICT "payment-foreign" "Payment can only be given back";
     Error::PaymentAccepted => CONFLICT "payment-accepted" "Payment accepted";
     Error::AttemptsUsedUp => CONFLICT "attempts-used-up" "No more attempts";
-    Error::KeyInFlight => CONFLICT "key-in-flight" "Idempotency key in flight", retry 1;
+    Error::NumberTaken => CONFLICT "number-taken" "Number in use";
     Error::KeyReused => UNPROCESSABLE_ENTITY "key-reused" "Idempotency key reused";
     Error::OrderFailed { .. } => UNPROCESSABLE_ENTITY "order-failed" "Refused by WeChat";
     Error::OrderNotPaid => CONFLICT "order-not-paid" "Order not paid";
@@ -265,6 +271,8 @@ problems! {
     Error::RefundsUsedUp => CONFLICT "refunds-used-up" "No more refunds";
     Error::RefundDiffers => CONFLICT "refund-differs" "Refund number in use";
     Error::RefundFailed { .. } => UNPROCESSABLE_ENTITY "refund-failed" "Refund failed";
+    Error::CursorExpired => GONE "cursor-expired" "Cursor expired";
+    Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
     Error::TooManyStreamsOfOrder =>
@@ -276,6 +284,7 @@ problems! {
 const fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Orders => "orders",
+        Scope::Refunds => "refunds",
         Scope::Finance => "finance",
         Scope::Ops => "ops",
     }

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
-use super::orders::in_flight::InFlight;
 use super::problem::Error;
 use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Gate, Throttle};
@@ -59,7 +58,6 @@ pub struct HttpShared {
     pub shutdown: CancellationToken,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
-    pub in_flight: InFlight,
     /// The open streams of orders.
     pub streams: Arc<Gate<(MerchantKey, OrderNo)>>,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
@@ -83,7 +81,6 @@ impl HttpShared {
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
-            in_flight: InFlight::default(),
             streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),

@@ -34,7 +34,7 @@ pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
-pub use outbox::FeedEvent;
+pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent};
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
 pub use payment::read::{PaymentFilter, StoredPayment};

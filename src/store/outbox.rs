@@ -5,6 +5,8 @@
 //! time (see [`super::Lease`]) gives positions in the order of the rows: an order's later change can only be written
 //! after its earlier one was committed, so the order per order_no holds. Row numbers alone would not do: PostgreSQL
 //! hands them out before the commit, and a reader that has seen 5 would never read a 4 that commits later.
+//!
+//! The last position has a row of its own: no position is given out again after events were removed.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
@@ -17,6 +19,21 @@ use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, EncodedEvent};
 use crate::ids::MerchantKey;
+use crate::secret::random_text;
+
+/// The epoch in which a database begins. Another one is a random text, so that no restored database returns to it.
+pub const FEED_FIRST_EPOCH: &str = "1";
+
+/// The end of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedEnd {
+    /// Cursors belong to an epoch.
+    pub epoch: String,
+    /// The last position; 0 where there has been none.
+    pub position: i64,
+    /// The event of that position, which may be removed by now.
+    pub event_id: Option<String>,
+}
 
 /// An event with its place in the feed.
 #[derive(Debug, Clone)]
@@ -87,30 +104,55 @@ impl Store {
         self.db.write("outbox.mark", write, |tx, (lease, position, at)| Box::pin(mark(tx, lease, *position, *at))).await
     }
 
-    /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all when empty).
+    /// Events after `cursor` in feed order, of these types (all when empty) and merchants (all where none are given).
     pub async fn events_after(
         &self,
         cursor: i64,
         types: &[String],
-        merchants: &[MerchantKey],
+        merchants: Option<&[MerchantKey]>,
         limit: u64,
     ) -> Result<Vec<FeedEvent>, DbError> {
         let mut find = outbox::Entity::find().filter(outbox::Column::Position.gt(cursor));
         if !types.is_empty() {
             find = find.filter(outbox::Column::EventType.is_in(types));
         }
-        if !merchants.is_empty() {
+        if let Some(merchants) = merchants {
             find = find.filter(outbox::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
         }
         let rows = find.order_by_asc(outbox::Column::Position).limit(limit).all(self.db.read()).await?;
         Ok(rows.into_iter().map(FeedEvent::from).collect())
     }
 
-    /// The feed's last position.
-    pub async fn feed_end(&self) -> Result<i64, DbError> {
-        let sql = "SELECT COALESCE(MAX(position), 0) AS position FROM outbox";
+    /// The feed's end.
+    pub async fn feed_end(&self) -> Result<FeedEnd, DbError> {
+        let sql = "SELECT f.epoch, f.last_position, f.last_event_id, o.position, o.event_id FROM feed f
+                   LEFT JOIN (SELECT position, event_id FROM outbox WHERE position IS NOT NULL
+                              ORDER BY position DESC LIMIT 1) AS o ON 1 = 1";
         let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
-        row.map_or(Ok(0), |r| Ok(r.try_get("", "position")?))
+        let row = row.ok_or_else(|| DbError::Defect("the feed has no row".into()))?;
+        let epoch = row.try_get("", "epoch")?;
+        let last: i64 = row.try_get("", "last_position")?;
+        // An older process leaves the row behind.
+        let placed = row.try_get::<Option<i64>>("", "position")?.filter(|placed| *placed > last);
+        Ok(match placed {
+            Some(position) => FeedEnd { epoch, position, event_id: row.try_get("", "event_id")? },
+            None => FeedEnd { epoch, position: last, event_id: row.try_get("", "last_event_id")? },
+        })
+    }
+
+    /// The event of a position, unless it was removed.
+    pub async fn event_id_at(&self, position: i64) -> Result<Option<String>, DbError> {
+        let sql = "SELECT event_id FROM outbox WHERE position = $1";
+        let row = self.db.read().query_one_raw(self.db.statement(sql, [position.into()])).await?;
+        row.map(|row| Ok(row.try_get("", "event_id")?)).transpose()
+    }
+
+    /// Begins another epoch of the feed: no cursor given out before is accepted any more.
+    pub async fn new_feed_epoch(&self) -> Result<String, DbError> {
+        let epoch = random_text(12);
+        self.db.execute("feed.epoch", "UPDATE feed SET epoch = $1", [epoch.as_str().into()]).await?;
+        self.changed();
+        Ok(epoch)
     }
 
     /// Emits an event that no order's change carries.
@@ -139,10 +181,15 @@ pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel
     if tx.kind() == DbKind::Sqlite {
         // Before these: another version of the program writes events unplaced, and a crash may have left some.
         give_positions(tx, i64::MAX).await?;
-        let top = tx.one("SELECT COALESCE(MAX(position), 0) AS position FROM outbox", []).await?;
+        let top = tx.one(LAST_POSITION, []).await?;
         let top: i64 = top.map_or(Ok(0), |row| row.get("position"))?;
         for (position, row) in (top + 1..).zip(&mut rows) {
             row.position = Set(Some(position));
+        }
+        if let Some(last) = rows.last() {
+            let values = [last.position.clone().into_value(), last.event_id.clone().into_value()];
+            let sql = "UPDATE feed SET last_position = $1, last_event_id = $2";
+            tx.execute(sql, values.into_iter().flatten()).await?;
         }
     }
     tx.insert_all(rows, None).await?;
@@ -156,12 +203,26 @@ async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, D
     Ok(Fenced::Done(give_positions(tx, limit).await?))
 }
 
+/// The last position given out, also by an older process, which leaves the row behind.
+const LAST_POSITION: &str = "SELECT MAX(position) AS position FROM (SELECT last_position AS position FROM feed
+                             UNION ALL SELECT MAX(position) FROM outbox) AS known";
+
 async fn give_positions(tx: &WriteTx, limit: i64) -> Result<u64, DbError> {
-    let sql = "WITH top AS (SELECT COALESCE(MAX(position), 0) AS position FROM outbox),
+    let sql = format!(
+        "WITH top AS ({LAST_POSITION}),
            todo AS (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n
                     FROM (SELECT id FROM outbox WHERE position IS NULL ORDER BY id LIMIT $1) AS waiting)
-         UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id";
-    tx.execute(sql, [limit.into()]).await
+         UPDATE outbox SET position = top.position + todo.n FROM top, todo WHERE outbox.id = todo.id"
+    );
+    let placed = tx.execute(&sql, [limit.into()]).await?;
+    if placed > 0 {
+        let sql = "UPDATE feed SET last_position = o.position, last_event_id = o.event_id
+                   FROM (SELECT position, event_id FROM outbox WHERE position IS NOT NULL
+                         ORDER BY position DESC LIMIT 1) AS o
+                   WHERE feed.last_position < o.position";
+        tx.execute(sql, []).await?;
+    }
+    Ok(placed)
 }
 
 async fn mark(tx: &WriteTx, lease: &Lease, position: i64, at: Timestamp) -> Result<Fenced<()>, DbError> {

@@ -227,8 +227,8 @@ impl From<Error> for Failure {
             Error::MediaType | Error::ContentEncoding => Reason::MediaType.into(),
             Error::Malformed { detail } => Failure::bad_parameter("body", detail),
             Error::Invalid(problems) => Failure { data: json!({"errors": problems}), ..Reason::BadParameter.into() },
-            // Nothing here authenticates by API key, chooses a number that exists, switches attempts, opens a stream or
-            // gives money back.
+            // Nothing here authenticates by API key, chooses a number that exists, switches attempts, opens a stream,
+            // reads the feed or gives money back.
             e @ (Error::Unauthorized
             | Error::Forbidden(_)
             | Error::NoRoute
@@ -238,7 +238,9 @@ impl From<Error> for Failure {
             | Error::OrderEnded(_)
             | Error::AttemptOpen { .. }
             | Error::AttemptsUsedUp
-            | Error::KeyInFlight
+            | Error::NumberTaken
+            | Error::CursorExpired
+            | Error::CursorForeign
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

@@ -101,7 +101,9 @@ class Stage:
                 lines.append(f'client_key_file = "{self.certificates}/{mch_id}/apiclient_key.pem"')
         digest = hashlib.sha256(API_KEY.encode()).hexdigest()
         lines += ["[[api_keys]]", 'name = "test"', f'hash = "sha256:{digest}"']
+        # Of both versions: neither knows all words of the other.
         lines.append('scopes = ["orders", "finance", "ops"]')
+        lines.append(f"merchants = {listed(MERCHANTS)}")
         return "\n".join(lines) + "\n"
 
     def spawn(self, name, command, env=None):

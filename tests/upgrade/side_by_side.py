@@ -122,7 +122,9 @@ def run(stage, old, new, seconds, open_messages):
     ports = {"old": free_port(), "new": free_port()}
     # The earlier version makes the database, as it did before the upgrade.
     programs = {"old": Path(old, "wxpayd"), "new": Path(new, "wxpayd")}
-    processes = [stage.start(program=programs[name], port=ports[name]) for name in ("old", "new")]
+    # A scope that the earlier version does not know.
+    scopes = {"old": None, "new": {"WXPAY__API_KEYS__0__SCOPES": "orders,refunds,finance,ops"}}
+    processes = [stage.start(program=programs[name], port=ports[name], env=scopes[name]) for name in ("old", "new")]
     balancer = Balancer(stage.port, ports.values())
     bases = [f"http://127.0.0.1:{port}" for port in ports.values()]
     end = time.monotonic() + seconds

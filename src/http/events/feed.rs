@@ -53,6 +53,7 @@ async fn run(store: Store, hub: Arc<Hub>) {
         commits.mark_unchanged();
         match store.feed_end().await {
             Ok(end) => {
+                let end = end.position;
                 hub.end.send_if_modified(|seen| std::mem::replace(seen, end) != end);
             }
             Err(e) => tracing::warn!(error = %e, "The feed's end could not be read"),

@@ -1,7 +1,6 @@
 //! `GET /v1/events`: the domain events in order, for those without NATS.
 //!
-//! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it; inside is the
-//! position in the feed, which never changes for an event.
+//! At least once: a reader keeps `next` after it has worked off a page. A cursor is opaque to it.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::cursor::Cursor;
 use crate::http::extract::auth::{Authorized, Finance};
-use crate::http::extract::cursor;
 use crate::http::extract::query::{Params, QueryParams, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -51,7 +50,7 @@ struct Page {
 }
 
 pub struct FeedQuery {
-    after: i64,
+    after: Option<Cursor>,
     types: Vec<String>,
     limit: u64,
     wait: Duration,
@@ -62,7 +61,7 @@ impl QueryParams for FeedQuery {
 
     fn read(params: &Params) -> Result<FeedQuery, Error> {
         Ok(FeedQuery {
-            after: params.parsed("after", |text| cursor::read('e', text))?.unwrap_or(0),
+            after: params.get("after").map(Cursor::parse).transpose()?,
             types: params.get("types").map_or(Ok(Vec::new()), event_types)?,
             limit: params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
             wait: Duration::from_secs(params.number("wait", 0..=MAX_WAIT_SECONDS)?.unwrap_or(0)),
@@ -76,19 +75,27 @@ pub async fn events(
     StrictQuery(FeedQuery { after, types, limit, wait }): StrictQuery<FeedQuery>,
 ) -> Result<Response, Error> {
     let deadline = Instant::now() + wait;
+    let from = after.as_ref().map_or(0, |cursor| cursor.position);
     loop {
         // The end is read first: what is placed meanwhile lies behind it and is not skipped.
         let end = app.store.feed_end().await?;
-        let found = app.store.events_after(after, &types, caller.merchants(), limit).await?;
-        if found.is_empty() && Instant::now() < deadline && app.feed.wait_beyond(end, deadline).await {
+        let found = app.store.events_after(from, &types, caller.merchants(), limit).await?;
+        if let Some(cursor) = &after {
+            cursor.check(&app.store, &end).await?;
+        }
+        if found.is_empty() && Instant::now() < deadline && app.feed.wait_beyond(end.position, deadline).await {
             continue;
         }
-        let last = found.last().map_or(after, |event| event.position);
         // A short page has seen everything up to the end, whatever its filters left out.
         let seen_all = (found.len() as u64) < limit;
-        let next = cursor::write('e', if seen_all { last.max(end) } else { last });
+        let next = match found.last() {
+            Some(last) if !seen_all || last.position > end.position => {
+                Cursor::behind(&end.epoch, last.position, Some(&last.event_id))
+            }
+            Some(_) | None => Cursor::behind(&end.epoch, end.position, end.event_id.as_deref()),
+        };
         let events = found.into_iter().map(raw).collect::<Result<_, _>>()?;
-        let mut response = axum::Json(Page { events, next }).into_response();
+        let mut response = axum::Json(Page { events, next: next.to_text() }).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return Ok(response);
     }

@@ -12,7 +12,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-use crate::config::{ApiKey, Config, Merchant, Scope};
+use crate::clock::Timestamp;
+use crate::config::{ApiKey, Config, Merchant, Merchants, Scope};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::{HttpShared, HttpState};
 use crate::ids::MerchantKey;
@@ -31,10 +32,14 @@ pub fn same_secret(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
-fn api_key<'a>(config: &'a Config, headers: &HeaderMap) -> Option<&'a ApiKey> {
+fn api_key<'a>(config: &'a Config, headers: &HeaderMap, now: Timestamp) -> Option<&'a ApiKey> {
     let presented = sha256_hex(bearer(headers)?.as_bytes());
-    // No early end: every key is compared.
-    config.api_keys.iter().fold(None, |found, key| if same_secret(&key.hash, &presented) { Some(key) } else { found })
+    let hashes = config.api_keys.iter().flat_map(|key| key.hashes.iter().map(move |hash| (key, hash)));
+    // No early end: every hash is compared.
+    hashes.fold(None, |found, (key, hash)| {
+        let counts = hash.until.is_none_or(|until| now <= until);
+        if same_secret(&hash.sha256, &presented) && counts { Some(key) } else { found }
+    })
 }
 
 /// A caller that may do what it asks. Only this file makes one: what takes a `Caller` cannot be reached without a key.
@@ -43,9 +48,9 @@ pub struct Caller {
     key: ApiKey,
 }
 
-/// The caller of an API key, if one of ours was presented and may do this.
-pub fn caller(config: &Config, headers: &HeaderMap, scope: Scope) -> Result<Caller, Error> {
-    let key = api_key(config, headers).ok_or(Error::Unauthorized)?;
+/// The caller of an API key, if one that counts at `now` was presented and may do this.
+pub fn caller(config: &Config, headers: &HeaderMap, scope: Scope, now: Timestamp) -> Result<Caller, Error> {
+    let key = api_key(config, headers, now).ok_or(Error::Unauthorized)?;
     if key.scopes.contains(&scope) { Ok(Caller { key: key.clone() }) } else { Err(Error::Forbidden(scope)) }
 }
 
@@ -57,6 +62,8 @@ pub trait Permission {
 
 /// Place and read orders.
 pub struct Orders;
+/// Request and read refunds.
+pub struct Refunds;
 /// Read events.
 pub struct Finance;
 /// Read the service's own state.
@@ -64,6 +71,10 @@ pub struct Ops;
 
 impl Permission for Orders {
     const SCOPE: Scope = Scope::Orders;
+}
+
+impl Permission for Refunds {
+    const SCOPE: Scope = Scope::Refunds;
 }
 
 impl Permission for Finance {
@@ -93,31 +104,40 @@ impl<P: Permission> FromRequestParts<Arc<HttpShared>> for Authorized<P> {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<HttpShared>) -> Result<Authorized<P>, Error> {
         let app = HttpState::of_request(&mut parts.extensions, shared);
-        Ok(Authorized { caller: caller(&app.config, &parts.headers, P::SCOPE)?, permission: PhantomData })
+        let caller = caller(&app.config, &parts.headers, P::SCOPE, app.clock.now())?;
+        Ok(Authorized { caller, permission: PhantomData })
     }
 }
 
 impl Caller {
-    /// The name of its key, which stands in evidence and idempotency keys.
+    /// The name of its key, which stands in evidence.
     pub fn name(&self) -> &str {
         &self.key.name
     }
 
-    /// The merchants it may see; empty: all.
-    pub fn merchants(&self) -> &[MerchantKey] {
-        &self.key.merchants
+    /// The client, whatever its key and its name: idempotency keys belong to it.
+    pub fn id(&self) -> &str {
+        &self.key.id
+    }
+
+    /// The merchants it may see; nothing where it sees all.
+    pub fn merchants(&self) -> Option<&[MerchantKey]> {
+        match &self.key.merchants {
+            Merchants::All => None,
+            Merchants::Only(merchants) => Some(merchants),
+        }
     }
 
     /// Whether it may see this merchant.
     pub fn sees(&self, merchant: &MerchantKey) -> bool {
-        self.key.merchants.is_empty() || self.key.merchants.contains(merchant)
+        self.key.merchants.contains(merchant)
     }
 
-    /// The merchants whose rows a list shows it: the named one, or all that it sees; empty: all.
-    pub fn among(&self, config: &Config, named: Option<&str>) -> Result<Vec<MerchantKey>, Error> {
-        let Some(name) = named else { return Ok(self.merchants().to_vec()) };
+    /// The merchants whose rows a list shows it: the named one, or those that it sees; nothing where it sees all.
+    pub fn among(&self, config: &Config, named: Option<&str>) -> Result<Option<Vec<MerchantKey>>, Error> {
+        let Some(name) = named else { return Ok(self.merchants().map(<[MerchantKey]>::to_vec)) };
         let merchant = config.merchant(name).filter(|m| self.sees(&m.key)).ok_or(Error::NotFound("merchant"))?;
-        Ok(vec![merchant.key.clone()])
+        Ok(Some(vec![merchant.key.clone()]))
     }
 
     /// The merchant it means: the named one, or the only one it sees. `problem` is what is said when it must name one.

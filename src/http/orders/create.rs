@@ -1,7 +1,8 @@
 //! `POST /v1/orders`: take an order, and wait a little for its pay parameters.
 //!
-//! The order is taken once its request is durable on the bus; a `202` says so and names a place that answers. The same
-//! request again, at the same time or later, at this process or another, ends at the same order.
+//! The order is taken once its request is durable: in the database under an `Idempotency-Key` (see [`super::keyed`]),
+//! else on the bus. A `202` says so and names a place that answers. The same request again, at the same time or later,
+//! at this process or another, ends at the same order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::keyed::{self, Keyed};
 use super::pay_params::{Offer, offer, signed};
 use super::request::{Asker, OrderRequest};
+use super::requested::{Requested, recorded_order};
 use super::view::OrderJson;
-use crate::event::command::{Idempotency, OrderRequested};
-use crate::event::envelope::{Envelope, EventData};
-use crate::event::subject;
+use crate::event::command::Idempotency;
 use crate::http::change_hub::Seen;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::body;
@@ -24,9 +25,9 @@ use crate::http::extract::client_addr::client_ip;
 use crate::http::middleware;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
-use crate::new_order::new_order;
+use crate::ids::EventId;
 use crate::order::OrderState;
-use crate::store::{NewOrder, Recorded, StoredOrder};
+use crate::store::{DbError, NewOrder, Recorded, StoredOrder};
 
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
@@ -42,14 +43,9 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
     let remote = middleware::remote_ip(&parts.extensions);
     let ip = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies);
     let asked = OrderRequest::parse(&body, &app.config, Asker { caller: &caller, ip, now: app.clock.now() })?;
-    // Held until the answer, so that the key means one thing while the database does not know it yet.
-    let _claim = idempotency.as_ref().map(|key| app.in_flight.claim(key, &asked.said())).transpose()?;
-
-    let known = known(&app, &asked, idempotency.as_ref()).await?;
-    let replayed = known.is_some() && idempotency.is_some();
-    let order = match known {
-        Some(order) => app.ready(order, deadline).await?,
-        None => take(&app, &asked, idempotency, deadline).await?,
+    let Keyed { order, replayed } = match &idempotency {
+        Some(key) => keyed::place(&app, &asked, key, deadline).await?,
+        None => Keyed { order: unkeyed(&app, &asked, deadline).await?, replayed: false },
     };
     crate::failpoint::point("ingress.order_ready");
     let mut response = answer(&app, &order)?;
@@ -62,51 +58,32 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
     Ok(response)
 }
 
-/// The order, if it was placed before by an equal request.
-async fn known(
-    app: &HttpState,
-    asked: &OrderRequest,
-    idempotency: Option<&Idempotency>,
-) -> Result<Option<Arc<StoredOrder>>, Error> {
-    let used = match idempotency {
-        Some(key) => app.store.idempotency(key).await?,
-        None => None,
-    };
-    let content = &asked.content;
-    if used
-        .as_ref()
-        .is_some_and(|used| used.merchant != content.merchant.as_str() || used.order_no != content.order_no.as_str())
-    {
-        return Err(Error::KeyReused);
-    }
-    match app.store.order(&content.merchant, &content.order_no).await? {
-        Some(order) if asked.is_for(&order) => Ok(Some(Arc::new(order))),
-        Some(_) if used.is_some() => Err(Error::KeyReused),
+/// The order of this content, placed now if there is none.
+async fn unkeyed(app: &HttpState, asked: &OrderRequest, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
+    match app.store.order(&asked.content.merchant, &asked.content.order_no).await? {
+        Some(order) if asked.is_for(&order) => app.ready(Arc::new(order), deadline).await,
         Some(_) => Err(Error::OrderDiffers),
-        None => Ok(None),
+        None => take(app, asked, deadline).await,
     }
 }
 
 /// Takes a new order and waits for it; answers it as far as it got by `deadline`.
-pub(crate) async fn take(
-    app: &HttpState,
-    asked: &OrderRequest,
-    idempotency: Option<Idempotency>,
-    deadline: Instant,
-) -> Result<Arc<StoredOrder>, Error> {
+pub(crate) async fn take(app: &HttpState, asked: &OrderRequest, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
     if !asked.unplaceable.is_empty() {
         return Err(Error::Invalid(asked.unplaceable.clone()));
     }
     let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);
-    let requested_at = app.clock.now();
-    let command = OrderRequested { order: asked.content.clone(), requested_at, idempotency: idempotency.clone() };
-    let about = Some(order_no.to_string());
-    let envelope = Envelope::new(merchant, OrderRequested::TYPE, about, requested_at, command);
-    // Built before anything is published: a request from which no order can be made must not reach the workers.
-    let new = new_order(&app.config, asked.content.clone(), envelope.id, requested_at, idempotency)
-        .map_err(|e| Error::Internal { internal: format!("order {order_no}: {e}") })?;
+    let requested = Requested::new(app, asked.content.clone(), EventId::new(), app.clock.now(), None)?;
+    let number = &requested.order.out_trade_no;
+    // Only numbers of this form can be another order's; what the workers cannot record must not reach them.
+    if number.is_derived()
+        && !app.store.orders_by_out_trade_no(merchant, std::slice::from_ref(number)).await?.is_empty()
+    {
+        return Err(Error::NumberTaken);
+    }
     crate::failpoint::point("ingress.order_parsed");
-    app.publish(subject::order_requested(merchant), envelope).await?;
+    let new = requested.order.clone();
+    requested.publish(app).await?;
     crate::failpoint::point("ingress.order_published");
     let begun = |order: &StoredOrder| order.order.state != OrderState::Requested;
     let order = match app.orders.wait(merchant, order_no, None, deadline, begun).await {
@@ -120,14 +97,16 @@ pub(crate) async fn take(
 /// Records the order that no worker has come to yet, so that the `Location` of a 202 answers.
 async fn record(app: &HttpState, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (new.content.merchant.clone(), new.content.order_no.clone());
-    let recorded = app.store.record_orders(&[new]).await?;
+    let recorded = match app.store.record_orders(&[new]).await {
+        Err(DbError::Exists(_)) => return Err(Error::NumberTaken),
+        recorded => recorded?,
+    };
     crate::failpoint::point("ingress.order_recorded");
     match recorded.first() {
         // What differs is distinguished by the caller, who knows what was left out of the request.
-        Some(Recorded::New | Recorded::Same | Recorded::Differs) | None => {}
+        Some(Recorded::New | Recorded::Same | Recorded::Differs | Recorded::KeyReused) | None => {}
     }
-    let order = app.store.order(&merchant, &order_no).await?.map(Arc::new);
-    order.ok_or_else(|| Error::Internal { internal: format!("order {order_no} is gone after it was recorded") })
+    recorded_order(app, &merchant, &order_no).await
 }
 
 impl HttpState {
@@ -199,7 +178,7 @@ pub(crate) fn idempotency(headers: &HeaderMap, caller: &Caller) -> Result<Option
         (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) && values.next().is_none()
     });
     match key {
-        Some(key) => Ok(Some(Idempotency { api_key: caller.name().to_owned(), key: key.to_owned() })),
+        Some(key) => Ok(Some(Idempotency { api_key: caller.id().to_owned(), key: key.to_owned() })),
         None => {
             let rule = "must be one key of 1 to 255 visible ASCII characters";
             Err(Error::Invalid(vec![FieldProblem::header("Idempotency-Key", rule)]))

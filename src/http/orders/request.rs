@@ -112,14 +112,6 @@ impl OrderRequest {
         let client_ip = stored.content.client_ip.clone();
         OrderContent { client_ip, ..self.content.clone() }.hash() == stored.content_hash
     }
-
-    /// A hash over what the caller itself said.
-    pub fn said(&self) -> String {
-        if self.client_ip_given {
-            return self.content.hash();
-        }
-        OrderContent { client_ip: String::new(), ..self.content.clone() }.hash()
-    }
 }
 
 /// A merchant that the caller may not see does not exist for it; one that it must name is a problem like others.

@@ -36,7 +36,7 @@ impl QueryParams for PaymentsQuery {
         let before_id = params.parsed("after", |text| cursor::read('p', text))?;
         Ok(PaymentsQuery {
             merchant: params.owned("merchant"),
-            filter: PaymentFilter { merchants: Vec::new(), class, order_no, from, to, before_id },
+            filter: PaymentFilter { merchants: None, class, order_no, from, to, before_id },
             limit: params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
         })
     }

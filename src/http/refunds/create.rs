@@ -13,12 +13,12 @@ use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::request::RefundRequest;
+use super::request::{RefundRequest, Wanted};
 use super::view::RefundJson;
 use crate::config::Merchant;
 use crate::event::command::Idempotency;
 use crate::event::subject;
-use crate::http::extract::auth::{Authorized, Caller, Orders};
+use crate::http::extract::auth::{Authorized, Caller, Refunds};
 use crate::http::extract::body;
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
@@ -35,7 +35,7 @@ use crate::telemetry::REFUNDS_TOTAL;
 /// `POST /v1/orders/{order_no}/refunds`
 pub async fn place(
     app: HttpState,
-    caller: Authorized<Orders>,
+    caller: Authorized<Refunds>,
     StrictQuery(query): StrictQuery<MerchantQuery>,
     OrderPath(order_no): OrderPath,
     request: Request,
@@ -50,7 +50,7 @@ pub async fn place(
     }
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
-    let asked = RefundRequest::parse(&body, &merchant.key, &caller, idempotency.as_ref())?;
+    let asked = RefundRequest::parse(&body, &order.order, &caller, idempotency.as_ref())?;
     let hash = asked.hash(&order.order.order_no);
     let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
         Some(stored) => (stored, false),
@@ -123,12 +123,22 @@ impl HttpState {
     }
 
     async fn wanted(&self, order: &StoredOrder, asked: &RefundRequest, asker: Asker<'_>) -> Result<NewRefund, Error> {
-        let counted = order.order.paid_by.as_ref().map(|paid_by| &paid_by.transaction_id);
-        let Some(transaction_id) = asked.transaction_id.as_ref().or(counted) else { return Err(Error::OrderNotPaid) };
-        let payment = self.store.paid_attempt(order.order.id, transaction_id).await?.ok_or_else(|| {
+        let counts = order.order.paid_by.as_ref().map(|paid_by| &paid_by.transaction_id);
+        if asked.wanted == Wanted::Unsaid {
+            return Err(asked.unsaid());
+        }
+        let transaction_id = match (&asked.transaction_id, counts) {
+            (Some(transaction_id), _) => transaction_id.clone(),
+            (None, Some(counts)) => {
+                let (order, now) = (&order.order, self.clock.now());
+                self.store.refund_target(&order.merchant, &asked.refund_no, order.id, counts, now).await?
+            }
+            (None, None) => return Err(Error::OrderNotPaid),
+        };
+        let payment = self.store.paid_attempt(order.order.id, &transaction_id).await?.ok_or_else(|| {
             Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
         })?;
-        let amount = asked.amount.unwrap_or(payment.left);
+        let amount = asked.amount(payment.left);
         if amount == crate::money::Fen::ZERO || amount > payment.left {
             return Err(Error::RefundExceeds { left: payment.left });
         }

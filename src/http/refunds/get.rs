@@ -9,7 +9,7 @@ use super::view::RefundJson;
 use crate::event::command::RefundDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::http::extract::auth::{Authorized, Orders};
+use crate::http::extract::auth::{Authorized, Refunds};
 use crate::http::extract::path::RefundPath;
 use crate::http::extract::query::{RefreshQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
@@ -26,7 +26,7 @@ const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_mi
 /// `GET /v1/refunds/{refund_no}`
 pub async fn get(
     app: HttpState,
-    caller: Authorized<Orders>,
+    caller: Authorized<Refunds>,
     StrictQuery(query): StrictQuery<RefreshQuery>,
     RefundPath(refund_no): RefundPath,
 ) -> Result<Response, Error> {

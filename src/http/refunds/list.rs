@@ -43,7 +43,7 @@ pub async fn list(
     StrictQuery(query): StrictQuery<RefundsQuery>,
 ) -> Result<Response, Error> {
     let merchants = caller.among(&app.config, query.merchant.as_deref())?;
-    let refunds = app.store.refunds(&merchants, query.state, query.before_id, query.limit).await?;
+    let refunds = app.store.refunds(merchants.as_deref(), query.state, query.before_id, query.limit).await?;
     let more = refunds.last().filter(|_| refunds.len() as u64 == query.limit);
     let next = more.map(|last| cursor::write('r', last.refund.id));
     let refunds: Vec<RefundJson<'_>> = refunds.iter().map(RefundJson::new).collect();

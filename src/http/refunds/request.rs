@@ -1,66 +1,117 @@
 //! The body of `POST /v1/orders/{order_no}/refunds`, from untrusted bytes to what is wanted back.
 
+use serde_json::value::RawValue;
+
 use crate::event::command::Idempotency;
 use crate::http::extract::auth::Caller;
 use crate::http::extract::json_object::Form;
 use crate::http::orders::request::plain;
 use crate::http::problem::{Error, FieldProblem};
-use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
+use crate::ids::{OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::REASON_MAX_BYTES;
-use crate::secret::{random_text, sha256_hex};
+use crate::order::Order;
+use crate::secret::sha256_hex;
+
+const UNSAID: &str = "is required; for all that is left of the payment give \"all\": true in its place";
+
+/// How much is wanted back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Amount(Fen),
+    /// All that is left.
+    All,
+    /// The request does not say, as a client that lost its body. The version before took it for all: a repeat of such
+    /// a request is answered, a new one is refused.
+    Unsaid,
+}
 
 /// What is wanted back.
 #[derive(Debug)]
 pub struct RefundRequest {
-    /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or, for all that is left, a fresh
-    /// one: a repeat finds nothing left.
+    /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or, for all that is left, from the
+    /// order.
     pub refund_no: OutRefundNo,
-    /// How much; all that is left where it is not said.
-    pub amount: Option<Fen>,
+    pub wanted: Wanted,
     /// What the payer reads.
     pub reason: Option<String>,
-    /// Which payment; the one that counts where it is not said.
+    /// Which payment; where it is not said, the one that counted at the first request under the number.
     pub transaction_id: Option<TransactionId>,
 }
 
 impl RefundRequest {
     pub fn parse(
         body: &[u8],
-        merchant: &MerchantKey,
+        order: &Order,
         caller: &Caller,
         idempotency: Option<&Idempotency>,
     ) -> Result<RefundRequest, Error> {
-        // All of it may be left out.
         let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
         let mut form = Form::parse(body)?;
         let named = form.parsed("refund_no", OutRefundNo::parse_own);
-        let amount = form.amount("amount_fen");
+        let wanted = wanted(&mut form);
         let reason = plain(&mut form, "reason", REASON_MAX_BYTES);
         let transaction_id = form.parsed("transaction_id", TransactionId::parse);
         let mut problems = form.finish();
-        if named.is_none() && amount.is_some() && idempotency.is_none() {
-            let rule = "must be given with amount_fen, or an Idempotency-Key: else the repeat of a request whose \
-                        answer was lost would be another refund";
-            problems.push(FieldProblem::member("refund_no", rule));
-        }
-        if !problems.is_empty() {
-            return Err(Error::Invalid(problems));
-        }
-        let refund_no = match (named, idempotency) {
-            (Some(refund_no), _) => refund_no,
-            (None, Some(key)) => OutRefundNo::of_key(merchant, caller.name(), &key.key),
-            (None, None) => OutRefundNo::of_key(merchant, "", &random_text(32)),
+        let named_by_key = || idempotency.map(|key| OutRefundNo::of_key(&order.merchant, caller.id(), &key.key));
+        let refund_no = match (named.or_else(named_by_key), wanted) {
+            (Some(refund_no), _) => Some(refund_no),
+            (None, Wanted::All) => Some(OutRefundNo::of_all(&order.merchant, &order.order_no, transaction_id.as_ref())),
+            (None, Wanted::Amount(_)) => {
+                let rule = "must be given with amount_fen, or an Idempotency-Key: else the repeat of a request whose \
+                            answer was lost would be another refund";
+                problems.push(FieldProblem::member("refund_no", rule));
+                None
+            }
+            (None, Wanted::Unsaid) => {
+                problems.push(FieldProblem::member("amount_fen", UNSAID));
+                None
+            }
         };
-        Ok(RefundRequest { refund_no, amount, reason, transaction_id })
+        match refund_no {
+            Some(refund_no) if problems.is_empty() => Ok(RefundRequest { refund_no, wanted, reason, transaction_id }),
+            Some(_) | None => Err(Error::Invalid(problems)),
+        }
+    }
+
+    /// The amount of a new refund of a payment of which this much is left.
+    pub fn amount(&self, left: Fen) -> Fen {
+        match self.wanted {
+            Wanted::Amount(amount) => amount,
+            Wanted::All | Wanted::Unsaid => left,
+        }
+    }
+
+    /// Why a new refund is not taken without an amount.
+    pub fn unsaid(&self) -> Error {
+        Error::Invalid(vec![FieldProblem::member("amount_fen", UNSAID)])
     }
 
     /// A hash that two requests share exactly when they ask for the same refund.
     pub fn hash(&self, order_no: &OrderNo) -> String {
-        let amount = self.amount.map(|a| a.to_string()).unwrap_or_default();
+        // "All" has no text of its own: the version before had no word for it.
+        let amount = match self.wanted {
+            Wanted::Amount(amount) => amount.to_string(),
+            Wanted::All | Wanted::Unsaid => String::new(),
+        };
         let transaction = self.transaction_id.as_ref().map(TransactionId::as_str).unwrap_or_default();
         // Only the last part is free text, so equal texts have equal parts.
         let reason = self.reason.as_deref().unwrap_or_default();
         sha256_hex(format!("{order_no}\n{amount}\n{transaction}\n{reason}").as_bytes())
+    }
+}
+
+fn wanted(form: &mut Form<'_>) -> Wanted {
+    let before = form.problems.len();
+    let amount = form.amount("amount_fen");
+    let all = form.raw("all");
+    match (amount, all.map(RawValue::get)) {
+        (None, Some("true")) if form.problems.len() == before => Wanted::All,
+        (None, None) => Wanted::Unsaid,
+        (Some(amount), None) => Wanted::Amount(amount),
+        (_, Some(_)) => {
+            form.problem("all", "must be true, without amount_fen, or left out");
+            amount.map_or(Wanted::All, Wanted::Amount)
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Orders in the database: recording, reading, and the commit of a decision.
 
+mod claims;
 pub(super) mod commit;
 pub(super) mod history;
 pub(super) mod poll_schedule;

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::rows::{StoredOrder, stored_order};
-use crate::event::command::Idempotency;
 use crate::ids::{MerchantKey, OrderNo, OutTradeNo};
 use crate::order::OrderPayment;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::entity::{attempt, idempotency_key, order};
+use crate::store::entity::{attempt, order};
 use crate::store::payment::read::of_orders;
 use crate::store::writer::Reader;
 
@@ -37,12 +36,6 @@ impl Store {
         numbers: &[OutTradeNo],
     ) -> Result<Vec<StoredOrder>, DbError> {
         orders_of_attempts(self.db.reader(), merchant, numbers).await
-    }
-
-    /// The content hash and order number recorded under a caller's idempotency key.
-    pub async fn idempotency(&self, key: &Idempotency) -> Result<Option<idempotency_key::Model>, DbError> {
-        let id = (key.api_key.clone(), key.key.clone());
-        Ok(idempotency_key::Entity::find_by_id(id).one(self.db.read()).await?)
     }
 }
 

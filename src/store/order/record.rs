@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryTrait, Set};
 
+use super::claims::{Claim, Claimed, claim_all, take_back};
 use super::rows::AttemptParams;
 use crate::clock::Timestamp;
 use crate::event::command::{Idempotency, OrderContent};
@@ -13,7 +14,7 @@ use crate::order::{CNY, UNPLACED};
 use crate::secret::random_text;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::entity::{attempt, idempotency_key, order};
+use crate::store::entity::{attempt, order};
 use crate::store::writer::WriteTx;
 
 /// An order to be recorded, with its first attempt.
@@ -50,11 +51,16 @@ pub enum Recorded {
     Same,
     /// Its number belongs to an order with other content.
     Differs,
+    /// The caller's idempotency key names another order, or other content. Nothing was recorded.
+    KeyReused,
 }
 
 impl Store {
-    /// Records orders, each with its first attempt and the caller's idempotency key, in one transaction. Results are in
-    /// the order of `new`. A number that exists is left as it is.
+    /// Records orders, each with its first attempt and the claim of the caller's idempotency key, in one transaction.
+    /// Results are in the order of `new`. A number that exists is left as it is; a key that names another order
+    /// records none.
+    ///
+    /// [`DbError::Exists`]: an attempt of another order has the number of a first attempt.
     pub async fn record_orders(&self, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
         let recorded = self.db.write("order.record", new.to_vec(), |tx, new| Box::pin(record(tx, new))).await?;
         self.changed();
@@ -63,11 +69,45 @@ impl Store {
 }
 
 async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError> {
+    let claims: Vec<Option<Claim>> = new.iter().map(claim_of).collect();
+    let keyed: Vec<Claim> = claims.iter().flatten().cloned().collect();
+    let mut outcomes = claim_all(tx, &keyed).await?.into_iter();
+    let claimed: Vec<Option<Claimed>> = claims.iter().map(|c| c.as_ref().and_then(|_| outcomes.next())).collect();
+    let may: Vec<bool> = claimed.iter().map(|claimed| *claimed != Some(Claimed::Taken)).collect();
+    let mut ids = insert_orders(tx, new.iter().zip(&may).filter(|(_, may)| **may).map(|(n, _)| n).collect()).await?;
+    let mut attempts = Vec::new();
+    let mut recorded = Vec::with_capacity(new.len());
+    for (n, may) in new.iter().zip(may) {
+        if !may {
+            recorded.push(Recorded::KeyReused);
+            continue;
+        }
+        // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
+        let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
+        match ids.remove(&key) {
+            Some(id) => {
+                attempts.push(attempt_row(n, id)?);
+                recorded.push(Recorded::New);
+            }
+            None => recorded.push(Recorded::Differs),
+        }
+    }
+    tx.insert_all(attempts, None).await?;
+    compare_repeats(tx, new, &mut recorded).await?;
+    for ((claim, claimed), recorded) in claims.iter().zip(claimed).zip(&recorded) {
+        if let (Some(claim), Some(Claimed::New), Recorded::Differs) = (claim, claimed, recorded) {
+            take_back(tx, claim).await?;
+        }
+    }
+    Ok(recorded)
+}
+
+/// The ids of the orders that are new, by merchant and number.
+async fn insert_orders(tx: &WriteTx, mut new: Vec<&NewOrder>) -> Result<HashMap<(String, String), i64>, DbError> {
     // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
-    let mut sorted: Vec<&NewOrder> = new.iter().collect();
-    sorted.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
-    let rows = sorted.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
-    let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(new.len());
+    new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
+    let rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+    let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
     for rows in rows.chunks(tx.rows_per_statement()) {
         let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
         let mut insert = order::Entity::insert_many(rows.to_vec()).on_conflict(known);
@@ -77,25 +117,7 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
             ids.insert((row.get("merchant")?, row.get("order_no")?), row.get("id")?);
         }
     }
-    let mut attempts = Vec::new();
-    let mut keys = Vec::new();
-    let mut recorded = Vec::with_capacity(new.len());
-    for n in new {
-        // Taken out, so that the second of two equal requests in one batch is a repeat and not new again.
-        let key = (n.content.merchant.to_string(), n.content.order_no.to_string());
-        match ids.remove(&key) {
-            Some(id) => {
-                attempts.push(attempt_row(n, id)?);
-                keys.extend(n.idempotency.as_ref().map(|i| idempotency_row(n, i)));
-                recorded.push(Recorded::New);
-            }
-            None => recorded.push(Recorded::Differs),
-        }
-    }
-    tx.insert_all(attempts, None).await?;
-    tx.insert_all(keys, Some(OnConflict::new().do_nothing().to_owned())).await?;
-    compare_repeats(tx, new, &mut recorded).await?;
-    Ok(recorded)
+    Ok(ids)
 }
 
 async fn compare_repeats(tx: &WriteTx, new: &[NewOrder], recorded: &mut [Recorded]) -> Result<(), DbError> {
@@ -180,13 +202,12 @@ fn attempt_row(n: &NewOrder, order_id: i64) -> Result<attempt::ActiveModel, DbEr
     })
 }
 
-fn idempotency_row(n: &NewOrder, key: &Idempotency) -> idempotency_key::ActiveModel {
-    idempotency_key::ActiveModel {
-        api_key: Set(key.api_key.clone()),
-        idempotency_key: Set(key.key.clone()),
-        content_hash: Set(n.content_hash.clone()),
-        merchant: Set(n.content.merchant.to_string()),
-        order_no: Set(n.content.order_no.to_string()),
-        created_at_ms: Set(n.created_at.as_ms()),
-    }
+fn claim_of(n: &NewOrder) -> Option<Claim> {
+    n.idempotency.as_ref().map(|key| Claim {
+        key: key.clone(),
+        merchant: n.content.merchant.to_string(),
+        order_no: n.content.order_no.to_string(),
+        content_hash: n.content_hash.clone(),
+        at: n.created_at,
+    })
 }

@@ -51,8 +51,8 @@ pub struct StoredPayment {
 /// Which payments are listed; what is not set does not restrict.
 #[derive(Debug, Clone, Default)]
 pub struct PaymentFilter {
-    /// Of these merchants; empty: of all.
-    pub merchants: Vec<MerchantKey>,
+    /// Of these merchants.
+    pub merchants: Option<Vec<MerchantKey>>,
     /// Of this class.
     pub class: Option<PaymentClass>,
     /// Of this order.
@@ -69,11 +69,9 @@ impl Store {
     /// Up to `limit` payments, newest first.
     pub async fn payments(&self, filter: &PaymentFilter, limit: u64) -> Result<Vec<StoredPayment>, DbError> {
         use payment::Column;
-        let mut only = Condition::all();
-        if !filter.merchants.is_empty() {
-            only = only.add(Column::Merchant.is_in(filter.merchants.iter().map(MerchantKey::as_str)));
-        }
-        let only = only
+        let of = |merchants: &Vec<MerchantKey>| Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str));
+        let only = Condition::all()
+            .add_option(filter.merchants.as_ref().map(of))
             .add_option(filter.class.map(|class| Column::Class.eq(class.as_str())))
             .add_option(filter.order_no.as_ref().map(|order_no| Column::OrderNo.eq(order_no.as_str())))
             .add_option(filter.from.map(|from| Column::PaidAtMs.gte(from.as_ms())))

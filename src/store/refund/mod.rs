@@ -4,3 +4,4 @@ pub(super) mod call_slot;
 pub(super) mod commit;
 pub(super) mod record;
 pub(super) mod rows;
+mod targets;

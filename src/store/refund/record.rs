@@ -94,18 +94,17 @@ impl Store {
         rows.into_iter().map(stored_refund).collect()
     }
 
-    /// Up to `limit` refunds, newest first: of these merchants (empty: of all), in this state, older than this row.
+    /// Up to `limit` refunds, newest first: of these merchants, in this state, older than this row.
     pub async fn refunds(
         &self,
-        merchants: &[MerchantKey],
+        merchants: Option<&[MerchantKey]>,
         state: Option<RefundState>,
         before_id: Option<i64>,
         limit: u64,
     ) -> Result<Vec<StoredRefund>, DbError> {
-        let of =
-            (!merchants.is_empty()).then(|| refund::Column::Merchant.is_in(merchants.iter().map(MerchantKey::as_str)));
+        let of = |keys: &[MerchantKey]| refund::Column::Merchant.is_in(keys.iter().map(MerchantKey::as_str));
         let only = Condition::all()
-            .add_option(of)
+            .add_option(merchants.map(of))
             .add_option(state.map(|state| refund::Column::State.eq(state.as_str())))
             .add_option(before_id.map(|id| refund::Column::Id.lt(id)));
         let rows = refund::Entity::find()

@@ -74,7 +74,7 @@ async fn open_order(
     let slot = slot_of(app, browser, request.session, request.amount, deadline).await?;
     let order = match app.store.order(&slot.merchant.key, &slot.order_no).await? {
         Some(order) => Arc::new(order),
-        None => create::take(app, &request_for(app, request, slot), None, deadline).await?,
+        None => create::take(app, &request_for(app, request, slot), deadline).await?,
     };
     Ok(app.ready(order, deadline).await?)
 }

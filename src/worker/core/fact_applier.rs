@@ -18,6 +18,7 @@ use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
 use super::error::HandlerError;
 use super::fact::{Applied, Item};
 use super::order_uow::UnitOfWork;
+use super::outage::{TRIES, is_outage};
 use crate::telemetry;
 use crate::wechat::transport::Client;
 
@@ -116,16 +117,44 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
             }
             Err(DbError::Exists(_)) => results[open[0]] = Some(alone(work, &items, open[0]).await),
             Err(e) => {
-                let trouble = HandlerError::from(e);
-                for i in open {
-                    results[i] = Some(Err(ApplyError::Store(trouble.clone())));
-                }
+                take_apart(work, &items, open, HandlerError::from(e), &mut results).await;
                 break;
             }
         }
         open = results.iter().enumerate().filter(|(_, r)| r.is_none()).map(|(i, _)| i).collect();
     }
     results.into_iter().map(|r| r.unwrap_or(Err(ApplyError::Contended))).collect()
+}
+
+/// Applies each alone, because one of them may be the cause, unless the database is away.
+async fn take_apart(
+    work: &Work,
+    items: &Arc<Vec<Item>>,
+    open: Vec<usize>,
+    trouble: HandlerError,
+    results: &mut [Option<Outcome>],
+) {
+    let mut away = is_outage(&work.store).await;
+    for i in open {
+        let outcome = if away { Err(ApplyError::Store(trouble.clone())) } else { persistently(work, items, i).await };
+        away |= matches!(outcome, Err(ApplyError::Store(HandlerError::Unavailable(_))));
+        results[i] = Some(outcome);
+    }
+}
+
+/// Applies one alone; what the database refuses each time while it takes other writes has failed.
+async fn persistently(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
+    let mut refused = String::new();
+    for _ in 0..TRIES {
+        match alone(work, items, i).await {
+            Err(ApplyError::Store(HandlerError::Unavailable(why))) => refused = why,
+            outcome => return outcome,
+        }
+        if is_outage(&work.store).await {
+            return Err(ApplyError::Store(HandlerError::Unavailable(refused)));
+        }
+    }
+    Err(ApplyError::Store(HandlerError::Failed(refused)))
 }
 
 async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {

@@ -9,4 +9,5 @@ pub(super) mod fact_applier;
 pub(super) mod handler;
 pub(super) mod notification_record;
 pub(super) mod order_uow;
+pub(super) mod outage;
 pub(super) mod recorder;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::HandlerError;
+use super::outage::{TRIES, is_outage};
 use crate::batcher::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
 use crate::store::{DbError, NewOrder, Recorded, Store};
@@ -69,24 +70,44 @@ impl OrderRecorder {
 }
 
 async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded, RecordError>> {
+    let mut away = None;
     match store.record_orders(&orders).await {
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
+        // One of them has a number that another order's attempt has, or breaks a rule.
         Err(DbError::Exists(_) | DbError::Defect(_)) => {}
-        Err(e @ DbError::Unavailable(_)) => {
-            let trouble = HandlerError::from(e);
-            return orders.iter().map(|_| Err(RecordError::Store(trouble.clone()))).collect();
-        }
+        Err(e @ DbError::Unavailable(_)) => away = is_outage(store).await.then(|| HandlerError::from(e)),
     }
-    // One of them has a number that another order's attempt has, or breaks a rule: record each alone to find it.
+    // Each alone, to find the one that is the cause, unless the database is away.
     let mut results = Vec::with_capacity(orders.len());
     for order in orders {
-        results.push(match store.record_orders(std::slice::from_ref(&order)).await {
-            Ok(recorded) => {
-                recorded.first().copied().ok_or_else(|| RecordError::Store(HandlerError::Failed("no result".into())))
-            }
-            Err(DbError::Exists(_)) => Err(RecordError::NumberTaken(order.out_trade_no)),
-            Err(e) => Err(RecordError::Store(e.into())),
-        });
+        let recorded = match &away {
+            Some(trouble) => Err(RecordError::Store(trouble.clone())),
+            None => record_one(store, order).await,
+        };
+        if let Err(RecordError::Store(trouble @ HandlerError::Unavailable(_))) = &recorded {
+            away = Some(trouble.clone());
+        }
+        results.push(recorded);
     }
     results
+}
+
+/// Records one alone; what the database refuses each time while it takes other writes has failed.
+async fn record_one(store: &Store, order: NewOrder) -> Result<Recorded, RecordError> {
+    let mut refused = String::new();
+    for _ in 0..TRIES {
+        match store.record_orders(std::slice::from_ref(&order)).await {
+            Ok(recorded) => {
+                let none = || RecordError::Store(HandlerError::Failed("no result".into()));
+                return recorded.first().copied().ok_or_else(none);
+            }
+            Err(DbError::Exists(_)) => return Err(RecordError::NumberTaken(order.out_trade_no)),
+            Err(e @ DbError::Unavailable(_)) => refused = e.to_string(),
+            Err(e @ DbError::Defect(_)) => return Err(RecordError::Store(e.into())),
+        }
+        if is_outage(store).await {
+            return Err(RecordError::Store(HandlerError::Unavailable(refused)));
+        }
+    }
+    Err(RecordError::Store(HandlerError::Failed(refused)))
 }

@@ -61,8 +61,8 @@ impl Handler for PlaceOrder {
                 Ok(None) => Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() },
                 Err(e) => failed(e),
             },
-            // The caller finds the other order under its number and the HTTP layer says so.
-            Ok(Recorded::Differs) => Verdict::Done,
+            // The caller finds the other order under its number or its key, and the HTTP layer says so.
+            Ok(Recorded::Differs | Recorded::KeyReused) => Verdict::Done,
             Err(e @ RecordError::NumberTaken(_)) => Verdict::Park { reason: "number_taken", why: e.to_string() },
             Err(e @ (RecordError::Store(_) | RecordError::Group(_))) => failed(e),
         }

@@ -1,5 +1,6 @@
 //! The configuration: every rule refuses what breaks it, names the key, and never shows a secret.
 
+mod api_keys;
 mod certificates;
 mod layers;
 mod rules;

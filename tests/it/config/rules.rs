@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wxpay_worker::config::{AppKind, Scope};
+use wxpay_worker::config::{AppKind, KeyHash, Merchants, Scope};
 use wxpay_worker::trade::SignType;
 
 use super::support::*;
@@ -21,9 +21,11 @@ fn a_sound_configuration_arrives_in_its_types() {
     assert_eq!((app.kind, app.secret.as_ref().unwrap().expose()), (AppKind::OfficialAccount, APP_SECRET));
     let merchant = config.merchant("main").unwrap();
     assert_eq!((merchant.sign_type, merchant.v2_key.expose()), (SignType::HmacSha256, V2_KEY));
-    assert_eq!(config.api_keys[0].hash, HASH);
-    assert_eq!(config.api_keys[0].scopes, [Scope::Orders, Scope::Ops]);
-    assert_eq!(config.api_keys[0].merchants, std::slice::from_ref(&merchant.key));
+    let key = &config.api_keys[0];
+    assert_eq!((key.name.as_str(), key.id.as_str()), ("shop-backend", "shop-backend"));
+    assert_eq!(key.hashes, [KeyHash { sha256: HASH.into(), until: None }]);
+    assert_eq!(key.scopes, [Scope::Orders, Scope::Refunds, Scope::Ops]);
+    assert_eq!(key.merchants, Merchants::Only(vec![merchant.key.clone()]));
     assert_eq!(config.web.session_key.unwrap().expose(), SESSION_KEY);
 }
 
@@ -119,8 +121,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("sha256:9b74", "9b74", "api_keys[0].hash: ", "sha256:"),
     ("sha256:9b74", "sha256:9B74", "api_keys[0].hash: ", "lower-case"),
     ("sha256:9b74", "sha256:9b7", "api_keys[0].hash: ", "64"),
-    ("\"ops\"]", "\"opps\"]", "api_keys[0].scopes: item 2 ", "did you mean ops?"),
-    ("scopes = [\"orders\", \"ops\"]", "", "api_keys[0].scopes: ", "at least one of"),
+    ("\"ops\"]", "\"opps\"]", "api_keys[0].scopes: item 3 ", "did you mean ops?"),
+    ("scopes = [\"orders\", \"refunds\", \"ops\"]", "", "api_keys[0].scopes: ", "at least one of"),
     ("merchants = [\"main\"]", "merchants = [\"mian\"]", "api_keys[0].merchants: item 1 ", "did you mean main?"),
 ];
 
@@ -195,7 +197,7 @@ fn all_problems_come_at_once_one_a_line() {
         "log.json: must be true or false (set by WXPAY__LOG__JSON)",
         "apps[0].kind: ",
         "merchants[0].v2_key: is not usable",
-        "api_keys[0].scopes: item 2 ",
+        "api_keys[0].scopes: item 3 ",
     ] {
         assert!(lines.iter().any(|line| line.starts_with(key)), "no {key} in:\n{problems}");
     }

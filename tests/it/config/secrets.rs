@@ -20,7 +20,7 @@ fn no_output_holds_a_secret() {
         ("https://pay.shop.cn", &format!("https://x:{PASSWORD}@h/?{V2_KEY}")),
         ("official_account", V2_KEY),
         ("[\"shop\"]", &format!("[\"{APP_SECRET}\"]")),
-        ("[\"orders\", \"ops\"]", &format!("[\"{V2_KEY}\"]")),
+        ("[\"orders\", \"refunds\", \"ops\"]", &format!("[\"{V2_KEY}\"]")),
         (&format!("sha256:{HASH}"), SESSION_KEY),
         ("postgres:", "oracle:"),
         ("https://m.shop.cn", V2_KEY),

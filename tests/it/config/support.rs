@@ -38,7 +38,7 @@ v2_key = "{V2_KEY}"
 [[api_keys]]
 name = "shop-backend"
 hash = "sha256:{HASH}"
-scopes = ["orders", "ops"]
+scopes = ["orders", "refunds", "ops"]
 merchants = ["main"]
 "#
     )

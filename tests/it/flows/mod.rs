@@ -1,9 +1,13 @@
 //! Whole flows through real processes, on embedded and JetStream, on SQLite and PostgreSQL.
 
+mod api_keys;
 pub mod browser;
+mod feed_cursors;
+mod idempotency;
 pub mod notifications;
 mod orders;
 mod orphans;
+mod refused_rows;
 mod tokens;
 mod words;
 

@@ -50,7 +50,7 @@ pub fn http_only(server: &str, more: &str) -> TestService {
                     "scopes = [\"orders\", \"finance\"]\nmerchants = [\"other\"]"
                 }
                 OTHERS_KEY => "scopes = [\"orders\", \"finance\"]\nmerchants = [\"main\"]",
-                _ => "scopes = [\"orders\", \"finance\"]",
+                _ => "scopes = [\"orders\", \"finance\"]\nmerchants = \"all\"",
             };
             format!("[[api_keys]]\nname = \"{name}\"\nhash = \"sha256:{hash}\"\n{rights}\n")
         })

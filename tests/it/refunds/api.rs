@@ -57,9 +57,8 @@ on_both! {
         assert_eq!((status, &problem["code"]), (422, &json!("key_reused")), "{problem}");
         let (status, same) = with_key("k3", json!({"refund_no": "I2-a", "amount_fen": 10})).await.unwrap();
         assert!([200, 202].contains(&status) && same["refund_no"] == "I2-a", "{same}");
-        // Without either, a number is made and returned; nothing needs to be given at all.
-        let request = service.http.post(format!("{}/v1/orders/I200001/refunds", service.base)).bearer_auth(API_KEY);
-        let (status, rest) = answer(request).await.unwrap();
+        // For all that is left neither is needed: the number follows from the order.
+        let (status, rest) = service.give_back("I200001", json!({"all": true})).await;
         assert_eq!((status, &rest["amount_fen"], &rest["state"]), (202, &json!(70), &json!("requested")), "{rest}");
         let made = rest["refund_no"].as_str().unwrap();
         assert_eq!(service.get(&format!("/v1/refunds/{made}")).await.1["amount_fen"], json!(70));
@@ -71,7 +70,8 @@ on_both! {
         service.paid("I300001").await;
         service.faults(json!([{"on": "refund", "kind": "answer_lost", "times": 1}])).await;
         let request = service.http.post(format!("{}/v1/orders/I300001/refunds", service.base)).bearer_auth(API_KEY);
-        let request = request.header("content-type", "application/json").body(r#"{"refund_no":"I300001-r1"}"#);
+        let request = request.header("content-type", "application/json");
+        let request = request.body(r#"{"refund_no":"I300001-r1","all":true}"#);
         let response = request.send().await.unwrap();
         assert_eq!(response.status().as_u16(), 202);
         assert_eq!(response.headers()["location"], "/v1/refunds/I300001-r1");
@@ -84,9 +84,9 @@ on_both! {
     async fn what_cannot_be_refunded_says_why(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.place("I400001").await;
-        let (status, problem) = service.give_back("I400001", json!({})).await;
+        let (status, problem) = service.give_back("I400001", json!({"all": true})).await;
         assert_eq!((status, &problem["code"]), (409, &json!("order_not_paid")), "{problem}");
-        let (status, problem) = service.give_back("NONE0001", json!({})).await;
+        let (status, problem) = service.give_back("NONE0001", json!({"all": true})).await;
         assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{problem}");
         assert_eq!(service.get("/v1/refunds/none").await.0, 404);
         service.paid("I400002").await;
@@ -96,11 +96,17 @@ on_both! {
             (json!({"refund_no": "r", "amount_fen": 0}), "/amount_fen"),
             (json!({"refund_no": "r", "amount_fen": -1}), "/amount_fen"),
             (json!({"amount_fen": 10}), "/refund_no"),
+            (json!({}), "/amount_fen"),
+            (json!({"reason": "x"}), "/amount_fen"),
+            (json!({"refund_no": "r"}), "/amount_fen"),
+            (json!({"refund_no": "r", "all": false}), "/all"),
+            (json!({"refund_no": "r", "all": "true"}), "/all"),
+            (json!({"refund_no": "r", "all": true, "amount_fen": 10}), "/all"),
             (json!({"refund_no": "r", "amount_fen": 1.5}), "/amount_fen"),
-            (json!({"reason": "长".repeat(27)}), "/reason"),
-            (json!({"reason": "a\nb"}), "/reason"),
-            (json!({"transaction_id": "4200000000000000000000000001"}), "/transaction_id"),
-            (json!({"openid": "x"}), "/openid"),
+            (json!({"reason": "长".repeat(27), "all": true}), "/reason"),
+            (json!({"reason": "a\nb", "all": true}), "/reason"),
+            (json!({"transaction_id": "4200000000000000000000000001", "all": true}), "/transaction_id"),
+            (json!({"openid": "x", "all": true}), "/openid"),
         ] {
             let (status, problem) = service.give_back("I400002", body).await;
             assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(pointer)), "{problem}");
@@ -112,7 +118,7 @@ on_both! {
     async fn a_merchant_without_certificate_is_answered_so_and_nothing_is_recorded(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.paid("I500001").await;
-        let (status, problem) = service.give_back("I500001", json!({"refund_no": "I500001-r1"})).await;
+        let (status, problem) = service.give_back("I500001", json!({"refund_no": "I500001-r1", "all": true})).await;
         assert_eq!((status, &problem["code"]), (409, &json!("refunds_not_configured")), "{problem}");
         assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 0);
         service.finish().await;

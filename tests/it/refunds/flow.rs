@@ -88,9 +88,9 @@ on_both! {
         );
         service.a_minute_later().await;
         // Without an amount: what is left.
-        let (status, rest) = service.give_back("F400001", json!({"refund_no": "part-3"})).await;
+        let (status, rest) = service.give_back("F400001", json!({"refund_no": "part-3", "all": true})).await;
         assert_eq!((status, &rest["amount_fen"]), (200, &json!(20)), "{rest}");
-        let (status, problem) = service.give_back("F400001", json!({})).await;
+        let (status, problem) = service.give_back("F400001", json!({"all": true})).await;
         assert_eq!((status, &problem["left_fen"]), (409, &json!(0)), "{problem}");
         for part in ["part-1", "part-2", "part-3"] {
             service.ends(part, "SUCCESS").await;

@@ -59,7 +59,7 @@ on_both! {
             {"on": "refundquery", "kind": "answer_lost", "times": 2},
             {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1},
         ])).await;
-        service.give_back_unheard("L200001", json!({"refund_no": "L200001-r1"})).await;
+        service.give_back_unheard("L200001", json!({"refund_no": "L200001-r1", "all": true})).await;
         let first = service.to_next_poll("L200001-r1").await.refund;
         assert_eq!(first.state, RefundState::Unknown);
         let second =
@@ -78,7 +78,7 @@ on_both! {
             {"on": "refund", "kind": "drop", "times": 1},
             {"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL"},
         ])).await;
-        service.give_back_unheard("L300001", json!({"refund_no": "L300001-r1"})).await;
+        service.give_back_unheard("L300001", json!({"refund_no": "L300001-r1", "all": true})).await;
         let asked_at = service.clock.now();
         for polls in 0..10 {
             assert!(polls < 9, "{:?}", service.refund("L300001-r1").await);
@@ -102,7 +102,7 @@ on_both! {
         service.paid("L400001").await;
         let refuse = json!([{"on": "refund", "kind": "refuse", "err_code": "USER_ACCOUNT_ABNORMAL", "times": 1}]);
         service.faults(refuse).await;
-        let (status, problem) = service.give_back("L400001", json!({"refund_no": "L400001-r1"})).await;
+        let (status, problem) = service.give_back("L400001", json!({"refund_no": "L400001-r1", "all": true})).await;
         assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
         assert_eq!(problem["wechat"]["err_code"], "USER_ACCOUNT_ABNORMAL", "{problem}");
         service.a_minute_later().await;

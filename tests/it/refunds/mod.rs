@@ -1,6 +1,7 @@
 //! Money back: whatever is lost, reported twice or wrongly, or done by others, each refund happens once at WeChat, and
 //! the books here say what WeChat's say.
 
+mod all;
 mod api;
 mod calls;
 mod clocks;

@@ -105,7 +105,7 @@ impl InProcess {
     }
 
     /// Two attempts of an order, both paid: the first is closed at WeChat, and a slow bank pays it all the same.
-    async fn paid_twice(&self, order_no: &str) -> (String, String) {
+    pub async fn paid_twice(&self, order_no: &str) -> (String, String) {
         self.place(order_no).await;
         self.skip(301);
         let (status, order) = self

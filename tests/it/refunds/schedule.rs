@@ -41,7 +41,7 @@ on_both! {
         service.without_news().await;
         service.paid("K100001").await;
         service.faults(json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
-        let (_, refund) = service.give_back("K100001", json!({"refund_no": "K1-a"})).await;
+        let (_, refund) = service.give_back("K100001", json!({"refund_no": "K1-a", "all": true})).await;
         assert_eq!(refund["state"], "unknown", "{refund}");
         // A caller that asked would postpone it by 10, 20, 40, 80 … seconds.
         for polls in 0.. {
@@ -104,7 +104,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("K400001").await;
         service.faults(json!([{"on": "refund", "kind": "refuse", "err_code": "NOTENOUGH"}])).await;
-        service.give_back("K400001", json!({"refund_no": "K4-a"})).await;
+        service.give_back("K400001", json!({"refund_no": "K4-a", "all": true})).await;
         let settings = bus_settings("embedded:", Vec::new(), 1 << 30);
         let (bus, _) = Bus::connect(&settings, Some(service.store.db().clone())).await.unwrap();
         // As a worker sees it whose clock is ahead.

@@ -68,7 +68,7 @@ on_both! {
     async fn all_that_is_left_goes_to_one_of_those_who_want_it(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("S200001").await;
-        let body = |n: usize| json!({"refund_no": format!("rest-{n:03}")});
+        let body = |n: usize| json!({"refund_no": format!("rest-{n:03}"), "all": true});
         let answers = futures_util::future::join_all((0..50).map(|n| service.give_back("S200001", body(n)))).await;
         let taken: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
         assert_eq!(taken.len(), 1, "{answers:?}");
@@ -86,7 +86,8 @@ on_both! {
             service.until_state(&format!("S30000{n}"), "paid").await;
         }
         let orders: Vec<String> = (0..10).map(|n| format!("S30000{n}")).collect();
-        let answers = futures_util::future::join_all(orders.iter().map(|o| service.give_back(o, json!({})))).await;
+        let refunds = orders.iter().map(|order_no| service.give_back(order_no, json!({"all": true})));
+        let answers = futures_util::future::join_all(refunds).await;
         assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
         service.finish().await;
     }

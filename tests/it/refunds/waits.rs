@@ -43,7 +43,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.wechat_control("merchant", json!({"mch_id": MCH_ID, "balance": 10})).await;
         service.paid("W200001").await;
-        let (status, refund) = service.give_back("W200001", json!({"refund_no": "W2-a"})).await;
+        let (status, refund) = service.give_back("W200001", json!({"refund_no": "W2-a", "all": true})).await;
         assert_eq!((status, &refund["state"]), (202, &json!("requested")), "{refund}");
         assert_eq!(refund["wechat"]["err_code"], "NOTENOUGH", "{refund}");
         let mut pauses = Vec::new();
@@ -68,7 +68,7 @@ on_both! {
         // The address without TLS: WeChat sees no certificate there.
         let service = TestService::new().on(db).refunds_over_plain_http().in_process().await;
         service.paid("W300001").await;
-        let (status, refund) = service.give_back("W300001", json!({"refund_no": "W3-a"})).await;
+        let (status, refund) = service.give_back("W300001", json!({"refund_no": "W3-a", "all": true})).await;
         assert_eq!(
             (status, &refund["state"], &refund["wechat"]["err_code"]), (202, &json!("requested"), &json!("HTTP")),
         );

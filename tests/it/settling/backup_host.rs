@@ -163,7 +163,7 @@ async fn money_goes_back_once(db: crate::harness::db::TestDb, main: Main, codes:
     for (n, (code, delays)) in codes.iter().enumerate() {
         let (order_no, refund_no) = (format!("L20000{n}"), format!("L2-{code}"));
         service.paid(&order_no).await;
-        let (status, refund) = service.give_back(&order_no, json!({"refund_no": refund_no})).await;
+        let (status, refund) = service.give_back(&order_no, json!({"refund_no": refund_no, "all": true})).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {refund}");
         service.poll_until(&refund_no, "processing").await;
         service.ends(&refund_no, "SUCCESS").await;

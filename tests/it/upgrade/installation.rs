@@ -287,7 +287,8 @@ fn config(fixture: &Fixture, base: &str, wechat: &Running, certificates: &std::p
         [[api_keys]]
         name = "test"
         hash = "sha256:{hash}"
-        scopes = ["orders", "finance", "ops"]
+        scopes = ["orders", "refunds", "finance", "ops"]
+        merchants = "all"
         "#
     ))
     .unwrap();

@@ -37,21 +37,22 @@ on_both_databases! {
         }
         // As another version of the program leaves them on SQLite, and every process on PostgreSQL.
         stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
+        stage.execute("UPDATE feed SET last_position = 0, last_event_id = NULL").await.unwrap();
         assert_eq!(store.place_events(&first, 10).await.unwrap(), Fenced::Lost, "a zombie placed events");
-        assert!(store.events_after(0, &[], &[], 10).await.unwrap().is_empty());
+        assert!(store.events_after(0, &[], None, 10).await.unwrap().is_empty());
         assert_eq!(store.place_events(&taken, 3).await.unwrap(), Fenced::Done(3));
         assert_eq!(store.place_events(&taken, 10).await.unwrap(), Fenced::Done(2));
-        let events = store.events_after(0, &[], &[], 10).await.unwrap();
+        let events = store.events_after(0, &[], None, 10).await.unwrap();
         assert_eq!(events.iter().map(|e| e.position).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         let order_nos: Vec<_> = events.iter().map(|e| e.order_no.clone().unwrap()).collect();
         assert_eq!(order_nos, (0..5).map(|n| order_no(n).to_string()).collect::<Vec<_>>());
-        let closed = store.events_after(3, &["wxpay.order.closed.v1".into()], &[merchant()], 1).await.unwrap();
+        let closed = store.events_after(3, &["wxpay.order.closed.v1".into()], Some(&[merchant()]), 1).await.unwrap();
         assert_eq!(closed[0].position, 4);
-        assert!(store.events_after(0, &["wxpay.order.paid.v1".into()], &[], 10).await.unwrap().is_empty());
+        assert!(store.events_after(0, &["wxpay.order.paid.v1".into()], None, 10).await.unwrap().is_empty());
         assert_eq!(store.mark_relayed(&first, 5, NOW).await.unwrap(), Fenced::Lost, "a zombie marked events");
         assert_eq!(store.mark_relayed(&taken, 2, NOW).await.unwrap(), Fenced::Done(()));
         assert_eq!(store.unrelayed_events(10).await.unwrap()[0].position, 3);
-        assert_eq!((store.outbox_pending().await.unwrap(), store.feed_end().await.unwrap()), (3, 5));
+        assert_eq!((store.outbox_pending().await.unwrap(), store.feed_end().await.unwrap().position), (3, 5));
         store.release(&taken).await.unwrap();
         let taken = store.lease("relay", "one", Duration::from_secs(60)).await.unwrap();
         assert!(taken.is_some(), "a released lease is free");
@@ -60,13 +61,15 @@ on_both_databases! {
     async fn on_sqlite_an_event_has_its_position_with_its_commit_after_older_ones(stage) {
         if stage.store.db().kind() == DbKind::Postgres {
             stage.store.emit(closed(1), NOW).await.unwrap();
-            assert_eq!(stage.store.feed_end().await.unwrap(), 0, "PostgreSQL gives row numbers before the commit");
+            let end = stage.store.feed_end().await.unwrap().position;
+            assert_eq!(end, 0, "PostgreSQL gives row numbers before the commit");
             return;
         }
         for n in [1, 2] {
             stage.store.emit(closed(n), NOW).await.unwrap();
         }
         stage.execute("UPDATE outbox SET position = NULL").await.unwrap();
+        stage.execute("UPDATE feed SET last_position = 0, last_event_id = NULL").await.unwrap();
         assert!(stage.store.has_unplaced_events().await.unwrap());
         for n in [3, 4] {
             stage.store.emit(closed(n), NOW).await.unwrap();

@@ -259,7 +259,8 @@ impl TestService {
             [[api_keys]]
             name = "test"
             hash = "sha256:{hash}"
-            scopes = ["orders", "finance", "ops"]
+            scopes = ["orders", "refunds", "finance", "ops"]
+            merchants = "all"
             "#
         );
         config::merged(std::iter::once(text.as_str()).chain(self.config.iter().map(String::as_str)))

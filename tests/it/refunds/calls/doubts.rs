@@ -17,7 +17,7 @@ impl InProcess {
 
     /// Asks for all of an order's money back, which WeChat does not take yet.
     async fn waits(&self, order_no: &str, refund_no: &str) -> Value {
-        let (status, refund) = self.give_back(order_no, json!({"refund_no": refund_no})).await;
+        let (status, refund) = self.give_back(order_no, json!({"refund_no": refund_no, "all": true})).await;
         assert_eq!((status, &refund["state"]), (202, &json!("requested")), "{refund}");
         refund
     }
@@ -28,7 +28,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("U100001").await;
         service.refuses("FAIL", Some(1), true).await;
-        let (status, refund) = service.give_back("U100001", json!({"refund_no": "U1-a"})).await;
+        let (status, refund) = service.give_back("U100001", json!({"refund_no": "U1-a", "all": true})).await;
         assert_eq!((status, &refund["state"]), (200, &json!("processing")), "{refund}");
         service.ends("U1-a", "SUCCESS").await;
         service.until_refunded("U1-a", "succeeded").await;
@@ -76,7 +76,7 @@ on_both! {
         }
         service.paid("U300009").await;
         service.refuses("PARAM_ERROR", Some(1), false).await;
-        let (status, problem) = service.give_back("U300009", json!({"refund_no": "U3-p"})).await;
+        let (status, problem) = service.give_back("U300009", json!({"refund_no": "U3-p", "all": true})).await;
         assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
         service.finish().await;
     }

@@ -20,7 +20,7 @@ impl InProcess {
         let refuse = |code: &str, times| json!({"on": "refund", "kind": "refuse", "err_code": code, "times": times});
         let rules = json!([refuse("NOTENOUGH", Some(1)), refuse("USER_ACCOUNT_ABNORMAL", None)]);
         self.faults(rules).await;
-        let (status, refund) = self.give_back(order_no, json!({"refund_no": refund_no})).await;
+        let (status, refund) = self.give_back(order_no, json!({"refund_no": refund_no, "all": true})).await;
         assert_eq!((status, &refund["state"]), (202, &json!("requested")), "{refund}");
         self.until_refund("refused", refund_no, |s| s.refund.error.is_some()).await;
         self.until_calls_are_over().await;

@@ -99,7 +99,7 @@ on_both! {
         service.paid("C300001").await;
         // Ours never reaches WeChat; meanwhile a person gives everything back by hand.
         service.faults(json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
-        let (_, ours) = service.give_back("C300001", json!({"refund_no": "ours"})).await;
+        let (_, ours) = service.give_back("C300001", json!({"refund_no": "ours", "all": true})).await;
         assert_eq!(ours["state"], "unknown", "{ours}");
         let number = service.console("C300001", 100).await;
         service.ends(&number, "SUCCESS").await;

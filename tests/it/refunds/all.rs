@@ -19,7 +19,7 @@ async fn post(service: &InProcess, order_no: &str, key: Option<&str>, body: &str
 async fn count_the_other(service: &InProcess, order_no: &str) -> (TransactionId, TransactionId) {
     let order = service.stored(order_no).await.order;
     let counted = order.paid_by.unwrap().transaction_id;
-    let other = order.transactions.into_iter().find(|id| *id != counted).unwrap();
+    let other = order.payments.into_iter().map(|p| p.transaction_id).find(|id| *id != counted).unwrap();
     let sql = format!("UPDATE orders SET transaction_id = '{other}' WHERE order_no = '{order_no}'");
     assert_eq!(service.store.db().execute("test", sql, []).await.unwrap(), 1);
     (counted, other)

@@ -51,7 +51,7 @@
 //! 3. No network call inside a database transaction. A transaction never leaves [`store`], which knows neither WeChat
 //!    nor the bus (`tidy`).
 //! 4. Merchant, app, amount and currency are compared before anything becomes paid.
-//!    `order::table::a_payment_of_another_amount_currency_merchant_or_app_is_held_and_the_order_is_not_paid`, `faults::forgeries`.
+//!    `order::table::a_payment_of_another_amount_currency_merchant_or_app_is_held`, `faults::forgeries`.
 //! 5. Unknown is never read as failed: only a query, a notification or a bill resolves it.
 //!    `order::table::an_unknown_outcome_is_asked_about_soon_and_never_reads_as_failed`, `flows::orders`.
 //! 6. Every handler may run twice, at the same time, in two processes. `faults::copies`, `faults::storm`.

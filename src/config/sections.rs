@@ -48,6 +48,11 @@ impl Config {
         self.merchants.iter().find(|m| m.key.as_str() == key)
     }
 
+    /// WeChat's numbers of the apps a merchant takes orders through.
+    pub fn app_ids(&self, merchant: &Merchant) -> Vec<AppId> {
+        merchant.apps.iter().filter_map(|key| self.app(key.as_str()).map(|app| app.app_id.clone())).collect()
+    }
+
     /// The first app of this kind that has its secret: whose users log in where no app is named.
     pub fn browser_app(&self, kind: AppKind) -> Option<&App> {
         self.apps.iter().find(|app| app.kind == kind && app.secret.is_some())

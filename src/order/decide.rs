@@ -37,14 +37,15 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
     }
 }
 
-/// What a verified message that contradicts the order leaves on it: a flag for people and a question to WeChat at once.
-/// Nothing when the flag is there already.
+/// What a verified message that contradicts the order leaves on it: a flag for people and a question to WeChat at once,
+/// each time. Nothing when both are there already.
 pub fn flag_mismatch(order: &Order, now: Timestamp) -> Option<Change> {
-    if order.flags.amount_mismatch {
+    if order.flags.amount_mismatch && order.queries.next_at.is_some_and(|at| at <= now) {
         return None;
     }
     let mut next = bump(order);
     next.flags.amount_mismatch = true;
+    next.queries.done = 0;
     next.queries.next_at = Some(now);
     Some(Change { next, payment: None, reclassed: None, news: Vec::new(), refund: None })
 }

@@ -64,6 +64,35 @@ impl Store {
         Ok(())
     }
 
+    /// Up to `limit` notifications of payments that a process of the version before reported as those of no order: they
+    /// have no row of their own yet.
+    pub async fn reported_without_payment(&self, limit: u64) -> Result<Vec<WaitingNotification>, DbError> {
+        let sql = "SELECT n.event_id, n.merchant, n.body, n.headers, n.remote_addr, n.received_at_ms, n.processed_at_ms
+                   FROM orphaned_payments AS o
+                   JOIN notifications AS n ON n.event_id = o.notification_id
+                   LEFT JOIN payments AS p ON p.merchant = o.merchant AND p.transaction_id = o.transaction_id
+                   WHERE p.id IS NULL LIMIT $1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [limit.into()])).await?;
+        rows.into_iter().map(|row| waiting(&row)).collect()
+    }
+
+    /// Enters a payment of no order, unless it is known.
+    pub async fn enter_unmatched(
+        &self,
+        merchant: &MerchantKey,
+        payment: &Payment,
+        notification_id: EventId,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let write = (merchant.clone(), payment.clone(), format!("notification:{notification_id}"), at);
+        self.db
+            .write("payment.unmatched", write, |tx, (merchant, payment, evidence, at)| {
+                Box::pin(enter_unmatched(tx, merchant, payment, evidence.clone(), *at))
+            })
+            .await
+    }
+
     /// Up to `limit` waiting notifications of payments not retried since `before`, the least recently retried first;
     /// includes those whose last retry lies in the future because of clock skew.
     pub async fn forgotten_notifications(
@@ -99,6 +128,8 @@ async fn record_orphan(
     news: &EncodedEvent,
     at: Timestamp,
 ) -> Result<(), DbError> {
+    // Payments before notifications, as everywhere: no deadlock.
+    enter_unmatched(tx, &record.merchant, payment, format!("notification:{}", record.id), at).await?;
     if write_notifications(tx, std::iter::once(record), at).await? == 0 {
         return Ok(());
     }
@@ -110,7 +141,7 @@ async fn record_orphan(
     if tx.execute(sql, values).await? > 0 {
         write_events(tx, vec![outbox_row(news)]).await?;
     }
-    enter_unmatched(tx, &record.merchant, payment, format!("notification:{}", record.id), at).await
+    Ok(())
 }
 
 fn waiting(row: &sea_orm::QueryResult) -> Result<WaitingNotification, DbError> {

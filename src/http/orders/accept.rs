@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
-use super::get::{answer, find};
+use super::get::find;
+use super::view::OrderJson;
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment};
 use crate::http::extract::auth::{Authorized, Ops};
@@ -75,7 +76,11 @@ pub async fn accept(
         Outcome::Refused(Refusal::ForeignPayment) => return Err(Error::PaymentForeign),
         Outcome::Refused(_) => return Err(Error::NotFound("payment of this order")),
     }
-    answer(&app, find(&app, &caller, query.merchant.as_deref(), &order_no).await?).await
+    let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
+    let payments = app.store.payments_of_order(order.order.id).await?;
+    let refunds = app.store.refunds_of_order(order.order.id).await?;
+    // Without the order's token and pay parameters, which belong to who may place orders.
+    Ok(axum::Json(OrderJson::state(&order).with_money(&payments, &refunds)).into_response())
 }
 
 fn parse(body: &[u8]) -> Result<(TransactionId, String), Error> {

@@ -53,7 +53,7 @@ pub async fn get(
 }
 
 /// The order with its payments, refunds and pay parameters.
-pub(super) async fn answer(app: &HttpState, order: Arc<StoredOrder>) -> Result<Response, Error> {
+async fn answer(app: &HttpState, order: Arc<StoredOrder>) -> Result<Response, Error> {
     let pay_params = signed(&app.config, &order, app.clock.now())?;
     let (mut payments, mut refunds) = (Vec::new(), Vec::new());
     if !order.order.payments.is_empty() {

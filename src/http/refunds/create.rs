@@ -20,8 +20,10 @@ use crate::event::command::Idempotency;
 use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Refunds};
 use crate::http::extract::body;
+use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
+use crate::http::middleware;
 use crate::http::orders::create::{asked_wait, idempotency};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
@@ -29,7 +31,7 @@ use crate::http::state::HttpState;
 use crate::new_refund::{RefundSpec, new_refund};
 use crate::order::PaymentClass;
 use crate::refund::{RefundEvent, RefundOrigin, RefundState, UNCALLED};
-use crate::store::{NewRefund, Reserved, StoredOrder, StoredRefund};
+use crate::store::{AuditEntry, NewRefund, Reserved, StoredOrder, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
 
 /// `POST /v1/orders/{order_no}/refunds`
@@ -52,12 +54,13 @@ pub async fn place(
     let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
     let asked = RefundRequest::parse(&body, &order.order, &caller, idempotency.as_ref())?;
     let hash = asked.hash(&order.order.order_no);
+    let remote = middleware::remote_ip(&parts.extensions);
+    let remote_addr = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies).to_string();
+    let idempotent = idempotency.as_ref();
+    let asker = Asker { hash: &hash, caller: &caller, idempotency: idempotent, remote_addr: &remote_addr };
     let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
         Some(stored) => (stored, false),
-        None => match app
-            .record(merchant, &order, &asked, Asker { hash: &hash, caller: &caller, idempotency: idempotency.as_ref() })
-            .await
-        {
+        None => match app.record(merchant, &order, &asked, asker).await {
             // The same request at the same time may have been the one that took what was left.
             Err(e @ Error::RefundExceeds { .. }) => {
                 (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
@@ -82,6 +85,8 @@ struct Asker<'a> {
     hash: &'a str,
     caller: &'a Caller,
     idempotency: Option<&'a Idempotency>,
+    /// The client's address, for the audit.
+    remote_addr: &'a str,
 }
 
 impl HttpState {
@@ -108,7 +113,12 @@ impl HttpState {
             Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
             Reserved::TooMany => return Err(Error::RefundsUsedUp),
             Reserved::KeyReused => return Err(Error::KeyReused),
-            Reserved::Accepted => return Err(Error::PaymentAccepted),
+            Reserved::Accepted => {
+                if let Some(audit) = new.gives_back {
+                    self.store.record_audit(&AuditEntry { result: "accepted_meanwhile".into(), ..audit }).await?;
+                }
+                return Err(Error::PaymentAccepted);
+            }
         };
         crate::failpoint::point("refund.recorded");
         let outcome = RefundEvent::Requested.as_str();
@@ -138,6 +148,7 @@ impl HttpState {
         let payment = self.store.paid_attempt(order.order.id, &transaction_id).await?.ok_or_else(|| {
             Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
         })?;
+        let class = payment.class;
         let amount = asked.amount(payment.left);
         if amount == crate::money::Fen::ZERO || amount > payment.left {
             return Err(Error::RefundExceeds { left: payment.left });
@@ -161,7 +172,17 @@ impl HttpState {
         };
         let new = new_refund(&self.config, spec, self.clock.now());
         let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
-        let gives_back = payment.class != PaymentClass::Credited;
+        let gives_back = (class != PaymentClass::Credited).then(|| AuditEntry {
+            at: self.clock.now(),
+            actor: asker.caller.name().to_owned(),
+            remote_addr: asker.remote_addr.to_owned(),
+            action: "payment.give_back",
+            merchant: order.order.merchant.clone(),
+            order_no: Some(order.order.order_no.clone()),
+            transaction_id: Some(new.transaction_id.clone()),
+            reason: asked.reason.clone().unwrap_or_default(),
+            result: "done".to_owned(),
+        });
         Ok(NewRefund { gives_back, idempotency: asker.idempotency.cloned(), ..new })
     }
 

@@ -11,19 +11,21 @@ use crate::event::subject;
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
 use crate::store::WaitingNotification;
+use crate::wechat::v2::notify;
+use crate::wechat::v2::notify::{Notice, NoticeResult};
 
 /// Ten minutes more than the workers' own deadline for an order that does not appear: a message that is still there
 /// has ended the waiting by then.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600 + 240);
 /// Notifications published in one run.
-const PER_RUN: u64 = 200;
+const PER_RUN: u32 = 200;
 
 /// Publishes again what waits and was forgotten.
 pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
     let now = ctx.clock.now();
     let before = Timestamp::from_ms(now.as_ms() - i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX));
     let mut count = 0_u64;
-    for waiting in ctx.store.forgotten_notifications(before, now, PER_RUN).await? {
+    for waiting in ctx.store.forgotten_notifications(before, now, u64::from(PER_RUN)).await? {
         crate::failpoint::point("scheduler.orphan_found");
         match ctx.bus.publish(again(&waiting, before, now)?).await {
             Ok(()) => count += 1,
@@ -40,7 +42,28 @@ pub async fn orphans(ctx: Context) -> Result<Done, JobError> {
         ctx.store.note_redelivered(&waiting, now).await?;
         crate::failpoint::point("scheduler.orphan_noted");
     }
+    count += entered(&ctx, now).await?;
+    count += ctx.store.return_refunded(PER_RUN, now).await?;
     Ok(count.into())
+}
+
+/// What a process of the version before leaves out: the rows of payments that it reported as those of no order.
+async fn entered(ctx: &Context, now: Timestamp) -> Result<u64, JobError> {
+    let mut count = 0;
+    for reported in ctx.store.reported_without_payment(u64::from(PER_RUN)).await? {
+        let Some(merchant) = ctx.config.merchant(reported.merchant.as_str()) else { continue };
+        let app_ids = ctx.config.app_ids(merchant);
+        // Verified when it came; what does not verify any more was signed with a key that is gone.
+        match notify::parse_and_verify(&reported.body, merchant, &app_ids, reported.received_at) {
+            Ok(Notice { result: NoticeResult::Paid(payment), .. }) => {
+                ctx.store.enter_unmatched(&reported.merchant, &payment, reported.id, now).await?;
+                count += 1;
+            }
+            Ok(_) => {}
+            Err(e) => tracing::warn!(event.id = %reported.id, error = %e, "a payment of no order cannot be entered"),
+        }
+    }
+    Ok(count)
 }
 
 fn again(waiting: &WaitingNotification, before: Timestamp, now: Timestamp) -> Result<Message, JobError> {

@@ -34,6 +34,18 @@ impl From<DbErr> for DbError {
     }
 }
 
+impl DbError {
+    /// Whether PostgreSQL says that the server or the transaction is at fault, not the row: no room or connections
+    /// (53), a lock that was not given (55), an operator's intervention or a time limit (57), a rollback (40), the
+    /// connection (08).
+    pub fn is_of_the_server(&self) -> bool {
+        let DbError::Unavailable(DbErr::Conn(e) | DbErr::Exec(e) | DbErr::Query(e)) = self else { return false };
+        let sea_orm::RuntimeErr::SqlxError(sqlx) = e else { return false };
+        let code = sqlx.as_database_error().and_then(|e| e.code());
+        code.is_some_and(|code| code.len() == 5 && ["53", "55", "57", "40", "08"].contains(&&code[..2]))
+    }
+}
+
 /// Why it is not available, in words that quote no value: SQLite's name no more than columns, of PostgreSQL's only the
 /// SQLSTATE is taken.
 fn said(e: &DbErr) -> String {

@@ -11,11 +11,13 @@ use sea_orm::{DbErr, EntityTrait, QueryTrait, Set};
 
 use crate::clock::Timestamp;
 use crate::event::fact::Payment;
-use crate::ids::{MerchantKey, OutRefundNo, TransactionId};
+use crate::ids::{MerchantKey, TransactionId};
 use crate::order::{Order, PaymentChange, PaymentClass, PaymentEntry};
 use crate::refund::Refund;
+use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{ledger, payment};
+use crate::store::order::rows::broken;
 use crate::store::writer::WriteTx;
 
 /// A change of a payment's class by an operator.
@@ -216,14 +218,43 @@ pub(in crate::store) async fn return_held(tx: &WriteTx, refund: &Refund, at: Tim
         at,
         reason: None,
         by: None,
-        evidence: returned_by(&refund.refund_no),
+        evidence: format!("refund:{}", refund.refund_no),
     };
     change_class(tx, merchant, transaction_id, &entry).await?;
     Ok(())
 }
 
-fn returned_by(refund_no: &OutRefundNo) -> String {
-    format!("refund:{refund_no}")
+impl Store {
+    /// Calls held payments returned of which everything went back by a process of the version before, which knows no
+    /// classes. Returns how many.
+    pub async fn return_refunded(&self, limit: u32, at: Timestamp) -> Result<u64, DbError> {
+        let sql = "SELECT p.merchant AS merchant, p.transaction_id AS transaction_id FROM payments AS p
+                   JOIN refund_totals AS t ON t.merchant = p.merchant AND t.transaction_id = p.transaction_id
+                   WHERE p.class = 'held' AND t.refunded_fen = t.paid_fen LIMIT $1";
+        let found = self.db.reader().rows(sql, [i64::from(limit).into()]).await?;
+        let mut returned = 0;
+        for row in found {
+            let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
+            let transaction_id: String = row.get("transaction_id")?;
+            let transaction_id = TransactionId::parse(transaction_id).map_err(broken("transaction_id"))?;
+            let write = (merchant, transaction_id, at);
+            let done = self.db.write("payment.returned", write, |tx, (merchant, transaction_id, at)| {
+                let entry = Entry {
+                    name: "returned",
+                    from: PaymentClass::Held,
+                    to: PaymentClass::Returned,
+                    order_version: 0,
+                    at: *at,
+                    reason: None,
+                    by: None,
+                    evidence: "refund_totals".to_owned(),
+                };
+                Box::pin(async move { change_class(tx, merchant, transaction_id, &entry).await })
+            });
+            returned += u64::from(done.await?);
+        }
+        Ok(returned)
+    }
 }
 
 /// A ledger row about a change of class.

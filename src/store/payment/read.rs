@@ -110,6 +110,8 @@ impl Store {
     pub async fn payment_history(&self, payment: &StoredPayment) -> Result<Vec<ledger::Model>, DbError> {
         Ok(ledger::Entity::find()
             .filter(ledger::Column::Merchant.eq(payment.merchant.as_str()))
+            // All entries by name, so that the unique key serves.
+            .filter(ledger::Column::Entry.is_in(["payment", "matched", "accepted", "returned"]))
             .filter(ledger::Column::TransactionId.eq(payment.transaction_id.as_str()))
             .order_by_asc(ledger::Column::Id)
             .all(self.db.read())

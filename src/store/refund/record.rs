@@ -21,6 +21,7 @@ use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::order::rows::{broken, unknown};
 use crate::store::outbox::write_events;
+use crate::store::payment::audit::write_audit;
 use crate::store::writer::{Row, WriteTx};
 
 /// What recording a refund did.
@@ -244,7 +245,7 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         return Ok(Reserved::Known(Box::new(stored_refund(known)?)));
     }
     let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
-    if new.gives_back {
+    if new.gives_back.is_some() {
         let sql = "SELECT 1 AS held FROM payments WHERE merchant = $1 AND transaction_id = $2 AND class <> 'credited'";
         if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_none() {
             return Ok(Reserved::Accepted);
@@ -286,6 +287,9 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }
     write_events(tx, vec![outbox_row(&new.event())]).await?;
+    if let Some(audit) = &new.gives_back {
+        write_audit(tx, audit).await?;
+    }
     Ok(Reserved::New(Box::new(stored_refund(row)?)))
 }
 

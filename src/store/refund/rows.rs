@@ -13,6 +13,7 @@ use crate::refund::{Refund, RefundOrigin, RefundState};
 use crate::store::db::DbError;
 use crate::store::entity::{refund, refund_evidence};
 use crate::store::order::rows::{AttemptParams, broken, unknown, unreadable};
+use crate::store::payment::audit::AuditEntry;
 
 /// A refund to be recorded, its amount to be reserved with it.
 #[derive(Debug, Clone)]
@@ -35,8 +36,9 @@ pub struct NewRefund {
     pub requested_by: String,
     /// Detects whether a repeated request is the same; empty for a refund not requested here.
     pub content_hash: String,
-    /// Whether the payment was held when this was asked for: then it must not have been accepted meanwhile.
-    pub gives_back: bool,
+    /// The operator's action, where the payment was held when this was asked for: then it must not have been accepted
+    /// meanwhile.
+    pub gives_back: Option<AuditEntry>,
     /// The caller's own name for the request, if it has one.
     pub idempotency: Option<Idempotency>,
     /// What WeChat will be sent, byte for byte each time.

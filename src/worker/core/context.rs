@@ -49,7 +49,6 @@ impl Context {
 
     /// WeChat's numbers of the apps a merchant takes orders through.
     pub fn app_ids(&self, merchant: &Merchant) -> Vec<AppId> {
-        let of = |key: &crate::ids::AppKey| self.config.app(key.as_str()).map(|a| a.app_id.clone());
-        merchant.apps.iter().filter_map(of).collect()
+        self.config.app_ids(merchant)
     }
 }

@@ -18,7 +18,7 @@ use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
 use super::error::HandlerError;
 use super::fact::{Applied, Item};
 use super::order_uow::UnitOfWork;
-use super::outage::{TRIES, is_outage};
+use super::outage::{TRIES, is_error_of_outage, is_outage};
 use crate::telemetry;
 use crate::wechat::transport::Client;
 
@@ -117,7 +117,8 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
             }
             Err(DbError::Exists(_)) => results[open[0]] = Some(alone(work, &items, open[0]).await),
             Err(e) => {
-                take_apart(work, &items, open, HandlerError::from(e), &mut results).await;
+                let away = is_error_of_outage(&work.store, &e).await;
+                take_apart(work, &items, open, away, HandlerError::from(e), &mut results).await;
                 break;
             }
         }
@@ -131,10 +132,10 @@ async fn take_apart(
     work: &Work,
     items: &Arc<Vec<Item>>,
     open: Vec<usize>,
+    mut away: bool,
     trouble: HandlerError,
     results: &mut [Option<Outcome>],
 ) {
-    let mut away = is_outage(&work.store).await;
     for i in open {
         let outcome = if away { Err(ApplyError::Store(trouble.clone())) } else { persistently(work, items, i).await };
         away |= matches!(outcome, Err(ApplyError::Store(HandlerError::Unavailable(_))));

@@ -94,11 +94,10 @@ impl UnitOfWork {
 
     /// Nothing changes but a mark on the order, its evidence and an alert.
     pub(in crate::worker) fn refuse(&mut self, item: &Item, refusal: Refusal, now: Timestamp) -> (Applied, Verdict) {
-        let mark = flag_mismatch(&self.stored.order, now);
-        let first = mark.is_some();
-        if let Some(change) = mark {
+        let first = !self.stored.order.flags.amount_mismatch;
+        if let Some(change) = flag_mismatch(&self.stored.order, now) {
             self.commit.evidence.push((change.next.version, evidence(item)));
-            let news = of_refusal(&change.next, &refusal, item).map(|n| n.encode(now));
+            let news = of_refusal(&change.next, &refusal, item).filter(|_| first).map(|n| n.encode(now));
             self.commit.events.extend(news);
             self.advance(change.next, item);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::HandlerError;
-use super::outage::{TRIES, is_outage};
+use super::outage::{TRIES, is_error_of_outage};
 use crate::batcher::{Group, GroupError, Limits};
 use crate::ids::OutTradeNo;
 use crate::store::{DbError, NewOrder, Recorded, Store};
@@ -75,7 +75,9 @@ async fn record_all(store: &Store, orders: Vec<NewOrder>) -> Vec<Result<Recorded
         Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
         // One of them has a number that another order's attempt has, or breaks a rule.
         Err(DbError::Exists(_) | DbError::Defect(_)) => {}
-        Err(e @ DbError::Unavailable(_)) => away = is_outage(store).await.then(|| HandlerError::from(e)),
+        Err(e @ DbError::Unavailable(_)) => {
+            away = is_error_of_outage(store, &e).await.then(|| HandlerError::from(e));
+        }
     }
     // Each alone, to find the one that is the cause, unless the database is away.
     let mut results = Vec::with_capacity(orders.len());
@@ -102,11 +104,11 @@ async fn record_one(store: &Store, order: NewOrder) -> Result<Recorded, RecordEr
                 return recorded.first().copied().ok_or_else(none);
             }
             Err(DbError::Exists(_)) => return Err(RecordError::NumberTaken(order.out_trade_no)),
+            Err(e @ DbError::Unavailable(_)) if is_error_of_outage(store, &e).await => {
+                return Err(RecordError::Store(e.into()));
+            }
             Err(e @ DbError::Unavailable(_)) => refused = e.to_string(),
             Err(e @ DbError::Defect(_)) => return Err(RecordError::Store(e.into())),
-        }
-        if is_outage(store).await {
-            return Err(RecordError::Store(HandlerError::Unavailable(refused)));
         }
     }
     Err(RecordError::Store(HandlerError::Failed(refused)))

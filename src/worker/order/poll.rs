@@ -275,7 +275,9 @@ impl Polling<'_> {
         let mut next_at = next_poll(order, done, now);
         if self.unanswered {
             // The rhythm goes on, but an hour without answers must not put the next question off to the one after.
-            next_at = next_at.map(|at| at.min(next_unanswered(order, now)));
+            let soon = next_unanswered(order, now);
+            // What WeChat posted and does not fit is asked about until there is an answer, whatever the order's state.
+            next_at = next_at.or(Some(soon).filter(|_| order.has_misfit())).map(|at| at.min(soon));
         }
         let queries = Queries { done, next_at, answered_at };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)

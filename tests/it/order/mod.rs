@@ -2,7 +2,7 @@
 
 mod asking;
 mod diagram;
-mod dice;
+pub mod dice;
 mod properties;
 mod refunds;
 mod support;

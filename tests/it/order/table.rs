@@ -5,7 +5,7 @@ use wxpay_worker::event::fact::{Fact, Payment};
 use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::order::{
-    AttemptState, Decision, HeldReason, Order, OrderEvent, OrderState, PaymentClass, Policy, Refusal, Surplus,
+    AttemptState, Decision, HeldReason, Order, OrderEvent, OrderState, PaymentClass, Policy, Queries, Refusal, Surplus,
     flag_mismatch, mismatch,
 };
 use wxpay_worker::trade::TradeType;
@@ -154,7 +154,7 @@ fn whatever_was_applied_is_applied_already_the_second_time() {
 }
 
 #[test]
-fn a_payment_of_another_amount_currency_merchant_or_app_is_held_and_the_order_is_not_paid() {
+fn a_payment_of_another_amount_currency_merchant_or_app_is_held() {
     let before = order(OrderState::Payable, AttemptState::Payable);
     let (ours, theirs) = (Fen::from_i64(100), Fen::from_i64(99));
     let changes: [(fn(&mut Payment), Refusal); 4] = [
@@ -298,6 +298,11 @@ fn a_mismatch_is_flagged_once_and_asked_about_at_once() {
     assert_eq!((change.next.state, change.next.queries.next_at), (OrderState::Payable, Some(later(20))));
     assert_eq!(change.next.version, before.version + 1);
     assert!(flag_mismatch(&change.next, later(20)).is_none());
+    // Once the question had no answer, the next message asks again, of an order that has ended too.
+    let mut ended = change.next.clone();
+    (ended.state, ended.queries) = (OrderState::Closed, Queries { done: 2, next_at: None, answered_at: None });
+    let again = flag_mismatch(&ended, later(99)).unwrap().next.queries;
+    assert_eq!((again.done, again.next_at), (0, Some(later(99))));
     let paid = flag_mismatch(&order(OrderState::Paid, AttemptState::Paid), later(20)).unwrap();
     assert_eq!(paid.next.queries.next_at, Some(later(20)), "what contradicts a paid order is worth a question too");
 }

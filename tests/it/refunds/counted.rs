@@ -35,7 +35,7 @@ async fn a_refund_that_a_policy_asks_for_is_counted_once(service: Processes) {
     let second = order["attempts"][1]["out_trade_no"].as_str().unwrap().to_owned();
     assert_eq!(requested(&service, &process).await, 0);
 
-    ages(&db, "UPDATE orders SET expires_at_ms = expires_at_ms - 7205000").await;
+    ages(&db, "UPDATE orders SET expires_at_ms = expires_at_ms - 7265000").await;
     let first = json!({"out_trade_no": "Q100001", "mch_id": MCH_ID});
     let late = json!({"out_trade_no": "Q100001", "mch_id": MCH_ID, "late": true});
     let (status, paid) = service.post(&service.wechat_url, "/_sandbox/pay", &late).await;

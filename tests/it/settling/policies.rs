@@ -9,7 +9,8 @@ on_both! {
     async fn late_money_is_held_unless_the_merchant_says_otherwise(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         late(&service, "P100001").await;
-        assert_eq!(service.events("P100001").await, ["order.payable", "order.closed", "order.paid_late", "payment.held"]);
+        let events = service.events("P100001").await;
+        assert_eq!(events, ["order.payable", "order.closed", "order.paid_late", "payment.held"]);
         service.finish().await;
     }
 

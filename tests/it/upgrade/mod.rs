@@ -220,10 +220,26 @@ async fn everything_is_settled_once(installed: &Installation) {
     let payments = truth["payments"].as_array().unwrap().iter();
     let ordered = payments.filter(|p| !p["out_trade_no"].as_str().unwrap().starts_with("U-ORPHAN"));
     let mut theirs: Vec<String> = ordered.map(|p| text(p, "transaction_id")).collect();
-    let mut ours: Vec<String> = column(installed, "SELECT transaction_id FROM ledger").await;
+    let mut ours: Vec<String> =
+        column(installed, "SELECT transaction_id FROM ledger WHERE entry = 'payment' AND order_id IS NOT NULL").await;
     theirs.sort();
     ours.sort();
     assert_eq!(ours, theirs, "our ledger and WeChat's");
+    // Every payment has its class, those that the version before entered among them.
+    let without = "SELECT COUNT(*) FROM ledger AS l WHERE NOT EXISTS (SELECT 1 FROM payments AS p
+                   WHERE p.merchant = l.merchant AND p.transaction_id = l.transaction_id)";
+    assert_eq!(installed.number(without).await, 0);
+    for (order_no, classes) in [
+        ("U-PAID-LATE", vec!["held late"]),
+        ("U-TWICE", vec!["credited -", "held twice"]),
+        ("U-SENT-BACK", vec!["credited -", "returned late"]),
+        ("U-MISMATCH", vec!["credited -"]),
+    ] {
+        let sql = format!(
+            "SELECT class || ' ' || COALESCE(reason, '-') FROM payments WHERE order_no = '{order_no}' ORDER BY class"
+        );
+        assert_eq!(column(installed, &sql).await, classes, "{order_no}");
+    }
     let refunds = truth["refunds"].as_array().unwrap().iter().filter(|r| r["status"] == "SUCCESS");
     let mut theirs: Vec<String> = refunds.map(|r| text(r, "out_refund_no") + " " + &text(r, "refund_id")).collect();
     let mut ours = column(installed, "SELECT refund_no || ' ' || refund_id FROM refund_ledger").await;
@@ -246,6 +262,13 @@ async fn everything_is_settled_once(installed: &Installation) {
     assert_eq!((refunds.len(), &refunds[0]["refund_no"]), (1, old), "what was sent back stays sent back, once");
     let orphaned = "SELECT COUNT(*) FROM outbox WHERE event_type = 'wxpay.payment.orphaned.v1'";
     assert_eq!(installed.number(orphaned).await, 2);
+    // Those that the version before reported have their rows, too.
+    within_timeout("the payments of no order", async {
+        while installed.number("SELECT COUNT(*) FROM payments WHERE class = 'unmatched'").await < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }
 
 /// Their open messages only query, or come from WeChat.

@@ -2,6 +2,7 @@
 
 mod jobs;
 pub mod orders;
+mod payments;
 mod tokens;
 pub mod web;
 mod writer;

@@ -105,7 +105,7 @@ fn notification(verdict: Verdict) -> NotificationRecord {
 }
 
 /// What a fact makes of a stored order, ready to commit, with one event.
-fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
+pub fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
     let out_trade_no = OutTradeNo::for_attempt(&order_no(n), 1);
     let Decision::Apply(change) = decide(&stored.order, &out_trade_no, &fact, NOW, Policy::default()) else {
         panic!("nothing to apply")

@@ -157,7 +157,8 @@ fn whatever_was_applied_is_applied_already_the_second_time() {
 fn a_payment_of_another_amount_currency_merchant_or_app_is_held() {
     let before = order(OrderState::Payable, AttemptState::Payable);
     let (ours, theirs) = (Fen::from_i64(100), Fen::from_i64(99));
-    let changes: [(fn(&mut Payment), Refusal); 4] = [
+    type Changed = fn(&mut Payment);
+    let changes: [(Changed, Refusal); 4] = [
         (|p| p.total_fee = Fen::from_i64(99), Refusal::AmountDiffers { ours, theirs }),
         (|p| p.fee_type = "USD".into(), Refusal::CurrencyDiffers),
         (|p| p.mch_id = MchId::parse("10000101").unwrap(), Refusal::RecipientDiffers),

@@ -1,5 +1,7 @@
 //! Money that does not fit its order: held, announced, listed; accepted or given back, never both.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
 
@@ -244,7 +246,7 @@ on_both! {
     async fn what_the_ledger_says_is_what_wechat_holds_whatever_happens(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let seed = std::env::var("WXPAY_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
-        println!("WXPAY_TEST_SEED={seed}");
+        let _ = writeln!(std::io::stderr(), "WXPAY_TEST_SEED={seed}");
         let mut dice = Dice(seed);
         let mut mismatched = 0;
         for n in 0..size(12, 300) {

@@ -54,7 +54,8 @@ on_both_databases! {
         assert_eq!(class(&stage, 2).await, Some(PaymentClass::Held));
         let listed = stage.store.payments(&PaymentFilter::default(), 10).await.unwrap();
         let rows = listed.iter().map(|p| (p.out_trade_no.to_string(), p.amount.as_i64()));
-        assert_eq!(rows.collect::<Vec<_>>(), [("A000002".to_owned(), 100), ("A000001".to_owned(), 100)], "newest first");
+        let newest_first = ["A000002", "A000001"].map(|number| (number.to_owned(), 100));
+        assert_eq!(rows.collect::<Vec<_>>(), newest_first);
     }
 
     async fn what_the_version_before_refunded_whole_is_returned(stage) {

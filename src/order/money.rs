@@ -24,8 +24,8 @@ struct Received {
 }
 
 pub(super) fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, policy: Policy) -> Decision {
-    if order.payment(&payment.transaction_id).is_some() {
-        return already(order, now);
+    if let Some(known) = order.payment(&payment.transaction_id) {
+        return contradicts(known, payment).map_or_else(|| already(order, now), Decision::Refused);
     }
     let attempt = &order.attempts[i];
     let mut next = bump(order);
@@ -93,11 +93,20 @@ pub(super) fn refunded(order: &Order, i: usize, payment: &Payment, now: Timestam
     }
 }
 
-/// How a payment that is not known yet differs from the order it names. WeChat's answer to a question is believed; a
-/// message that WeChat posted is a reason to ask first.
+/// How a payment differs from the order it names, or from what is known of it. WeChat's answer to a question is
+/// believed; a message that WeChat posted is a reason to ask first.
 pub fn mismatch(order: &Order, out_trade_no: &OutTradeNo, payment: &Payment) -> Option<Refusal> {
     let attempt = order.attempt(out_trade_no)?;
-    if order.payment(&payment.transaction_id).is_some() { None } else { differs(order, attempt, payment) }
+    match order.payment(&payment.transaction_id) {
+        Some(known) => contradicts(known, payment),
+        None => differs(order, attempt, payment),
+    }
+}
+
+/// A payment that is known has one amount.
+fn contradicts(known: &OrderPayment, payment: &Payment) -> Option<Refusal> {
+    let (ours, theirs) = (known.amount, payment.total_fee);
+    (ours != theirs).then_some(Refusal::AmountDiffers { ours, theirs })
 }
 
 fn differs(order: &Order, attempt: &Attempt, payment: &Payment) -> Option<Refusal> {

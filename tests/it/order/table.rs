@@ -176,6 +176,9 @@ fn a_payment_of_another_amount_currency_merchant_or_app_is_held() {
         assert_eq!((entry.amount, &entry.currency), (p.total_fee, &p.fee_type));
         assert!(matches!(held.news[..], [OrderEvent::PaymentHeld(_, HeldReason::Mismatched)]));
         assert_eq!(mismatch(&held.next, &number(1), &p), None, "what is entered is known");
+        p.total_fee = Fen::from_i64(98);
+        let contradicts = decide(&held.next, &number(1), &Fact::Paid(p), later(20));
+        assert!(matches!(contradicts, Decision::Refused(Refusal::AmountDiffers { .. })), "and has one amount");
     }
     assert_eq!(
         decide(&before, &number(2), &Fact::Paid(payment(2, 1)), later(20)),

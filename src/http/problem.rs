@@ -169,11 +169,13 @@ pub enum Error {
     #[error("refund_no belongs to a refund with other content")]
     RefundDiffers,
     /// WeChat refused the refund, or closed it without moving money.
-    #[error("the refund failed, no money moved, and its number cannot be used again")]
+    #[error("the refund failed, no money moved, and its number cannot be used again{}", of_others(*.elsewhere))]
     RefundFailed {
         refund_no: OutRefundNo,
         /// WeChat's error code and text.
         wechat: WechatError,
+        /// What WeChat had refunded of the payment otherwise.
+        elsewhere: Option<Fen>,
     },
     /// Events behind the cursor were removed.
     #[error("events behind this cursor were removed; begin again without after, and drop known ids")]
@@ -331,9 +333,12 @@ impl IntoResponse for Error {
             Error::RefundExceeds { left } => {
                 problem.insert("left_fen".into(), left.as_i64().into());
             }
-            Error::RefundFailed { refund_no, wechat } => {
+            Error::RefundFailed { refund_no, wechat, elsewhere } => {
                 problem.insert("refund_no".into(), refund_no.as_str().into());
                 problem.insert("wechat".into(), wechat_json(wechat));
+                if let Some(sum) = elsewhere {
+                    problem.insert("payment_refunded_fen".into(), sum.as_i64().into());
+                }
             }
             _ => {}
         }
@@ -351,6 +356,11 @@ impl IntoResponse for Error {
         }
         response
     }
+}
+
+/// What is said where other refunds of the payment are the reason.
+pub fn of_others(sum: Option<Fen>) -> String {
+    sum.map(|sum| format!("; WeChat has refunded {sum} fen of the payment by other refunds")).unwrap_or_default()
 }
 
 /// WeChat's refusal in its own field names.

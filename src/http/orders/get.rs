@@ -45,22 +45,26 @@ pub async fn get(
     StrictQuery(query): StrictQuery<RefreshQuery>,
     OrderPath(order_no): OrderPath,
 ) -> Result<Response, Error> {
-    let mut order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
-    if query.refresh {
-        order = app.refresh(order).await?;
+    let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
+    if !query.refresh {
+        return answer(&app, order, None).await;
     }
-    answer(&app, order).await
+    let before = (order.order.version, order.order.queries.answered_at);
+    let order = app.refresh_all(order).await?;
+    let refreshed = before != (order.order.version, order.order.queries.answered_at);
+    answer(&app, order, Some(refreshed)).await
 }
 
 /// The order with its payments, refunds and pay parameters.
-async fn answer(app: &HttpState, order: Arc<StoredOrder>) -> Result<Response, Error> {
+async fn answer(app: &HttpState, order: Arc<StoredOrder>, refreshed: Option<bool>) -> Result<Response, Error> {
     let pay_params = signed(&app.config, &order, app.clock.now())?;
     let (mut payments, mut refunds) = (Vec::new(), Vec::new());
     if !order.order.payments.is_empty() {
         payments = app.store.payments_of_order(order.order.id).await?;
         refunds = app.store.refunds_of_order(order.order.id).await?;
     }
-    Ok(axum::Json(OrderJson::whole(&order, pay_params).with_money(&payments, &refunds)).into_response())
+    let json = OrderJson::whole(&order, pay_params).with_money(&payments, &refunds).refreshed(refreshed);
+    Ok(axum::Json(json).into_response())
 }
 
 pub struct PayParamsQuery {
@@ -133,16 +137,30 @@ impl HttpState {
     /// merchant's budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it
     /// is.
     pub(crate) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
-        let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
         let settled = order.order.state == OrderState::Paid || !order.order.any_live();
-        if settled || !self.may_ask(&merchant, &order_no) {
+        if settled { Ok(order) } else { self.ask(order).await }
+    }
+
+    /// As [`HttpState::refresh`], and asks for the refunds of an order that has payments.
+    async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
+        let settled = order.order.payments.is_empty() && !order.order.any_live();
+        if settled { Ok(order) } else { self.ask(order).await }
+    }
+
+    async fn ask(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
+        let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
+        if !self.may_ask(&merchant, &order_no) {
             return Ok(order);
         }
         let due = QueryDue { order_no: order_no.clone(), refresh: true };
         let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
         self.publish(subject::query_due(&merchant), envelope).await?;
         let (version, before) = (order.order.version, order.order.queries.answered_at);
-        let answered = |now: &StoredOrder| now.order.version != version || now.order.queries.answered_at != before;
+        // The refunds of a payment are learnt behind the change that enters it.
+        let has_payments = |now: &StoredOrder| !now.order.payments.is_empty();
+        let answered = |now: &StoredOrder| {
+            now.order.queries.answered_at != before || now.order.version != version && !has_payments(now)
+        };
         let seen = Some(Arc::clone(&order));
         let deadline = Instant::now() + REFRESH_WAIT;
         Ok(self.orders.wait(&merchant, &order_no, seen, deadline, answered).await.unwrap_or(order))

@@ -47,6 +47,9 @@ pub struct OrderJson<'a> {
     order_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pay_params: Option<Value>,
+    /// Whether WeChat answered for this reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refreshed: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,6 +95,7 @@ impl<'a> OrderJson<'a> {
             refunds: None,
             order_token: None,
             pay_params: None,
+            refreshed: None,
         }
     }
 
@@ -99,6 +103,11 @@ impl<'a> OrderJson<'a> {
     pub fn with_money(self, payments: &'a [StoredPayment], refunds: &'a [StoredRefund]) -> OrderJson<'a> {
         let payments = Some(payments.iter().map(PaymentJson::new).collect());
         OrderJson { payments, refunds: Some(refunds.iter().map(RefundJson::new).collect()), ..self }
+    }
+
+    /// Says whether WeChat answered, where it was to be asked.
+    pub fn refreshed(self, refreshed: Option<bool>) -> OrderJson<'a> {
+        OrderJson { refreshed, ..self }
     }
 
     /// For the business: with the token of its stream and, where it can be paid, the parameters (`null` where not).

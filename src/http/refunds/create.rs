@@ -203,7 +203,8 @@ impl HttpState {
 fn answer(app: &HttpState, stored: &StoredRefund) -> Result<Response, Error> {
     let refund = &stored.refund;
     if let (RefundState::Failed, Some(wechat)) = (refund.state, &refund.error) {
-        return Err(Error::RefundFailed { refund_no: refund.refund_no.clone(), wechat: wechat.clone() });
+        let (refund_no, wechat) = (refund.refund_no.clone(), wechat.clone());
+        return Err(Error::RefundFailed { refund_no, wechat, elsewhere: stored.elsewhere });
     }
     let json = axum::Json(RefundJson::new(stored));
     if !refund.state.wants_call() {

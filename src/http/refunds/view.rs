@@ -1,10 +1,12 @@
 //! The refund as callers see it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::http::problem::wechat_json;
+use crate::http::problem::{of_others, wechat_json};
 use crate::money::Fen;
 use crate::order::CNY;
 use crate::refund::RefundState;
@@ -21,7 +23,7 @@ pub struct RefundJson<'a> {
     refund_id: Option<&'a str>,
     state: &'static str,
     /// For a person: what the state means for who waits for the money.
-    message: &'static str,
+    message: Cow<'static, str>,
     origin: &'static str,
     amount_fen: Fen,
     paid_fen: Fen,
@@ -31,6 +33,9 @@ pub struct RefundJson<'a> {
     created_at: Timestamp,
     updated_at: Timestamp,
     refunded_at: Option<Timestamp>,
+    /// Of one that failed because of other refunds of the payment: what WeChat had refunded by those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_refunded_fen: Option<Fen>,
 }
 
 impl<'a> RefundJson<'a> {
@@ -45,7 +50,10 @@ impl<'a> RefundJson<'a> {
             transaction_id: r.transaction_id.as_str(),
             refund_id: r.refund_id.as_deref(),
             state: r.state.as_str(),
-            message: message(r.state, r.delayed, r.error.is_some()),
+            message: match stored.elsewhere {
+                None => message(r.state, r.delayed, r.error.is_some()).into(),
+                Some(_) => format!("Failed: no money moved{}.", of_others(stored.elsewhere)).into(),
+            },
             origin: r.origin.as_str(),
             amount_fen: r.amount,
             paid_fen: r.total,
@@ -55,6 +63,7 @@ impl<'a> RefundJson<'a> {
             created_at: r.created_at,
             updated_at: stored.updated_at,
             refunded_at: r.succeeded_at,
+            payment_refunded_fen: stored.elsewhere,
         }
     }
 }

@@ -73,6 +73,8 @@ struct ConsoleRequest {
     mch_id: Option<String>,
     out_trade_no: String,
     refund_fee: Fen,
+    /// Whether the merchant is notified: true needs a `refund_notify_url`. Left out: where there is one.
+    notify: Option<bool>,
 }
 
 /// A refund made in the merchant platform: the merchant's program has not asked for it.
@@ -81,6 +83,9 @@ async fn console(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<C
     let account = sandbox.accounts.get(mch_id).ok_or_else(|| Problem::bad_request("no such mch_id"))?;
     if request.refund_fee <= Fen::ZERO {
         return Err(Problem::bad_request("refund_fee must be at least 1"));
+    }
+    if request.notify == Some(true) && !sandbox.book().tells_of_refunds(mch_id) {
+        return Err(Problem::conflict("no_address", "the merchant has no refund_notify_url"));
     }
     let ask = Ask {
         mch_id: &account.mch_id,
@@ -92,6 +97,7 @@ async fn console(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<C
         refund_desc: "",
         refund_account: UNSETTLED_FUNDS,
         notify_url: None,
+        is_silent: request.notify == Some(false),
         parameters_sha256: "",
     };
     let taken = sandbox.book().refund(&ask, sandbox.now()).map_err(refused)?;
@@ -156,6 +162,7 @@ fn refused(refused: RefundRefused) -> Problem {
         | RefundRefused::ParametersDiffer
         | RefundRefused::TotalDiffers
         | RefundRefused::Exceeds
+        | RefundRefused::AllRefunded
         | RefundRefused::TooMany
         | RefundRefused::TooSoon
         | RefundRefused::Overdue

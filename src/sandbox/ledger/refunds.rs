@@ -34,6 +34,8 @@ pub(in crate::sandbox) enum RefundRefused {
     TotalDiffers,
     /// More than is left to refund.
     Exceeds,
+    /// Nothing is left to refund.
+    AllRefunded,
     /// [`MOST`] there are.
     TooMany,
     /// Less than a minute after the order's last one.
@@ -68,6 +70,8 @@ pub(in crate::sandbox) struct Ask<'a> {
     pub refund_desc: &'a str,
     pub refund_account: &'a str,
     pub notify_url: Option<&'a str>,
+    /// The merchant is not notified, whatever addresses there are.
+    pub is_silent: bool,
     pub parameters_sha256: &'a str,
 }
 
@@ -92,6 +96,11 @@ impl Book {
         (found.1.mch_id.as_str() == mch_id).then_some(found)
     }
 
+    /// Whether the merchant has an address for refunds that name none.
+    pub fn tells_of_refunds(&self, mch_id: &str) -> bool {
+        self.refunds.merchant(mch_id).refund_notify_url.is_some()
+    }
+
     fn refund_at(&self, (order, refund): (usize, usize)) -> Option<(&Order, &Refund)> {
         let order = self.orders.get(order)?;
         Some((order, order.refunds.get(refund)?))
@@ -112,7 +121,10 @@ impl Book {
         if order.refunds.len() >= MOST {
             return Err(RefundRefused::TooMany);
         }
-        let split = Split::of(order, payment, ask.refund_fee).ok_or(RefundRefused::Exceeds)?;
+        let live: i64 = order.live_refunds().map(|refund| refund.refund_fee.as_i64()).sum();
+        let exceeds =
+            if live == payment.total_fee.as_i64() { RefundRefused::AllRefunded } else { RefundRefused::Exceeds };
+        let split = Split::of(order, payment, ask.refund_fee).ok_or(exceeds)?;
         // A person in the merchant platform is slower than that anyway.
         let last = order.refunds.last().filter(|_| ask.out_refund_no.is_some());
         if last.is_some_and(|last| now < last.accepted_at.after(self.lifetimes.between_refunds)) {
@@ -182,7 +194,7 @@ impl Book {
             refund_desc: ask.refund_desc.to_owned(),
             refund_account: ask.refund_account.to_owned(),
             source: if ask.out_refund_no.is_some() { RefundSource::Api } else { RefundSource::VendorPlatform },
-            notify_url: ask.notify_url.map(str::to_owned).or(settings.refund_notify_url),
+            notify_url: ask.notify_url.map(str::to_owned).or(settings.refund_notify_url).filter(|_| !ask.is_silent),
             parameters_sha256: ask.parameters_sha256.to_owned(),
             accepted_at: now,
             ends_as: plan.copied().unwrap_or(RefundStatus::Success),

@@ -79,6 +79,7 @@ fn ask<'m>(message: &'m Message<'_>, parameters_sha256: &'m str) -> Result<Ask<'
         refund_desc: optional(fields, "refund_desc").unwrap_or_default(),
         refund_account,
         notify_url: optional(fields, "notify_url"),
+        is_silent: false,
         parameters_sha256,
     })
 }
@@ -165,6 +166,7 @@ impl RefundRefused {
             RefundRefused::ParametersDiffer => ("INVALID_REQUEST", "商户退款单号已存在，请求参数与之前不一致"),
             RefundRefused::TotalDiffers => ("INVALID_REQUEST", "订单金额与支付时不一致"),
             RefundRefused::Exceeds => ("INVALID_REQUEST", "申请退款金额大于可退金额"),
+            RefundRefused::AllRefunded => ("INVALID_REQUEST", "订单已全额退款"),
             RefundRefused::TooMany => ("INVALID_REQUEST", "部分退款次数超过50次"),
             RefundRefused::TooSoon => ("FREQUENCY_LIMITED", "同一订单两次退款须间隔一分钟，请稍后再试"),
             RefundRefused::Overdue => ("TRADE_OVERDUE", "订单已经超过可退款的最大期限"),

@@ -3,6 +3,7 @@
 mod claims;
 pub(super) mod commit;
 pub(super) mod history;
+mod poll_by;
 pub(super) mod poll_schedule;
 mod read;
 pub(super) mod record;

@@ -82,7 +82,8 @@ impl Store {
         merchant: &MerchantKey,
         refund_no: &OutRefundNo,
     ) -> Result<Option<StoredRefund>, DbError> {
-        by_number(merchant, refund_no).one(self.db.read()).await?.map(stored_refund).transpose()
+        let found = by_number(merchant, refund_no).one(self.db.read()).await?.map(stored_refund).transpose()?;
+        Ok(self.with_elsewhere(found.into_iter().collect()).await?.pop())
     }
 
     /// An order's refunds, oldest first.
@@ -92,7 +93,7 @@ impl Store {
             .order_by_asc(refund::Column::Id)
             .all(self.db.read())
             .await?;
-        rows.into_iter().map(stored_refund).collect()
+        self.with_elsewhere(rows.into_iter().map(stored_refund).collect::<Result<_, _>>()?).await
     }
 
     /// Up to `limit` refunds, newest first: of these merchants, in this state, older than this row.
@@ -114,7 +115,7 @@ impl Store {
             .limit(limit)
             .all(self.db.read())
             .await?;
-        rows.into_iter().map(stored_refund).collect()
+        self.with_elsewhere(rows.into_iter().map(stored_refund).collect::<Result<_, _>>()?).await
     }
 
     /// A payment of an order, with what is left of it; nothing when the order has no such payment.

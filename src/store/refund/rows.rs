@@ -93,6 +93,8 @@ pub struct StoredRefund {
     pub params: AttemptParams,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Of one that failed: what WeChat had refunded of the payment otherwise.
+    pub elsewhere: Option<Fen>,
 }
 
 /// Where a fact about a refund came from.
@@ -191,6 +193,7 @@ pub(in crate::store) fn stored_refund(row: refund::Model) -> Result<StoredRefund
         content_hash: row.content_hash,
         params: AttemptParams::of_json(&row.params, row.sign_type)?,
         updated_at: Timestamp::from_ms(row.updated_at_ms),
+        elsewhere: None,
     })
 }
 

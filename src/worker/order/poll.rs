@@ -15,8 +15,10 @@ use crate::config::Merchant;
 use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
-use crate::ids::OutTradeNo;
-use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, Queries, Refusal, next_poll, next_unanswered};
+use crate::ids::{OutTradeNo, TransactionId};
+use crate::order::{
+    AttemptState, CLOSABLE_AFTER, HOURLY, OrderState, Queries, Refusal, next_poll, next_unanswered,
+};
 use crate::refund::RefundRefusal;
 use crate::store::{EvidenceSource, StoredOrder};
 use crate::wechat::v2::close;
@@ -27,6 +29,7 @@ use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::fact::{Applied, Item};
 use crate::worker::core::handler::Handler;
+use crate::worker::refund::{Listed, learn_all};
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
@@ -80,6 +83,8 @@ struct Polling<'a> {
     unanswered: bool,
     /// The first contradiction that was found.
     refused: Option<(Refusal, bool)>,
+    /// Payments whose refunds were asked for.
+    listed: Vec<TransactionId>,
     /// WeChat reports refunds that could not be queried now.
     unlearnt: bool,
     /// WeChat reports a refund that contradicts ours, and whether it has not been reported yet.
@@ -108,13 +113,27 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
         answered: false,
         unanswered: false,
         refused: None,
+        listed: Vec::new(),
         unlearnt: false,
         refund_refused: None,
     };
+    // Of a paid order that a caller asks about, only the refunds can be new.
+    let is_settled = |polling: &Polling<'_>, number: &OutTradeNo| {
+        let order = &polling.stored.order;
+        let is_paid = order.attempt(number).is_some_and(|a| a.state == AttemptState::Paid);
+        why.refresh && order.state == OrderState::Paid && is_paid
+    };
     for number in numbers {
-        if let Err(trouble) = polling.attempt(&number).await {
+        if !is_settled(&polling, &number)
+            && let Err(trouble) = polling.attempt(&number).await
+        {
             return failed(trouble);
         }
+    }
+    if why.refresh
+        && let Err(trouble) = polling.refunds().await
+    {
+        return failed(trouble);
     }
     // The process that noted it may have crashed before its dead letter was stored.
     let refund_refused = polling.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
@@ -199,15 +218,36 @@ impl Polling<'_> {
         };
         self.apply(number, fact, source(self.merchant, &raw)).await?;
         if let Some(transaction_id) = refunded.filter(|id| self.stored.order.payment(id).is_some()) {
-            let learnt =
-                crate::worker::refund::learn_all(self.ctx, self.merchant, &self.stored, number, &transaction_id).await;
-            let listed = learnt?;
-            self.unlearnt |= !listed.complete;
-            // What has not been reported yet goes first.
-            let first_seen = self.refund_refused.filter(|(_, first)| *first);
-            self.refund_refused = first_seen.or(listed.refused).or(self.refund_refused);
+            let listed = self.learn(number, &transaction_id).await?;
+            self.unlearnt |= !listed.complete || !listed.any;
         }
         Ok(Some(unpaid))
+    }
+
+    /// Asks for the refunds of every payment of the order, also of those that do not count.
+    async fn refunds(&mut self) -> Result<(), HandlerError> {
+        let payments: Vec<(OutTradeNo, TransactionId)> =
+            self.stored.order.payments.iter().map(|p| (p.out_trade_no.clone(), p.transaction_id.clone())).collect();
+        for (number, transaction_id) in payments {
+            if self.listed.contains(&transaction_id) {
+                continue;
+            }
+            let listed = self.learn(&number, &transaction_id).await?;
+            self.answered |= listed.answered;
+            self.unanswered |= !listed.answered;
+            self.unlearnt |= listed.any && !listed.complete;
+        }
+        Ok(())
+    }
+
+    /// Learns the refunds of one payment.
+    async fn learn(&mut self, number: &OutTradeNo, transaction_id: &TransactionId) -> Result<Listed, HandlerError> {
+        self.listed.push(transaction_id.clone());
+        let listed = learn_all(self.ctx, self.merchant, &self.stored, number, transaction_id).await?;
+        // What has not been reported yet goes first.
+        let first_seen = self.refund_refused.filter(|(_, first)| *first);
+        self.refund_refused = first_seen.or(listed.refused).or(self.refund_refused);
+        Ok(listed)
     }
 
     async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), HandlerError> {
@@ -247,7 +287,8 @@ impl Polling<'_> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         // As long as it has waited already. The polls that follow an order's end are counted and not used up by these.
         let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
-        let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
+        let answered_at = self.answered.then_some(now);
+        let queries = Queries { next_at: Some(now.after(pause)), answered_at, ..order.queries };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
     }
 
@@ -260,16 +301,12 @@ impl Polling<'_> {
         // Two polls follow the end of an order: only those with an answer count.
         let counts = order.state.is_open() || !self.unanswered;
         let done = match order.queries.next_at {
-            _ if unchanged && refresh => {
-                let noted = match answered_at {
-                    Some(at) => self.ctx.store.query_answered(order.id, at).await,
-                    None => Ok(()),
-                };
-                return noted.err().map(failed);
-            }
+            _ if unchanged && refresh => return self.note_answer().await,
             _ if unchanged => order.queries.done + u32::from(counts),
             // It asked for a poll, which was done just now.
             Some(at) if at <= now => order.queries.done,
+            // The caller waits for the answer, and the change may come before all of it was learnt.
+            Some(_) | None if refresh => return self.note_answer().await,
             Some(_) | None => return None,
         };
         let mut next_at = next_poll(order, done, now);
@@ -281,5 +318,12 @@ impl Polling<'_> {
         }
         let queries = Queries { done, next_at, answered_at };
         self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
+    }
+    /// Notes that WeChat answered, if it did.
+    async fn note_answer(&self) -> Option<Verdict> {
+        if !self.answered {
+            return None;
+        }
+        self.ctx.store.query_answered(self.stored.order.id, self.ctx.clock.now()).await.err().map(failed)
     }
 }

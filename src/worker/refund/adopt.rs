@@ -1,19 +1,19 @@
-//! Refunds that WeChat knows and we did not make: made in the merchant platform.
+//! Refunds that WeChat knows and we did not make: made in the merchant platform, or by another system of the merchant.
 //!
 //! They are adopted only on WeChat's answer to our own query, with their reservation and on the same path as
 //! ours. What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
 
 use super::apply::{Applied, ApplyError, PollTiming, apply};
+use super::list::{AGAIN, Listing, list};
 use super::poll::{seen, source};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundStanding};
-use crate::ids::{OutTradeNo, TransactionId};
+use crate::ids::{AppId, OutTradeNo, TransactionId};
 use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::{RefundEvent, RefundOrigin, RefundRefusal};
 use crate::store::{DbError, NotificationRecord, RefundEvidence, Reserved, StoredOrder};
 use crate::telemetry;
-use crate::wechat::v2::refund_query;
-use crate::wechat::v2::refund_query::{Refund, Refunds, RefundsAsked, Which};
+use crate::wechat::v2::refund_query::{Refund, Refunds};
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
 
@@ -25,8 +25,8 @@ pub enum Adopted {
     /// WeChat says what cannot be.
     Refused {
         refusal: RefundRefusal,
-        /// Whether it has not been reported yet.
-        first: bool,
+        /// The row that it contradicts.
+        row: Option<i64>,
     },
     /// Refunds of ours hold what it took; theirs come to their end first.
     NoRoom,
@@ -51,7 +51,7 @@ pub async fn adopt(
         let evidence =
             RefundEvidence { fact: fact.clone(), source: source(merchant, raw), received_at: ctx.clock.now() };
         let Some(spec) = spec(merchant, order, found, refund, evidence) else {
-            return Ok(Adopted::Refused { refusal: RefundRefusal::Differs, first: true });
+            return Ok(Adopted::Refused { refusal: RefundRefusal::Differs, row: None });
         };
         let now = ctx.clock.now();
         let new = new_refund(&ctx.config, spec, now).map_err(|e| ApplyError::Store(DbError::Defect(e.to_string())))?;
@@ -72,13 +72,7 @@ pub async fn adopt(
     let source = source(merchant, raw);
     Ok(match apply(ctx, &merchant.key, refund_no, fact, source, notification, PollTiming::Unscheduled).await? {
         Applied::Changed | Applied::Unchanged => Adopted::Known,
-        Applied::Refused(refusal) => {
-            let first = match row {
-                Some(id) => ctx.store.note_contradiction(id, refusal.reason()).await?,
-                None => true,
-            };
-            Adopted::Refused { refusal, first }
-        }
+        Applied::Refused(refusal) => Adopted::Refused { refusal, row },
     })
 }
 
@@ -113,16 +107,52 @@ fn spec(
     })
 }
 
+/// What became of the refunds that WeChat listed.
+#[derive(Debug)]
+pub struct Learnt {
+    /// Whether all of them are known now; otherwise ask again.
+    pub complete: bool,
+    /// Those that contradict their row, which is none where there is no row.
+    pub refused: Vec<(RefundRefusal, Option<i64>)>,
+}
+
+/// Takes every listed refund to its own row.
+pub async fn adopt_all(
+    ctx: &Context,
+    merchant: &Merchant,
+    order: &StoredOrder,
+    listing: &Listing,
+) -> Result<Learnt, ApplyError> {
+    let mut learnt = Learnt { complete: listing.is_whole, refused: Vec::new() };
+    for (found, raw) in &listing.pages {
+        for refund in &found.refunds {
+            match adopt(ctx, merchant, order, (found, refund, raw), None).await? {
+                Adopted::Known => {}
+                Adopted::NoRoom => learnt.complete = false,
+                Adopted::Refused { refusal, row } => {
+                    tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
+                    learnt.refused.push((refusal, row));
+                }
+            }
+        }
+    }
+    Ok(learnt)
+}
+
 /// The result of querying the refunds of a payment.
 #[derive(Debug, Default)]
 pub struct Listed {
+    /// Whether WeChat answered.
+    pub answered: bool,
+    /// Whether WeChat lists any.
+    pub any: bool,
     /// Whether all of them are known now; otherwise ask again.
     pub complete: bool,
     /// The first that contradicts its row, and whether it has not been reported yet.
     pub refused: Option<(RefundRefusal, bool)>,
 }
 
-/// Learns every refund of a payment that WeChat called refunded.
+/// Learns every refund of a payment of the order. What contradicts its row is noted as reported: the caller reports it.
 pub async fn learn_all(
     ctx: &Context,
     merchant: &Merchant,
@@ -130,49 +160,41 @@ pub async fn learn_all(
     out_trade_no: &OutTradeNo,
     transaction_id: &TransactionId,
 ) -> Result<Listed, ApplyError> {
-    let mut listed = Listed::default();
-    let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(listed) };
-    let (mut offset, mut complete) = (0, true);
-    loop {
-        let which = Which::Payment(transaction_id.clone(), offset);
-        let asked = refund_query::ask(&ctx.wechat, merchant, &appid, &which).await;
-        crate::failpoint::point("refund.listed");
-        let (found, raw) = match asked {
-            RefundsAsked::Found(found, raw) => (found, raw),
-            // Behind the last one there is none.
-            RefundsAsked::NotFound if offset > 0 => break,
-            other => {
-                let why = match other {
-                    RefundsAsked::Refused(error) => format!("{}: {}", error.code, error.message),
-                    RefundsAsked::Unknown { why } => why,
-                    RefundsAsked::Found(..) | RefundsAsked::NotFound => "WeChat lists none".to_owned(),
-                };
-                tracing::info!(%out_trade_no, why, "the refunds of a payment could not be listed");
-                return Ok(listed);
-            }
-        };
-        for refund in &found.refunds {
-            match adopt(ctx, merchant, order, (&found, refund, &raw), None).await? {
-                Adopted::Known => {}
-                Adopted::NoRoom => complete = false,
-                Adopted::Refused { refusal, first } => {
-                    tracing::error!(refund_no = %refund.out_refund_no, %refusal, "a listed refund contradicts its row");
-                    listed.refused = match listed.refused {
-                        Some(first_seen @ (_, true)) => Some(first_seen),
-                        Some(_) | None => Some((refusal, first)),
-                    };
-                }
-            }
-        }
-        for (n, incomplete) in &found.unreadable {
-            tracing::warn!(%out_trade_no, record = offset + n, why = %incomplete, "a listed refund cannot be read");
-            complete = false;
-        }
-        match found.next_page(offset) {
-            Some(next) => offset = next,
-            None => break,
+    let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(Listed::default()) };
+    let listing = list(ctx, merchant, &appid, transaction_id).await;
+    let learnt = adopt_all(ctx, merchant, order, &listing).await?;
+    let mut refused: Option<(RefundRefusal, bool)> = None;
+    for (refusal, row) in learnt.refused {
+        let first = is_first(ctx, refusal, row).await?;
+        // What has not been reported yet goes first.
+        if refused.is_none_or(|(_, reported_now)| first && !reported_now) {
+            refused = Some((refusal, first));
         }
     }
-    listed.complete = complete;
-    Ok(listed)
+    let any = !listing.pages.is_empty();
+    Ok(Listed { answered: listing.is_answered, any, complete: learnt.complete, refused })
+}
+
+/// Learns the other refunds of a payment of which WeChat knows one that was not made here. What cannot be learnt now,
+/// or contradicts its row, is left to the order's next poll, which comes soon.
+pub async fn learn_others(
+    ctx: &Context,
+    merchant: &Merchant,
+    order: &StoredOrder,
+    (appid, transaction_id): (&AppId, &TransactionId),
+) -> Result<(), ApplyError> {
+    let listing = list(ctx, merchant, appid, transaction_id).await;
+    let learnt = adopt_all(ctx, merchant, order, &listing).await?;
+    if !learnt.complete || !learnt.refused.is_empty() {
+        ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await?;
+    }
+    Ok(())
+}
+
+/// Notes that WeChat contradicts a refund. `true`: this has not been reported yet.
+pub async fn is_first(ctx: &Context, refusal: RefundRefusal, row: Option<i64>) -> Result<bool, ApplyError> {
+    Ok(match row {
+        Some(id) => ctx.store.note_contradiction(id, refusal.reason()).await?,
+        None => true,
+    })
 }

@@ -6,30 +6,19 @@
 
 use std::time::Instant;
 
-use super::apply::{Applied, ApplyError, PollTiming, apply};
+use super::apply::{ApplyError, PollTiming};
+use super::called::{Called, taken};
 use super::poll;
 use super::poll::Learnt;
+use super::refused::refused;
 use crate::config::Merchant;
-use crate::event::fact::RefundFact;
+use crate::event::fact::{RefundFact, WechatError};
 use crate::ids::OutRefundNo;
 use crate::refund::{RefundRefusal, SEND_WITHIN};
 use crate::store::{CallSlot, RefundSource, StoredRefund};
 use crate::wechat::v2::refund;
 use crate::wechat::v2::refund::Refunding;
 use crate::worker::core::context::Context;
-
-/// The result of a call; all of it is durable.
-#[derive(Debug)]
-pub enum Called {
-    /// The answer reached the refund.
-    Answered,
-    /// Not now: the refund is scheduled.
-    Waits,
-    /// Another process changed the refund, or too much time passed: the next step must be decided anew.
-    Overtaken,
-    /// WeChat says what cannot be.
-    Refused(RefundRefusal),
-}
 
 /// Calls WeChat for a refund if it holds the call slot.
 pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> Result<Called, ApplyError> {
@@ -99,19 +88,26 @@ async fn answered(
         Refunding::Accepted(accepted, raw) => {
             (RefundFact::Accepted { refund_id: accepted.refund_id }, Some(raw.into_string()))
         }
-        Refunding::Refused(error) if before == 0 => (RefundFact::Refused(error), None),
+        Refunding::Refused(error) if before == 0 => {
+            let source = RefundSource::Call { raw: None };
+            return refused(ctx, merchant, stored, error.clone(), (RefundFact::Refused(error), source)).await;
+        }
         Refunding::Refused(error) | Refunding::Ask(error) => {
             let why = format!("{}: {}", error.code, error.message);
             let unheard = RefundFact::Unknown { why, said: Some(error.clone()) };
-            return doubted(ctx, merchant, stored, RefundFact::Refused(error), unheard).await;
+            return doubted(ctx, merchant, stored, error.clone(), (RefundFact::Refused(error), unheard)).await;
         }
         Refunding::Doubt(error) => {
-            let waits = RefundFact::NotYet(error);
-            return doubted(ctx, merchant, stored, waits.clone(), waits).await;
+            let waits = RefundFact::NotYet(error.clone());
+            return doubted(ctx, merchant, stored, error, (waits.clone(), waits)).await;
         }
         Refunding::Later(error) => (RefundFact::NotYet(error), None),
         Refunding::TooFrequent(error) => (RefundFact::TooFrequent(error), None),
-        Refunding::Unknown { why, said } => (RefundFact::Unknown { why, said }, None),
+        Refunding::Unknown { why, said: Some(error) } => {
+            let unheard = RefundFact::Unknown { why, said: Some(error.clone()) };
+            return refused(ctx, merchant, stored, error, (unheard, RefundSource::Call { raw: None })).await;
+        }
+        Refunding::Unknown { why, said: None } => (RefundFact::Unknown { why, said: None }, None),
     };
     taken(ctx, stored, fact, RefundSource::Call { raw }).await
 }
@@ -122,8 +118,8 @@ async fn doubted(
     ctx: &Context,
     merchant: &Merchant,
     stored: &StoredRefund,
-    unknown: RefundFact,
-    unheard: RefundFact,
+    error: WechatError,
+    (unknown, unheard): (RefundFact, RefundFact),
 ) -> Result<Called, ApplyError> {
     let of_query = || RefundSource::Query { raw: None, verified_by: poll::verified_by(merchant) };
     match poll::ask(ctx, merchant, stored, None, PollTiming::Scheduled).await? {
@@ -133,22 +129,9 @@ async fn doubted(
             taken(ctx, stored, unknown, of_query()).await
         }
         Learnt::Refused(refusal) => Ok(Called::Refused(refusal)),
-        Learnt::NotFound => taken(ctx, stored, unknown, of_query()).await,
+        Learnt::NotFound => refused(ctx, merchant, stored, error, (unknown, of_query())).await,
         Learnt::NoAnswer => taken(ctx, stored, unheard, RefundSource::Call { raw: None }).await,
     }
-}
-
-async fn taken(
-    ctx: &Context,
-    stored: &StoredRefund,
-    fact: RefundFact,
-    source: RefundSource,
-) -> Result<Called, ApplyError> {
-    let r = &stored.refund;
-    Ok(match apply(ctx, &r.merchant, &r.refund_no, fact, source, None, PollTiming::Scheduled).await? {
-        Applied::Changed | Applied::Unchanged => Called::Answered,
-        Applied::Refused(refusal) => Called::Refused(refusal),
-    })
 }
 
 /// Polls again on the refund's own schedule.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::adopt::{Adopted, adopt};
+use super::adopt::{Adopted, adopt, is_first, learn_others};
 use super::apply::{ApplyError, PollTiming};
 use super::poll::{Answer, Learnt, ask, one};
 use crate::bus::Verdict;
@@ -153,8 +153,14 @@ async fn theirs(
     let settled = NotificationRecord { verdict: RecordedVerdict::Settled, ..report.record.clone() };
     match adopt(ctx, merchant, &order, (&found, refund, &raw), Some(settled)).await? {
         // Written with the change; where there was none any more, this is the end of it.
-        Adopted::Known => recorded(ctx, report.record, RecordedVerdict::Settled).await,
-        Adopted::Refused { refusal, .. } => {
+        Adopted::Known => {
+            // It may not be the only one.
+            learn_others(ctx, merchant, &order, (&appid, &hint.transaction_id)).await?;
+            recorded(ctx, report.record, RecordedVerdict::Settled).await
+        }
+        Adopted::Refused { refusal, row } => {
+            // This one is the dead letter of it.
+            is_first(ctx, refusal, row).await?;
             Ok(parked(ctx, report.record, refusal.reason(), &refusal.to_string()).await)
         }
         Adopted::NoRoom => {

@@ -1,7 +1,8 @@
 //! `refund.requested` and `refund.due`: advance one refund by one step.
 
 use super::apply::{ApplyError, PollTiming};
-use super::call::{Called, call, put_off};
+use super::call::{call, put_off};
+use super::called::Called;
 use super::poll::{Learnt, ask};
 use crate::bus::Verdict;
 use crate::config::Merchant;

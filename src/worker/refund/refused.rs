@@ -1,0 +1,70 @@
+//! WeChat does not take a refund of ours: others may have refunded the payment.
+//!
+//! Before anything is said, the payment's refunds are listed and learnt. What must stay true: a refund for which they
+//! leave no room has failed, whatever the words, and says how much WeChat has refunded; what could not be learnt before
+//! ours gave its reservation back is learnt after it, also where this process does not live to do so.
+
+use super::adopt::adopt_all;
+use super::apply::ApplyError;
+use super::called::{Called, taken};
+use super::list::{AGAIN, list};
+use super::poll;
+use crate::config::Merchant;
+use crate::event::fact::{RefundFact, WechatError};
+use crate::money::Fen;
+use crate::store::{RefundSource, StoredRefund};
+use crate::wechat::outcome::ErrCode;
+use crate::worker::core::context::Context;
+
+/// Whether the refusal may come from refunds made elsewhere: WeChat has several codes and no stable words for it.
+pub fn may_come_from_others(error: &WechatError) -> bool {
+    if [WechatError::HTTP, WechatError::UNUSABLE].contains(&error.code.as_str()) {
+        return false;
+    }
+    matches!(ErrCode::parse(&error.code), ErrCode::Error | ErrCode::InvalidRequest | ErrCode::Other)
+}
+
+/// Learns what others refunded, then takes the refusal to our refund: `otherwise`, if they left room for it.
+pub async fn refused(
+    ctx: &Context,
+    merchant: &Merchant,
+    stored: &StoredRefund,
+    error: WechatError,
+    (otherwise, source): (RefundFact, RefundSource),
+) -> Result<Called, ApplyError> {
+    let r = &stored.refund;
+    let Some(appid) = poll::appid(stored).filter(|_| may_come_from_others(&error)) else {
+        return taken(ctx, stored, otherwise, source).await;
+    };
+    let listing = list(ctx, merchant, &appid, &r.transaction_id).await;
+    let Some(order) = ctx.store.order(&r.merchant, &r.order_no).await? else {
+        return taken(ctx, stored, otherwise, source).await;
+    };
+    let learnt = adopt_all(ctx, merchant, &order, &listing).await?;
+    let is_complete = learnt.complete && learnt.refused.is_empty();
+    if !is_complete {
+        ctx.store.poll_order_by(stored.order_id, ctx.clock.now().after(AGAIN)).await?;
+    }
+    if listing.has(&r.refund_no) {
+        return Ok(Called::Answered);
+    }
+    if !listing.is_answered {
+        return taken(ctx, stored, otherwise, source).await;
+    }
+    let refunded = listing.refunded();
+    let is_room = refunded.as_i64().saturating_add(r.amount.as_i64()) <= r.total.as_i64();
+    if refunded > Fen::ZERO {
+        ctx.store.note_refunded_elsewhere(r.id, refunded, ctx.clock.now()).await?;
+    }
+    let called = if is_room {
+        taken(ctx, stored, otherwise, source).await?
+    } else {
+        let raw = listing.pages.first().map(|(_, raw)| raw.as_str().to_owned());
+        let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
+        taken(ctx, stored, RefundFact::Refused(error), source).await?
+    };
+    if !is_complete {
+        adopt_all(ctx, merchant, &order, &listing).await?;
+    }
+    Ok(called)
+}

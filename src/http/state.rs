@@ -63,6 +63,8 @@ pub struct HttpShared {
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget,
+    /// Refreshes for refunds: WeChat counts those questions apart, and they take nothing from orders that are unpaid.
+    pub refund_refresh_budget: Budget,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     /// Questions about refunds.
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
@@ -84,6 +86,7 @@ impl HttpShared {
             streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),
+            refund_refresh_budget: Budget::default(),
             renewals: Throttle::new(ORDER_INTERVAL),
             refund_refreshes: Throttle::new(ORDER_INTERVAL),
             config,
@@ -142,17 +145,24 @@ impl HttpState {
     /// Whether WeChat may be asked about an order outside its schedule, now: not within two seconds of the last time,
     /// and no more of a merchant's orders in one second than its budget of questions says. If so, it counts.
     pub(crate) fn may_ask(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
-        self.refreshes.pass((merchant.clone(), order_no.clone())) && self.within_budget(merchant)
+        self.refreshes.pass((merchant.clone(), order_no.clone())) && self.is_within(&self.refresh_budget, merchant)
+    }
+
+    /// The same of an order of which only the refunds can be new.
+    pub(crate) fn may_ask_for_refunds(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
+        let may = self.refreshes.pass((merchant.clone(), order_no.clone()));
+        may && self.is_within(&self.refund_refresh_budget, merchant)
     }
 
     /// The same of a refund.
     pub(crate) fn may_ask_of_refund(&self, merchant: &MerchantKey, refund_no: &OutRefundNo) -> bool {
-        self.refund_refreshes.pass((merchant.clone(), refund_no.clone())) && self.within_budget(merchant)
+        let may = self.refund_refreshes.pass((merchant.clone(), refund_no.clone()));
+        may && self.is_within(&self.refund_refresh_budget, merchant)
     }
 
-    fn within_budget(&self, merchant: &MerchantKey) -> bool {
-        let budget = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
-        self.refresh_budget.spend(merchant, budget)
+    fn is_within(&self, budget: &Budget, merchant: &MerchantKey) -> bool {
+        let per_second = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
+        budget.spend(merchant, per_second)
     }
 
     /// Has a fresh prepay id fetched for the order's current attempt.

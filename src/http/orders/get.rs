@@ -132,26 +132,33 @@ fn nothing_to_offer(stored: &StoredOrder, offer: Offer<'_>) -> Error {
     }
 }
 
+/// Whether no payment is awaited any more.
+fn is_settled(order: &StoredOrder) -> bool {
+    order.order.state == OrderState::Paid || !order.order.any_live()
+}
+
 impl HttpState {
     /// Asks WeChat about an order and waits for what comes of it. Within two seconds of the last question, over the
     /// merchant's budget, and for an order that is paid or of which nothing can be paid any more, it is answered as it
     /// is.
     pub(crate) async fn refresh(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
-        let settled = order.order.state == OrderState::Paid || !order.order.any_live();
-        if settled { Ok(order) } else { self.ask(order).await }
+        let (merchant, order_no) = (&order.order.merchant, &order.order.order_no);
+        let is_asked = !is_settled(&order) && self.may_ask(merchant, order_no);
+        if is_asked { self.ask(order).await } else { Ok(order) }
     }
 
     /// As [`HttpState::refresh`], and asks for the refunds of an order that has payments.
     async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
-        let settled = order.order.payments.is_empty() && !order.order.any_live();
-        if settled { Ok(order) } else { self.ask(order).await }
+        if !is_settled(&order) {
+            return self.refresh(order).await;
+        }
+        let (merchant, order_no) = (&order.order.merchant, &order.order.order_no);
+        let is_asked = !order.order.payments.is_empty() && self.may_ask_for_refunds(merchant, order_no);
+        if is_asked { self.ask(order).await } else { Ok(order) }
     }
 
     async fn ask(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
-        if !self.may_ask(&merchant, &order_no) {
-            return Ok(order);
-        }
         let due = QueryDue { order_no: order_no.clone(), refresh: true };
         let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
         self.publish(subject::query_due(&merchant), envelope).await?;

@@ -72,6 +72,7 @@ pub async fn place(
         return Err(Error::RefundDiffers);
     }
     let stored = app.begun(stored, deadline).await?;
+    let stored = app.others_known(stored, deadline).await?;
     let mut response = answer(&app, &stored)?;
     if !is_new && idempotency.is_some() {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));

@@ -21,7 +21,7 @@ use crate::store::StoredRefund;
 /// How long `?refresh=1` waits for WeChat's answer.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
 /// Poll interval for a refund that a caller waits for: the first, growing to the second.
-const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+pub(super) const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// `GET /v1/refunds/{refund_no}`
 pub async fn get(

@@ -66,9 +66,12 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that WeChat answered an out-of-schedule query; the order's own poll schedule is unchanged.
+    /// Notes that WeChat answered an out-of-schedule query; the order's own poll schedule is unchanged. The noted time
+    /// is always a later one: callers wait for it to change.
     pub async fn query_answered(&self, order_id: i64, at: Timestamp) -> Result<(), DbError> {
-        let sql = "UPDATE orders SET answered_at_ms = $2 WHERE id = $1";
+        let sql = "UPDATE orders SET answered_at_ms =
+                     CASE WHEN answered_at_ms >= $2 THEN answered_at_ms + 1 ELSE $2 END
+                   WHERE id = $1";
         self.db.execute("order.answered", sql, [order_id.into(), at.as_ms().into()]).await?;
         self.changed();
         Ok(())

@@ -16,9 +16,7 @@ use crate::event::command::QueryDue;
 use crate::event::envelope::Envelope;
 use crate::event::fact::Fact;
 use crate::ids::{OutTradeNo, TransactionId};
-use crate::order::{
-    AttemptState, CLOSABLE_AFTER, HOURLY, OrderState, Queries, Refusal, next_poll, next_unanswered,
-};
+use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, OrderState, Queries, Refusal, next_poll, next_unanswered};
 use crate::refund::RefundRefusal;
 use crate::store::{EvidenceSource, StoredOrder};
 use crate::wechat::v2::close;
@@ -287,9 +285,11 @@ impl Polling<'_> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         // As long as it has waited already. The polls that follow an order's end are counted and not used up by these.
         let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
-        let answered_at = self.answered.then_some(now);
-        let queries = Queries { next_at: Some(now.after(pause)), answered_at, ..order.queries };
-        self.ctx.store.schedule_query(order.id, order.version, queries).await.err().map(failed)
+        let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
+        match self.ctx.store.schedule_query(order.id, order.version, queries).await {
+            Ok(()) => self.note_answer().await,
+            Err(e) => Some(failed(e)),
+        }
     }
 
     /// Sets when the order is polled next, unless what changed it since `version` said so, or a poll was requested out

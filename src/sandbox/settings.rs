@@ -1,7 +1,7 @@
 //! Who the simulator's merchants and apps are and how fast its time runs.
 
 use crate::ids::{AppId, MchId};
-use crate::secret::{Secret, V2Key};
+use crate::secret::{Secret, V2Key, sha256_hex};
 
 /// One merchant that the simulator knows.
 #[derive(Debug, Clone)]
@@ -11,6 +11,15 @@ pub struct Account {
     pub v2_key: V2Key,
     /// The apps bound to it.
     pub appids: Vec<AppId>,
+}
+
+impl Account {
+    /// The same merchant in WeChat's own test environment (`/sandboxnew`), which has a key of its own.
+    pub(super) fn in_test(&self) -> Account {
+        let digest = sha256_hex(format!("sandboxnew:{}", self.v2_key.expose()).as_bytes());
+        let v2_key = V2Key::parse(&digest[..32]).unwrap_or_else(|_| self.v2_key.clone());
+        Account { v2_key, ..self.clone() }
+    }
 }
 
 /// What an app of the platform is.

@@ -23,6 +23,8 @@ use crate::ids::AppId;
 
 pub(super) struct SandboxState {
     pub accounts: HashMap<String, Account>,
+    /// The same merchants in the test environment.
+    pub test_accounts: HashMap<String, Account>,
     /// Of all merchants.
     pub appids: HashSet<AppId>,
     pub time_scale: u32,
@@ -59,6 +61,11 @@ impl SandboxState {
         self.clock.now()
     }
 
+    /// The merchants, with the keys of the one environment or the other.
+    pub fn accounts_of(&self, is_test: bool) -> &HashMap<String, Account> {
+        if is_test { &self.test_accounts } else { &self.accounts }
+    }
+
     /// The base of `/secapi/…`.
     pub fn refund_base_url(&self) -> String {
         format!("https://{}", self.tls_addr)
@@ -79,7 +86,7 @@ impl SandboxState {
 
     /// What there is to notify of; nothing while it is unpaid.
     pub fn notification(&self, order: &Order) -> Option<Notification> {
-        let account = self.accounts.get(order.terms.mch_id.as_str())?.clone();
+        let account = self.accounts_of(order.terms.is_test).get(order.terms.mch_id.as_str())?.clone();
         let (terms, payment) = (order.terms.clone(), order.payment.clone()?);
         Some(Notification { account, url: terms.notify_url.clone(), terms, payment, refund: None })
     }

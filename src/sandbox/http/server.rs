@@ -158,7 +158,9 @@ impl Sandbox {
         let book = Book::open(settings.seed, lifetimes, options.state.as_deref()).map_err(StartError::Journal)?;
         let platform = Platform::new(&settings);
         let appids: HashSet<_> = settings.merchants.iter().flat_map(|m| m.appids.iter().cloned()).collect();
+        let in_test = settings.merchants.iter().map(|m| (m.mch_id.as_str().to_owned(), m.in_test())).collect();
         let sandbox = Arc::new(SandboxState {
+            test_accounts: in_test,
             accounts: settings.merchants.into_iter().map(|m| (m.mch_id.as_str().to_owned(), m)).collect(),
             appids,
             time_scale: settings.time_scale.max(1),

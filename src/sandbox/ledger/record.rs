@@ -27,6 +27,9 @@ pub(in crate::sandbox) struct Terms {
     /// Over every business parameter (all elements except `nonce_str` and `sign`): a later call with another hash is
     /// another order under the same number, which WeChat refuses.
     pub parameters_sha256: String,
+    /// Placed in the test environment, whose key signs what tells of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_test: bool,
 }
 
 /// One payment session of an order.

@@ -1,6 +1,6 @@
 //! Checks that every call passes: transport, XML, the common elements, the signature, the app.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::http::Method;
 use subtle::ConstantTimeEq;
@@ -20,6 +20,8 @@ pub(super) struct Message<'w> {
     pub appid: AppId,
     pub sign_type: SignType,
     pub fields: Fields,
+    /// It came to the test environment.
+    pub is_test: bool,
 }
 
 /// Why a message is refused before its signature is known to hold.
@@ -27,35 +29,55 @@ fn communication(message: impl Into<String>) -> Refusal {
     Refusal::Communication(message.into())
 }
 
-/// Reads and verifies one message.
-pub(super) fn message<'w>(sandbox: &'w SandboxState, method: &Method, body: &[u8]) -> Result<Message<'w>, Refusal> {
+/// Reads one message.
+pub(super) fn read(method: &Method, body: &[u8]) -> Result<Fields, Refusal> {
     if method != Method::POST {
         return Err(communication("请使用post方法"));
     }
     if body.is_empty() {
         return Err(communication("post数据为空"));
     }
-    let fields = xml::parse(body).map_err(|error| match error {
+    xml::parse(body).map_err(|error| match error {
         XmlError::NotText => communication("编码格式错误，请使用UTF-8编码"),
         XmlError::Forbidden | XmlError::Duplicate | XmlError::Malformed | XmlError::TooLarge => {
             communication("XML格式错误")
         }
-    })?;
+    })
+}
+
+/// Verifies the signature of one message, which names its merchant in the element `mch_id`.
+pub(super) fn verified<'w>(
+    accounts: &'w HashMap<String, Account>,
+    fields: &Fields,
+    mch_id: &str,
+) -> Result<(&'w Account, SignType), Refusal> {
+    let account = accounts.get(required(fields, mch_id)?).ok_or_else(|| communication("mch_id错误"))?;
+    let sign_type = match optional(fields, "sign_type") {
+        None => SignType::Md5,
+        Some(name) => SignType::parse(name).ok_or_else(|| malformed("sign_type"))?,
+    };
+    let expected = sign(fields, &account.v2_key, sign_type);
+    if !bool::from(expected.as_bytes().ct_eq(required(fields, "sign")?.as_bytes())) {
+        return Err(communication("签名错误"));
+    }
+    Ok((account, sign_type))
+}
+
+/// Reads and verifies one message.
+pub(super) fn message<'w>(
+    sandbox: &'w SandboxState,
+    is_test: bool,
+    method: &Method,
+    body: &[u8],
+) -> Result<Message<'w>, Refusal> {
+    let fields = read(method, body)?;
     for name in ["appid", "mch_id", "nonce_str", "sign"] {
         required(&fields, name)?;
     }
     lengths(&fields, &[("appid", 32), ("mch_id", 32), ("nonce_str", 32), ("sign", 64)])?;
-    let account = sandbox.accounts.get(required(&fields, "mch_id")?).ok_or_else(|| communication("mch_id错误"))?;
-    let sign_type = match optional(&fields, "sign_type") {
-        None => SignType::Md5,
-        Some(name) => SignType::parse(name).ok_or_else(|| malformed("sign_type"))?,
-    };
-    let expected = sign(&fields, &account.v2_key, sign_type);
-    if !bool::from(expected.as_bytes().ct_eq(required(&fields, "sign")?.as_bytes())) {
-        return Err(communication("签名错误"));
-    }
+    let (account, sign_type) = verified(sandbox.accounts_of(is_test), &fields, "mch_id")?;
     let appid = AppId::parse(required(&fields, "appid")?).map_err(|_| malformed("appid"))?;
-    Ok(Message { account, appid, sign_type, fields })
+    Ok(Message { account, appid, sign_type, fields, is_test })
 }
 
 impl Message<'_> {

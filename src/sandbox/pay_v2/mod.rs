@@ -12,6 +12,7 @@ mod call;
 mod check;
 mod close_order;
 mod order_query;
+mod others;
 mod refund;
 mod refund_query;
 mod unified_order;

@@ -98,6 +98,7 @@ fn terms(message: &Message<'_>, parameters_sha256: &str) -> Result<Terms, Refusa
         time_expire,
         sign_type: message.sign_type,
         parameters_sha256: parameters_sha256.to_owned(),
+        is_test: message.is_test,
     })
 }
 

@@ -101,6 +101,20 @@ const scan = await pay.unifiedOrder({ out_trade_no: `TPN${run}`, body: 'scan', t
 check('NATIVE: a code to scan', scan.code_url?.startsWith('weixin://wxpay/bizpayurl?pr='), scan);
 check('NATIVE: closing', (await pay.closeOrder({ out_trade_no: `TPN${run}` })).result_code === 'SUCCESS');
 check('an unknown order is told apart', (await refusal(pay.orderQuery({ out_trade_no: `NONE${run}` }))) === 'ORDERNOTEXIST');
+
+// What `Tenpay.sandbox` does, with another base URL.
+const { sandbox_signkey } = await pay.getSignkey();
+const sandbox = new Tenpay({ appid: pay.appid, mchid: pay.mchid, partnerKey: sandbox_signkey, notify_url, sandbox: true });
+for (const [name, url] of Object.entries(sandbox.urls)) sandbox.urls[name] = url.replace(/^https:\/\/[^/]+/, base);
+const tried = { out_trade_no: `TPS${run}`, body: 'sandbox', total_fee: '101', trade_type: 'NATIVE', product_id: '1' };
+await sandbox.unifiedOrder(tried);
+await control('pay', { mch_id: '10000100', out_trade_no: tried.out_trade_no });
+const found = await sandbox.orderQuery({ out_trade_no: tried.out_trade_no });
+check('the sandbox switch: an order is placed, paid and found', found.trade_state === 'SUCCESS', found);
+const scanned = { out_trade_no: `TPM${run}`, body: 'code', total_fee: '1', auth_code: '134567890123456789' };
+const refusals = [await refusal(pay.micropay(scanned)), await refusal(sandbox.micropay(scanned))];
+check('what is not simulated is refused with a reason', refusals.join() === 'NOAUTH,NOAUTH', refusals);
+
 pay.partnerKey = 'wrongwrongwrongwrongwrongwrong12';
 check('a wrong key is refused', (await refusal(pay.orderQuery({ out_trade_no: `TPN${run}` }))) === '签名错误');
 

@@ -71,6 +71,8 @@ class Pay(WeChatPay):
 
 pay = Pay(APPID, KEY, MCH_ID, timeout=15)
 pay._http.trust_env = False  # no proxy between us and loopback
+test = Pay(APPID, KEY, MCH_ID, timeout=15, sandbox=True)
+test._http.trust_env = False
 heard = queue.Queue()
 
 
@@ -78,7 +80,7 @@ class Notify(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         try:
-            heard.put(pay.parse_payment_result(body))
+            heard.put((test if self.path.endswith("/test") else pay).parse_payment_result(body))
             reply = REPLY.format("SUCCESS", "OK")
         except InvalidSignatureException:
             heard.put(None)
@@ -102,10 +104,11 @@ START = datetime.now(timezone(timedelta(hours=8)))
 TIMES = {"time_start": START, "time_expire": START + timedelta(hours=2)}
 
 
-def place(number, amount_fen=88, **more):
+def place(number, amount_fen=88, shop=pay, **more):
     wanted = {"trade_type": "JSAPI", "user_id": OPENID, "attach": "深圳", **TIMES, **more}
-    return pay.order.create(
-        body="QQ公仔 & <b>", total_fee=amount_fen, notify_url=NOTIFY_URL, client_ip="127.0.0.1", out_trade_no=number, **wanted
+    return shop.order.create(
+        body="QQ公仔 & <b>", total_fee=amount_fen, client_ip="127.0.0.1", out_trade_no=number,
+        notify_url=NOTIFY_URL + ("/test" if shop is test else ""), **wanted
     )
 
 
@@ -147,6 +150,28 @@ def main():
     check("an unknown order is told apart", refusal(pay.order.query, out_trade_no=f"NONE{RUN}") == "ORDERNOTEXIST")
     pay.api_key = "wrongwrongwrongwrongwrongwrong12"
     check("a wrong key is refused", refusal(pay.order.query, out_trade_no=number) == "签名错误")
+
+
+def test_environment():
+    number = f"PYT{RUN}"
+    order = place(number, shop=test)
+    check("the sandbox switch gets a key", test.sandbox_api_key not in (None, KEY), test.sandbox_api_key)
+    check("an order of the sandbox is placed", len(order["prepay_id"]) == 36, order)
+    check("the sandbox's key signs the answer", test.check_signature(dict(order)), order)
+    payment = control("pay", {"mch_id": MCH_ID, "out_trade_no": number})
+    told = heard.get(timeout=15)
+    check("the sandbox's key signs the notification", told is not None and told["total_fee"] == 88, told)
+    paid = test.order.query(transaction_id=payment["transaction_id"])
+    check("the sandbox's query says paid", paid["trade_state"] == "SUCCESS", paid)
+    refund = test.refund.apply(total_fee=88, refund_fee=8, out_refund_no=f"PYTR{RUN}", out_trade_no=number, op_user_id=None)
+    check("the sandbox refunds without a certificate", refund["refund_fee"] == "8", refund)
+    impostor = Pay(APPID, KEY[::-1], MCH_ID, timeout=15, sandbox=True)
+    impostor._http.trust_env = False
+    check("a wrong key gets no key", impostor.sandbox_api_key is None)
+    fresh = Pay(APPID, KEY, MCH_ID, timeout=15)
+    fresh._http.trust_env = False
+    check("what is not simulated is refused with a reason", refusal(fresh.tools.short_url, "weixin://wxpay/bizpayurl") == "NOAUTH")
+    check("also in the sandbox", refusal(test.tools.short_url, "weixin://wxpay/bizpayurl") == "NOAUTH")
 
 
 class OAuth(WeChatOAuth):
@@ -238,6 +263,7 @@ def mini_program():
 
 
 main()
+test_environment()
 login()
 tokens()
 mini_program()

@@ -52,6 +52,8 @@ fn tenpay_for_node_pays_and_takes_the_simulators_notifications() {
         "MD5: a tampered one is refused",
         "HMAC-SHA256: paySign is right",
         "HMAC-SHA256: the query says paid",
+        "the sandbox switch: an order is placed, paid and found",
+        "what is not simulated is refused with a reason",
         "a wrong key is refused",
     ];
     passes(script, &checks);
@@ -63,6 +65,9 @@ fn wechatpy_for_python_pays_logs_in_and_signs_pages_against_the_simulator() {
     script.arg(root().join("tests/sdk/wechatpy_check.py"));
     let checks = [
         "the notification verifies",
+        "the sandbox's key signs the notification",
+        "the sandbox refunds without a certificate",
+        "what is not simulated is refused with a reason",
         "a tampered notification is refused",
         "a wrong key is refused",
         "a code gives the openid",

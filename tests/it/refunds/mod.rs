@@ -6,6 +6,7 @@ mod api;
 mod calls;
 mod clocks;
 mod counted;
+mod elsewhere;
 mod flow;
 mod lost;
 mod policies;

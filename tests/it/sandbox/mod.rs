@@ -3,6 +3,7 @@
 mod cashier;
 mod faults;
 mod orders;
+mod others;
 pub mod parts;
 mod paying;
 mod platform;

@@ -3,6 +3,7 @@
 mod backup_host;
 mod closing;
 mod held;
+mod histories;
 mod policies;
 mod reconfigured;
 mod refresh;

@@ -7,14 +7,14 @@ use crate::settling::on_both;
 
 impl InProcess {
     /// A person refunds in the merchant platform; gives the number it made.
-    async fn console(&self, out_trade_no: &str, refund_fee: i64) -> String {
+    pub async fn console(&self, out_trade_no: &str, refund_fee: i64) -> String {
         let body = json!({"mch_id": MCH_ID, "out_trade_no": out_trade_no, "refund_fee": refund_fee});
         let refund = self.wechat_control("refunds/console", body).await;
         refund["out_refund_no"].as_str().unwrap().to_owned()
     }
 
     /// The merchant platform tells of all refunds, also those that name no address.
-    async fn tells_of_console_refunds(&self) {
+    pub async fn tells_of_console_refunds(&self) {
         let address = format!("{}/notify/main/refund", self.base);
         self.wechat_control("merchant", json!({"mch_id": MCH_ID, "refund_notify_url": address})).await;
     }

@@ -104,6 +104,26 @@ async fn a_refund_made_in_the_merchant_platform_is_notified_under_a_number_the_m
 }
 
 #[tokio::test]
+async fn a_refund_made_in_the_merchant_platform_can_be_without_a_notification() {
+    let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
+    shop.paid("A100001").await;
+    let body = |fee: i64, notify: bool| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "refund_fee": fee, "notify": notify});
+    let (status, problem) = shop.control("refunds/console", body(1, true)).await;
+    assert_eq!((status, &problem["error"]), (409, &json!("no_address")), "{problem}");
+    shop.control("merchant", json!({"mch_id": MCH_ID, "refund_notify_url": merchant.url})).await;
+    for (fee, notify) in [(2, false), (3, true)] {
+        let (status, made) = shop.control("refunds/console", body(fee, notify)).await;
+        assert_eq!(status, 200, "{made}");
+        shop.ends(made["out_refund_no"].as_str().unwrap(), "SUCCESS").await;
+    }
+    assert_eq!(opened(&merchant.next().await).unwrap()["refund_fee"], "3", "and nothing of the other");
+    let (_, left) = shop.control("refunds/console", body(83, false)).await;
+    assert_eq!(left["refund_fee"], json!(83), "{left}");
+    let (_, problem) = shop.control("refunds/console", body(1, false)).await;
+    assert_eq!(problem["message"], json!("订单已全额退款"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_refund_is_notified_again_on_the_schedule_until_the_merchant_acknowledges() {
     let (shop, mut merchant) = (Shop::scaled(10_000).await, Merchant::open().await);
     let cashier = shop.cashier().await;

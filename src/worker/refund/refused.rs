@@ -21,6 +21,10 @@ pub fn may_come_from_others(error: &WechatError) -> bool {
     if [WechatError::HTTP, WechatError::UNUSABLE].contains(&error.code.as_str()) {
         return false;
     }
+    // Mostly an answer that was spoiled on its way; not one that speaks of refunds.
+    if error.code == WechatError::UNSIGNED && !error.message.contains("退款") {
+        return false;
+    }
     matches!(ErrCode::parse(&error.code), ErrCode::Error | ErrCode::InvalidRequest | ErrCode::Other)
 }
 

@@ -11,7 +11,6 @@ use super::list::{AGAIN, list};
 use super::poll;
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, WechatError};
-use crate::money::Fen;
 use crate::store::{RefundSource, StoredRefund};
 use crate::wechat::outcome::ErrCode;
 use crate::worker::core::context::Context;
@@ -50,23 +49,20 @@ pub async fn refused(
         ctx.store.poll_order_by(stored.order_id, ctx.clock.now().after(AGAIN)).await?;
     }
     if listing.has(&r.refund_no) {
-        return Ok(Called::Answered);
+        let own = learnt.refused.iter().find(|(_, row)| *row == Some(r.id));
+        return Ok(own.map_or(Called::Answered, |(refusal, _)| Called::Refused(*refusal)));
     }
     if !listing.is_answered {
         return taken(ctx, stored, otherwise, source).await;
     }
     let refunded = listing.refunded();
-    let is_room = refunded.as_i64().saturating_add(r.amount.as_i64()) <= r.total.as_i64();
-    if refunded > Fen::ZERO {
-        ctx.store.note_refunded_elsewhere(r.id, refunded, ctx.clock.now()).await?;
+    if refunded.as_i64().saturating_add(r.amount.as_i64()) <= r.total.as_i64() {
+        return taken(ctx, stored, otherwise, source).await;
     }
-    let called = if is_room {
-        taken(ctx, stored, otherwise, source).await?
-    } else {
-        let raw = listing.pages.first().map(|(_, raw)| raw.as_str().to_owned());
-        let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
-        taken(ctx, stored, RefundFact::Refused(error), source).await?
-    };
+    ctx.store.note_refunded_elsewhere(r.id, refunded, ctx.clock.now()).await?;
+    let raw = listing.pages.first().map(|(_, raw)| raw.as_str().to_owned());
+    let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
+    let called = taken(ctx, stored, RefundFact::Refused(error), source).await?;
     if !is_complete {
         adopt_all(ctx, merchant, &order, &listing).await?;
     }

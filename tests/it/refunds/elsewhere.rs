@@ -1,8 +1,12 @@
 //! Refunds made elsewhere of which no notification tells: learnt by asking, before anything is said of ours.
 
 use serde_json::{Value, json};
+use wxpay_worker::secret::V2Key;
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
+use wxpay_worker::wechat::v2::xml;
 
-use crate::harness::service::{InProcess, MCH_ID, TestService};
+use crate::harness::service::{APP_ID, InProcess, KEY, MCH_ID, TestService};
 use crate::settling::on_both;
 
 impl InProcess {
@@ -31,6 +35,21 @@ impl InProcess {
         let text = |e: &Value| format!("{} {}", e["type"].as_str().unwrap(), e["data"]["refund_no"].as_str().unwrap());
         feed["events"].as_array().unwrap().iter().filter(ours).map(text).collect()
     }
+}
+
+/// A signed refusal by a code that is in no list.
+fn unlisted_refusal() -> String {
+    let said = [
+        ("return_code", "SUCCESS"),
+        ("appid", APP_ID),
+        ("mch_id", MCH_ID),
+        ("nonce_str", "n"),
+        ("result_code", "FAIL"),
+        ("err_code", "REFUND_ALL_DONE"),
+        ("err_code_des", "已全额退款"),
+    ];
+    let fields = said.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    xml::write(&seal(fields, &V2Key::parse(KEY).unwrap(), SignType::Md5))
 }
 
 fn event(name: &str, refund_no: &str) -> String {
@@ -95,22 +114,25 @@ on_both! {
 
     async fn a_refund_for_which_others_left_nothing_fails_and_says_what_wechat_has_refunded(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
-        // In WeChat's own words, in others that are signed, and in such as are not.
-        for (n, code) in [None, Some("ERROR"), Some("FAIL")].into_iter().enumerate() {
+        let refuse = |code: &str| json!({"on": "refund", "kind": "refuse", "err_code": code, "times": 1});
+        let unlisted = json!({"on": "refund", "kind": "raw", "body": unlisted_refusal(), "times": 1});
+        // In WeChat's usual words, in others that are signed, and in such as are not.
+        let faults = [None, Some(refuse("ERROR")), Some(refuse("FAIL")), Some(unlisted)];
+        for (n, fault) in faults.into_iter().enumerate() {
             let (order_no, ours) = (format!("E30000{n}"), format!("ours-{n}"));
             service.paid(&order_no).await;
             let theirs = service.refunded_silently(&order_no, 100).await;
-            if let Some(code) = code {
-                service.faults(json!([{"on": "refund", "kind": "refuse", "err_code": code, "times": 1}])).await;
-            } else {
-                service.skip(61);
+            let is_usual = fault.is_none();
+            match fault {
+                Some(fault) => service.faults(json!([fault])).await,
+                None => service.skip(61),
             }
             let body = json!({"refund_no": ours, "amount_fen": 30});
             let (status, problem) = service.give_back(&order_no, body.clone()).await;
             assert_eq!((status, &problem["code"]), (422, &json!("refund_failed")), "{problem}");
             assert_eq!(problem["payment_refunded_fen"], json!(100), "{problem}");
             assert!(problem["detail"].as_str().unwrap().contains("refunded 100 fen"), "{problem}");
-            if code.is_none() {
+            if is_usual {
                 assert_eq!(problem["wechat"]["err_code_des"], "订单已全额退款", "{problem}");
             }
             service.until_refunded(&theirs, "succeeded").await;
@@ -212,9 +234,9 @@ on_both! {
         service.paid("E700001").await;
         let mut numbers = vec![service.refunded_silently("E700001", 10).await];
         numbers.push(service.refunded_silently("E700001", 20).await);
-        let told = service.console("E700001", 30).await;
-        service.ends(&told, "SUCCESS").await;
-        numbers.push(told);
+        let notified = service.console("E700001", 30).await;
+        service.ends(&notified, "SUCCESS").await;
+        numbers.push(notified);
         service.until_number("all three", "SELECT COUNT(*) FROM refund_ledger", |n| n == 3).await;
         for number in &numbers {
             service.until_refunded(number, "succeeded").await;

@@ -12,7 +12,8 @@ use crate::harness::service::{API_KEY, InProcess, MCH_ID, TestService, answer};
 use crate::harness::{size, within_timeout};
 use crate::order::dice::Dice;
 
-const TOLD: &str = "SELECT COUNT(*) FROM notifications WHERE kind = 'refund' AND verdict IN ('settled', 'duplicate')";
+const NOTIFIED: &str = "SELECT COUNT(*) FROM notifications
+                        WHERE kind = 'refund' AND verdict IN ('settled', 'duplicate')";
 
 impl InProcess {
     /// As [`InProcess::post`], under an idempotency key.
@@ -33,10 +34,10 @@ impl InProcess {
         if status >= 300 {
             return;
         }
-        let told = self.number(TOLD).await;
+        let before = self.number(NOTIFIED).await;
         self.ends(made["out_refund_no"].as_str().unwrap(), "SUCCESS").await;
         if notify {
-            self.until_number("the notification's end", TOLD, |n| n > told).await;
+            self.until_number("the notification's end", NOTIFIED, |n| n > before).await;
         }
     }
 
@@ -152,7 +153,8 @@ on_both! {
         }
         let (ours, theirs) = service.sums().await;
         assert_eq!(ours, theirs);
-        let exceeded = "SELECT COUNT(*) FROM refund_totals WHERE refunded_fen > reserved_fen OR reserved_fen > paid_fen";
+        let exceeded = "SELECT COUNT(*) FROM refund_totals
+                        WHERE refunded_fen > reserved_fen OR reserved_fen > paid_fen";
         assert_eq!(service.number(exceeded).await, 0);
         let kept = "SELECT COUNT(*) FROM payments p JOIN refund_totals t ON t.transaction_id = p.transaction_id
                     WHERE p.class = 'held' AND t.refunded_fen = t.paid_fen";

@@ -107,7 +107,9 @@ async fn a_refund_made_in_the_merchant_platform_is_notified_under_a_number_the_m
 async fn a_refund_made_in_the_merchant_platform_can_be_without_a_notification() {
     let (shop, mut merchant) = (Shop::open().await, Merchant::open().await);
     shop.paid("A100001").await;
-    let body = |fee: i64, notify: bool| json!({"mch_id": MCH_ID, "out_trade_no": "A100001", "refund_fee": fee, "notify": notify});
+    let number = "A100001";
+    let body =
+        |fee: i64, notify: bool| json!({"mch_id": MCH_ID, "out_trade_no": number, "refund_fee": fee, "notify": notify});
     let (status, problem) = shop.control("refunds/console", body(1, true)).await;
     assert_eq!((status, &problem["error"]), (409, &json!("no_address")), "{problem}");
     shop.control("merchant", json!({"mch_id": MCH_ID, "refund_notify_url": merchant.url})).await;

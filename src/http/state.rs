@@ -26,6 +26,7 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
 use crate::telemetry::MetricsText;
+use crate::wechat::transport::Client;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Ingress {
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
+    /// Asks WeChat about payments of no order. About orders and refunds the workers ask.
+    pub wechat: Client,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
     /// Cancelled when the process ends: requests that wait are answered, `/readyz` says so. The same token goes to
@@ -54,6 +57,7 @@ pub struct HttpShared {
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
+    pub wechat: Client,
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
     pub orders: OrderWatch,
@@ -74,7 +78,7 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, wechat, metrics, shutdown } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
@@ -90,6 +94,7 @@ impl HttpShared {
             store,
             bus,
             clock,
+            wechat,
             metrics,
             shutdown,
         }
@@ -150,7 +155,8 @@ impl HttpState {
         self.refund_refreshes.pass((merchant.clone(), refund_no.clone())) && self.within_budget(merchant)
     }
 
-    fn within_budget(&self, merchant: &MerchantKey) -> bool {
+    /// Whether the merchant's budget of questions in this second is not used up. If so, this one counts.
+    pub(crate) fn within_budget(&self, merchant: &MerchantKey) -> bool {
         let budget = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
         self.refresh_budget.spend(merchant, budget)
     }

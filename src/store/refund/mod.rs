@@ -2,6 +2,7 @@
 
 pub(super) mod call_slot;
 pub(super) mod commit;
+pub(super) mod lock;
 pub(super) mod record;
 pub(super) mod rows;
 mod targets;

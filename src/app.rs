@@ -226,6 +226,7 @@ impl App {
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
+            wechat: self.wechat.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };

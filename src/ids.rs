@@ -181,6 +181,11 @@ impl OutRefundNo {
         OutRefundNo::derived("all", &[merchant.as_str(), order_no.as_str(), transaction_id])
     }
 
+    /// The same of a payment that is named itself, whether it has an order or not.
+    pub fn of_payment(merchant: &MerchantKey, transaction_id: &TransactionId) -> OutRefundNo {
+        OutRefundNo::derived("payment", &[merchant.as_str(), transaction_id.as_str()])
+    }
+
     fn derived(kind: &str, parts: &[&str]) -> OutRefundNo {
         let hash = crate::secret::sha256_hex(format!("{kind}\n{}", parts.join("\n")).as_bytes());
         OutRefundNo(format!("R-{}", &hash[..30]))

@@ -18,8 +18,9 @@ pub const REASON_MAX_BYTES: usize = 80;
 #[derive(Debug, Clone)]
 pub struct RefundSpec {
     pub merchant: MerchantKey,
-    pub order_id: i64,
-    pub order_no: OrderNo,
+    /// None where the payment is of no order.
+    pub order_id: Option<i64>,
+    pub order_no: Option<OrderNo>,
     /// The app of the attempt that was paid.
     pub appid: AppId,
     /// The merchant number that received the money.
@@ -31,6 +32,8 @@ pub struct RefundSpec {
     pub refund_no: OutRefundNo,
     pub amount: Fen,
     pub total: Fen,
+    /// The payment's currency.
+    pub currency: String,
     pub origin: RefundOrigin,
     /// The reason shown to the payer.
     pub reason: Option<String>,
@@ -58,6 +61,7 @@ pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<N
         out_refund_no: spec.refund_no.clone(),
         total_fee: spec.total,
         refund_fee: spec.amount,
+        refund_fee_type: Some(spec.currency.clone()).filter(|currency| currency != CNY),
         refund_desc: spec.reason.clone(),
         notify_url: Some(format!("{}/notify/{}/refund", config.server.public_url, merchant.key)),
     };
@@ -75,6 +79,7 @@ pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<N
         transaction_id: spec.transaction_id,
         amount: spec.amount,
         total: spec.total,
+        currency: spec.currency,
         origin: spec.origin,
         reason: spec.reason,
         requested_by: spec.requested_by,
@@ -94,8 +99,8 @@ pub fn policy_refund(config: &Config, order: &Order, auto: &AutoRefund, now: Tim
     let attempt = order.attempt(&auto.out_trade_no)?;
     let spec = RefundSpec {
         merchant: order.merchant.clone(),
-        order_id: order.id,
-        order_no: order.order_no.clone(),
+        order_id: Some(order.id),
+        order_no: Some(order.order_no.clone()),
         appid: attempt.appid.clone(),
         mch_id: attempt.mch_id.clone(),
         out_trade_no: auto.out_trade_no.clone(),
@@ -103,6 +108,8 @@ pub fn policy_refund(config: &Config, order: &Order, auto: &AutoRefund, now: Tim
         refund_no: OutRefundNo::of_policy(&order.merchant, &auto.transaction_id),
         amount: auto.amount,
         total: auto.amount,
+        // Money in another currency does not fit the order and is held.
+        currency: CNY.to_owned(),
         origin: RefundOrigin::Policy,
         reason: Some(payer_reason(auto.reason).to_owned()),
         requested_by: auto.reason.to_owned(),
@@ -130,7 +137,7 @@ pub fn refund_event(refund: &Refund, news: RefundEvent) -> DomainEvent {
         transaction_id: refund.transaction_id.clone(),
         amount_fen: refund.amount,
         paid_fen: refund.total,
-        currency: CNY,
+        currency: refund.currency.clone(),
         origin: refund.origin.as_str(),
         refunded_at: refund.succeeded_at,
         wechat: refund.error.clone(),
@@ -142,5 +149,5 @@ pub fn refund_event(refund: &Refund, news: RefundEvent) -> DomainEvent {
         RefundEvent::Abnormal => DomainData::RefundAbnormal(report),
         RefundEvent::Failed => DomainData::RefundFailed(report),
     };
-    DomainEvent { merchant: refund.merchant.clone(), order_no: Some(refund.order_no.clone()), data }
+    DomainEvent { merchant: refund.merchant.clone(), order_no: refund.order_no.clone(), data }
 }

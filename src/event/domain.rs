@@ -200,8 +200,8 @@ pub struct OrderEnded {
 /// What happened to money on its way back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefundEventData {
-    /// The business's number of the order.
-    pub order_no: OrderNo,
+    /// The business's number of the order; none where the payment is of no order.
+    pub order_no: Option<OrderNo>,
     pub refund_no: OutRefundNo,
     /// WeChat's number of it, once WeChat took it on.
     pub refund_id: Option<String>,
@@ -211,8 +211,8 @@ pub struct RefundEventData {
     pub transaction_id: TransactionId,
     pub amount_fen: Fen,
     pub paid_fen: Fen,
-    /// Always CNY.
-    pub currency: &'static str,
+    /// The payment's.
+    pub currency: String,
     /// Who wanted it: `api`, `policy` or `console`.
     pub origin: &'static str,
     /// When the payer had the money.

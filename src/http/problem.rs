@@ -134,6 +134,12 @@ pub enum Error {
     /// To give back: the payment was accepted meanwhile.
     #[error("the payment was accepted while this was asked for")]
     PaymentAccepted,
+    /// To give back: the payment had no order, and its order appeared meanwhile.
+    #[error("the order of this payment appeared while its refund was asked for")]
+    PaymentMatched,
+    /// To give back: WeChat does not hold what it reported.
+    #[error("WeChat does not hold this payment as it was reported")]
+    PaymentDiffers,
     /// The order has had as many attempts as it may.
     #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
@@ -263,6 +269,8 @@ problems! {
     Error::PaymentGivenBack => CONFLICT "payment-given-back" "Payment given back";
     Error::PaymentForeign => CONFLICT "payment-foreign" "Payment can only be given back";
     Error::PaymentAccepted => CONFLICT "payment-accepted" "Payment accepted";
+    Error::PaymentMatched => CONFLICT "payment-matched" "Payment's order appeared";
+    Error::PaymentDiffers => CONFLICT "payment-differs" "Payment differs at WeChat";
     Error::AttemptsUsedUp => CONFLICT "attempts-used-up" "No more attempts";
     Error::NumberTaken => CONFLICT "number-taken" "Number in use";
     Error::KeyReused => UNPROCESSABLE_ENTITY "key-reused" "Idempotency key reused";

@@ -26,6 +26,7 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
 use crate::telemetry::MetricsText;
+use crate::wechat::transport::Client;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub struct Ingress {
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
+    /// Asks WeChat about payments of no order. About orders and refunds the workers ask.
+    pub wechat: Client,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
     /// Cancelled when the process ends: requests that wait are answered, `/readyz` says so. The same token goes to
@@ -54,6 +57,7 @@ pub struct HttpShared {
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
+    pub wechat: Client,
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
     pub orders: OrderWatch,
@@ -76,7 +80,7 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, wechat, metrics, shutdown } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
@@ -93,6 +97,7 @@ impl HttpShared {
             store,
             bus,
             clock,
+            wechat,
             metrics,
             shutdown,
         }
@@ -158,6 +163,11 @@ impl HttpState {
     pub(crate) fn may_ask_of_refund(&self, merchant: &MerchantKey, refund_no: &OutRefundNo) -> bool {
         let may = self.refund_refreshes.pass((merchant.clone(), refund_no.clone()));
         may && self.is_within(&self.refund_refresh_budget, merchant)
+    }
+
+    /// Whether the merchant's budget of questions about refunds in this second is not used up. If so, this one counts.
+    pub(crate) fn within_refund_budget(&self, merchant: &MerchantKey) -> bool {
+        self.is_within(&self.refund_refresh_budget, merchant)
     }
 
     fn is_within(&self, budget: &Budget, merchant: &MerchantKey) -> bool {

@@ -39,12 +39,16 @@ pub(super) fn paid(order: &Order, i: usize, payment: &Payment, now: Timestamp, p
         }
     };
     clear_unknown(&mut next);
-    let Received { class, reason, mut news, refund } = received;
+    let Received { mut class, reason, mut news, refund } = received;
+    if policy.goes_back == Some(PaymentClass::Returned) {
+        class = PaymentClass::Returned;
+    }
     news.extend(reason.filter(|_| class == PaymentClass::Held).map(|r| OrderEvent::PaymentHeld(payment.clone(), r)));
     next.payments.push(OrderPayment {
         transaction_id: payment.transaction_id.clone(),
         out_trade_no: payment.out_trade_no.clone(),
         amount: payment.total_fee,
+        currency: payment.fee_type.clone(),
         class,
         reason,
         reserved: Fen::ZERO,
@@ -124,6 +128,9 @@ fn differs(order: &Order, attempt: &Attempt, payment: &Payment) -> Option<Refusa
 fn misfit(order: &Order, attempt: &Attempt, payment: &Payment, policy: Policy) -> Option<HeldReason> {
     if differs(order, attempt, payment).is_some() {
         return Some(HeldReason::Mismatched);
+    }
+    if policy.goes_back.is_some() {
+        return Some(HeldReason::BeforeOrder);
     }
     let older_than_attempt = payment.time_end.after(policy.paid_before_slack) < attempt.created_at;
     older_than_attempt.then_some(HeldReason::BeforeOrder)

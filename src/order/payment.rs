@@ -7,7 +7,8 @@
 use crate::ids::{OutTradeNo, TransactionId};
 use crate::money::Fen;
 
-/// What a payment is to us. `unmatched → held | credited`, `held → credited | returned`; nothing else changes.
+/// What a payment is to us. `unmatched → held | credited | returned`, `held → credited | returned`; nothing else
+/// changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PaymentClass {
     /// It counts: `order.paid` was emitted for it, or a policy or an operator accepted it beside such a payment.
@@ -17,7 +18,7 @@ pub enum PaymentClass {
     Held,
     /// No order here has its number.
     Unmatched,
-    /// It was held and all of it went back to the payer.
+    /// It did not count, and all of it went back to the payer.
     Returned,
 }
 
@@ -28,7 +29,7 @@ pub enum HeldReason {
     Late,
     /// Beside another payment of the order.
     Twice,
-    /// Paid before the attempt was created: the number was used before.
+    /// Paid before the attempt was created, or given back before its order appeared: the number was used before.
     BeforeOrder,
     /// Of another amount, currency or recipient than the order's.
     Mismatched,
@@ -46,6 +47,8 @@ pub struct OrderPayment {
     pub out_trade_no: OutTradeNo,
     /// How much.
     pub amount: Fen,
+    /// WeChat's `fee_type`.
+    pub currency: String,
     /// What it is to us.
     pub class: PaymentClass,
     /// Why it is held, or was before it was accepted or returned.

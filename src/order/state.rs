@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::payment::OrderPayment;
+use super::payment::{OrderPayment, PaymentClass};
 use crate::clock::Timestamp;
 use crate::event::fact::{Prepay, WechatError};
 use crate::ids::{AppId, AppKey, MchId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
@@ -179,6 +179,9 @@ pub struct Policy {
     pub paid_before_slack: Duration,
     /// A payment so long after the expiry is in time while the order has not ended here.
     pub late_grace: Duration,
+    /// The payment goes back, or went back ([`PaymentClass::Returned`]), as one of no order: it is held or returned, and
+    /// never credited.
+    pub goes_back: Option<PaymentClass>,
 }
 
 impl Default for Policy {
@@ -188,6 +191,7 @@ impl Default for Policy {
             paid_twice: Surplus::Hold,
             paid_before_slack: Duration::from_secs(600),
             late_grace: Duration::from_secs(60),
+            goes_back: None,
         }
     }
 }

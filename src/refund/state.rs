@@ -78,8 +78,8 @@ pub struct Refund {
     pub version: i64,
     /// Whose.
     pub merchant: MerchantKey,
-    /// Of which order.
-    pub order_no: OrderNo,
+    /// Of which order; none where the payment is of no order.
+    pub order_no: Option<OrderNo>,
     /// Its number at WeChat.
     pub refund_no: OutRefundNo,
     /// The attempt that was paid.
@@ -90,6 +90,8 @@ pub struct Refund {
     pub amount: Fen,
     /// What was paid.
     pub total: Fen,
+    /// The payment's currency.
+    pub currency: String,
     /// Where it stands.
     pub state: RefundState,
     /// Who wanted it.

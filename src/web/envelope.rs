@@ -252,7 +252,9 @@ impl From<Error> for Failure {
             | Error::RefundExceeds { .. }
             | Error::RefundsUsedUp
             | Error::RefundDiffers
-            | Error::RefundFailed { .. }) => Failure::because(Reason::Internal, e.to_string()),
+            | Error::RefundFailed { .. }
+            | Error::PaymentMatched
+            | Error::PaymentDiffers) => Failure::because(Reason::Internal, e.to_string()),
         }
     }
 }

@@ -6,5 +6,6 @@ pub(crate) mod client_addr;
 pub(crate) mod cursor;
 pub(crate) mod json_object;
 pub(crate) mod path;
+pub(crate) mod posted;
 pub(crate) mod query;
 pub(crate) mod request_id;

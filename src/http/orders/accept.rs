@@ -14,13 +14,10 @@ use super::view::OrderJson;
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment};
 use crate::http::extract::auth::{Authorized, Ops};
-use crate::http::extract::body;
-use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::json_object::Form;
 use crate::http::extract::path::OrderPath;
+use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
-use crate::http::middleware;
-use crate::http::orders::create::json_only;
 use crate::http::orders::request::plain;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -40,17 +37,13 @@ pub async fn accept(
     OrderPath(order_no): OrderPath,
     request: Request,
 ) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    json_only(&parts.headers)?;
-    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
+    let Posted { body, client, .. } = Posted::json(&app, request).await?;
     let (transaction_id, reason) = parse(&body)?;
-    let remote = middleware::remote_ip(&parts.extensions);
-    let remote_addr = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies).to_string();
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let audit = AuditEntry {
         at: app.clock.now(),
         actor: caller.name().to_owned(),
-        remote_addr,
+        remote_addr: client.to_string(),
         action: "payment.accept",
         merchant: order.order.merchant.clone(),
         order_no: Some(order_no.clone()),

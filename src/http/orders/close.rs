@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::attempt_request::AttemptRequest;
-use super::create::json_only;
 use super::get::find;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
@@ -21,8 +20,8 @@ use crate::event::command::{OrderAttemptRequested, OrderCloseRequested, OrderCon
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
-use crate::http::extract::body;
 use crate::http::extract::path::OrderPath;
+use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
@@ -85,9 +84,7 @@ pub async fn attempt(
     OrderPath(order_no): OrderPath,
     request: Request,
 ) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    json_only(&parts.headers)?;
-    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
+    let Posted { body, .. } = Posted::json(&app, request).await?;
     let stored = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let default_expiry = app.config.orders.default_expiry;
     let asked = AttemptRequest::parse(&body, &stored, app.clock.now(), default_expiry)?;

@@ -20,9 +20,7 @@ use super::view::OrderJson;
 use crate::event::command::Idempotency;
 use crate::http::change_hub::Seen;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
-use crate::http::extract::body;
-use crate::http::extract::client_addr::client_ip;
-use crate::http::middleware;
+use crate::http::extract::posted::Posted;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::EventId;
@@ -33,16 +31,13 @@ use crate::store::{DbError, NewOrder, Recorded, StoredOrder};
 const MAX_WAIT_SECONDS: u64 = 30;
 
 pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let asked_wait = asked_wait(&parts.headers);
+    let asked_wait = asked_wait(request.headers());
     let wait = asked_wait.map_or(app.config.server.order_wait, Duration::from_secs);
     let deadline = Instant::now() + wait;
-    let idempotency = idempotency(&parts.headers, &caller)?;
-    json_only(&parts.headers)?;
-    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
-    let remote = middleware::remote_ip(&parts.extensions);
-    let ip = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies);
-    let asked = OrderRequest::parse(&body, &app.config, Asker { caller: &caller, ip, now: app.clock.now() })?;
+    let idempotency = idempotency(request.headers(), &caller)?;
+    let Posted { body, client, .. } = Posted::json(&app, request).await?;
+    let asker = Asker { caller: &caller, ip: client, now: app.clock.now() };
+    let asked = OrderRequest::parse(&body, &app.config, asker)?;
     let Keyed { order, replayed } = match &idempotency {
         Some(key) => keyed::place(&app, &asked, key, deadline).await?,
         None => Keyed { order: unkeyed(&app, &asked, deadline).await?, replayed: false },
@@ -151,13 +146,6 @@ pub(crate) fn location(app: &HttpState, stored: &StoredOrder) -> String {
         location.push_str(&format!("?merchant={}", stored.order.merchant));
     }
     location
-}
-
-/// Refuses a body that is not said to be JSON.
-pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Error> {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Error::MediaType) }
 }
 
 /// `Prefer: wait=N` in seconds, capped.

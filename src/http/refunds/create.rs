@@ -1,4 +1,4 @@
-//! `POST /v1/orders/{order_no}/refunds`: money back.
+//! `POST /v1/orders/{order_no}/refunds` and `POST /v1/payments/{transaction_id}/refunds`: money back.
 //!
 //! The refund and its reservation are written before the request is answered, here and not by a worker: whether there
 //! is enough left must be said now. From then on it goes its way, whether the bus takes the call or the scheduler finds
@@ -13,81 +13,98 @@ use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::request::{RefundRequest, Wanted};
+use super::request::{RefundOf, RefundRequest, Wanted};
+use super::unmatched::Confirmed;
 use super::view::RefundJson;
 use crate::config::Merchant;
 use crate::event::command::Idempotency;
 use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Refunds};
-use crate::http::extract::body;
-use crate::http::extract::client_addr::client_ip;
-use crate::http::extract::path::OrderPath;
+use crate::http::extract::path::{OrderPath, PaymentPath};
+use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
-use crate::http::middleware;
 use crate::http::orders::create::{asked_wait, idempotency};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
+use crate::money::Fen;
 use crate::new_refund::{RefundSpec, new_refund};
 use crate::order::PaymentClass;
 use crate::refund::{RefundEvent, RefundOrigin, RefundState, UNCALLED};
-use crate::store::{AuditEntry, NewRefund, Reserved, StoredOrder, StoredRefund};
+use crate::store::{AuditEntry, DbError, NewRefund, PaidAttempt, Reserved, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
 
 /// `POST /v1/orders/{order_no}/refunds`
-pub async fn place(
+pub async fn of_order(
     app: HttpState,
     caller: Authorized<Refunds>,
     StrictQuery(query): StrictQuery<MerchantQuery>,
     OrderPath(order_no): OrderPath,
     request: Request,
 ) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let wait = asked_wait(&parts.headers).map_or(app.config.server.order_wait, Duration::from_secs);
-    let deadline = Instant::now() + wait;
-    let idempotency = idempotency(&parts.headers, &caller)?;
-    let body = body::read(&parts.headers, body, app.config.server.body_timeout).await?;
-    if !body.is_empty() {
-        crate::http::orders::create::json_only(&parts.headers)?;
-    }
+    let asker = Asker::read(&app, &caller, request).await?;
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
-    let merchant = app.config.merchant(order.order.merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
-    let asked = RefundRequest::parse(&body, &order.order, &caller, idempotency.as_ref())?;
-    let hash = asked.hash(&order.order.order_no);
-    let remote = middleware::remote_ip(&parts.extensions);
-    let remote_addr = client_ip(remote, &parts.headers, &app.config.server.trusted_proxies).to_string();
-    let idempotent = idempotency.as_ref();
-    let asker = Asker { hash: &hash, caller: &caller, idempotency: idempotent, remote_addr: &remote_addr };
-    let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
-        Some(stored) => (stored, false),
-        None => match app.record(merchant, &order, &asked, asker).await {
-            // The same request at the same time may have been the one that took what was left.
-            Err(e @ Error::RefundExceeds { .. }) => {
-                (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
-            }
-            other => other?,
-        },
-    };
-    if stored.content_hash != hash || stored.order_id != order.order.id {
-        return Err(Error::RefundDiffers);
-    }
-    let stored = app.begun(stored, deadline).await?;
-    let stored = app.others_known(stored, deadline).await?;
-    let mut response = answer(&app, &stored)?;
-    if !is_new && idempotency.is_some() {
-        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    asker.refund(&app, RefundOf::Order(&order.order)).await
 }
 
-/// Who asks for a refund, and what tells a repeat of the request from another one.
-#[derive(Clone, Copy)]
+/// `POST /v1/payments/{transaction_id}/refunds`: of a payment of an order, as by the order; or of no order.
+pub async fn of_payment(
+    app: HttpState,
+    caller: Authorized<Refunds>,
+    StrictQuery(query): StrictQuery<MerchantQuery>,
+    PaymentPath(transaction_id): PaymentPath,
+    request: Request,
+) -> Result<Response, Error> {
+    let asker = Asker::read(&app, &caller, request).await?;
+    let named = query.merchant.as_deref();
+    let merchant = caller.merchant(&app.config, named, |rule| FieldProblem::parameter("merchant", rule))?;
+    asker.refund(&app, RefundOf::Payment(&merchant.key, &transaction_id)).await
+}
+
+/// Who asks for a refund, with what.
 struct Asker<'a> {
-    hash: &'a str,
     caller: &'a Caller,
-    idempotency: Option<&'a Idempotency>,
-    /// The client's address, for the audit.
-    remote_addr: &'a str,
+    idempotency: Option<Idempotency>,
+    posted: Posted,
+    /// Until when the caller waits.
+    deadline: Instant,
+}
+
+impl<'a> Asker<'a> {
+    async fn read(app: &HttpState, caller: &'a Caller, request: Request) -> Result<Asker<'a>, Error> {
+        let wait = asked_wait(request.headers()).map_or(app.config.server.order_wait, Duration::from_secs);
+        let deadline = Instant::now() + wait;
+        let idempotency = idempotency(request.headers(), caller)?;
+        let posted = Posted::optional_json(app, request).await?;
+        Ok(Asker { caller, idempotency, posted, deadline })
+    }
+
+    /// The refund that is asked for: recorded now, or before.
+    async fn refund(&self, app: &HttpState, of: RefundOf<'_>) -> Result<Response, Error> {
+        let merchant = app.config.merchant(of.merchant().as_str()).ok_or(Error::NotFound("merchant"))?;
+        let asked = RefundRequest::parse(&self.posted.body, of, self.caller, self.idempotency.as_ref())?;
+        let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
+            Some(stored) => (stored, false),
+            None => match app.record(merchant, of, &asked, self).await {
+                // The same request at the same time may have been the one that took what was left.
+                Err(e @ Error::RefundExceeds { .. }) => {
+                    (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
+                }
+                other => other?,
+            },
+        };
+        let elsewhere = matches!(of, RefundOf::Order(order) if stored.order_id != Some(order.id));
+        if elsewhere || stored.content_hash != asked.hash(stored.refund.order_no.as_ref()) {
+            return Err(Error::RefundDiffers);
+        }
+        let stored = app.begun(stored, self.deadline).await?;
+        let stored = app.others_known(stored, self.deadline).await?;
+        let mut response = answer(app, &stored)?;
+        if !is_new && self.idempotency.is_some() {
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
 }
 
 impl HttpState {
@@ -95,17 +112,17 @@ impl HttpState {
     async fn record(
         &self,
         merchant: &Merchant,
-        order: &StoredOrder,
+        of: RefundOf<'_>,
         asked: &RefundRequest,
-        asker: Asker<'_>,
+        asker: &Asker<'_>,
     ) -> Result<(StoredRefund, bool), Error> {
         if merchant.client_cert_file.is_none() {
             return Err(Error::RefundsNotConfigured);
         }
-        let new = self.wanted(order, asked, asker).await?;
+        let new = self.wanted(merchant, of, asked, asker).await?;
         let reserved = match self.store.record_refund(&new, self.clock.now()).await {
-            // Another order took the number at the same moment: it is known now.
-            Err(crate::store::DbError::Exists(_)) => self.store.record_refund(&new, self.clock.now()).await?,
+            // Another request took the number at the same moment: it is known now.
+            Err(DbError::Exists(_)) => self.store.record_refund(&new, self.clock.now()).await?,
             other => other?,
         };
         let stored = match reserved {
@@ -114,12 +131,7 @@ impl HttpState {
             Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
             Reserved::TooMany => return Err(Error::RefundsUsedUp),
             Reserved::KeyReused => return Err(Error::KeyReused),
-            Reserved::Accepted => {
-                if let Some(audit) = new.gives_back {
-                    self.store.record_audit(&AuditEntry { result: "accepted_meanwhile".into(), ..audit }).await?;
-                }
-                return Err(Error::PaymentAccepted);
-            }
+            Reserved::Accepted => return Err(self.moved(&new).await?),
         };
         crate::failpoint::point("refund.recorded");
         let outcome = RefundEvent::Requested.as_str();
@@ -133,42 +145,75 @@ impl HttpState {
         Ok((stored, true))
     }
 
-    async fn wanted(&self, order: &StoredOrder, asked: &RefundRequest, asker: Asker<'_>) -> Result<NewRefund, Error> {
-        let counts = order.order.paid_by.as_ref().map(|paid_by| &paid_by.transaction_id);
-        if asked.wanted == Wanted::Unsaid {
-            return Err(asked.unsaid());
+    /// The payment is not what it was when it was read: accepted, or of an order that appeared.
+    async fn moved(&self, new: &NewRefund) -> Result<Error, Error> {
+        let (error, result) = match new.order_id {
+            Some(_) => (Error::PaymentAccepted, "accepted_meanwhile"),
+            None => (Error::PaymentMatched, "matched_meanwhile"),
+        };
+        if let Some(audit) = &new.gives_back {
+            self.store.record_audit(&AuditEntry { result: result.into(), ..audit.clone() }).await?;
         }
+        Ok(error)
+    }
+
+    /// The payment of which money shall go back.
+    async fn refunded(&self, of: RefundOf<'_>, asked: &RefundRequest) -> Result<PaidAttempt, Error> {
+        let order = match of {
+            RefundOf::Order(order) => order,
+            RefundOf::Payment(merchant, transaction_id) => {
+                let payment = self.store.paid_attempt(merchant, transaction_id).await?;
+                return payment.ok_or(Error::NotFound("payment"));
+            }
+        };
+        let counts = order.paid_by.as_ref().map(|paid_by| &paid_by.transaction_id);
         let transaction_id = match (&asked.transaction_id, counts) {
             (Some(transaction_id), _) => transaction_id.clone(),
             (None, Some(counts)) => {
-                let (order, now) = (&order.order, self.clock.now());
+                let now = self.clock.now();
                 self.store.refund_target(&order.merchant, &asked.refund_no, order.id, counts, now).await?
             }
             (None, None) => return Err(Error::OrderNotPaid),
         };
-        let payment = self.store.paid_attempt(order.order.id, &transaction_id).await?.ok_or_else(|| {
+        let payment = self.store.paid_attempt(&order.merchant, &transaction_id).await?;
+        payment.filter(|payment| payment.order_id == Some(order.id)).ok_or_else(|| {
             Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
-        })?;
-        let class = payment.class;
+        })
+    }
+
+    async fn wanted(
+        &self,
+        merchant: &Merchant,
+        of: RefundOf<'_>,
+        asked: &RefundRequest,
+        asker: &Asker<'_>,
+    ) -> Result<NewRefund, Error> {
+        if asked.wanted == Wanted::Unsaid {
+            return Err(asked.unsaid());
+        }
+        let payment = self.refunded(of, asked).await?;
         let amount = asked.amount(payment.left);
-        if amount == crate::money::Fen::ZERO || amount > payment.left {
+        if amount == Fen::ZERO || amount > payment.left {
             return Err(Error::RefundExceeds { left: payment.left });
         }
+        let Confirmed { total, currency } = self.confirmed(merchant, &payment).await?;
+        let (class, order_no) = (payment.class, payment.order_no.clone());
         let spec = RefundSpec {
-            merchant: order.order.merchant.clone(),
-            order_id: order.order.id,
-            order_no: order.order.order_no.clone(),
+            merchant: merchant.key.clone(),
+            order_id: payment.order_id,
+            order_no: payment.order_no,
             appid: payment.appid,
             mch_id: payment.mch_id,
             out_trade_no: payment.out_trade_no,
             transaction_id: payment.transaction_id,
             refund_no: asked.refund_no.clone(),
             amount,
-            total: payment.paid,
+            total,
+            currency,
             origin: RefundOrigin::Api,
             reason: asked.reason.clone(),
             requested_by: asker.caller.name().to_owned(),
-            content_hash: asker.hash.to_owned(),
+            content_hash: asked.hash(order_no.as_ref()),
             known: None,
         };
         let new = new_refund(&self.config, spec, self.clock.now());
@@ -176,15 +221,15 @@ impl HttpState {
         let gives_back = (class != PaymentClass::Credited).then(|| AuditEntry {
             at: self.clock.now(),
             actor: asker.caller.name().to_owned(),
-            remote_addr: asker.remote_addr.to_owned(),
+            remote_addr: asker.posted.client.to_string(),
             action: "payment.give_back",
-            merchant: order.order.merchant.clone(),
-            order_no: Some(order.order.order_no.clone()),
+            merchant: merchant.key.clone(),
+            order_no,
             transaction_id: Some(new.transaction_id.clone()),
             reason: asked.reason.clone().unwrap_or_default(),
             result: "done".to_owned(),
         });
-        Ok(NewRefund { gives_back, idempotency: asker.idempotency.cloned(), ..new })
+        Ok(NewRefund { gives_back, idempotency: asker.idempotency.clone(), ..new })
     }
 
     /// Waits until WeChat took the refund on, or until nothing can come of waiting.

@@ -1,4 +1,4 @@
-//! The body of `POST /v1/orders/{order_no}/refunds`, from untrusted bytes to what is wanted back.
+//! The body of a request for a refund, from untrusted bytes to what is wanted back.
 
 use serde_json::value::RawValue;
 
@@ -7,7 +7,7 @@ use crate::http::extract::auth::Caller;
 use crate::http::extract::json_object::Form;
 use crate::http::orders::request::plain;
 use crate::http::problem::{Error, FieldProblem};
-use crate::ids::{OrderNo, OutRefundNo, TransactionId};
+use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::REASON_MAX_BYTES;
 use crate::order::Order;
@@ -26,11 +26,28 @@ pub enum Wanted {
     Unsaid,
 }
 
+/// What the path names.
+#[derive(Debug, Clone, Copy)]
+pub enum RefundOf<'a> {
+    Order(&'a Order),
+    /// A payment, of an order or not.
+    Payment(&'a MerchantKey, &'a TransactionId),
+}
+
+impl RefundOf<'_> {
+    pub fn merchant(&self) -> &MerchantKey {
+        match self {
+            RefundOf::Order(order) => &order.merchant,
+            RefundOf::Payment(merchant, _) => merchant,
+        }
+    }
+}
+
 /// What is wanted back.
 #[derive(Debug)]
 pub struct RefundRequest {
     /// Its number: the caller's own, or one that follows from its `Idempotency-Key`, or, for all that is left, from the
-    /// order.
+    /// order or the payment.
     pub refund_no: OutRefundNo,
     pub wanted: Wanted,
     /// What the payer reads.
@@ -42,7 +59,7 @@ pub struct RefundRequest {
 impl RefundRequest {
     pub fn parse(
         body: &[u8],
-        order: &Order,
+        of: RefundOf<'_>,
         caller: &Caller,
         idempotency: Option<&Idempotency>,
     ) -> Result<RefundRequest, Error> {
@@ -51,12 +68,28 @@ impl RefundRequest {
         let named = form.parsed("refund_no", OutRefundNo::parse_own);
         let wanted = wanted(&mut form);
         let reason = plain(&mut form, "reason", REASON_MAX_BYTES);
-        let transaction_id = form.parsed("transaction_id", TransactionId::parse);
+        let named_payment = form.parsed("transaction_id", TransactionId::parse);
         let mut problems = form.finish();
-        let named_by_key = || idempotency.map(|key| OutRefundNo::of_key(&order.merchant, caller.id(), &key.key));
+        let transaction_id = match of {
+            RefundOf::Order(_) => named_payment,
+            RefundOf::Payment(_, transaction_id) => {
+                if named_payment.is_some_and(|named| named != *transaction_id) {
+                    problems
+                        .push(FieldProblem::member("transaction_id", "must be the payment of the path, or left out"));
+                }
+                Some(transaction_id.clone())
+            }
+        };
+        let named_by_key = || idempotency.map(|key| OutRefundNo::of_key(of.merchant(), caller.id(), &key.key));
         let refund_no = match (named.or_else(named_by_key), wanted) {
             (Some(refund_no), _) => Some(refund_no),
-            (None, Wanted::All) => Some(OutRefundNo::of_all(&order.merchant, &order.order_no, transaction_id.as_ref())),
+            (None, Wanted::All) => Some(match of {
+                RefundOf::Order(order) => {
+                    OutRefundNo::of_all(&order.merchant, &order.order_no, transaction_id.as_ref())
+                }
+                // Not of its order: that may appear between a request and its repeat.
+                RefundOf::Payment(merchant, transaction_id) => OutRefundNo::of_payment(merchant, transaction_id),
+            }),
             (None, Wanted::Amount(_)) => {
                 let rule = "must be given with amount_fen, or an Idempotency-Key: else the repeat of a request whose \
                             answer was lost would be another refund";
@@ -87,8 +120,9 @@ impl RefundRequest {
         Error::Invalid(vec![FieldProblem::member("amount_fen", UNSAID)])
     }
 
-    /// A hash that two requests share exactly when they ask for the same refund.
-    pub fn hash(&self, order_no: &OrderNo) -> String {
+    /// A hash that two requests share exactly when they ask for the same refund: of this order, or of no order.
+    pub fn hash(&self, order_no: Option<&OrderNo>) -> String {
+        let order_no = order_no.map(OrderNo::as_str).unwrap_or_default();
         // "All" has no text of its own: the version before had no word for it.
         let amount = match self.wanted {
             Wanted::Amount(amount) => amount.to_string(),

@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::http::problem::{of_others, wechat_json};
 use crate::money::Fen;
-use crate::order::CNY;
 use crate::refund::RefundState;
 use crate::store::StoredRefund;
 
@@ -17,7 +16,7 @@ use crate::store::StoredRefund;
 pub struct RefundJson<'a> {
     refund_no: &'a str,
     merchant: &'a str,
-    order_no: &'a str,
+    order_no: Option<&'a str>,
     out_trade_no: &'a str,
     transaction_id: &'a str,
     refund_id: Option<&'a str>,
@@ -27,7 +26,7 @@ pub struct RefundJson<'a> {
     origin: &'static str,
     amount_fen: Fen,
     paid_fen: Fen,
-    currency: &'static str,
+    currency: &'a str,
     reason: Option<&'a str>,
     wechat: Option<Value>,
     created_at: Timestamp,
@@ -45,7 +44,7 @@ impl<'a> RefundJson<'a> {
         RefundJson {
             refund_no: r.refund_no.as_str(),
             merchant: r.merchant.as_str(),
-            order_no: r.order_no.as_str(),
+            order_no: r.order_no.as_ref().map(|order_no| order_no.as_str()),
             out_trade_no: r.out_trade_no.as_str(),
             transaction_id: r.transaction_id.as_str(),
             refund_id: r.refund_id.as_deref(),
@@ -57,7 +56,7 @@ impl<'a> RefundJson<'a> {
             origin: r.origin.as_str(),
             amount_fen: r.amount,
             paid_fen: r.total,
-            currency: CNY,
+            currency: &r.currency,
             reason: stored.reason.as_deref(),
             wechat: r.error.as_ref().map(wechat_json),
             created_at: r.created_at,

@@ -30,6 +30,7 @@ const LIMITS: &[(&str, usize)] = &[
 
 pub(super) fn execute(sandbox: &Arc<SandboxState>, message: &Message<'_>, parameters_sha256: &str) -> Reply {
     let ask = ask(message, parameters_sha256)?;
+    same_currency(sandbox, message)?;
     let taken = sandbox.book().refund(&ask, sandbox.now())?;
     if taken.is_new {
         refund_flow::begin(sandbox, &taken.refund);
@@ -59,9 +60,6 @@ fn ask<'m>(message: &'m Message<'_>, parameters_sha256: &'m str) -> Result<Ask<'
         return Err(malformed("out_refund_no"));
     }
     let [total_fee, refund_fee] = [amount(fields, "total_fee")?, amount(fields, "refund_fee")?];
-    if optional(fields, "refund_fee_type").is_some_and(|currency| currency != "CNY") {
-        return Err(param_error("refund_fee_type参数错误，须与支付币种一致"));
-    }
     let refund_account = optional(fields, "refund_account").unwrap_or(UNSETTLED_FUNDS);
     if !matches!(refund_account, UNSETTLED_FUNDS | "REFUND_SOURCE_RECHARGE_FUNDS") {
         return Err(param_error("refund_account参数错误"));
@@ -82,6 +80,23 @@ fn ask<'m>(message: &'m Message<'_>, parameters_sha256: &'m str) -> Result<Ask<'
         is_silent: false,
         parameters_sha256,
     })
+}
+
+/// The refund's currency must be the payment's; it is CNY where the request names none. What is not found is refused
+/// later.
+fn same_currency(sandbox: &SandboxState, message: &Message<'_>) -> Result<(), Refusal> {
+    let (fields, mch_id) = (&message.fields, message.account.mch_id.as_str());
+    let currency = optional(fields, "refund_fee_type").unwrap_or("CNY");
+    let book = sandbox.book();
+    let order = match optional(fields, "transaction_id") {
+        Some(id) => book.order_by_transaction(mch_id, id),
+        None => book.order(mch_id, required(fields, "out_trade_no")?),
+    };
+    let paid_in = order.and_then(|order| order.payment.as_ref()).map_or("CNY", |payment| payment.fee_type.as_str());
+    if currency == paid_in {
+        return Ok(());
+    }
+    Err(param_error("refund_fee_type参数错误，须与支付币种一致"))
 }
 
 fn amount(fields: &Fields, name: &str) -> Result<Fen, Refusal> {
@@ -139,7 +154,7 @@ pub(super) fn payment_side(payment: &Payment) -> Fields {
             ("transaction_id", payment.transaction_id.as_str()),
             ("out_trade_no", payment.out_trade_no.as_str()),
             ("total_fee", &payment.total_fee.to_string()),
-            ("fee_type", "CNY"),
+            ("fee_type", payment.fee_type.as_str()),
             ("cash_fee", &payment.cash_fee.to_string()),
         ],
     );

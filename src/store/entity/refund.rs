@@ -10,8 +10,8 @@ pub struct Model {
     pub id: i64,
     pub merchant: String,
     pub refund_no: String,
-    pub order_id: i64,
-    pub order_no: String,
+    pub order_id: Option<i64>,
+    pub order_no: Option<String>,
     pub out_trade_no: String,
     pub transaction_id: String,
     pub version: i64,
@@ -38,6 +38,7 @@ pub struct Model {
     pub call_open_until_ms: Option<i64>,
     pub answered_at_ms: Option<i64>,
     pub contradiction: Option<String>,
+    pub currency: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

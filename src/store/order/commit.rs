@@ -24,7 +24,8 @@ use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, outbox_
 use crate::store::outbox::write_events;
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::payment::commit::{Entered, Reclassed, enter, reclass};
-use crate::store::refund::record::{Reserved, lock_orders, reserve};
+use crate::store::refund::lock::lock_orders;
+use crate::store::refund::record::{Reserved, reserve};
 use crate::store::refund::rows::NewRefund;
 use crate::store::writer::{Reader, WriteTx};
 use crate::telemetry::REFUNDS_TOTAL;
@@ -344,7 +345,7 @@ async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> R
         for (version, entry) in &c.payments {
             let reported = c.evidence.iter().find(|(of, _)| of == version).map(|(_, e)| source_of(e));
             let evidence = reported.map(|(source, id)| format!("{source}:{id}"));
-            entered.push(Entered { order: &c.next, version: *version, entry, evidence });
+            entered.push(Entered { merchant: &c.next.merchant, order: Some((&c.next, *version)), entry, evidence });
         }
         events.extend(c.events.iter().map(outbox_row));
     }

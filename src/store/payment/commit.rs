@@ -31,25 +31,25 @@ pub struct Reclassed {
     pub by: String,
 }
 
-/// A payment that an order's change enters.
+/// A payment that enters.
 pub(in crate::store) struct Entered<'a> {
-    pub order: &'a Order,
-    /// The order's version that entered it.
-    pub version: i64,
+    pub merchant: &'a MerchantKey,
+    /// The order, as it is after the change, and the version that entered the payment.
+    pub order: Option<(&'a Order, i64)>,
     pub entry: &'a PaymentEntry,
     /// The source that reported it.
     pub evidence: Option<String>,
 }
 
-/// Enters payments. One that is known as another order's, or was returned, is [`DbError::Exists`]; one of no order so
-/// far becomes this order's.
+/// Enters payments of orders. One that is of no order so far becomes the order's. [`DbError::Exists`] if one is another
+/// order's, or goes or went back as a payment of no order and is entered as one that does not.
 pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: Timestamp) -> Result<(), DbError> {
     if entered.is_empty() {
         return Ok(());
     }
     // In the order of the numbers: two processes that enter the same payments must not lock them crosswise.
     let mut sorted: Vec<&Entered<'_>> = entered.iter().collect();
-    sorted.sort_by_key(|e| (&e.order.merchant, &e.entry.transaction_id));
+    sorted.sort_by_key(|e| (e.merchant, &e.entry.transaction_id));
     let rows: Vec<payment::ActiveModel> = sorted.iter().map(|e| payment_row(e, at)).collect();
     let mut versions: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
     for rows in rows.chunks(tx.rows_per_statement()) {
@@ -62,35 +62,47 @@ pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: T
     }
     let mut entries = Vec::with_capacity(entered.len());
     for e in sorted {
-        let key = (e.order.merchant.to_string(), e.entry.transaction_id.to_string());
+        let key = (e.merchant.to_string(), e.entry.transaction_id.to_string());
         let version = versions.remove(&key).ok_or_else(|| DbError::Exists(DbErr::RecordNotInserted))?;
+        // Its row is locked by now, and with it the reservations of its refunds.
+        if version > 1 && e.entry.class == PaymentClass::Credited && goes_back(tx, e).await? {
+            return Err(DbError::Exists(DbErr::RecordNotInserted));
+        }
         entries.push(entry_row(e, version, at));
     }
     tx.insert_all(entries, None).await?;
     Ok(())
 }
 
-/// A payment of no order so far becomes this order's; any other one stays as it is.
+/// A payment of no order so far becomes this order's; any other one stays as it is, and one that was returned is that.
 fn matched() -> OnConflict {
     use payment::Column::{Class, Merchant, OrderId, OrderNo, Reason, TransactionId, UpdatedAtMs, Version};
+    let unmatched = "payments.order_id IS NULL AND (payments.class = 'returned') = (excluded.class = 'returned')";
     OnConflict::columns([Merchant, TransactionId])
         .update_columns([Class, Reason, OrderId, OrderNo, UpdatedAtMs])
         .value(Version, Expr::col((payment::Entity, Version)).add(1))
-        .action_and_where(Expr::col((payment::Entity, Class)).eq(PaymentClass::Unmatched.as_str()))
+        .action_and_where(Expr::cust(unmatched))
         .to_owned()
+}
+
+async fn goes_back(tx: &WriteTx, e: &Entered<'_>) -> Result<bool, DbError> {
+    let sql = "SELECT 1 AS reserved FROM refund_totals
+               WHERE merchant = $1 AND transaction_id = $2 AND reserved_fen > 0";
+    let values = [e.merchant.as_str().into(), e.entry.transaction_id.as_str().into()];
+    Ok(tx.one(sql, values).await?.is_some())
 }
 
 fn payment_row(e: &Entered<'_>, at: Timestamp) -> payment::ActiveModel {
     let p = e.entry;
     payment::ActiveModel {
         id: sea_orm::NotSet,
-        merchant: Set(e.order.merchant.to_string()),
+        merchant: Set(e.merchant.to_string()),
         transaction_id: Set(p.transaction_id.to_string()),
         version: Set(1),
         class: Set(p.class.as_str().into()),
         reason: Set(p.reason.map(|reason| reason.as_str().into())),
-        order_id: Set(Some(e.order.id)),
-        order_no: Set(Some(e.order.order_no.to_string())),
+        order_id: Set(e.order.map(|(order, _)| order.id)),
+        order_no: Set(e.order.map(|(order, _)| order.order_no.to_string())),
         out_trade_no: Set(p.out_trade_no.to_string()),
         mch_id: Set(p.mch_id.to_string()),
         appid: Set(p.appid.to_string()),
@@ -105,12 +117,14 @@ fn payment_row(e: &Entered<'_>, at: Timestamp) -> payment::ActiveModel {
 fn entry_row(e: &Entered<'_>, version: i64, at: Timestamp) -> ledger::ActiveModel {
     let p = e.entry;
     let is_new = version == 1;
+    // What was returned stays that.
+    let before = if p.class == PaymentClass::Returned { p.class } else { PaymentClass::Unmatched };
     ledger::ActiveModel {
         id: sea_orm::NotSet,
-        merchant: Set(e.order.merchant.to_string()),
-        order_id: Set(Some(e.order.id)),
-        order_version: Set(e.version),
-        order_no: Set(Some(e.order.order_no.to_string())),
+        merchant: Set(e.merchant.to_string()),
+        order_id: Set(e.order.map(|(order, _)| order.id)),
+        order_version: Set(e.order.map_or(0, |(_, version)| version)),
+        order_no: Set(e.order.map(|(order, _)| order.order_no.to_string())),
         out_trade_no: Set(p.out_trade_no.to_string()),
         entry: Set(if is_new { "payment" } else { "matched" }.into()),
         transaction_id: Set(p.transaction_id.to_string()),
@@ -118,7 +132,7 @@ fn entry_row(e: &Entered<'_>, version: i64, at: Timestamp) -> ledger::ActiveMode
         currency: Set(p.currency.clone()),
         occurred_at_ms: Set(p.occurred_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
-        from_class: Set((!is_new).then(|| PaymentClass::Unmatched.as_str().into())),
+        from_class: Set((!is_new).then(|| before.as_str().into())),
         to_class: Set(Some(p.class.as_str().into())),
         payment_version: Set(Some(version)),
         reason: Set(p.reason.map(|reason| reason.as_str().into())),
@@ -135,50 +149,22 @@ pub(in crate::store) async fn enter_unmatched(
     evidence: String,
     at: Timestamp,
 ) -> Result<(), DbError> {
-    let class = PaymentClass::Unmatched.as_str();
-    let row = payment::ActiveModel {
-        id: sea_orm::NotSet,
-        merchant: Set(merchant.to_string()),
-        transaction_id: Set(p.transaction_id.to_string()),
-        version: Set(1),
-        class: Set(class.into()),
-        reason: Set(None),
-        order_id: Set(None),
-        order_no: Set(None),
-        out_trade_no: Set(p.out_trade_no.to_string()),
-        mch_id: Set(p.mch_id.to_string()),
-        appid: Set(p.appid.to_string()),
-        amount_fen: Set(p.total_fee.as_i64()),
-        currency: Set(p.fee_type.clone()),
-        paid_at_ms: Set(p.time_end.as_ms()),
-        recorded_at_ms: Set(at.as_ms()),
-        updated_at_ms: Set(at.as_ms()),
+    let entry = PaymentEntry {
+        out_trade_no: p.out_trade_no.clone(),
+        transaction_id: p.transaction_id.clone(),
+        mch_id: p.mch_id.clone(),
+        appid: p.appid.clone(),
+        amount: p.total_fee,
+        currency: p.fee_type.clone(),
+        occurred_at: p.time_end,
+        class: PaymentClass::Unmatched,
+        reason: None,
     };
+    let entered = Entered { merchant, order: None, entry: &entry, evidence: Some(evidence) };
     let known = OnConflict::new().do_nothing().to_owned();
-    if tx.insert_all(vec![row], Some(known)).await? == 0 {
-        return Ok(());
+    if tx.insert_all(vec![payment_row(&entered, at)], Some(known)).await? > 0 {
+        tx.run(&ledger::Entity::insert(entry_row(&entered, 1, at))).await?;
     }
-    let entry = ledger::ActiveModel {
-        id: sea_orm::NotSet,
-        merchant: Set(merchant.to_string()),
-        order_id: Set(None),
-        order_version: Set(0),
-        order_no: Set(None),
-        out_trade_no: Set(p.out_trade_no.to_string()),
-        entry: Set("payment".into()),
-        transaction_id: Set(p.transaction_id.to_string()),
-        amount_fen: Set(p.total_fee.as_i64()),
-        currency: Set(p.fee_type.clone()),
-        occurred_at_ms: Set(p.time_end.as_ms()),
-        recorded_at_ms: Set(at.as_ms()),
-        from_class: Set(None),
-        to_class: Set(Some(class.into())),
-        payment_version: Set(Some(1)),
-        reason: Set(None),
-        done_by: Set(None),
-        evidence: Set(Some(evidence)),
-    };
-    tx.run(&ledger::Entity::insert(entry)).await?;
     Ok(())
 }
 
@@ -202,17 +188,21 @@ pub(in crate::store) async fn reclass(
     change_class(tx, &order.merchant, &r.change.transaction_id, &entry).await
 }
 
-/// A held payment of which everything went back is returned. The order's row is locked by the refund's change.
-pub(in crate::store) async fn return_held(tx: &WriteTx, refund: &Refund, at: Timestamp) -> Result<(), DbError> {
+/// A payment that does not count and of which everything went back is returned. The refund's change has the lock.
+pub(in crate::store) async fn return_whole(tx: &WriteTx, refund: &Refund, at: Timestamp) -> Result<(), DbError> {
     let (merchant, transaction_id) = (&refund.merchant, &refund.transaction_id);
-    let sql = "SELECT 1 AS whole FROM refund_totals
-               WHERE merchant = $1 AND transaction_id = $2 AND refunded_fen = paid_fen";
-    if tx.one(sql, [merchant.as_str().into(), transaction_id.as_str().into()]).await?.is_none() {
+    let sql = "SELECT p.class AS class FROM payments AS p
+               JOIN refund_totals AS t ON t.merchant = p.merchant AND t.transaction_id = p.transaction_id
+               WHERE p.merchant = $1 AND p.transaction_id = $2 AND t.refunded_fen = t.paid_fen";
+    let row = tx.one(sql, [merchant.as_str().into(), transaction_id.as_str().into()]).await?;
+    let class: Option<String> = row.map(|row| row.get("class")).transpose()?;
+    let Some(from @ (PaymentClass::Held | PaymentClass::Unmatched)) = class.as_deref().and_then(PaymentClass::parse)
+    else {
         return Ok(());
-    }
+    };
     let entry = Entry {
         name: "returned",
-        from: PaymentClass::Held,
+        from,
         to: PaymentClass::Returned,
         order_version: 0,
         at,

@@ -211,7 +211,7 @@ pub(in crate::store) async fn of_orders(
     let ids = placeholders(1, order_ids.len(), 0);
     let sql = format!(
         "SELECT p.order_id AS order_id, p.transaction_id AS transaction_id, p.out_trade_no AS out_trade_no,
-                p.amount_fen AS amount_fen, p.class AS class, p.reason AS reason,
+                p.amount_fen AS amount_fen, p.currency AS currency, p.class AS class, p.reason AS reason,
                 COALESCE(t.reserved_fen, 0) AS reserved_fen
          FROM payments AS p
          LEFT JOIN refund_totals AS t ON t.merchant = p.merchant AND t.transaction_id = p.transaction_id
@@ -225,6 +225,7 @@ pub(in crate::store) async fn of_orders(
                 .map_err(broken("transaction_id"))?,
             out_trade_no: OutTradeNo::parse(row.get::<String>("out_trade_no")?).map_err(broken("out_trade_no"))?,
             amount: Fen::from_i64(row.get("amount_fen")?),
+            currency: row.get("currency")?,
             class: class_of(&row.get::<String>("class")?)?,
             reason: reason_of(reason.as_deref())?,
             reserved: Fen::from_i64(row.get("reserved_fen")?),

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::record::lock_order;
+use super::lock::lock_refunds;
 use super::rows::StoredRefund;
 use crate::clock::Timestamp;
 use crate::refund::{BETWEEN_REFUNDS, Refund};
@@ -96,7 +96,7 @@ async fn take_call_slot(
     now: Timestamp,
 ) -> Result<CallSlot, DbError> {
     let refund = &stored.refund;
-    lock_order(tx, stored.order_id).await?;
+    lock_refunds(tx, stored.order_id, &refund.merchant, &refund.transaction_id).await?;
     let sql = "SELECT call_open_until_ms FROM refunds WHERE id = $1 AND version = $2";
     let row = tx.one(sql, [refund.id.into(), refund.version.into()]).await?;
     let Some(row) = row else { return Ok(CallSlot::Changed) };

@@ -1,10 +1,10 @@
 //! The only place where a refund changes: state, evidence, ledger, totals and outbox in one transaction.
 //!
-//! A change names the version it was decided on. The order's row is locked first, as everywhere around refunds.
+//! A change names the version it was decided on.
 
 use sea_orm::{EntityTrait, Set};
 
-use super::record::lock_order;
+use super::lock::lock_refunds;
 use super::rows::{RefundEvidence, evidence_row};
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
@@ -15,13 +15,14 @@ use crate::store::db::DbError;
 use crate::store::entity::{refund_evidence, refund_ledger};
 use crate::store::evidence::{NotificationRecord, outbox_row, write_notifications};
 use crate::store::outbox::write_events;
-use crate::store::payment::commit::return_held;
+use crate::store::payment::commit::return_whole;
 use crate::store::writer::WriteTx;
 
 /// One refund's change.
 #[derive(Debug, Clone)]
 pub struct RefundCommit {
-    pub order_id: i64,
+    /// None where the payment is of no order.
+    pub order_id: Option<i64>,
     /// The version that was decided on.
     pub before: i64,
     /// The unanswered call that was decided on: another one, found since, may still be carried out.
@@ -47,11 +48,11 @@ impl Store {
 }
 
 async fn commit(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, DbError> {
-    lock_order(tx, c.order_id).await?;
+    let next = &c.change.next;
+    lock_refunds(tx, c.order_id, &next.merchant, &next.transaction_id).await?;
     if !cas(tx, c, at).await? {
         return Ok(false);
     }
-    let next = &c.change.next;
     let evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
     tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     if let Some(entry) = &c.change.ledger {
@@ -100,13 +101,13 @@ async fn enter(tx: &WriteTx, c: &RefundCommit, entry: &RefundEntry, at: Timestam
         refund: Set(r.id),
         refund_version: Set(r.version),
         order_id: Set(c.order_id),
-        order_no: Set(r.order_no.to_string()),
+        order_no: Set(r.order_no.as_ref().map(ToString::to_string)),
         out_trade_no: Set(r.out_trade_no.to_string()),
         transaction_id: Set(r.transaction_id.to_string()),
         refund_no: Set(r.refund_no.to_string()),
         refund_id: Set(entry.refund_id.clone()),
         amount_fen: Set(entry.amount.as_i64()),
-        currency: Set(CNY.into()),
+        currency: Set(r.currency.clone()),
         occurred_at_ms: Set(entry.occurred_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
     };
@@ -115,9 +116,13 @@ async fn enter(tx: &WriteTx, c: &RefundCommit, entry: &RefundEntry, at: Timestam
     let amount = entry.amount.as_i64();
     let values = [r.merchant.as_str().into(), r.transaction_id.as_str().into(), amount.into()];
     tx.execute(sql, values).await?;
-    let sql = "UPDATE orders SET refunded_fen = refunded_fen + $2, updated_at_ms = $3 WHERE id = $1";
-    tx.execute(sql, [c.order_id.into(), amount.into(), at.as_ms().into()]).await?;
-    return_held(tx, r, at).await
+    if let Some(order_id) = c.order_id {
+        // An order's sum is in its own currency.
+        let amount = if r.currency == CNY { amount } else { 0 };
+        let sql = "UPDATE orders SET refunded_fen = refunded_fen + $2, updated_at_ms = $3 WHERE id = $1";
+        tx.execute(sql, [order_id.into(), amount.into(), at.as_ms().into()]).await?;
+    }
+    return_whole(tx, r, at).await
 }
 
 /// The amount may be refunded otherwise. A refund that WeChat took on counts among the payment's fifty all the same.

@@ -3,6 +3,7 @@
 pub(super) mod call_slot;
 pub(super) mod commit;
 mod elsewhere;
+pub(super) mod lock;
 pub(super) mod record;
 pub(super) mod rows;
 mod targets;

@@ -1,21 +1,21 @@
 //! Records refunds, with the reservation that keeps their sum within what was paid; reads them; schedules their polls.
 //!
-//! The order's row is locked first by everything that writes here: reservations of one order are serialised, and the
-//! lock order is always the same (no deadlock). What must stay true: no refund row without its reservation, and none
-//! beyond it, under any concurrency.
+//! What must stay true: no refund row without its reservation, and none beyond it, under any concurrency; see
+//! [`super::lock`].
 
 use std::time::Duration;
 
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
+use super::lock::lock_refunds;
 use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use crate::clock::Timestamp;
-use crate::ids::{AppId, MchId, MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
+use crate::ids::{AppId, MchId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::PaymentClass;
 use crate::refund::{MAX_REFUNDS, RefundState};
 use crate::store::Store;
-use crate::store::db::{Db, DbError, DbKind, placeholders};
+use crate::store::db::{Db, DbError, DbKind};
 use crate::store::entity::{idempotency_key, payment, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
@@ -37,13 +37,16 @@ pub enum Reserved {
     TooMany,
     /// The caller's name for the request is another request's.
     KeyReused,
-    /// The payment is not held any more: it was accepted meanwhile.
+    /// The payment is not held any more: it was accepted meanwhile. Of a payment of no order: its order appeared.
     Accepted,
 }
 
 /// A payment that can be refunded.
 #[derive(Debug, Clone)]
 pub struct PaidAttempt {
+    /// None where it is of no order.
+    pub order_id: Option<i64>,
+    pub order_no: Option<OrderNo>,
     /// The attempt that was paid.
     pub out_trade_no: OutTradeNo,
     /// WeChat's number of the payment.
@@ -56,6 +59,8 @@ pub struct PaidAttempt {
     pub class: PaymentClass,
     /// How much it was.
     pub paid: Fen,
+    /// WeChat's `fee_type`.
+    pub currency: String,
     /// What is not reserved for refunds.
     pub left: Fen,
 }
@@ -67,7 +72,7 @@ impl Store {
             .db
             .write("refund.record", (new.clone(), at), |tx, (new, at)| {
                 Box::pin(async move {
-                    lock_order(tx, new.order_id).await?;
+                    lock_refunds(tx, new.order_id, &new.merchant, &new.transaction_id).await?;
                     reserve(tx, new, *at).await
                 })
             })
@@ -118,26 +123,29 @@ impl Store {
         self.with_elsewhere(rows.into_iter().map(stored_refund).collect::<Result<_, _>>()?).await
     }
 
-    /// A payment of an order, with what is left of it; nothing when the order has no such payment.
+    /// A payment with what is left of it.
     pub async fn paid_attempt(
         &self,
-        order_id: i64,
+        merchant: &MerchantKey,
         transaction_id: &TransactionId,
     ) -> Result<Option<PaidAttempt>, DbError> {
         let payment = payment::Entity::find()
-            .filter(payment::Column::OrderId.eq(order_id))
+            .filter(payment::Column::Merchant.eq(merchant.as_str()))
             .filter(payment::Column::TransactionId.eq(transaction_id.as_str()))
             .one(self.db.read())
             .await?;
         let Some(entry) = payment else { return Ok(None) };
         let left = left(&self.db, self.db.read(), &entry.merchant, transaction_id).await?;
         Ok(Some(PaidAttempt {
+            order_id: entry.order_id,
+            order_no: entry.order_no.map(OrderNo::parse).transpose().map_err(broken("order_no"))?,
             out_trade_no: OutTradeNo::parse(entry.out_trade_no).map_err(broken("out_trade_no"))?,
             transaction_id: transaction_id.clone(),
             mch_id: MchId::parse(entry.mch_id).map_err(broken("mch_id"))?,
             appid: AppId::parse(entry.appid).map_err(broken("appid"))?,
             class: PaymentClass::parse(&entry.class).ok_or_else(|| unknown("class", &entry.class))?,
             paid: Fen::from_i64(entry.amount_fen),
+            currency: entry.currency,
             left: left.map_or(Fen::from_i64(entry.amount_fen), |(left, _)| left),
         }))
     }
@@ -212,35 +220,7 @@ impl Store {
     }
 }
 
-/// Locks the order's row; SQLite has one writer anyway.
-pub(in crate::store) async fn lock_order(tx: &WriteTx, order_id: i64) -> Result<(), DbError> {
-    if tx.kind() == DbKind::Postgres {
-        let sql = "SELECT id FROM orders WHERE id = $1 FOR UPDATE";
-        tx.one(sql, [order_id.into()]).await?;
-    }
-    Ok(())
-}
-
-/// Locks the rows of the orders that have these attempts; SQLite has one writer anyway.
-pub(in crate::store) async fn lock_orders(
-    tx: &WriteTx,
-    merchant: &MerchantKey,
-    numbers: &[OutTradeNo],
-) -> Result<(), DbError> {
-    if tx.kind() == DbKind::Postgres {
-        let numbers_in = placeholders(1, numbers.len(), 1);
-        let sql = format!(
-            "SELECT id FROM orders WHERE id IN (
-               SELECT order_id FROM attempts WHERE merchant = $1 AND out_trade_no IN {numbers_in})
-             ORDER BY id FOR UPDATE"
-        );
-        let values = std::iter::once(merchant.as_str().into()).chain(numbers.iter().map(|n| n.as_str().into()));
-        tx.all(&sql, values).await?;
-    }
-    Ok(())
-}
-
-/// Reserves and records under the order's lock.
+/// Reserves and records under the lock.
 pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timestamp) -> Result<Reserved, DbError> {
     if let Some(known) = tx.find_one(by_number(&new.merchant, &new.refund_no)).await? {
         return Ok(Reserved::Known(Box::new(stored_refund(known)?)));
@@ -249,6 +229,13 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
     if new.gives_back.is_some() {
         let sql = "SELECT 1 AS held FROM payments WHERE merchant = $1 AND transaction_id = $2 AND class <> 'credited'";
         if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_none() {
+            return Ok(Reserved::Accepted);
+        }
+    }
+    if new.order_id.is_none() {
+        let sql = "SELECT 1 AS matched FROM payments
+                   WHERE merchant = $1 AND transaction_id = $2 AND order_id IS NOT NULL";
+        if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_some() {
             return Ok(Reserved::Accepted);
         }
     }
@@ -302,7 +289,8 @@ async fn claim_key(tx: &WriteTx, new: &NewRefund) -> Result<bool, DbError> {
         idempotency_key: Set(key.key.clone()),
         content_hash: Set(new.refund_no.to_string()),
         merchant: Set(new.merchant.to_string()),
-        order_no: Set(new.order_no.to_string()),
+        // No order has an empty number.
+        order_no: Set(new.order_no.as_ref().map(ToString::to_string).unwrap_or_default()),
         created_at_ms: Set(new.created_at.as_ms()),
     };
     tx.run(&idempotency_key::Entity::insert(row).on_conflict_do_nothing()).await?;

@@ -8,7 +8,7 @@ use crate::event::domain::{DomainData, DomainEvent, EncodedEvent, RefundEventDat
 use crate::event::fact::{RefundFact, WechatError};
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
-use crate::order::{CNY, Queries};
+use crate::order::Queries;
 use crate::refund::{Refund, RefundOrigin, RefundState};
 use crate::store::db::DbError;
 use crate::store::entity::{refund, refund_evidence};
@@ -19,8 +19,9 @@ use crate::store::payment::audit::AuditEntry;
 #[derive(Debug, Clone)]
 pub struct NewRefund {
     pub merchant: MerchantKey,
-    pub order_id: i64,
-    pub order_no: OrderNo,
+    /// None where the payment is of no order.
+    pub order_id: Option<i64>,
+    pub order_no: Option<OrderNo>,
     /// Its number at WeChat.
     pub refund_no: OutRefundNo,
     /// The attempt that was paid.
@@ -29,6 +30,8 @@ pub struct NewRefund {
     pub transaction_id: TransactionId,
     pub amount: Fen,
     pub total: Fen,
+    /// The payment's currency.
+    pub currency: String,
     pub origin: RefundOrigin,
     /// What the payer reads.
     pub reason: Option<String>,
@@ -69,12 +72,12 @@ impl NewRefund {
             transaction_id: self.transaction_id.clone(),
             amount_fen: self.amount,
             paid_fen: self.total,
-            currency: CNY,
+            currency: self.currency.clone(),
             origin: self.origin.as_str(),
             refunded_at: None,
             wechat: None,
         });
-        let (merchant, order_no) = (self.merchant.clone(), Some(self.order_no.clone()));
+        let (merchant, order_no) = (self.merchant.clone(), self.order_no.clone());
         DomainEvent { merchant, order_no, data }.encode(self.created_at)
     }
 }
@@ -84,7 +87,8 @@ impl NewRefund {
 pub struct StoredRefund {
     /// What the decision works on.
     pub refund: Refund,
-    pub order_id: i64,
+    /// None where the payment is of no order.
+    pub order_id: Option<i64>,
     /// What the payer reads.
     pub reason: Option<String>,
     /// Tells whether a repeated request is the same.
@@ -130,7 +134,7 @@ pub(in crate::store) fn new_row(n: &NewRefund) -> Result<refund::ActiveModel, Db
         merchant: Set(n.merchant.to_string()),
         refund_no: Set(n.refund_no.to_string()),
         order_id: Set(n.order_id),
-        order_no: Set(n.order_no.to_string()),
+        order_no: Set(n.order_no.as_ref().map(ToString::to_string)),
         out_trade_no: Set(n.out_trade_no.to_string()),
         transaction_id: Set(n.transaction_id.to_string()),
         version: Set(1),
@@ -157,6 +161,7 @@ pub(in crate::store) fn new_row(n: &NewRefund) -> Result<refund::ActiveModel, Db
         call_open_until_ms: Set(None),
         answered_at_ms: Set(None),
         contradiction: Set(None),
+        currency: Set(n.currency.clone()),
     })
 }
 
@@ -166,12 +171,13 @@ pub(in crate::store) fn stored_refund(row: refund::Model) -> Result<StoredRefund
         id: row.id,
         version: row.version,
         merchant: MerchantKey::parse(row.merchant).map_err(broken("merchant"))?,
-        order_no: OrderNo::parse(row.order_no).map_err(broken("order_no"))?,
+        order_no: row.order_no.map(OrderNo::parse).transpose().map_err(broken("order_no"))?,
         refund_no: OutRefundNo::parse(row.refund_no).map_err(broken("refund_no"))?,
         out_trade_no: OutTradeNo::parse(row.out_trade_no).map_err(broken("out_trade_no"))?,
         transaction_id: TransactionId::parse(row.transaction_id).map_err(broken("transaction_id"))?,
         amount: Fen::from_i64(row.amount_fen),
         total: Fen::from_i64(row.total_fen),
+        currency: row.currency,
         state: RefundState::parse(&row.state).ok_or_else(|| unknown("state", &row.state))?,
         origin: RefundOrigin::parse(&row.origin).ok_or_else(|| unknown("origin", &row.origin))?,
         refund_id: row.refund_id,

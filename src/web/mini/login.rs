@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::config::AppKind;
 use crate::http::extract::body;
 use crate::http::extract::json_object::Form;
-use crate::http::orders::create::json_only;
+use crate::http::extract::posted::json_only;
 use crate::http::problem::Error;
 use crate::secret::Secret;
 use crate::store::NewUser;

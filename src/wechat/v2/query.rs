@@ -8,7 +8,7 @@ use super::reply::{Expected, RawReply, text};
 use super::{payment, request};
 use crate::config::Merchant;
 use crate::event::fact::{Fact, WechatError};
-use crate::ids::{AppId, OutTradeNo};
+use crate::ids::{AppId, OutTradeNo, TransactionId};
 use crate::wechat::outcome::{Api, Outcome};
 use crate::wechat::transport::Client;
 
@@ -35,13 +35,29 @@ pub fn write_request(merchant: &Merchant, appid: &AppId, out_trade_no: &OutTrade
 
 /// Reads the reply to a query for `out_trade_no`.
 pub fn parse_reply(merchant: &Merchant, appid: &AppId, out_trade_no: &OutTradeNo, body: &[u8]) -> Asked {
+    asked(("out_trade_no", out_trade_no.as_str()), parsed(merchant, appid, body), body)
+}
+
+fn parsed(merchant: &Merchant, appid: &AppId, body: &[u8]) -> Outcome {
     let expected = Expected {
         api: Api::OrderQuery,
         key: &merchant.v2_key,
         mch_id: merchant.mch_id.as_str(),
         appid: appid.as_str(),
     };
-    asked(out_trade_no, reply::parse(expected, body), body)
+    reply::parse(expected, body)
+}
+
+/// Queries WeChat about a payment by its own number: also where its `out_trade_no` was used more than once.
+pub async fn ask_payment(client: &Client, merchant: &Merchant, appid: &AppId, transaction_id: &TransactionId) -> Asked {
+    let mut fields = request::asker(merchant, appid);
+    fields.insert("transaction_id".into(), transaction_id.as_str().to_owned());
+    let body = request::write(&fields, &merchant.v2_key, request::nonce());
+    let about = ("transaction_id", transaction_id.as_str());
+    match client.post_xml(Api::OrderQuery.path(), body).await {
+        Ok(reply) => asked(about, parsed(merchant, appid, &reply.body), &reply.body),
+        Err(error) => asked(about, reply::failed(Api::OrderQuery, &error), &[]),
+    }
 }
 
 /// Queries WeChat about a number.
@@ -49,11 +65,15 @@ pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_
     let body = write_request(merchant, appid, out_trade_no, request::nonce());
     match client.post_xml(Api::OrderQuery.path(), body).await {
         Ok(reply) => parse_reply(merchant, appid, out_trade_no, &reply.body),
-        Err(error) => asked(out_trade_no, reply::failed(Api::OrderQuery, &error), &[]),
+        Err(error) => {
+            let about = ("out_trade_no", out_trade_no.as_str());
+            asked(about, reply::failed(Api::OrderQuery, &error), &[])
+        }
     }
 }
 
-fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
+/// `about` is the element that the query names, and that a reply which is its own repeats.
+fn asked(about: (&'static str, &str), outcome: Outcome, body: &[u8]) -> Asked {
     let unknown = |why: String| Asked::Unknown { why };
     let fields = match outcome {
         Outcome::Done(fields) => fields,
@@ -68,8 +88,9 @@ fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
         }
         Outcome::Unknown { why, .. } => return unknown(why),
     };
-    if text(&fields, "out_trade_no") != out_trade_no.as_str() {
-        return unknown("the reply is about another out_trade_no".into());
+    let (name, value) = about;
+    if text(&fields, name) != value {
+        return unknown(format!("the reply is about another {name}"));
     }
     let fact = match text(&fields, "trade_state") {
         state @ ("SUCCESS" | "REFUND") => match payment::parse(&fields) {

@@ -39,6 +39,8 @@ pub struct RefundOrder {
     pub total_fee: Fen,
     /// The amount to refund.
     pub refund_fee: Fen,
+    /// The payment's currency; none for CNY, which WeChat assumes.
+    pub refund_fee_type: Option<String>,
     /// The reason shown to the payer; at most 80 bytes.
     pub refund_desc: Option<String>,
     /// Where WeChat posts the result.
@@ -106,7 +108,12 @@ pub fn params(order: &RefundOrder) -> Fields {
         ("total_fee".to_owned(), order.total_fee.to_string()),
         ("refund_fee".to_owned(), order.refund_fee.to_string()),
     ]);
-    for (name, value) in [("refund_desc", &order.refund_desc), ("notify_url", &order.notify_url)] {
+    let optional = [
+        ("refund_fee_type", &order.refund_fee_type),
+        ("refund_desc", &order.refund_desc),
+        ("notify_url", &order.notify_url),
+    ];
+    for (name, value) in optional {
         if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
             fields.insert(name.to_owned(), value.clone());
         }

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use crate::batcher::{Group, GroupError, Limits};
 use crate::clock::{Clock, Timestamp};
+use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
-use crate::order::{HeldReason, Refusal};
-use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder};
+use crate::money::Fen;
+use crate::order::{HeldReason, PaymentClass, Refusal};
+use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
 
 use super::error::HandlerError;
 use super::fact::{Applied, Item};
@@ -102,7 +104,7 @@ async fn apply_all(work: &Work, items: Vec<Item>) -> Vec<Outcome> {
         if open.is_empty() {
             break;
         }
-        match one_round(work, &items, open.clone()).await {
+        match one_round(work, &items, open.clone(), None).await {
             Ok(done) => {
                 for (i, outcome) in done {
                     results[i] = Some(outcome);
@@ -159,24 +161,44 @@ async fn persistently(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome 
 }
 
 async fn alone(work: &Work, items: &Arc<Vec<Item>>, i: usize) -> Outcome {
+    let mut goes_back = None;
     for _ in 0..MAX_ROUNDS {
-        match one_round(work, items, vec![i]).await {
+        match one_round(work, items, vec![i], goes_back).await {
             Ok(mut done) => match done.pop() {
                 Some((_, outcome)) => return outcome,
                 None => continue,
             },
-            Err(DbError::Exists(_)) => return refuse_elsewhere(work, &items[i]).await,
+            Err(DbError::Exists(_)) => match payment_of_no_order(work, &items[i]).await {
+                Ok(Some(payment)) => {
+                    let back = payment.class == PaymentClass::Returned || payment.reserved > Fen::ZERO;
+                    goes_back = back.then_some(payment.class);
+                }
+                Ok(None) => return refuse_elsewhere(work, &items[i]).await,
+                Err(e) => return Err(ApplyError::Store(e.into())),
+            },
             Err(e) => return Err(ApplyError::Store(e.into())),
         }
     }
     Err(ApplyError::Contended)
 }
 
+/// The payment that an item names, if it is known as one of no order.
+async fn payment_of_no_order(work: &Work, item: &Item) -> Result<Option<StoredPayment>, DbError> {
+    let (Fact::Paid(payment) | Fact::Refunded(payment)) = &item.fact else { return Ok(None) };
+    let known = work.store.payment(&item.merchant, &payment.transaction_id).await?;
+    Ok(known.filter(|known| known.order_no.is_none()))
+}
+
 /// Decides and commits once; items of orders that were changed concurrently are left out of the result.
-async fn one_round(work: &Work, items: &Arc<Vec<Item>>, open: Vec<usize>) -> Result<Vec<(usize, Outcome)>, DbError> {
+async fn one_round(
+    work: &Work,
+    items: &Arc<Vec<Item>>,
+    open: Vec<usize>,
+    goes_back: Option<PaymentClass>,
+) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
     let clocks_differ = work.wechat.clock_difference(&work.clock);
-    let round = Round { items: Arc::clone(items), open, now, clocks_differ };
+    let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
     let mut done = Vec::with_capacity(decided.len());
@@ -220,6 +242,8 @@ struct Round {
     now: Timestamp,
     /// How far WeChat's clock and ours may be apart.
     clocks_differ: Duration,
+    /// The class of the only item's payment, where it is given back as one of no order.
+    goes_back: Option<PaymentClass>,
 }
 
 /// What was decided on one item.
@@ -253,7 +277,7 @@ impl OrderDecision for Round {
             decided.push(match loaded.order_of(item) {
                 Some(order) => {
                     let signed_differently = order.is_signed_differently(item);
-                    let applied = order.take(item, self.now, self.clocks_differ);
+                    let applied = order.take(item, self.now, self.clocks_differ, self.goes_back);
                     let (order_id, paid) = (Some(order.stored.order.id), order.commit.paid.take());
                     let held = std::mem::take(&mut order.commit.held);
                     Decided { item: *i, order_id, applied, paid, held, signed_differently }

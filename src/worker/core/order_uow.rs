@@ -42,13 +42,20 @@ impl UnitOfWork {
         UnitOfWork { stored, before, attempts_before, commit: Parts::default() }
     }
 
-    /// Applies a fact. `clocks_differ` is how far WeChat's clock and ours may be apart.
-    pub(in crate::worker) fn take(&mut self, item: &Item, now: Timestamp, clocks_differ: Duration) -> Applied {
+    /// Applies a fact. `clocks_differ` is how far WeChat's clock and ours may be apart; `goes_back` is the class of a
+    /// payment that is given back as one of no order.
+    pub(in crate::worker) fn take(
+        &mut self,
+        item: &Item,
+        now: Timestamp,
+        clocks_differ: Duration,
+        goes_back: Option<PaymentClass>,
+    ) -> Applied {
         let order = &self.stored.order;
         let merchants = item.config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
         let orders = &item.config.orders;
         let paid_before_slack = orders.paid_before_slack + clocks_differ;
-        let policy = Policy { paid_before_slack, late_grace: orders.late_grace, ..merchants };
+        let policy = Policy { paid_before_slack, late_grace: orders.late_grace, goes_back, ..merchants };
         if let Some(refusal) = self.contradiction(item) {
             let (applied, verdict) = self.refuse(item, refusal, now);
             self.record(item, verdict);

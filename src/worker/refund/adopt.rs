@@ -90,8 +90,8 @@ fn spec(
     let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= total;
     (ours && fits).then(|| RefundSpec {
         merchant: merchant.key.clone(),
-        order_id: order.order.id,
-        order_no: order.order.order_no.clone(),
+        order_id: Some(order.order.id),
+        order_no: Some(order.order.order_no.clone()),
         appid: attempt.appid.clone(),
         mch_id: attempt.mch_id.clone(),
         out_trade_no: found.out_trade_no.clone(),
@@ -99,6 +99,7 @@ fn spec(
         refund_no: refund.out_refund_no.clone(),
         amount: refund.refund_fee,
         total,
+        currency: payment.currency.clone(),
         origin: RefundOrigin::Console,
         reason: None,
         requested_by: "console".to_owned(),

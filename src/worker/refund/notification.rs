@@ -67,7 +67,7 @@ async fn ours(
     record: NotificationRecord,
     attempt: u32,
 ) -> Result<Verdict, ApplyError> {
-    let record = NotificationRecord { order_id: Some(stored.order_id), ..record };
+    let record = NotificationRecord { order_id: stored.order_id, ..record };
     if has_ended_so(stored.refund.state, hint.status) {
         return recorded(ctx, record, RecordedVerdict::Duplicate).await;
     }

@@ -10,6 +10,7 @@ use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
 use wxpay_worker::http::{HttpShared, Ingress};
+use wxpay_worker::wechat::transport::Client;
 
 use super::client::send;
 use super::stage::Stage;
@@ -51,6 +52,7 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
         store: stage.store.clone(),
         bus: stage.bus.clone(),
         clock,
+        wechat: Client::new(&stage.config.wechat).unwrap(),
         metrics: Arc::new(String::new),
         shutdown: shutdown.clone(),
     })));
@@ -89,6 +91,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
             store: stage.store.clone(),
             bus: stage.bus.clone(),
             clock: Clock::system(),
+            wechat: Client::new(&stage.config.wechat).unwrap(),
             metrics: Arc::new(String::new),
             shutdown: shutdown.clone(),
         }))

@@ -3,6 +3,7 @@
 mod asking;
 mod diagram;
 pub mod dice;
+mod given_back;
 mod properties;
 mod refunds;
 mod support;

@@ -76,6 +76,7 @@ pub fn credited(transaction_no: u32) -> OrderPayment {
         transaction_id: transaction(transaction_no),
         out_trade_no: number(1),
         amount: Fen::from_i64(100),
+        currency: "CNY".into(),
         class: PaymentClass::Credited,
         reason: None,
         reserved: Fen::ZERO,

@@ -10,6 +10,7 @@ mod refresh;
 mod rollout;
 mod switching;
 mod unanswered;
+mod unmatched;
 mod wallet;
 mod words;
 mod wrong_clocks;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::harness::db::TestDb;
 use crate::harness::within_timeout;
 use fixture::Fixture;
 use installation::Installation;
@@ -101,6 +102,7 @@ async fn goes_on(fixture: Fixture) {
     parked_messages_are_kept(&installed, &parked).await;
     the_feed_goes_on_behind_the_cursor(&installed).await;
     leases_are_taken_over(&installed).await;
+    the_file_is_sound(&installed).await;
     installed.stop().await;
 }
 
@@ -311,6 +313,15 @@ async fn the_feed_goes_on_behind_the_cursor(installed: &Installation) {
     }
     let all = column(installed, "SELECT event_id FROM outbox ORDER BY position").await;
     assert_eq!(read, all, "every event once, in its order");
+}
+
+/// The migration edits the schema's text on SQLite.
+async fn the_file_is_sound(installed: &Installation) {
+    if matches!(installed.fixture.db, TestDb::Sqlite(_)) {
+        for problems in ["pragma_integrity_check WHERE integrity_check <> 'ok'", "pragma_foreign_key_check"] {
+            assert_eq!(installed.number(&format!("SELECT COUNT(*) FROM {problems}")).await, 0, "{problems}");
+        }
+    }
 }
 
 /// Leases are taken over under their names, in later terms: a process of the version before would be fenced off.

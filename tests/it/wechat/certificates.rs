@@ -192,6 +192,7 @@ impl Stage {
             out_refund_no: OutRefundNo::parse(number).unwrap(),
             total_fee: Fen::from_i64(88),
             refund_fee: Fen::from_i64(20),
+            refund_fee_type: None,
             refund_desc: None,
             notify_url: None,
         };

@@ -10,6 +10,7 @@ mod notifications;
 mod numbers;
 mod outcomes;
 mod platform;
+mod refund_currency;
 mod refund_lists;
 mod requests;
 mod retries;

@@ -40,6 +40,7 @@ pub fn refund_order() -> RefundOrder {
         out_refund_no: OutRefundNo::parse("R2025").unwrap(),
         total_fee: Fen::order_amount(100).unwrap(),
         refund_fee: Fen::order_amount(30).unwrap(),
+        refund_fee_type: None,
         refund_desc: Some("退货".into()),
         notify_url: None,
     }

@@ -3,6 +3,7 @@
 mod jobs;
 pub mod orders;
 mod payments;
+mod refunds_of_no_order;
 mod tokens;
 pub mod web;
 mod writer;

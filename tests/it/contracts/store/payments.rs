@@ -10,7 +10,7 @@ use super::orders::{NOW, change, merchant, order_no};
 use crate::harness::db::TestDb;
 use crate::harness::store::{TestStore, commit};
 
-fn payment(n: u32, transaction: u32, fen: i64) -> Payment {
+pub fn payment(n: u32, transaction: u32, fen: i64) -> Payment {
     Payment {
         mch_id: MchId::parse("10000100").unwrap(),
         appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),

@@ -1,5 +1,6 @@
 //! Refunds at the simulator.
 
+mod currency;
 mod notifications;
 pub mod parts;
 mod query;

@@ -4,6 +4,7 @@ mod backup_host;
 mod closing;
 mod held;
 mod policies;
+mod queue_size;
 mod reconfigured;
 mod refresh;
 mod rollout;

@@ -1,9 +1,9 @@
 //! The embedded bus: the queue in the service's own database, for one machine or a few processes on one PostgreSQL.
 //!
-//! It is not a log for others: what every consumer acknowledged is pruned once the duplicate window has passed, and a
-//! consumer that is new in a release gets messages from then on. What must stay true: a publish returns after its
-//! transaction committed; a claim is a lease by the database's clock, so that the work of a killed process comes again
-//! by itself.
+//! It is not a log for others: of what every consumer acknowledged only the key stays, until the duplicate window has
+//! passed, and a consumer that is new in a release gets messages from then on. What must stay true: a publish returns
+//! after its transaction committed; a claim is a lease by the database's clock, so that the work of a killed process
+//! comes again by itself; `bus.max_bytes` bounds what is outstanding, never what is done with.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::message::Message;
 use super::subscription::{self, Arrived, Receipt as _, Source};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
 use super::types::ConnectError;
-use super::types::{Lag, LagError, PublishError};
+use super::types::{Fill, Lag, LagError, PublishError};
 use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;
 use crate::store::queue::{Answer, BusRows, Claim, Claimed, NewRow, Stored, StreamLimit};
@@ -35,6 +35,7 @@ const MAX_CLAIM: usize = 256;
 /// An open embedded bus.
 pub(super) struct Embedded {
     topology: Arc<Topology>,
+    max_bytes: i64,
     rows: BusRows,
     publishes: Group<NewRow, Result<(), PublishError>>,
     answers: Arc<Group<(Claim, Answer), bool>>,
@@ -56,6 +57,7 @@ impl Embedded {
             answers: Arc::new(answering(rows.clone())),
             _pruning: AbortOnDropHandle::new(tokio::spawn(prune(rows.clone(), topology.clone()))),
             topology: Arc::new(topology),
+            max_bytes,
             rows,
             signals,
         })
@@ -85,9 +87,11 @@ impl Embedded {
     }
 
     /// A consumer's supply.
-    pub fn supply(&self, name: &ConsumerName, spec: &ConsumerSpec) -> Supply {
+    pub fn supply(&self, stream: &StreamSpec, name: &ConsumerName, spec: &ConsumerSpec) -> Supply {
         Supply {
             consumer: name.as_str().to_owned(),
+            // A stream that drops its oldest makes its own room, under a lock of its counter.
+            empties: stream.discard == Discard::New,
             lease_ms: i64::try_from(spec.ack_wait_ms).unwrap_or(i64::MAX),
             rows: self.rows.clone(),
             answers: Arc::clone(&self.answers),
@@ -95,6 +99,16 @@ impl Embedded {
             claiming: None,
             poll_interval: BUSY_POLL,
         }
+    }
+
+    /// See [`super::Bus::fill`].
+    pub async fn fill(&self) -> Result<Vec<Fill>, LagError> {
+        let usage = self.rows.usage().await.map_err(|e| LagError(e.to_string()))?;
+        let of = |stream: &StreamSpec| {
+            let row = usage.iter().find(|row| row.stream == stream.name)?;
+            Fill::of(stream, u64::try_from(row.size_bytes).unwrap_or(0), self.max_bytes)
+        };
+        Ok(self.topology.streams.iter().filter_map(of).collect())
     }
 
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
@@ -200,6 +214,8 @@ async fn prune(rows: BusRows, topology: Topology) {
 /// A consumer's claims.
 pub(super) struct Supply {
     consumer: String,
+    /// Whether an acknowledged message's body is deleted.
+    empties: bool,
     lease_ms: i64,
     rows: BusRows,
     answers: Arc<Group<(Claim, Answer), bool>>,
@@ -246,7 +262,7 @@ impl Source for Supply {
     async fn close(mut self) {
         let Some(claiming) = self.claiming.take() else { return };
         for claimed in claiming.await.ok().and_then(Result::ok).unwrap_or_default() {
-            self.receipt(claimed.seq, claimed.deliveries).give_back().await;
+            self.receipt(&claimed).give_back().await;
         }
     }
 }
@@ -270,16 +286,18 @@ impl Supply {
         outcome.unwrap_or_else(|e| Err(DbError::Defect(format!("a claim ended: {e}"))))
     }
 
-    fn receipt(&self, seq: i64, deliveries: i64) -> Receipt {
+    fn receipt(&self, claimed: &Claimed) -> Receipt {
+        let Claimed { seq, deliveries, size_bytes, .. } = *claimed;
         Receipt {
             claim: Claim { seq, consumer: self.consumer.clone(), deliveries },
+            frees: if self.empties { size_bytes } else { 0 },
             lease_ms: self.lease_ms,
             answers: Arc::clone(&self.answers),
         }
     }
 
     fn arrived(&self, claimed: Claimed) -> Arrived<Receipt> {
-        let receipt = self.receipt(claimed.seq, claimed.deliveries);
+        let receipt = self.receipt(&claimed);
         let id = Message::id_of_key(&claimed.dedupe_key);
         Arrived {
             message: Message {
@@ -300,13 +318,15 @@ impl Supply {
 /// One claimed delivery.
 pub(super) struct Receipt {
     claim: Claim,
+    /// What its message counts against the stream's limit until it is acknowledged.
+    frees: i64,
     lease_ms: i64,
     answers: Arc<Group<(Claim, Answer), bool>>,
 }
 
 impl subscription::Receipt for Receipt {
     async fn ack(&self) {
-        self.answer(Answer::Done).await;
+        self.answer(Answer::Done { frees: self.frees }).await;
     }
 
     async fn wait(&self, after: Duration, first_error: &str) {

@@ -10,7 +10,7 @@ use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
 use super::topology;
 use super::topology::{ConsumerName, Topology};
-use super::types::{ConnectError, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
+use super::types::{ConnectError, ConsumeError, Fill, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
 use super::verdict::Verdict;
 use super::{consumer, embedded, jetstream};
 use crate::config;
@@ -103,7 +103,7 @@ impl Bus {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
         let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handler, parking, cancel));
         match self.0.as_ref() {
-            Kind::Embedded(bus) => consumer::work(worker, bus.supply(&name, spec), concurrency).await,
+            Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {
                 let source = bus.supply(stream, spec);
                 let rescue = bus.rescue(stream, spec, Arc::clone(&worker.parking), worker.cancel.clone());
@@ -128,6 +128,15 @@ impl Bus {
         match self.0.as_ref() {
             Kind::Embedded(_) => None,
             Kind::JetStream(bus) => bus.objection(),
+        }
+    }
+
+    /// How much of its limit each stream holds, for health and metrics. On NATS what was acknowledged counts until the
+    /// duplicate window ends; in the embedded bus only what is outstanding counts.
+    pub async fn fill(&self) -> Result<Vec<Fill>, LagError> {
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.fill().await,
+            Kind::JetStream(bus) => bus.fill().await,
         }
     }
 

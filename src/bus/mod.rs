@@ -22,5 +22,5 @@ pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
 pub use handle::Bus;
 pub use message::{Delivery, Message};
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
-pub use types::{ConnectError, ConsumeError, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report, Sync};
+pub use types::{ConnectError, ConsumeError, Fill, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report, Sync};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

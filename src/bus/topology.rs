@@ -191,7 +191,8 @@ fn overlapping<'a>(patterns: &[&'a str]) -> Option<(&'a str, &'a str)> {
     patterns.iter().enumerate().find_map(|(i, a)| patterns[i + 1..].iter().find(|b| overlap(a, b)).map(|b| (*a, *b)))
 }
 
-fn overlap(a: &str, b: &str) -> bool {
+/// Whether a subject may fall under both patterns.
+pub(super) fn overlap(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (a.split('.'), b.split('.'));
     loop {
         match (a.next(), b.next()) {

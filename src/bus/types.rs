@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::topology::{ConsumerName, TopologyError};
+use super::topology::{ConsumerName, Discard, StreamSpec, TopologyError};
 use crate::store::DbError;
 
 /// How long a publish may take: half of what WeChat grants a notification for everything.
@@ -142,6 +142,35 @@ pub struct Lag {
     pub in_flight: u64,
     /// Age of the oldest message that is not acknowledged.
     pub oldest_age: Option<Duration>,
+}
+
+/// How much of its limit a stream holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    pub stream: String,
+    /// What it holds.
+    pub bytes: u64,
+    /// What it may hold.
+    pub max_bytes: u64,
+    /// Whether it refuses messages when it is full; otherwise it drops its oldest ones, and being full is usual.
+    pub refuses: bool,
+}
+
+impl Fill {
+    /// Nothing for a stream without a limit.
+    pub(super) fn of(stream: &StreamSpec, bytes: u64, max_bytes: i64) -> Option<Fill> {
+        let max_bytes = u64::try_from(max_bytes).ok().filter(|limit| *limit > 0)?;
+        let refuses = match stream.discard {
+            Discard::New => true,
+            Discard::Old => false,
+        };
+        Some(Fill { stream: stream.name.clone(), bytes, max_bytes, refuses })
+    }
+
+    /// Whole percents of the limit.
+    pub fn percent(&self) -> u64 {
+        self.bytes.saturating_mul(100) / self.max_bytes.max(1)
+    }
 }
 
 /// The lane of a subject: publishes of one subject keep their order.

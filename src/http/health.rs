@@ -2,9 +2,10 @@
 //!
 //! Alive is not ready: `/healthz` uses no dependency, so that a database outage never gets a healthy process
 //! killed. `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and
-//! hold no addresses. An app whose token is not fresh is reported there and does not make the process unready: payments
-//! need no token, and another process could do no better. Nor does a clock that differs from the database's: which of
-//! the two is wrong cannot be known here.
+//! hold no addresses. A stream that is filling up is ok with a reason; a full one refuses new work, so the process is
+//! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
+//! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
+//! is wrong cannot be known here.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::state::HttpState;
+use crate::bus::{Fill, LagError};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::sealed_box::SealKey;
@@ -23,6 +25,10 @@ use crate::store::{Degraded, TokenKind, TokenState};
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Clocks that differ by more are not just a little apart.
 const CLOCKS_APART: Duration = Duration::from_secs(30);
+/// Percents of its limit from which a stream's fill is reported.
+const FILLING: u64 = 80;
+/// Percents from which a stream counts as full: it refuses a message that does not fit into the rest.
+const FULL: u64 = 99;
 
 #[derive(Serialize)]
 struct Check {
@@ -48,9 +54,10 @@ pub async fn healthz() -> Response {
 
 /// `GET /readyz`
 pub async fn readyz(app: HttpState) -> Response {
-    let (database, bus, apps) = tokio::join!(
+    let (database, bus, fill, apps) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, app.store.db().health()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
+        tokio::time::timeout(CHECK_TIMEOUT, app.bus.fill()),
         apps(&app),
     );
     let (database, clock) = match database {
@@ -68,12 +75,25 @@ pub async fn readyz(app: HttpState) -> Response {
         Err(_) => Some("does not answer in time".into()),
     };
     let stopping = app.shutdown.is_cancelled().then_some("shutting down");
-    let mut checks = vec![check("database", database), check("bus", bus), check("process", stopping)];
+    let space = space(fill.ok());
+    let mut checks = vec![check("database", database), check("bus", bus), space, check("process", stopping)];
     let ready = checks.iter().all(|check| check.ok);
     checks.push(check("clock", clock));
     checks.extend(apps);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, checks })).into_response()
+}
+
+/// How full the streams are that refuse messages when they are full. What does not answer fails the check of the bus.
+fn space(fill: Option<Result<Vec<Fill>, LagError>>) -> Check {
+    let fills = fill.and_then(Result::ok).unwrap_or_default();
+    let fullest = fills.into_iter().filter(|fill| fill.refuses).max_by_key(Fill::percent);
+    let noted = fullest.filter(|fill| fill.percent() >= FILLING);
+    Check {
+        name: "bus_space".into(),
+        ok: noted.as_ref().is_none_or(|fill| fill.percent() < FULL),
+        reason: noted.map(|fill| format!("{} holds {} % of bus.max_bytes", fill.stream, fill.percent())),
+    }
 }
 
 fn clock_problem(ahead_ms: i64) -> Option<String> {

@@ -30,6 +30,10 @@ pub const WORKER_ATTEMPTS_TOTAL: &str = "wxpay_worker_attempts_total";
 pub const BUS_LAG_MESSAGES: &str = "wxpay_bus_lag_messages";
 /// Age of the oldest message without an acknowledgement, by `consumer`.
 pub const BUS_OLDEST_UNACKED_SECONDS: &str = "wxpay_bus_oldest_unacked_seconds";
+/// What a stream holds, by `stream`; [`BUS_STREAM_MAX_BYTES`] is what it may hold.
+pub const BUS_STREAM_BYTES: &str = "wxpay_bus_stream_bytes";
+/// See [`BUS_STREAM_BYTES`].
+pub const BUS_STREAM_MAX_BYTES: &str = "wxpay_bus_stream_max_bytes";
 /// Publishes, by `stream` and `outcome` (`stored`, `full`, `timeout` …).
 pub const BUS_PUBLISHES_TOTAL: &str = "wxpay_bus_publishes_total";
 /// Deliveries settled at the bus, by `consumer` and `outcome` (`done`, `waiting`, `deferred`, `parked` or
@@ -132,6 +136,8 @@ pub const METRICS: &[Metric] = &[
         &["consumer"],
         "Age of the oldest unsettled message",
     ),
+    metric(BUS_STREAM_BYTES, Kind::Gauge, Unit::Bytes, &["stream"], "What a stream holds"),
+    metric(BUS_STREAM_MAX_BYTES, Kind::Gauge, Unit::Bytes, &["stream"], "What a stream may hold"),
     metric(BUS_PUBLISHES_TOTAL, Kind::Counter, Unit::Count, &["stream", "outcome"], "Publishes to the bus"),
     metric(BUS_DELIVERIES_TOTAL, Kind::Counter, Unit::Count, &["consumer", "outcome"], "Deliveries settled at the bus"),
     metric(BUS_ANSWERS_LOST_TOTAL, Kind::Counter, Unit::Count, &["consumer"], "Acknowledgements lost on their way"),

@@ -14,7 +14,7 @@ use super::subscription::Supply;
 use super::{advisory, connect, provision};
 use crate::bus::message::Message;
 use crate::bus::topology::{ConsumerSpec, StreamSpec, Topology};
-use crate::bus::{ConnectError, Lag, LagError, PublishError, Report};
+use crate::bus::{ConnectError, Fill, Lag, LagError, PublishError, Report};
 use crate::config;
 
 /// A connected JetStream bus.
@@ -87,6 +87,17 @@ impl JetStream {
     /// See [`crate::bus::Bus::objection`].
     pub fn objection(&self) -> Option<String> {
         self.core.objection.borrow().clone()
+    }
+
+    /// See [`crate::bus::Bus::fill`]. By the limit that the server has, which another process may have set.
+    pub async fn fill(&self) -> Result<Vec<Fill>, LagError> {
+        let mut all = Vec::new();
+        for spec in &self.core.topology.streams {
+            let stream = self.core.context.get_stream(&spec.name).await.map_err(|e| LagError(e.to_string()))?;
+            let info = stream.cached_info();
+            all.extend(Fill::of(spec, info.state.bytes, info.config.max_bytes));
+        }
+        Ok(all)
     }
 
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {

@@ -1,4 +1,4 @@
-//! Gauges that need a query over all rows: queue lag, waiting events, dead letters, open refunds.
+//! Gauges that are asked for: queue lag, fill of streams, waiting events, dead letters, open refunds.
 
 use metrics::gauge;
 
@@ -7,13 +7,17 @@ use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
 use crate::telemetry;
 
-/// Measures the gauges that need a query over all rows: queue lag, waiting events, dead letters.
+/// Measures the gauges that no event of the process changes.
 pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     for lag in ctx.bus.lag().await? {
         let consumer = lag.consumer.to_string();
         gauge!(telemetry::BUS_LAG_MESSAGES, "consumer" => consumer.clone()).set(lag.pending as f64);
         let age = lag.oldest_age.unwrap_or_default();
         gauge!(telemetry::BUS_OLDEST_UNACKED_SECONDS, "consumer" => consumer).set(age);
+    }
+    for fill in ctx.bus.fill().await? {
+        gauge!(telemetry::BUS_STREAM_BYTES, "stream" => fill.stream.clone()).set(fill.bytes as f64);
+        gauge!(telemetry::BUS_STREAM_MAX_BYTES, "stream" => fill.stream).set(fill.max_bytes as f64);
     }
     gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
     for (reason, count) in ctx.store.dead_letters_by_reason().await? {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{ConnectionTrait, Value};
 
+use super::space::empty;
 use super::sql::{chunks, places};
 use super::{Answer, BusRows, Claim, Claimed, LagRow};
 use crate::store::{DbError, DbKind, Row, WriteTx};
@@ -89,7 +90,8 @@ async fn claim(tx: &WriteTx, consumer: &str, limit: i64, lease_ms: i64) -> Resul
     let mut claimed = Vec::with_capacity(seqs.len());
     for chunk in chunks(tx, &seqs) {
         let sql = format!(
-            "SELECT seq, subject, dedupe_key, payload, headers, published_at_ms FROM bus_messages WHERE seq IN ({})",
+            "SELECT seq, subject, dedupe_key, payload, headers, size_bytes, published_at_ms
+               FROM bus_messages WHERE seq IN ({})",
             places(chunk.len(), 1)
         );
         let values = chunk.iter().map(|seq| Value::from(*seq));
@@ -106,10 +108,12 @@ async fn answer(tx: &WriteTx, answers: &[(Claim, Answer)]) -> Result<(), DbError
     let seqs: Vec<i64> = answers.iter().map(|(claim, _)| claim.seq).collect();
     lock_deliveries(tx, &seqs).await?;
     let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
+    let mut frees: HashMap<i64, i64> = HashMap::new();
     for (Claim { seq, consumer, deliveries }, answer) in answers {
         let (set, more): (String, Vec<Value>) = match answer {
-            Answer::Done => {
+            Answer::Done { frees: size } => {
                 done.entry(consumer).or_default().push(*seq);
+                frees.insert(*seq, *size);
                 continue;
             }
             Answer::Wait { after_ms, first_error } => (
@@ -125,16 +129,24 @@ async fn answer(tx: &WriteTx, answers: &[(Claim, Answer)]) -> Result<(), DbError
         let values = [(*seq).into(), consumer.as_str().into(), (*deliveries).into()].into_iter().chain(more);
         tx.execute(&sql, values).await?;
     }
+    // Only what this transaction deletes: of two that finish the same delivery, one empties its message.
+    let mut emptied: Vec<(i64, i64)> = Vec::new();
     for (consumer, mut seqs) in done {
         seqs.sort_unstable();
         for chunk in chunks(tx, &seqs) {
-            let sql =
-                format!("DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({})", places(chunk.len(), 2));
+            let sql = format!(
+                "DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({}) RETURNING seq",
+                places(chunk.len(), 2)
+            );
             let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
-            tx.execute(&sql, values).await?;
+            for row in tx.all(&sql, values).await? {
+                let seq: i64 = row.get("seq")?;
+                emptied.extend(frees.get(&seq).filter(|size| **size > 0).map(|size| (seq, *size)));
+            }
         }
     }
-    Ok(())
+    emptied.sort_unstable();
+    empty(tx, &emptied).await
 }
 
 /// Locks the deliveries of these messages in the order of their numbers, as every transaction that changes several and
@@ -169,6 +181,7 @@ fn message(row: &Row, leases: &mut HashMap<i64, (i64, Option<String>)>) -> Resul
         dedupe_key: row.get("dedupe_key")?,
         payload: row.get("payload")?,
         headers: row.get("headers")?,
+        size_bytes: row.get("size_bytes")?,
         published_at_ms: row.get("published_at_ms")?,
     })
 }

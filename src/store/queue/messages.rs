@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sea_orm::Value;
 
 use super::deliveries::lock_deliveries;
+use super::space::{grow, usage};
 use super::sql::{chunks, places, tuples};
 use super::{BusRows, NewRow, Stored, StreamLimit};
 use crate::store::{DbError, DbKind, WriteTx};
@@ -75,12 +76,6 @@ async fn insert(tx: &WriteTx, batch: &[NewRow], limits: &HashMap<String, StreamL
         }
     }
     Ok(outcomes)
-}
-
-async fn usage(tx: &WriteTx) -> Result<HashMap<String, (i64, i64)>, DbError> {
-    let rows = tx.all("SELECT stream, messages, size_bytes FROM bus_streams", vec![]).await?;
-    let usage = rows.iter().map(|row| Ok((row.get("stream")?, (row.get("messages")?, row.get("size_bytes")?))));
-    usage.collect()
 }
 
 async fn insert_fitting(tx: &WriteTx, rows: &[&NewRow]) -> Result<(), DbError> {
@@ -172,16 +167,6 @@ fn passing_over_locked(tx: &WriteTx) -> &'static str {
         DbKind::Sqlite => "",
         DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
     }
-}
-
-async fn grow<'a>(tx: &WriteTx, by: impl Iterator<Item = (&'a str, (i64, i64))>) -> Result<(), DbError> {
-    let mut by: Vec<_> = by.collect();
-    by.sort_unstable();
-    for (stream, (messages, bytes)) in by {
-        let sql = "UPDATE bus_streams SET messages = messages + $1, size_bytes = size_bytes + $2 WHERE stream = $3";
-        tx.execute(sql, vec![messages.into(), bytes.into(), stream.into()]).await?;
-    }
-    Ok(())
 }
 
 async fn prune(tx: &WriteTx, stream: &str, window_ms: i64) -> Result<usize, DbError> {

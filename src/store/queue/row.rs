@@ -37,6 +37,8 @@ pub struct Claimed {
     pub payload: Vec<u8>,
     /// Its headers, as JSON.
     pub headers: String,
+    /// What it counts against its stream's limit.
+    pub size_bytes: i64,
     /// When it was stored, by the database's clock.
     pub published_at_ms: i64,
 }
@@ -53,7 +55,11 @@ pub struct Claim {
 /// An answer to a claimed delivery.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    Done,
+    Done {
+        /// What the message counts against its stream's limit. Its body is deleted and counts no longer; its key stays
+        /// until the duplicate window ends. Zero: the body stays, too.
+        frees: i64,
+    },
     /// Deliver again after a while.
     Wait {
         after_ms: i64,
@@ -63,9 +69,14 @@ pub enum Answer {
     /// Deliver again now, and do not count this delivery.
     Release,
     /// Lengthen the lease.
-    Extend {
-        lease_ms: i64,
-    },
+    Extend { lease_ms: i64 },
+}
+
+/// How much a stream holds.
+#[derive(Debug, Clone)]
+pub struct UsageRow {
+    pub stream: String,
+    pub size_bytes: i64,
 }
 
 /// How far behind a consumer is.

@@ -8,6 +8,7 @@ mod mweb;
 mod notify;
 mod ops_jobs;
 mod orders;
+mod room;
 mod schemas;
 pub mod stage;
 mod streams;

@@ -95,7 +95,7 @@ impl Stage {
         Stage::of(http_only("", more).config(&url)).await
     }
 
-    async fn of(service: TestService) -> Stage {
+    pub async fn of(service: TestService) -> Stage {
         let service = service.in_process().await;
         service.leave_unfinished("neither a worker nor a relay runs");
         service.leave_books_open("WeChat is not asked");

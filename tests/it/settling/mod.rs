@@ -5,6 +5,7 @@ mod closing;
 mod held;
 mod histories;
 mod policies;
+mod queue_size;
 mod reconfigured;
 mod refresh;
 mod rollout;

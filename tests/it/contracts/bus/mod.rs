@@ -5,4 +5,5 @@ mod jetstream;
 mod login;
 mod parking;
 mod publishing;
+mod room;
 mod rules;

@@ -167,7 +167,6 @@ impl TestService {
 
     /// All roles in this process, by a clock that the test moves; WeChat goes by the same one.
     pub async fn in_process(self) -> InProcess {
-        assert!(matches!(self.queue, Queue::Embedded), "in this process the bus is embedded");
         let (clock, roles) = (self.clock.clone(), self.roles);
         let more = More { server: "notify_ack_timeout_ms = 4500", lease: Duration::from_secs(10) };
         let (environment, config) = self.open(clock.clone(), more).await;

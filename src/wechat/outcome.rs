@@ -11,6 +11,11 @@ use super::unsigned_words;
 use super::v2::xml::Fields;
 use crate::event::fact::WechatError;
 
+/// Whether WeChat says that it is called too often.
+pub fn is_throttled(error: &WechatError) -> bool {
+    error.code == "FREQUENCY_LIMITED"
+}
+
 /// A call of API v2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {

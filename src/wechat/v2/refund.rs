@@ -128,7 +128,7 @@ pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8]) -> Refunding {
 /// Requests the refund: one call, on two hosts if necessary.
 pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     let body = write_request(params, key, request::nonce());
-    match client.post_xml(Api::Refund.path(), body).await {
+    match client.post_xml_once(Api::Refund.path(), body).await {
         Ok(reply) => match parse_reply(params, key, &reply.body) {
             // The main host may have accepted the refund before the backup host refused it.
             Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {

@@ -14,6 +14,7 @@ use crate::ids::{AppId, MerchantKey, OutTradeNo};
 use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
 use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
+use crate::wechat::outcome;
 use crate::wechat::v2::close;
 use crate::wechat::v2::close::Closed;
 use crate::wechat::v2::query;
@@ -140,7 +141,11 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
 async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
     let mut calls = 0;
-    let is_unknown = |answer: &Answer| matches!(answer.placed, Placed::Unknown { .. });
+    // What WeChat throttles is not repeated here: that would only add to it. The order's next question does.
+    let is_unknown = |answer: &Answer| match &answer.placed {
+        Placed::Unknown { said, .. } => !said.as_ref().is_some_and(outcome::is_throttled),
+        Placed::Issued(_) | Placed::Refused(_) | Placed::Ask(_) | Placed::Closed(_) => false,
+    };
     let Answer { placed, earlier_may_have_executed } = retry_while(
         CALLS,
         || {

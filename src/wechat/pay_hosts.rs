@@ -2,14 +2,16 @@
 //!
 //! A host that does not answer must not cost every call its whole time limit. The one that answered last is called
 //! first, and a doubted main host is probed in the background until it answers again.
+//!
+//! What must stay true: which host is called first says nothing about a number. What an answer proves is decided by the
+//! calls that were sent for the number, to either host; see [`super::transport`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A host that has not answered by then is called slow: WeChat's own time is a few hundred milliseconds.
+/// A host that has not answered by then counts as slow: WeChat's own time is a few hundred milliseconds.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
-/// The pauses between probes of a doubted main host, growing.
+/// The first pause between probes of a doubted main host, and the longest.
 const PROBES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// The hosts of one client. Cheap to clone; all clones share what is known.
@@ -17,20 +19,32 @@ const PROBES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 pub(super) struct PayHosts {
     main: String,
     backup: Option<String>,
-    main_is_doubted: Arc<AtomicBool>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    main_is_doubted: bool,
+    /// A task probes the main host.
+    is_probed: bool,
 }
 
 impl PayHosts {
     /// A backup that is the main host is none.
     pub(super) fn new(main: String, backup: String) -> PayHosts {
         let backup = (backup != main).then_some(backup);
-        PayHosts { main, backup, main_is_doubted: Arc::default() }
+        PayHosts { main, backup, known: Arc::default() }
+    }
+
+    /// With what `other` knows, if these are the same hosts.
+    pub(super) fn sharing(self, other: &PayHosts) -> PayHosts {
+        if (&self.main, &self.backup) == (&other.main, &other.backup) { other.clone() } else { self }
     }
 
     /// The host to call first, and the other one.
     pub(super) fn in_order(&self) -> (&str, Option<&str>) {
         match &self.backup {
-            Some(backup) if self.main_is_doubted.load(Ordering::Relaxed) => (backup, Some(&self.main)),
+            Some(backup) if lock(&self.known).main_is_doubted => (backup, Some(&self.main)),
             backup => (&self.main, backup.as_deref()),
         }
     }
@@ -38,26 +52,46 @@ impl PayHosts {
     /// Notes that `host` did not answer in time: the other one is called first from now on. `http` probes the main host
     /// until it answers.
     pub(super) fn doubt(&self, host: &str, http: &reqwest::Client) {
-        let is_main = host == self.main;
-        if self.backup.is_none() || self.main_is_doubted.swap(is_main, Ordering::Relaxed) == is_main || !is_main {
+        if self.backup.is_none() {
             return;
         }
-        tracing::warn!("the main pay host does not answer in time; the backup host is called first");
-        let (main, doubted, http) = (self.main.clone(), Arc::downgrade(&self.main_is_doubted), http.clone());
-        tokio::spawn(async move {
-            let (mut pause, longest) = PROBES;
-            loop {
-                tokio::time::sleep(pause).await;
-                // Ends with the client, or once the backup was doubted in turn.
-                let Some(doubted) = doubted.upgrade().filter(|doubted| doubted.load(Ordering::Relaxed)) else { return };
-                // Any answer will do: the probe carries nothing, and says only whether the host is there.
-                if matches!(tokio::time::timeout(SLOW, http.get(&main).send()).await, Ok(Ok(_))) {
-                    doubted.store(false, Ordering::Relaxed);
-                    tracing::info!("the main pay host answers again");
-                    return;
-                }
-                pause = (pause * 2).min(longest);
-            }
-        });
+        let is_main = host == self.main;
+        let mut known = lock(&self.known);
+        if is_main && !known.main_is_doubted {
+            tracing::warn!("the main pay host does not answer in time; the backup host is called first");
+        }
+        known.main_is_doubted = is_main;
+        if is_main && !std::mem::replace(&mut known.is_probed, true) {
+            tokio::spawn(probe(self.main.clone(), http.clone(), Arc::downgrade(&self.known)));
+        }
     }
+}
+
+/// Asks the main host until it answers; ends with the client, or once the backup host is doubted in its place.
+async fn probe(main: String, http: reqwest::Client, known: std::sync::Weak<Mutex<Known>>) {
+    let (mut pause, longest) = PROBES;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(known) = known.upgrade() else { return };
+        {
+            let mut known = lock(&known);
+            if !known.main_is_doubted {
+                known.is_probed = false;
+                return;
+            }
+        }
+        // The probe carries nothing: any answer but a gateway's says that the host is there.
+        let answer = tokio::time::timeout(SLOW, http.get(&main).send()).await;
+        if matches!(answer, Ok(Ok(answer)) if !answer.status().is_server_error()) {
+            *lock(&known) = Known::default();
+            tracing::info!("the main pay host answers again");
+            return;
+        }
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// A panic elsewhere leaves nothing half written here.
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,9 +5,14 @@
 //! hosts: there are two of them.
 //!
 //! A call goes to the host that answered last (at first the main one) and, when that brings no answer within a second,
-//! to the other host as well, which is another site with the same paths. This is right even after a timeout, when the first call may have been executed: every call of
-//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a
-//! refusal of the repeat then says nothing about the first call, so the reply tells when there was one.
+//! to the other host as well, which is another site with the same paths. This is right even after a timeout, when the
+//! first call may have been executed: every call of API v2 is identified by the merchant's own number, and repeating it
+//! with the same body changes nothing. But a refusal of the repeat then says nothing about the first call, so the reply
+//! tells when there was one.
+//!
+//! A refusal by the only host that a call was sent to proves that it was not executed. Whether an earlier call of the
+//! number was, the caller knows: after one that may have been, at either host, neither a refusal nor "no such order"
+//! ends an order. A refund is sent to one host alone: its next call goes to the other one.
 //!
 //! What must stay true: no redirect is followed (a signed body must not go to another host), no proxy of the
 //! environment is used, a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a
@@ -89,8 +94,8 @@ impl TransportError {
 pub struct Reply {
     /// The reply's body.
     pub body: Vec<u8>,
-    /// The main host took the same call first and may have executed it, though it gave no answer. A success or a state
-    /// means what it always means; a refusal by the second host proves nothing about the first.
+    /// The other host took the same call, too, and may have executed it, though it gave no answer. A success or a state
+    /// means what it always means; a refusal by the one proves nothing about the other.
     pub earlier_may_have_executed: bool,
 }
 
@@ -255,45 +260,47 @@ impl Client {
         Ok(Client { wire, hosts: PayHosts::new(main, backup) })
     }
 
+    /// With what `other` learns about the hosts, where they are the same: a host that hangs is found out once.
+    #[must_use]
+    pub fn sharing_hosts_with(self, other: &Client) -> Client {
+        Client { hosts: self.hosts.sharing(&other.hosts), ..self }
+    }
+
     /// Posts a message to `path` (`/pay/…`) and returns the reply. A host that has not answered after a second is not
     /// waited for alone: the message goes to the other one, too, and the first answer counts.
     ///
-    /// When both hosts fail, the error is the less conclusive one: a timeout at the first host is not hidden by
-    /// a refused connection or a refusing status at the second.
+    /// When both hosts fail, the error is the less conclusive one: a timeout at the first host is not hidden by a
+    /// refused connection or a refusing status at the second.
     pub async fn post_xml(&self, path: &str, body: String) -> Result<Reply, TransportError> {
         let (first, second) = self.hosts.in_order();
         let call = self.post_once(first, path, body.clone());
         tokio::pin!(call);
-        let Some(second) = second else {
-            return call.await.map(|body| Reply { body, earlier_may_have_executed: false });
-        };
-        let answered = tokio::time::timeout(SLOW, &mut call).await;
-        match &answered {
-            Ok(Ok(_)) | Ok(Err(TransportError::Status { .. } | TransportError::TooLarge)) => {}
-            Ok(Err(_)) | Err(_) => self.hosts.doubt(first, &self.wire.http),
-        }
-        match answered {
-            Ok(Ok(body)) => Ok(Reply { body, earlier_may_have_executed: false }),
+        let alone = |body| Reply { body, earlier_may_have_executed: false };
+        let Some(second) = second else { return call.await.map(alone) };
+        match tokio::time::timeout(SLOW, &mut call).await {
+            Ok(Ok(body)) => Ok(alone(body)),
             Ok(Err(error)) if !error.is_worth_the_backup() => Err(error),
             Ok(Err(error)) => {
+                self.hosts.doubt(first, &self.wire.http);
                 tracing::warn!(api = api_of(path), %error, "a pay host did not answer, trying the other one");
                 after(error, self.post_once(second, path, body).await)
             }
             Err(_) => {
+                self.hosts.doubt(first, &self.wire.http);
                 tracing::warn!(api = api_of(path), "a pay host has not answered yet, trying the other one as well");
                 either(call, self.post_once(second, path, body)).await
             }
         }
     }
 
-    /// Posts a message to one host alone: for refunds, which go to the other host only in their next call.
-    pub async fn post_xml_once(&self, path: &str, body: String) -> Result<Reply, TransportError> {
+    /// Posts a message to one host alone and returns the body; after a failure the next call goes to the other one.
+    pub async fn post_xml_once(&self, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
         let (host, _) = self.hosts.in_order();
-        let result = self.post_once(host, path, body).await;
-        if let Err(TransportError::NotSent { .. } | TransportError::NoAnswer { .. }) = &result {
-            self.hosts.doubt(host, &self.wire.http);
-        }
-        result.map(|body| Reply { body, earlier_may_have_executed: false })
+        self.post_once(host, path, body).await.inspect_err(|error| {
+            if error.is_worth_the_backup() {
+                self.hosts.doubt(host, &self.wire.http);
+            }
+        })
     }
 
     /// How far WeChat's clock and `clock` are apart by WeChat's newest answer, at most five minutes; zero before it.

@@ -2,6 +2,7 @@
 
 mod backup_host;
 mod closing;
+mod hanging_host;
 mod held;
 mod policies;
 mod reconfigured;

@@ -23,6 +23,8 @@ pub enum Asked {
     Unknown {
         /// What was seen.
         why: String,
+        /// What WeChat answered; none where no answer arrived or fits.
+        said: Option<WechatError>,
     },
 }
 
@@ -54,7 +56,7 @@ pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_
 }
 
 fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
-    let unknown = |why: String| Asked::Unknown { why };
+    let unknown = |why: String| Asked::Unknown { why, said: None };
     let fields = match outcome {
         Outcome::Done(fields) => fields,
         Outcome::NotFound(_) => return Asked::Fact(Fact::NotFound, RawReply::of(body)),
@@ -64,9 +66,9 @@ fn asked(out_trade_no: &OutTradeNo, outcome: Outcome, body: &[u8]) -> Asked {
         | Outcome::Closed(error)
         | Outcome::Later(error)
         | Outcome::TooFrequent(error) => {
-            return unknown(reply::line(&error));
+            return Asked::Unknown { why: reply::line(&error), said: Some(error) };
         }
-        Outcome::Unknown { why, .. } => return unknown(why),
+        Outcome::Unknown { why, said } => return Asked::Unknown { why, said },
     };
     if text(&fields, "out_trade_no") != out_trade_no.as_str() {
         return unknown("the reply is about another out_trade_no".into());

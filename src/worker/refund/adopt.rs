@@ -12,10 +12,10 @@ use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::{RefundEvent, RefundOrigin, RefundRefusal};
 use crate::store::{DbError, NotificationRecord, RefundEvidence, Reserved, StoredOrder};
 use crate::telemetry;
-use crate::wechat::v2::refund_query;
 use crate::wechat::v2::refund_query::{Refund, Refunds, RefundsAsked, Which};
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
+use crate::worker::pay::calls;
 
 /// What became of a refund that WeChat listed.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ pub async fn learn_all(
     let (mut offset, mut complete) = (0, true);
     loop {
         let which = Which::Payment(transaction_id.clone(), offset);
-        let asked = refund_query::ask(&ctx.wechat, merchant, &appid, &which).await;
+        let asked = calls::ask_refunds(ctx, merchant, &appid, &which).await;
         crate::failpoint::point("refund.listed");
         let (found, raw) = match asked {
             RefundsAsked::Found(found, raw) => (found, raw),
@@ -144,7 +144,7 @@ pub async fn learn_all(
             other => {
                 let why = match other {
                     RefundsAsked::Refused(error) => format!("{}: {}", error.code, error.message),
-                    RefundsAsked::Unknown { why } => why,
+                    RefundsAsked::Unknown { why, .. } => why,
                     RefundsAsked::Found(..) | RefundsAsked::NotFound => "WeChat lists none".to_owned(),
                 };
                 tracing::info!(%out_trade_no, why, "the refunds of a payment could not be listed");

@@ -7,6 +7,7 @@ mod idempotency;
 pub mod notifications;
 mod orders;
 mod orphans;
+mod rates;
 mod refused_rows;
 mod tokens;
 mod words;

@@ -4,6 +4,7 @@ mod backup_host;
 mod closing;
 mod hanging_host;
 mod held;
+mod paced;
 mod policies;
 mod reconfigured;
 mod refresh;

@@ -162,7 +162,7 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
-        let refund_clients = Arc::new(refund_clients(&config)?);
+        let refund_clients = Arc::new(refund_clients(&config, &wechat)?);
         let platform = PlatformClient::new(&config.wechat)?;
         let config = ConfigHandle::new(config);
         let more_routes = axum::Router::new();
@@ -276,13 +276,14 @@ async fn keep_time(clock: Clock, store: Store, stop: CancellationToken) -> Resul
 }
 
 /// One client per merchant that has a certificate.
-fn refund_clients(config: &Config) -> Result<HashMap<MerchantKey, Client>, AppError> {
+fn refund_clients(config: &Config, wechat: &Client) -> Result<HashMap<MerchantKey, Client>, AppError> {
     let mut clients = HashMap::new();
     for merchant in &config.merchants {
         let Some(file) = &merchant.client_cert_file else { continue };
         let certificate = MerchantCertificate::read(file, merchant.client_key_file.as_deref(), &merchant.mch_id)
             .map_err(|e| AppError::Certificate(merchant.key.clone(), e))?;
-        clients.insert(merchant.key.clone(), Client::with_certificate(&config.wechat, &certificate)?);
+        let client = Client::with_certificate(&config.wechat, &certificate)?.sharing_hosts_with(wechat);
+        clients.insert(merchant.key.clone(), client);
     }
     Ok(clients)
 }

@@ -22,6 +22,7 @@ mod m20261128_000009_said;
 mod m20261128_000010_feed;
 mod m20261128_000011_refund_targets;
 mod m20261128_000021_refunded_elsewhere;
+mod m20261129_000020_call_rates;
 mod m20261129_000030_refunds_of_no_order;
 
 /// All steps, oldest first.
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000010_feed::Migration),
             Box::new(m20261128_000011_refund_targets::Migration),
             Box::new(m20261128_000021_refunded_elsewhere::Migration),
+            Box::new(m20261129_000020_call_rates::Migration),
             Box::new(m20261129_000030_refunds_of_no_order::Migration),
         ]
     }

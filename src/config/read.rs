@@ -147,11 +147,9 @@ pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
                     session_key_file";
         r.problem("session_key", mend.into());
     }
-    let wallet_min_fen = r.number("wallet_min_fen", 1..=crate::money::Fen::ORDER_MAX.as_i64());
-    let wallet_max_fen = r.number("wallet_max_fen", 1..=crate::money::Fen::ORDER_MAX.as_i64());
-    if let (Some(min), Some(max)) = (wallet_min_fen, wallet_max_fen)
-        && min > max
-    {
+    let mut fen = |key| r.number(key, 1..=crate::money::Fen::ORDER_MAX.as_i64());
+    let (wallet_min_fen, wallet_max_fen) = (fen("wallet_min_fen"), fen("wallet_max_fen"));
+    if wallet_min_fen.zip(wallet_max_fen).is_some_and(|(min, max)| min > max) {
         r.problem("wallet_min_fen", "must not be greater than wallet_max_fen".into());
     }
     let wallet_description = r.required("wallet_description", |text| {
@@ -251,7 +249,8 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let policy = policy(r, matches!(client_cert_file, Some(None)));
-    let queries_per_second = r.number_or("queries_per_second", 300, 1..=10_000);
+    let orders = r.per_second("orders_per_second", 500);
+    let (queries, refunds) = (r.per_second("queries_per_second", 300), r.per_second("refunds_per_second", 150));
     Some(Merchant {
         key: key?,
         mch_id: mch_id?,
@@ -260,7 +259,9 @@ pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         v2_key: v2_key?,
         v2_key_previous: v2_key_previous?,
         policy: policy?,
-        queries_per_second: u32::try_from(queries_per_second?).unwrap_or(u32::MAX),
+        orders_per_second: orders?,
+        queries_per_second: queries?,
+        refunds_per_second: refunds?,
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,
     })

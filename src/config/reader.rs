@@ -177,6 +177,11 @@ impl<'a> Reader<'a> {
         Some(default)
     }
 
+    /// A number of calls a second, at least one.
+    pub(super) fn per_second(&mut self, key: &'static str, default: i64) -> Option<u32> {
+        self.number_or(key, default, 1..=10_000).and_then(|n| u32::try_from(n).ok())
+    }
+
     /// A time in milliseconds within bounds.
     pub(super) fn millis(&mut self, key: &'static str, bounds: RangeInclusive<i64>) -> Option<Duration> {
         self.number(key, bounds).and_then(|n| u64::try_from(n).ok()).map(Duration::from_millis)

@@ -244,9 +244,13 @@ pub struct Merchant {
     pub v2_key_previous: Option<PreviousKey>,
     /// What happens with money that comes late or twice.
     pub policy: Policy,
-    /// How many of its orders WeChat is asked about in one second, over all processes; as many refreshes again in each
-    /// ingress process.
+    /// How many orders are placed in one second over all processes; as many are closed.
+    pub orders_per_second: u32,
+    /// How many of its orders WeChat is asked about in one second, over all processes, and how many of its refunds; each
+    /// ingress process takes as many refreshes.
     pub queries_per_second: u32,
+    /// How many refunds are requested in one second, over all processes.
+    pub refunds_per_second: u32,
     /// Its client certificate (refunds): PEM, or a `.p12` that holds the key too.
     pub client_cert_file: Option<PathBuf>,
     /// The certificate's key; none with a `.p12`.

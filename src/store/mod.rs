@@ -28,7 +28,7 @@ pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, job_waits};
-pub use leases::{Fenced, Lease};
+pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;

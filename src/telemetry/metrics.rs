@@ -55,6 +55,12 @@ pub const REFUNDS_TOTAL: &str = "wxpay_refunds_total";
 pub const REFUNDS_OPEN: &str = "wxpay_refunds_open";
 /// Calls to WeChat, by `api` and `outcome`.
 pub const WECHAT_REQUEST_SECONDS: &str = "wxpay_wechat_request_seconds";
+/// How long calls to WeChat waited for a permit, by `api`.
+pub const WECHAT_PERMIT_WAIT_SECONDS: &str = "wxpay_wechat_permit_wait_seconds";
+/// Calls to WeChat that were not made for want of a permit, by `merchant` and `api`.
+pub const WECHAT_CALLS_PUT_OFF_TOTAL: &str = "wxpay_wechat_calls_put_off_total";
+/// Answers of WeChat that it is called too often, by `merchant` and `api`.
+pub const WECHAT_THROTTLED_TOTAL: &str = "wxpay_wechat_throttled_total";
 /// Always 1; `version` and `crash_points` say what is running.
 pub const BUILD_INFO: &str = "wxpay_build_info";
 
@@ -148,6 +154,21 @@ pub const METRICS: &[Metric] = &[
     metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),
     metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that are not final"),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),
+    metric(WECHAT_PERMIT_WAIT_SECONDS, Kind::Histogram, Unit::Seconds, &["api"], "Waits of calls for the rate limit"),
+    metric(
+        WECHAT_CALLS_PUT_OFF_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["merchant", "api"],
+        "Calls put off because of the rate limit, or because WeChat is called too often",
+    ),
+    metric(
+        WECHAT_THROTTLED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["merchant", "api"],
+        "Answers of WeChat that it is called too often",
+    ),
     metric(TOKEN_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &["app", "kind"], "Age of the token in use"),
     metric(
         TOKEN_REFRESH_TOTAL,

@@ -12,6 +12,7 @@ pub mod mini_program;
 mod newest_date;
 pub mod oauth;
 pub mod outcome;
+mod pay_hosts;
 mod percent;
 pub mod platform;
 pub mod token;

@@ -11,8 +11,14 @@ use super::unsigned_words;
 use super::v2::xml::Fields;
 use crate::event::fact::WechatError;
 
+/// Whether WeChat says that it is called too often.
+pub fn is_throttled(error: &WechatError) -> bool {
+    let unsigned = error.code == WechatError::FAIL && unsigned_words::say_too_often(&error.message);
+    unsigned || matches!(ErrCode::parse(&error.code), ErrCode::FrequencyLimited | ErrCode::InvalidReqTooMuch)
+}
+
 /// A call of API v2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Api {
     /// `unifiedorder`: registers an order number for payment.
     UnifiedOrder,
@@ -35,6 +41,17 @@ impl Api {
             Api::CloseOrder => "/pay/closeorder",
             Api::Refund => "/secapi/pay/refund",
             Api::RefundQuery => "/pay/refundquery",
+        }
+    }
+
+    /// Its name, as in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Api::UnifiedOrder => "unifiedorder",
+            Api::OrderQuery => "orderquery",
+            Api::CloseOrder => "closeorder",
+            Api::Refund => "refund",
+            Api::RefundQuery => "refundquery",
         }
     }
 }

@@ -4,15 +4,21 @@
 //! `Wire` is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
 //! hosts: there are two of them.
 //!
-//! A call goes to the main host and, when that brings no answer, once more to the backup host, which is another site
-//! with the same paths. This is right even after a timeout, when the first call may have been executed: every call of
-//! API v2 is identified by the merchant's own number, and repeating it with the same body changes nothing. But a
-//! refusal of the repeat then says nothing about the first call, so the reply tells when there was one.
+//! A call goes to the host that answered last (at first the main one) and, when that brings no answer within a second,
+//! to the other host as well, which is another site with the same paths. This is right even after a timeout, when the
+//! first call may have been executed: every call of API v2 is identified by the merchant's own number, and repeating it
+//! with the same body changes nothing. But a refusal of the repeat then says nothing about the first call, so the reply
+//! tells when there was one.
+//!
+//! A refusal by the only host that a call was sent to proves that it was not executed. Whether an earlier call of the
+//! number was, the caller knows: after one that may have been, at either host, neither a refusal nor "no such order"
+//! ends an order. A refund is sent to one host alone: its next call goes to the other one.
 //!
 //! What must stay true: no redirect is followed (a signed body must not go to another host), no proxy of the
 //! environment is used, a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a
 //! URL: the platform's addresses carry secrets in their queries.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue};
@@ -20,6 +26,7 @@ use tokio::time::Instant;
 
 use super::certificate::MerchantCertificate;
 use super::newest_date::NewestDate;
+use super::pay_hosts::{PayHosts, SLOW};
 use crate::clock::Clock;
 use crate::config;
 
@@ -87,8 +94,8 @@ impl TransportError {
 pub struct Reply {
     /// The reply's body.
     pub body: Vec<u8>,
-    /// The main host took the same call first and may have executed it, though it gave no answer. A success or a state
-    /// means what it always means; a refusal by the second host proves nothing about the first.
+    /// The other host took the same call, too, and may have executed it, though it gave no answer. A success or a state
+    /// means what it always means; a refusal by the one proves nothing about the other.
     pub earlier_may_have_executed: bool,
 }
 
@@ -229,8 +236,7 @@ fn address(base: &str, path: &str, query: &Query<'_>) -> Result<reqwest::Url, Tr
 #[derive(Debug, Clone)]
 pub struct Client {
     wire: Wire,
-    main: String,
-    backup: Option<String>,
+    hosts: PayHosts,
 }
 
 impl Client {
@@ -251,28 +257,50 @@ impl Client {
     }
 
     fn over(wire: Wire, main: String, backup: String) -> Result<Client, ClientError> {
-        Ok(Client { wire, backup: (backup != main).then_some(backup), main })
+        Ok(Client { wire, hosts: PayHosts::new(main, backup) })
     }
 
-    /// Posts a message to `path` (`/pay/…`) and returns the reply.
+    /// With what `other` learns about the hosts, where they are the same: a host that hangs is found out once.
+    #[must_use]
+    pub fn sharing_hosts_with(self, other: &Client) -> Client {
+        Client { hosts: self.hosts.sharing(&other.hosts), ..self }
+    }
+
+    /// Posts a message to `path` (`/pay/…`) and returns the reply. A host that has not answered after a second is not
+    /// waited for alone: the message goes to the other one, too, and the first answer counts.
     ///
-    /// When both hosts fail, the error is the less conclusive one: a timeout at the first host is not hidden by
-    /// a refused connection or a refusing status at the second.
+    /// When both hosts fail, the error is the less conclusive one: a timeout at the first host is not hidden by a
+    /// refused connection or a refusing status at the second.
     pub async fn post_xml(&self, path: &str, body: String) -> Result<Reply, TransportError> {
-        let first = match self.post_once(&self.main, path, body.clone()).await {
-            Ok(body) => return Ok(Reply { body, earlier_may_have_executed: false }),
-            Err(error) => error,
-        };
-        let Some(backup) = self.backup.as_deref().filter(|_| first.is_worth_the_backup()) else {
-            return Err(first);
-        };
-        tracing::warn!(api = api_of(path), error = %first, "the main pay host did not answer, trying the backup host");
-        match self.post_once(backup, path, body).await {
-            Ok(body) => Ok(Reply { body, earlier_may_have_executed: first.may_have_executed() }),
-            Err(TransportError::NotSent { .. }) => Err(first),
-            Err(second) if first.may_have_executed() && !second.may_have_executed() => Err(first),
-            Err(second) => Err(second),
+        let (first, second) = self.hosts.in_order();
+        let call = self.post_once(first, path, body.clone());
+        tokio::pin!(call);
+        let alone = |body| Reply { body, earlier_may_have_executed: false };
+        let Some(second) = second else { return call.await.map(alone) };
+        match tokio::time::timeout(SLOW, &mut call).await {
+            Ok(Ok(body)) => Ok(alone(body)),
+            Ok(Err(error)) if !error.is_worth_the_backup() => Err(error),
+            Ok(Err(error)) => {
+                self.hosts.doubt(first, &self.wire.http);
+                tracing::warn!(api = api_of(path), %error, "a pay host did not answer, trying the other one");
+                after(error, self.post_once(second, path, body).await)
+            }
+            Err(_) => {
+                self.hosts.doubt(first, &self.wire.http);
+                tracing::warn!(api = api_of(path), "a pay host has not answered yet, trying the other one as well");
+                either(call, self.post_once(second, path, body)).await
+            }
         }
+    }
+
+    /// Posts a message to one host alone and returns the body; after a failure the next call goes to the other one.
+    pub async fn post_xml_once(&self, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
+        let (host, _) = self.hosts.in_order();
+        self.post_once(host, path, body).await.inspect_err(|error| {
+            if error.is_worth_the_backup() {
+                self.hosts.doubt(host, &self.wire.http);
+            }
+        })
     }
 
     /// How far WeChat's clock and `clock` are apart by WeChat's newest answer, at most five minutes; zero before it.
@@ -282,6 +310,38 @@ impl Client {
 
     async fn post_once(&self, base: &str, path: &str, body: String) -> Result<Vec<u8>, TransportError> {
         self.wire.post(base, path, &[], "text/xml; charset=utf-8", body).await
+    }
+}
+
+/// What the second host's answer means after the first one failed.
+fn after(first: TransportError, second: Result<Vec<u8>, TransportError>) -> Result<Reply, TransportError> {
+    match second {
+        Ok(body) => Ok(Reply { body, earlier_may_have_executed: first.may_have_executed() }),
+        Err(TransportError::NotSent { .. }) => Err(first),
+        Err(second) if first.may_have_executed() && !second.may_have_executed() => Err(first),
+        Err(second) => Err(second),
+    }
+}
+
+/// The first answer of two hosts that were both sent the message: whichever it is, the other may have executed it.
+async fn either(
+    mut first: Pin<&mut impl Future<Output = Result<Vec<u8>, TransportError>>>,
+    second: impl Future<Output = Result<Vec<u8>, TransportError>>,
+) -> Result<Reply, TransportError> {
+    tokio::pin!(second);
+    let answer = |body| Reply { body, earlier_may_have_executed: true };
+    tokio::select! {
+        result = &mut first => match result {
+            Ok(body) => Ok(answer(body)),
+            Err(error) => after(error, second.await),
+        },
+        result = &mut second => match result {
+            Ok(body) => Ok(answer(body)),
+            Err(error) => match first.await {
+                Ok(body) => Ok(answer(body)),
+                Err(first) => after(first, Err(error)),
+            },
+        },
     }
 }
 

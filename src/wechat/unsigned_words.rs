@@ -21,6 +21,9 @@ const BUSY: [&str; 17] = [
     "TRY LATER",
 ];
 
+/// Texts that say that WeChat is called too often.
+const TOO_OFTEN: [&str; 4] = ["频繁", "频率", "TOO FREQUENT", "FREQUENCY"];
+
 /// Texts known to mean that the request itself is wrong, in upper case: the documented ones, in the spellings seen.
 const WRONG: [&str; 41] = [
     "签名错误",
@@ -69,6 +72,11 @@ const WRONG: [&str; 41] = [
 /// Whether WeChat says that it failed itself.
 pub(super) fn say_busy(words: &str) -> bool {
     names(words, &BUSY)
+}
+
+/// Whether WeChat says that it is called too often.
+pub(super) fn say_too_often(words: &str) -> bool {
+    names(words, &TOO_OFTEN)
 }
 
 /// Whether WeChat says that the request is wrong.

@@ -4,12 +4,14 @@
 //! WeChat.
 //!
 //! `core` is what handlers share: context, the trait of a handler, errors, and the path of a fact to its order.
-//! `order`, `refund` and `notification` have a handler per kind of message; `handlers` is the table of them.
+//! `pay` paces the calls to WeChat. `order`, `refund` and `notification` have a handler per kind of message; `handlers`
+//! is the table of them.
 
 mod core;
 mod handlers;
 mod notification;
 mod order;
+mod pay;
 mod refund;
 
 pub use self::core::context::Context;

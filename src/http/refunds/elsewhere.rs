@@ -12,10 +12,10 @@ impl HttpState {
     /// A refund that failed because of others made room for them: its caller reads the order next. Waits for them,
     /// at most until `deadline`.
     pub(super) async fn others_known(&self, failed: StoredRefund, deadline: Instant) -> Result<StoredRefund, Error> {
-        let Some(sum) = failed.elsewhere else { return Ok(failed) };
+        let (Some(sum), Some(order)) = (failed.elsewhere, failed.order_id) else { return Ok(failed) };
         let mut pause = super::get::POLL.0;
         loop {
-            let all = self.store.refunds_of_order(failed.order_id).await?;
+            let all = self.store.refunds_of_order(order).await?;
             let live = all
                 .iter()
                 .map(|s| &s.refund)

@@ -39,7 +39,7 @@ impl HttpState {
                 let internal = format!("WeChat refuses the query: {}: {}", error.code, error.message);
                 return Err(Error::Unavailable { internal });
             }
-            Asked::Unknown { why } => return Err(Error::Unavailable { internal: format!("WeChat: {why}") }),
+            Asked::Unknown { why, .. } => return Err(Error::Unavailable { internal: format!("WeChat: {why}") }),
         };
         if said.total_fee != payment.paid || said.fee_type != payment.currency || said.mch_id != payment.mch_id {
             tracing::error!(%transaction_id, ours = %payment.paid, theirs = %said.total_fee, currency = said.fee_type,

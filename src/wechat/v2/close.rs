@@ -27,6 +27,8 @@ pub enum Closed {
     Unknown {
         /// What was seen.
         why: String,
+        /// What WeChat answered; none where no answer arrived.
+        said: Option<WechatError>,
     },
 }
 
@@ -65,8 +67,8 @@ fn closed(outcome: Outcome) -> Closed {
         Outcome::NotFound(_) => Closed::NotFound,
         Outcome::Refused(error) => Closed::Refused(error),
         Outcome::Doubt(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
-            Closed::Unknown { why: reply::line(&error) }
+            Closed::Unknown { why: reply::line(&error), said: Some(error) }
         }
-        Outcome::Unknown { why, .. } => Closed::Unknown { why },
+        Outcome::Unknown { why, said } => Closed::Unknown { why, said },
     }
 }

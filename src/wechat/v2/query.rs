@@ -23,6 +23,8 @@ pub enum Asked {
     Unknown {
         /// What was seen.
         why: String,
+        /// What WeChat answered; none where no answer arrived or fits.
+        said: Option<WechatError>,
     },
 }
 
@@ -74,7 +76,7 @@ pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, out_trade_
 
 /// `about` is the element that the query names, and that a reply which is its own repeats.
 fn asked(about: (&'static str, &str), outcome: Outcome, body: &[u8]) -> Asked {
-    let unknown = |why: String| Asked::Unknown { why };
+    let unknown = |why: String| Asked::Unknown { why, said: None };
     let fields = match outcome {
         Outcome::Done(fields) => fields,
         Outcome::NotFound(_) => return Asked::Fact(Fact::NotFound, RawReply::of(body)),
@@ -84,9 +86,9 @@ fn asked(about: (&'static str, &str), outcome: Outcome, body: &[u8]) -> Asked {
         | Outcome::Closed(error)
         | Outcome::Later(error)
         | Outcome::TooFrequent(error) => {
-            return unknown(reply::line(&error));
+            return Asked::Unknown { why: reply::line(&error), said: Some(error) };
         }
-        Outcome::Unknown { why, .. } => return unknown(why),
+        Outcome::Unknown { why, said } => return Asked::Unknown { why, said },
     };
     let (name, value) = about;
     if text(&fields, name) != value {

@@ -132,19 +132,11 @@ pub fn parse_reply(params: &Fields, key: &V2Key, body: &[u8]) -> Refunding {
     refunding(params, reply::parse(Expected { api: Api::Refund, key, mch_id, appid }, body), body)
 }
 
-/// Requests the refund: one call, on two hosts if necessary.
+/// Requests the refund: one call, of one host.
 pub async fn place(client: &Client, key: &V2Key, params: &Fields) -> Refunding {
     let body = write_request(params, key, request::nonce());
-    match client.post_xml(Api::Refund.path(), body).await {
-        Ok(reply) => match parse_reply(params, key, &reply.body) {
-            // The main host may have accepted the refund before the backup host refused it.
-            Refunding::Refused(error) | Refunding::Ask(error) if reply.earlier_may_have_executed => {
-                Refunding::Unknown { why: reply::line(&error), said: Some(error) }
-            }
-            // Or not: the reason is reported once a query shows that WeChat knows no such refund.
-            Refunding::Later(error) if reply.earlier_may_have_executed => Refunding::Doubt(error),
-            said => said,
-        },
+    match client.post_xml_once(Api::Refund.path(), body).await {
+        Ok(body) => parse_reply(params, key, &body),
         Err(error) => refunding(params, reply::failed(Api::Refund, &error), &[]),
     }
 }

@@ -48,6 +48,8 @@ pub enum RefundsAsked {
     Unknown {
         /// What was seen.
         why: String,
+        /// What WeChat answered; none where no answer arrived or fits.
+        said: Option<WechatError>,
     },
 }
 
@@ -172,7 +174,7 @@ pub async fn ask(client: &Client, merchant: &Merchant, appid: &AppId, which: &Wh
 }
 
 fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
-    let unknown = |why: String| RefundsAsked::Unknown { why };
+    let unknown = |why: String| RefundsAsked::Unknown { why, said: None };
     match outcome {
         Outcome::Done(fields) => match refunds(&fields) {
             Ok(refunds) if answers(which, &refunds) => RefundsAsked::Found(refunds, RawReply::of(body)),
@@ -188,8 +190,8 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
         | Outcome::Doubt(error)
         | Outcome::Closed(error)
         | Outcome::Later(error)
-        | Outcome::TooFrequent(error) => unknown(reply::line(&error)),
-        Outcome::Unknown { why, .. } => unknown(why),
+        | Outcome::TooFrequent(error) => RefundsAsked::Unknown { why: reply::line(&error), said: Some(error) },
+        Outcome::Unknown { why, said } => RefundsAsked::Unknown { why, said },
     }
 }
 

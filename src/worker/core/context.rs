@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
 use crate::store::Store;
 use crate::wechat::transport::Client;
+use crate::worker::pay::pacer::Pacer;
 
 /// What every handler has at hand. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Context {
     /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
     pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
     pub clock: Clock,
+    /// Permits to call WeChat.
+    pub(in crate::worker) pacer: Arc<Pacer>,
     pub(in crate::worker) applier: Arc<FactApplier>,
     pub(in crate::worker) recorder: Arc<OrderRecorder>,
 }
@@ -38,8 +41,9 @@ impl Context {
     ) -> Context {
         let applier = Arc::new(FactApplier::new(store.clone(), clock.clone(), wechat.clone()));
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
+        let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
-        Context { config, in_force, store, wechat, refund_clients, clock, applier, recorder }
+        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder }
     }
 
     /// The context of a delivery that begins now.

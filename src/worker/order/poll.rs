@@ -19,14 +19,13 @@ use crate::ids::{OutTradeNo, TransactionId};
 use crate::order::{AttemptState, CLOSABLE_AFTER, HOURLY, OrderState, Queries, Refusal, next_poll, next_unanswered};
 use crate::refund::RefundRefusal;
 use crate::store::{EvidenceSource, StoredOrder};
-use crate::wechat::v2::close;
 use crate::wechat::v2::close::Closed;
-use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
 use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::fact::{Applied, Item};
 use crate::worker::core::handler::Handler;
+use crate::worker::pay::calls;
 use crate::worker::refund::{Listed, learn_all};
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
@@ -165,7 +164,7 @@ impl Polling<'_> {
         }
         let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(()) };
         crate::failpoint::point("worker.close_begun");
-        let closed = close::close(&self.ctx.wechat, self.merchant, &appid, number).await;
+        let closed = calls::close(self.ctx, self.merchant, &appid, number).await;
         crate::failpoint::point("worker.close_answered");
         match closed {
             Closed::Done => self.apply(number, Fact::Closed, EvidenceSource::Close).await,
@@ -178,7 +177,7 @@ impl Polling<'_> {
                 self.unanswered = true;
                 Ok(())
             }
-            Closed::Unknown { why } => {
+            Closed::Unknown { why, .. } => {
                 tracing::info!(order.out_trade_no = %number, why, "the close has no conclusive answer");
                 self.unanswered = true;
                 Ok(())
@@ -191,7 +190,7 @@ impl Polling<'_> {
     async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, HandlerError> {
         let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
         crate::failpoint::point("worker.query_begun");
-        let asked = query::ask(&self.ctx.wechat, self.merchant, &appid, number).await;
+        let asked = calls::ask(self.ctx, self.merchant, &appid, number).await;
         crate::failpoint::point("worker.query_answered");
         let (fact, raw) = match asked {
             Asked::Fact(fact, raw) => (fact, raw),
@@ -202,7 +201,7 @@ impl Polling<'_> {
                 self.unanswered = true;
                 return Ok(None);
             }
-            Asked::Unknown { why } => {
+            Asked::Unknown { why, .. } => {
                 tracing::info!(order.out_trade_no = %number, why, "the query has no conclusive answer");
                 self.unanswered = true;
                 return Ok(None);

@@ -14,15 +14,15 @@ use crate::ids::{AppId, MerchantKey, OutTradeNo};
 use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
 use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
-use crate::wechat::v2::close;
+use crate::wechat::outcome;
 use crate::wechat::v2::close::Closed;
-use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
-use crate::wechat::v2::unified_order;
 use crate::wechat::v2::unified_order::{Answer, Placed};
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
 use crate::worker::core::fact::{Applied, Item};
+use crate::worker::pay::calls as pay;
+use crate::worker::pay::pacer::PutOff;
 
 /// Calls of one number before its outcome is left to the query.
 const CALLS: Policy = Policy {
@@ -140,18 +140,26 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
 async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
     let mut calls = 0;
-    let is_unknown = |answer: &Answer| matches!(answer.placed, Placed::Unknown { .. });
-    let Answer { placed, earlier_may_have_executed } = retry_while(
+    // What WeChat throttles is not repeated here: that would only add to it. The order's next question does.
+    let is_unknown = |answer: &Result<Answer, PutOff>| match answer.as_ref().map(|answer| &answer.placed) {
+        Ok(Placed::Unknown { said, .. }) => !said.as_ref().is_some_and(outcome::is_throttled),
+        Ok(Placed::Issued(_) | Placed::Refused(_) | Placed::Ask(_) | Placed::Closed(_)) | Err(_) => false,
+    };
+    let answer = retry_while(
         CALLS,
         || {
             calls += 1;
-            unified_order::place(&ctx.wechat, &merchant.v2_key, &target.params.params, ctx.clock.now())
+            pay::place(ctx, merchant, &target.params.params, ctx.clock.now())
         },
         is_unknown,
     )
     .await;
-    let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
     let here = EvidenceSource::UnifiedOrder;
+    let Answer { placed, earlier_may_have_executed } = match answer {
+        Ok(answer) => answer,
+        Err(put_off) => return (Fact::PlacementUnknown { why: put_off.to_string(), said: None }, here),
+    };
+    let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
     match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
         // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the
@@ -189,7 +197,7 @@ async fn ask(
     let Some(appid) = target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok()) else {
         return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into(), said: None }, here);
     };
-    match query::ask(&ctx.wechat, merchant, &appid, &target.out_trade_no).await {
+    match pay::ask(ctx, merchant, &appid, &target.out_trade_no).await {
         // A number that was never placed cannot have been paid: it is an older order's of this merchant, and so is its
         // payment. Crediting it would give the goods away.
         Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
@@ -214,7 +222,7 @@ async fn used_up(ctx: &Context, merchant: &Merchant, target: &Target, appid: &Ap
     if ctx.clock.now().since(target.created_at) < CLOSABLE_AFTER {
         return unknown;
     }
-    match close::close(&ctx.wechat, merchant, appid, &target.out_trade_no).await {
+    match pay::close(ctx, merchant, appid, &target.out_trade_no).await {
         Closed::Done => Fact::Closed,
         Closed::AlreadyPaid | Closed::NotFound | Closed::Refused(_) | Closed::Unknown { .. } => unknown,
     }

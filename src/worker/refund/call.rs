@@ -4,7 +4,7 @@
 //! only of the very first call. After any other, WeChat is asked whether an earlier one was executed. Replies that
 //! WeChat did not sign are never believed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::apply::{ApplyError, PollTiming};
 use super::called::{Called, taken};
@@ -16,9 +16,13 @@ use crate::event::fact::{RefundFact, WechatError};
 use crate::ids::OutRefundNo;
 use crate::refund::{RefundRefusal, SEND_WITHIN};
 use crate::store::{CallSlot, RefundSource, StoredRefund};
-use crate::wechat::v2::refund;
+use crate::wechat::outcome::Api;
 use crate::wechat::v2::refund::Refunding;
 use crate::worker::core::context::Context;
+use crate::worker::pay::calls as pay;
+
+/// A refund without a permit is due again after this at the earliest.
+const PUT_OFF: Duration = Duration::from_secs(1);
 
 /// Calls WeChat for a refund if it holds the call slot.
 pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> Result<Called, ApplyError> {
@@ -28,9 +32,17 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
         put_off(ctx, stored).await?;
         return Ok(Called::Waits);
     };
+    // Before the call is written down: one that was never made must not count.
+    let permit = match ctx.pacer.permit(merchant, Api::Refund).await {
+        Ok(permit) => permit,
+        Err(put_off) => {
+            let at = ctx.clock.now().after(put_off.after.max(PUT_OFF));
+            ctx.store.schedule_refund(r.id, r.version, r.queries.done, at).await?;
+            return Ok(Called::Waits);
+        }
+    };
     let begun = Instant::now();
-    // Two hosts are tried, one after the other.
-    let lasts = SEND_WITHIN + ctx.config.wechat.timeout * 2;
+    let lasts = SEND_WITHIN + ctx.config.wechat.timeout;
     let open = match ctx.store.take_call_slot(stored, lasts, ctx.clock.now()).await? {
         CallSlot::Call(open) => open,
         CallSlot::Wait { until } => {
@@ -46,7 +58,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
         ctx.store.close_call(r, open).await?;
         return Ok(Called::Overtaken);
     }
-    let answer = refund::place(client, &merchant.v2_key, &stored.params.params).await;
+    let answer = pay::refund(ctx, merchant, client, &stored.params.params, permit).await;
     crate::failpoint::point("refund.answered");
     log(&r.refund_no, &answer);
     let too_often = matches!(answer, Refunding::TooFrequent(_));

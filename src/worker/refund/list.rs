@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::config::Merchant;
 use crate::ids::{AppId, OutRefundNo, TransactionId};
 use crate::money::Fen;
-use crate::wechat::v2::refund_query;
 use crate::wechat::v2::refund_query::{RefundStatus, Refunds, RefundsAsked, Which};
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
+use crate::worker::pay::calls;
 
 /// When an order is polled again whose refunds could not all be learnt.
 pub const AGAIN: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ pub async fn list(ctx: &Context, merchant: &Merchant, appid: &AppId, transaction
     let mut offset = 0;
     loop {
         let which = Which::Payment(transaction_id.clone(), offset);
-        let asked = refund_query::ask(&ctx.wechat, merchant, appid, &which).await;
+        let asked = calls::ask_refunds(ctx, merchant, appid, &which).await;
         crate::failpoint::point("refund.listed");
         let (found, raw) = match asked {
             RefundsAsked::Found(found, raw) => (found, raw),
@@ -60,7 +60,7 @@ pub async fn list(ctx: &Context, merchant: &Merchant, appid: &AppId, transaction
             other => {
                 let why = match other {
                     RefundsAsked::Refused(error) => format!("{}: {}", error.code, error.message),
-                    RefundsAsked::Unknown { why } => why,
+                    RefundsAsked::Unknown { why, .. } => why,
                     RefundsAsked::Found(..) | RefundsAsked::NotFound => String::new(),
                 };
                 tracing::info!(%transaction_id, offset, why, "the refunds of a payment could not be listed");

@@ -6,10 +6,10 @@ use crate::event::fact::{RefundFact, RefundSeen, RefundStanding};
 use crate::ids::{AppId, OutRefundNo};
 use crate::refund::RefundRefusal;
 use crate::store::{NotificationRecord, RefundSource, StoredRefund};
-use crate::wechat::v2::refund_query;
 use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAsked, Which};
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
+use crate::worker::pay::calls;
 
 #[derive(Debug)]
 pub enum Learnt {
@@ -68,7 +68,7 @@ pub enum Answer {
 
 /// Asks about one number, ours or not.
 pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &OutRefundNo) -> Answer {
-    let asked = refund_query::ask(&ctx.wechat, merchant, appid, &Which::Refund(refund_no.clone())).await;
+    let asked = calls::ask_refunds(ctx, merchant, appid, &Which::Refund(refund_no.clone())).await;
     crate::failpoint::point("refund.asked");
     match asked {
         RefundsAsked::Found(found, raw) => Answer::Found(found, raw),
@@ -78,7 +78,7 @@ pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &
             tracing::warn!(%refund_no, code, said, "WeChat refuses the query about a refund");
             Answer::None
         }
-        RefundsAsked::Unknown { why } => {
+        RefundsAsked::Unknown { why, .. } => {
             tracing::info!(%refund_no, why, "the query about a refund has no conclusive answer");
             Answer::None
         }

@@ -4,7 +4,7 @@
 //! leave no room has failed, whatever the words, and says how much WeChat has refunded; what could not be learnt before
 //! ours gave its reservation back is learnt after it, also where this process does not live to do so.
 
-use super::adopt::adopt_all;
+use super::adopt::{Learnt, adopt_all};
 use super::apply::ApplyError;
 use super::called::{Called, taken};
 use super::list::{AGAIN, list};
@@ -40,13 +40,18 @@ pub async fn refused(
         return taken(ctx, stored, otherwise, source).await;
     };
     let listing = list(ctx, merchant, &appid, &r.transaction_id).await;
-    let Some(order) = ctx.store.order(&r.merchant, &r.order_no).await? else {
-        return taken(ctx, stored, otherwise, source).await;
+    let order = match &r.order_no {
+        Some(order_no) => ctx.store.order(&r.merchant, order_no).await?,
+        None => None,
     };
-    let learnt = adopt_all(ctx, merchant, &order, &listing).await?;
+    // Refunds of a payment of no order are not adopted: only what they leave counts.
+    let learnt = match &order {
+        Some(order) => adopt_all(ctx, merchant, order, &listing).await?,
+        None => Learnt { complete: true, refused: Vec::new() },
+    };
     let is_complete = learnt.complete && learnt.refused.is_empty();
-    if !is_complete {
-        ctx.store.poll_order_by(stored.order_id, ctx.clock.now().after(AGAIN)).await?;
+    if let Some(order) = order.as_ref().filter(|_| !is_complete) {
+        ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await?;
     }
     if listing.has(&r.refund_no) {
         let own = learnt.refused.iter().find(|(_, row)| *row == Some(r.id));
@@ -63,7 +68,7 @@ pub async fn refused(
     let raw = listing.pages.first().map(|(_, raw)| raw.as_str().to_owned());
     let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
     let called = taken(ctx, stored, RefundFact::Refused(error), source).await?;
-    if !is_complete {
+    if let Some(order) = order.filter(|_| !is_complete) {
         adopt_all(ctx, merchant, &order, &listing).await?;
     }
     Ok(called)

@@ -8,6 +8,7 @@ mod idle;
 pub mod notifications;
 mod orders;
 mod orphans;
+mod rates;
 mod refused_rows;
 mod tokens;
 mod words;

@@ -24,13 +24,13 @@ enum Main {
     BreaksOff,
 }
 
-fn path_of(request: &Received) -> &str {
+pub fn path_of(request: &Received) -> &str {
     request.head.split(' ').nth(1).unwrap()
 }
 
 /// A way to WeChat, with the merchant's certificate where that is asked for.
 #[derive(Clone)]
-struct Carrier {
+pub struct Carrier {
     runtime: tokio::runtime::Handle,
     http: reqwest::Client,
     plain: String,
@@ -38,7 +38,7 @@ struct Carrier {
 }
 
 impl Carrier {
-    async fn to(service: &InProcess) -> Carrier {
+    pub async fn to(service: &InProcess) -> Carrier {
         let url = format!("{}/_sandbox/certificates/{MCH_ID}", service.wechat_url);
         let (_, files) = answer(service.http.get(url)).await.unwrap();
         Carrier {
@@ -50,7 +50,7 @@ impl Carrier {
     }
 
     /// WeChat's answer to the same request.
-    fn carry(&self, request: &Received) -> Answer {
+    pub fn carry(&self, request: &Received) -> Answer {
         let path = path_of(request);
         let base = if path.starts_with("/secapi/") { &self.with_certificate } else { &self.plain };
         let call = self.http.post(format!("{base}{path}")).body(request.body.clone());
@@ -137,10 +137,18 @@ async fn in_time(service: &InProcess, order_no: &str, state: &str) {
     .await;
 }
 
+impl InProcess {
+    /// The main host is called first again: which host answered is known to the process alone.
+    async fn forget_the_hosts(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+}
+
 async fn orders_are_placed_once(db: crate::harness::db::TestDb, main: Main, codes: &[&str], times: u32) {
     let mut service = TestService::new().on(db).in_process().await;
     let hosts = behind(&mut service, main, "/pay/unifiedorder", "out_trade_no", times).await;
     for code in codes {
+        service.forget_the_hosts().await;
         let order_no = format!("L1-{code}");
         let (status, order) = service.post("/v1/orders", &jsapi(&order_no, 100)).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {order}");
@@ -161,6 +169,7 @@ async fn money_goes_back_once(db: crate::harness::db::TestDb, main: Main, codes:
     let mut service = TestService::new().on(db).refunds_over_plain_http().in_process().await;
     let hosts = behind(&mut service, main, "/secapi/pay/refund", "out_refund_no", 1).await;
     for (n, (code, delays)) in codes.iter().enumerate() {
+        service.forget_the_hosts().await;
         let (order_no, refund_no) = (format!("L20000{n}"), format!("L2-{code}"));
         service.paid(&order_no).await;
         let (status, refund) = service.give_back(&order_no, json!({"refund_no": refund_no, "all": true})).await;
@@ -178,7 +187,12 @@ async fn money_goes_back_once(db: crate::harness::db::TestDb, main: Main, codes:
         assert_eq!(events, expected, "{main:?}, {code}");
     }
     let calls = |host: &Server| host.received().iter().filter(|r| path_of(r) == "/secapi/pay/refund").count();
-    assert!(hosts.iter().all(|host| calls(host) >= codes.len()), "both hosts were called");
+    match (main, &hosts[..]) {
+        (Main::Gone, [backup]) => assert!(calls(backup) >= 2 * codes.len(), "refused once, and called again"),
+        // The question before the next call finds the refund.
+        (Main::BreaksOff, [main, backup]) => assert_eq!((calls(main), calls(backup)), (codes.len(), 0)),
+        (main, hosts) => panic!("{main:?} with {} hosts", hosts.len()),
+    }
     service.finish().await;
 }
 
@@ -201,8 +215,7 @@ on_both! {
         money_goes_back_once(db, Main::Gone, &[("NOTENOUGH", 1), ("SYSTEMERROR", 0), ("FREQUENCY-LIMITED", 0)]).await;
     }
 
-    async fn a_refund_that_the_backup_host_puts_off_is_made_once_and_no_delay_where_the_main_host_has_it(db: TestDb) {
-        let codes = [("NOTENOUGH", 0), ("SYSTEMERROR", 0), ("FREQUENCY-LIMITED", 0), ("PARAM-ERROR", 0)];
-        money_goes_back_once(db, Main::BreaksOff, &codes).await;
+    async fn a_refund_that_the_main_host_has_is_not_sent_to_the_backup_host(db: TestDb) {
+        money_goes_back_once(db, Main::BreaksOff, &[("NOTENOUGH", 0), ("PARAM-ERROR", 0)]).await;
     }
 }

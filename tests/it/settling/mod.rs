@@ -2,8 +2,10 @@
 
 mod backup_host;
 mod closing;
+mod hanging_host;
 mod held;
 mod histories;
+mod paced;
 mod policies;
 mod queue_size;
 mod reconfigured;

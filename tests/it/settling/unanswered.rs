@@ -38,4 +38,18 @@ on_both! {
         }
         service.finish().await;
     }
+
+    async fn a_call_that_wechat_throttles_is_repeated_by_the_next_question_and_not_at_once(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        service.faults(json!([{"on": "unifiedorder", "kind": "rate_limit"}])).await;
+        let (status, order) = service.post("/v1/orders", &jsapi("U200001", 100)).await;
+        assert_eq!(status, 202, "{order}");
+        service.until("throttled", "U200001", |s| s.order.flags.outcome_unknown).await;
+        assert_eq!(service.wechat_calls("unifiedorder", "U200001").await.len(), 1, "in one attempt");
+        service.clear_faults().await;
+        service.skip(6);
+        service.until_state("U200001", "payable").await;
+        assert_eq!(service.wechat_calls("unifiedorder", "U200001").await.len(), 2);
+        service.finish().await;
+    }
 }

@@ -24,7 +24,17 @@ const PLACES: &[(&str, &[&str])] = &[
     ("quick_xml", &["src/wechat/v2"]),
     ("rcgen", &["src/sandbox"]),
     // Besides WeChat, a NATS server's own pages are asked over HTTP.
-    ("reqwest", &["src/wechat/transport.rs", "src/sandbox/notify/sender.rs", "src/bus/jetstream*", "src/demo", "bin"]),
+    (
+        "reqwest",
+        &[
+            "src/wechat/transport.rs",
+            "src/wechat/pay_hosts.rs",
+            "src/sandbox/notify/sender.rs",
+            "src/bus/jetstream*",
+            "src/demo",
+            "bin",
+        ],
+    ),
     ("sea_orm", &["src/store", "migrations"]),
     ("sea_orm_migration", &["src/store", "migrations"]),
     ("rusqlite", &["src/store/writer"]),

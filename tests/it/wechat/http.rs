@@ -1,10 +1,14 @@
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use wxpay_worker::config::Wechat;
 use wxpay_worker::wechat::transport::{Client, ClientError, MAX_REPLY_BYTES, Reply, TransportError};
 
 use super::server::{Answer, Server, http, unreachable};
 use super::wechat;
+use crate::harness::within_timeout;
 
 fn client(main: &str, backup: &str) -> Client {
     Client::new(&wechat(main, backup)).unwrap()
@@ -71,6 +75,58 @@ async fn a_reply_tells_whether_another_host_may_have_executed_the_call_before() 
     ] {
         assert!(open(short_timeout(&main.url, &backup.url)).await);
     }
+}
+
+#[tokio::test]
+async fn a_main_host_that_hangs_costs_one_second_once_and_is_called_again_when_it_answers() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let main = {
+        let hangs = Arc::clone(&hangs);
+        Server::start(move |_| if hangs.load(SeqCst) { Answer::Hang } else { Answer::Bytes(http(200, "first")) })
+    };
+    let backup = Server::saying("second");
+    let client = client(&main.url, &backup.url);
+    let begun = Instant::now();
+    let reply = whole(&client).await.unwrap();
+    assert_eq!((&reply.body[..], reply.earlier_may_have_executed), (&b"second"[..], true));
+    let first = begun.elapsed();
+    assert!(first >= Duration::from_secs(1), "{first:?}");
+    for _ in 0..3 {
+        let reply = whole(&client).await.unwrap();
+        assert_eq!((&reply.body[..], reply.earlier_may_have_executed), (&b"second"[..], false));
+    }
+    let calls = |server: &Server| server.received().iter().filter(|r| r.head.starts_with("POST")).count();
+    assert_eq!((calls(&main), calls(&backup)), (1, 4), "only the first call went to the host that hangs");
+    hangs.store(false, SeqCst);
+    within_timeout("the main host, once it answers", async {
+        while post(&client).await.unwrap() != b"first" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_of_the_slow_host_counts_while_the_other_one_is_silent() {
+    let slow = Server::start(|_| {
+        std::thread::sleep(Duration::from_millis(1500));
+        Answer::Bytes(http(200, "late"))
+    });
+    let silent = Server::start(|_| Answer::Hang);
+    let reply = whole(&client(&slow.url, &silent.url)).await.unwrap();
+    assert_eq!((&reply.body[..], reply.earlier_may_have_executed), (&b"late"[..], true));
+    assert_eq!(silent.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refund_goes_to_the_other_host_only_in_its_next_call() {
+    let main = Server::start(|_| Answer::Bytes(Vec::new()));
+    let backup = Server::saying("second");
+    let client = client(&main.url, &backup.url);
+    let refund = || client.post_xml_once("/secapi/pay/refund", "<xml/>".into());
+    assert!(matches!(refund().await, Err(TransportError::NoAnswer { .. })));
+    assert!(backup.received().is_empty());
+    assert_eq!(refund().await.unwrap(), b"second");
 }
 
 #[tokio::test]

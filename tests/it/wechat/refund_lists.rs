@@ -52,7 +52,7 @@ fn another_refunds_unknown_status_or_missing_element_says_nothing_about_ours() {
         [(0, "refund_status"), (2, "out_refund_no"),]
     );
     let own = asked(&ours, &[("OTHER-1", "SUCCESS"), ("R2025", "A_NEW_STATUS")], &[]);
-    let RefundsAsked::Unknown { why } = own else { panic!("{own:?}") };
+    let RefundsAsked::Unknown { why, .. } = own else { panic!("{own:?}") };
     assert!(why.contains("refund_status"), "ours is what cannot be read: {why}");
 }
 

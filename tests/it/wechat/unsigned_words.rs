@@ -2,7 +2,7 @@
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::WechatError;
-use wxpay_worker::wechat::outcome::{Api, Class, Outcome, of_return_fail};
+use wxpay_worker::wechat::outcome::{Api, Class, Outcome, is_throttled, of_return_fail};
 use wxpay_worker::wechat::transport::TransportError;
 use wxpay_worker::wechat::v2::refund;
 use wxpay_worker::wechat::v2::refund::Refunding;
@@ -147,5 +147,19 @@ fn an_answer_was_lost_only_where_there_was_none() {
         [TransportError::NoAnswer { why: "timed out".into() }, TransportError::NotSent { why: "refused".into() }]
     {
         assert!(matches!(of(lost), Outcome::Unknown { said: None, .. }));
+    }
+}
+
+#[test]
+fn too_often_is_said_by_code_or_in_unsigned_words() {
+    let says =
+        |code: &str, message: &str| is_throttled(&WechatError { code: code.to_owned(), message: message.to_owned() });
+    assert!(says("FREQUENCY_LIMITED", "") && says("INVALID_REQ_TOO_MUCH", "无效请求过多"));
+    for words in ["操作过于频繁，请稍后再试", "调用频率超限", "Request too frequent"] {
+        assert!(says(WechatError::FAIL, words), "{words}");
+    }
+    for (code, words) in [("SYSTEMERROR", "系统繁忙"), (WechatError::FAIL, "系统繁忙"), ("PARAM_ERROR", "频率")]
+    {
+        assert!(!says(code, words), "{code} {words}");
     }
 }

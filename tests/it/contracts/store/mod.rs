@@ -1,5 +1,6 @@
 //! The store, on both databases.
 
+mod call_rates;
 mod jobs;
 pub mod orders;
 mod payments;

@@ -6,11 +6,14 @@
 //! request the same duration; a lease that ends much later than that was taken while the database's clock was ahead,
 //! and counts as expired.
 
+mod call_rates;
+
 use std::time::Duration;
 
 use super::Store;
 use super::db::{DbError, DbKind};
 use super::writer::WriteTx;
+pub use call_rates::Permits;
 
 /// How far the database's clock may be set back without a lease counting as one of the future.
 const CLOCK_STEP: Duration = Duration::from_secs(60);

@@ -1,0 +1,4 @@
+//! Calls of WeChat's pay API, each after a permit: all processes together keep to a merchant's rates.
+
+pub(super) mod calls;
+pub(super) mod pacer;

@@ -14,13 +14,20 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, CURRENCY).await?;
         match manager.get_database_backend() {
-            DbBackend::Postgres => dialect::run(manager, RELAX_POSTGRES).await,
-            _ => relax_sqlite(manager).await,
+            DbBackend::Postgres => dialect::run(manager, &format!("{LOCK}--;{CURRENCY}--;{RELAX_POSTGRES}")).await,
+            _ => {
+                dialect::run(manager, CURRENCY).await?;
+                relax_sqlite(manager).await
+            }
         }
     }
 }
+
+/// What changes refunds locks an order first, and is awaited here: it holds none of the tables below.
+const LOCK: &str = "
+LOCK TABLE orders IN EXCLUSIVE MODE
+";
 
 const CURRENCY: &str = "
 ALTER TABLE refunds ADD COLUMN currency TEXT NOT NULL DEFAULT 'CNY'

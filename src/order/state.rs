@@ -179,8 +179,8 @@ pub struct Policy {
     pub paid_before_slack: Duration,
     /// A payment so long after the expiry is in time while the order has not ended here.
     pub late_grace: Duration,
-    /// The payment goes back, or went back ([`PaymentClass::Returned`]), as one of no order: it is held or returned, and
-    /// never credited.
+    /// The payment goes back, or went back ([`PaymentClass::Returned`]), as one of no order: it is held or returned,
+    /// and never credited.
     pub goes_back: Option<PaymentClass>,
 }
 

@@ -150,7 +150,8 @@ on_both_databases! {
         stage.succeeds(&refund(&paid, "R2", 60)).await;
         let known = stage.known(&paid.transaction_id).await;
         assert_eq!((known.class, known.refunded), (PaymentClass::Returned, Fen::from_i64(100)));
-        assert_eq!(stage.count("refund_ledger WHERE currency = 'USD' AND order_id IS NULL AND order_no IS NULL").await, 2);
+        let of_no_order = "refund_ledger WHERE currency = 'USD' AND order_id IS NULL AND order_no IS NULL";
+        assert_eq!(stage.count(of_no_order).await, 2);
         let order = stage.recorded(1).await;
         for goes_back in [None, Some(PaymentClass::Unmatched)] {
             let change = match goes_back {

@@ -68,6 +68,7 @@ pub async fn refused(
     let raw = listing.pages.first().map(|(_, raw)| raw.as_str().to_owned());
     let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
     let called = taken(ctx, stored, RefundFact::Refused(error), source).await?;
+    crate::failpoint::point("refund.gave_way");
     if let Some(order) = order.filter(|_| !is_complete) {
         adopt_all(ctx, merchant, &order, &listing).await?;
     }

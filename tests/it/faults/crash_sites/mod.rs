@@ -106,6 +106,7 @@ const SITES: &[(Scenario, &[&str])] = &[
         ],
     ),
     (Scenario::RefundFound, &["refund.listed", "refund.adopted", "refund.committed"]),
+    (Scenario::RefundRefused, &["refund.gave_way"]),
 ];
 
 /// Those with an ingress and workers in processes of their own.

@@ -105,6 +105,33 @@ pub async fn refunded(rig: &Processes, base: &str, db: &Db, mortal: &mut Mortal<
         .await;
 }
 
+/// A person refunds by hand; then the shop's refund fails for it, and the other one is known, whichever process died
+/// between the two.
+pub async fn refused(rig: &Processes, base: &str, db: &Db, mortal: &mut Mortal<'_>) {
+    let body = json!({"mch_id": MCH_ID, "out_trade_no": "A700001", "refund_fee": 60});
+    let (status, refund) = rig.post(&rig.wechat_url, "/_sandbox/refunds/console", &body).await;
+    assert_eq!(status, 200, "{refund}");
+    ends(rig, refund["out_refund_no"].as_str().unwrap()).await;
+    let body = &json!({"refund_no": "R700001", "amount_fen": 60});
+    mortal
+        .until("the refusal", |_| async {
+            let path = "/v1/orders/A700001/refunds?merchant=main";
+            let (status, answer) = rig.try_post(base, path, body).await.ok()?;
+            assert!([202, 422, 503].contains(&status), "{answer}");
+            (status == 422 && answer["payment_refunded_fen"] == json!(60)).then_some(())
+        })
+        .await;
+    mortal
+        .until("the other refund", |_| async {
+            // A minute has passed, as far as the order's next poll is concerned.
+            let sql = "UPDATE orders SET next_look_at_ms = 1 WHERE next_look_at_ms IS NOT NULL";
+            let _ = db.execute("test", String::from(sql), []).await;
+            refund_is_due(db).await;
+            (rig.number(db, "SELECT COUNT(*) FROM refund_ledger").await == 1).then_some(())
+        })
+        .await;
+}
+
 /// The payer has the money, as far as WeChat is concerned.
 pub async fn ends(rig: &Processes, out_refund_no: &str) {
     let body = json!({"mch_id": MCH_ID, "out_refund_no": out_refund_no, "outcome": "SUCCESS"});

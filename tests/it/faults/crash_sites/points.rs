@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wxpay_worker::store::Db;
 
 use super::mortal::Mortal;
-use super::plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, switches};
+use super::plays::{closes, ends, forgotten, orphaned, refund_is_due, refunded, refused, switches};
 use crate::faults::audit::{self, Orders};
 use crate::faults::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
@@ -33,6 +33,8 @@ pub enum Scenario {
     RefundAsked,
     /// Paid and refunded in the merchant platform, without a notification of either.
     RefundFound,
+    /// Refunded in the merchant platform without a notification, so that one of the shop's is refused.
+    RefundRefused,
     /// The business closes an old order that is unpaid.
     Close,
     /// The business has an old order paid in another way.
@@ -67,7 +69,9 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
             orphaned(mortal, &db, base, site).await;
             return other;
         }
-        Scenario::RefundAsked => rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await,
+        Scenario::RefundAsked | Scenario::RefundRefused => {
+            rig.faults(json!([{"on": "refund_notify", "kind": "drop", "times": null}])).await
+        }
         Scenario::RefundFound => {
             let all = json!([{"on": "notify", "kind": "drop"}, {"on": "refund_notify", "kind": "drop"}]);
             rig.faults(all).await;
@@ -125,7 +129,10 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
     }
     mortal
         .until("the payment", |_| async {
-            if matches!(scenario, Scenario::Payment | Scenario::Refund | Scenario::RefundAsked) {
+            if matches!(
+                scenario,
+                Scenario::Payment | Scenario::Refund | Scenario::RefundAsked | Scenario::RefundRefused
+            ) {
                 repeat_unless_taken(rig).await;
             }
             let (status, order) = rig.try_get(base, "/v1/orders/A700001?merchant=main").await.ok()?;
@@ -134,6 +141,7 @@ async fn play(mortal: &mut Mortal<'_>, other_roles: Option<&str>, scenario: Scen
         .await;
     match scenario {
         Scenario::Refund | Scenario::RefundAsked => refunded(rig, base, &db, mortal).await,
+        Scenario::RefundRefused => refused(rig, base, &db, mortal).await,
         Scenario::RefundFound => {
             let found = "SELECT COUNT(*) FROM refund_ledger";
             mortal
@@ -181,6 +189,20 @@ async fn judge(rig: &Processes, db: &Db, base: &str, scenario: Scenario) {
     match scenario {
         Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => {
             audit::refunded_once(rig, base, "A700001", 60).await;
+        }
+        Scenario::RefundRefused => {
+            for (what, rows) in [
+                ("refund_ledger", 1),
+                ("refunds WHERE state = 'failed' AND origin = 'api'", 1),
+                ("refunds WHERE state = 'succeeded' AND origin = 'console'", 1),
+                ("refund_totals WHERE reserved_fen = 60 AND refunded_fen = 60", 1),
+                ("orders WHERE refunded_fen = 60", 1),
+            ] {
+                assert_eq!(rig.number(db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+            }
+            for fact in ["refund.failed", "refund.succeeded"] {
+                assert_eq!(rig.events(base, &format!("wxpay.{fact}.v1")).await.len(), 1, "{fact}");
+            }
         }
         _ => {}
     }
@@ -274,7 +296,9 @@ pub async fn run(mut cases: Vec<Case>) {
                     Rigged::NatsPostgres => TestService::nats_postgres().await,
                 };
                 let rig = match scenario {
-                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound => rig.refunds(),
+                    Scenario::Refund | Scenario::RefundAsked | Scenario::RefundFound | Scenario::RefundRefused => {
+                        rig.refunds()
+                    }
                     _ => rig,
                 };
                 let rig = rig.processes().await;

@@ -21,6 +21,7 @@ mod m20261128_000001_payments;
 mod m20261128_000009_said;
 mod m20261128_000010_feed;
 mod m20261128_000011_refund_targets;
+mod m20261129_000040_merchant_faults;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000009_said::Migration),
             Box::new(m20261128_000010_feed::Migration),
             Box::new(m20261128_000011_refund_targets::Migration),
+            Box::new(m20261129_000040_merchant_faults::Migration),
         ]
     }
 }

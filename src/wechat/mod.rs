@@ -14,6 +14,7 @@ pub mod oauth;
 pub mod outcome;
 mod percent;
 pub mod platform;
+pub mod setup_fault;
 pub mod token;
 pub mod transport;
 mod unsigned_words;

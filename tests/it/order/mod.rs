@@ -5,6 +5,7 @@ mod diagram;
 pub mod dice;
 mod properties;
 mod refunds;
+mod setup_refused;
 mod support;
 mod table;
 mod three_sources;

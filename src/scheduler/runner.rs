@@ -3,9 +3,11 @@
 //! `tokio-cron-scheduler` says when; the lease says who; the due time in the database says whether the run was made. A
 //! job that is still running when its time comes again is left alone; one whose time passed while no process ran, or
 //! whose runner crashed, is found by the sweep and run then. A process whose run failed releases the lease and skips
-//! the next run so that another process can try. Every run leaves a report. What must stay true: a run is made under
-//! the lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a leader that
-//! outlived its lease does no harm.
+//! the next run so that another process can try. Every run leaves a report, but for those that found nothing to do
+//! less than the length of a lease after such a report: what runs each second must not cost a synced write each second.
+//! To other processes the job is overdue meanwhile; the lease keeps them from running it. What must stay true: a run
+//! is made under the lease, which is renewed for as long as it lasts; what it does is safe to do twice or fenced, so a
+//! leader that outlived its lease does no harm.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +30,7 @@ use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigHandle};
 use crate::sealed_box::CannotSeal;
-use crate::store::{DbError, JobOutcome, JobRun, Lease, Store};
+use crate::store::{DbError, JobOutcome, JobRun, Lease, Store, job_waits};
 use crate::telemetry;
 use crate::wechat::platform::PlatformClient;
 use crate::wechat::transport::Client;
@@ -146,11 +148,22 @@ struct Runner {
     job: &'static Job,
     shared: Arc<Shared>,
     busy: AtomicBool,
-    /// The lease as last acquired: released at the end.
-    held: Mutex<Option<Lease>>,
+    /// The lease, and when it was last acquired at the earliest: released at the end.
+    held: Mutex<Option<(Lease, Instant)>>,
+    /// The last run that this process made.
+    last: Mutex<Option<LastRun>>,
     /// Until when the job is left to others, after a run that failed here.
     sits_out_until: Mutex<Option<Instant>>,
     cancel: CancellationToken,
+}
+
+/// What a process remembers of its last run of a job.
+#[derive(Clone, Copy)]
+struct LastRun {
+    idle: bool,
+    /// When the last reported run began.
+    reported: Timestamp,
+    next_due: Timestamp,
 }
 
 /// A job that is running; over when this is dropped, however the run ends.
@@ -176,6 +189,7 @@ impl Runner {
             shared,
             busy: AtomicBool::new(false),
             held: Mutex::default(),
+            last: Mutex::default(),
             sits_out_until: Mutex::default(),
             cancel,
         }
@@ -205,14 +219,31 @@ impl Runner {
     }
 
     async fn acquire(&self, config: &Config) -> Result<Option<Lease>, DbError> {
-        let Shared { store, holder, clock, .. } = &*self.shared;
-        // Each job has a lease of its own: one that hangs in one process is taken over by another.
-        let Some(lease) = store.lease(self.job.name, holder, config.store.lease).await? else { return Ok(None) };
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease.clone());
+        let Shared { store, clock, .. } = &*self.shared;
         let now = clock.now();
+        let next = self.job.when.next_after(now);
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| job_waits(last.next_due, now, next)) {
+            return Ok(None);
+        }
+        let Some(lease) = self.lease(config.store.lease).await? else { return Ok(None) };
         // The process that held the lease before may have made this very run.
-        let is_due = store.is_job_due(self.job.name, now, self.job.when.next_after(now)).await?;
+        let is_due = store.is_job_due(self.job.name, now, next).await?;
         Ok(is_due.then_some(lease))
+    }
+
+    /// The lease of the job: each has its own, so that one that hangs in one process is taken over by another. One
+    /// acquired a short while ago is still held and not written again.
+    async fn lease(&self, lease_for: Duration) -> Result<Option<Lease>, DbError> {
+        let Shared { store, holder, .. } = &*self.shared;
+        let asked = Instant::now();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lease = match held {
+            Some((lease, acquired)) if asked.duration_since(acquired) < lease_for / 3 => Some((lease, acquired)),
+            Some(_) | None => store.lease(self.job.name, holder, lease_for).await?.map(|lease| (lease, asked)),
+        };
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = lease.clone();
+        Ok(lease.map(|(lease, _)| lease))
     }
 
     /// Releases the lease unless the job still runs, which then does it at its end.
@@ -236,7 +267,7 @@ impl Runner {
 
     async fn give_back(&self) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(lease) = held
+        if let Some((lease, _)) = held
             && let Err(e) = self.shared.store.release(&lease).await
         {
             tracing::info!(job = self.job.name, error = %e, "the lease runs out by itself");
@@ -280,16 +311,36 @@ impl Runner {
         metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome.as_str())
             .record(started.elapsed());
         let ended_at = clock.now();
-        let run = JobRun { started_at, ended_at, outcome, done, detail };
-        // From the start: what became due while it ran, it may not have seen.
-        let next = job.when.next_after(started_at);
-        if let Err(e) = store.report_job(&lease, begun.get().copied(), &run, next).await {
-            tracing::warn!(job = job.name, error = %e, "the run cannot be reported");
-        }
+        self.report(&lease, begun.get().copied(), JobRun { started_at, ended_at, outcome, done, detail }).await;
         if outcome.is_failure() {
             // By the time at the end: the clock may have been set meanwhile.
             self.leave_to_others(job.when.next_after(ended_at).since(ended_at)).await;
         }
+    }
+
+    /// Reports a run, unless it was idle like the one before and that one's report is recent.
+    async fn report(&self, lease: &Lease, begun: Option<i64>, run: JobRun) {
+        let started_at = run.started_at;
+        let idle = run.outcome == JobOutcome::Idle && begun.is_none();
+        // From the start: what became due while it ran, it may not have seen.
+        let next_due = self.job.when.next_after(started_at);
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = |last: &LastRun| {
+            let until = last.reported.after(self.shared.config.snapshot().store.lease);
+            idle && last.idle && (last.reported..until).contains(&started_at)
+        };
+        let reported = match last.filter(recent) {
+            Some(last) => Some(last.reported),
+            None => match self.shared.store.report_job(lease, begun, &run, next_due).await {
+                Ok(()) => Some(started_at),
+                Err(e) => {
+                    tracing::warn!(job = self.job.name, error = %e, "the run cannot be reported");
+                    None
+                }
+            },
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            reported.map(|reported| LastRun { idle, reported, next_due });
     }
 
     /// Keeps the lease for as long as the run lasts, and reports a long run.

@@ -120,7 +120,9 @@ impl Store {
     ) -> Result<(), DbError> {
         let sql = "INSERT INTO jobs (name, cron, deadline_ms, next_due_at_ms) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (name) DO UPDATE SET cron = excluded.cron, deadline_ms = excluded.deadline_ms,
-                     next_due_at_ms = CASE WHEN jobs.next_due_at_ms <= $6 THEN jobs.next_due_at_ms ELSE $5 END";
+                     next_due_at_ms = CASE WHEN jobs.next_due_at_ms <= $6 THEN jobs.next_due_at_ms ELSE $5 END
+                   WHERE jobs.cron <> excluded.cron OR jobs.deadline_ms <> excluded.deadline_ms
+                     OR jobs.next_due_at_ms > $6";
         let times = [now, next, next.after(SLACK)].map(|t| t.as_ms().into());
         let values = [name.into(), cron.into(), deadline_ms.into()].into_iter().chain(times);
         self.db.execute("job.register", sql, values.collect::<Vec<_>>()).await?;
@@ -131,8 +133,7 @@ impl Store {
     /// previous holder may have run the job just now.
     pub async fn is_job_due(&self, name: &str, now: Timestamp, next: Timestamp) -> Result<bool, DbError> {
         let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
-        let waits = |due_ms: i64| now.as_ms() < due_ms && due_ms <= next.after(SLACK).as_ms();
-        Ok(!row.is_some_and(|row| waits(row.next_due_at_ms)))
+        Ok(!row.is_some_and(|row| job_waits(Timestamp::from_ms(row.next_due_at_ms), now, next)))
     }
 
     /// Notes a run that goes on for longer; its number goes to [`Store::report_job`] at the end.
@@ -247,6 +248,12 @@ impl Store {
             detail: row.detail,
         }))
     }
+}
+
+/// Whether a job whose due time this is waits for it; `next` is the first scheduled time after `now`. A due time beyond
+/// it was written under clock skew.
+pub fn job_waits(due: Timestamp, now: Timestamp, next: Timestamp) -> bool {
+    now < due && due <= next.after(SLACK)
 }
 
 fn report_row(lease: &Lease, started_at: Timestamp, outcome: JobOutcome) -> job_report::ActiveModel {

@@ -28,7 +28,7 @@ pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use handle::Store;
-pub use jobs::{JobOutcome, JobReport, JobRun, JobView};
+pub use jobs::{JobOutcome, JobReport, JobRun, JobView, job_waits};
 pub use leases::{Fenced, Lease};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::setup_faults::{FaultScope, StoredFault};

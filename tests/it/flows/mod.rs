@@ -4,6 +4,7 @@ mod api_keys;
 pub mod browser;
 mod feed_cursors;
 mod idempotency;
+mod idle;
 pub mod notifications;
 mod orders;
 mod orphans;

@@ -209,6 +209,7 @@ impl App {
                 config: self.config.clone(),
                 store: self.store,
                 bus: self.bus,
+                wechat: self.wechat,
                 platform: self.platform,
                 clock: self.clock,
             };

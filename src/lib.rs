@@ -30,6 +30,7 @@
 //! | [`http`] | the ingress: orders, refunds, notifications, events, health |
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
+//! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
@@ -81,6 +82,7 @@ pub mod event;
 pub mod failpoint;
 pub mod http;
 pub mod ids;
+pub mod merchant_setup;
 pub mod money;
 pub mod new_order;
 pub mod new_refund;

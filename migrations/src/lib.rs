@@ -24,6 +24,7 @@ mod m20261128_000011_refund_targets;
 mod m20261128_000021_refunded_elsewhere;
 mod m20261129_000020_call_rates;
 mod m20261129_000030_refunds_of_no_order;
+mod m20261129_000040_merchant_faults;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000021_refunded_elsewhere::Migration),
             Box::new(m20261129_000020_call_rates::Migration),
             Box::new(m20261129_000030_refunds_of_no_order::Migration),
+            Box::new(m20261129_000040_merchant_faults::Migration),
         ]
     }
 }

@@ -17,8 +17,16 @@ use crate::trade::TradeType;
 pub enum Fact {
     /// The unified order succeeded: the payer can pay.
     PrepayIssued(Prepay),
-    /// WeChat refused the unified order for good: parameters, permissions, configuration.
+    /// WeChat refused the unified order for good: parameters, permissions.
     PlacementRefused(WechatError),
+    /// WeChat refused the unified order before any business, because of the merchant's setup: the number is not used,
+    /// and no earlier call of it can have been executed.
+    SetupRefused {
+        /// What WeChat said.
+        error: WechatError,
+        /// Whether WeChat accepts the merchant's other calls: then it is the order that does not fit the setup.
+        alone: bool,
+    },
     /// The unified order's outcome is not known: it may or may not exist at WeChat.
     PlacementUnknown {
         /// What was seen, for people.

@@ -3,12 +3,14 @@
 //! Pure and exhaustive: no clock, no database, no default arm. The same fact twice gives [`Decision::AlreadyApplied`]
 //! the second time, so a handler may run as often as it likes. States never go back. What money does is in `money`.
 
-use super::decision::{Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, Refusal};
+use super::decision::{
+    Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, MAX_SETUP_REFUSALS, OrderEvent, Refusal,
+};
 use super::money::{accepted, paid, refunded};
 use super::schedule;
 use super::state::{Attempt, AttemptState, Intent, Order, OrderState, Policy};
 use super::steps::{
-    already, apply, ask_again, bump, clear_unknown, close, fail, held_and_over, hold, placement_unknown,
+    already, apply, ask_again, bump, clear_unknown, close, fail, held_and_over, hold, next_answer_at, placement_unknown,
 };
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Prepay, WechatError};
@@ -24,6 +26,7 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
         Fact::PrepayIssued(prepay) => prepay_issued(order, i, prepay, now),
         Fact::PlacementRefused(error) => placement_refused(order, i, error, now),
         Fact::PlacementUnknown { said, .. } => placement_unknown(order, i, said.as_ref(), now),
+        Fact::SetupRefused { error, alone } => setup_refused(order, i, error, *alone, now),
         Fact::Closed => closed(order, i, now),
         Fact::Paid(payment) => paid(order, i, payment, now, policy),
         Fact::Refunded(payment) => refunded(order, i, payment, now, policy),
@@ -107,6 +110,7 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
             next.attempts[i].state = AttemptState::Payable;
             next.attempts[i].prepay = Some(prepay.clone());
             next.attempts[i].error = None;
+            next.attempts[i].setup_refusals = None;
             clear_unknown(&mut next);
             if !next.state.is_open() || next.is_held() {
                 // It can be paid although nothing more is to be: it must be closed at WeChat.
@@ -127,29 +131,63 @@ fn prepay_issued(order: &Order, i: usize, prepay: &Prepay, now: Timestamp) -> De
 }
 
 fn placement_refused(order: &Order, i: usize, error: &WechatError, now: Timestamp) -> Decision {
-    match order.attempts[i].state {
-        AttemptState::Created => {
-            let mut next = bump(order);
-            next.attempts[i].state = AttemptState::Failed;
-            next.attempts[i].error = Some(error.clone());
-            if !next.state.is_open() || next.any_live() {
-                return apply(next, None);
-            }
-            if next.is_held() {
-                return hold(next, now);
-            }
-            // No attempt can be paid any more, so every other intent is fulfilled.
-            match next.intent {
-                Some(Intent::Close) => close(next, now),
-                Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
-                    switch(next, &order.attempts[i], trade_type, expires_at, now)
-                }
-                Some(Intent::NewAttempt { .. }) | None => fail(next, error.clone(), now),
-            }
-        }
+    let attempt = &order.attempts[i];
+    match attempt.state {
+        AttemptState::Created => refused_for_good(order, i, error, now),
+        // No call of it can have been executed.
+        AttemptState::Unknown if attempt.setup_refusals.is_some() => refused_for_good(order, i, error, now),
         // An earlier call may have been executed: a refusal of the repeat does not say that it was not.
         AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
+    }
+}
+
+fn refused_for_good(order: &Order, i: usize, error: &WechatError, now: Timestamp) -> Decision {
+    let mut next = bump(order);
+    next.attempts[i].state = AttemptState::Failed;
+    next.attempts[i].error = Some(error.clone());
+    next.attempts[i].setup_refusals = None;
+    clear_unknown(&mut next);
+    if !next.state.is_open() || next.any_live() {
+        return apply(next, None);
+    }
+    if next.is_held() {
+        return hold(next, now);
+    }
+    // No attempt can be paid any more, so every other intent is fulfilled.
+    match next.intent {
+        Some(Intent::Close) => close(next, now),
+        Some(Intent::NewAttempt { trade_type, expires_at }) if has_time(expires_at, now) => {
+            switch(next, &order.attempts[i], trade_type, expires_at, now)
+        }
+        Some(Intent::NewAttempt { .. }) | None => fail(next, error.clone(), now),
+    }
+}
+
+/// The number waits for the merchant's setup to be corrected, and is not used up. An order that WeChat refuses so while
+/// it accepts the merchant's other calls fails after a few tries.
+fn setup_refused(order: &Order, i: usize, error: &WechatError, alone: bool, now: Timestamp) -> Decision {
+    let attempt = &order.attempts[i];
+    let first = attempt.state == AttemptState::Created;
+    match (attempt.state, attempt.setup_refusals) {
+        (AttemptState::Created, _) | (AttemptState::Unknown, Some(_)) => {
+            let refusals = if alone { attempt.setup_refusals.unwrap_or(0) + 1 } else { 0 };
+            if refusals >= MAX_SETUP_REFUSALS {
+                return refused_for_good(order, i, error, now);
+            }
+            if attempt.setup_refusals == Some(refusals) && attempt.error.as_ref() == Some(error) {
+                return ask_again(order, now, false);
+            }
+            let mut next = bump(order);
+            next.attempts[i].state = AttemptState::Unknown;
+            next.attempts[i].error = Some(error.clone());
+            next.attempts[i].setup_refusals = Some(refusals);
+            next.flags.outcome_unknown = true;
+            next.queries.next_at = if first { Some(now.after(schedule::UNKNOWN)) } else { next_answer_at(order, now) };
+            apply(next, None)
+        }
+        (AttemptState::Unknown, None) | (AttemptState::Payable, _) => placement_unknown(order, i, Some(error), now),
+        (AttemptState::Paid | AttemptState::Closed | AttemptState::Failed, _) => Decision::AlreadyApplied,
     }
 }
 
@@ -160,6 +198,7 @@ fn closed(order: &Order, i: usize, now: Timestamp) -> Decision {
             let was_offered = attempt.state == AttemptState::Payable;
             let mut next = bump(order);
             next.attempts[i].state = AttemptState::Closed;
+            next.attempts[i].setup_refusals = None;
             clear_unknown(&mut next);
             if !next.state.is_open() || next.any_live() {
                 return apply(next, None);
@@ -207,6 +246,7 @@ fn open_attempt(mut next: Order, like: &Attempt, trade_type: TradeType, now: Tim
         prepay: None,
         transaction_id: None,
         error: None,
+        setup_refusals: None,
         ..like.clone()
     });
     next.queries.done = 0;

@@ -12,6 +12,10 @@ pub const MAX_ATTEMPTS: u32 = 5;
 /// No more numbers are opened for one order because the business asks.
 pub const MAX_REQUESTED_ATTEMPTS: u32 = 20;
 
+/// How often WeChat refuses one order for the merchant's setup while it accepts the merchant's other calls, until the
+/// order has failed.
+pub const MAX_SETUP_REFUSALS: u32 = 3;
+
 /// What a fact does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {

@@ -11,8 +11,8 @@ mod steps;
 
 pub use decide::{decide, flag_mismatch};
 pub use decision::{
-    AutoRefund, Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, OrderEvent, PaymentChange, PaymentEntry,
-    Refusal,
+    AutoRefund, Change, Decision, MAX_ATTEMPTS, MAX_REQUESTED_ATTEMPTS, MAX_SETUP_REFUSALS, OrderEvent, PaymentChange,
+    PaymentEntry, Refusal,
 };
 pub use events::of_order;
 pub use money::mismatch;

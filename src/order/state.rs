@@ -38,7 +38,7 @@ pub enum OrderState {
 pub enum AttemptState {
     /// Recorded with its parameters; WeChat may or may not have been called.
     Created,
-    /// WeChat was called and its answer is not known.
+    /// WeChat was called and its answer is not known, or it waits until the merchant's setup is corrected.
     Unknown,
     /// WeChat issued a prepay id.
     Payable,
@@ -118,6 +118,9 @@ pub struct Attempt {
     pub transaction_id: Option<TransactionId>,
     /// What WeChat last said against it: why it refused it, or did not say whether it took it.
     pub error: Option<WechatError>,
+    /// Present while every call of the number was refused for the merchant's setup, so that none can have been
+    /// executed: how many of them in a row while WeChat accepted the merchant's other calls.
+    pub setup_refusals: Option<u32>,
 }
 
 /// The first payment of an order.

@@ -18,14 +18,20 @@ pub(super) fn placement_unknown(order: &Order, i: usize, said: Option<&WechatErr
             next.queries.next_at = Some(now.after(schedule::UNKNOWN));
             apply(next, None)
         }
+        // From now on a call may have been executed.
+        AttemptState::Unknown if order.attempts[i].setup_refusals.is_some() => {
+            let mut next = bump(order);
+            next.attempts[i].error = said.cloned();
+            next.attempts[i].setup_refusals = None;
+            next.queries.next_at = next_answer_at(order, now);
+            apply(next, None)
+        }
         AttemptState::Unknown if said.is_some() && order.attempts[i].error.as_ref() != said => {
             match ask_again(order, now, false) {
-                Decision::AskAgain { at, .. } => {
+                Decision::AskAgain { .. } => {
                     let mut next = bump(order);
                     next.attempts[i].error = said.cloned();
-                    // An earlier poll that is planned stays.
-                    let planned = order.queries.next_at.filter(|planned| *planned > now);
-                    next.queries.next_at = Some(planned.map_or(at, |planned| planned.min(at)));
+                    next.queries.next_at = next_answer_at(order, now);
                     apply(next, None)
                 }
                 other => other,
@@ -34,6 +40,13 @@ pub(super) fn placement_unknown(order: &Order, i: usize, said: Option<&WechatErr
         AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
         AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
     }
+}
+
+/// When to ask about an open outcome next; an earlier poll that is planned stays.
+pub(super) fn next_answer_at(order: &Order, now: Timestamp) -> Option<Timestamp> {
+    let at = schedule::next_poll(order, order.queries.done + 1, now);
+    let planned = order.queries.next_at.filter(|planned| *planned > now);
+    planned.into_iter().chain(at).min()
 }
 
 pub(super) fn ask_again(order: &Order, now: Timestamp, resubmit: bool) -> Decision {

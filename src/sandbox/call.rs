@@ -85,7 +85,7 @@ async fn with_fault<C: Call>(call: &C, sandbox: &SandboxState, hit: Hit) -> Resp
         Kind::Rewrite => call.answer(C::rewritten(call.execute(), &hit.set), None),
         // Of notifications alone; see `Kind::possible`.
         Kind::Misdirect | Kind::Wrap => executed(),
-        Kind::RateLimit => call.answer(call.refusal(&hit), None),
+        Kind::RateLimit | Kind::ForeignAddress | Kind::CertificateExpired => call.answer(call.refusal(&hit), None),
         kind @ (Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant | Kind::ForgeAmount) => {
             call.answer(call.execute(), Some(kind))
         }

@@ -98,6 +98,10 @@ pub(super) enum Kind {
     Misdirect,
     /// `req_info` is broken into lines.
     Wrap,
+    /// The address of the caller is not on the merchant's list: an unsigned refusal; not executed.
+    ForeignAddress,
+    /// The merchant's certificate has expired: an unsigned refusal of a refund; not executed.
+    CertificateExpired,
     /// A refund is refused with `err_code`; executed only if `executed` says so, which fits BIZERR_NEED_RETRY.
     Refuse,
 }
@@ -135,6 +139,8 @@ impl Kind {
             Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant => !matches!(on, On::Platform(_)),
             Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow => !on.is_notification(),
             Kind::RateLimit | Kind::Raw | Kind::Rewrite => !on.is_notification(),
+            Kind::ForeignAddress => !on.is_notification() && !matches!(on, On::Platform(_)),
+            Kind::CertificateExpired => on == On::Refund,
             Kind::Misdirect => on.is_notification(),
             Kind::Wrap => on == On::RefundNotify,
             Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify | On::RefundQuery | On::RefundNotify),

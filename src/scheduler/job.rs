@@ -12,6 +12,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{Lease, Store};
+use crate::wechat::transport::Client;
 
 /// The context of a run.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(super) struct Context {
     pub store: Store,
     pub bus: Bus,
     pub clock: Clock,
+    /// The way to WeChat's pay API.
+    pub wechat: Client,
     /// None if the browser side is not configured or no app has a secret.
     pub tokens: Option<Arc<Tokens>>,
     /// The lease that the run holds.

@@ -43,6 +43,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::orphans(ctx)),
     },
     Job {
+        name: "merchant_faults",
+        when: When::every_seconds(5),
+        deadline: Duration::from_secs(60),
+        run: |ctx| Box::pin(jobs::merchant_faults(ctx)),
+    },
+    Job {
         name: "platform_tokens",
         when: When::every_seconds(1),
         deadline: TOKENS_DEADLINE,

@@ -33,6 +33,7 @@ use crate::sealed_box::CannotSeal;
 use crate::store::{DbError, JobOutcome, JobRun, Lease, Store, job_waits};
 use crate::telemetry;
 use crate::wechat::platform::PlatformClient;
+use crate::wechat::transport::Client;
 
 /// How long, from when the job is due again, a process whose run failed leaves it to the others. They check when it is
 /// due; one that is alone comes back soon.
@@ -43,6 +44,8 @@ pub struct Parts {
     pub config: ConfigHandle,
     pub store: Store,
     pub bus: Bus,
+    /// The way to WeChat's pay API.
+    pub wechat: Client,
     /// The way to WeChat's platform.
     pub platform: PlatformClient,
     /// The time, as the database has it: a host whose own clock is wrong must not stop the jobs of all the others.
@@ -63,9 +66,9 @@ pub enum SchedulerError {
 /// Runs until cancelled; jobs that run then finish first. Each lease is released as soon as its job has ended, so
 /// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
-    let Parts { config, store, bus, platform, clock } = parts;
+    let Parts { config, store, bus, wechat, platform, clock } = parts;
     let tokens = Tokens::new(&config.snapshot(), platform)?.map(Arc::new);
-    let shared = Arc::new(Shared { config, store, bus, clock, tokens, holder });
+    let shared = Arc::new(Shared { config, store, bus, clock, wechat, tokens, holder });
     let runners: Vec<Arc<Runner>> =
         JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
     let running = TaskTracker::new();
@@ -98,6 +101,7 @@ struct Shared {
     store: Store,
     bus: Bus,
     clock: Clock,
+    wechat: Client,
     tokens: Option<Arc<Tokens>>,
     holder: String,
 }
@@ -272,7 +276,7 @@ impl Runner {
 
     async fn run_under(&self, lease: Lease, config: Arc<Config>) {
         let lease_for = config.store.lease;
-        let Shared { store, bus, clock, tokens, .. } = &*self.shared;
+        let Shared { store, bus, clock, wechat, tokens, .. } = &*self.shared;
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
@@ -280,6 +284,7 @@ impl Runner {
             store: store.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
+            wechat: wechat.clone(),
             tokens: tokens.clone(),
             lease: lease.clone(),
             jobs: JOBS,

@@ -68,6 +68,10 @@ pub const BUILD_INFO: &str = "wxpay_build_info";
 pub const NOTIFY_SIGN_TYPE_DIFFERS_TOTAL: &str = "wxpay_notify_sign_type_differs_total";
 /// Time one delivery took a handler.
 pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
+/// Whether WeChat refuses a merchant's own setup, by `merchant` and `fault` (`signature`, `certificate` …).
+pub const MERCHANT_FAULT: &str = "wxpay_merchant_fault";
+/// Calls that WeChat refused for the merchant's setup, by `merchant` and `fault`.
+pub const SETUP_REFUSALS_TOTAL: &str = "wxpay_setup_refusals_total";
 /// Age of the access_token or ticket in use, by `app` and `kind`.
 pub const TOKEN_AGE_SECONDS: &str = "wxpay_token_age_seconds";
 /// Fetches of access_tokens and tickets, by `app`, `kind` and `outcome` (`renewed`, `same`, `refused` …).
@@ -153,6 +157,20 @@ pub const METRICS: &[Metric] = &[
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),
     metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that are not final"),
+    metric(
+        MERCHANT_FAULT,
+        Kind::Gauge,
+        Unit::Count,
+        &["merchant", "fault"],
+        "1 while WeChat refuses the merchant's own setup",
+    ),
+    metric(
+        SETUP_REFUSALS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["merchant", "fault"],
+        "Calls that WeChat refused for the merchant's setup",
+    ),
     metric(WECHAT_REQUEST_SECONDS, Kind::Histogram, Unit::Seconds, &["api", "outcome"], "Calls to WeChat"),
     metric(WECHAT_PERMIT_WAIT_SECONDS, Kind::Histogram, Unit::Seconds, &["api"], "Waits of calls for the rate limit"),
     metric(

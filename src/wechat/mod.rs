@@ -15,6 +15,7 @@ pub mod outcome;
 mod pay_hosts;
 mod percent;
 pub mod platform;
+pub mod setup_fault;
 pub mod token;
 pub mod transport;
 mod unsigned_words;

@@ -6,6 +6,8 @@
 //! the answer was lost; a refusal needs an explicit answer of WeChat. Every code is listed by name in every API's
 //! match, so a code added to [`ErrCode`] does not compile before it is classified.
 
+use super::setup_fault;
+use super::setup_fault::SetupFault;
 use super::transport::TransportError;
 use super::unsigned_words;
 use super::v2::xml::Fields;
@@ -61,8 +63,11 @@ impl Api {
 pub enum Class {
     /// Success.
     Done,
-    /// Refused for good: parameters, permissions, configuration. The same call would be refused again.
+    /// Refused for good: parameters, permissions. The same call would be refused again.
     Refused,
+    /// Refused before any business, because of the merchant's key, number, app, certificate or address: not executed.
+    /// The same number and parameters again once that is corrected.
+    Setup,
     /// Not known whether it was executed: the same number and parameters again, then query.
     Unknown,
     /// WeChat's state of the number differs from ours: query before anything else.
@@ -88,6 +93,8 @@ pub enum Outcome {
     Done(Fields),
     /// See [`Class::Refused`].
     Refused(WechatError),
+    /// See [`Class::Setup`].
+    Setup(WechatError),
     /// See [`Class::Unknown`].
     Unknown {
         /// Description for logs.
@@ -199,12 +206,11 @@ macro_rules! our_request {
     };
 }
 
-/// Codes that say our numbers, keys, certificate or permissions are wrong, whatever the API: once an
-/// operator has corrected them, the same request succeeds.
+/// Codes that say our numbers, keys or certificate are wrong, whatever the API: once an operator has corrected them,
+/// the same request succeeds.
 macro_rules! our_setup {
     () => {
-        ErrCode::NoAuth
-            | ErrCode::AppidNotExist
+        ErrCode::AppidNotExist
             | ErrCode::MchidNotExist
             | ErrCode::AppidMchidNotMatch
             | ErrCode::SignError
@@ -236,7 +242,17 @@ macro_rules! of_other_apis {
     };
 }
 
-/// The class of a signed `result_code=FAIL`.
+/// The class of a signed `result_code=FAIL` with its words: an address that is not listed has the code of a permission.
+pub fn of_business_fail(api: Api, error: &WechatError) -> Class {
+    match SetupFault::of(error) {
+        Some(SetupFault::Ip) => Class::Setup,
+        Some(SetupFault::Signature | SetupFault::MchId | SetupFault::AppId | SetupFault::Certificate) | None => {
+            of_err_code(api, ErrCode::parse(&error.code))
+        }
+    }
+}
+
+/// The class of a signed `result_code=FAIL` with this code.
 pub fn of_err_code(api: Api, code: ErrCode) -> Class {
     match api {
         Api::UnifiedOrder => of_unified_order(code),
@@ -250,7 +266,8 @@ pub fn of_err_code(api: Api, code: ErrCode) -> Class {
 fn of_unified_order(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
-        our_request!() | our_setup!() | NotEnough => Class::Refused,
+        our_setup!() => Class::Setup,
+        our_request!() | NoAuth | NotEnough => Class::Refused,
         // INVALID_REQUEST is a bad parameter on a fresh number and "other parameters than before" on a used one;
         // only a query tells which.
         OrderPaid | OutTradeNoUsed | InvalidRequest => Class::Ask,
@@ -267,7 +284,8 @@ fn of_order_query(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
         OrderNotExist => Class::NotFound,
-        our_request!() | our_setup!() | InvalidRequest | InvalidTransactionId => Class::Refused,
+        our_setup!() => Class::Setup,
+        our_request!() | NoAuth | InvalidRequest | InvalidTransactionId => Class::Refused,
         their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OutTradeNoUsed => Class::Unknown,
         TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal | Error => Class::Unknown,
@@ -282,7 +300,8 @@ fn of_close_order(code: ErrCode) -> Class {
         OrderClosed => Class::Done,
         OrderPaid => Class::Ask,
         OrderNotExist => Class::NotFound,
-        our_request!() | our_setup!() | InvalidRequest => Class::Refused,
+        our_setup!() => Class::Setup,
+        our_request!() | NoAuth | InvalidRequest => Class::Refused,
         // "This state forbids closing" does not say which state it is; the query after an unknown will.
         TradeStateError => Class::Unknown,
         their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
@@ -296,9 +315,10 @@ fn of_refund(code: ErrCode) -> Class {
     match code {
         our_request!() | TradeOverdue | UserAccountAbnormal | Error => Class::Refused,
         // The merchant's funds are too low, the payment is not settled yet, too many bad requests before this one, a
-        // certificate or a permission that must be renewed: the refund itself is valid, and a new number would be a
-        // second refund.
-        our_setup!() | NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
+        // setup or a permission that must be corrected: the refund itself is valid, and a new number would be a second
+        // refund.
+        our_setup!() => Class::Setup,
+        NoAuth | NotEnough | OrderNotReady | InvalidReqTooMuch => Class::Later,
         RefundFeeMismatch | InvalidRequest => Class::Ask,
         // Our ledger has WeChat's proof of the payment: a replica at WeChat lags behind.
         InvalidTransactionId | OrderNotExist => Class::Doubt,
@@ -313,7 +333,8 @@ fn of_refund_query(code: ErrCode) -> Class {
     use ErrCode::*;
     match code {
         RefundNotExist => Class::NotFound,
-        our_request!() | our_setup!() | InvalidRequest | InvalidTransactionId => Class::Refused,
+        our_setup!() => Class::Setup,
+        our_request!() | NoAuth | InvalidRequest | InvalidTransactionId => Class::Refused,
         their_trouble!() | FrequencyLimited | of_other_apis!() => Class::Unknown,
         InvalidReqTooMuch | NotEnough | OrderPaid | OrderClosed | OrderReversed | OrderNotExist => Class::Unknown,
         OutTradeNoUsed | TradeStateError | OrderNotReady | TradeOverdue | UserAccountAbnormal => Class::Unknown,
@@ -331,6 +352,7 @@ pub fn of_return_fail(api: Api, words: &str) -> Class {
     match api {
         _ if open => Class::Unknown,
         Api::Refund => Class::Doubt,
+        _ if setup_fault::of_words(words).is_some() => Class::Setup,
         Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::RefundQuery if wrong => Class::Refused,
         Api::UnifiedOrder | Api::OrderQuery | Api::CloseOrder | Api::RefundQuery => Class::Unknown,
     }

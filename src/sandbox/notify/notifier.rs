@@ -46,6 +46,8 @@ pub(in crate::sandbox) async fn deliver(
             | Kind::RateLimit
             | Kind::Raw
             | Kind::Rewrite
+            | Kind::ForeignAddress
+            | Kind::CertificateExpired
             | Kind::Refuse
             | Kind::Errcode => {}
         }

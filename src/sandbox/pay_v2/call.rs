@@ -169,6 +169,8 @@ impl call::Call for Call<'_> {
     fn refusal(&self, hit: &Hit) -> Reply {
         Err(match (hit.kind, hit.err_code) {
             (Kind::RateLimit, _) => Refusal::rate_limit(),
+            (Kind::ForeignAddress, _) => Refusal::Communication("此IP地址不允许调用接口".to_owned()),
+            (Kind::CertificateExpired, _) => Refusal::Communication("证书已过期".to_owned()),
             (Kind::Refuse, Some(code)) => Refusal::of_refund(code),
             _ => Refusal::system_error(),
         })

@@ -3,6 +3,7 @@
 mod deferred_messages;
 mod far_times;
 mod gauges;
+mod merchant_faults;
 mod pending_queries;
 mod pending_refunds;
 mod platform_tokens;
@@ -12,6 +13,7 @@ mod unmatched_notifications;
 pub(super) use deferred_messages::deferred_messages;
 pub(super) use far_times::far_times;
 pub(super) use gauges::gauges;
+pub(super) use merchant_faults::merchant_faults;
 pub(super) use pending_queries::pending_queries;
 pub(super) use pending_refunds::pending_refunds;
 pub(super) use platform_tokens::platform_tokens;

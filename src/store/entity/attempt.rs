@@ -27,6 +27,7 @@ pub struct Model {
     pub error_message: Option<String>,
     pub created_at_ms: i64,
     pub said: Option<String>,
+    pub setup_refusals: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

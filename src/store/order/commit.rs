@@ -244,7 +244,7 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
 }
 
 async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
-    let mut updated: Vec<[Value; 11]> = Vec::new();
+    let mut updated: Vec<[Value; 12]> = Vec::new();
     let mut new = Vec::new();
     for c in changed {
         let merchant = c.next.merchant.to_string();
@@ -265,19 +265,20 @@ async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), Db
                 a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.code.clone()).into(),
                 a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.message.clone()).into(),
                 said(a)?.into(),
+                a.setup_refusals.filter(|_| a.state == AttemptState::Unknown).map(i64::from).into(),
             ]);
         }
     }
     for updated in updated.chunks(tx.rows_per_statement()) {
         let sql = format!(
             "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
-                     error_code, error_message, said) AS (VALUES {})
+                     error_code, error_message, said, setup_refusals) AS (VALUES {})
              UPDATE attempts SET state = v.state, prepay_id = v.prepay_id, code_url = v.code_url,
                mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
                transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message,
-               said = v.said
+               said = v.said, setup_refusals = v.setup_refusals
              FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
-            placeholders(updated.len(), 11, 0)
+            placeholders(updated.len(), 12, 0)
         );
         tx.execute(&sql, updated.iter().flatten().cloned()).await?;
     }
@@ -312,6 +313,7 @@ fn new_attempt(
         error_message: Set(None),
         created_at_ms: Set(a.created_at.as_ms()),
         said: Set(None),
+        setup_refusals: Set(None),
     })
 }
 

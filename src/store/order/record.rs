@@ -199,6 +199,7 @@ fn attempt_row(n: &NewOrder, order_id: i64) -> Result<attempt::ActiveModel, DbEr
         error_message: Set(None),
         created_at_ms: Set(n.created_at.as_ms()),
         said: Set(None),
+        setup_refusals: Set(None),
     })
 }
 

@@ -181,6 +181,10 @@ fn attempt(row: attempt::Model) -> Result<Attempt, DbError> {
         transaction_id: row.transaction_id.map(TransactionId::parse).transpose().map_err(broken("transaction_id"))?,
         error: error(row.error_code, row.error_message)
             .or_else(|| row.said.and_then(|said| serde_json::from_str(&said).ok())),
+        setup_refusals: row
+            .setup_refusals
+            .filter(|_| row.state == AttemptState::Unknown.as_str())
+            .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
     })
 }
 

@@ -65,7 +65,7 @@ fn closed(outcome: Outcome) -> Closed {
         // ORDERPAID is the only code of this API that requires a query.
         Outcome::Ask(_) => Closed::AlreadyPaid,
         Outcome::NotFound(_) => Closed::NotFound,
-        Outcome::Refused(error) => Closed::Refused(error),
+        Outcome::Refused(error) | Outcome::Setup(error) => Closed::Refused(error),
         Outcome::Doubt(error) | Outcome::Closed(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {
             Closed::Unknown { why: reply::line(&error), said: Some(error) }
         }

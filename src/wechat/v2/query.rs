@@ -80,7 +80,7 @@ fn asked(about: (&'static str, &str), outcome: Outcome, body: &[u8]) -> Asked {
     let fields = match outcome {
         Outcome::Done(fields) => fields,
         Outcome::NotFound(_) => return Asked::Fact(Fact::NotFound, RawReply::of(body)),
-        Outcome::Refused(error) => return Asked::Refused(error),
+        Outcome::Refused(error) | Outcome::Setup(error) => return Asked::Refused(error),
         Outcome::Ask(error)
         | Outcome::Doubt(error)
         | Outcome::Closed(error)

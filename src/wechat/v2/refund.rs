@@ -154,7 +154,7 @@ fn refunding(params: &Fields, outcome: Outcome, body: &[u8]) -> Refunding {
         Outcome::Refused(error) => Refunding::Refused(error),
         Outcome::Ask(error) => Refunding::Ask(error),
         Outcome::Doubt(error) => Refunding::Doubt(error),
-        Outcome::Later(error) => Refunding::Later(error),
+        Outcome::Later(error) | Outcome::Setup(error) => Refunding::Later(error),
         Outcome::TooFrequent(error) => Refunding::TooFrequent(error),
         Outcome::Closed(error) | Outcome::NotFound(error) => {
             Refunding::Unknown { why: reply::line(&error), said: Some(error) }

@@ -185,7 +185,7 @@ fn asked(which: &Which, outcome: Outcome, body: &[u8]) -> RefundsAsked {
             Err(incomplete) => unknown(incomplete.to_string()),
         },
         Outcome::NotFound(_) => RefundsAsked::NotFound,
-        Outcome::Refused(error) => RefundsAsked::Refused(error),
+        Outcome::Refused(error) | Outcome::Setup(error) => RefundsAsked::Refused(error),
         Outcome::Ask(error)
         | Outcome::Doubt(error)
         | Outcome::Closed(error)

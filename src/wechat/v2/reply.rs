@@ -13,7 +13,7 @@ use super::xml::Fields;
 use crate::event::fact::WechatError;
 use crate::secret::V2Key;
 use crate::wechat::outcome;
-use crate::wechat::outcome::{Api, Class, ErrCode, Outcome};
+use crate::wechat::outcome::{Api, Class, Outcome};
 use crate::wechat::transport::TransportError;
 
 /// The call that a reply belongs to.
@@ -64,6 +64,7 @@ pub fn failed(api: Api, error: &TransportError) -> Outcome {
         Class::Later => Outcome::Later(answered()),
         Class::Unknown
         | Class::Done
+        | Class::Setup
         | Class::Ask
         | Class::Doubt
         | Class::Closed
@@ -105,7 +106,7 @@ pub fn parse(expected: Expected<'_>, body: &[u8]) -> Outcome {
         "SUCCESS" => Outcome::Done(fields),
         "FAIL" => {
             let error = business_error(&fields);
-            outcome_of(outcome::of_err_code(expected.api, ErrCode::parse(text(&fields, "err_code"))), error, fields)
+            outcome_of(outcome::of_business_fail(expected.api, &error), error, fields)
         }
         _ => unusable("the reply has no result_code"),
     }
@@ -203,6 +204,7 @@ fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
     match class {
         Class::Done => Outcome::Done(fields),
         Class::Refused => Outcome::Refused(error),
+        Class::Setup => Outcome::Setup(error),
         Class::Unknown => Outcome::Unknown { why: line(&error), said: Some(error) },
         Class::Ask => Outcome::Ask(error),
         Class::Doubt => Outcome::Doubt(error),

@@ -101,6 +101,8 @@ pub enum Placed {
     Issued(Prepay),
     /// Refused permanently, with WeChat's error.
     Refused(WechatError),
+    /// Not executed, because of the merchant's setup: the same number once that is corrected.
+    Setup(WechatError),
     /// WeChat knows the number already: query it first. `ORDERPAID` says paid; `OUT_TRADE_NO_USED` and
     /// `INVALID_REQUEST` say used, or (where the query finds nothing) refused.
     Ask(WechatError),
@@ -214,6 +216,7 @@ fn placed(params: &Fields, outcome: Outcome, now: Timestamp) -> Placed {
     match outcome {
         Outcome::Done(fields) => issued(params, &fields, now),
         Outcome::Refused(error) => Placed::Refused(error),
+        Outcome::Setup(error) => Placed::Setup(error),
         Outcome::Ask(error) => Placed::Ask(error),
         Outcome::Closed(error) => Placed::Closed(error),
         Outcome::Doubt(error) | Outcome::NotFound(error) | Outcome::Later(error) | Outcome::TooFrequent(error) => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fact_applier::FactApplier;
+use super::probes::Probes;
 use super::recorder::OrderRecorder;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, Merchant};
@@ -28,6 +29,7 @@ pub struct Context {
     pub(in crate::worker) pacer: Arc<Pacer>,
     pub(in crate::worker) applier: Arc<FactApplier>,
     pub(in crate::worker) recorder: Arc<OrderRecorder>,
+    pub(in crate::worker) probes: Arc<Probes>,
 }
 
 impl Context {
@@ -43,7 +45,8 @@ impl Context {
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
-        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder }
+        let probes = Arc::default();
+        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder, probes }
     }
 
     /// The context of a delivery that begins now.

@@ -10,4 +10,6 @@ pub(super) mod handler;
 pub(super) mod notification_record;
 pub(super) mod order_uow;
 pub(super) mod outage;
+mod probes;
 pub(super) mod recorder;
+pub(super) mod setup_judge;

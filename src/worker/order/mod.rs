@@ -2,6 +2,7 @@
 
 mod answer;
 pub(super) mod commands;
+mod corrected;
 pub(super) mod poll;
 pub(super) mod request;
 pub(super) mod submit;

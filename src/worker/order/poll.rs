@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::answer;
 use super::answer::source;
+use super::corrected::corrected;
 use super::submit::{Target, place};
 use crate::bus::Verdict;
 use crate::config::Merchant;
@@ -25,6 +26,7 @@ use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::fact::{Applied, Item};
 use crate::worker::core::handler::Handler;
+use crate::worker::core::setup_judge::judge;
 use crate::worker::pay::calls;
 use crate::worker::refund::{Listed, learn_all};
 
@@ -98,14 +100,21 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
         AttemptState::Paid => true,
         AttemptState::Failed => false,
     };
-    let numbers: Vec<OutTradeNo> =
-        stored.order.attempts.iter().filter(|a| matters(a.state)).map(|a| a.out_trade_no.clone()).collect();
+    let stored = match corrected(ctx, merchant, stored).await {
+        Ok(stored) => stored,
+        Err(e) => return failed(e),
+    };
+    // A number of which no call was executed needs no question: it is called for again.
+    let refused = Target::current(&stored, ctx.clock.now()).filter(Target::is_unused).map(Target::into_number);
+    let asked = |number: &OutTradeNo| refused.as_ref() != Some(number);
+    let attempts = stored.order.attempts.iter().filter(|a| matters(a.state)).map(|a| a.out_trade_no.clone());
+    let numbers: Vec<OutTradeNo> = attempts.filter(asked).collect();
     let version = stored.order.version;
     let mut polling = Polling {
         ctx,
         merchant,
         stored,
-        resubmit: false,
+        resubmit: refused.is_some(),
         opened: false,
         answered: false,
         unanswered: false,
@@ -172,8 +181,9 @@ impl Polling<'_> {
             Closed::AlreadyPaid => self.ask(number).await.map(|_| ()),
             Closed::NotFound => self.apply(number, Fact::NotFound, EvidenceSource::Close).await,
             Closed::Refused(error) => {
-                let (code, said) = (error.code, error.message);
+                let (code, said) = (&error.code, &error.message);
                 tracing::warn!(order.out_trade_no = %number, code, said, "WeChat refuses the close");
+                judge(self.ctx, self.merchant, &error).await;
                 self.unanswered = true;
                 Ok(())
             }
@@ -196,8 +206,9 @@ impl Polling<'_> {
             Asked::Fact(fact, raw) => (fact, raw),
             Asked::Refused(error) => {
                 // Parameters and keys are ours to correct; the order is polled again all the same.
-                let (code, said) = (error.code, error.message);
+                let (code, said) = (&error.code, &error.message);
                 tracing::warn!(order.out_trade_no = %number, code, said, "WeChat refuses the query");
+                judge(self.ctx, self.merchant, &error).await;
                 self.unanswered = true;
                 return Ok(None);
             }

@@ -1,7 +1,8 @@
 //! Placing an attempt at WeChat, and taking its answer to the order.
 //!
 //! A repeat sends the stored parameters byte for byte. A refusal counts only if no earlier call of this number can have
-//! been executed: after an unanswered call, "parameter error" says nothing about the first one.
+//! been executed: after an unanswered call, "parameter error" says nothing about the first one. A call that is refused
+//! for the merchant's setup is not executed, and its number waits.
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::wechat::v2::unified_order::{Answer, Placed};
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
 use crate::worker::core::fact::{Applied, Item};
+use crate::worker::core::setup_judge::{Whose, judge};
 use crate::worker::pay::calls as pay;
 use crate::worker::pay::pacer::PutOff;
 
@@ -65,6 +67,16 @@ impl Target {
         })
     }
 
+    /// Whether WeChat refused every call of the number before any business.
+    pub fn is_unused(&self) -> bool {
+        !self.called_before
+    }
+
+    /// Its number.
+    pub fn into_number(self) -> OutTradeNo {
+        self.out_trade_no
+    }
+
     /// The current attempt, if it was just recorded and WeChat was never called for it.
     pub fn unplaced(stored: &StoredOrder, now: Timestamp) -> Option<Target> {
         Target::of(stored, now, |state| state == AttemptState::Created)
@@ -86,7 +98,7 @@ impl Target {
             out_trade_no: attempt.out_trade_no.clone(),
             params: stored.params.last()?.clone(),
             created_at: attempt.created_at,
-            called_before: true,
+            called_before: attempt.setup_refusals.is_none(),
             instead: (attempt.state == AttemptState::Payable).then_some(Fact::AttemptRequested {
                 trade_type: attempt.trade_type,
                 expires_at: stored.order.expires_at,
@@ -105,10 +117,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         };
         let (fact, source) = call(ctx, merchant, &target).await;
         crate::failpoint::point("worker.order_answered");
-        if let Fact::PlacementUnknown { why, .. } = &fact {
-            let number = &target.out_trade_no;
-            tracing::warn!(order.out_trade_no = %number, why, "the outcome of the unified order is unknown");
-        }
+        log(&target.out_trade_no, &fact);
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
         match ctx.applier.apply(item).await {
@@ -137,13 +146,29 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
     Verdict::Done
 }
 
+/// One line about an answer that leaves the order waiting.
+fn log(number: &OutTradeNo, fact: &Fact) {
+    match fact {
+        Fact::PlacementUnknown { why, .. } => {
+            tracing::warn!(order.out_trade_no = %number, why, "the outcome of the unified order is unknown");
+        }
+        Fact::SetupRefused { error, alone } => {
+            let (code, said) = (&error.code, &error.message);
+            tracing::info!(order.out_trade_no = %number, code, said, alone, "WeChat refuses the setup of the order");
+        }
+        _ => {}
+    }
+}
+
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
 async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
     let mut calls = 0;
     // What WeChat throttles is not repeated here: that would only add to it. The order's next question does.
     let is_unknown = |answer: &Result<Answer, PutOff>| match answer.as_ref().map(|answer| &answer.placed) {
         Ok(Placed::Unknown { said, .. }) => !said.as_ref().is_some_and(outcome::is_throttled),
-        Ok(Placed::Issued(_) | Placed::Refused(_) | Placed::Ask(_) | Placed::Closed(_)) | Err(_) => false,
+        Ok(Placed::Issued(_) | Placed::Refused(_) | Placed::Setup(_) | Placed::Ask(_) | Placed::Closed(_)) | Err(_) => {
+            false
+        }
     };
     let answer = retry_while(
         CALLS,
@@ -162,13 +187,12 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
     let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
     match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
-        // Around a change of the key, WeChat and we may hold different ones for a while: that says nothing of the
-        // order.
-        Placed::Refused(error) if merchant.v2_key_previous.is_some() && is_about_the_signature(&error) => {
-            (unknown(error), here)
-        }
         Placed::Refused(error) if called_before => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
+        Placed::Setup(error) => match judge(ctx, merchant, &error).await {
+            _ if called_before => (unknown(error), here),
+            whose => (Fact::SetupRefused { error, alone: whose == Whose::Orders }, here),
+        },
         Placed::Closed(_) => (Fact::Closed, here),
         Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
         Placed::Unknown { why, said } => (Fact::PlacementUnknown { why, said }, here),
@@ -178,11 +202,6 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
 /// A refusal that proves nothing about the number.
 fn unknown(error: WechatError) -> Fact {
     Fact::PlacementUnknown { why: format!("{}: {}", error.code, error.message), said: Some(error) }
-}
-
-/// WeChat's refusals of a signature: `SIGNERROR`, or the unsigned `FAIL` with a text.
-fn is_about_the_signature(error: &WechatError) -> bool {
-    error.code == "SIGNERROR" || error.message.contains("签名")
 }
 
 /// WeChat knows the number already: ask what it knows.

@@ -23,7 +23,7 @@ pub async fn place(ctx: &Context, merchant: &Merchant, params: &Fields, now: Tim
     let answer = unified_order::place(&ctx.wechat, &merchant.v2_key, params, now).await;
     let said = match &answer.placed {
         Placed::Unknown { said, .. } => said.as_ref(),
-        Placed::Issued(_) | Placed::Refused(_) | Placed::Ask(_) | Placed::Closed(_) => None,
+        Placed::Issued(_) | Placed::Refused(_) | Placed::Setup(_) | Placed::Ask(_) | Placed::Closed(_) => None,
     };
     heed(ctx, merchant, Api::UnifiedOrder, permit, said).await;
     Ok(answer)

@@ -17,8 +17,10 @@ use crate::ids::OutRefundNo;
 use crate::refund::{RefundRefusal, SEND_WITHIN};
 use crate::store::{CallSlot, RefundSource, StoredRefund};
 use crate::wechat::outcome::Api;
+use crate::wechat::setup_fault::SetupFault;
 use crate::wechat::v2::refund::Refunding;
 use crate::worker::core::context::Context;
+use crate::worker::core::setup_judge::{judge_refund, refund_passed};
 use crate::worker::pay::calls as pay;
 
 /// A refund without a permit is due again after this at the earliest.
@@ -61,6 +63,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let answer = pay::refund(ctx, merchant, client, &stored.params.params, permit).await;
     crate::failpoint::point("refund.answered");
     log(&r.refund_no, &answer);
+    judged(ctx, merchant, &answer).await;
     let too_often = matches!(answer, Refunding::TooFrequent(_));
     // Inconclusive replies leave the outcome of the call open.
     let ended = !matches!(answer, Refunding::Doubt(_));
@@ -71,6 +74,33 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
         ctx.store.close_call(r, open).await?;
     }
     Ok(called)
+}
+
+/// What the answer says about the merchant's setup.
+async fn judged(ctx: &Context, merchant: &Merchant, answer: &Refunding) {
+    let refusal = match answer {
+        Refunding::Accepted(..) => None,
+        Refunding::Unknown { .. } => return,
+        Refunding::Refused(error)
+        | Refunding::Ask(error)
+        | Refunding::Doubt(error)
+        | Refunding::Later(error)
+        | Refunding::TooFrequent(error) => Some(error),
+    };
+    match refusal.map(|error| (setup_fault(error), error)) {
+        Some((Some(fault), error)) => judge_refund(ctx, merchant, fault, error).await,
+        // Words without a signature may come from in front of what checks the setup.
+        Some((None, error)) if error.is_unsigned() => {}
+        Some((None, _)) | None => refund_passed(ctx, merchant).await,
+    }
+}
+
+/// Without a certificate that it accepts, WeChat's front end answers a page.
+fn setup_fault(error: &WechatError) -> Option<SetupFault> {
+    match error.code.as_str() {
+        WechatError::HTTP => Some(SetupFault::Certificate),
+        _ => SetupFault::of(error),
+    }
 }
 
 /// One line about an answer that does not accept the refund.

@@ -9,6 +9,7 @@ use crate::store::{NotificationRecord, RefundSource, StoredRefund};
 use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAsked, Which};
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
+use crate::worker::core::setup_judge::judge;
 use crate::worker::pay::calls;
 
 #[derive(Debug)]
@@ -74,8 +75,9 @@ pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &
         RefundsAsked::Found(found, raw) => Answer::Found(found, raw),
         RefundsAsked::NotFound => Answer::NotFound,
         RefundsAsked::Refused(error) => {
-            let (code, said) = (error.code, error.message);
+            let (code, said) = (&error.code, &error.message);
             tracing::warn!(%refund_no, code, said, "WeChat refuses the query about a refund");
+            judge(ctx, merchant, &error).await;
             Answer::None
         }
         RefundsAsked::Unknown { why, .. } => {

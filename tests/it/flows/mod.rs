@@ -12,6 +12,7 @@ mod rates;
 mod refused_rows;
 mod tokens;
 mod words;
+mod wrong_key;
 
 /// Makes a test of each function on all four combinations of queue and database.
 macro_rules! on_all_four {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use wxpay_worker::event::fact::{Fact, RefundFact, RefundStanding};
-use wxpay_worker::order::{AttemptState, Decision, Intent, OrderState};
+use wxpay_worker::order::{AttemptState, Decision, Intent, MAX_SETUP_REFUSALS, OrderState};
 use wxpay_worker::refund::{RefundDecision, RefundState, decide_refund};
 use wxpay_worker::trade::TradeType;
 
@@ -21,6 +21,7 @@ fn cause(fact: &Fact) -> &'static str {
         Fact::PrepayIssued(_) => "prepay id issued",
         Fact::PlacementRefused(_) => "placing refused",
         Fact::PlacementUnknown { .. } => "placing without an answer",
+        Fact::SetupRefused { .. } => "setup refused",
         Fact::Closed => "WeChat says closed",
         Fact::Paid(_) | Fact::Refunded(_) => "paid",
         Fact::PaymentAccepted(_) => "held payment accepted",
@@ -39,8 +40,12 @@ fn arrows() -> (Arrows, Arrows) {
     for (order_state, attempt_state) in reachable() {
         for intent in intents.into_iter().filter(|intent| intent.is_none() || order_state.is_open()) {
             for seconds in [20, 400, 7201, 7400] {
-                for (_, fact) in facts() {
-                    let before = wxpay_worker::order::Order { intent, ..order(order_state, attempt_state) };
+                let refusals = [None, (attempt_state == AttemptState::Unknown).then_some(MAX_SETUP_REFUSALS - 1)];
+                let setup = Fact::SetupRefused { error: error("SIGNERROR"), alone: true };
+                let facts = facts().into_iter().map(|(_, fact)| fact).chain([setup]);
+                for (fact, refusals) in facts.flat_map(|fact| refusals.map(|n| (fact.clone(), n))) {
+                    let mut before = wxpay_worker::order::Order { intent, ..order(order_state, attempt_state) };
+                    before.attempts[0].setup_refusals = refusals;
                     let Decision::Apply(change) = decide(&before, &number(1), &fact, later(seconds)) else { continue };
                     let (from, to) = (order_state.as_str(), change.next.state.as_str());
                     if from != to {

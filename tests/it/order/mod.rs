@@ -6,6 +6,7 @@ pub mod dice;
 mod given_back;
 mod properties;
 mod refunds;
+mod setup_refused;
 mod support;
 mod table;
 mod three_sources;

@@ -67,6 +67,7 @@ pub fn attempt(n: u32, state: AttemptState) -> Attempt {
         prepay: (state == AttemptState::Payable).then(|| prepay("wx1")),
         transaction_id: (state == AttemptState::Paid).then(|| transaction(1)),
         error: (state == AttemptState::Failed).then(|| error("PARAM_ERROR")),
+        setup_refusals: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod rows;
 mod schedule;
 mod sums;
 mod waits;
+mod wrong_setup;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use wxpay_worker::scheduler;
 use wxpay_worker::scheduler::{Parts, SchedulerError};
 use wxpay_worker::store::{JobOutcome, JobView, Store, TokenKind};
 use wxpay_worker::wechat::platform::PlatformClient;
+use wxpay_worker::wechat::transport::Client;
 
 use super::stage::{SHOP, Stage};
 use crate::contracts::new_order;
@@ -39,6 +40,7 @@ impl Process {
             config: ConfigHandle::new(stage.config.clone()),
             store: Store::open(&stage.config.store).await.unwrap(),
             bus,
+            wechat: Client::new(&stage.config.wechat).unwrap(),
             platform: PlatformClient::new(&stage.config.wechat).unwrap(),
             clock,
         };
@@ -249,6 +251,7 @@ async fn a_process_whose_run_fails_gives_the_job_to_another_and_one_that_is_alon
         config: ConfigHandle::new(stage.config.clone()),
         store: Store::open(&stage.config.store).await.unwrap(),
         bus: Bus::connect(&stage.config.bus, Some(gone.clone())).await.unwrap().0,
+        wechat: Client::new(&stage.config.wechat).unwrap(),
         platform: PlatformClient::new(&stage.config.wechat).unwrap(),
         clock: stage.clock.clone(),
     };

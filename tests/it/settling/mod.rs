@@ -17,6 +17,7 @@ mod unmatched;
 mod wallet;
 mod words;
 mod wrong_clocks;
+mod wrong_setup;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.
 macro_rules! on_both {

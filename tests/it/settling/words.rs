@@ -7,7 +7,7 @@ use crate::harness::service::{API_KEY, InProcess, TestService, answer, jsapi};
 
 impl InProcess {
     /// Asks for an order without waiting for it; answers it once its outcome is unknown.
-    async fn place_unanswered(&self, order_no: &str) -> Value {
+    pub(super) async fn place_unanswered(&self, order_no: &str) -> Value {
         let request =
             self.http.post(format!("{}/v1/orders", self.base)).bearer_auth(API_KEY).header("prefer", "wait=0");
         let request = request.header("content-type", "application/json").body(jsapi(order_no, 100).to_string());
@@ -19,7 +19,7 @@ impl InProcess {
     }
 
     /// Lets time pass until the order can be paid.
-    async fn until_payable(&self, order_no: &str) {
+    pub(super) async fn until_payable(&self, order_no: &str) {
         for _ in 0..20 {
             self.skip(30);
             let payable = self.until_state(order_no, "payable");

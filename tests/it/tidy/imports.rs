@@ -34,14 +34,16 @@ const MAY_USE: &[(&str, &str)] = &[
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
+    ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund",
+         failpoint new_order new_refund merchant_setup",
     ),
     (
         "scheduler",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint",
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
+         merchant_setup",
     ),
     (
         "http",

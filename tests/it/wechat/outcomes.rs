@@ -17,22 +17,13 @@ use super::{app_id, key, merchant, merchant_of, our_key, out_trade_no, signed, s
 
 const APIS: [Api; 5] = [Api::UnifiedOrder, Api::OrderQuery, Api::CloseOrder, Api::Refund, Api::RefundQuery];
 
-const OUR_FAULT: [&str; 12] = [
-    "PARAM_ERROR",
-    "NOAUTH",
-    "APPID_NOT_EXIST",
-    "MCHID_NOT_EXIST",
-    "APPID_MCHID_NOT_MATCH",
-    "LACK_PARAMS",
-    "SIGNERROR",
-    "XML_FORMAT_ERROR",
-    "REQUIRE_POST_METHOD",
-    "POST_DATA_EMPTY",
-    "NOT_UTF8",
-    "CERT_ERROR",
-];
+const OUR_FAULT: [&str; 7] =
+    ["PARAM_ERROR", "NOAUTH", "LACK_PARAMS", "XML_FORMAT_ERROR", "REQUIRE_POST_METHOD", "POST_DATA_EMPTY", "NOT_UTF8"];
 
-/// What the documentation lets a caller do, beyond [`OUR_FAULT`]; every other code is unknown.
+/// The merchant's setup: the same call passes once it is corrected.
+const OUR_SETUP: [&str; 5] = ["APPID_NOT_EXIST", "MCHID_NOT_EXIST", "APPID_MCHID_NOT_MATCH", "SIGNERROR", "CERT_ERROR"];
+
+/// What the documentation lets a caller do, beyond [`OUR_FAULT`] and [`OUR_SETUP`]; every other code is unknown.
 fn table(api: Api) -> Vec<(&'static str, Class)> {
     match api {
         Api::UnifiedOrder => vec![
@@ -60,13 +51,8 @@ fn table(api: Api) -> Vec<(&'static str, Class)> {
             ("NOTENOUGH", Class::Later),
             ("FREQUENCY_LIMITED", Class::TooFrequent),
             ("ORDER_NOT_READY", Class::Later),
-            // People mend these, and the same refund is right.
-            ("CERT_ERROR", Class::Later),
+            // People correct it, and the same refund is right.
             ("NOAUTH", Class::Later),
-            ("SIGNERROR", Class::Later),
-            ("APPID_NOT_EXIST", Class::Later),
-            ("MCHID_NOT_EXIST", Class::Later),
-            ("APPID_MCHID_NOT_MATCH", Class::Later),
             ("INVALID_REQ_TOO_MUCH", Class::Later),
             ("REFUND_FEE_MISMATCH", Class::Ask),
             ("INVALID_REQUEST", Class::Ask),
@@ -90,6 +76,7 @@ fn every_code_allows_what_the_documentation_says_and_nothing_more() {
             let text = code.as_str().unwrap();
             assert_eq!(ErrCode::parse(text), *code);
             let refused = OUR_FAULT.contains(&text).then_some(Class::Refused);
+            let refused = refused.or(OUR_SETUP.contains(&text).then_some(Class::Setup));
             let listed = table.iter().find(|(name, _)| *name == text).map(|(_, class)| *class);
             let expected = listed.or(refused).unwrap_or(Class::Unknown);
             assert_eq!(of_err_code(api, *code), expected, "{api:?} {text}");
@@ -114,10 +101,12 @@ fn an_unlisted_code_is_unknown_and_never_refused() {
 #[test]
 fn an_unsigned_failure_in_known_words_is_a_refusal_unless_wechat_says_it_is_busy_and_of_a_refund_never() {
     for api in APIS {
-        let refusal = if api == Api::Refund { Class::Doubt } else { Class::Refused };
-        for text in ["签名错误", "appid不存在", "缺少参数total_fee", "XML格式错误", "mch_id参数格式错误"]
-        {
-            assert_eq!(of_return_fail(api, text), refusal, "{api:?} {text}");
+        let unless_refund = |class| if api == Api::Refund { Class::Doubt } else { class };
+        for text in ["缺少参数total_fee", "XML格式错误", "mch_id参数格式错误"] {
+            assert_eq!(of_return_fail(api, text), unless_refund(Class::Refused), "{api:?} {text}");
+        }
+        for text in ["签名错误", "appid不存在"] {
+            assert_eq!(of_return_fail(api, text), unless_refund(Class::Setup), "{api:?} {text}");
         }
         for text in ["系统繁忙，请稍后再试", "SystemError", "system busy", "请求过于频繁", "系统超时", "", "  "]
         {
@@ -184,7 +173,8 @@ fn a_reply_that_cannot_be_trusted_is_unknown() {
 #[test]
 fn an_unsigned_failure_that_names_a_busy_code_is_unknown() {
     let fail = |rest: &str| read(&format!("<xml><return_code>FAIL</return_code>{rest}</xml>"));
-    assert!(matches!(fail("<return_msg>签名错误</return_msg>"), Outcome::Refused(_)));
+    assert!(matches!(fail("<return_msg>参数错误</return_msg>"), Outcome::Refused(_)));
+    assert!(matches!(fail("<return_msg>签名错误</return_msg>"), Outcome::Setup(_)));
     assert!(is_unknown(&fail("<return_msg>FAIL</return_msg><err_code>SYSTEMERROR</err_code>")));
     assert!(is_unknown(&fail("")));
 }
@@ -272,6 +262,7 @@ fn a_refund_accepted_for_other_amounts_is_unknown() {
     assert!(matches!(fail("FREQUENCY_LIMITED"), Refunding::TooFrequent(_)));
     assert!(matches!(fail("BIZERR_NEED_RETRY"), Refunding::Unknown { .. }));
     assert!(matches!(fail("REFUND_FEE_MISMATCH"), Refunding::Ask(_)));
+    assert!(matches!(fail("SIGNERROR"), Refunding::Later(_)));
     assert!(matches!(fail("ORDERNOTEXIST"), Refunding::Doubt(_)));
     assert!(matches!(fail("USER_ACCOUNT_ABNORMAL"), Refunding::Refused(_)));
     let unsigned = "<xml><return_code>FAIL</return_code><return_msg>USER_ACCOUNT_ABNORMAL</return_msg></xml>";

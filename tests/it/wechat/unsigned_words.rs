@@ -3,6 +3,7 @@
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::wechat::outcome::{Api, Class, Outcome, is_throttled, of_return_fail};
+use wxpay_worker::wechat::setup_fault::SetupFault;
 use wxpay_worker::wechat::transport::TransportError;
 use wxpay_worker::wechat::v2::refund;
 use wxpay_worker::wechat::v2::refund::Refunding;
@@ -38,16 +39,15 @@ fn only_words_known_to_mean_a_wrong_request_refuse() {
         assert!(matches!(of_return_fail(Api::Refund, words), Class::Unknown | Class::Doubt), "{words}");
     }
     for words in [
-        "签名错误，请检查后再试",
-        "sign error",
         "参数错误",
         "参数格式校验错误：total_fee",
         "body参数长度有误",
         "缺少参数：appid",
         "JSAPI支付必须传openid",
-        "appid不存在",
-        "商户号mch_id与appid不匹配",
         "appid and openid not match",
+        "sub_mch_id与openid不匹配",
+        "invalid spbill_create_ip",
+        "spbill_create_ip地址不合法，参数错误",
         "XML格式错误",
         "编码格式错误，请使用UTF-8编码",
         "post数据为空",
@@ -59,6 +59,53 @@ fn only_words_known_to_mean_a_wrong_request_refuse() {
         }
         assert_eq!(of_return_fail(Api::Refund, words), Class::Doubt, "a refund is never refused unsigned: {words}");
     }
+}
+
+#[test]
+fn words_about_the_merchants_setup_leave_an_order_waiting_and_name_what_to_check() {
+    use SetupFault::*;
+    for (words, fault) in [
+        ("签名错误，请检查后再试", Signature),
+        ("签名失败", Signature),
+        ("sign error", Signature),
+        ("FAIL SIGNERROR", Signature),
+        ("appid不存在", AppId),
+        ("invalid appid", AppId),
+        ("商户号mch_id与appid不匹配", AppId),
+        ("appid and mch_id not match", AppId),
+        ("mch_id错误", MchId),
+        ("商户号不存在", MchId),
+        ("证书已过期", Certificate),
+        ("商户证书校验失败", Certificate),
+        ("certificate not match", Certificate),
+        ("此IP地址不允许调用接口", Ip),
+        ("IP地址非你在商户平台设置的可用IP地址", Ip),
+        ("ip不在白名单", Ip),
+    ] {
+        for api in QUERIES_AND_ORDERS {
+            assert_eq!(of_return_fail(api, words), Class::Setup, "{api:?} {words}");
+        }
+        assert_eq!(of_return_fail(Api::Refund, words), Class::Doubt, "a refund is never refused unsigned: {words}");
+        let said = WechatError { code: WechatError::FAIL.into(), message: words.into() };
+        assert_eq!(SetupFault::of(&said), Some(fault), "{words}");
+        // Neither a page in front of WeChat nor a business answer says so by its words.
+        for code in [WechatError::HTTP, WechatError::UNSIGNED, "PARAM_ERROR"] {
+            assert_eq!(SetupFault::of(&WechatError { code: code.into(), message: words.into() }), None, "{words}");
+        }
+        let busy = WechatError { code: WechatError::FAIL.into(), message: format!("{words}，系统繁忙") };
+        assert_eq!(SetupFault::of(&busy), None, "{busy:?}");
+    }
+}
+
+#[test]
+fn a_missing_permission_is_the_orders_and_an_address_that_is_not_listed_the_merchants() {
+    let params = unified_order::params(&native_order());
+    let place = |words: &str| {
+        let body = signed([("result_code", "FAIL"), ("err_code", "NOAUTH"), ("err_code_des", words)]);
+        unified_order::parse_reply(&params, &our_key(), body.as_bytes(), Timestamp::from_ms(0))
+    };
+    assert!(matches!(place("商户无此接口权限"), Placed::Refused(_)));
+    assert!(matches!(place("此IP地址不允许调用接口"), Placed::Setup(_)));
 }
 
 /// What is known of an order after this answer; fails where the answer ends it.

@@ -1,0 +1,3 @@
+//! What is stored of a merchant beside its orders.
+
+pub(super) mod setup_faults;

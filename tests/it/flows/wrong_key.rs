@@ -1,0 +1,86 @@
+//! A merchant's wrong key, as its operator sees it: one line that says what to check, a metric, and orders that wait.
+
+use serde_json::json;
+
+use crate::harness::service::{API_KEY, OTHER_KEY, Process, Processes, TestService, answer, jsapi};
+use crate::harness::within_timeout;
+
+const WRONG_KEY: (&str, &str) = ("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY);
+
+async fn place(service: &Processes, base: &str, order_no: &str) {
+    let request = service.http.post(format!("{base}/v1/orders")).bearer_auth(API_KEY).header("prefer", "wait=0");
+    let request = request.header("content-type", "application/json").body(jsapi(order_no, 100).to_string());
+    let (status, order) = answer(request).await.unwrap();
+    assert_eq!((status, &order["state"]), (202, &json!("requested")), "orders are taken: {order}");
+}
+
+async fn until_metric(service: &Processes, process: &Process, line: &str) {
+    within_timeout(line, async {
+        loop {
+            let answer = service.http.get(format!("{}/metrics", process.base)).send().await.unwrap();
+            if answer.text().await.unwrap().lines().any(|l| l == line) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(service: Processes) {
+    let numbers: Vec<String> = (1..=6).map(|n| format!("Y10000{n}")).collect();
+    let first = service.run_all_with(&[WRONG_KEY]).await;
+    let second = service.run_beside("worker,relay", &[WRONG_KEY]).await;
+    for order_no in &numbers {
+        place(&service, &first.base, order_no).await;
+    }
+    let db = service.open_db().await;
+    within_timeout("every order was refused", async {
+        let refused = "SELECT COUNT(*) FROM attempts WHERE state = 'unknown' AND setup_refusals = 0";
+        while service.number(&db, refused).await < 6 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    until_metric(&service, &first, r#"wxpay_merchant_fault{merchant="main",fault="signature"} 1"#).await;
+    let (_, order) = service.get(&first.base, "/v1/orders/Y100001?merchant=main").await;
+    assert_eq!(
+        (&order["state"], &order["wechat"]["err_code_des"]),
+        (&json!("requested"), &json!("签名错误")),
+        "{order}"
+    );
+    second.terminate().await;
+    first.terminate().await;
+    let logs = service.logs();
+    let errors: Vec<&str> = logs.lines().filter(|line| line.contains("\"ERROR\"")).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    for word in ["merchants.v2_key_file", "main", "signature", "签名错误"] {
+        assert!(errors[0].contains(word), "{word}: {}", errors[0]);
+    }
+    let right = service.run_all().await;
+    for order_no in &numbers {
+        service.until_state(&right.base, order_no, "payable").await;
+    }
+    until_metric(&service, &right, r#"wxpay_merchant_fault{merchant="main",fault="signature"} 0"#).await;
+    service.pay("Y100001").await;
+    service.until_state(&right.base, "Y100001", "paid").await;
+    assert_eq!(service.events(&right.base, "wxpay.order.paid.v1").await.len(), 1);
+    assert!(service.events(&right.base, "wxpay.order.failed.v1").await.is_empty());
+    service.until_drained().await;
+    right.terminate().await;
+    let again = service.logs().lines().filter(|line| line.contains("accepts the merchant's setup again")).count();
+    assert_eq!(again, 1);
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost_on_embedded_sqlite() {
+    a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(TestService::embedded_sqlite().await.processes().await)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost_on_nats_postgres() {
+    a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(TestService::nats_postgres().await.processes().await)
+        .await;
+}

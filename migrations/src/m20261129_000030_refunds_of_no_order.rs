@@ -86,6 +86,6 @@ async fn text(connection: &SchemaManagerConnection<'_>, pragma: &str) -> Result<
     let row = row.ok_or_else(|| DbErr::Migration(format!("{pragma} answers nothing")))?;
     match row.try_get_by_index::<String>(0) {
         Ok(text) => Ok(text),
-        Err(_) => row.try_get_by_index::<i64>(0).map(|number| number.to_string()).map_err(DbErr::from),
+        Err(_) => row.try_get_by_index::<i64>(0).map(|number| number.to_string()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Payment;
-use wxpay_worker::ids::{AppId, EventId, MchId, MerchantKey, OutTradeNo, TransactionId};
+use wxpay_worker::ids::{AppId, EventId, MchId, MerchantKey, OpenId, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::trade::SignType;
@@ -37,14 +37,14 @@ impl InProcess {
             time_start: self.clock.now(),
             time_expire: self.clock.now().after(Duration::from_secs(7200)),
             notify_url: format!("{}/notify/main/pay", self.base),
-            trade: Trade::Jsapi { openid: wxpay_worker::ids::OpenId::parse(OPENID).unwrap() },
+            trade: Trade::Jsapi { openid: OpenId::parse(OPENID).unwrap() },
             attach: None,
             device_info: None,
         };
         let client = Client::new(&self.in_force.snapshot().wechat).unwrap();
         let (key, params) = (V2Key::parse(KEY).unwrap(), unified_order::params(&order));
-        let placed = unified_order::place(&client, &key, &params, self.clock.now()).await.placed;
-        assert!(matches!(placed, Placed::Issued(_)), "{placed:?}");
+        let answer = unified_order::place(&client, &key, &params, self.clock.now()).await;
+        assert!(matches!(answer.placed, Placed::Issued(_)), "{answer:?}");
         let mut request = json!({"out_trade_no": number});
         request.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
         self.wechat_control("pay", request).await
@@ -95,8 +95,7 @@ impl InProcess {
 
     /// Awaits that WeChat saw so many calls about a number since it was sold.
     async fn until_calls(&self, api: &str, number: &str, count: usize) {
-        let what = format!("{count} calls of {api}");
-        within_timeout(&what, async {
+        within_timeout("the calls", async {
             while self.wechat_calls(api, number).await.len() <= count {
                 tokio::task::yield_now().await;
             }
@@ -129,7 +128,7 @@ on_both! {
         let paid = service.sold_elsewhere("ELSE-0001", json!({})).await;
         let transaction_id = paid["transaction_id"].as_str().unwrap();
         within_timeout("the payment of no order", async {
-            while service.number("SELECT COUNT(*) FROM payments WHERE class = 'unmatched'").await == 0 {
+            while service.number("SELECT COUNT(*) FROM payments").await == 0 {
                 service.skip(61);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -281,7 +280,7 @@ on_both! {
             let body = json!({"refund_no": format!("{number}-r"), "all": true});
             let giving_back = async {
                 // The more of the placing is over, the more often the order is first.
-                service.until_calls("unifiedorder", &number, n % 2).await;
+                service.until_calls("unifiedorder", &number, n % 3).await;
                 service.refund_payment(&transaction_id, body).await
             };
             let ((status, refund), ()) = tokio::join!(giving_back, service.appears(&number));
@@ -359,7 +358,6 @@ on_both! {
             }
         }
         service.sums_are_wechats().await;
-        // Orders that hold it end at their expiry.
         service.skip(3 * 3600);
         let open = "SELECT COUNT(*) FROM orders WHERE state NOT IN ('paid', 'closed')";
         service.until_number("the end of every order", open, |n| n == 0).await;

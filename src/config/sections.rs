@@ -246,8 +246,8 @@ pub struct Merchant {
     pub policy: Policy,
     /// How many orders are placed in one second over all processes; as many are closed.
     pub orders_per_second: u32,
-    /// How many of its orders WeChat is asked about in one second, over all processes, and how many of its refunds; each
-    /// ingress process takes as many refreshes.
+    /// How many of its orders WeChat is asked about in one second, over all processes, and how many of its refunds;
+    /// each ingress process takes as many refreshes.
     pub queries_per_second: u32,
     /// How many refunds are requested in one second, over all processes.
     pub refunds_per_second: u32,

@@ -1,8 +1,8 @@
 //! Permits to call WeChat, leased to processes: one row per merchant and API says until when its time is given out.
 //!
-//! A process takes a number of calls at once by moving that moment on; all processes together then keep to the rate. The
-//! row also holds how long WeChat wants to be left alone after it was called too often. All times are the database's. A
-//! moment further ahead than any pause was written while the database's clock was ahead, and counts as passed.
+//! A process takes a number of calls at once by moving that moment on; all processes together then keep to the rate.
+//! The row also holds how long WeChat wants to be left alone after it was called too often. All times are the
+//! database's. A moment further ahead than any pause was written while its clock was ahead, and counts as passed.
 
 use std::time::Duration;
 

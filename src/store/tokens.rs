@@ -75,6 +75,17 @@ impl Store {
         hash: &str,
         now: Timestamp,
     ) -> Result<bool, DbError> {
+        // Hundreds of requests may meet the dead value at once. Where each wrote, all would wait for the lock of one
+        // row with a connection in their hands, and the last ones for a connection until they failed.
+        use platform_token::Column::{App, Kind, Report, ValueHash};
+        let unreported = platform_token::Entity::find()
+            .filter(App.eq(app.as_str()))
+            .filter(Kind.eq(kind.as_str()))
+            .filter(ValueHash.eq(hash))
+            .filter(Report.is_null());
+        if unreported.one(self.db.read()).await?.is_none() {
+            return Ok(false);
+        }
         let sql = "UPDATE platform_tokens SET report = 'reported', reported_at_ms = $4
                    WHERE app = $1 AND kind = $2 AND value_hash = $3 AND report IS NULL";
         let values = [app.as_str().into(), kind.as_str().into(), hash.into(), now.as_ms().into()];

@@ -48,3 +48,17 @@ fn the_repository_keeps_its_own_rules() {
     .concat();
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
+
+/// A test elsewhere would never run: Cargo.toml turns tests of the library and the programs off, which saves compiling
+/// them twice.
+#[test]
+fn every_test_is_in_the_one_binary() {
+    let marks = [["#[", "test]"], ["#[cfg(", "test)]"], ["tokio::", "test"]].map(|mark| mark.concat());
+    let sources = source::repository();
+    let elsewhere = sources.iter().filter(|s| s.is_rust() && !s.path.starts_with("tests/it/"));
+    let found: Vec<&str> = elsewhere
+        .filter(|s| marks.iter().any(|mark| s.text.contains(mark.as_str())))
+        .map(|s| s.path.as_str())
+        .collect();
+    assert_eq!(found, [] as [&str; 0]);
+}

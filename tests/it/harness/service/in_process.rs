@@ -114,10 +114,15 @@ impl InProcess {
 
     /// Places an order and awaits its pay parameters.
     pub async fn place(&self, order_no: &str) -> Value {
-        let (status, order) = within_timeout(&format!("pay parameters of {order_no}"), async {
+        self.place_as(&jsapi(order_no, 100)).await
+    }
+
+    /// As [`InProcess::place`] by this body.
+    pub async fn place_as(&self, body: &Value) -> Value {
+        let (status, order) = within_timeout(&format!("pay parameters of {}", body["order_no"]), async {
             loop {
                 // On a busy machine the first answer may be that it takes longer.
-                match self.post("/v1/orders", &jsapi(order_no, 100)).await {
+                match self.post("/v1/orders", body).await {
                     (202, _) => {}
                     answered => return answered,
                 }

@@ -21,6 +21,7 @@ mod m20261128_000001_payments;
 mod m20261128_000009_said;
 mod m20261128_000010_feed;
 mod m20261128_000011_refund_targets;
+mod m20261129_000050_retention;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000009_said::Migration),
             Box::new(m20261128_000010_feed::Migration),
             Box::new(m20261128_000011_refund_targets::Migration),
+            Box::new(m20261129_000050_retention::Migration),
         ]
     }
 }
@@ -48,11 +50,15 @@ impl MigratorTrait for Migrator {
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
 /// of it, the check for missing steps included, happens in one transaction at a time, under
 /// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
-pub async fn up(db: &DatabaseConnection) -> Result<bool, DbErr> {
+/// `prelude` is what a transaction begins with, where no session keeps it.
+pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let mode = (!postgres).then_some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
     let tx = db.begin_with_options(options).await?;
+    if let Some(prelude) = prelude {
+        tx.execute_unprepared(prelude).await?;
+    }
     if postgres {
         // The others wait for the whole of it, which may take longer than a statement usually may.
         tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;

@@ -4,7 +4,7 @@
 //! killed. `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and
 //! hold no addresses. An app whose token is not fresh is reported there and does not make the process unready: payments
 //! need no token, and another process could do no better. Nor does a clock that differs from the database's: which of
-//! the two is wrong cannot be known here.
+//! the two is wrong cannot be known here. Nor do standbys that commits do not wait for.
 
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ use crate::store::{Degraded, TokenKind, TokenState};
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Clocks that differ by more are not just a little apart.
 const CLOCKS_APART: Duration = Duration::from_secs(30);
+
+/// Ready all the same: what is committed is safe until the primary is lost.
+const ASYNCHRONOUS: &str = "a commit waits for no standby, so a failover may lose acknowledged payments: set \
+                            synchronous_standby_names in PostgreSQL";
 
 #[derive(Serialize)]
 struct Check {
@@ -53,8 +57,10 @@ pub async fn readyz(app: HttpState) -> Response {
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         apps(&app),
     );
+    let mut standbys = None;
     let (database, clock) = match database {
         Ok(Ok(health)) => {
+            standbys = health.is_asynchronous.map(|is_asynchronous| is_asynchronous.then_some(ASYNCHRONOUS));
             let problem = (!health.takes_writes)
                 .then_some("takes no writes: it is a standby, was made read-only, or its disk is full");
             (problem, clock_problem(app.clock.host_ahead_ms(health.now)))
@@ -71,6 +77,7 @@ pub async fn readyz(app: HttpState) -> Response {
     let mut checks = vec![check("database", database), check("bus", bus), check("process", stopping)];
     let ready = checks.iter().all(|check| check.ok);
     checks.push(check("clock", clock));
+    checks.extend(standbys.map(|problem| check("standbys", problem)));
     checks.extend(apps);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, checks })).into_response()

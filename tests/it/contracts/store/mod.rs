@@ -1,8 +1,10 @@
 //! The store, on both databases.
 
+mod due;
 mod jobs;
 pub mod orders;
 mod payments;
+mod retention;
 mod tokens;
 pub mod web;
 mod writer;

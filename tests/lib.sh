@@ -129,11 +129,14 @@ install_test_tools() {
     install_node_tools
     need_command strace strace
     WXPAY_TEST_STRACE=$(command -v strace)
+    PATH=$PATH:/usr/sbin need_command pgbouncer pgbouncer
+    WXPAY_TEST_PGBOUNCER=$(PATH=$PATH:/usr/sbin command -v pgbouncer)
     find_chromium
     find_postgres
     WXPAY_TEST_POSTGRES_BIN=$PG_BIN
     unlock_tools
-    export WXPAY_TEST_NATS_SERVER WXPAY_TEST_NATS_SERVER_OLD WXPAY_TEST_POSTGRES_BIN WXPAY_TEST_STRACE
+    export WXPAY_TEST_NATS_SERVER WXPAY_TEST_NATS_SERVER_OLD WXPAY_TEST_POSTGRES_BIN WXPAY_TEST_STRACE \
+        WXPAY_TEST_PGBOUNCER
 }
 
 # Sets PG_BIN to the directory of the newest PostgreSQL here; Debian keeps it off PATH.

@@ -25,6 +25,7 @@ mod m20261128_000021_refunded_elsewhere;
 mod m20261129_000020_call_rates;
 mod m20261129_000030_refunds_of_no_order;
 mod m20261129_000040_merchant_faults;
+mod m20261129_000050_retention;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000020_call_rates::Migration),
             Box::new(m20261129_000030_refunds_of_no_order::Migration),
             Box::new(m20261129_000040_merchant_faults::Migration),
+            Box::new(m20261129_000050_retention::Migration),
         ]
     }
 }
@@ -56,11 +58,15 @@ impl MigratorTrait for Migrator {
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
 /// of it, the check for missing steps included, happens in one transaction at a time, under
 /// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
-pub async fn up(db: &DatabaseConnection) -> Result<bool, DbErr> {
+/// `prelude` is what a transaction begins with, where no session keeps it.
+pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let mode = (!postgres).then_some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
     let tx = db.begin_with_options(options).await?;
+    if let Some(prelude) = prelude {
+        tx.execute_unprepared(prelude).await?;
+    }
     if postgres {
         // The others wait for the whole of it, which may take longer than a statement usually may.
         tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;

@@ -1,17 +1,18 @@
 //! The way in: three layers, read as one, with every problem at once.
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::certificate::CertificateCheck;
 use super::explain::Effective;
 use super::layers;
 use super::layers::{Origin, Table};
 use super::problem::{Problem, Problems};
-use super::read;
 use super::reader::{Reader, Report};
 use super::secrets::is_open;
 use super::sections::Config;
 use super::validate;
+use super::{read, read_storage};
 
 const DEFAULTS: &str = include_str!("default.toml");
 
@@ -90,10 +91,11 @@ fn read_layers(
 fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let mut root = Reader::root(tree, report);
     let server = root.section("server", read::server);
-    let store = root.section("store", read::store);
+    let store = root.section("store", read_storage::store);
     let bus = root.section("bus", read::bus);
     let wechat = root.section("wechat", read::wechat);
     let orders = root.section("orders", read::orders);
+    let retention = root.section("retention", read_storage::retention);
     let web = root.section("web", read::web);
     let log = root.section("log", read::log);
     let apps = root.entries("apps", read::app);
@@ -114,6 +116,7 @@ fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         bus: bus?,
         wechat: wechat?,
         orders: orders?,
+        retention: retention?,
         web: web?,
         log: log?,
         apps,
@@ -122,4 +125,28 @@ fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         warnings: Vec::new(),
         effective: Effective(Vec::new()),
     })
+}
+
+/// The configuration in force. Clones share it.
+///
+/// What must stay true: each request, delivery and run takes one snapshot when it begins and works on nothing else, so
+/// that it never sees half of one configuration and half of another.
+#[derive(Debug, Clone)]
+pub struct ConfigHandle(Arc<RwLock<Arc<Config>>>);
+
+impl ConfigHandle {
+    /// Puts a configuration in force.
+    pub fn new(config: Config) -> ConfigHandle {
+        ConfigHandle(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// The configuration as it is now.
+    pub fn snapshot(&self) -> Arc<Config> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another configuration in force: for what begins from now on.
+    pub fn replace(&self, config: Config) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
 }

@@ -7,12 +7,12 @@
 mod address;
 mod certificate;
 mod explain;
-mod handle;
 mod layers;
 mod load;
 mod problem;
 mod process;
 mod read;
+mod read_storage;
 mod reader;
 mod secrets;
 mod sections;
@@ -20,7 +20,7 @@ mod validate;
 
 pub use address::NatsServers;
 pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
-pub use handle::ConfigHandle;
+pub use load::ConfigHandle;
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use sections::*;

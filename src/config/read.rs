@@ -11,8 +11,8 @@ use super::problem::nearest;
 use super::reader::Reader;
 use super::secrets::{strong, varied};
 use super::sections::{
-    ApiKey, App, AppKind, Bus, KeyHash, Log, Merchant, Merchants, Orders, PreviousKey, Scope, Server, Store, TokenApi,
-    Web, Wechat,
+    ApiKey, App, AppKind, Bus, KeyHash, Log, Merchant, Merchants, Orders, PreviousKey, Scope, Server, TokenApi, Web,
+    Wechat,
 };
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
@@ -54,19 +54,6 @@ pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
         shutdown_timeout: shutdown_timeout?,
         order_wait: order_wait?,
         notify_ack_timeout: notify_ack_timeout?,
-    })
-}
-
-pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
-    let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
-    let max_connections = r.number("max_connections", 1..=1_000);
-    let migrate_on_start = r.flag("migrate_on_start");
-    let lease = r.millis("lease_ms", 1_000..=60_000);
-    Some(Store {
-        url: url?,
-        max_connections: max_connections?.try_into().ok()?,
-        migrate_on_start: migrate_on_start?,
-        lease: lease?,
     })
 }
 

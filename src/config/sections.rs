@@ -27,6 +27,8 @@ pub struct Config {
     pub wechat: Wechat,
     /// `[orders]`
     pub orders: Orders,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[web]`
     pub web: Web,
     /// `[log]`
@@ -105,6 +107,9 @@ pub struct Store {
     pub max_connections: u32,
     /// Whether the schema is brought up to date at start.
     pub migrate_on_start: bool,
+    /// Statements that each connection to PostgreSQL keeps prepared; 0 for a pooler that hands a connection to another
+    /// client after each transaction.
+    pub statement_cache: usize,
     /// How long a lease outlives its holder's last renewal; renewed after a third of it.
     pub lease: Duration,
 }
@@ -160,6 +165,23 @@ pub struct Orders {
     pub paid_before_slack: Duration,
     /// A payment so long after the expiry is in time while the order has not ended here.
     pub late_grace: Duration,
+}
+
+/// `[retention]`: for how long what is no part of the books is kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Notifications as WeChat posted them, and samples of refused bodies.
+    pub notifications: Duration,
+    /// Events, in the feed.
+    pub outbox: Duration,
+    /// Dead letters, after they were replayed or discarded.
+    pub dead_letters: Duration,
+    /// The audit.
+    pub audit: Duration,
+    /// Idempotency keys, and which payment a refund's number means.
+    pub idempotency: Duration,
+    /// Payers, after their last login.
+    pub users: Duration,
 }
 
 /// `[web]`: the browser side.

@@ -5,7 +5,7 @@
 //! hold no addresses. A stream that is filling up is ok with a reason; a full one refuses new work, so the process is
 //! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
 //! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
-//! is wrong cannot be known here.
+//! is wrong cannot be known here. Nor do standbys that commits do not wait for.
 
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ const CLOCKS_APART: Duration = Duration::from_secs(30);
 const FILLING: u64 = 80;
 /// Percents from which a stream counts as full: it refuses a message that does not fit into the rest.
 const FULL: u64 = 99;
+
+/// Ready all the same: what is committed is safe until the primary is lost.
+const ASYNCHRONOUS: &str = "a commit waits for no standby, so a failover may lose acknowledged payments: set \
+                            synchronous_standby_names in PostgreSQL";
 
 #[derive(Serialize)]
 struct Check {
@@ -60,8 +64,10 @@ pub async fn readyz(app: HttpState) -> Response {
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.fill()),
         apps(&app),
     );
+    let mut standbys = None;
     let (database, clock) = match database {
         Ok(Ok(health)) => {
+            standbys = health.is_asynchronous.map(|is_asynchronous| is_asynchronous.then_some(ASYNCHRONOUS));
             let problem = (!health.takes_writes)
                 .then_some("takes no writes: it is a standby, was made read-only, or its disk is full");
             (problem, clock_problem(app.clock.host_ahead_ms(health.now)))
@@ -79,6 +85,7 @@ pub async fn readyz(app: HttpState) -> Response {
     let mut checks = vec![check("database", database), check("bus", bus), space, check("process", stopping)];
     let ready = checks.iter().all(|check| check.ok);
     checks.push(check("clock", clock));
+    checks.extend(standbys.map(|problem| check("standbys", problem)));
     checks.extend(apps);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, checks })).into_response()

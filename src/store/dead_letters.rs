@@ -3,7 +3,7 @@
 //! Both are rows before the bus forgets them: nothing disappears, everything can be listed.
 
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use super::Store;
 use super::db::DbError;
@@ -53,6 +53,7 @@ impl Store {
             attempts: Set(i64::from(m.attempts)),
             parked_at_ms: Set(at.as_ms()),
             state: Set("parked".into()),
+            ended_at_ms: Set(None),
         };
         self.db.write("dead_letter.park", (row, news.clone()), |tx, (row, news)| Box::pin(park(tx, row, news))).await?;
         self.changed();
@@ -86,12 +87,7 @@ impl Store {
 
     /// Messages whose time has come, oldest first.
     pub async fn due_messages(&self, now: Timestamp, limit: u64) -> Result<Vec<StoredMessage>, DbError> {
-        let rows = deferred::Entity::find()
-            .filter(deferred::Column::NextAttemptAtMs.lte(now.as_ms()))
-            .order_by_asc(deferred::Column::NextAttemptAtMs)
-            .limit(limit)
-            .all(self.db.read())
-            .await?;
+        let rows = due_query(now, limit).all(self.db.read()).await?;
         rows.into_iter()
             .map(|row| {
                 Ok(StoredMessage {
@@ -118,10 +114,18 @@ impl Store {
 
     /// Dead letters waiting for a person, by reason.
     pub async fn dead_letters_by_reason(&self) -> Result<Vec<(String, i64)>, DbError> {
-        let sql = "SELECT reason, COUNT(*) AS n FROM dead_letters WHERE state = 'parked' GROUP BY reason";
-        let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
+        let rows = self.db.read().query_all_raw(self.db.statement(PARKED, [])).await?;
         rows.into_iter().map(|r| Ok((r.try_get("", "reason")?, r.try_get("", "n")?))).collect()
     }
+}
+
+pub(super) const PARKED: &str = "SELECT reason, COUNT(*) AS n FROM dead_letters WHERE state = 'parked' GROUP BY reason";
+
+pub(super) fn due_query(now: Timestamp, limit: u64) -> Select<deferred::Entity> {
+    deferred::Entity::find()
+        .filter(deferred::Column::NextAttemptAtMs.lte(now.as_ms()))
+        .order_by_asc(deferred::Column::NextAttemptAtMs)
+        .limit(limit)
 }
 
 fn headers_json(m: &StoredMessage) -> Result<String, DbError> {

@@ -5,9 +5,16 @@
 
 use std::time::Duration;
 
+use sea_orm::QueryTrait;
+
 use super::Store;
-use super::db::DbError;
+use super::db::{DbError, DbKind};
+use super::dead_letters::{PARKED, due_query};
 use super::leases::{Fenced, Lease, holds};
+use super::order::poll_schedule;
+use super::outbox::unrelayed_query;
+use super::refund::record;
+use super::unmatched_notifications::forgotten_sql;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::order::{AFTER_EXPIRY, DAILY, HOURLY};
@@ -47,7 +54,8 @@ async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u6
         format!("UPDATE orders SET {at} = $1 WHERE {far} AND {at} NOT BETWEEN expires_at_ms AND expires_at_ms + $5")
     };
     let refund = format!("UPDATE refunds SET next_at_ms = $1 WHERE {}", by_age("next_at_ms"));
-    let slot = "UPDATE refund_totals SET next_call_at_ms = $1 WHERE next_call_at_ms > $2".to_owned();
+    // Of open refunds alone: there is a row per refunded payment, for ever, and no index over the time.
+    let slot = SLOTS.to_owned();
     let open = "UPDATE refunds SET call_open_until_ms = $1
                     WHERE next_at_ms IS NOT NULL AND call_open_until_ms > $2"
         .to_owned();
@@ -74,3 +82,24 @@ async fn recall(tx: &WriteTx, lease: &Lease, now: Timestamp) -> Result<Fenced<u6
     }
     Ok(Fenced::Done(recalled))
 }
+
+/// What the scheduler and the relay run all the time, by name, for a test of the plans.
+#[doc(hidden)]
+pub fn due_statements(kind: DbKind) -> Vec<(&'static str, String)> {
+    let at = Timestamp::from_ms(0);
+    vec![
+        ("orders.has_due", poll_schedule::has_due_sql()),
+        ("orders.take_due", poll_schedule::take_sql(kind)),
+        ("orders.merchants", poll_schedule::merchants_sql()),
+        ("refunds.has_due", record::HAS_DUE.to_owned()),
+        ("refunds.take_due", record::take_sql(kind)),
+        ("deferred.due", due_query(at, 200).build(kind.backend()).sql),
+        ("notifications.forgotten", forgotten_sql()),
+        ("outbox.unrelayed", unrelayed_query(200).build(kind.backend()).sql),
+        ("dead_letters.parked", PARKED.to_owned()),
+    ]
+}
+
+const SLOTS: &str = "UPDATE refund_totals SET next_call_at_ms = $1
+    WHERE next_call_at_ms > $2
+      AND (merchant, transaction_id) IN (SELECT merchant, transaction_id FROM refunds WHERE next_at_ms IS NOT NULL)";

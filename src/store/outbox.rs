@@ -8,7 +8,7 @@
 //!
 //! The last position has a row of its own: no position is given out again after events were removed.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use super::Store;
 use super::db::{DbError, DbKind};
@@ -88,13 +88,7 @@ impl Store {
 
     /// The oldest placed events that the bus has not got yet.
     pub async fn unrelayed_events(&self, limit: u64) -> Result<Vec<FeedEvent>, DbError> {
-        let rows = outbox::Entity::find()
-            .filter(outbox::Column::RelayedAtMs.is_null())
-            .filter(outbox::Column::Position.is_not_null())
-            .order_by_asc(outbox::Column::Position)
-            .limit(limit)
-            .all(self.db.read())
-            .await?;
+        let rows = unrelayed_query(limit).all(self.db.read()).await?;
         Ok(rows.into_iter().map(FeedEvent::from).collect())
     }
 
@@ -171,6 +165,14 @@ impl Store {
         let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(0), |r| Ok(r.try_get("", "n")?))
     }
+}
+
+pub(super) fn unrelayed_query(limit: u64) -> Select<outbox::Entity> {
+    outbox::Entity::find()
+        .filter(outbox::Column::RelayedAtMs.is_null())
+        .filter(outbox::Column::Position.is_not_null())
+        .order_by_asc(outbox::Column::Position)
+        .limit(limit)
 }
 
 /// Writes outbox rows inside the transaction that makes the events true.

@@ -3,10 +3,11 @@
 //! Only the number is kept here; whether the order can still be paid is the order's own business. What must stay true:
 //! of two processes that offer a new number at once, one wins and both show the winner's.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 
 use super::Store;
 use super::db::DbError;
+use super::writer::ReadPool;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId, OrderNo};
 use crate::money::Fen;
@@ -19,7 +20,7 @@ impl Store {
 
     async fn offered(
         &self,
-        db: &DatabaseConnection,
+        db: &ReadPool,
         app: &AppKey,
         openid: &OpenId,
         amount: Fen,

@@ -78,6 +78,8 @@ pub const TOKEN_AGE_SECONDS: &str = "wxpay_token_age_seconds";
 pub const TOKEN_REFRESH_TOTAL: &str = "wxpay_token_refresh_total";
 /// Logins of payers that came to an end, by `app` and `outcome` (`logged_in`, or why not).
 pub const LOGINS_TOTAL: &str = "wxpay_logins_total";
+/// Rows removed because their period had passed, by table (`kept`).
+pub const RETENTION_REMOVED_TOTAL: &str = "wxpay_retention_removed_total";
 /// Time one run of a job took.
 pub const JOB_SECONDS: &str = "wxpay_job_seconds";
 /// How far this host's clock is ahead of the database's; negative when it is behind.
@@ -137,6 +139,7 @@ pub const METRICS: &[Metric] = &[
     metric(WORKER_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["kind", "outcome"], "Deliveries handled"),
     metric(WORKER_SECONDS, Kind::Histogram, Unit::Seconds, &["kind"], "Time one delivery took a handler"),
     metric(JOB_SECONDS, Kind::Histogram, Unit::Seconds, &["job", "outcome"], "Time one run of a job took"),
+    metric(RETENTION_REMOVED_TOTAL, Kind::Counter, Unit::Count, &["kept"], "Rows whose period of retention had passed"),
     metric(CLOCK_AHEAD_SECONDS, Kind::Gauge, Unit::Seconds, &[], "This host's clock minus the database's"),
     metric(BUS_LAG_MESSAGES, Kind::Gauge, Unit::Count, &["consumer"], "Messages not yet settled"),
     metric(

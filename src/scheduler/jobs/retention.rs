@@ -1,11 +1,18 @@
-//! Retention: deletes what is of no use any more. Nothing of an order, its evidence or its money is among it.
+//! Retention: deletes what is of no use any more, and what has been kept for its configured period. Nothing of an
+//! order, its evidence or its money is among it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use metrics::counter;
+use tokio::time::Instant;
+
 use crate::clock::Timestamp;
+use crate::config;
 use crate::scheduler::job::{Context, Job};
 use crate::scheduler::outcome::{Done, JobError};
-use crate::store::{JobOutcome, Store};
+use crate::store::{JobOutcome, Kept, Store};
+use crate::telemetry;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -23,14 +30,57 @@ const WALLET_ORDERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Rows deleted by one statement: others write between two.
 const BATCH: u64 = 2000;
 
+/// For how long one run removes what has passed its period: half of its deadline.
+const RUN: Duration = Duration::from_secs(300);
+
 pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let (store, now) = (&ctx.store, ctx.clock.now());
     let reports = reports(store, ctx.jobs, now).await?;
     let codes = drained(|| store.purge_login_codes(before(now, LOGIN_CODES_KEPT), BATCH)).await?;
     let offers = drained(|| store.purge_wallet_orders(before(now, WALLET_ORDERS_KEPT), BATCH)).await?;
-    let count = reports + codes + offers;
-    let detail = format!("deleted {reports} reports, {codes} login codes, {offers} wallet offers");
+    let mut count = reports + codes + offers;
+    let mut detail = format!("deleted {reports} reports, {codes} login codes, {offers} wallet offers");
+    store.date_dead_letters(now).await?;
+    let begun = Instant::now();
+    for &kept in Kept::ALL {
+        // What is left is removed by the next run; a run that is late would count as failed.
+        if begun.elapsed() > RUN {
+            break;
+        }
+        let removed = expired(store, begun, kept, before(now, period(&ctx.config.retention, kept))).await?;
+        if removed > 0 {
+            count += removed;
+            let _ = write!(detail, ", {removed} {}", kept.as_str());
+        }
+    }
     Ok(Done { count, detail: (count > 0).then_some(detail) })
+}
+
+fn period(periods: &config::Retention, kept: Kept) -> Duration {
+    match kept {
+        Kept::Notifications | Kept::Quarantine => periods.notifications,
+        Kept::Outbox => periods.outbox,
+        Kept::DeadLetters => periods.dead_letters,
+        Kept::Audit => periods.audit,
+        Kept::IdempotencyKeys | Kept::RefundTargets => periods.idempotency,
+        Kept::Users => periods.users,
+    }
+}
+
+/// Each step is a write of its own, between which the payments' writes take their place.
+async fn expired(store: &Store, begun: Instant, kept: Kept, before: Timestamp) -> Result<u64, JobError> {
+    let (mut count, mut from) = (0, None);
+    loop {
+        let step = store.remove_expired(kept, from, before).await?;
+        if step.removed > 0 {
+            counter!(telemetry::RETENTION_REMOVED_TOTAL, "kept" => kept.as_str()).increment(step.removed);
+        }
+        count += step.removed;
+        match step.next {
+            Some(next) if begun.elapsed() < RUN => from = Some(next),
+            Some(_) | None => return Ok(count),
+        }
+    }
 }
 
 async fn reports(store: &Store, jobs: &[Job], now: Timestamp) -> Result<u64, JobError> {

@@ -1,7 +1,6 @@
 //! The database connection: one API over SQLite and PostgreSQL, with the settings that money needs.
 //!
-//! SQLite has one writer (see [`super::writer`]) and a pool of read-only connections. PostgreSQL has one pool with
-//! `synchronous_commit=on` and timeouts on statements and locks, which is not the driver's default.
+//! SQLite has one writer (see [`super::writer`]) and a pool of read-only connections. PostgreSQL has one pool.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -14,16 +13,21 @@ use tokio::time::Instant;
 
 use super::error::DbError;
 use super::kind::DbKind;
+use super::postgres;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::store::writer::{BUSY_TIMEOUT, Limits, Reader, Row, WriteTx, Writer, Writing};
-
-/// How long a connection to PostgreSQL is used. After a switchover the old primary may stay up and refuse every write:
-/// a process still connected to it finds the new primary by reconnecting.
-const CONNECTION_LIFE: Duration = Duration::from_secs(45);
+use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, WriteTx, Writer, Writing};
 
 /// How long it counts whether SQLite takes writes: finding out is a write.
 const PROBE_COUNTS: Duration = Duration::from_secs(1);
+
+/// A client that streams changes out of a logical slot is no standby.
+const POSTGRES_HEALTH: &str = "
+SELECT current_setting('transaction_read_only') = 'off' AS takes_writes,
+       current_setting('synchronous_standby_names') = '' AND EXISTS (
+         SELECT 1 FROM pg_stat_replication AS r WHERE NOT EXISTS (
+           SELECT 1 FROM pg_replication_slots AS s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')
+       ) AS is_asynchronous";
 
 fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> ConnectOptions {
     let mut o = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
@@ -65,6 +69,9 @@ pub struct DbHealth {
     pub now: Timestamp,
     /// Whether it takes writes from this connection.
     pub takes_writes: bool,
+    /// Whether standbys are attached for none of which a commit waits: what was committed may be missing after a
+    /// failover. None where there are no standbys: SQLite.
+    pub is_asynchronous: Option<bool>,
 }
 
 /// An open database. Cheap to clone.
@@ -72,7 +79,7 @@ pub struct DbHealth {
 pub struct Db {
     kind: DbKind,
     writer: Writer,
-    read: DatabaseConnection,
+    read: ReadPool,
     /// The file, when it is one.
     file: Option<Arc<Path>>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
@@ -86,7 +93,7 @@ impl Db {
         if url.starts_with("sqlite:") {
             Db::connect_sqlite(url, settings.max_connections).await
         } else {
-            Db::connect_postgres(url, settings.max_connections).await
+            Db::connect_postgres(settings).await
         }
     }
 
@@ -99,29 +106,17 @@ impl Db {
         }
         let writer = Writer::sqlite(path, Limits::DEFAULT).await?;
         let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
+        let read = ReadPool::new(read, None);
         Ok(Db { kind: DbKind::Sqlite, writer, read, file: Some(path.into()), probed: Arc::default() })
     }
 
-    async fn connect_postgres(url: &str, connections: u32) -> Result<Db, DbError> {
-        let mut o = ConnectOptions::new(url);
-        o.max_connections(connections.max(2))
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_timeout(Duration::from_secs(5))
-            .max_lifetime(CONNECTION_LIFE)
-            // A ping before every use would double the round trips; one that just worked, works.
-            .test_before_acquire_if_idle_for(Duration::from_secs(1))
-            .sqlx_logging(false)
-            .map_sqlx_postgres_opts(|o| {
-                o.application_name("wxpay-worker").options([
-                    ("synchronous_commit", "on"),
-                    ("statement_timeout", "15s"),
-                    ("lock_timeout", "5s"),
-                    ("idle_in_transaction_session_timeout", "30s"),
-                ])
-            });
-        let pool = Database::connect(o).await?;
-        let writer = Writer::postgres(pool.clone(), Limits::DEFAULT);
-        Ok(Db { kind: DbKind::Postgres, writer, read: pool, file: None, probed: Arc::default() })
+    async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
+        let cache = settings.statement_cache;
+        let pool = postgres::connect(settings.url.expose(), settings.max_connections, cache).await?;
+        let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
+        let writer = Writer::postgres(pool.clone(), prelude, Limits::DEFAULT);
+        let read = ReadPool::new(pool, prelude);
+        Ok(Db { kind: DbKind::Postgres, writer, read, file: None, probed: Arc::default() })
     }
 
     /// Which database this is.
@@ -130,7 +125,7 @@ impl Db {
     }
 
     /// A connection for reading.
-    pub fn read(&self) -> &DatabaseConnection {
+    pub fn read(&self) -> &ReadPool {
         &self.read
     }
 
@@ -187,15 +182,17 @@ impl Db {
 
     /// The database's clock and whether it takes writes: not when it is a standby, was made read-only, or has no room.
     pub async fn health(&self) -> Result<DbHealth, DbError> {
-        Ok(DbHealth { now: self.now().await?, takes_writes: self.takes_writes().await? })
+        let now = self.now().await?;
+        if self.kind == DbKind::Sqlite {
+            return Ok(DbHealth { now, takes_writes: self.takes_writes().await?, is_asynchronous: None });
+        }
+        let row = self.read.query_one_raw(self.statement(POSTGRES_HEALTH, [])).await?;
+        let row = row.ok_or_else(|| DbError::Defect("no setting".into()))?;
+        let is_asynchronous = Some(row.try_get("", "is_asynchronous")?);
+        Ok(DbHealth { now, takes_writes: row.try_get("", "takes_writes")?, is_asynchronous })
     }
 
     async fn takes_writes(&self) -> Result<bool, DbError> {
-        if self.kind == DbKind::Postgres {
-            let sql = "SELECT current_setting('transaction_read_only') = 'off' AS takes_writes";
-            let row = self.read.query_one_raw(self.statement(sql, [])).await?;
-            return Ok(row.ok_or_else(|| DbError::Defect("no setting".into()))?.try_get("", "takes_writes")?);
-        }
         let mut probed = self.probed.lock().await;
         if let Some((at, took)) = *probed
             && at.elapsed() < PROBE_COUNTS
@@ -219,10 +216,10 @@ impl Db {
 
     /// Brings the schema to the newest version; `false` when it was there already.
     pub async fn migrate(&self) -> Result<bool, DbError> {
-        let Some(file) = &self.file else { return Ok(migrations::up(&self.read).await?) };
+        let Some(file) = &self.file else { return Ok(self.read.migrate().await?) };
         // A connection of its own: the schema is not the writer's business, and is complete before anything is written.
         let connection = connect_when_free(|| sqlite_options(file, 1, "OFF")).await?;
-        let migrated = migrations::up(&connection).await;
+        let migrated = migrations::up(&connection, None).await;
         connection.close().await?;
         Ok(migrated?)
     }

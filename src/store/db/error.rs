@@ -3,6 +3,10 @@
 use sea_orm::DbErr;
 use sea_orm::sqlx;
 
+/// What to do about a pooler that shares connections between transactions.
+pub(super) const MEND: &str = "a pooler hands the connection to other clients after each transaction (PgBouncer in \
+                               transaction mode): set store.statement_cache = 0";
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -57,6 +61,7 @@ fn said(e: &DbErr) -> String {
     let sea_orm::RuntimeErr::SqlxError(sqlx) = runtime else { return String::new() };
     match sqlx.as_ref() {
         sqlx::Error::Database(e) => match e.code() {
+            Some(state) if matches!(state.as_ref(), "42P05" | "26000") => format!(": SQLSTATE {state}: {MEND}"),
             Some(state) if state.len() == 5 => format!(": SQLSTATE {state}"),
             Some(_) | None => format!(": {}", e.message()),
         },

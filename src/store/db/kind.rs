@@ -29,6 +29,14 @@ impl DbKind {
         }
     }
 
+    /// What follows a SELECT whose rows another process may be taking at this moment.
+    pub(in crate::store) fn skip_locked(self) -> &'static str {
+        match self {
+            DbKind::Sqlite => "",
+            DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
     /// The expression of the database's own clock, in milliseconds: leases compare with this one, because the hosts'
     /// clocks may disagree.
     pub(in crate::store) fn now_ms_sql(self) -> &'static str {

@@ -3,6 +3,7 @@
 mod connection;
 mod error;
 mod kind;
+mod postgres;
 
 pub use connection::{Db, DbHealth};
 pub use error::DbError;

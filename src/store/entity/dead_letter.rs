@@ -19,6 +19,8 @@ pub struct Model {
     pub attempts: i64,
     pub parked_at_ms: i64,
     pub state: String,
+    /// When it was seen to be replayed or discarded.
+    pub ended_at_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
-use crate::order::{AttemptState, Intent, Order, PaymentEntry};
+use crate::order::{AttemptState, Intent, Order, OrderState, PaymentEntry};
 use crate::refund::RefundEvent;
 use crate::store::Store;
 use crate::store::db::{DbError, DbKind, placeholders};
@@ -266,19 +266,22 @@ async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), Db
                 a.error.as_ref().filter(|_| a.state == AttemptState::Failed).map(|e| e.message.clone()).into(),
                 said(a)?.into(),
                 a.setup_refusals.filter(|_| a.state == AttemptState::Unknown).map(i64::from).into(),
+                // It is never sent again; the order's own content says what was asked.
+                (c.next.state == OrderState::Paid && a.state == AttemptState::Paid).into(),
             ]);
         }
     }
     for updated in updated.chunks(tx.rows_per_statement()) {
         let sql = format!(
             "WITH v (merchant, out_trade_no, state, prepay_id, code_url, mweb_url, prepay_issued_at_ms, transaction_id,
-                     error_code, error_message, said, setup_refusals) AS (VALUES {})
+                     error_code, error_message, said, setup_refusals, is_over) AS (VALUES {})
              UPDATE attempts SET state = v.state, prepay_id = v.prepay_id, code_url = v.code_url,
                mweb_url = v.mweb_url, prepay_issued_at_ms = v.prepay_issued_at_ms,
                transaction_id = v.transaction_id, error_code = v.error_code, error_message = v.error_message,
-               said = v.said, setup_refusals = v.setup_refusals
+               said = v.said, setup_refusals = v.setup_refusals,
+               params = CASE WHEN v.is_over THEN '{{}}' ELSE attempts.params END
              FROM v WHERE attempts.merchant = v.merchant AND attempts.out_trade_no = v.out_trade_no",
-            placeholders(updated.len(), 12, 0)
+            placeholders(updated.len(), 13, 0)
         );
         tx.execute(&sql, updated.iter().flatten().cloned()).await?;
     }

@@ -12,20 +12,20 @@ use crate::store::db::{DbError, DbKind};
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::writer::{Row, WriteTx};
 
+/// When an order's question is due: at most one of the two columns is set. The index `orders_due` is over this very
+/// expression, so that it has the rows that any version writes.
+const DUE: &str = "COALESCE(next_query_at_ms, next_look_at_ms)";
+
 impl Store {
     /// Whether a merchant has an order whose question is due.
     pub async fn has_due_query(&self, merchant: &MerchantKey, now: Timestamp) -> Result<bool, DbError> {
-        let due = "(next_query_at_ms <= $2 OR next_look_at_ms <= $2)";
-        let sql = format!("SELECT 1 AS due FROM orders WHERE merchant = $1 AND {due} LIMIT 1");
         let values = [merchant.as_str().into(), now.as_ms().into()];
-        Ok(self.db.read().query_one_raw(self.db.statement(sql, values)).await?.is_some())
+        Ok(self.db.read().query_one_raw(self.db.statement(has_due_sql(), values)).await?.is_some())
     }
 
-    /// The merchants that have an order whose poll is due. Scans everything that is due: call it rarely.
+    /// The merchants that have an order whose poll is due.
     pub async fn merchants_to_ask_about(&self, now: Timestamp) -> Result<Vec<MerchantKey>, DbError> {
-        let due = |at: &str| format!("SELECT merchant FROM orders WHERE {at} <= $1");
-        let sql = format!("{} UNION {} ORDER BY merchant", due("next_query_at_ms"), due("next_look_at_ms"));
-        let rows = self.db.read().query_all_raw(self.db.statement(sql, [now.as_ms().into()])).await?;
+        let rows = self.db.read().query_all_raw(self.db.statement(merchants_sql(), [now.as_ms().into()])).await?;
         let key = |row: sea_orm::QueryResult| {
             let merchant: String = row.try_get("", "merchant")?;
             MerchantKey::parse(merchant).map_err(|e| DbError::Defect(e.to_string()))
@@ -89,20 +89,37 @@ async fn take_due(
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
-    let skip = match tx.kind() {
-        DbKind::Sqlite => "",
-        DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
-    };
-    let sql = format!(
-        "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
-                           next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
-         WHERE id IN (
-           SELECT id FROM orders WHERE merchant = $1 AND (next_query_at_ms <= $2 OR next_look_at_ms <= $2)
-           ORDER BY COALESCE(next_query_at_ms, next_look_at_ms) LIMIT $4{skip})
-         RETURNING order_no"
-    );
+    let sql = take_sql(tx.kind());
     let values = [merchant.as_str().into(), now.as_ms().into(), put_off.as_ms().into(), i64::from(limit).into()];
     let rows = tx.all(&sql, values).await?;
     let number = |row: Row| OrderNo::parse(row.get::<String>("order_no")?).map_err(|e| DbError::Defect(e.to_string()));
     rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+}
+
+pub(in crate::store) fn has_due_sql() -> String {
+    format!("SELECT 1 AS due FROM orders WHERE merchant = $1 AND {DUE} <= $2 ORDER BY {DUE} LIMIT 1")
+}
+
+pub(in crate::store) fn take_sql(kind: DbKind) -> String {
+    let skip = kind.skip_locked();
+    format!(
+        "UPDATE orders SET next_query_at_ms = CASE WHEN next_query_at_ms IS NOT NULL THEN $3 END,
+                           next_look_at_ms = CASE WHEN next_look_at_ms IS NOT NULL THEN $3 END
+         WHERE id IN (SELECT id FROM orders WHERE merchant = $1 AND {DUE} <= $2 ORDER BY {DUE} LIMIT $4{skip})
+         RETURNING order_no"
+    )
+}
+
+/// One step in the index per merchant, however many orders are due.
+pub(in crate::store) fn merchants_sql() -> String {
+    format!(
+        "WITH RECURSIVE found (merchant) AS (
+           SELECT MIN(merchant) FROM orders WHERE {DUE} IS NOT NULL
+           UNION ALL
+           SELECT (SELECT MIN(merchant) FROM orders WHERE merchant > found.merchant AND {DUE} IS NOT NULL)
+           FROM found WHERE found.merchant IS NOT NULL)
+         SELECT merchant FROM found
+         WHERE (SELECT 1 FROM orders WHERE orders.merchant = found.merchant AND {DUE} <= $1
+                ORDER BY {DUE} LIMIT 1) IS NOT NULL"
+    )
 }

@@ -200,7 +200,7 @@ impl Store {
         limit: u32,
     ) -> Result<Fenced<Vec<(MerchantKey, OutRefundNo)>>, DbError> {
         // Mostly nothing is due, which is found without a writer.
-        let sql = "SELECT 1 AS due FROM refunds WHERE next_at_ms <= $1 LIMIT 1";
+        let sql = HAS_DUE;
         if self.db.read().query_one_raw(self.db.statement(sql, [now.as_ms().into()])).await?.is_none() {
             return Ok(Fenced::Done(Vec::new()));
         }
@@ -330,15 +330,7 @@ async fn take_due(
     if !holds(tx, lease).await? {
         return Ok(Fenced::Lost);
     }
-    let skip = match tx.kind() {
-        DbKind::Sqlite => "",
-        DbKind::Postgres => " FOR UPDATE SKIP LOCKED",
-    };
-    let sql = format!(
-        "UPDATE refunds SET next_at_ms = $2 WHERE id IN (
-               SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
-             RETURNING merchant, refund_no"
-    );
+    let sql = take_sql(tx.kind());
     let values = [now.as_ms().into(), put_off.as_ms().into(), i64::from(limit).into()];
     let rows = tx.all(&sql, values).await?;
     let number = |row: Row| {
@@ -349,4 +341,17 @@ async fn take_due(
         ))
     };
     rows.into_iter().map(number).collect::<Result<_, _>>().map(Fenced::Done)
+}
+
+/// Whether a refund is due.
+pub(in crate::store) const HAS_DUE: &str =
+    "SELECT 1 AS due FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT 1";
+
+pub(in crate::store) fn take_sql(kind: DbKind) -> String {
+    let skip = kind.skip_locked();
+    format!(
+        "UPDATE refunds SET next_at_ms = $2 WHERE id IN (
+               SELECT id FROM refunds WHERE next_at_ms <= $1 ORDER BY next_at_ms LIMIT $3{skip})
+             RETURNING merchant, refund_no"
+    )
 }

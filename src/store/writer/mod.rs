@@ -8,6 +8,7 @@
 
 mod connection;
 mod handle;
+mod pool;
 mod postgres;
 mod reader;
 mod row;
@@ -18,6 +19,7 @@ mod values;
 
 pub(super) use connection::BUSY_TIMEOUT;
 pub use handle::Writer;
+pub use pool::ReadPool;
 pub use reader::Reader;
 pub use row::Row;
 pub use tx::WriteTx;

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
 use tokio::sync::Semaphore;
 
 use super::tx::WriteTx;
@@ -18,12 +18,13 @@ const TRIES: u32 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Lanes {
     pool: DatabaseConnection,
+    prelude: Option<&'static str>,
     room: Arc<Semaphore>,
 }
 
 impl Lanes {
-    pub fn new(pool: DatabaseConnection, limits: Limits) -> Lanes {
-        Lanes { pool, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
+    pub fn new(pool: DatabaseConnection, prelude: Option<&'static str>, limits: Limits) -> Lanes {
+        Lanes { pool, prelude, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
     }
 
     pub async fn write<D, T>(
@@ -38,9 +39,9 @@ impl Lanes {
     {
         let closed = |_| ended();
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
-        let pool = self.pool.clone();
+        let (pool, prelude) = (self.pool.clone(), self.prelude);
         let task = tokio::spawn(async move {
-            let outcome = commit(&pool, &data, run).await;
+            let outcome = commit(&pool, prelude, &data, run).await;
             drop(room);
             outcome
         });
@@ -57,12 +58,13 @@ fn ended() -> DbError {
 
 async fn commit<D, T>(
     pool: &DatabaseConnection,
+    prelude: Option<&str>,
     data: &D,
     run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
 ) -> Result<T, DbError> {
     let mut tries = 1;
     loop {
-        let outcome = try_once(pool, data, run).await;
+        let outcome = try_once(pool, prelude, data, run).await;
         match &outcome {
             Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
             Ok(_) | Err(_) => return outcome,
@@ -72,10 +74,15 @@ async fn commit<D, T>(
 
 async fn try_once<D, T>(
     pool: &DatabaseConnection,
+    prelude: Option<&str>,
     data: &D,
     run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
 ) -> Result<T, DbError> {
-    let tx = WriteTx::postgres(pool.begin().await?);
+    let transaction = pool.begin().await?;
+    if let Some(prelude) = prelude {
+        transaction.execute_unprepared(prelude).await?;
+    }
+    let tx = WriteTx::postgres(transaction);
     let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
     match outcome {
         Ok(Ok(value)) => {

@@ -1,9 +1,8 @@
 //! Where rows are read: in the pool of readers, or in the transaction of a write.
 
-use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseConnection, EntityTrait, Select, Statement, TryIntoModel, Value,
-};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, Select, Statement, TryIntoModel, Value};
 
+use super::pool::ReadPool;
 use super::row::Row;
 use super::tx::WriteTx;
 use crate::store::db::DbError;
@@ -12,7 +11,7 @@ use crate::store::db::DbError;
 #[derive(Debug, Clone, Copy)]
 pub enum Reader<'a> {
     /// The newest committed state.
-    Pool(&'a DatabaseConnection),
+    Pool(&'a ReadPool),
     /// The state that a write sees, its own changes included.
     Write(&'a WriteTx),
 }

@@ -3,6 +3,7 @@
 mod api_keys;
 mod certificates;
 mod layers;
+mod retention;
 mod rules;
 mod secrets;
 mod support;

@@ -8,6 +8,7 @@ pub mod db;
 pub mod nats;
 #[cfg(debug_assertions)]
 pub mod pausing;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -16,13 +16,17 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    pub fn start() -> PostgresServer {
+    fn nowhere() -> PostgresServer {
         let folder = TempDir::new().unwrap();
         if is_root() {
             let status = Command::new("chown").arg("postgres:").arg(folder.path()).status().unwrap();
             assert!(status.success(), "PostgreSQL cannot run as root and there is no user postgres");
         }
-        let server = PostgresServer { folder, port: free_port() };
+        PostgresServer { folder, port: free_port() }
+    }
+
+    pub fn start() -> PostgresServer {
+        let server = PostgresServer::nowhere();
         let initdb = "--no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8";
         server.run("initdb", &initdb.split(' ').collect::<Vec<_>>());
         // In the file, so that a restart has them too.
@@ -34,6 +38,19 @@ impl PostgresServer {
         std::fs::write(server.data().join("postgresql.auto.conf"), settings).unwrap();
         server.control(&["start"]);
         server
+    }
+
+    /// A standby that follows this server.
+    pub fn attach_standby(&self) -> PostgresServer {
+        let standby = PostgresServer::nowhere();
+        let from = format!("--host=127.0.0.1 --port={} --username=postgres", self.port);
+        let copy = format!("{from} --checkpoint=fast --no-sync --write-recovery-conf");
+        standby.run("pg_basebackup", &copy.split(' ').collect::<Vec<_>>());
+        let file = standby.data().join("postgresql.auto.conf");
+        let settings = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, format!("{settings}port = {}\n", standby.port)).unwrap();
+        standby.control(&["start"]);
+        standby
     }
 
     /// The server, with its own administrative database.

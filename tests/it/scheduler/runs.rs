@@ -24,13 +24,13 @@ use crate::harness::within_timeout;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A scheduler as a process runs it; stopped when dropped.
-struct Process {
+pub struct Process {
     task: JoinHandle<Result<(), SchedulerError>>,
     cancel: CancellationToken,
 }
 
 impl Process {
-    async fn start(stage: &Stage, holder: &str) -> Process {
+    pub async fn start(stage: &Stage, holder: &str) -> Process {
         Process::start_by(stage, holder, stage.clock.clone()).await
     }
 
@@ -53,13 +53,13 @@ impl Process {
         Process { task, cancel }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.cancel.cancel();
         within_timeout("the scheduler's end", self.task).await.unwrap().unwrap();
     }
 }
 
-async fn real_time() -> Stage {
+pub async fn real_time() -> Stage {
     let stage = Stage::on(Clock::system(), "stable", Settings::default()).await;
     stage.store.release(&stage.lease).await.unwrap();
     stage
@@ -78,7 +78,7 @@ async fn retention_ran(stage: &Stage, times: i64, since: Timestamp, why: &str) {
 }
 
 /// Awaits a state of a job that has no signal.
-async fn until(stage: &Stage, job: &str, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
+pub async fn until(stage: &Stage, job: &str, what: &str, holds: impl Fn(&JobView) -> bool) -> JobView {
     within_timeout(&format!("{job}: {what}"), async {
         loop {
             let jobs = stage.store.jobs().await.unwrap();

@@ -1,10 +1,12 @@
 //! The store, on both databases.
 
 mod call_rates;
+mod due;
 mod jobs;
 pub mod orders;
 mod payments;
 mod refunds_of_no_order;
+mod retention;
 mod tokens;
 pub mod web;
 mod writer;

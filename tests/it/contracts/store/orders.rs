@@ -59,7 +59,7 @@ pub fn new_order(n: u32, fen: i64) -> NewOrder {
     }
 }
 
-fn payment(n: u32, transaction: u32) -> Payment {
+pub fn payment(n: u32, transaction: u32) -> Payment {
     Payment {
         mch_id: MchId::parse("10000100").unwrap(),
         appid: AppId::parse("wxd930ea5d5a258f4f").unwrap(),

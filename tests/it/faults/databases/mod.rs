@@ -1,5 +1,7 @@
 //! The database is lost, restarted, full or locked.
 
+mod pgbouncer;
 mod postgres_lost;
 mod postgres_restarted;
 mod sqlite_stuck;
+mod standby;

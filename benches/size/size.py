@@ -1,0 +1,220 @@
+"""What a paid order costs on the disk: bytes by table and index.
+
+    target/test-tools/venv/bin/python benches/size/size.py --store sqlite:///tmp/size.db [--orders 100000] [--build release]
+    …                                                      --store postgres://postgres@127.0.0.1:5432/an_empty_database
+
+Starts the service and the simulator of WeChat, places JSAPI orders over HTTP, each with an Idempotency-Key, pays them by signed
+notifications, waits until the outbox is published, stops the service, compacts the database (VACUUM; VACUUM FULL on PostgreSQL) and
+prints Markdown. The queue's own tables and the reports of jobs are shown apart: they do not grow with orders that are paid.
+"""
+
+import argparse
+import collections
+import hashlib
+import os
+import pathlib
+import queue
+import http.client
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "load"))
+import load
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+API_KEY = "size-7f0e5d1c9a3b"
+# Rows of these come and go; they do not belong to an order that is paid.
+PASSING = ("bus_", "job", "leases", "deferred", "sqlite_", "seaql_", "feed")
+
+CONFIG = """
+[server]
+listen = "127.0.0.1:{port}"
+public_url = "http://127.0.0.1:{port}"
+[store]
+url = "{store}"
+[bus]
+url = "embedded:"
+max_bytes = 8589934592
+[wechat]
+pay_url = "http://127.0.0.1:{far}"
+pay_backup_url = "http://127.0.0.1:{far}"
+api_url = "http://127.0.0.1:{far}"
+open_url = "http://127.0.0.1:{far}"
+[log]
+filter = "warn"
+[[apps]]
+key = "shop"
+app_id = "wxd930ea5d5a258f4f"
+kind = "official_account"
+[[merchants]]
+key = "main"
+mch_id = "10000100"
+apps = ["shop"]
+sign_type = "MD5"
+v2_key = "192006250b4c09247ec02edce69f6a2d"
+[[api_keys]]
+name = "shop-backend"
+hash = "sha256:{hash}"
+scopes = ["orders"]
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(process, port):
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    sys.exit("a program did not start")
+
+
+def post_all(port, path, bodies, headers_of, expect):
+    """Posts every body once over 16 connections; ends with status 1 on an answer without `expect`."""
+    todo = queue.SimpleQueue()
+    for item in enumerate(bodies):
+        todo.put(item)
+    failed = []
+
+    def worker():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while not failed:
+            try:
+                n, body = todo.get_nowait()
+            except queue.Empty:
+                return
+            connection.request("POST", path, body.encode(), headers_of(n))
+            text = connection.getresponse().read()
+            if expect not in text:
+                failed.append(text[:300])
+
+    threads = [threading.Thread(target=worker) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        sys.exit(f"refused: {failed[0]!r}")
+
+
+class Sqlite:
+    def __init__(self, url):
+        self.path = urllib.parse.urlsplit(url).path
+
+    def count(self, query):
+        with sqlite3.connect(self.path, timeout=30) as connection:
+            return connection.execute(query).fetchone()[0]
+
+    def sizes(self):
+        """Bytes by table and index. Pages are counted as they are, filled or not."""
+        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        tables = dict(connection.execute("SELECT name, tbl_name FROM sqlite_master"))
+        try:
+            found = connection.execute("SELECT name, SUM(pgsize) FROM dbstat GROUP BY name").fetchall()
+        except sqlite3.OperationalError:
+            sql = "SELECT name || '|' || SUM(pgsize) FROM dbstat GROUP BY name"
+            text = subprocess.run(["sqlite3", self.path, sql], check=True, capture_output=True, text=True).stdout
+            found = [(name, int(size)) for name, size in (line.rsplit("|", 1) for line in text.splitlines())]
+        return [(tables.get(name, name), name, size) for name, size in found], os.path.getsize(self.path)
+
+
+class Postgres:
+    def __init__(self, url):
+        self.url = url
+
+    def query(self, sql):
+        done = subprocess.run(["psql", "-qAtX", "-F", "|", self.url, "-c", sql], check=True, capture_output=True, text=True)
+        return [line.split("|") for line in done.stdout.splitlines()]
+
+    def count(self, query):
+        return int(self.query(query)[0][0])
+
+    def sizes(self):
+        self.query("VACUUM FULL")
+        sql = """SELECT c.relname, c.relname, pg_table_size(c.oid) FROM pg_class AS c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+                 UNION ALL
+                 SELECT t.relname, i.relname, pg_relation_size(i.oid) FROM pg_index AS x
+                   JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
+                 WHERE t.relnamespace = 'public'::regnamespace"""
+        found = [(table, name, int(size)) for table, name, size in self.query(sql)]
+        return found, sum(size for _, _, size in found)
+
+
+def report(found, whole, orders):
+    by_table = collections.defaultdict(list)
+    for table, name, size in found:
+        by_table[table].append((name, size))
+    rows, passing = [], 0
+    for table, parts in by_table.items():
+        size = sum(size for _, size in parts)
+        if table.startswith(PASSING):
+            passing += size
+            continue
+        own = sum(size for name, size in parts if name == table)
+        indexes = ", ".join(f"{name} {size / orders:.0f}" for name, size in sorted(parts, key=lambda part: -part[1]) if name != table)
+        rows.append((size, table, own, indexes))
+    rows.sort(reverse=True)
+    total = sum(row[0] for row in rows)
+    print(f"{orders} paid orders: {total / orders:,.0f} bytes each (the whole database {whole / orders:,.0f}, queue and jobs {passing / orders:,.0f})\n")
+    print("| table | bytes an order | of it rows | indexes |\n|---|---:|---:|---|")
+    for size, table, own, indexes in rows:
+        if size / orders >= 1:
+            print(f"| {table} | {size / orders:,.0f} | {own / orders:,.0f} | {indexes} |")
+    return total / orders
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--orders", type=int, default=100_000)
+    parser.add_argument("--build", default="release")
+    parser.add_argument("--below", type=float, help="ends with status 1 where an order costs more bytes than this")
+    options = parser.parse_args()
+    programs = ROOT / "target" / options.build
+    database = (Sqlite if options.store.startswith("sqlite:") else Postgres)(options.store)
+    running = []
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            far, port = free_port(), free_port()
+            running.append(subprocess.Popen([programs / "wxpay-sandbox", "--listen", f"127.0.0.1:{far}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            wait_for_port(running[0], far)
+            hash = hashlib.sha256(API_KEY.encode()).hexdigest()
+            config = pathlib.Path(scratch) / "wxpay.toml"
+            config.write_text(CONFIG.format(port=port, far=far, store=options.store, hash=hash))
+            running.append(subprocess.Popen([programs / "wxpayd", "run", "--config", config]))
+            wait_for_port(running[1], port)
+            n, prefix = options.orders, "ORDER2026"
+            order_headers = lambda i: {"Content-Type": "application/json", "Authorization": f"Bearer {API_KEY}", "Idempotency-Key": f"checkout-{i:010d}", "Prefer": "wait=30"}
+            post_all(port, "/v1/orders", [load.order("service", prefix, i) for i in range(n)], order_headers, b"paySign")
+            # What WeChat's own notifications come with.
+            notify_headers = lambda _: {"Content-Type": "text/xml", "User-Agent": "Mozilla/4.0", "Pragma": "no-cache", "Accept": "*/*"}
+            post_all(port, "/notify/main/pay", [load.notification(prefix, i) for i in range(n)], notify_headers, b"SUCCESS")
+            while database.count("SELECT COUNT(*) FROM ledger") < n or database.count("SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL") > 0:
+                time.sleep(0.5)
+        finally:
+            for process in reversed(running):
+                process.terminate()
+                process.wait()
+    found, whole = database.sizes()
+    each = report(found, whole, options.orders)
+    if options.below is not None and each > options.below:
+        sys.exit(f"{each:,.0f} bytes are more than {options.below:,.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+//! Where things are kept, and for how long: the keys of `[store]` and `[retention]`.
+
+use std::time::Duration;
+
+use super::address;
+use super::reader::Reader;
+use super::sections::{Retention, Store};
+use crate::secret::Secret;
+
+pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
+    let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
+    let max_connections = r.number("max_connections", 1..=1_000);
+    let migrate_on_start = r.flag("migrate_on_start");
+    let statement_cache = r.number("statement_cache", 0..=10_000);
+    let lease = r.millis("lease_ms", 1_000..=60_000);
+    Some(Store {
+        url: url?,
+        max_connections: max_connections?.try_into().ok()?,
+        migrate_on_start: migrate_on_start?,
+        statement_cache: statement_cache?.try_into().ok()?,
+        lease: lease?,
+    })
+}
+
+pub(super) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
+    let days = |n: i64| Duration::from_secs(n.unsigned_abs() * 86_400);
+    // An order can be paid for a week: what it is repeated and settled by stays longer than that.
+    let [notifications, outbox, dead_letters, idempotency] =
+        ["notifications_days", "outbox_days", "dead_letters_days", "idempotency_days"]
+            .map(|key| r.number(key, 8..=36_500).map(days));
+    // The database itself keeps the audit for a year.
+    let audit = r.number("audit_days", 366..=36_500).map(days);
+    let users = r.number("users_days", 1..=36_500).map(days);
+    Some(Retention {
+        notifications: notifications?,
+        outbox: outbox?,
+        dead_letters: dead_letters?,
+        audit: audit?,
+        idempotency: idempotency?,
+        users: users?,
+    })
+}

@@ -1,0 +1,76 @@
+//! Connections for reading.
+
+use sea_orm::prelude::async_trait::async_trait;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    TransactionTrait,
+};
+
+/// A pool of connections for reading. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ReadPool {
+    pool: DatabaseConnection,
+    /// How a transaction begins where no session is left to a connection: a statement is then prepared and run in one.
+    prelude: Option<&'static str>,
+}
+
+impl ReadPool {
+    pub(in crate::store) fn new(pool: DatabaseConnection, prelude: Option<&'static str>) -> ReadPool {
+        ReadPool { pool, prelude }
+    }
+
+    /// Closes every connection.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.pool.close().await
+    }
+
+    /// Brings the schema to the newest version.
+    pub(in crate::store) async fn migrate(&self) -> Result<bool, DbErr> {
+        migrations::up(&self.pool, self.prelude).await
+    }
+
+    pub(in crate::store) async fn ping(&self) -> Result<(), DbErr> {
+        self.pool.ping().await
+    }
+
+    async fn begin(&self, prelude: &str) -> Result<DatabaseTransaction, DbErr> {
+        let tx = self.pool.begin().await?;
+        tx.execute_unprepared(prelude).await?;
+        Ok(tx)
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for ReadPool {
+    fn get_database_backend(&self) -> DbBackend {
+        self.pool.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let Some(prelude) = self.prelude else { return self.pool.execute_raw(statement).await };
+        let tx = self.begin(prelude).await?;
+        let done = tx.execute_raw(statement).await?;
+        tx.commit().await?;
+        Ok(done)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.pool.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let Some(prelude) = self.prelude else { return self.pool.query_one_raw(statement).await };
+        let tx = self.begin(prelude).await?;
+        let row = tx.query_one_raw(statement).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let Some(prelude) = self.prelude else { return self.pool.query_all_raw(statement).await };
+        let tx = self.begin(prelude).await?;
+        let rows = tx.query_all_raw(statement).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+}

@@ -1,0 +1,84 @@
+//! The job removes what has passed its configured period, and nothing earlier.
+
+use sea_orm::Value;
+
+use super::runs::{Process, real_time, until};
+
+const DAY_MS: i64 = 86_400_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_table_loses_what_is_older_than_its_own_period() {
+    let stage = real_time().await;
+    let now_ms = stage.clock.now().as_ms();
+    let run = async |sql: &str, values: Vec<Value>| {
+        stage.store.db().execute("test", sql.to_owned(), values).await.unwrap();
+    };
+    // A day before the end of each default period, and a day after it.
+    for (name, past) in [("kept", -1), ("old", 1)] {
+        let at = |days: i64| Value::from(now_ms - (days + past) * DAY_MS);
+        run(
+            "INSERT INTO notifications (event_id, merchant, kind, body, headers, remote_addr, received_at_ms,
+                                        processed_at_ms, verdict)
+             VALUES ($1, 'main', 'pay', '', '[]', '', $2, 1, 'rejected')",
+            vec![format!("0 {name}").into(), at(180)],
+        )
+        .await;
+        run(
+            "INSERT INTO quarantine (merchant, reason, remote_addr, received_at_ms, body)
+             VALUES ('main', $1, '', $2, '')",
+            vec![name.into(), at(180)],
+        )
+        .await;
+        run(
+            "INSERT INTO outbox (event_id, merchant, subject, event_type, payload, created_at_ms, position,
+                                 relayed_at_ms)
+             VALUES ($1, 'main', 's', 't', '{}', $2, $3, $2)",
+            vec![name.into(), at(180), Value::from(if past > 0 { 1_i64 } else { 2 })],
+        )
+        .await;
+        run(
+            "INSERT INTO dead_letters (event_id, consumer, subject, headers, payload, reason, first_error, last_error,
+                                       attempts, parked_at_ms, state, ended_at_ms)
+             VALUES ($1, 'c', 's', '[]', '', 'r', 'e', 'e', 1, 1, 'discarded', $2)",
+            vec![name.into(), at(365)],
+        )
+        .await;
+        run(
+            "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, result)
+             VALUES ($2, $1, '', 'a', 'main', 'r')",
+            vec![name.into(), at(3650)],
+        )
+        .await;
+        run(
+            "INSERT INTO idempotency_keys VALUES ('shop', $1, 'h', 'main', 'no such order', $2)",
+            vec![name.into(), at(30)],
+        )
+        .await;
+        run(
+            "INSERT INTO users (app, openid, is_snapshot, created_at_ms, updated_at_ms)
+             VALUES ('shop', $1, FALSE, 1, $2)",
+            vec![name.into(), at(730)],
+        )
+        .await;
+    }
+    let process = Process::start(&stage, "one").await;
+    let view = until(&stage, "retention", "its run", |v| v.last.as_ref().is_some_and(|r| r.holder == "one")).await;
+    let detail = view.last.unwrap().detail.unwrap();
+    let each = "1 notifications, 1 quarantine, 1 outbox, 1 dead_letters, 1 audit, 1 idempotency_keys, 1 users";
+    assert!(detail.ends_with(each), "{detail}");
+    for (table, name) in [
+        ("notifications", "event_id"),
+        ("quarantine", "reason"),
+        ("outbox", "event_id"),
+        ("dead_letters", "event_id"),
+        ("audit", "actor"),
+        ("idempotency_keys", "idempotency_key"),
+        ("users", "openid"),
+    ] {
+        assert_eq!(stage.count(&format!("{table} WHERE {name} LIKE '%old'")).await, 0, "{table}");
+        assert_eq!(stage.count(&format!("{table} WHERE {name} LIKE '%kept'")).await, 1, "{table}");
+    }
+    process.stop().await;
+    run("DELETE FROM dead_letters", Vec::new()).await;
+    stage.finish().await;
+}

@@ -244,7 +244,7 @@ fn intent_columns(intent: Option<Intent>) -> (Option<&'static str>, Option<&'sta
 }
 
 async fn write_attempts(tx: &WriteTx, changed: &[&OrderCommit]) -> Result<(), DbError> {
-    let mut updated: Vec<[Value; 12]> = Vec::new();
+    let mut updated: Vec<[Value; 13]> = Vec::new();
     let mut new = Vec::new();
     for c in changed {
         let merchant = c.next.merchant.to_string();

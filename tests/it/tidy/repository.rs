@@ -49,7 +49,7 @@ fn the_repository_keeps_its_own_rules() {
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
-/// A test elsewhere would never run: Cargo.toml turns tests of the library and the programs off, which saves compiling
+/// A test elsewhere would never run: Cargo.toml disables tests of the library and the programs, which saves compiling
 /// them twice.
 #[test]
 fn every_test_is_in_the_one_binary() {

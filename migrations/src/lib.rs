@@ -72,7 +72,11 @@ pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, 
         tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
         tx.execute_unprepared("SELECT pg_advisory_xact_lock(7722018)").await?;
     }
-    let pending = !Migrator::get_pending_migrations(&tx).await?.is_empty();
+    // Not `get_pending_migrations`: a step of a later version that is there already is no error. That version may run
+    // beside this one, and its steps only add.
+    let applied = Migrator::get_migration_models(&tx).await?;
+    let is_applied = |step: &dyn MigrationTrait| applied.iter().any(|done| done.version == step.name());
+    let pending = !Migrator::migrations().iter().all(|step| is_applied(step.as_ref()));
     if pending {
         Migrator::up(&tx, None).await?;
     }

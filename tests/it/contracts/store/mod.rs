@@ -7,6 +7,7 @@ pub mod orders;
 mod payments;
 mod refunds_of_no_order;
 mod retention;
+mod schema;
 mod tokens;
 pub mod web;
 mod writer;

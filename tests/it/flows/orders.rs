@@ -7,7 +7,7 @@ use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 
 use super::on_all_four;
-use crate::harness::service::{API_KEY, APP_ID, KEY, MCH_ID, OPENID, OTHER_KEY, Processes, answer, jsapi};
+use crate::harness::service::{API_KEY, APP_ID, KEY, MCH_ID, OPENID, Processes, answer, jsapi, signed_refusal};
 
 /// How often WeChat was called for a number, and with how many different sets of parameters.
 async fn placed(service: &Processes, out_trade_no: &str) -> (u64, usize) {
@@ -147,8 +147,9 @@ on_all_four! {
     }
 
     async fn a_refusal_after_a_202_reaches_the_developer(service) {
-        let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY)];
-        let process = service.run_with("ingress,worker,relay,scheduler", &env).await;
+        let process = service.run_all().await;
+        let body = signed_refusal("NOAUTH", "商户无此接口权限");
+        service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": body, "times": 1}])).await;
         let request = service.http.post(format!("{}/v1/orders", process.base)).bearer_auth(API_KEY);
         let request = request.header("prefer", "wait=0");
         let body = jsapi("A660001", 100).to_string();
@@ -172,12 +173,12 @@ on_all_four! {
     }
 
     async fn wechats_refusal_fails_the_order_with_its_words(service) {
-        // WeChat's key is not ours: the signature is refused before anything is executed.
-        let env = [("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY)];
-        let process = service.run_with("ingress,worker,relay,scheduler", &env).await;
+        let process = service.run_all().await;
+        let body = signed_refusal("NOAUTH", "商户无此接口权限");
+        service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": body, "times": 1}])).await;
         let (status, problem) = service.post(&process.base, "/v1/orders", &jsapi("A600002", 100)).await;
         assert_eq!(status, 422, "{problem}");
-        assert!(problem["wechat"]["err_code_des"].as_str().is_some_and(|text| text.contains("签名")), "{problem}");
+        assert!(problem["wechat"]["err_code_des"].as_str().is_some_and(|text| text.contains("权限")), "{problem}");
         let (_, again) = service.post(&process.base, "/v1/orders", &jsapi("A600002", 100)).await;
         assert_eq!(again["wechat"], problem["wechat"], "the same request has the same answer");
         let (_, order) = service.get(&process.base, "/v1/orders/A600002?merchant=main").await;

@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use wxpay_worker::ids::{AppId, MchId, MerchantKey};
 use wxpay_worker::order::{AttemptState, OrderState};
 use wxpay_worker::secret::V2Key;
-use wxpay_worker::trade::SignType;
-use wxpay_worker::wechat::v2::sign::seal;
-use wxpay_worker::wechat::v2::xml;
 
 use super::on_both;
-use crate::harness::service::{API_KEY, APP_ID, InProcess, KEY, MCH_ID, OTHER_KEY, TestService, answer, jsapi};
+use crate::harness::service::{
+    API_KEY, APP_ID, InProcess, KEY, MCH_ID, OTHER_KEY, TestService, answer, jsapi, signed_refusal,
+};
 
 const FAULTS: &str = "SELECT COUNT(*) FROM merchant_faults";
 
@@ -37,21 +36,6 @@ impl InProcess {
     async fn placed(&self, order_no: &str) -> usize {
         self.wechat_calls("unifiedorder", order_no).await.len()
     }
-}
-
-/// A business refusal that WeChat signs.
-fn signed_refusal(code: &str, words: &str) -> String {
-    let pairs = [
-        ("return_code", "SUCCESS"),
-        ("appid", APP_ID),
-        ("mch_id", MCH_ID),
-        ("nonce_str", "5K8264ILTKCH16CQ"),
-        ("result_code", "FAIL"),
-        ("err_code", code),
-        ("err_code_des", words),
-    ];
-    let fields = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    xml::write(&seal(fields, &V2Key::parse(KEY).unwrap(), SignType::HmacSha256))
 }
 
 on_both! {

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use wxpay_worker::ids::{AppId, MchId};
 use wxpay_worker::sandbox::{Account, PlatformApp, PlatformKind};
 use wxpay_worker::secret::{Secret, V2Key};
+use wxpay_worker::trade::SignType;
+use wxpay_worker::wechat::v2::sign::seal;
+use wxpay_worker::wechat::v2::xml;
 
 pub const API_KEY: &str = "test-api-key";
 pub const KEY: &str = "k7Qm2Zt9Xb4Lw8Rd6Vn1Hs3Jp5Gy0CfA";
@@ -53,4 +56,19 @@ pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
         "order_no": order_no, "merchant": "main", "app": "shop", "amount_fen": amount_fen, "description": "测试商品",
         "trade_type": "JSAPI", "openid": OPENID, "client_ip": "127.0.0.1",
     })
+}
+
+/// A business refusal that WeChat signs.
+pub fn signed_refusal(code: &str, words: &str) -> String {
+    let pairs = [
+        ("return_code", "SUCCESS"),
+        ("appid", APP_ID),
+        ("mch_id", MCH_ID),
+        ("nonce_str", "5K8264ILTKCH16CQ"),
+        ("result_code", "FAIL"),
+        ("err_code", code),
+        ("err_code_des", words),
+    ];
+    let fields = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    xml::write(&seal(fields, &V2Key::parse(KEY).unwrap(), SignType::HmacSha256))
 }

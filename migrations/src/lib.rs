@@ -9,23 +9,8 @@ use sea_orm_migration::sea_orm::{
 };
 
 pub mod dialect;
-mod m20261122_000001_core;
-mod m20261122_000002_bus;
-mod m20261122_000003_web;
-mod m20261122_000004_settling;
-mod m20261122_000005_refunds;
-mod m20261122_000006_token_source;
-mod m20261122_000007_open_calls;
-mod m20261122_000008_orphans;
-mod m20261128_000001_payments;
-mod m20261128_000009_said;
-mod m20261128_000010_feed;
-mod m20261128_000011_refund_targets;
-mod m20261128_000021_refunded_elsewhere;
-mod m20261129_000020_call_rates;
-mod m20261129_000030_refunds_of_no_order;
-mod m20261129_000040_merchant_faults;
-mod m20261129_000050_retention;
+mod schema_1;
+mod schema_2;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -34,23 +19,23 @@ pub struct Migrator;
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(m20261122_000001_core::Migration),
-            Box::new(m20261122_000002_bus::Migration),
-            Box::new(m20261122_000003_web::Migration),
-            Box::new(m20261122_000004_settling::Migration),
-            Box::new(m20261122_000005_refunds::Migration),
-            Box::new(m20261122_000006_token_source::Migration),
-            Box::new(m20261122_000007_open_calls::Migration),
-            Box::new(m20261122_000008_orphans::Migration),
-            Box::new(m20261128_000001_payments::Migration),
-            Box::new(m20261128_000009_said::Migration),
-            Box::new(m20261128_000010_feed::Migration),
-            Box::new(m20261128_000011_refund_targets::Migration),
-            Box::new(m20261128_000021_refunded_elsewhere::Migration),
-            Box::new(m20261129_000020_call_rates::Migration),
-            Box::new(m20261129_000030_refunds_of_no_order::Migration),
-            Box::new(m20261129_000040_merchant_faults::Migration),
-            Box::new(m20261129_000050_retention::Migration),
+            Box::new(schema_1::m20261122_000001_core::Migration),
+            Box::new(schema_1::m20261122_000002_bus::Migration),
+            Box::new(schema_1::m20261122_000003_web::Migration),
+            Box::new(schema_1::m20261122_000004_settling::Migration),
+            Box::new(schema_1::m20261122_000005_refunds::Migration),
+            Box::new(schema_1::m20261122_000006_token_source::Migration),
+            Box::new(schema_1::m20261122_000007_open_calls::Migration),
+            Box::new(schema_1::m20261122_000008_orphans::Migration),
+            Box::new(schema_2::m20261128_000001_payments::Migration),
+            Box::new(schema_2::m20261128_000009_said::Migration),
+            Box::new(schema_2::m20261128_000010_feed::Migration),
+            Box::new(schema_2::m20261128_000011_refund_targets::Migration),
+            Box::new(schema_2::m20261128_000021_refunded_elsewhere::Migration),
+            Box::new(schema_2::m20261129_000020_call_rates::Migration),
+            Box::new(schema_2::m20261129_000030_refunds_of_no_order::Migration),
+            Box::new(schema_2::m20261129_000040_merchant_faults::Migration),
+            Box::new(schema_2::m20261129_000050_retention::Migration),
         ]
     }
 }

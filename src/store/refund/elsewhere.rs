@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::rows::StoredRefund;
 use crate::clock::Timestamp;
 use crate::money::Fen;
-use crate::refund::RefundState;
+use crate::refund::{Refund, RefundState};
 use crate::store::Store;
 use crate::store::db::{DbError, placeholders};
 
@@ -25,8 +25,9 @@ impl Store {
         &self,
         mut refunds: Vec<StoredRefund>,
     ) -> Result<Vec<StoredRefund>, DbError> {
-        let failed: Vec<i64> =
-            refunds.iter().filter(|s| s.refund.state == RefundState::Failed).map(|s| s.refund.id).collect();
+        // One that WeChat took on failed for another reason.
+        let is_refused = |r: &Refund| r.state == RefundState::Failed && r.refund_id.is_none();
+        let failed: Vec<i64> = refunds.iter().filter(|s| is_refused(&s.refund)).map(|s| s.refund.id).collect();
         if failed.is_empty() {
             return Ok(refunds);
         }

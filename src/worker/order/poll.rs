@@ -123,14 +123,8 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
         unlearnt: false,
         refund_refused: None,
     };
-    // Of a paid order that a caller asks about, only the refunds can be new.
-    let is_settled = |polling: &Polling<'_>, number: &OutTradeNo| {
-        let order = &polling.stored.order;
-        let is_paid = order.attempt(number).is_some_and(|a| a.state == AttemptState::Paid);
-        why.refresh && order.state == OrderState::Paid && is_paid
-    };
     for number in numbers {
-        if !is_settled(&polling, &number)
+        if !(why.refresh && polling.is_settled(&number))
             && let Err(trouble) = polling.attempt(&number).await
         {
             return failed(trouble);
@@ -165,6 +159,12 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
 }
 
 impl Polling<'_> {
+    /// Whether the attempt paid its order: only the refunds of that can be new.
+    fn is_settled(&self, number: &OutTradeNo) -> bool {
+        let order = &self.stored.order;
+        order.state == OrderState::Paid && order.attempt(number).is_some_and(|a| a.state == AttemptState::Paid)
+    }
+
     /// Asks about one attempt, and closes it where it should be and can be. An error is the database's.
     async fn attempt(&mut self, number: &OutTradeNo) -> Result<(), HandlerError> {
         let Some(unpaid) = self.ask(number).await? else { return Ok(()) };
@@ -295,7 +295,10 @@ impl Polling<'_> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         // As long as it has waited already. The polls that follow an order's end are counted and not used up by these.
         let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
-        let queries = Queries { next_at: Some(now.after(pause)), answered_at: None, ..order.queries };
+        // An earlier poll that is planned stays.
+        let planned = order.queries.next_at.filter(|planned| *planned > now);
+        let next_at = planned.map_or(now.after(pause), |planned| planned.min(now.after(pause)));
+        let queries = Queries { next_at: Some(next_at), answered_at: None, ..order.queries };
         match self.ctx.store.schedule_query(order.id, order.version, queries).await {
             Ok(()) => self.note_answer().await,
             Err(e) => Some(failed(e)),

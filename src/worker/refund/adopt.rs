@@ -186,7 +186,8 @@ pub async fn learn_others(
 ) -> Result<(), ApplyError> {
     let listing = list(ctx, merchant, appid, transaction_id).await;
     let learnt = adopt_all(ctx, merchant, order, &listing).await?;
-    if !learnt.complete || !learnt.refused.is_empty() {
+    // WeChat knows at least one: an answer without any is not the whole of it.
+    if !learnt.complete || !learnt.refused.is_empty() || listing.pages.is_empty() {
         ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Merchant;
 use crate::ids::{AppId, OutRefundNo, TransactionId};
 use crate::money::Fen;
-use crate::wechat::v2::refund_query::{RefundStatus, Refunds, RefundsAsked, Which};
+use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAsked, Which};
 use crate::wechat::v2::reply::RawReply;
 use crate::worker::core::context::Context;
 use crate::worker::pay::calls;
@@ -26,9 +26,10 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Whether a number is among them.
-    pub fn has(&self, refund_no: &OutRefundNo) -> bool {
-        self.pages.iter().flat_map(|(found, _)| &found.refunds).any(|refund| refund.out_refund_no == *refund_no)
+    /// The refund of a number.
+    pub fn find(&self, refund_no: &OutRefundNo) -> Option<(&Refunds, &Refund, &RawReply)> {
+        let refunds = self.pages.iter().flat_map(|(found, raw)| found.refunds.iter().map(move |r| (found, r, raw)));
+        refunds.into_iter().find(|(_, refund, _)| refund.out_refund_no == *refund_no)
     }
 
     /// What went back or is on its way: all but what WeChat closed.

@@ -49,11 +49,16 @@ pub async fn refused(
         Some(order) => adopt_all(ctx, merchant, order, &listing).await?,
         None => Learnt { complete: true, refused: Vec::new() },
     };
-    let is_complete = learnt.complete && learnt.refused.is_empty();
+    // An answer without any may come from a moment in which WeChat does not find them.
+    let is_complete = learnt.complete && learnt.refused.is_empty() && !listing.pages.is_empty();
     if let Some(order) = order.as_ref().filter(|_| !is_complete) {
         ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await?;
     }
-    if listing.has(&r.refund_no) {
+    if let Some((found, refund, raw)) = listing.find(&r.refund_no) {
+        if order.is_none() {
+            let fact = RefundFact::Status(poll::seen(found, refund));
+            return taken(ctx, stored, fact, poll::source(merchant, raw)).await;
+        }
         let own = learnt.refused.iter().find(|(_, row)| *row == Some(r.id));
         return Ok(own.map_or(Called::Answered, |(refusal, _)| Called::Refused(*refusal)));
     }

@@ -116,7 +116,9 @@ static SQLITE_TEMPLATE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 async fn postgres_template(admin: &DatabaseConnection, server: &str) -> String {
     static NAME: LazyLock<String> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/src");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, mut files): (Vec<_>, Vec<_>) = entries(&folder).partition(|path| path.is_dir());
+        files.extend(folders.iter().flat_map(|folder| entries(folder)));
         files.sort();
         let all: Vec<u8> = files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect();
         format!("wxpay_template_{}", &sha256_hex(&all)[..16])

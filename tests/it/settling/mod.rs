@@ -1,23 +1,18 @@
 //! Whatever happens at WeChat, on the network or here: each order ends in the state that WeChat knows.
 
-mod backup_host;
+mod calls;
 mod closing;
-mod hanging_host;
 mod held;
 mod histories;
-mod paced;
 mod policies;
 mod queue_size;
 mod reconfigured;
 mod refresh;
 mod rollout;
 mod switching;
-mod unanswered;
 mod unmatched;
 mod wallet;
-mod words;
 mod wrong_clocks;
-mod wrong_setup;
 
 /// Makes a test of each function on SQLite and on PostgreSQL.
 macro_rules! on_both {

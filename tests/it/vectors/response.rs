@@ -163,7 +163,7 @@ fn every_response_vector_is_read_as_it_says() {
             "v2-unifiedorder-response-native" => issued(&v, "NATIVE"),
             "v2-unifiedorder-response-mweb" => issued(&v, "MWEB"),
             "v2-response-return_code-fail-unsigned" => match place(&v, "JSAPI") {
-                Placed::Refused(error) => assert_eq!(error.message, v.expects("return_msg")),
+                Placed::Setup(error) => assert_eq!(error.message, v.expects("return_msg")),
                 other => panic!("{other:?}"),
             },
             name if name.starts_with("v2-unifiedorder-response-result-fail-") => not_issued(&v),

@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxpay_worker::wechat::v2::xml;
 
-use super::on_both;
 use crate::harness::service::{InProcess, MCH_ID, TestService, answer, jsapi};
 use crate::harness::within_timeout;
 use crate::sandbox::refunds::parts::{https, identity};
+use crate::settling::on_both;
 use crate::wechat::server::{Answer, Received, Server, http, unreachable};
 use crate::wechat::signed;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
 use crate::harness::service::{API_KEY, InProcess, TestService, answer, jsapi};
+use crate::settling::on_both;
 
 impl InProcess {
     /// Asks for an order without waiting for it; answers it once its outcome is unknown.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::backup_host::{Carrier, path_of};
-use super::on_both;
 use crate::harness::service::{InProcess, TestService};
 use crate::harness::within_timeout;
+use crate::settling::on_both;
 use crate::wechat::server::{Answer, Server};
 
 const ORDER: &str = "/pay/unifiedorder";

@@ -1,7 +1,7 @@
 //! Refunds of payments that have no order, and refunds in other currencies than CNY.
 //!
 //! The version before works on the new tables. It cannot read a refund without an order, which only this version
-//! writes.
+//! writes, and books a refund in another currency as CNY.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -24,13 +24,19 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// What changes refunds locks an order first, and is awaited here: it holds none of the tables below.
+/// What changes refunds reads or locks an order first, and is awaited here: it holds none of the tables below.
 const LOCK: &str = "
-LOCK TABLE orders IN EXCLUSIVE MODE
+LOCK TABLE orders IN ACCESS EXCLUSIVE MODE
 ";
 
 const CURRENCY: &str = "
 ALTER TABLE refunds ADD COLUMN currency TEXT NOT NULL DEFAULT 'CNY'
+--;
+UPDATE refunds SET currency = (
+  SELECT p.currency FROM payments p WHERE p.merchant = refunds.merchant AND p.transaction_id = refunds.transaction_id)
+WHERE EXISTS (
+  SELECT 1 FROM payments p
+  WHERE p.merchant = refunds.merchant AND p.transaction_id = refunds.transaction_id AND p.currency <> 'CNY')
 ";
 
 const RELAX_POSTGRES: &str = "

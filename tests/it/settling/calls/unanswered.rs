@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::on_both;
 use crate::harness::service::{TestService, jsapi};
+use crate::settling::on_both;
 
 const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 86_400 - 60);
 

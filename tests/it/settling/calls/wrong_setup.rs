@@ -8,10 +8,10 @@ use wxpay_worker::ids::{AppId, MchId, MerchantKey};
 use wxpay_worker::order::{AttemptState, OrderState};
 use wxpay_worker::secret::V2Key;
 
-use super::on_both;
 use crate::harness::service::{
     API_KEY, APP_ID, InProcess, KEY, MCH_ID, OTHER_KEY, TestService, answer, jsapi, signed_refusal,
 };
+use crate::settling::on_both;
 
 const FAULTS: &str = "SELECT COUNT(*) FROM merchant_faults";
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::store::Store;
 
-use super::on_both;
 use crate::harness::service::{API_KEY, InProcess, TestService, answer, jsapi};
 use crate::harness::within_timeout;
+use crate::settling::on_both;
 
 /// Of the first pause, which is a second, a test on a busy machine sees the rest.
 const MOST_OF_IT: Duration = Duration::from_millis(600);

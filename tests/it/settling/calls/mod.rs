@@ -1,0 +1,8 @@
+//! Calls to WeChat that are refused, throttled, unanswered, or answered by one of two hosts.
+
+mod backup_host;
+mod hanging_host;
+mod paced;
+mod unanswered;
+mod words;
+mod wrong_setup;

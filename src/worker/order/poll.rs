@@ -137,8 +137,11 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
     }
     // The process that noted it may have crashed before its dead letter was stored.
     let refund_refused = polling.refund_refused.filter(|(_, first)| *first || why.again).map(|(refusal, _)| refusal);
-    let scheduled =
-        if polling.unlearnt { polling.ask_for_refunds().await } else { polling.schedule(version, why.refresh).await };
+    let scheduled = if polling.unlearnt {
+        polling.ask_for_refunds(why.refresh).await
+    } else {
+        polling.schedule(version, why.refresh).await
+    };
     if let Some(verdict) = scheduled {
         return verdict;
     }
@@ -291,12 +294,12 @@ impl Polling<'_> {
 
     /// The order keeps its question until its refunds are known, whatever else there is to ask: soon, then ever more
     /// rarely.
-    async fn ask_for_refunds(&self) -> Option<Verdict> {
+    async fn ask_for_refunds(&self, refresh: bool) -> Option<Verdict> {
         let (order, now) = (&self.stored.order, self.ctx.clock.now());
         // As long as it has waited already. The polls that follow an order's end are counted and not used up by these.
         let pause = now.since(self.stored.updated_at).clamp(STALE, HOURLY);
-        // An earlier poll that is planned stays.
-        let planned = order.queries.next_at.filter(|planned| *planned > now);
+        // A caller who asks puts no planned poll off.
+        let planned = order.queries.next_at.filter(|planned| refresh && *planned > now);
         let next_at = planned.map_or(now.after(pause), |planned| planned.min(now.after(pause)));
         let queries = Queries { next_at: Some(next_at), answered_at: None, ..order.queries };
         match self.ctx.store.schedule_query(order.id, order.version, queries).await {

@@ -42,6 +42,8 @@ pub struct Target {
     created_at: Timestamp,
     /// Whether an earlier call of this number may have been executed.
     called_before: bool,
+    /// Whether it is known of an earlier call that none was executed: a call that is not made must not change that.
+    waits: bool,
     /// For a number that a payer was offered already: what asks for another one in its place.
     instead: Option<Fact>,
 }
@@ -55,6 +57,7 @@ impl Target {
             params: order.params.clone(),
             created_at: order.created_at,
             called_before: false,
+            waits: false,
             instead: None,
         }
     }
@@ -99,6 +102,7 @@ impl Target {
             params: stored.params.last()?.clone(),
             created_at: attempt.created_at,
             called_before: attempt.setup_refusals.is_none(),
+            waits: attempt.setup_refusals.is_some(),
             instead: (attempt.state == AttemptState::Payable).then_some(Fact::AttemptRequested {
                 trade_type: attempt.trade_type,
                 expires_at: stored.order.expires_at,
@@ -115,7 +119,10 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
             return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
         };
-        let (fact, source) = call(ctx, merchant, &target).await;
+        let (fact, source) = match call(ctx, merchant, &target).await {
+            Ok(answer) => answer,
+            Err(put_off) => return put_back(ctx, &target, put_off).await,
+        };
         crate::failpoint::point("worker.order_answered");
         log(&target.out_trade_no, &fact);
         let now = ctx.clock.now();
@@ -160,8 +167,24 @@ fn log(number: &OutTradeNo, fact: &Fact) {
     }
 }
 
+/// Polls the order when there may be a permit.
+async fn put_back(ctx: &Context, target: &Target, put_off: PutOff) -> Verdict {
+    let at = ctx.clock.now().after(put_off.after);
+    let numbers = std::slice::from_ref(&target.out_trade_no);
+    match ctx.store.orders_by_out_trade_no(&target.merchant, numbers).await {
+        Ok(orders) => match orders.first() {
+            Some(stored) => match ctx.store.poll_order_by(stored.order.id, at).await {
+                Ok(()) => Verdict::Done,
+                Err(e) => failed(e),
+            },
+            None => Verdict::Done,
+        },
+        Err(e) => failed(e),
+    }
+}
+
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
-async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, EvidenceSource) {
+async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<(Fact, EvidenceSource), PutOff> {
     let mut calls = 0;
     // What WeChat throttles is not repeated here: that would only add to it. The order's next question does.
     let is_unknown = |answer: &Result<Answer, PutOff>| match answer.as_ref().map(|answer| &answer.placed) {
@@ -182,10 +205,11 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
     let here = EvidenceSource::UnifiedOrder;
     let Answer { placed, earlier_may_have_executed } = match answer {
         Ok(answer) => answer,
-        Err(put_off) => return (Fact::PlacementUnknown { why: put_off.to_string(), said: None }, here),
+        Err(put_off) if target.waits && calls == 1 => return Err(put_off),
+        Err(put_off) => return Ok((Fact::PlacementUnknown { why: put_off.to_string(), said: None }, here)),
     };
     let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
-    match placed {
+    Ok(match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
         Placed::Refused(error) if called_before => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
@@ -196,7 +220,7 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> (Fact, Evi
         Placed::Closed(_) => (Fact::Closed, here),
         Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
         Placed::Unknown { why, said } => (Fact::PlacementUnknown { why, said }, here),
-    }
+    })
 }
 
 /// A refusal that proves nothing about the number.

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wxpay_worker::clock::Clock;
 use wxpay_worker::ids::{AppId, MchId, MerchantKey};
 use wxpay_worker::order::{AttemptState, OrderState};
 use wxpay_worker::secret::V2Key;
+use wxpay_worker::store::StoredOrder;
 
 use crate::harness::service::{
     API_KEY, APP_ID, InProcess, KEY, MCH_ID, OTHER_KEY, TestService, answer, jsapi, signed_refusal,
@@ -30,6 +32,12 @@ impl InProcess {
             self.skip(seconds);
             tokio::time::sleep(Duration::from_millis(400)).await;
         }
+    }
+
+    /// No unified order of any process before this time of the database.
+    async fn throttle(&self, until_ms: i64) {
+        let sql = format!("UPDATE call_rates SET resume_at_ms = {until_ms} WHERE api = 'unifiedorder'");
+        assert_eq!(self.store.db().execute("test", sql, []).await.unwrap(), 1);
     }
 
     /// The calls of the unified order that WeChat could attribute to a number.
@@ -69,6 +77,22 @@ on_both! {
         service.until_state("K100001", "paid").await;
         assert_eq!(service.events("K100001").await, ["order.payable", "order.paid"]);
         assert_eq!(service.number("SELECT COUNT(*) FROM ledger WHERE order_no = 'K100001'").await, 1, "credited once");
+        service.finish().await;
+    }
+
+    async fn a_call_that_is_put_off_changes_nothing_of_an_order_that_waits(db: TestDb) {
+        let mut service = TestService::new().on(db).in_process().await;
+        service.restart_with_key(OTHER_KEY).await;
+        service.place_unanswered("K150001").await;
+        let refused = |s: &StoredOrder| s.order.attempts[0].setup_refusals == Some(0);
+        service.until("refused", "K150001", refused).await;
+        let later = Clock::system().now().as_ms() + 50_000;
+        service.throttle(later).await;
+        service.pass(40, 3).await;
+        assert_eq!(service.stored("K150001").await.order.attempts[0].setup_refusals, Some(0));
+        service.throttle(0).await;
+        service.restart_with_key(KEY).await;
+        service.until_payable("K150001").await;
         service.finish().await;
     }
 
@@ -197,7 +221,8 @@ on_both! {
         assert_eq!(service.until_state("K700001", "failed").await.order.failure.unwrap().code, "FAIL");
         assert_eq!((service.placed("K700001").await, service.number(FAULTS).await), (3, 0));
         service.clear_faults().await;
-        // All calls.
+        // All calls; the last probe's result holds for a second.
+        service.skip(2);
         let all = ["unifiedorder", "orderquery", "closeorder"];
         let everywhere = all.map(|on| json!({"on": on, "kind": "foreign_address"}));
         service.faults(json!(everywhere)).await;

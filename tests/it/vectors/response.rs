@@ -52,8 +52,10 @@ fn not_issued(v: &Vector) {
         // Not to be repeated as it is: what the number stands for is asked first.
         ("parameters_differ_or_invalid_do_not_retry", Placed::Ask(error)) => assert_eq!(error.code, code),
         ("final_new_order_number_needed", Placed::Closed(error)) => assert_eq!(error.code, code),
-        ("configuration_error", Placed::Refused(error)) => {
+        // A missing permission ends the order; a wrong key does not.
+        ("configuration_error", Placed::Refused(error) | Placed::Setup(error)) => {
             assert_eq!(error.code, code);
+            assert_eq!(matches!(placed, Placed::Refused(_)), code == "NOAUTH", "{}", v.name);
             assert!(!error.message.is_empty(), "{}: WeChat's own words are for the developer", v.name);
         }
         ("unknown_retry_same_parameters" | "unknown_code_fail_safe_query", Placed::Unknown { why, .. }) => {

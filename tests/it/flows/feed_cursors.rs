@@ -124,7 +124,8 @@ async fn a_new_epoch_ends_every_cursor_given_out_before() {
     let process = service.run_all().await;
     service.place(&process.base, "EPOCH-1", 100).await;
     let read = async |after: &str| service.get(&process.base, &format!("/v1/events?{after}")).await;
-    let (status, first) = read("").await;
+    // The answer to an order does not wait for the relay that gives its event a position.
+    let (status, first) = read("wait=20").await;
     assert_eq!((status, first["events"].as_array().unwrap().len()), (200, 1), "{first}");
     let cursor = first["next"].as_str().unwrap().to_owned();
     assert_eq!(read(&format!("after={cursor}")).await.0, 200);

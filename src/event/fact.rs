@@ -34,6 +34,10 @@ pub enum Fact {
         /// What WeChat answered, where an answer arrived.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         said: Option<WechatError>,
+        /// No call reached WeChat: this one was put off, or had no connection, and no earlier one can have been
+        /// executed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        not_called: bool,
     },
     /// WeChat takes no money on this number any more (`ORDERCLOSED`, `CLOSED`, `REVOKED`).
     Closed,

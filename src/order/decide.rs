@@ -10,7 +10,8 @@ use super::money::{accepted, paid, refunded};
 use super::schedule;
 use super::state::{Attempt, AttemptState, Intent, Order, OrderState, Policy};
 use super::steps::{
-    already, apply, ask_again, bump, clear_unknown, close, fail, held_and_over, hold, next_answer_at, placement_unknown,
+    already, apply, ask_again, bump, clear_unknown, close, fail, held_and_over, hold, next_answer_at, not_called,
+    placement_unknown,
 };
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Prepay, WechatError};
@@ -25,6 +26,7 @@ pub fn decide(order: &Order, out_trade_no: &OutTradeNo, fact: &Fact, now: Timest
     match fact {
         Fact::PrepayIssued(prepay) => prepay_issued(order, i, prepay, now),
         Fact::PlacementRefused(error) => placement_refused(order, i, error, now),
+        Fact::PlacementUnknown { not_called: true, .. } => not_called(order, i, now),
         Fact::PlacementUnknown { said, .. } => placement_unknown(order, i, said.as_ref(), now),
         Fact::SetupRefused { error, alone } => setup_refused(order, i, error, *alone, now),
         Fact::Closed => closed(order, i, now),

@@ -129,7 +129,9 @@ fn misfit(order: &Order, attempt: &Attempt, payment: &Payment, policy: Policy) -
     if differs(order, attempt, payment).is_some() {
         return Some(HeldReason::Mismatched);
     }
-    if policy.goes_back.is_some() {
+    // Another call may have placed the number since.
+    let unplaced = attempt.state == AttemptState::Created || attempt.setup_refusals.is_some();
+    if policy.goes_back.is_some() || policy.never_placed && unplaced {
         return Some(HeldReason::BeforeOrder);
     }
     let older_than_attempt = payment.time_end.after(policy.paid_before_slack) < attempt.created_at;

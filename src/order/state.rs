@@ -38,7 +38,7 @@ pub enum OrderState {
 pub enum AttemptState {
     /// Recorded with its parameters; WeChat may or may not have been called.
     Created,
-    /// WeChat was called and its answer is not known, or it waits until the merchant's setup is corrected.
+    /// WeChat was called and its answer is not known, or it waits for a call that WeChat takes.
     Unknown,
     /// WeChat issued a prepay id.
     Payable,
@@ -118,8 +118,8 @@ pub struct Attempt {
     pub transaction_id: Option<TransactionId>,
     /// What WeChat last said against it: why it refused it, or did not say whether it took it.
     pub error: Option<WechatError>,
-    /// Present while every call of the number was refused for the merchant's setup, so that none can have been
-    /// executed: how many of them in a row while WeChat accepted the merchant's other calls.
+    /// Present while no call of the number can have been executed, because each was put off, had no connection or was
+    /// refused for the merchant's setup: how many were refused in a row while WeChat accepted the merchant's other calls.
     pub setup_refusals: Option<u32>,
 }
 
@@ -185,6 +185,8 @@ pub struct Policy {
     /// The payment goes back, or went back ([`PaymentClass::Returned`]), as one of no order: it is held or returned,
     /// and never credited.
     pub goes_back: Option<PaymentClass>,
+    /// The payment was found by a call before which none of the number can have been executed: it is not the order's.
+    pub never_placed: bool,
 }
 
 impl Default for Policy {
@@ -195,6 +197,7 @@ impl Default for Policy {
             paid_before_slack: Duration::from_secs(600),
             late_grace: Duration::from_secs(60),
             goes_back: None,
+            never_placed: false,
         }
     }
 }

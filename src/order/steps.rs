@@ -7,17 +7,35 @@ use super::state::{AttemptState, Intent, Order, OrderState};
 use crate::clock::Timestamp;
 use crate::event::fact::WechatError;
 
+/// No call reached WeChat, and no earlier one can have been executed: the number waits.
+pub(super) fn not_called(order: &Order, i: usize, now: Timestamp) -> Decision {
+    match order.attempts[i].state {
+        AttemptState::Created => unknown(order, i, (None, Some(0)), now),
+        AttemptState::Unknown | AttemptState::Payable => ask_again(order, now, false),
+        AttemptState::Paid | AttemptState::Closed | AttemptState::Failed => Decision::AlreadyApplied,
+    }
+}
+
+/// The first call has no conclusive answer; `setup_refusals` as of the attempt.
+fn unknown(
+    order: &Order,
+    i: usize,
+    (said, setup_refusals): (Option<&WechatError>, Option<u32>),
+    now: Timestamp,
+) -> Decision {
+    let mut next = bump(order);
+    next.attempts[i].state = AttemptState::Unknown;
+    next.attempts[i].error = said.cloned();
+    next.attempts[i].setup_refusals = setup_refusals;
+    next.flags.outcome_unknown = true;
+    next.queries.next_at = Some(now.after(schedule::UNKNOWN));
+    apply(next, None)
+}
+
 /// The attempt may exist at WeChat or not; `said` is what WeChat answered, where an answer arrived.
 pub(super) fn placement_unknown(order: &Order, i: usize, said: Option<&WechatError>, now: Timestamp) -> Decision {
     match order.attempts[i].state {
-        AttemptState::Created => {
-            let mut next = bump(order);
-            next.attempts[i].state = AttemptState::Unknown;
-            next.attempts[i].error = said.cloned();
-            next.flags.outcome_unknown = true;
-            next.queries.next_at = Some(now.after(schedule::UNKNOWN));
-            apply(next, None)
-        }
+        AttemptState::Created => unknown(order, i, (said, None), now),
         // From now on a call may have been executed.
         AttemptState::Unknown if order.attempts[i].setup_refusals.is_some() => {
             let mut next = bump(order);

@@ -80,13 +80,17 @@ pub(crate) async fn take(app: &HttpState, asked: &OrderRequest, deadline: Instan
     let new = requested.order.clone();
     requested.publish(app).await?;
     crate::failpoint::point("ingress.order_published");
-    let begun = |order: &StoredOrder| order.order.state != OrderState::Requested;
-    let order = match app.orders.wait(merchant, order_no, None, deadline, begun).await {
+    let order = match app.orders.wait(merchant, order_no, None, deadline, has_begun).await {
         Some(order) => order,
         None => record(app, new).await?,
     };
     // Of two requests with one number that came at once, only one placed its order.
     if asked.is_for(&order) { Ok(order) } else { Err(Error::OrderDiffers) }
+}
+
+/// Whether WeChat was called for the order, and what it answered is known.
+pub(super) fn has_begun(order: &StoredOrder) -> bool {
+    order.order.state != OrderState::Requested || order.order.is_held()
 }
 
 /// Records the order that no worker has come to yet, so that the `Location` of a 202 answers.

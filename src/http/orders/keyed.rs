@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::create::has_begun;
 use super::request::OrderRequest;
 use super::requested::{Requested, recorded_order};
 use crate::event::command::Idempotency;
@@ -48,8 +49,7 @@ pub async fn place(
     match recorded {
         Some(Recorded::New) => {
             publish(app, requested).await;
-            let begun = |order: &StoredOrder| order.order.state != OrderState::Requested;
-            let order = match app.orders.wait(merchant, order_no, None, deadline, begun).await {
+            let order = match app.orders.wait(merchant, order_no, None, deadline, has_begun).await {
                 Some(order) => order,
                 None => recorded_order(app, merchant, order_no).await?,
             };

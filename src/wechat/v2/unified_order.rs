@@ -124,6 +124,8 @@ pub struct Answer {
     pub placed: Placed,
     /// A host may have executed the same call before without answering: then a refusal proves nothing about the number.
     pub earlier_may_have_executed: bool,
+    /// The call reached WeChat, or may have: what has no conclusive answer may have been executed.
+    pub sent: bool,
 }
 
 /// Every rule of WeChat that the order's free texts break; if none, the order may be sent.
@@ -204,10 +206,12 @@ pub async fn place(client: &Client, key: &V2Key, params: &Fields, now: Timestamp
         Ok(reply) => Answer {
             placed: parse_reply(params, key, &reply.body, now),
             earlier_may_have_executed: reply.earlier_may_have_executed,
+            sent: true,
         },
         Err(error) => Answer {
             placed: placed(params, reply::failed(Api::UnifiedOrder, &error), now),
             earlier_may_have_executed: error.may_have_executed(),
+            sent: error.may_have_executed(),
         },
     }
 }

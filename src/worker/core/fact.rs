@@ -31,6 +31,8 @@ pub struct Item {
     pub sign_type: Option<SignType>,
     /// The parameters of the attempt that is requested.
     pub wanted: Option<AttemptParams>,
+    /// Before the call that brought it no call of the attempt can have been executed.
+    pub never_placed: bool,
 }
 
 impl Item {
@@ -53,6 +55,7 @@ impl Item {
             notification: None,
             sign_type: None,
             wanted: None,
+            never_placed: false,
         }
     }
 }

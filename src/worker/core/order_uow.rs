@@ -55,7 +55,8 @@ impl UnitOfWork {
         let merchants = item.config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
         let orders = &item.config.orders;
         let paid_before_slack = orders.paid_before_slack + clocks_differ;
-        let policy = Policy { paid_before_slack, late_grace: orders.late_grace, goes_back, ..merchants };
+        let (late_grace, never_placed) = (orders.late_grace, item.never_placed);
+        let policy = Policy { paid_before_slack, late_grace, goes_back, never_placed, ..merchants };
         if let Some(refusal) = self.contradiction(item) {
             let (applied, verdict) = self.refuse(item, refusal, now);
             self.record(item, verdict);

@@ -42,7 +42,7 @@ pub struct Target {
     created_at: Timestamp,
     /// Whether an earlier call of this number may have been executed.
     called_before: bool,
-    /// Whether it is known of an earlier call that none was executed: a call that is not made must not change that.
+    /// Whether it is recorded that no call was executed: a call that is not made must not change that.
     waits: bool,
     /// For a number that a payer was offered already: what asks for another one in its place.
     instead: Option<Fact>,
@@ -70,7 +70,7 @@ impl Target {
         })
     }
 
-    /// Whether WeChat refused every call of the number before any business.
+    /// Whether no call of the number was executed.
     pub fn is_unused(&self) -> bool {
         !self.called_before
     }
@@ -119,14 +119,15 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
             return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
         };
-        let (fact, source) = match call(ctx, merchant, &target).await {
-            Ok(answer) => answer,
+        let Learnt { fact, source, never_placed } = match call(ctx, merchant, &target).await {
+            Ok(learnt) => learnt,
             Err(put_off) => return put_back(ctx, &target, put_off).await,
         };
         crate::failpoint::point("worker.order_answered");
         log(&target.out_trade_no, &fact);
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
+        let item = Item { never_placed, ..item };
         match ctx.applier.apply(item).await {
             Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
@@ -183,33 +184,38 @@ async fn put_back(ctx: &Context, target: &Target, put_off: PutOff) -> Verdict {
     }
 }
 
+/// What a call told.
+struct Learnt {
+    fact: Fact,
+    source: EvidenceSource,
+    /// Before the call none of the number can have been executed.
+    never_placed: bool,
+}
+
 /// Calls WeChat, with repeats while the outcome is unknown, and says what that tells.
-async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<(Fact, EvidenceSource), PutOff> {
-    let mut calls = 0;
+async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Learnt, PutOff> {
+    // Whether a call before the last one may have been executed.
+    let mut called_before = target.called_before;
     // What WeChat throttles is not repeated here: that would only add to it. The order's next question does.
-    let is_unknown = |answer: &Result<Answer, PutOff>| match answer.as_ref().map(|answer| &answer.placed) {
-        Ok(Placed::Unknown { said, .. }) => !said.as_ref().is_some_and(outcome::is_throttled),
-        Ok(Placed::Issued(_) | Placed::Refused(_) | Placed::Setup(_) | Placed::Ask(_) | Placed::Closed(_)) | Err(_) => {
-            false
+    let is_unknown = |answer: &Result<Answer, PutOff>| {
+        let Ok(Answer { placed: Placed::Unknown { said, .. }, sent, .. }) = answer else { return false };
+        let again = !said.as_ref().is_some_and(outcome::is_throttled);
+        called_before |= again && *sent;
+        again
+    };
+    let params = &target.params.params;
+    let answer = retry_while(CALLS, || pay::place(ctx, merchant, params, ctx.clock.now()), is_unknown).await;
+    let here = EvidenceSource::UnifiedOrder;
+    let Answer { placed, earlier_may_have_executed, sent } = match answer {
+        Ok(answer) => answer,
+        Err(put_off) if target.waits && !called_before => return Err(put_off),
+        Err(put_off) => {
+            let fact = Fact::PlacementUnknown { why: put_off.to_string(), said: None, not_called: !called_before };
+            return Ok(Learnt { fact, source: here, never_placed: !called_before });
         }
     };
-    let answer = retry_while(
-        CALLS,
-        || {
-            calls += 1;
-            pay::place(ctx, merchant, &target.params.params, ctx.clock.now())
-        },
-        is_unknown,
-    )
-    .await;
-    let here = EvidenceSource::UnifiedOrder;
-    let Answer { placed, earlier_may_have_executed } = match answer {
-        Ok(answer) => answer,
-        Err(put_off) if target.waits && calls == 1 => return Err(put_off),
-        Err(put_off) => return Ok((Fact::PlacementUnknown { why: put_off.to_string(), said: None }, here)),
-    };
-    let called_before = target.called_before || calls > 1 || earlier_may_have_executed;
-    Ok(match placed {
+    called_before |= earlier_may_have_executed;
+    let (fact, source) = match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
         Placed::Refused(error) if called_before => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
@@ -219,13 +225,16 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<(Fa
         },
         Placed::Closed(_) => (Fact::Closed, here),
         Placed::Ask(error) => ask(ctx, merchant, target, error, called_before).await,
-        Placed::Unknown { why, said } => (Fact::PlacementUnknown { why, said }, here),
-    })
+        Placed::Unknown { why, said } => {
+            (Fact::PlacementUnknown { why, said, not_called: !sent && !called_before }, here)
+        }
+    };
+    Ok(Learnt { fact, source, never_placed: !called_before })
 }
 
 /// A refusal that proves nothing about the number.
 fn unknown(error: WechatError) -> Fact {
-    Fact::PlacementUnknown { why: format!("{}: {}", error.code, error.message), said: Some(error) }
+    Fact::PlacementUnknown { why: format!("{}: {}", error.code, error.message), said: Some(error), not_called: false }
 }
 
 /// WeChat knows the number already: ask what it knows.
@@ -238,12 +247,11 @@ async fn ask(
 ) -> (Fact, EvidenceSource) {
     let here = EvidenceSource::UnifiedOrder;
     let Some(appid) = target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok()) else {
-        return (Fact::PlacementUnknown { why: "the stored parameters name no appid".into(), said: None }, here);
+        let why = "the stored parameters name no appid".into();
+        return (Fact::PlacementUnknown { why, said: None, not_called: false }, here);
     };
     match pay::ask(ctx, merchant, &appid, &target.out_trade_no).await {
-        // A number that was never placed cannot have been paid: it is an older order's of this merchant, and so is its
-        // payment. Crediting it would give the goods away.
-        Asked::Fact(Fact::Paid(_) | Fact::Refunded(_), _) if !called_before => (Fact::PlacementRefused(error), here),
+        // Of a number that was never placed the payment is an older order's of this merchant: it is held.
         Asked::Fact(fact @ (Fact::Paid(_) | Fact::Refunded(_) | Fact::Closed), raw) => (fact, source(merchant, &raw)),
         // WeChat has no such order: what it refused were the parameters.
         Asked::Fact(Fact::NotFound, _) if !called_before => (Fact::PlacementRefused(error), here),

@@ -69,7 +69,7 @@ fn after_the_setup_is_corrected_a_refusal_counts_as_of_a_fresh_number() {
 
 #[test]
 fn a_call_that_may_have_been_executed_is_not_forgotten() {
-    let silent = Fact::PlacementUnknown { why: "timeout".into(), said: None };
+    let silent = Fact::PlacementUnknown { why: "timeout".into(), said: None, not_called: false };
     // A call without an answer after a refusal, and one before it.
     let (first, _) = after(&waiting(true), &silent, 20);
     assert_eq!((first.attempts[0].setup_refusals, first.attempts[0].error.clone()), (None, None));

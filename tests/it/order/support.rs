@@ -115,7 +115,7 @@ pub fn facts() -> Vec<(&'static str, Fact)> {
     vec![
         ("issued", Fact::PrepayIssued(prepay("wx2"))),
         ("refused", Fact::PlacementRefused(error("NOAUTH"))),
-        ("unknown", Fact::PlacementUnknown { why: "timeout".into(), said: None }),
+        ("unknown", Fact::PlacementUnknown { why: "timeout".into(), said: None, not_called: false }),
         ("closed", Fact::Closed),
         ("paid", Fact::Paid(payment(1, 1))),
         ("paid again", Fact::Paid(payment(1, 2))),

@@ -263,7 +263,7 @@ fn a_second_payment_keeps_the_first_and_enters_the_ledger() {
 fn an_unknown_outcome_is_asked_about_soon_and_never_reads_as_failed() {
     let unknown = applied(
         &order(OrderState::Requested, AttemptState::Created),
-        &Fact::PlacementUnknown { why: "timeout".into(), said: None },
+        &Fact::PlacementUnknown { why: "timeout".into(), said: None, not_called: false },
     );
     assert_eq!(unknown.next.queries.next_at, Some(later(25)));
     assert!(unknown.next.flags.outcome_unknown);

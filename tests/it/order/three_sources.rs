@@ -127,7 +127,7 @@ impl World {
         }
         self.wechat[n - 1].placed = true;
         let fact = match self.noise.percent(10) {
-            true => Fact::PlacementUnknown { why: "timeout".into(), said: None },
+            true => Fact::PlacementUnknown { why: "timeout".into(), said: None, not_called: false },
             false => Fact::PrepayIssued(prepay(&format!("wx{n}-{}", self.at))),
         };
         self.hear(n as u32, &fact);

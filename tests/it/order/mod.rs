@@ -4,6 +4,7 @@ mod asking;
 mod diagram;
 pub mod dice;
 mod given_back;
+mod never_placed;
 mod properties;
 mod refunds;
 mod setup_refused;

@@ -33,7 +33,7 @@ pub async fn accept(service: &InProcess, order_no: &str, transaction_id: &str) -
 }
 
 /// The classes of an order's payments, and the entries of the ledger about them.
-async fn classes(service: &InProcess, order_no: &str) -> (Vec<String>, Vec<String>) {
+pub async fn classes(service: &InProcess, order_no: &str) -> (Vec<String>, Vec<String>) {
     let (_, order) = service.get(&format!("/v1/orders/{order_no}")).await;
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let (mut classes, mut entries) = (Vec::new(), Vec::new());
@@ -47,7 +47,7 @@ async fn classes(service: &InProcess, order_no: &str) -> (Vec<String>, Vec<Strin
     (classes, entries)
 }
 
-fn texts(texts: &[&str]) -> Vec<String> {
+pub fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 

@@ -7,15 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::fact::Payment;
-use wxpay_worker::ids::{AppId, EventId, MchId, MerchantKey, OpenId, OutTradeNo, TransactionId};
+use wxpay_worker::ids::{AppId, EventId, MchId, MerchantKey, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::secret::V2Key;
-use wxpay_worker::trade::SignType;
-use wxpay_worker::wechat::transport::Client;
-use wxpay_worker::wechat::v2::unified_order::{self, Placed, Trade, UnifiedOrder};
 
 use super::on_both;
-use crate::harness::service::{API_KEY, APP_ID, InProcess, KEY, MCH_ID, OPENID, TestService, answer, jsapi};
+use crate::harness::service::{API_KEY, APP_ID, InProcess, MCH_ID, TestService, answer, jsapi};
 use crate::harness::{size, within_timeout};
 use crate::order::dice::Dice;
 
@@ -24,34 +20,8 @@ fn main() -> MerchantKey {
 }
 
 impl InProcess {
-    /// Another system of the merchant places an order of 100 fen, and its payer pays it so. WeChat posts to us.
-    async fn sold_elsewhere(&self, number: &str, how: Value) -> Value {
-        let order = UnifiedOrder {
-            appid: AppId::parse(APP_ID).unwrap(),
-            mch_id: MchId::parse(MCH_ID).unwrap(),
-            sign_type: SignType::HmacSha256,
-            out_trade_no: OutTradeNo::parse(number).unwrap(),
-            total_fee: Fen::from_i64(100),
-            body: "elsewhere".into(),
-            spbill_create_ip: "127.0.0.1".parse().unwrap(),
-            time_start: self.clock.now(),
-            time_expire: self.clock.now().after(Duration::from_secs(7200)),
-            notify_url: format!("{}/notify/main/pay", self.base),
-            trade: Trade::Jsapi { openid: OpenId::parse(OPENID).unwrap() },
-            attach: None,
-            device_info: None,
-        };
-        let client = Client::new(&self.in_force.snapshot().wechat).unwrap();
-        let (key, params) = (V2Key::parse(KEY).unwrap(), unified_order::params(&order));
-        let answer = unified_order::place(&client, &key, &params, self.clock.now()).await;
-        assert!(matches!(answer.placed, Placed::Issued(_)), "{answer:?}");
-        let mut request = json!({"out_trade_no": number});
-        request.as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
-        self.wechat_control("pay", request).await
-    }
-
     /// A payment of no order that is known here: what follows from its notification without waiting four minutes.
-    async fn unmatched(&self, number: &str, how: Value) -> String {
+    pub async fn unmatched(&self, number: &str, how: Value) -> String {
         self.faults(json!([{"on": "notify", "kind": "drop"}])).await;
         let paid = self.sold_elsewhere(number, how).await;
         self.reported(&paid, 0).await
@@ -79,7 +49,7 @@ impl InProcess {
 
     /// The order of a number that is paid appears here, so that the payment may be its own: of the calls that place it,
     /// the first has no answer.
-    async fn appears(&self, number: &str) {
+    pub async fn appears(&self, number: &str) {
         let lost = json!([{
             "on": "unifiedorder", "kind": "http_500", "executed": false, "times": 1, "out_trade_no": number,
         }]);
@@ -89,7 +59,7 @@ impl InProcess {
         self.until("the payment", number, |s| !s.order.payments.is_empty()).await;
     }
 
-    async fn refund_payment(&self, transaction_id: &str, body: Value) -> (u16, Value) {
+    pub async fn refund_payment(&self, transaction_id: &str, body: Value) -> (u16, Value) {
         self.post(&format!("/v1/payments/{transaction_id}/refunds"), &body).await
     }
 
@@ -111,7 +81,7 @@ impl InProcess {
     }
 
     /// Class, order and the entries of the ledger.
-    async fn payment(&self, transaction_id: &str) -> (String, Value, Vec<String>) {
+    pub async fn payment(&self, transaction_id: &str) -> (String, Value, Vec<String>) {
         let (status, payment) = self.get(&format!("/v1/payments/{transaction_id}")).await;
         assert_eq!(status, 200, "{payment}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,8 +1,10 @@
 //! Calls to WeChat that are refused, throttled, unanswered, or answered by one of two hosts.
 
 mod backup_host;
+mod first_call;
 mod hanging_host;
 mod paced;
 mod unanswered;
 mod words;
+mod wrong_app;
 mod wrong_setup;

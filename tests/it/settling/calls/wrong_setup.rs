@@ -27,7 +27,7 @@ impl InProcess {
     }
 
     /// Lets time pass, some of it at a time, so that what is due is done.
-    async fn pass(&self, seconds: u64, times: u32) {
+    pub(super) async fn pass(&self, seconds: u64, times: u32) {
         for _ in 0..times {
             self.skip(seconds);
             tokio::time::sleep(Duration::from_millis(400)).await;
@@ -35,7 +35,7 @@ impl InProcess {
     }
 
     /// No unified order of any process before this time of the database.
-    async fn throttle(&self, until_ms: i64) {
+    pub(super) async fn throttle(&self, until_ms: i64) {
         let sql = format!("UPDATE call_rates SET resume_at_ms = {until_ms} WHERE api = 'unifiedorder'");
         assert_eq!(self.store.db().execute("test", sql, []).await.unwrap(), 1);
     }

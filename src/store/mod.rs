@@ -33,7 +33,7 @@ pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
-pub use merchant::setup_faults::{FaultScope, StoredFault};
+pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};

@@ -23,6 +23,15 @@ pub enum FaultScope {
 
 named!(FaultScope { Calls = "calls", Refunds = "refunds" });
 
+/// What is known of the calls of an attempt's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// None was executed.
+    NoneExecuted,
+    /// One may have been executed.
+    MayBeExecuted,
+}
+
 /// A fault of a merchant's setup. Its row is there for as long as the fault is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFault {
@@ -108,18 +117,24 @@ impl Store {
         Ok(self.db.execute("merchant.fault_ends", sql, values).await? == 1)
     }
 
-    /// Replaces what an attempt will be sent, while every call of its number was refused for the merchant's setup;
-    /// `false` where that is not so any more.
+    /// Replaces what an attempt without a prepay id will be sent, while this and its calls are as `before`; `false` where
+    /// that is not so any more.
     pub async fn correct_attempt(
         &self,
         merchant: &MerchantKey,
         out_trade_no: &OutTradeNo,
-        before: &AttemptParams,
+        (before, calls): (&AttemptParams, Calls),
         (mch_id, appid, params): (&MchId, &AppId, &AttemptParams),
     ) -> Result<bool, DbError> {
-        let sql = "UPDATE attempts SET mch_id = $4, appid = $5, params = $6
-                   WHERE merchant = $1 AND out_trade_no = $2 AND params = $3 AND state = 'unknown'
-                     AND setup_refusals IS NOT NULL";
+        let mark = match calls {
+            Calls::NoneExecuted => "IS NOT NULL",
+            Calls::MayBeExecuted => "IS NULL",
+        };
+        let sql = format!(
+            "UPDATE attempts SET mch_id = $4, appid = $5, params = $6
+             WHERE merchant = $1 AND out_trade_no = $2 AND params = $3 AND state = 'unknown'
+               AND setup_refusals {mark}"
+        );
         let values = [
             merchant.as_str().into(),
             out_trade_no.as_str().into(),
@@ -143,12 +158,7 @@ impl Store {
                        WHERE a.merchant = $1 AND a.setup_refusals IS NOT NULL AND a.state = 'unknown'
                          AND o.next_query_at_ms > $2 ORDER BY o.id LIMIT $3";
         let rows = Waiting { waiting, lock: "o", table: "orders", due: "next_query_at_ms" };
-        let write = (merchant.clone(), now, pause, limit, rows);
-        self.db
-            .write("merchant.advance_orders", write, |tx, (merchant, now, pause, limit, rows)| {
-                Box::pin(advance(tx, merchant, *now, *pause, *limit, *rows))
-            })
-            .await
+        self.advance("merchant.advance_orders", (merchant, now, pause, limit), rows).await
     }
 
     /// As [`Store::advance_waiting_orders`] of refunds that WeChat does not take for what may be the setup. Of others
@@ -166,9 +176,18 @@ impl Store {
                                               'APPID_NOT_EXIST', 'APPID_MCHID_NOT_MATCH', 'NOAUTH', 'NO_AUTH')
                          AND r.next_at_ms > $2 ORDER BY r.id LIMIT $3";
         let rows = Waiting { waiting, lock: "r", table: "refunds", due: "next_at_ms" };
+        self.advance("merchant.advance_refunds", (merchant, now, pause, limit), rows).await
+    }
+
+    async fn advance(
+        &self,
+        name: &'static str,
+        (merchant, now, pause, limit): (&MerchantKey, Timestamp, Duration, u32),
+        rows: Waiting,
+    ) -> Result<u64, DbError> {
         let write = (merchant.clone(), now, pause, limit, rows);
         self.db
-            .write("merchant.advance_refunds", write, |tx, (merchant, now, pause, limit, rows)| {
+            .write(name, write, |tx, (merchant, now, pause, limit, rows)| {
                 Box::pin(advance(tx, merchant, *now, *pause, *limit, *rows))
             })
             .await

@@ -1,6 +1,7 @@
 //! Messages about orders: record and submit, poll, close, new attempts.
 
 mod answer;
+mod by_app;
 pub(super) mod commands;
 mod corrected;
 pub(super) mod poll;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::answer;
 use super::answer::source;
-use super::corrected::corrected;
+use super::by_app;
+use super::corrected::{corrected, moved};
 use super::submit::{Target, place};
 use crate::bus::Verdict;
 use crate::config::Merchant;
@@ -26,8 +27,6 @@ use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
 use crate::worker::core::fact::{Applied, Item};
 use crate::worker::core::handler::Handler;
-use crate::worker::core::setup_judge::judge;
-use crate::worker::pay::calls;
 use crate::worker::refund::{Listed, learn_all};
 
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
@@ -174,19 +173,16 @@ impl Polling<'_> {
         if !unpaid || !self.may_close(number) {
             return Ok(());
         }
-        let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(()) };
+        let Some(attempt) = self.stored.order.attempt(number) else { return Ok(()) };
         crate::failpoint::point("worker.close_begun");
-        let closed = calls::close(self.ctx, self.merchant, &appid, number).await;
+        let closed = by_app::close(self.ctx, self.merchant, &self.stored, attempt).await;
         crate::failpoint::point("worker.close_answered");
         match closed {
             Closed::Done => self.apply(number, Fact::Closed, EvidenceSource::Close).await,
             // The payer was faster.
             Closed::AlreadyPaid => self.ask(number).await.map(|_| ()),
             Closed::NotFound => self.apply(number, Fact::NotFound, EvidenceSource::Close).await,
-            Closed::Refused(error) => {
-                let (code, said) = (&error.code, &error.message);
-                tracing::warn!(order.out_trade_no = %number, code, said, "WeChat refuses the close");
-                judge(self.ctx, self.merchant, &error).await;
+            Closed::Refused(_) => {
                 self.unanswered = true;
                 Ok(())
             }
@@ -201,17 +197,13 @@ impl Polling<'_> {
     /// Asks WeChat and takes its answer to the order. Tells whether WeChat just called the attempt unpaid; nothing
     /// where there was no answer.
     async fn ask(&mut self, number: &OutTradeNo) -> Result<Option<bool>, HandlerError> {
-        let Some(appid) = self.stored.order.attempt(number).map(|a| a.appid.clone()) else { return Ok(None) };
+        let Some(attempt) = self.stored.order.attempt(number) else { return Ok(None) };
         crate::failpoint::point("worker.query_begun");
-        let asked = calls::ask(self.ctx, self.merchant, &appid, number).await;
+        let (asked, of_configured) = by_app::ask(self.ctx, self.merchant, &self.stored, attempt).await;
         crate::failpoint::point("worker.query_answered");
         let (fact, raw) = match asked {
             Asked::Fact(fact, raw) => (fact, raw),
-            Asked::Refused(error) => {
-                // Parameters and keys are ours to correct; the order is polled again all the same.
-                let (code, said) = (&error.code, &error.message);
-                tracing::warn!(order.out_trade_no = %number, code, said, "WeChat refuses the query");
-                judge(self.ctx, self.merchant, &error).await;
+            Asked::Refused(_) => {
                 self.unanswered = true;
                 return Ok(None);
             }
@@ -223,11 +215,15 @@ impl Polling<'_> {
         };
         self.answered = true;
         let unpaid = matches!(fact, Fact::Unpaid { .. });
+        let unknown_to_configured = of_configured && fact == Fact::NotFound;
         let refunded = match &fact {
             Fact::Refunded(payment) => Some(payment.transaction_id.clone()),
             _ => None,
         };
         self.apply(number, fact, source(self.merchant, &raw)).await?;
+        if unknown_to_configured {
+            moved(self.ctx, self.merchant, &mut self.stored, number).await?;
+        }
         if let Some(transaction_id) = refunded.filter(|id| self.stored.order.payment(id).is_some()) {
             let listed = self.learn(number, &transaction_id).await?;
             self.unlearnt |= !listed.complete || !listed.any;

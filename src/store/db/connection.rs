@@ -112,9 +112,11 @@ impl Db {
 
     async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
-        let pool = postgres::connect(settings.url.expose(), settings.max_connections, cache).await?;
+        // A write leaves a connection to reads.
+        let connections = settings.max_connections.max(2);
+        let pool = postgres::connect(settings.url.expose(), connections, cache).await?;
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
-        let writer = Writer::postgres(pool.clone(), prelude, Limits::DEFAULT);
+        let writer = Writer::postgres((pool.clone(), connections), prelude, Limits::DEFAULT);
         let read = ReadPool::new(pool, prelude);
         Ok(Db { kind: DbKind::Postgres, writer, read, file: None, probed: Arc::default() })
     }

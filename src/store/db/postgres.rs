@@ -37,7 +37,7 @@ pub(super) async fn connect(
     statement_cache: usize,
 ) -> Result<DatabaseConnection, DbError> {
     let mut o = ConnectOptions::new(url);
-    o.max_connections(connections.max(2))
+    o.max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
         .connect_timeout(Duration::from_secs(5))
         .max_lifetime(CONNECTION_LIFE)

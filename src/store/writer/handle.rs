@@ -26,9 +26,14 @@ impl Writer {
         Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), limits).await?)))
     }
 
-    /// Writes over a pool of connections to PostgreSQL. `prelude` is what each transaction begins with.
-    pub fn postgres(pool: DatabaseConnection, prelude: Option<&'static str>, limits: Limits) -> Writer {
-        Writer(Backend::Postgres(postgres::Lanes::new(pool, prelude, limits)))
+    /// Writes over a pool of so many connections to PostgreSQL, which reads use, too. `prelude` is what each transaction
+    /// begins with.
+    pub fn postgres(
+        (pool, connections): (DatabaseConnection, u32),
+        prelude: Option<&'static str>,
+        limits: Limits,
+    ) -> Writer {
+        Writer(Backend::Postgres(postgres::Lanes::new(pool, connections, prelude, limits)))
     }
 
     /// Hands in a write and returns what it returned, once that is durable.

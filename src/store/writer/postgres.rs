@@ -2,29 +2,40 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
+use sea_orm::{ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbErr, RuntimeErr, TransactionTrait};
 use tokio::sync::Semaphore;
 
 use super::tx::WriteTx;
 use super::types::{Limits, Writing};
 use crate::store::db::DbError;
 
+/// As long as a read waits for a connection.
+const LANE_WITHIN: Duration = Duration::from_secs(5);
 /// How often a write is tried that the server rolled back for the sake of another.
 const TRIES: u32 = 4;
 
-/// The pool, and room for those that wait for one of its connections.
+/// How many writes of a pool run at once: slow ones leave a quarter of its connections, and at least one, to reads.
+fn lanes(connections: u32) -> usize {
+    let reads = (connections / 4).max(1);
+    usize::try_from(connections.saturating_sub(reads).max(1)).unwrap_or(1)
+}
+
+/// The pool, the lanes in which writes use its connections, and room for those that wait for one.
 #[derive(Debug, Clone)]
 pub(super) struct Lanes {
     pool: DatabaseConnection,
     prelude: Option<&'static str>,
     room: Arc<Semaphore>,
+    lanes: Arc<Semaphore>,
 }
 
 impl Lanes {
-    pub fn new(pool: DatabaseConnection, prelude: Option<&'static str>, limits: Limits) -> Lanes {
-        Lanes { pool, prelude, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
+    pub fn new(pool: DatabaseConnection, connections: u32, prelude: Option<&'static str>, limits: Limits) -> Lanes {
+        let semaphore = |size: usize| Arc::new(Semaphore::new(size.max(1)));
+        Lanes { pool, prelude, room: semaphore(limits.queue), lanes: semaphore(lanes(connections)) }
     }
 
     pub async fn write<D, T>(
@@ -39,9 +50,13 @@ impl Lanes {
     {
         let closed = |_| ended();
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
-        let (pool, prelude) = (self.pool.clone(), self.prelude);
+        let Lanes { pool, prelude, lanes, .. } = self.clone();
         let task = tokio::spawn(async move {
-            let outcome = commit(&pool, prelude, &data, run).await;
+            let outcome = match tokio::time::timeout(LANE_WITHIN, lanes.acquire()).await {
+                Ok(Ok(_lane)) => commit(&pool, prelude, &data, run).await,
+                Ok(Err(_)) => Err(ended()),
+                Err(_) => Err(DbError::Unavailable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
+            };
             drop(room);
             outcome
         });

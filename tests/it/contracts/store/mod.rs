@@ -11,5 +11,6 @@ mod schema;
 mod tokens;
 pub mod web;
 mod writer;
+mod writer_lanes;
 
 pub use orders::new_order;

@@ -1,0 +1,85 @@
+//! Slow writes on PostgreSQL leave connections of the pool to reads.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
+use tokio::task::JoinSet;
+use wxpay_worker::store::Db;
+
+use crate::harness::db::TestDb;
+use crate::harness::sql::number;
+use crate::harness::within_timeout;
+
+/// More than the pool has connections.
+const WRITES: i64 = 40;
+/// Of the 8 connections of the tests' pool.
+const LANES: i64 = 6;
+
+async fn sessions_that_wait(other: &DatabaseConnection) -> i64 {
+    let sql = "SELECT COUNT(*) AS n FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let row = other.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await;
+    row.unwrap().unwrap().try_get("", "n").unwrap()
+}
+
+async fn write(db: Db) {
+    db.execute("test", "UPDATE leases SET term = term + 1 WHERE name = 'slow'", []).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_slow_writes_leaves_connections_to_reads() {
+    let test_db = TestDb::postgres().await;
+    let db = test_db.open().await;
+    let insert = "INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ('slow', 'test', 0, 0)";
+    db.execute("test", insert, []).await.unwrap();
+    let other = Database::connect(test_db.url()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    lock.execute_unprepared("SELECT * FROM leases WHERE name = 'slow' FOR UPDATE").await.unwrap();
+    let mut writes = JoinSet::new();
+    for _ in 0..WRITES {
+        writes.spawn(write(db.clone()));
+    }
+    within_timeout("the writes at the lock", async {
+        while sessions_that_wait(&other).await < LANES {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for _ in 0..10 {
+        let read = number(&db, "SELECT term FROM leases WHERE name = 'slow'");
+        let term = tokio::time::timeout(Duration::from_secs(2), read).await.expect("a connection for a read");
+        assert_eq!(term, 0);
+        assert_eq!(sessions_that_wait(&other).await, LANES, "no more of them than lanes");
+    }
+    lock.commit().await.unwrap();
+    assert_eq!(writes.join_all().await.len(), 40);
+    assert_eq!(number(&db, "SELECT term FROM leases WHERE name = 'slow'").await, WRITES, "each is done once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_gets_no_lane_is_unavailable_within_the_time_of_a_read() {
+    let test_db = TestDb::postgres().await;
+    let db = test_db.open().await;
+    let mut held = JoinSet::new();
+    for _ in 0..LANES {
+        let db = db.clone();
+        held.spawn(async move { db.execute("test", "SELECT pg_sleep(7)", []).await });
+    }
+    let other = Database::connect(test_db.url()).await.unwrap();
+    within_timeout("busy lanes", async {
+        let sql = "SELECT COUNT(*) AS n FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        let busy = || other.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql));
+        while busy().await.unwrap().unwrap().try_get::<i64>("", "n").unwrap() < LANES {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    let refused = db.execute("test", "UPDATE leases SET term = 9", []).await;
+    let waited = begun.elapsed();
+    assert!(matches!(refused, Err(wxpay_worker::store::DbError::Unavailable(_))), "{refused:?}");
+    assert!(waited >= Duration::from_secs(4) && waited < Duration::from_secs(8), "{waited:?}");
+    assert_eq!(number(&db, "SELECT COUNT(*) FROM leases").await, 0, "reads go on");
+    held.join_all().await;
+}

@@ -3,7 +3,7 @@
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::event::domain::{DomainData, DomainEvent, RefundEventData};
+use crate::event::domain::{DomainData, DomainEvent, RefundEventData, RefundFailed};
 use crate::ids::{AppId, MchId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{AutoRefund, CNY, Order};
@@ -127,8 +127,8 @@ fn payer_reason(reason: &str) -> &'static str {
     }
 }
 
-/// The domain event of a refund's change.
-pub fn refund_event(refund: &Refund, news: RefundEvent) -> DomainEvent {
+/// The domain event of a refund's change; `elsewhere` is what WeChat had refunded by others, for which it failed.
+pub fn refund_event(refund: &Refund, news: RefundEvent, elsewhere: Option<Fen>) -> DomainEvent {
     let report = RefundEventData {
         order_no: refund.order_no.clone(),
         refund_no: refund.refund_no.clone(),
@@ -147,7 +147,9 @@ pub fn refund_event(refund: &Refund, news: RefundEvent) -> DomainEvent {
         RefundEvent::Delayed => DomainData::RefundDelayed(report),
         RefundEvent::Succeeded => DomainData::RefundSucceeded(report),
         RefundEvent::Abnormal => DomainData::RefundAbnormal(report),
-        RefundEvent::Failed => DomainData::RefundFailed(report),
+        RefundEvent::Failed => {
+            DomainData::RefundFailed(RefundFailed { refund: report, payment_refunded_fen: elsewhere })
+        }
     };
     DomainEvent { merchant: refund.merchant.clone(), order_no: refund.order_no.clone(), data }
 }

@@ -34,7 +34,7 @@ pub enum DomainData {
     RefundDelayed(RefundEventData),
     RefundSucceeded(RefundEventData),
     RefundAbnormal(RefundEventData),
-    RefundFailed(RefundEventData),
+    RefundFailed(RefundFailed),
     PaymentHeld(PaymentHeld),
     PaymentAccepted(OrderPaid),
     PaymentOrphaned(PaymentOrphaned),
@@ -219,6 +219,15 @@ pub struct RefundEventData {
     pub refunded_at: Option<Timestamp>,
     /// WeChat's words, when it refused or does not take it yet.
     pub wechat: Option<WechatError>,
+}
+
+/// A refund that moved no money, and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefundFailed {
+    #[serde(flatten)]
+    pub refund: RefundEventData,
+    /// Where it failed because of other refunds of the payment: what WeChat had refunded by those.
+    pub payment_refunded_fen: Option<Fen>,
 }
 
 /// A verified payment of an order that was not created here.

@@ -20,13 +20,21 @@ impl Store {
         Ok(())
     }
 
+    /// What WeChat had refunded of the payment when it did not take this refund, which failed for it.
+    pub async fn refunded_elsewhere(&self, refund: &Refund) -> Result<Option<Fen>, DbError> {
+        if !is_refused(refund) {
+            return Ok(None);
+        }
+        let sql = "SELECT refunded_fen FROM refunded_elsewhere WHERE refund = $1";
+        let row = self.db.reader().rows(sql, [refund.id.into()]).await?.pop();
+        row.map(|row| row.get("refunded_fen").map(Fen::from_i64)).transpose()
+    }
+
     /// Completes refunds that failed.
     pub(in crate::store) async fn with_elsewhere(
         &self,
         mut refunds: Vec<StoredRefund>,
     ) -> Result<Vec<StoredRefund>, DbError> {
-        // One that WeChat took on failed for another reason.
-        let is_refused = |r: &Refund| r.state == RefundState::Failed && r.refund_id.is_none();
         let failed: Vec<i64> = refunds.iter().filter(|s| is_refused(&s.refund)).map(|s| s.refund.id).collect();
         if failed.is_empty() {
             return Ok(refunds);
@@ -42,4 +50,9 @@ impl Store {
         }
         Ok(refunds)
     }
+}
+
+/// One that WeChat took on failed for another reason.
+fn is_refused(refund: &Refund) -> bool {
+    refund.state == RefundState::Failed && refund.refund_id.is_none()
 }

@@ -1,17 +1,19 @@
 //! Refunds that WeChat knows and we did not make: made in the merchant platform, or by another system of the merchant.
 //!
 //! They are adopted only on WeChat's answer to our own query, with their reservation and on the same path as
-//! ours. What must stay true: a refund of an order we do not know paid, or of other amounts, is not adopted.
+//! ours. What must stay true: a refund of a payment that we do not know, or of other amounts, is not adopted. Where an
+//! order appears meanwhile for a payment of none, nothing is adopted for the payment alone: the order learns it.
 
 use super::apply::{Applied, ApplyError, PollTiming, apply};
 use super::list::{AGAIN, Listing, list};
 use super::poll::{seen, source};
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundStanding};
-use crate::ids::{AppId, OutTradeNo, TransactionId};
+use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
+use crate::money::Fen;
 use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::{RefundEvent, RefundOrigin, RefundRefusal};
-use crate::store::{DbError, NotificationRecord, RefundEvidence, Reserved, StoredOrder};
+use crate::store::{DbError, NotificationRecord, PaidAttempt, RefundEvidence, Reserved, StoredOrder};
 use crate::telemetry;
 use crate::wechat::v2::refund_query::{Refund, Refunds};
 use crate::wechat::v2::reply::RawReply;
@@ -32,11 +34,29 @@ pub enum Adopted {
     NoRoom,
 }
 
+/// Whose a payment is.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner<'a> {
+    Order(&'a StoredOrder),
+    /// It is of no order.
+    Nobody(&'a PaidAttempt),
+}
+
+impl Owner<'_> {
+    /// Polls the order of the payment again soon; one of no order has no polls.
+    async fn poll_soon(self, ctx: &Context) -> Result<(), DbError> {
+        match self {
+            Owner::Order(order) => ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await,
+            Owner::Nobody(_) => Ok(()),
+        }
+    }
+}
+
 /// Takes one listed refund to its own row, making one where there is none.
 pub async fn adopt(
     ctx: &Context,
     merchant: &Merchant,
-    order: &StoredOrder,
+    owner: Owner<'_>,
     (found, refund, raw): (&Refunds, &Refund, &RawReply),
     notification: Option<NotificationRecord>,
 ) -> Result<Adopted, ApplyError> {
@@ -50,7 +70,7 @@ pub async fn adopt(
         }
         let evidence =
             RefundEvidence { fact: fact.clone(), source: source(merchant, raw), received_at: ctx.clock.now() };
-        let Some(spec) = spec(merchant, order, found, refund, evidence) else {
+        let Some(spec) = spec(merchant, owner, found, refund, evidence) else {
             return Ok(Adopted::Refused { refusal: RefundRefusal::Differs, row: None });
         };
         let now = ctx.clock.now();
@@ -76,30 +96,55 @@ pub async fn adopt(
     })
 }
 
+/// A payment in our words.
+struct Paid<'a> {
+    order: Option<&'a StoredOrder>,
+    mch_id: &'a MchId,
+    appid: &'a AppId,
+    amount: Fen,
+    currency: &'a str,
+}
+
+/// The payment that WeChat's answer is about, if it is the owner's.
+fn paid<'a>(owner: Owner<'a>, found: &Refunds) -> Option<Paid<'a>> {
+    match owner {
+        Owner::Order(order) => {
+            let attempt = order.order.attempt(&found.out_trade_no)?;
+            let payment = order.order.payment(&found.transaction_id)?;
+            let (mch_id, appid, currency) = (&attempt.mch_id, &attempt.appid, &*payment.currency);
+            Some(Paid { order: Some(order), mch_id, appid, amount: payment.amount, currency })
+        }
+        Owner::Nobody(payment) => {
+            let same = (&payment.transaction_id, &payment.out_trade_no) == (&found.transaction_id, &found.out_trade_no);
+            let (mch_id, appid, currency) = (&payment.mch_id, &payment.appid, &*payment.currency);
+            same.then_some(Paid { order: None, mch_id, appid, amount: payment.paid, currency })
+        }
+    }
+}
+
 fn spec(
     merchant: &Merchant,
-    order: &StoredOrder,
+    owner: Owner<'_>,
     found: &Refunds,
     refund: &Refund,
     evidence: RefundEvidence,
 ) -> Option<RefundSpec> {
-    let attempt = order.order.attempt(&found.out_trade_no)?;
-    let payment = order.order.payment(&found.transaction_id)?;
-    let total = found.total_fee.unwrap_or(payment.amount);
-    let ours = total == payment.amount;
-    let fits = refund.refund_fee > crate::money::Fen::ZERO && refund.refund_fee <= total;
+    let paid = paid(owner, found)?;
+    let total = found.total_fee.unwrap_or(paid.amount);
+    let ours = total == paid.amount;
+    let fits = refund.refund_fee > Fen::ZERO && refund.refund_fee <= total;
     (ours && fits).then(|| RefundSpec {
         merchant: merchant.key.clone(),
-        order_id: Some(order.order.id),
-        order_no: Some(order.order.order_no.clone()),
-        appid: attempt.appid.clone(),
-        mch_id: attempt.mch_id.clone(),
+        order_id: paid.order.map(|order| order.order.id),
+        order_no: paid.order.map(|order| order.order.order_no.clone()),
+        appid: paid.appid.clone(),
+        mch_id: paid.mch_id.clone(),
         out_trade_no: found.out_trade_no.clone(),
         transaction_id: found.transaction_id.clone(),
         refund_no: refund.out_refund_no.clone(),
         amount: refund.refund_fee,
         total,
-        currency: payment.currency.clone(),
+        currency: paid.currency.to_owned(),
         origin: RefundOrigin::Console,
         reason: None,
         requested_by: "console".to_owned(),
@@ -121,13 +166,13 @@ pub struct Learnt {
 pub async fn adopt_all(
     ctx: &Context,
     merchant: &Merchant,
-    order: &StoredOrder,
+    owner: Owner<'_>,
     listing: &Listing,
 ) -> Result<Learnt, ApplyError> {
     let mut learnt = Learnt { complete: listing.is_whole, refused: Vec::new() };
     for (found, raw) in &listing.pages {
         for refund in &found.refunds {
-            match adopt(ctx, merchant, order, (found, refund, raw), None).await? {
+            match adopt(ctx, merchant, owner, (found, refund, raw), None).await? {
                 Adopted::Known => {}
                 Adopted::NoRoom => learnt.complete = false,
                 Adopted::Refused { refusal, row } => {
@@ -163,7 +208,7 @@ pub async fn learn_all(
 ) -> Result<Listed, ApplyError> {
     let Some(appid) = order.order.attempt(out_trade_no).map(|a| a.appid.clone()) else { return Ok(Listed::default()) };
     let listing = list(ctx, merchant, &appid, transaction_id).await;
-    let learnt = adopt_all(ctx, merchant, order, &listing).await?;
+    let learnt = adopt_all(ctx, merchant, Owner::Order(order), &listing).await?;
     let mut refused: Option<(RefundRefusal, bool)> = None;
     for (refusal, row) in learnt.refused {
         let first = is_first(ctx, refusal, row).await?;
@@ -181,16 +226,27 @@ pub async fn learn_all(
 pub async fn learn_others(
     ctx: &Context,
     merchant: &Merchant,
-    order: &StoredOrder,
+    owner: Owner<'_>,
     (appid, transaction_id): (&AppId, &TransactionId),
 ) -> Result<(), ApplyError> {
     let listing = list(ctx, merchant, appid, transaction_id).await;
-    let learnt = adopt_all(ctx, merchant, order, &listing).await?;
     // WeChat knows at least one: an answer without any is not the whole of it.
-    if !learnt.complete || !learnt.refused.is_empty() || listing.pages.is_empty() {
-        ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await?;
+    learn_listed(ctx, merchant, owner, &listing).await.map(drop)
+}
+
+/// Takes every listed refund to its own row; whether that is all there is. What is left is the next poll's.
+pub async fn learn_listed(
+    ctx: &Context,
+    merchant: &Merchant,
+    owner: Owner<'_>,
+    listing: &Listing,
+) -> Result<(Learnt, bool), ApplyError> {
+    let learnt = adopt_all(ctx, merchant, owner, listing).await?;
+    let is_complete = learnt.complete && learnt.refused.is_empty() && !listing.pages.is_empty();
+    if !is_complete {
+        owner.poll_soon(ctx).await?;
     }
-    Ok(())
+    Ok((learnt, is_complete))
 }
 
 /// Notes that WeChat contradicts a refund. `true`: this has not been reported yet.

@@ -3,7 +3,7 @@
 use crate::event::fact::RefundFact;
 use crate::ids::{MerchantKey, OutRefundNo};
 use crate::new_refund;
-use crate::refund::{RefundDecision, RefundRefusal, decide_refund};
+use crate::refund::{RefundDecision, RefundEvent, RefundRefusal, decide_refund};
 use crate::store::{DbError, NotificationRecord, RefundCommit, RefundEvidence, RefundSource};
 use crate::telemetry;
 use crate::worker::core::context::Context;
@@ -84,11 +84,15 @@ pub async fn apply(
             RefundDecision::Refused(refusal) => return Ok(Applied::Refused(refusal)),
         };
         let (next, news) = (change.next.clone(), change.news);
+        let elsewhere = match news {
+            Some(RefundEvent::Failed) => ctx.store.refunded_elsewhere(&next).await?,
+            _ => None,
+        };
         let commit = RefundCommit {
             order_id: stored.order_id,
             before: stored.refund.version,
             unanswered_before: stored.refund.unanswered_at,
-            event: news.map(|n| new_refund::refund_event(&next, n).encode(now)),
+            event: news.map(|n| new_refund::refund_event(&next, n, elsewhere).encode(now)),
             change,
             evidence: RefundEvidence { fact: fact.clone(), source: source.clone(), received_at: now },
             notification: notification.clone(),

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::adopt::{Adopted, adopt, is_first, learn_others};
+use super::adopt::{Adopted, Owner, adopt, is_first, learn_others};
 use super::apply::{ApplyError, PollTiming};
 use super::poll::{Answer, Learnt, ask, one};
 use crate::bus::Verdict;
@@ -127,13 +127,24 @@ async fn theirs(
     hint: &RefundHint,
     mut report: RefundReport,
 ) -> Result<Verdict, ApplyError> {
-    let Some(order) = paid_order(ctx, merchant, hint).await? else {
-        let why = "no paid order has this out_trade_no and transaction_id";
-        let waits = report.is_within(ORDER_TIMEOUT, ctx);
-        return Ok(doubted(ctx, report, waits, "unknown_order", why).await);
+    let order = paid_order(ctx, merchant, hint).await?;
+    let payment = match &order {
+        Some(_) => None,
+        None => ctx.store.paid_attempt(&merchant.key, &hint.transaction_id).await?.filter(|p| p.order_id.is_none()),
     };
-    report.record.order_id = Some(order.order.id);
-    let Some(appid) = order.order.attempt(&hint.out_trade_no).map(|a| a.appid.clone()) else {
+    let (owner, appid) = match (&order, &payment) {
+        (Some(order), _) => {
+            report.record.order_id = Some(order.order.id);
+            (Owner::Order(order), order.order.attempt(&hint.out_trade_no).map(|a| a.appid.clone()))
+        }
+        (None, Some(payment)) => (Owner::Nobody(payment), Some(payment.appid.clone())),
+        (None, None) => {
+            let why = "no payment here has this out_trade_no and transaction_id";
+            let waits = report.is_within(ORDER_TIMEOUT, ctx);
+            return Ok(doubted(ctx, report, waits, "unknown_order", why).await);
+        }
+    };
+    let Some(appid) = appid else {
         return Ok(parked(ctx, report.record, "unknown_order", "the order has no such attempt").await);
     };
     let (found, raw) = match one(ctx, merchant, &appid, &hint.out_refund_no).await {
@@ -151,11 +162,11 @@ async fn theirs(
         return Ok(parked(ctx, report.record, "unknown_refund", "WeChat's answer has no such refund").await);
     };
     let settled = NotificationRecord { verdict: RecordedVerdict::Settled, ..report.record.clone() };
-    match adopt(ctx, merchant, &order, (&found, refund, &raw), Some(settled)).await? {
+    match adopt(ctx, merchant, owner, (&found, refund, &raw), Some(settled)).await? {
         // Written with the change; where there was none any more, this is the end of it.
         Adopted::Known => {
             // It may not be the only one.
-            learn_others(ctx, merchant, &order, (&appid, &hint.transaction_id)).await?;
+            learn_others(ctx, merchant, owner, (&appid, &hint.transaction_id)).await?;
             recorded(ctx, report.record, RecordedVerdict::Settled).await
         }
         Adopted::Refused { refusal, row } => {

@@ -4,14 +4,15 @@
 //! leave no room has failed, whatever the words, and says how much WeChat has refunded; what could not be learnt before
 //! ours gave its reservation back is learnt after it, also where this process does not live to do so.
 
-use super::adopt::{Learnt, adopt_all};
+use super::adopt::{Owner, adopt_all, learn_listed};
 use super::apply::ApplyError;
 use super::called::{Called, taken};
-use super::list::{AGAIN, list};
+use super::list::list;
 use super::poll;
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, WechatError};
-use crate::store::{RefundSource, StoredRefund};
+use crate::refund::Refund;
+use crate::store::{DbError, PaidAttempt, RefundSource, StoredOrder, StoredRefund};
 use crate::wechat::outcome::ErrCode;
 use crate::worker::core::context::Context;
 
@@ -40,25 +41,15 @@ pub async fn refused(
         return taken(ctx, stored, otherwise, source).await;
     };
     let listing = list(ctx, merchant, &appid, &r.transaction_id).await;
-    let order = match &r.order_no {
-        Some(order_no) => ctx.store.order(&r.merchant, order_no).await?,
-        None => None,
+    let (order, payment) = match &r.order_no {
+        Some(order_no) => (ctx.store.order(&r.merchant, order_no).await?, None),
+        None => of_no_order(ctx, r).await?,
     };
-    // Refunds of a payment of no order are not adopted: only what they leave counts.
-    let learnt = match &order {
-        Some(order) => adopt_all(ctx, merchant, order, &listing).await?,
-        None => Learnt { complete: true, refused: Vec::new() },
-    };
+    let owner = order.as_ref().map(Owner::Order).or(payment.as_ref().map(Owner::Nobody));
+    let Some(owner) = owner else { return taken(ctx, stored, otherwise, source).await };
     // An answer without any may come from a moment in which WeChat does not find them.
-    let is_complete = learnt.complete && learnt.refused.is_empty() && !listing.pages.is_empty();
-    if let Some(order) = order.as_ref().filter(|_| !is_complete) {
-        ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await?;
-    }
-    if let Some((found, refund, raw)) = listing.find(&r.refund_no) {
-        if order.is_none() {
-            let fact = RefundFact::Status(poll::seen(found, refund));
-            return taken(ctx, stored, fact, poll::source(merchant, raw)).await;
-        }
+    let (learnt, is_complete) = learn_listed(ctx, merchant, owner, &listing).await?;
+    if listing.find(&r.refund_no).is_some() {
         let own = learnt.refused.iter().find(|(_, row)| *row == Some(r.id));
         return Ok(own.map_or(Called::Answered, |(refusal, _)| Called::Refused(*refusal)));
     }
@@ -74,8 +65,17 @@ pub async fn refused(
     let source = RefundSource::Query { raw, verified_by: poll::verified_by(merchant) };
     let called = taken(ctx, stored, RefundFact::Refused(error), source).await?;
     crate::failpoint::point("refund.gave_way");
-    if let Some(order) = order.filter(|_| !is_complete) {
-        adopt_all(ctx, merchant, &order, &listing).await?;
+    if !is_complete {
+        adopt_all(ctx, merchant, owner, &listing).await?;
     }
     Ok(called)
+}
+
+/// The payment of a refund of no order, or the order that has appeared for it since.
+async fn of_no_order(ctx: &Context, r: &Refund) -> Result<(Option<StoredOrder>, Option<PaidAttempt>), DbError> {
+    let payment = ctx.store.paid_attempt(&r.merchant, &r.transaction_id).await?;
+    match payment.as_ref().and_then(|payment| payment.order_no.as_ref()) {
+        Some(order_no) => Ok((ctx.store.order(&r.merchant, order_no).await?, None)),
+        None => Ok((None, payment)),
+    }
 }

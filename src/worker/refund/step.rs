@@ -1,5 +1,6 @@
 //! `refund.requested` and `refund.due`: advance one refund by one step.
 
+use super::adopt::{Owner, learn_others};
 use super::apply::{ApplyError, PollTiming};
 use super::call::{call, put_off};
 use super::called::Called;
@@ -8,7 +9,7 @@ use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::RefundDue;
 use crate::event::envelope::Envelope;
-use crate::refund::{RefundRefusal, RefundState};
+use crate::refund::{Refund, RefundRefusal, RefundState};
 use crate::store::StoredRefund;
 use crate::worker::core::context::Context;
 use crate::worker::core::error::{HandlerError, failed};
@@ -96,11 +97,24 @@ async fn step(
             Learnt::NotFound | Learnt::NoAnswer => {}
         }
     }
+    if state == RefundState::Requested && stored.order_id.is_none() {
+        learn_unmatched(ctx, merchant, &stored.refund).await?;
+    }
     match call(ctx, merchant, stored).await? {
         Called::Answered | Called::Waits => Ok(None),
         Called::Overtaken => Err(Step::Overtaken),
         Called::Refused(refusal) => Ok(Some(refusal)),
     }
+}
+
+/// No poll tells of refunds of a payment of no order: they are learnt before ours is called for.
+async fn learn_unmatched(ctx: &Context, merchant: &Merchant, refund: &Refund) -> Result<(), ApplyError> {
+    let payment = ctx.store.paid_attempt(&refund.merchant, &refund.transaction_id).await?;
+    if let Some(payment) = payment.filter(|payment| payment.order_id.is_none()) {
+        let of = (&payment.appid, &payment.transaction_id);
+        learn_others(ctx, merchant, Owner::Nobody(&payment), of).await?;
+    }
+    Ok(())
 }
 
 /// Polls the refund again on its schedule, and records the contradiction for a dead letter. `true`: for the first time.

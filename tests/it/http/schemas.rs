@@ -6,7 +6,7 @@ use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
-    OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData,
+    OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -83,7 +83,11 @@ fn one_of_each() -> Vec<DomainData> {
         DomainData::RefundDelayed(RefundEventData { wechat: not_yet.clone(), ..refund.clone() }),
         DomainData::RefundSucceeded(refund.clone()),
         DomainData::RefundAbnormal(refund.clone()),
-        DomainData::RefundFailed(RefundEventData { wechat: not_yet, ..refund }),
+        DomainData::RefundFailed(RefundFailed {
+            refund: RefundEventData { wechat: not_yet, ..refund.clone() },
+            payment_refunded_fen: None,
+        }),
+        DomainData::RefundFailed(RefundFailed { refund, payment_refunded_fen: Some(amount_fen) }),
         DomainData::OrderPayable(payable),
         DomainData::OrderPaid(paid.clone()),
         DomainData::OrderPaidLate(OrderSurplus { payment: paid.clone(), policy: "accept" }),

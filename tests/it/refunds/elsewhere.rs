@@ -11,7 +11,7 @@ use crate::settling::on_both;
 
 impl InProcess {
     /// A person refunds in the merchant platform and WeChat sends no notification of it; the payer has the money.
-    async fn refunded_silently(&self, out_trade_no: &str, refund_fee: i64) -> String {
+    pub(super) async fn refunded_silently(&self, out_trade_no: &str, refund_fee: i64) -> String {
         let number = self.silent_console(out_trade_no, refund_fee).await;
         self.ends(&number, "SUCCESS").await;
         number

@@ -9,6 +9,7 @@ mod counted;
 mod elsewhere;
 mod flow;
 mod lost;
+mod of_no_order;
 mod policies;
 mod reports;
 mod rows;

@@ -2,6 +2,7 @@
 
 pub mod browser;
 mod crowded_address;
+mod forgotten;
 mod login;
 mod login_limits;
 mod mini;

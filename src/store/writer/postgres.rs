@@ -23,19 +23,23 @@ fn lanes(connections: u32) -> usize {
     usize::try_from(connections.saturating_sub(reads).max(1)).unwrap_or(1)
 }
 
-/// The pool, the lanes in which writes use its connections, and room for those that wait for one.
+/// Writes over a pool. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Lanes {
+pub(super) struct Lanes(Arc<Shared>);
+
+/// The pool, the lanes in which writes use its connections, and room for those that wait for one.
+#[derive(Debug)]
+struct Shared {
     pool: DatabaseConnection,
     prelude: Option<&'static str>,
     room: Arc<Semaphore>,
-    lanes: Arc<Semaphore>,
+    lanes: Semaphore,
 }
 
 impl Lanes {
     pub fn new(pool: DatabaseConnection, connections: u32, prelude: Option<&'static str>, limits: Limits) -> Lanes {
-        let semaphore = |size: usize| Arc::new(Semaphore::new(size.max(1)));
-        Lanes { pool, prelude, room: semaphore(limits.queue), lanes: semaphore(lanes(connections)) }
+        let room = Arc::new(Semaphore::new(limits.queue.max(1)));
+        Lanes(Arc::new(Shared { pool, prelude, room, lanes: Semaphore::new(lanes(connections)) }))
     }
 
     pub async fn write<D, T>(
@@ -49,11 +53,11 @@ impl Lanes {
         T: Send + 'static,
     {
         let closed = |_| ended();
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
-        let Lanes { pool, prelude, lanes, .. } = self.clone();
+        let shared = Arc::clone(&self.0);
+        let room = Arc::clone(&shared.room).acquire_owned().await.map_err(closed)?;
         let task = tokio::spawn(async move {
-            let outcome = match tokio::time::timeout(LANE_WITHIN, lanes.acquire()).await {
-                Ok(Ok(_lane)) => commit(&pool, prelude, &data, run).await,
+            let outcome = match tokio::time::timeout(LANE_WITHIN, shared.lanes.acquire()).await {
+                Ok(Ok(_lane)) => commit(&shared.pool, shared.prelude, &data, run).await,
                 Ok(Err(_)) => Err(ended()),
                 Err(_) => Err(DbError::Unavailable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
             };

@@ -4,13 +4,22 @@ use serde_json::{Value, json};
 use wxpay_worker::store::StoredRefund;
 
 use crate::harness::service::{InProcess, TestService};
+use crate::harness::within_timeout;
 use crate::settling::on_both;
 
 impl InProcess {
-    /// The events of these types, by their data.
-    async fn events_of_type(&self, name: &str) -> Vec<Value> {
-        let (_, feed) = self.get(&format!("/v1/events?types=wxpay.refund.{name}.v1&wait=10")).await;
-        feed["events"].as_array().unwrap().iter().map(|event| event["data"].clone()).collect()
+    /// The data of so many events of a type, once the feed has them.
+    async fn events_of_type(&self, name: &str, count: usize) -> Vec<Value> {
+        within_timeout(&format!("{count} refund.{name}"), async {
+            loop {
+                let (_, feed) = self.get(&format!("/v1/events?types=wxpay.refund.{name}.v1&wait=10")).await;
+                let events = feed["events"].as_array().unwrap();
+                if events.len() >= count {
+                    return events.iter().map(|event| event["data"].clone()).collect();
+                }
+            }
+        })
+        .await
     }
 
     /// Awaits that a refund made elsewhere is known and has succeeded.
@@ -37,7 +46,7 @@ on_both! {
             service.ends(&number, "SUCCESS").await;
             let stored = service.until_adopted(&number).await;
             assert_eq!((stored.order_id, stored.refund.origin.as_str()), (None, "console"));
-            let events = service.events_of_type("succeeded").await;
+            let events = service.events_of_type("succeeded", n + 1).await;
             assert_eq!((events.len(), &events[n]["order_no"]), (n + 1, &Value::Null), "{events:?}");
             assert_eq!((&events[n]["refund_no"], &events[n]["origin"]), (&json!(number), &json!("console")));
             for _ in 0..3 {
@@ -84,7 +93,7 @@ on_both! {
         let said = ["code", "payment_refunded_fen"].map(|name| &problem[name]);
         assert_eq!((status, said), (422, [&json!("refund_failed"), &json!(80)]), "{problem}");
         service.until_adopted(&theirs).await;
-        let failed = service.events_of_type("failed").await;
+        let failed = service.events_of_type("failed", 1).await;
         assert_eq!((failed.len(), &failed[0]["payment_refunded_fen"]), (1, &json!(80)), "{failed:?}");
         let (status, problem) = service.refund_payment(&transaction_id, json!({"refund_no": "more", "amount_fen": 21})).await;
         assert_eq!((status, &problem["left_fen"]), (409, &json!(20)), "{problem}");
@@ -100,11 +109,11 @@ on_both! {
         service.skip(61);
         let (status, problem) = service.give_back("NONE0004", json!({"refund_no": "ours", "amount_fen": 30})).await;
         assert_eq!((status, &problem["payment_refunded_fen"]), (422, &json!(100)), "{problem}");
-        let failed = service.events_of_type("failed").await;
+        let failed = service.events_of_type("failed", 1).await;
         assert_eq!((failed.len(), &failed[0]["payment_refunded_fen"]), (1, &json!(100)), "{failed:?}");
         service.until_number("theirs", "SELECT COUNT(*) FROM refund_ledger", |n| n == 1).await;
-        for name in ["requested", "succeeded"] {
-            for event in service.events_of_type(name).await {
+        for (name, count) in [("requested", 2), ("succeeded", 1)] {
+            for event in service.events_of_type(name, count).await {
                 assert_eq!(event.get("payment_refunded_fen"), None, "{event}");
             }
         }

@@ -11,11 +11,11 @@ use crate::settling::on_both;
 use crate::wechat::server::unreachable;
 
 impl InProcess {
-    /// Calls of the unified order are put off for a while.
+    /// Calls of the unified order are put off: for less than a minute, because a pause that ends later is not believed.
     async fn put_calls_off(&mut self) {
         // The row of the merchant's calls is there after the first one; a process has permits in hand for the next ones.
         self.place("F900001").await;
-        self.throttle(Clock::system().now().as_ms() + 600_000).await;
+        self.throttle(Clock::system().now().as_ms() + 55_000).await;
         self.restart_with(|_| {}).await;
     }
 

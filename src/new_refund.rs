@@ -86,6 +86,7 @@ pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<N
         content_hash: spec.content_hash,
         gives_back: None,
         idempotency: None,
+        cap: None,
         params: AttemptParams { params: params(&call), sign_type: merchant.sign_type.as_str().into() },
         known: spec.known,
         created_at: now,

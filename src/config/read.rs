@@ -16,6 +16,7 @@ use super::sections::{
 };
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
+use crate::money::Fen;
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
 use crate::trade::SignType;
@@ -316,9 +317,14 @@ pub(super) fn api_key(r: &mut Reader<'_>, configured: &[&str]) -> Option<ApiKey>
         r.problem("scopes", "is missing: name at least one of orders, refunds, finance, ops".into());
     }
     let merchants = seen_merchants(r, configured);
+    let cap = match r.has("refund_cap_fen_per_day") {
+        true => r.number("refund_cap_fen_per_day", 1..=i64::MAX / 4).map(|fen| Some(Fen::from_i64(fen))),
+        false => Some(None),
+    };
     // Last, because the hashes are tables of their own in the listing.
     let hashes = key_hashes(r);
-    Some(ApiKey { name: name?, id: id?, hashes: hashes?, scopes: scopes?, merchants: merchants? })
+    let refund_cap_per_day = cap?;
+    Some(ApiKey { name: name?, id: id?, hashes: hashes?, scopes: scopes?, merchants: merchants?, refund_cap_per_day })
 }
 
 /// `"all"`, a list, or the only merchant where there is no other.

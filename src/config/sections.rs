@@ -10,6 +10,7 @@ use super::explain::Effective;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
+use crate::money::Fen;
 use crate::order::Policy;
 use crate::secret::{Secret, V2Key};
 use crate::trade::SignType;
@@ -309,6 +310,8 @@ pub struct ApiKey {
     pub scopes: Vec<Scope>,
     /// Which merchants it may see.
     pub merchants: Merchants,
+    /// How much it may ask to be refunded on one day in Beijing; without limit where there is none.
+    pub refund_cap_per_day: Option<Fen>,
 }
 
 /// The hash of one key of a client. While a key is replaced there are two.

@@ -171,6 +171,9 @@ pub enum Error {
     /// The payment has had as many refunds as WeChat allows.
     #[error("the payment has had as many refunds as WeChat allows")]
     RefundsUsedUp,
+    /// The API key has asked for as much today as it may.
+    #[error("the API key's refunds of this day would be more than its refund_cap_fen_per_day")]
+    RefundCap { left: Fen },
     /// The number belongs to another refund.
     #[error("refund_no belongs to a refund with other content")]
     RefundDiffers,
@@ -279,6 +282,7 @@ problems! {
     Error::RefundsNotConfigured => CONFLICT "refunds-not-configured" "Refunds not configured";
     Error::RefundExceeds { .. } => CONFLICT "refund-exceeds" "More than is left to refund";
     Error::RefundsUsedUp => CONFLICT "refunds-used-up" "No more refunds";
+    Error::RefundCap { .. } => CONFLICT "refund-cap" "Refund cap of the day";
     Error::RefundDiffers => CONFLICT "refund-differs" "Refund number in use";
     Error::RefundFailed { .. } => UNPROCESSABLE_ENTITY "refund-failed" "Refund failed";
     Error::CursorExpired => GONE "cursor-expired" "Cursor expired";
@@ -338,7 +342,7 @@ impl IntoResponse for Error {
                 problem.insert("order_no".into(), order_no.as_str().into());
                 problem.insert("wechat".into(), wechat_json(wechat));
             }
-            Error::RefundExceeds { left } => {
+            Error::RefundExceeds { left } | Error::RefundCap { left } => {
                 problem.insert("left_fen".into(), left.as_i64().into());
             }
             Error::RefundFailed { refund_no, wechat, elsewhere } => {

@@ -13,8 +13,9 @@ use super::dead_letters::{PARKED, due_query};
 use super::leases::{Fenced, Lease, holds};
 use super::order::poll_schedule;
 use super::outbox::unrelayed_query;
+use super::payment::commit::REFUNDED;
 use super::refund::record;
-use super::unmatched_notifications::forgotten_sql;
+use super::unmatched_notifications::{NOT_ENTERED, forgotten_sql};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::order::{AFTER_EXPIRY, DAILY, HOURLY};
@@ -95,6 +96,8 @@ pub fn due_statements(kind: DbKind) -> Vec<(&'static str, String)> {
         ("refunds.take_due", record::take_sql(kind)),
         ("deferred.due", due_query(at, 200).build(kind.backend()).sql),
         ("notifications.forgotten", forgotten_sql()),
+        ("orphaned_payments.not_entered", NOT_ENTERED.to_owned()),
+        ("payments.refunded", REFUNDED.to_owned()),
         ("outbox.unrelayed", unrelayed_query(200).build(kind.backend()).sql),
         ("dead_letters.parked", PARKED.to_owned()),
     ]

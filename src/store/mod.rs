@@ -43,6 +43,7 @@ pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
 pub use payment::read::{PaymentFilter, StoredPayment};
 pub use refund::call_slot::{CallSlot, OpenCall};
+pub use refund::cap::RefundCap;
 pub use refund::commit::RefundCommit;
 pub use refund::record::{PaidAttempt, Reserved};
 pub use refund::rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};

@@ -67,13 +67,8 @@ impl Store {
     /// Up to `limit` notifications of payments that a process of the version before reported as those of no order: they
     /// have no row of their own yet.
     pub async fn reported_without_payment(&self, limit: u64) -> Result<Vec<WaitingNotification>, DbError> {
-        let sql = "SELECT n.event_id, n.merchant, n.body, n.headers, n.remote_addr, n.received_at_ms, n.processed_at_ms
-                   FROM orphaned_payments AS o
-                   JOIN notifications AS n ON n.event_id = o.notification_id
-                   LEFT JOIN payments AS p ON p.merchant = o.merchant AND p.transaction_id = o.transaction_id
-                   WHERE p.id IS NULL LIMIT $1";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.db.read().query_all_raw(self.db.statement(sql, [limit.into()])).await?;
+        let rows = self.db.read().query_all_raw(self.db.statement(NOT_ENTERED, [limit.into()])).await?;
         rows.into_iter().map(|row| waiting(&row)).collect()
     }
 
@@ -88,7 +83,13 @@ impl Store {
         let write = (merchant.clone(), payment.clone(), format!("notification:{notification_id}"), at);
         self.db
             .write("payment.unmatched", write, |tx, (merchant, payment, evidence, at)| {
-                Box::pin(enter_unmatched(tx, merchant, payment, evidence.clone(), *at))
+                Box::pin(async move {
+                    enter_unmatched(tx, merchant, payment, evidence.clone(), *at).await?;
+                    let sql = "UPDATE orphaned_payments SET entered = TRUE
+                               WHERE merchant = $1 AND transaction_id = $2 AND NOT entered";
+                    let key = [merchant.as_str().into(), payment.transaction_id.as_str().into()];
+                    tx.execute(sql, key).await.map(drop)
+                })
             })
             .await
     }
@@ -117,6 +118,12 @@ impl Store {
     }
 }
 
+/// Those that have a row of their own are marked: that there is none, no index tells.
+pub(super) const NOT_ENTERED: &str =
+    "SELECT n.event_id, n.merchant, n.body, n.headers, n.remote_addr, n.received_at_ms, n.processed_at_ms
+     FROM orphaned_payments AS o JOIN notifications AS n ON n.event_id = o.notification_id
+     WHERE NOT o.entered ORDER BY o.told_at_ms LIMIT $1";
+
 /// Two reads of one index: a condition with OR would sort all that wait.
 pub(super) fn forgotten_sql() -> String {
     let columns = "event_id, merchant, body, headers, remote_addr, received_at_ms, processed_at_ms";
@@ -143,8 +150,8 @@ async fn record_orphan(
         return Ok(());
     }
     // The one that writes the row reports it; a concurrent one waits here until that is certain.
-    let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms)
-               VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms, entered)
+               VALUES ($1, $2, $3, $4, TRUE) ON CONFLICT DO NOTHING";
     let [merchant, transaction_id] = [record.merchant.as_str(), payment.transaction_id.as_str()].map(Into::into);
     let values = [merchant, transaction_id, record.id.to_string().into(), at.as_ms().into()];
     if tx.execute(sql, values).await? > 0 {

@@ -251,6 +251,7 @@ impl From<Error> for Failure {
             | Error::RefundsNotConfigured
             | Error::RefundExceeds { .. }
             | Error::RefundsUsedUp
+            | Error::RefundCap { .. }
             | Error::RefundDiffers
             | Error::RefundFailed { .. }
             | Error::PaymentMatched

@@ -18,6 +18,7 @@ use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::{HttpShared, HttpState};
 use crate::ids::MerchantKey;
 use crate::secret::sha256_hex;
+use crate::store::RefundCap;
 
 /// The token of `Authorization: Bearer …`.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -118,6 +119,12 @@ impl Caller {
     /// The client, whatever its key and its name: idempotency keys belong to it.
     pub fn id(&self) -> &str {
         &self.key.id
+    }
+
+    /// What it may ask to be refunded on the day of `now`.
+    pub fn refund_cap(&self, now: Timestamp) -> Option<RefundCap> {
+        let cap = self.key.refund_cap_per_day?;
+        Some(RefundCap { api_key: self.key.id.clone(), day: now.to_beijing()[..8].to_owned(), cap })
     }
 
     /// The merchants it may see; nothing where it sees all.

@@ -87,7 +87,7 @@ impl<'a> Asker<'a> {
             Some(stored) => (stored, false),
             None => match app.record(merchant, of, &asked, self).await {
                 // The same request at the same time may have been the one that took what was left.
-                Err(e @ Error::RefundExceeds { .. }) => {
+                Err(e @ (Error::RefundExceeds { .. } | Error::RefundCap { .. })) => {
                     (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
                 }
                 other => other?,
@@ -131,6 +131,7 @@ impl HttpState {
             Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
             Reserved::TooMany => return Err(Error::RefundsUsedUp),
             Reserved::KeyReused => return Err(Error::KeyReused),
+            Reserved::Capped { left } => return Err(Error::RefundCap { left }),
             Reserved::Accepted => return Err(self.moved(&new).await?),
         };
         crate::failpoint::point("refund.recorded");
@@ -229,7 +230,8 @@ impl HttpState {
             reason: asked.reason.clone().unwrap_or_default(),
             result: "done".to_owned(),
         });
-        Ok(NewRefund { gives_back, idempotency: asker.idempotency.clone(), ..new })
+        let cap = asker.caller.refund_cap(new.created_at);
+        Ok(NewRefund { gives_back, idempotency: asker.idempotency.clone(), cap, ..new })
     }
 
     /// Waits until WeChat took the refund on, or until nothing can come of waiting.

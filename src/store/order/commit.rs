@@ -150,7 +150,11 @@ async fn send_back(tx: &WriteTx, refund: &NewRefund, at: Timestamp) -> Result<bo
         Reserved::New(_) => true,
         Reserved::Known(_) => false,
         // A refund made in WeChat's merchant platform came first: nothing is left to refund.
-        Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused | Reserved::Accepted => {
+        Reserved::Exceeds { .. }
+        | Reserved::TooMany
+        | Reserved::KeyReused
+        | Reserved::Capped { .. }
+        | Reserved::Accepted => {
             tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
             false
         }

@@ -218,10 +218,7 @@ impl Store {
     /// Calls held payments returned of which everything went back by a process of the version before, which knows no
     /// classes. Returns how many.
     pub async fn return_refunded(&self, limit: u32, at: Timestamp) -> Result<u64, DbError> {
-        let sql = "SELECT p.merchant AS merchant, p.transaction_id AS transaction_id FROM payments AS p
-                   JOIN refund_totals AS t ON t.merchant = p.merchant AND t.transaction_id = p.transaction_id
-                   WHERE p.class = 'held' AND t.refunded_fen = t.paid_fen LIMIT $1";
-        let found = self.db.reader().rows(sql, [i64::from(limit).into()]).await?;
+        let found = self.db.reader().rows(REFUNDED, [i64::from(limit).into()]).await?;
         let mut returned = 0;
         for row in found {
             let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
@@ -246,6 +243,12 @@ impl Store {
         Ok(returned)
     }
 }
+
+/// Held payments of which everything went back.
+pub(in crate::store) const REFUNDED: &str =
+    "SELECT p.merchant AS merchant, p.transaction_id AS transaction_id FROM payments AS p
+     JOIN refund_totals AS t ON t.merchant = p.merchant AND t.transaction_id = p.transaction_id
+     WHERE p.class = 'held' AND t.refunded_fen = t.paid_fen LIMIT $1";
 
 /// A ledger row about a change of class.
 struct Entry<'a> {

@@ -1,6 +1,7 @@
 //! Refunds in the database: recording, reading, the commit of a decision, and the slot of the call in flight.
 
 pub(super) mod call_slot;
+pub(super) mod cap;
 pub(super) mod commit;
 mod elsewhere;
 pub(super) mod lock;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
+use super::cap::count;
 use super::lock::lock_refunds;
 use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use crate::clock::Timestamp;
@@ -37,6 +38,8 @@ pub enum Reserved {
     TooMany,
     /// The caller's name for the request is another request's.
     KeyReused,
+    /// The client has asked for nearly as much today as it may.
+    Capped { left: Fen },
     /// The payment is not held any more: it was accepted meanwhile. Of a payment of no order: its order appeared.
     Accepted,
 }
@@ -264,6 +267,14 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         // A request for too much is answered with the remaining amount, even when no further refund is possible.
         let full = count >= most && new.amount <= left;
         return Ok(if full { Reserved::TooMany } else { Reserved::Exceeds { left } });
+    }
+    if let Some(cap) = &new.cap
+        && let Err(left) = count(tx, cap, new.amount).await?
+    {
+        let sql = "UPDATE refund_totals SET reserved_fen = reserved_fen - $3, count = count - 1
+                   WHERE merchant = $1 AND transaction_id = $2";
+        tx.execute(sql, [merchant.into(), transaction.into(), new.amount.as_i64().into()]).await?;
+        return Ok(Reserved::Capped { left });
     }
     let row = {
         tx.run(&refund::Entity::insert(new_row(new)?)).await?;

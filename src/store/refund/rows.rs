@@ -2,6 +2,7 @@
 
 use sea_orm::Set;
 
+use super::cap::RefundCap;
 use crate::clock::Timestamp;
 use crate::event::command::Idempotency;
 use crate::event::domain::{DomainData, DomainEvent, EncodedEvent, RefundEventData};
@@ -44,6 +45,8 @@ pub struct NewRefund {
     pub gives_back: Option<AuditEntry>,
     /// The caller's own name for the request, if it has one.
     pub idempotency: Option<Idempotency>,
+    /// The limit of the client that asked, if it has one.
+    pub cap: Option<RefundCap>,
     /// What WeChat will be sent, byte for byte each time.
     pub params: AttemptParams,
     /// WeChat's number of a refund that it has taken on already, and how that was learnt.

@@ -84,7 +84,11 @@ pub async fn adopt(
                 crate::failpoint::point("refund.adopted");
             }
             Reserved::Known(stored) => row = Some(stored.refund.id),
-            Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused | Reserved::Accepted => {
+            Reserved::Exceeds { .. }
+            | Reserved::TooMany
+            | Reserved::KeyReused
+            | Reserved::Capped { .. }
+            | Reserved::Accepted => {
                 return Ok(Adopted::NoRoom);
             }
         }

@@ -34,6 +34,7 @@ fn refund(of: &Payment, refund_no: &str, fen: i64) -> NewRefund {
         content_hash: "x".into(),
         gives_back: None,
         idempotency: None,
+        cap: None,
         params: AttemptParams { params: BTreeMap::new(), sign_type: "MD5".into() },
         known: None,
         created_at: NOW,

@@ -1,0 +1,3 @@
+//! The steps since others may run beside the version that has schema 2.
+
+pub mod m20261130_000010_refund_caps;

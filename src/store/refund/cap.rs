@@ -1,0 +1,39 @@
+//! What each client of the API has asked to be refunded on a day, where there is a limit.
+//!
+//! It is counted in the transaction that records the refund: requests of one client and day wait for each other's row.
+
+use crate::money::Fen;
+use crate::store::db::DbError;
+use crate::store::writer::WriteTx;
+
+/// The limit of one client and day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundCap {
+    /// The client's stable name: it does not get more by replacing its key.
+    pub api_key: String,
+    /// The day in Beijing, as `20260102`.
+    pub day: String,
+    pub cap: Fen,
+}
+
+/// Counts `amount` if it fits; otherwise says what is left of the day.
+pub(in crate::store) async fn count(tx: &WriteTx, cap: &RefundCap, amount: Fen) -> Result<Result<(), Fen>, DbError> {
+    let key = || [cap.api_key.as_str().into(), cap.day.as_str().into()];
+    let sql = "INSERT INTO refund_caps (api_key, day, requested_fen) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
+    if tx.execute(sql, key()).await? > 0 {
+        // Its first of the day. Other processes may not have reached this day yet.
+        let sql = "DELETE FROM refund_caps WHERE api_key = $1 AND day NOT IN (
+                     SELECT day FROM refund_caps WHERE api_key = $1 ORDER BY day DESC LIMIT 7)";
+        tx.execute(sql, [cap.api_key.as_str().into()]).await?;
+    }
+    let sql = "UPDATE refund_caps SET requested_fen = requested_fen + $3
+               WHERE api_key = $1 AND day = $2 AND requested_fen + $3 <= $4";
+    let amounts = [amount.as_i64().into(), cap.cap.as_i64().into()];
+    if tx.execute(sql, key().into_iter().chain(amounts)).await? > 0 {
+        return Ok(Ok(()));
+    }
+    let sql = "SELECT requested_fen FROM refund_caps WHERE api_key = $1 AND day = $2";
+    let row = tx.one(sql, key()).await?;
+    let requested: i64 = row.map_or(Ok(0), |row| row.get("requested_fen"))?;
+    Ok(Err(Fen::from_i64((cap.cap.as_i64() - requested).max(0))))
+}

@@ -4,6 +4,7 @@
 mod all;
 mod api;
 mod calls;
+mod cap;
 mod clocks;
 mod counted;
 mod elsewhere;

@@ -6,6 +6,7 @@ mod jobs;
 pub mod orders;
 mod payments;
 mod refunds_of_no_order;
+mod reported;
 mod retention;
 mod schema;
 mod tokens;

@@ -19,12 +19,13 @@ const TRIES: u32 = 4;
 pub(super) struct Lanes {
     pool: DatabaseConnection,
     prelude: Option<&'static str>,
+    compact: bool,
     room: Arc<Semaphore>,
 }
 
 impl Lanes {
-    pub fn new(pool: DatabaseConnection, prelude: Option<&'static str>, limits: Limits) -> Lanes {
-        Lanes { pool, prelude, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
+    pub fn new(pool: DatabaseConnection, prelude: Option<&'static str>, compact: bool, limits: Limits) -> Lanes {
+        Lanes { pool, prelude, compact, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
     }
 
     pub async fn write<D, T>(
@@ -39,9 +40,9 @@ impl Lanes {
     {
         let closed = |_| ended();
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
-        let (pool, prelude) = (self.pool.clone(), self.prelude);
+        let lanes = self.clone();
         let task = tokio::spawn(async move {
-            let outcome = commit(&pool, prelude, &data, run).await;
+            let outcome = lanes.commit(&data, run).await;
             drop(room);
             outcome
         });
@@ -49,55 +50,53 @@ impl Lanes {
             Err(if e.is_panic() { DbError::Defect(format!("write {kind} ended: {e}")) } else { ended() })
         })
     }
+
+    async fn commit<D, T>(
+        &self,
+        data: &D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError> {
+        let mut tries = 1;
+        loop {
+            let outcome = self.try_once(data, run).await;
+            match &outcome {
+                Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
+                Ok(_) | Err(_) => return outcome,
+            }
+        }
+    }
+
+    async fn try_once<D, T>(
+        &self,
+        data: &D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError> {
+        let transaction = self.pool.begin().await?;
+        if let Some(prelude) = self.prelude {
+            transaction.execute_unprepared(prelude).await?;
+        }
+        let tx = WriteTx::postgres(transaction, self.compact);
+        let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
+        match outcome {
+            Ok(Ok(value)) => {
+                tx.commit().await?;
+                Ok(value)
+            }
+            Ok(Err(e)) => {
+                tx.roll_back().await;
+                Err(e)
+            }
+            Err(panic) => {
+                tx.roll_back().await;
+                std::panic::resume_unwind(panic)
+            }
+        }
+    }
 }
 
 /// Unavailable, not a defect: what the end of the process interrupts must not use up its attempts.
 fn ended() -> DbError {
     DbError::Unavailable(DbErr::Conn(RuntimeErr::Internal("the writer is closed".into())))
-}
-
-async fn commit<D, T>(
-    pool: &DatabaseConnection,
-    prelude: Option<&str>,
-    data: &D,
-    run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-) -> Result<T, DbError> {
-    let mut tries = 1;
-    loop {
-        let outcome = try_once(pool, prelude, data, run).await;
-        match &outcome {
-            Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
-            Ok(_) | Err(_) => return outcome,
-        }
-    }
-}
-
-async fn try_once<D, T>(
-    pool: &DatabaseConnection,
-    prelude: Option<&str>,
-    data: &D,
-    run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-) -> Result<T, DbError> {
-    let transaction = pool.begin().await?;
-    if let Some(prelude) = prelude {
-        transaction.execute_unprepared(prelude).await?;
-    }
-    let tx = WriteTx::postgres(transaction);
-    let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
-    match outcome {
-        Ok(Ok(value)) => {
-            tx.commit().await?;
-            Ok(value)
-        }
-        Ok(Err(e)) => {
-            tx.roll_back().await;
-            Err(e)
-        }
-        Err(panic) => {
-            tx.roll_back().await;
-            std::panic::resume_unwind(panic)
-        }
-    }
 }
 
 /// 40001: could not serialize; 40P01: chosen to end a deadlock. Nothing was written, and the same write again may

@@ -8,7 +8,7 @@ use crate::store::db::DbError;
 use crate::store::entity::{evidence, notification, order, outbox, refund_evidence};
 use crate::store::writer::WriteTx;
 
-/// Notifications that people act on stay as they came: what waits is read again, and what was refused is looked into.
+/// Notifications that people act on stay as they came: what waits is read again, what was refused is examined.
 const ENDED: [&str; 3] = ["settled", "duplicate", "no_payment"];
 
 pub(in crate::store) fn write_event(tx: &WriteTx, row: &mut outbox::ActiveModel) {

@@ -141,7 +141,8 @@ on_both! {
     }
 
     async fn a_damaged_row_is_named_and_the_events_behind_it_are_published(db: TestDb) {
-        let service = TestService::new().on(db).with(Queue::nats()).config("[store]\ncompact = true").in_process().await;
+        let service = TestService::new().on(db).with(Queue::nats()).config("[store]\ncompact = true");
+        let service = service.in_process().await;
         service.place("TORN0001").await;
         let open = "SELECT COUNT(*) FROM outbox WHERE position IS NULL OR relayed_at_ms IS NULL";
         service.until_number("the end of the relay", open, |n| n == 0).await;

@@ -130,13 +130,13 @@ def main():
             config.write_text(load.config(port, far, options.store, API_KEY, more_of_store=more, more_of_bus="max_bytes = 8589934592"))
             running.append(subprocess.Popen([programs / "wxpayd", "run", "--config", config]))
             wait_for_port(running[1], port)
-            database = (Sqlite if options.store.startswith("sqlite:") else Postgres)(options.store)
             n, prefix = options.orders, "ORDER2026"
             order_headers = lambda i: {"Content-Type": "application/json", "Authorization": f"Bearer {API_KEY}", "Idempotency-Key": f"checkout-{i:010d}", "Prefer": "wait=30"}
             load.post_all(port, "/v1/orders", [load.order("service", prefix, i) for i in range(n)], order_headers, b"paySign")
             # What WeChat's own notifications come with.
             notify_headers = lambda _: {"Content-Type": "text/xml", "User-Agent": "Mozilla/4.0", "Pragma": "no-cache", "Accept": "*/*"}
             load.post_all(port, "/notify/main/pay", [load.notification(prefix, i) for i in range(n)], notify_headers, b"SUCCESS")
+            database = (Sqlite if options.store.startswith("sqlite:") else Postgres)(options.store)
             while database.count("SELECT COUNT(*) FROM ledger") < n or database.count("SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL") > 0:
                 time.sleep(0.5)
         finally:

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{Config, process_env};
-use wxpay_worker::store::{Db, Store};
+use wxpay_worker::store::{Db, PackedTable, Store};
 use wxpay_worker::wechat::certificate;
 use wxpay_worker::{demo, telemetry};
 
@@ -45,12 +46,31 @@ enum Command {
         #[command(subcommand)]
         command: FeedCommand,
     },
+    /// Rows that store.compact had written packed.
+    Stored {
+        #[command(subcommand)]
+        command: StoredCommand,
+    },
 }
 
 #[derive(Subcommand)]
 enum FeedCommand {
     /// After a restore that cursors cannot see: all cursors given out before answer 410.
     NewEpoch,
+}
+
+#[derive(Subcommand)]
+enum StoredCommand {
+    /// Reads every packed row and lists those that cannot be read; ends with status 1 if there are any.
+    Check,
+    /// Prints what a row says, packed or not: an event, a fact, a notification's headers and body, an order's content.
+    Show {
+        /// outbox, evidence, refund_evidence, notifications, orders
+        #[arg(value_parser = packed_table)]
+        table: PackedTable,
+        /// The row's id; of a notification, its event_id.
+        id: String,
+    },
 }
 
 #[tokio::main]
@@ -62,6 +82,7 @@ async fn main() -> ExitCode {
         Command::Migrate => migrate(cli.config.as_deref()).await,
         Command::CheckConfig => check_config(cli.config.as_deref()),
         Command::Feed { command: FeedCommand::NewEpoch } => new_feed_epoch(cli.config.as_deref()).await,
+        Command::Stored { command } => stored(cli.config.as_deref(), command).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +120,36 @@ async fn new_feed_epoch(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     let epoch = Store::open(&config.store).await?.new_feed_epoch().await?;
     println!("the feed is in epoch {epoch} now: cursors given out before answer 410");
+    Ok(())
+}
+
+fn packed_table(text: &str) -> Result<PackedTable, String> {
+    let known = || PackedTable::ALL.iter().map(|table| table.as_str()).collect::<Vec<_>>().join(", ");
+    PackedTable::parse(text).ok_or_else(|| format!("one of {}", known()))
+}
+
+async fn stored(file: Option<&Path>, command: StoredCommand) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env(), certificate::check)?;
+    let store = Store::open(&config.store).await?;
+    match command {
+        StoredCommand::Show { table, id } => {
+            let text = store.stored_text(table, &id).await?;
+            let text = text.ok_or_else(|| anyhow::anyhow!("{} has no row {id}", table.as_str()))?;
+            std::io::stdout().write_all(&text)?;
+            println!();
+        }
+        StoredCommand::Check => {
+            let mut count = 0;
+            for &table in PackedTable::ALL {
+                for row in store.unreadable_rows(table).await? {
+                    println!("{} {}: {}", table.as_str(), row.id, row.why);
+                    count += 1;
+                }
+            }
+            anyhow::ensure!(count == 0, "{count} packed rows cannot be read");
+            println!("every packed row can be read");
+        }
+    }
     Ok(())
 }
 

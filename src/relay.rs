@@ -194,7 +194,15 @@ async fn publish(bus: &Bus, event: FeedEvent) -> Result<(), PublishError> {
         tracing::error!(event.id = event.event_id, "an event has no valid id; only the feed has it");
         return Ok(());
     };
-    let message = Message { subject: event.subject, id, payload: event.payload.into_bytes(), headers: Vec::new() };
+    let payload = match event.payload {
+        Ok(payload) => payload.into_bytes(),
+        Err(e) => {
+            // Those behind it must not wait for it.
+            tracing::error!(event.id = event.event_id, error = %e, "an event cannot be read and is not published");
+            return Ok(());
+        }
+    };
+    let message = Message { subject: event.subject, id, payload, headers: Vec::new() };
     match bus.publish(message).await {
         // It will never be accepted, and those behind it must not wait for it. The feed has it.
         Err(e @ (PublishError::TooLarge | PublishError::Misdirected(_))) => {

@@ -158,42 +158,12 @@ measure_peer() {
     stop
 }
 
-# $1 name, $2 store.url, $3 bus.url, $4 bus.monitoring_urls; the merchant signs with MD5 because the peer does.
+# $1 name, $2 store.url, $3 bus.url, $4 bus.monitoring_urls
 measure_service() {
-    local system=$1 store=$2 bus=$3 monitoring=$4 port hash
+    local system=$1 store=$2 bus=$3 monitoring=$4 port
     port=$(free_port)
-    hash=$(printf %s "$api_key" | sha256sum | cut -d' ' -f1)
-    cat >"$scratch/wxpay.toml" <<TOML
-[server]
-listen = "127.0.0.1:$port"
-public_url = "http://127.0.0.1:$port"
-[store]
-url = "$store"
-[bus]
-url = "$bus"
-monitoring_urls = [$monitoring]
-[wechat]
-pay_url = "http://127.0.0.1:$far_port"
-pay_backup_url = "http://127.0.0.1:$far_port"
-api_url = "http://127.0.0.1:$far_port"
-open_url = "http://127.0.0.1:$far_port"
-[log]
-filter = "warn"
-[[apps]]
-key = "shop"
-app_id = "wxd930ea5d5a258f4f"
-kind = "official_account"
-[[merchants]]
-key = "main"
-mch_id = "10000100"
-apps = ["shop"]
-sign_type = "MD5"
-v2_key = "192006250b4c09247ec02edce69f6a2d"
-[[api_keys]]
-name = "load"
-hash = "sha256:$hash"
-scopes = ["orders"]
-TOML
+    API_KEY=$api_key load config --port "$port" --far "$far_port" --store "$store" --bus "$bus" \
+        --monitoring "$monitoring" >"$scratch/wxpay.toml"
     background "$system" "$wxpayd" run --config "$scratch/wxpay.toml"
     wait_for_port "$system" "$started" "$port"
     AUTHORIZATION="Bearer $api_key" measure "$system" service "$port" /v1/orders /notify/main/pay "$store" "SELECT count(*) FROM ledger"

@@ -1,6 +1,6 @@
 """What a paid order costs on the disk: bytes by table and index.
 
-    target/test-tools/venv/bin/python benches/size/size.py --store sqlite:///tmp/size.db [--orders 100000] [--build release]
+    target/test-tools/venv/bin/python benches/size/size.py --store sqlite:///tmp/size.db [--orders 100000] [--compact] [--build release]
     …                                                      --store postgres://postgres@127.0.0.1:5432/an_empty_database
 
 Starts the service and the simulator of WeChat, places JSAPI orders over HTTP, each with an Idempotency-Key, pays them by signed
@@ -10,17 +10,13 @@ prints Markdown. The queue's own tables and the reports of jobs are shown apart:
 
 import argparse
 import collections
-import hashlib
 import os
 import pathlib
-import queue
-import http.client
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.parse
 
@@ -31,38 +27,6 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 API_KEY = "size-7f0e5d1c9a3b"
 # Rows of these come and go; they do not belong to an order that is paid.
 PASSING = ("bus_", "job", "leases", "deferred", "sqlite_", "seaql_", "feed")
-
-CONFIG = """
-[server]
-listen = "127.0.0.1:{port}"
-public_url = "http://127.0.0.1:{port}"
-[store]
-url = "{store}"
-[bus]
-url = "embedded:"
-max_bytes = 8589934592
-[wechat]
-pay_url = "http://127.0.0.1:{far}"
-pay_backup_url = "http://127.0.0.1:{far}"
-api_url = "http://127.0.0.1:{far}"
-open_url = "http://127.0.0.1:{far}"
-[log]
-filter = "warn"
-[[apps]]
-key = "shop"
-app_id = "wxd930ea5d5a258f4f"
-kind = "official_account"
-[[merchants]]
-key = "main"
-mch_id = "10000100"
-apps = ["shop"]
-sign_type = "MD5"
-v2_key = "192006250b4c09247ec02edce69f6a2d"
-[[api_keys]]
-name = "shop-backend"
-hash = "sha256:{hash}"
-scopes = ["orders"]
-"""
 
 
 def free_port():
@@ -82,44 +46,14 @@ def wait_for_port(process, port):
     sys.exit("a program did not start")
 
 
-def post_all(port, path, bodies, headers_of, expect):
-    """Posts every body once over 16 connections; ends with status 1 on an answer without `expect`."""
-    todo = queue.SimpleQueue()
-    for item in enumerate(bodies):
-        todo.put(item)
-    failed = []
-
-    def worker():
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while not failed:
-            try:
-                n, body = todo.get_nowait()
-            except queue.Empty:
-                return
-            connection.request("POST", path, body.encode(), headers_of(n))
-            text = connection.getresponse().read()
-            if expect not in text:
-                failed.append(text[:300])
-
-    threads = [threading.Thread(target=worker) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failed:
-        sys.exit(f"refused: {failed[0]!r}")
-
-
-class Sqlite:
+class Sqlite(load.Sqlite):
     def __init__(self, url):
+        super().__init__(url)
         self.path = urllib.parse.urlsplit(url).path
-
-    def count(self, query):
-        with sqlite3.connect(self.path, timeout=30) as connection:
-            return connection.execute(query).fetchone()[0]
 
     def sizes(self):
         """Bytes by table and index. Pages are counted as they are, filled or not."""
+        self.connection.close()
         connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -133,16 +67,14 @@ class Sqlite:
         return [(tables.get(name, name), name, size) for name, size in found], os.path.getsize(self.path)
 
 
-class Postgres:
+class Postgres(load.Postgres):
     def __init__(self, url):
+        super().__init__(url)
         self.url = url
 
     def query(self, sql):
         done = subprocess.run(["psql", "-qAtX", "-F", "|", self.url, "-c", sql], check=True, capture_output=True, text=True)
         return [line.split("|") for line in done.stdout.splitlines()]
-
-    def count(self, query):
-        return int(self.query(query)[0][0])
 
     def sizes(self):
         self.query("VACUUM FULL")
@@ -183,27 +115,28 @@ def main():
     parser.add_argument("--store", required=True)
     parser.add_argument("--orders", type=int, default=100_000)
     parser.add_argument("--build", default="release")
+    parser.add_argument("--compact", action="store_true", help="with store.compact = true")
     parser.add_argument("--below", type=float, help="ends with status 1 where an order costs more bytes than this")
     options = parser.parse_args()
     programs = ROOT / "target" / options.build
-    database = (Sqlite if options.store.startswith("sqlite:") else Postgres)(options.store)
     running = []
     with tempfile.TemporaryDirectory() as scratch:
         try:
             far, port = free_port(), free_port()
-            running.append(subprocess.Popen([programs / "wxpay-sandbox", "--listen", f"127.0.0.1:{far}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            running.append(subprocess.Popen([programs / "wxpay-sandbox", "--listen", f"127.0.0.1:{far}", "--tls-listen", "127.0.0.1:0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             wait_for_port(running[0], far)
-            hash = hashlib.sha256(API_KEY.encode()).hexdigest()
+            more = "compact = true" if options.compact else ""
             config = pathlib.Path(scratch) / "wxpay.toml"
-            config.write_text(CONFIG.format(port=port, far=far, store=options.store, hash=hash))
+            config.write_text(load.config(port, far, options.store, API_KEY, more_of_store=more, more_of_bus="max_bytes = 8589934592"))
             running.append(subprocess.Popen([programs / "wxpayd", "run", "--config", config]))
             wait_for_port(running[1], port)
             n, prefix = options.orders, "ORDER2026"
             order_headers = lambda i: {"Content-Type": "application/json", "Authorization": f"Bearer {API_KEY}", "Idempotency-Key": f"checkout-{i:010d}", "Prefer": "wait=30"}
-            post_all(port, "/v1/orders", [load.order("service", prefix, i) for i in range(n)], order_headers, b"paySign")
+            load.post_all(port, "/v1/orders", [load.order("service", prefix, i) for i in range(n)], order_headers, b"paySign")
             # What WeChat's own notifications come with.
             notify_headers = lambda _: {"Content-Type": "text/xml", "User-Agent": "Mozilla/4.0", "Pragma": "no-cache", "Accept": "*/*"}
-            post_all(port, "/notify/main/pay", [load.notification(prefix, i) for i in range(n)], notify_headers, b"SUCCESS")
+            load.post_all(port, "/notify/main/pay", [load.notification(prefix, i) for i in range(n)], notify_headers, b"SUCCESS")
+            database = (Sqlite if options.store.startswith("sqlite:") else Postgres)(options.store)
             while database.count("SELECT COUNT(*) FROM ledger") < n or database.count("SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL") > 0:
                 time.sleep(0.5)
         finally:

@@ -12,12 +12,14 @@ pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let max_connections = r.number("max_connections", 1..=1_000);
     let migrate_on_start = r.flag("migrate_on_start");
     let statement_cache = r.number("statement_cache", 0..=10_000);
+    let compact = r.flag("compact");
     let lease = r.millis("lease_ms", 1_000..=60_000);
     Some(Store {
         url: url?,
         max_connections: max_connections?.try_into().ok()?,
         migrate_on_start: migrate_on_start?,
         statement_cache: statement_cache?.try_into().ok()?,
+        compact: compact?,
         lease: lease?,
     })
 }

@@ -111,6 +111,8 @@ pub struct Store {
     /// Statements that each connection to PostgreSQL keeps prepared; 0 for a pooler that hands a connection to another
     /// client after each transaction.
     pub statement_cache: usize,
+    /// Whether long texts are written packed, which versions from before cannot read.
+    pub compact: bool,
     /// How long a lease outlives its holder's last renewal; renewed after a third of it.
     pub lease: Duration,
 }

@@ -144,6 +144,8 @@ pub fn configuration(data: &Path, base: &str, simulator: &Running, keys: &Keys) 
         scopes = ["orders", "refunds", "finance", "ops"]
         "#
     ))?;
+    // No other version of the program runs on this folder.
+    config.store.compact = true;
     config.store.url = Secret::new(format!("sqlite://{}", data.join("wxpay.db").display()));
     Ok(config)
 }

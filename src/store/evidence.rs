@@ -7,6 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 
 use super::db::DbError;
 use super::entity::{evidence, notification, outbox};
+use super::packed;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
@@ -157,7 +158,9 @@ pub(super) async fn write_notifications<'a>(
     let mut rows = BTreeMap::new();
     for n in records {
         // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
-        rows.entry(n.id).or_insert(notification_row(n, at)?);
+        let mut row = notification_row(n, at)?;
+        packed::rows::write_notification(tx, &mut row);
+        rows.entry(n.id).or_insert(row);
     }
     let keep = OnConflict::column(notification::Column::EventId)
         .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
@@ -202,6 +205,7 @@ pub(super) fn evidence_row(
         verified_by: Set(verified_by),
         received_at_ms: Set(e.received_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
+        packed: Set(None),
     })
 }
 
@@ -217,6 +221,7 @@ pub(super) fn outbox_row(e: &EncodedEvent) -> outbox::ActiveModel {
         created_at_ms: Set(e.time.as_ms()),
         position: Set(None),
         relayed_at_ms: Set(None),
+        packed: Set(None),
     }
 }
 
@@ -236,5 +241,6 @@ fn notification_row(n: &NotificationRecord, at: Timestamp) -> Result<notificatio
         transaction_id: Set(n.transaction_id.as_ref().map(ToString::to_string)),
         verified_by: Set(n.verified_by.clone()),
         order_id: Set(n.order_id),
+        packed: Set(None),
     })
 }

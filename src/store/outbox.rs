@@ -15,6 +15,8 @@ use super::db::{DbError, DbKind};
 use super::entity::outbox;
 use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
+use super::packed::Unreadable;
+use super::packed::rows::{read_event, write_event};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, EncodedEvent};
@@ -46,19 +48,18 @@ pub struct FeedEvent {
     pub order_no: Option<String>,
     /// Where it is published.
     pub subject: String,
-    /// The CloudEvent as JSON.
-    pub payload: String,
+    /// The CloudEvent as JSON, or why it cannot be read.
+    pub payload: Result<String, Unreadable>,
 }
 
 impl From<outbox::Model> for FeedEvent {
     fn from(row: outbox::Model) -> FeedEvent {
-        FeedEvent {
-            position: row.position.unwrap_or_default(),
-            event_id: row.event_id,
-            order_no: row.order_no,
-            subject: row.subject,
-            payload: row.payload,
-        }
+        let (subject, payload) = match read_event(&row) {
+            Ok((subject, payload)) => (subject, Ok(payload)),
+            Err(e) => (row.subject, Err(e)),
+        };
+        let position = row.position.unwrap_or_default();
+        FeedEvent { position, event_id: row.event_id, order_no: row.order_no, subject, payload }
     }
 }
 
@@ -194,6 +195,7 @@ pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel
             tx.execute(sql, values.into_iter().flatten()).await?;
         }
     }
+    rows.iter_mut().for_each(|row| write_event(tx, row));
     tx.insert_all(rows, None).await?;
     Ok(())
 }

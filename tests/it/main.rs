@@ -14,6 +14,7 @@ mod harness;
 mod http;
 mod nats_consumer;
 mod order;
+mod packed;
 mod refunds;
 mod sandbox;
 mod scheduler;

@@ -1,3 +1,4 @@
 //! The steps since others may run beside the version that has schema 2.
 
 pub mod m20261130_000010_refund_caps;
+pub mod m20261130_000020_packed;

@@ -102,8 +102,8 @@ pub async fn events(
 }
 
 fn raw(event: FeedEvent) -> Result<Box<RawValue>, Error> {
-    RawValue::from_string(event.payload)
-        .map_err(|e| Error::Internal { internal: format!("event {}: {e}", event.event_id) })
+    let broken = |e: &dyn std::fmt::Display| Error::Internal { internal: format!("event {}: {e}", event.event_id) };
+    RawValue::from_string(event.payload.map_err(|e| broken(&e))?).map_err(|e| broken(&e))
 }
 
 /// `types=order.paid,order.closed`, or with the full names.

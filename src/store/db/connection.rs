@@ -91,20 +91,21 @@ impl Db {
     pub async fn connect(settings: &config::Store) -> Result<Db, DbError> {
         let url = settings.url.expose();
         if url.starts_with("sqlite:") {
-            Db::connect_sqlite(url, settings.max_connections).await
+            Db::connect_sqlite(settings).await
         } else {
             Db::connect_postgres(settings).await
         }
     }
 
-    async fn connect_sqlite(url: &str, readers: u32) -> Result<Db, DbError> {
+    async fn connect_sqlite(settings: &config::Store) -> Result<Db, DbError> {
+        let (url, readers) = (settings.url.expose(), settings.max_connections);
         let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
         let path = Path::new(path.split('?').next().unwrap_or(path));
         if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .map_err(|e| DbError::Defect(format!("folder of {}: {e}", path.display())))?;
         }
-        let writer = Writer::sqlite(path, Limits::DEFAULT).await?;
+        let writer = Writer::sqlite(path, settings.compact, Limits::DEFAULT).await?;
         let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
         let read = ReadPool::new(read, None);
         Ok(Db { kind: DbKind::Sqlite, writer, read, file: Some(path.into()), probed: Arc::default() })
@@ -116,7 +117,7 @@ impl Db {
         let connections = settings.max_connections.max(2);
         let pool = postgres::connect(settings.url.expose(), connections, cache).await?;
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
-        let writer = Writer::postgres((pool.clone(), connections), prelude, Limits::DEFAULT);
+        let writer = Writer::postgres((pool.clone(), connections), prelude, settings.compact, Limits::DEFAULT);
         let read = ReadPool::new(pool, prelude);
         Ok(Db { kind: DbKind::Postgres, writer, read, file: None, probed: Arc::default() })
     }

@@ -18,6 +18,7 @@ pub struct Model {
     pub verified_by: Option<String>,
     pub received_at_ms: i64,
     pub recorded_at_ms: i64,
+    pub packed: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

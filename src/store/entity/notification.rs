@@ -21,6 +21,7 @@ pub struct Model {
     pub transaction_id: Option<String>,
     pub verified_by: Option<String>,
     pub order_id: Option<i64>,
+    pub packed: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

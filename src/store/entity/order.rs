@@ -41,6 +41,7 @@ pub struct Model {
     pub next_look_at_ms: Option<i64>,
     pub answered_at_ms: Option<i64>,
     pub paid_before_order: bool,
+    pub packed: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -17,6 +17,7 @@ pub struct Model {
     pub created_at_ms: i64,
     pub position: Option<i64>,
     pub relayed_at_ms: Option<i64>,
+    pub packed: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

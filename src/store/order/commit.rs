@@ -22,6 +22,7 @@ use crate::store::db::{DbError, DbKind, placeholders};
 use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord, evidence_row, outbox_row, source_of, write_notifications};
 use crate::store::outbox::write_events;
+use crate::store::packed::rows::write_evidence;
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::payment::commit::{Entered, Reclassed, enter, reclass};
 use crate::store::refund::lock::lock_orders;
@@ -349,7 +350,9 @@ async fn write_proof(tx: &WriteTx, changed: &[&OrderCommit], at: Timestamp) -> R
     let mut events = Vec::new();
     for c in changed {
         for (version, e) in &c.evidence {
-            proofs.push(evidence_row(c.next.id, *version, e, at)?);
+            let mut proof = evidence_row(c.next.id, *version, e, at)?;
+            write_evidence(tx, &mut proof);
+            proofs.push(proof);
         }
         for (version, entry) in &c.payments {
             let reported = c.evidence.iter().find(|(of, _)| of == version).map(|(_, e)| source_of(e));

@@ -15,6 +15,7 @@ use crate::secret::random_text;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
+use crate::store::packed::rows::write_order;
 use crate::store::writer::WriteTx;
 
 /// An order to be recorded, with its first attempt.
@@ -106,7 +107,8 @@ async fn record(tx: &WriteTx, new: &[NewOrder]) -> Result<Vec<Recorded>, DbError
 async fn insert_orders(tx: &WriteTx, mut new: Vec<&NewOrder>) -> Result<HashMap<(String, String), i64>, DbError> {
     // In the order of the numbers: two processes that record the same orders must not lock them crosswise.
     new.sort_by_key(|n| (&n.content.merchant, &n.content.order_no));
-    let rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = new.into_iter().map(order_row).collect::<Result<Vec<_>, _>>()?;
+    rows.iter_mut().for_each(|row| write_order(tx, row));
     let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
     for rows in rows.chunks(tx.rows_per_statement()) {
         let known = OnConflict::columns([order::Column::Merchant, order::Column::OrderNo]).do_nothing().to_owned();
@@ -174,6 +176,7 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         next_look_at_ms: Set(None),
         answered_at_ms: Set(None),
         paid_before_order: Set(false),
+        packed: Set(None),
     })
 }
 

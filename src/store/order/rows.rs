@@ -12,6 +12,7 @@ use crate::money::Fen;
 use crate::order::{Attempt, AttemptState, Flags, Intent, Order, OrderPayment, OrderState, PaidBy, Queries};
 use crate::store::db::DbError;
 use crate::store::entity::{attempt, order};
+use crate::store::packed::rows::{defect, read_order};
 use crate::trade::TradeType;
 
 /// An order with what the decision does not need.
@@ -90,7 +91,8 @@ pub(in crate::store) fn stored_order(
     attempts: Vec<attempt::Model>,
     payments: Vec<OrderPayment>,
 ) -> Result<StoredOrder, DbError> {
-    let content: OrderContent = serde_json::from_str(&row.content).map_err(|e| unreadable("content", &e))?;
+    let content = read_order(&row).map_err(|e| defect("orders", row.id, e))?;
+    let content: OrderContent = serde_json::from_str(&content).map_err(|e| unreadable("content", &e))?;
     let paid_by = match (row.transaction_id, row.paid_at_ms) {
         (Some(id), Some(at)) => Some(PaidBy {
             transaction_id: TransactionId::parse(id).map_err(broken("transaction_id"))?,

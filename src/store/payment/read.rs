@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment};
@@ -11,8 +13,9 @@ use crate::money::Fen;
 use crate::order::{HeldReason, OrderPayment, PaymentClass};
 use crate::store::Store;
 use crate::store::db::{DbError, placeholders};
-use crate::store::entity::{ledger, payment};
+use crate::store::entity::{evidence, ledger, payment};
 use crate::store::order::rows::{broken, unknown, unreadable};
+use crate::store::packed::rows::{defect, read_evidence};
 use crate::store::writer::{Reader, Row};
 
 /// A payment that WeChat reported.
@@ -124,12 +127,13 @@ impl Store {
         order_id: i64,
         transaction_id: &TransactionId,
     ) -> Result<Option<Payment>, DbError> {
-        let sql = "SELECT e.fact AS fact FROM ledger AS l
+        let sql = "SELECT e.* FROM ledger AS l
                    JOIN evidence AS e ON e.order_id = l.order_id AND e.version = l.order_version
                    WHERE l.order_id = $1 AND l.transaction_id = $2 AND l.entry IN ('payment', 'matched')";
         let values = [order_id.into(), transaction_id.as_str().into()];
         let Some(row) = self.db.read().query_one_raw(self.db.statement(sql, values)).await? else { return Ok(None) };
-        let fact: String = row.try_get("", "fact")?;
+        let row = evidence::Model::from_query_result(&row, "")?;
+        let (fact, _) = read_evidence(&row).map_err(|e| defect("evidence", row.id, e))?;
         match serde_json::from_str(&fact).map_err(|e| unreadable("fact", &e))? {
             Fact::Paid(payment) | Fact::Refunded(payment) => Ok(Some(payment)),
             _ => Ok(None),

@@ -15,6 +15,7 @@ use crate::store::db::DbError;
 use crate::store::entity::{refund_evidence, refund_ledger};
 use crate::store::evidence::{NotificationRecord, outbox_row, write_notifications};
 use crate::store::outbox::write_events;
+use crate::store::packed::rows::write_refund_evidence;
 use crate::store::payment::commit::return_whole;
 use crate::store::writer::WriteTx;
 
@@ -53,7 +54,8 @@ async fn commit(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, D
     if !cas(tx, c, at).await? {
         return Ok(false);
     }
-    let evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
+    let mut evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
+    write_refund_evidence(tx, &mut evidence);
     tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     if let Some(entry) = &c.change.ledger {
         enter(tx, c, entry, at).await?;

@@ -22,6 +22,7 @@ use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::order::rows::{broken, unknown};
 use crate::store::outbox::write_events;
+use crate::store::packed::rows::write_refund_evidence;
 use crate::store::payment::audit::write_audit;
 use crate::store::writer::{Row, WriteTx};
 
@@ -282,7 +283,8 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         row.ok_or_else(|| DbError::Defect("a refund that is gone in its own transaction".into()))?
     };
     if let Some((_, evidence)) = &new.known {
-        let evidence = evidence_row(row.id, row.version, &new.refund_no, evidence, at)?;
+        let mut evidence = evidence_row(row.id, row.version, &new.refund_no, evidence, at)?;
+        write_refund_evidence(tx, &mut evidence);
         tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }
     write_events(tx, vec![outbox_row(&new.event())]).await?;

@@ -228,5 +228,6 @@ pub(in crate::store) fn evidence_row(
         verified_by: Set(verified_by),
         received_at_ms: Set(e.received_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
+        packed: Set(None),
     })
 }

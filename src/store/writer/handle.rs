@@ -21,9 +21,9 @@ enum Backend {
 
 impl Writer {
     /// Opens the only writing connection of this process to a SQLite file, in a thread of its own. The file is created
-    /// if it does not exist.
-    pub async fn sqlite(path: &Path, limits: Limits) -> Result<Writer, DbError> {
-        Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), limits).await?)))
+    /// if it does not exist. `compact`: see [`WriteTx::is_compact`].
+    pub async fn sqlite(path: &Path, compact: bool, limits: Limits) -> Result<Writer, DbError> {
+        Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), compact, limits).await?)))
     }
 
     /// Writes over a pool of so many connections to PostgreSQL, which reads use, too. `prelude` is what each transaction
@@ -31,9 +31,10 @@ impl Writer {
     pub fn postgres(
         (pool, connections): (DatabaseConnection, u32),
         prelude: Option<&'static str>,
+        compact: bool,
         limits: Limits,
     ) -> Writer {
-        Writer(Backend::Postgres(postgres::Lanes::new(pool, connections, prelude, limits)))
+        Writer(Backend::Postgres(postgres::Lanes::new((pool, connections), prelude, compact, limits)))
     }
 
     /// Hands in a write and returns what it returned, once that is durable.

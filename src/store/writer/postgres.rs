@@ -32,14 +32,20 @@ pub(super) struct Lanes(Arc<Shared>);
 struct Shared {
     pool: DatabaseConnection,
     prelude: Option<&'static str>,
+    compact: bool,
     room: Arc<Semaphore>,
     lanes: Semaphore,
 }
 
 impl Lanes {
-    pub fn new(pool: DatabaseConnection, connections: u32, prelude: Option<&'static str>, limits: Limits) -> Lanes {
+    pub fn new(
+        (pool, connections): (DatabaseConnection, u32),
+        prelude: Option<&'static str>,
+        compact: bool,
+        limits: Limits,
+    ) -> Lanes {
         let room = Arc::new(Semaphore::new(limits.queue.max(1)));
-        Lanes(Arc::new(Shared { pool, prelude, room, lanes: Semaphore::new(lanes(connections)) }))
+        Lanes(Arc::new(Shared { pool, prelude, compact, room, lanes: Semaphore::new(lanes(connections)) }))
     }
 
     pub async fn write<D, T>(
@@ -57,7 +63,7 @@ impl Lanes {
         let room = Arc::clone(&shared.room).acquire_owned().await.map_err(closed)?;
         let task = tokio::spawn(async move {
             let outcome = match tokio::time::timeout(LANE_WITHIN, shared.lanes.acquire()).await {
-                Ok(Ok(_lane)) => commit(&shared.pool, shared.prelude, &data, run).await,
+                Ok(Ok(_lane)) => shared.commit(&data, run).await,
                 Ok(Err(_)) => Err(ended()),
                 Err(_) => Err(DbError::Unavailable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
             };
@@ -70,53 +76,53 @@ impl Lanes {
     }
 }
 
+impl Shared {
+    async fn commit<D, T>(
+        &self,
+        data: &D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError> {
+        let mut tries = 1;
+        loop {
+            let outcome = self.try_once(data, run).await;
+            match &outcome {
+                Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
+                Ok(_) | Err(_) => return outcome,
+            }
+        }
+    }
+
+    async fn try_once<D, T>(
+        &self,
+        data: &D,
+        run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
+    ) -> Result<T, DbError> {
+        let transaction = self.pool.begin().await?;
+        if let Some(prelude) = self.prelude {
+            transaction.execute_unprepared(prelude).await?;
+        }
+        let tx = WriteTx::postgres(transaction, self.compact);
+        let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
+        match outcome {
+            Ok(Ok(value)) => {
+                tx.commit().await?;
+                Ok(value)
+            }
+            Ok(Err(e)) => {
+                tx.roll_back().await;
+                Err(e)
+            }
+            Err(panic) => {
+                tx.roll_back().await;
+                std::panic::resume_unwind(panic)
+            }
+        }
+    }
+}
+
 /// Unavailable, not a defect: what the end of the process interrupts must not use up its attempts.
 fn ended() -> DbError {
     DbError::Unavailable(DbErr::Conn(RuntimeErr::Internal("the writer is closed".into())))
-}
-
-async fn commit<D, T>(
-    pool: &DatabaseConnection,
-    prelude: Option<&str>,
-    data: &D,
-    run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-) -> Result<T, DbError> {
-    let mut tries = 1;
-    loop {
-        let outcome = try_once(pool, prelude, data, run).await;
-        match &outcome {
-            Err(DbError::Unavailable(e)) if tries < TRIES && is_serialization_failure(e) => tries += 1,
-            Ok(_) | Err(_) => return outcome,
-        }
-    }
-}
-
-async fn try_once<D, T>(
-    pool: &DatabaseConnection,
-    prelude: Option<&str>,
-    data: &D,
-    run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
-) -> Result<T, DbError> {
-    let transaction = pool.begin().await?;
-    if let Some(prelude) = prelude {
-        transaction.execute_unprepared(prelude).await?;
-    }
-    let tx = WriteTx::postgres(transaction);
-    let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
-    match outcome {
-        Ok(Ok(value)) => {
-            tx.commit().await?;
-            Ok(value)
-        }
-        Ok(Err(e)) => {
-            tx.roll_back().await;
-            Err(e)
-        }
-        Err(panic) => {
-            tx.roll_back().await;
-            std::panic::resume_unwind(panic)
-        }
-    }
 }
 
 /// 40001: could not serialize; 40P01: chosen to end a deadlock. Nothing was written, and the same write again may

@@ -21,7 +21,7 @@ use crate::store::db::DbError;
 pub(super) struct Queue(mpsc::Sender<Box<dyn Job>>);
 
 impl Queue {
-    pub async fn open(path: PathBuf, limits: Limits) -> Result<Queue, DbError> {
+    pub async fn open(path: PathBuf, compact: bool, limits: Limits) -> Result<Queue, DbError> {
         let (queue, waiting) = mpsc::channel(limits.queue.max(1));
         let (opened, outcome) = oneshot::channel();
         let work = move || {
@@ -30,7 +30,8 @@ impl Queue {
                 Err(e) => return drop(opened.send(Err(DbError::from(failed(&e))))),
             };
             if opened.send(Ok(())).is_ok() {
-                Thread { path, tx: Some(WriteTx::sqlite(connection)), batch: limits.batch.max(1) }.run(waiting);
+                let tx = Some(WriteTx::sqlite(connection, compact));
+                Thread { path, tx, compact, batch: limits.batch.max(1) }.run(waiting);
             }
         };
         let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(work);
@@ -105,6 +106,7 @@ struct Thread {
     path: PathBuf,
     /// None after a transaction that did not end as it should: the next one gets a new connection.
     tx: Option<WriteTx>,
+    compact: bool,
     batch: usize,
 }
 
@@ -129,7 +131,7 @@ impl Thread {
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), DbErr> {
         let tx = match self.tx.take() {
             Some(tx) => tx,
-            None => WriteTx::sqlite(Connection::open(&self.path).map_err(|e| failed(&e))?),
+            None => WriteTx::sqlite(Connection::open(&self.path).map_err(|e| failed(&e))?, self.compact),
         };
         tx.frame("BEGIN IMMEDIATE")?;
         for job in jobs {

@@ -16,6 +16,7 @@ use crate::store::db::{DbError, DbKind};
 #[derive(Debug)]
 pub struct WriteTx {
     on: On,
+    compact: bool,
 }
 
 #[derive(Debug)]
@@ -25,12 +26,12 @@ enum On {
 }
 
 impl WriteTx {
-    pub(super) fn sqlite(connection: Connection) -> WriteTx {
-        WriteTx { on: On::Sqlite(connection) }
+    pub(super) fn sqlite(connection: Connection, compact: bool) -> WriteTx {
+        WriteTx { on: On::Sqlite(connection), compact }
     }
 
-    pub(super) fn postgres(transaction: DatabaseTransaction) -> WriteTx {
-        WriteTx { on: On::Postgres(transaction) }
+    pub(super) fn postgres(transaction: DatabaseTransaction, compact: bool) -> WriteTx {
+        WriteTx { on: On::Postgres(transaction), compact }
     }
 
     /// Begins, divides or ends the transaction of the writer's thread; nothing on PostgreSQL.
@@ -71,6 +72,11 @@ impl WriteTx {
             On::Sqlite(_) => DbKind::Sqlite,
             On::Postgres(_) => DbKind::Postgres,
         }
+    }
+
+    /// Whether long texts are written packed (`store.compact`).
+    pub fn is_compact(&self) -> bool {
+        self.compact
     }
 
     /// The SQL expression of the database's clock in milliseconds.

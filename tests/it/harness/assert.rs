@@ -86,7 +86,8 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "succeeded refunds without exactly one event",
         "SELECT COUNT(*) FROM refunds r WHERE r.state = 'succeeded' AND 1 <> (SELECT COUNT(*) FROM outbox x
          WHERE x.event_type = 'wxpay.refund.succeeded.v1'
-           AND x.payload LIKE '%\"refund_no\":\"' || r.refund_no || '\"%')",
+           AND (x.payload LIKE '%\"refund_no\":\"' || r.refund_no || '\"%'
+                OR x.packed IS NOT NULL AND x.order_no = r.order_no))",
     ),
 ];
 

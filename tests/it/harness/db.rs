@@ -91,7 +91,14 @@ impl Drop for TestDb {
 
 fn settings(url: String) -> config::Store {
     let lease = std::time::Duration::from_secs(10);
-    config::Store { url: Secret::new(url), max_connections: 8, migrate_on_start: true, statement_cache: 100, lease }
+    config::Store {
+        url: Secret::new(url),
+        max_connections: 8,
+        migrate_on_start: true,
+        statement_cache: 100,
+        compact: false,
+        lease,
+    }
 }
 
 /// The bytes of a migrated file. Made in a thread of its own: the tests' runtimes come and go.

@@ -13,6 +13,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("axum", &["src/http", "src/web", "src/sandbox", "src/demo", "src/app.rs"]),
     ("backoff", &["src/retry.rs"]),
     ("clap", &["bin", "src/demo"]),
+    ("flate2", &["src/store/packed"]),
     ("hyper", &["src/http", "src/web", "src/sandbox", "src/bus"]),
     ("hyper_util", &["src/http", "src/web", "src/sandbox", "src/bus"]),
     ("ipnet", &["src/config", "src/http", "src/web"]),

@@ -11,6 +11,7 @@ use sea_orm_migration::sea_orm::{
 pub mod dialect;
 mod schema_1;
 mod schema_2;
+mod schema_3;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_2::m20261129_000030_refunds_of_no_order::Migration),
             Box::new(schema_2::m20261129_000040_merchant_faults::Migration),
             Box::new(schema_2::m20261129_000050_retention::Migration),
+            Box::new(schema_3::m20261130_000030_operations::Migration),
         ]
     }
 }

@@ -9,16 +9,16 @@
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `quarantine`.
 //! - Finance: `events`.
-//! - Operation: `health`, `jobs`.
+//! - Operation: `health`, `ops`.
 
 mod change_hub;
 mod connection;
 mod events;
 pub(crate) mod extract;
 mod health;
-mod jobs;
 pub(crate) mod middleware;
 pub(crate) mod notifications;
+mod ops;
 pub(crate) mod orders;
 mod payments;
 pub(crate) mod problem;

@@ -221,11 +221,13 @@ impl HttpState {
         let gives_back = (class != PaymentClass::Credited).then(|| AuditEntry {
             at: self.clock.now(),
             actor: asker.caller.name().to_owned(),
+            actor_id: Some(asker.caller.id().to_owned()),
             remote_addr: asker.posted.client.to_string(),
             action: "payment.give_back",
-            merchant: merchant.key.clone(),
+            merchant: Some(merchant.key.clone()),
             order_no,
             transaction_id: Some(new.transaction_id.clone()),
+            subject: Some(format!("refund:{}", new.refund_no)),
             reason: asked.reason.clone().unwrap_or_default(),
             result: "done".to_owned(),
         });

@@ -1,0 +1,3 @@
+//! The steps since operators have an interface.
+
+pub mod m20261130_000030_operations;

@@ -1,0 +1,37 @@
+//! What operators see and do, one function each: the HTTP API, the console and the command line call only these.
+//!
+//! What must stay true: whatever changes something takes an [`Operator`] and a reason, and writes its audit row in the
+//! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.
+
+pub mod jobs;
+pub mod mask;
+
+use crate::ids::MerchantKey;
+
+/// Who asks for an operation.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// The name of the API key, or the user.
+    pub name: String,
+    /// What stays when the key or its name is changed.
+    pub id: String,
+    /// The client's address.
+    pub remote_addr: String,
+    /// The merchants it may see; none where it sees all.
+    pub merchants: Option<Vec<MerchantKey>>,
+}
+
+impl Operator {
+    /// Whether it may see this merchant.
+    pub fn sees(&self, merchant: &MerchantKey) -> bool {
+        self.merchants.as_ref().is_none_or(|merchants| merchants.contains(merchant))
+    }
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct Page<T, K> {
+    pub rows: Vec<T>,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<K>,
+}

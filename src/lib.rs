@@ -31,6 +31,7 @@
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
+//! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
@@ -86,6 +87,7 @@ pub mod merchant_setup;
 pub mod money;
 pub mod new_order;
 pub mod new_refund;
+pub mod ops;
 pub mod order;
 pub mod refund;
 pub mod relay;

@@ -39,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_2::m20261129_000050_retention::Migration),
             Box::new(schema_3::m20261130_000010_refund_caps::Migration),
             Box::new(schema_3::m20261130_000020_packed::Migration),
+            Box::new(schema_3::m20261130_000030_operations::Migration),
         ]
     }
 }

@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Error;
 use super::state::HttpShared;
-use super::{events, health, jobs, middleware, notifications, orders, payments, refunds};
+use super::{events, health, middleware, notifications, ops, orders, payments, refunds};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
@@ -33,13 +33,26 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/v1/payments/{transaction_id}/refunds", post(refunds::create::of_payment))
         .route("/v1/refunds", get(refunds::list::list))
         .route("/v1/refunds/{refund_no}", get(refunds::get::get))
-        .route("/v1/ops/jobs", get(jobs::jobs))
+        .merge(ops_routes())
         .route("/notify/{merchant}/pay", post(notifications::pay))
         .route("/notify/{merchant}/refund", post(notifications::refund));
     if with_admin {
         routes = routes.merge(admin_routes());
     }
     finish(routes.with_state(app).merge(others))
+}
+
+/// What operators see and do: scope `ops`.
+fn ops_routes() -> Router<Arc<HttpShared>> {
+    Router::new()
+        .route("/v1/ops/jobs", get(ops::jobs::jobs))
+        .route("/v1/ops/audit", get(ops::audit::list))
+        .route("/v1/ops/notifications", get(ops::notifications::list))
+        .route("/v1/ops/notifications/{id}", get(ops::notifications::get))
+        .route("/v1/ops/dead-letters", get(ops::dead_letters::list))
+        .route("/v1/ops/dead-letters/groups", get(ops::dead_letters::groups))
+        .route("/v1/ops/dead-letters/{id}", get(ops::dead_letters::get))
+        .route("/v1/ops/dead-letters/{id}/discard", post(ops::dead_letters::discard))
 }
 
 /// The routes of `server.admin_listen`: health and metrics.

@@ -2,3 +2,4 @@
 
 pub mod m20261130_000010_refund_caps;
 pub mod m20261130_000020_packed;
+pub mod m20261130_000030_operations;

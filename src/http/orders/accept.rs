@@ -43,16 +43,18 @@ pub async fn accept(
     let audit = AuditEntry {
         at: app.clock.now(),
         actor: caller.name().to_owned(),
+        actor_id: Some(caller.id().to_owned()),
         remote_addr: client.to_string(),
         action: "payment.accept",
-        merchant: order.order.merchant.clone(),
+        merchant: Some(order.order.merchant.clone()),
         order_no: Some(order_no.clone()),
         transaction_id: Some(transaction_id.clone()),
+        subject: None,
         reason,
         result: "done".to_owned(),
     };
     let outcome = match app.store.reported_payment(order.order.id, &transaction_id).await? {
-        Some(payment) => decided(&app, payment, &audit).await?,
+        Some(payment) => decided(&app, &order.order.merchant, payment, &audit).await?,
         None => Outcome::Refused(Refusal::UnknownPayment),
     };
     let result = match &outcome {
@@ -102,10 +104,15 @@ enum Outcome {
     Refused(Refusal),
 }
 
-async fn decided(app: &HttpState, payment: Payment, audit: &AuditEntry) -> Result<Outcome, Error> {
+async fn decided(
+    app: &HttpState,
+    merchant: &MerchantKey,
+    payment: Payment,
+    audit: &AuditEntry,
+) -> Result<Outcome, Error> {
     for _ in 0..MAX_ROUNDS {
         let now = app.clock.now();
-        let accepting = Accepting { payment: payment.clone(), audit: audit.clone(), now };
+        let accepting = Accepting { merchant: merchant.clone(), payment: payment.clone(), audit: audit.clone(), now };
         let (outcome, conflicts) = app.store.change_orders(accepting, now).await?;
         if conflicts.is_empty() {
             return Ok(outcome);
@@ -117,6 +124,7 @@ async fn decided(app: &HttpState, payment: Payment, audit: &AuditEntry) -> Resul
 /// The decision, made on the locked order.
 struct Accepting {
     payment: Payment,
+    merchant: MerchantKey,
     audit: AuditEntry,
     now: Timestamp,
 }
@@ -129,7 +137,7 @@ impl OrderDecision for Accepting {
     }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
-        HashMap::from([(self.audit.merchant.clone(), vec![self.payment.out_trade_no.clone()])])
+        HashMap::from([(self.merchant.clone(), vec![self.payment.out_trade_no.clone()])])
     }
 
     fn decide(&self, mut orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Outcome) {

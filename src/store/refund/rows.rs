@@ -43,6 +43,8 @@ pub struct NewRefund {
     /// The operator's action, where the payment was held when this was asked for: then it must not have been accepted
     /// meanwhile.
     pub gives_back: Option<AuditEntry>,
+    /// The caller's action, where the payment was credited.
+    pub audit: Option<AuditEntry>,
     /// The caller's own name for the request, if it has one.
     pub idempotency: Option<Idempotency>,
     /// The limit of the client that asked, if it has one.

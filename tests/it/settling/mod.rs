@@ -5,6 +5,7 @@ mod closing;
 mod held;
 mod histories;
 mod other_system;
+mod operations;
 mod policies;
 mod queue_size;
 mod reconfigured;

@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
+    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus"),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
@@ -43,12 +44,12 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "scheduler",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
-         merchant_setup",
+         merchant_setup ops",
     ),
     (
         "http",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund",
+         failpoint new_order new_refund ops",
     ),
     (
         "web",

@@ -7,11 +7,12 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::extract::auth::{Authorized, Ops};
-use super::extract::query::{NoQuery, StrictQuery};
-use super::problem::Error;
-use super::state::HttpState;
 use crate::clock::Timestamp;
+use crate::http::extract::auth::{Authorized, Ops};
+use crate::http::extract::query::{NoQuery, StrictQuery};
+use crate::http::problem::Error;
+use crate::http::state::HttpState;
+use crate::ops;
 use crate::store::{JobReport, JobView};
 
 #[derive(Serialize)]
@@ -50,7 +51,7 @@ struct ReportJson {
 }
 
 pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, _: StrictQuery<NoQuery>) -> Result<Response, Error> {
-    let jobs = app.store.jobs().await?.into_iter().map(JobJson::from).collect();
+    let jobs = ops::jobs::list(&app.store).await?.into_iter().map(JobJson::from).collect();
     let mut response = axum::Json(Jobs { jobs }).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

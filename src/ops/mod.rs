@@ -1,0 +1,14 @@
+//! What operators see and do, one function each: the HTTP API, the console and the command line call only these.
+//!
+//! What must stay true: whatever changes something takes an [`Operator`] and a reason, and writes its audit row in the
+//! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.
+
+pub mod audit;
+pub mod dead_letters;
+pub mod jobs;
+pub mod mask;
+pub mod notifications;
+mod operator;
+pub mod reason;
+
+pub use operator::{Operator, Page};

@@ -85,6 +85,7 @@ pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<N
         requested_by: spec.requested_by,
         content_hash: spec.content_hash,
         gives_back: None,
+        audit: None,
         idempotency: None,
         params: AttemptParams { params: params(&call), sign_type: merchant.sign_type.as_str().into() },
         known: spec.known,

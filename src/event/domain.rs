@@ -261,6 +261,8 @@ pub struct DeadLetterParked {
     pub last_error: String,
     /// How often it was tried.
     pub attempts: u32,
+    /// The order it is about, as far as that is known.
+    pub order_no: Option<OrderNo>,
 }
 
 /// An app whose access_token or ticket cannot be kept fresh, or can be again. Payments do not need them; logins of mini

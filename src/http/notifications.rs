@@ -30,6 +30,8 @@ use crate::event::command::{NoticeKind, NotifyReceived};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::AppId;
+use crate::ops::mask::is_header_shown;
+use crate::store::NotificationKind;
 use crate::telemetry::{NOTIFY_ACK_SECONDS, NOTIFY_RECEIVED_TOTAL};
 use crate::wechat::v2::notify::{NotifyError, REPLY_CONTENT_TYPE, parse_and_verify, reply_fail, reply_success};
 use crate::wechat::v2::refund_notify::{is_refund, may_be_refund, parse_and_decrypt};
@@ -149,7 +151,8 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
         // Any sender can forge it, so it is no more than a sample; WeChat repeats it until a process can
         // read it.
         let at = app.clock.now();
-        app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: NEEDS_V3_KEY, remote, body, at });
+        let post = Post { kind: addressed, headers, remote, body };
+        app.quarantine.keep(refused(merchant, NEEDS_V3_KEY, post, at));
         return (NEEDS_V3_KEY, fail(StatusCode::SERVICE_UNAVAILABLE, "KEY"));
     }
     let kind = kind_of(addressed, &body);
@@ -158,7 +161,7 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
         merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();
     let verdict = judge(kind, &body, merchant, &apps, at);
     if let Verdict::Bad(e) = verdict {
-        app.quarantine.sample(Refused { merchant: merchant.key.clone(), reason: e.reason(), remote, body, at });
+        app.quarantine.keep(refused(merchant, e.reason(), Post { kind, headers, remote, body }, at));
         return (e.reason(), fail(StatusCode::OK, e.reply_text()));
     }
     crate::failpoint::point("ingress.verified");
@@ -170,6 +173,15 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
         Verdict::Verified => ("accepted", xml(StatusCode::OK, reply_success())),
         Verdict::Undecidable(e) | Verdict::Bad(e) => (e.reason(), fail(StatusCode::OK, e.reply_text())),
     }
+}
+
+fn refused(merchant: &Merchant, reason: &'static str, post: Post<'_>, at: Timestamp) -> Refused {
+    let Post { kind, headers, remote, body } = post;
+    let kind = match kind {
+        NoticeKind::Pay => NotificationKind::Pay,
+        NoticeKind::Refund => NotificationKind::Refund,
+    };
+    Refused { merchant: merchant.key.clone(), kind, reason, headers: kept(headers), remote, body, at }
 }
 
 /// Publishes what was posted; returns when it is durable. The error is the answer after which WeChat repeats.
@@ -234,21 +246,7 @@ fn xml(status: StatusCode, body: impl IntoResponse) -> Response {
     response
 }
 
-/// Connection headers and credentials are not kept.
-const LEFT_OUT: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "authorization",
-    "cookie",
-];
-
 fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let kept = headers.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()));
+    let kept = headers.iter().filter(|(name, _)| is_header_shown(name.as_str()));
     kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().escape_ascii().to_string())).collect()
 }

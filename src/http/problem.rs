@@ -189,6 +189,9 @@ pub enum Error {
     /// The cursor's place is not in this feed.
     #[error("this cursor is not of the feed as it is now; begin again without after, and drop known ids")]
     CursorForeign,
+    /// The dead letter was replayed.
+    #[error("the dead letter was replayed: there is nothing to discard")]
+    DeadLetterEnded,
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -283,6 +286,7 @@ problems! {
     Error::RefundFailed { .. } => UNPROCESSABLE_ENTITY "refund-failed" "Refund failed";
     Error::CursorExpired => GONE "cursor-expired" "Cursor expired";
     Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
+    Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
     Error::TooManyStreamsOfOrder =>

@@ -44,7 +44,15 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
 
 /// What operators see and do: scope `ops`.
 fn ops_routes() -> Router<Arc<HttpShared>> {
-    Router::new().route("/v1/ops/jobs", get(ops::jobs::jobs))
+    Router::new()
+        .route("/v1/ops/jobs", get(ops::jobs::jobs))
+        .route("/v1/ops/audit", get(ops::audit::list))
+        .route("/v1/ops/notifications", get(ops::notifications::list))
+        .route("/v1/ops/notifications/{id}", get(ops::notifications::get))
+        .route("/v1/ops/dead-letters", get(ops::dead_letters::list))
+        .route("/v1/ops/dead-letters/groups", get(ops::dead_letters::groups))
+        .route("/v1/ops/dead-letters/{id}", get(ops::dead_letters::get))
+        .route("/v1/ops/dead-letters/{id}/discard", post(ops::dead_letters::discard))
 }
 
 /// The routes of `server.admin_listen`: health and metrics.

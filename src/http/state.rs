@@ -16,6 +16,7 @@ use super::events::feed::FeedWatch;
 use super::problem::Error;
 use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Gate, Throttle};
+use super::refused_keys::RefusedKeys;
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle};
@@ -73,6 +74,7 @@ pub struct HttpShared {
     /// Questions about refunds.
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
     pub quarantine: Quarantine,
+    pub refused_keys: RefusedKeys,
     /// Opens the stored tokens; there are some where `web.session_key` is configured.
     pub token_key: Option<SealKey>,
 }
@@ -85,6 +87,7 @@ impl HttpShared {
         HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
+            refused_keys: RefusedKeys::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
             streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),

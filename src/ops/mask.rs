@@ -38,6 +38,29 @@ pub const MASKED: &str = "***";
 /// Members of this name hold a body in base64, as WeChat posted it.
 const BODY: &str = "body";
 
+/// Headers of a notification that are kept and shown.
+const HEADERS: &[&str] = &[
+    "accept",
+    "content-length",
+    "content-type",
+    "date",
+    "host",
+    "request-id",
+    "traceparent",
+    "user-agent",
+    "wechatpay-nonce",
+    "wechatpay-serial",
+    "wechatpay-signature-type",
+    "wechatpay-timestamp",
+    "x-forwarded-for",
+    "x-request-id",
+];
+
+/// Whether a header of a notification is kept and shown. `name` is in lower case.
+pub fn is_header_shown(name: &str) -> bool {
+    HEADERS.contains(&name)
+}
+
 /// The elements of an XML message, masked; what cannot be parsed is not shown at all.
 pub fn notification(body: &[u8]) -> Option<Value> {
     let fields = xml::parse(body).ok()?;

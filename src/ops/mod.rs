@@ -3,8 +3,12 @@
 //! What must stay true: whatever changes something takes an [`Operator`] and a reason, and writes its audit row in the
 //! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.
 
+pub mod audit;
+pub mod dead_letters;
 pub mod jobs;
 pub mod mask;
+pub mod notifications;
+pub mod reason;
 
 use crate::ids::MerchantKey;
 
@@ -26,6 +30,11 @@ impl Operator {
     pub fn sees(&self, merchant: &MerchantKey) -> bool {
         self.merchants.as_ref().is_none_or(|merchants| merchants.contains(merchant))
     }
+
+    /// Whether it may see what is of this merchant, or of none.
+    pub fn sees_any(&self, merchant: Option<&MerchantKey>) -> bool {
+        merchant.map_or(self.merchants.is_none(), |merchant| self.sees(merchant))
+    }
 }
 
 /// A page of a list, newest first.
@@ -34,4 +43,12 @@ pub struct Page<T, K> {
     pub rows: Vec<T>,
     /// Where the next page begins; none where this is the last.
     pub next: Option<K>,
+}
+
+impl<T, K> Page<T, K> {
+    /// A page is followed by another one if it has as many rows as it may.
+    pub fn full(rows: Vec<T>, limit: u64, key: impl Fn(&T) -> K) -> Page<T, K> {
+        let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(key);
+        Page { rows, next }
+    }
 }

@@ -14,6 +14,7 @@ use super::outbox::write_events;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
+use crate::ids::OrderNo;
 
 /// A message as the bus carried it.
 #[derive(Debug, Clone)]
@@ -32,11 +33,13 @@ pub struct StoredMessage {
 }
 
 impl Store {
-    /// Parks a message for a person and tells `news` in the same transaction. Parking it twice changes nothing.
+    /// Parks a message for a person, by the order it is about, and emits `news` in the same transaction. Parking it
+    /// twice changes nothing.
     pub async fn park(
         &self,
         m: &StoredMessage,
         reason: &str,
+        order_no: Option<&OrderNo>,
         news: &EncodedEvent,
         at: Timestamp,
     ) -> Result<(), DbError> {
@@ -54,14 +57,18 @@ impl Store {
             parked_at_ms: Set(at.as_ms()),
             state: Set("parked".into()),
             ended_at_ms: Set(None),
+            order_no: Set(order_no.map(ToString::to_string)),
         };
-        self.db.write("dead_letter.park", (row, news.clone()), |tx, (row, news)| Box::pin(park(tx, row, news))).await?;
+        let write = (row, FailedAttempt::of(m, at), news.clone());
+        self.db
+            .write("dead_letter.park", write, |tx, (row, attempt, news)| Box::pin(park(tx, row, attempt, news)))
+            .await?;
         self.changed();
         Ok(())
     }
 
-    /// Keeps a message until `due`.
-    pub async fn defer(&self, m: &StoredMessage, due: Timestamp) -> Result<(), DbError> {
+    /// Keeps a message until `due`, and its failed attempt.
+    pub async fn defer(&self, m: &StoredMessage, due: Timestamp, at: Timestamp) -> Result<(), DbError> {
         let row = deferred::ActiveModel {
             event_id: Set(m.event_id.clone()),
             consumer: Set(m.consumer.clone()),
@@ -81,8 +88,15 @@ impl Store {
                 .update_columns([Headers, Attempts, LastError, NextAttemptAtMs])
                 .to_owned(),
         );
-        self.db.write("message.defer", insert, |tx, insert| Box::pin(tx.run(insert))).await?;
-        Ok(())
+        let write = (insert, FailedAttempt::of(m, at));
+        self.db
+            .write("message.defer", write, |tx, (insert, attempt)| {
+                Box::pin(async move {
+                    tx.run(insert).await?;
+                    attempt.write(tx).await
+                })
+            })
+            .await
     }
 
     /// Messages whose time has come, oldest first.
@@ -132,11 +146,52 @@ fn headers_json(m: &StoredMessage) -> Result<String, DbError> {
     serde_json::to_string(&m.headers).map_err(|e| unreadable("headers", &e))
 }
 
-async fn park(tx: &WriteTx, row: &dead_letter::ActiveModel, news: &EncodedEvent) -> Result<(), DbError> {
+async fn park(
+    tx: &WriteTx,
+    row: &dead_letter::ActiveModel,
+    attempt: &FailedAttempt,
+    news: &EncodedEvent,
+) -> Result<(), DbError> {
     let once =
         OnConflict::columns([dead_letter::Column::EventId, dead_letter::Column::Consumer]).do_nothing().to_owned();
     if tx.run(&dead_letter::Entity::insert_many([row.clone()]).on_conflict(once)).await? > 0 {
+        attempt.write(tx).await?;
         write_events(tx, vec![outbox_row(news)]).await?;
     }
     Ok(())
+}
+
+/// A failed attempt at a message, kept to explain later why it was parked.
+struct FailedAttempt {
+    event_id: String,
+    consumer: String,
+    attempt: i64,
+    at: Timestamp,
+    error: String,
+}
+
+impl FailedAttempt {
+    fn of(m: &StoredMessage, at: Timestamp) -> FailedAttempt {
+        FailedAttempt {
+            event_id: m.event_id.clone(),
+            consumer: m.consumer.clone(),
+            attempt: i64::from(m.attempts),
+            at,
+            error: m.last_error.clone(),
+        }
+    }
+
+    async fn write(&self, tx: &WriteTx) -> Result<(), DbError> {
+        let sql = "INSERT INTO failed_attempts (event_id, consumer, attempt, at_ms, error) VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT DO NOTHING";
+        let values = [
+            self.event_id.clone().into(),
+            self.consumer.clone().into(),
+            self.attempt.into(),
+            self.at.as_ms().into(),
+            self.error.clone().into(),
+        ];
+        tx.execute(sql, values).await?;
+        Ok(())
+    }
 }

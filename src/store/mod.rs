@@ -11,6 +11,7 @@ mod leases;
 mod logins;
 mod merchant;
 mod notifications;
+mod ops;
 mod order;
 mod outbox;
 mod payment;
@@ -35,6 +36,12 @@ pub use jobs::{JobOutcome, JobReport, JobRun, JobView, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::setup_faults::{FaultScope, StoredFault};
+pub use ops::audit::{AuditFilter, AuditRow};
+pub use ops::dead_letters::{
+    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
+};
+pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
+pub use ops::refused::RefusedNotification;
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};

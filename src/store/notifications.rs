@@ -1,15 +1,16 @@
 //! Notifications outside any order's change, and a bounded sample of rejected notification bodies for diagnosis.
 
-use sea_orm::{EntityTrait, Set};
+use sea_orm::{ConnectionTrait, EntityTrait, Set};
 
 use super::Store;
 use super::db::DbError;
 use super::entity::quarantine;
 use super::evidence::{NotificationRecord, outbox_row, write_notifications};
+use super::order::rows::broken;
 use super::outbox::write_events;
 use crate::clock::Timestamp;
 use crate::event::domain::DomainEvent;
-use crate::ids::MerchantKey;
+use crate::ids::{EventId, MerchantKey, OrderNo};
 
 /// How many refused bodies are kept per merchant.
 const QUARANTINE_ROWS: i64 = 200;
@@ -36,6 +37,20 @@ impl Store {
             .await?;
         self.changed();
         Ok(())
+    }
+
+    /// The order that a notification turned out to be about.
+    pub async fn order_of_notification(&self, id: EventId) -> Result<Option<OrderNo>, DbError> {
+        let sql = "SELECT o.order_no FROM notifications AS n JOIN orders AS o ON o.id = n.order_id
+                   WHERE n.event_id = $1
+                   UNION ALL
+                   SELECT o.order_no FROM notifications AS n
+                   JOIN attempts AS a ON a.merchant = n.merchant AND a.out_trade_no = n.out_trade_no
+                   JOIN orders AS o ON o.id = a.order_id
+                   WHERE n.event_id = $1 AND n.order_id IS NULL";
+        let row = self.db.read().query_one_raw(self.db.statement(sql, [id.to_string().into()])).await?;
+        let Some(row) = row else { return Ok(None) };
+        OrderNo::parse(row.try_get::<String>("", "order_no")?).map(Some).map_err(broken("order_no"))
     }
 
     /// Keeps the beginning of a body that was refused; the oldest of the merchant's make room.

@@ -15,6 +15,11 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Notifications received, by `merchant` and `result` (`accepted`, or the reason of the refusal).
 pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
+/// Refused notifications, by `outcome`: `kept` whole, `sampled`, `not_sampled`, `dropped` because too many waited, or
+/// `failed` to be stored.
+pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
+/// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`).
+pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
 /// From a notification's last byte to its answer.
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
@@ -120,6 +125,14 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Genuine notifications signed with another algorithm than their order",
     ),
+    metric(
+        NOTIFY_REFUSED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["outcome"],
+        "Refused notifications, by what was kept of them",
+    ),
+    metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
     metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
     metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
     metric(

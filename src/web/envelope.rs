@@ -228,7 +228,7 @@ impl From<Error> for Failure {
             Error::Malformed { detail } => Failure::bad_parameter("body", detail),
             Error::Invalid(problems) => Failure { data: json!({"errors": problems}), ..Reason::BadParameter.into() },
             // Nothing here authenticates by API key, chooses a number that exists, switches attempts, opens a stream,
-            // reads the feed or gives money back.
+            // reads the feed, gives money back or discards messages.
             e @ (Error::Unauthorized
             | Error::Forbidden(_)
             | Error::NoRoute
@@ -241,6 +241,7 @@ impl From<Error> for Failure {
             | Error::NumberTaken
             | Error::CursorExpired
             | Error::CursorForeign
+            | Error::DeadLetterEnded
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

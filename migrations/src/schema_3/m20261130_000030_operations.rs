@@ -96,5 +96,7 @@ CREATE INDEX refused_notifications_attempt ON refused_notifications (merchant, o
 --;
 CREATE INDEX refused_notifications_order ON refused_notifications (order_id)
 --;
+CREATE INDEX refused_notifications_payment ON refused_notifications (transaction_id) WHERE transaction_id IS NOT NULL
+--;
 CREATE INDEX refused_notifications_body ON refused_notifications (merchant, hash, id)
 ";

@@ -7,17 +7,20 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
+use super::client_addr::client_ip;
 use crate::clock::Timestamp;
 use crate::config::{ApiKey, Config, Merchant, Merchants, Scope};
+use crate::http::middleware::remote_ip;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::{HttpShared, HttpState};
 use crate::ids::MerchantKey;
 use crate::secret::sha256_hex;
+use crate::store::AuditEntry;
 
 /// The token of `Authorization: Bearer …`.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -104,9 +107,38 @@ impl<P: Permission> FromRequestParts<Arc<HttpShared>> for Authorized<P> {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<HttpShared>) -> Result<Authorized<P>, Error> {
         let app = HttpState::of_request(&mut parts.extensions, shared);
-        let caller = caller(&app.config, &parts.headers, P::SCOPE, app.clock.now())?;
+        let caller = caller(&app.config, &parts.headers, P::SCOPE, app.clock.now());
+        let caller = caller.inspect_err(|error| note(&app, parts, error))?;
         Ok(Authorized { caller, permission: PhantomData })
     }
+}
+
+/// Notes that a request is refused for its key.
+fn note(app: &HttpState, parts: &Parts, error: &Error) {
+    let Some(presented) = bearer(&parts.headers) else { return app.refused_keys.missing() };
+    let now = app.clock.now();
+    let client = client_ip(remote_ip(&parts.extensions), &parts.headers, &app.config.server.trusted_proxies);
+    let key = api_key(&app.config, &parts.headers, now);
+    let reason = if key.is_some() { "scope" } else { "unknown" };
+    app.refused_keys.refused(reason, client, || {
+        let route = parts.extensions.get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+        AuditEntry {
+            at: now,
+            actor: key.map(|key| key.name.clone()).unwrap_or_default(),
+            actor_id: key.map(|key| key.id.clone()),
+            remote_addr: client.to_string(),
+            action: "api_key.refuse",
+            merchant: None,
+            order_no: None,
+            transaction_id: None,
+            subject: Some(format!("sha256:{}", &sha256_hex(presented.as_bytes())[..12])),
+            reason: format!("{} {route}", parts.method),
+            result: match error {
+                Error::Forbidden(_) => "forbidden".to_owned(),
+                _ => "unauthorized".to_owned(),
+            },
+        }
+    });
 }
 
 impl Caller {

@@ -4,10 +4,30 @@
 //! right, the first address that is not a trusted proxy is the caller. Everything left of it is the caller's own
 //! invention.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use ipnet::IpNet;
+
+use crate::http::middleware::remote_ip;
+use crate::http::state::{HttpShared, HttpState};
+
+/// Extractor: the caller's address.
+pub struct ClientIp(pub IpAddr);
+
+impl FromRequestParts<Arc<HttpShared>> for ClientIp {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<HttpShared>) -> Result<ClientIp, Infallible> {
+        let app = HttpState::of_request(&mut parts.extensions, shared);
+        let remote = remote_ip(&parts.extensions);
+        Ok(ClientIp(client_ip(remote, &parts.headers, &app.config.server.trusted_proxies)))
+    }
+}
 
 /// The caller's address, given the address at the other end of the connection.
 pub fn client_ip(remote: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {

@@ -41,6 +41,36 @@ impl<S: Send + Sync> FromRequestParts<S> for PaymentPath {
     }
 }
 
+/// Extractor: the number of a row in a path.
+pub struct RowPath(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for RowPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RowPath, Error> {
+        let parse = |text: String| {
+            let digits = text.bytes().all(|b| b.is_ascii_digit());
+            text.parse().ok().filter(|_| digits).ok_or("must be a whole number")
+        };
+        number(parts, state, "id", parse).await.map(RowPath)
+    }
+}
+
+/// Extractor: an id in a path that is taken as it is.
+pub struct TextPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TextPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TextPath, Error> {
+        let parse = |text: String| {
+            let is_plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if is_plain { Ok(text) } else { Err("must be an id of a list") }
+        };
+        number(parts, state, "id", parse).await.map(TextPath)
+    }
+}
+
 async fn number<S: Send + Sync, T, E: Display>(
     parts: &mut Parts,
     state: &S,

@@ -1,6 +1,10 @@
 //! What operators see and do over HTTP. Everything here calls `crate::ops`, and needs the scope `ops`.
 
+pub(crate) mod audit;
+pub(crate) mod dead_letters;
 pub(crate) mod jobs;
+pub(crate) mod notifications;
+pub(crate) mod query;
 
 use std::net::IpAddr;
 

@@ -218,20 +218,22 @@ impl HttpState {
         };
         let new = new_refund(&self.config, spec, self.clock.now());
         let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
-        let gives_back = (class != PaymentClass::Credited).then(|| AuditEntry {
+        let is_credited = class == PaymentClass::Credited;
+        let audit = AuditEntry {
             at: self.clock.now(),
             actor: asker.caller.name().to_owned(),
             actor_id: Some(asker.caller.id().to_owned()),
             remote_addr: asker.posted.client.to_string(),
-            action: "payment.give_back",
+            action: if is_credited { "refund.request" } else { "payment.give_back" },
             merchant: Some(merchant.key.clone()),
             order_no,
             transaction_id: Some(new.transaction_id.clone()),
             subject: Some(format!("refund:{}", new.refund_no)),
             reason: asked.reason.clone().unwrap_or_default(),
             result: "done".to_owned(),
-        });
-        Ok(NewRefund { gives_back, idempotency: asker.idempotency.clone(), ..new })
+        };
+        let (gives_back, audit) = if is_credited { (None, Some(audit)) } else { (Some(audit), None) };
+        Ok(NewRefund { gives_back, audit, idempotency: asker.idempotency.clone(), ..new })
     }
 
     /// Waits until WeChat took the refund on, or until nothing can come of waiting.

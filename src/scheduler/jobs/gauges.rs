@@ -1,11 +1,18 @@
 //! Gauges that are asked for: queue lag, fill of streams, waiting events, dead letters, open refunds.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use metrics::gauge;
 
+use crate::ops::reason::ReasonClass;
 use crate::refund::RefundState;
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
 use crate::telemetry;
+
+/// Reasons whose gauge was set by this process.
+static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Measures the gauges that no event of the process changes.
 pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
@@ -20,8 +27,16 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
         gauge!(telemetry::BUS_STREAM_MAX_BYTES, "stream" => fill.stream).set(fill.max_bytes as f64);
     }
     gauge!(telemetry::OUTBOX_PENDING).set(ctx.store.outbox_pending().await? as f64);
-    for (reason, count) in ctx.store.dead_letters_by_reason().await? {
-        gauge!(telemetry::DEAD_LETTERS, "reason" => reason).set(count as f64);
+    let parked = ctx.store.dead_letters_by_reason().await?;
+    let counts = |reason: &str| parked.iter().find(|(name, _)| name == reason).map_or(0, |(_, count)| *count);
+    // Every class, so that a gauge without dead letters is 0; and what another version parks, until it is 0, too.
+    let mut reasons: BTreeSet<String> = ReasonClass::ALL.iter().map(|class| class.as_str().to_owned()).collect();
+    if let Ok(mut seen) = SEEN.lock() {
+        seen.extend(parked.iter().map(|(reason, _)| reason.clone()));
+        reasons.extend(seen.iter().cloned());
+    }
+    for reason in reasons {
+        gauge!(telemetry::DEAD_LETTERS, "reason" => reason.clone()).set(counts(&reason) as f64);
     }
     let open = ctx.store.open_refunds().await?;
     for state in RefundState::ALL.iter().filter(|state| !state.is_final()) {

@@ -27,6 +27,8 @@ const REPORTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const LOGIN_CODES_KEPT: Duration = HOUR;
 /// Longer than WeChat lets any order be paid (seven days).
 const WALLET_ORDERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Longer than any message is tried. Those of dead letters stay with them.
+const FAILED_ATTEMPTS_KEPT: Duration = DAY;
 /// Rows deleted by one statement: others write between two.
 const BATCH: u64 = 2000;
 
@@ -41,6 +43,7 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let mut count = reports + codes + offers;
     let mut detail = format!("deleted {reports} reports, {codes} login codes, {offers} wallet offers");
     store.date_dead_letters(now).await?;
+    drained(|| store.purge_failed_attempts(before(now, FAILED_ATTEMPTS_KEPT), BATCH)).await?;
     let begun = Instant::now();
     for &kept in Kept::ALL {
         // What is left is removed by the next run; a run that is late would count as failed.
@@ -53,12 +56,14 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
             let _ = write!(detail, ", {removed} {}", kept.as_str());
         }
     }
+    // After the rows that refer to them.
+    drained(|| store.purge_refused_bodies(before(now, HOUR), BATCH)).await?;
     Ok(Done { count, detail: (count > 0).then_some(detail) })
 }
 
 fn period(periods: &config::Retention, kept: Kept) -> Duration {
     match kept {
-        Kept::Notifications | Kept::Quarantine => periods.notifications,
+        Kept::Notifications | Kept::Quarantine | Kept::RefusedNotifications => periods.notifications,
         Kept::Outbox => periods.outbox,
         Kept::DeadLetters => periods.dead_letters,
         Kept::Audit => periods.audit,

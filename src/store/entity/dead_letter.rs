@@ -21,6 +21,8 @@ pub struct Model {
     pub state: String,
     /// When it was seen to be replayed or discarded.
     pub ended_at_ms: Option<i64>,
+    /// The order it is about, as far as it was known.
+    pub order_no: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

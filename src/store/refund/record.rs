@@ -275,7 +275,7 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }
     write_events(tx, vec![outbox_row(&new.event())]).await?;
-    if let Some(audit) = &new.gives_back {
+    for audit in new.gives_back.iter().chain(&new.audit) {
         write_audit(tx, audit).await?;
     }
     Ok(Reserved::New(Box::new(stored_refund(row)?)))

@@ -42,6 +42,8 @@ pub struct NewRefund {
     /// The operator's action, where the payment was held when this was asked for: then it must not have been accepted
     /// meanwhile.
     pub gives_back: Option<AuditEntry>,
+    /// The caller's action, where the payment was credited.
+    pub audit: Option<AuditEntry>,
     /// The caller's own name for the request, if it has one.
     pub idempotency: Option<Idempotency>,
     /// What WeChat will be sent, byte for byte each time.

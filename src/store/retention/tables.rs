@@ -9,6 +9,8 @@ pub enum Kept {
     Notifications,
     /// Samples of refused bodies.
     Quarantine,
+    /// Refused notifications that were kept whole.
+    RefusedNotifications,
     /// Events.
     Outbox,
     /// Messages that were replayed or discarded.
@@ -26,6 +28,7 @@ pub enum Kept {
 named!(Kept {
     Notifications = "notifications",
     Quarantine = "quarantine",
+    RefusedNotifications = "refused_notifications",
     Outbox = "outbox",
     DeadLetters = "dead_letters",
     Audit = "audit",
@@ -95,6 +98,7 @@ impl Kept {
         match self {
             Kept::Notifications => NOTIFICATIONS,
             Kept::Quarantine => QUARANTINE,
+            Kept::RefusedNotifications => REFUSED_NOTIFICATIONS,
             Kept::Outbox => OUTBOX,
             Kept::DeadLetters => DEAD_LETTERS,
             Kept::Audit => AUDIT,
@@ -131,6 +135,18 @@ const QUARANTINE: Table = Table {
     is_prefix: false,
     scope: "TRUE",
     may_go: "TRUE",
+};
+
+/// Their bodies go with the last row that refers to them.
+const REFUSED_NOTIFICATIONS: Table = Table {
+    name: "refused_notifications",
+    key: Key::Text("id"),
+    age: "last_received_at_ms",
+    is_by_age: false,
+    is_prefix: false,
+    scope: "TRUE",
+    may_go: "NOT EXISTS (SELECT 1 FROM orders AS o
+                  WHERE o.id = refused_notifications.order_id AND o.state IN ('requested', 'payable'))",
 };
 
 /// A row is young by both of its times: one of them alone may come from a clock that was wrong.

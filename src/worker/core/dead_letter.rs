@@ -5,11 +5,16 @@
 
 use std::future::Future;
 
+use serde::Deserialize;
+
 use crate::bus::{Deferred, Message, Parked, Parking, ParkingError};
 use crate::clock::Clock;
+use crate::event::command::NotifyReceived;
 use crate::event::domain::{DeadLetterParked, DomainData, DomainEvent};
-use crate::ids::MerchantKey;
+use crate::event::envelope::Envelope;
+use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo};
 use crate::store::{DbError, Store, StoredMessage};
+use crate::wechat::v2::xml;
 
 /// Parks and defers into the store.
 #[derive(Clone, Debug)]
@@ -35,8 +40,11 @@ impl Parking for StoreParking {
                 message: storable(p.message),
                 ..p
             };
+            let merchant = merchant_of(&p.message.subject)?;
+            let order_no = order_of(&store, &merchant, &p.message).await;
             let news = DomainEvent {
-                merchant: merchant_of(&p.message.subject)?,
+                merchant,
+                // What it is about may be a claim that nothing verified: it is in the data alone.
                 order_no: None,
                 data: DomainData::DeadLetterParked(DeadLetterParked {
                     event_id: p.message.id.to_string(),
@@ -45,6 +53,7 @@ impl Parking for StoreParking {
                     reason: p.reason.to_owned(),
                     last_error: p.last_error.clone(),
                     attempts: p.attempts,
+                    order_no: order_no.clone(),
                 }),
             };
             let message = StoredMessage {
@@ -57,7 +66,7 @@ impl Parking for StoreParking {
                 first_error: p.first_error,
                 last_error: p.last_error,
             };
-            store.park(&message, p.reason, &news.encode(now), now).await.map_err(refusal)
+            store.park(&message, p.reason, order_no.as_ref(), &news.encode(now), now).await.map_err(refusal)
         }
     }
 
@@ -81,7 +90,8 @@ impl Parking for StoreParking {
                 first_error,
                 last_error: d.why,
             };
-            store.defer(&message, clock.now().after(d.due_in)).await.map_err(refusal)
+            let now = clock.now();
+            store.defer(&message, now.after(d.due_in), now).await.map_err(refusal)
         }
     }
 }
@@ -112,4 +122,33 @@ fn merchant_of(subject: &str) -> Result<MerchantKey, ParkingError> {
     MerchantKey::parse(key)
         .or_else(|_| MerchantKey::parse("unknown"))
         .map_err(|e| ParkingError::Impossible(e.to_string()))
+}
+
+/// The order that a message is about, as far as its parts and the database say. What cannot be found out now keeps no
+/// message from being parked.
+async fn order_of(store: &Store, merchant: &MerchantKey, message: &Message) -> Option<OrderNo> {
+    #[derive(Deserialize)]
+    struct Named {
+        subject: Option<String>,
+        data: NamedData,
+    }
+    #[derive(Deserialize)]
+    struct NamedData {
+        order_no: Option<String>,
+        refund_no: Option<String>,
+    }
+    let named: Named = serde_json::from_slice(&message.payload).ok()?;
+    if let Some(order_no) = named.data.order_no.or(named.subject).and_then(|text| OrderNo::parse(text).ok()) {
+        return Some(order_no);
+    }
+    if let Some(refund_no) = named.data.refund_no.and_then(|text| OutRefundNo::parse(text).ok()) {
+        return store.refund(merchant, &refund_no).await.ok()??.refund.order_no;
+    }
+    let notified = Envelope::<NotifyReceived>::parse(&message.payload).ok()?.data;
+    if let Some(order_no) = store.order_of_notification(message.id).await.ok()? {
+        return Some(order_no);
+    }
+    let number = xml::parse(&notified.body).ok()?.remove("out_trade_no")?;
+    let numbers = [OutTradeNo::parse(number).ok()?];
+    store.orders_by_out_trade_no(merchant, &numbers).await.ok()?.pop().map(|found| found.order.order_no)
 }

@@ -112,10 +112,10 @@ on_both_databases! {
             first_error: "away".into(),
             last_error: "away".into(),
         };
-        stage.store.defer(&message, NOW.after(HOUR)).await.unwrap();
+        stage.store.defer(&message, NOW.after(HOUR), NOW).await.unwrap();
         assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(0));
         assert_eq!(stage.store.due_messages(NOW, 10).await.unwrap().len(), 0);
-        stage.store.defer(&message, NOW.after(DAY)).await.unwrap();
+        stage.store.defer(&message, NOW.after(DAY), NOW).await.unwrap();
         assert_eq!(stage.store.recall_far_times(&lease, NOW).await.unwrap(), Fenced::Done(1));
         assert_eq!(stage.store.due_messages(NOW, 10).await.unwrap()[0].event_id, message.event_id);
     }

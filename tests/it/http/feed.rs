@@ -31,6 +31,7 @@ fn parked() -> DomainEvent {
         reason: "x".into(),
         last_error: "x".into(),
         attempts: 1,
+        order_no: None,
     });
     DomainEvent { merchant: main(), order_no: None, data }
 }

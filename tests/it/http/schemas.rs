@@ -124,6 +124,7 @@ fn one_of_each() -> Vec<DomainData> {
             reason: "x".into(),
             last_error: "x".into(),
             attempts: 3,
+            order_no: None,
         }),
         DomainData::AppDegraded(trouble(Some(40164))),
         DomainData::AppRecovered(trouble(None)),

@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "scheduler",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
-         merchant_setup",
+         merchant_setup ops",
     ),
     (
         "http",

@@ -82,7 +82,7 @@ async fn a_text_that_postgres_will_never_take_is_distinguished_from_trouble_with
         first_error: String::new(),
         last_error: String::new(),
     };
-    let refusal = store.defer(&stored, NOW).await.unwrap_err();
+    let refusal = store.defer(&stored, NOW, NOW).await.unwrap_err();
     assert!(matches!(refusal, DbError::Defect(_)), "{refusal:?}");
 }
 

@@ -90,7 +90,7 @@ on_both_databases! {
             last_error: "last".into(),
         };
         for _ in 0..2 {
-            stage.store.park(&message, "exhausted", &event(1), NOW).await.unwrap();
+            stage.store.park(&message, "exhausted", None, &event(1), NOW).await.unwrap();
         }
         assert_eq!((stage.count("dead_letters").await, stage.count("outbox").await), (1, 1));
         assert_eq!(stage.store.dead_letters_by_reason().await.unwrap(), [("exhausted".into(), 1)]);
@@ -108,13 +108,13 @@ on_both_databases! {
             last_error: "l".into(),
         };
         let due = NOW.after(Duration::from_secs(30));
-        stage.store.defer(&message, due).await.unwrap();
+        stage.store.defer(&message, due, NOW).await.unwrap();
         assert!(stage.store.due_messages(NOW, 10).await.unwrap().is_empty());
         let read = stage.store.due_messages(due, 10).await.unwrap().pop().unwrap();
         assert_eq!((read.headers.clone(), read.payload.clone()), (message.headers.clone(), message.payload.clone()));
         // It failed again and was deferred anew while the scheduler published it.
         let again = StoredMessage { attempts: 2, headers: vec![("a".into(), "c".into())], ..message.clone() };
-        stage.store.defer(&again, due).await.unwrap();
+        stage.store.defer(&again, due, NOW).await.unwrap();
         stage.store.forget_deferred(&read).await.unwrap();
         assert_eq!(stage.count("deferred").await, 1);
         let read = stage.store.due_messages(due, 10).await.unwrap().pop().unwrap();

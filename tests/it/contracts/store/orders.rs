@@ -83,6 +83,7 @@ pub fn event(n: u32) -> EncodedEvent {
         reason: "test".into(),
         last_error: n.to_string(),
         attempts: n,
+        order_no: None,
     });
     DomainEvent { merchant: merchant(), order_no: Some(order_no(n)), data }.encode(NOW)
 }

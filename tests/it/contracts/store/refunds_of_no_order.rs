@@ -33,6 +33,7 @@ fn refund(of: &Payment, refund_no: &str, fen: i64) -> NewRefund {
         requested_by: "test".into(),
         content_hash: "x".into(),
         gives_back: None,
+        audit: None,
         idempotency: None,
         params: AttemptParams { params: BTreeMap::new(), sign_type: "MD5".into() },
         known: None,

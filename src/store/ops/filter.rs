@@ -1,0 +1,62 @@
+//! A statement's conditions with their values, in the order of their numbers.
+
+use sea_orm::Value;
+
+use crate::ids::MerchantKey;
+
+/// Conditions that are joined by AND.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Conditions {
+    texts: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// A condition without values.
+    pub fn plain(&mut self, text: &str) {
+        self.texts.push(text.to_owned());
+    }
+
+    /// A condition in which `{}` stands for the value.
+    pub fn add(&mut self, text: &str, value: impl Into<Value>) {
+        let number = self.value(value);
+        self.texts.push(text.replace("{}", &number));
+    }
+
+    /// The same where there is a value.
+    pub fn add_option(&mut self, text: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.add(text, value);
+        }
+    }
+
+    /// The column is one of these; nothing is where there are none.
+    pub fn one_of(&mut self, column: &str, values: impl IntoIterator<Item = impl Into<Value>>) {
+        let numbers: Vec<String> = values.into_iter().map(|value| self.value(value)).collect();
+        let text =
+            if numbers.is_empty() { "FALSE".to_owned() } else { format!("{column} IN ({})", numbers.join(", ")) };
+        self.texts.push(text);
+    }
+
+    /// The column is one of these merchants; any where none are given.
+    pub fn merchants(&mut self, column: &str, merchants: Option<&[MerchantKey]>) {
+        if let Some(merchants) = merchants {
+            self.one_of(column, merchants.iter().map(MerchantKey::as_str));
+        }
+    }
+
+    /// Keeps a value; answers its number in the statement.
+    pub fn value(&mut self, value: impl Into<Value>) -> String {
+        self.values.push(value.into());
+        format!("${}", self.values.len())
+    }
+
+    /// The text after WHERE.
+    pub fn text(&self) -> String {
+        if self.texts.is_empty() { "TRUE".to_owned() } else { self.texts.join(" AND ") }
+    }
+
+    pub fn values(&self) -> Vec<Value> {
+        self.values.clone()
+    }
+}

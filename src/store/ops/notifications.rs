@@ -1,0 +1,321 @@
+//! The archive of notifications as operators read it: what the workers recorded, what was refused and kept whole, and
+//! samples of everything else that was refused. One list over three tables.
+
+use sea_orm::{ConnectionTrait, QueryResult, Value};
+
+use super::filter::Conditions;
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::order::rows::unreadable;
+
+/// The verdict under which refused ones are listed.
+pub const REFUSED: &str = "refused";
+/// Ids of samples begin so.
+const SAMPLE: &str = "sample-";
+/// Notifications that one number may name.
+const HITS: u32 = 1000;
+
+/// A notification of the archive, without its bytes.
+#[derive(Debug, Clone)]
+pub struct ArchivedRow {
+    /// The id it travelled under, or was refused under.
+    pub id: String,
+    pub merchant: String,
+    /// `pay` or `refund`; samples have none.
+    pub kind: Option<String>,
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub order_no: Option<String>,
+    pub out_trade_no: Option<String>,
+    pub transaction_id: Option<String>,
+    /// Algorithm and key fingerprint.
+    pub verified_by: Option<String>,
+    pub remote_addr: String,
+    pub received_at: Timestamp,
+    /// When its verdict was recorded.
+    pub processed_at: Option<Timestamp>,
+    /// How often these bytes came, as far as they share this row.
+    pub copies: i64,
+    /// When the last of them came.
+    pub last_received_at: Timestamp,
+}
+
+/// A notification with its bytes and what it changed.
+#[derive(Debug, Clone)]
+pub struct Archived {
+    pub row: ArchivedRow,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Whether the body may have been cut.
+    pub is_sample: bool,
+    pub changes: Vec<ArchivedChange>,
+}
+
+/// A change of an order by a notification.
+#[derive(Debug, Clone)]
+pub struct ArchivedChange {
+    /// The order's version afterwards.
+    pub version: i64,
+    /// The fact as JSON, with the payer's openid.
+    pub fact: String,
+    pub recorded_at: Timestamp,
+}
+
+/// Where a page begins: older than this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveCursor {
+    pub received_at: Timestamp,
+    pub id: String,
+}
+
+/// Which notifications are listed; what is not set does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveFilter {
+    pub merchants: Option<Vec<MerchantKey>>,
+    /// A verdict of the workers, or [`REFUSED`].
+    pub verdict: Option<String>,
+    pub kind: Option<String>,
+    pub reason: Option<String>,
+    /// Received at or after.
+    pub from: Option<Timestamp>,
+    /// Received before.
+    pub to: Option<Timestamp>,
+    /// These alone: see [`Store::archive_hits`].
+    pub ids: Option<Vec<String>>,
+    pub before: Option<ArchiveCursor>,
+}
+
+/// The three tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Part {
+    Recorded,
+    Refused,
+    Samples,
+}
+
+impl Store {
+    /// Up to `limit` notifications, newest first.
+    pub async fn archive(&self, filter: &ArchiveFilter, limit: u64) -> Result<Vec<ArchivedRow>, DbError> {
+        let mut rows = Vec::new();
+        for part in [Part::Recorded, Part::Refused, Part::Samples] {
+            if !part.may_have(filter) {
+                continue;
+            }
+            let (sql, values) = archive_statement(part, filter, limit);
+            let found = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
+            for row in &found {
+                rows.push(archived_row(row)?);
+            }
+        }
+        rows.sort_by(|a, b| (b.received_at, &b.id).cmp(&(a.received_at, &a.id)));
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(rows)
+    }
+
+    /// The ids of what is about this number: an order_no, out_trade_no, transaction_id, refund_no, or the id itself.
+    /// `merchants` are those of the orders, all of them by name.
+    pub async fn archive_hits(&self, merchants: &[MerchantKey], number: &str) -> Result<Vec<String>, DbError> {
+        let (sql, values) = hits_statement(merchants, number);
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
+        rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    }
+
+    /// The same by the order's number alone.
+    pub async fn archive_of_order(&self, merchants: &[MerchantKey], order_no: &str) -> Result<Vec<String>, DbError> {
+        let mut only = Conditions::default();
+        only.merchants("o.merchant", Some(merchants));
+        only.add("o.order_no = {}", order_no);
+        let of = only.text();
+        let sql = format!(
+            "SELECT n.event_id AS id FROM orders AS o JOIN notifications AS n ON n.order_id = o.id WHERE {of}
+             UNION SELECT r.id FROM orders AS o JOIN refused_notifications AS r ON r.order_id = o.id WHERE {of}
+             LIMIT {HITS}"
+        );
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, only.values())).await?;
+        rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    }
+
+    /// One with its bytes and what it changed.
+    pub async fn archived(&self, id: &str) -> Result<Option<Archived>, DbError> {
+        let filter = ArchiveFilter { ids: Some(vec![id.to_owned()]), ..ArchiveFilter::default() };
+        for part in [Part::Recorded, Part::Refused, Part::Samples] {
+            let (sql, values) = archive_statement(part, &filter, 1);
+            let found = self.db.read().query_one_raw(self.db.statement(sql, values)).await?;
+            if let Some(found) = found {
+                return self.with_bytes(part, archived_row(&found)?).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn with_bytes(&self, part: Part, row: ArchivedRow) -> Result<Archived, DbError> {
+        let sql = match part {
+            Part::Recorded => "SELECT headers, body FROM notifications WHERE event_id = $1",
+            Part::Refused => {
+                "SELECT r.headers, b.body FROM refused_notifications AS r
+                 JOIN refused_bodies AS b ON b.merchant = r.merchant AND b.hash = r.hash WHERE r.id = $1"
+            }
+            Part::Samples => "SELECT '[]' AS headers, body FROM quarantine WHERE id = $1",
+        };
+        let key: Value = match part {
+            Part::Recorded | Part::Refused => row.id.as_str().into(),
+            Part::Samples => sample_number(&row.id).into(),
+        };
+        let found = self.db.read().query_one_raw(self.db.statement(sql, [key])).await?;
+        let (headers, body) = match found {
+            Some(found) => (found.try_get::<String>("", "headers")?, found.try_get("", "body")?),
+            // Removed between two reads.
+            None => ("[]".to_owned(), Vec::new()),
+        };
+        let sql = "SELECT e.version, e.fact, e.recorded_at_ms FROM notifications AS n
+                   JOIN evidence AS e ON e.order_id = n.order_id
+                   WHERE n.event_id = $1 AND e.source = 'notification' AND e.source_id = n.event_id ORDER BY e.id";
+        let changes = self.db.read().query_all_raw(self.db.statement(sql, [row.id.as_str().into()])).await?;
+        let change = |row: QueryResult| {
+            Ok(ArchivedChange {
+                version: row.try_get("", "version")?,
+                fact: row.try_get("", "fact")?,
+                recorded_at: Timestamp::from_ms(row.try_get("", "recorded_at_ms")?),
+            })
+        };
+        Ok(Archived {
+            headers: serde_json::from_str(&headers).map_err(|e| unreadable("headers", &e))?,
+            body,
+            is_sample: part == Part::Samples,
+            changes: changes.into_iter().map(change).collect::<Result<_, DbError>>()?,
+            row,
+        })
+    }
+}
+
+fn sample_number(id: &str) -> i64 {
+    id.strip_prefix(SAMPLE).and_then(|number| number.parse().ok()).unwrap_or(-1)
+}
+
+impl Part {
+    /// Whether anything of this table can pass the filter.
+    fn may_have(self, filter: &ArchiveFilter) -> bool {
+        let verdict = filter.verdict.as_deref();
+        match self {
+            Part::Recorded => verdict != Some(REFUSED),
+            Part::Refused => verdict.is_none_or(|verdict| verdict == REFUSED),
+            Part::Samples => verdict.is_none_or(|verdict| verdict == REFUSED) && filter.kind.is_none(),
+        }
+    }
+
+    fn select(self) -> String {
+        match self {
+            Part::Recorded => "SELECT n.event_id AS id, n.merchant, n.kind, n.verdict, n.reason, o.order_no,
+                        n.out_trade_no, n.transaction_id, n.verified_by, n.remote_addr, n.received_at_ms,
+                        n.processed_at_ms, CAST(1 AS BIGINT) AS copies, n.received_at_ms AS last_received_at_ms
+                 FROM notifications AS n LEFT JOIN orders AS o ON o.id = n.order_id"
+                .to_owned(),
+            Part::Refused => format!(
+                "SELECT n.id, n.merchant, n.kind, '{REFUSED}' AS verdict, n.reason, o.order_no, n.out_trade_no,
+                        n.transaction_id, NULL AS verified_by, n.remote_addr, n.received_at_ms,
+                        CAST(NULL AS BIGINT) AS processed_at_ms, n.copies, n.last_received_at_ms
+                 FROM refused_notifications AS n LEFT JOIN orders AS o ON o.id = n.order_id"
+            ),
+            Part::Samples => format!(
+                "SELECT '{SAMPLE}' || n.id AS id, n.merchant, NULL AS kind, '{REFUSED}' AS verdict, n.reason,
+                        NULL AS order_no, NULL AS out_trade_no, NULL AS transaction_id, NULL AS verified_by,
+                        n.remote_addr, n.received_at_ms, CAST(NULL AS BIGINT) AS processed_at_ms,
+                        CAST(1 AS BIGINT) AS copies, n.received_at_ms AS last_received_at_ms
+                 FROM quarantine AS n"
+            ),
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Part::Recorded => "n.event_id",
+            Part::Refused => "n.id",
+            Part::Samples => "'sample-' || n.id",
+        }
+    }
+}
+
+pub(in crate::store) fn archive_statement(part: Part, filter: &ArchiveFilter, limit: u64) -> (String, Vec<Value>) {
+    let (key, mut only) = (part.key(), Conditions::default());
+    if let Some(ids) = &filter.ids {
+        match part {
+            Part::Recorded | Part::Refused => only.one_of(key, ids.iter().map(String::as_str)),
+            Part::Samples => only.one_of("n.id", ids.iter().map(|id| sample_number(id))),
+        }
+    }
+    only.merchants("n.merchant", filter.merchants.as_deref());
+    match filter.verdict.as_deref().filter(|_| part == Part::Recorded) {
+        // As text: only then the partial index serves.
+        Some("waiting") => only.plain("n.verdict = 'waiting'"),
+        Some("rejected") => only.plain("n.verdict = 'rejected'"),
+        Some("parked") => only.plain("n.verdict = 'parked'"),
+        Some("no_payment") => only.plain("n.verdict = 'no_payment'"),
+        verdict => only.add_option("n.verdict = {}", verdict),
+    }
+    if part != Part::Samples {
+        only.add_option("n.kind = {}", filter.kind.as_deref());
+    }
+    only.add_option("n.reason = {}", filter.reason.as_deref());
+    only.add_option("n.received_at_ms >= {}", filter.from.map(Timestamp::as_ms));
+    only.add_option("n.received_at_ms < {}", filter.to.map(Timestamp::as_ms));
+    if let Some(before) = &filter.before {
+        let (at, id) = (only.value(before.received_at.as_ms()), only.value(before.id.as_str()));
+        only.plain(&format!("(n.received_at_ms, {key}) < ({at}, {id})"));
+    }
+    let (select, only_text) = (part.select(), only.text());
+    let sql = format!("{select} WHERE {only_text} ORDER BY n.received_at_ms DESC, {key} DESC LIMIT {limit}");
+    (sql, only.values())
+}
+
+pub(in crate::store) fn hits_statement(merchants: &[MerchantKey], number: &str) -> (String, Vec<Value>) {
+    let mut only = Conditions::default();
+    let number = only.value(number);
+    let keys: Vec<String> = merchants.iter().map(|merchant| only.value(merchant.as_str())).collect();
+    let of = |column: &str| {
+        if keys.is_empty() { "FALSE".to_owned() } else { format!("{column} IN ({})", keys.join(", ")) }
+    };
+    let (order, attempt, payment, refund) = (of("o.merchant"), of("a.merchant"), of("p.merchant"), of("f.merchant"));
+    let refused = of("r.merchant");
+    let sql = format!(
+        "SELECT event_id AS id FROM notifications WHERE event_id = {number}
+         UNION SELECT id FROM refused_notifications WHERE id = {number}
+         UNION SELECT n.event_id FROM orders AS o JOIN notifications AS n ON n.order_id = o.id
+           WHERE {order} AND o.order_no = {number}
+         UNION SELECT r.id FROM orders AS o JOIN refused_notifications AS r ON r.order_id = o.id
+           WHERE {order} AND o.order_no = {number}
+         UNION SELECT n.event_id FROM attempts AS a JOIN notifications AS n ON n.order_id = a.order_id
+           WHERE {attempt} AND a.out_trade_no = {number} AND n.out_trade_no = {number}
+         UNION SELECT r.id FROM refused_notifications AS r WHERE {refused} AND r.out_trade_no = {number}
+         UNION SELECT n.event_id FROM payments AS p JOIN notifications AS n ON n.order_id = p.order_id
+           WHERE {payment} AND p.transaction_id = {number} AND n.transaction_id = {number}
+         UNION SELECT id FROM refused_notifications WHERE transaction_id = {number}
+         UNION SELECT n.event_id FROM refunds AS f JOIN notifications AS n ON n.order_id = f.order_id
+           WHERE {refund} AND f.refund_no = {number} AND n.kind = 'refund'
+         UNION SELECT event_id FROM notifications WHERE order_id IS NULL AND out_trade_no = {number}
+         UNION SELECT event_id FROM notifications WHERE order_id IS NULL AND transaction_id = {number}
+         LIMIT {HITS}"
+    );
+    (sql, only.values())
+}
+
+fn archived_row(row: &QueryResult) -> Result<ArchivedRow, DbError> {
+    let time = |column: &str| row.try_get("", column).map(Timestamp::from_ms);
+    Ok(ArchivedRow {
+        id: row.try_get("", "id")?,
+        merchant: row.try_get("", "merchant")?,
+        kind: row.try_get("", "kind")?,
+        verdict: row.try_get("", "verdict")?,
+        reason: row.try_get("", "reason")?,
+        order_no: row.try_get("", "order_no")?,
+        out_trade_no: row.try_get("", "out_trade_no")?,
+        transaction_id: row.try_get("", "transaction_id")?,
+        verified_by: row.try_get("", "verified_by")?,
+        remote_addr: row.try_get("", "remote_addr")?,
+        received_at: time("received_at_ms")?,
+        processed_at: row.try_get::<Option<i64>>("", "processed_at_ms")?.map(Timestamp::from_ms),
+        copies: row.try_get("", "copies")?,
+        last_received_at: time("last_received_at_ms")?,
+    })
+}

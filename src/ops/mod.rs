@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod mask;
 pub mod notifications;
 pub mod reason;
+pub mod replay;
 
 use crate::ids::MerchantKey;
 

@@ -5,6 +5,8 @@ pub(crate) mod dead_letters;
 pub(crate) mod jobs;
 pub(crate) mod notifications;
 pub(crate) mod query;
+mod replay_request;
+pub(crate) mod replays;
 
 use std::net::IpAddr;
 

@@ -57,8 +57,7 @@ impl Store {
 
     /// The replay that is to be worked on: the one that was started first.
     pub async fn running_replay(&self) -> Result<Option<Replay>, DbError> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM replays WHERE state = 'running' ORDER BY started_at_ms, id LIMIT 1");
+        let sql = format!("SELECT {COLUMNS} FROM replays WHERE state = 'running' ORDER BY started_at_ms, id LIMIT 1");
         let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
         row.map(|row| replay(&row)).transpose()
     }
@@ -71,8 +70,7 @@ impl Store {
 
     /// Changes a replay's state; `false` where it is in none of the states that allow it, and nothing was written.
     pub async fn change_replay(&self, change: &ReplayChange) -> Result<bool, DbError> {
-        let changed =
-            self.db.write("replay.change", change.clone(), |tx, change| Box::pin(apply(tx, change))).await?;
+        let changed = self.db.write("replay.change", change.clone(), |tx, change| Box::pin(apply(tx, change))).await?;
         if changed {
             self.changed();
         }

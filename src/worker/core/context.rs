@@ -48,7 +48,19 @@ impl Context {
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
         let probes = Arc::default();
-        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder, probes, replay: None }
+        Context {
+            config,
+            in_force,
+            store,
+            wechat,
+            refund_clients,
+            clock,
+            pacer,
+            applier,
+            recorder,
+            probes,
+            replay: None,
+        }
     }
 
     /// The context of a delivery that begins now.

@@ -1,6 +1,7 @@
 //! A job of the scheduler, and the context of its runs.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -14,6 +15,8 @@ use crate::config::Config;
 use crate::store::{Lease, Store};
 use crate::wechat::transport::Client;
 
+pub(super) type SeenReasons = Arc<Mutex<BTreeSet<String>>>;
+
 /// The context of a run.
 #[derive(Clone)]
 pub(super) struct Context {
@@ -25,6 +28,8 @@ pub(super) struct Context {
     pub wechat: Client,
     /// None if the browser side is not configured or no app has a secret.
     pub tokens: Option<Arc<Tokens>>,
+    /// Reasons of dead letters whose gauge this process has set.
+    pub seen_reasons: SeenReasons,
     /// The lease that the run holds.
     pub lease: Lease,
     pub jobs: &'static [Job],

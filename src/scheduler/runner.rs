@@ -22,7 +22,7 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::job::{Context, Job};
+use super::job::{Context, Job, SeenReasons};
 use super::outcome::{Done, JobError};
 use super::registry::JOBS;
 use super::token_refresh::Tokens;
@@ -68,7 +68,7 @@ pub enum SchedulerError {
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, wechat, platform, clock } = parts;
     let tokens = Tokens::new(&config.snapshot(), platform)?.map(Arc::new);
-    let shared = Arc::new(Shared { config, store, bus, clock, wechat, tokens, holder });
+    let shared = Arc::new(Shared { config, store, bus, clock, wechat, tokens, seen_reasons: Arc::default(), holder });
     let runners: Vec<Arc<Runner>> =
         JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
     let running = TaskTracker::new();
@@ -103,6 +103,7 @@ struct Shared {
     clock: Clock,
     wechat: Client,
     tokens: Option<Arc<Tokens>>,
+    seen_reasons: SeenReasons,
     holder: String,
 }
 
@@ -286,6 +287,7 @@ impl Runner {
             clock: clock.clone(),
             wechat: wechat.clone(),
             tokens: tokens.clone(),
+            seen_reasons: Arc::clone(&self.shared.seen_reasons),
             lease: lease.clone(),
             jobs: JOBS,
         };

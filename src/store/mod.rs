@@ -42,6 +42,7 @@ pub use ops::dead_letters::{
 };
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::refused::RefusedNotification;
+pub use ops::statements::list_statements;
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
 pub use order::record::{NewOrder, Recorded};

@@ -1,7 +1,6 @@
 //! Gauges that are asked for: queue lag, fill of streams, waiting events, dead letters, open refunds.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use metrics::gauge;
 
@@ -10,9 +9,6 @@ use crate::refund::RefundState;
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
 use crate::telemetry;
-
-/// Reasons whose gauge was set by this process.
-static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Measures the gauges that no event of the process changes.
 pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
@@ -31,7 +27,7 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     let counts = |reason: &str| parked.iter().find(|(name, _)| name == reason).map_or(0, |(_, count)| *count);
     // Every class, so that a gauge without dead letters is 0; and what another version parks, until it is 0, too.
     let mut reasons: BTreeSet<String> = ReasonClass::ALL.iter().map(|class| class.as_str().to_owned()).collect();
-    if let Ok(mut seen) = SEEN.lock() {
+    if let Ok(mut seen) = ctx.seen_reasons.lock() {
         seen.extend(parked.iter().map(|(reason, _)| reason.clone()));
         reasons.extend(seen.iter().cloned());
     }

@@ -5,3 +5,4 @@ pub mod dead_letters;
 pub mod filter;
 pub mod notifications;
 pub mod refused;
+pub mod statements;

@@ -12,6 +12,8 @@ use crate::store::order::rows::unreadable;
 
 /// The verdict under which refused ones are listed.
 pub const REFUSED: &str = "refused";
+/// Verdicts of the partial index over what is rare.
+const UNSETTLED: &[&str] = &["waiting", "rejected", "parked", "no_payment"];
 /// Ids of samples begin so.
 const SAMPLE: &str = "sample-";
 /// Notifications that one number may name.
@@ -246,14 +248,12 @@ pub(in crate::store) fn archive_statement(part: Part, filter: &ArchiveFilter, li
         }
     }
     only.merchants("n.merchant", filter.merchants.as_deref());
-    match filter.verdict.as_deref().filter(|_| part == Part::Recorded) {
-        // As text: only then the partial index serves.
-        Some("waiting") => only.plain("n.verdict = 'waiting'"),
-        Some("rejected") => only.plain("n.verdict = 'rejected'"),
-        Some("parked") => only.plain("n.verdict = 'parked'"),
-        Some("no_payment") => only.plain("n.verdict = 'no_payment'"),
-        verdict => only.add_option("n.verdict = {}", verdict),
+    let verdict = filter.verdict.as_deref().filter(|_| part == Part::Recorded);
+    if verdict.is_some_and(|verdict| UNSETTLED.contains(&verdict)) {
+        // In the words of the partial index: SQLite uses it for them alone.
+        only.plain("n.verdict IN ('waiting', 'rejected', 'parked', 'no_payment')");
     }
+    only.add_option("n.verdict = {}", verdict);
     if part != Part::Samples {
         only.add_option("n.kind = {}", filter.kind.as_deref());
     }

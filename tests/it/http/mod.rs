@@ -7,6 +7,7 @@ mod hostile;
 mod mweb;
 mod notify;
 mod ops_jobs;
+mod ops_reasons;
 mod orders;
 mod room;
 mod schemas;

@@ -74,7 +74,8 @@ fn fail(reason: &str) -> String {
 async fn a_verified_notification_is_kept_whole_and_then_answered_with_success() {
     let stage = Stage::start().await;
     let body = signed(&[("a_new_element", "1")], SignType::HmacSha256);
-    let headers = [("Content-Type", "text/xml"), ("Cookie", "session=secret"), ("X-Trace", "abc")];
+    let headers =
+        [("Content-Type", "text/xml"), ("Cookie", "session=secret"), ("traceparent", "00-abc-01"), ("X-Trace", "abc")];
     let reply = stage.send("POST", "/notify/main/pay", &headers, body.as_bytes()).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, SUCCESS));
     assert_eq!(reply.header("content-type"), Some("text/xml; charset=utf-8"));
@@ -84,8 +85,8 @@ async fn a_verified_notification_is_kept_whole_and_then_answered_with_success() 
     assert_eq!(kept.source, "wxpay/main");
     assert_eq!(kept.data.body, body.as_bytes());
     assert_eq!((kept.data.remote_addr.as_str(), kept.data.received_at), ("127.0.0.1", stage.clock.now()));
-    assert!(kept.data.headers.contains(&("x-trace".into(), "abc".into())), "{:?}", kept.data.headers);
-    assert!(!kept.data.headers.iter().any(|(name, _)| name == "cookie" || name == "connection"));
+    assert!(kept.data.headers.contains(&("traceparent".into(), "00-abc-01".into())), "{:?}", kept.data.headers);
+    assert!(!kept.data.headers.iter().any(|(name, _)| name == "cookie" || name == "x-trace"));
     stage.finish().await;
 }
 

@@ -4,6 +4,7 @@ mod calls;
 mod closing;
 mod held;
 mod histories;
+mod operations;
 mod policies;
 mod queue_size;
 mod reconfigured;

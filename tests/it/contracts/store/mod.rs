@@ -3,6 +3,7 @@
 mod call_rates;
 mod due;
 mod jobs;
+mod lists;
 pub mod orders;
 mod payments;
 mod refunds_of_no_order;

@@ -1,0 +1,77 @@
+//! The lists of operators are read in the order of an index, with many rows there.
+
+use sea_orm::ConnectionTrait;
+use wxpay_worker::store::{DbKind, list_statements};
+
+use super::orders::merchant;
+use crate::harness::db::TestDb;
+use crate::harness::store::TestStore;
+
+const NUMBERS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)";
+
+const FILL: [&str; 6] = [
+    "INSERT INTO orders (merchant, order_no, app, state, version, amount_fen, currency, content, content_hash,
+                         requested_by, order_token, outcome_unknown, paid_late, paid_twice, amount_mismatch,
+                         created_at_ms, expires_at_ms, updated_at_ms, queries_done)
+     {numbers} SELECT 'main', 'D' || i, 'shop', 'payable', 1, 1, 'CNY', '{}', 'h', 'r', 't', FALSE, FALSE, FALSE,
+            FALSE, 1, 1, 1, 0 FROM n",
+    "INSERT INTO attempts (order_id, merchant, out_trade_no, n, trade_type, mch_id, appid, sign_type, params, state,
+                           created_at_ms)
+     SELECT id, merchant, order_no, 1, 'JSAPI', '1', 'wx', 'MD5', '{}', 'created', 1 FROM orders",
+    "INSERT INTO notifications (event_id, merchant, kind, body, headers, remote_addr, received_at_ms, processed_at_ms,
+                                verdict, out_trade_no, transaction_id, order_id)
+     SELECT 'e' || id, merchant, 'pay', '', '[]', '', id * 7919 % 1000003, 1,
+            CASE WHEN id % 20 = 0 THEN 'parked' ELSE 'settled' END, order_no, 't' || id,
+            CASE WHEN id % 20 <> 0 THEN id END FROM orders",
+    "INSERT INTO refused_notifications (id, merchant, kind, reason, hash, headers, remote_addr, received_at_ms,
+                                        last_received_at_ms, copies, out_trade_no, transaction_id, order_id, state)
+     SELECT 'r' || id, merchant, 'pay', 'signature', 'h' || id, '[]', '', id * 7919 % 1000003, 1, 1, order_no,
+            't' || id, id, 'refused' FROM orders",
+    "INSERT INTO dead_letters (event_id, consumer, subject, headers, payload, reason, first_error, last_error, attempts,
+                               parked_at_ms, state, order_no)
+     SELECT order_no, 'c', 's', '[]', '', 'r', 'e', 'e', 1, 1, CASE WHEN id % 50 = 0 THEN 'parked' ELSE 'replayed' END,
+            order_no FROM orders",
+    "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, order_no, result)
+     SELECT 1, 'a', '', CASE WHEN id % 50 = 0 THEN 'payment.accept' ELSE 'refund.request' END, merchant, order_no,
+            'done' FROM orders",
+];
+
+/// The lines of a plan that read a whole table.
+fn scans(kind: DbKind, plan: &[String]) -> Vec<&String> {
+    let is_scan = |line: &&String| match kind {
+        // Nothing is in the tables of payments and refunds.
+        DbKind::Postgres => line.contains("Seq Scan") && !line.contains("payments") && !line.contains("refunds"),
+        DbKind::Sqlite => line.contains("SCAN ") && !line.contains(" USING ") && !is_small(line),
+    };
+    plan.iter().filter(is_scan).collect()
+}
+
+/// A subquery's own rows, and a table that is read backwards by its number until the page is full.
+fn is_small(line: &str) -> bool {
+    ["SCAN audit", "SCAN dead_letters", "CONSTANT ROW"].iter().any(|small| line.contains(small))
+}
+
+on_both_databases! {
+    async fn operators_lists_are_read_by_an_index(stage) {
+        let kind = stage.store.db().kind();
+        for sql in FILL {
+            stage.execute(&sql.replace("{numbers}", NUMBERS)).await.unwrap();
+        }
+        if kind == DbKind::Postgres {
+            stage.store.db().read().execute_unprepared("VACUUM (ANALYZE)").await.unwrap();
+        }
+        let explain = if kind == DbKind::Postgres { "EXPLAIN" } else { "EXPLAIN QUERY PLAN" };
+        for (name, sql, values) in list_statements(&merchant()) {
+            let statement = stage.store.db().statement(format!("{explain} {sql}"), values.clone());
+            let rows = stage.store.db().read().query_all_raw(statement).await.unwrap();
+            let column = if kind == DbKind::Postgres { "QUERY PLAN" } else { "detail" };
+            let plan: Vec<String> = rows.iter().map(|row| row.try_get("", column).unwrap()).collect();
+            assert_eq!(scans(kind, &plan), [] as [&String; 0], "{name}: {plan:#?}");
+            let uses_partial = plan.iter().any(|line| line.contains("notifications_unsettled"));
+            assert!(uses_partial || name != "archive, parked", "{plan:#?}");
+            let statement = stage.store.db().statement(sql, values);
+            let found = stage.store.db().read().query_all_raw(statement).await.unwrap();
+            assert!(!found.is_empty() && found.len() <= 50, "{name}: {} rows", found.len());
+        }
+    }
+}

@@ -191,6 +191,12 @@ impl App {
                 Arc::clone(&self.refund_clients),
                 self.clock.clone(),
             );
+            let (lease, replays) = (settings.store.lease, ctx.clone());
+            let replays = worker::run_replays(replays, self.bus.clone(), lease, holder.clone(), stop.clone());
+            running.spawn(async move {
+                replays.await;
+                Ok(())
+            });
             let (bus, stop) = (self.bus.clone(), stop.clone());
             running.spawn(async move {
                 worker::run(ctx, bus, stop).await.map_err(|e| AppError::Role("worker", e.to_string()))

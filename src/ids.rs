@@ -203,6 +203,16 @@ impl EventId {
         EventId(uuid::Uuid::now_v7())
     }
 
+    /// The id of bytes that have none: the same for the same bytes of a merchant.
+    pub fn of_bytes(merchant: &str, bytes: &[u8]) -> EventId {
+        let hash = crate::secret::sha256_hex(&[merchant.as_bytes(), b"\n", bytes].concat());
+        let mut first = [0_u8; 16];
+        for (byte, pair) in first.iter_mut().zip(hash.as_bytes().chunks(2)) {
+            *byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+        }
+        EventId(uuid::Builder::from_custom_bytes(first).into_uuid())
+    }
+
     /// Parses the canonical text form.
     pub fn parse(text: &str) -> Result<EventId, IdError> {
         text.parse().map(EventId).map_err(|_| IdError { what: "event id", rule: "a UUID" })

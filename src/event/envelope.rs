@@ -71,6 +71,13 @@ impl<T: Serialize> Envelope<T> {
     }
 }
 
+impl Envelope<serde_json::Value> {
+    /// Parses a message of any type.
+    pub fn of_any_type(payload: &[u8]) -> Result<Envelope<serde_json::Value>, EnvelopeError> {
+        serde_json::from_slice(payload).map_err(|e| EnvelopeError::Malformed(json::describe(&e)))
+    }
+}
+
 /// Data that has one event type.
 pub trait EventData: DeserializeOwned {
     /// `wxpay.{entity}.{fact}.v1`

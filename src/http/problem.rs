@@ -14,6 +14,7 @@ use crate::event::fact::WechatError;
 use crate::ids::{OrderNo, OutRefundNo};
 use crate::money::Fen;
 use crate::order::OrderState;
+use crate::store::ReplayState;
 
 /// Where the slugs of problem types are described.
 pub const PROBLEM_BASE: &str = "https://wxpay-worker.dev/problems/";
@@ -195,6 +196,9 @@ pub enum Error {
     /// The dead letter was replayed.
     #[error("the dead letter was replayed: there is nothing to discard")]
     DeadLetterEnded,
+    /// The replay's state does not allow it.
+    #[error("the replay is {}", .0.as_str())]
+    ReplayState(ReplayState),
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -291,6 +295,7 @@ problems! {
     Error::CursorExpired => GONE "cursor-expired" "Cursor expired";
     Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
     Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
+    Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
     Error::TooManyStreamsOfOrder =>

@@ -53,6 +53,13 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/ops/dead-letters/groups", get(ops::dead_letters::groups))
         .route("/v1/ops/dead-letters/{id}", get(ops::dead_letters::get))
         .route("/v1/ops/dead-letters/{id}/discard", post(ops::dead_letters::discard))
+        .route("/v1/ops/replays", post(ops::replays::plan))
+        .route("/v1/ops/replays/{id}", get(ops::replays::get))
+        .route("/v1/ops/replays/{id}/items", get(ops::replays::items))
+        .route("/v1/ops/replays/{id}/start", post(ops::replays::start))
+        .route("/v1/ops/replays/{id}/pause", post(ops::replays::pause))
+        .route("/v1/ops/replays/{id}/resume", post(ops::replays::resume))
+        .route("/v1/ops/replays/{id}/cancel", post(ops::replays::cancel))
 }
 
 /// The routes of `server.admin_listen`: health and metrics.

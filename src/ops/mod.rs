@@ -10,5 +10,6 @@ pub mod mask;
 pub mod notifications;
 mod operator;
 pub mod reason;
+pub mod replay;
 
 pub use operator::{Operator, Page};

@@ -8,6 +8,8 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use super::db::DbError;
 use super::entity::{evidence, notification, outbox};
 use super::packed;
+use super::replay::results::write_result;
+use super::replay::types::{ItemResult, ReplayMark, ReplayResult};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
@@ -95,6 +97,8 @@ pub struct NotificationRecord {
     pub verified_by: Option<String>,
     /// The order it belongs to.
     pub order_id: Option<i64>,
+    /// The item of a replay that it is: the item's result is written with it.
+    pub replay: Option<ReplayMark>,
 }
 
 /// What a notification tells of: the address it came to.
@@ -147,26 +151,51 @@ impl Verdict {
 }
 
 /// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
-/// waiting one may come to its end. Returns how many were written.
+/// waiting one may come to its end, and one that was refused may settle when it is replayed. Returns how many were
+/// written.
 pub(super) async fn write_notifications<'a>(
     tx: &WriteTx,
     records: impl Iterator<Item = &'a NotificationRecord>,
     at: Timestamp,
 ) -> Result<u64, DbError> {
-    use notification::Column::{OrderId, ProcessedAtMs, Reason, Verdict};
+    use notification::Column::{OrderId, OutTradeNo, ProcessedAtMs, Reason, TransactionId, Verdict, VerifiedBy};
     // In the order of the ids: two processes that record the same notifications must not lock them crosswise.
-    let mut rows = BTreeMap::new();
+    let (mut rows, mut replayed) = (BTreeMap::new(), Vec::new());
     for n in records {
         // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
         let mut row = notification_row(n, at)?;
         packed::rows::write_notification(tx, &mut row);
         rows.entry(n.id).or_insert(row);
+        replayed.extend(n.replay.as_ref().zip(replay_result(&n.verdict)).map(|(mark, result)| (n.id, mark, result)));
     }
+    replayed.sort_by_key(|(id, mark, _)| (*id, mark.n));
+    let settles: Vec<_> = replayed.iter().filter_map(|(id, ..)| rows.remove(id)).collect();
     let keep = OnConflict::column(notification::Column::EventId)
         .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
         .action_and_where(Expr::col((notification::Entity, Verdict)).eq("waiting"))
         .to_owned();
-    tx.insert_all(rows.into_values().collect(), Some(keep)).await
+    let settle = OnConflict::column(notification::Column::EventId)
+        .update_columns([Verdict, Reason, ProcessedAtMs, OrderId, OutTradeNo, TransactionId, VerifiedBy])
+        .action_and_where(Expr::col((notification::Entity, Verdict)).is_in(["waiting", "rejected", "parked"]))
+        .to_owned();
+    let written = tx.insert_all(rows.into_values().collect(), Some(keep)).await?;
+    let settled = tx.insert_all(settles, Some(settle)).await?;
+    for (_, mark, result) in &replayed {
+        write_result(tx, mark, result, at).await?;
+    }
+    Ok(written + settled)
+}
+
+/// The result of a replayed notification that its record says. A failure is written by the one who works on the replay,
+/// after the dead letter that it makes.
+fn replay_result(verdict: &Verdict) -> Option<ItemResult> {
+    let (result, reason) = match verdict {
+        Verdict::Settled => (ReplayResult::Settled, None),
+        Verdict::Duplicate => (ReplayResult::NoOp, Some("already_applied")),
+        Verdict::NoPayment => (ReplayResult::NoOp, Some("no_payment")),
+        Verdict::Waiting | Verdict::Rejected(_) | Verdict::Parked(_) => return None,
+    };
+    Some(ItemResult { result, reason: reason.map(str::to_owned), error: None })
 }
 
 /// The name of a source, and what distinguishes it from others of that name.

@@ -18,6 +18,7 @@ mod packed;
 mod payment;
 pub(crate) mod queue;
 mod refund;
+mod replay;
 mod retention;
 mod token_state;
 mod tokens;
@@ -57,6 +58,14 @@ pub use refund::cap::RefundCap;
 pub use refund::commit::RefundCommit;
 pub use refund::record::{PaidAttempt, Reserved};
 pub use refund::rows::{NewRefund, RefundEvidence, RefundSource, StoredRefund};
+pub use replay::content::{ReplayContent, StoredNotification};
+pub use replay::items::ReplayCounts;
+pub use replay::payments::KnownPayment;
+pub use replay::state::ReplayChange;
+pub use replay::types::{
+    Candidate, ItemResult, NewReplay, PlannedItem, Predicted, Replay, ReplayItem, ReplayKind, ReplayMark, ReplayResult,
+    ReplaySelect, ReplaySource, ReplayState,
+};
 pub use retention::{Kept, Mark, Removal};
 pub use token_state::{Degraded, StoredToken, TOKEN_SEAL, TokenFetch, TokenKind, TokenReport, TokenState};
 pub use tokens::TokenChange;

@@ -256,7 +256,8 @@ impl From<Error> for Failure {
             | Error::RefundDiffers
             | Error::RefundFailed { .. }
             | Error::PaymentMatched
-            | Error::PaymentDiffers) => Failure::because(Reason::Internal, e.to_string()),
+            | Error::PaymentDiffers
+            | Error::ReplayState(_)) => Failure::because(Reason::Internal, e.to_string()),
         }
     }
 }

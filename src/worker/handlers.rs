@@ -61,6 +61,14 @@ impl Consumer {
     }
 }
 
+/// Handles a message that is replayed, as the consumer that it was parked by.
+pub(in crate::worker) async fn handle_again(consumer: &str, ctx: Context, delivery: Delivery) -> Verdict {
+    match CONSUMERS.iter().find(|known| known.name.as_str() == consumer) {
+        Some(known) => known.handle(ctx, delivery).await,
+        None => Verdict::Park { reason: "unknown_consumer", why: "no consumer has this name".into() },
+    }
+}
+
 /// Works on every consumer until cancelled; handlers that run then finish first.
 pub async fn run(ctx: Context, bus: Bus, cancel: CancellationToken) -> Result<(), ConsumeError> {
     let parking = Arc::new(StoreParking::new(ctx.store.clone(), ctx.clock.clone()));

@@ -5,7 +5,7 @@
 //!
 //! `core` is what handlers share: context, the trait of a handler, errors, and the path of a fact to its order.
 //! `pay` paces the calls to WeChat. `order`, `refund` and `notification` have a handler per kind of message; `handlers`
-//! is the table of them.
+//! is the table of them, and `replay` runs them on what an operator replays.
 
 mod core;
 mod handlers;
@@ -13,7 +13,9 @@ mod notification;
 mod order;
 mod pay;
 mod refund;
+mod replay;
 
 pub use self::core::context::Context;
 pub use self::core::dead_letter::StoreParking;
 pub use self::handlers::run;
+pub use self::replay::run as run_replays;

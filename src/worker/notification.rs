@@ -37,7 +37,7 @@ impl Handler for Settle {
         if event.data.kind == NoticeKind::Refund {
             return super::refund::notified(ctx, merchant, &event, attempt).await;
         }
-        let record = record(&event, merchant);
+        let record = record(ctx, &event, merchant);
         let notice = match notify::parse_and_verify(
             &event.data.body,
             merchant,
@@ -83,7 +83,8 @@ async fn orphan(ctx: &Context, record: NotificationRecord, payment: Payment, att
     let now = ctx.clock.now();
     let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
     // The deadline is a time, not a number of attempts: a database outage must not use it up.
-    let wait = Some(pause).filter(|_| now.since(record.received_at) < ORDER_TIMEOUT);
+    let is_early = now.since(record.received_at) < ORDER_TIMEOUT && ctx.replay.is_none();
+    let wait = Some(pause).filter(|_| is_early);
     let why = "no order has this out_trade_no".to_owned();
     if let Some(seconds) = wait {
         return match ctx.store.record_notification(&record, None, now).await {

@@ -13,6 +13,7 @@ mod group;
 mod harness;
 mod http;
 mod nats_consumer;
+mod ops_replay;
 mod order;
 mod packed;
 mod refunds;

@@ -6,5 +6,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod jobs;
 pub(crate) mod notifications;
 pub(crate) mod query;
+mod replay_request;
+pub(crate) mod replays;
 
 pub(crate) use caller::operator;

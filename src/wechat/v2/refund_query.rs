@@ -103,7 +103,7 @@ pub struct Refund {
 }
 
 /// The state of a refund.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefundStatus {
     /// In progress.
     Processing,

@@ -9,7 +9,7 @@ use super::recorder::OrderRecorder;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
-use crate::store::Store;
+use crate::store::{ReplayMark, Store};
 use crate::wechat::transport::Client;
 use crate::worker::pay::pacer::Pacer;
 
@@ -30,6 +30,8 @@ pub struct Context {
     pub(in crate::worker) applier: Arc<FactApplier>,
     pub(in crate::worker) recorder: Arc<OrderRecorder>,
     pub(in crate::worker) probes: Arc<Probes>,
+    /// The item of a replay that is worked on.
+    pub(in crate::worker) replay: Option<ReplayMark>,
 }
 
 impl Context {
@@ -46,12 +48,29 @@ impl Context {
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
         let probes = Arc::default();
-        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder, probes }
+        Context {
+            config,
+            in_force,
+            store,
+            wechat,
+            refund_clients,
+            clock,
+            pacer,
+            applier,
+            recorder,
+            probes,
+            replay: None,
+        }
     }
 
     /// The context of a delivery that begins now.
     pub(in crate::worker) fn for_delivery(&self) -> Context {
         Context { config: self.in_force.snapshot(), ..self.clone() }
+    }
+
+    /// The context of an item of a replay.
+    pub(in crate::worker) fn for_replay(&self, mark: ReplayMark) -> Context {
+        Context { replay: Some(mark), ..self.for_delivery() }
     }
 
     /// WeChat's numbers of the apps a merchant takes orders through.

@@ -12,7 +12,7 @@ use crate::ids::EventId;
 use crate::store::{NotificationKind, NotificationRecord, Verdict as RecordedVerdict};
 use crate::wechat::v2::notify::NotifyError;
 
-pub fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
+pub fn record(ctx: &Context, event: &Envelope<NotifyReceived>, merchant: &Merchant) -> NotificationRecord {
     NotificationRecord {
         id: event.id,
         merchant: merchant.key.clone(),
@@ -29,6 +29,7 @@ pub fn record(event: &Envelope<NotifyReceived>, merchant: &Merchant) -> Notifica
         transaction_id: None,
         verified_by: None,
         order_id: None,
+        replay: ctx.replay.clone(),
     }
 }
 

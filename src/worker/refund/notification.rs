@@ -35,7 +35,7 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
 const ROOM_TIMEOUT: Duration = Duration::from_secs(75 * 60);
 
 pub async fn notified(ctx: &Context, merchant: &Merchant, event: &Envelope<NotifyReceived>, attempt: u32) -> Verdict {
-    let record = record(event, merchant);
+    let record = record(ctx, event, merchant);
     let hint = match parse_and_decrypt(&event.data.body, merchant, &ctx.app_ids(merchant), record.received_at) {
         Ok(hint) => hint,
         Err(e) => return unverified(ctx, record, &e, attempt).await,

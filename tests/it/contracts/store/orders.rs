@@ -102,6 +102,7 @@ fn notification(verdict: Verdict) -> NotificationRecord {
         transaction_id: None,
         verified_by: None,
         order_id: None,
+        replay: None,
     }
 }
 

@@ -1,0 +1,145 @@
+//! The loop of the process that works on replays.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::item;
+use super::item::{Handled, handle};
+use crate::bus::Bus;
+use crate::store::{DbError, Fenced, Lease, Replay};
+use crate::worker::core::context::Context;
+
+const LEASE: &str = "replay";
+/// Items that are read together.
+const BATCH: u64 = 100;
+/// How often a replay that another process started is noticed.
+const IDLE: Duration = Duration::from_millis(500);
+/// After a fault of the database or the bus; the lease is given back meanwhile.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
+
+/// What a round did.
+enum Round {
+    /// Something; there may be more.
+    Busy,
+    /// Nothing to do here.
+    Idle,
+}
+
+/// Works on replays until cancelled, then gives the lease back.
+pub async fn run(ctx: Context, bus: Bus, lease_for: Duration, holder: String, cancel: CancellationToken) {
+    let mut runner = Runner { ctx, bus, lease_for, holder, cancel: cancel.clone(), held: None, last: None };
+    loop {
+        let pause = match runner.round().await {
+            Ok(Round::Busy) => Duration::ZERO,
+            Ok(Round::Idle) => IDLE,
+            Err(e) => {
+                tracing::warn!(error = %e, "a replay waits for the database or the bus");
+                runner.give_back().await;
+                AFTER_FAULT
+            }
+        };
+        if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            break;
+        }
+    }
+    runner.give_back().await;
+}
+
+/// Why a round ended early: it is repeated.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Store(#[from] DbError),
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+struct Runner {
+    ctx: Context,
+    bus: Bus,
+    lease_for: Duration,
+    holder: String,
+    cancel: CancellationToken,
+    held: Option<(Lease, Instant)>,
+    /// When the last item began.
+    last: Option<tokio::time::Instant>,
+}
+
+impl Runner {
+    async fn round(&mut self) -> Result<Round, RunError> {
+        let store = self.ctx.store.clone();
+        let Some(replay) = store.running_replay().await? else {
+            self.give_back().await;
+            return Ok(Round::Idle);
+        };
+        let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
+        let items = store.open_replay_items(&replay.id, BATCH).await?;
+        if items.is_empty() {
+            return Ok(self.unless_lost(store.finish_replay(&lease, &replay.id, self.ctx.clock.now()).await?));
+        }
+        for item in items {
+            if !self.paced(&replay).await {
+                return Ok(Round::Idle);
+            }
+            let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
+            if !store.is_replay_running(&replay.id).await? {
+                return Ok(Round::Busy);
+            }
+            let mark = item::mark(&replay, &item);
+            let result = match handle(&self.ctx, &self.bus, &mark).await? {
+                Handled::Written => continue,
+                Handled::Result(result) => result,
+                Handled::Unavailable(why) => return Err(RunError::Unavailable(why)),
+            };
+            let written = store.finish_replay_item(&lease, &mark, &result, self.ctx.clock.now()).await?;
+            if let Round::Idle = self.unless_lost(written) {
+                return Ok(Round::Idle);
+            }
+        }
+        Ok(Round::Busy)
+    }
+
+    fn unless_lost(&mut self, written: Fenced<()>) -> Round {
+        match written {
+            Fenced::Done(()) => Round::Busy,
+            Fenced::Lost => {
+                self.held = None;
+                Round::Idle
+            }
+        }
+    }
+
+    /// Waits until the next item may begin. `false`: the process ends.
+    async fn paced(&mut self, replay: &Replay) -> bool {
+        let between = Duration::from_secs(1) / replay.rate_per_second;
+        if let Some(last) = self.last
+            && self.cancel.run_until_cancelled(tokio::time::sleep_until(last + between)).await.is_none()
+        {
+            return false;
+        }
+        self.last = Some(tokio::time::Instant::now());
+        !self.cancel.is_cancelled()
+    }
+
+    /// Renews the lease when a third of its life is over; acquires it when no process holds it.
+    async fn keep(&mut self) -> Result<Option<Lease>, DbError> {
+        if let Some((lease, since)) = &self.held
+            && since.elapsed() < self.lease_for / 3
+        {
+            return Ok(Some(lease.clone()));
+        }
+        let taken = Instant::now();
+        let lease = self.ctx.store.lease(LEASE, &self.holder, self.lease_for).await?;
+        self.held = lease.map(|lease| (lease, taken));
+        Ok(self.held.as_ref().map(|(lease, _)| lease.clone()))
+    }
+
+    async fn give_back(&mut self) {
+        if let Some((lease, _)) = self.held.take()
+            && let Err(e) = self.ctx.store.release(&lease).await
+        {
+            tracing::info!(error = %e, "the lease of replays runs out by itself");
+        }
+    }
+}

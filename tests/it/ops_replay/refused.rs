@@ -1,0 +1,130 @@
+//! Notifications that were refused because of a wrong key are replayed after its correction: as many settle as the plan
+//! says, although the processes are killed twice on the way. Small: forty. Long: ten thousand.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::{REPLAYS, planned};
+use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
+use crate::harness::service::{KEY, OTHER_KEY, Process, Processes, TestService};
+use crate::harness::{TEST_TIMEOUT, size, within_timeout};
+
+const WRONG_KEY: (&str, &str) = ("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY);
+/// Requests under way at once.
+const AT_ONCE: usize = 16;
+/// Not WeChat's, nor anyone's here.
+const FORGERS_KEY: &str = "00000000000000000000000000000000";
+
+fn genuine(n: usize, key: &str) -> String {
+    let (number, transaction) = (format!("R{n:06}"), format!("42000000002026113000{n:08}"));
+    signed(&[("out_trade_no", &number), ("transaction_id", &transaction)], key)
+}
+
+async fn at_once<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    stream::iter(futures).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// Awaits that the replay is as wanted, over whichever process answers.
+async fn until(service: &Processes, process: &Process, path: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let progress = async {
+        loop {
+            if let Ok((200, replay)) = service.try_get(&process.base, path).await
+                && is(&replay)
+            {
+                return replay;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(size(TEST_TIMEOUT, 15 * TEST_TIMEOUT), progress).await.expect("progress of the replay")
+}
+
+/// Orders with notifications that a process with a wrong key refused, and a forgery.
+async fn refused(service: &Processes, count: usize) {
+    let first = service.run_all().await;
+    at_once((0..count).map(|n| {
+        let (service, base) = (service, first.base.clone());
+        async move { service.place(&base, &format!("R{n:06}"), 100).await }
+    }))
+    .await;
+    service.until_drained().await;
+    first.terminate().await;
+    let wrong = service.run_all_with(&[WRONG_KEY]).await;
+    let bodies = (0..count).map(|n| genuine(n, KEY)).chain([genuine(0, FORGERS_KEY)]);
+    let answers = at_once(bodies.map(|body| notify(service, &wrong, "main", body))).await;
+    assert!(answers.iter().all(|(status, answer)| *status == 200 && answer.contains("FAIL")), "{answers:?}");
+    let db = service.open_db().await;
+    within_timeout("every refused body and the forgery are kept", async {
+        let kept = "SELECT COUNT(*) FROM refused_notifications";
+        while service.number(&db, kept).await <= i64::try_from(count).unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    wrong.terminate().await;
+}
+
+async fn what_was_refused_settles_once_after_the_correction(service: Processes) {
+    let count = size(40, 10_000);
+    service.leave_books_open(SIGNED_BY_THE_TEST);
+    refused(&service, count).await;
+    let select = json!({"kind": "notification", "refused": true});
+    let mut process = service.run_all().await;
+    let mut beside = service.run_beside("worker", &[]).await;
+    // Long enough to be killed on the way.
+    let body = planned(&select, (count / 4).min(1000));
+    let (status, plan) = service.post(&process.base, REPLAYS, &body).await;
+    assert_eq!((status, &plan["total"], &plan["to_do"]), (201, &json!(count + 1), &json!(count)), "{plan}");
+    assert_eq!(plan["predicted"]["still_fails"], json!({"signature": 1}));
+    let path = format!("{REPLAYS}/{}", plan["id"].as_str().unwrap());
+    let (status, started) = service.post(&process.base, &format!("{path}/start"), &json!({})).await;
+    assert_eq!((status, &started["state"], &started["changed"]), (202, &json!("running"), &json!([])), "{started}");
+    for part in [count / 4, count / 2] {
+        let reached = until(&service, &process, &path, |r| r["done"].as_u64() >= Some(part as u64)).await;
+        assert_eq!(reached["state"], "running", "killed on the way: {reached}");
+        // Whichever of them holds the lease.
+        process.kill();
+        beside.kill();
+        process = service.run_all().await;
+        beside = service.run_beside("worker", &[]).await;
+    }
+    let done = until(&service, &process, &path, |replay| replay["state"] == "done").await;
+    let results = json!({"settled": count, "no_op": 0, "failed": {"signature": 1}});
+    assert_eq!((&done["results"], &done["done"]), (&results, &json!(count + 1)), "{done}");
+
+    let (_, again) = service.post(&process.base, REPLAYS, &planned(&select, 1000)).await;
+    let nothing = json!({"would_settle": 0, "no_op": count, "still_fails": {"signature": 1}});
+    assert_eq!((&again["to_do"], &again["predicted"]), (&json!(0), &nothing), "{again}");
+    let path = format!("{REPLAYS}/{}", again["id"].as_str().unwrap());
+    service.post(&process.base, &format!("{path}/start"), &json!({})).await;
+    let done = until(&service, &process, &path, |replay| replay["state"] == "done").await;
+    assert_eq!(done["results"], json!({"settled": 0, "no_op": count, "failed": {"signature": 1}}), "{done}");
+
+    service.until_drained().await;
+    let db = service.open_db().await;
+    let settled = i64::try_from(count).unwrap();
+    for (what, rows) in [
+        ("orders WHERE state = 'paid'", settled),
+        ("ledger", settled),
+        ("notifications", settled),
+        ("notifications WHERE verdict = 'settled'", settled),
+        ("refused_notifications WHERE state = 'replayed'", settled),
+        ("outbox WHERE event_type = 'wxpay.order.paid.v1'", settled),
+    ] {
+        assert_eq!(service.number(&db, &format!("SELECT COUNT(*) FROM {what}")).await, rows, "{what}");
+    }
+    assert_eq!(service.events(&process.base, "wxpay.order.paid.v1").await.len(), count);
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_settles_once_after_the_correction_on_embedded_sqlite() {
+    what_was_refused_settles_once_after_the_correction(TestService::embedded_sqlite().await.processes().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refused_settles_once_after_the_correction_on_nats_postgres() {
+    what_was_refused_settles_once_after_the_correction(TestService::nats_postgres().await.processes().await).await;
+}

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::caller::operator;
+use super::operator;
 use super::query::{limit, reason_of_body, time};
 use crate::clock::Timestamp;
 use crate::http::extract::auth::{Authorized, Ops};

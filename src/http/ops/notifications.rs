@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::caller::operator;
+use super::operator;
 use super::query::{limit, time};
 use crate::clock::Timestamp;
 use crate::http::extract::auth::{Authorized, Ops};

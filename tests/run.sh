@@ -10,6 +10,7 @@
 #   tests/run.sh --browser           only the checkout page in a browser; --pictures DIR writes pictures of its screens,
 #                                    further arguments go to node --test (--test-name-pattern=…)
 #   tests/long.sh                    the long instances of the proofs, by hand
+#   tests/run.sh --install           only what the tests need
 #   tests/run.sh --services          starts the services, prints the exports for a shell of yours, runs until Ctrl-C
 set -euo pipefail
 # shellcheck source=tests/lib.sh
@@ -18,6 +19,10 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 only_services=
 what=all
 case ${1:-} in
+--install)
+    install_test_tools
+    exit
+    ;;
 --services)
     only_services=1
     shift
@@ -104,9 +109,9 @@ if [[ $what == some ]]; then
     cargo test --workspace --locked -- "$@"
     exit
 fi
-# Most tests wait for something most of the time, so two share a core. Those of the faults load the machine by
+# Most tests wait for something most of the time, so three share a core. Those of the faults load the machine by
 # themselves.
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
-    cargo test --workspace --locked -- --skip faults:: "$@"
-cargo test --workspace --locked -- faults:: "$@"
+cores=$(nproc)
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * cores))} cargo test --workspace --locked -- --skip faults:: "$@"
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(((3 * cores + 1) / 2))} cargo test --workspace --locked -- faults:: "$@"
 test_browser

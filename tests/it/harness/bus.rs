@@ -208,11 +208,18 @@ pub struct Shelf {
     refusals: AtomicUsize,
     /// What it says when asked whether it takes anything.
     pub is_there: AtomicBool,
+    /// How often it was asked.
+    asked: watch::Sender<u64>,
 }
 
 impl Shelf {
     pub fn new() -> Arc<Shelf> {
         Shelf::that(0, 0)
+    }
+
+    /// Awaits that a worker asks whether it takes anything: it pauses.
+    pub async fn until_asked(&self) {
+        within_timeout("a worker's pause", self.asked.subscribe().wait_for(|asked| *asked > 0)).await.unwrap();
     }
 
     /// Refuses this many times first.
@@ -232,6 +239,7 @@ impl Shelf {
             failures: AtomicUsize::new(failures),
             refusals: AtomicUsize::new(refusals),
             is_there: AtomicBool::new(true),
+            asked: watch::Sender::new(0),
         })
     }
 
@@ -265,6 +273,7 @@ impl Shelf {
 
 impl Parking for Shelf {
     async fn is_there(&self) -> bool {
+        self.asked.send_modify(|asked| *asked += 1);
         self.is_there.load(Ordering::SeqCst)
     }
 

@@ -39,6 +39,8 @@ on_both! {
         let with_key = |key: &'static str, body: Value| {
             let url = format!("{}/v1/orders/I200001/refunds", service.base);
             let request = service.http.post(url).bearer_auth(API_KEY).header("idempotency-key", key);
+            // Only the first ones are called for at once: the others wait for their minute.
+            let request = if key == "k3" { request.header("prefer", "wait=0") } else { request };
             answer(request.header("content-type", "application/json").body(body.to_string()))
         };
         let (status, first) = with_key("k1", json!({"amount_fen": 10})).await.unwrap();
@@ -58,7 +60,7 @@ on_both! {
         let (status, same) = with_key("k3", json!({"refund_no": "I2-a", "amount_fen": 10})).await.unwrap();
         assert!([200, 202].contains(&status) && same["refund_no"] == "I2-a", "{same}");
         // For all that is left neither is needed: the number follows from the order.
-        let (status, rest) = service.give_back("I200001", json!({"all": true})).await;
+        let (status, rest) = service.give_back_at_once("I200001", &json!({"all": true})).await;
         assert_eq!((status, &rest["amount_fen"], &rest["state"]), (202, &json!(70), &json!("requested")), "{rest}");
         let made = rest["refund_no"].as_str().unwrap();
         assert_eq!(service.get(&format!("/v1/refunds/{made}")).await.1["amount_fen"], json!(70));
@@ -70,13 +72,16 @@ on_both! {
         service.paid("I300001").await;
         service.faults(json!([{"on": "refund", "kind": "answer_lost", "times": 1}])).await;
         let request = service.http.post(format!("{}/v1/orders/I300001/refunds", service.base)).bearer_auth(API_KEY);
-        let request = request.header("content-type", "application/json");
+        let request = request.header("content-type", "application/json").header("prefer", "wait=0");
         let request = request.body(r#"{"refund_no":"I300001-r1","all":true}"#);
         let response = request.send().await.unwrap();
         assert_eq!(response.status().as_u16(), 202);
         assert_eq!(response.headers()["location"], "/v1/refunds/I300001-r1");
         let refund: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-        assert_eq!(refund["state"], "unknown");
+        assert!(refund["message"].as_str().unwrap().starts_with("Pending"), "{refund}");
+        service.until_refunded("I300001-r1", "unknown").await;
+        service.until_idle().await;
+        let (_, refund) = service.get("/v1/refunds/I300001-r1").await;
         assert!(refund["message"].as_str().unwrap().starts_with("Pending, not failed"), "{refund}");
         service.finish().await;
     }
@@ -130,9 +135,11 @@ on_both! {
         assert_eq!(status, 200);
         service.pay("I600001").await;
         service.until_state("I600001", "paid").await;
-        let body = |n: usize| json!({"refund_no": format!("n{n}"), "amount_fen": 1});
-        let requests = (0..60).map(|n| service.give_back("I600001", body(n)));
+        let bodies: Vec<_> = (0..60).map(|n| json!({"refund_no": format!("n{n}"), "amount_fen": 1})).collect();
+        let requests = bodies.iter().map(|body| service.give_back_at_once("I600001", body));
         let answers = futures_util::future::join_all(requests).await;
+        let taken = answers.iter().filter(|(status, _)| [200, 202].contains(status)).count();
+        assert_eq!(taken, 50, "{answers:?}");
         let refused: Vec<_> = answers.iter().filter(|(status, _)| *status == 409).collect();
         assert_eq!(refused.len(), 10, "{refused:?}");
         assert!(refused.iter().all(|(_, problem)| problem["code"] == "refunds_used_up"), "{refused:?}");

@@ -19,7 +19,9 @@ on_both! {
         ] {
             service.store.db().execute("test", String::from(sql), []).await.unwrap();
         }
-        let (status, second) = service.give_back("D100001", json!({"refund_no": "D1-b", "amount_fen": 20})).await;
+        let body = json!({"refund_no": "D1-b", "amount_fen": 20});
+        let (status, second) = service.give_back_at_once("D100001", &body).await;
+        service.until_idle().await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "its slot is a day away: {second}");
         service.ends("D1-a", "SUCCESS").await;
         // The next run of the job that searches for such times, and then of the one that searches for due refunds.

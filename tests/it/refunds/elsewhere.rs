@@ -30,6 +30,7 @@ impl InProcess {
 
     /// Which events about refunds an order had, each with its refund.
     async fn refund_events(&self, order_no: &str) -> Vec<String> {
+        self.until_idle().await;
         let (_, feed) = self.get("/v1/events?limit=1000").await;
         let ours = |e: &&Value| e["data"]["order_no"] == order_no && e["data"]["refund_no"].is_string();
         let text = |e: &Value| format!("{} {}", e["type"].as_str().unwrap(), e["data"]["refund_no"].as_str().unwrap());
@@ -72,8 +73,7 @@ on_both! {
         for fee in 1..=3 {
             numbers.push(service.silent_console("E100001", fee).await);
         }
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        let order = service.refreshed("E100001").await;
+        let order = service.refreshed_again("E100001").await;
         assert_eq!((&order["refreshed"], &order["refunded_fen"]), (&json!(true), &json!(45)), "{order}");
         let listed = order["refunds"].as_array().unwrap();
         assert_eq!(listed.len(), 12);
@@ -193,8 +193,7 @@ on_both! {
             if service.number("SELECT COUNT(*) FROM refund_ledger").await == 1 {
                 break;
             }
-            service.skip(70);
-            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+            service.pass(70).await;
         }
         for ours in ["first", "second"] {
             let stored = service.until_refunded(ours, "failed").await;

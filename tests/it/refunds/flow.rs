@@ -76,8 +76,10 @@ on_both! {
         service.paid("F400001").await;
         service.refunding("F400001", "part-1", 30).await;
         // Within a minute of the other WeChat would refuse it: it waits for its slot, and is never refused for that.
-        let (status, second) = service.give_back("F400001", json!({"refund_no": "part-2", "amount_fen": 50})).await;
+        let body = json!({"refund_no": "part-2", "amount_fen": 50});
+        let (status, second) = service.give_back_at_once("F400001", &body).await;
         assert_eq!((status, &second["state"]), (202, &json!("requested")), "{second}");
+        service.until_idle().await;
         assert_eq!(service.calls("F400001").await.len(), 1, "WeChat was not called");
         service.a_minute_later().await;
         service.to_next_poll("part-2").await;

@@ -26,7 +26,7 @@ use wxpay_worker::ids::{MerchantKey, OutRefundNo};
 use wxpay_worker::refund::RefundState;
 use wxpay_worker::store::StoredRefund;
 
-use crate::harness::service::{API_KEY, InProcess, answer};
+use crate::harness::service::InProcess;
 use crate::harness::within_timeout;
 
 /// WeChat wants a minute between two refunds of an order.
@@ -47,12 +47,29 @@ impl InProcess {
 
     /// Asks for a refund that has an unknown outcome, and does not sit the caller's wait out.
     pub async fn give_back_unheard(&self, order_no: &str, body: Value) {
-        let path = format!("{}/v1/orders/{order_no}/refunds", self.base);
-        let request = self.http.post(path).bearer_auth(API_KEY).header("content-type", "application/json");
-        let (status, refund) = answer(request.header("prefer", "wait=0").body(body.to_string())).await.unwrap();
+        let (status, refund) = self.give_back_at_once(order_no, &body).await;
         assert_eq!((status, refund["state"] == "requested" || refund["state"] == "unknown"), (202, true), "{refund}");
         let refund_no = body["refund_no"].as_str().unwrap();
         self.until_refund("unknown", refund_no, |s| s.refund.state == RefundState::Unknown).await;
+    }
+
+    /// Asks for a refund without waiting for it.
+    pub async fn give_back_at_once(&self, order_no: &str, body: &Value) -> (u16, Value) {
+        self.post_waiting(&format!("/v1/orders/{order_no}/refunds"), body, 0).await
+    }
+
+    /// Asks for a refund that WeChat does not take on; gives it as it is after the call.
+    pub async fn give_back_in_vain(&self, order_no: &str, body: Value) -> Value {
+        let (status, refund) = self.give_back_at_once(order_no, &body).await;
+        assert_eq!(status, 202, "{refund}");
+        let refund_no = body["refund_no"].as_str().unwrap();
+        self.until_refund("called for", refund_no, |s| {
+            s.refund.error.is_some() || s.refund.state == RefundState::Unknown
+        })
+        .await;
+        self.until_calls_are_over().await;
+        self.until_idle().await;
+        self.get(&format!("/v1/refunds/{refund_no}")).await.1
     }
 
     /// Awaits that no call for a refund is under way any more, and with it what the worker writes after an answer.

@@ -18,7 +18,10 @@ on_both! {
         service.paid("S100001").await;
         let at_once = size(60, 200);
         let body = |n: usize| json!({"refund_no": format!("part-{n:03}"), "amount_fen": PART});
-        let answers = futures_util::future::join_all((0..at_once).map(|n| service.give_back("S100001", body(n)))).await;
+        let bodies: Vec<_> = (0..at_once).map(body).collect();
+        let asking = bodies.iter().map(|body| service.give_back_at_once("S100001", body));
+        let answers = futures_util::future::join_all(asking).await;
+        service.until_idle().await;
         let mut taken = Vec::new();
         let mut by_status: BTreeMap<u16, usize> = BTreeMap::new();
         for (n, (status, answer)) in answers.iter().enumerate() {

@@ -105,15 +105,13 @@ on_both! {
             {"on": "closeorder", "kind": "answer_lost", "times": 2},
             {"on": "orderquery", "kind": "system_error", "executed": false, "times": 2},
         ])).await;
-        let (status, order) = service.post("/v1/orders/C500001/close", &Value::Null).await;
+        let (status, order) = service.post_waiting("/v1/orders/C500001/close", &Value::Null, 1).await;
         assert_eq!(status, 202, "{order}");
         assert_eq!(order["state"], "payable", "unknown is not closed");
         let mut polls = 0;
         while service.stored("C500001").await.order.state != OrderState::Closed {
             assert!(polls < 20, "{:?}", service.stored("C500001").await.order);
-            service.skip(20);
-            let closed = service.until_state("C500001", "closed");
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(1500), closed).await;
+            service.pass(20).await;
             polls += 1;
         }
         let closed = service.until_state("C500001", "closed").await;
@@ -152,14 +150,11 @@ on_both! {
         let service = TestService::new().on(db).in_process().await;
         service.place("C900001").await;
         let before = service.stored("C900001").await.order.queries;
-        for _ in 0..3 {
-            let (status, _) = service.get("/v1/orders/C900001?refresh=1").await;
-            assert_eq!(status, 200);
+        for _ in 0..2 {
+            service.refreshed_again("C900001").await;
             let answered = service.stored("C900001").await.order.queries;
             assert!(answered.answered_at.is_some(), "WeChat was asked");
             assert_eq!((answered.done, answered.next_at), (before.done, before.next_at));
-            // The throttle is by real time.
-            tokio::time::sleep(std::time::Duration::from_millis(2050)).await;
         }
         service.finish().await;
     }

@@ -132,7 +132,7 @@ on_both! {
         service.skip(FIVE_MINUTES + 1);
         let long = json!({"trade_type": "NATIVE", "product_id": "x".repeat(32)});
         service.faults(json!([{"on": "unifiedorder", "kind": "rate_limit", "times": 1}])).await;
-        let (status, order) = service.post("/v1/orders/S800001/attempts", &long).await;
+        let (status, order) = service.post_waiting("/v1/orders/S800001/attempts", &long, 0).await;
         // A limit is not a refusal for good: the attempt converges all the same, when it is asked about.
         assert_eq!(status, 202, "{order}");
         service.until("throttled", "S800001", |s| s.order.flags.outcome_unknown).await;

@@ -99,6 +99,8 @@ on_every_bus! {
         });
         stage.bus.publish(message("first")).await.unwrap();
         assert_eq!(within_timeout("the first", met.recv()).await.unwrap(), "first");
+        // What comes before the first one's verdict may be taken beside it.
+        shelf.until_asked().await;
         let names: Vec<String> = (0..20).map(|n| format!("later {n}")).collect();
         for name in &names {
             stage.bus.publish(message(name)).await.unwrap();
@@ -247,8 +249,8 @@ on_every_bus! {
         let consumer = Consumer::start(&stage.bus, 2, &Shelf::new(), move |delivery| {
             let seen = seen.clone();
             async move {
-                // Three times the wait after which a silent worker counts as gone.
-                tokio::time::sleep(Duration::from_millis(4500)).await;
+                // Twice the wait after which a silent worker counts as gone: only time shows that it does not.
+                tokio::time::sleep(Duration::from_millis(3000)).await;
                 let _ = seen.send(delivery);
                 Verdict::Done
             }

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -14,10 +15,14 @@ use wxpay_worker::config::{Config, ConfigHandle};
 use wxpay_worker::ids::{MerchantKey, OrderNo};
 use wxpay_worker::store::{Db, Store, StoredOrder};
 
-use super::accounts::jsapi;
+use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
+use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
 use crate::harness::within_timeout;
+
+/// The lease of every job in this process.
+pub const LEASE_S: u64 = 10;
 
 pub struct InProcess {
     pub clock: Clock,
@@ -112,6 +117,13 @@ impl InProcess {
         self.environment.post(&self.base, path, body).await
     }
 
+    /// As [`InProcess::post`] for a caller who waits for at most so many seconds.
+    pub async fn post_waiting(&self, path: &str, body: &Value, seconds: u32) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(API_KEY);
+        let request = request.header("content-type", "application/json").header("prefer", format!("wait={seconds}"));
+        answer(request.body(body.to_string())).await.unwrap()
+    }
+
     /// Places an order and awaits its pay parameters.
     pub async fn place(&self, order_no: &str) -> Value {
         self.place_as(&jsapi(order_no, 100)).await
@@ -181,6 +193,21 @@ impl InProcess {
         types.iter().map(|t| t.trim_start_matches("wxpay.").trim_end_matches(".v1").to_owned()).collect()
     }
 
+    /// A refresh of an order of which WeChat is asked: it is about one order every two seconds at most.
+    pub async fn refreshed_again(&self, order_no: &str) -> Value {
+        within_timeout("a refresh", async {
+            loop {
+                let (status, order) = self.get(&format!("/v1/orders/{order_no}?refresh=1")).await;
+                assert_eq!(status, 200, "{order}");
+                if order["refreshed"] == true {
+                    return order;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+    }
+
     /// Moves the clock to just after a moment.
     pub fn skip_to(&self, at: Timestamp) {
         self.clock.advance(at.since(self.clock.now()) + Duration::from_millis(1));
@@ -188,5 +215,37 @@ impl InProcess {
 
     pub fn skip(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Moves the clock and awaits what is due by then. An idle run of a job is reported once a lease: a shorter time
+    /// would show none.
+    pub async fn pass(&self, seconds: u64) {
+        assert!(seconds >= LEASE_S, "shorter than a lease");
+        self.skip(seconds);
+        for job in ["pending_queries", "pending_refunds", "deferred_messages"] {
+            self.until_job_ran(job).await;
+        }
+        self.until_idle().await;
+    }
+
+    /// Awaits a run of a job that is due, to its end.
+    pub async fn until_job_ran(&self, job: &str) {
+        let now = self.clock.now().as_ms();
+        let due = format!("SELECT COUNT(*) FROM jobs WHERE name = '{job}' AND next_due_at_ms <= {now}");
+        self.until_number(&format!("a run of {job}"), &due, |n| n == 0).await;
+    }
+
+    /// Awaits that no message waits for a worker, and no event for its position in the feed. What is deferred to a
+    /// later time may be.
+    pub async fn until_idle(&self) {
+        self.found("an empty queue", || self.is_idle().map(|is| is.then_some(()))).await;
+    }
+
+    async fn is_idle(&self) -> bool {
+        let due = format!("SELECT COUNT(*) FROM deferred WHERE next_attempt_at_ms <= {}", self.clock.now().as_ms());
+        let lag = self.bus.lag().await;
+        lag.is_ok_and(|all| all.iter().all(|l| l.pending == 0 && l.in_flight == 0))
+            && self.number(&due).await == 0
+            && self.number("SELECT COUNT(*) FROM outbox WHERE position IS NULL").await == 0
     }
 }

@@ -26,6 +26,7 @@ pub use accounts::{
 use accounts::{MINI_PROGRAM, account};
 pub use environment::Environment;
 pub use in_process::InProcess;
+use in_process::LEASE_S;
 pub use processes::Processes;
 pub use queue::Queue;
 
@@ -168,7 +169,7 @@ impl TestService {
     /// All roles in this process, by a clock that the test moves; WeChat goes by the same one.
     pub async fn in_process(self) -> InProcess {
         let (clock, roles) = (self.clock.clone(), self.roles);
-        let more = More { server: "notify_ack_timeout_ms = 4500", lease: Duration::from_secs(10) };
+        let more = More { server: "notify_ack_timeout_ms = 4500", lease: Duration::from_secs(LEASE_S) };
         let (environment, config) = self.open(clock.clone(), more).await;
         InProcess::start(environment, &config, clock, roles).await
     }

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -107,6 +108,12 @@ impl Processes {
         all
     }
 
+    /// What a process says of a metric.
+    pub async fn metric<T: FromStr>(&self, process: &Process, name: &str) -> Option<T> {
+        let text = self.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
     /// One number from the service's database.
     pub async fn number(&self, db: &Db, sql: &str) -> i64 {
         number(db, sql).await
@@ -134,8 +141,15 @@ impl Processes {
         .await
     }
 
-    /// All events of a type so far, in feed order.
+    /// All events of a type so far, in feed order; those that were written and have no position yet are awaited.
     pub async fn events(&self, base: &str, event_type: &str) -> Vec<Value> {
+        let db = self.open_db().await;
+        within_timeout("the positions of all events", async {
+            while number(&db, "SELECT COUNT(*) FROM outbox WHERE position IS NULL").await > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {

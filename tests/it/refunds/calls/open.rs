@@ -20,10 +20,8 @@ impl InProcess {
         let refuse = |code: &str, times| json!({"on": "refund", "kind": "refuse", "err_code": code, "times": times});
         let rules = json!([refuse("NOTENOUGH", Some(1)), refuse("USER_ACCOUNT_ABNORMAL", None)]);
         self.faults(rules).await;
-        let (status, refund) = self.give_back(order_no, json!({"refund_no": refund_no, "all": true})).await;
-        assert_eq!((status, &refund["state"]), (202, &json!("requested")), "{refund}");
-        self.until_refund("refused", refund_no, |s| s.refund.error.is_some()).await;
-        self.until_calls_are_over().await;
+        let refund = self.give_back_in_vain(order_no, json!({"refund_no": refund_no, "all": true})).await;
+        assert_eq!(refund["state"], "requested", "{refund}");
     }
 
     /// What a worker writes before it calls, and dies.
@@ -127,7 +125,7 @@ on_both! {
         let Some(lease) = service.store.lease("far_times", "test", Duration::from_secs(60)).await.unwrap() else {
             // The service holds it: its own job runs with the clock.
             service.skip(31);
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            service.until_job_ran("far_times").await;
             let open = service.number("SELECT call_open_until_ms FROM refunds").await;
             assert!(open > service.clock.now().after(Duration::from_secs(100)).as_ms());
             return service.finish().await;

@@ -1,6 +1,7 @@
 //! Refunds that a person makes in the merchant platform: adopted on WeChat's word alone.
 
 use serde_json::json;
+use wxpay_worker::store::StoredOrder;
 
 use crate::harness::service::{InProcess, MCH_ID, TestService};
 use crate::settling::on_both;
@@ -72,9 +73,8 @@ on_both! {
             // Ever more rarely.
             if let Some(at) = service.stored("C200001").await.order.queries.next_at {
                 service.skip_to(at);
-                service.skip(1);
             }
-            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            service.pass(10).await;
         }
         for (n, number) in numbers.iter().enumerate() {
             let state = if n % 2 == 1 { "succeeded" } else { "processing" };
@@ -99,8 +99,8 @@ on_both! {
         service.paid("C300001").await;
         // Ours never reaches WeChat; meanwhile a person gives everything back by hand.
         service.faults(json!([{"on": "refund", "kind": "drop", "times": 1}])).await;
-        let (_, ours) = service.give_back("C300001", json!({"refund_no": "ours", "all": true})).await;
-        assert_eq!(ours["state"], "unknown", "{ours}");
+        service.give_back_unheard("C300001", json!({"refund_no": "ours", "all": true})).await;
+        service.until_idle().await;
         let number = service.console("C300001", 100).await;
         service.ends(&number, "SUCCESS").await;
         for polls in 0..30 {
@@ -108,8 +108,7 @@ on_both! {
             if service.number("SELECT COUNT(*) FROM refund_ledger").await == 1 {
                 break;
             }
-            service.skip(70);
-            tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+            service.pass(70).await;
         }
         service.until_refunded("ours", "failed").await;
         service.until_refunded(&number, "succeeded").await;
@@ -140,12 +139,13 @@ on_both! {
         service.faults(json!([{"on": "refundquery", "kind": "system_error"}])).await;
         let mut pauses = Vec::new();
         for pause in [100, 60, 200, 400, 3000, 9000] {
-            service.skip(pause);
-            let taken_up = service.clock.now().after(std::time::Duration::from_secs(61));
+            // With its own poll, if one is due.
+            service.pass(pause).await;
+            let before = service.stored("C500001").await.order.queries.answered_at;
             service.poll_the_order("C500001").await;
-            // Taken up by the scheduler it is put off for a minute; after the poll it is scheduled anew.
-            let order =
-                service.until("scheduled", "C500001", |s| s.order.queries.next_at != Some(taken_up)).await.order;
+            // Taken up by the scheduler it is put off for a minute; by the answer it is scheduled anew.
+            let answered = |s: &StoredOrder| s.order.queries.answered_at != before;
+            let order = service.until("answered", "C500001", answered).await.order;
             pauses.push(order.queries.next_at.unwrap().since(service.clock.now()).as_secs());
         }
         assert!(pauses.windows(2).all(|p| p[0] <= p[1]), "{pauses:?}");

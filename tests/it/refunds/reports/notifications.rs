@@ -7,7 +7,7 @@ use wxpay_worker::secret::V2Key;
 use wxpay_worker::wechat::v2::refund_notify::encrypt;
 
 use crate::harness::service::{APP_ID, InProcess, KEY, MCH_ID, OTHER_KEY, OTHER_MCH_ID, TestService};
-use crate::harness::size;
+use crate::harness::{size, within_timeout};
 use crate::settling::on_both;
 
 /// A notification as WeChat would write it with this key: `status` of a refund of 30 of 100 fen.
@@ -114,15 +114,16 @@ on_both! {
         assert!(text.contains("SUCCESS"), "{text}");
         // Time counts: an order, or a refund of the merchant platform, may take minutes to be seen.
         let parked = "SELECT COUNT(*) FROM dead_letters";
-        for _ in 0..23 {
+        for _ in 0..7 {
             assert_eq!(service.number(parked).await, 0, "parked before four minutes have passed");
-            service.skip(10);
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            service.pass(32).await;
         }
-        for _ in 0..10 {
-            service.skip(60);
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        }
+        within_timeout("both are parked", async {
+            while service.number(parked).await < 2 {
+                service.pass(60).await;
+            }
+        })
+        .await;
         service.until_parked("unknown_refund").await;
         service.until_parked("unknown_order").await;
         assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 0);

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxpay_worker::wechat::v2::xml;
@@ -130,8 +129,8 @@ async fn at_wechat(service: &InProcess, start: &str) -> Vec<String> {
 /// Moves the clock on until the order is so.
 async fn in_time(service: &InProcess, order_no: &str, state: &str) {
     within_timeout(&format!("{order_no} {state}"), async {
-        while tokio::time::timeout(Duration::from_secs(2), service.until_state(order_no, state)).await.is_err() {
-            service.skip(10);
+        while service.stored(order_no).await.order.state.as_str() != state {
+            service.pass(10).await;
         }
     })
     .await;
@@ -150,8 +149,9 @@ async fn orders_are_placed_once(db: crate::harness::db::TestDb, main: Main, code
     for code in codes {
         service.forget_the_hosts().await;
         let order_no = format!("L1-{code}");
-        let (status, order) = service.post("/v1/orders", &jsapi(&order_no, 100)).await;
+        let (status, order) = service.post_waiting("/v1/orders", &jsapi(&order_no, 100), 0).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {order}");
+        service.until_idle().await;
         in_time(&service, &order_no, "payable").await;
         let stored = service.stored(&order_no).await;
         assert_eq!(stored.order.attempts.len(), 1, "{main:?}, {code}");
@@ -172,8 +172,10 @@ async fn money_goes_back_once(db: crate::harness::db::TestDb, main: Main, codes:
         service.forget_the_hosts().await;
         let (order_no, refund_no) = (format!("L20000{n}"), format!("L2-{code}"));
         service.paid(&order_no).await;
-        let (status, refund) = service.give_back(&order_no, json!({"refund_no": refund_no, "all": true})).await;
+        let body = json!({"refund_no": refund_no, "all": true});
+        let (status, refund) = service.give_back_at_once(&order_no, &body).await;
         assert!([200, 202].contains(&status), "{main:?}, {code}: {refund}");
+        service.until_idle().await;
         service.poll_until(&refund_no, "processing").await;
         service.ends(&refund_no, "SUCCESS").await;
         service.until_refunded(&refund_no, "succeeded").await;

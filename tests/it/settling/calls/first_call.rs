@@ -113,7 +113,7 @@ on_both! {
             service.until_not_called(order_no).await;
         }
         // Its polls are no queries: WeChat has nothing to tell.
-        service.pass(20, 3).await;
+        service.pass_times(20, 3).await;
         for order_no in ["F200001", "F200002", "F200003"] {
             service.until_not_called(order_no).await;
             assert_eq!(service.wechat_calls("orderquery", order_no).await.len(), 0, "{order_no}");
@@ -156,7 +156,7 @@ on_both! {
         service.lose_wechat().await;
         service.place_unanswered("F300001").await;
         service.until_not_called("F300001").await;
-        service.pass(20, 2).await;
+        service.pass_times(20, 2).await;
         service.until_not_called("F300001").await;
         let refused = signed_refusal("NOAUTH", "商户无此接口权限");
         service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": refused, "times": 1}])).await;
@@ -173,7 +173,7 @@ on_both! {
         service.place_unanswered("F350001").await;
         service.until_not_called("F350001").await;
         service.lose_wechat().await;
-        service.pass(30, 3).await;
+        service.pass_times(30, 3).await;
         service.until_not_called("F350001").await;
         service.restart_with(|config| config.apps[0].app_id = AppId::parse(APP_ID).unwrap()).await;
         service.find_wechat().await;

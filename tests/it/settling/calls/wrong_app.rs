@@ -33,7 +33,7 @@ on_both! {
     async fn it_goes_on_under_its_number_by_the_right_app(db: TestDb) {
         let mut service = TestService::new().on(db).in_process().await;
         service.place_under_the_wrong_app("V100001").await;
-        service.pass(30, 3).await;
+        service.pass_times(30, 3).await;
         let waiting = service.stored("V100001").await.order;
         assert_eq!((waiting.state, waiting.attempts[0].appid.as_str()), (OrderState::Requested, WRONG));
         let calls = service.wechat_calls("unifiedorder", "V100001").await.len();
@@ -73,7 +73,7 @@ on_both! {
         service.restart_with_app(APP_ID).await;
         let expires_at = service.stored("V300001").await.order.expires_at;
         service.skip_to(expires_at);
-        service.pass(130, 2).await;
+        service.pass_times(130, 2).await;
         let closed = service.until_state("V300001", "closed").await.order;
         assert_eq!(closed.attempts[0].state, AttemptState::Closed);
         assert_eq!(service.wechat_order("V300001").await["state"], "CLOSED");
@@ -87,7 +87,7 @@ on_both! {
         service.restart_with_app(APP_ID).await;
         let everywhere = ["unifiedorder", "orderquery"].map(|on| json!({"on": on, "kind": "foreign_address"}));
         service.faults(json!(everywhere)).await;
-        service.pass(30, 3).await;
+        service.pass_times(30, 3).await;
         let waiting = service.stored("V400001").await.order;
         assert_eq!((waiting.state, waiting.attempts[0].appid.as_str()), (OrderState::Requested, WRONG));
         service.clear_faults().await;

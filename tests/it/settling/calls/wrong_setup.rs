@@ -27,10 +27,9 @@ impl InProcess {
     }
 
     /// Lets time pass, some of it at a time, so that what is due is done.
-    pub(super) async fn pass(&self, seconds: u64, times: u32) {
+    pub(super) async fn pass_times(&self, seconds: u64, times: u32) {
         for _ in 0..times {
-            self.skip(seconds);
-            tokio::time::sleep(Duration::from_millis(400)).await;
+            self.pass(seconds).await;
         }
     }
 
@@ -59,7 +58,7 @@ on_both! {
             assert_eq!(order["wechat"], wechat, "{order}");
         }
         assert_eq!((service.faults_by_name("signature").await, service.number(FAULTS).await), (1, 1));
-        service.pass(40, 8).await;
+        service.pass_times(40, 8).await;
         for order_no in numbers {
             let stored = service.stored(order_no).await.order;
             assert_eq!((stored.state, stored.attempts[0].state), (OrderState::Requested, AttemptState::Unknown));
@@ -88,7 +87,7 @@ on_both! {
         service.until("refused", "K150001", refused).await;
         let later = Clock::system().now().as_ms() + 50_000;
         service.throttle(later).await;
-        service.pass(40, 3).await;
+        service.pass_times(40, 3).await;
         assert_eq!(service.stored("K150001").await.order.attempts[0].setup_refusals, Some(0));
         service.throttle(0).await;
         service.restart_with_key(KEY).await;
@@ -128,7 +127,7 @@ on_both! {
             let order = service.place_unanswered(order_no).await;
             assert_eq!((&order["state"], &order["wechat"]["err_code_des"]), (&json!("requested"), &json!(words)));
             assert_eq!(service.faults_by_name(fault).await, 1);
-            service.pass(30, 4).await;
+            service.pass_times(30, 4).await;
             assert_eq!(service.stored(order_no).await.order.state, OrderState::Requested);
             service.restart_with(|config| {
                 config.merchants[0].mch_id = right.0.clone();
@@ -149,11 +148,11 @@ on_both! {
         service.restart_with_key(OTHER_KEY).await;
         service.pay("K900001").await;
         // WeChat's notification is answered FAIL, and the order's polls are refused.
-        service.pass(40, 6).await;
+        service.pass_times(40, 6).await;
         assert_eq!(service.stored("K900001").await.order.state, OrderState::Payable);
         assert_eq!(service.faults_by_name("signature").await, 1, "found by a poll");
         service.restart_with_key(KEY).await;
-        service.pass(60, 6).await;
+        service.pass_times(60, 6).await;
         service.until_state("K900001", "paid").await;
         assert_eq!(service.number("SELECT COUNT(*) FROM ledger").await, 1);
         assert_eq!(service.events("K900001").await, ["order.payable", "order.paid"]);
@@ -167,13 +166,13 @@ on_both! {
         service.place_unanswered("K400002").await;
         let expires_at = service.stored("K400002").await.order.expires_at;
         service.skip_to(expires_at);
-        service.pass(130, 5).await;
+        service.pass_times(130, 5).await;
         let payable = service.stored("K400001").await.order;
         assert_eq!((payable.state, payable.attempts[0].state), (OrderState::Payable, AttemptState::Payable));
         let waiting = service.stored("K400002").await.order;
         assert_eq!((waiting.state, waiting.attempts[0].state), (OrderState::Requested, AttemptState::Unknown));
         service.restart_with_key(KEY).await;
-        service.pass(301, 3).await;
+        service.pass_times(301, 3).await;
         for order_no in ["K400001", "K400002"] {
             service.until_state(order_no, "closed").await;
         }
@@ -193,7 +192,7 @@ on_both! {
         let waiting = service.until("refused", "K500001", |s| s.order.attempts[0].setup_refusals == Some(1)).await;
         assert_eq!(waiting.order.state, OrderState::Requested, "the first refusal ends nothing");
         assert_eq!(service.number(FAULTS).await, 0, "WeChat accepts the merchant");
-        service.pass(20, 5).await;
+        service.pass_times(20, 5).await;
         let failed = service.until_state("K500001", "failed").await.order;
         assert_eq!(failed.failure.unwrap().code, "APPID_NOT_EXIST");
         assert_eq!(service.placed("K500001").await, 3);
@@ -217,7 +216,7 @@ on_both! {
         // The unified orders of one number alone.
         service.faults(json!([{"on": "unifiedorder", "kind": "foreign_address", "out_trade_no": "K700001"}])).await;
         service.place_unanswered("K700001").await;
-        service.pass(20, 5).await;
+        service.pass_times(20, 5).await;
         assert_eq!(service.until_state("K700001", "failed").await.order.failure.unwrap().code, "FAIL");
         assert_eq!((service.placed("K700001").await, service.number(FAULTS).await), (3, 0));
         service.clear_faults().await;
@@ -229,7 +228,7 @@ on_both! {
         let order = service.place_unanswered("K700002").await;
         assert_eq!(order["wechat"]["err_code_des"], "此IP地址不允许调用接口", "{order}");
         assert_eq!(service.faults_by_name("ip").await, 1);
-        service.pass(20, 6).await;
+        service.pass_times(20, 6).await;
         assert_eq!(service.stored("K700002").await.order.state, OrderState::Requested);
         service.clear_faults().await;
         // WeChat's side was corrected: no restart is needed.

@@ -17,3 +17,4 @@ mod refund;
 pub use self::core::context::Context;
 pub use self::core::dead_letter::StoreParking;
 pub use self::handlers::run;
+pub use self::pay::refund_clients::{RefundClientError, RefundClients};

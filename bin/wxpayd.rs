@@ -99,7 +99,16 @@ async fn run(file: Option<&Path>, roles: Roles) -> anyhow::Result<()> {
     let stop = stop_on_signal();
     let listeners = Listeners::bind(&config, roles).await?;
     let address = listeners.api.as_ref().and_then(|l| l.local_addr().ok());
+    // Before the roles run: a signal that comes early must not end the process.
+    let mut hangups = signal(SignalKind::hangup())?;
     let app = App::open(config, Clock::system()).await?;
+    let reloader = app.reloader();
+    let file = file.map(Path::to_owned);
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reloader.reload(file.as_deref(), process_env());
+        }
+    });
     match address {
         Some(address) => tracing::info!(%roles, %address, "running"),
         None => tracing::info!(%roles, "running"),

@@ -2,7 +2,7 @@
 //!
 //! Every role can run in a separate process; roles share only the database and the bus.
 
-use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,18 @@ use tokio_util::sync::CancellationToken;
 use crate::bus;
 use crate::bus::{Bus, ConnectError};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigHandle, Problems};
+use crate::config::{Config, ConfigHandle, Problems, Reload, ReloadOutcome};
 use crate::http;
 use crate::http::{HttpShared, Ingress};
-use crate::ids::MerchantKey;
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
+use crate::telemetry;
 use crate::telemetry::{Metrics, MetricsError};
-use crate::wechat::certificate::{CertificateError, MerchantCertificate};
+use crate::wechat::certificate;
 use crate::wechat::platform::PlatformClient;
 use crate::wechat::transport::{Client, ClientError};
+use crate::worker::{RefundClientError, RefundClients};
 use crate::{relay, web, worker};
 
 /// How often the clock is synchronised with the database's.
@@ -85,9 +86,9 @@ pub enum AppError {
     /// The HTTP client for WeChat cannot be set up.
     #[error("WeChat client: {0}")]
     Wechat(#[from] ClientError),
-    /// A merchant's certificate cannot be used.
-    #[error("the certificate of merchant {0} {1}")]
-    Certificate(MerchantKey, #[source] CertificateError),
+    /// A merchant's client for refunds cannot be set up.
+    #[error(transparent)]
+    RefundClients(#[from] RefundClientError),
     /// An address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
@@ -112,7 +113,7 @@ pub struct App {
     /// The database's time.
     pub clock: Clock,
     wechat: Client,
-    refund_clients: Arc<HashMap<MerchantKey, Client>>,
+    refund_clients: RefundClients,
     platform: PlatformClient,
     metrics: Metrics,
     more_routes: axum::Router,
@@ -162,7 +163,7 @@ impl App {
             "the bus is connected"
         );
         let wechat = Client::new(&config.wechat)?;
-        let refund_clients = Arc::new(refund_clients(&config, &wechat)?);
+        let refund_clients = RefundClients::open(&config, &wechat)?;
         let platform = PlatformClient::new(&config.wechat)?;
         let config = ConfigHandle::new(config);
         let more_routes = axum::Router::new();
@@ -173,6 +174,12 @@ impl App {
     #[must_use]
     pub fn with_routes(self, routes: axum::Router) -> App {
         App { more_routes: self.more_routes.merge(routes), ..self }
+    }
+
+    /// Reads the configuration anew while the roles run.
+    pub fn reloader(&self) -> Reloader {
+        let (config, refund_clients) = (self.config.clone(), self.refund_clients.clone());
+        Reloader { config, refund_clients, wechat: self.wechat.clone(), clock: self.clock.clone() }
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in progress finish.
@@ -188,7 +195,7 @@ impl App {
                 self.config.clone(),
                 self.store.clone(),
                 self.wechat.clone(),
-                Arc::clone(&self.refund_clients),
+                self.refund_clients.clone(),
                 self.clock.clone(),
             );
             let (lease, replays) = (settings.store.lease, ctx.clone());
@@ -258,6 +265,56 @@ impl App {
     }
 }
 
+/// Puts another configuration in force: all of it or nothing.
+pub struct Reloader {
+    config: ConfigHandle,
+    refund_clients: RefundClients,
+    wechat: Client,
+    clock: Clock,
+}
+
+impl Reloader {
+    /// Reads file, secrets and certificates anew. Whatever is wrong with them, the configuration in force stays; how
+    /// it ended is in the log, in a metric and in `/readyz`.
+    pub fn reload(&self, file: Option<&Path>, env: impl Iterator<Item = (String, String)>) {
+        let mut outcome = ReloadOutcome { at: self.clock.now(), refused: None, needs_restart: Vec::new() };
+        let result = match self.read(file, env) {
+            Ok((Reload { config, changed, needs_restart }, refund_clients)) => {
+                for warning in &config.warnings {
+                    tracing::warn!(%warning, "the configuration");
+                }
+                tracing::info!(
+                    ?changed,
+                    ?needs_restart,
+                    config_hash = config.hash(),
+                    "The configuration was read anew"
+                );
+                self.refund_clients.replace(&refund_clients);
+                self.config.replace(config);
+                outcome.needs_restart = needs_restart;
+                "applied"
+            }
+            Err(error) => {
+                tracing::error!(%error, "The configuration was refused: what was in force stays");
+                outcome.refused = Some(error.to_string());
+                "refused"
+            }
+        };
+        metrics::counter!(telemetry::CONFIG_RELOADS_TOTAL, "result" => result).increment(1);
+        self.config.note_reload(outcome);
+    }
+
+    fn read(
+        &self,
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Reload, RefundClients), AppError> {
+        let reload = self.config.snapshot().reload(file, env, certificate::check)?;
+        let refund_clients = RefundClients::open(&reload.config, &self.wechat)?;
+        Ok((reload, refund_clients))
+    }
+}
+
 /// Sets the clock to the database's, which all processes share: each reads times that others wrote.
 async fn set_clock(clock: &Clock, store: &Store) -> Result<(), DbError> {
     let asked = Instant::now();
@@ -280,19 +337,6 @@ async fn keep_time(clock: Clock, store: Store, stop: CancellationToken) -> Resul
         }
     }
     Ok(())
-}
-
-/// One client per merchant that has a certificate.
-fn refund_clients(config: &Config, wechat: &Client) -> Result<HashMap<MerchantKey, Client>, AppError> {
-    let mut clients = HashMap::new();
-    for merchant in &config.merchants {
-        let Some(file) = &merchant.client_cert_file else { continue };
-        let certificate = MerchantCertificate::read(file, merchant.client_key_file.as_deref(), &merchant.mch_id)
-            .map_err(|e| AppError::Certificate(merchant.key.clone(), e))?;
-        let client = Client::with_certificate(&config.wechat, &certificate)?.sharing_hosts_with(wechat);
-        clients.insert(merchant.key.clone(), client);
-    }
-    Ok(clients)
 }
 
 /// Waits until stopped or until a role fails; then for the other roles, at most for the grace period.

@@ -78,6 +78,7 @@ pub mod batcher;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod ctl;
 pub mod demo;
 pub mod event;
 pub mod failpoint;

@@ -3,6 +3,7 @@
 //! It is written from what was recorded while reading, where a secret is already `***`: no secret can reach it.
 
 use super::layers::Origin;
+use crate::secret::sha256_hex;
 
 #[derive(Clone)]
 pub(super) struct Line {
@@ -14,6 +15,15 @@ pub(super) struct Line {
     pub value: String,
     /// The layer it came from.
     pub origin: Origin,
+    /// SHA-256 of what it really holds: of a secret, of a file's bytes. Two processes are compared by it.
+    pub content: String,
+}
+
+impl Line {
+    /// The key as the file names it: `merchants[0].v2_key_file`.
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.path, self.key)
+    }
 }
 
 /// Everything in force. Opaque, so that [`super::Config`] can derive `Debug`.
@@ -27,6 +37,12 @@ impl std::fmt::Debug for Effective {
 }
 
 impl Effective {
+    /// The first twelve hex digits of the SHA-256 of all keys and what they hold, wherever they were set.
+    pub(super) fn hash(&self) -> String {
+        let all: String = self.0.iter().map(|line| format!("{}={}\n", line.name(), line.content)).collect();
+        sha256_hex(all.as_bytes()).chars().take(12).collect()
+    }
+
     /// TOML with the sources as comments.
     pub(super) fn to_toml(&self) -> String {
         let mut text = String::new();

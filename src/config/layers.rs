@@ -4,6 +4,7 @@
 //! No type here has `Debug`: the tree holds secrets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::Value;
 
@@ -24,6 +25,7 @@ pub(super) enum Origin {
 }
 
 /// A place in the tree.
+#[derive(Clone)]
 pub(super) enum Node {
     /// Anything that is neither a table nor a list of tables.
     Value(Value, Origin),
@@ -35,6 +37,16 @@ pub(super) enum Node {
 
 /// Keys and what they hold.
 pub(super) type Table = BTreeMap<String, Node>;
+
+/// The tree that a configuration was read from. Opaque, so that [`super::Config`] can derive `Debug`.
+#[derive(Clone)]
+pub(super) struct Tree(pub Arc<Table>);
+
+impl std::fmt::Debug for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
 
 /// Parses a TOML text. Every syntax error is reported with its line; the text itself is not quoted, since it may be a
 /// secret.

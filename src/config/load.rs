@@ -1,12 +1,12 @@
 //! The way in: three layers, read as one, with every problem at once.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::certificate::CertificateCheck;
 use super::explain::Effective;
 use super::layers;
-use super::layers::{Origin, Table};
+use super::layers::{Origin, Table, Tree};
 use super::problem::{Problem, Problems};
 use super::reader::{Reader, Report};
 use super::secrets::is_open;
@@ -27,52 +27,73 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
         check_certificate: CertificateCheck,
     ) -> Result<Config, Problems> {
-        let mut report = Report { check_certificate: Some(check_certificate), ..Report::default() };
-        let text = match file {
-            None => String::new(),
-            Some(path) => {
-                report.folder = path.parent().map(Path::to_owned).unwrap_or_default();
-                std::fs::read_to_string(path).map_err(|error| {
-                    let text = format!("cannot be read: {error}");
-                    Problems::new(vec![Problem::new(path.display().to_string(), text)])
-                })?
-            }
-        };
-        let name = file.map(|path| path.display().to_string()).unwrap_or_default();
-        let config = read_layers(&text, &name, env, &mut report);
-        if file.is_some_and(is_open) {
-            let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a \
-                        file of its own";
-            let inline = std::mem::take(&mut report.inline_secrets);
-            report.warnings.extend(inline.into_iter().map(|key| Problem::new(key, open)));
-        }
-        finish(config, report)
+        let (tree, mut report) = open(file, env, check_certificate)?;
+        let config = read_tree(&tree, &mut report);
+        finish(config, tree, report)
     }
 
     /// The same from a text instead of a file, without any environment and without parsing certificates: relative
     /// paths count from the working directory.
     pub fn from_toml_str(text: &str) -> Result<Config, Problems> {
         let mut report = Report::default();
-        let config = read_layers(text, "configuration", std::iter::empty(), &mut report);
-        finish(config, report)
+        let Some(tree) = read_layers(text, "configuration", std::iter::empty(), &mut report) else {
+            return Err(Problems::new(report.problems));
+        };
+        let config = read_tree(&tree, &mut report);
+        finish(config, tree, report)
     }
 }
 
-fn finish(config: Option<Config>, report: Report) -> Result<Config, Problems> {
-    match config {
-        Some(config) if report.problems.is_empty() => {
-            Ok(Config { warnings: report.warnings, effective: Effective(report.lines), ..config })
+/// The tree of the three layers, not yet read.
+pub(super) fn open(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+    check_certificate: CertificateCheck,
+) -> Result<(Table, Report), Problems> {
+    let mut report = Report { check_certificate: Some(check_certificate), ..Report::default() };
+    let text = match file {
+        None => String::new(),
+        Some(path) => {
+            report.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            report.is_open = is_open(path);
+            std::fs::read_to_string(path).map_err(|error| {
+                let text = format!("cannot be read: {error}");
+                Problems::new(vec![Problem::new(path.display().to_string(), text)])
+            })?
         }
+    };
+    let name = file.map(|path| path.display().to_string()).unwrap_or_default();
+    match read_layers(&text, &name, env, &mut report) {
+        Some(tree) => Ok((tree, report)),
+        None => Err(Problems::new(report.problems)),
+    }
+}
+
+pub(super) fn finish(config: Option<Config>, tree: Table, mut report: Report) -> Result<Config, Problems> {
+    if report.is_open {
+        let open = "stands in a configuration file that every user of this host can open; chmod o= it, or use a file \
+                    of its own";
+        let inline = std::mem::take(&mut report.inline_secrets);
+        report.warnings.extend(inline.into_iter().map(|key| Problem::new(key, open)));
+    }
+    match config {
+        Some(config) if report.problems.is_empty() => Ok(Config {
+            warnings: report.warnings,
+            effective: Effective(report.lines),
+            tree: Tree(Arc::new(tree)),
+            ..config
+        }),
         Some(_) | None => Err(Problems::new(report.problems)),
     }
 }
 
+/// The layers laid on each other; none when a text is not TOML.
 fn read_layers(
     text: &str,
     name: &str,
     env: impl Iterator<Item = (String, String)>,
     report: &mut Report,
-) -> Option<Config> {
+) -> Option<Table> {
     let mut tree = Table::new();
     for (text, name, origin) in [(DEFAULTS, "default.toml", Origin::Default), (text, name, Origin::File)] {
         match layers::parse(text, name, &origin) {
@@ -85,10 +106,10 @@ fn read_layers(
         return None;
     }
     report.problems.extend(layers::overlay_env(&mut tree, env));
-    read_tree(&tree, report)
+    Some(tree)
 }
 
-fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
+pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let mut root = Reader::root(tree, report);
     let server = root.section("server", read::server);
     let store = root.section("store", read_storage::store);
@@ -124,29 +145,6 @@ fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         api_keys,
         warnings: Vec::new(),
         effective: Effective(Vec::new()),
+        tree: Tree(Arc::default()),
     })
-}
-
-/// The configuration in force. Clones share it.
-///
-/// What must stay true: each request, delivery and run takes one snapshot when it begins and works on nothing else, so
-/// that it never sees half of one configuration and half of another.
-#[derive(Debug, Clone)]
-pub struct ConfigHandle(Arc<RwLock<Arc<Config>>>);
-
-impl ConfigHandle {
-    /// Puts a configuration in force.
-    pub fn new(config: Config) -> ConfigHandle {
-        ConfigHandle(Arc::new(RwLock::new(Arc::new(config))))
-    }
-
-    /// The configuration as it is now.
-    pub fn snapshot(&self) -> Arc<Config> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts another configuration in force: for what begins from now on.
-    pub fn replace(&self, config: Config) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-    }
 }

@@ -14,13 +14,14 @@ mod process;
 mod read;
 mod read_storage;
 mod reader;
+mod reload;
 mod secrets;
 mod sections;
 mod validate;
 
 pub use address::NatsServers;
 pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
-pub use load::ConfigHandle;
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
+pub use reload::{ConfigHandle, Reload, ReloadOutcome};
 pub use sections::*;

@@ -14,6 +14,7 @@ use super::certificate::CertificateCheck;
 use super::explain::Line;
 use super::layers::{Node, Origin, Table};
 use super::problem::{Problem, nearest};
+use crate::secret::sha256_hex;
 
 /// What reading brings to light, gathered over all tables.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub(super) struct Report {
     pub check_certificate: Option<CertificateCheck>,
     /// Keys of secrets that stand in the configuration file itself.
     pub inline_secrets: Vec<String>,
+    /// Whether every user of the host can open the configuration file.
+    pub is_open: bool,
 }
 
 /// One table.
@@ -269,8 +272,17 @@ impl<'a> Reader<'a> {
 
     /// Records what is in force, as TOML.
     pub(super) fn shown(&mut self, key: &str, value: String, origin: &Origin) {
-        let path = self.path.clone();
-        self.report.lines.push(Line { path, key: key.to_owned(), value, origin: origin.clone() });
+        let content = sha256_hex(value.as_bytes());
+        let line = Line { path: self.path.clone(), key: key.to_owned(), value, origin: origin.clone(), content };
+        self.report.lines.push(line);
+    }
+
+    /// The same of a value that stands for something else: a secret, or the path of a file.
+    pub(super) fn shown_for(&mut self, key: &str, value: String, origin: &Origin, content: &[u8]) {
+        self.shown(key, value, origin);
+        if let Some(line) = self.report.lines.last_mut() {
+            line.content = sha256_hex(content);
+        }
     }
 
     /// The whole name of a key.

@@ -76,7 +76,7 @@ impl Reader<'_> {
             self.problem(key, "is the hash of an empty key".into());
             return None;
         }
-        self.shown(key, format!("\"sha256:{}…\"", &hex[..8]), &origin);
+        self.shown_for(key, format!("\"sha256:{}…\"", &hex[..8]), &origin, hex.as_bytes());
         Some(hex.to_owned())
     }
 
@@ -102,14 +102,15 @@ impl Reader<'_> {
                     let at = self.at(key);
                     self.report.inline_secrets.push(at);
                 }
-                self.shown(key, super::explain::quoted(&show(&text)), &origin);
+                self.shown_for(key, super::explain::quoted(&show(&text)), &origin, text.as_bytes());
                 (text, key)
             }
             (_, named) => {
                 let (path, origin) = named?;
-                self.shown(file_key, super::explain::quoted(&path), &origin);
+                let shown = super::explain::quoted(&path);
                 let path = self.resolve(&path, &origin);
                 let text = self.read_text(file_key, &path)?;
+                self.shown_for(file_key, shown, &origin, text.as_bytes());
                 self.warn_if_open(file_key, &path);
                 // Editors and `echo` end a file with a newline that is not part of the secret.
                 (text.trim_end_matches(['\r', '\n']).to_owned(), file_key)
@@ -131,9 +132,11 @@ impl Reader<'_> {
     /// The path of a file that must hold `marker`, if one is named.
     pub(super) fn pem_file(&mut self, key: &'static str, marker: &str) -> Option<Option<PathBuf>> {
         let Some((path, origin)) = self.secret_text(key)? else { return Some(None) };
-        self.shown(key, super::explain::quoted(&path), &origin);
+        let shown = super::explain::quoted(&path);
         let path = self.resolve(&path, &origin);
-        let text = String::from_utf8_lossy(&self.read_bytes(key, &path)?).into_owned();
+        let bytes = self.read_bytes(key, &path)?;
+        self.shown_for(key, shown, &origin, &bytes);
+        let text = String::from_utf8_lossy(&bytes);
         if !is_pkcs12(&path) && !text.contains(marker) {
             self.problem(key, format!("is not the right file: PEM with \"{marker}\" is expected"));
             return None;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::explain::Effective;
+use super::layers::Tree;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
@@ -43,6 +44,7 @@ pub struct Config {
     /// Problems that do not prevent the start but need attention: an open secret file, plain HTTP on the internet.
     pub warnings: Vec<Problem>,
     pub(super) effective: Effective,
+    pub(super) tree: Tree,
 }
 
 impl Config {
@@ -64,6 +66,11 @@ impl Config {
     /// The values in force as TOML, with their sources as comments and secrets as `"***"`.
     pub fn explain(&self) -> String {
         self.effective.to_toml()
+    }
+
+    /// Twelve hex digits, the same in all processes that have the same values in force, secrets and files included.
+    pub fn hash(&self) -> String {
+        self.effective.hash()
     }
 
     /// The app with this key.

@@ -18,6 +18,7 @@ use super::state::HttpState;
 use crate::bus::{Fill, LagError};
 use crate::clock::Timestamp;
 use crate::config;
+use crate::config::ReloadOutcome;
 use crate::sealed_box::SealKey;
 use crate::store::{Degraded, TokenKind, TokenState};
 
@@ -45,6 +46,7 @@ struct Check {
 struct Readiness {
     ready: bool,
     checks: Vec<Check>,
+    config_hash: String,
 }
 
 fn check(name: impl Into<String>, problem: Option<impl Into<String>>) -> Check {
@@ -87,8 +89,9 @@ pub async fn readyz(app: HttpState) -> Response {
     checks.push(check("clock", clock));
     checks.extend(standbys.map(|problem| check("standbys", problem)));
     checks.extend(apps);
+    checks.extend(app.last_reload().map(configuration));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(Readiness { ready, checks })).into_response()
+    (status, axum::Json(Readiness { ready, checks, config_hash: app.config.hash() })).into_response()
 }
 
 /// How full the streams are that refuse messages when they are full. What does not answer fails the check of the bus.
@@ -100,6 +103,20 @@ fn space(fill: Option<Result<Vec<Fill>, LagError>>) -> Check {
         name: "bus_space".into(),
         ok: noted.as_ref().is_none_or(|fill| fill.percent() < FULL),
         reason: noted.map(|fill| format!("{} holds {} % of bus.max_bytes", fill.stream, fill.percent())),
+    }
+}
+
+/// How reading the file anew ended. A process whose file was refused serves on as before.
+fn configuration(outcome: ReloadOutcome) -> Check {
+    let at = outcome.at;
+    let waits = (!outcome.needs_restart.is_empty()).then(|| outcome.needs_restart.join(", "));
+    Check {
+        name: "configuration".into(),
+        ok: outcome.refused.is_none(),
+        reason: match outcome.refused {
+            Some(_) => Some(format!("refused at {at}, the one before is in force; the log says why")),
+            None => waits.map(|keys| format!("read anew at {at}; takes a restart: {keys}")),
+        },
     }
 }
 

@@ -19,7 +19,7 @@ use super::rate_limit::{Budget, Gate, Throttle};
 use super::refused_keys::RefusedKeys;
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigHandle};
+use crate::config::{Config, ConfigHandle, ReloadOutcome};
 use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
@@ -104,6 +104,11 @@ impl HttpShared {
             metrics,
             shutdown,
         }
+    }
+
+    /// How the configuration was last read anew.
+    pub fn last_reload(&self) -> Option<ReloadOutcome> {
+        self.config.last_reload()
     }
 
     /// The configuration as it is now.

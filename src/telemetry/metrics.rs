@@ -87,6 +87,8 @@ pub const LOGINS_TOTAL: &str = "wxpay_logins_total";
 pub const RETENTION_REMOVED_TOTAL: &str = "wxpay_retention_removed_total";
 /// Time one run of a job took.
 pub const JOB_SECONDS: &str = "wxpay_job_seconds";
+/// Readings of the configuration's file anew, by `result` (`applied`, `refused`).
+pub const CONFIG_RELOADS_TOTAL: &str = "wxpay_config_reloads_total";
 /// How far this host's clock is ahead of the database's; negative when it is behind.
 pub const CLOCK_AHEAD_SECONDS: &str = "wxpay_clock_ahead_seconds";
 
@@ -203,6 +205,7 @@ pub const METRICS: &[Metric] = &[
         &["merchant", "api"],
         "Answers of WeChat that it is called too often",
     ),
+    metric(CONFIG_RELOADS_TOTAL, Kind::Counter, Unit::Count, &["result"], "Readings of the configuration anew"),
     metric(TOKEN_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &["app", "kind"], "Age of the token in use"),
     metric(
         TOKEN_REFRESH_TOTAL,

@@ -302,7 +302,7 @@ fn load_service_file(change: impl Fn(String) -> String, environment: &[(String, 
     }
     let mounted = |text: &str| text.replace("/run/secrets", secrets.path().to_str().unwrap());
     let file = secrets.path().join("wxpay.toml");
-    std::fs::write(&file, change(mounted(&read("deploy/wxpay.toml")))).unwrap();
+    std::fs::write(&file, change(mounted(&read("deploy/config/wxpay.toml")))).unwrap();
     let environment: Vec<_> = environment.iter().map(|(k, v)| (k.clone(), mounted(v))).collect();
     Config::load(Some(&file), environment.into_iter(), certificate::check).map_err(|problems| problems.to_string())
 }
@@ -318,7 +318,7 @@ fn the_service_accepts_its_file_and_compose_mounts_each_secret_it_names() {
     assert!(config.bus.max_bytes * 2 < room, "two full streams leave the server room");
     let grace = compose["services"]["wxpayd"]["stop_grace_period"].as_str().unwrap().strip_suffix('s').unwrap();
     assert!(Duration::from_secs(grace.parse().unwrap()) > config.server.shutdown_timeout);
-    let text = read("deploy/wxpay.toml");
+    let text = read("deploy/config/wxpay.toml");
     let named: BTreeSet<String> =
         text.split("/run/secrets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     assert_eq!(named, names(&compose["services"]["wxpayd"]["secrets"]));

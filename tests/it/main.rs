@@ -4,6 +4,7 @@
 mod clock;
 mod config;
 mod contracts;
+mod ctl;
 mod demo;
 mod deploy;
 mod envelope;

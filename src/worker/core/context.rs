@@ -12,6 +12,7 @@ use crate::ids::{AppId, MerchantKey};
 use crate::store::{ReplayMark, Store};
 use crate::wechat::transport::Client;
 use crate::worker::pay::pacer::Pacer;
+use crate::worker::pay::refund_clients::RefundClients;
 
 /// What every handler has at hand. Cheap to clone.
 #[derive(Clone)]
@@ -22,8 +23,9 @@ pub struct Context {
     pub store: Store,
     /// The way to WeChat.
     pub wechat: Client,
-    /// The way to WeChat with a merchant's certificate, for refunds; none for a merchant without one.
+    /// The ways to WeChat with a merchant's certificate, for refunds: as they were when the delivery began.
     pub refund_clients: Arc<HashMap<MerchantKey, Client>>,
+    refund_clients_in_force: RefundClients,
     pub clock: Clock,
     /// Permits to call WeChat.
     pub(in crate::worker) pacer: Arc<Pacer>,
@@ -40,7 +42,7 @@ impl Context {
         in_force: ConfigHandle,
         store: Store,
         wechat: Client,
-        refund_clients: Arc<HashMap<MerchantKey, Client>>,
+        refund_clients_in_force: RefundClients,
         clock: Clock,
     ) -> Context {
         let applier = Arc::new(FactApplier::new(store.clone(), clock.clone(), wechat.clone()));
@@ -48,12 +50,14 @@ impl Context {
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
         let probes = Arc::default();
+        let refund_clients = refund_clients_in_force.snapshot();
         Context {
             config,
             in_force,
             store,
             wechat,
             refund_clients,
+            refund_clients_in_force,
             clock,
             pacer,
             applier,
@@ -65,7 +69,11 @@ impl Context {
 
     /// The context of a delivery that begins now.
     pub(in crate::worker) fn for_delivery(&self) -> Context {
-        Context { config: self.in_force.snapshot(), ..self.clone() }
+        Context {
+            config: self.in_force.snapshot(),
+            refund_clients: self.refund_clients_in_force.snapshot(),
+            ..self.clone()
+        }
     }
 
     /// The context of an item of a replay.

@@ -2,3 +2,4 @@
 
 pub(super) mod calls;
 pub(super) mod pacer;
+pub(super) mod refund_clients;

@@ -2,7 +2,9 @@
 
 mod api_keys;
 mod certificates;
+mod hangup;
 mod layers;
+mod reload;
 mod retention;
 mod rules;
 mod secrets;

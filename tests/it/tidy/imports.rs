@@ -57,6 +57,8 @@ const MAY_USE: &[(&str, &str)] = &[
          new_order http",
     ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
+    // A client of the HTTP API as any other.
+    ("ctl", "secret config::no_color"),
 ];
 
 /// The composition root and the demo put everything together.

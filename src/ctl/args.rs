@@ -1,0 +1,269 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::exit::Failure;
+use super::output::Printer;
+
+/// Operations of wxpay-worker over its HTTP API.
+#[derive(Parser)]
+#[command(
+    name = "wxpayctl",
+    version,
+    after_help = "Examples:\n  \
+        wxpayctl health\n  \
+        wxpayctl why A100001\n  \
+        wxpayctl dead-letters groups\n  \
+        wxpayctl replay plan notification --refused --from 2026-01-31T02:00:00Z --reason \"the key was wrong\"\n\n\
+        Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 partly done, 5 the service does not answer, \
+        6 refused or needs --yes"
+)]
+pub struct Cli {
+    /// Where the service is.
+    #[arg(long, global = true, env = "WXPAYCTL_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub url: String,
+    /// A file that holds an API key.
+    #[arg(long, global = true, env = "WXPAYCTL_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Print what the service answers, as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Whether the service is ready, and each thing it checked. Needs no key.
+    Health,
+    /// Orders.
+    Orders {
+        #[command(subcommand)]
+        command: OrdersCommand,
+    },
+    /// Why an order is what it is: everything that happened to it, in order.
+    Why {
+        order_no: String,
+        #[arg(long)]
+        merchant: Option<String>,
+    },
+    /// Notifications as WeChat posted them.
+    Notifications {
+        #[command(subcommand)]
+        command: NotificationsCommand,
+    },
+    /// Messages that could not be handled.
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
+    /// Handling stored notifications, dead letters and events again: plan, then start.
+    Replay {
+        #[command(subcommand)]
+        command: ReplayCommand,
+    },
+    /// Domain events.
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
+    /// What the scheduler does.
+    Jobs,
+    /// Who did what.
+    Audit {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// API keys.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// A script that completes commands in a shell.
+    Completions { shell: Shell },
+}
+
+/// A page of a list.
+#[derive(Args)]
+pub struct Page {
+    /// Rows at most.
+    #[arg(long)]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub enum OrdersCommand {
+    /// The newest orders first.
+    List {
+        /// A number of the order, or the beginning of one, or a word of its description.
+        search: Option<String>,
+        /// requested, payable, paid, closed or failed.
+        #[arg(long)]
+        state: Option<String>,
+        /// paid_late, paid_twice, paid_before_order, outcome_unknown or amount_mismatch.
+        #[arg(long)]
+        flag: Option<String>,
+        #[arg(long)]
+        merchant: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// One order.
+    Show {
+        order_no: String,
+        #[arg(long)]
+        merchant: Option<String>,
+        /// Ask WeChat first.
+        #[arg(long)]
+        refresh: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum NotificationsCommand {
+    /// The newest first.
+    List {
+        #[arg(long)]
+        merchant: Option<String>,
+        #[arg(long)]
+        verdict: Option<String>,
+        #[arg(long)]
+        order_no: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// One notification, its payload masked.
+    Show { id: String },
+}
+
+#[derive(Subcommand)]
+pub enum DeadLettersCommand {
+    /// How many of each reason, since when, with what to do.
+    Groups,
+    /// The newest first.
+    List {
+        /// parked, replayed or discarded.
+        #[arg(long)]
+        state: Option<String>,
+        /// As the groups name it.
+        #[arg(long)]
+        reason: Option<String>,
+        #[arg(long)]
+        merchant: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// One dead letter, its payload masked.
+    Show { id: String },
+    /// Gives one up: it is never handled.
+    Discard {
+        id: String,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// It cannot be taken back.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ReplayCommand {
+    /// Finds what would be handled again, and what would come of it. Changes nothing.
+    Plan {
+        /// notification, dead_letter or event.
+        kind: String,
+        /// These alone; may be repeated.
+        #[arg(long = "id")]
+        ids: Vec<String>,
+        /// Notifications that did not verify when they came.
+        #[arg(long)]
+        refused: bool,
+        #[arg(long)]
+        merchant: Option<String>,
+        #[arg(long)]
+        order_no: Option<String>,
+        #[arg(long)]
+        reason_class: Option<String>,
+        /// Received at this time or later.
+        #[arg(long)]
+        from: Option<String>,
+        /// Received before.
+        #[arg(long)]
+        to: Option<String>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// Items in one second.
+        #[arg(long)]
+        rate: Option<u32>,
+    },
+    /// Starts a plan and shows how it goes on.
+    Start {
+        id: String,
+        /// Do not wait for its end.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// How far it is.
+    Show {
+        id: String,
+    },
+    /// Its items and what became of each.
+    Items {
+        id: String,
+        #[command(flatten)]
+        page: Page,
+    },
+    Pause {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
+    Cancel {
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum EventsCommand {
+    /// Prints events as they come, until stopped.
+    Tail {
+        /// Only these types, between commas.
+        #[arg(long)]
+        types: Option<String>,
+        /// Begin behind this cursor instead of at the oldest event that is kept.
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+        /// End at the newest event instead of waiting for others.
+        #[arg(long)]
+        no_follow: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum KeysCommand {
+    /// Makes a key, and what the configuration needs of it. Needs no service.
+    New {
+        /// Whose it is.
+        #[arg(long, default_value = "shop-backend")]
+        name: String,
+        /// What it may do.
+        #[arg(long, value_delimiter = ',', default_value = "orders")]
+        scopes: Vec<String>,
+    },
+}
+
+/// Prints the script of a shell.
+pub fn completions(shell: Shell, out: &mut Printer) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wxpayctl", &mut script);
+    out.line(String::from_utf8_lossy(&script).trim_end())
+}

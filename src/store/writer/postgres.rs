@@ -18,14 +18,20 @@ const TRIES: u32 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Lanes {
     pool: DatabaseConnection,
+    session: Arc<Session>,
+    room: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Session {
     prelude: Option<&'static str>,
     compact: bool,
-    room: Arc<Semaphore>,
 }
 
 impl Lanes {
     pub fn new(pool: DatabaseConnection, prelude: Option<&'static str>, compact: bool, limits: Limits) -> Lanes {
-        Lanes { pool, prelude, compact, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
+        let session = Arc::new(Session { prelude, compact });
+        Lanes { pool, session, room: Arc::new(Semaphore::new(limits.queue.max(1))) }
     }
 
     pub async fn write<D, T>(
@@ -72,10 +78,10 @@ impl Lanes {
         run: for<'a> fn(&'a WriteTx, &'a D) -> Writing<'a, T>,
     ) -> Result<T, DbError> {
         let transaction = self.pool.begin().await?;
-        if let Some(prelude) = self.prelude {
+        if let Some(prelude) = self.session.prelude {
             transaction.execute_unprepared(prelude).await?;
         }
-        let tx = WriteTx::postgres(transaction, self.compact);
+        let tx = WriteTx::postgres(transaction, self.session.compact);
         let outcome = AssertUnwindSafe(run(&tx, data)).catch_unwind().await;
         match outcome {
             Ok(Ok(value)) => {

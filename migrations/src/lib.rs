@@ -38,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_2::m20261129_000040_merchant_faults::Migration),
             Box::new(schema_2::m20261129_000050_retention::Migration),
             Box::new(schema_3::m20261130_000030_operations::Migration),
+            Box::new(schema_3::m20261130_000050_history::Migration),
         ]
     }
 }

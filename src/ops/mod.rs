@@ -5,9 +5,11 @@
 
 pub mod audit;
 pub mod dead_letters;
+pub mod history;
 pub mod jobs;
 pub mod mask;
 pub mod notifications;
+pub mod orders;
 pub mod reason;
 
 use crate::ids::MerchantKey;

@@ -42,10 +42,14 @@ pub use ops::dead_letters::{
 pub use ops::list_statements;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::refused::RefusedNotification;
+pub use order::calls::{CallAbout, CallOutcome, CallRecord};
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
+pub use order::list::{OrderFilter, OrderFlag, OrderKey, OrderPage, order_list_statements};
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
+pub use order::search::{Hits, search_statements};
+pub use order::trail::{Trail, TrailRow, trail_statements};
 pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent};
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;

@@ -18,6 +18,8 @@ pub struct Model {
     pub verified_by: Option<String>,
     pub received_at_ms: i64,
     pub recorded_at_ms: i64,
+    pub took_ms: Option<i64>,
+    pub state: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

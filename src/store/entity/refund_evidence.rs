@@ -17,6 +17,7 @@ pub struct Model {
     pub verified_by: Option<String>,
     pub received_at_ms: i64,
     pub recorded_at_ms: i64,
+    pub state: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -53,7 +53,7 @@ async fn commit(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, D
     if !cas(tx, c, at).await? {
         return Ok(false);
     }
-    let evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
+    let evidence = evidence_row((next.id, next.version, next.state), &next.refund_no, &c.evidence, at)?;
     tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     if let Some(entry) = &c.change.ledger {
         enter(tx, c, entry, at).await?;

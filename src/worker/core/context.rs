@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fact_applier::FactApplier;
+use super::fact::{Applied, Item};
+use super::fact_applier::{ApplyError, FactApplier};
 use super::probes::Probes;
 use super::recorder::OrderRecorder;
 use crate::clock::Clock;
@@ -11,6 +12,7 @@ use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
 use crate::store::Store;
 use crate::wechat::transport::Client;
+use crate::worker::pay::call_log::CallLog;
 use crate::worker::pay::pacer::Pacer;
 
 /// What every handler has at hand. Cheap to clone.
@@ -30,6 +32,8 @@ pub struct Context {
     pub(in crate::worker) applier: Arc<FactApplier>,
     pub(in crate::worker) recorder: Arc<OrderRecorder>,
     pub(in crate::worker) probes: Arc<Probes>,
+    /// The calls of the delivery that no decision has taken yet.
+    pub(in crate::worker) calls: Arc<CallLog>,
 }
 
 impl Context {
@@ -45,13 +49,28 @@ impl Context {
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
-        let probes = Arc::default();
-        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder, probes }
+        let (probes, calls) = (Arc::default(), Arc::default());
+        Context { config, in_force, store, wechat, refund_clients, clock, pacer, applier, recorder, probes, calls }
     }
 
     /// The context of a delivery that begins now.
     pub(in crate::worker) fn for_delivery(&self) -> Context {
-        Context { config: self.in_force.snapshot(), ..self.clone() }
+        Context { config: self.in_force.snapshot(), calls: Arc::default(), ..self.clone() }
+    }
+
+    /// Applies one fact with the calls that were made for it; returns when it is durable.
+    pub(in crate::worker) async fn apply(&self, item: Item) -> Result<Applied, ApplyError> {
+        self.applier.apply(Item { calls: self.calls.take(), ..item }).await
+    }
+
+    /// Records the calls that led to no decision on an order.
+    pub(in crate::worker) async fn record_calls(&self) {
+        let calls = self.calls.take();
+        if !calls.is_empty()
+            && let Err(e) = self.store.record_calls(calls).await
+        {
+            tracing::warn!(error = %e, "calls to WeChat are not recorded");
+        }
     }
 
     /// WeChat's numbers of the apps a merchant takes orders through.

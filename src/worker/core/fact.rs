@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
-use crate::store::{AttemptParams, EvidenceSource, NotificationRecord, StoredOrder};
+use crate::store::{AttemptParams, CallRecord, EvidenceSource, NotificationRecord, StoredOrder};
 use crate::trade::SignType;
 
 /// A fact to be applied to its order.
@@ -31,6 +31,8 @@ pub struct Item {
     pub sign_type: Option<SignType>,
     /// The parameters of the attempt that is requested.
     pub wanted: Option<AttemptParams>,
+    /// The calls to WeChat that were made for it.
+    pub calls: Vec<CallRecord>,
 }
 
 impl Item {
@@ -53,6 +55,7 @@ impl Item {
             notification: None,
             sign_type: None,
             wanted: None,
+            calls: Vec::new(),
         }
     }
 }

@@ -127,7 +127,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         log(&target.out_trade_no, &fact);
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
-        match ctx.applier.apply(item).await {
+        match ctx.apply(item).await {
             Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
                     target = Target { called_before: false, ..next };

@@ -12,6 +12,7 @@ mod flows;
 mod group;
 mod harness;
 mod http;
+mod lists;
 mod nats_consumer;
 mod order;
 mod refunds;

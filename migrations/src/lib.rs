@@ -41,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000020_packed::Migration),
             Box::new(schema_3::m20261130_000030_operations::Migration),
             Box::new(schema_3::m20261130_000040_replays::Migration),
+            Box::new(schema_3::m20261130_000050_history::Migration),
         ]
     }
 }

@@ -20,7 +20,9 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
     let with_admin = app.snapshot().server.admin_listen.is_none();
     let mut routes = Router::new()
         .route("/v1/orders", post(orders::create::place))
+        .route("/v1/orders", get(orders::list::list))
         .route("/v1/orders/{order_no}", get(orders::get::get))
+        .route("/v1/orders/{order_no}/history", get(orders::history::history))
         .route("/v1/orders/{order_no}/pay-params", get(orders::get::pay_params))
         .route("/v1/orders/{order_no}/close", post(orders::close::close))
         .route("/v1/orders/{order_no}/attempts", post(orders::close::attempt))

@@ -5,10 +5,12 @@
 
 pub mod audit;
 pub mod dead_letters;
+pub mod history;
 pub mod jobs;
 pub mod mask;
 pub mod notifications;
 mod operator;
+pub mod orders;
 pub mod reason;
 pub mod replay;
 

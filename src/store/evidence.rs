@@ -1,6 +1,7 @@
 //! What proves a change: evidence, ledger entries, notifications and events, as rows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sea_orm::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -10,11 +11,13 @@ use super::entity::{evidence, notification, outbox};
 use super::packed;
 use super::replay::results::write_result;
 use super::replay::types::{ItemResult, ReplayMark, ReplayResult};
+use super::order::calls::millis;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::event::fact::Fact;
 use crate::ids::{EventId, MerchantKey, OutTradeNo, TransactionId};
+use crate::order::OrderState;
 
 /// Where a fact came from.
 #[derive(Debug, Clone)]
@@ -27,6 +30,10 @@ pub struct Evidence {
     pub source: EvidenceSource,
     /// When it reached us.
     pub received_at: Timestamp,
+    /// How long the call took that brought it.
+    pub took: Option<Duration>,
+    /// The state that it left the order in.
+    pub state: OrderState,
 }
 
 /// Who said it, and where the words are kept.
@@ -235,6 +242,8 @@ pub(super) fn evidence_row(
         received_at_ms: Set(e.received_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
         packed: Set(None),
+        took_ms: Set(e.took.map(millis)),
+        state: Set(Some(e.state.as_str().into())),
     })
 }
 

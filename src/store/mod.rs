@@ -44,10 +44,14 @@ pub use ops::dead_letters::{
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::refused::RefusedNotification;
 pub use ops::statements::list_statements;
+pub use order::calls::{CallAbout, CallOutcome, CallRecord};
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;
+pub use order::list::{OrderFilter, OrderFlag, OrderKey, OrderPage, order_list_statements};
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
+pub use order::search::{Hits, search_statements};
+pub use order::trail::{Trail, TrailRow, trail_statements};
 pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payment::audit::AuditEntry;

@@ -70,7 +70,7 @@ async fn paid(ctx: &Context, record: NotificationRecord, notice: &Notice, paymen
         sign_type: Some(notice.sign_type),
         ..Item::new(&ctx.config, merchant, number, Fact::Paid(payment.clone()), source, record.received_at)
     };
-    match ctx.applier.apply(item).await {
+    match ctx.apply(item).await {
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
         Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
         Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, attempt).await,

@@ -4,3 +4,4 @@ pub mod m20261130_000010_refund_caps;
 pub mod m20261130_000020_packed;
 pub mod m20261130_000030_operations;
 pub mod m20261130_000040_replays;
+pub mod m20261130_000050_history;

@@ -154,7 +154,8 @@ impl OrderDecision for Accepting {
         let source = EvidenceSource::Request { by: self.audit.actor.clone() };
         let event = |news| of_order(&change.next, news, source.name()).encode(self.now);
         let events = change.news.into_iter().map(event).collect();
-        let evidence = Evidence { out_trade_no: number.clone(), fact, source, received_at: self.now };
+        let (received_at, state) = (self.now, change.next.state);
+        let evidence = Evidence { out_trade_no: number.clone(), fact, source, received_at, took: None, state };
         let (reason, by) = (self.audit.reason.clone(), self.audit.actor.clone());
         let commit = OrderCommit {
             before: order.version,
@@ -168,6 +169,7 @@ impl OrderDecision for Accepting {
             audit: Some(self.audit.clone()),
             events,
             notifications: Vec::new(),
+            calls: Vec::new(),
             refunds: Vec::new(),
         };
         (vec![commit], Outcome::Done)

@@ -63,7 +63,7 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
 
 fn period(periods: &config::Retention, kept: Kept) -> Duration {
     match kept {
-        Kept::Notifications | Kept::Quarantine | Kept::RefusedNotifications => periods.notifications,
+        Kept::Notifications | Kept::Calls | Kept::Quarantine | Kept::RefusedNotifications => periods.notifications,
         Kept::Outbox => periods.outbox,
         Kept::DeadLetters => periods.dead_letters,
         Kept::Audit => periods.audit,

@@ -19,6 +19,8 @@ pub struct Model {
     pub received_at_ms: i64,
     pub recorded_at_ms: i64,
     pub packed: Option<Vec<u8>>,
+    pub took_ms: Option<i64>,
+    pub state: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -18,6 +18,7 @@ pub struct Model {
     pub received_at_ms: i64,
     pub recorded_at_ms: i64,
     pub packed: Option<Vec<u8>>,
+    pub state: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

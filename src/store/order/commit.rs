@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use sea_orm::{Set, Value};
 
+use super::calls::{CallRecord, write_calls};
 use super::read::orders_of_attempts;
 use super::rows::{AttemptParams, StoredOrder};
 use crate::clock::Timestamp;
@@ -56,6 +57,8 @@ pub struct OrderCommit {
     pub events: Vec<EncodedEvent>,
     /// Notifications that led here, or changed nothing.
     pub notifications: Vec<NotificationRecord>,
+    /// Calls to WeChat that are in no evidence.
+    pub calls: Vec<CallRecord>,
     /// Money to send back, because the merchant's policy says so. One that is recorded already stays as it is.
     pub refunds: Vec<NewRefund>,
 }
@@ -137,6 +140,9 @@ async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<
         }
     }
     write_notifications(tx, done.iter().flat_map(|c| &c.notifications), at).await?;
+    for c in &done {
+        write_calls(tx, c.next.id, &c.calls).await?;
+    }
     Ok((conflicts.into_iter().map(|c| c.next.id).collect(), sent_back))
 }
 

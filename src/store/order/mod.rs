@@ -1,10 +1,14 @@
 //! Orders in the database: recording, reading, and the commit of a decision.
 
+pub(super) mod calls;
 mod claims;
 pub(super) mod commit;
 pub(super) mod history;
+pub(super) mod list;
 mod poll_by;
 pub(super) mod poll_schedule;
 mod read;
 pub(super) mod record;
 pub(super) mod rows;
+pub(super) mod search;
+pub(super) mod trail;

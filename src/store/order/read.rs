@@ -55,7 +55,7 @@ pub(super) async fn orders_of_attempts(
     with_attempts(reader, rows).await
 }
 
-async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Vec<StoredOrder>, DbError> {
+pub(super) async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Vec<StoredOrder>, DbError> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }

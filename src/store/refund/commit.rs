@@ -54,7 +54,7 @@ async fn commit(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, D
     if !cas(tx, c, at).await? {
         return Ok(false);
     }
-    let mut evidence = evidence_row(next.id, next.version, &next.refund_no, &c.evidence, at)?;
+    let mut evidence = evidence_row((next.id, next.version, next.state), &next.refund_no, &c.evidence, at)?;
     write_refund_evidence(tx, &mut evidence);
     tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     if let Some(entry) = &c.change.ledger {

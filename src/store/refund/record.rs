@@ -283,7 +283,7 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         row.ok_or_else(|| DbError::Defect("a refund that is gone in its own transaction".into()))?
     };
     if let Some((_, evidence)) = &new.known {
-        let mut evidence = evidence_row(row.id, row.version, &new.refund_no, evidence, at)?;
+        let mut evidence = evidence_row((row.id, row.version, RefundState::Processing), &new.refund_no, evidence, at)?;
         write_refund_evidence(tx, &mut evidence);
         tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }

@@ -209,8 +209,7 @@ pub(in crate::store) fn stored_refund(row: refund::Model) -> Result<StoredRefund
 }
 
 pub(in crate::store) fn evidence_row(
-    refund: i64,
-    version: i64,
+    (refund, version, state): (i64, i64, RefundState),
     refund_no: &OutRefundNo,
     e: &RefundEvidence,
     at: Timestamp,
@@ -231,5 +230,6 @@ pub(in crate::store) fn evidence_row(
         received_at_ms: Set(e.received_at.as_ms()),
         recorded_at_ms: Set(at.as_ms()),
         packed: Set(None),
+        state: Set(Some(state.as_str().into())),
     })
 }

@@ -7,6 +7,8 @@ use sea_orm::Value;
 pub enum Kept {
     /// Notifications as WeChat posted them.
     Notifications,
+    /// Calls to WeChat that are in no evidence.
+    Calls,
     /// Samples of refused bodies.
     Quarantine,
     /// Refused notifications that were kept whole.
@@ -27,6 +29,7 @@ pub enum Kept {
 
 named!(Kept {
     Notifications = "notifications",
+    Calls = "calls",
     Quarantine = "quarantine",
     RefusedNotifications = "refused_notifications",
     Outbox = "outbox",
@@ -97,6 +100,7 @@ impl Kept {
     pub(super) const fn table(self) -> Table {
         match self {
             Kept::Notifications => NOTIFICATIONS,
+            Kept::Calls => CALLS,
             Kept::Quarantine => QUARANTINE,
             Kept::RefusedNotifications => REFUSED_NOTIFICATIONS,
             Kept::Outbox => OUTBOX,
@@ -125,6 +129,17 @@ const NOTIFICATIONS: Table = Table {
                       WHERE o.id = notifications.order_id AND o.state IN ('requested', 'payable'))
       AND NOT EXISTS (SELECT 1 FROM refunds AS r
                       WHERE r.order_id = notifications.order_id AND r.next_at_ms IS NOT NULL)",
+};
+
+const CALLS: Table = Table {
+    name: "calls",
+    key: Key::Number("id"),
+    age: "at_ms",
+    is_by_age: true,
+    is_prefix: false,
+    scope: "TRUE",
+    may_go: "NOT EXISTS (SELECT 1 FROM orders AS o
+                  WHERE o.id = calls.order_id AND o.state IN ('requested', 'payable'))",
 };
 
 const QUARANTINE: Table = Table {

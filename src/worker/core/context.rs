@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fact_applier::FactApplier;
+use super::fact::{Applied, Item};
+use super::fact_applier::{ApplyError, FactApplier};
 use super::probes::Probes;
 use super::recorder::OrderRecorder;
 use crate::clock::Clock;
@@ -11,6 +12,7 @@ use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
 use crate::store::{ReplayMark, Store};
 use crate::wechat::transport::Client;
+use crate::worker::pay::call_log::CallLog;
 use crate::worker::pay::pacer::Pacer;
 use crate::worker::pay::refund_clients::RefundClients;
 
@@ -34,6 +36,8 @@ pub struct Context {
     pub(in crate::worker) probes: Arc<Probes>,
     /// The item of a replay that is worked on.
     pub(in crate::worker) replay: Option<ReplayMark>,
+    /// The calls of the delivery that no decision has taken yet.
+    pub(in crate::worker) calls: Arc<CallLog>,
 }
 
 impl Context {
@@ -49,7 +53,7 @@ impl Context {
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
-        let probes = Arc::default();
+        let (probes, calls) = (Arc::default(), Arc::default());
         let refund_clients = refund_clients_in_force.snapshot();
         Context {
             config,
@@ -64,6 +68,7 @@ impl Context {
             recorder,
             probes,
             replay: None,
+            calls,
         }
     }
 
@@ -72,6 +77,7 @@ impl Context {
         Context {
             config: self.in_force.snapshot(),
             refund_clients: self.refund_clients_in_force.snapshot(),
+            calls: Arc::default(),
             ..self.clone()
         }
     }
@@ -79,6 +85,21 @@ impl Context {
     /// The context of an item of a replay.
     pub(in crate::worker) fn for_replay(&self, mark: ReplayMark) -> Context {
         Context { replay: Some(mark), ..self.for_delivery() }
+    }
+
+    /// Applies one fact with the calls that were made for it; returns when it is durable.
+    pub(in crate::worker) async fn apply(&self, item: Item) -> Result<Applied, ApplyError> {
+        self.applier.apply(Item { calls: self.calls.take(), ..item }).await
+    }
+
+    /// Records the calls that led to no decision on an order.
+    pub(in crate::worker) async fn record_calls(&self) {
+        let calls = self.calls.take();
+        if !calls.is_empty()
+            && let Err(e) = self.store.record_calls(calls).await
+        {
+            tracing::warn!(error = %e, "calls to WeChat are not recorded");
+        }
     }
 
     /// WeChat's numbers of the apps a merchant takes orders through.

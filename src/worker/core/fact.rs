@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
-use crate::store::{AttemptParams, EvidenceSource, NotificationRecord, StoredOrder};
+use crate::store::{AttemptParams, CallRecord, EvidenceSource, NotificationRecord, StoredOrder};
 use crate::trade::SignType;
 
 /// A fact to be applied to its order.
@@ -33,6 +33,8 @@ pub struct Item {
     pub wanted: Option<AttemptParams>,
     /// Before the call that brought it no call of the attempt can have been executed.
     pub never_placed: bool,
+    /// The calls to WeChat that were made for it.
+    pub calls: Vec<CallRecord>,
 }
 
 impl Item {
@@ -56,6 +58,7 @@ impl Item {
             sign_type: None,
             wanted: None,
             never_placed: false,
+            calls: Vec::new(),
         }
     }
 }

@@ -34,7 +34,11 @@ pub async fn run<H: Handler>(ctx: Context, delivery: Delivery) -> Verdict {
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
     match message.subject.split('.').nth(2).and_then(|key| ctx.config.merchant(key)) {
-        Some(merchant) => H::handle(&ctx, merchant, event, attempt).await,
+        Some(merchant) => {
+            let verdict = H::handle(&ctx, merchant, event, attempt).await;
+            ctx.record_calls().await;
+            verdict
+        }
         None if H::REPUBLISHED => {
             tracing::warn!(subject = message.subject, "a message of no configured merchant is dropped");
             Verdict::Done

@@ -10,10 +10,14 @@ use crate::event::fact::Fact;
 use crate::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use crate::new_refund::policy_refund;
 use crate::order::{
-    Attempt, Decision, HeldReason, Order, PaymentClass, PaymentEntry, Policy, Refusal, decide, flag_mismatch, mismatch,
-    of_order,
+    Attempt, Decision, HeldReason, Order, OrderState, PaymentClass, PaymentEntry, Policy, Refusal, decide,
+    flag_mismatch, mismatch, of_order,
 };
-use crate::store::{AttemptParams, Evidence, NewRefund, NotificationRecord, OrderCommit, StoredOrder, Verdict};
+use crate::store::{
+    AttemptParams, CallRecord, Evidence, EvidenceSource, NewRefund, NotificationRecord, OrderCommit, StoredOrder,
+    Verdict,
+};
+use crate::wechat::outcome::Api;
 
 /// An order while the facts of one group are decided on it.
 pub(in crate::worker) struct UnitOfWork {
@@ -30,6 +34,7 @@ pub(in crate::worker) struct Parts {
     events: Vec<EncodedEvent>,
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
+    calls: Vec<CallRecord>,
     /// The source that reported a payment, and how long after it was made.
     pub(in crate::worker) paid: Option<(&'static str, Duration)>,
     /// Payments that are held, with the reason.
@@ -57,6 +62,7 @@ impl UnitOfWork {
         let paid_before_slack = orders.paid_before_slack + clocks_differ;
         let (late_grace, never_placed) = (orders.late_grace, item.never_placed);
         let policy = Policy { paid_before_slack, late_grace, goes_back, never_placed, ..merchants };
+        self.commit.calls.extend(item.calls.iter().cloned());
         if let Some(refusal) = self.contradiction(item) {
             let (applied, verdict) = self.refuse(item, refusal, now);
             self.record(item, verdict);
@@ -66,7 +72,8 @@ impl UnitOfWork {
             Decision::Apply(change) => {
                 let change = *change;
                 let version = change.next.version;
-                self.commit.evidence.push((version, evidence(item)));
+                let evidence = self.evidence(item, change.next.state);
+                self.commit.evidence.push((version, evidence));
                 if let Some(entry) = &change.payment {
                     self.commit.paid = Some((item.source.name(), now.since(entry.occurred_at)));
                     let held = entry.reason.filter(|_| entry.class == PaymentClass::Held);
@@ -104,13 +111,34 @@ impl UnitOfWork {
     pub(in crate::worker) fn refuse(&mut self, item: &Item, refusal: Refusal, now: Timestamp) -> (Applied, Verdict) {
         let first = !self.stored.order.flags.amount_mismatch;
         if let Some(change) = flag_mismatch(&self.stored.order, now) {
-            self.commit.evidence.push((change.next.version, evidence(item)));
+            let evidence = self.evidence(item, change.next.state);
+            self.commit.evidence.push((change.next.version, evidence));
             let news = of_refusal(&change.next, &refusal, item).filter(|_| first).map(|n| n.encode(now));
             self.commit.events.extend(news);
             self.advance(change.next, item);
         }
         let verdict = Verdict::Parked(refusal.reason().into());
         (Applied::Refused { refusal, first }, verdict)
+    }
+
+    /// The evidence of a change to `state`. The call that brought it is in it; the item's other calls have their rows.
+    fn evidence(&mut self, item: &Item, state: OrderState) -> Evidence {
+        let api = match item.source {
+            EvidenceSource::UnifiedOrder => Some(Api::UnifiedOrder),
+            EvidenceSource::Query { .. } => Some(Api::OrderQuery),
+            EvidenceSource::Close => Some(Api::CloseOrder),
+            EvidenceSource::Notification { .. } | EvidenceSource::Request { .. } => None,
+        };
+        let own = self.commit.calls.len() - item.calls.len();
+        let brought = item.calls.iter().rposition(|call| api.is_some_and(|api| call.api == api.name()));
+        Evidence {
+            out_trade_no: item.out_trade_no.clone(),
+            fact: item.fact.clone(),
+            source: item.source.clone(),
+            received_at: item.received_at,
+            took: brought.map(|i| self.commit.calls.remove(own + i).took),
+            state,
+        }
     }
 
     pub(in crate::worker) fn record(&mut self, item: &Item, verdict: Verdict) {
@@ -148,7 +176,7 @@ impl UnitOfWork {
 
     pub(in crate::worker) fn into_commit(self) -> Option<OrderCommit> {
         let UnitOfWork { stored, before, attempts_before, commit } = self;
-        if stored.order.version == before && commit.notifications.is_empty() {
+        if stored.order.version == before && commit.notifications.is_empty() && commit.calls.is_empty() {
             return None;
         }
         Some(OrderCommit {
@@ -163,6 +191,7 @@ impl UnitOfWork {
             audit: None,
             events: commit.events,
             notifications: commit.notifications,
+            calls: commit.calls,
             refunds: commit.refunds,
         })
     }
@@ -181,15 +210,6 @@ fn of_refusal(order: &Order, refusal: &Refusal, item: &Item) -> Option<DomainEve
             message: refusal.to_string(),
         }),
     })
-}
-
-fn evidence(item: &Item) -> Evidence {
-    Evidence {
-        out_trade_no: item.out_trade_no.clone(),
-        fact: item.fact.clone(),
-        source: item.source.clone(),
-        received_at: item.received_at,
-    }
 }
 
 /// The attempt is the merchant's and the app's that its parameters name.

@@ -96,7 +96,7 @@ async fn carry_out(ctx: &Context, merchant: &Merchant, command: StoredCommand, a
         wanted: command.wanted,
         ..Item::new(&ctx.config, merchant.key.clone(), number, command.fact, source, ctx.clock.now())
     };
-    match ctx.applier.apply(item).await {
+    match ctx.apply(item).await {
         Ok(Applied::Changed(after)) => match Target::unplaced(&after, ctx.clock.now()) {
             Some(target) => place(ctx, target, false).await,
             None => process(ctx, merchant, *after, Why { again, ..Why::default() }).await,

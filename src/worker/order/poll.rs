@@ -260,7 +260,7 @@ impl Polling<'_> {
     async fn apply(&mut self, number: &OutTradeNo, fact: Fact, source: EvidenceSource) -> Result<(), HandlerError> {
         let merchant = self.merchant.key.clone();
         let item = Item::new(&self.ctx.config, merchant, number.clone(), fact, source, self.ctx.clock.now());
-        match self.ctx.applier.apply(item).await {
+        match self.ctx.apply(item).await {
             Ok(Applied::Changed(after)) => {
                 self.opened |= after.order.attempts.len() > self.stored.order.attempts.len();
                 self.stored = *after;

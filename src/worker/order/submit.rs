@@ -128,7 +128,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
         let item = Item { never_placed, ..item };
-        match ctx.applier.apply(item).await {
+        match ctx.apply(item).await {
             Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
                     target = Target { called_before: false, ..next };

@@ -1,10 +1,12 @@
 //! The calls themselves. Without a permit a call is not made, and has no answer.
 
+use super::made::{Made, about, attempt_of, listed, placed, queried, refund_of, refunded, was_closed};
 use super::pacer::{Permit, PutOff};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::WechatError;
 use crate::ids::{AppId, OutTradeNo};
+use crate::store::CallAbout;
 use crate::wechat::outcome;
 use crate::wechat::outcome::Api;
 use crate::wechat::transport::Client;
@@ -20,7 +22,9 @@ use crate::worker::core::context::Context;
 /// Places an order; see [`unified_order::place`].
 pub async fn place(ctx: &Context, merchant: &Merchant, params: &Fields, now: Timestamp) -> Result<Answer, PutOff> {
     let permit = ctx.pacer.permit(merchant, Api::UnifiedOrder).await?;
+    let made = Made::begin(ctx, merchant, Api::UnifiedOrder);
     let answer = unified_order::place(&ctx.wechat, &merchant.v2_key, params, now).await;
+    made.ended(attempt_of(params), placed(&answer));
     let said = match &answer.placed {
         Placed::Unknown { said, .. } => said.as_ref(),
         Placed::Issued(_) | Placed::Refused(_) | Placed::Setup(_) | Placed::Ask(_) | Placed::Closed(_) => None,
@@ -35,7 +39,9 @@ pub async fn ask(ctx: &Context, merchant: &Merchant, appid: &AppId, out_trade_no
         Ok(permit) => permit,
         Err(put_off) => return Asked::Unknown { why: put_off.to_string(), said: None },
     };
+    let made = Made::begin(ctx, merchant, Api::OrderQuery);
     let asked = query::ask(&ctx.wechat, merchant, appid, out_trade_no).await;
+    made.ended(CallAbout::Attempt(out_trade_no.to_string()), queried(&asked));
     let said = match &asked {
         Asked::Unknown { said, .. } => said.as_ref(),
         Asked::Fact(..) | Asked::Refused(_) => None,
@@ -50,7 +56,9 @@ pub async fn close(ctx: &Context, merchant: &Merchant, appid: &AppId, out_trade_
         Ok(permit) => permit,
         Err(put_off) => return Closed::Unknown { why: put_off.to_string(), said: None },
     };
+    let made = Made::begin(ctx, merchant, Api::CloseOrder);
     let closed = close::close(&ctx.wechat, merchant, appid, out_trade_no).await;
+    made.ended(CallAbout::Attempt(out_trade_no.to_string()), was_closed(&closed));
     let said = match &closed {
         Closed::Unknown { said, .. } => said.as_ref(),
         Closed::Done | Closed::AlreadyPaid | Closed::NotFound | Closed::Refused(_) => None,
@@ -61,7 +69,9 @@ pub async fn close(ctx: &Context, merchant: &Merchant, appid: &AppId, out_trade_
 
 /// Requests a refund under a permit that was taken before its call was written down; see [`refund::place`].
 pub async fn refund(ctx: &Context, merchant: &Merchant, client: &Client, params: &Fields, permit: Permit) -> Refunding {
+    let made = Made::begin(ctx, merchant, Api::Refund);
     let refunding = refund::place(client, &merchant.v2_key, params).await;
+    made.ended(refund_of(params), refunded(&refunding));
     let said = match &refunding {
         Refunding::TooFrequent(said) | Refunding::Later(said) => Some(said),
         Refunding::Unknown { said, .. } => said.as_ref(),
@@ -77,7 +87,9 @@ pub async fn ask_refunds(ctx: &Context, merchant: &Merchant, appid: &AppId, whic
         Ok(permit) => permit,
         Err(put_off) => return RefundsAsked::Unknown { why: put_off.to_string(), said: None },
     };
+    let made = Made::begin(ctx, merchant, Api::RefundQuery);
     let asked = refund_query::ask(&ctx.wechat, merchant, appid, which).await;
+    made.ended(about(which), listed(&asked));
     let said = match &asked {
         RefundsAsked::Unknown { said, .. } => said.as_ref(),
         RefundsAsked::Found(..) | RefundsAsked::NotFound | RefundsAsked::Refused(_) => None,

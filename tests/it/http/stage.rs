@@ -270,7 +270,8 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
     let number = order.current().unwrap().out_trade_no.clone();
     let Decision::Apply(change) = decide(&order, &number, &fact, now, Policy::default()) else { return };
     let version = change.next.version;
-    let evidence = Evidence { out_trade_no: number, fact, source: EvidenceSource::UnifiedOrder, received_at: now };
+    let (source, state) = (EvidenceSource::UnifiedOrder, change.next.state);
+    let evidence = Evidence { out_trade_no: number, fact, source, received_at: now, took: None, state };
     let commit = OrderCommit {
         before: order.version,
         attempts_before: order.attempts.len(),
@@ -283,6 +284,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         audit: None,
         events: Vec::new(),
         notifications: Vec::new(),
+        calls: Vec::new(),
         refunds: Vec::new(),
     };
     crate::harness::store::commit(store, &[commit], now).await.unwrap();

@@ -118,6 +118,8 @@ pub fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         fact,
         source: EvidenceSource::Query { raw: "<xml/>".into(), verified_by: "MD5 key x".into() },
         received_at: NOW,
+        took: None,
+        state: change.next.state,
     };
     OrderCommit {
         before: stored.order.version,
@@ -131,6 +133,7 @@ pub fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         audit: None,
         events: vec![event(n)],
         notifications: vec![notification(Verdict::Settled)],
+        calls: Vec::new(),
         refunds: Vec::new(),
     }
 }

@@ -1,0 +1,394 @@
+//! An order's history: one timeline of what was asked, called, reported, decided, booked, emitted and done.
+//!
+//! What must stay true: no payer's identity, no payment handle and no body is in it; the names of the entries and of
+//! their members are stable; a source with too many rows shortens its own part alone, and is named.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::order::Order;
+use crate::store::{DbError, Store, StoredOrder, TrailRow};
+
+/// The timeline, oldest first.
+#[derive(Debug, Clone, Serialize)]
+pub struct Timeline {
+    pub order_no: String,
+    pub merchant: String,
+    pub state: &'static str,
+    pub entries: Vec<TimedEntry>,
+    /// Kinds of rows of which only the newest are here.
+    pub truncated: Vec<&'static str>,
+}
+
+/// An entry and its time.
+#[derive(Debug, Clone, Serialize)]
+pub struct TimedEntry {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What happened. Entries of one time are in the order of the kinds.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Entry {
+    /// The business asked for the order.
+    Requested { event_id: String, app: String, amount_fen: i64, description: String, trade_type: &'static str },
+    /// A number was recorded, before WeChat was called for it.
+    Attempt { out_trade_no: String, n: u32, trade_type: &'static str },
+    /// WeChat was called. `code` and `message` are WeChat's words.
+    Call {
+        api: String,
+        number: String,
+        outcome: String,
+        took_ms: u128,
+        #[serde(flatten)]
+        words: Words,
+    },
+    /// WeChat posted a message.
+    Notification {
+        id: String,
+        about: String,
+        verdict: String,
+        reason: Option<String>,
+        verified_by: Option<String>,
+        transaction_id: Option<String>,
+        remote_addr: String,
+        bytes: i64,
+        processed_at: Timestamp,
+    },
+    /// A fact changed the order.
+    Decision {
+        version: i64,
+        before: Option<String>,
+        after: Option<String>,
+        out_trade_no: String,
+        #[serde(flatten)]
+        evidence: Evidence,
+    },
+    /// Money was booked, or changed its class.
+    Ledger {
+        entry: String,
+        transaction_id: String,
+        amount_fen: i64,
+        currency: String,
+        from: Option<String>,
+        to: Option<String>,
+        reason: Option<String>,
+        by: Option<String>,
+        evidence: Option<String>,
+        occurred_at: Timestamp,
+    },
+    /// A refund was recorded.
+    Refund {
+        refund_no: String,
+        transaction_id: String,
+        amount_fen: i64,
+        currency: String,
+        origin: String,
+        reason: Option<String>,
+        by: String,
+    },
+    /// A fact changed a refund.
+    RefundDecision {
+        refund_no: String,
+        version: i64,
+        before: Option<String>,
+        after: Option<String>,
+        #[serde(flatten)]
+        evidence: Evidence,
+    },
+    /// Money went back.
+    RefundLedger {
+        refund_no: String,
+        transaction_id: String,
+        amount_fen: i64,
+        currency: String,
+        evidence: Option<String>,
+        occurred_at: Timestamp,
+    },
+    /// An event was written; `published_at` is when the bus had it.
+    Event {
+        id: String,
+        #[serde(rename = "type")]
+        event_type: String,
+        published_at: Option<Timestamp>,
+    },
+    /// An operator did something.
+    Action {
+        actor: String,
+        action: String,
+        result: String,
+        reason: Option<String>,
+        transaction_id: Option<String>,
+        remote_addr: String,
+    },
+}
+
+/// A code and its words, where there are some.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Words {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What a decision rests on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evidence {
+    /// `notification`, `query`, `unified_order`, `close`, `request` or `bill`; of a refund also `refund`.
+    pub source: String,
+    /// The notification's id, the caller's key, or the number that was asked about.
+    pub source_id: String,
+    pub received_at: Timestamp,
+    /// Algorithm and fingerprint of the key.
+    pub verified_by: Option<String>,
+    /// The fact's name.
+    pub fact: String,
+    #[serde(flatten)]
+    pub words: Words,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount_fen: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid_at: Option<Timestamp>,
+}
+
+/// The history of a stored order.
+pub async fn of_order(store: &Store, stored: &StoredOrder) -> Result<Timeline, DbError> {
+    let trail = store.trail(&stored.order).await?;
+    let mut entries = recorded(stored);
+    let mut states = States::default();
+    for row in trail.rows {
+        entries.extend(of_row(row, &mut states));
+    }
+    entries.sort_by_key(|entry| (entry.at, rank(&entry.entry)));
+    let Order { order_no, merchant, state, .. } = &stored.order;
+    let (order_no, merchant) = (order_no.to_string(), merchant.to_string());
+    Ok(Timeline { order_no, merchant, state: state.as_str(), entries, truncated: trail.truncated })
+}
+
+/// What the order's own rows say.
+fn recorded(stored: &StoredOrder) -> Vec<TimedEntry> {
+    let (order, content) = (&stored.order, &stored.content);
+    let requested = Entry::Requested {
+        event_id: stored.requested_by.to_string(),
+        app: order.app.to_string(),
+        amount_fen: order.amount.as_i64(),
+        description: content.description.clone(),
+        trade_type: content.trade_type.as_str(),
+    };
+    let mut entries = vec![TimedEntry { at: order.created_at, entry: requested }];
+    entries.extend(order.attempts.iter().map(|attempt| TimedEntry {
+        at: attempt.created_at,
+        entry: Entry::Attempt {
+            out_trade_no: attempt.out_trade_no.to_string(),
+            n: attempt.n,
+            trade_type: attempt.trade_type.as_str(),
+        },
+    }));
+    entries
+}
+
+/// The last state of the order (under no number) and of each refund, while their changes are read in order.
+#[derive(Default)]
+struct States(std::collections::HashMap<Option<String>, (i64, Option<String>)>);
+
+impl States {
+    /// The state before this change, where the change before it is known.
+    fn before(&mut self, of: Option<&String>, version: i64, state: Option<&String>) -> Option<String> {
+        let before = self.0.insert(of.cloned(), (version, state.cloned()));
+        // An order and a refund are recorded as `requested`, with version 1.
+        let first = (version == 2).then(|| "requested".to_owned());
+        before.filter(|(last, _)| last + 1 == version).map_or(first, |(_, state)| state)
+    }
+}
+
+fn of_row(row: TrailRow, states: &mut States) -> Vec<TimedEntry> {
+    match row {
+        TrailRow::Change { .. } => of_change(row, states),
+        TrailRow::Call { number, api, outcome, code, message, at, took } => {
+            let words = Words { code, message };
+            let entry = Entry::Call { api, number, outcome, took_ms: took.as_millis(), words };
+            vec![TimedEntry { at, entry }]
+        }
+        TrailRow::Notification {
+            id,
+            about,
+            verdict,
+            reason,
+            verified_by,
+            transaction_id,
+            remote_addr,
+            bytes,
+            received_at,
+            processed_at,
+        } => {
+            let entry = Entry::Notification {
+                id,
+                about,
+                verdict,
+                reason,
+                verified_by,
+                transaction_id,
+                remote_addr,
+                bytes,
+                processed_at,
+            };
+            vec![TimedEntry { at: received_at, entry }]
+        }
+        TrailRow::Ledger { .. } => of_ledger(row),
+        TrailRow::Refund { refund_no, transaction_id, amount_fen, currency, origin, reason, by, created_at } => {
+            let entry = Entry::Refund { refund_no, transaction_id, amount_fen, currency, origin, reason, by };
+            vec![TimedEntry { at: created_at, entry }]
+        }
+        TrailRow::Event { id, event_type, created_at, relayed_at } => {
+            vec![TimedEntry { at: created_at, entry: Entry::Event { id, event_type, published_at: relayed_at } }]
+        }
+        TrailRow::Action { actor, remote_addr, action, transaction_id, reason, result, at } => {
+            let entry = Entry::Action { actor, action, result, reason, transaction_id, remote_addr };
+            vec![TimedEntry { at, entry }]
+        }
+    }
+}
+
+fn of_ledger(row: TrailRow) -> Vec<TimedEntry> {
+    let TrailRow::Ledger {
+        refund_no,
+        entry,
+        transaction_id,
+        amount_fen,
+        currency,
+        from,
+        to,
+        reason,
+        by,
+        evidence,
+        occurred_at,
+        recorded_at,
+    } = row
+    else {
+        return Vec::new();
+    };
+    let entry = match refund_no {
+        Some(refund_no) => {
+            Entry::RefundLedger { refund_no, transaction_id, amount_fen, currency, evidence, occurred_at }
+        }
+        None => {
+            Entry::Ledger { entry, transaction_id, amount_fen, currency, from, to, reason, by, evidence, occurred_at }
+        }
+    };
+    vec![TimedEntry { at: recorded_at, entry }]
+}
+
+/// The decision, and the call that brought its fact.
+fn of_change(row: TrailRow, states: &mut States) -> Vec<TimedEntry> {
+    let TrailRow::Change {
+        refund_no,
+        version,
+        number,
+        source,
+        source_id,
+        fact,
+        verified_by,
+        received_at,
+        recorded_at,
+        took,
+        state,
+    } = row
+    else {
+        return Vec::new();
+    };
+    let before = states.before(refund_no.as_ref(), version, state.as_ref());
+    let evidence = evidence(&fact, source, source_id, verified_by, received_at);
+    let mut entries = Vec::new();
+    if let Some(took) = took {
+        let entry = Entry::Call {
+            api: api_of(&evidence.source).to_owned(),
+            number: number.clone(),
+            outcome: outcome_of(&evidence.fact).to_owned(),
+            took_ms: took.as_millis(),
+            words: evidence.words.clone(),
+        };
+        entries.push(TimedEntry { at: earlier(received_at, took), entry });
+    }
+    let entry = match refund_no {
+        Some(refund_no) => Entry::RefundDecision { refund_no, version, before, after: state, evidence },
+        None => Entry::Decision { version, before, after: state, out_trade_no: number, evidence },
+    };
+    entries.push(TimedEntry { at: recorded_at, entry });
+    entries
+}
+
+fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+    Timestamp::from_ms(at.as_ms().saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// WeChat's name of the API that a source is an answer of.
+fn api_of(source: &str) -> &str {
+    match source {
+        "unified_order" => "unifiedorder",
+        "query" => "orderquery",
+        "close" => "closeorder",
+        other => other,
+    }
+}
+
+fn outcome_of(fact: &str) -> &'static str {
+    match fact {
+        "placement_unknown" => "unknown",
+        "placement_refused" | "setup_refused" => "refused",
+        _ => "done",
+    }
+}
+
+/// The parts of a fact that may be shown. Read as JSON: a fact of another version has its name at least.
+fn evidence(
+    fact: &str,
+    source: String,
+    source_id: String,
+    verified_by: Option<String>,
+    received_at: Timestamp,
+) -> Evidence {
+    let fact: Value = serde_json::from_str(fact).unwrap_or_default();
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let said =
+        ["said", "error"].iter().find_map(|name| fact.get(*name).filter(|said| said.is_object())).unwrap_or(&fact);
+    let words = Words {
+        code: text(said, "code").or_else(|| text(&fact, "trade_state")).or_else(|| text(&fact, "status")),
+        message: text(said, "message").or_else(|| text(&fact, "why")).filter(|words| !words.is_empty()),
+    };
+    let paid_at = fact.get("time_end").cloned().and_then(|at| serde_json::from_value(at).ok());
+    Evidence {
+        source,
+        source_id,
+        received_at,
+        verified_by,
+        words,
+        transaction_id: text(&fact, "transaction_id"),
+        amount_fen: ["total_fee", "refund_fee"].iter().find_map(|name| fact.get(*name).and_then(Value::as_i64)),
+        paid_at,
+        fact: text(&fact, "fact").unwrap_or_else(|| "unreadable".to_owned()),
+    }
+}
+
+const fn rank(entry: &Entry) -> u8 {
+    match entry {
+        Entry::Requested { .. } => 0,
+        Entry::Attempt { .. } => 1,
+        Entry::Refund { .. } => 2,
+        Entry::Call { .. } => 3,
+        Entry::Notification { .. } => 4,
+        Entry::Action { .. } => 5,
+        Entry::Decision { .. } => 6,
+        Entry::RefundDecision { .. } => 7,
+        Entry::Ledger { .. } => 8,
+        Entry::RefundLedger { .. } => 9,
+        Entry::Event { .. } => 10,
+    }
+}

@@ -1,0 +1,124 @@
+//! Calls to WeChat: which, when, how long each took and what WeChat said.
+//!
+//! A call whose answer changed its order is in that change's evidence. The others have rows here, written in the
+//! transaction of the decision where there is one. They explain an order and decide nothing: what a process has not
+//! written yet when it crashes is lost.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::event::fact::WechatError;
+use crate::ids::MerchantKey;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::writer::WriteTx;
+
+/// How much of WeChat's words is kept, in characters.
+const WORDS: usize = 160;
+
+/// A call that was made.
+#[derive(Debug, Clone)]
+pub struct CallRecord {
+    pub merchant: MerchantKey,
+    pub about: CallAbout,
+    /// WeChat's name of the API.
+    pub api: &'static str,
+    /// When it began.
+    pub at: Timestamp,
+    pub took: Duration,
+    pub outcome: CallOutcome,
+    /// WeChat's words, or what was seen in their place.
+    pub said: Option<WechatError>,
+}
+
+/// The number that a call names.
+#[derive(Debug, Clone)]
+pub enum CallAbout {
+    /// An attempt's.
+    Attempt(String),
+    /// A refund's.
+    Refund(String),
+    /// WeChat's of a payment.
+    Payment(String),
+}
+
+impl CallAbout {
+    fn number(&self) -> &str {
+        match self {
+            CallAbout::Attempt(number) | CallAbout::Refund(number) | CallAbout::Payment(number) => number,
+        }
+    }
+
+    /// Where the order is found by the number.
+    const fn table_and_column(&self) -> (&'static str, &'static str) {
+        match self {
+            CallAbout::Attempt(_) => ("attempts", "out_trade_no"),
+            CallAbout::Refund(_) => ("refunds", "refund_no"),
+            CallAbout::Payment(_) => ("payments", "transaction_id"),
+        }
+    }
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// WeChat did or said what was asked for.
+    Done,
+    /// WeChat refused.
+    Refused,
+    /// There was no answer to build on.
+    Unknown,
+}
+
+named!(CallOutcome { Done = "done", Refused = "refused", Unknown = "unknown" });
+
+impl Store {
+    /// Records calls that led to no decision on an order. Those of no order known here are left out.
+    pub async fn record_calls(&self, calls: Vec<CallRecord>) -> Result<(), DbError> {
+        self.db
+            .write("order.calls", calls, |tx, calls| {
+                Box::pin(async move {
+                    for call in calls {
+                        let (table, column) = call.about.table_and_column();
+                        let sql = format!(
+                            "{INSERT} SELECT order_id, CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT),
+                                             CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
+                             FROM {table} WHERE merchant = $8 AND {column} = $1 AND order_id IS NOT NULL"
+                        );
+                        tx.execute(&sql, values(call).into_iter().chain([call.merchant.as_str().into()])).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+const INSERT: &str = "INSERT INTO calls (order_id, number, api, outcome, code, message, at_ms, took_ms)";
+
+/// Records calls of orders in the transaction of their decision.
+pub(super) async fn write_calls(tx: &WriteTx, order_id: i64, calls: &[CallRecord]) -> Result<(), DbError> {
+    for call in calls {
+        let sql = format!("{INSERT} VALUES ($8, $1, $2, $3, $4, $5, $6, $7)");
+        tx.execute(&sql, values(call).into_iter().chain([order_id.into()])).await?;
+    }
+    Ok(())
+}
+
+fn values(call: &CallRecord) -> [sea_orm::Value; 7] {
+    let message = call.said.as_ref().map(|said| said.message.chars().take(WORDS).collect::<String>());
+    [
+        call.about.number().into(),
+        call.api.into(),
+        call.outcome.as_str().into(),
+        call.said.as_ref().map(|said| said.code.clone()).into(),
+        message.filter(|words| !words.is_empty()).into(),
+        call.at.as_ms().into(),
+        millis(call.took).into(),
+    ]
+}
+
+/// As it is stored.
+pub(in crate::store) fn millis(took: Duration) -> i64 {
+    i64::try_from(took.as_millis()).unwrap_or(i64::MAX)
+}

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::certificate::CertificateCheck;
 use super::explain::Effective;
 use super::layers;
 use super::layers::{Origin, Table, Tree};
 use super::problem::{Problem, Problems};
 use super::reader::{Reader, Report};
 use super::secrets::is_open;
+use super::sections::CertificateCheck;
 use super::sections::Config;
 use super::validate;
 use super::{read, read_storage};

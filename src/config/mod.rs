@@ -5,7 +5,6 @@
 //! that nothing reads is an error. `default.toml` is compiled in and documents every key.
 
 mod address;
-mod certificate;
 mod explain;
 mod layers;
 mod load;
@@ -20,7 +19,6 @@ mod sections;
 mod validate;
 
 pub use address::NatsServers;
-pub use certificate::{CertificateCheck, CertificateFiles, is_pkcs12};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::address;
-use super::certificate::is_pkcs12;
 use super::problem::nearest;
 use super::reader::Reader;
 use super::secrets::{strong, varied};
+use super::sections::is_pkcs12;
 use super::sections::{
     ApiKey, App, AppKind, Bus, KeyHash, Log, Merchant, Merchants, Orders, PreviousKey, Scope, Server, TokenApi, Web,
     Wechat,

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::certificate::CertificateCheck;
 use super::explain::Line;
 use super::layers::{Node, Origin, Table};
 use super::problem::{Problem, nearest};
+use super::sections::CertificateCheck;
 use crate::secret::sha256_hex;
 
 /// What reading brings to light, gathered over all tables.

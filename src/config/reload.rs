@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::certificate::CertificateCheck;
 use super::explain::Line;
 use super::layers::{Node, Table};
 use super::load;
 use super::problem::Problems;
 use super::reader::Report;
+use super::sections::CertificateCheck;
 use super::sections::Config;
 use crate::clock::Timestamp;
 

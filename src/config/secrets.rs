@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::certificate::{CertificateFiles, is_pkcs12};
 use super::layers::{Node, Origin};
 use super::reader::Reader;
+use super::sections::{CertificateFiles, is_pkcs12};
 use crate::ids::MchId;
 use crate::secret::Secret;
 

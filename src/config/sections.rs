@@ -1,7 +1,7 @@
 //! The typed sections of the configuration. `default.toml` documents every key; this file says what became of it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -287,6 +287,25 @@ pub struct Merchant {
     pub client_cert_file: Option<PathBuf>,
     /// The certificate's key; none with a `.p12`.
     pub client_key_file: Option<PathBuf>,
+}
+
+/// The files of a merchant's certificate, each of which could be read.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateFiles<'a> {
+    /// PEM, or a `.p12` that holds the key too.
+    pub certificate: &'a Path,
+    /// The key's file; none with a `.p12`.
+    pub key: Option<&'a Path>,
+    /// The merchant it must belong to.
+    pub mch_id: &'a MchId,
+}
+
+/// Checks a merchant's files. The answer is a warning or a problem of `client_cert_file` or `client_key_file`.
+pub type CertificateCheck = fn(&CertificateFiles<'_>) -> Result<Option<Problem>, Problem>;
+
+/// Whether a path names a PKCS #12 file: certificate and key in one.
+pub fn is_pkcs12(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("p12") || e.eq_ignore_ascii_case("pfx"))
 }
 
 /// A key that was replaced at WeChat.

@@ -137,7 +137,8 @@ async fn orders(api: &Api, command: OrdersCommand, out: &mut Printer) -> Result<
     match command {
         OrdersCommand::List { search, state, flag, merchant, page } => {
             let orders = List { path: "/v1/orders", rows: "orders", columns: ORDERS, none: "no such orders" };
-            list(api, &orders, &[("q", search), ("state", state), ("flag", flag), ("merchant", merchant)], page, out).await
+            list(api, &orders, &[("q", search), ("state", state), ("flag", flag), ("merchant", merchant)], page, out)
+                .await
         }
         OrdersCommand::Show { order_no, merchant, refresh } => {
             let parameters = [("merchant", merchant), ("refresh", refresh.then(|| "1".to_owned()))];
@@ -168,7 +169,8 @@ async fn why(api: &Api, order_no: &str, merchant: Option<String>, out: &mut Prin
 fn said(entry: &Value) -> String {
     let members = entry.as_object().into_iter().flatten();
     let others = members.filter(|(name, value)| !value.is_null() && *name != "at" && *name != "kind");
-    let texts = others.map(|(name, value)| format!("{name} {}", value.as_str().map_or(value.to_string(), str::to_owned)));
+    let texts =
+        others.map(|(name, value)| format!("{name} {}", value.as_str().map_or(value.to_string(), str::to_owned)));
     texts.collect::<Vec<_>>().join(", ")
 }
 

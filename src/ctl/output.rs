@@ -100,7 +100,7 @@ fn width(text: &str) -> usize {
     text.chars().map(|c| if ('\u{1100}'..='\u{115f}').contains(&c) || c >= '\u{2e80}' { 2 } else { 1 }).sum()
 }
 
-/// A value as people read it. What somebody else wrote cannot move the cursor.
+/// A value as people read it. What a stranger wrote cannot move the cursor.
 fn cell(row: &Value, pointer: &str) -> String {
     let text = match row.pointer(pointer) {
         None | Some(Value::Null) => String::new(),

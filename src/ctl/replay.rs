@@ -119,7 +119,7 @@ fn reasons(counts: &Value, verb: &str, out: &mut Printer) -> Result<(), Failure>
     Ok(())
 }
 
-/// Shows the progress until it ends or is stopped by somebody.
+/// Shows the progress until it ends, is paused or cancelled.
 async fn watch(api: &Api, id: &str, out: &mut Printer) -> Result<Value, Failure> {
     let bar = stderr().is_terminal() && !out.is_json();
     loop {

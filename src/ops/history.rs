@@ -57,7 +57,7 @@ pub enum Entry {
         verified_by: Option<String>,
         transaction_id: Option<String>,
         remote_addr: String,
-        bytes: i64,
+        bytes: Option<i64>,
         processed_at: Timestamp,
     },
     /// A fact changed the order.

@@ -8,10 +8,10 @@ use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 
 use super::db::DbError;
 use super::entity::{evidence, notification, outbox};
+use super::order::calls::millis;
 use super::packed;
 use super::replay::results::write_result;
 use super::replay::types::{ItemResult, ReplayMark, ReplayResult};
-use super::order::calls::millis;
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;

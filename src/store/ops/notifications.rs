@@ -1,14 +1,16 @@
 //! The archive of notifications as operators read it: what the workers recorded, what was refused and kept whole, and
 //! samples of everything else that was refused. One list over three tables.
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryResult, Value};
 
 use super::filter::Conditions;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
+use crate::store::entity::notification;
 use crate::store::order::rows::unreadable;
+use crate::store::packed::rows::{defect, read_fact, read_notification};
 
 /// The verdict under which refused ones are listed.
 pub const REFUSED: &str = "refused";
@@ -152,44 +154,53 @@ impl Store {
         Ok(None)
     }
 
-    async fn with_bytes(&self, part: Part, row: ArchivedRow) -> Result<Archived, DbError> {
-        let sql = match part {
-            Part::Recorded => "SELECT headers, body FROM notifications WHERE event_id = $1",
-            Part::Refused => {
-                "SELECT r.headers, b.body FROM refused_notifications AS r
-                 JOIN refused_bodies AS b ON b.merchant = r.merchant AND b.hash = r.hash WHERE r.id = $1"
+    /// The headers as JSON and the body; nothing where the row was removed meanwhile.
+    async fn bytes(&self, part: Part, id: &str) -> Result<Option<(String, Vec<u8>)>, DbError> {
+        let (sql, key): (_, Value) = match part {
+            Part::Recorded => {
+                let found = notification::Entity::find_by_id(id).one(self.db.read()).await?;
+                let bytes = found.map(|row| read_notification(&row).map_err(|e| defect("notifications", id, e)));
+                return bytes.transpose();
             }
-            Part::Samples => "SELECT '[]' AS headers, body FROM quarantine WHERE id = $1",
-        };
-        let key: Value = match part {
-            Part::Recorded | Part::Refused => row.id.as_str().into(),
-            Part::Samples => sample_number(&row.id).into(),
+            Part::Refused => (
+                "SELECT r.headers, b.body FROM refused_notifications AS r
+                 JOIN refused_bodies AS b ON b.merchant = r.merchant AND b.hash = r.hash WHERE r.id = $1",
+                id.into(),
+            ),
+            Part::Samples => ("SELECT '[]' AS headers, body FROM quarantine WHERE id = $1", sample_number(id).into()),
         };
         let found = self.db.read().query_one_raw(self.db.statement(sql, [key])).await?;
-        let (headers, body) = match found {
-            Some(found) => (found.try_get::<String>("", "headers")?, found.try_get("", "body")?),
-            // Removed between two reads.
-            None => ("[]".to_owned(), Vec::new()),
-        };
-        let sql = "SELECT e.version, e.fact, e.recorded_at_ms FROM notifications AS n
-                   JOIN evidence AS e ON e.order_id = n.order_id
+        let bytes = found.map(|row| Ok((row.try_get("", "headers")?, row.try_get("", "body")?)));
+        bytes.transpose()
+    }
+
+    async fn with_bytes(&self, part: Part, row: ArchivedRow) -> Result<Archived, DbError> {
+        let (headers, body) = self.bytes(part, &row.id).await?.unwrap_or_else(|| ("[]".to_owned(), Vec::new()));
+        let sql = "SELECT e.id, e.version, e.fact, e.packed, e.source_id, e.out_trade_no, e.recorded_at_ms
+                   FROM notifications AS n JOIN evidence AS e ON e.order_id = n.order_id
                    WHERE n.event_id = $1 AND e.source = 'notification' AND e.source_id = n.event_id ORDER BY e.id";
         let changes = self.db.read().query_all_raw(self.db.statement(sql, [row.id.as_str().into()])).await?;
-        let change = |row: QueryResult| {
-            Ok(ArchivedChange {
-                version: row.try_get("", "version")?,
-                fact: row.try_get("", "fact")?,
-                recorded_at: Timestamp::from_ms(row.try_get("", "recorded_at_ms")?),
-            })
-        };
+        let changes = changes.iter().map(archived_change).collect::<Result<_, DbError>>()?;
         Ok(Archived {
             headers: serde_json::from_str(&headers).map_err(|e| unreadable("headers", &e))?,
             body,
             is_sample: part == Part::Samples,
-            changes: changes.into_iter().map(change).collect::<Result<_, DbError>>()?,
+            changes,
             row,
         })
     }
+}
+
+fn archived_change(row: &QueryResult) -> Result<ArchivedChange, DbError> {
+    let (source_id, out_trade_no): (String, String) = (row.try_get("", "source_id")?, row.try_get("", "out_trade_no")?);
+    let packed: Option<Vec<u8>> = row.try_get("", "packed")?;
+    let id: i64 = row.try_get("", "id")?;
+    let fact = read_fact(&[&source_id, &out_trade_no], row.try_get("", "fact")?, packed.as_deref());
+    Ok(ArchivedChange {
+        version: row.try_get("", "version")?,
+        fact: fact.map_err(|e| defect("evidence", id, e))?,
+        recorded_at: Timestamp::from_ms(row.try_get("", "recorded_at_ms")?),
+    })
 }
 
 fn sample_number(id: &str) -> i64 {

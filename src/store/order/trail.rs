@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::store::Store;
 use crate::store::db::DbError;
+use crate::store::packed::rows::{defect, read_fact};
 use crate::store::writer::Row;
 
 /// The newest rows of each source that a history has; one flooded source displaces no other.
@@ -53,7 +54,8 @@ pub enum TrailRow {
         verified_by: Option<String>,
         transaction_id: Option<String>,
         remote_addr: String,
-        bytes: i64,
+        /// None where it is packed.
+        bytes: Option<i64>,
         received_at: Timestamp,
         processed_at: Timestamp,
     },
@@ -115,7 +117,7 @@ const SOURCES: &[Source] = &[
     },
     Source {
         name: "decisions",
-        sql: "SELECT version, out_trade_no, source, source_id, fact, verified_by, received_at_ms, recorded_at_ms,
+        sql: "SELECT version, out_trade_no, source, source_id, fact, packed, verified_by, received_at_ms, recorded_at_ms,
                      took_ms, state
               FROM evidence WHERE order_id = $1 ORDER BY version DESC LIMIT $4",
         read: change,
@@ -123,7 +125,8 @@ const SOURCES: &[Source] = &[
     Source {
         name: "notifications",
         sql: "SELECT event_id, kind, verdict, reason, verified_by, transaction_id, remote_addr,
-                     CAST(length(body) AS BIGINT) AS bytes, received_at_ms, processed_at_ms
+                     CASE WHEN packed IS NULL THEN CAST(length(body) AS BIGINT) END AS bytes,
+                     received_at_ms, processed_at_ms
               FROM notifications WHERE order_id = $1 ORDER BY received_at_ms DESC, event_id DESC LIMIT $4",
         read: notification,
     },
@@ -143,7 +146,7 @@ const SOURCES: &[Source] = &[
     Source {
         name: "refund_decisions",
         sql: "SELECT r.refund_no AS refund_no, e.version AS version, r.transaction_id AS transaction_id,
-                     e.source AS source, e.source_id AS source_id, e.fact AS fact, e.verified_by AS verified_by,
+                     e.source AS source, e.source_id AS source_id, e.fact AS fact, e.packed AS packed, e.verified_by AS verified_by,
                      e.received_at_ms AS received_at_ms, e.recorded_at_ms AS recorded_at_ms, e.state AS state
               FROM refunds AS r JOIN refund_evidence AS e ON e.refund = r.id
               WHERE r.order_id = $1 ORDER BY e.id DESC LIMIT $4",
@@ -224,7 +227,7 @@ fn change(row: &Row) -> Result<TrailRow, DbError> {
         number: row.get("out_trade_no")?,
         source: row.get("source")?,
         source_id: row.get("source_id")?,
-        fact: row.get("fact")?,
+        fact: fact(row, "evidence", &[&row.get::<String>("source_id")?, &row.get::<String>("out_trade_no")?])?,
         verified_by: row.get("verified_by")?,
         received_at: time(row, "received_at_ms")?,
         recorded_at: time(row, "recorded_at_ms")?,
@@ -240,13 +243,19 @@ fn refund_change(row: &Row) -> Result<TrailRow, DbError> {
         number: row.get("transaction_id")?,
         source: row.get("source")?,
         source_id: row.get("source_id")?,
-        fact: row.get("fact")?,
+        fact: fact(row, "refund_evidence", &[&row.get::<String>("source_id")?])?,
         verified_by: row.get("verified_by")?,
         received_at: time(row, "received_at_ms")?,
         recorded_at: time(row, "recorded_at_ms")?,
         took: None,
         state: row.get("state")?,
     })
+}
+
+fn fact(row: &Row, table: &str, context: &[&str]) -> Result<String, DbError> {
+    let packed: Option<Vec<u8>> = row.get("packed")?;
+    read_fact(context, row.get("fact")?, packed.as_deref())
+        .map_err(|e| defect(table, format!("{} of {}", row.get::<i64>("version").unwrap_or_default(), context[0]), e))
 }
 
 fn call(row: &Row) -> Result<TrailRow, DbError> {

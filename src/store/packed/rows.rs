@@ -2,6 +2,7 @@
 //! not hold. The columns named as context are never updated.
 
 use sea_orm::{ActiveValue, Set};
+use serde_json::Value;
 
 use super::codec::{Unreadable, pack, unpack};
 use crate::store::db::DbError;
@@ -42,6 +43,12 @@ pub(in crate::store) fn write_evidence(tx: &WriteTx, row: &mut evidence::ActiveM
 pub(in crate::store) fn read_evidence(row: &evidence::Model) -> Result<(String, Option<String>), Unreadable> {
     let Some(packed) = &row.packed else { return Ok((row.fact.clone(), row.raw.clone())) };
     Ok(split(&utf8(unpack(&[&row.source_id, &row.out_trade_no], packed)?)?))
+}
+
+/// The fact of a row of evidence as it was selected; its context is `source_id`, and of an order `out_trade_no`, too.
+pub(in crate::store) fn read_fact(context: &[&str], fact: String, packed: Option<&[u8]>) -> Result<String, Unreadable> {
+    let Some(packed) = packed else { return Ok(fact) };
+    Ok(split(&utf8(unpack(context, packed)?)?).0)
 }
 
 pub(in crate::store) fn write_refund_evidence(tx: &WriteTx, row: &mut refund_evidence::ActiveModel) {
@@ -89,8 +96,16 @@ pub(in crate::store) fn write_order(tx: &WriteTx, row: &mut order::ActiveModel) 
     let context = [text(&row.app), text(&row.merchant), text(&row.order_no)];
     row.packed = Set(packed(tx, &context, text(&row.content).as_bytes()));
     if is_packed(&row.packed) {
-        row.content = Set(String::new());
+        row.content = Set(searched(text(&row.content)));
     }
+}
+
+/// What lists of orders search in. It stays text: a search cannot open what is packed.
+fn searched(content: &str) -> String {
+    let all: Value = serde_json::from_str(content).unwrap_or_default();
+    let words =
+        ["description", "attach"].into_iter().filter_map(|name| Some((name.to_owned(), all.get(name)?.clone())));
+    Value::Object(words.filter(|(_, word)| !word.is_null()).collect()).to_string()
 }
 
 /// What the business asked for, as JSON.

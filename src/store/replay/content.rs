@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Value};
 
 use super::types::ReplaySource;
 use crate::clock::Timestamp;
@@ -10,7 +10,9 @@ use crate::ids::{EventId, MerchantKey};
 use crate::store::Store;
 use crate::store::db::{DbError, placeholders};
 use crate::store::dead_letters::StoredMessage;
+use crate::store::entity::{notification, outbox};
 use crate::store::order::rows::unreadable;
+use crate::store::packed::rows::{defect, read_event, read_notification};
 
 /// What an item holds. There is no `Debug`: raw bodies are not logged.
 pub enum ReplayContent {
@@ -62,10 +64,9 @@ impl Store {
             }
         };
         let sql = match source {
-            ReplaySource::Notification => format!(
-                "SELECT event_id AS source_id, merchant, kind, body, headers, remote_addr, received_at_ms
-                 FROM notifications WHERE event_id IN {among}"
-            ),
+            ReplaySource::Notification => {
+                format!("SELECT n.*, n.event_id AS source_id FROM notifications AS n WHERE event_id IN {among}")
+            }
             ReplaySource::Refused => format!(
                 "SELECT r.id AS source_id, r.merchant, r.kind, b.body, r.headers, r.remote_addr, r.received_at_ms
                  FROM refused_notifications AS r
@@ -79,9 +80,9 @@ impl Store {
                 "SELECT CAST(id AS TEXT) AS source_id, event_id, consumer, subject, headers, payload, attempts,
                         first_error, last_error, state FROM dead_letters WHERE id IN {among}"
             ),
-            ReplaySource::Event => format!(
-                "SELECT event_id AS source_id, subject, payload, relayed_at_ms FROM outbox WHERE event_id IN {among}"
-            ),
+            ReplaySource::Event => {
+                format!("SELECT x.*, x.event_id AS source_id FROM outbox AS x WHERE event_id IN {among}")
+            }
         };
         let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
         rows.iter().map(|row| Ok((row.try_get("", "source_id")?, content(source, row)?))).collect()
@@ -91,7 +92,7 @@ impl Store {
 fn content(source: ReplaySource, row: &QueryResult) -> Result<ReplayContent, DbError> {
     match source {
         ReplaySource::Notification | ReplaySource::Refused | ReplaySource::Sample => {
-            Ok(ReplayContent::Notification(notification(source, row)?))
+            Ok(ReplayContent::Notification(stored_notification(source, row)?))
         }
         ReplaySource::DeadLetter => Ok(ReplayContent::DeadLetter {
             message: StoredMessage {
@@ -106,18 +107,25 @@ fn content(source: ReplaySource, row: &QueryResult) -> Result<ReplayContent, DbE
             },
             state: row.try_get("", "state")?,
         }),
-        ReplaySource::Event => Ok(ReplayContent::Event {
-            subject: row.try_get("", "subject")?,
-            payload: row.try_get("", "payload")?,
-            relayed: row.try_get::<Option<i64>>("", "relayed_at_ms")?.is_some(),
-        }),
+        ReplaySource::Event => {
+            let event = outbox::Model::from_query_result(row, "")?;
+            let (subject, payload) = read_event(&event).map_err(|e| defect("outbox", event.id, e))?;
+            Ok(ReplayContent::Event { subject, payload, relayed: event.relayed_at_ms.is_some() })
+        }
     }
 }
 
-fn notification(source: ReplaySource, row: &QueryResult) -> Result<StoredNotification, DbError> {
+fn stored_notification(source: ReplaySource, row: &QueryResult) -> Result<StoredNotification, DbError> {
     let merchant: String = row.try_get("", "merchant")?;
-    let body: Vec<u8> = row.try_get("", "body")?;
     let source_id: String = row.try_get("", "source_id")?;
+    let (headers, body) = match source {
+        ReplaySource::Notification => {
+            let stored = notification::Model::from_query_result(row, "")?;
+            read_notification(&stored).map_err(|e| defect("notifications", &source_id, e))?
+        }
+        ReplaySource::Sample => ("[]".to_owned(), row.try_get("", "body")?),
+        _ => (row.try_get("", "headers")?, row.try_get("", "body")?),
+    };
     // The same refused bytes have the same id however often they came and are replayed: one row is made of them.
     let refused = || EventId::of_bytes(&merchant, &body);
     let id = match source {
@@ -128,7 +136,7 @@ fn notification(source: ReplaySource, row: &QueryResult) -> Result<StoredNotific
     Ok(StoredNotification {
         id,
         kind: if sample { None } else { Some(row.try_get("", "kind")?) },
-        headers: if sample { Vec::new() } else { headers(row)? },
+        headers: parsed(&headers)?,
         remote_addr: row.try_get("", "remote_addr")?,
         received_at: Timestamp::from_ms(row.try_get("", "received_at_ms")?),
         merchant,
@@ -137,7 +145,11 @@ fn notification(source: ReplaySource, row: &QueryResult) -> Result<StoredNotific
 }
 
 fn headers(row: &QueryResult) -> Result<Vec<(String, String)>, DbError> {
-    serde_json::from_str(&row.try_get::<String>("", "headers")?).map_err(|e| unreadable("headers", &e))
+    parsed(&row.try_get::<String>("", "headers")?)
+}
+
+fn parsed(headers: &str) -> Result<Vec<(String, String)>, DbError> {
+    serde_json::from_str(headers).map_err(|e| unreadable("headers", &e))
 }
 
 impl StoredNotification {

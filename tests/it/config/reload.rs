@@ -112,17 +112,16 @@ fn what_would_not_start_is_refused_whole() {
     }
 }
 
-/// WeChat's published key signs nothing at the real hosts. With a simulator it may; which of them is called only a
-/// restart changes.
+/// The notify_url has at most 256 bytes: a long merchant's key fits the new public_url alone, which takes a restart.
 #[test]
 fn what_takes_effect_must_go_with_what_does_not_yet() {
     let dir = TempDir::new().unwrap();
-    let before = load_in(dir.path(), &good(), &[]).unwrap();
-    let published = good().replace(V2_KEY, "192006250b4c09247ec02edce69f6a2d");
-    let local = "[wechat]\npay_url = \"http://127.0.0.1:9\"\npay_backup_url = \"http://127.0.0.1:9\"\n\
-                 api_url = \"http://127.0.0.1:9\"\nopen_url = \"http://127.0.0.1:9\"\n[store]";
-    let simulated = published.replace("[store]", local);
-    load_in(dir.path(), &simulated, &[]).expect("starts with a simulator");
-    let error = reload(&before, dir.path(), &simulated).unwrap_err().to_string();
-    assert!(error.contains("merchants[0].v2_key"), "{error}");
+    let long = good()
+        .replace("https://pay.shop.cn\"\ntrusted", &format!("https://pay.shop.cn/{}\"\ntrusted", "p".repeat(210)));
+    let before = load_in(dir.path(), &long, &[]).unwrap();
+    let key = "m".repeat(32);
+    let other = good().replace("\"main\"", &format!("\"{key}\""));
+    load_in(dir.path(), &other, &[]).expect("starts with both");
+    let error = reload(&before, dir.path(), &other).unwrap_err().to_string();
+    assert!(error.contains("notify_url") || error.contains("public_url"), "{error}");
 }

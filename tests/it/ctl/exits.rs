@@ -28,7 +28,7 @@ async fn what_the_service_answers_becomes_the_exit_code() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_and_a_wrong_call_are_told_apart() {
+async fn a_service_that_is_down_is_not_a_wrong_call() {
     let nowhere = format!("http://127.0.0.1:{}", free_port());
     let down = run(wxpayctl(&["health", "--url", &nowhere])).await;
     assert_eq!((down.code, down.out.as_str()), (5, ""), "{}", down.err);

@@ -84,7 +84,7 @@ on_both! {
             history["entries"].as_array().unwrap().iter().map(|entry| entry["at"].as_str().unwrap()).collect();
         assert!(times.is_sorted(), "{times:?}");
         let text = history.to_string();
-        for secret in [OPENID, "prepay", "wx20", "<xml", "\"sign\""] {
+        for secret in [OPENID, "prepay_id", "wx20", "<xml", "\"sign\""] {
             assert!(!text.contains(secret), "{secret} in {history:#}");
         }
         service.finish().await;

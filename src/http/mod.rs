@@ -5,7 +5,8 @@
 //! bus, and a business is answered that an order was taken only after the request is durable.
 //!
 //! - Server: `server`, `connection` (deadlines of one connection), `middleware` (every request), `routes`.
-//! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`, `refused_keys`.
+//! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`,
+//!   `refused_keys`.
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `quarantine`.
 //! - Finance: `events`.

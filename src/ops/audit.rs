@@ -1,6 +1,6 @@
 //! The audit.
 
-use super::Page;
+use super::operator::Page;
 use crate::store::{AuditFilter, AuditRow, DbError, Store};
 
 /// Up to `limit` rows, newest first.

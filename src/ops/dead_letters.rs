@@ -1,7 +1,8 @@
 //! Dead letters: why they are there, in groups and one by one, and discarding them.
 
-use super::{Operator, Page};
+use super::operator::{Operator, Page};
 use crate::clock::Timestamp;
+use crate::ids::OrderNo;
 use crate::store::{
     AuditEntry, DbError, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, Discarded, Store,
 };
@@ -31,7 +32,7 @@ pub async fn discard(
     now: Timestamp,
 ) -> Result<Discarded, DbError> {
     let Some(found) = get(store, operator, id).await? else { return Ok(Discarded::None) };
-    let order_no = found.row.order_no.clone().and_then(|text| crate::ids::OrderNo::parse(text).ok());
+    let order_no = found.row.order_no.clone().and_then(|text| OrderNo::parse(text).ok());
     let audit = AuditEntry {
         at: now,
         actor: operator.name.clone(),

@@ -1,6 +1,6 @@
 //! The archive of notifications.
 
-use super::{Operator, Page};
+use super::operator::{Operator, Page};
 use crate::config::Config;
 use crate::ids::MerchantKey;
 use crate::store::{ArchiveCursor, ArchiveFilter, Archived, ArchivedRow, DbError, Store};

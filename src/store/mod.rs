@@ -39,9 +39,9 @@ pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
     AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
 };
-pub use ops::list_statements;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::refused::RefusedNotification;
+pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};
 pub use order::commit::{OrderCommit, OrderDecision};
 pub use order::history::History;

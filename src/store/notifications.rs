@@ -39,7 +39,7 @@ impl Store {
         Ok(())
     }
 
-    /// The order that a notification turned out to be about.
+    /// The order that a notification is about.
     pub async fn order_of_notification(&self, id: EventId) -> Result<Option<OrderNo>, DbError> {
         let sql = "SELECT o.order_no FROM notifications AS n JOIN orders AS o ON o.id = n.order_id
                    WHERE n.event_id = $1

@@ -194,13 +194,15 @@ on_both! {
             assert!(service.posted(&truth).await.contains("FAIL"));
         }
         let rows = "SELECT COUNT(*) FROM refused_notifications";
-        service.until_number("22 arrivals", "SELECT CAST(COALESCE(SUM(copies), 0) AS BIGINT) FROM refused_notifications", |n| n == 22).await;
+        let arrivals = "SELECT CAST(COALESCE(SUM(copies), 0) AS BIGINT) FROM refused_notifications";
+        service.until_number("22 arrivals", arrivals, |n| n == 22).await;
         assert_eq!(service.number(rows).await, 20);
         assert_eq!(service.number("SELECT COUNT(*) FROM refused_bodies").await, 1);
         for n in 0..8 {
             let forged = signed(&[("out_trade_no", "R100001"), ("attach", &n.to_string())], WRONG_KEY);
             service.posted(&forged).await;
-            service.until_number("a body", &format!("{rows} WHERE hash = '{}'", sha256_hex(forged.as_bytes())), |n| n == 1).await;
+            let sql = format!("{rows} WHERE hash = '{}'", sha256_hex(forged.as_bytes()));
+            service.until_number("a body", &sql, |n| n == 1).await;
         }
         let kept = texts(service.store.db(), "SELECT hash FROM refused_bodies").await;
         assert_eq!((kept.len(), kept.contains(&sha256_hex(truth.as_bytes()))), (8, false));
@@ -225,7 +227,8 @@ on_both! {
             assert!(!one.to_string().contains(OPENID) && !one.to_string().contains("cookie"), "{one}");
         }
         // Of a number that is no attempt of ours, a sample.
-        let unsigned = signed(&[("out_trade_no", "R999999")], KEY).split("<sign>").next().unwrap().to_owned() + "</xml>";
+        let unsigned = signed(&[("out_trade_no", "R999999")], KEY);
+        let unsigned = unsigned.split("<sign>").next().unwrap().to_owned() + "</xml>";
         service.posted(&unsigned).await;
         service.until_number("a sample", "SELECT COUNT(*) FROM quarantine", |n| n == 1).await;
         assert_eq!(service.number(rows).await, 8);
@@ -252,7 +255,8 @@ on_both! {
             assert_eq!((found.len(), &found[0]["id"]), (1, &json!(id)), "{number}: {found:?}");
         }
         let (status, one) = service.get(&format!("/v1/ops/notifications/{id}")).await;
-        assert_eq!((status, &one["order_no"], &one["transaction_id"]), (200, &json!("N100001"), &json!(transaction_id)));
+        let about = (&one["order_no"], &one["transaction_id"]);
+        assert_eq!((status, about), (200, (&json!("N100001"), &json!(transaction_id))), "{one}");
         assert!(one["verified_by"].as_str().unwrap().starts_with("HMAC-SHA256 key "), "{one}");
         assert_eq!(one["changes"].as_array().unwrap().len(), 1, "{one}");
         assert!(one["changes"][0]["fact"].to_string().contains(&transaction_id), "{one}");

@@ -20,9 +20,9 @@ use crate::store::writer::Row;
 use crate::trade::TradeType;
 
 /// Rows that one page compares.
-const SCANNED: i64 = 40_000;
+const SCANNED: i64 = 20_000;
 /// The same where the order's texts are read.
-const SCANNED_TEXTS: i64 = 15_000;
+const SCANNED_TEXTS: i64 = 8_000;
 
 /// The columns that filters compare.
 const COMPARED: &str = "id, created_at_ms, state, app, amount_fen, outcome_unknown, paid_late, paid_twice,
@@ -368,7 +368,7 @@ pub fn order_list_statements(
     let mut statements = vec![(MERCHANTS.to_owned(), Vec::new())];
     for part in parts(filter) {
         let Some(merchant) = merchant else { continue };
-        let scan = Scan { merchant, part, filter, text, after, limit: 100, window: 5000 };
+        let scan = Scan { merchant, part, filter, text, after, limit: 100, window: 500 };
         statements.push(scan.page_sql(kind));
         if scan.compares() {
             statements.push(scan.end_sql());

@@ -65,7 +65,7 @@ impl Consumer {
 pub(in crate::worker) async fn handle_again(consumer: &str, ctx: Context, delivery: Delivery) -> Verdict {
     match CONSUMERS.iter().find(|known| known.name.as_str() == consumer) {
         Some(known) => known.handle(ctx, delivery).await,
-        None => Verdict::Park { reason: "unknown_consumer", why: "no consumer has this name".into() },
+        None => Verdict::Park { reason: "unknown_subject", why: "no consumer has this name".into() },
     }
 }
 

@@ -149,8 +149,8 @@ async fn judged(ctx: &Context, consumer: &str, message: Message) -> Verdict {
     let handling = AssertUnwindSafe(handlers::handle_again(consumer, ctx.clone(), delivery)).catch_unwind();
     match tokio::time::timeout(MAX_HANDLING, handling).await {
         Ok(Ok(verdict)) => verdict,
-        Ok(Err(_)) => Verdict::Park { reason: "panic", why: "the handler panicked".to_owned() },
-        Err(_) => Verdict::Park { reason: "stuck", why: "the handler hung and was stopped".to_owned() },
+        Ok(Err(_)) => Verdict::Park { reason: "defect", why: "the handler panicked".to_owned() },
+        Err(_) => Verdict::Park { reason: "defect", why: "the handler hung and was stopped".to_owned() },
     }
 }
 

@@ -8,8 +8,9 @@ async fn what_the_service_answers_becomes_the_exit_code() {
     let operator = Operator::new().await;
     operator.service.place(&operator.process.base, "CTL00001", 123_456).await;
     assert_eq!(operator.run(&["health"]).await.code, 0);
-    assert_eq!(operator.run(&["orders", "show", "CTL00001"]).await.code, 0);
-    let unknown = operator.run(&["orders", "show", "CTL00009"]).await;
+    let shown = operator.run(&["orders", "show", "CTL00001", "--merchant", "main"]).await;
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    let unknown = operator.run(&["orders", "show", "CTL00009", "--merchant", "main"]).await;
     assert_eq!((unknown.code, unknown.out.as_str()), (3, ""), "{}", unknown.err);
     assert!(unknown.err.contains("order_not_found"), "{}", unknown.err);
     let invalid = operator.run(&["events", "tail", "--no-follow", "--types", "no.such.type"]).await;

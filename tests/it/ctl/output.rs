@@ -13,10 +13,10 @@ async fn tables_are_for_people_and_json_for_programs() {
     operator.service.until_state(&operator.process.base, "CTL00002", "paid").await;
     operator.service.until_drained().await;
 
-    let order = operator.run(&["orders", "show", "CTL00002"]).await;
+    let order = operator.run(&["orders", "show", "CTL00002", "--merchant", "main"]).await;
     assert!(order.out.contains("¥1,234.56"), "{}", order.out);
     assert!(order.err.contains("wxpayctl why CTL00002"), "the next step: {}", order.err);
-    let order = operator.run(&["orders", "show", "CTL00002", "--json"]).await.json();
+    let order = operator.run(&["orders", "show", "CTL00002", "--merchant", "main", "--json"]).await.json();
     assert_eq!((&order["state"], &order["amount_fen"]), (&json!("paid"), &json!(123_456)));
 
     let events = operator.run(&["events", "tail", "--no-follow", "--types", "wxpay.order.paid.v1"]).await;

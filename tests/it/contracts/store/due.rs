@@ -44,7 +44,7 @@ const FILL: [&str; 8] = [
             CASE WHEN id % 500 = 0 THEN 'late' END, id, order_no, order_no, 'm', 'a', 1, 'CNY', 1, 1, 1
      FROM orders WHERE id % 4 = 0",
     "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms, entered)
-     SELECT merchant, order_no, order_no, id, id % 1000 <> 0 FROM orders WHERE id % 5 = 0",
+     SELECT merchant, order_no, order_no, id, id % 10000 <> 0 FROM orders WHERE id % 5 = 0",
     "INSERT INTO outbox (event_id, merchant, subject, event_type, payload, created_at_ms, position)
      SELECT order_no, merchant, 's', 't', '{}', 1, id FROM orders WHERE id % 10 = 0",
     "INSERT INTO dead_letters (event_id, consumer, subject, headers, payload, reason, first_error, last_error, attempts,

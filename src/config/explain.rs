@@ -39,7 +39,9 @@ impl std::fmt::Debug for Effective {
 impl Effective {
     /// The first twelve hex digits of the SHA-256 of all keys and what they hold, wherever they were set.
     pub(super) fn hash(&self) -> String {
-        let all: String = self.0.iter().map(|line| format!("{}={}\n", line.name(), line.content)).collect();
+        let mut all: Vec<String> = self.0.iter().map(|line| format!("{}={}\n", line.name(), line.content)).collect();
+        all.sort();
+        let all = all.concat();
         sha256_hex(all.as_bytes()).chars().take(12).collect()
     }
 

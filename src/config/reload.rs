@@ -2,17 +2,16 @@
 //!
 //! What is used once, at the start (listeners, connections, clients), keeps its value until a restart and is named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::explain::Line;
-use super::layers::{Node, Table};
+use super::layers::{Node, Table, Tree};
 use super::load;
 use super::problem::Problems;
 use super::reader::Report;
-use super::sections::CertificateCheck;
-use super::sections::Config;
+use super::sections::{CertificateCheck, Config, Server};
 use crate::clock::Timestamp;
 
 /// Sections that are used at the start alone.
@@ -66,27 +65,40 @@ impl Config {
         read.check_runnable()?;
         let names = different(&self.effective.0, &read.effective.0);
         let (needs_restart, changed) = names.into_iter().partition(|name| is_at_start(name));
-        let config = self.beside(tree, again)?;
+        let config = self.beside(read, tree, again)?;
         config.check_runnable()?;
         Ok(Reload { config, changed, needs_restart })
     }
 
-    /// The new tree with this configuration's values of what is used at the start.
-    fn beside(&self, mut tree: Table, mut report: Report) -> Result<Config, Problems> {
+    /// What was read, with this configuration's values of what is used at the start.
+    fn beside(&self, read: Config, mut tree: Table, mut report: Report) -> Result<Config, Problems> {
         keep(&mut tree, &self.tree.0);
-        let read = load::read_tree(&tree, &mut report);
-        let mut config = load::finish(read, tree, report)?;
-        // A secret's file may hold another secret now than at the start.
+        // Read once more for the rules that concern several sections. The files of secrets that are used at the start
+        // may be elsewhere by now.
+        load::read_tree(&tree, &mut report);
+        report.problems.retain(|problem| !(problem.key.ends_with("_file") && is_at_start(&problem.key)));
+        if !report.problems.is_empty() {
+            return Err(Problems::new(report.problems));
+        }
+        let mut config = read;
         config.store = self.store.clone();
         config.bus = self.bus.clone();
         config.wechat = self.wechat.clone();
+        config.log = self.log.clone();
+        config.server = Server {
+            trusted_proxies: config.server.trusted_proxies,
+            body_timeout: config.server.body_timeout,
+            order_wait: config.server.order_wait,
+            notify_ack_timeout: config.server.notify_ack_timeout,
+            ..self.server.clone()
+        };
         config.web.session_key = self.web.session_key.clone();
-        let ours: BTreeMap<String, &Line> = self.effective.0.iter().map(|line| (line.name(), line)).collect();
-        for line in &mut config.effective.0 {
-            if let Some(ours) = ours.get(&line.name()).filter(|_| is_at_start(&line.name())) {
-                line.clone_from(ours);
-            }
-        }
+        config.web.callback_origins = self.web.callback_origins.clone();
+        config.web.session_lifetime = self.web.session_lifetime;
+        config.effective.0.retain(|line| !is_at_start(&line.name()));
+        config.effective.0.extend(self.effective.0.iter().filter(|line| is_at_start(&line.name())).cloned());
+        config.effective.0.sort_by_key(|line| (line.path.clone(), line.key.clone()));
+        config.tree = Tree(Arc::new(tree));
         Ok(config)
     }
 }

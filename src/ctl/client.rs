@@ -43,7 +43,10 @@ impl Api {
     pub fn without_key(url: &str) -> Result<Api, Failure> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if parsed.is_none_or(|url| url.password().is_some() || url.query().is_some()) {
-            return Err(Failure::new(Exit::Usage, format!("--url must be like https://pay.example.com, not {url:?}")));
+            return Err(Failure::new(
+                Exit::Usage,
+                "--url must be like https://pay.example.com, without a password or a query",
+            ));
         }
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
@@ -106,8 +109,8 @@ fn problem(status: u16, body: &Value) -> Failure {
     let exit = match status {
         404 | 410 => Exit::NotFound,
         401 | 403 | 409 => Exit::Refused,
+        408 | 429 | 502..=504 => Exit::Down,
         400..500 => Exit::Usage,
-        502..=504 => Exit::Down,
         _ => Exit::Failed,
     };
     let Some(detail) = body["detail"].as_str().or_else(|| body["title"].as_str()) else {

@@ -28,5 +28,6 @@ pub fn run(command: &KeysCommand, out: &mut Printer) -> Result<Exit, Failure> {
     let scopes: Vec<String> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
     let scopes = scopes.join(", ");
     out.note(&format!("[[api_keys]]\nname = {name:?}\nhash = \"{hash}\"\nscopes = [{scopes}]"));
+    out.note("# Where several merchants are configured: merchants = [\"main\"], or \"all\".");
     Ok(Exit::Ok)
 }

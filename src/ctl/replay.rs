@@ -16,10 +16,12 @@ const BAR: usize = 30;
 
 const ITEMS: &[Column] = &[
     ("ITEM", "/id"),
-    ("ORDER", "/order_no"),
+    ("NUMBER", "/out_trade_no"),
     ("PREDICTED", "/predicted"),
+    ("BECAUSE", "/predicted_reason"),
     ("RESULT", "/result"),
     ("REASON", "/reason"),
+    ("ERROR", "/error"),
 ];
 
 pub async fn run(api: &Api, command: ReplayCommand, out: &mut Printer) -> Result<Exit, Failure> {
@@ -34,6 +36,9 @@ pub async fn run(api: &Api, command: ReplayCommand, out: &mut Printer) -> Result
             } else {
                 let rows = items["items"].as_array().map(Vec::as_slice).unwrap_or_default();
                 out.table(rows, ITEMS, "no items")?;
+                if let Some(next) = items["next"].as_str() {
+                    out.note(&format!("more: --after {next}"));
+                }
             }
             return Ok(Exit::Ok);
         }
@@ -109,7 +114,8 @@ fn result(replay: &Value, out: &mut Printer) -> Result<Exit, Failure> {
         reasons(&results["failed"], "failed", out)?;
     }
     let some_failed = results["failed"].as_object().is_some_and(|failed| !failed.is_empty());
-    Ok(if some_failed { Exit::Partly } else { Exit::Ok })
+    let stopped = matches!(replay["state"].as_str(), Some("paused" | "cancelled"));
+    Ok(if some_failed || stopped { Exit::Partly } else { Exit::Ok })
 }
 
 fn reasons(counts: &Value, verb: &str, out: &mut Printer) -> Result<(), Failure> {

@@ -36,6 +36,9 @@ use crate::telemetry::{NOTIFY_ACK_SECONDS, NOTIFY_RECEIVED_TOTAL};
 use crate::wechat::v2::notify::{NotifyError, REPLY_CONTENT_TYPE, parse_and_verify, reply_fail, reply_success};
 use crate::wechat::v2::refund_notify::{is_refund, may_be_refund, parse_and_decrypt};
 
+/// Bytes of a header that are kept with a notification, and headers.
+const MAX_HEADER_KEPT: usize = 256;
+const MAX_HEADERS_KEPT: usize = 20;
 /// The element that holds everything a refund's notification says.
 const ENCRYPTED: &str = "req_info";
 /// A notification that only the newer API's key opens.
@@ -247,6 +250,7 @@ fn xml(status: StatusCode, body: impl IntoResponse) -> Response {
 }
 
 fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let kept = headers.iter().filter(|(name, _)| is_header_shown(name.as_str()));
-    kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().escape_ascii().to_string())).collect()
+    let shown = headers.iter().filter(|(name, _)| is_header_shown(name.as_str())).take(MAX_HEADERS_KEPT);
+    let beginning = |value: &[u8]| value.get(..MAX_HEADER_KEPT).unwrap_or(value).escape_ascii().to_string();
+    shown.map(|(name, value)| (name.as_str().to_owned(), beginning(value.as_bytes()))).collect()
 }

@@ -84,7 +84,8 @@ impl Quarantine {
             let (merchant, reason, remote) = (&refused.merchant, refused.reason, &refused.remote);
             tracing::warn!(%merchant, reason, remote, bytes = refused.body.len(), "A notification was refused");
         }
-        let kib = u32::try_from(refused.body.len() / BYTES_PER_KIB + 1).unwrap_or(u32::MAX);
+        let headers: usize = refused.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let kib = u32::try_from((refused.body.len() + headers) / BYTES_PER_KIB + 1).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else { return count("dropped", 1) };
         if self.queue.try_send(Waiting { refused, is_sample, _room: room }).is_err() {
             count("dropped", 1);

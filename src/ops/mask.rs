@@ -82,6 +82,9 @@ fn json(value: Value) -> Value {
             let shown = members.into_iter().map(|(name, value)| {
                 let value = match value {
                     Value::String(text) if name == BODY => posted(&text),
+                    Value::Array(pairs) if name == "headers" => {
+                        json(Value::Array(pairs.into_iter().filter(is_pair_shown).collect()))
+                    }
                     value if is_hidden(&name) => match value {
                         Value::Null => Value::Null,
                         Value::String(text) => masked(&text),
@@ -96,6 +99,11 @@ fn json(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(json).collect()),
         other => other,
     }
+}
+
+/// Whether a header is shown, of a message that an older version published with more of them.
+fn is_pair_shown(pair: &Value) -> bool {
+    pair.get(0).and_then(Value::as_str).is_some_and(|name| is_header_shown(&name.to_ascii_lowercase()))
 }
 
 /// A body in base64: its elements, or no more than that it is there.

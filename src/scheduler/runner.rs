@@ -67,8 +67,9 @@ pub enum SchedulerError {
 /// that another process goes on at once.
 pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Result<(), SchedulerError> {
     let Parts { config, store, bus, wechat, platform, clock } = parts;
-    let tokens = Tokens::new(&config.snapshot(), platform)?.map(Arc::new);
-    let shared = Arc::new(Shared { config, store, bus, clock, wechat, tokens, seen_reasons: Arc::default(), holder });
+    // A key that cannot be derived stops the start; it stays the same until the next one.
+    Tokens::new(&config.snapshot(), platform.clone())?;
+    let shared = Arc::new(Shared { config, store, bus, clock, wechat, platform, seen_reasons: Arc::default(), holder });
     let runners: Vec<Arc<Runner>> =
         JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
     let running = TaskTracker::new();
@@ -102,9 +103,16 @@ struct Shared {
     bus: Bus,
     clock: Clock,
     wechat: Client,
-    tokens: Option<Arc<Tokens>>,
+    platform: PlatformClient,
     seen_reasons: SeenReasons,
     holder: String,
+}
+
+impl Shared {
+    /// The refresher of the apps that the configuration has now.
+    fn tokens(&self, config: &Config) -> Option<Arc<Tokens>> {
+        Tokens::new(config, self.platform.clone()).ok().flatten().map(Arc::new)
+    }
 }
 
 /// Makes the jobs known and puts right what a wrong clock wrote, then starts what is due and was not run, again and
@@ -129,7 +137,7 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
     let ahead_s = shared.clock.host_ahead_ms(shared.store.db().now().await?) / 1000;
     gauge!(telemetry::CLOCK_AHEAD_SECONDS).set(ahead_s as f64);
     let now = shared.clock.now();
-    if let Some(tokens) = &shared.tokens {
+    if let Some(tokens) = shared.tokens(&shared.config.snapshot()) {
         tokens.publish_ages(&shared.store, now).await?;
     }
     let mut due = Vec::new();
@@ -277,7 +285,8 @@ impl Runner {
 
     async fn run_under(&self, lease: Lease, config: Arc<Config>) {
         let lease_for = config.store.lease;
-        let Shared { store, bus, clock, wechat, tokens, .. } = &*self.shared;
+        let Shared { store, bus, clock, wechat, .. } = &*self.shared;
+        let tokens = self.shared.tokens(&config);
         let (job, started, started_at) = (self.job, Instant::now(), clock.now());
         tracing::trace!(job = job.name, lease.term, "runs");
         let ctx = Context {
@@ -286,7 +295,7 @@ impl Runner {
             bus: bus.clone(),
             clock: clock.clone(),
             wechat: wechat.clone(),
-            tokens: tokens.clone(),
+            tokens,
             seen_reasons: Arc::clone(&self.shared.seen_reasons),
             lease: lease.clone(),
             jobs: JOBS,

@@ -1,6 +1,6 @@
 //! What proves a change: evidence, ledger entries, notifications and events, as rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sea_orm::Set;
@@ -158,32 +158,36 @@ impl Verdict {
 }
 
 /// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
-/// waiting one may come to its end, and one that was refused may settle when it is replayed. Returns how many were
+/// waiting one may come to its end, and one that was refused may be judged anew when it is replayed. Returns how many were
 /// written.
 pub(super) async fn write_notifications<'a>(
     tx: &WriteTx,
     records: impl Iterator<Item = &'a NotificationRecord>,
     at: Timestamp,
 ) -> Result<u64, DbError> {
-    use notification::Column::{OrderId, OutTradeNo, ProcessedAtMs, Reason, TransactionId, Verdict, VerifiedBy};
+    use notification::Column;
+    use notification::Column::{OrderId, OutTradeNo, ProcessedAtMs, Reason, TransactionId, VerifiedBy};
     // In the order of the ids: two processes that record the same notifications must not lock them crosswise.
-    let (mut rows, mut replayed) = (BTreeMap::new(), Vec::new());
+    let (mut rows, mut again, mut replayed) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
     for n in records {
         // One statement may name a row once only, and a redelivery may sit beside its original in a batch.
         let mut row = notification_row(n, at)?;
         packed::rows::write_notification(tx, &mut row);
         rows.entry(n.id).or_insert(row);
+        if n.replay.is_some() && !matches!(n.verdict, Verdict::Waiting) {
+            again.insert(n.id);
+        }
         replayed.extend(n.replay.as_ref().zip(replay_result(&n.verdict)).map(|(mark, result)| (n.id, mark, result)));
     }
     replayed.sort_by_key(|(id, mark, _)| (*id, mark.n));
-    let settles: Vec<_> = replayed.iter().filter_map(|(id, ..)| rows.remove(id)).collect();
+    let settles: Vec<_> = again.iter().filter_map(|id| rows.remove(id)).collect();
     let keep = OnConflict::column(notification::Column::EventId)
-        .update_columns([Verdict, Reason, ProcessedAtMs, OrderId])
-        .action_and_where(Expr::col((notification::Entity, Verdict)).eq("waiting"))
+        .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId])
+        .action_and_where(Expr::col((notification::Entity, Column::Verdict)).eq("waiting"))
         .to_owned();
     let settle = OnConflict::column(notification::Column::EventId)
-        .update_columns([Verdict, Reason, ProcessedAtMs, OrderId, OutTradeNo, TransactionId, VerifiedBy])
-        .action_and_where(Expr::col((notification::Entity, Verdict)).is_in(["waiting", "rejected", "parked"]))
+        .update_columns([Column::Verdict, Reason, ProcessedAtMs, OrderId, OutTradeNo, TransactionId, VerifiedBy])
+        .action_and_where(Expr::col((notification::Entity, Column::Verdict)).is_in(["waiting", "rejected", "parked"]))
         .to_owned();
     let written = tx.insert_all(rows.into_values().collect(), Some(keep)).await?;
     let settled = tx.insert_all(settles, Some(settle)).await?;

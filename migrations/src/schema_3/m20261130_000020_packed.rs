@@ -3,7 +3,6 @@
 //! An older process leaves it empty and reads the texts; nothing is packed while one may run (`store.compact`).
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::dialect;
 
@@ -13,12 +12,7 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, PACKED).await?;
-        match manager.get_database_backend() {
-            DbBackend::Postgres => dialect::run(manager, UNREAD_POSTGRES).await,
-            // An index of a constraint goes with the table alone, and events are many.
-            _ => Ok(()),
-        }
+        dialect::run(manager, PACKED).await
     }
 }
 
@@ -32,9 +26,4 @@ ALTER TABLE refund_evidence ADD COLUMN packed {bytes}
 ALTER TABLE notifications ADD COLUMN packed {bytes}
 --;
 ALTER TABLE orders ADD COLUMN packed {bytes}
-";
-
-// No version of the program finds an event by its id; the id is made once, with the event.
-const UNREAD_POSTGRES: &str = "
-ALTER TABLE outbox DROP CONSTRAINT outbox_event_id_key
 ";

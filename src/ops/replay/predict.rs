@@ -107,12 +107,29 @@ impl<'a> Predictor<'a> {
         for row in page {
             ids.entry(row.source).or_default().push(&row.source_id);
         }
-        let mut contents = HashMap::new();
+        let (mut contents, mut unreadable) = (HashMap::new(), HashSet::new());
         for (source, ids) in ids {
-            let found = self.tools.store.replay_contents(source, &ids).await?;
-            contents.extend(found.into_iter().map(|(id, content)| ((source, id), content)));
+            match self.tools.store.replay_contents(source, &ids).await {
+                Ok(found) => contents.extend(found.into_iter().map(|(id, content)| ((source, id), content))),
+                // One row cannot be read: that must not hide what the others would come to.
+                Err(DbError::Defect(_)) => {
+                    for id in ids {
+                        match self.tools.store.replay_contents(source, &[id]).await {
+                            Ok(found) => {
+                                contents.extend(found.into_iter().map(|(id, content)| ((source, id), content)))
+                            }
+                            Err(DbError::Defect(_)) => drop(unreadable.insert((source, id))),
+                            Err(e) => return Err(e),
+                        }
+                    }
+                }
+                Err(e) => return Err(e),
+            }
         }
         let verified = page.iter().map(|row| match contents.get(&(row.source, row.source_id.clone())) {
+            None if unreadable.contains(&(row.source, row.source_id.as_str())) => {
+                Verified::Known(Prediction::still_fails("defect"))
+            }
             None => Verified::Known(Prediction::still_fails("gone")),
             Some(ReplayContent::Notification(notification)) => self.notification(notification),
             Some(ReplayContent::DeadLetter { message, state }) if state == PARKED => self.message(message),

@@ -56,7 +56,7 @@ impl Store {
         let among = placeholders(1, ids.len(), 0);
         let values: Vec<Value> = match source {
             ReplaySource::DeadLetter | ReplaySource::Sample => {
-                let numbers = ids.iter().map(|id| id.parse::<i64>());
+                let numbers = ids.iter().map(|id| id.trim_start_matches("sample-").parse::<i64>());
                 numbers.map(|n| n.unwrap_or_default().into()).collect()
             }
             ReplaySource::Notification | ReplaySource::Refused | ReplaySource::Event => {
@@ -73,7 +73,7 @@ impl Store {
                  JOIN refused_bodies AS b ON b.merchant = r.merchant AND b.hash = r.hash WHERE r.id IN {among}"
             ),
             ReplaySource::Sample => format!(
-                "SELECT CAST(id AS TEXT) AS source_id, merchant, body, remote_addr, received_at_ms
+                "SELECT 'sample-' || CAST(id AS TEXT) AS source_id, merchant, body, remote_addr, received_at_ms
                  FROM quarantine WHERE id IN {among}"
             ),
             ReplaySource::DeadLetter => format!(

@@ -172,8 +172,11 @@ fn refused(select: &ReplaySelect) -> (String, Vec<Value>) {
 }
 
 fn samples(select: &ReplaySelect) -> (String, Vec<Value>) {
-    let only = Conditions::of(select, "CAST(id AS TEXT)", "received_at_ms").merchants(select).reason(select);
-    only.statement("CAST(id AS TEXT) AS id, merchant, received_at_ms AS at_ms, body", "quarantine", "quarantine.id")
+    // As the list of notifications names them.
+    let id = "('sample-' || CAST(id AS TEXT))";
+    let only = Conditions::of(select, id, "received_at_ms").merchants(select).reason(select);
+    let columns = format!("{id} AS id, merchant, received_at_ms AS at_ms, body");
+    only.statement(&columns, "quarantine", "quarantine.id")
 }
 
 fn dead_letters(select: &ReplaySelect) -> (String, Vec<Value>) {

@@ -308,6 +308,7 @@ impl OrderDecision for Elsewhere {
     fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Applied) {
         let mut loaded = Loaded::new(orders);
         let Some(order) = loaded.order_of(&self.item) else { return (Vec::new(), Applied::UnknownOrder) };
+        order.take_calls(&self.item);
         let (applied, verdict) = order.refuse(&self.item, Refusal::TransactionElsewhere, self.now);
         order.record(&self.item, verdict);
         (loaded.into_commits(), applied)

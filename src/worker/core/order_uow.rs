@@ -56,13 +56,13 @@ impl UnitOfWork {
         clocks_differ: Duration,
         goes_back: Option<PaymentClass>,
     ) -> Applied {
+        self.take_calls(item);
         let order = &self.stored.order;
         let merchants = item.config.merchant(item.merchant.as_str()).map(|m| m.policy).unwrap_or_default();
         let orders = &item.config.orders;
         let paid_before_slack = orders.paid_before_slack + clocks_differ;
         let (late_grace, never_placed) = (orders.late_grace, item.never_placed);
         let policy = Policy { paid_before_slack, late_grace, goes_back, never_placed, ..merchants };
-        self.commit.calls.extend(item.calls.iter().cloned());
         if let Some(refusal) = self.contradiction(item) {
             let (applied, verdict) = self.refuse(item, refusal, now);
             self.record(item, verdict);
@@ -121,6 +121,11 @@ impl UnitOfWork {
         (Applied::Refused { refusal, first }, verdict)
     }
 
+    /// Has the item's calls written with the order. Before anything is made of the item.
+    pub(in crate::worker) fn take_calls(&mut self, item: &Item) {
+        self.commit.calls.extend(item.calls.iter().cloned());
+    }
+
     /// The evidence of a change to `state`. The call that brought it is in it; the item's other calls have their rows.
     fn evidence(&mut self, item: &Item, state: OrderState) -> Evidence {
         let api = match item.source {
@@ -129,14 +134,14 @@ impl UnitOfWork {
             EvidenceSource::Close => Some(Api::CloseOrder),
             EvidenceSource::Notification { .. } | EvidenceSource::Request { .. } => None,
         };
-        let own = self.commit.calls.len() - item.calls.len();
+        let own = self.commit.calls.len().checked_sub(item.calls.len());
         let brought = item.calls.iter().rposition(|call| api.is_some_and(|api| call.api == api.name()));
         Evidence {
             out_trade_no: item.out_trade_no.clone(),
             fact: item.fact.clone(),
             source: item.source.clone(),
             received_at: item.received_at,
-            took: brought.map(|i| self.commit.calls.remove(own + i).took),
+            took: own.zip(brought).map(|(own, i)| self.commit.calls.remove(own + i).took),
             state,
         }
     }

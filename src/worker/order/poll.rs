@@ -50,7 +50,7 @@ impl Handler for PollOrder {
         let now = ctx.clock.now();
         // Under clock skew nothing due may be dropped: an old poll is dropped only where the order has a later one.
         let has_a_later_one = stored.order.queries.next_at.is_none_or(|at| at > now);
-        if now.since(event.time) > STALE && has_a_later_one {
+        if ctx.replay.is_none() && now.since(event.time) > STALE && has_a_later_one {
             return Verdict::Done;
         }
         process(ctx, merchant, stored, Why { refresh: event.data.refresh, again: attempt > 1 }).await

@@ -34,7 +34,7 @@ impl Handler for StepRefund {
         let now = ctx.clock.now();
         // Under clock skew nothing due may be dropped: an old poll is dropped only where the refund has a later one.
         let has_a_later_one = stored.refund.queries.next_at.is_none_or(|at| at > now);
-        if now.since(event.time) > STALE && has_a_later_one {
+        if ctx.replay.is_none() && now.since(event.time) > STALE && has_a_later_one {
             return Verdict::Done;
         }
         let only_ask = event.data.only_ask;

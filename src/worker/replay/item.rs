@@ -58,7 +58,11 @@ pub(super) fn mark(replay: &Replay, item: &ReplayItem) -> ReplayMark {
 /// Works on an item. It may run twice: handlers recognise what they did, and a result is written once.
 pub(super) async fn handle(ctx: &Context, bus: &Bus, mark: &ReplayMark) -> Result<Handled, DbError> {
     let ctx = ctx.for_replay(mark.clone());
-    let mut contents = ctx.store.replay_contents(mark.source, &[&mark.source_id]).await?;
+    let mut contents = match ctx.store.replay_contents(mark.source, &[&mark.source_id]).await {
+        // Of one row, and the same at the next try: it must not keep the others waiting.
+        Err(DbError::Defect(why)) => return Ok(Handled::failed("defect", why)),
+        contents => contents?,
+    };
     match contents.remove(&mark.source_id) {
         None => Ok(Handled::failed("gone", "the row was removed")),
         Some(ReplayContent::Notification(notification)) => notified(&ctx, mark, notification).await,
@@ -103,9 +107,8 @@ async fn notified(ctx: &Context, mark: &ReplayMark, n: StoredNotification) -> Re
         };
         match StoreParking::new(ctx.store.clone(), ctx.clock.clone()).park(parked).await {
             Ok(()) => {}
-            Err(ParkingError::Unavailable(why) | ParkingError::Impossible(why)) => {
-                return Ok(Handled::Unavailable(why));
-            }
+            Err(ParkingError::Unavailable(why)) => return Ok(Handled::Unavailable(why)),
+            Err(ParkingError::Impossible(why)) => return Ok(Handled::failed("defect", why)),
         }
     }
     result(ctx, mark, verdict, true).await
@@ -145,7 +148,8 @@ fn verified(ctx: &Context, merchant: &Merchant, data: &NotifyReceived) -> Result
 
 /// A panic and a handler that hangs fail one item.
 async fn judged(ctx: &Context, consumer: &str, message: Message) -> Verdict {
-    let delivery = Delivery { message, attempt: 1, published_at: ctx.clock.now() };
+    // A redelivery: what an earlier attempt noted is no reason to be done with it.
+    let delivery = Delivery { message, attempt: 2, published_at: ctx.clock.now() };
     let handling = AssertUnwindSafe(handlers::handle_again(consumer, ctx.clone(), delivery)).catch_unwind();
     match tokio::time::timeout(MAX_HANDLING, handling).await {
         Ok(Ok(verdict)) => verdict,

@@ -90,6 +90,7 @@ async fn keys_that_are_corrected_take_effect_without_a_restart() {
         service.pay(order_no).await;
         service.until_state(&process.base, order_no, "paid").await;
     }
+    service.until_drained().await;
     let logs = service.logs();
     assert!(logs.contains("The configuration was refused"), "{logs}");
     assert!(!logs.contains(other_key), "a key is logged");

@@ -92,6 +92,10 @@ fn a_secret_in_a_file_is_read_anew() {
     assert_eq!(after.changed, ["merchants[0].v2_key_file"]);
     assert_eq!(after.needs_restart, ["web.session_key_file"]);
     assert_eq!(after.config.web.session_key.unwrap().expose(), SESSION_KEY);
+    std::fs::rename(dir.path().join("session"), dir.path().join("sealing")).unwrap();
+    let moved = text.replace("session_key_file = \"session\"", "session_key_file = \"sealing\"");
+    let moved = reload(&before, dir.path(), &moved).expect("a file of a secret that is used at the start");
+    assert_eq!(moved.config.web.session_key.unwrap().expose(), SESSION_KEY);
     std::fs::remove_file(dir.path().join("v2")).unwrap();
     assert!(reload(&before, dir.path(), &text).is_err(), "a secret that is gone");
 }

@@ -29,8 +29,8 @@ impl Operator {
     }
 
     pub async fn finish(self) {
-        assert!(self.process.terminate().await.success());
         self.service.finish().await;
+        assert!(self.process.terminate().await.success());
     }
 }
 

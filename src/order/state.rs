@@ -119,7 +119,8 @@ pub struct Attempt {
     /// What WeChat last said against it: why it refused it, or did not say whether it took it.
     pub error: Option<WechatError>,
     /// Present while no call of the number can have been executed, because each was put off, had no connection or was
-    /// refused for the merchant's setup: how many were refused in a row while WeChat accepted the merchant's other calls.
+    /// refused for the merchant's setup: how many were refused in a row while WeChat accepted
+    /// the merchant's other calls.
     pub setup_refusals: Option<u32>,
 }
 

@@ -158,8 +158,8 @@ impl Verdict {
 }
 
 /// Writes notification rows; one that is there already (its message came twice) stays as it was, except that a
-/// waiting one may come to its end, and one that was refused may be judged anew when it is replayed. Returns how many were
-/// written.
+/// waiting one may come to its end, and one that was refused may be judged anew when it is replayed. Returns how many
+/// were written.
 pub(super) async fn write_notifications<'a>(
     tx: &WriteTx,
     records: impl Iterator<Item = &'a NotificationRecord>,

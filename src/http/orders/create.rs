@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::keyed::{self, Keyed};
 use super::pay_params::{Offer, offer, signed};
 use super::request::{Asker, OrderRequest};
-use super::requested::{Requested, recorded_order};
+use super::requested::{Requested, has_begun, recorded_order};
 use super::view::OrderJson;
 use crate::event::command::Idempotency;
 use crate::http::change_hub::Seen;
@@ -86,11 +86,6 @@ pub(crate) async fn take(app: &HttpState, asked: &OrderRequest, deadline: Instan
     };
     // Of two requests with one number that came at once, only one placed its order.
     if asked.is_for(&order) { Ok(order) } else { Err(Error::OrderDiffers) }
-}
-
-/// Whether WeChat was called for the order, and what it answered is known.
-pub(super) fn has_begun(order: &StoredOrder) -> bool {
-    order.order.state != OrderState::Requested || order.order.is_held()
 }
 
 /// Records the order that no worker has come to yet, so that the `Location` of a 202 answers.

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::create::has_begun;
 use super::request::OrderRequest;
-use super::requested::{Requested, recorded_order};
+use super::requested::{Requested, has_begun, recorded_order};
 use crate::event::command::Idempotency;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;

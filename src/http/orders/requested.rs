@@ -10,7 +10,13 @@ use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ids::{EventId, MerchantKey, OrderNo};
 use crate::new_order::new_order;
+use crate::order::OrderState;
 use crate::store::{NewOrder, StoredOrder};
+
+/// Whether WeChat was called for the order, and what it answered is known.
+pub(super) fn has_begun(order: &StoredOrder) -> bool {
+    order.order.state != OrderState::Requested || order.order.is_held()
+}
 
 /// An order as it will be recorded, and the command that has it placed. Both have one id.
 pub(super) struct Requested {

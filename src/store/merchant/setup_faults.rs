@@ -117,8 +117,8 @@ impl Store {
         Ok(self.db.execute("merchant.fault_ends", sql, values).await? == 1)
     }
 
-    /// Replaces what an attempt without a prepay id will be sent, while this and its calls are as `before`; `false` where
-    /// that is not so any more.
+    /// Replaces what an attempt without a prepay id will be sent, while this and its calls are as `before`; `false`
+    /// where that is not so any more.
     pub async fn correct_attempt(
         &self,
         merchant: &MerchantKey,

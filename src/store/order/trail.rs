@@ -117,8 +117,8 @@ const SOURCES: &[Source] = &[
     },
     Source {
         name: "decisions",
-        sql: "SELECT version, out_trade_no, source, source_id, fact, packed, verified_by, received_at_ms, recorded_at_ms,
-                     took_ms, state
+        sql: "SELECT version, out_trade_no, source, source_id, fact, packed, verified_by, received_at_ms,
+                     recorded_at_ms, took_ms, state
               FROM evidence WHERE order_id = $1 ORDER BY version DESC LIMIT $4",
         read: change,
     },
@@ -146,7 +146,8 @@ const SOURCES: &[Source] = &[
     Source {
         name: "refund_decisions",
         sql: "SELECT r.refund_no AS refund_no, e.version AS version, r.transaction_id AS transaction_id,
-                     e.source AS source, e.source_id AS source_id, e.fact AS fact, e.packed AS packed, e.verified_by AS verified_by,
+                     e.source AS source, e.source_id AS source_id, e.fact AS fact, e.packed AS packed,
+                     e.verified_by AS verified_by,
                      e.received_at_ms AS received_at_ms, e.recorded_at_ms AS recorded_at_ms, e.state AS state
               FROM refunds AS r JOIN refund_evidence AS e ON e.refund = r.id
               WHERE r.order_id = $1 ORDER BY e.id DESC LIMIT $4",

@@ -26,8 +26,8 @@ impl Writer {
         Ok(Writer(Backend::Sqlite(sqlite::Queue::open(path.to_owned(), compact, limits).await?)))
     }
 
-    /// Writes over a pool of so many connections to PostgreSQL, which reads use, too. `prelude` is what each transaction
-    /// begins with.
+    /// Writes over a pool of so many connections to PostgreSQL, which reads use, too. `prelude` is what each
+    /// transaction begins with.
     pub fn postgres(
         (pool, connections): (DatabaseConnection, u32),
         prelude: Option<&'static str>,

@@ -184,7 +184,7 @@ async fn put_back(ctx: &Context, target: &Target, put_off: PutOff) -> Verdict {
     }
 }
 
-/// What a call told.
+/// What came of a call.
 struct Learnt {
     fact: Fact,
     source: EvidenceSource,

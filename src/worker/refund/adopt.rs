@@ -39,7 +39,7 @@ pub enum Adopted {
 pub enum Owner<'a> {
     Order(&'a StoredOrder),
     /// It is of no order.
-    Nobody(&'a PaidAttempt),
+    NoOrder(&'a PaidAttempt),
 }
 
 impl Owner<'_> {
@@ -47,7 +47,7 @@ impl Owner<'_> {
     async fn poll_soon(self, ctx: &Context) -> Result<(), DbError> {
         match self {
             Owner::Order(order) => ctx.store.poll_order_by(order.order.id, ctx.clock.now().after(AGAIN)).await,
-            Owner::Nobody(_) => Ok(()),
+            Owner::NoOrder(_) => Ok(()),
         }
     }
 }
@@ -118,7 +118,7 @@ fn paid<'a>(owner: Owner<'a>, found: &Refunds) -> Option<Paid<'a>> {
             let (mch_id, appid, currency) = (&attempt.mch_id, &attempt.appid, &*payment.currency);
             Some(Paid { order: Some(order), mch_id, appid, amount: payment.amount, currency })
         }
-        Owner::Nobody(payment) => {
+        Owner::NoOrder(payment) => {
             let same = (&payment.transaction_id, &payment.out_trade_no) == (&found.transaction_id, &found.out_trade_no);
             let (mch_id, appid, currency) = (&payment.mch_id, &payment.appid, &*payment.currency);
             same.then_some(Paid { order: None, mch_id, appid, amount: payment.paid, currency })

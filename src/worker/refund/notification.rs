@@ -137,7 +137,7 @@ async fn theirs(
             report.record.order_id = Some(order.order.id);
             (Owner::Order(order), order.order.attempt(&hint.out_trade_no).map(|a| a.appid.clone()))
         }
-        (None, Some(payment)) => (Owner::Nobody(payment), Some(payment.appid.clone())),
+        (None, Some(payment)) => (Owner::NoOrder(payment), Some(payment.appid.clone())),
         (None, None) => {
             let why = "no payment here has this out_trade_no and transaction_id";
             let waits = report.is_within(ORDER_TIMEOUT, ctx);

@@ -45,7 +45,7 @@ pub async fn refused(
         Some(order_no) => (ctx.store.order(&r.merchant, order_no).await?, None),
         None => of_no_order(ctx, r).await?,
     };
-    let owner = order.as_ref().map(Owner::Order).or(payment.as_ref().map(Owner::Nobody));
+    let owner = order.as_ref().map(Owner::Order).or(payment.as_ref().map(Owner::NoOrder));
     let Some(owner) = owner else { return taken(ctx, stored, otherwise, source).await };
     // An answer without any may come from a moment in which WeChat does not find them.
     let (learnt, is_complete) = learn_listed(ctx, merchant, owner, &listing).await?;

@@ -112,7 +112,7 @@ async fn learn_unmatched(ctx: &Context, merchant: &Merchant, refund: &Refund) ->
     let payment = ctx.store.paid_attempt(&refund.merchant, &refund.transaction_id).await?;
     if let Some(payment) = payment.filter(|payment| payment.order_id.is_none()) {
         let of = (&payment.appid, &payment.transaction_id);
-        learn_others(ctx, merchant, Owner::Nobody(&payment), of).await?;
+        learn_others(ctx, merchant, Owner::NoOrder(&payment), of).await?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod notifications;
 mod orders;
 mod orphans;
 mod rates;
+mod refund_cap;
 mod refused_rows;
 mod tokens;
 mod words;

@@ -4,7 +4,6 @@
 mod all;
 mod api;
 mod calls;
-mod cap;
 mod clocks;
 mod counted;
 mod elsewhere;

@@ -61,17 +61,19 @@ on_both! {
         let (class, order_no, entries) = service.payment(&transaction_id).await;
         assert_eq!((&*class, order_no), ("returned", Value::Null));
         assert_eq!(entries, ["payment >unmatched", "returned unmatched>returned"]);
-        let (status, problem) = service.refund_payment(&transaction_id, json!({"amount_fen": 1, "refund_no": "x"})).await;
+        let request = json!({"amount_fen": 1, "refund_no": "x"});
+        let (status, problem) = service.refund_payment(&transaction_id, request).await;
         assert_eq!((status, &problem["left_fen"]), (409, &json!(0)), "{problem}");
         service.finish().await;
     }
 
-    async fn those_that_nothing_told_of_are_learnt_before_ours_is_called_for(db: TestDb) {
+    async fn those_without_a_notification_are_learnt_before_ours_is_called_for(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let transaction_id = service.unmatched("NONE0002", json!({})).await;
         let theirs = service.refunded_silently("NONE0002", 40).await;
         service.a_minute_later().await;
-        let (status, refund) = service.refund_payment(&transaction_id, json!({"refund_no": "ours", "amount_fen": 30})).await;
+        let request = json!({"refund_no": "ours", "amount_fen": 30});
+        let (status, refund) = service.refund_payment(&transaction_id, request).await;
         assert!([200, 202].contains(&status), "{refund}");
         service.until_adopted(&theirs).await;
         service.poll_until("ours", "processing").await;
@@ -89,13 +91,15 @@ on_both! {
         let transaction_id = service.unmatched("NONE0003", json!({})).await;
         let theirs = service.refunded_silently("NONE0003", 80).await;
         service.a_minute_later().await;
-        let (status, problem) = service.refund_payment(&transaction_id, json!({"refund_no": "ours", "amount_fen": 50})).await;
+        let request = json!({"refund_no": "ours", "amount_fen": 50});
+        let (status, problem) = service.refund_payment(&transaction_id, request).await;
         let said = ["code", "payment_refunded_fen"].map(|name| &problem[name]);
         assert_eq!((status, said), (422, [&json!("refund_failed"), &json!(80)]), "{problem}");
         service.until_adopted(&theirs).await;
         let failed = service.events_of_type("failed", 1).await;
         assert_eq!((failed.len(), &failed[0]["payment_refunded_fen"]), (1, &json!(80)), "{failed:?}");
-        let (status, problem) = service.refund_payment(&transaction_id, json!({"refund_no": "more", "amount_fen": 21})).await;
+        let request = json!({"refund_no": "more", "amount_fen": 21});
+        let (status, problem) = service.refund_payment(&transaction_id, request).await;
         assert_eq!((status, &problem["left_fen"]), (409, &json!(20)), "{problem}");
         let payment = service.payment_json(&transaction_id).await;
         assert_eq!((&payment["class"], &payment["refunded_fen"]), (&json!("unmatched"), &json!(80)), "{payment}");
@@ -132,7 +136,7 @@ on_both! {
         assert_eq!((&order["credited"], &order["flags"]), (&json!(false), &json!(["paid_before_order"])), "{order}");
         let payment = &order["payments"][0];
         assert_eq!((&payment["class"], &payment["refunded_fen"]), (&json!("held"), &json!(60)), "{order}");
-        assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 1, "one row, whoever owns the payment");
+        assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 1, "one row, with or without an order");
         let (_, problem) = service.post(
             "/v1/orders/NONE0005/accept", &json!({"transaction_id": transaction_id, "reason": "x"}),
         ).await;

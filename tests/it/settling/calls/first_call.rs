@@ -13,7 +13,7 @@ use crate::wechat::server::unreachable;
 impl InProcess {
     /// Calls of the unified order are put off: for less than a minute, because a pause that ends later is not believed.
     async fn put_calls_off(&mut self) {
-        // The row of the merchant's calls is there after the first one; a process has permits in hand for the next ones.
+        // After the first call the merchant's row is there; a process has permits in hand for the next ones.
         self.place("F900001").await;
         self.throttle(Clock::system().now().as_ms() + 55_000).await;
         self.restart_with(|_| {}).await;

@@ -12,7 +12,7 @@ async fn what_the_service_answers_becomes_the_exit_code() {
     assert_eq!(shown.code, 0, "{}", shown.err);
     let unknown = operator.run(&["orders", "show", "CTL00009", "--merchant", "main"]).await;
     assert_eq!((unknown.code, unknown.out.as_str()), (3, ""), "{}", unknown.err);
-    assert!(unknown.err.contains("order_not_found"), "{}", unknown.err);
+    assert!(unknown.err.contains("not_found"), "{}", unknown.err);
     let invalid = operator.run(&["events", "tail", "--no-follow", "--types", "no.such.type"]).await;
     assert_eq!(invalid.code, 2, "{}", invalid.err);
     let unsure = operator.run(&["dead-letters", "discard", "1", "--reason", "none of ours"]).await;

@@ -35,6 +35,9 @@ fn steps(history: &Value) -> Vec<String> {
     history["entries"].as_array().unwrap().iter().map(step).collect()
 }
 
+/// In the history below: where the refund's end begins, whose rows have one time.
+const FIRST_OF_THE_END: usize = 14;
+
 on_both! {
     async fn a_payment_and_its_refund_are_shown_from_request_to_ledger(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
@@ -50,7 +53,12 @@ on_both! {
         service.until_number("the refund's calls", "SELECT COUNT(*) FROM calls", |n| n >= 2).await;
         let history = service.history("T100001").await;
         assert_eq!((&history["state"], &history["truncated"]), (&json!("paid"), &json!([])), "{history:#}");
-        assert_eq!(steps(&history), [
+        // WeChat's message and the poll that is due by then come at the same moment.
+        let (polls, mut shown): (Vec<_>, Vec<_>) =
+            steps(&history).into_iter().partition(|step| step == "call refundquery done");
+        assert!(!polls.is_empty(), "{history:#}");
+        shown[FIRST_OF_THE_END..].sort();
+        assert_eq!(shown, [
             "requested",
             "attempt",
             "call unifiedorder done",
@@ -65,11 +73,10 @@ on_both! {
             "call refund done",
             "refund_decision requested > processing",
             "event refund.requested",
-            "call refundquery done",
+            "event refund.succeeded",
             "notification settled",
             "refund_decision processing > succeeded",
             "refund_ledger",
-            "event refund.succeeded",
         ], "{history:#}");
         let [notified, _] = entries(&history, "notification")[..] else { panic!("{history:#}") };
         let paid = entries(&history, "decision")[1];

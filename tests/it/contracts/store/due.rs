@@ -40,8 +40,8 @@ const FILL: [&str; 8] = [
             CASE WHEN id % 20 = 0 THEN 'waiting' ELSE 'settled' END FROM orders WHERE id % 5 = 0",
     "INSERT INTO payments (merchant, transaction_id, version, class, reason, order_id, order_no, out_trade_no, mch_id,
                            appid, amount_fen, currency, paid_at_ms, recorded_at_ms, updated_at_ms)
-     SELECT merchant, order_no, 1, CASE WHEN id % 500 = 0 THEN 'held' ELSE 'credited' END,
-            CASE WHEN id % 500 = 0 THEN 'late' END, id, order_no, order_no, 'm', 'a', 1, 'CNY', 1, 1, 1
+     SELECT merchant, order_no, 1, CASE WHEN id % 5000 = 0 THEN 'held' ELSE 'credited' END,
+            CASE WHEN id % 5000 = 0 THEN 'late' END, id, order_no, order_no, 'm', 'a', 1, 'CNY', 1, 1, 1
      FROM orders WHERE id % 4 = 0",
     "INSERT INTO orphaned_payments (merchant, transaction_id, notification_id, told_at_ms, entered)
      SELECT merchant, order_no, order_no, id, id % 10000 <> 0 FROM orders WHERE id % 5 = 0",

@@ -47,7 +47,7 @@ on_both! {
         service.until_state("T100001", "paid").await;
         service.skip(5);
         service.refunding("T100001", "T100001-r1", 30).await;
-        service.skip(70);
+        service.pass(70).await;
         service.ends("T100001-r1", "SUCCESS").await;
         service.until_refunded("T100001-r1", "succeeded").await;
         service.until_number("the refund's calls", "SELECT COUNT(*) FROM calls", |n| n >= 2).await;
@@ -116,7 +116,7 @@ on_both! {
         let (_, order) = service.get("/v1/orders/T200001?refresh=1").await;
         assert_eq!(order["refreshed"], json!(true), "{order}");
         service.faults(json!([{"on": "orderquery", "kind": "raw", "body": "busy", "times": 1}])).await;
-        service.skip(40);
+        service.pass(40).await;
         let unknown = "SELECT COUNT(*) FROM calls WHERE api = 'orderquery' AND outcome = 'unknown'";
         service.until_number("the query of the schedule", unknown, |n| n > 0).await;
         service.clear_faults().await;

@@ -160,7 +160,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("E400001").await;
         service.refunded_silently("E400001", 60).await;
-        service.skip(61);
+        service.pass(61).await;
         let (status, problem) = service.give_back("E400001", json!({"refund_no": "ours", "amount_fen": 50})).await;
         let said = ["code", "payment_refunded_fen"].map(|name| &problem[name]);
         assert_eq!((status, said), (422, [&json!("refund_failed"), &json!(60)]), "{problem}");
@@ -207,7 +207,7 @@ on_both! {
     async fn held_money_that_went_back_elsewhere_is_returned_by_a_refresh(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.place("E600001").await;
-        service.skip(301);
+        service.pass(301).await;
         let (_, order) = service.get("/v1/orders/E600001/pay-params?trade_type=NATIVE").await;
         let second = order["out_trade_no"].as_str().unwrap().to_owned();
         service.pay(&second).await;

@@ -110,7 +110,7 @@ on_both! {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.paid("NONE0004").await;
         service.refunded_silently("NONE0004", 100).await;
-        service.skip(61);
+        service.pass(61).await;
         let (status, problem) = service.give_back("NONE0004", json!({"refund_no": "ours", "amount_fen": 30})).await;
         assert_eq!((status, &problem["payment_refunded_fen"]), (422, &json!(100)), "{problem}");
         let failed = service.events_of_type("failed", 1).await;

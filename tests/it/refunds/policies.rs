@@ -14,7 +14,7 @@ on_both! {
         let service = TestService::new().on(db).merchant(policies).refunds().in_process().await;
         let first = "P300001";
         service.place(first).await;
-        service.skip(301);
+        service.pass(301).await;
         let body = json!({"trade_type": "NATIVE", "product_id": "tea"});
         let (_, order) = service.post(&format!("/v1/orders/{first}/attempts"), &body).await;
         let second = order["attempts"][1]["out_trade_no"].as_str().unwrap().to_owned();
@@ -24,7 +24,7 @@ on_both! {
         service.faults(Value::Array(rules.map(|(on, kind)| unheard(on, kind)).into())).await;
         service.pay(&second).await;
         service.skip_to(service.stored(first).await.order.expires_at);
-        service.skip(61);
+        service.pass(61).await;
         service.wechat_control("pay", json!({"out_trade_no": first, "late": true})).await;
         let late = service.until_state(first, "paid").await.order.paid_by.unwrap().transaction_id;
         service.refunding(first, "some", 30).await;
@@ -49,7 +49,7 @@ on_both! {
     async fn late_money_goes_back_once_however_often_it_is_reported(db: TestDb) {
         let service = TestService::new().on(db).merchant(BOTH).refunds().in_process().await;
         service.place("P100001").await;
-        service.skip(301);
+        service.pass(301).await;
         service.post("/v1/orders/P100001/close", &Value::Null).await;
         service.until_state("P100001", "closed").await;
         service.wechat_control("pay", json!({"out_trade_no": "P100001", "late": true})).await;
@@ -107,7 +107,7 @@ impl InProcess {
     /// Two attempts of an order, both paid: the first is closed at WeChat, and a slow bank pays it all the same.
     pub async fn paid_twice(&self, order_no: &str) -> (String, String) {
         self.place(order_no).await;
-        self.skip(301);
+        self.pass(301).await;
         let (status, order) = self
             .post(&format!("/v1/orders/{order_no}/attempts"), &json!({"trade_type": "NATIVE", "product_id": "tea"}))
             .await;

@@ -57,7 +57,7 @@ on_both! {
     async fn an_old_order_is_closed_while_the_caller_waits(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C300001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         let (status, order) = service.post("/v1/orders/C300001/close", &Value::Null).await;
         assert_eq!((status, &order["state"]), (200, &json!("closed")), "{order}");
         assert_eq!(service.wechat_order("C300001").await["state"], "CLOSED");
@@ -67,7 +67,7 @@ on_both! {
     async fn a_payer_who_is_faster_than_the_close_has_paid(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C400001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         // The notification is lost and the query answers before the payment: only the close finds it. A scheduled poll
         // may close the order, too.
         service.faults(json!([
@@ -99,7 +99,7 @@ on_both! {
     async fn a_close_without_an_answer_is_never_read_as_closed_and_converges(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C500001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         // Executed, and its answer is lost; then the question about it has no answer either.
         service.faults(json!([
             {"on": "closeorder", "kind": "answer_lost", "times": 2},
@@ -123,7 +123,7 @@ on_both! {
     async fn queries_after_a_close_that_have_no_answer_do_not_count(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C800001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         service.post("/v1/orders/C800001/close", &Value::Null).await;
         let closed = service.until_state("C800001", "closed").await.order;
         service.faults(json!([
@@ -174,7 +174,7 @@ on_both! {
     async fn a_closed_orders_number_is_not_taken_again(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("C700001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         service.post("/v1/orders/C700001/close", &Value::Null).await;
         service.until_state("C700001", "closed").await;
         let (status, order) = service.post("/v1/orders", &jsapi("C700001", 100)).await;

@@ -31,7 +31,7 @@ on_both! {
     async fn money_on_both_attempts_is_paid_twice_and_the_policy_is_applied_once(db: TestDb) {
         let service = TestService::new().on(db).merchant("paid_twice = \"accept\"").in_process().await;
         service.place("P300001").await;
-        service.skip(301);
+        service.pass(301).await;
         let (status, order) = service.get("/v1/orders/P300001/pay-params?trade_type=NATIVE").await;
         assert_eq!(status, 200, "{order}");
         // A slow bank pays the closed attempt, and the payer the new one.
@@ -52,7 +52,7 @@ on_both! {
     async fn an_order_that_has_its_money_closes_what_else_can_be_paid(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("P400001").await;
-        service.skip(301);
+        service.pass(301).await;
         let (_, order) = service.get("/v1/orders/P400001/pay-params?trade_type=NATIVE").await;
         let second = order["out_trade_no"].as_str().unwrap().to_owned();
         service.wechat_control("pay", json!({"out_trade_no": "P400001", "late": true})).await;
@@ -89,7 +89,7 @@ on_both! {
 /// An order that is closed and then paid all the same, as when a bank was slow.
 async fn late(service: &InProcess, order_no: &str) {
     service.place(order_no).await;
-    service.skip(301);
+    service.pass(301).await;
     service.post(&format!("/v1/orders/{order_no}/close"), &serde_json::Value::Null).await;
     service.until_state(order_no, "closed").await;
     service.wechat_control("pay", json!({"out_trade_no": order_no, "late": true})).await;

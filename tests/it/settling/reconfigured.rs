@@ -33,7 +33,7 @@ on_both! {
     async fn a_new_attempt_after_the_app_got_another_number_is_that_apps(db: TestDb) {
         let mut service = TestService::new().on(db).second_account().in_process().await;
         service.place("N100001").await;
-        service.skip(301);
+        service.pass(301).await;
         service.restart_with(|config| config.apps[0].app_id = AppId::parse(MINI_APP_ID).unwrap()).await;
         let body = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"});
         let (status, order) = service.post("/v1/orders/N100001/attempts", &body).await;
@@ -48,7 +48,7 @@ on_both! {
     async fn a_new_attempt_goes_by_the_configuration_in_force_without_a_restart(db: TestDb) {
         let mut service = TestService::new().on(db).second_account().in_process().await;
         service.place("N300001").await;
-        service.skip(301);
+        service.pass(301).await;
         service.put_in_force(|config| config.apps[0].app_id = AppId::parse(MINI_APP_ID).unwrap());
         let request = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS60"});
         let (status, order) = service.post("/v1/orders/N300001/attempts", &request).await;

@@ -20,7 +20,7 @@ on_both! {
         let (status, problem) = service.post("/v1/orders/S100001/attempts", &native).await;
         assert_eq!((status, &problem["code"]), (409, &json!("attempt_open")), "{problem}");
         assert_eq!(service.stored("S100001").await.order.attempts.len(), 1, "nothing was changed");
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         let (status, order) = service.post("/v1/orders/S100001/attempts", &native).await;
         assert_eq!(status, 200, "{order}");
         assert!(order["pay_params"]["code_url"].as_str().is_some_and(|url| url.starts_with("weixin://")), "{order}");
@@ -39,7 +39,7 @@ on_both! {
     async fn pay_params_switch_the_trade_type_with_what_the_order_has(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S200001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         let (status, answer) = service.get("/v1/orders/S200001/pay-params?trade_type=NATIVE").await;
         assert_eq!(status, 200, "{answer}");
         assert_eq!((&answer["trade_type"], answer["out_trade_no"] == "S200001"), (&json!("NATIVE"), false), "{answer}");
@@ -73,7 +73,7 @@ on_both! {
     async fn an_order_closed_before_its_time_stays_closed(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S600001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         service.post("/v1/orders/S600001/close", &Value::Null).await;
         service.until_state("S600001", "closed").await;
         let (status, problem) = service.post("/v1/orders/S600001/attempts", &json!({})).await;
@@ -84,7 +84,7 @@ on_both! {
     async fn a_payment_of_the_old_attempt_while_it_is_switched_is_the_orders_payment(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S400001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         service.faults(json!([{"on": "notify", "kind": "drop"}])).await;
         service.pay("S400001").await;
         let (status, answer) = service.get("/v1/orders/S400001/pay-params?trade_type=NATIVE").await;
@@ -97,7 +97,7 @@ on_both! {
     async fn a_switch_that_is_asked_for_twice_at_once_opens_one_attempt(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S700001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         // Slow enough that the second request finds the first one under way.
         service.faults(json!([{"on": "closeorder", "kind": "slow", "delay_ms": 700, "times": 1}])).await;
         let path = "/v1/orders/S700001/pay-params?trade_type=NATIVE";
@@ -111,7 +111,7 @@ on_both! {
     async fn of_two_payers_who_switch_at_once_one_gets_parameters_and_the_other_is_answered_to_wait(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S710001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         service.faults(json!([{"on": "closeorder", "kind": "slow", "delay_ms": 700, "times": 1}])).await;
         let path = "/v1/orders/S710001/attempts";
         let [one, other] = [0, 1].map(|n| json!({"openid": format!("oUpF8uMuAJO_M2pxb1Q9zNjWeS6{n}")}));
@@ -130,7 +130,7 @@ on_both! {
     async fn a_limit_at_wechat_delays_a_new_attempt_and_does_not_fail_it(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S800001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         let long = json!({"trade_type": "NATIVE", "product_id": "x".repeat(32)});
         service.faults(json!([{"on": "unifiedorder", "kind": "rate_limit", "times": 1}])).await;
         let (status, order) = service.post_waiting("/v1/orders/S800001/attempts", &long, 0).await;
@@ -147,7 +147,7 @@ on_both! {
     async fn slow_money_on_a_switched_attempt_is_found_by_asking(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("S900001").await;
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         let (status, answer) = service.get("/v1/orders/S900001/pay-params?trade_type=NATIVE").await;
         assert_eq!(status, 200, "{answer}");
         service.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;
@@ -170,7 +170,7 @@ on_both! {
         // To WeChat it is a number with other content, as after a change behind our back.
         let sql = "UPDATE attempts SET params = replace(params, '\"body\":\"', '\"body\":\"another ')";
         service.store.db().execute("test", String::from(sql), []).await.unwrap();
-        service.skip(FIVE_MINUTES + 1);
+        service.pass(FIVE_MINUTES + 1).await;
         service.get("/v1/orders/S120001/pay-params").await;
         let stored = within_timeout("another number", async {
             loop {

@@ -99,7 +99,7 @@ on_both! {
         let transaction_id = paid["transaction_id"].as_str().unwrap();
         within_timeout("the payment of no order", async {
             while service.number("SELECT COUNT(*) FROM payments").await == 0 {
-                service.skip(61);
+                service.pass(61).await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         })

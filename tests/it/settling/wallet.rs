@@ -81,7 +81,7 @@ on_both! {
         assert!((280..=300).contains(&answer.retry_after.unwrap()), "{:?}", answer.retry_after);
         assert_eq!((orders(&service).await, at_the_second(&service).await), (1, Vec::new()));
         assert_eq!(service.wechat_order(&first).await["state"], "NOTPAY");
-        service.skip(301);
+        service.pass(301).await;
         let answer = click_until_answered(&service, &browser, &first).await;
         assert_ne!(number(&answer), first);
         assert_eq!(answer.body["data"]["state"], "payable", "{}", answer.text);
@@ -122,7 +122,7 @@ on_both! {
         assert_eq!(click(&service, &browser).await.body["reason"], "order_paid");
         assert_eq!(orders(&service).await, 1);
         // Who comes back later wants another one.
-        service.skip(61);
+        service.pass(61).await;
         assert_ne!(number(&click(&service, &browser).await), first);
         service.finish().await;
     }
@@ -154,7 +154,7 @@ on_both! {
         let wait_s = answer.retry_after.unwrap();
         assert!((280..=300).contains(&wait_s), "WeChat closes nothing earlier than in {wait_s} s");
         assert_eq!((orders(&service).await, &service.wechat_order(&first).await["state"]), (1, &json!("NOTPAY")));
-        service.skip(301);
+        service.pass(301).await;
         let answer = click_until_answered(&service, &browser, &first).await;
         assert_ne!(number(&answer), first);
         assert_eq!(service.stored(&first).await.order.state, OrderState::Closed);
@@ -164,7 +164,7 @@ on_both! {
     async fn an_order_that_the_business_offers_otherwise_is_closed_for_the_payers_page(db: TestDb) {
         let (service, browser) = service(db).await;
         let first = number(&click(&service, &browser).await);
-        service.skip(301);
+        service.pass(301).await;
         let path = format!("/v1/orders/{first}/attempts");
         let (_, switched) = service.post(&path, &json!({"trade_type": "NATIVE", "product_id": "12"})).await;
         let second_attempt = service.until("a second attempt", &first, |s| s.order.attempts.len() == 2).await;
@@ -174,7 +174,7 @@ on_both! {
         let answer = click(&service, &browser).await;
         assert_eq!((&answer.body["reason"], number(&answer)), (&json!("pending"), first.clone()), "{}", answer.text);
         assert_eq!((orders(&service).await, &service.wechat_order(&native).await["closed_at"]), (1, &Value::Null));
-        service.skip(301);
+        service.pass(301).await;
         let answer = click_until_answered(&service, &browser, &first).await;
         assert_ne!(number(&answer), first);
         assert_ne!(

@@ -84,7 +84,7 @@ on_both! {
     async fn a_payment_that_wechats_copies_do_not_know_yet_is_refunded_once_they_do(db: TestDb) {
         let service = TestService::new().on(db).merchant("paid_late = \"refund\"").refunds().in_process().await;
         service.place("U400001").await;
-        service.skip(301);
+        service.pass(301).await;
         service.post("/v1/orders/U400001/close", &Value::Null).await;
         service.until_state("U400001", "closed").await;
         service.refuses("ORDERNOTEXIST", Some(1), false).await;

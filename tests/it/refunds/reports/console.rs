@@ -122,7 +122,7 @@ on_both! {
         service.paid("C400001").await;
         let number = service.console("C400001", 60).await;
         service.ends(&number, "REFUNDCLOSE").await;
-        service.skip(61);
+        service.pass(61).await;
         // Ours holds everything.
         service.refunding("C400001", "ours", 100).await;
         service.poll_the_order("C400001").await;

@@ -161,7 +161,7 @@ on_both! {
         let refused = signed_refusal("NOAUTH", "商户无此接口权限");
         service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": refused, "times": 1}])).await;
         service.find_wechat().await;
-        service.skip(301);
+        service.pass(301).await;
         let failed = service.until_state("F300001", "failed").await.order;
         assert_eq!(failed.failure.unwrap().code, "NOAUTH", "the first call that reached WeChat");
         service.finish().await;

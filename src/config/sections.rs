@@ -340,6 +340,13 @@ pub struct ApiKey {
     pub merchants: Merchants,
     /// How much it may ask to be refunded on one day in Beijing; without limit where there is none.
     pub refund_cap_per_day: Option<Fen>,
+    /// How many requests each process serves it in one second; without limit where there is none.
+    pub rate_limit_per_second: Option<u32>,
+}
+
+impl ApiKey {
+    /// The highest rate limit.
+    pub const RATE_MAX: i64 = 1_000_000;
 }
 
 /// The hash of one key of a client. While a key is replaced there are two.
@@ -381,4 +388,8 @@ pub enum Scope {
     Finance,
     /// List and replay failures.
     Ops,
+    /// Make and revoke API keys.
+    Admin,
 }
+
+named!(Scope { Orders = "orders", Refunds = "refunds", Finance = "finance", Ops = "ops", Admin = "admin" });

@@ -250,7 +250,23 @@ pub enum EventsCommand {
 
 #[derive(Subcommand)]
 pub enum KeysCommand {
-    /// Makes a key, and what the configuration needs of it. Needs no service.
+    /// The keys of the configuration's file and of the database.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Ends a key in every process, within seconds.
+    Revoke {
+        /// As the list has it.
+        id: String,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// It cannot be taken back.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Makes a key, and what the configuration needs of it. Needs no service, unless --remote is given.
     New {
         /// Whose it is.
         #[arg(long, default_value = "shop-backend")]
@@ -258,6 +274,18 @@ pub enum KeysCommand {
         /// What it may do.
         #[arg(long, value_delimiter = ',', default_value = "orders")]
         scopes: Vec<String>,
+        /// Have the service make it and keep it in the database.
+        #[arg(long, requires = "reason")]
+        remote: bool,
+        /// With --remote: the merchants it may see, or all.
+        #[arg(long, value_delimiter = ',', requires = "remote")]
+        merchants: Vec<String>,
+        /// With --remote: until when it counts.
+        #[arg(long, value_name = "TIME", requires = "remote")]
+        expires: Option<String>,
+        /// With --remote: why, for the audit.
+        #[arg(long, requires = "remote")]
+        reason: Option<String>,
     },
 }
 

@@ -33,7 +33,7 @@ pub async fn main() -> ExitCode {
 
 async fn run(cli: Cli, out: &mut Printer) -> Result<Exit, Failure> {
     match cli.command {
-        Command::Keys { command } => keys::run(&command, out),
+        Command::Keys { command } => keys::run(command, || Api::open(&cli.url, cli.key_file.as_deref()), out).await,
         Command::Completions { shell } => {
             args::completions(shell, out)?;
             Ok(Exit::Ok)

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod dead_letters;
 pub mod history;
 pub mod jobs;
+pub mod keys;
 pub mod mask;
 pub mod notifications;
 mod operator;

@@ -1,5 +1,6 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
+mod api_keys;
 mod db;
 mod dead_letters;
 pub mod entity;
@@ -27,6 +28,8 @@ mod users;
 mod wallet;
 mod writer;
 
+pub use api_keys::change::Revocation;
+pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
 pub use db::{Db, DbError, DbHealth, DbKind};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;

@@ -18,8 +18,10 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 /// Refused notifications, by `outcome`: `kept` whole, `sampled`, `not_sampled`, `dropped` because too many waited, or
 /// `failed` to be stored.
 pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
-/// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`).
+/// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`, `rate`).
 pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
+/// Refused API keys that have no row in the audit because there are enough, by `reason` (`unknown`, `scope`).
+pub const API_KEYS_NOT_AUDITED_TOTAL: &str = "wxpay_api_keys_not_audited_total";
 /// From a notification's last byte to its answer.
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
@@ -135,6 +137,13 @@ pub const METRICS: &[Metric] = &[
         "Refused notifications, by what was kept of them",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
+    metric(
+        API_KEYS_NOT_AUDITED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["reason"],
+        "Refused API keys without a row in the audit",
+    ),
     metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
     metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
     metric(

@@ -13,6 +13,7 @@ mod flows;
 mod group;
 mod harness;
 mod http;
+mod keys;
 mod lists;
 mod nats_consumer;
 mod ops_replay;

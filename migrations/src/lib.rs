@@ -43,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000040_replays::Migration),
             Box::new(schema_3::m20261130_000050_history::Migration),
             Box::new(schema_3::m20261130_000070_api_keys::Migration),
+            Box::new(schema_3::m20261130_000080_merchant_health::Migration),
         ]
     }
 }

@@ -8,7 +8,7 @@
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`,
 //!   `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
-//! - WeChat: `notifications`, `quarantine`.
+//! - WeChat: `notifications`, `notify_health`, `quarantine`.
 //! - Finance: `events`.
 //! - Operation: `health`, `ops`.
 
@@ -20,6 +20,7 @@ pub(crate) mod extract;
 mod health;
 pub(crate) mod middleware;
 pub(crate) mod notifications;
+mod notify_health;
 mod ops;
 pub(crate) mod orders;
 mod payments;

@@ -48,6 +48,7 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
 fn ops_routes() -> Router<Arc<HttpShared>> {
     Router::new()
         .route("/v1/ops/jobs", get(ops::jobs::jobs))
+        .route("/v1/ops/health", get(ops::health::list))
         .route("/v1/ops/audit", get(ops::audit::list))
         .route("/v1/ops/keys", get(ops::keys::list))
         .route("/v1/ops/keys", post(ops::keys::create))

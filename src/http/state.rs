@@ -15,6 +15,7 @@ use super::api_keys::refused::RefusedKeys;
 use super::api_keys::ring::KeyRing;
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
+use super::notify_health::NotifyHealth;
 use super::problem::Error;
 use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Gate, Throttle};
@@ -75,6 +76,7 @@ pub struct HttpShared {
     /// Questions about refunds.
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
     pub quarantine: Quarantine,
+    pub notify_health: NotifyHealth,
     /// The API keys of the database, and the revoked ones.
     pub keys: Arc<KeyRing>,
     pub refused_keys: RefusedKeys,
@@ -92,6 +94,7 @@ impl HttpShared {
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             keys: KeyRing::start(store.clone(), shutdown.clone()),
             refused_keys: RefusedKeys::start(store.clone(), shutdown.clone()),
+            notify_health: NotifyHealth::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
             streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),

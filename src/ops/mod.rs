@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod dead_letters;
+pub mod health;
 pub mod history;
 pub mod jobs;
 pub mod keys;

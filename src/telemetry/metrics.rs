@@ -77,6 +77,9 @@ pub const NOTIFY_SIGN_TYPE_DIFFERS_TOTAL: &str = "wxpay_notify_sign_type_differs
 pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
 /// Whether WeChat refuses a merchant's own setup, by `merchant` and `fault` (`signature`, `certificate` …).
 pub const MERCHANT_FAULT: &str = "wxpay_merchant_fault";
+/// Whether a part of a merchant does not work, by `merchant` and `what`: the merchant, its refunds, notifications, each
+/// app and each trade type.
+pub const DEGRADED: &str = "wxpay_degraded";
 /// Calls that WeChat refused for the merchant's setup, by `merchant` and `fault`.
 pub const SETUP_REFUSALS_TOTAL: &str = "wxpay_setup_refusals_total";
 /// Age of the access_token or ticket in use, by `app` and `kind`.
@@ -191,6 +194,7 @@ pub const METRICS: &[Metric] = &[
         &["merchant", "fault"],
         "1 while WeChat refuses the merchant's own setup",
     ),
+    metric(DEGRADED, Kind::Gauge, Unit::Count, &["merchant", "what"], "1 while a part of the merchant does not work"),
     metric(
         SETUP_REFUSALS_TOTAL,
         Kind::Counter,

@@ -1,8 +1,8 @@
 //! The keys of the database and the revoked ones, in memory: no request reads them from the database.
 //!
-//! One task reads them anew every two seconds, and the process that changed one reads at once: a revocation takes effect
-//! in every process within five seconds. While the database is away the last list stays in force. What must stay true:
-//! before the first list is there no key is accepted, because it may be a revoked one.
+//! One task reads them anew every two seconds, and the process that changed one reads at once: a revocation takes
+//! effect in every process within five seconds. While the database is away the last list stays in force. What must stay
+//! true: before the first list is there no key is accepted, because it may be a revoked one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

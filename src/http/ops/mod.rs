@@ -4,6 +4,7 @@
 pub(crate) mod audit;
 mod caller;
 pub(crate) mod dead_letters;
+pub(crate) mod health;
 pub(crate) mod jobs;
 mod key_request;
 pub(crate) mod keys;

@@ -12,6 +12,7 @@ mod faults;
 mod flows;
 mod group;
 mod harness;
+mod health;
 mod http;
 mod keys;
 mod lists;

@@ -41,6 +41,7 @@ pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
     AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
 };
+pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::refused::RefusedNotification;
 pub use ops::statements::list_statements;

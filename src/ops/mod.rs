@@ -13,5 +13,6 @@ mod operator;
 pub mod orders;
 pub mod reason;
 pub mod replay;
+pub mod users;
 
 pub use operator::{Operator, Page};

@@ -7,6 +7,10 @@ use crate::store::Right;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Overview,
+    Held,
+    Refunds,
+    Jobs,
+    Audit,
     Settings,
     /// Of no place: the page of an error.
     None,
@@ -35,5 +39,9 @@ const fn entry(place: Place, path: &'static str, zh: &'static str, en: &'static 
 /// Every page of the navigation, in its order.
 pub const ENTRIES: &[Entry] = &[
     entry(Place::Overview, "/console", "总览", "Overview"),
+    entry(Place::Held, "/console/held", "挂起资金", "Held money"),
+    entry(Place::Refunds, "/console/refunds", "退款", "Refunds"),
+    entry(Place::Jobs, "/console/jobs", "任务", "Jobs"),
+    entry(Place::Audit, "/console/audit", "审计", "Audit"),
     entry(Place::Settings, "/console/settings", "设置", "Settings"),
 ];

@@ -11,6 +11,7 @@ pub mod mask;
 pub mod notifications;
 mod operator;
 pub mod orders;
+pub mod overview;
 pub mod reason;
 pub mod replay;
 pub mod users;

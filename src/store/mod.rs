@@ -47,6 +47,7 @@ pub use ops::dead_letters::{
     AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
 };
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
+pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
 pub use ops::refused::RefusedNotification;
 pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};

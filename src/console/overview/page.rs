@@ -67,7 +67,9 @@ impl Day {
             refunds: day.refunded.count,
             refunded: -day.refunded.amount.as_i64(),
             last_payment: day.last_payment,
-            lag: day.lag.map_or("–".to_owned(), |lag| format!("{} / {}", millis(lag.p50, lang), millis(lag.p99, lang))),
+            lag: day
+                .lag
+                .map_or("–".to_owned(), |lag| format!("{} / {}", millis(lag.p50, lang), millis(lag.p99, lang))),
             by_query: day.by_query.map_or("–".to_owned(), percent),
         }
     }

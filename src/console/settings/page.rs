@@ -96,7 +96,14 @@ impl Choices {
             rights: rights
                 .map(|right| (right.as_str(), words::right(right, lang), chosen.grants.contains(&right)))
                 .collect(),
-            merchants: viewer.merchant_names(&app.config).into_iter().map(|name| { let is = of(&name); (name, is) }).collect(),
+            merchants: viewer
+                .merchant_names(&app.config)
+                .into_iter()
+                .map(|name| {
+                    let is = of(&name);
+                    (name, is)
+                })
+                .collect(),
         }
     }
 }

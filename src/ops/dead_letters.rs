@@ -34,17 +34,10 @@ pub async fn discard(
     let Some(found) = get(store, operator, id).await? else { return Ok(Discarded::None) };
     let order_no = found.row.order_no.clone().and_then(|text| OrderNo::parse(text).ok());
     let audit = AuditEntry {
-        at: now,
-        actor: operator.name.clone(),
-        actor_id: Some(operator.id.clone()),
-        remote_addr: operator.remote_addr.clone(),
-        action: "dead_letter.discard",
         merchant: found.row.merchant(),
         order_no,
-        transaction_id: None,
         subject: Some(format!("dead_letter:{id}")),
-        reason: reason.to_owned(),
-        result: "done".to_owned(),
+        ..operator.audit("dead_letter.discard", reason.to_owned(), now)
     };
     store.discard_dead_letter(id, &audit).await
 }

@@ -50,7 +50,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let app = app.with_routes(checkout::routes(&wechat)?);
     let store = app.store.clone();
     let service_stop = CancellationToken::new();
-    let listeners = Listeners { api: Some(listener), admin: None };
+    let listeners = Listeners { api: Some(listener), ..Listeners::default() };
     let mut service = tokio::spawn(app.run(Roles::ALL, listeners, service_stop.clone()));
 
     let parties = story::Parties {

@@ -70,6 +70,11 @@ pub fn admin_router(app: Arc<HttpShared>) -> Router {
     finish(admin_routes().with_state(app))
 }
 
+/// Routes of a listener of their own, under the same checks.
+pub fn guarded(routes: Router) -> Router {
+    finish(routes)
+}
+
 fn admin_routes() -> Router<Arc<HttpShared>> {
     Router::new()
         .route("/healthz", get(health::healthz))

@@ -15,5 +15,6 @@ mod operator;
 pub mod orders;
 pub mod reason;
 pub mod replay;
+pub mod users;
 
 pub use operator::{Operator, Page};

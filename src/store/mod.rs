@@ -1,5 +1,6 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
+mod console;
 mod db;
 mod dead_letters;
 pub mod entity;
@@ -27,6 +28,10 @@ mod users;
 mod wallet;
 mod writer;
 
+pub use console::attempts::{AttemptLimit, AttemptOn, FORGOTTEN_AFTER};
+pub use console::sessions::NewSession;
+pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
+pub use console::users::{ConsoleLogin, NewInvitation};
 pub use db::{Db, DbError, DbHealth, DbKind};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;

@@ -56,6 +56,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint \
          new_order http",
     ),
+    ("console", "money ids clock secret config telemetry event order refund trade wechat store bus http ops"),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other.
     ("ctl", "secret config::no_color"),

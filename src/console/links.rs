@@ -1,0 +1,50 @@
+//! The address of everything that has a page.
+
+use std::fmt::Display;
+
+use url::form_urlencoded;
+
+fn escaped(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The login, which leads back to `next`.
+pub fn login(next: &str) -> String {
+    if next == "/console" { "/console/login".to_owned() } else { format!("/console/login?next={}", escaped(next)) }
+}
+
+/// A path of the console that a login may lead to; the overview for anything else.
+pub fn inside(next: &str) -> &str {
+    let is_inside = next == "/console" || next.starts_with("/console/") || next.starts_with("/console?");
+    // A browser reads a backslash as a slash, and leaves out control characters.
+    let is_plain = next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    if is_inside && is_plain { next } else { "/console" }
+}
+
+/// An order, by our number.
+pub fn order(merchant: impl Display, order_no: impl Display) -> String {
+    format!("/console/orders/{}/{}", escaped(&merchant.to_string()), escaped(&order_no.to_string()))
+}
+
+/// The orders that a text is found in.
+pub fn orders_with(text: &str) -> String {
+    format!("/console/orders?q={}", escaped(text))
+}
+
+/// A notification, by the id of its event.
+pub fn notification(id: impl Display) -> String {
+    format!("/console/notifications/{}", escaped(&id.to_string()))
+}
+
+pub fn dead_letter(id: impl Display) -> String {
+    format!("/console/dead-letters/{}", escaped(&id.to_string()))
+}
+
+pub fn replay(id: impl Display) -> String {
+    format!("/console/replays/{}", escaped(&id.to_string()))
+}
+
+/// The audit rows of an order.
+pub fn audit_of_order(order_no: impl Display) -> String {
+    format!("/console/audit?order_no={}", escaped(&order_no.to_string()))
+}

@@ -1,0 +1,6 @@
+//! What pages are written with: amounts, times, states and identifiers, each a small template of its own.
+
+pub mod id;
+pub mod money;
+pub mod status;
+pub mod time;

@@ -17,6 +17,9 @@ words! {
         give_back: "退还", "Give back";
         replay: "重放通知", "Replay notifications";
         replay_refused: "重放被拒通知", "Replay refused";
+        replay_refused_why: "有通知因验签未通过而被拒绝。", "Notifications that name this order were refused.";
+        older_lines: "显示更早的记录", "Show earlier entries";
+        event_id: "事件编号", "Event id";
         description: "商品", "Description";
         attach: "附加数据", "Attach";
         app: "应用", "App";

@@ -37,7 +37,7 @@ impl Cell {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<dl class="facts">{% for row in rows %}<div><dt>{{ row.0 }}</dt><dd>{{ row.1 }}</dd></div>{% endfor %}</dl>"#
+    source = r#"<dl class="facts">{% for row in rows %}<dt>{{ row.0 }}</dt><dd>{{ row.1 }}</dd>{% endfor %}</dl>"#
 )]
 pub struct Facts {
     pub rows: Vec<(&'static str, Cell)>,

@@ -11,11 +11,12 @@ use super::state::{Console, Theme};
 use super::ui::id::Id;
 use super::ui::money::Money;
 use super::ui::status::{Badge, Status};
-use super::ui::time::Time;
+use super::ui::time::{Time, relative};
 use super::viewer::Viewer;
 use super::words::{Lang, Words};
 use crate::clock::Timestamp;
 use crate::money::Fen;
+use crate::order::PaymentClass;
 use crate::store::Right;
 
 /// The frame of a page: field `frame` of every template that extends `console/layout.html`.
@@ -59,6 +60,10 @@ impl Frame {
     /// The lines of the navigation that the user sees.
     pub fn entries(&self) -> impl Iterator<Item = &'static Entry> {
         ENTRIES.iter().filter(|entry| self.may(entry.right))
+    }
+
+    pub fn title_of(&self, entry: &Entry) -> &'static str {
+        entry.title(self.lang)
     }
 
     pub fn is_at(&self, entry: &Entry) -> bool {
@@ -127,6 +132,24 @@ impl Frame {
     /// The same without the relative time.
     pub fn moment(&self, at: &Timestamp) -> Time {
         Time { is_relative: false, ..self.time(at) }
+    }
+
+    /// `3 min ago`, where the absolute time stands beside it.
+    pub fn ago(&self, at: &Timestamp) -> String {
+        relative(*at, self.now, self.lang)
+    }
+
+    /// The states that templates name.
+    pub fn class(&self, class: &PaymentClass) -> Status {
+        Status::from(*class)
+    }
+
+    pub fn degraded(&self) -> Status {
+        Status::Degraded
+    }
+
+    pub fn parked(&self) -> Status {
+        Status::Parked
     }
 
     /// A word, a shape and a colour.

@@ -7,29 +7,35 @@
 //! - A request: `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault` (why not).
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
-//! - Rooms: `login`, then one folder for each entry of the navigation.
+//! - Rooms: `login`, `overview`, `orders`, `order`, `notifications`, `dead_letters`, `replays`, `money` (held money,
+//!   refunds), `activity` (jobs, audit), `settings`, `search`.
 
 #[macro_use]
-mod words;
+pub mod words;
 
+mod activity;
 mod assets;
-mod cookies;
+pub mod cookies;
 mod dead_letters;
-mod fault;
-mod flash;
-mod form;
-mod frame;
-mod links;
+pub mod fault;
+pub mod flash;
+pub mod form;
+pub mod frame;
+pub mod links;
 mod login;
-mod nav;
+mod money;
+pub mod nav;
 mod notifications;
 mod order;
 mod orders;
-mod query;
+mod overview;
+pub mod query;
 mod replays;
 mod routes;
-mod state;
-mod ui;
-mod viewer;
+mod search;
+mod settings;
+pub mod state;
+pub mod ui;
+pub mod viewer;
 
 pub use routes::{own_router, routes};

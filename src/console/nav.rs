@@ -11,6 +11,10 @@ pub enum Place {
     Notifications,
     DeadLetters,
     Replays,
+    Held,
+    Refunds,
+    Jobs,
+    Audit,
     Settings,
     /// Of no place: the page of an error.
     None,
@@ -43,5 +47,9 @@ pub const ENTRIES: &[Entry] = &[
     entry(Place::Notifications, "/console/notifications", "通知", "Notifications"),
     entry(Place::DeadLetters, "/console/dead-letters", "死信", "Dead letters"),
     entry(Place::Replays, "/console/replays", "重放", "Replays"),
+    entry(Place::Held, "/console/held", "挂起资金", "Held money"),
+    entry(Place::Refunds, "/console/refunds", "退款", "Refunds"),
+    entry(Place::Jobs, "/console/jobs", "任务", "Jobs"),
+    entry(Place::Audit, "/console/audit", "审计", "Audit"),
     entry(Place::Settings, "/console/settings", "设置", "Settings"),
 ];

@@ -17,7 +17,7 @@ use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
-use super::{dead_letters, notifications, order, orders, replays};
+use super::{activity, dead_letters, money, notifications, order, orders, overview, replays, search, settings};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 
@@ -36,6 +36,18 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/preferences", post(preferences::set))
         .route("/console/assets/{name}", get(assets::get))
         .merge(pages())
+        .route("/console", get(overview::page::get))
+        .route("/console/search", get(search::get))
+        .route("/console/held", get(money::held::get))
+        .route("/console/refunds", get(money::refunds::get))
+        .route("/console/jobs", get(activity::jobs::get))
+        .route("/console/audit", get(activity::audit::get))
+        .route("/console/settings", get(settings::page::get))
+        .route("/console/settings/users", post(settings::users::invite))
+        .route("/console/settings/users/{id}", get(settings::users::form).post(settings::users::change))
+        .route("/console/settings/users/{id}/remove", post(settings::users::remove))
+        .route("/console/settings/users/{id}/link", post(settings::users::link))
+        .route("/console/settings/sessions/{id}/end", post(settings::sessions::end))
         .route("/console/{*rest}", any(|| async { Fault::NotFound }))
         .layer(from_fn_with_state(Arc::clone(&shared), around))
         .with_state(shared)
@@ -50,7 +62,6 @@ fn pages() -> Router<Arc<ConsoleShared>> {
         .route("/console/orders/{merchant}/{order_no}/close", get(order::ask_close).post(order::close))
         .route("/console/orders/{merchant}/{order_no}/accept", get(order::ask_accept).post(order::accept))
         .route("/console/orders/{merchant}/{order_no}/refund", get(order::ask_refund).post(order::refund))
-        .route("/console/search", get(orders::list))
         .route("/console/notifications", get(notifications::list))
         .route("/console/notifications/{id}", get(notifications::get))
         .route("/console/dead-letters", get(dead_letters::overview))

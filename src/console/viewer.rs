@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 
 use super::fault::Fault;
 use super::state::{Console, ConsoleShared};
+use crate::config::Config;
 use crate::http::extract::auth::same_secret;
 use crate::http::extract::cookie;
 use crate::ids::MerchantKey;
@@ -52,6 +53,12 @@ impl Viewer {
         let Some(name) = named else { return Ok(self.merchants().map(<[_]>::to_vec)) };
         let merchant = MerchantKey::parse(name).ok().filter(|merchant| self.sees(merchant));
         Ok(Some(vec![merchant.ok_or(Fault::NotFound)?]))
+    }
+
+    /// The names of the configured merchants that are shown, to choose from.
+    pub fn merchant_names(&self, config: &Config) -> Vec<String> {
+        let shown = config.merchants.iter().filter(|merchant| self.sees(&merchant.key));
+        shown.map(|merchant| merchant.key.to_string()).collect()
     }
 
     /// Whether the user may do this.

@@ -93,6 +93,9 @@ words! {
         ago: "前", "ago";
         ahead: "后", "from now";
         just_now: "刚刚", "just now";
+        class: "类别", "Class";
+        refunded: "已退款", "Refunded";
+        nothing_matches: "没有符合条件的记录。", "Nothing matches these filters.";
         beijing: "北京时间", "Beijing time";
     }
 }

@@ -13,6 +13,7 @@ pub mod money;
 pub mod notifications;
 mod operator;
 pub mod orders;
+pub mod overview;
 pub mod reason;
 pub mod replay;
 pub mod users;

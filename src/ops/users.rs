@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::operator::Operator;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::secret::{random_text, sha256_hex};
 use crate::store::{Access, AuditEntry, ConsoleLogin, DbError, NewInvitation, NewSession, Right, Store, UserChange};
 
@@ -16,6 +17,11 @@ pub const LIMIT: u64 = 500;
 pub fn parse_name(text: &str) -> Option<&str> {
     let is_name = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
     (!text.is_empty() && text.len() <= 64 && text.bytes().all(is_name)).then_some(text)
+}
+
+/// The address that an invitation is used at.
+pub fn invitation_link(config: &Config, token: &str) -> String {
+    format!("{}/console/invitation/{token}", config.server.public_url)
 }
 
 /// What an operator of the machine may do: all of it.

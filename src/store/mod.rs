@@ -44,9 +44,11 @@ pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
-    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterSpread, DeadLetterState, Discarded,
+    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterSpread, DeadLetterState,
+    Discarded,
 };
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
+pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
 pub use ops::refused::RefusedNotification;
 pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};

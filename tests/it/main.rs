@@ -3,6 +3,7 @@
 
 mod clock;
 mod config;
+mod console;
 mod contracts;
 mod ctl;
 mod demo;

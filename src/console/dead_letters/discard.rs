@@ -46,7 +46,8 @@ pub async fn discard(app: Console, Posted { viewer, fields }: Posted) -> Result<
     viewer.require(Right::Replay)?;
     let t = Texts::of(app.lang);
     let reason = fields.get("reason").filter(|reason| reason.len() <= REASON_MAX_BYTES);
-    let reason = reason.ok_or_else(|| Fault::Unusable(app.lang.pick("请填写原因。", "A reason is required.").into()))?;
+    let reason =
+        reason.ok_or_else(|| Fault::Unusable(app.lang.pick("请填写原因。", "A reason is required.").into()))?;
     let (mut discarded, mut left) = (0, 0);
     for id in fields.all("ids").filter_map(|id| id.parse().ok()).take(MOST) {
         match dead_letters::discard(&app.store, &viewer.operator(), id, reason, app.clock.now()).await? {

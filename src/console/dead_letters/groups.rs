@@ -27,7 +27,6 @@ struct GroupsPage {
     frame: Frame,
     t: &'static Texts,
     groups: Vec<Group>,
-    total: i64,
     /// When the last one of all was parked, for a viewer of all merchants.
     last: Option<Timestamp>,
 }
@@ -77,11 +76,5 @@ pub async fn overview(app: Console, viewer: Viewer, filters: Filters) -> Result<
         }
     };
     let groups: Vec<Group> = rows.into_iter().map(group).collect();
-    page(&GroupsPage {
-        frame: Frame::new(&app, &viewer, Place::DeadLetters, t.title),
-        t,
-        total: groups.iter().map(|group| group.row.count).sum(),
-        groups,
-        last,
-    })
+    page(&GroupsPage { frame: Frame::new(&app, &viewer, Place::DeadLetters, t.title), t, groups, last })
 }

@@ -4,13 +4,10 @@ words! {
     Texts {
         title: "死信", "Dead letters";
         one: "死信", "Dead letter";
-        groups: "按原因分组", "By reason";
-        count: "数量", "Count";
         first: "最早", "First";
         last: "最近", "Last";
         over_time: "时间分布", "Over time";
         consumer: "消费者", "Consumer";
-        means: "含义", "What it means";
         mend: "处理办法", "What mends it";
         show: "查看", "Show";
         replay_group: "重放本组", "Replay group";

@@ -90,6 +90,10 @@ impl NotificationsPage {
             .map(|(name, words)| (name, words, self.filters.with_first(PATH, "verdict", name)))
     }
 
+    fn is_tab(&self, name: &str) -> bool {
+        self.filters.text("verdict") == name
+    }
+
     fn choice(&self, name: &'static str, label: &'static str, options: Vec<(String, String)>) -> Choice {
         Choice { name, label, all: self.frame.w.all, options, chosen: self.filters.text(name).to_owned() }
     }

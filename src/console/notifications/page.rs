@@ -6,13 +6,13 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::words::{Texts, kind, verdict};
-use crate::console::ui::curl;
 use crate::console::dead_letters::reasons;
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
 use crate::console::links;
 use crate::console::nav::Place;
 use crate::console::state::Console;
+use crate::console::ui::curl;
 use crate::console::ui::facts::{Cell, Facts};
 use crate::console::viewer::Viewer;
 use crate::ops::reason::ReasonClass;

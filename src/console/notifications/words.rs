@@ -18,8 +18,6 @@ words! {
         verified_by: "验签密钥", "Verified by";
         from_addr: "来源地址", "From address";
         any: "任意编号", "Any number";
-        means: "含义", "What it means";
-        mend: "处理办法", "What mends it";
         body: "内容（已脱敏）", "Message, masked";
         unreadable: "内容无法解析，不予显示。", "The message cannot be parsed and is not shown.";
         headers: "请求头", "Headers";
@@ -39,7 +37,6 @@ words! {
         none_refused: "没有被拒绝的通知。", "No refused notifications.";
         none_parked: "没有搁置的通知。", "No parked notifications.";
         version: "版本", "Version";
-        fact: "事实", "Fact";
     }
 }
 

@@ -57,11 +57,7 @@ fn back(app: &Console, stored: &StoredOrder, says: &str) -> Response {
 }
 
 /// `POST …/refresh`
-pub async fn refresh(
-    app: Console,
-    Path(named): Path<Named>,
-    Posted { viewer, .. }: Posted,
-) -> Result<Response, Fault> {
+pub async fn refresh(app: Console, Path(named): Path<Named>, Posted { viewer, .. }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
     let stored = find(&app, &viewer, named).await?;
     let before = (stored.order.version, stored.order.queries.answered_at);

@@ -25,7 +25,6 @@ pub struct Line {
     /// The message's elements, masked.
     pub raw: Vec<(String, String)>,
     pub curl: Option<String>,
-    pub href: Option<String>,
 }
 
 impl Line {
@@ -41,7 +40,6 @@ impl Line {
             facts: Facts { rows: Vec::new() },
             raw: Vec::new(),
             curl: None,
-            href: None,
         }
     }
 

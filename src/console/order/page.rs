@@ -70,7 +70,8 @@ pub async fn get(
     let hidden = if filters.is("lines", "all") { 0 } else { entries.len().saturating_sub(LINES) };
     let writer = Writer { frame: &frame, t, stored: &stored, messages: &messages };
     let lines = entries.into_iter().skip(hidden).map(|entry| writer.line(entry)).collect();
-    let selected = [("kind", "notification"), ("merchant", order.merchant.as_str()), ("order_no", order.order_no.as_str())];
+    let selected =
+        [("kind", "notification"), ("merchant", order.merchant.as_str()), ("order_no", order.order_no.as_str())];
     let path = links::order(&order.merchant, &order.order_no);
     page(&OrderPage {
         badge: frame.badge(status(&stored)),
@@ -147,12 +148,11 @@ impl OrderPage {
     }
 
     fn class_badge(&self, payment: &StoredPayment) -> Badge {
-        self.frame.badge(match payment.class {
-            PaymentClass::Credited => Status::Credited,
-            PaymentClass::Held => Status::Held,
-            PaymentClass::Unmatched => Status::Unmatched,
-            PaymentClass::Returned => Status::Returned,
-        })
+        self.frame.badge(payment.class)
+    }
+
+    fn refund_badge(&self, stored: &StoredRefund) -> Badge {
+        self.frame.badge(stored.refund.state)
     }
 
     fn is_held(&self, payment: &StoredPayment) -> bool {

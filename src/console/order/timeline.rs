@@ -117,7 +117,8 @@ impl Writer<'_> {
         let class = reason.as_deref().and_then(ReasonClass::parse);
         let means = class.map(|class| reasons::sentence(class, frame.lang).to_owned());
         let says = means.clone().or_else(|| reason.clone());
-        let says = says.map_or_else(|| kind(&about, frame.lang).to_owned(), |why| format!("{} · {why}", kind(&about, frame.lang)));
+        let says = says
+            .map_or_else(|| kind(&about, frame.lang).to_owned(), |why| format!("{} · {why}", kind(&about, frame.lang)));
         let mut line = Line::new(at, "notification", t.notification, says)
             .with("id", Cell::Id(frame.id(links::notification(&id), &id)))
             .text(t.reason, reason.as_ref())
@@ -141,7 +142,9 @@ impl Writer<'_> {
     fn money(&self, at: crate::clock::Timestamp, entry: Entry) -> Line {
         let (t, frame) = (self.t, self.frame);
         match entry {
-            Entry::Ledger { entry, transaction_id, amount_fen, from, to, reason, by, evidence, occurred_at, .. } => {
+            Entry::Ledger {
+                entry, transaction_id, amount_fen, from, to, reason, by, evidence, occurred_at, ..
+            } => {
                 let class = |text: Option<&String>| text.map(|text| state(text, frame.lang).to_owned());
                 let says = match (class(from.as_ref()), class(to.as_ref())) {
                     (Some(from), Some(to)) => format!("{from} → {to}"),

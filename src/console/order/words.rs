@@ -9,7 +9,6 @@ words! {
         payments: "支付", "Payments";
         refunds: "退款", "Refunds";
         no_payments: "还没有支付。", "No payments yet.";
-        no_refunds: "没有退款。", "No refunds.";
         refresh: "从微信刷新", "Refresh from WeChat";
         close: "关闭订单", "Close";
         refund: "退款", "Refund";
@@ -19,7 +18,6 @@ words! {
         replay_refused: "重放被拒通知", "Replay refused";
         replay_refused_why: "有通知因验签未通过而被拒绝。", "Notifications that name this order were refused.";
         older_lines: "显示更早的记录", "Show earlier entries";
-        event_id: "事件编号", "Event id";
         description: "商品", "Description";
         attach: "附加数据", "Attach";
         app: "应用", "App";
@@ -59,7 +57,6 @@ words! {
         bytes: "字节", "Bytes";
         means: "含义", "What it means";
         api: "接口", "API";
-        took: "耗时", "Took";
         code: "代码", "Code";
         message: "说明", "Message";
         version: "版本", "Version";
@@ -74,7 +71,6 @@ words! {
         origin: "发起方", "Origin";
         raw: "原文（已脱敏）", "Message, masked";
         curl: "复制为 curl（沙箱）", "Copy as curl for the sandbox";
-        same_order: "复制下单 curl（沙箱）", "Copy as curl for the sandbox";
         audit: "操作审计", "Audit of this order";
         refreshed: "微信已答复。", "WeChat answered.";
         not_refreshed: "微信暂未答复，或刚刚已查询过。", "WeChat has not answered yet, or was asked a moment ago.";

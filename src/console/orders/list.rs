@@ -97,9 +97,9 @@ impl OrdersPage {
     }
 
     fn states(&self) -> Choice {
-        let options = OrderState::ALL.iter().map(|state| {
-            (state.as_str().to_owned(), Status::from(*state).word(self.frame.lang).to_owned())
-        });
+        let options = OrderState::ALL
+            .iter()
+            .map(|state| (state.as_str().to_owned(), Status::from(*state).word(self.frame.lang).to_owned()));
         self.choice("state", self.frame.w.state, options.collect())
     }
 
@@ -110,9 +110,8 @@ impl OrdersPage {
     }
 
     fn trade_types(&self) -> Choice {
-        let options = TradeType::ALL
-            .iter()
-            .map(|name| (name.as_str().to_owned(), trade_type(*name, self.frame.lang).to_owned()));
+        let options =
+            TradeType::ALL.iter().map(|name| (name.as_str().to_owned(), trade_type(*name, self.frame.lang).to_owned()));
         self.choice("trade_type", self.t.trade_type, options.collect())
     }
 

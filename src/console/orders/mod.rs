@@ -4,4 +4,4 @@ mod list;
 mod query;
 mod words;
 
-pub use list::list;
+pub use list::{flags, list, seen, status};

@@ -20,11 +20,7 @@ pub fn tools(app: &Console) -> Tools<'_> {
 }
 
 /// `POST …/start`: of many rows, their number is typed in.
-pub async fn start(
-    app: Console,
-    Path(id): Path<String>,
-    Posted { viewer, fields }: Posted,
-) -> Result<Response, Fault> {
+pub async fn start(app: Console, Path(id): Path<String>, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
     let t = Texts::of(app.lang);
     let operator = viewer.operator();

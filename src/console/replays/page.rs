@@ -40,15 +40,10 @@ struct ReplayPage {
     first: Option<String>,
     path: String,
     is_typed: bool,
-    audit: String,
+    audit: &'static str,
 }
 
-pub async fn get(
-    app: Console,
-    viewer: Viewer,
-    Path(id): Path<String>,
-    filters: Filters,
-) -> Result<Response, Fault> {
+pub async fn get(app: Console, viewer: Viewer, Path(id): Path<String>, filters: Filters) -> Result<Response, Fault> {
     let operator = viewer.operator();
     let view = read(&app.store, &operator, &id).await.map_err(crate::http::Error::from)?;
     let of_result = filters.get("result").and_then(ReplayResult::parse);
@@ -66,7 +61,7 @@ pub async fn get(
         next: next.map(|n| filters.with(&path, "after", &n.to_string())),
         first: (after > 0).then(|| filters.with(&path, "after", "")),
         is_typed: view.replay.total > TYPED_ABOVE,
-        audit: format!("/console/audit?subject=replay:{id}"),
+        audit: "/console/audit?action=replay.start",
         path,
         frame,
         t,
@@ -108,7 +103,11 @@ impl ReplayPage {
         self.view.replay.state == ReplayState::Paused
     }
 
-    fn counts(&self, rows: [(Status, u64); 2], failed: (Status, &std::collections::BTreeMap<String, u64>)) -> Vec<Count> {
+    fn counts(
+        &self,
+        rows: [(Status, u64); 2],
+        failed: (Status, &std::collections::BTreeMap<String, u64>),
+    ) -> Vec<Count> {
         let badge = |status| self.frame.badge(status);
         let plain = rows.into_iter().map(|(status, count)| (badge(status), String::new(), count));
         let failed = failed.1.iter().map(|(reason, count)| (badge(failed.0), reason.clone(), *count));
@@ -148,6 +147,10 @@ impl ReplayPage {
 
     fn number(&self, number: &String) -> Id {
         self.frame.id(links::orders_with(number), number)
+    }
+
+    fn is_tab(&self, name: &str) -> bool {
+        self.filters.text("result") == name
     }
 
     fn tabs(&self) -> [(&'static str, &'static str, String); 4] {

@@ -77,7 +77,8 @@ pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Res
 
 fn select(viewer: &Viewer, fields: &Fields) -> Result<ReplaySelect, Fault> {
     let kind = fields.get("kind").and_then(ReplayKind::parse).ok_or(Fault::NotFound)?;
-    let is_id = |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_id =
+        |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let ids = fields.get("ids").unwrap_or_default().split_whitespace().filter(is_id);
     let time = |name: &str| fields.get(name).and_then(moment);
     Ok(ReplaySelect {

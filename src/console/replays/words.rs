@@ -27,13 +27,10 @@ words! {
         make_plan: "预测结果", "Predict the results";
         predicted: "预测", "Predicted";
         result: "结果", "Result";
-        count: "条数", "Count";
         to_do: "待办", "to do";
         nothing_to_do: "没有需要处理的：所选内容都已处理，或仍会失败。", "0 to do: all of it is processed, or fails still.";
         nothing_selected: "没有选中任何内容。", "Nothing is selected.";
-        would_settle: "将会处理", "would settle";
         no_op: "无需处理", "no-op";
-        still_fails: "仍会失败", "still fails";
         settled: "已处理", "settled";
         failed: "失败", "failed";
         confirm_count: "请输入条数以确认", "Type the number of rows to confirm";
@@ -50,7 +47,6 @@ words! {
         item: "对象", "Item";
         number: "商户单号", "out_trade_no";
         error: "错误", "Error";
-        done_at: "完成于", "Done";
         no_items: "没有明细。", "No items.";
         started: "开始于", "Started";
         ended: "结束于", "Ended";

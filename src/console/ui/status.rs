@@ -4,8 +4,9 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 
 use crate::console::words::Lang;
-use crate::order::OrderState;
+use crate::order::{OrderState, PaymentClass};
 use crate::refund::RefundState;
+use crate::store::JobOutcome;
 
 /// The colour and the shape of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,29 @@ impl From<OrderState> for Status {
             OrderState::Paid => Status::Paid,
             OrderState::Closed => Status::Closed,
             OrderState::Failed => Status::Failed,
+        }
+    }
+}
+
+impl From<PaymentClass> for Status {
+    fn from(class: PaymentClass) -> Status {
+        match class {
+            PaymentClass::Credited => Status::Credited,
+            PaymentClass::Held => Status::Held,
+            PaymentClass::Unmatched => Status::Unmatched,
+            PaymentClass::Returned => Status::Returned,
+        }
+    }
+}
+
+impl From<JobOutcome> for Status {
+    fn from(outcome: JobOutcome) -> Status {
+        match outcome {
+            JobOutcome::Running => Status::Running,
+            JobOutcome::Idle => Status::Idle,
+            JobOutcome::Done => Status::Done,
+            JobOutcome::Failed | JobOutcome::Panic => Status::Broken,
+            JobOutcome::Late => Status::Late,
         }
     }
 }

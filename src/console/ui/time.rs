@@ -65,3 +65,12 @@ pub fn span(length: Duration, lang: Lang) -> String {
         _ => lang.pick(format!("{} 天", seconds / 86_400), format!("{} d", seconds / 86_400)),
     }
 }
+
+/// `0.4 s` below ten seconds, as [`span`] above.
+pub fn millis(length: Duration, lang: Lang) -> String {
+    let tenths = length.as_millis() / 100;
+    if tenths < 100 {
+        return lang.pick(format!("{}.{} 秒", tenths / 10, tenths % 10), format!("{}.{} s", tenths / 10, tenths % 10));
+    }
+    span(length, lang)
+}

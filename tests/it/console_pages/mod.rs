@@ -1,4 +1,4 @@
-//! The working pages: orders, notifications, dead letters, replays.
+//! The working pages of the console: orders, notifications, dead letters, replays.
 
 mod acts;
 mod lists;

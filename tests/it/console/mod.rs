@@ -1,3 +1,0 @@
-//! The operators' console.
-
-mod pages;

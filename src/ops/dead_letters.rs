@@ -11,7 +11,7 @@ use crate::store::{
 /// Up to `limit` dead letters, newest first.
 pub async fn list(store: &Store, filter: &DeadLetterFilter, limit: u64) -> Result<Page<DeadLetterRow, i64>, DbError> {
     let rows = store.dead_letters(filter, limit).await?;
-    Ok(Page::full(rows, limit, |row| row.id))
+    Ok(Page::of(rows, limit, |row| row.id))
 }
 
 /// What waits for a person by reason and consumer.

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
-use crate::store::AuditEntry;
+use crate::store::{AuditEntry, Scanned};
 
 /// Who asks for an operation.
 #[derive(Debug, Clone)]
@@ -55,9 +55,10 @@ pub struct Page<T, K> {
 }
 
 impl<T, K> Page<T, K> {
-    /// A page is followed by another one if it has as many rows as it may.
-    pub fn full(rows: Vec<T>, limit: u64, key: impl Fn(&T) -> K) -> Page<T, K> {
-        let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(key);
+    /// A page is followed by another one if it has as many rows as it may, or has compared as many.
+    pub fn of(scanned: Scanned<T, K>, limit: u64, key: impl Fn(&T) -> K) -> Page<T, K> {
+        let Scanned { rows, to } = scanned;
+        let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(key).or(to);
         Page { rows, next }
     }
 }

@@ -47,6 +47,7 @@ pub use ops::dead_letters::{
     AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterSpread, DeadLetterState,
     Discarded,
 };
+pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
 pub use ops::refused::RefusedNotification;

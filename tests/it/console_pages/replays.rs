@@ -1,7 +1,7 @@
 //! What was refused because of a wrong key settles by the forms, once; who may not replay cannot.
 
 use serde_json::json;
-use wxpay_worker::secret::Secret;
+use wxpay_worker::secret::V2Key;
 use wxpay_worker::store::Role;
 
 use super::service;
@@ -10,7 +10,7 @@ use crate::harness::service::{InProcess, KEY, OTHER_KEY};
 
 impl InProcess {
     fn verifies_with(&mut self, key: &str) {
-        self.put_in_force(|config| config.merchants[0].v2_key = Secret::new(key));
+        self.put_in_force(|config| config.merchants[0].v2_key = V2Key::parse(key).unwrap());
     }
 
     /// An order whose payment's notification was refused because of a wrong key.

@@ -3,6 +3,7 @@
 mod control;
 mod dead_letters;
 mod events;
+mod kept;
 mod refused;
 
 use serde_json::{Value, json};

@@ -74,7 +74,7 @@ build_tests() { cargo test --workspace --locked --no-run; }
 
 test_browser() {
     WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-reporter=spec "$@" \
-        "$ROOT/tests/browser/checkout.test.mjs"
+        "$ROOT/tests/browser/checkout.test.mjs" "$ROOT/tests/browser/console.test.mjs"
 }
 
 if [[ $what == browser ]]; then

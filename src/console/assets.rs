@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use super::fault::Fault;
 use crate::secret::sha256_hex;
 
-const CSS: &str = include_str!("assets/console.css");
-const JS: &str = include_str!("assets/console.js");
+const CSS: &str = concat!(include_str!("assets/console.css"), include_str!("assets/pages.css"));
+const JS: &str = concat!(include_str!("assets/console.js"), include_str!("assets/pages.js"));
 /// The name of a file is never used for other content.
 const CACHE: &str = "public, max-age=31536000, immutable";
 

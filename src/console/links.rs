@@ -44,6 +44,18 @@ pub fn replay(id: impl Display) -> String {
     format!("/console/replays/{}", escaped(&id.to_string()))
 }
 
+/// Parked dead letters of a reason and a consumer.
+pub fn dead_letters_of(reason: &str, consumer: &str) -> String {
+    format!("/console/dead-letters?reason={}&consumer={}", escaped(reason), escaped(consumer))
+}
+
+/// The form of a replay, with a selection.
+pub fn plan<'a>(select: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(select);
+    format!("/console/replays/new?{}", query.finish())
+}
+
 /// The audit rows of an order.
 pub fn audit_of_order(order_no: impl Display) -> String {
     format!("/console/audit?order_no={}", escaped(&order_no.to_string()))

@@ -7,7 +7,8 @@
 //! - A request: `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault` (why not).
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
-//! - Rooms: `login`, `overview`, `money` (held money, refunds), `activity` (jobs, audit), `settings`, `search`.
+//! - Rooms: `login`, `overview`, `orders`, `order`, `notifications`, `dead_letters`, `replays`, `money` (held money,
+//!   refunds), `activity` (jobs, audit), `settings`, `search`.
 
 #[macro_use]
 pub mod words;
@@ -15,6 +16,7 @@ pub mod words;
 mod activity;
 mod assets;
 pub mod cookies;
+mod dead_letters;
 pub mod fault;
 pub mod flash;
 pub mod form;
@@ -23,8 +25,12 @@ pub mod links;
 mod login;
 mod money;
 pub mod nav;
+mod notifications;
+mod order;
+mod orders;
 mod overview;
 pub mod query;
+mod replays;
 mod routes;
 mod search;
 mod settings;

@@ -7,6 +7,10 @@ use crate::store::Right;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Overview,
+    Orders,
+    Notifications,
+    DeadLetters,
+    Replays,
     Held,
     Refunds,
     Jobs,
@@ -39,6 +43,10 @@ const fn entry(place: Place, path: &'static str, zh: &'static str, en: &'static 
 /// Every page of the navigation, in its order.
 pub const ENTRIES: &[Entry] = &[
     entry(Place::Overview, "/console", "总览", "Overview"),
+    entry(Place::Orders, "/console/orders", "订单", "Orders"),
+    entry(Place::Notifications, "/console/notifications", "通知", "Notifications"),
+    entry(Place::DeadLetters, "/console/dead-letters", "死信", "Dead letters"),
+    entry(Place::Replays, "/console/replays", "重放", "Replays"),
     entry(Place::Held, "/console/held", "挂起资金", "Held money"),
     entry(Place::Refunds, "/console/refunds", "退款", "Refunds"),
     entry(Place::Jobs, "/console/jobs", "任务", "Jobs"),

@@ -40,6 +40,17 @@ impl Filters {
         self.get(name) == Some(value)
     }
 
+    /// Every value of a parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.trim())
+    }
+
+    /// As [`Filters::with`], on the first page.
+    pub fn with_first(&self, path: &str, name: &str, value: &str) -> String {
+        let kept = self.0.iter().filter(|(known, _)| known != "after").cloned();
+        Filters(kept.collect()).with(path, name, value)
+    }
+
     /// The begin (`end` false) or the end of a day (`2026-01-02`) in Beijing.
     pub fn day(&self, name: &str, end: bool) -> Option<Timestamp> {
         let digits: String = self.get(name)?.chars().filter(|c| *c != '-').collect();

@@ -17,7 +17,7 @@ use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
-use super::{activity, money, overview, search, settings};
+use super::{activity, dead_letters, money, notifications, order, orders, overview, replays, search, settings};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 
@@ -35,6 +35,7 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/password", post(invitation::change))
         .route("/console/preferences", post(preferences::set))
         .route("/console/assets/{name}", get(assets::get))
+        .merge(pages())
         .route("/console", get(overview::page::get))
         .route("/console/search", get(search::get))
         .route("/console/held", get(money::held::get))
@@ -50,6 +51,30 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/{*rest}", any(|| async { Fault::NotFound }))
         .layer(from_fn_with_state(Arc::clone(&shared), around))
         .with_state(shared)
+}
+
+/// Orders, and what is replayed.
+fn pages() -> Router<Arc<ConsoleShared>> {
+    Router::new()
+        .route("/console/orders", get(orders::list))
+        .route("/console/orders/{merchant}/{order_no}", get(order::get))
+        .route("/console/orders/{merchant}/{order_no}/refresh", post(order::refresh))
+        .route("/console/orders/{merchant}/{order_no}/close", get(order::ask_close).post(order::close))
+        .route("/console/orders/{merchant}/{order_no}/accept", get(order::ask_accept).post(order::accept))
+        .route("/console/orders/{merchant}/{order_no}/refund", get(order::ask_refund).post(order::refund))
+        .route("/console/notifications", get(notifications::list))
+        .route("/console/notifications/{id}", get(notifications::get))
+        .route("/console/dead-letters", get(dead_letters::overview))
+        .route("/console/dead-letters/discard", get(dead_letters::ask).post(dead_letters::discard))
+        .route("/console/dead-letters/{id}", get(dead_letters::get))
+        .route("/console/replays", get(replays::list).post(replays::plan))
+        .route("/console/replays/new", get(replays::ask))
+        .route("/console/replays/{id}", get(replays::get))
+        .route("/console/replays/{id}/stream", get(replays::stream))
+        .route("/console/replays/{id}/start", post(replays::start))
+        .route("/console/replays/{id}/pause", post(replays::pause))
+        .route("/console/replays/{id}/resume", post(replays::resume))
+        .route("/console/replays/{id}/cancel", post(replays::cancel))
 }
 
 /// The routes of `console.listen`: the console, and a way to it.

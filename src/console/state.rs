@@ -15,7 +15,12 @@ use super::login::samples::FailedLogins;
 use super::words::Lang;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;
+use crate::http::rate_limit::Gate;
 use crate::http::{HttpShared, HttpState, middleware};
+
+/// Streams open at once in one process, and of one session.
+const MAX_STREAMS: usize = 64;
+const MAX_STREAMS_OF_SESSION: usize = 4;
 
 /// What the routes share.
 pub struct ConsoleShared {
@@ -23,13 +28,16 @@ pub struct ConsoleShared {
     pub jar: Jar,
     pub failed_logins: FailedLogins,
     pub passwords: Passwords,
+    /// Open streams, by session.
+    pub streams: Arc<Gate<i64>>,
 }
 
 impl ConsoleShared {
     /// Over the state of all routes.
     pub fn new(http: Arc<HttpShared>) -> ConsoleShared {
         let jar = Jar::new(&http.snapshot().server.public_url);
-        ConsoleShared { jar, failed_logins: FailedLogins::default(), passwords: Passwords::default(), http }
+        let streams = Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_SESSION));
+        ConsoleShared { jar, failed_logins: FailedLogins::default(), passwords: Passwords::default(), streams, http }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Viewer {
     pub session: ConsoleSession,
     client: IpAddr,
     csrf: String,
+    /// What is stored of the session's token.
+    hash: String,
 }
 
 impl Viewer {
@@ -79,6 +81,12 @@ impl Viewer {
         }
     }
 
+    /// Whether the session holds still and may see pages: of what lasts longer than a request.
+    pub async fn holds(&self, app: &Console) -> Result<bool, Fault> {
+        let session = app.store.console_session(&self.hash, app.clock.now()).await?;
+        Ok(session.is_some_and(|session| session.access.has(Right::View) && session.access == self.session.access))
+    }
+
     /// The hidden field `csrf` of every form.
     pub fn csrf(&self) -> &str {
         &self.csrf
@@ -106,7 +114,8 @@ impl FromRequestParts<Arc<ConsoleShared>> for Viewer {
             return Err(Fault::Login { next });
         };
         let now = app.clock.now();
-        let Some(session) = app.store.console_session(&token_hash(token), now).await? else {
+        let hash = token_hash(token);
+        let Some(session) = app.store.console_session(&hash, now).await? else {
             return Err(Fault::Login { next });
         };
         if !session.access.has(Right::View) {
@@ -115,6 +124,6 @@ impl FromRequestParts<Arc<ConsoleShared>> for Viewer {
         app.store.session_seen(&session, now).await?;
         // From the token itself, which the database does not hold.
         let csrf = sha256_hex(format!("csrf:{token}").as_bytes());
-        Ok(Viewer { session, client: app.client, csrf })
+        Ok(Viewer { session, client: app.client, csrf, hash })
     }
 }

@@ -44,8 +44,10 @@ pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
-    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
+    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterSpread, DeadLetterState,
+    Discarded,
 };
+pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
 pub use ops::refused::RefusedNotification;

@@ -45,6 +45,8 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     console(store, now).await?;
     store.date_dead_letters(now).await?;
     drained(|| store.purge_failed_attempts(before(now, FAILED_ATTEMPTS_KEPT), BATCH)).await?;
+    let replays = before(now, ctx.config.retention.dead_letters);
+    drained(|| store.purge_replays(replays, BATCH)).await?;
     let begun = Instant::now();
     for &kept in Kept::ALL {
         // What is left is removed by the next run; a run that is late would count as failed.

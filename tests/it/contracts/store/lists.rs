@@ -48,7 +48,7 @@ fn scans(kind: DbKind, plan: &[String]) -> Vec<&String> {
 
 /// A subquery's own rows, and a table that is read backwards by its number until the page is full.
 fn is_small(line: &str) -> bool {
-    ["SCAN audit", "SCAN dead_letters", "CONSTANT ROW"].iter().any(|small| line.contains(small))
+    ["SCAN newest", "SCAN audit", "SCAN dead_letters", "CONSTANT ROW"].iter().any(|small| line.contains(small))
 }
 
 on_both_databases! {

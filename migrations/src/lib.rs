@@ -42,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000030_operations::Migration),
             Box::new(schema_3::m20261130_000040_replays::Migration),
             Box::new(schema_3::m20261130_000050_history::Migration),
+            Box::new(schema_3::m20261130_000060_console::Migration),
         ]
     }
 }

@@ -1,7 +1,8 @@
 //! Who asks, and a page of the answer.
 
+use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
-use crate::store::Scanned;
+use crate::store::{AuditEntry, Scanned};
 
 /// Who asks for an operation.
 #[derive(Debug, Clone)]
@@ -25,6 +26,23 @@ impl Operator {
     /// Whether it may see what is of this merchant, or of none.
     pub fn sees_any(&self, merchant: Option<&MerchantKey>) -> bool {
         merchant.map_or(self.merchants.is_none(), |merchant| self.sees(merchant))
+    }
+
+    /// The audit row of something it does, about nothing yet.
+    pub fn audit(&self, action: &'static str, reason: String, at: Timestamp) -> AuditEntry {
+        AuditEntry {
+            at,
+            actor: self.name.clone(),
+            actor_id: Some(self.id.clone()),
+            remote_addr: self.remote_addr.clone(),
+            action,
+            merchant: None,
+            order_no: None,
+            transaction_id: None,
+            subject: None,
+            reason,
+            result: "done".to_owned(),
+        }
     }
 }
 

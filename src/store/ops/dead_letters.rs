@@ -78,6 +78,16 @@ pub struct DeadLetterGroup {
     pub last: Timestamp,
 }
 
+/// How many of a group were parked in one interval.
+#[derive(Debug, Clone)]
+pub struct DeadLetterSpread {
+    pub reason: String,
+    pub consumer: String,
+    /// Counted from 0.
+    pub interval: i64,
+    pub count: u64,
+}
+
 /// Which dead letters are listed; what is not set does not restrict.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterFilter {
@@ -167,6 +177,35 @@ impl Store {
             })
         };
         rows.into_iter().map(group).collect()
+    }
+
+    /// What waits for a person by reason, consumer and interval of `step_ms` from `from` on.
+    pub async fn dead_letter_spread(
+        &self,
+        merchants: Option<&[MerchantKey]>,
+        from: Timestamp,
+        step_ms: i64,
+    ) -> Result<Vec<DeadLetterSpread>, DbError> {
+        let mut only = Conditions::default();
+        only.plain("state = 'parked'");
+        of_merchants(&mut only, merchants);
+        let sql = format!(
+            "SELECT reason, consumer, (parked_at_ms - {}) / {} AS part, COUNT(*) AS n FROM dead_letters
+             WHERE {} GROUP BY reason, consumer, part",
+            from.as_ms(),
+            step_ms.max(1),
+            only.text()
+        );
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, only.values())).await?;
+        let spread = |row: QueryResult| {
+            Ok(DeadLetterSpread {
+                reason: row.try_get("", "reason")?,
+                consumer: row.try_get("", "consumer")?,
+                interval: row.try_get("", "part")?,
+                count: u64::try_from(row.try_get::<i64>("", "n")?).unwrap_or(0),
+            })
+        };
+        rows.into_iter().map(spread).collect()
     }
 
     /// When the last dead letter of all was parked, whatever became of it: the newest row has the highest number.

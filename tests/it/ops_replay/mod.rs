@@ -64,7 +64,7 @@ async fn items(service: &InProcess, plan: &Value) -> Vec<Value> {
 }
 
 /// Leaves a notification of the first merchant as a dead letter.
-async fn park(service: &InProcess, body: &str, reason: &'static str) {
+pub async fn park(service: &InProcess, body: &str, reason: &'static str) {
     let merchant = MerchantKey::parse("main").unwrap();
     let now = service.clock.now();
     let data = NotifyReceived {

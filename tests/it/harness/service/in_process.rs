@@ -61,7 +61,7 @@ async fn run(config: &Config, clock: &Clock, port: u16, roles: Roles) -> Running
     let app = App::open(config.clone(), clock.clone()).await.unwrap();
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
-    let task = tokio::spawn(app.run(roles, Listeners { api, admin: None }, stop.clone()));
+    let task = tokio::spawn(app.run(roles, Listeners { api, ..Listeners::default() }, stop.clone()));
     Running { in_force, store, bus, stop, task }
 }
 

@@ -5,13 +5,13 @@
 //! that nothing reads is an error. `default.toml` is compiled in and documents every key.
 
 mod address;
+mod api_key;
 mod explain;
 mod layers;
 mod load;
 mod problem;
 mod process;
 mod read;
-mod read_storage;
 mod reader;
 mod reload;
 mod secrets;
@@ -19,6 +19,7 @@ mod sections;
 mod validate;
 
 pub use address::NatsServers;
+pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

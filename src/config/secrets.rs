@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
+use super::api_key::KeyHash;
 use super::layers::{Node, Origin};
 use super::reader::Reader;
-use super::sections::{CertificateFiles, KeyHash, is_pkcs12};
+use super::sections::{CertificateFiles, is_pkcs12};
 use crate::clock::Timestamp;
 use crate::ids::MchId;
 use crate::secret::Secret;

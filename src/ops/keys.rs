@@ -103,7 +103,7 @@ pub async fn list(
 ) -> Result<Page<KeyView, i64>, DbError> {
     let notes = Notes::read(store).await?;
     let rows = store.api_keys(before, limit).await?;
-    let Page { rows, next } = Page::full(rows, limit, |key| key.seq);
+    let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(|key| key.seq);
     let of_file = config.api_keys.iter().filter(|_| before.is_none()).map(|key| notes.of_file(key));
     let views = of_file.chain(rows.into_iter().map(|key| notes.stored(key)));
     Ok(Page { rows: views.filter(|key| sees(operator, &key.merchants)).collect(), next })

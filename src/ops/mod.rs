@@ -4,16 +4,20 @@
 //! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.
 
 pub mod audit;
+pub mod commands;
 pub mod dead_letters;
 pub mod health;
 pub mod history;
 pub mod jobs;
 pub mod keys;
 pub mod mask;
+pub mod money;
 pub mod notifications;
 mod operator;
 pub mod orders;
+pub mod overview;
 pub mod reason;
 pub mod replay;
+pub mod users;
 
 pub use operator::{Operator, Page};

@@ -1,6 +1,7 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
 mod api_keys;
+mod console;
 mod db;
 mod dead_letters;
 pub mod entity;
@@ -30,6 +31,10 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use console::attempts::{AttemptLimit, AttemptOn, FORGOTTEN_AFTER};
+pub use console::sessions::NewSession;
+pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
+pub use console::users::{ConsoleLogin, NewInvitation};
 pub use db::{Db, DbError, DbHealth, DbKind};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
@@ -43,9 +48,12 @@ pub use merchant::health::{Degradation, Part};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
-    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
+    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterSpread, DeadLetterState,
+    Discarded,
 };
+pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
+pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
 pub use ops::refused::RefusedNotification;
 pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};

@@ -22,6 +22,8 @@ pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
 pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
 /// Refused API keys that have no row in the audit because there are enough, by `reason` (`unknown`, `scope`).
 pub const API_KEYS_NOT_AUDITED_TOTAL: &str = "wxpay_api_keys_not_audited_total";
+/// Logins to the console, by `outcome` (`done`, `wrong`, `slowed`).
+pub const CONSOLE_LOGINS_TOTAL: &str = "wxpay_console_logins_total";
 /// From a notification's last byte to its answer.
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
@@ -147,6 +149,7 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "Refused API keys without a row in the audit",
     ),
+    metric(CONSOLE_LOGINS_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Logins to the console"),
     metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
     metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
     metric(

@@ -11,16 +11,14 @@ use super::attempt_request::AttemptRequest;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
 use crate::clock::Timestamp;
-use crate::event::command::QueryDue;
-use crate::event::envelope::{Envelope, EventData};
 use crate::event::fact::WechatError;
-use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::query::{Params, QueryParams, RefreshQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::OrderNo;
+use crate::ops::commands;
 use crate::order::{Intent, OrderState};
 use crate::store::StoredOrder;
 use crate::trade::TradeType;
@@ -57,7 +55,8 @@ pub async fn get(
     let before = (order.order.version, order.order.queries.answered_at);
     let begun = app.clock.now();
     let order = app.refresh_all(order).await?;
-    let mut refresh = Refresh { refreshed: before != (order.order.version, order.order.queries.answered_at), said: None };
+    let mut refresh =
+        Refresh { refreshed: before != (order.order.version, order.order.queries.answered_at), said: None };
     if !refresh.refreshed {
         let recently = Timestamp::from_ms(begun.as_ms() - RECENT_MS);
         refresh.said = app.store.last_refusal(order.order.id, recently).await?;
@@ -169,7 +168,7 @@ impl HttpState {
     }
 
     /// As [`HttpState::refresh`], and asks for the refunds of an order that has payments.
-    async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
+    pub(crate) async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         if !is_settled(&order) {
             return self.refresh(order).await;
         }
@@ -180,9 +179,7 @@ impl HttpState {
 
     async fn ask(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
-        let due = QueryDue { order_no: order_no.clone(), refresh: true };
-        let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
-        self.publish(subject::query_due(&merchant), envelope).await?;
+        commands::ask(&self.bus, &self.clock, &order.order).await?;
         let (version, before) = (order.order.version, order.order.queries.answered_at);
         // The refunds of a payment are learnt behind the change that enters it.
         let has_payments = |now: &StoredOrder| !now.order.payments.is_empty();

@@ -35,7 +35,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
-    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus"),
+    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund"),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
@@ -56,6 +56,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint \
          new_order http",
     ),
+    ("console", "money ids clock secret config telemetry event order refund trade wechat store bus http ops"),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other.
     ("ctl", "secret config::no_color"),

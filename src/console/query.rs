@@ -58,10 +58,11 @@ impl Filters {
         Some(if end { midnight.next_beijing_midnight() } else { midnight })
     }
 
-    /// The address of `path` with these parameters, one of them set to another value (or left out, if empty).
+    /// The address of `path` with these parameters, one of them set to another value (or left out, if empty). Another
+    /// filter begins at the first page.
     pub fn with(&self, path: &str, name: &str, value: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (known, kept) in self.0.iter().filter(|(known, _)| known != name) {
+        for (known, kept) in self.0.iter().filter(|(known, _)| known != name && known != "before") {
             query.append_pair(known, kept);
         }
         if !value.is_empty() {

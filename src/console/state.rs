@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use super::cookies::Jar;
 use super::flash;
 use super::login::passwords::Passwords;
-use super::login::throttle::FailedLogins;
+use super::login::samples::FailedLogins;
 use super::words::Lang;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;

@@ -21,7 +21,12 @@ pub fn parse_name(text: &str) -> Option<&str> {
 
 /// The address that an invitation is used at.
 pub fn invitation_link(config: &Config, token: &str) -> String {
-    format!("{}/console/invitation/{token}", config.server.public_url)
+    format!("{}{}", config.server.public_url, invitation_path(token))
+}
+
+/// The path of it.
+pub fn invitation_path(token: &str) -> String {
+    format!("/console/invitation/{token}")
 }
 
 /// What an operator of the machine may do: all of it.

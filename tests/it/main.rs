@@ -3,6 +3,7 @@
 
 mod clock;
 mod config;
+mod console;
 mod console_pages;
 mod contracts;
 mod ctl;

@@ -4,5 +4,6 @@ pub mod invitation;
 pub mod page;
 pub mod passwords;
 pub mod preferences;
+pub mod samples;
 pub mod throttle;
 pub mod words;

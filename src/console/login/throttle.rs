@@ -1,32 +1,14 @@
 //! Logins that fail: slowed down for each user and address, counted, and sampled in the audit.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use metrics::counter;
 
 use crate::console::state::Console;
-use crate::http::rate_limit::Throttle;
 use crate::ops;
 use crate::secret::sha256_hex;
 use crate::store::{AttemptLimit, AttemptOn, DbError};
 use crate::telemetry::CONSOLE_LOGINS_TOTAL;
-
-/// One row of the audit per address and reason in this time, and one of all in that.
-const PER_ADDRESS: Duration = Duration::from_secs(60);
-const OVERALL: Duration = Duration::from_secs(1);
-
-/// Which failed logins were sampled last.
-pub struct FailedLogins {
-    per_address: Throttle<(IpAddr, &'static str)>,
-    overall: Throttle<()>,
-}
-
-impl Default for FailedLogins {
-    fn default() -> FailedLogins {
-        FailedLogins { per_address: Throttle::new(PER_ADDRESS), overall: Throttle::new(OVERALL) }
-    }
-}
 
 /// Counts an attempt of this user name from this address; false where it has to wait.
 pub async fn begin(app: &Console, name: &str) -> Result<bool, DbError> {
@@ -46,8 +28,7 @@ pub async fn succeeded(app: &Console, name: &str) -> Result<(), DbError> {
 /// Counts a login that failed and records a sample.
 pub async fn failed(app: &Console, why: &'static str) -> Result<(), DbError> {
     counter!(CONSOLE_LOGINS_TOTAL, "outcome" => why).increment(1);
-    let samples = &app.shared.failed_logins;
-    if !samples.per_address.pass((app.client, why)) || !samples.overall.pass(()) {
+    if !app.shared.failed_logins.is_sampled(app.client, why) {
         return Ok(());
     }
     tracing::warn!(client = %app.client, why, "A login to the console failed");

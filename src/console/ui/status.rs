@@ -134,12 +134,9 @@ impl From<&Status> for Status {
     }
 }
 
-/// A state as the page shows it. The shapes are told apart without colour: a disc, a ring, a dash, a triangle.
+/// A state as the page shows it. The shapes differ without colour: a disc, a ring, a dash, a triangle.
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<span class="badge {{ status.tone().as_str() }}"><svg viewBox="0 0 10 10" aria-hidden="true">{% match status.tone() %}{% when Tone::Good %}<circle cx="5" cy="5" r="4"/>{% when Tone::Wait %}<path d="M5 1a4 4 0 0 1 0 8z"/><circle cx="5" cy="5" r="3.5" class="ring"/>{% when Tone::Unknown %}<circle cx="5" cy="5" r="3.5" class="ring"/>{% when Tone::Quiet %}<path d="M1 4h8v2H1z"/>{% when Tone::Person %}<path d="M5 1l4.5 8h-9z"/>{% endmatch %}</svg>{{ status.word(*lang) }}</span>"#
-)]
+#[template(path = "console/ui/badge.html")]
 pub struct Badge {
     pub status: Status,
     pub lang: Lang,

@@ -79,10 +79,9 @@ on_both_databases! {
 
 /// Of 40,000 rows the oldest alone passes: no page compares them all, and each says where the next one begins.
 async fn the_oldest_row_is_on_a_later_page(stage: &TestStore) {
-    for (table, first, change) in [
-        ("dead_letters", "id", "reason = 'rare'"),
-        ("notifications", "received_at_ms", "reason = 'rare'"),
-    ] {
+    for (table, first, change) in
+        [("dead_letters", "id", "reason = 'rare'"), ("notifications", "received_at_ms", "reason = 'rare'")]
+    {
         let sql = format!("UPDATE {table} SET {change} WHERE {first} = (SELECT MIN({first}) FROM {table})");
         stage.execute(&sql).await.unwrap();
     }

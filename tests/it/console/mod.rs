@@ -121,5 +121,5 @@ async fn invite(stage: &InProcess, name: &str, access: Access) -> String {
 async fn audited(stage: &InProcess, action: &str) -> Vec<[String; 4]> {
     let filter = wxpay_worker::store::AuditFilter { action: Some(action.to_owned()), ..Default::default() };
     let rows = stage.store.audit(&filter, 100).await.unwrap();
-    rows.into_iter().map(|row| [row.actor, row.remote_addr, row.subject.unwrap_or_default(), row.result]).collect()
+    rows.rows.into_iter().map(|row| [row.actor, row.remote_addr, row.subject.unwrap_or_default(), row.result]).collect()
 }

@@ -4,7 +4,7 @@
 // usage: tests/run.sh --browser      (which names the program and the browser)
 // env:   as checkout.test.mjs
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -44,7 +44,7 @@ function beijing(at) {
 
 /** Orders whose notifications were refused, because the key was another one when they came. */
 async function ordersWithRefusedNotifications(count) {
-  const key = 'k'.repeat(32);
+  const key = randomBytes(16).toString('hex');
   const openid = Payer.openid();
   for (let n = 0; n < count; n += 1) {
     const order_no = `CONSOLE${String(n).padStart(4, '0')}`;

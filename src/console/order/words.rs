@@ -53,6 +53,7 @@ words! {
         fact: "事实", "Fact";
         verified_by: "验签密钥", "Verified by";
         received: "收到", "Received";
+        processed: "处理于", "Processed";
         from_addr: "来源地址", "From address";
         bytes: "字节", "Bytes";
         means: "含义", "What it means";

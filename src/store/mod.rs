@@ -27,13 +27,13 @@ mod users;
 mod wallet;
 mod writer;
 
-pub use db::{Db, DbError, DbHealth, DbKind};
+pub use db::{Db, DbError, DbFindings, DbHealth, DbKind, inspect_database};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use far_times::due_statements;
 pub use handle::Store;
-pub use jobs::{JobOutcome, JobReport, JobRun, JobView, job_waits};
+pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};

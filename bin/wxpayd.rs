@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{Config, process_env};
-use wxpay_worker::store::{Db, PackedTable, Store};
+use wxpay_worker::ops;
+use wxpay_worker::store::{Access, Db, PackedTable, Role, Store};
 use wxpay_worker::wechat::certificate;
 use wxpay_worker::{demo, telemetry};
 
@@ -46,6 +47,11 @@ enum Command {
         #[command(subcommand)]
         command: FeedCommand,
     },
+    /// Users of the operators' console.
+    Console {
+        #[command(subcommand)]
+        command: ConsoleCommand,
+    },
     /// Rows that store.compact had written packed.
     Stored {
         #[command(subcommand)]
@@ -57,6 +63,22 @@ enum Command {
 enum FeedCommand {
     /// After a restore that cursors cannot see: all cursors given out before answer 410.
     NewEpoch,
+}
+
+#[derive(Subcommand)]
+enum ConsoleCommand {
+    /// Prints a link, good once for 15 minutes, at which a new user sets its password, or one that exists another.
+    AddUser {
+        /// Up to 64 letters, digits and . _ - @
+        #[arg(value_parser = user_name)]
+        name: String,
+        /// viewer, operator, admin; a user that exists keeps its own.
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// A merchant that the user sees; repeat it for several. Without it, the user sees all.
+        #[arg(long = "merchant", value_name = "KEY")]
+        merchants: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -82,6 +104,7 @@ async fn main() -> ExitCode {
         Command::Migrate => migrate(cli.config.as_deref()).await,
         Command::CheckConfig => check_config(cli.config.as_deref()),
         Command::Feed { command: FeedCommand::NewEpoch } => new_feed_epoch(cli.config.as_deref()).await,
+        Command::Console { command } => console(cli.config.as_deref(), command).await,
         Command::Stored { command } => stored(cli.config.as_deref(), command).await,
     };
     match outcome {
@@ -129,6 +152,35 @@ async fn new_feed_epoch(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     let epoch = Store::open(&config.store).await?.new_feed_epoch().await?;
     println!("the feed is in epoch {epoch} now: cursors given out before answer 410");
+    Ok(())
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    let name = ops::users::parse_name(text).map(str::to_owned);
+    name.ok_or_else(|| "at most 64 letters, digits and . _ - @".to_owned())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "viewer, operator or admin".to_owned())
+}
+
+async fn console(file: Option<&Path>, command: ConsoleCommand) -> anyhow::Result<()> {
+    let ConsoleCommand::AddUser { name, role, merchants } = command;
+    let config = Config::load(file, process_env(), certificate::check)?;
+    let known = |key: &String| {
+        let merchant = config.merchant(key).map(|merchant| merchant.key.clone());
+        merchant.ok_or_else(|| anyhow::anyhow!("no merchant has the key {key}"))
+    };
+    let merchants = merchants.iter().map(known).collect::<anyhow::Result<Vec<_>>>()?;
+    let access = Access::of(role, Some(merchants).filter(|merchants| !merchants.is_empty()));
+    let store = Store::open(&config.store).await?;
+    let now = store.db().now().await?;
+    let invited = ops::users::invite(&store, &ops::users::local_operator(), None, (&name, access), now).await?;
+    println!("{}", ops::users::invitation_link(&config, &invited.token));
+    eprintln!("{name} sets a password there; the link is good once, until {}", invited.expires_at);
+    if !config.console.enabled {
+        eprintln!("the console is off: set [console] enabled = true and restart the service");
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::bus;
 use crate::bus::{Bus, ConnectError};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, Problems, Reload, ReloadOutcome};
+use crate::console;
 use crate::http;
 use crate::http::{HttpShared, Ingress};
 use crate::scheduler;
@@ -126,6 +127,8 @@ pub struct Listeners {
     pub api: Option<TcpListener>,
     /// Health and metrics, where they have an address of their own.
     pub admin: Option<TcpListener>,
+    /// The operators' console, where it has an address of its own.
+    pub console: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -137,7 +140,11 @@ impl Listeners {
             Some(addr) => Some(listen(addr).await?),
             None => None,
         };
-        Ok(Listeners { api, admin })
+        let console = match config.console.listen {
+            Some(addr) if roles.ingress && config.console.enabled => Some(listen(addr).await?),
+            Some(_) | None => None,
+        };
+        Ok(Listeners { api, admin, console })
     }
 }
 
@@ -246,11 +253,16 @@ impl App {
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
+        let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
-            let browser = web::routes(Arc::clone(&state), self.platform.clone());
-            (listener, http::router(state, browser).merge(self.more_routes.clone()))
+            let mut others = web::routes(Arc::clone(&state), self.platform.clone());
+            let settings = &state.snapshot().console;
+            if settings.enabled && settings.listen.is_none() {
+                others = others.merge(console::routes(Arc::clone(&state)));
+            }
+            (listener, http::router(state, others).merge(self.more_routes.clone()))
         });
-        for (listener, router) in [admin, api].into_iter().flatten() {
+        for (listener, router) in [admin, console, api].into_iter().flatten() {
             let (config, stop) = (self.config.snapshot(), stop.clone());
             running.spawn(async move {
                 http::serve(listener, router, &config.server, stop).await;

@@ -29,6 +29,7 @@
 //! | [`batcher`], [`bus`] | many callers share one fsync; the queue, embedded or JetStream |
 //! | [`http`] | the ingress: orders, refunds, notifications, events, health |
 //! | [`web`] | the browser side: OAuth login, JS-SDK, wallet payments, mini programs |
+//! | [`console`] | the operators' console: pages over [`ops`] |
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
 //! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
@@ -79,6 +80,7 @@ pub mod batcher;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod ctl;
 pub mod demo;
 pub mod doctor;

@@ -73,8 +73,8 @@ trap 'exit 143' TERM HUP
 build_tests() { cargo test --workspace --locked --no-run; }
 
 test_browser() {
-    WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-reporter=spec "$@" \
-        "$ROOT/tests/browser/checkout.test.mjs"
+    WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-concurrency=1 \
+        --test-reporter=spec "$@" "$ROOT"/tests/browser/*.test.mjs
 }
 
 if [[ $what == browser ]]; then

@@ -42,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000030_operations::Migration),
             Box::new(schema_3::m20261130_000040_replays::Migration),
             Box::new(schema_3::m20261130_000050_history::Migration),
+            Box::new(schema_3::m20261130_000060_console::Migration),
         ]
     }
 }
@@ -54,7 +55,8 @@ pub fn names() -> Vec<String> {
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
 /// of it, the check for missing steps included, happens in one transaction at a time, under
 /// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
-/// `prelude` is what a transaction begins with, where no session keeps it.
+/// `prelude` is what a transaction begins with, where no session keeps it. On PostgreSQL it fails and changes nothing
+/// where a table is in use for longer than two seconds, or was locked by writers in another order: it may be repeated.
 pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let mode = (!postgres).then_some(SqliteTransactionMode::Immediate);
@@ -74,6 +76,10 @@ pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, 
     let is_applied = |step: &dyn MigrationTrait| applied.iter().any(|done| done.version == step.name());
     let pending = !Migrator::migrations().iter().all(|step| is_applied(step.as_ref()));
     if pending {
+        if postgres {
+            // Writers of the version before wait behind a step that waits for its table.
+            tx.execute_unprepared("SET LOCAL lock_timeout = '2s'").await?;
+        }
         Migrator::up(&tx, None).await?;
     }
     tx.commit().await?;

@@ -11,8 +11,7 @@ use super::reader::{Reader, Report};
 use super::secrets::is_open;
 use super::sections::CertificateCheck;
 use super::sections::Config;
-use super::validate;
-use super::{read, read_storage};
+use super::{read, validate};
 
 const DEFAULTS: &str = include_str!("default.toml");
 
@@ -112,12 +111,13 @@ fn read_layers(
 pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let mut root = Reader::root(tree, report);
     let server = root.section("server", read::server);
-    let store = root.section("store", read_storage::store);
+    let store = root.section("store", read::store);
     let bus = root.section("bus", read::bus);
     let wechat = root.section("wechat", read::wechat);
     let orders = root.section("orders", read::orders);
-    let retention = root.section("retention", read_storage::retention);
+    let retention = root.section("retention", read::retention);
     let web = root.section("web", read::web);
+    let console = root.section("console", read::console);
     let log = root.section("log", read::log);
     let apps = root.entries("apps", read::app);
     let merchants = root.entries("merchants", read::merchant);
@@ -130,6 +130,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     validate::references(tree, report);
     validate::notify_url(server.as_ref(), &merchants, report);
     validate::browser(server.as_ref(), web.as_ref(), &apps, report);
+    validate::console(server.as_ref(), console.as_ref(), report);
     validate::published_key(wechat.as_ref(), &merchants, report);
     Some(Config {
         server: server?,
@@ -139,6 +140,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         orders: orders?,
         retention: retention?,
         web: web?,
+        console: console?,
         log: log?,
         apps,
         merchants,

@@ -11,7 +11,6 @@ mod load;
 mod problem;
 mod process;
 mod read;
-mod read_storage;
 mod reader;
 mod reload;
 mod secrets;

@@ -31,6 +31,7 @@ const KEYS_AT_START: &[(&str, &[&str])] = &[
         ],
     ),
     ("web", &["session_key", "session_key_file", "callback_origins", "session_hours"]),
+    ("console", &["enabled", "listen"]),
 ];
 
 /// A configuration read anew, beside the one in force.
@@ -92,6 +93,8 @@ impl Config {
             notify_ack_timeout: config.server.notify_ack_timeout,
             ..self.server.clone()
         };
+        config.console.enabled = self.console.enabled;
+        config.console.listen = self.console.listen;
         config.web.session_key = self.web.session_key.clone();
         config.web.callback_origins = self.web.callback_origins.clone();
         config.web.session_lifetime = self.web.session_lifetime;

@@ -33,6 +33,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[web]`
     pub web: Web,
+    /// `[console]`
+    pub console: Console,
     /// `[log]`
     pub log: Log,
     /// `[[apps]]`
@@ -213,6 +215,17 @@ pub struct Web {
     pub js_api_list: Vec<String>,
     /// Whether rejections of the browser side use HTTP 200 and only the envelope's `code` distinguishes them.
     pub status_always_200: bool,
+}
+
+/// `[console]`: the operators' console.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// Where it listens, when not on `server.listen`.
+    pub listen: Option<SocketAddr>,
+    /// How long a session lasts after its login.
+    pub session_lifetime: Duration,
 }
 
 /// `[log]`: what is written to stderr.

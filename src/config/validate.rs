@@ -11,7 +11,7 @@ use super::address;
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
 use super::reader::{Report, texts};
-use super::sections::{ApiKey, App, AppKind, Config, Merchant, Scope, Server, Web, Wechat};
+use super::sections::{ApiKey, App, AppKind, Config, Console, Merchant, Scope, Server, Web, Wechat};
 
 /// The longest `notify_url` WeChat takes, in bytes.
 const NOTIFY_URL_MAX: usize = 256;
@@ -150,6 +150,22 @@ pub(super) fn browser(server: Option<&Server>, web: Option<&Web>, apps: &[App], 
         let text = "opens the browser side, which needs an [[apps]] entry of kind official_account with its secret or \
                     secret_file";
         report.problems.push(Problem::new("web.callback_origins", text));
+    }
+}
+
+/// The console has an address of its own, and is reached over https or from this host alone.
+pub(super) fn console(server: Option<&Server>, console: Option<&Console>, report: &mut Report) {
+    let (Some(server), Some(console)) = (server, console.filter(|console| console.enabled)) else { return };
+    let taken = |listen| listen == server.listen || Some(listen) == server.admin_listen;
+    if console.listen.is_some_and(|listen| listen.port() != 0 && taken(listen)) {
+        let text = "is the address of another listener: leave it empty or give the console one of its own";
+        report.problems.push(Problem::new("console.listen", text));
+    }
+    let listen = console.listen.unwrap_or(server.listen);
+    if !server.public_url.starts_with("https://") && !listen.ip().is_loopback() {
+        let text = "opens the console over plain http: it refuses every request that does not come from this host, \
+                    because a password would be sent readable. Make server.public_url https";
+        report.warnings.push(Problem::new("console.enabled", text));
     }
 }
 

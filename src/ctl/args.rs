@@ -63,7 +63,7 @@ pub enum Command {
         command: DeadLettersCommand,
     },
     /// Handling stored notifications, dead letters and events again: plan, then start.
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Domain events.
     Events {
         #[command(subcommand)]

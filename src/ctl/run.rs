@@ -50,7 +50,7 @@ async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure
             doctor::run(doctor::Request { file: config, url, key_file: cli.key_file, limit }, out).await
         }
         Command::Health => commands::health(&Api::without_key(&cli.url)?, out).await,
-        Command::Replay(replay) => replay::run(&open()?, replay, out).await,
+        Command::Replay(replay) => replay::run(&open()?, *replay, out).await,
         Command::Bus { command } => bus::run(&open()?, command, out).await,
         other => commands::run(&open()?, other, out).await,
     }

@@ -6,20 +6,32 @@ use serde_json::json;
 
 use super::setup::{APP_ID, Keys, MCH_ID};
 
+/// Where the parts of the demo are.
+pub struct Addresses<'a> {
+    pub base: &'a str,
+    pub wechat: &'a str,
+    /// Where the console's user sets its password.
+    pub console: &'a str,
+}
+
 /// One JSON object in one line. The keys are valid for this run and its simulator only.
-pub fn for_programs(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
+pub fn for_programs(out: &mut dyn Write, at: &Addresses<'_>, keys: &Keys) -> std::io::Result<()> {
+    let Addresses { base, wechat, console } = at;
     let all = json!({
         "service": base, "wechat": wechat, "page": format!("{base}/demo"), "api_key": keys.api_key,
-        "app_id": APP_ID, "app_secret": keys.app_secret, "mch_id": MCH_ID, "v2_key": keys.v2_key,
+        "app_id": APP_ID, "app_secret": keys.app_secret, "mch_id": MCH_ID, "v2_key": keys.v2_key, "console": console,
     });
     writeln!(out, "{all}")?;
     out.flush()
 }
 
-pub fn for_people(out: &mut dyn Write, base: &str, wechat: &str, keys: &Keys) -> std::io::Result<()> {
+pub fn for_people(out: &mut dyn Write, at: &Addresses<'_>, keys: &Keys) -> std::io::Result<()> {
+    let Addresses { base, wechat, console } = at;
     let api_key = &keys.api_key;
     writeln!(out, "\nServing until Ctrl-C. Open the checkout page, log in as a payer and pay:\n")?;
     writeln!(out, "  {base}/demo\n")?;
+    writeln!(out, "or be an operator: set a password for the user demo within 15 minutes, then sign in:\n")?;
+    writeln!(out, "  {console}\n")?;
     writeln!(out, "or be the shop's server:\n")?;
     writeln!(out, "  KEY={api_key}")?;
     writeln!(

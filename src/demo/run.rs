@@ -13,6 +13,8 @@ use super::{addresses, checkout, story};
 use crate::app::{App, Listeners, Roles};
 use crate::clock::Clock;
 use crate::config::Log;
+use crate::ops;
+use crate::store::{Access, Role, Store};
 use crate::telemetry;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -50,7 +52,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let app = app.with_routes(checkout::routes(&wechat)?);
     let store = app.store.clone();
     let service_stop = CancellationToken::new();
-    let listeners = Listeners { api: Some(listener), admin: None };
+    let listeners = Listeners { api: Some(listener), ..Listeners::default() };
     let mut service = tokio::spawn(app.run(Roles::ALL, listeners, service_stop.clone()));
 
     let parties = story::Parties {
@@ -66,10 +68,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         ended = &mut service => bail!("the service ended: {ended:?}"),
     };
     if outcome.is_ok() && !options.once {
+        let at = addresses::Addresses { base: &base, wechat: &wechat, console: &invitation(&store, &base).await? };
         if options.json {
-            addresses::for_programs(&mut std::io::stdout(), &base, &wechat, &keys)?;
+            addresses::for_programs(&mut std::io::stdout(), &at, &keys)?;
         } else {
-            addresses::for_people(&mut out, &base, &wechat, &keys)?;
+            addresses::for_people(&mut out, &at, &keys)?;
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -80,4 +83,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     service.await??;
     simulator.shutdown().await;
     outcome
+}
+
+/// Where the console's only user sets its password, once.
+async fn invitation(store: &Store, base: &str) -> anyhow::Result<String> {
+    let (operator, access) = (ops::users::local_operator(), Access::of(Role::Admin, None));
+    let invited = ops::users::invite(store, &operator, None, ("demo", access), store.db().now().await?).await?;
+    Ok(format!("{base}{}", ops::users::invitation_path(&invited.token)))
 }

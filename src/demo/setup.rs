@@ -124,6 +124,8 @@ pub fn configuration(data: &Path, base: &str, simulator: &Running, keys: &Keys) 
         callback_origins = ["{base}"]
         session_key = "{session_key}"
         wallet_description = "wxpay-worker 演示"
+        [console]
+        enabled = true
         [[apps]]
         key = "shop"
         app_id = "{APP_ID}"

@@ -60,11 +60,12 @@ fn refused(error: &ConnectError) -> Finding {
 pub(super) fn space(fill: &Fill) -> Finding {
     const NAME: &str = "bus_space";
     let found = format!("holds {} % of {} MiB", fill.percent(), fill.max_bytes / (1024 * 1024));
-    let status = match fill.percent() {
-        _ if !fill.refuses => Status::Ok,
-        ..FILLING => Status::Ok,
-        ..FULL => Status::Warning,
-        _ => Status::Problem,
+    let status = if !fill.refuses || fill.percent() < FILLING {
+        Status::Ok
+    } else if fill.percent() < FULL {
+        Status::Warning
+    } else {
+        Status::Problem
     };
     let finding = Finding::new(NAME, status, found).about(&fill.stream);
     if status == Status::Ok {

@@ -41,9 +41,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 pub fn of_space(space: Space) -> Finding {
     let found = format!("{} MiB of {} MiB are free for the database", space.free / MIB, space.total / MIB);
     let mend = "make space, or enlarge the volume; [retention] says how long rows are kept";
-    match space.free / MIB {
-        ..FULL_MIB => Finding::new(CHECK, Status::Problem, found).mend(mend),
-        ..LOW_MIB => Finding::new(CHECK, Status::Warning, found).mend(mend),
-        _ => Finding::new(CHECK, Status::Ok, found),
+    if space.free < FULL_MIB * MIB {
+        Finding::new(CHECK, Status::Problem, found).mend(mend)
+    } else if space.free < LOW_MIB * MIB {
+        Finding::new(CHECK, Status::Warning, found).mend(mend)
+    } else {
+        Finding::new(CHECK, Status::Ok, found)
     }
 }

@@ -38,6 +38,46 @@ impl From<crate::event::envelope::EnvelopeError> for Error {
     }
 }
 
+impl From<crate::ops::commands::CommandError> for Error {
+    fn from(e: crate::ops::commands::CommandError) -> Error {
+        use crate::ops::commands::CommandError;
+        match e {
+            CommandError::Publish(e) => e.into(),
+            CommandError::Envelope(e) => e.into(),
+            CommandError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<crate::ops::money::AcceptError> for Error {
+    fn from(e: crate::ops::money::AcceptError) -> Error {
+        use crate::ops::money::AcceptError;
+        match e {
+            AcceptError::Busy => Error::Unavailable { internal: e.to_string() },
+            AcceptError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<crate::ops::money::RefundError> for Error {
+    fn from(e: crate::ops::money::RefundError) -> Error {
+        use crate::ops::money::{RefundError, RefundRefusal};
+        match e {
+            RefundError::Refused(refusal) => match refusal {
+                RefundRefusal::NotConfigured => Error::RefundsNotConfigured,
+                RefundRefusal::Exceeds { left } => Error::RefundExceeds { left },
+                RefundRefusal::TooMany => Error::RefundsUsedUp,
+                RefundRefusal::KeyReused => Error::KeyReused,
+                RefundRefusal::Capped { left } => Error::RefundCap { left },
+                RefundRefusal::Accepted => Error::PaymentAccepted,
+                RefundRefusal::Matched => Error::PaymentMatched,
+            },
+            RefundError::Merchant(e) => Error::Internal { internal: e.to_string() },
+            RefundError::Store(e) => e.into(),
+        }
+    }
+}
+
 fn source_text(e: &dyn std::error::Error) -> String {
     e.source().map_or_else(|| e.to_string(), |source| format!("{e}: {source}"))
 }

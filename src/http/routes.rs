@@ -59,6 +59,7 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/ops/dead-letters/{id}", get(ops::dead_letters::get))
         .route("/v1/ops/dead-letters/{id}/discard", post(ops::dead_letters::discard))
         .route("/v1/ops/replays", post(ops::replays::plan))
+        .route("/v1/ops/replays", get(ops::replays::list))
         .route("/v1/ops/replays/{id}", get(ops::replays::get))
         .route("/v1/ops/replays/{id}/items", get(ops::replays::items))
         .route("/v1/ops/replays/{id}/start", post(ops::replays::start))
@@ -70,6 +71,11 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
 /// The routes of `server.admin_listen`: health and metrics.
 pub fn admin_router(app: Arc<HttpShared>) -> Router {
     finish(admin_routes().with_state(app))
+}
+
+/// Routes of a listener of their own, under the same checks.
+pub fn guarded(routes: Router) -> Router {
+    finish(routes)
 }
 
 fn admin_routes() -> Router<Arc<HttpShared>> {

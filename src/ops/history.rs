@@ -58,7 +58,8 @@ pub enum Entry {
         transaction_id: Option<String>,
         remote_addr: String,
         bytes: Option<i64>,
-        processed_at: Timestamp,
+        /// Null where it was refused.
+        processed_at: Option<Timestamp>,
     },
     /// A fact changed the order.
     Decision {

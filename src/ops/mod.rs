@@ -5,14 +5,18 @@
 
 pub mod audit;
 pub mod bus;
+pub mod commands;
 pub mod dead_letters;
 pub mod history;
 pub mod jobs;
 pub mod mask;
+pub mod money;
 pub mod notifications;
 mod operator;
 pub mod orders;
+pub mod overview;
 pub mod reason;
 pub mod replay;
+pub mod users;
 
 pub use operator::{Operator, Page};

@@ -37,7 +37,7 @@ pub async fn list(
         });
     }
     let rows = store.archive(&ArchiveFilter { ids, ..filter }, limit).await?;
-    Ok(Page::full(rows, limit, |row| ArchiveCursor { received_at: row.received_at, id: row.id.clone() }))
+    Ok(Page::of(rows, limit, ArchiveCursor::of))
 }
 
 /// One with its bytes and what it changed, if the operator may see its merchant.

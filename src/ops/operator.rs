@@ -1,6 +1,8 @@
 //! Who asks, and a page of the answer.
 
+use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
+use crate::store::{AuditEntry, Scanned};
 
 /// Who asks for an operation.
 #[derive(Debug, Clone)]
@@ -25,6 +27,23 @@ impl Operator {
     pub fn sees_any(&self, merchant: Option<&MerchantKey>) -> bool {
         merchant.map_or(self.merchants.is_none(), |merchant| self.sees(merchant))
     }
+
+    /// The audit row of something it does, about nothing yet.
+    pub fn audit(&self, action: &'static str, reason: String, at: Timestamp) -> AuditEntry {
+        AuditEntry {
+            at,
+            actor: self.name.clone(),
+            actor_id: Some(self.id.clone()),
+            remote_addr: self.remote_addr.clone(),
+            action,
+            merchant: None,
+            order_no: None,
+            transaction_id: None,
+            subject: None,
+            reason,
+            result: "done".to_owned(),
+        }
+    }
 }
 
 /// A page of a list, newest first.
@@ -36,9 +55,10 @@ pub struct Page<T, K> {
 }
 
 impl<T, K> Page<T, K> {
-    /// A page is followed by another one if it has as many rows as it may.
-    pub fn full(rows: Vec<T>, limit: u64, key: impl Fn(&T) -> K) -> Page<T, K> {
-        let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(key);
+    /// A page is followed by another one if it has as many rows as it may, or has compared as many.
+    pub fn of(scanned: Scanned<T, K>, limit: u64, key: impl Fn(&T) -> K) -> Page<T, K> {
+        let Scanned { rows, to } = scanned;
+        let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(key).or(to);
         Page { rows, next }
     }
 }

@@ -1,5 +1,6 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
+mod console;
 mod db;
 mod dead_letters;
 pub mod entity;
@@ -27,6 +28,10 @@ mod users;
 mod wallet;
 mod writer;
 
+pub use console::attempts::{AttemptLimit, AttemptOn, FORGOTTEN_AFTER};
+pub use console::sessions::NewSession;
+pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
+pub use console::users::{ConsoleLogin, NewInvitation};
 pub use db::{Db, DbError, DbFindings, DbHealth, DbKind, inspect_database};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
@@ -39,9 +44,12 @@ pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
-    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Discarded,
+    AttemptRow, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterSpread, DeadLetterState,
+    Discarded,
 };
+pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
+pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
 pub use ops::refused::RefusedNotification;
 pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};

@@ -20,6 +20,8 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
 /// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`).
 pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
+/// Logins to the console, by `outcome` (`done`, `wrong`, `slowed`).
+pub const CONSOLE_LOGINS_TOTAL: &str = "wxpay_console_logins_total";
 /// From a notification's last byte to its answer.
 pub const NOTIFY_ACK_SECONDS: &str = "wxpay_notify_ack_seconds";
 /// From WeChat's `time_end` to the order being paid here.
@@ -135,6 +137,7 @@ pub const METRICS: &[Metric] = &[
         "Refused notifications, by what was kept of them",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
+    metric(CONSOLE_LOGINS_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Logins to the console"),
     metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
     metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
     metric(

@@ -10,19 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
 use super::envelope::{Failure, Reason};
-
-/// The value of the one cookie of this name.
-pub fn get<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| {
-        let (n, value) = pair.trim().split_once('=')?;
-        (n == name).then_some(value)
-    });
-    match (found.next(), found.next()) {
-        (Some(value), None) => Some(value),
-        (Some(_), Some(_)) | (None, _) => None,
-    }
-}
+pub use crate::http::extract::cookie::get;
 
 /// The cookies of these names, with their values.
 pub fn beginning<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = (&'h str, &'h str)> {

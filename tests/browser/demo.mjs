@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** Starts the program and waits until it serves. */
-export async function startDemo(program) {
-  const data = await mkdtemp(join(tmpdir(), 'wxpay-demo.'));
+/** Starts the program and waits until it serves; `data` is the folder of a demo that ended. */
+export async function startDemo(program, data) {
+  data ??= await mkdtemp(join(tmpdir(), 'wxpay-demo.'));
   const child = spawn(program, ['demo', '--json', '--listen', '127.0.0.1:0', '--data', data], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -36,11 +36,13 @@ class Demo {
     return this.#process.said;
   }
 
-  async stop() {
+  /** Ends it; answers its folder, where that is kept for another one. */
+  async stop({ keeps = false } = {}) {
     this.#process.child.kill('SIGTERM');
     const how = await this.#process.ended;
-    await rm(this.#process.data, { recursive: true, force: true });
+    if (!keeps) await rm(this.#process.data, { recursive: true, force: true });
     if (how !== 0) throw new Error(`wxpayd demo ended with ${how}:\n${this.said.join('\n')}`);
+    return this.#process.data;
   }
 
   /** The order as the shop's server sees it. */

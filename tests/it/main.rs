@@ -3,6 +3,8 @@
 
 mod clock;
 mod config;
+mod console;
+mod console_pages;
 mod contracts;
 mod ctl;
 mod demo;

@@ -5,3 +5,4 @@ pub mod m20261130_000020_packed;
 pub mod m20261130_000030_operations;
 pub mod m20261130_000040_replays;
 pub mod m20261130_000050_history;
+pub mod m20261130_000060_console;

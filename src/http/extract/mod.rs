@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod client_addr;
+pub(crate) mod cookie;
 pub(crate) mod cursor;
 pub(crate) mod json_object;
 pub(crate) mod path;

@@ -190,16 +190,9 @@ pub async fn discard(
 }
 
 fn whole(found: &DeadLetter) -> Value {
-    let (row, seen) = (&found.row, &found.attempts);
-    // A version without rows of attempts left the first and the last error alone.
-    let first = AttemptJson { attempt: 1, at: None, error: &row.first_error };
-    let last = AttemptJson { attempt: row.attempts, at: Some(row.parked_at), error: &row.last_error };
-    let has_first = row.attempts <= 1 || seen.first().is_some_and(|first| first.attempt <= 1);
-    let has_last = seen.last().is_some_and(|last| last.attempt >= row.attempts);
-    let seen = seen.iter().map(|row| AttemptJson { attempt: row.attempt, at: Some(row.at), error: &row.error });
-    let (first, last) = ((!has_first).then_some(first), (!has_last).then_some(last));
-    let attempts: Vec<AttemptJson<'_>> = first.into_iter().chain(seen).chain(last).collect();
-    let mut value = json!(DeadLetterJson::new(row));
+    let attempts = ops::dead_letters::attempts(found).into_iter();
+    let attempts: Vec<_> = attempts.map(|(attempt, at, error)| AttemptJson { attempt, at, error }).collect();
+    let mut value = json!(DeadLetterJson::new(&found.row));
     value["attempt_list"] = json!(attempts);
     value["message"] = mask::message(&found.payload).unwrap_or(Value::Null);
     value["message_bytes"] = json!(found.payload.len());

@@ -10,4 +10,4 @@ pub(crate) mod query;
 mod replay_request;
 pub(crate) mod replays;
 
-pub(crate) use caller::operator;
+pub(crate) use caller::{operator, tools};

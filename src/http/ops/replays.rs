@@ -1,14 +1,14 @@
 //! `POST /v1/ops/replays` plans, `…/{id}/start`, `/pause`, `/resume` and `/cancel` change the plan's state,
-//! `GET …/{id}` and `…/{id}/items` show how far it is.
+//! `GET …`, `…/{id}` and `…/{id}/items` show how far they are.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::operator;
 use super::query::limit;
 use super::replay_request::{cap, parse};
+use super::{operator, tools};
 use crate::http::extract::auth::{Authorized, Ops};
 use crate::http::extract::client_addr::ClientIp;
 use crate::http::extract::cursor;
@@ -18,8 +18,8 @@ use crate::http::extract::query::{NoQuery, Params, QueryParams, StrictQuery};
 use crate::http::problem::{At, Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ops::replay;
-use crate::ops::replay::{Action, Changed, MAX_ITEMS, ReplayError, Tools, View};
-use crate::store::{ReplayItem, ReplayResult};
+use crate::ops::replay::{Action, Changed, MAX_ITEMS, ReplayError, View};
+use crate::store::{Replay, ReplayItem, ReplayResult, ReplayState};
 
 /// `POST /v1/ops/replays`
 pub async fn plan(
@@ -38,6 +38,41 @@ pub async fn plan(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+pub struct ReplaysQuery {
+    state: Option<ReplayState>,
+    after: Option<String>,
+    limit: u64,
+}
+
+impl QueryParams for ReplaysQuery {
+    const NAMES: &'static [&'static str] = &["state", "after", "limit"];
+
+    fn read(params: &Params) -> Result<ReplaysQuery, Error> {
+        let rule = "must be planned, running, paused, done or cancelled";
+        Ok(ReplaysQuery {
+            state: params.parsed("state", |text| ReplayState::parse(text).ok_or(rule))?,
+            after: params.owned("after"),
+            limit: limit(params)?,
+        })
+    }
+}
+
+/// `GET /v1/ops/replays`: newest first.
+pub async fn list(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    StrictQuery(query): StrictQuery<ReplaysQuery>,
+    ClientIp(client): ClientIp,
+) -> Result<Response, Error> {
+    let page = (query.state, query.after, query.limit);
+    let page = replay::list(&app.store, &operator(&caller, client), page).await?;
+    let mut body = Map::new();
+    let rows: Vec<Value> = page.rows.iter().map(|replay| head(replay).into()).collect();
+    body.insert("replays".into(), rows.into());
+    body.insert("next".into(), page.next.into());
+    Ok(answer(StatusCode::OK, body))
 }
 
 /// `GET /v1/ops/replays/{id}`
@@ -153,18 +188,14 @@ impl From<ReplayError> for Error {
     }
 }
 
-fn tools(app: &HttpState) -> Tools<'_> {
-    Tools { store: &app.store, bus: &app.bus, config: &app.config, clock: &app.clock, wechat: &app.wechat }
-}
-
 fn answer(status: StatusCode, body: Map<String, Value>) -> Response {
     let mut response = (status, axum::Json(Value::Object(body))).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn json(view: &View) -> Map<String, Value> {
-    let View { replay, counts } = view;
+/// What is fixed about a replay, and its state.
+fn head(replay: &Replay) -> Map<String, Value> {
     let select: Value = serde_json::from_str(&replay.selection).unwrap_or_default();
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
@@ -172,11 +203,6 @@ fn json(view: &View) -> Map<String, Value> {
     set("kind", replay.kind.as_str().into());
     set("state", replay.state.as_str().into());
     set("total", replay.total.into());
-    set("to_do", counts.would_settle.into());
-    let (would_settle, no_op) = (counts.would_settle, counts.no_op);
-    set("predicted", json!({"would_settle": would_settle, "no_op": no_op, "still_fails": counts.still_fails}));
-    set("done", counts.done().into());
-    set("results", json!({"settled": counts.settled, "no_op": counts.did_nothing, "failed": counts.failed}));
     set("reason", replay.reason.as_str().into());
     set("rate_per_second", replay.rate_per_second.into());
     set("select", select);
@@ -185,6 +211,25 @@ fn json(view: &View) -> Map<String, Value> {
     set("created_at", json!(replay.created_at));
     set("started_at", json!(replay.started_at));
     set("ended_at", json!(replay.ended_at));
+    body
+}
+
+fn json(view: &View) -> Map<String, Value> {
+    let View { replay, counts } = view;
+    let mut body = Map::new();
+    let (would_settle, no_op) = (counts.would_settle, counts.no_op);
+    for (name, value) in head(replay) {
+        let is_total = name == "total";
+        body.insert(name, value);
+        if is_total {
+            let predicted = json!({"would_settle": would_settle, "no_op": no_op, "still_fails": counts.still_fails});
+            let results = json!({"settled": counts.settled, "no_op": counts.did_nothing, "failed": counts.failed});
+            body.insert("to_do".into(), would_settle.into());
+            body.insert("predicted".into(), predicted);
+            body.insert("done".into(), counts.done().into());
+            body.insert("results".into(), results);
+        }
+    }
     body
 }
 

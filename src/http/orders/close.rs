@@ -16,17 +16,20 @@ use super::get::find;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
 use crate::clock::Timestamp;
-use crate::event::command::{OrderAttemptRequested, OrderCloseRequested, OrderContent};
+use crate::event::command::{OrderAttemptRequested, OrderContent};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::http::extract::auth::{Authorized, Caller, Orders};
+use crate::http::extract::auth::{Authorized, Orders};
+use crate::http::extract::client_addr::ClientIp;
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
+use crate::http::ops::operator;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ids::OpenId;
 use crate::new_order::new_order;
+use crate::ops::{Operator, commands};
 use crate::order::{CLOSABLE_AFTER, Intent, MAX_REQUESTED_ATTEMPTS, Order, OrderState};
 use crate::store::StoredOrder;
 
@@ -35,11 +38,12 @@ pub async fn close(
     app: HttpState,
     caller: Authorized<Orders>,
     StrictQuery(query): StrictQuery<MerchantQuery>,
+    ClientIp(client): ClientIp,
     OrderPath(order_no): OrderPath,
 ) -> Result<Response, Error> {
     let stored = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let stored = match stored.order.state {
-        OrderState::Requested | OrderState::Payable => ask_to_close(&app, stored, &caller).await?,
+        OrderState::Requested | OrderState::Payable => ask_to_close(&app, stored, &operator(&caller, client)).await?,
         OrderState::Paid | OrderState::Closed | OrderState::Failed => stored,
     };
     let status = match stored.order.state {
@@ -55,12 +59,13 @@ pub async fn close(
     Ok((status, [(header::LOCATION, crate::http::orders::create::location(&app, &stored))], json).into_response())
 }
 
-async fn ask_to_close(app: &HttpState, stored: Arc<StoredOrder>, caller: &Caller) -> Result<Arc<StoredOrder>, Error> {
+async fn ask_to_close(
+    app: &HttpState,
+    stored: Arc<StoredOrder>,
+    operator: &Operator,
+) -> Result<Arc<StoredOrder>, Error> {
     let (merchant, order_no) = (stored.order.merchant.clone(), stored.order.order_no.clone());
-    let command = OrderCloseRequested { order_no: order_no.clone(), by: caller.name().to_owned() };
-    let about = Some(order_no.to_string());
-    let envelope = Envelope::new(&merchant, OrderCloseRequested::TYPE, about, app.clock.now(), command);
-    app.publish(subject::order_close_requested(&merchant), envelope).await?;
+    commands::close((&app.store, &app.bus, &app.clock), operator, &stored.order, None).await?;
     let deadline = Instant::now() + app.config.server.order_wait;
     let now = app.clock.now();
     // There is no use in waiting for what WeChat will not do before its time.

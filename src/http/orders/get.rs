@@ -10,15 +10,13 @@ use tokio::time::Instant;
 use super::attempt_request::AttemptRequest;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
-use crate::event::command::QueryDue;
-use crate::event::envelope::{Envelope, EventData};
-use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::query::{Params, QueryParams, RefreshQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::OrderNo;
+use crate::ops::commands;
 use crate::order::{Intent, OrderState};
 use crate::store::StoredOrder;
 use crate::trade::TradeType;
@@ -148,7 +146,7 @@ impl HttpState {
     }
 
     /// As [`HttpState::refresh`], and asks for the refunds of an order that has payments.
-    async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
+    pub(crate) async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         if !is_settled(&order) {
             return self.refresh(order).await;
         }
@@ -159,9 +157,7 @@ impl HttpState {
 
     async fn ask(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         let (merchant, order_no) = (order.order.merchant.clone(), order.order.order_no.clone());
-        let due = QueryDue { order_no: order_no.clone(), refresh: true };
-        let envelope = Envelope::new(&merchant, QueryDue::TYPE, Some(order_no.to_string()), self.clock.now(), due);
-        self.publish(subject::query_due(&merchant), envelope).await?;
+        commands::ask(&self.bus, &self.clock, &order.order).await?;
         let (version, before) = (order.order.version, order.order.queries.answered_at);
         // The refunds of a payment are learnt behind the change that enters it.
         let has_payments = |now: &StoredOrder| !now.order.payments.is_empty();

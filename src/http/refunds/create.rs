@@ -10,7 +10,6 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use metrics::counter;
 use tokio::time::Instant;
 
 use super::request::{RefundOf, RefundRequest, Wanted};
@@ -18,21 +17,19 @@ use super::unmatched::Confirmed;
 use super::view::RefundJson;
 use crate::config::Merchant;
 use crate::event::command::Idempotency;
-use crate::event::subject;
 use crate::http::extract::auth::{Authorized, Caller, Refunds};
 use crate::http::extract::path::{OrderPath, PaymentPath};
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
+use crate::http::ops::{operator, tools};
 use crate::http::orders::create::{asked_wait, idempotency};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::money::Fen;
-use crate::new_refund::{RefundSpec, new_refund};
-use crate::order::PaymentClass;
-use crate::refund::{RefundEvent, RefundOrigin, RefundState, UNCALLED};
-use crate::store::{AuditEntry, DbError, NewRefund, PaidAttempt, Reserved, StoredRefund};
-use crate::telemetry::REFUNDS_TOTAL;
+use crate::ops::money;
+use crate::refund::{RefundState, UNCALLED};
+use crate::store::{PaidAttempt, StoredRefund};
 
 /// `POST /v1/orders/{order_no}/refunds`
 pub async fn of_order(
@@ -119,43 +116,28 @@ impl HttpState {
         if merchant.client_cert_file.is_none() {
             return Err(Error::RefundsNotConfigured);
         }
-        let new = self.wanted(merchant, of, asked, asker).await?;
-        let reserved = match self.store.record_refund(&new, self.clock.now()).await {
-            // Another request took the number at the same moment: it is known now.
-            Err(DbError::Exists(_)) => self.store.record_refund(&new, self.clock.now()).await?,
-            other => other?,
-        };
-        let stored = match reserved {
-            Reserved::New(stored) => *stored,
-            Reserved::Known(stored) => return Ok((*stored, false)),
-            Reserved::Exceeds { left } => return Err(Error::RefundExceeds { left }),
-            Reserved::TooMany => return Err(Error::RefundsUsedUp),
-            Reserved::KeyReused => return Err(Error::KeyReused),
-            Reserved::Capped { left } => return Err(Error::RefundCap { left }),
-            Reserved::Accepted => return Err(self.moved(&new).await?),
-        };
-        crate::failpoint::point("refund.recorded");
-        let outcome = RefundEvent::Requested.as_str();
-        counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
-        let subject = subject::refund_requested(&merchant.key);
-        if let Err(e) = self.publish_refund(&merchant.key, subject, &new.refund_no, false).await {
-            // It is recorded: the scheduler will find it, and the caller is answered that it is pending.
-            tracing::warn!(refund_no = %new.refund_no, error = e.for_log(), "The call of a refund was not published");
+        if asked.wanted == Wanted::Unsaid {
+            return Err(asked.unsaid());
         }
-        crate::failpoint::point("refund.published");
-        Ok((stored, true))
-    }
-
-    /// The payment is not what it was when it was read: accepted, or of an order that appeared.
-    async fn moved(&self, new: &NewRefund) -> Result<Error, Error> {
-        let (error, result) = match new.order_id {
-            Some(_) => (Error::PaymentAccepted, "accepted_meanwhile"),
-            None => (Error::PaymentMatched, "matched_meanwhile"),
-        };
-        if let Some(audit) = &new.gives_back {
-            self.store.record_audit(&AuditEntry { result: result.into(), ..audit.clone() }).await?;
+        let payment = self.refunded(of, asked).await?;
+        let amount = asked.amount(payment.left);
+        if amount == Fen::ZERO || amount > payment.left {
+            return Err(Error::RefundExceeds { left: payment.left });
         }
-        Ok(error)
+        let Confirmed { total, currency } = self.confirmed(merchant, &payment).await?;
+        let wanted = money::Asked {
+            refund_no: asked.refund_no.clone(),
+            amount,
+            total,
+            currency,
+            reason: asked.reason.clone(),
+            content_hash: asked.hash(payment.order_no.as_ref()),
+            idempotency: asker.idempotency.clone(),
+            cap: asker.caller.refund_cap(self.clock.now()),
+        };
+        let operator = operator(asker.caller, asker.posted.client);
+        let recorded = money::record(tools(self), &operator, merchant, payment, wanted).await?;
+        Ok((recorded.refund, recorded.is_new))
     }
 
     /// The payment of which money shall go back.
@@ -180,62 +162,6 @@ impl HttpState {
         payment.filter(|payment| payment.order_id == Some(order.id)).ok_or_else(|| {
             Error::Invalid(vec![FieldProblem::member("transaction_id", "is not a payment of this order")])
         })
-    }
-
-    async fn wanted(
-        &self,
-        merchant: &Merchant,
-        of: RefundOf<'_>,
-        asked: &RefundRequest,
-        asker: &Asker<'_>,
-    ) -> Result<NewRefund, Error> {
-        if asked.wanted == Wanted::Unsaid {
-            return Err(asked.unsaid());
-        }
-        let payment = self.refunded(of, asked).await?;
-        let amount = asked.amount(payment.left);
-        if amount == Fen::ZERO || amount > payment.left {
-            return Err(Error::RefundExceeds { left: payment.left });
-        }
-        let Confirmed { total, currency } = self.confirmed(merchant, &payment).await?;
-        let (class, order_no) = (payment.class, payment.order_no.clone());
-        let spec = RefundSpec {
-            merchant: merchant.key.clone(),
-            order_id: payment.order_id,
-            order_no: payment.order_no,
-            appid: payment.appid,
-            mch_id: payment.mch_id,
-            out_trade_no: payment.out_trade_no,
-            transaction_id: payment.transaction_id,
-            refund_no: asked.refund_no.clone(),
-            amount,
-            total,
-            currency,
-            origin: RefundOrigin::Api,
-            reason: asked.reason.clone(),
-            requested_by: asker.caller.name().to_owned(),
-            content_hash: asked.hash(order_no.as_ref()),
-            known: None,
-        };
-        let new = new_refund(&self.config, spec, self.clock.now());
-        let new = new.map_err(|e| Error::Internal { internal: e.to_string() })?;
-        let is_credited = class == PaymentClass::Credited;
-        let audit = AuditEntry {
-            at: self.clock.now(),
-            actor: asker.caller.name().to_owned(),
-            actor_id: Some(asker.caller.id().to_owned()),
-            remote_addr: asker.posted.client.to_string(),
-            action: if is_credited { "refund.request" } else { "payment.give_back" },
-            merchant: Some(merchant.key.clone()),
-            order_no,
-            transaction_id: Some(new.transaction_id.clone()),
-            subject: Some(format!("refund:{}", new.refund_no)),
-            reason: asked.reason.clone().unwrap_or_default(),
-            result: "done".to_owned(),
-        };
-        let (gives_back, audit) = if is_credited { (None, Some(audit)) } else { (Some(audit), None) };
-        let cap = asker.caller.refund_cap(new.created_at);
-        Ok(NewRefund { gives_back, audit, idempotency: asker.idempotency.clone(), cap, ..new })
     }
 
     /// Waits until WeChat took the refund on, or until nothing can come of waiting.

@@ -10,8 +10,8 @@ use crate::http::problem::{Error, FieldProblem};
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::REASON_MAX_BYTES;
+use crate::ops::money::content_hash;
 use crate::order::Order;
-use crate::secret::sha256_hex;
 
 const UNSAID: &str = "is required; for all that is left of the payment give \"all\": true in its place";
 
@@ -122,16 +122,12 @@ impl RefundRequest {
 
     /// A hash that two requests share exactly when they ask for the same refund: of this order, or of no order.
     pub fn hash(&self, order_no: Option<&OrderNo>) -> String {
-        let order_no = order_no.map(OrderNo::as_str).unwrap_or_default();
         // "All" has no text of its own: the version before had no word for it.
         let amount = match self.wanted {
-            Wanted::Amount(amount) => amount.to_string(),
-            Wanted::All | Wanted::Unsaid => String::new(),
+            Wanted::Amount(amount) => Some(amount),
+            Wanted::All | Wanted::Unsaid => None,
         };
-        let transaction = self.transaction_id.as_ref().map(TransactionId::as_str).unwrap_or_default();
-        // Only the last part is free text, so equal texts have equal parts.
-        let reason = self.reason.as_deref().unwrap_or_default();
-        sha256_hex(format!("{order_no}\n{amount}\n{transaction}\n{reason}").as_bytes())
+        content_hash(order_no, amount, self.transaction_id.as_ref(), self.reason.as_deref())
     }
 }
 

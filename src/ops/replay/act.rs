@@ -72,17 +72,9 @@ pub async fn act(
         _ => None,
     });
     let audit = AuditEntry {
-        at: clock.now(),
-        actor: operator.name.clone(),
-        actor_id: Some(operator.id.clone()),
-        remote_addr: operator.remote_addr.clone(),
-        action: name,
         merchant: one,
-        order_no: None,
-        transaction_id: None,
         subject: Some(format!("replay:{id}")),
-        reason: replay.reason,
-        result: "done".to_owned(),
+        ..operator.audit(name, replay.reason, clock.now())
     };
     let change = ReplayChange { id: id.to_owned(), from, to, audit: audit.clone() };
     let is_changed = store.change_replay(&change).await?;

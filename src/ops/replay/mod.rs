@@ -8,5 +8,5 @@ mod read;
 mod types;
 
 pub use act::{act, plan, start};
-pub use read::{get, items};
+pub use read::{get, items, list};
 pub use types::{Action, Changed, DEFAULT_RATE, MAX_ITEMS, MAX_RATE, ReplayError, Request, Tools, View};

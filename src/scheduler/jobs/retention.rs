@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::scheduler::job::{Context, Job};
 use crate::scheduler::outcome::{Done, JobError};
-use crate::store::{JobOutcome, Kept, Store};
+use crate::store::{FORGOTTEN_AFTER, JobOutcome, Kept, Store};
 use crate::telemetry;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,8 +42,11 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let offers = drained(|| store.purge_wallet_orders(before(now, WALLET_ORDERS_KEPT), BATCH)).await?;
     let mut count = reports + codes + offers;
     let mut detail = format!("deleted {reports} reports, {codes} login codes, {offers} wallet offers");
+    console(store, now).await?;
     store.date_dead_letters(now).await?;
     drained(|| store.purge_failed_attempts(before(now, FAILED_ATTEMPTS_KEPT), BATCH)).await?;
+    let replays = before(now, ctx.config.retention.dead_letters);
+    drained(|| store.purge_replays(replays, BATCH)).await?;
     let begun = Instant::now();
     for &kept in Kept::ALL {
         // What is left is removed by the next run; a run that is late would count as failed.
@@ -59,6 +62,14 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     // After the rows that refer to them.
     drained(|| store.purge_refused_bodies(before(now, HOUR), BATCH)).await?;
     Ok(Done { count, detail: (count > 0).then_some(detail) })
+}
+
+/// What of the console has ended by itself.
+async fn console(store: &Store, now: Timestamp) -> Result<(), JobError> {
+    drained(|| store.purge_console_sessions(now, BATCH)).await?;
+    drained(|| store.purge_console_invitations(now, BATCH)).await?;
+    drained(|| store.purge_console_attempts(before(now, FORGOTTEN_AFTER), BATCH)).await?;
+    Ok(())
 }
 
 fn period(periods: &config::Retention, kept: Kept) -> Duration {

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, QueryResult};
 
-use super::filter::Conditions;
+use super::filter::{Conditions, SCANNED, Scanned};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
@@ -47,31 +47,41 @@ pub struct AuditFilter {
 
 impl Store {
     /// Up to `limit` rows of the audit, newest first.
-    pub async fn audit(&self, filter: &AuditFilter, limit: u64) -> Result<Vec<AuditRow>, DbError> {
+    pub async fn audit(&self, filter: &AuditFilter, limit: u64) -> Result<Scanned<AuditRow, i64>, DbError> {
         let (sql, values) = audit_statement(filter, limit);
         let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
-        rows.iter().map(audit_row).collect()
+        let rows: Vec<AuditRow> = rows.iter().map(audit_row).collect::<Result<_, _>>()?;
+        let to = if rows.len() as u64 >= limit { None } else { self.scanned_to("audit", &window(filter)).await? };
+        Ok(Scanned { rows, to })
     }
 }
 
-pub(in crate::store) fn audit_statement(filter: &AuditFilter, limit: u64) -> (String, Vec<sea_orm::Value>) {
+/// What an index has in order.
+fn window(filter: &AuditFilter) -> Conditions {
     let mut only = Conditions::default();
+    only.add_option("action = {}", filter.action.as_deref());
+    only.add_option("order_no = {}", filter.order_no.as_deref());
+    only.add_option("id < {}", filter.before_id);
+    only
+}
+
+pub(in crate::store) fn audit_statement(filter: &AuditFilter, limit: u64) -> (String, Vec<sea_orm::Value>) {
+    let mut only = window(filter);
+    let window = only.take().text();
     only.merchants("merchant", filter.merchants.as_deref());
     if let Some(actor) = &filter.actor {
         let number = only.value(actor.as_str());
         only.plain(&format!("(actor = {number} OR actor_id = {number})"));
     }
-    only.add_option("action = {}", filter.action.as_deref());
-    only.add_option("order_no = {}", filter.order_no.as_deref());
     only.add_option("transaction_id = {}", filter.transaction_id.as_deref());
     only.add_option("result = {}", filter.result.as_deref());
     only.add_option("at_ms >= {}", filter.from.map(Timestamp::as_ms));
     only.add_option("at_ms < {}", filter.to.map(Timestamp::as_ms));
-    only.add_option("id < {}", filter.before_id);
     let sql = format!(
         "SELECT id, at_ms, actor, actor_id, remote_addr, action, merchant, order_no, transaction_id, subject, reason,
                 result
-         FROM audit WHERE {} ORDER BY id DESC LIMIT {limit}",
+         FROM (SELECT * FROM audit WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
+         WHERE {} ORDER BY id DESC LIMIT {limit}",
         only.text()
     );
     (sql, only.values())

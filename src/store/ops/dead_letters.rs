@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
-use super::filter::Conditions;
+use super::filter::{Conditions, SCANNED, Scanned};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
@@ -78,6 +78,16 @@ pub struct DeadLetterGroup {
     pub last: Timestamp,
 }
 
+/// How many of a group were parked in one interval.
+#[derive(Debug, Clone)]
+pub struct DeadLetterSpread {
+    pub reason: String,
+    pub consumer: String,
+    /// Counted from 0.
+    pub interval: i64,
+    pub count: u64,
+}
+
 /// Which dead letters are listed; what is not set does not restrict.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterFilter {
@@ -113,10 +123,17 @@ const COLUMNS: &str = "id, event_id, consumer, subject, reason, first_error, las
 
 impl Store {
     /// Up to `limit` dead letters, newest first.
-    pub async fn dead_letters(&self, filter: &DeadLetterFilter, limit: u64) -> Result<Vec<DeadLetterRow>, DbError> {
+    pub async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        limit: u64,
+    ) -> Result<Scanned<DeadLetterRow, i64>, DbError> {
         let (sql, values) = dead_letters_statement(filter, limit);
         let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
-        rows.iter().map(dead_letter_row).collect()
+        let rows: Vec<DeadLetterRow> = rows.iter().map(dead_letter_row).collect::<Result<_, _>>()?;
+        let to =
+            if rows.len() as u64 >= limit { None } else { self.scanned_to("dead_letters", &window(filter)).await? };
+        Ok(Scanned { rows, to })
     }
 
     /// One with its message and its attempts.
@@ -162,6 +179,35 @@ impl Store {
         rows.into_iter().map(group).collect()
     }
 
+    /// What waits for a person by reason, consumer and interval of `step_ms` from `from` on.
+    pub async fn dead_letter_spread(
+        &self,
+        merchants: Option<&[MerchantKey]>,
+        from: Timestamp,
+        step_ms: i64,
+    ) -> Result<Vec<DeadLetterSpread>, DbError> {
+        let mut only = Conditions::default();
+        only.plain("state = 'parked'");
+        of_merchants(&mut only, merchants);
+        let sql = format!(
+            "SELECT reason, consumer, (parked_at_ms - {}) / {} AS part, COUNT(*) AS n FROM dead_letters
+             WHERE {} GROUP BY reason, consumer, part",
+            from.as_ms(),
+            step_ms.max(1),
+            only.text()
+        );
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, only.values())).await?;
+        let spread = |row: QueryResult| {
+            Ok(DeadLetterSpread {
+                reason: row.try_get("", "reason")?,
+                consumer: row.try_get("", "consumer")?,
+                interval: row.try_get("", "part")?,
+                count: u64::try_from(row.try_get::<i64>("", "n")?).unwrap_or(0),
+            })
+        };
+        rows.into_iter().map(spread).collect()
+    }
+
     /// When the last dead letter of all was parked, whatever became of it: the newest row has the highest number.
     pub async fn last_dead_letter(&self) -> Result<Option<Timestamp>, DbError> {
         let sql = "SELECT parked_at_ms FROM dead_letters ORDER BY id DESC LIMIT 1";
@@ -189,18 +235,30 @@ impl Store {
     }
 }
 
-pub(in crate::store) fn dead_letters_statement(filter: &DeadLetterFilter, limit: u64) -> (String, Vec<Value>) {
+/// What an index has in order, or has few of.
+fn window(filter: &DeadLetterFilter) -> Conditions {
     let mut only = Conditions::default();
+    only.add_option("order_no = {}", filter.order_no.as_deref());
+    only.add_option("event_id = {}", filter.event_id.as_deref());
+    only.add_option("id < {}", filter.before_id);
+    only
+}
+
+pub(in crate::store) fn dead_letters_statement(filter: &DeadLetterFilter, limit: u64) -> (String, Vec<Value>) {
+    let mut only = window(filter);
+    let window = only.take().text();
     of_merchants(&mut only, filter.merchants.as_deref());
     only.add_option("state = {}", filter.state.map(DeadLetterState::as_str));
     only.add_option("reason = {}", filter.reason.as_deref());
     only.add_option("consumer = {}", filter.consumer.as_deref());
-    only.add_option("order_no = {}", filter.order_no.as_deref());
-    only.add_option("event_id = {}", filter.event_id.as_deref());
     only.add_option("parked_at_ms >= {}", filter.from.map(Timestamp::as_ms));
     only.add_option("parked_at_ms < {}", filter.to.map(Timestamp::as_ms));
-    only.add_option("id < {}", filter.before_id);
-    let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE {} ORDER BY id DESC LIMIT {limit}", only.text());
+    let sql = format!(
+        "SELECT {COLUMNS}
+         FROM (SELECT {COLUMNS} FROM dead_letters WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
+         WHERE {} ORDER BY id DESC LIMIT {limit}",
+        only.text()
+    );
     (sql, only.values())
 }
 

@@ -1,8 +1,21 @@
 //! A statement's conditions with their values, in the order of their numbers.
 
-use sea_orm::Value;
+use sea_orm::{ConnectionTrait, Value};
 
 use crate::ids::MerchantKey;
+use crate::store::Store;
+use crate::store::db::DbError;
+
+/// Rows that one page compares with what no index has. Behind them the next page goes on, however few passed.
+pub(super) const SCANNED: u64 = 20_000;
+
+/// What a page found.
+#[derive(Debug, Clone)]
+pub struct Scanned<T, K> {
+    pub rows: Vec<T>,
+    /// The last row that was compared, where others follow that were not; none where all were.
+    pub to: Option<K>,
+}
 
 /// Conditions that are joined by AND.
 #[derive(Debug, Default)]
@@ -56,7 +69,22 @@ impl Conditions {
         if self.texts.is_empty() { "TRUE".to_owned() } else { self.texts.join(" AND ") }
     }
 
+    /// The text so far: what is added afterwards stands elsewhere in the same statement.
+    pub fn take(&mut self) -> Conditions {
+        Conditions { texts: std::mem::take(&mut self.texts), values: self.values.clone() }
+    }
+
     pub fn values(&self) -> Vec<Value> {
         self.values.clone()
+    }
+}
+
+impl Store {
+    /// The last row of a full window, by its number.
+    pub(super) async fn scanned_to(&self, table: &str, window: &Conditions) -> Result<Option<i64>, DbError> {
+        let (only, last) = (window.text(), SCANNED - 1);
+        let sql = format!("SELECT id FROM {table} WHERE {only} ORDER BY id DESC LIMIT 1 OFFSET {last}");
+        let row = self.db.read().query_one_raw(self.db.statement(sql, window.values())).await?;
+        row.map(|row| Ok(row.try_get("", "id")?)).transpose()
     }
 }

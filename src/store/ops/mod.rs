@@ -4,5 +4,6 @@ pub mod audit;
 pub mod dead_letters;
 pub mod filter;
 pub mod notifications;
+pub mod overview;
 pub mod refused;
 pub mod statements;

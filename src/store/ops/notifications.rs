@@ -1,9 +1,11 @@
 //! The archive of notifications as operators read it: what the workers recorded, what was refused and kept whole, and
 //! samples of everything else that was refused. One list over three tables.
 
+use std::cmp::Reverse;
+
 use sea_orm::{ConnectionTrait, EntityTrait, QueryResult, Value};
 
-use super::filter::Conditions;
+use super::filter::{Conditions, SCANNED, Scanned};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
@@ -68,10 +70,16 @@ pub struct ArchivedChange {
 }
 
 /// Where a page begins: older than this.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ArchiveCursor {
     pub received_at: Timestamp,
     pub id: String,
+}
+
+impl ArchiveCursor {
+    pub fn of(row: &ArchivedRow) -> ArchiveCursor {
+        ArchiveCursor { received_at: row.received_at, id: row.id.clone() }
+    }
 }
 
 /// Which notifications are listed; what is not set does not restrict.
@@ -101,21 +109,46 @@ pub(in crate::store) enum Part {
 
 impl Store {
     /// Up to `limit` notifications, newest first.
-    pub async fn archive(&self, filter: &ArchiveFilter, limit: u64) -> Result<Vec<ArchivedRow>, DbError> {
-        let mut rows = Vec::new();
+    pub async fn archive(
+        &self,
+        filter: &ArchiveFilter,
+        limit: u64,
+    ) -> Result<Scanned<ArchivedRow, ArchiveCursor>, DbError> {
+        let (mut rows, mut to) = (Vec::new(), None);
         for part in [Part::Recorded, Part::Refused, Part::Samples] {
             if !part.may_have(filter) {
                 continue;
             }
             let (sql, values) = archive_statement(part, filter, limit);
             let found = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
+            if (found.len() as u64) < limit {
+                to = to.max(self.archive_scanned_to(part, filter).await?);
+            }
             for row in &found {
                 rows.push(archived_row(row)?);
             }
         }
-        rows.sort_by(|a, b| (b.received_at, &b.id).cmp(&(a.received_at, &a.id)));
+        // What is older than where a part stopped may have newer rows before it.
+        rows.retain(|row| to.as_ref().is_none_or(|to| ArchiveCursor::of(row) >= *to));
+        rows.sort_by_key(|row| Reverse(ArchiveCursor::of(row)));
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(rows)
+        Ok(Scanned { rows, to })
+    }
+
+    async fn archive_scanned_to(&self, part: Part, filter: &ArchiveFilter) -> Result<Option<ArchiveCursor>, DbError> {
+        let (key, table, only) = (part.key(), part.table(), part.window(filter));
+        let sql = format!(
+            "SELECT n.received_at_ms, {key} AS id FROM {table} AS n WHERE {} ORDER BY n.received_at_ms DESC, {key} DESC
+             LIMIT 1 OFFSET {}",
+            only.text(),
+            SCANNED - 1
+        );
+        let row = self.db.read().query_one_raw(self.db.statement(sql, only.values())).await?;
+        row.map(|row| {
+            let received_at = Timestamp::from_ms(row.try_get("", "received_at_ms")?);
+            Ok(ArchiveCursor { received_at, id: row.try_get("", "id")? })
+        })
+        .transpose()
     }
 
     /// The ids of what is about this number: an order_no, out_trade_no, transaction_id, refund_no, or the id itself.
@@ -218,26 +251,11 @@ impl Part {
         }
     }
 
-    fn select(self) -> String {
+    const fn table(self) -> &'static str {
         match self {
-            Part::Recorded => "SELECT n.event_id AS id, n.merchant, n.kind, n.verdict, n.reason, o.order_no,
-                        n.out_trade_no, n.transaction_id, n.verified_by, n.remote_addr, n.received_at_ms,
-                        n.processed_at_ms, CAST(1 AS BIGINT) AS copies, n.received_at_ms AS last_received_at_ms
-                 FROM notifications AS n LEFT JOIN orders AS o ON o.id = n.order_id"
-                .to_owned(),
-            Part::Refused => format!(
-                "SELECT n.id, n.merchant, n.kind, '{REFUSED}' AS verdict, n.reason, o.order_no, n.out_trade_no,
-                        n.transaction_id, NULL AS verified_by, n.remote_addr, n.received_at_ms,
-                        CAST(NULL AS BIGINT) AS processed_at_ms, n.copies, n.last_received_at_ms
-                 FROM refused_notifications AS n LEFT JOIN orders AS o ON o.id = n.order_id"
-            ),
-            Part::Samples => format!(
-                "SELECT '{SAMPLE}' || n.id AS id, n.merchant, NULL AS kind, '{REFUSED}' AS verdict, n.reason,
-                        NULL AS order_no, NULL AS out_trade_no, NULL AS transaction_id, NULL AS verified_by,
-                        n.remote_addr, n.received_at_ms, CAST(NULL AS BIGINT) AS processed_at_ms,
-                        CAST(1 AS BIGINT) AS copies, n.received_at_ms AS last_received_at_ms
-                 FROM quarantine AS n"
-            ),
+            Part::Recorded => "notifications",
+            Part::Refused => "refused_notifications",
+            Part::Samples => "quarantine",
         }
     }
 
@@ -248,35 +266,69 @@ impl Part {
             Part::Samples => "'sample-' || n.id",
         }
     }
+
+    /// The columns of the window, as the list names them.
+    fn columns(self) -> String {
+        let columns = match self {
+            Part::Recorded => {
+                "n.kind, n.verdict, n.order_id, n.out_trade_no, n.transaction_id, n.verified_by, n.processed_at_ms,
+                 CAST(1 AS BIGINT) AS copies, n.received_at_ms AS last_received_at_ms"
+                    .to_owned()
+            }
+            Part::Refused => format!(
+                "n.kind, '{REFUSED}' AS verdict, n.order_id, n.out_trade_no, n.transaction_id, NULL AS verified_by,
+                 CAST(NULL AS BIGINT) AS processed_at_ms, n.copies, n.last_received_at_ms"
+            ),
+            Part::Samples => format!(
+                "NULL AS kind, '{REFUSED}' AS verdict, CAST(NULL AS BIGINT) AS order_id, NULL AS out_trade_no,
+                 NULL AS transaction_id, NULL AS verified_by, CAST(NULL AS BIGINT) AS processed_at_ms,
+                 CAST(1 AS BIGINT) AS copies, n.received_at_ms AS last_received_at_ms"
+            ),
+        };
+        format!("{} AS id, n.merchant, n.reason, n.remote_addr, n.received_at_ms, {columns}", self.key())
+    }
+
+    /// What an index has in order, or has few of.
+    fn window(self, filter: &ArchiveFilter) -> Conditions {
+        let (key, mut only) = (self.key(), Conditions::default());
+        if let Some(ids) = &filter.ids {
+            match self {
+                Part::Recorded | Part::Refused => only.one_of(key, ids.iter().map(String::as_str)),
+                Part::Samples => only.one_of("n.id", ids.iter().map(|id| sample_number(id))),
+            }
+        }
+        let verdict = filter.verdict.as_deref().filter(|_| self == Part::Recorded);
+        if verdict.is_some_and(|verdict| UNSETTLED.contains(&verdict)) {
+            // In the words of the partial index: SQLite uses it for them alone.
+            only.plain("n.verdict IN ('waiting', 'rejected', 'parked', 'no_payment')");
+            only.add_option("n.verdict = {}", verdict);
+        }
+        only.add_option("n.received_at_ms >= {}", filter.from.map(Timestamp::as_ms));
+        only.add_option("n.received_at_ms < {}", filter.to.map(Timestamp::as_ms));
+        if let Some(before) = &filter.before {
+            let (at, id) = (only.value(before.received_at.as_ms()), only.value(before.id.as_str()));
+            only.plain(&format!("(n.received_at_ms, {key}) < ({at}, {id})"));
+        }
+        only
+    }
 }
 
 pub(in crate::store) fn archive_statement(part: Part, filter: &ArchiveFilter, limit: u64) -> (String, Vec<Value>) {
-    let (key, mut only) = (part.key(), Conditions::default());
-    if let Some(ids) = &filter.ids {
-        match part {
-            Part::Recorded | Part::Refused => only.one_of(key, ids.iter().map(String::as_str)),
-            Part::Samples => only.one_of("n.id", ids.iter().map(|id| sample_number(id))),
-        }
-    }
-    only.merchants("n.merchant", filter.merchants.as_deref());
-    let verdict = filter.verdict.as_deref().filter(|_| part == Part::Recorded);
-    if verdict.is_some_and(|verdict| UNSETTLED.contains(&verdict)) {
-        // In the words of the partial index: SQLite uses it for them alone.
-        only.plain("n.verdict IN ('waiting', 'rejected', 'parked', 'no_payment')");
-    }
-    only.add_option("n.verdict = {}", verdict);
-    if part != Part::Samples {
-        only.add_option("n.kind = {}", filter.kind.as_deref());
-    }
-    only.add_option("n.reason = {}", filter.reason.as_deref());
-    only.add_option("n.received_at_ms >= {}", filter.from.map(Timestamp::as_ms));
-    only.add_option("n.received_at_ms < {}", filter.to.map(Timestamp::as_ms));
-    if let Some(before) = &filter.before {
-        let (at, id) = (only.value(before.received_at.as_ms()), only.value(before.id.as_str()));
-        only.plain(&format!("(n.received_at_ms, {key}) < ({at}, {id})"));
-    }
-    let (select, only_text) = (part.select(), only.text());
-    let sql = format!("{select} WHERE {only_text} ORDER BY n.received_at_ms DESC, {key} DESC LIMIT {limit}");
+    let (table, key, columns) = (part.table(), part.key(), part.columns());
+    let mut only = part.window(filter);
+    let window = only.take().text();
+    only.merchants("newest.merchant", filter.merchants.as_deref());
+    only.add_option("newest.verdict = {}", filter.verdict.as_deref().filter(|_| part == Part::Recorded));
+    only.add_option("newest.kind = {}", filter.kind.as_deref().filter(|_| part != Part::Samples));
+    only.add_option("newest.reason = {}", filter.reason.as_deref());
+    let sql = format!(
+        "SELECT newest.*, o.order_no
+         FROM (SELECT {columns} FROM {table} AS n WHERE {window} ORDER BY n.received_at_ms DESC, {key} DESC
+               LIMIT {SCANNED}) AS newest
+         LEFT JOIN orders AS o ON o.id = newest.order_id
+         WHERE {} ORDER BY newest.received_at_ms DESC, newest.id DESC LIMIT {limit}",
+        only.text()
+    );
     (sql, only.values())
 }
 

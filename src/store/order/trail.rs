@@ -57,7 +57,8 @@ pub enum TrailRow {
         /// None where it is packed.
         bytes: Option<i64>,
         received_at: Timestamp,
-        processed_at: Timestamp,
+        /// None where it was refused.
+        processed_at: Option<Timestamp>,
     },
     /// Of a payment (`refund_no` is none), or of a refund.
     Ledger {
@@ -128,6 +129,17 @@ const SOURCES: &[Source] = &[
                      CASE WHEN packed IS NULL THEN CAST(length(body) AS BIGINT) END AS bytes,
                      received_at_ms, processed_at_ms
               FROM notifications WHERE order_id = $1 ORDER BY received_at_ms DESC, event_id DESC LIMIT $4",
+        read: notification,
+    },
+    Source {
+        name: "refused_notifications",
+        sql: "SELECT r.id AS event_id, r.kind AS kind, 'refused' AS verdict, r.reason AS reason,
+                     CAST(NULL AS TEXT) AS verified_by, r.transaction_id AS transaction_id,
+                     r.remote_addr AS remote_addr, CAST(length(b.body) AS BIGINT) AS bytes,
+                     r.received_at_ms AS received_at_ms, CAST(NULL AS BIGINT) AS processed_at_ms
+              FROM refused_notifications AS r
+              LEFT JOIN refused_bodies AS b ON b.merchant = r.merchant AND b.hash = r.hash
+              WHERE r.order_id = $1 ORDER BY r.received_at_ms DESC, r.id DESC LIMIT $4",
         read: notification,
     },
     Source {
@@ -282,7 +294,7 @@ fn notification(row: &Row) -> Result<TrailRow, DbError> {
         remote_addr: row.get("remote_addr")?,
         bytes: row.get("bytes")?,
         received_at: time(row, "received_at_ms")?,
-        processed_at: time(row, "processed_at_ms")?,
+        processed_at: row.get::<Option<i64>>("processed_at_ms")?.map(Timestamp::from_ms),
     })
 }
 

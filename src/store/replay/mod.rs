@@ -3,6 +3,7 @@
 pub mod content;
 pub mod items;
 pub mod payments;
+pub mod purge;
 pub mod results;
 pub mod select;
 pub mod state;

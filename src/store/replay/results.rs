@@ -71,8 +71,15 @@ pub(in crate::store) async fn write_result(
             let sql = "UPDATE refused_notifications SET state = 'replayed' WHERE id = $1";
             tx.execute(sql, [mark.source_id.as_str().into()]).await?;
         }
-        (ReplaySource::Refused, ReplayResult::Failed)
-        | (ReplaySource::Notification | ReplaySource::Sample | ReplaySource::Event, _) => {}
+        (ReplaySource::Notification, ReplayResult::Settled | ReplayResult::NoOp) => {
+            // The same message, where it was parked: nothing of it waits for a person any more.
+            let sql = "UPDATE dead_letters SET state = 'replayed', ended_at_ms = $2, ended_by = $3, ended_reason = $4
+                       WHERE event_id = $1 AND state = 'parked'";
+            let by = [mark.by.as_str().into(), mark.reason.as_str().into()];
+            tx.execute(sql, [mark.source_id.as_str().into(), at.as_ms().into()].into_iter().chain(by)).await?;
+        }
+        (ReplaySource::Refused | ReplaySource::Notification, ReplayResult::Failed)
+        | (ReplaySource::Sample | ReplaySource::Event, _) => {}
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::ops::filter::Conditions;
 use crate::store::order::rows::unreadable;
 use crate::store::payment::audit::{AuditEntry, write_audit};
 use crate::store::writer::WriteTx;
@@ -66,6 +67,21 @@ impl Store {
     pub async fn is_replay_running(&self, id: &str) -> Result<bool, DbError> {
         let sql = "SELECT 1 AS one FROM replays WHERE id = $1 AND state = 'running'";
         Ok(self.db.read().query_one_raw(self.db.statement(sql, [id.into()])).await?.is_some())
+    }
+
+    /// Up to `limit` replays older than the one with the id `before`, newest first: ids are in the order of time.
+    pub async fn replays(
+        &self,
+        state: Option<ReplayState>,
+        before: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<Replay>, DbError> {
+        let mut only = Conditions::default();
+        only.add_option("id < {}", before);
+        only.add_option("state = {}", state.map(ReplayState::as_str));
+        let sql = format!("SELECT {COLUMNS} FROM replays WHERE {} ORDER BY id DESC LIMIT {limit}", only.text());
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, only.values())).await?;
+        rows.iter().map(replay).collect()
     }
 
     /// Changes a replay's state; `false` where it is in none of the states that allow it, and nothing was written.

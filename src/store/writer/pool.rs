@@ -1,10 +1,19 @@
 //! Connections for reading.
 
+use std::time::Duration;
+
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
     TransactionTrait,
 };
+
+use super::postgres::has_state;
+
+/// With two seconds for each lock, about a minute.
+const MIGRATION_TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+const DEADLOCK_OR_LOCK_TIMEOUT: &[&str] = &["40P01", "55P03"];
 
 /// A pool of connections for reading. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,8 +33,18 @@ impl ReadPool {
         self.pool.close().await
     }
 
-    /// Brings the schema to the newest version.
+    /// Brings the schema to the newest version. Writers of the version before may hold a table, and lock tables in
+    /// another order: between two tries, which change nothing, they go on.
     pub(in crate::store) async fn migrate(&self) -> Result<bool, DbErr> {
+        for _ in 1..MIGRATION_TRIES {
+            match migrations::up(&self.pool, self.prelude).await {
+                Err(e) if has_state(&e, DEADLOCK_OR_LOCK_TIMEOUT) => {
+                    tracing::warn!(error = %e, "the schema could not be changed beside its writers: tried again");
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                migrated => return migrated,
+            }
+        }
         migrations::up(&self.pool, self.prelude).await
     }
 

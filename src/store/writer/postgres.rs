@@ -128,9 +128,14 @@ fn ended() -> DbError {
 /// 40001: could not serialize; 40P01: chosen to end a deadlock. Nothing was written, and the same write again may
 /// succeed.
 fn is_serialization_failure(e: &DbErr) -> bool {
+    has_state(e, &["40001", "40P01"])
+}
+
+/// Whether the server refused a statement with one of these SQLSTATEs.
+pub(super) fn has_state(e: &DbErr, states: &[&str]) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(sqlx)) | DbErr::Query(RuntimeErr::SqlxError(sqlx))) = e else {
         return false;
     };
     let code = sqlx.as_database_error().and_then(sea_orm::sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01"))
+    code.is_some_and(|code| states.contains(&code.as_ref()))
 }

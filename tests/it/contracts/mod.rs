@@ -6,6 +6,7 @@ mod on_every_bus;
 mod on_both_databases;
 mod bus;
 mod clocks;
+mod console;
 mod store;
 
 pub use store::new_order;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{App, AppKind, TokenApi};
@@ -19,7 +20,8 @@ use crate::harness::{size, within_timeout};
 
 const SESSION_KEY: &str = "k3y-0f-the-tokens-0f-the-flow-tests";
 const ORIGIN: &str = "http://localhost:5173";
-const WEB: &[(&str, &str)] = &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
+pub(super) const WEB: &[(&str, &str)] =
+    &[("WXPAY__WEB__SESSION_KEY", SESSION_KEY), ("WXPAY__WEB__CALLBACK_ORIGINS", ORIGIN)];
 /// Of the simulator: of twenty seconds the last eight overlap with the successor. The refresh is due in the last fifth,
 /// and checked once a second: a busy machine has three seconds to spare.
 const LIFETIME_S: u32 = 20;
@@ -151,6 +153,11 @@ fn all() -> [(App, TokenKind); 3] {
     [(shop(), TokenKind::AccessToken), (shop(), TokenKind::JsapiTicket), (mini(), TokenKind::AccessToken)]
 }
 
+/// Of a machine that is busy a request may be refused unexecuted; no other refusal has to do with a machine.
+fn is_busy(answer: &Value) {
+    assert_eq!(answer["reason"], "busy", "{answer}");
+}
+
 /// A page of each process asks for its signature; answers how often it got one.
 async fn load(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
     let signed = AtomicU64::new(0);
@@ -158,8 +165,10 @@ async fn load(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
         let url = format!("{}/api/wechat/jssdk?url={ORIGIN}/page", process.base);
         while !stop.load(Ordering::SeqCst) {
             let answer = five.service.http.get(&url).send().await.unwrap();
-            assert_eq!(answer.status(), 200, "{}: without a ticket", process.base);
-            signed.fetch_add(1, Ordering::SeqCst);
+            match answer.status().as_u16() {
+                200 => _ = signed.fetch_add(1, Ordering::SeqCst),
+                _ => is_busy(&serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()),
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
@@ -193,9 +202,12 @@ async fn phones(five: &FiveProcesses, stop: &AtomicBool) -> u64 {
             while !stop.load(Ordering::SeqCst) {
                 let process = &five.processes[next % five.processes.len()];
                 let answer = five.phone(process, &session, n).await;
-                assert_eq!(answer["data"]["purePhoneNumber"], "13800000000", "{}: {answer}", process.base);
-                answered.fetch_add(1, Ordering::SeqCst);
-                next += 1;
+                if answer["data"]["purePhoneNumber"] == "13800000000" {
+                    answered.fetch_add(1, Ordering::SeqCst);
+                    next += 1;
+                } else {
+                    is_busy(&answer);
+                }
                 // At most ten a minute for one person in one process.
                 tokio::time::sleep(Duration::from_millis(1500)).await;
             }
@@ -309,15 +321,16 @@ async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
     five.operate("kill_tokens", json!({"appid": MINI_APP_ID})).await;
     // Each process has its own connections to the database, as these have.
     let stores = join_all((0..5).map(|_| async { Store::new(five.service.open_db().await) })).await;
-    let reports = (0..1000).map(|n: usize| {
-        let (store, hash) = (stores[n % 5].clone(), dead.hash.clone());
-        tokio::spawn(async move {
+    // No more at once than have a connection soon: a machine with two cores is not asked how long the others wait.
+    let reports = join_all(stores.iter().map(|store| {
+        let report = || async {
             let now = Clock::system().now();
-            store.report_dead_token(&mini().key, TokenKind::AccessToken, &hash, now).await.unwrap()
-        })
-    });
-    let news = join_all(reports).await.into_iter().filter(|news| *news.as_ref().unwrap()).count();
-    assert_eq!(news, 1);
+            store.report_dead_token(&mini().key, TokenKind::AccessToken, &dead.hash, now).await.unwrap()
+        };
+        let reports = stream::iter((0..200).map(move |_| report())).buffer_unordered(32);
+        reports.filter(|news| std::future::ready(*news)).count()
+    }));
+    assert_eq!(reports.await.into_iter().sum::<usize>(), 1);
     let fresh = five.until_token(&mini(), TokenKind::AccessToken).await;
     assert!(fresh.hash != dead.hash && five.is_alive(fresh.value.expose()).await);
     // Reports that come late are of a token that is gone.
@@ -335,47 +348,6 @@ async fn a_storm_of_a_thousand_reports_from_five_processes_is_one_refresh() {
     .await;
     assert_eq!((fetches, five.calls("stable_token", MINI_APP_ID).await), (2, 2), "the first, and one for all reports");
     five.service.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_is_not_allowed_is_announced_once_and_payments_and_readiness_go_on() {
-    let service = TestService::embedded_sqlite().await.processes().await;
-    let forbidden = json!({"appid": APP_ID, "ips": ["203.0.113.9"]});
-    let (status, _) = service.post(&service.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
-    assert_eq!(status, 200);
-    let process = service.run_all_with(WEB).await;
-    within_timeout("ready, the one app's trouble shown, the other's token there", async {
-        loop {
-            let (status, ready) = service.get(&process.base, "/readyz").await;
-            let of_app = |name: &str| ready["checks"].as_array()?.iter().find(|check| check["name"] == name);
-            let (shop, mini) = (of_app("app:shop").unwrap(), of_app("app:mini").unwrap());
-            let refused = shop["reason"].as_str().is_some_and(|reason| reason.contains("40164"));
-            if status == 200 && ready["ready"] == true && refused && shop["ok"] == false && mini["ok"] == true {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
-    service.place(&process.base, "A400001", 100).await;
-    service.pay("A400001").await;
-    service.until_state(&process.base, "A400001", "paid").await;
-    service.until_drained().await;
-    let events = service.events(&process.base, "wxpay.app.degraded.v1").await;
-    let mut sources: Vec<&str> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
-    sources.sort_unstable();
-    assert_eq!(sources, ["wxpay/main", "wxpay/second"], "each merchant that lists the app, once");
-    assert_eq!((&events[0]["data"]["errcode"], &events[0]["data"]["app"]), (&json!(40164), &json!("shop")));
-    let (status, jobs) = service.get(&process.base, "/v1/ops/jobs").await;
-    assert_eq!(status, 200, "{jobs}");
-    let job = jobs["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "platform_tokens").unwrap();
-    let detail = job["last_done"]["detail"].as_str().unwrap();
-    assert!(detail.contains("shop access_token: refused") || detail.contains("mini access_token: renewed"), "{job}");
-    let metrics = service.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
-    let counted = r#"wxpay_token_refresh_total{app="shop",kind="access_token",outcome="refused"} 1"#;
-    assert!(metrics.contains(counted), "{metrics}");
-    assert!(metrics.contains(r#"wxpay_token_age_seconds{app="mini",kind="access_token"}"#), "{metrics}");
-    service.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,10 @@
-//! A merchant's wrong key, as its operator sees it: one line that says what to check, a metric, and orders that wait.
+//! A merchant's wrong key, and an address that an app does not allow, as their operator sees them: what to check, a
+//! metric, and payments that wait or go on.
 
 use serde_json::json;
 
-use crate::harness::service::{API_KEY, OTHER_KEY, Process, Processes, TestService, answer, jsapi};
+use super::tokens::WEB;
+use crate::harness::service::{API_KEY, APP_ID, OTHER_KEY, Process, Processes, TestService, answer, jsapi};
 use crate::harness::within_timeout;
 
 const WRONG_KEY: (&str, &str) = ("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY);
@@ -83,4 +85,45 @@ async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost_on_embedded_s
 async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost_on_nats_postgres() {
     a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(TestService::nats_postgres().await.processes().await)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_not_allowed_is_announced_once_and_payments_and_readiness_go_on() {
+    let service = TestService::embedded_sqlite().await.processes().await;
+    let forbidden = json!({"appid": APP_ID, "ips": ["203.0.113.9"]});
+    let (status, _) = service.post(&service.wechat_url, "/_sandbox/platform/whitelist", &forbidden).await;
+    assert_eq!(status, 200);
+    let process = service.run_all_with(WEB).await;
+    within_timeout("ready, the one app's trouble shown, the other's token there", async {
+        loop {
+            let (status, ready) = service.get(&process.base, "/readyz").await;
+            let of_app = |name: &str| ready["checks"].as_array()?.iter().find(|check| check["name"] == name);
+            let (shop, mini) = (of_app("app:shop").unwrap(), of_app("app:mini").unwrap());
+            let refused = shop["reason"].as_str().is_some_and(|reason| reason.contains("40164"));
+            if status == 200 && ready["ready"] == true && refused && shop["ok"] == false && mini["ok"] == true {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    service.place(&process.base, "A400001", 100).await;
+    service.pay("A400001").await;
+    service.until_state(&process.base, "A400001", "paid").await;
+    service.until_drained().await;
+    let events = service.events(&process.base, "wxpay.app.degraded.v1").await;
+    let mut sources: Vec<&str> = events.iter().map(|event| event["source"].as_str().unwrap()).collect();
+    sources.sort_unstable();
+    assert_eq!(sources, ["wxpay/main", "wxpay/second"], "each merchant that lists the app, once");
+    assert_eq!((&events[0]["data"]["errcode"], &events[0]["data"]["app"]), (&json!(40164), &json!("shop")));
+    let (status, jobs) = service.get(&process.base, "/v1/ops/jobs").await;
+    assert_eq!(status, 200, "{jobs}");
+    let job = jobs["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "platform_tokens").unwrap();
+    let detail = job["last_done"]["detail"].as_str().unwrap();
+    assert!(detail.contains("shop access_token: refused") || detail.contains("mini access_token: renewed"), "{job}");
+    let metrics = service.http.get(format!("{}/metrics", process.base)).send().await.unwrap().text().await.unwrap();
+    let counted = r#"wxpay_token_refresh_total{app="shop",kind="access_token",outcome="refused"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    assert!(metrics.contains(r#"wxpay_token_age_seconds{app="mini",kind="access_token"}"#), "{metrics}");
+    service.finish().await;
 }

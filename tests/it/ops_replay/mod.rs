@@ -3,6 +3,7 @@
 mod control;
 mod dead_letters;
 mod events;
+mod kept;
 mod refused;
 
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ async fn items(service: &InProcess, plan: &Value) -> Vec<Value> {
 }
 
 /// Leaves a notification of the first merchant as a dead letter.
-async fn park(service: &InProcess, body: &str, reason: &'static str) {
+pub async fn park(service: &InProcess, body: &str, reason: &'static str) {
     let merchant = MerchantKey::parse("main").unwrap();
     let now = service.clock.now();
     let data = NotifyReceived {

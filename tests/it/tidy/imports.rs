@@ -36,7 +36,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
     ("doctor", "clock secret config store bus wechat merchant_setup"),
-    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus"),
+    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund"),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
@@ -57,6 +57,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint \
          new_order http",
     ),
+    ("console", "money ids clock secret config telemetry event order refund trade wechat store bus http ops"),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other, but for the checks of an installation.
     ("ctl", "clock secret config::no_color config::process_env doctor"),

@@ -8,9 +8,11 @@ use super::source::{Kind, Source, Token, tokens};
 /// Crates with one place each, so that replacing one is a change in one place.
 const PLACES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin", "src/demo"]),
+    ("argon2", &["src/console/login/passwords.rs"]),
+    ("askama", &["src/console"]),
     ("async_nats", &["src/bus/jetstream*"]),
     ("aws_lc_rs", &["src/secret.rs", "src/sealed_box.rs", "src/wechat"]),
-    ("axum", &["src/http", "src/web", "src/sandbox", "src/demo", "src/app.rs"]),
+    ("axum", &["src/http", "src/web", "src/console", "src/sandbox", "src/demo", "src/app.rs"]),
     ("backoff", &["src/retry.rs"]),
     ("clap", &["bin", "src/demo", "src/ctl"]),
     ("clap_complete", &["src/ctl/args.rs", "src/ctl/scripts.rs"]),
@@ -53,7 +55,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("tower", &["src/http", "src/web", "src/sandbox"]),
     ("tower_http", &["src/http", "src/web", "src/sandbox"]),
     ("tracing_subscriber", &["src/telemetry", "src/config"]),
-    ("url", &["src/config", "src/http", "src/web", "src/ctl/client.rs"]),
+    ("url", &["src/config", "src/http", "src/web", "src/console", "src/ctl/client.rs"]),
     ("uuid", &["src/ids.rs"]),
     ("x509_parser", &["src/wechat/certificate.rs", "src/sandbox/http/certificates.rs"]),
 ];

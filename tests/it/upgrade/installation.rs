@@ -84,7 +84,7 @@ impl Installation {
         let leases = leases(&db).await;
         let opened = App::open(config, clock.clone()).await.unwrap();
         let (bus, stop) = (opened.bus.clone(), CancellationToken::new());
-        let listeners = Listeners { api: Some(listener), admin: None };
+        let listeners = Listeners { api: Some(listener), ..Listeners::default() };
         let service = tokio::spawn(opened.run(Roles::ALL, listeners, stop.clone()));
         let redirect = reqwest::redirect::Policy::none();
         let http = reqwest::Client::builder().no_proxy().redirect(redirect).build().unwrap();

@@ -9,6 +9,7 @@ use wxpay_worker::money::Fen;
 use wxpay_worker::secret::sha256_hex;
 
 use super::browser::{Browser, data, openid_of, reason, stage, tells_no_secret};
+use crate::harness::within_timeout;
 use crate::http::client::Reply;
 use crate::http::stage::{OTHER_MERCHANT, Stage};
 
@@ -16,8 +17,21 @@ async fn pay_wallet(stage: &Stage, browser: &Browser, money: &str) -> Reply {
     browser.clone().get(stage, &format!("/api/wechat/pay/payWallet?money={money}")).await
 }
 
+/// What the page pays with. While the order is being placed, the page asks again.
+async fn offered(stage: &Stage, browser: &Browser, money: &str) -> Value {
+    within_timeout("an offered order", async {
+        loop {
+            let reply = pay_wallet(stage, browser, money).await;
+            if reply.json()["reason"] != "pending" {
+                return data(&reply);
+            }
+        }
+    })
+    .await
+}
+
 async fn order_no(stage: &Stage, browser: &Browser, money: &str) -> String {
-    data(&pay_wallet(stage, browser, money).await)["order_no"].as_str().unwrap().to_owned()
+    offered(stage, browser, money).await["order_no"].as_str().unwrap().to_owned()
 }
 
 async fn status(stage: &Stage, browser: &Browser, order_no: &str) -> Reply {
@@ -92,8 +106,8 @@ async fn an_open_order_is_offered_again_freshly_signed_and_an_ended_one_is_not()
     let (stage, _platform) = stage().await;
     stage.work();
     let browser = Browser::logged_in(&stage, "good-Alice").await;
-    let first = data(&pay_wallet(&stage, &browser, "100").await);
-    let again = data(&pay_wallet(&stage, &browser, "100").await);
+    let first = offered(&stage, &browser, "100").await;
+    let again = offered(&stage, &browser, "100").await;
     assert_eq!((&first["order_no"], &first["package"]), (&again["order_no"], &again["package"]));
     assert_ne!(first["paySign"], again["paySign"]);
     let first = first["order_no"].as_str().unwrap().to_owned();

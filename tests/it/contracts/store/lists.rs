@@ -1,7 +1,7 @@
 //! The lists of operators are read in the order of an index, with many rows there.
 
 use sea_orm::ConnectionTrait;
-use wxpay_worker::store::{DbKind, list_statements};
+use wxpay_worker::store::{ArchiveFilter, AuditFilter, DbKind, DeadLetterFilter, list_statements};
 
 use super::orders::merchant;
 use crate::harness::db::TestDb;
@@ -33,7 +33,7 @@ const FILL: [&str; 6] = [
             order_no FROM orders",
     "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, order_no, result)
      SELECT 1, 'a', '', CASE WHEN id % 50 = 0 THEN 'payment.accept' ELSE 'refund.request' END, merchant, order_no,
-            'done' FROM orders",
+            CASE WHEN id = (SELECT MIN(id) FROM orders) THEN 'rare' ELSE 'done' END FROM orders ORDER BY id",
 ];
 
 /// The lines of a plan that read a whole table.
@@ -48,7 +48,7 @@ fn scans(kind: DbKind, plan: &[String]) -> Vec<&String> {
 
 /// A subquery's own rows, and a table that is read backwards by its number until the page is full.
 fn is_small(line: &str) -> bool {
-    ["SCAN audit", "SCAN dead_letters", "CONSTANT ROW"].iter().any(|small| line.contains(small))
+    ["SCAN newest", "SCAN audit", "SCAN dead_letters", "CONSTANT ROW"].iter().any(|small| line.contains(small))
 }
 
 on_both_databases! {
@@ -73,5 +73,38 @@ on_both_databases! {
             let found = stage.store.db().read().query_all_raw(statement).await.unwrap();
             assert!(!found.is_empty() && found.len() <= 50, "{name}: {} rows", found.len());
         }
+        the_oldest_row_is_on_a_later_page(&stage).await;
     }
+}
+
+/// Of 40,000 rows the oldest alone passes: no page compares them all, and each says where the next one begins.
+async fn the_oldest_row_is_on_a_later_page(stage: &TestStore) {
+    for (table, first, change) in
+        [("dead_letters", "id", "reason = 'rare'"), ("notifications", "received_at_ms", "reason = 'rare'")]
+    {
+        let sql = format!("UPDATE {table} SET {change} WHERE {first} = (SELECT MIN({first}) FROM {table})");
+        stage.execute(&sql).await.unwrap();
+    }
+    let rare = Some("rare".to_owned());
+    let mut audit = AuditFilter { result: rare.clone(), ..AuditFilter::default() };
+    let page = stage.store.audit(&audit, 50).await.unwrap();
+    assert!(page.rows.is_empty());
+    audit.before_id = Some(page.to.expect("20,000 rows are left"));
+    assert_eq!(stage.store.audit(&audit, 50).await.unwrap().rows.len(), 1);
+    let mut dead = DeadLetterFilter { reason: rare.clone(), ..DeadLetterFilter::default() };
+    let page = stage.store.dead_letters(&dead, 50).await.unwrap();
+    assert!(page.rows.is_empty());
+    dead.before_id = Some(page.to.expect("20,000 rows are left"));
+    assert_eq!(stage.store.dead_letters(&dead, 50).await.unwrap().rows.len(), 1);
+    let mut archive = ArchiveFilter { reason: rare, ..ArchiveFilter::default() };
+    // As far as the table with the newer rows was compared.
+    let mut found = Vec::new();
+    for n in 0..6 {
+        let page = stage.store.archive(&archive, 50).await.unwrap();
+        assert!(n > 0 || page.rows.is_empty() && page.to.is_some());
+        found.extend(page.rows);
+        let Some(to) = page.to else { break };
+        archive.before = Some(to);
+    }
+    assert_eq!((found.len(), found[0].reason.as_deref()), (1, Some("rare")));
 }

@@ -1,7 +1,13 @@
 //! The schema while two versions run side by side.
 
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use wxpay_worker::store::Db;
+
 use crate::harness::db::TestDb;
 use crate::harness::store::TestStore;
+use crate::harness::within_timeout;
 
 on_both_databases! {
     async fn a_process_starts_on_the_schema_of_a_later_version(stage) {
@@ -17,4 +23,45 @@ on_both_databases! {
         assert!(stage.store.db().migrate().await.unwrap());
         assert_eq!(stage.count("call_rates").await, 0);
     }
+}
+
+/// A writer of the version before keeps its table for longer than a step waits: the others go on meanwhile, and the
+/// step is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_waits_for_a_table_does_not_keep_its_writers_waiting() {
+    let stage = TestStore::open(TestDb::postgres().await).await;
+    for sql in [
+        "ALTER TABLE refund_evidence DROP COLUMN state",
+        "ALTER TABLE evidence DROP COLUMN state, DROP COLUMN took_ms",
+        "DROP TABLE calls",
+        "DROP INDEX orders_listed; DROP INDEX orders_flagged; DROP INDEX outbox_order",
+        "DELETE FROM seaql_migrations WHERE version LIKE '%_history'",
+    ] {
+        for statement in sql.split(';') {
+            stage.execute(statement).await.unwrap();
+        }
+    }
+    let writer = sea_orm::Database::connect(stage.db.url()).await.unwrap();
+    let held = writer.begin().await.unwrap();
+    held.execute_unprepared("LOCK TABLE evidence IN ROW EXCLUSIVE MODE").await.unwrap();
+    let settings = stage.db.settings();
+    let migrating = tokio::spawn(async move { Db::connect(&settings).await?.migrate().await });
+    let waiting = "pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'evidence'::regclass";
+    within_timeout("a step that waits", async {
+        while stage.count(waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // Behind the step that waits; while the first one still holds the table.
+    let other = writer.begin().await.unwrap();
+    other
+        .execute_unprepared("SET LOCAL lock_timeout = '30s'; LOCK TABLE evidence IN ROW EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    assert!(!migrating.is_finished());
+    other.commit().await.unwrap();
+    held.commit().await.unwrap();
+    assert!(within_timeout("the step", migrating).await.unwrap().unwrap());
+    assert_eq!(stage.count("calls").await, 0);
 }

@@ -1,7 +1,7 @@
 //! The service and the WeChat simulator in this process, both by one clock that the test moves.
 
 use std::ops::Deref;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -61,7 +61,7 @@ async fn run(config: &Config, clock: &Clock, port: u16, roles: Roles) -> Running
     let app = App::open(config.clone(), clock.clone()).await.unwrap();
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
-    let task = tokio::spawn(app.run(roles, Listeners { api, admin: None }, stop.clone()));
+    let task = tokio::spawn(app.run(roles, Listeners { api, ..Listeners::default() }, stop.clone()));
     Running { in_force, store, bus, stop, task }
 }
 
@@ -153,18 +153,13 @@ impl InProcess {
         self.store.order(&merchant, &OrderNo::parse(order_no).unwrap()).await.unwrap().unwrap()
     }
 
-    /// Polls after every commit until something is found. What a lease or a backoff of the same moment put off needs a
-    /// later time: while nothing is left to do at this one, the clock goes on.
+    /// Polls after every commit until something is found.
     pub async fn found<T, F: Future<Output = Option<T>>>(&self, what: &str, poll: impl Fn() -> F) -> T {
         within_timeout(what, async {
-            let (mut commits, mut moved) = (self.store.commits(), Instant::now());
+            let mut commits = self.store.commits();
             loop {
                 if let Some(found) = poll().await {
                     return found;
-                }
-                if moved.elapsed() > TIME_STANDS && self.is_idle().await {
-                    self.skip(LEASE_S);
-                    moved = Instant::now();
                 }
                 // Changes of an order are signalled; a due time is written without a signal.
                 let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
@@ -173,16 +168,34 @@ impl InProcess {
         .await
     }
 
+    /// As [`InProcess::found`] for what the service comes to by itself. What a lease or a backoff of this moment put
+    /// off needs a later one: while nothing is left to do, the clock goes on.
+    async fn reached<T, F: Future<Output = Option<T>>>(&self, what: &str, poll: impl Fn() -> F) -> T {
+        let found = self.found(what, poll);
+        let time_goes_on = async {
+            loop {
+                tokio::time::sleep(TIME_STANDS).await;
+                if self.is_idle().await {
+                    self.skip(LEASE_S);
+                }
+            }
+        };
+        tokio::select! {
+            found = found => found,
+            () = time_goes_on => unreachable!("time goes on"),
+        }
+    }
+
     /// Awaits a property of the stored order.
     pub async fn until(&self, what: &str, order_no: &str, is: impl Fn(&StoredOrder) -> bool) -> StoredOrder {
         let is = &is;
-        self.found(what, || async move { Some(self.stored(order_no).await).filter(|stored| is(stored)) }).await
+        self.reached(what, || async move { Some(self.stored(order_no).await).filter(|stored| is(stored)) }).await
     }
 
     /// Awaits a property of a number from the database.
     pub async fn until_number(&self, what: &str, sql: &str, is: impl Fn(i64) -> bool) {
         let is = &is;
-        self.found(what, || async move { is(self.number(sql).await).then_some(()) }).await;
+        self.reached(what, || async move { is(self.number(sql).await).then_some(()) }).await;
     }
 
     pub async fn until_state(&self, order_no: &str, state: &str) -> StoredOrder {
@@ -240,7 +253,8 @@ impl InProcess {
     pub async fn until_job_ran(&self, job: &str) {
         let now = self.clock.now().as_ms();
         let due = format!("SELECT COUNT(*) FROM jobs WHERE name = '{job}' AND next_due_at_ms <= {now}");
-        self.until_number(&format!("a run of {job}"), &due, |n| n == 0).await;
+        let ran = || async { (self.number(&due).await == 0).then_some(()) };
+        self.found(&format!("a run of {job}"), ran).await;
     }
 
     /// Awaits that no message waits for a worker, and no event for its position in the feed. What is deferred to a

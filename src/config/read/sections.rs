@@ -5,23 +5,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::address;
-use super::problem::nearest;
-use super::reader::Reader;
-use super::secrets::{strong, varied};
-use super::sections::is_pkcs12;
-use super::sections::{
+use crate::clock::Timestamp;
+use crate::config::address;
+use crate::config::problem::nearest;
+use crate::config::reader::Reader;
+use crate::config::secrets::{strong, varied};
+use crate::config::sections::is_pkcs12;
+use crate::config::sections::{
     ApiKey, App, AppKind, Bus, KeyHash, Log, Merchant, Merchants, Orders, PreviousKey, Scope, Server, TokenApi, Web,
     Wechat,
 };
-use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
 use crate::order::{Policy, Surplus};
 use crate::secret::{Secret, V2Key};
 use crate::trade::SignType;
 
-pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
+pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let listen = r.required("listen", address::socket);
     let admin_listen = r.optional("admin_listen", address::socket);
     if let (Some(listen), Some(Some(admin))) = (listen, admin_listen)
@@ -58,7 +58,7 @@ pub(super) fn server(r: &mut Reader<'_>) -> Option<Server> {
     })
 }
 
-pub(super) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
+pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
     let url = r.required_url("url", "url_file", |text| address::bus_url(text).map(|nats| (Secret::new(text), nats)));
     let replicas = r.number("replicas", 1..=5);
     if replicas.is_some_and(|n| n % 2 == 0) {
@@ -88,7 +88,7 @@ pub(super) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
     })
 }
 
-pub(super) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
+pub(in crate::config) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
     let [pay_url, pay_backup_url, api_url, open_url] =
         ["pay_url", "pay_backup_url", "api_url", "open_url"].map(|key| {
             let url = r.required(key, address::base_url);
@@ -117,7 +117,7 @@ pub(super) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
     })
 }
 
-pub(super) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
+pub(in crate::config) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
     // WeChat refuses an order that expires within a minute; beyond seven days its own closing is not known.
     let seconds = |n: i64| Duration::from_secs(n.unsigned_abs());
     let default_expiry = r.number("default_expiry_minutes", 2..=10_080).map(|minutes| seconds(minutes * 60));
@@ -126,7 +126,7 @@ pub(super) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
     Some(Orders { default_expiry: default_expiry?, paid_before_slack: paid_before_slack?, late_grace: late_grace? })
 }
 
-pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
+pub(in crate::config) fn web(r: &mut Reader<'_>) -> Option<Web> {
     let callback_origins = r.items("callback_origins", address::origin);
     warn_of_plain_http(r, "callback_origins", callback_origins.as_deref().unwrap_or_default());
     let session_key = r.secret("session_key", "session_key_file", |text| strong(text, 32));
@@ -168,7 +168,7 @@ pub(super) fn web(r: &mut Reader<'_>) -> Option<Web> {
     })
 }
 
-pub(super) fn log(r: &mut Reader<'_>) -> Option<Log> {
+pub(in crate::config) fn log(r: &mut Reader<'_>) -> Option<Log> {
     let json = r.flag("json");
     let filter = r.required("filter", |text| match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -177,7 +177,7 @@ pub(super) fn log(r: &mut Reader<'_>) -> Option<Log> {
     Some(Log { json: json?, filter: filter? })
 }
 
-pub(super) fn app(r: &mut Reader<'_>) -> Option<App> {
+pub(in crate::config) fn app(r: &mut Reader<'_>) -> Option<App> {
     let key = r.required("key", |text| AppKey::parse(text).map_err(rule));
     let app_id = r.required("app_id", |text| AppId::parse(text).map_err(rule));
     let kinds = [
@@ -197,7 +197,7 @@ pub(super) fn app(r: &mut Reader<'_>) -> Option<App> {
     Some(App { key: key?, app_id: app_id?, kind: kind?, secret: secret?, token: token? })
 }
 
-pub(super) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
+pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     let key = r.required("key", |text| MerchantKey::parse(text).map_err(rule));
     let mch_id = r.required("mch_id", |text| MchId::parse(text).map_err(rule));
     let apps = r.items("apps", |text| AppKey::parse(text).map_err(rule));
@@ -297,7 +297,7 @@ fn policy(r: &mut Reader<'_>, without_certificate: bool) -> Option<Policy> {
 }
 
 /// `configured`: the keys of all merchants.
-pub(super) fn api_key(r: &mut Reader<'_>, configured: &[&str]) -> Option<ApiKey> {
+pub(in crate::config) fn api_key(r: &mut Reader<'_>, configured: &[&str]) -> Option<ApiKey> {
     let word = |text: &str| {
         if text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(text.to_owned())

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::address;
-use super::reader::Reader;
-use super::sections::{Retention, Store};
+use crate::config::address;
+use crate::config::reader::Reader;
+use crate::config::sections::{Retention, Store};
 use crate::secret::Secret;
 
-pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
+pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
     let max_connections = r.number("max_connections", 1..=1_000);
     let migrate_on_start = r.flag("migrate_on_start");
@@ -24,7 +24,7 @@ pub(super) fn store(r: &mut Reader<'_>) -> Option<Store> {
     })
 }
 
-pub(super) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
+pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
     let days = |n: i64| Duration::from_secs(n.unsigned_abs() * 86_400);
     // An order can be paid for a week: what it is repeated and settled by stays longer than that.
     let [notifications, outbox, dead_letters, idempotency] =

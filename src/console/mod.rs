@@ -1,0 +1,41 @@
+//! The operators' console: pages at `/console`, rendered here, with a small script that they work without.
+//!
+//! Every page shows and does what [`crate::ops`] does, under the user's rights and merchants. What must stay true: no
+//! page without a session; no change without the session's CSRF token from this very site; whatever is stored is
+//! escaped by the template; no script or style but the console's own files.
+//!
+//! - A request: `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault` (why not).
+//! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
+//!   `assets`.
+//! - Rooms: `login`, `overview`, `orders`, `order`, `notifications`, `dead_letters`, `replays`, `money` (held money,
+//!   refunds), `activity` (jobs, audit), `settings`, `search`.
+
+#[macro_use]
+pub mod words;
+
+mod activity;
+mod assets;
+pub mod cookies;
+mod dead_letters;
+pub mod fault;
+pub mod flash;
+pub mod form;
+pub mod frame;
+pub mod links;
+mod login;
+mod money;
+pub mod nav;
+mod notifications;
+mod order;
+mod orders;
+mod overview;
+pub mod query;
+mod replays;
+mod routes;
+mod search;
+mod settings;
+pub mod state;
+pub mod ui;
+pub mod viewer;
+
+pub use routes::{own_router, routes};

@@ -1,0 +1,5 @@
+//! Held money and refunds.
+
+pub mod held;
+pub mod refunds;
+mod words;

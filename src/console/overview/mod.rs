@@ -1,0 +1,4 @@
+//! The first page.
+
+pub mod page;
+mod words;

@@ -1,0 +1,36 @@
+//! The texts of the overview.
+
+words! {
+    OverviewWords {
+        title: "总览", "Overview";
+        today: "今天", "Today";
+        paid: "已支付", "Paid";
+        last_payment: "最近一笔", "Last payment";
+        never: "尚无支付", "no payment yet";
+        lag: "入账延迟 p50 / p99", "Settle lag p50 / p99";
+        by_query: "由查询首次得知", "First learnt by a query";
+        by_query_hint: "支付通知迟到或丢失的比例", "Notifications that were late or lost";
+        refunded: "已退款", "Refunded";
+        person: "需要处理", "Needs a person";
+        nothing: "没有需要处理的事项。", "Nothing needs a person.";
+        held: "挂起的支付", "held payments";
+        unmatched: "没有订单的支付", "payments of no order";
+        dead_letters: "死信", "dead letters";
+        since: "最早", "first";
+        fault: "微信拒绝该商户的配置", "WeChat refuses this merchant's setup";
+        machinery: "运行状况", "Machinery";
+        consumer: "消费者", "Consumer";
+        pending: "等待", "Waiting";
+        in_flight: "处理中", "In flight";
+        oldest: "最早未确认", "Oldest unacknowledged";
+        events_waiting: "待发布的事件", "Events to publish";
+        jobs_failing: "失败的任务", "Jobs whose last run failed";
+        leases: "持有的租约", "Leases held";
+        silent: "队列没有响应。", "The queue does not answer.";
+        at_least: "至少", "at least";
+        live: "每 5 秒更新", "Every 5 seconds";
+        view: "查看", "Open";
+        no_merchants: "没有可见的商户。", "No merchant to show.";
+        ends: "证书到期", "certificate ends";
+    }
+}

@@ -1,0 +1,122 @@
+//! What is to be replayed: the form, and the plan that it makes.
+
+use askama::Template;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::act::tools;
+use super::words::{Texts, kind};
+use crate::clock::Timestamp;
+use crate::console::fault::Fault;
+use crate::console::form::{Fields, Posted};
+use crate::console::frame::{Frame, page};
+use crate::console::links;
+use crate::console::nav::Place;
+use crate::console::orders::seen;
+use crate::console::query::Filters;
+use crate::console::state::Console;
+use crate::console::ui::choice::Choice;
+use crate::console::viewer::Viewer;
+use crate::ids::OrderNo;
+use crate::ops::reason::ReasonClass;
+use crate::ops::replay::{DEFAULT_RATE, MAX_RATE, ReplayError, Request, plan as make};
+use crate::store::{ReplayKind, ReplaySelect, Right};
+
+/// The longest reason, in bytes.
+const REASON_MAX_BYTES: usize = 500;
+/// Ids of one selection.
+const MAX_IDS: usize = 1000;
+
+#[derive(Template)]
+#[template(path = "console/plan.html")]
+struct PlanPage {
+    frame: Frame,
+    t: &'static Texts,
+    filters: Filters,
+    merchants: Vec<String>,
+    kinds: Vec<(&'static str, &'static str, bool)>,
+    ids: String,
+    rate: u32,
+    max_rate: u32,
+}
+
+/// `GET /console/replays/new?kind=…`: the form, with what the page before selected.
+pub async fn ask(app: Console, viewer: Viewer, filters: Filters) -> Result<Response, Fault> {
+    viewer.require(Right::Replay)?;
+    let t = Texts::of(app.lang);
+    let chosen = filters.get("kind").and_then(ReplayKind::parse).unwrap_or(ReplayKind::Notification);
+    let kinds = ReplayKind::ALL.iter().map(|name| (name.as_str(), kind(*name, app.lang), *name == chosen)).collect();
+    let ids: Vec<&str> = filters.all("ids").collect();
+    page(&PlanPage {
+        frame: Frame::new(&app, &viewer, Place::Replays, t.new),
+        t,
+        merchants: seen(&app, &viewer),
+        kinds,
+        ids: ids.join("\n"),
+        rate: DEFAULT_RATE,
+        max_rate: MAX_RATE,
+        filters,
+    })
+}
+
+/// `POST /console/replays`: makes the plan and shows it.
+pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
+    viewer.require(Right::Replay)?;
+    let t = Texts::of(app.lang);
+    let reason = fields.get("reason").filter(|reason| reason.len() <= REASON_MAX_BYTES);
+    let reason = reason.ok_or_else(|| Fault::Unusable(t.reason_needed.to_owned()))?.to_owned();
+    let rate = fields.get("rate").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RATE);
+    let select = select(&viewer, &fields)?;
+    let request = Request { select, reason, rate_per_second: rate.clamp(1, MAX_RATE) };
+    let planned = make(tools(&app), &viewer.operator(), request).await;
+    let view = planned.map_err(|e| match e {
+        ReplayError::TooMany => Fault::Unusable(t.too_many.to_owned()),
+        other => crate::http::Error::from(other).into(),
+    })?;
+    Ok(Redirect::to(&links::replay(&view.replay.id)).into_response())
+}
+
+fn select(viewer: &Viewer, fields: &Fields) -> Result<ReplaySelect, Fault> {
+    let kind = fields.get("kind").and_then(ReplayKind::parse).ok_or(Fault::NotFound)?;
+    let is_id =
+        |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let ids = fields.get("ids").unwrap_or_default().split_whitespace().filter(is_id);
+    let time = |name: &str| fields.get(name).and_then(moment);
+    Ok(ReplaySelect {
+        kind,
+        ids: ids.take(MAX_IDS).map(str::to_owned).collect(),
+        refused: kind == ReplayKind::Notification && fields.get("refused").is_some(),
+        merchants: viewer.among(fields.get("merchant"))?,
+        reason_class: fields.get("reason_class").filter(|_| kind != ReplayKind::Event).map(str::to_owned),
+        order_no: fields.get("order_no").and_then(|text| OrderNo::parse(text).ok()).map(String::from),
+        from: time("from"),
+        to: time("to"),
+    })
+}
+
+/// A field of date and time (`2026-01-02T03:04`) in Beijing; a day alone is its begin.
+fn moment(text: &str) -> Option<Timestamp> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    Timestamp::parse_beijing(&format!("{digits:0<14}")).ok()
+}
+
+impl PlanPage {
+    fn merchant_choice(&self) -> Choice {
+        let options = self.merchants.iter().map(|key| (key.clone(), key.clone()));
+        self.choice("merchant", self.frame.w.merchant, options.collect())
+    }
+
+    fn reason_classes(&self) -> Choice {
+        let options = ReasonClass::ALL.iter().map(|class| (class.as_str().to_owned(), class.as_str().to_owned()));
+        self.choice("reason_class", self.t.reason_class, options.collect())
+    }
+
+    fn choice(&self, name: &'static str, label: &'static str, options: Vec<(String, String)>) -> Choice {
+        Choice { name, label, all: self.frame.w.all, options, chosen: self.filters.text(name).to_owned() }
+    }
+
+    /// For a field of date and time: a day begins at midnight.
+    fn at(&self, name: &str) -> String {
+        let text = self.filters.text(name);
+        if text.len() == 10 { format!("{text}T00:00") } else { text.to_owned() }
+    }
+}

@@ -1,0 +1,174 @@
+//! `GET /console/settings`.
+
+use askama::Template;
+use axum::response::Response;
+
+use super::words::{self, SettingsWords};
+use crate::clock::Timestamp;
+use crate::config::{ApiKey, Config, Merchant, Merchants, Scope};
+use crate::console::fault::Fault;
+use crate::console::frame::{Frame, page};
+use crate::console::nav::Place;
+use crate::console::state::Console;
+use crate::console::ui::money::yuan;
+use crate::console::viewer::Viewer;
+use crate::ops;
+use crate::order::Surplus;
+use crate::store::{Access, ConsoleSession, ConsoleUser, Right, Role};
+
+#[derive(Template)]
+#[template(path = "console/settings.html")]
+struct SettingsPage {
+    frame: Frame,
+    t: &'static SettingsWords,
+    config_hash: String,
+    own: i64,
+    sessions: Vec<ConsoleSession>,
+    users: Vec<ConsoleUser>,
+    choices: Choices,
+    merchants: Vec<MerchantRow>,
+    keys: Vec<KeyRow>,
+}
+
+/// What a form of access offers: the value, the word, and whether it is chosen.
+pub struct Choices {
+    pub roles: Vec<(&'static str, &'static str, bool)>,
+    pub rights: Vec<(&'static str, &'static str, bool)>,
+    pub merchants: Vec<(String, bool)>,
+}
+
+struct MerchantRow {
+    key: String,
+    mch_id: String,
+    apps: String,
+    fingerprint: String,
+    previous: Option<(String, Timestamp)>,
+    policy: String,
+    ends: Option<Timestamp>,
+    has_certificate: bool,
+}
+
+struct KeyRow {
+    name: String,
+    scopes: String,
+    merchants: String,
+    cap: String,
+    hashes: Vec<(String, Option<Timestamp>)>,
+}
+
+pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
+    let t = SettingsWords::of(app.lang);
+    let now = app.clock.now();
+    let manages = viewer.may(Right::Admin);
+    let only = (!manages).then_some(viewer.session.user_id);
+    let mut sessions = app.store.console_sessions(only, now, ops::users::LIMIT).await?;
+    sessions.retain(|session| session.user_id == viewer.session.user_id || viewer.access().contains(&session.access));
+    let mut users = if manages { app.store.console_users(ops::users::LIMIT).await? } else { Vec::new() };
+    users.retain(|user| viewer.access().contains(&user.access));
+    let certificates = ops::overview::certificates(&app.config, &viewer.operator()).await;
+    let shown = app.config.merchants.iter().filter(|merchant| viewer.sees(&merchant.key));
+    let merchants = shown.map(|merchant| MerchantRow::new(merchant, &app.config, &certificates)).collect();
+    let keys = app.config.api_keys.iter().filter(|_| viewer.merchants().is_none() && manages).map(KeyRow::new);
+    page(&SettingsPage {
+        frame: Frame::new(&app, &viewer, Place::Settings, t.title),
+        t,
+        config_hash: app.config.hash(),
+        own: viewer.session.id,
+        sessions,
+        users,
+        choices: Choices::new(&app, &viewer, &Access::of(Role::Viewer, None)),
+        merchants,
+        keys: keys.collect(),
+    })
+}
+
+impl Choices {
+    /// What the viewer may give away, with what is chosen by now.
+    pub fn new(app: &Console, viewer: &Viewer, chosen: &Access) -> Choices {
+        let lang = app.lang;
+        let may_give = |role: &Role| role.rights().iter().all(|right| viewer.may(*right));
+        let roles = Role::ALL.iter().filter(|role| may_give(role));
+        let grants = [Right::Replay, Right::Refund, Right::Accept, Right::Export];
+        let rights = grants.into_iter().filter(|right| viewer.may(*right));
+        let of = |name: &String| chosen.merchants.as_ref().is_some_and(|of| of.iter().any(|key| key.as_str() == name));
+        Choices {
+            roles: roles.map(|role| (role.as_str(), words::role(*role, lang), *role == chosen.role)).collect(),
+            rights: rights
+                .map(|right| (right.as_str(), words::right(right, lang), chosen.grants.contains(&right)))
+                .collect(),
+            merchants: viewer
+                .merchant_names(&app.config)
+                .into_iter()
+                .map(|name| {
+                    let is = of(&name);
+                    (name, is)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl MerchantRow {
+    fn new(merchant: &Merchant, config: &Config, certificates: &[(String, Timestamp)]) -> MerchantRow {
+        let apps = merchant.apps.iter().map(|key| match config.app(key.as_str()) {
+            Some(app) => format!("{key} {}", app.app_id),
+            None => key.to_string(),
+        });
+        let of = |surplus: Surplus| surplus.as_str();
+        MerchantRow {
+            key: merchant.key.to_string(),
+            mch_id: merchant.mch_id.to_string(),
+            apps: apps.collect::<Vec<_>>().join(", "),
+            fingerprint: merchant.v2_key.fingerprint(),
+            previous: merchant.v2_key_previous.as_ref().map(|before| (before.key.fingerprint(), before.until)),
+            policy: format!("{} / {}", of(merchant.policy.paid_late), of(merchant.policy.paid_twice)),
+            ends: certificates.iter().find(|(name, _)| *name == merchant.key.as_str()).map(|(_, at)| *at),
+            has_certificate: merchant.client_cert_file.is_some(),
+        }
+    }
+}
+
+impl KeyRow {
+    fn new(key: &ApiKey) -> KeyRow {
+        let merchants = match &key.merchants {
+            Merchants::All => String::new(),
+            Merchants::Only(only) => only.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", "),
+        };
+        let scope = |scope: &Scope| match scope {
+            Scope::Orders => "orders",
+            Scope::Refunds => "refunds",
+            Scope::Finance => "finance",
+            Scope::Ops => "ops",
+        };
+        KeyRow {
+            name: key.name.clone(),
+            scopes: key.scopes.iter().map(scope).collect::<Vec<_>>().join(", "),
+            merchants,
+            cap: key.refund_cap_per_day.map_or("–".to_owned(), |cap| yuan(cap.as_i64())),
+            hashes: key.hashes.iter().map(|hash| (hash.sha256.chars().take(12).collect(), hash.until)).collect(),
+        }
+    }
+}
+
+impl SettingsPage {
+    fn is_own(&self, session: &ConsoleSession) -> bool {
+        session.id == self.own
+    }
+
+    fn role(&self, access: &Access) -> String {
+        described(access, self.frame.lang)
+    }
+
+    fn merchants_of(&self, access: &Access) -> String {
+        match &access.merchants {
+            None => self.frame.w.all.to_owned(),
+            Some(only) => only.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+/// The role, and what was granted beside it.
+pub fn described(access: &Access, lang: crate::console::words::Lang) -> String {
+    let grants = access.grants.iter().map(|right| format!(" + {}", words::right(*right, lang)));
+    format!("{}{}", words::role(access.role, lang), grants.collect::<String>())
+}

@@ -1,0 +1,38 @@
+//! Amounts: whole fen, shown exactly.
+
+use std::fmt;
+
+use askama::filters::HtmlSafe;
+
+/// An amount in fen.
+#[derive(Debug, Clone, Copy)]
+pub struct Money(pub i64);
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<span class=\"money\">{}</span>", yuan(self.0))
+    }
+}
+
+/// Digits and signs only.
+impl HtmlSafe for Money {}
+
+/// `¥1,234.56`, `−¥0.05`.
+pub fn yuan(fen: i64) -> String {
+    let sign = if fen < 0 { "−" } else { "" };
+    let (whole, cents) = (fen.unsigned_abs() / 100, fen.unsigned_abs() % 100);
+    format!("{sign}¥{}.{cents:02}", grouped(whole))
+}
+
+/// `1,234,567`
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

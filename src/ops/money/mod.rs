@@ -1,0 +1,7 @@
+//! What a person decides about money: accept what is held, give back what was paid.
+
+mod accept;
+mod refund;
+
+pub use accept::{AcceptError, Accepted, accept};
+pub use refund::{Asked, Recorded, RefundError, RefundRefusal, content_hash, record};

@@ -17,7 +17,7 @@ mod secrets;
 mod sections;
 mod validate;
 
-pub use address::NatsServers;
+pub use address::{NatsServers, WechatHost, is_public_address};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

@@ -48,6 +48,9 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
 fn ops_routes() -> Router<Arc<HttpShared>> {
     Router::new()
         .route("/v1/ops/jobs", get(ops::jobs::jobs))
+        .route("/v1/ops/jobs/{name}/run", post(ops::jobs::run))
+        .route("/v1/ops/bus", get(ops::bus::overview))
+        .route("/v1/ops/bus/{stream}/messages", get(ops::bus::messages))
         .route("/v1/ops/audit", get(ops::audit::list))
         .route("/v1/ops/notifications", get(ops::notifications::list))
         .route("/v1/ops/notifications/{id}", get(ops::notifications::get))

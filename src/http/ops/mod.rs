@@ -1,6 +1,7 @@
 //! What operators see and do over HTTP. Everything here calls `crate::ops`, and needs the scope `ops`.
 
 pub(crate) mod audit;
+pub(crate) mod bus;
 mod caller;
 pub(crate) mod dead_letters;
 pub(crate) mod jobs;

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, PgBouncer,
-# Python, Node, strace, Chromium. The checkout page's tests come last, in a browser, because what they wait for is counted in seconds.
+# Python, Node, strace, Chromium. The tests of the checkout page and the console come last, in a browser, because
+# what they wait for is counted in seconds.
 # What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of
 # a tool.
 #
 #   tests/run.sh                     all tests
 #   tests/run.sh bus:: settle        only tests whose names contain one of these
 #   tests/run.sh -- --nocapture      all tests, with any option of the test programs
-#   tests/run.sh --browser           only the checkout page in a browser; --pictures DIR writes pictures of its screens,
+#   tests/run.sh --browser           only the checkout page and the console in a browser; --pictures DIR writes pictures,
 #                                    further arguments go to node --test (--test-name-pattern=…)
 #   tests/long.sh                    the long instances of the proofs, by hand
 #   tests/run.sh --install           only what the tests need

@@ -49,6 +49,11 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// The names of all steps, oldest first.
+pub fn names() -> Vec<String> {
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
+}
+
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
 /// of it, the check for missing steps included, happens in one transaction at a time, under
 /// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.

@@ -18,7 +18,7 @@ mod secrets;
 mod sections;
 mod validate;
 
-pub use address::NatsServers;
+pub use address::{NatsServers, WechatHost, is_public_address};
 pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};

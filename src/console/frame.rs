@@ -119,6 +119,10 @@ impl Frame {
         assets::js()
     }
 
+    pub fn icon(&self) -> &'static str {
+        assets::icon()
+    }
+
     /// ¥1,234.56 in tabular figures.
     pub fn money(&self, fen: impl Into<Amount>) -> Money {
         Money(fen.into().0)

@@ -148,7 +148,8 @@ pub async fn end_session(
     let sessions = store.console_sessions(None, now, LIMIT).await?;
     let Some(session) = sessions.into_iter().find(|session| session.id == id) else { return Ok(false) };
     let is_own = session.user_id == user;
-    if !is_own && !(within.has(Right::Admin) && within.contains(&session.access)) {
+    let may = is_own || within.has(Right::Admin) && within.contains(&session.access);
+    if !may {
         return Ok(false);
     }
     let audit = audit(operator, "console.end_session", &session.user_name, if is_own { "own" } else { "" }, now);

@@ -14,6 +14,9 @@
   });
   if (navigator.clipboard) copies(document);
 
+  // On a phone the navigation is wider than the screen.
+  document.querySelector("nav.places [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
   // "/" searches; j and k move through the rows of the list, Enter opens one.
   const rows = () => all("tr[data-href]");
   const select = (step) => {

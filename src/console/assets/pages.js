@@ -5,6 +5,10 @@
   if (!part) return;
   const events = new EventSource(part.dataset.stream);
   const set = (name, text) => { part.querySelector(`[data-${name}]`).textContent = text; };
+  // The link of pages without script; it comes back where the events end too early.
+  const reload = part.querySelector("[data-reload]");
+  events.addEventListener("open", () => { reload.hidden = true; });
+  events.addEventListener("error", () => { reload.hidden = events.readyState !== EventSource.CLOSED; });
   const begun = part.querySelector(".badge")?.textContent.trim();
   events.addEventListener("progress", (event) => {
     const progress = JSON.parse(event.data);

@@ -26,8 +26,8 @@ use crate::store::{Archived, DbError, Store, StoredOrder, StoredPayment, StoredR
 
 /// Notifications whose messages are shown in the page; the others have pages of their own.
 const MESSAGES: usize = 5;
-/// Lines of the timeline, the newest: the page stays small.
-const LINES: usize = 60;
+/// Lines of the timeline on one page, the newest first of all: the page stays small.
+const LINES: usize = 40;
 
 #[derive(Template)]
 #[template(path = "console/order.html")]
@@ -44,7 +44,8 @@ struct OrderPage {
     truncated: Vec<&'static str>,
     /// Lines that are left out.
     hidden: usize,
-    all_lines: String,
+    earlier: String,
+    newest: Option<String>,
     path: String,
     replay: String,
     replay_refused: Option<String>,
@@ -62,14 +63,17 @@ pub async fn get(
     let payments = app.store.payments_of_order(order.id).await?;
     let refunds = app.store.refunds_of_order(order.id).await?;
     let Timeline { entries, truncated, .. } = history::of_order(&app.store, &stored).await?;
-    let messages = messages(&app.store, &viewer.operator(), &entries).await?;
+    let passed = filters.get("passed").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0).min(entries.len());
+    let end = entries.len() - passed;
+    let hidden = end.saturating_sub(LINES);
+    let messages = messages(&app.store, &viewer.operator(), &entries[hidden..end]).await?;
     let is_refused = |entry: &Entry| matches!(entry, Entry::Notification { verdict, .. } if verdict == "refused");
-    let has_refused = entries.iter().any(|entry| is_refused(&entry.entry));
+    let is_open = !order.paid_reported;
+    let has_refused = is_open && entries.iter().any(|entry| is_refused(&entry.entry));
     let t = Texts::of(app.lang);
     let frame = Frame::new(&app, &viewer, Place::Orders, order.order_no.to_string());
-    let hidden = if filters.is("lines", "all") { 0 } else { entries.len().saturating_sub(LINES) };
     let writer = Writer { frame: &frame, t, stored: &stored, messages: &messages };
-    let lines = entries.into_iter().skip(hidden).map(|entry| writer.line(entry)).collect();
+    let lines = entries.into_iter().take(end).skip(hidden).map(|entry| writer.line(entry)).collect();
     let selected =
         [("kind", "notification"), ("merchant", order.merchant.as_str()), ("order_no", order.order_no.as_str())];
     let path = links::order(&order.merchant, &order.order_no);
@@ -82,7 +86,8 @@ pub async fn get(
         lines,
         truncated,
         hidden,
-        all_lines: format!("{path}?lines=all"),
+        earlier: format!("{path}?passed={}", passed + LINES),
+        newest: (passed > 0).then(|| path.clone()),
         replay: links::plan(selected),
         replay_refused: has_refused.then(|| links::plan(selected.into_iter().chain([("refused", "1")]))),
         audit: links::audit_of_order(&order.order_no),

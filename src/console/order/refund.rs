@@ -20,8 +20,7 @@ use crate::console::viewer::Viewer;
 use crate::http::Error;
 use crate::ids::{EventId, OutRefundNo};
 use crate::money::Fen;
-use crate::new_refund::REASON_MAX_BYTES;
-use crate::ops::money::{Asked, content_hash, record};
+use crate::ops::money::{Asked, PAYER_REASON_MAX_BYTES, content_hash, record};
 use crate::ops::replay::Tools;
 use crate::store::{PaidAttempt, Right, StoredOrder};
 
@@ -77,7 +76,7 @@ pub async fn refund(
     let is_known = app.store.refund(&stored.order.merchant, &refund_no).await?.is_some();
     let problem = match amount {
         _ if reason.is_empty() => Some(t.reason_needed),
-        _ if reason.len() > REASON_MAX_BYTES => Some(t.long_reason),
+        _ if reason.len() > PAYER_REASON_MAX_BYTES => Some(t.long_reason),
         Some(amount) if amount <= payment.left || is_known => None,
         _ => Some(t.bad_amount),
     };

@@ -128,7 +128,7 @@ impl Writer<'_> {
             .with(t.verified_by, verified_by.map_or(Cell::None, Cell::Code))
             .text(t.bytes, bytes.map(|bytes| bytes.to_string()).as_ref())
             .time(frame, t.received, Some(at))
-            .time(frame, t.result, processed_at);
+            .time(frame, t.processed, processed_at);
         line.badge = verdict(&name).map(|status| frame.badge(status));
         if let Some(found) = self.messages.iter().find(|found| found.row.id == id)
             && let Some(shown) = mask::notification(&found.body)

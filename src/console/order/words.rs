@@ -53,6 +53,7 @@ words! {
         fact: "事实", "Fact";
         verified_by: "验签密钥", "Verified by";
         received: "收到", "Received";
+        processed: "处理于", "Processed";
         from_addr: "来源地址", "From address";
         bytes: "字节", "Bytes";
         means: "含义", "What it means";
@@ -75,15 +76,20 @@ words! {
         refreshed: "微信已答复。", "WeChat answered.";
         not_refreshed: "微信暂未答复，或刚刚已查询过。", "WeChat has not answered yet, or was asked a moment ago.";
         close_title: "关闭订单", "Close the order";
-        close_what: "将请微信关闭该订单的支付尝试，之后不能再支付。微信在下单五分钟内不允许关闭，届时会自动完成。", "WeChat is asked to close the order's attempts; nothing can be paid on it then. Within five minutes of its placing WeChat closes nothing: it is done as soon as WeChat allows it.";
+        close_what: "将请微信关闭该订单的支付尝试，之后不能再支付。微信在下单五分钟内不允许关闭，届时会自动完成。",
+            "WeChat is asked to close the order's attempts; nothing can be paid on it then. Within five minutes \
+             of its placing WeChat closes nothing: it is done as soon as WeChat allows it.";
         close_asked: "已请求关闭订单。", "The order is being closed.";
         not_open: "订单已结束，无需关闭。", "The order has ended: there is nothing to close.";
         accept_title: "接受挂起的款项", "Accept held money";
-        accept_what: "该笔款项将记为订单的收入，并发出 order.paid（若尚未发出）。此后不能再撤销，只能退款。", "The payment is credited to the order, and order.paid is emitted unless it was. It cannot be undone; it can be refunded.";
+        accept_what: "该笔款项将记为订单的收入，并发出 order.paid（若尚未发出）。此后不能再撤销，只能退款。",
+            "The payment is credited to the order, and order.paid is emitted unless it was. It cannot be undone; \
+             it can be refunded.";
         accepted: "款项已入账。", "The payment is credited.";
         accepted_before: "款项此前已入账，没有变更。", "The payment was credited before: nothing changed.";
         given_back: "款项正在退回或已退回付款人。", "The payment goes back to the payer, or went back.";
-        foreign: "款项币种或收款方不符，只能退还。", "The payment is in another currency or went to another recipient: it can only be given back.";
+        foreign: "款项币种或收款方不符，只能退还。",
+            "The payment is in another currency or went to another recipient: it can only be given back.";
         no_payment: "订单没有这笔支付。", "The order has no such payment.";
         reason_needed: "请填写原因。", "A reason is required.";
         refund_title: "退款", "Refund";

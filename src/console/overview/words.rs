@@ -19,6 +19,8 @@ words! {
         since: "最早", "first";
         fault: "微信拒绝该商户的配置", "WeChat refuses this merchant's setup";
         machinery: "运行状况", "Machinery";
+        count: "笔数", "count";
+        queue: "各消费者的队列", "Queue by consumer";
         consumer: "消费者", "Consumer";
         pending: "等待", "Waiting";
         in_flight: "处理中", "In flight";

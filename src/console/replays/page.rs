@@ -145,7 +145,7 @@ impl ReplayPage {
         }
     }
 
-    fn number(&self, number: &String) -> Id {
+    fn number(&self, number: &str) -> Id {
         self.frame.id(links::orders_with(number), number)
     }
 

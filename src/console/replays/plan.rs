@@ -65,7 +65,7 @@ pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Res
     let reason = fields.get("reason").filter(|reason| reason.len() <= REASON_MAX_BYTES);
     let reason = reason.ok_or_else(|| Fault::Unusable(t.reason_needed.to_owned()))?.to_owned();
     let rate = fields.get("rate").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RATE);
-    let select = select(&viewer, &fields)?;
+    let select = select(&viewer, &fields, t)?;
     let request = Request { select, reason, rate_per_second: rate.clamp(1, MAX_RATE) };
     let planned = make(tools(&app), &viewer.operator(), request).await;
     let view = planned.map_err(|e| match e {
@@ -75,21 +75,32 @@ pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Res
     Ok(Redirect::to(&links::replay(&view.replay.id)).into_response())
 }
 
-fn select(viewer: &Viewer, fields: &Fields) -> Result<ReplaySelect, Fault> {
-    let kind = fields.get("kind").and_then(ReplayKind::parse).ok_or(Fault::NotFound)?;
-    let is_id =
-        |id: &&str| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let ids = fields.get("ids").unwrap_or_default().split_whitespace().filter(is_id);
-    let time = |name: &str| fields.get(name).and_then(moment);
+/// What is selected. A field that cannot be read is refused: left out, it would select more.
+fn select(viewer: &Viewer, fields: &Fields, t: &'static Texts) -> Result<ReplaySelect, Fault> {
+    let unusable = |field: &str| Fault::Unusable(format!("{}: {field}", t.unreadable));
+    let kind = fields.get("kind").and_then(ReplayKind::parse).ok_or_else(|| unusable(t.kind))?;
+    let ids: Vec<&str> = fields.get("ids").unwrap_or_default().split_whitespace().collect();
+    let is_id = |id: &&str| id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if ids.len() > MAX_IDS || !ids.iter().all(is_id) {
+        return Err(unusable(t.ids));
+    }
+    let time = |name: &str, label: &str| match fields.get(name) {
+        Some(text) => moment(text).map(Some).ok_or_else(|| unusable(label)),
+        None => Ok(None),
+    };
+    let order_no = match fields.get("order_no") {
+        Some(text) => Some(OrderNo::parse(text).map_err(|_| unusable(t.order_no))?.into()),
+        None => None,
+    };
     Ok(ReplaySelect {
         kind,
-        ids: ids.take(MAX_IDS).map(str::to_owned).collect(),
+        ids: ids.into_iter().map(str::to_owned).collect(),
         refused: kind == ReplayKind::Notification && fields.get("refused").is_some(),
         merchants: viewer.among(fields.get("merchant"))?,
         reason_class: fields.get("reason_class").filter(|_| kind != ReplayKind::Event).map(str::to_owned),
-        order_no: fields.get("order_no").and_then(|text| OrderNo::parse(text).ok()).map(String::from),
-        from: time("from"),
-        to: time("to"),
+        order_no,
+        from: time("from", t.from)?,
+        to: time("to", t.to)?,
     })
 }
 

@@ -41,7 +41,8 @@ impl Progress {
             let rate = done.div_ceil(seconds);
             let left = total.saturating_sub(done).div_ceil(rate.max(1));
             let left = span(Duration::from_secs(left), lang);
-            says = format!("{says} · {} {} · {} {}", grouped(rate), t.per_second, t.left, left);
+            let left = lang.pick(format!("{} {left}", t.left), format!("{left} {}", t.left));
+            says = format!("{says} · {} {} · {left}", grouped(rate), t.per_second);
         }
         Progress {
             state: replay.state.as_str(),

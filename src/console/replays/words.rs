@@ -16,7 +16,8 @@ words! {
         by: "操作人", "By";
         none: "还没有重放。", "No replays yet.";
         none_match: "没有符合条件的重放。", "No replays match these filters.";
-        how: "计划只预测结果，不做任何变更；确认后才开始。", "A plan predicts the results and changes nothing; it is started after you confirm it.";
+        how: "计划只预测结果，不做任何变更；确认后才开始。",
+            "A plan predicts the results and changes nothing; it is started after you confirm it.";
         refused: "只选验签未通过而被拒绝的", "Those that were refused, instead of those that were taken";
         ids: "编号（每行一个，可空）", "Ids, one a line (may be empty)";
         order_no: "订单号", "Order";
@@ -61,6 +62,9 @@ words! {
         too_many: "选中的条目过多，请缩小范围。", "Too many rows are selected: narrow the selection.";
         reason_needed: "请填写原因。", "A reason is required.";
         audit: "审计", "Audit";
+        unreadable: "无法识别的选择条件", "This selection cannot be read";
+        from: "从", "From";
+        to: "到", "To";
     }
 }
 

@@ -5,10 +5,7 @@ use askama::filters::HtmlSafe;
 
 /// A list to choose from; the first line is "all".
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<label class="field"><span>{{ label }}</span><select name="{{ name }}"><option value="">{{ all }}</option>{% for option in options %}<option value="{{ option.0 }}"{% if option.0 == *chosen %} selected{% endif %}>{{ option.1 }}</option>{% endfor %}</select></label>"#
-)]
+#[template(path = "console/ui/choice.html")]
 pub struct Choice {
     pub name: &'static str,
     pub label: &'static str,

@@ -10,10 +10,7 @@ use super::time::Time;
 
 /// A value.
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"{% match self %}{% when Cell::Text(text) %}{{ text }}{% when Cell::Code(text) %}<code>{{ text }}</code>{% when Cell::Id(id) %}{{ id }}{% when Cell::Money(money) %}{{ money }}{% when Cell::Time(time) %}{{ time }}{% when Cell::Badge(badge) %}{{ badge }}{% when Cell::None %}<span class="none">—</span>{% endmatch %}"#
-)]
+#[template(path = "console/ui/cell.html")]
 pub enum Cell {
     Text(String),
     Code(String),
@@ -35,10 +32,7 @@ impl Cell {
 
 /// Labels and values, in their order.
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = r#"<dl class="facts">{% for row in rows %}<dt>{{ row.0 }}</dt><dd>{{ row.1 }}</dd>{% endfor %}</dl>"#
-)]
+#[template(path = "console/ui/facts.html")]
 pub struct Facts {
     pub rows: Vec<(&'static str, Cell)>,
 }

@@ -64,7 +64,8 @@ impl<S: Send + Sync> FromRequestParts<S> for TextPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TextPath, Error> {
         let parse = |text: String| {
-            let is_plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let is_plain =
+                text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
             if is_plain { Ok(text) } else { Err("must be an id of a list") }
         };
         number(parts, state, "id", parse).await.map(TextPath)

@@ -2,6 +2,7 @@
 //! `admin`.
 
 pub(crate) mod audit;
+pub(crate) mod bus;
 mod caller;
 pub(crate) mod dead_letters;
 pub(crate) mod health;

@@ -4,4 +4,4 @@ mod accept;
 mod refund;
 
 pub use accept::{AcceptError, Accepted, accept};
-pub use refund::{Asked, Recorded, RefundError, RefundRefusal, content_hash, record};
+pub use refund::{Asked, PAYER_REASON_MAX_BYTES, Recorded, RefundError, RefundRefusal, content_hash, record};

@@ -12,7 +12,7 @@ use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
-use crate::new_refund::{NotConfigured, RefundSpec, new_refund};
+use crate::new_refund::{NotConfigured, REASON_MAX_BYTES, RefundSpec, new_refund};
 use crate::ops::Operator;
 use crate::ops::replay::Tools;
 use crate::order::PaymentClass;
@@ -20,6 +20,9 @@ use crate::refund::{RefundEvent, RefundOrigin};
 use crate::secret::sha256_hex;
 use crate::store::{AuditEntry, DbError, NewRefund, PaidAttempt, RefundCap, Reserved, StoredRefund};
 use crate::telemetry::REFUNDS_TOTAL;
+
+/// The longest reason that the payer reads, in bytes.
+pub const PAYER_REASON_MAX_BYTES: usize = REASON_MAX_BYTES;
 
 /// A refund that is asked for.
 #[derive(Debug, Clone)]

@@ -124,14 +124,6 @@ const SOURCES: &[Source] = &[
         read: change,
     },
     Source {
-        name: "notifications",
-        sql: "SELECT event_id, kind, verdict, reason, verified_by, transaction_id, remote_addr,
-                     CASE WHEN packed IS NULL THEN CAST(length(body) AS BIGINT) END AS bytes,
-                     received_at_ms, processed_at_ms
-              FROM notifications WHERE order_id = $1 ORDER BY received_at_ms DESC, event_id DESC LIMIT $4",
-        read: notification,
-    },
-    Source {
         name: "refused_notifications",
         sql: "SELECT r.id AS event_id, r.kind AS kind, 'refused' AS verdict, r.reason AS reason,
                      CAST(NULL AS TEXT) AS verified_by, r.transaction_id AS transaction_id,
@@ -140,6 +132,14 @@ const SOURCES: &[Source] = &[
               FROM refused_notifications AS r
               LEFT JOIN refused_bodies AS b ON b.merchant = r.merchant AND b.hash = r.hash
               WHERE r.order_id = $1 ORDER BY r.received_at_ms DESC, r.id DESC LIMIT $4",
+        read: notification,
+    },
+    Source {
+        name: "notifications",
+        sql: "SELECT event_id, kind, verdict, reason, verified_by, transaction_id, remote_addr,
+                     CASE WHEN packed IS NULL THEN CAST(length(body) AS BIGINT) END AS bytes,
+                     received_at_ms, processed_at_ms
+              FROM notifications WHERE order_id = $1 ORDER BY received_at_ms DESC, event_id DESC LIMIT $4",
         read: notification,
     },
     Source {

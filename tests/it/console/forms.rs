@@ -59,7 +59,7 @@ async fn every_answer_carries_the_headers_that_protect_it_and_assets_are_kept() 
         let end = styles.find(&format!(".{kind}\"")).unwrap() + kind.len() + 1;
         styles[..end].rsplit('"').next().unwrap().to_owned()
     };
-    let (css, js) = (asset("css"), asset("js"));
+    let (css, js, icon) = (asset("css"), asset("js"), asset("svg"));
     for (path, status, cache) in [
         ("/console", 200, "no-store"),
         ("/console/settings", 200, "no-store"),
@@ -67,6 +67,7 @@ async fn every_answer_carries_the_headers_that_protect_it_and_assets_are_kept() 
         ("/console/invitation/unknown", 410, "no-store"),
         (css.as_str(), 200, "public, max-age=31536000, immutable"),
         (js.as_str(), 200, "public, max-age=31536000, immutable"),
+        (icon.as_str(), 200, "public, max-age=31536000, immutable"),
         ("/console/assets/console.css", 404, "no-store"),
     ] {
         let reply = browser.get(path).await;

@@ -120,6 +120,6 @@ async fn invite(stage: &InProcess, name: &str, access: Access) -> String {
 /// The rows of the audit with this action, the latest first: who, from where, about what, with which result.
 async fn audited(stage: &InProcess, action: &str) -> Vec<[String; 4]> {
     let filter = wxpay_worker::store::AuditFilter { action: Some(action.to_owned()), ..Default::default() };
-    let rows = stage.store.audit(&filter, 100).await.unwrap();
-    rows.rows.into_iter().map(|row| [row.actor, row.remote_addr, row.subject.unwrap_or_default(), row.result]).collect()
+    let rows = stage.store.audit(&filter, 100).await.unwrap().rows;
+    rows.into_iter().map(|row| [row.actor, row.remote_addr, row.subject.unwrap_or_default(), row.result]).collect()
 }

@@ -40,7 +40,7 @@ async fn the_overview_counts_the_day_and_held_money_names_its_reason() {
     stage.until_state("PAID0001", "paid").await;
     let day = browser.get("/console").await.text();
     assert!(day.contains("<strong><span class=\"money\">¥"), "{day}");
-    assert!(day.contains("</strong>1</dd>"), "one payment: {day}");
+    assert!(day.contains("</strong><small>count 1</small>"), "one payment: {day}");
     assert!(!day.contains("no payment yet"));
     for path in ["/console/held", "/console/refunds", "/console/jobs", "/console/audit", "/console/settings"] {
         assert_eq!(browser.get(path).await.status, 200, "{path}");
@@ -114,4 +114,26 @@ async fn the_console_is_off_unless_it_is_switched_on() {
     assert_eq!(browser.get("/console").await.status, 404);
     assert_eq!(browser.get("/console/login").await.status, 404);
     stage.finish().await;
+
+    let apart = "[console]\nenabled = true\nlisten = \"127.0.0.1:0\"\n";
+    let stage = TestService::new().config(apart).in_process().await;
+    let elsewhere = Browser::new(&stage).get("/console/login").await;
+    assert_eq!(elsewhere.status, 404, "the console has an address of its own");
+    stage.finish().await;
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_problem_and_plain_http_beyond_this_host_a_warning() {
+    let read = |text: &str| wxpay_worker::config::Config::from_toml_str(text);
+    let warned = |text: &str| {
+        let warnings = read(text).unwrap().warnings;
+        warnings.iter().any(|warning| warning.key == "console.enabled")
+    };
+    let open = "[server]\nlisten = \"0.0.0.0:8080\"\n";
+    assert!(warned(&format!("{open}[console]\nenabled = true\n")));
+    assert!(!warned(&format!("{open}[console]\nenabled = true\nlisten = \"127.0.0.1:8081\"\n")));
+    assert!(!warned(&format!("{open}public_url = \"https://pay.example.com\"\n[console]\nenabled = true\n")));
+    assert!(!warned(open), "it is off");
+    let same = read(&format!("{open}[console]\nenabled = true\nlisten = \"0.0.0.0:8080\"\n")).unwrap_err().to_string();
+    assert!(same.contains("console.listen"), "{same}");
 }

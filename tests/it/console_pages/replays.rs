@@ -40,6 +40,11 @@ async fn a_refused_notification_settles_once_by_the_forms() {
     user.page(&form).await.shows("A plan predicts the results");
 
     let select = [("kind", "notification"), ("refused", "1"), ("order_no", "C100001"), ("reason", "the key was wrong")];
+    // Left out, a field that cannot be read would select more.
+    for field in [("order_no", "C 1"), ("ids", "a/b"), ("from", "yesterday"), ("kind", "webhook")] {
+        let asked = [field, ("kind", "notification"), ("refused", "1"), ("reason", "the key was wrong")];
+        assert_eq!(user.submit("/console/replays", &asked).await.status, 422, "{field:?}");
+    }
     let planned = user.submit("/console/replays", &select).await;
     assert_eq!(planned.status, 303, "{}", planned.words());
     let replay = planned.location;

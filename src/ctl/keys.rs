@@ -4,7 +4,8 @@ use std::io::{IsTerminal, stdout};
 
 use serde_json::{Map, Value, json};
 
-use super::args::{KeysCommand, Page};
+use super::args::KeysCommand;
+use super::args_page::Page;
 use super::client::{Api, part};
 use super::exit::{Exit, Failure};
 use super::output::{Column, Printer};

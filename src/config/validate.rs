@@ -166,6 +166,10 @@ pub(super) fn console(server: Option<&Server>, console: Option<&Console>, report
         let text = "opens the console over plain http: it refuses every request that does not come from this host, \
                     because a password would be sent readable. Make server.public_url https";
         report.warnings.push(Problem::new("console.enabled", text));
+    } else if !listen.ip().is_loopback() && server.trusted_proxies.is_empty() {
+        let text = "is empty: the console answers the proxies that are named there, and this host. Name the proxy that \
+                    terminates https";
+        report.warnings.push(Problem::new("server.trusted_proxies", text));
     }
 }
 

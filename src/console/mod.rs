@@ -4,7 +4,8 @@
 //! page without a session; no change without the session's CSRF token from this very site; whatever is stored is
 //! escaped by the template; no script or style but the console's own files.
 //!
-//! - A request: `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault` (why not).
+//! - A request: `transport` (how it came), `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault`
+//!   (why not).
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
 //! - Rooms: `login`, `overview`, `orders`, `order`, `notifications`, `dead_letters`, `replays`, `money` (held money,
@@ -22,7 +23,7 @@ pub mod flash;
 pub mod form;
 pub mod frame;
 pub mod links;
-mod login;
+pub mod login;
 mod money;
 pub mod nav;
 mod notifications;
@@ -35,6 +36,7 @@ mod routes;
 mod search;
 mod settings;
 pub mod state;
+pub mod transport;
 pub mod ui;
 pub mod viewer;
 

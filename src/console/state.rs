@@ -15,7 +15,7 @@ use super::login::samples::FailedLogins;
 use super::words::Lang;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;
-use crate::http::rate_limit::Gate;
+use crate::http::rate_limit::{Gate, MinuteBudget};
 use crate::http::{HttpShared, HttpState, middleware};
 
 /// Streams open at once in one process, and of one session.
@@ -27,6 +27,8 @@ pub struct ConsoleShared {
     pub(super) http: Arc<HttpShared>,
     pub jar: Jar,
     pub failed_logins: FailedLogins,
+    /// Attempts to log in, by address.
+    pub attempts: MinuteBudget<IpAddr>,
     pub passwords: Passwords,
     /// Open streams, by session.
     pub streams: Arc<Gate<i64>>,
@@ -37,7 +39,8 @@ impl ConsoleShared {
     pub fn new(http: Arc<HttpShared>) -> ConsoleShared {
         let jar = Jar::new(&http.snapshot().server.public_url);
         let streams = Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_SESSION));
-        ConsoleShared { jar, failed_logins: FailedLogins::default(), passwords: Passwords::default(), streams, http }
+        let (attempts, failed_logins) = (MinuteBudget::default(), FailedLogins::default());
+        ConsoleShared { jar, failed_logins, attempts, passwords: Passwords::default(), streams, http }
     }
 }
 

@@ -28,7 +28,7 @@ mod users;
 mod wallet;
 mod writer;
 
-pub use console::attempts::{AttemptLimit, AttemptOn, FORGOTTEN_AFTER};
+pub use console::attempts::{Attempt, FORGOTTEN_AFTER};
 pub use console::sessions::NewSession;
 pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
 pub use console::users::{ConsoleLogin, NewInvitation};

@@ -1,5 +1,6 @@
 //! The table of the console's routes, and what surrounds every answer.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use askama::Template;
@@ -9,6 +10,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::assets;
 use super::fault::Fault;
@@ -22,6 +24,7 @@ use super::{activity, dead_letters, money, notifications, order, orders, overvie
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 use crate::http::middleware::remote_ip;
+use crate::http::routes::panic_words;
 
 /// Scripts, styles, images and answers to forms from this site alone; no page of another site shows one of ours.
 const CSP: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
@@ -51,6 +54,8 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/settings/users/{id}/link", post(settings::users::link))
         .route("/console/settings/sessions/{id}/end", post(settings::sessions::end))
         .route("/console/{*rest}", any(|| async { Fault::NotFound }))
+        // Within, so that its answer has the headers, too.
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(&shared), around))
         .with_state(shared)
 }
@@ -83,6 +88,10 @@ fn pages() -> Router<Arc<ConsoleShared>> {
 pub fn own_router(http: Arc<HttpShared>) -> Router {
     let root = Router::new().route("/", get(|| async { Redirect::permanent("/console") }));
     crate::http::guarded(routes(http).merge(root))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    Fault::Internal(panic_words(&*panic)).into_response()
 }
 
 /// Refuses plain http from elsewhere, makes a page of a fault, and sets the headers of every answer.

@@ -91,6 +91,11 @@ fn finish(routes: Router) -> Router {
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    Error::Internal { internal: panic_words(&*panic) }.into_response()
+}
+
+/// What a panic says, for the log.
+pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::Internal { internal: format!("panic: {}", words.unwrap_or("of an unknown kind")) }.into_response()
+    format!("panic: {}", words.unwrap_or("of an unknown kind"))
 }

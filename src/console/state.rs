@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use url::Url;
 
 use super::cookies::Jar;
 use super::flash;
@@ -26,6 +27,8 @@ const MAX_STREAMS_OF_SESSION: usize = 4;
 pub struct ConsoleShared {
     pub(super) http: Arc<HttpShared>,
     pub jar: Jar,
+    /// Where browsers reach the console, as they name it in `Origin`.
+    pub origin: String,
     pub failed_logins: FailedLogins,
     /// Attempts to log in, by address.
     pub attempts: MinuteBudget<IpAddr>,
@@ -37,10 +40,13 @@ pub struct ConsoleShared {
 impl ConsoleShared {
     /// Over the state of all routes.
     pub fn new(http: Arc<HttpShared>) -> ConsoleShared {
-        let jar = Jar::new(&http.snapshot().server.public_url);
+        let config = http.snapshot();
+        let url = config.console.url(&config.server);
+        let (jar, origin) = (Jar::new(url), Url::parse(url).map(|url| url.origin().ascii_serialization()));
+        let origin = origin.unwrap_or_default();
         let streams = Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_SESSION));
         let (attempts, failed_logins) = (MinuteBudget::default(), FailedLogins::default());
-        ConsoleShared { jar, failed_logins, attempts, passwords: Passwords::default(), streams, http }
+        ConsoleShared { jar, origin, failed_logins, attempts, passwords: Passwords::default(), streams, http }
     }
 }
 

@@ -21,7 +21,7 @@ pub fn parse_name(text: &str) -> Option<&str> {
 
 /// The address that an invitation is used at.
 pub fn invitation_link(config: &Config, token: &str) -> String {
-    format!("{}{}", config.server.public_url, invitation_path(token))
+    format!("{}{}", config.console.url(&config.server), invitation_path(token))
 }
 
 /// The path of it.

@@ -4,8 +4,7 @@
 //! page without a session; no change without the session's CSRF token from this very site; whatever is stored is
 //! escaped by the template; no script or style but the console's own files.
 //!
-//! - A request: `transport` (how it came), `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault`
-//!   (why not).
+//! - A request: `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault` (why not).
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
 //! - Rooms: `login`, `overview`, `orders`, `order`, `notifications`, `dead_letters`, `replays`, `money` (held money,
@@ -36,7 +35,6 @@ mod routes;
 mod search;
 mod settings;
 pub mod state;
-pub mod transport;
 pub mod ui;
 pub mod viewer;
 

@@ -1,6 +1,5 @@
 //! The table of the console's routes, and what surrounds every answer.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use askama::Template;
@@ -10,7 +9,6 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::assets;
 use super::fault::Fault;
@@ -18,13 +16,13 @@ use super::frame::{Frame, page};
 use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
-use super::transport;
 use super::words::Lang;
 use super::{activity, dead_letters, money, notifications, order, orders, overview, replays, search, settings};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
+use crate::http::extract::transport;
 use crate::http::middleware::remote_ip;
-use crate::http::routes::panic_words;
+use crate::http::routes::catching;
 
 /// Scripts, styles, images and answers to forms from this site alone; no page of another site shows one of ours.
 const CSP: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
@@ -32,7 +30,7 @@ const CSP: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; 
 /// The routes below `/console`.
 pub fn routes(http: Arc<HttpShared>) -> Router {
     let shared = Arc::new(ConsoleShared::new(http));
-    Router::new()
+    let table = Router::new()
         .route("/console/", get(|| async { Redirect::permanent("/console") }))
         .route("/console/login", get(login::form).post(login::log_in))
         .route("/console/logout", post(login::log_out))
@@ -53,9 +51,9 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/settings/users/{id}/remove", post(settings::users::remove))
         .route("/console/settings/users/{id}/link", post(settings::users::link))
         .route("/console/settings/sessions/{id}/end", post(settings::sessions::end))
-        .route("/console/{*rest}", any(|| async { Fault::NotFound }))
-        // Within, so that its answer has the headers, too.
-        .layer(CatchPanicLayer::custom(panicked))
+        .route("/console/{*rest}", any(|| async { Fault::NotFound }));
+    // Within what surrounds every answer, so that a panic's has the headers, too.
+    catching(table, |words| Fault::Internal(words).into_response())
         .layer(from_fn_with_state(Arc::clone(&shared), around))
         .with_state(shared)
 }
@@ -88,10 +86,6 @@ fn pages() -> Router<Arc<ConsoleShared>> {
 pub fn own_router(http: Arc<HttpShared>) -> Router {
     let root = Router::new().route("/", get(|| async { Redirect::permanent("/console") }));
     crate::http::guarded(routes(http).merge(root))
-}
-
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    Fault::Internal(panic_words(&*panic)).into_response()
 }
 
 /// Refuses plain http from elsewhere, makes a page of a fault, and sets the headers of every answer.

@@ -118,8 +118,8 @@ impl Store {
         row.as_ref().map(user_row).transpose()
     }
 
-    /// Gives a user other access, which ends its invitation, or removes it with its sessions where there is none. What it
-    /// had must be within `within`.
+    /// Gives a user other access, which ends its invitation, or removes it with its sessions where there is none. What
+    /// it had must be within `within`.
     pub async fn change_user(
         &self,
         id: i64,

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::address;
+use super::api_key::{ApiKey, Scope};
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
 use super::reader::{Report, texts};
-use super::sections::{ApiKey, App, AppKind, Config, Console, Merchant, Scope, Server, Web, Wechat};
+use super::sections::{App, AppKind, Config, Console, Merchant, Server, Web, Wechat};
 
 /// The longest `notify_url` WeChat takes, in bytes.
 const NOTIFY_URL_MAX: usize = 256;

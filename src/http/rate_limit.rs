@@ -1,5 +1,5 @@
 //! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies. And at most so
-//! many of a merchant's refreshes in a second, whatever they are about; and at most so many at once.
+//! many of a merchant's refreshes or a key's requests in a second; and at most so many at once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use crate::ids::MerchantKey;
 
 /// More subjects than this are swept of those whose interval is over.
 const SWEEP_AT: usize = 10_000;
@@ -77,16 +75,22 @@ impl<K: Eq + Hash> MinuteBudget<K> {
     }
 }
 
-/// Counts each merchant's refreshes of the current second.
-#[derive(Debug, Default)]
-pub struct Budget(Mutex<HashMap<MerchantKey, (Instant, u32)>>);
+/// Counts what each subject asks for in the current second: a merchant's refreshes, a key's requests.
+#[derive(Debug)]
+pub struct Budget<K>(Mutex<HashMap<K, (Instant, u32)>>);
 
-impl Budget {
+impl<K> Default for Budget<K> {
+    fn default() -> Budget<K> {
+        Budget(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Budget<K> {
     /// Whether one more may be asked in this second; if so, it counts.
-    pub fn spend(&self, merchant: &MerchantKey, per_second: u32) -> bool {
+    pub fn spend(&self, subject: &K, per_second: u32) -> bool {
         let now = Instant::now();
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, count) = spent.entry(merchant.clone()).or_insert((now, 0));
+        let (since, count) = spent.entry(subject.clone()).or_insert((now, 0));
         if now.duration_since(*since) >= Duration::from_secs(1) {
             (*since, *count) = (now, 0);
         }

@@ -44,11 +44,18 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
     finish(routes.with_state(app).merge(others))
 }
 
-/// What operators see and do: scope `ops`.
+/// What operators see and do: scope `ops`; API keys: `admin`.
 fn ops_routes() -> Router<Arc<HttpShared>> {
     Router::new()
         .route("/v1/ops/jobs", get(ops::jobs::jobs))
+        .route("/v1/ops/health", get(ops::health::list))
+        .route("/v1/ops/jobs/{name}/run", post(ops::jobs::run))
+        .route("/v1/ops/bus", get(ops::bus::overview))
+        .route("/v1/ops/bus/{stream}/messages", get(ops::bus::messages))
         .route("/v1/ops/audit", get(ops::audit::list))
+        .route("/v1/ops/keys", get(ops::keys::list))
+        .route("/v1/ops/keys", post(ops::keys::create))
+        .route("/v1/ops/keys/{id}/revoke", post(ops::keys::revoke))
         .route("/v1/ops/notifications", get(ops::notifications::list))
         .route("/v1/ops/notifications/{id}", get(ops::notifications::get))
         .route("/v1/ops/dead-letters", get(ops::dead_letters::list))

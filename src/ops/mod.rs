@@ -4,10 +4,13 @@
 //! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.
 
 pub mod audit;
+pub mod bus;
 pub mod commands;
 pub mod dead_letters;
+pub mod health;
 pub mod history;
 pub mod jobs;
+pub mod keys;
 pub mod mask;
 pub mod money;
 pub mod notifications;

@@ -140,12 +140,7 @@ impl KeyRow {
             Merchants::All => String::new(),
             Merchants::Only(only) => only.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", "),
         };
-        let scope = |scope: &Scope| match scope {
-            Scope::Orders => "orders",
-            Scope::Refunds => "refunds",
-            Scope::Finance => "finance",
-            Scope::Ops => "ops",
-        };
+        let scope = |scope: &Scope| scope.as_str();
         KeyRow {
             name: key.name.clone(),
             scopes: key.scopes.iter().map(scope).collect::<Vec<_>>().join(", "),

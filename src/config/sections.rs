@@ -224,6 +224,8 @@ pub struct Console {
     pub enabled: bool,
     /// Where it listens, when not on `server.listen`.
     pub listen: Option<SocketAddr>,
+    /// The origin at which browsers reach it, when not `server.public_url`.
+    pub public_url: Option<String>,
     /// How long a session lasts after its login.
     pub session_lifetime: Duration,
 }

@@ -35,6 +35,7 @@ pub(crate) mod state;
 
 pub use connection::Remote;
 pub use events::list::ENTITY_FACTS;
+pub use extract::transport;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use routes::{admin_router, guarded, router};
 pub use server::serve;

@@ -43,6 +43,38 @@ impl<K: Eq + Hash> Throttle<K> {
     }
 }
 
+/// Counts each subject's attempts of the current minute.
+#[derive(Debug)]
+pub struct MinuteBudget<K>(Mutex<HashMap<K, (Instant, u32)>>);
+
+impl<K> Default for MinuteBudget<K> {
+    fn default() -> MinuteBudget<K> {
+        MinuteBudget(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> MinuteBudget<K> {
+    /// Whether one more may pass in this minute; if so, it counts. Where too many subjects are remembered, another one
+    /// passes uncounted: those who fill the memory must not keep others out.
+    pub fn spend(&self, subject: K, per_minute: u32) -> bool {
+        let now = Instant::now();
+        let is_over = |since: Instant| now.duration_since(since) >= Duration::from_secs(60);
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= SWEEP_AT && !spent.contains_key(&subject) {
+            spent.retain(|_, (since, _)| !is_over(*since));
+            if spent.len() >= SWEEP_AT {
+                return true;
+            }
+        }
+        let (since, count) = spent.entry(subject).or_insert((now, 0));
+        if is_over(*since) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= per_minute
+    }
+}
+
 /// Counts what each subject asks for in the current second: a merchant's refreshes, a key's requests.
 #[derive(Debug)]
 pub struct Budget<K>(Mutex<HashMap<K, (Instant, u32)>>);

@@ -90,14 +90,19 @@ fn admin_routes() -> Router<Arc<HttpShared>> {
 }
 
 fn finish(routes: Router) -> Router {
-    routes
-        .fallback(|| async { Error::NoRoute })
-        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(middleware::guard))
+    let routes =
+        routes.fallback(|| async { Error::NoRoute }).method_not_allowed_fallback(|| async { Error::MethodNotAllowed });
+    catching(routes, |words| Error::Internal { internal: words }.into_response()).layer(from_fn(middleware::guard))
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::Internal { internal: format!("panic: {}", words.unwrap_or("of an unknown kind")) }.into_response()
+/// Answers a panic of one of these routes with what `answer` makes of its words.
+pub(crate) fn catching<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    answer: impl Fn(String) -> Response + Clone + Send + Sync + 'static,
+) -> Router<S> {
+    routes.layer(CatchPanicLayer::custom(move |panic: Box<dyn Any + Send>| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown kind");
+        answer(format!("panic: {words}"))
+    }))
 }

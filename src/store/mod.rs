@@ -31,7 +31,7 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
-pub use console::attempts::{AttemptLimit, AttemptOn, FORGOTTEN_AFTER};
+pub use console::attempts::{Attempt, FORGOTTEN_AFTER};
 pub use console::sessions::NewSession;
 pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
 pub use console::users::{ConsoleLogin, NewInvitation};

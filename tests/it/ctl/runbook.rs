@@ -213,9 +213,11 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("doctor", vec!["--config", config.to_str().unwrap()]),
         ("audit", vec![]),
         ("keys new", vec![]),
+        ("keys list", vec![]),
     ];
-    // The first three change a replay that runs: see `ops_replay::control`. The others are scripts, not data.
-    let others = ["replay pause", "replay resume", "replay cancel", "completions", "man"];
+    // The first three change a replay that runs: see `ops_replay::control`; revoking has its test in `ctl::keys`. The
+    // others are scripts, not data.
+    let others = ["replay pause", "replay resume", "replay cancel", "keys revoke", "completions", "man"];
     let all: Vec<Vec<String>> = commands().await.into_iter().map(|(path, _)| path).collect();
     let is_group = |path: &[String]| all.iter().any(|other| other.len() > path.len() && other.starts_with(path));
     let leaves: BTreeSet<String> = all.iter().filter(|path| !is_group(path)).map(|path| path.join(" ")).collect();

@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use super::operator::{Operator, Page};
 use crate::clock::Timestamp;
 use crate::config::{ApiKey, Config, KeyHash, Merchants, Scope};
 use crate::money::Fen;
+use crate::ops::operator::{Operator, Page};
 use crate::secret::{Secret, random_text, sha256_hex};
 use crate::store::{AuditEntry, DbError, Revocation, RevokedApiKey, Store, StoredApiKey};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::operator::Operator;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::ops::operator::Operator;
 use crate::secret::{random_text, sha256_hex};
 use crate::store::{Access, AuditEntry, ConsoleLogin, DbError, NewInvitation, NewSession, Right, Store, UserChange};
 

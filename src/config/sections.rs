@@ -226,6 +226,8 @@ pub struct Console {
     pub listen: Option<SocketAddr>,
     /// How long a session lasts after its login.
     pub session_lifetime: Duration,
+    /// What one user may ask to be refunded on one day in Beijing.
+    pub refund_cap_per_day: Option<Fen>,
 }
 
 /// `[log]`: what is written to stderr.

@@ -143,7 +143,7 @@ fn accept_form(
     let path = links::order(&stored.order.merchant, &stored.order.order_no);
     let mut facts = facts(&frame, stored);
     facts.rows.push((t.transaction, Cell::Id(frame.plain_id(transaction_id))));
-    facts.rows.push((t.refund_of, Cell::Money(frame.money(payment.amount))));
+    facts.rows.push((t.refund_of, Cell::Money(frame.sum(payment.amount, &payment.currency))));
     facts.rows.extend(payment.reason.map(|reason| (t.reason, Cell::Text(reason.as_str().to_owned()))));
     Ok(ActPage {
         facts,

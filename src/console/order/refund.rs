@@ -34,6 +34,7 @@ struct RefundPage {
     t: &'static Texts,
     facts: Facts,
     transaction_id: TransactionId,
+    currency: String,
     action: String,
     back: String,
     /// Names the refund: the same form posted twice is one refund.
@@ -90,6 +91,7 @@ fn unknown(app: &Console, viewer: &Viewer, path: String, fields: &Fields) -> Res
         t,
         facts: Facts { rows: Vec::new() },
         transaction_id: transaction(fields.get("transaction_id"))?,
+        currency: fields.get("currency").unwrap_or("CNY").to_owned(),
         action: format!("{path}/refund"),
         back: path,
         key: text("key"),
@@ -151,6 +153,7 @@ async fn posted(app: &Console, viewer: &Viewer, named: (String, String), fields:
             Some(&reason),
         ),
         reason: Some(reason),
+        requested_by: format!("user:{}", viewer.name()),
         idempotency: None,
         cap: cap(app, viewer),
     };
@@ -199,8 +202,8 @@ fn form(
     let path = links::order(&stored.order.merchant, &stored.order.order_no);
     let mut facts = facts(&frame, stored);
     facts.rows.push((t.transaction, Cell::Id(frame.plain_id(&payment.transaction_id))));
-    facts.rows.push((t.refund_of, Cell::Money(frame.money(payment.paid))));
-    facts.rows.push((t.refund_left, Cell::Money(frame.money(payment.left))));
+    facts.rows.push((t.refund_of, Cell::Money(frame.sum(payment.paid, &payment.currency))));
+    facts.rows.push((t.refund_left, Cell::Money(frame.sum(payment.left, &payment.currency))));
     RefundPage {
         frame,
         t,
@@ -215,6 +218,7 @@ fn form(
         problem: None,
         is_unknown: false,
         transaction_id: payment.transaction_id.clone(),
+        currency: payment.currency.clone(),
     }
 }
 

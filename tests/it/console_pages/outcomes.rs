@@ -37,7 +37,7 @@ async fn a_refund_whose_outcome_is_not_known_is_sent_again_under_the_same_key() 
     assert!(change.ends_with(&format!("&key={key}")), "another amount keeps the key: {change}");
     assert!(user.page(&change).await.text.contains(&format!("name=\"key\" value=\"{key}\"")));
     fields.push(field("confirm", "1"));
-    service.alter("CREATE TRIGGER away BEFORE INSERT ON refunds BEGIN SELECT RAISE(ABORT, 'away'); END").await;
+    service.alter("CREATE TRIGGER away BEFORE INSERT ON refunds BEGIN INSERT INTO nowhere VALUES (1); END").await;
     let unknown = user.submit(REFUND, &fields).await;
     assert_eq!(unknown.status, 503, "{}", unknown.words());
     unknown.shows("it is not known whether the refund was recorded");
@@ -51,6 +51,8 @@ async fn a_refund_whose_outcome_is_not_known_is_sent_again_under_the_same_key() 
         assert_eq!(user.submit(REFUND, &fields).await.status, 303);
     }
     assert_eq!(service.number("SELECT SUM(amount_fen) FROM refunds").await, 30);
+    assert_eq!(texts(service.store.db(), "SELECT requested_by FROM refunds").await, ["user:operator-false"]);
+    user.page("/console/refunds").await.shows("main console");
     let mut broken = fields.clone();
     broken[3] = field("reason", "a\u{1}gift");
     user.submit(REFUND, &broken).await.shows("The reason must not hold control characters.");
@@ -76,6 +78,8 @@ async fn a_user_refunds_no_more_on_a_day_than_its_cap() {
     refused.shows("Left today: ¥0.20");
     assert_eq!(refund("0.20").await.status, 303);
     assert_eq!(service.number("SELECT SUM(amount_fen) FROM refunds").await, 50);
+    service.alter("UPDATE payments SET currency = 'JPY'").await;
+    user.page("/console/orders/main/A100001").await.shows("100 JPY");
     service.finish().await;
 }
 

@@ -33,6 +33,7 @@
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
 //! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
+//! | [`doctor`], [`ctl`] | checks of an installation that need no service; `wxpayctl` |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
@@ -82,6 +83,7 @@ pub mod config;
 pub mod console;
 pub mod ctl;
 pub mod demo;
+pub mod doctor;
 pub mod event;
 pub mod failpoint;
 pub mod http;

@@ -22,6 +22,7 @@ proofs=(
     "refunds refunds::lost refunds::sums"
     "histories order::three_sources"
     "tokens flows::tokens"
+    "replays ops_replay::refused"
     "release"
     "side_by_side"
 )

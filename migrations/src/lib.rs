@@ -43,8 +43,15 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000040_replays::Migration),
             Box::new(schema_3::m20261130_000050_history::Migration),
             Box::new(schema_3::m20261130_000060_console::Migration),
+            Box::new(schema_3::m20261130_000070_api_keys::Migration),
+            Box::new(schema_3::m20261130_000080_merchant_health::Migration),
         ]
     }
+}
+
+/// The names of all steps, oldest first.
+pub fn names() -> Vec<String> {
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
 }
 
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all

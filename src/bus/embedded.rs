@@ -14,13 +14,14 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::message::Message;
+use super::peek::{Peek, Peeked, StreamView};
 use super::subscription::{self, Arrived, Receipt as _, Source};
 use super::topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology};
 use super::types::ConnectError;
 use super::types::{Fill, Lag, LagError, PublishError};
 use crate::batcher::{Group, Limits};
 use crate::clock::Timestamp;
-use crate::store::queue::{Answer, BusRows, Claim, Claimed, NewRow, Stored, StreamLimit};
+use crate::store::queue::{Answer, BusRows, Claim, Claimed, NewRow, PeekedRow, Stored, StreamLimit};
 use crate::store::{Db, DbError};
 
 /// How often acknowledged messages are pruned.
@@ -109,6 +110,37 @@ impl Embedded {
             Fill::of(stream, u64::try_from(row.size_bytes).unwrap_or(0), self.max_bytes)
         };
         Ok(self.topology.streams.iter().filter_map(of).collect())
+    }
+
+    /// See [`super::Bus::streams`].
+    pub async fn streams(&self) -> Result<Vec<StreamView>, LagError> {
+        let usage = self.rows.usage().await.map_err(|e| LagError(e.to_string()))?;
+        let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        let of = |spec: &StreamSpec| {
+            let row = usage.iter().find(|row| row.stream == spec.name);
+            let (messages, bytes) = row.map_or((0, 0), |row| (count(row.messages), count(row.size_bytes)));
+            StreamView::of(spec, messages, bytes, self.max_bytes)
+        };
+        Ok(self.topology.streams.iter().map(of).collect())
+    }
+
+    /// See [`super::Bus::peek`].
+    pub async fn peek(
+        &self,
+        stream: &StreamSpec,
+        consumer: Option<&ConsumerSpec>,
+        peek: &Peek,
+    ) -> Result<Vec<Peeked>, LagError> {
+        let after = i64::try_from(peek.after).unwrap_or(i64::MAX);
+        let rows = self.rows.peek(&stream.name, consumer.map(|c| c.name.as_str()), after, peek.limit).await;
+        let peeked = |row: PeekedRow| Peeked {
+            seq: u64::try_from(row.seq).unwrap_or(0),
+            subject: row.subject,
+            id: Message::id_of_key(&row.dedupe_key),
+            payload: row.payload,
+            published_at: Timestamp::from_ms(row.published_at_ms),
+        };
+        Ok(rows.map_err(|e| LagError(e.to_string()))?.into_iter().map(peeked).collect())
     }
 
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {

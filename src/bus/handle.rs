@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
+use super::peek::{Peek, Peeked, StreamView};
 use super::topology;
 use super::topology::{ConsumerName, Topology};
-use super::types::{ConnectError, ConsumeError, Fill, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
+use super::types::{ConnectError, ConsumeError, Fill, Inspected, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
 use super::verdict::Verdict;
 use super::{consumer, embedded, jetstream};
 use crate::config;
@@ -44,6 +45,11 @@ impl Bus {
         }
         let (bus, report) = jetstream::JetStream::connect(settings, topology).await?;
         Ok((Bus(Arc::new(Kind::JetStream(bus))), report))
+    }
+
+    /// Asks the servers of NATS what they guarantee and how full their streams are. Nothing is made or changed.
+    pub async fn inspect(settings: &config::Bus) -> Result<Inspected, ConnectError> {
+        jetstream::inspect(settings, &Topology::builtin(settings.ack_wait)?).await
     }
 
     fn topology(&self) -> &Topology {
@@ -138,6 +144,34 @@ impl Bus {
             Kind::Embedded(bus) => bus.fill().await,
             Kind::JetStream(bus) => bus.fill().await,
         }
+    }
+
+    /// Every stream as it is now, for operators.
+    pub async fn streams(&self) -> Result<Vec<StreamView>, LagError> {
+        match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.streams().await,
+            Kind::JetStream(bus) => bus.streams().await,
+        }
+    }
+
+    /// The oldest messages of a stream, for operators: read, never taken. None where there is no such stream or
+    /// consumer.
+    pub async fn peek(&self, peek: &Peek) -> Result<Option<Vec<Peeked>>, LagError> {
+        let Some(stream) = self.topology().streams.iter().find(|stream| stream.name == peek.stream) else {
+            return Ok(None);
+        };
+        let consumer = match &peek.consumer {
+            None => None,
+            Some(name) => match stream.consumers.iter().find(|consumer| consumer.name == *name) {
+                Some(consumer) => Some(consumer),
+                None => return Ok(None),
+            },
+        };
+        let found = match self.0.as_ref() {
+            Kind::Embedded(bus) => bus.peek(stream, consumer, peek).await?,
+            Kind::JetStream(bus) => bus.peek(stream, consumer, peek).await?,
+        };
+        Ok(Some(found))
     }
 
     /// How far behind each consumer is, for health and metrics.

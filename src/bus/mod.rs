@@ -13,6 +13,7 @@ mod embedded;
 mod handle;
 mod jetstream;
 mod message;
+mod peek;
 mod subscription;
 mod topology;
 mod types;
@@ -21,6 +22,9 @@ mod verdict;
 pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
 pub use handle::Bus;
 pub use message::{Delivery, Message};
+pub use peek::{Peek, Peeked, StreamView};
 pub use topology::{ConsumerName, ConsumerSpec, Discard, StreamSpec, Topology, TopologyError, matches};
-pub use types::{ConnectError, ConsumeError, Fill, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report, Sync};
+pub use types::{
+    ConnectError, ConsumeError, Fill, Inspected, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report, Sync,
+};
 pub use verdict::{MAX_BUS_DELAY, MAX_BUS_RETRIES, Step, Tries, Verdict, next_step};

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::topology::{ConsumerName, Discard, StreamSpec, TopologyError};
+use super::topology::{ConsumerName, Discard, StreamSpec, Topology, TopologyError};
+use crate::config;
 use crate::store::DbError;
 
 /// How long a publish may take: half of what WeChat grants a notification for everything.
@@ -99,6 +100,17 @@ impl Report {
     }
 }
 
+/// What was found of a NATS bus without changing it.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The servers, or why they would be refused.
+    pub report: Result<Report, ConnectError>,
+    /// How full the streams are that are there.
+    pub fill: Vec<Fill>,
+    /// Streams that are not there yet.
+    pub missing: Vec<String>,
+}
+
 /// Why a message was not accepted. Publishing the same message again is always safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -157,6 +169,16 @@ pub struct Fill {
 }
 
 impl Fill {
+    /// Of the embedded bus, whose streams hold so many bytes each.
+    pub fn of_embedded(settings: &config::Bus, stored: &[(String, i64)]) -> Vec<Fill> {
+        let topology = Topology::builtin(settings.ack_wait).map(|topology| topology.streams).unwrap_or_default();
+        let of = |stream: &StreamSpec| {
+            let (_, bytes) = stored.iter().find(|(name, _)| *name == stream.name)?;
+            Fill::of(stream, u64::try_from(*bytes).unwrap_or(0), settings.max_bytes)
+        };
+        topology.iter().filter_map(of).collect()
+    }
+
     /// Nothing for a stream without a limit.
     pub(super) fn of(stream: &StreamSpec, bytes: u64, max_bytes: i64) -> Option<Fill> {
         let max_bytes = u64::try_from(max_bytes).ok().filter(|limit| *limit > 0)?;

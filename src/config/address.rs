@@ -3,11 +3,12 @@
 //! No message quotes a URL: one typed into the wrong key may hold a password.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use url::{Host, Url, form_urlencoded};
 
-use super::Bus;
+use super::{Bus, Server, Store, Wechat};
 use crate::secret::Secret;
 
 /// An address to listen on.
@@ -121,13 +122,14 @@ pub(super) fn is_public(url: &str) -> bool {
             let name = name.trim_end_matches('.');
             name.contains('.') && !INSIDE.iter().any(|end| name.ends_with(end))
         }
-        Some(Host::Ipv4(ip)) => is_public_ip(IpAddr::V4(ip)),
-        Some(Host::Ipv6(ip)) => is_public_ip(IpAddr::V6(ip)),
+        Some(Host::Ipv4(ip)) => is_public_address(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => is_public_address(IpAddr::V6(ip)),
         None => false,
     }
 }
 
-fn is_public_ip(ip: IpAddr) -> bool {
+/// Whether the internet could reach an address.
+pub fn is_public_address(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()),
         IpAddr::V6(ip) => {
@@ -146,6 +148,50 @@ pub(super) fn same_host(a: &str, b: &str) -> bool {
 pub(super) fn is_wechat(url: &str) -> bool {
     let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     host == "weixin.qq.com" || host.ends_with(".weixin.qq.com")
+}
+
+/// An address of `[wechat]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WechatHost {
+    /// Its key, like `pay_url`.
+    pub key: &'static str,
+    /// Whether it is WeChat's own; otherwise it is a simulator or a proxy.
+    pub is_wechats: bool,
+}
+
+impl Wechat {
+    /// Every address that is called.
+    pub fn hosts(&self) -> Vec<WechatHost> {
+        let all = [
+            ("pay_url", Some(&self.pay_url)),
+            ("pay_backup_url", Some(&self.pay_backup_url)),
+            ("refund_url", self.refund_url.as_ref()),
+            ("api_url", Some(&self.api_url)),
+            ("open_url", Some(&self.open_url)),
+        ];
+        all.into_iter().filter_map(|(key, url)| Some(WechatHost { key, is_wechats: is_wechat(url?) })).collect()
+    }
+}
+
+impl Server {
+    /// Name and port of `public_url`.
+    pub fn public_host(&self) -> Option<(String, u16)> {
+        let url = Url::parse(&self.public_url).ok()?;
+        let host = match url.host()? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(ip) => ip.to_string(),
+            Host::Ipv6(ip) => ip.to_string(),
+        };
+        Some((host, url.port_or_known_default()?))
+    }
+}
+
+impl Store {
+    /// The file of SQLite; none with PostgreSQL.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        let path = self.url.expose().strip_prefix("sqlite:")?.trim_start_matches("//");
+        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
+    }
 }
 
 /// The servers, without the login.

@@ -5,6 +5,7 @@
 //! that nothing reads is an error. `default.toml` is compiled in and documents every key.
 
 mod address;
+mod api_key;
 mod explain;
 mod layers;
 mod load;
@@ -17,7 +18,8 @@ mod secrets;
 mod sections;
 mod validate;
 
-pub use address::NatsServers;
+pub use address::{NatsServers, WechatHost, is_public_address};
+pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

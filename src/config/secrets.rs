@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
+use super::api_key::KeyHash;
 use super::layers::{Node, Origin};
 use super::reader::Reader;
 use super::sections::{CertificateFiles, is_pkcs12};
+use crate::clock::Timestamp;
 use crate::ids::MchId;
 use crate::secret::Secret;
 
@@ -220,6 +222,27 @@ impl Reader<'_> {
             Some(Node::Value(..) | Node::Table(_) | Node::List(_)) => true,
         }
     }
+}
+
+/// `hash`, or `hashes` with the times until which they count.
+pub(super) fn key_hashes(r: &mut Reader<'_>) -> Option<Vec<KeyHash>> {
+    let several = r.entries("hashes", |r| {
+        let sha256 = r.digest("hash");
+        let until = r.optional("until", |text| {
+            Timestamp::parse_rfc3339(text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z".to_owned())
+        });
+        Some(KeyHash { sha256: sha256?, until: until? })
+    });
+    // An empty list says as little as none.
+    if !r.is_list("hashes") {
+        return r.digest("hash").map(|sha256| vec![KeyHash { sha256, until: None }]);
+    }
+    if r.has("hash") {
+        r.digest("hash");
+        r.problem("hash", "is given twice: keep either hash or hashes".into());
+        return None;
+    }
+    Some(several)
 }
 
 /// A shared secret of at least `min` visible characters that is not one character over and over.

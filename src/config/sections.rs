@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::api_key::ApiKey;
 use super::explain::Effective;
 use super::layers::Tree;
 use super::problem::Problem;
@@ -224,6 +225,8 @@ pub struct Console {
     pub enabled: bool,
     /// Where it listens, when not on `server.listen`.
     pub listen: Option<SocketAddr>,
+    /// The origin at which browsers reach it, when not `server.public_url`.
+    pub public_url: Option<String>,
     /// How long a session lasts after its login.
     pub session_lifetime: Duration,
     /// What one user may ask to be refunded on one day in Beijing.
@@ -338,62 +341,4 @@ impl Merchant {
         let previous = self.v2_key_previous.as_ref().filter(|previous| at <= previous.until);
         std::iter::once(&self.v2_key).chain(previous.map(|previous| &previous.key))
     }
-}
-
-/// One `[[api_keys]]` entry.
-#[derive(Debug, Clone)]
-pub struct ApiKey {
-    /// Whose it is; shown in audit rows.
-    pub name: String,
-    /// The client: its idempotency keys belong to it, however often its API key is replaced. The name unless given.
-    pub id: String,
-    /// The keys it may present.
-    pub hashes: Vec<KeyHash>,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// Which merchants it may see.
-    pub merchants: Merchants,
-    /// How much it may ask to be refunded on one day in Beijing; without limit where there is none.
-    pub refund_cap_per_day: Option<Fen>,
-}
-
-/// The hash of one key of a client. While a key is replaced there are two.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyHash {
-    /// SHA-256 of the key's bytes, 64 lower-case hex digits without the `sha256:` of the configuration.
-    pub sha256: String,
-    /// Until when it is accepted; no end where there is none.
-    pub until: Option<Timestamp>,
-}
-
-/// The merchants that an API key may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Merchants {
-    /// Also those that are configured later.
-    All,
-    /// These and no others.
-    Only(Vec<MerchantKey>),
-}
-
-impl Merchants {
-    /// Whether this one is among them.
-    pub fn contains(&self, merchant: &MerchantKey) -> bool {
-        match self {
-            Merchants::All => true,
-            Merchants::Only(merchants) => merchants.contains(merchant),
-        }
-    }
-}
-
-/// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Place and read orders.
-    Orders,
-    /// Request and read refunds.
-    Refunds,
-    /// Read events and reconciliations.
-    Finance,
-    /// List and replay failures.
-    Ops,
 }

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::address;
+use super::api_key::{ApiKey, Scope};
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
 use super::reader::{Report, texts};
-use super::sections::{ApiKey, App, AppKind, Config, Console, Merchant, Scope, Server, Web, Wechat};
+use super::sections::{App, AppKind, Config, Console, Merchant, Server, Web, Wechat};
 
 /// The longest `notify_url` WeChat takes, in bytes.
 const NOTIFY_URL_MAX: usize = 256;
@@ -161,11 +162,21 @@ pub(super) fn console(server: Option<&Server>, console: Option<&Console>, report
         let text = "is the address of another listener: leave it empty or give the console one of its own";
         report.problems.push(Problem::new("console.listen", text));
     }
+    let url = console.url(server);
+    if address::origin(url).is_err() {
+        let text = "is empty, and server.public_url has a path, which the console's links do not have: set it to the \
+                    origin at which browsers reach the console";
+        report.problems.push(Problem::new("console.public_url", text));
+    }
     let listen = console.listen.unwrap_or(server.listen);
-    if !server.public_url.starts_with("https://") && !listen.ip().is_loopback() {
+    if !url.starts_with("https://") && !listen.ip().is_loopback() {
         let text = "opens the console over plain http: it refuses every request that does not come from this host, \
-                    because a password would be sent readable. Make server.public_url https";
+                    because a password would be sent readable. Make server.public_url or console.public_url https";
         report.warnings.push(Problem::new("console.enabled", text));
+    } else if !listen.ip().is_loopback() && server.trusted_proxies.is_empty() {
+        let text = "is empty: the console answers the proxies that are named there, and this host. Name the proxy that \
+                    terminates https";
+        report.warnings.push(Problem::new("server.trusted_proxies", text));
     }
 }
 

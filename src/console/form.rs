@@ -52,7 +52,7 @@ impl FromRequest<Arc<ConsoleShared>> for Posted {
 
     async fn from_request(request: Request, shared: &Arc<ConsoleShared>) -> Result<Posted, Fault> {
         let (mut parts, body) = request.into_parts();
-        from_this_site(&parts.headers)?;
+        from_this_site(&parts.headers, &shared.origin)?;
         let viewer = Viewer::from_request_parts(&mut parts, shared).await?;
         let app = Console::of_request(&mut parts, shared);
         let fields = read(&app, &parts.headers, body).await?;
@@ -68,7 +68,7 @@ impl FromRequest<Arc<ConsoleShared>> for PostedHere {
 
     async fn from_request(request: Request, shared: &Arc<ConsoleShared>) -> Result<PostedHere, Fault> {
         let (mut parts, body) = request.into_parts();
-        from_this_site(&parts.headers)?;
+        from_this_site(&parts.headers, &shared.origin)?;
         let app = Console::of_request(&mut parts, shared);
         Ok(PostedHere(read(&app, &parts.headers, body).await?))
     }
@@ -86,14 +86,14 @@ async fn read(app: &Console, headers: &HeaderMap, body: axum::body::Body) -> Res
     Ok(Fields::parse(&bytes))
 }
 
-/// Browsers say where a form comes from, and a page cannot change it.
-fn from_this_site(headers: &HeaderMap) -> Result<(), Fault> {
+/// Browsers say where a form comes from, and a page cannot change it. A proxy may replace the `Host` that they name.
+fn from_this_site(headers: &HeaderMap, own: &str) -> Result<(), Fault> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_here = match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) if site != "same-origin" => false,
         (_, Some(origin)) => {
             let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some() && host == text("host")
+            origin == own || host.is_some() && host == text("host")
         }
         (Some(_), None) => true,
         (None, None) => false,

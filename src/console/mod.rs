@@ -22,7 +22,7 @@ pub mod flash;
 pub mod form;
 pub mod frame;
 pub mod links;
-mod login;
+pub mod login;
 mod money;
 pub mod nav;
 mod notifications;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
@@ -20,6 +20,9 @@ use super::words::Lang;
 use super::{activity, dead_letters, money, notifications, order, orders, overview, replays, search, settings};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
+use crate::http::extract::transport;
+use crate::http::middleware::remote_ip;
+use crate::http::routes::catching;
 
 /// Scripts, styles, images and answers to forms from this site alone; no page of another site shows one of ours.
 const CSP: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
@@ -27,7 +30,7 @@ const CSP: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; 
 /// The routes below `/console`.
 pub fn routes(http: Arc<HttpShared>) -> Router {
     let shared = Arc::new(ConsoleShared::new(http));
-    Router::new()
+    let table = Router::new()
         .route("/console/", get(|| async { Redirect::permanent("/console") }))
         .route("/console/login", get(login::form).post(login::log_in))
         .route("/console/logout", post(login::log_out))
@@ -48,7 +51,9 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/settings/users/{id}/remove", post(settings::users::remove))
         .route("/console/settings/users/{id}/link", post(settings::users::link))
         .route("/console/settings/sessions/{id}/end", post(settings::sessions::end))
-        .route("/console/{*rest}", any(|| async { Fault::NotFound }))
+        .route("/console/{*rest}", any(|| async { Fault::NotFound }));
+    // Within what surrounds every answer, so that a panic's has the headers, too.
+    catching(table, |words| Fault::Internal(words).into_response())
         .layer(from_fn_with_state(Arc::clone(&shared), around))
         .with_state(shared)
 }
@@ -88,22 +93,19 @@ async fn around(State(shared): State<Arc<ConsoleShared>>, request: Request, next
     let (mut parts, body) = request.into_parts();
     let app = Console::of_request(&mut parts, &shared);
     let method = parts.method.clone();
-    let mut response = if shared.jar.is_secure() || is_local(&app, &parts.headers) {
-        next.run(Request::from_parts(parts, body)).await
+    let remote = remote_ip(&parts.extensions);
+    let is_private = if shared.jar.is_secure() {
+        transport::is_https(remote, &parts.headers, &app.config.server.trusted_proxies)
     } else {
-        Fault::PlainHttp.into_response()
+        transport::is_local(app.client, &parts.headers)
     };
+    let mut response =
+        if is_private { next.run(Request::from_parts(parts, body)).await } else { Fault::PlainHttp.into_response() };
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
         response = fault_page(&app, &fault, method == Method::POST);
     }
     finish(&app, &mut response);
     response
-}
-
-/// Whether the browser runs on this host: no proxy has passed the request on.
-fn is_local(app: &Console, headers: &HeaderMap) -> bool {
-    let forwarded = ["x-forwarded-for", "x-real-ip", "forwarded"];
-    app.client.is_loopback() && !forwarded.iter().any(|name| headers.contains_key(*name))
 }
 
 fn finish(app: &Console, response: &mut Response) {
@@ -180,9 +182,10 @@ fn described(fault: &Fault, lang: Lang) -> (&'static str, String) {
         Fault::PlainHttp => (
             lang.pick("需要 https", "https is needed"),
             lang.pick(
-                "控制台在明文 http 上只接受来自本机的请求，否则密码会以明文传输。请将 server.public_url 配置为 https。",
-                "Over plain http the console answers this host alone, because a password would be sent readable. Make \
-                 server.public_url https, or use an SSH tunnel.",
+                "控制台不接受其他主机的明文 http 请求，否则密码会以明文传输。请通过 https 代理访问（代理须列入 \
+                 server.trusted_proxies，server.public_url 须为 https），或使用 SSH 隧道。",
+                "Over plain http the console answers this host alone, because a password would be sent readable. Use a \
+                 proxy with https that server.trusted_proxies names, with server.public_url https, or an SSH tunnel.",
             ),
         ),
         Fault::Busy => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use url::Url;
 
 use super::cookies::Jar;
 use super::flash;
@@ -15,7 +16,7 @@ use super::login::samples::FailedLogins;
 use super::words::Lang;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;
-use crate::http::rate_limit::Gate;
+use crate::http::rate_limit::{Gate, MinuteBudget};
 use crate::http::{HttpShared, HttpState, middleware};
 
 /// Streams open at once in one process, and of one session.
@@ -26,7 +27,11 @@ const MAX_STREAMS_OF_SESSION: usize = 4;
 pub struct ConsoleShared {
     pub(super) http: Arc<HttpShared>,
     pub jar: Jar,
+    /// Where browsers reach the console, as they name it in `Origin`.
+    pub origin: String,
     pub failed_logins: FailedLogins,
+    /// Attempts to log in, by address.
+    pub attempts: MinuteBudget<IpAddr>,
     pub passwords: Passwords,
     /// Open streams, by session.
     pub streams: Arc<Gate<i64>>,
@@ -35,9 +40,13 @@ pub struct ConsoleShared {
 impl ConsoleShared {
     /// Over the state of all routes.
     pub fn new(http: Arc<HttpShared>) -> ConsoleShared {
-        let jar = Jar::new(&http.snapshot().server.public_url);
+        let config = http.snapshot();
+        let url = config.console.url(&config.server);
+        let (jar, origin) = (Jar::new(url), Url::parse(url).map(|url| url.origin().ascii_serialization()));
+        let origin = origin.unwrap_or_default();
         let streams = Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_SESSION));
-        ConsoleShared { jar, failed_logins: FailedLogins::default(), passwords: Passwords::default(), streams, http }
+        let (attempts, failed_logins) = (MinuteBudget::default(), FailedLogins::default());
+        ConsoleShared { jar, origin, failed_logins, attempts, passwords: Passwords::default(), streams, http }
     }
 }
 

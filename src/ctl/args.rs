@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::exit::Failure;
-use super::output::Printer;
+use super::args_page::Page;
+use super::args_replay::ReplayArgs;
 
 /// Operations of wxpay-worker over its HTTP API.
 #[derive(Parser)]
@@ -17,7 +17,8 @@ use super::output::Printer;
         wxpayctl health\n  \
         wxpayctl why A100001\n  \
         wxpayctl dead-letters groups\n  \
-        wxpayctl replay plan notification --refused --from 2026-01-31T02:00:00Z --reason \"the key was wrong\"\n\n\
+        wxpayctl replay --refused --since 1h --reason \"the key was wrong\"\n  \
+        wxpayctl doctor --config /etc/wxpay/wxpay.toml\n\n\
         Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 partly done, 5 the service does not answer, \
         6 refused or needs --yes"
 )]
@@ -47,6 +48,7 @@ pub enum Command {
     /// Why an order is what it is: everything that happened to it, in order.
     Why {
         order_no: String,
+        /// Of this merchant alone.
         #[arg(long)]
         merchant: Option<String>,
     },
@@ -61,10 +63,7 @@ pub enum Command {
         command: DeadLettersCommand,
     },
     /// Handling stored notifications, dead letters and events again: plan, then start.
-    Replay {
-        #[command(subcommand)]
-        command: ReplayCommand,
-    },
+    Replay(Box<ReplayArgs>),
     /// Domain events.
     Events {
         #[command(subcommand)]
@@ -72,6 +71,33 @@ pub enum Command {
     },
     /// What the scheduler does.
     Jobs,
+    /// Runs a job of the scheduler now, in whichever process gets its lease.
+    Trigger {
+        /// As `wxpayctl jobs` names it.
+        job: String,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+    },
+    /// The queue: its streams and consumers. Nothing is taken from it.
+    Bus {
+        #[command(subcommand)]
+        command: BusCommand,
+    },
+    /// What is wrong with an installation, and how it is mended. Needs no service and changes nothing.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl doctor --config /etc/wxpay/wxpay.toml\n  \
+        wxpayctl doctor --url https://pay.example.com --key-file ops.key\n\n\
+        Exit codes: 0 nothing to mend, 1 problems, 5 only that something does not answer")]
+    Doctor {
+        /// The configuration of wxpayd on this host; its environment (WXPAY__…) counts as well.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The most that one check may take, in seconds.
+        #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=120))]
+        timeout: u64,
+    },
     /// Who did what.
     Audit {
         #[command(flatten)]
@@ -84,17 +110,12 @@ pub enum Command {
     },
     /// A script that completes commands in a shell.
     Completions { shell: Shell },
-}
-
-/// A page of a list.
-#[derive(Args)]
-pub struct Page {
-    /// Rows at most.
-    #[arg(long)]
-    pub limit: Option<u32>,
-    /// Where the page before ended.
-    #[arg(long, value_name = "CURSOR")]
-    pub after: Option<String>,
+    /// The manual page.
+    Man {
+        /// Write the pages of all commands into this folder instead.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -109,6 +130,7 @@ pub enum OrdersCommand {
         /// paid_late, paid_twice, paid_before_order, outcome_unknown or amount_mismatch.
         #[arg(long)]
         flag: Option<String>,
+        /// Of this merchant alone.
         #[arg(long)]
         merchant: Option<String>,
         #[command(flatten)]
@@ -117,6 +139,7 @@ pub enum OrdersCommand {
     /// One order.
     Show {
         order_no: String,
+        /// Of this merchant alone.
         #[arg(long)]
         merchant: Option<String>,
         /// Ask WeChat first.
@@ -129,10 +152,13 @@ pub enum OrdersCommand {
 pub enum NotificationsCommand {
     /// The newest first.
     List {
+        /// Of this merchant alone.
         #[arg(long)]
         merchant: Option<String>,
+        /// refused, settled, duplicate, no_payment, waiting, rejected or parked.
         #[arg(long)]
         verdict: Option<String>,
+        /// Of this order alone.
         #[arg(long)]
         order_no: Option<String>,
         #[command(flatten)]
@@ -154,6 +180,7 @@ pub enum DeadLettersCommand {
         /// As the groups name it.
         #[arg(long)]
         reason: Option<String>,
+        /// Of this merchant alone.
         #[arg(long)]
         merchant: Option<String>,
         #[command(flatten)]
@@ -174,65 +201,6 @@ pub enum DeadLettersCommand {
 }
 
 #[derive(Subcommand)]
-pub enum ReplayCommand {
-    /// Finds what would be handled again, and what would come of it. Changes nothing.
-    Plan {
-        /// notification, dead_letter or event.
-        kind: String,
-        /// These alone; may be repeated.
-        #[arg(long = "id")]
-        ids: Vec<String>,
-        /// Notifications that did not verify when they came.
-        #[arg(long)]
-        refused: bool,
-        #[arg(long)]
-        merchant: Option<String>,
-        #[arg(long)]
-        order_no: Option<String>,
-        #[arg(long)]
-        reason_class: Option<String>,
-        /// Received at this time or later.
-        #[arg(long)]
-        from: Option<String>,
-        /// Received before.
-        #[arg(long)]
-        to: Option<String>,
-        /// Why, for the audit.
-        #[arg(long)]
-        reason: String,
-        /// Items in one second.
-        #[arg(long)]
-        rate: Option<u32>,
-    },
-    /// Starts a plan and shows how it goes on.
-    Start {
-        id: String,
-        /// Do not wait for its end.
-        #[arg(long)]
-        detach: bool,
-    },
-    /// How far it is.
-    Show {
-        id: String,
-    },
-    /// Its items and what became of each.
-    Items {
-        id: String,
-        #[command(flatten)]
-        page: Page,
-    },
-    Pause {
-        id: String,
-    },
-    Resume {
-        id: String,
-    },
-    Cancel {
-        id: String,
-    },
-}
-
-#[derive(Subcommand)]
 pub enum EventsCommand {
     /// Prints events as they come, until stopped.
     Tail {
@@ -249,8 +217,43 @@ pub enum EventsCommand {
 }
 
 #[derive(Subcommand)]
+pub enum BusCommand {
+    /// Every stream and how full it is.
+    Ls,
+    /// One stream with its settings and consumers.
+    Info { stream: String },
+    /// How far behind each consumer is.
+    Lag,
+    /// The oldest messages of a stream, masked. They stay where they are.
+    Peek {
+        stream: String,
+        /// Only what this consumer has not acknowledged.
+        #[arg(long)]
+        consumer: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+}
+
+#[derive(Subcommand)]
 pub enum KeysCommand {
-    /// Makes a key, and what the configuration needs of it. Needs no service.
+    /// The keys of the configuration's file and of the database.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Ends a key in every process, within seconds.
+    Revoke {
+        /// As the list has it.
+        id: String,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+        /// It cannot be taken back.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Makes a key, and what the configuration needs of it. Needs no service, unless --remote is given.
     New {
         /// Whose it is.
         #[arg(long, default_value = "shop-backend")]
@@ -258,12 +261,17 @@ pub enum KeysCommand {
         /// What it may do.
         #[arg(long, value_delimiter = ',', default_value = "orders")]
         scopes: Vec<String>,
+        /// Have the service make it and keep it in the database.
+        #[arg(long, requires = "reason")]
+        remote: bool,
+        /// With --remote: the merchants it may see, or all.
+        #[arg(long, value_delimiter = ',', requires = "remote")]
+        merchants: Vec<String>,
+        /// With --remote: until when it counts.
+        #[arg(long, value_name = "TIME", requires = "remote")]
+        expires: Option<String>,
+        /// With --remote: why, for the audit.
+        #[arg(long, requires = "remote")]
+        reason: Option<String>,
     },
-}
-
-/// Prints the script of a shell.
-pub fn completions(shell: Shell, out: &mut Printer) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "wxpayctl", &mut script);
-    out.line(String::from_utf8_lossy(&script).trim_end())
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::args::{Command, DeadLettersCommand, EventsCommand, NotificationsCommand, OrdersCommand, Page};
+use super::args::{Command, DeadLettersCommand, EventsCommand, NotificationsCommand, OrdersCommand};
+use super::args_page::Page;
 use super::client::{Api, part};
 use super::exit::{Exit, Failure};
 use super::output::{Column, Printer};
@@ -71,6 +72,7 @@ const JOBS: &[Column] = &[
     ("DETAIL", "/last/detail"),
     ("LEASE", "/lease/holder"),
 ];
+const TRIGGERED: &[Column] = &[("job", "/job"), ("due", "/at"), ("result", "/result")];
 const AUDIT: &[Column] = &[
     ("AT", "/at"),
     ("ACTOR", "/actor"),
@@ -112,9 +114,23 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
             let audit = List { path: "/v1/ops/audit", rows: "audit", columns: AUDIT, none: "nothing was done" };
             list(api, &audit, &[], page, out).await
         }
-        Command::Health | Command::Keys { .. } | Command::Completions { .. } | Command::Replay { .. } => {
-            Ok(Exit::Usage)
+        Command::Trigger { job, reason } => {
+            let answer = api.post(&format!("/v1/ops/jobs/{}/run", part(&job)), &json!({"reason": reason})).await?;
+            if out.is_json() {
+                out.json(&answer)?;
+            } else {
+                out.record(&answer, TRIGGERED)?;
+                out.note("\nhow it went: wxpayctl jobs");
+            }
+            Ok(Exit::Ok)
         }
+        Command::Health
+        | Command::Keys { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Replay { .. }
+        | Command::Bus { .. }
+        | Command::Doctor { .. } => Ok(Exit::Usage),
     }
 }
 
@@ -245,7 +261,13 @@ async fn list(
     Ok(exit)
 }
 
-fn rows(answer: &Value, name: &str, columns: &[Column], none: &str, out: &mut Printer) -> Result<Exit, Failure> {
+pub(super) fn rows(
+    answer: &Value,
+    name: &str,
+    columns: &[Column],
+    none: &str,
+    out: &mut Printer,
+) -> Result<Exit, Failure> {
     if out.is_json() {
         out.json(answer)?;
     } else {
@@ -255,7 +277,7 @@ fn rows(answer: &Value, name: &str, columns: &[Column], none: &str, out: &mut Pr
 }
 
 /// A row of which everything is of interest.
-fn show(row: &Value, out: &mut Printer) -> Result<Exit, Failure> {
+pub(super) fn show(row: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     if out.is_json() {
         out.json(row)?;
     } else {

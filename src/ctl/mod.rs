@@ -1,16 +1,21 @@
 //! `wxpayctl`: operations over the service's HTTP API, from any machine that reaches it.
 //!
 //! Data goes to stdout, everything else to stderr; `--json` prints what the service answered. Exit codes are those of
-//! [`Exit`]. Nothing here knows the database or the bus.
+//! [`Exit`]. Nothing here knows the database or the bus; `doctor` has its checks in [`crate::doctor`].
 
 mod args;
+mod args_page;
+mod args_replay;
+mod bus;
 mod client;
 mod commands;
+mod doctor;
 mod exit;
 mod keys;
 mod output;
 mod replay;
 mod run;
+mod scripts;
 
 pub use exit::Exit;
 pub use run::main;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::args::ReplayCommand;
+use super::args_replay::{ReplayArgs, ReplayCommand, Selection};
 use super::client::{Api, part};
 use super::exit::{Exit, Failure};
 use super::output::{Column, Printer};
+use crate::clock::{Clock, Timestamp};
 
 const PATH: &str = "/v1/ops/replays";
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -24,10 +25,29 @@ const ITEMS: &[Column] = &[
     ("ERROR", "/error"),
 ];
 
-pub async fn run(api: &Api, command: ReplayCommand, out: &mut Printer) -> Result<Exit, Failure> {
-    let act = async |id: &str, verb: &str| api.post(&format!("{PATH}/{}/{verb}", part(id)), &json!({})).await;
+pub async fn run(api: &Api, replay: ReplayArgs, out: &mut Printer) -> Result<Exit, Failure> {
+    let ReplayArgs { kind, yes, selection, command } = replay;
+    match (command, selection) {
+        (Some(command), _) => act(api, command, out).await,
+        (None, Some(selection)) => {
+            let plan = api.post(PATH, &body(kind, selection)).await?;
+            let id = plan["id"].as_str().filter(|_| yes && count(&plan["to_do"]) > 0);
+            let Some(id) = id else { return planned(&plan, out) };
+            if !out.is_json() {
+                planned(&plan, out)?;
+            }
+            act(api, ReplayCommand::Start { id: id.to_owned(), detach: false }, out).await
+        }
+        (None, None) => Err(Failure::new(Exit::Usage, "what is replayed, and why? wxpayctl replay --help")),
+    }
+}
+
+async fn act(api: &Api, command: ReplayCommand, out: &mut Printer) -> Result<Exit, Failure> {
+    let post = async |id: &str, verb: &str| api.post(&format!("{PATH}/{}/{verb}", part(id)), &json!({})).await;
     let replay = match command {
-        plan @ ReplayCommand::Plan { .. } => return planned(&api.post(PATH, &body(plan)).await?, out),
+        ReplayCommand::Plan { kind, selection } => {
+            return planned(&api.post(PATH, &body(kind, selection)).await?, out);
+        }
         ReplayCommand::Items { id, page } => {
             let parameters = [("limit", page.limit.map(|limit| limit.to_string())), ("after", page.after)];
             let items = api.get(&format!("{PATH}/{}/items", part(&id)), &parameters).await?;
@@ -43,22 +63,20 @@ pub async fn run(api: &Api, command: ReplayCommand, out: &mut Printer) -> Result
             return Ok(Exit::Ok);
         }
         ReplayCommand::Start { id, detach } => {
-            let started = act(&id, "start").await?;
+            let started = post(&id, "start").await?;
             if detach { started } else { watch(api, &id, out).await? }
         }
         ReplayCommand::Show { id } => api.get(&format!("{PATH}/{}", part(&id)), &[]).await?,
-        ReplayCommand::Pause { id } => act(&id, "pause").await?,
-        ReplayCommand::Resume { id } => act(&id, "resume").await?,
-        ReplayCommand::Cancel { id } => act(&id, "cancel").await?,
+        ReplayCommand::Pause { id } => post(&id, "pause").await?,
+        ReplayCommand::Resume { id } => post(&id, "resume").await?,
+        ReplayCommand::Cancel { id } => post(&id, "cancel").await?,
     };
     result(&replay, out)
 }
 
-fn body(plan: ReplayCommand) -> Value {
-    let ReplayCommand::Plan { kind, ids, refused, merchant, order_no, reason_class, from, to, reason, rate } = plan
-    else {
-        return Value::Null;
-    };
+fn body(kind: String, selection: Selection) -> Value {
+    let Selection { ids, refused, merchant, order_no, reason_class, from, since, to, reason, rate } = selection;
+    let from = from.or_else(|| since.map(ago));
     let mut select = Map::new();
     select.insert("kind".into(), kind.into());
     if !ids.is_empty() {
@@ -79,6 +97,12 @@ fn body(plan: ReplayCommand) -> Value {
         body["rate_per_second"] = rate.into();
     }
     body
+}
+
+/// The time so long ago, by this host's clock.
+fn ago(since: Duration) -> String {
+    let ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_ms(Clock::system().now().as_ms().saturating_sub(ms)).to_string()
 }
 
 fn planned(plan: &Value, out: &mut Printer) -> Result<Exit, Failure> {

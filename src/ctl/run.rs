@@ -1,19 +1,25 @@
 //! From the arguments to the exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 
 use super::args::{Cli, Command};
 use super::client::Api;
 use super::exit::{Exit, Failure};
 use super::output::Printer;
-use super::{args, commands, keys, replay};
+use super::{bus, commands, doctor, keys, replay, scripts};
 
 /// Reads the arguments, does what they say and answers with the exit code.
 pub async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let named = matches.value_source("url").is_some_and(|source| source != ValueSource::DefaultValue);
+        Ok((Cli::from_arg_matches(&matches)?, named))
+    });
+    let (cli, has_url) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
             // The help may go into a pipe that is closed.
@@ -22,7 +28,7 @@ pub async fn main() -> ExitCode {
         }
     };
     let mut printer = Printer::new(cli.json);
-    match run(cli, &mut printer).await {
+    match run(cli, has_url, &mut printer).await {
         Ok(exit) => exit.into(),
         Err(failure) => {
             printer.note(&format!("wxpayctl: {failure}"));
@@ -31,15 +37,21 @@ pub async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli, out: &mut Printer) -> Result<Exit, Failure> {
+/// `has_url`: whether the service's address was given, and is not the default.
+async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure> {
+    let open = || Api::open(&cli.url, cli.key_file.as_deref());
     match cli.command {
-        Command::Keys { command } => keys::run(&command, out),
-        Command::Completions { shell } => {
-            args::completions(shell, out)?;
-            Ok(Exit::Ok)
+        Command::Keys { command } => keys::run(command, open, out).await,
+        Command::Completions { shell } => scripts::completions(shell, out),
+        Command::Man { to } => scripts::man(to.as_deref(), out),
+        Command::Doctor { config, timeout } => {
+            let url = has_url.then_some(cli.url);
+            let limit = Duration::from_secs(timeout);
+            doctor::run(doctor::Request { file: config, url, key_file: cli.key_file, limit }, out).await
         }
         Command::Health => commands::health(&Api::without_key(&cli.url)?, out).await,
-        Command::Replay { command } => replay::run(&Api::open(&cli.url, cli.key_file.as_deref())?, command, out).await,
-        other => commands::run(&Api::open(&cli.url, cli.key_file.as_deref())?, other, out).await,
+        Command::Replay(replay) => replay::run(&open()?, *replay, out).await,
+        Command::Bus { command } => bus::run(&open()?, command, out).await,
+        other => commands::run(&open()?, other, out).await,
     }
 }

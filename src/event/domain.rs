@@ -42,6 +42,8 @@ pub enum DomainData {
     DeadLetterParked(DeadLetterParked),
     AppDegraded(AppTrouble),
     AppRecovered(AppTrouble),
+    MerchantDegraded(MerchantTrouble),
+    MerchantRecovered(MerchantTrouble),
 }
 
 impl DomainData {
@@ -66,6 +68,8 @@ impl DomainData {
             DomainData::DeadLetterParked(_) => "dead_letter.parked",
             DomainData::AppDegraded(_) => "app.degraded",
             DomainData::AppRecovered(_) => "app.recovered",
+            DomainData::MerchantDegraded(_) => "merchant.degraded",
+            DomainData::MerchantRecovered(_) => "merchant.recovered",
         }
     }
 }
@@ -285,5 +289,21 @@ pub struct AppTrouble {
     pub reason: String,
     /// WeChat's `errcode`, where it gave one.
     pub errcode: Option<i64>,
+    pub since: Timestamp,
+}
+
+/// A part of a merchant that WeChat refuses, or accepts again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MerchantTrouble {
+    /// The merchant, its refunds or notifications, or one app or trade type.
+    pub what: String,
+    /// A short stable name of what is or was wrong.
+    pub reason: String,
+    /// What to check, as the configuration names it.
+    pub check: String,
+    /// Whether forged messages may be the cause.
+    pub is_hint: bool,
+    /// WeChat's words, where it said any.
+    pub wechat: Option<WechatError>,
     pub since: Timestamp,
 }

@@ -5,7 +5,8 @@
 //! hold no addresses. A stream that is filling up is ok with a reason; a full one refuses new work, so the process is
 //! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
 //! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
-//! is wrong cannot be known here. Nor do standbys that commits do not wait for.
+//! is wrong cannot be known here. Nor do standbys that commits do not wait for, nor a merchant whose setup WeChat
+//! refuses.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::config::ReloadOutcome;
 use crate::sealed_box::SealKey;
-use crate::store::{Degraded, TokenKind, TokenState};
+use crate::store::{Degradation, Degraded, TokenKind, TokenState};
 
 /// A check that takes longer has failed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,11 +61,12 @@ pub async fn healthz() -> Response {
 
 /// `GET /readyz`
 pub async fn readyz(app: HttpState) -> Response {
-    let (database, bus, fill, apps) = tokio::join!(
+    let (database, bus, fill, apps, merchants) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, app.store.db().health()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.fill()),
         apps(&app),
+        merchants(&app),
     );
     let mut standbys = None;
     let (database, clock) = match database {
@@ -89,6 +91,7 @@ pub async fn readyz(app: HttpState) -> Response {
     checks.push(check("clock", clock));
     checks.extend(standbys.map(|problem| check("standbys", problem)));
     checks.extend(apps);
+    checks.extend(merchants);
     checks.extend(app.last_reload().map(configuration));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, checks, config_hash: app.config.hash() })).into_response()
@@ -124,6 +127,24 @@ fn clock_problem(ahead_ms: i64) -> Option<String> {
     let apart = Duration::from_millis(ahead_ms.unsigned_abs());
     let word = if ahead_ms > 0 { "ahead of" } else { "behind" };
     (apart > CLOCKS_APART).then(|| format!("this host's clock is {} s {word} the database's", apart.as_secs()))
+}
+
+/// A check per merchant. That notifications do not verify is noted alone: any sender can cause it.
+async fn merchants(app: &HttpState) -> Vec<Check> {
+    let found = tokio::time::timeout(CHECK_TIMEOUT, app.store.degradations()).await.ok().and_then(Result::ok);
+    let of_merchant = |merchant: &config::Merchant| {
+        let name = format!("merchant:{}", merchant.key);
+        let Some(found) = &found else { return check(name, Some("the database does not say")) };
+        let found: Vec<&Degradation> = found.iter().filter(|of| of.merchant == merchant.key).collect();
+        let describe = |of: &&Degradation| {
+            let may_be_forged = if of.part.is_hint() { ", unless they are forged" } else { "" };
+            format!("{}: {}, check {}{may_be_forged}, since {}", of.part.to_text(), of.reason, of.check, of.since)
+        };
+        let reasons: Vec<String> = found.iter().map(describe).collect();
+        let ok = found.iter().all(|of| of.part.is_hint());
+        Check { name, ok, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) }
+    };
+    app.config.merchants.iter().map(of_merchant).collect()
 }
 
 /// A check per app whose tokens are kept.

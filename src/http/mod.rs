@@ -6,12 +6,13 @@
 //!
 //! - Server: `server`, `connection` (deadlines of one connection), `middleware` (every request), `routes`.
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`,
-//!   `refused_keys`.
+//!   `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
-//! - WeChat: `notifications`, `quarantine`.
+//! - WeChat: `notifications`, `notify_health`, `quarantine`.
 //! - Finance: `events`.
 //! - Operation: `health`, `ops`.
 
+mod api_keys;
 mod change_hub;
 mod connection;
 mod events;
@@ -19,6 +20,7 @@ pub(crate) mod extract;
 mod health;
 pub(crate) mod middleware;
 pub(crate) mod notifications;
+mod notify_health;
 mod ops;
 pub(crate) mod orders;
 mod payments;
@@ -27,13 +29,13 @@ pub(crate) mod problem_sources;
 mod quarantine;
 pub(crate) mod rate_limit;
 mod refunds;
-mod refused_keys;
 pub(crate) mod routes;
 mod server;
 pub(crate) mod state;
 
 pub use connection::Remote;
 pub use events::list::ENTITY_FACTS;
+pub use extract::transport;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use routes::{admin_router, guarded, router};
 pub use server::serve;

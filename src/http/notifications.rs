@@ -163,6 +163,13 @@ async fn decide(app: &HttpState, merchant: &Merchant, post: Post<'_>) -> (&'stat
     let apps: Vec<AppId> =
         merchant.apps.iter().filter_map(|key| app.config.app(key.as_str())).map(|app| app.app_id.clone()).collect();
     let verdict = judge(kind, &body, merchant, &apps, at);
+    match &verdict {
+        Verdict::Bad(NotifyError::WrongSignature | NotifyError::Undecipherable) => {
+            app.notify_health.failed(merchant, at)
+        }
+        Verdict::Verified | Verdict::Undecidable(_) => app.notify_health.verified(merchant, at),
+        Verdict::Bad(_) => {}
+    }
     if let Verdict::Bad(e) = verdict {
         app.quarantine.keep(refused(merchant, e.reason(), Post { kind, headers, remote, body }, at));
         return (e.reason(), fail(StatusCode::OK, e.reply_text()));

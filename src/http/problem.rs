@@ -79,8 +79,14 @@ pub enum Error {
     #[error("an API key is needed: Authorization: Bearer <key>")]
     Unauthorized,
     /// The API key may not do this.
-    #[error("the API key lacks the scope {}", scope_name(*.0))]
+    #[error("the API key lacks the scope {}", .0.as_str())]
     Forbidden(Scope),
+    /// A key cannot make one that may do more.
+    #[error("an API key grants no more than it has itself: {0}")]
+    GrantExceeds(&'static str),
+    /// The API key asks for more in this second than it may.
+    #[error("the API key's rate_limit_per_second is reached")]
+    RateLimited,
     /// It does not exist, or the caller may not see it.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -193,6 +199,9 @@ pub enum Error {
     /// The cursor's place is not in this feed.
     #[error("this cursor is not of the feed as it is now; begin again without after, and drop known ids")]
     CursorForeign,
+    /// Another key that counts has the name.
+    #[error("another API key has this name")]
+    KeyNameTaken,
     /// The dead letter was replayed.
     #[error("the dead letter was replayed: there is nothing to discard")]
     DeadLetterEnded,
@@ -262,6 +271,8 @@ problems! {
     Error::Invalid(_) => BAD_REQUEST "invalid" "Invalid fields";
     Error::Unauthorized => UNAUTHORIZED "unauthorized" "Not authenticated";
     Error::Forbidden(_) => FORBIDDEN "forbidden" "Not allowed";
+    Error::GrantExceeds(_) => FORBIDDEN "grant-exceeds" "More than the key has";
+    Error::RateLimited => TOO_MANY_REQUESTS "rate-limited" "Too many requests", retry 1;
     Error::NotFound(_) => NOT_FOUND "not-found" "Not found";
     Error::NoRoute => NOT_FOUND "no-route" "No such path";
     Error::MethodNotAllowed => METHOD_NOT_ALLOWED "method-not-allowed" "Method not allowed";
@@ -294,6 +305,7 @@ problems! {
     Error::RefundFailed { .. } => UNPROCESSABLE_ENTITY "refund-failed" "Refund failed";
     Error::CursorExpired => GONE "cursor-expired" "Cursor expired";
     Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
+    Error::KeyNameTaken => CONFLICT "key-name-taken" "Name in use";
     Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
@@ -302,15 +314,6 @@ problems! {
         TOO_MANY_REQUESTS "too-many-streams-of-order" "Too many streams of one order", retry 5;
     Error::Unavailable { .. } => SERVICE_UNAVAILABLE "unavailable" "Not available", retry 1;
     Error::Internal { .. } => INTERNAL_SERVER_ERROR "internal" "Internal error";
-}
-
-const fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Orders => "orders",
-        Scope::Refunds => "refunds",
-        Scope::Finance => "finance",
-        Scope::Ops => "ops",
-    }
 }
 
 impl Error {

@@ -26,6 +26,12 @@ impl From<crate::bus::PublishError> for Error {
     }
 }
 
+impl From<crate::bus::LagError> for Error {
+    fn from(e: crate::bus::LagError) -> Error {
+        Error::Unavailable { internal: e.to_string() }
+    }
+}
+
 impl From<crate::event::envelope::EnvelopeError> for Error {
     fn from(e: crate::event::envelope::EnvelopeError) -> Error {
         Error::Internal { internal: e.to_string() }

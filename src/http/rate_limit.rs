@@ -1,5 +1,5 @@
 //! At most one of a kind per interval and subject: refreshes of an order, samples of refused bodies. And at most so
-//! many of a merchant's refreshes in a second, whatever they are about; and at most so many at once.
+//! many of a merchant's refreshes or a key's requests in a second; and at most so many at once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use crate::ids::MerchantKey;
 
 /// More subjects than this are swept of those whose interval is over.
 const SWEEP_AT: usize = 10_000;
@@ -45,16 +43,54 @@ impl<K: Eq + Hash> Throttle<K> {
     }
 }
 
-/// Counts each merchant's refreshes of the current second.
-#[derive(Debug, Default)]
-pub struct Budget(Mutex<HashMap<MerchantKey, (Instant, u32)>>);
+/// Counts each subject's attempts of the current minute.
+#[derive(Debug)]
+pub struct MinuteBudget<K>(Mutex<HashMap<K, (Instant, u32)>>);
 
-impl Budget {
+impl<K> Default for MinuteBudget<K> {
+    fn default() -> MinuteBudget<K> {
+        MinuteBudget(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> MinuteBudget<K> {
+    /// Whether one more may pass in this minute; if so, it counts. Where too many subjects are remembered, another one
+    /// passes uncounted: those who fill the memory must not keep others out.
+    pub fn spend(&self, subject: K, per_minute: u32) -> bool {
+        let now = Instant::now();
+        let is_over = |since: Instant| now.duration_since(since) >= Duration::from_secs(60);
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= SWEEP_AT && !spent.contains_key(&subject) {
+            spent.retain(|_, (since, _)| !is_over(*since));
+            if spent.len() >= SWEEP_AT {
+                return true;
+            }
+        }
+        let (since, count) = spent.entry(subject).or_insert((now, 0));
+        if is_over(*since) {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= per_minute
+    }
+}
+
+/// Counts what each subject asks for in the current second: a merchant's refreshes, a key's requests.
+#[derive(Debug)]
+pub struct Budget<K>(Mutex<HashMap<K, (Instant, u32)>>);
+
+impl<K> Default for Budget<K> {
+    fn default() -> Budget<K> {
+        Budget(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Budget<K> {
     /// Whether one more may be asked in this second; if so, it counts.
-    pub fn spend(&self, merchant: &MerchantKey, per_second: u32) -> bool {
+    pub fn spend(&self, subject: &K, per_second: u32) -> bool {
         let now = Instant::now();
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, count) = spent.entry(merchant.clone()).or_insert((now, 0));
+        let (since, count) = spent.entry(subject.clone()).or_insert((now, 0));
         if now.duration_since(*since) >= Duration::from_secs(1) {
             (*since, *count) = (now, 0);
         }

@@ -44,11 +44,18 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
     finish(routes.with_state(app).merge(others))
 }
 
-/// What operators see and do: scope `ops`.
+/// What operators see and do: scope `ops`; API keys: `admin`.
 fn ops_routes() -> Router<Arc<HttpShared>> {
     Router::new()
         .route("/v1/ops/jobs", get(ops::jobs::jobs))
+        .route("/v1/ops/health", get(ops::health::list))
+        .route("/v1/ops/jobs/{name}/run", post(ops::jobs::run))
+        .route("/v1/ops/bus", get(ops::bus::overview))
+        .route("/v1/ops/bus/{stream}/messages", get(ops::bus::messages))
         .route("/v1/ops/audit", get(ops::audit::list))
+        .route("/v1/ops/keys", get(ops::keys::list))
+        .route("/v1/ops/keys", post(ops::keys::create))
+        .route("/v1/ops/keys/{id}/revoke", post(ops::keys::revoke))
         .route("/v1/ops/notifications", get(ops::notifications::list))
         .route("/v1/ops/notifications/{id}", get(ops::notifications::get))
         .route("/v1/ops/dead-letters", get(ops::dead_letters::list))
@@ -83,14 +90,19 @@ fn admin_routes() -> Router<Arc<HttpShared>> {
 }
 
 fn finish(routes: Router) -> Router {
-    routes
-        .fallback(|| async { Error::NoRoute })
-        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(middleware::guard))
+    let routes =
+        routes.fallback(|| async { Error::NoRoute }).method_not_allowed_fallback(|| async { Error::MethodNotAllowed });
+    catching(routes, |words| Error::Internal { internal: words }.into_response()).layer(from_fn(middleware::guard))
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::Internal { internal: format!("panic: {}", words.unwrap_or("of an unknown kind")) }.into_response()
+/// Answers a panic of one of these routes with what `answer` makes of its words.
+pub(crate) fn catching<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    answer: impl Fn(String) -> Response + Clone + Send + Sync + 'static,
+) -> Router<S> {
+    routes.layer(CatchPanicLayer::custom(move |panic: Box<dyn Any + Send>| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of an unknown kind");
+        answer(format!("panic: {words}"))
+    }))
 }

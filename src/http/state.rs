@@ -11,12 +11,14 @@ use axum::http::request::Parts;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::api_keys::refused::RefusedKeys;
+use super::api_keys::ring::KeyRing;
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
+use super::notify_health::NotifyHealth;
 use super::problem::Error;
 use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Gate, Throttle};
-use super::refused_keys::RefusedKeys;
 use crate::bus::{Bus, Message};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, ReloadOutcome};
@@ -67,13 +69,16 @@ pub struct HttpShared {
     pub streams: Arc<Gate<(MerchantKey, OrderNo)>>,
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
-    pub refresh_budget: Budget,
+    pub refresh_budget: Budget<MerchantKey>,
     /// Refreshes for refunds: WeChat counts those questions apart, and they take nothing from orders that are unpaid.
-    pub refund_refresh_budget: Budget,
+    pub refund_refresh_budget: Budget<MerchantKey>,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
     /// Questions about refunds.
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
     pub quarantine: Quarantine,
+    pub notify_health: NotifyHealth,
+    /// The API keys of the database, and the revoked ones.
+    pub keys: Arc<KeyRing>,
     pub refused_keys: RefusedKeys,
     /// Opens the stored tokens; there are some where `web.session_key` is configured.
     pub token_key: Option<SealKey>,
@@ -87,7 +92,9 @@ impl HttpShared {
         HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
+            keys: KeyRing::start(store.clone(), shutdown.clone()),
             refused_keys: RefusedKeys::start(store.clone(), shutdown.clone()),
+            notify_health: NotifyHealth::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),
             token_key: session_key.and_then(|key| SealKey::derive(&key, TOKEN_SEAL).ok()),
             streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
@@ -178,7 +185,7 @@ impl HttpState {
         self.is_within(&self.refund_refresh_budget, merchant)
     }
 
-    fn is_within(&self, budget: &Budget, merchant: &MerchantKey) -> bool {
+    fn is_within(&self, budget: &Budget<MerchantKey>, merchant: &MerchantKey) -> bool {
         let per_second = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
         budget.spend(merchant, per_second)
     }

@@ -1,7 +1,8 @@
-//! The beginning and the end of a fault of a merchant's setup, and the rhythm of probes between.
+//! The beginning and the end of a fault of a merchant's setup.
 
 use std::time::Duration;
 
+use super::health::{PROBE_EVERY, announce};
 use super::probe::digest;
 use crate::clock::Timestamp;
 use crate::config::{Config, Merchant};
@@ -9,22 +10,10 @@ use crate::event::fact::WechatError;
 use crate::store::{DbError, FaultScope, Store, StoredFault};
 use crate::wechat::setup_fault::SetupFault;
 
-/// The pause before the first probe of the scheduler; it doubles up to [`PROBE_MAX`].
-const PROBE_FIRST: Duration = Duration::from_secs(5);
-/// The longest pause between two probes.
-pub const PROBE_MAX: Duration = Duration::from_secs(60);
 /// What waited becomes due at this distance.
 const APART: Duration = Duration::from_millis(50);
 /// How many become due before their time; what is left comes when it is due, within minutes.
 const ADVANCED: u32 = 2000;
-
-/// How long until the next probe, after so many in vain. A refund is called for once a minute at most.
-pub fn pause(scope: FaultScope, probes: u32) -> Duration {
-    match scope {
-        FaultScope::Calls => PROBE_FIRST.saturating_mul(1 << probes.min(5)).min(PROBE_MAX),
-        FaultScope::Refunds => PROBE_MAX,
-    }
-}
 
 /// A fault was found, by a probe or by a refund. One line and one row, however many processes find it.
 pub async fn begins(
@@ -39,24 +28,32 @@ pub async fn begins(
         fault: fault.as_str().to_owned(),
         scope,
         setup: digest(config, merchant),
+        said: said.clone(),
         probes: 0,
-        next_probe_at: now.after(pause(scope, 0)),
+        next_probe_at: now.after(PROBE_EVERY),
     };
-    if store.begin_setup_fault(&row, said, now).await? {
+    if store.begin_setup_fault(&row, now).await? {
         let waits = match scope {
             FaultScope::Calls => "its orders and refunds wait until that is corrected",
             FaultScope::Refunds => "its refunds wait until that is corrected",
         };
         tracing::error!(
             merchant = %merchant.key, fault = fault.as_str(), check = fault.check(), code = said.code,
-            said = said.message, "WeChat refuses the merchant's setup; {waits}"
+            said = said.message, key = merchant.v2_key.fingerprint(), mch_id = %merchant.mch_id,
+            "WeChat refuses the merchant's setup; {waits}"
         );
+        announce(store, config, merchant, now).await?;
     }
     Ok(())
 }
 
 /// WeChat accepts what it refused: what waited becomes due, one after the other.
-pub async fn ended(store: &Store, fault: &StoredFault, now: Timestamp) -> Result<(), DbError> {
+pub async fn ended(
+    store: &Store,
+    (config, merchant): (&Config, &Merchant),
+    fault: &StoredFault,
+    now: Timestamp,
+) -> Result<(), DbError> {
     let orders = match fault.scope {
         FaultScope::Calls => store.advance_waiting_orders(&fault.merchant, now, APART, ADVANCED).await?,
         FaultScope::Refunds => 0,
@@ -68,6 +65,7 @@ pub async fn ended(store: &Store, fault: &StoredFault, now: Timestamp) -> Result
             merchant = %fault.merchant, fault = fault.fault, orders, refunds,
             "WeChat accepts the merchant's setup again; what waited goes on"
         );
+        announce(store, config, merchant, now).await?;
     }
     Ok(())
 }

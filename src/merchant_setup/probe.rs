@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Merchant};
 use crate::event::fact::WechatError;
-use crate::ids::OutTradeNo;
+use crate::ids::{AppId, OutTradeNo};
 use crate::secret::sha256_hex;
 use crate::wechat::setup_fault::SetupFault;
 use crate::wechat::transport::Client;
@@ -24,9 +24,16 @@ pub enum Probe {
 
 /// Asks WeChat about a fixed number through the merchant's first app.
 pub async fn probe(client: &Client, config: &Config, merchant: &Merchant) -> Probe {
-    let app = config.app_ids(merchant).into_iter().next();
-    let (Some(appid), Ok(number)) = (app, OutTradeNo::parse(PROBED.to_owned())) else { return Probe::Unclear };
-    match query::ask(client, merchant, &appid, &number).await {
+    match config.app_ids(merchant).into_iter().next() {
+        Some(appid) => probe_app(client, merchant, &appid).await,
+        None => Probe::Unclear,
+    }
+}
+
+/// Asks WeChat about a fixed number through one app.
+pub async fn probe_app(client: &Client, merchant: &Merchant, appid: &AppId) -> Probe {
+    let Ok(number) = OutTradeNo::parse(PROBED.to_owned()) else { return Probe::Unclear };
+    match query::ask(client, merchant, appid, &number).await {
         Asked::Fact(..) => Probe::Passed,
         Asked::Refused(error) => match SetupFault::of(&error) {
             Some(fault) => Probe::Refused(fault, error),

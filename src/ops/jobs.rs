@@ -1,8 +1,38 @@
 //! The scheduler's jobs.
 
-use crate::store::{DbError, JobView, Store};
+use super::operator::Operator;
+use crate::clock::Timestamp;
+use crate::store::{AuditEntry, DbError, JobView, RunNow, Store};
 
 /// Every job with its lease and its last runs, by name.
 pub async fn list(store: &Store) -> Result<Vec<JobView>, DbError> {
     store.jobs().await
+}
+
+/// Makes a job due now: the process that gets its lease runs it within `store.lease_ms`. A job concerns every merchant:
+/// for an operator who sees only some it is unknown.
+pub async fn run(
+    store: &Store,
+    operator: &Operator,
+    name: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<RunNow, DbError> {
+    if operator.merchants.is_some() {
+        return Ok(RunNow::Unknown);
+    }
+    let audit = AuditEntry {
+        at: now,
+        actor: operator.name.clone(),
+        actor_id: Some(operator.id.clone()),
+        remote_addr: operator.remote_addr.clone(),
+        action: "job.run",
+        merchant: None,
+        order_no: None,
+        transaction_id: None,
+        subject: Some(format!("job:{name}")),
+        reason: reason.to_owned(),
+        result: "done".to_owned(),
+    };
+    store.run_job_now(name, &audit).await
 }

@@ -3,9 +3,12 @@
 //! What must stay true: whatever changes something takes an [`Operator`] and a reason, and writes its audit row in the
 //! transaction of the change; a row of a merchant that the operator may not see is as if it did not exist.
 
+pub mod access;
 pub mod audit;
+pub mod bus;
 pub mod commands;
 pub mod dead_letters;
+pub mod health;
 pub mod history;
 pub mod jobs;
 pub mod mask;
@@ -16,6 +19,6 @@ pub mod orders;
 pub mod overview;
 pub mod reason;
 pub mod replay;
-pub mod users;
 
+pub use access::{keys, users};
 pub use operator::{Operator, Page};

@@ -2,7 +2,7 @@
 
 use crate::bus::{LagError, PublishError};
 use crate::event::envelope::EnvelopeError;
-use crate::store::DbError;
+use crate::store::{DbError, JobOutcome};
 
 /// Why a run failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -36,5 +36,20 @@ pub struct Done {
 impl From<u64> for Done {
     fn from(count: u64) -> Done {
         Done { count, detail: None }
+    }
+}
+
+/// What the report says of a run that came to its end.
+pub(super) fn report_of(job: &'static str, ended: Result<Done, JobError>) -> (JobOutcome, u64, Option<String>) {
+    match ended {
+        Ok(done) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
+        Ok(done) => {
+            tracing::info!(job, done = done.count, "ran");
+            (JobOutcome::Done, done.count, done.detail)
+        }
+        Err(e) => {
+            tracing::warn!(job, error = %e, "failed; the next run tries again");
+            (JobOutcome::Failed, 0, Some(e.to_string()))
+        }
     }
 }

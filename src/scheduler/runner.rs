@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::job::{Context, Job, SeenReasons};
-use super::outcome::{Done, JobError};
+use super::outcome::report_of;
 use super::registry::JOBS;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
@@ -145,7 +145,9 @@ async fn due(shared: &Shared, runners: &[Arc<Runner>]) -> Result<Vec<Arc<Runner>
         let (job, next) = (runner.job, runner.job.when.next_after(now));
         let deadline_ms = i64::try_from(job.deadline.as_millis()).unwrap_or(i64::MAX);
         shared.store.register_job(job.name, &job.when.cron(), deadline_ms, now, next).await?;
-        if shared.store.is_job_due(job.name, now, next).await? {
+        let stored = shared.store.job_due_at(job.name).await?;
+        if stored.is_none_or(|stored| !job_waits(stored, now, next)) {
+            runner.heed(stored);
             due.push(Arc::clone(runner));
         }
     }
@@ -173,6 +175,8 @@ struct LastRun {
     /// When the last reported run began.
     reported: Timestamp,
     next_due: Timestamp,
+    /// The due time that the last report left in the database.
+    stored_due: Timestamp,
 }
 
 /// A job that is running; over when this is dropped, however the run ends.
@@ -201,6 +205,15 @@ impl Runner {
             last: Mutex::default(),
             sits_out_until: Mutex::default(),
             cancel,
+        }
+    }
+
+    /// A due time that this process's last report did not leave was set by an operator, or by another process: what is
+    /// remembered of the last run does not count any more.
+    fn heed(&self, stored: Option<Timestamp>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| stored != Some(last.stored_due)) {
+            *last = None;
         }
     }
 
@@ -341,9 +354,9 @@ impl Runner {
             idle && last.idle && (last.reported..until).contains(&started_at)
         };
         let reported = match last.filter(recent) {
-            Some(last) => Some(last.reported),
+            Some(last) => Some((last.reported, last.stored_due)),
             None => match self.shared.store.report_job(lease, begun, &run, next_due).await {
-                Ok(()) => Some(started_at),
+                Ok(()) => Some((started_at, next_due)),
                 Err(e) => {
                     tracing::warn!(job = self.job.name, error = %e, "the run cannot be reported");
                     None
@@ -351,7 +364,7 @@ impl Runner {
             },
         };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            reported.map(|reported| LastRun { idle, reported, next_due });
+            reported.map(|(reported, stored_due)| LastRun { idle, reported, next_due, stored_due });
     }
 
     /// Keeps the lease for as long as the run lasts, and reports a long run.
@@ -377,21 +390,6 @@ impl Runner {
                     Err(e) => tracing::warn!(job = name, error = %e, "the run cannot be reported"),
                 }
             }
-        }
-    }
-}
-
-/// What the report says of a run that came to its end.
-fn report_of(job: &'static str, ended: Result<Done, JobError>) -> (JobOutcome, u64, Option<String>) {
-    match ended {
-        Ok(done) if done.count == 0 => (JobOutcome::Idle, 0, done.detail),
-        Ok(done) => {
-            tracing::info!(job, done = done.count, "ran");
-            (JobOutcome::Done, done.count, done.detail)
-        }
-        Err(e) => {
-            tracing::warn!(job, error = %e, "failed; the next run tries again");
-            (JobOutcome::Failed, 0, Some(e.to_string()))
         }
     }
 }

@@ -17,6 +17,7 @@ use super::db::DbError;
 use super::entity::{job, job_report};
 use super::leases::Lease;
 use super::order::rows::unknown;
+use super::payment::audit::{AuditEntry, write_audit};
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
 
@@ -106,6 +107,17 @@ pub struct JobView {
     pub last_failed: Option<JobReport>,
 }
 
+/// What became of a request to run a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunNow {
+    /// It is due now.
+    Due,
+    /// It was due already.
+    DueBefore,
+    /// No process knows it.
+    Unknown,
+}
+
 impl Store {
     /// Makes a job known, or puts it right. A new one is due at once, and a run that was missed stays due; a due time
     /// that lies beyond `next`, the first one of its rhythm after now, becomes `next`: the cron changed, or a clock was
@@ -134,6 +146,18 @@ impl Store {
     pub async fn is_job_due(&self, name: &str, now: Timestamp, next: Timestamp) -> Result<bool, DbError> {
         let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
         Ok(!row.is_some_and(|row| job_waits(Timestamp::from_ms(row.next_due_at_ms), now, next)))
+    }
+
+    /// When a job is due next; none where no process has registered it.
+    pub async fn job_due_at(&self, name: &str) -> Result<Option<Timestamp>, DbError> {
+        let row = job::Entity::find_by_id(name).one(self.db.read()).await?;
+        Ok(row.map(|row| Timestamp::from_ms(row.next_due_at_ms)))
+    }
+
+    /// Makes a job due now, with its row in the audit; whichever process gets its lease runs it.
+    pub async fn run_job_now(&self, name: &str, audit: &AuditEntry) -> Result<RunNow, DbError> {
+        let write = (name.to_owned(), audit.clone());
+        self.db.write("job.run_now", write, |tx, (name, audit)| Box::pin(run_now(tx, name, audit))).await
     }
 
     /// Notes a run that goes on for longer; its number goes to [`Store::report_job`] at the end.
@@ -248,6 +272,21 @@ impl Store {
             detail: row.detail,
         }))
     }
+}
+
+async fn run_now(tx: &WriteTx, name: &str, audit: &AuditEntry) -> Result<RunNow, DbError> {
+    let now = audit.at.as_ms();
+    // A due time that another request or a run set meanwhile is not replaced.
+    let sql = "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1 AND next_due_at_ms > $2";
+    let (outcome, result) = if tx.execute(sql, [name.into(), now.into()]).await? > 0 {
+        (RunNow::Due, "done")
+    } else if tx.one("SELECT name FROM jobs WHERE name = $1", [name.into()]).await?.is_some() {
+        (RunNow::DueBefore, "repeated")
+    } else {
+        return Ok(RunNow::Unknown);
+    };
+    write_audit(tx, &AuditEntry { result: result.to_owned(), ..audit.clone() }).await?;
+    Ok(outcome)
 }
 
 /// Whether a job whose due time this is waits for it; `next` is the first scheduled time after `now`. A due time beyond

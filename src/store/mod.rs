@@ -1,5 +1,6 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
+mod api_keys;
 mod console;
 mod db;
 mod dead_letters;
@@ -28,19 +29,22 @@ mod users;
 mod wallet;
 mod writer;
 
-pub use console::attempts::{AttemptLimit, AttemptOn, FORGOTTEN_AFTER};
+pub use api_keys::change::Revocation;
+pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use console::attempts::{Attempt, FORGOTTEN_AFTER};
 pub use console::sessions::NewSession;
 pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
 pub use console::users::{ConsoleLogin, NewInvitation};
-pub use db::{Db, DbError, DbHealth, DbKind};
+pub use db::{Db, DbError, DbFindings, DbHealth, DbKind, inspect_database};
 pub use dead_letters::StoredMessage;
 pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use far_times::due_statements;
 pub use handle::Store;
-pub use jobs::{JobOutcome, JobReport, JobRun, JobView, job_waits};
+pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
+pub use merchant::health::{Degradation, Part};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{

@@ -18,8 +18,10 @@ pub const NOTIFY_RECEIVED_TOTAL: &str = "wxpay_notify_received_total";
 /// Refused notifications, by `outcome`: `kept` whole, `sampled`, `not_sampled`, `dropped` because too many waited, or
 /// `failed` to be stored.
 pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
-/// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`).
+/// Requests refused for their API key, by `reason` (`missing`, `unknown`, `scope`, `rate`).
 pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
+/// Refused API keys that have no row in the audit because there are enough, by `reason` (`unknown`, `scope`).
+pub const API_KEYS_NOT_AUDITED_TOTAL: &str = "wxpay_api_keys_not_audited_total";
 /// Logins to the console, by `outcome` (`done`, `wrong`, `slowed`).
 pub const CONSOLE_LOGINS_TOTAL: &str = "wxpay_console_logins_total";
 /// From a notification's last byte to its answer.
@@ -77,6 +79,9 @@ pub const NOTIFY_SIGN_TYPE_DIFFERS_TOTAL: &str = "wxpay_notify_sign_type_differs
 pub const WORKER_SECONDS: &str = "wxpay_worker_seconds";
 /// Whether WeChat refuses a merchant's own setup, by `merchant` and `fault` (`signature`, `certificate` …).
 pub const MERCHANT_FAULT: &str = "wxpay_merchant_fault";
+/// Whether a part of a merchant does not work, by `merchant` and `what`: the merchant, its refunds, notifications, each
+/// app and each trade type.
+pub const DEGRADED: &str = "wxpay_degraded";
 /// Calls that WeChat refused for the merchant's setup, by `merchant` and `fault`.
 pub const SETUP_REFUSALS_TOTAL: &str = "wxpay_setup_refusals_total";
 /// Age of the access_token or ticket in use, by `app` and `kind`.
@@ -137,6 +142,13 @@ pub const METRICS: &[Metric] = &[
         "Refused notifications, by what was kept of them",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
+    metric(
+        API_KEYS_NOT_AUDITED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        &["reason"],
+        "Refused API keys without a row in the audit",
+    ),
     metric(CONSOLE_LOGINS_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Logins to the console"),
     metric(NOTIFY_ACK_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from a notification to its answer"),
     metric(ORDER_SETTLE_LAG_SECONDS, Kind::Histogram, Unit::Seconds, &[], "Time from payment at WeChat to paid here"),
@@ -185,6 +197,7 @@ pub const METRICS: &[Metric] = &[
         &["merchant", "fault"],
         "1 while WeChat refuses the merchant's own setup",
     ),
+    metric(DEGRADED, Kind::Gauge, Unit::Count, &["merchant", "what"], "1 while a part of the merchant does not work"),
     metric(
         SETUP_REFUSALS_TOTAL,
         Kind::Counter,

@@ -257,7 +257,10 @@ impl From<Error> for Failure {
             | Error::RefundFailed { .. }
             | Error::PaymentMatched
             | Error::PaymentDiffers
-            | Error::ReplayState(_)) => Failure::because(Reason::Internal, e.to_string()),
+            | Error::ReplayState(_)
+            | Error::GrantExceeds(_)
+            | Error::KeyNameTaken
+            | Error::RateLimited) => Failure::because(Reason::Internal, e.to_string()),
         }
     }
 }

@@ -22,11 +22,10 @@ impl NewestDate {
         }
     }
 
-    /// How far WeChat's clock and `clock` are apart, at most five minutes; zero before the first answer.
-    pub(super) fn difference(&self, clock: &Clock) -> Duration {
-        let newest = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((date, arrived)) = newest else { return Duration::ZERO };
+    /// How far WeChat's clock and `clock` are apart, at most five minutes; none before the first answer.
+    pub(super) fn difference(&self, clock: &Clock) -> Option<Duration> {
+        let (date, arrived) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         let (theirs, ours) = (date.after(arrived.elapsed()), clock.now());
-        theirs.since(ours).max(ours.since(theirs)).min(CAP)
+        Some(theirs.since(ours).max(ours.since(theirs)).min(CAP))
     }
 }

@@ -303,8 +303,8 @@ impl Client {
         })
     }
 
-    /// How far WeChat's clock and `clock` are apart by WeChat's newest answer, at most five minutes; zero before it.
-    pub fn clock_difference(&self, clock: &Clock) -> Duration {
+    /// How far WeChat's clock and `clock` are apart by WeChat's newest answer, at most five minutes; none before it.
+    pub fn clock_difference(&self, clock: &Clock) -> Option<Duration> {
         self.wire.newest_date.difference(clock)
     }
 

@@ -169,6 +169,7 @@ describe('the console', () => {
     await admin.opens('/console/settings');
     await admin.page.locator('details.panel summary').first().click();
     await admin.page.locator('form[action="/console/settings/users"] input[name=name]').fill('watcher');
+    await admin.page.locator('form[action="/console/settings/users"] input[value=all]').check();
     await admin.page.locator('form[action="/console/settings/users"] button.primary').click();
     const invitation = await admin.page.locator('main').innerText();
     await accepts(invitation.match(/https?:\/\/\S+\/console\/invitation\/\S+/)[0].replace(/^https?:\/\/[^/]+/, demo.service));

@@ -6,3 +6,5 @@ pub mod m20261130_000030_operations;
 pub mod m20261130_000040_replays;
 pub mod m20261130_000050_history;
 pub mod m20261130_000060_console;
+pub mod m20261130_000070_api_keys;
+pub mod m20261130_000080_merchant_health;

@@ -60,6 +60,10 @@ impl JetStream {
         &self.core.topology
     }
 
+    pub(super) fn context(&self) -> &jetstream::Context {
+        &self.core.context
+    }
+
     /// See [`crate::bus::Bus::publish`].
     pub async fn publish(&self, stream: &StreamSpec, message: Message) -> Result<(), PublishError> {
         match self.publishers.get(&stream.name) {

@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod core;
 mod headers;
+mod inspect;
 mod provision;
 mod publisher;
 mod purge;
@@ -16,3 +17,4 @@ mod subscription;
 mod varz;
 
 pub(super) use connection::JetStream;
+pub(super) use inspect::inspect;

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::address;
+use crate::config::api_key::{ApiKey, Merchants, Scope};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
-use crate::config::secrets::{strong, varied};
+use crate::config::secrets::{key_hashes, strong, varied};
 use crate::config::sections::is_pkcs12;
-use crate::config::sections::{
-    ApiKey, App, AppKind, Bus, KeyHash, Log, Merchant, Merchants, Orders, PreviousKey, Scope, Server, TokenApi, Web,
-    Wechat,
-};
+use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web, Wechat};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
 use crate::order::{Policy, Surplus};
@@ -310,21 +308,32 @@ pub(in crate::config) fn api_key(r: &mut Reader<'_>, configured: &[&str]) -> Opt
         Some(name) => r.or_default("id", name, word),
         None => r.optional("id", word).flatten(),
     };
-    let all =
-        [("orders", Scope::Orders), ("refunds", Scope::Refunds), ("finance", Scope::Finance), ("ops", Scope::Ops)];
+    let all: Vec<(&str, Scope)> = Scope::ALL.iter().map(|scope| (scope.as_str(), *scope)).collect();
     let scopes = r.items("scopes", |text| choice(text, &all));
     if scopes.as_ref().is_some_and(Vec::is_empty) {
-        r.problem("scopes", "is missing: name at least one of orders, refunds, finance, ops".into());
+        r.problem("scopes", "is missing: name at least one of orders, refunds, finance, ops, admin".into());
     }
     let merchants = seen_merchants(r, configured);
     let cap = match r.has("refund_cap_fen_per_day") {
         true => r.number("refund_cap_fen_per_day", 1..=i64::MAX / 4).map(|fen| Some(Fen::from_i64(fen))),
         false => Some(None),
     };
+    let rate = match r.has("rate_limit_per_second") {
+        true => r.number("rate_limit_per_second", 1..=ApiKey::RATE_MAX).map(|n| u32::try_from(n).ok()),
+        false => Some(None),
+    };
     // Last, because the hashes are tables of their own in the listing.
     let hashes = key_hashes(r);
-    let refund_cap_per_day = cap?;
-    Some(ApiKey { name: name?, id: id?, hashes: hashes?, scopes: scopes?, merchants: merchants?, refund_cap_per_day })
+    let (refund_cap_per_day, rate_limit_per_second) = (cap?, rate?);
+    Some(ApiKey {
+        name: name?,
+        id: id?,
+        hashes: hashes?,
+        scopes: scopes?,
+        merchants: merchants?,
+        refund_cap_per_day,
+        rate_limit_per_second,
+    })
 }
 
 /// `"all"`, a list, or the only merchant where there is no other.
@@ -347,27 +356,6 @@ fn seen_merchants(r: &mut Reader<'_>, configured: &[&str]) -> Option<Merchants> 
         r.warning("merchants", "is empty: this key sees no merchant. Leave it out, name the merchants, or say \"all\"");
     }
     listed.map(Merchants::Only)
-}
-
-/// `hash`, or `hashes` with the times until which they count.
-fn key_hashes(r: &mut Reader<'_>) -> Option<Vec<KeyHash>> {
-    let several = r.entries("hashes", |r| {
-        let sha256 = r.digest("hash");
-        let until = r.optional("until", |text| {
-            Timestamp::parse_rfc3339(text).map_err(|_| "must be a time like 2026-01-02T03:04:05Z".to_owned())
-        });
-        Some(KeyHash { sha256: sha256?, until: until? })
-    });
-    // An empty list says as little as none.
-    if !r.is_list("hashes") {
-        return r.digest("hash").map(|sha256| vec![KeyHash { sha256, until: None }]);
-    }
-    if r.has("hash") {
-        r.digest("hash");
-        r.problem("hash", "is given twice: keep either hash or hashes".into());
-        return None;
-    }
-    Some(several)
 }
 
 /// One of a few words.

@@ -66,10 +66,15 @@ pub async fn change(app: Console, headers: HeaderMap, posted: Posted) -> Result<
     let t = LoginWords::of(app.lang);
     let back = |says: &str| Ok(flash::redirect(app.shared.jar, "/console/settings", says));
     if !throttle::begin(&app, viewer.name()).await? {
+        throttle::failed(&app, "slowed").await?;
         return back(t.slow);
     }
     let current = Secret::new(fields.exact("current").unwrap_or_default());
-    let Some(login) = compare(&app, viewer.name(), current).await? else { return back(t.wrong) };
+    let Some(login) = compare(&app, viewer.name(), current).await? else {
+        throttle::failed(&app, "wrong").await?;
+        ops::users::password_refused(&app.store, &viewer.operator(), app.clock.now()).await?;
+        return back(t.wrong);
+    };
     throttle::succeeded(&app, viewer.name()).await?;
     let password = match entered(&app, &fields, viewer.name()) {
         Ok(password) => password,

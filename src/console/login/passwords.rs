@@ -1,5 +1,7 @@
 //! Passwords: hashed by argon2id in a few threads, and compared in the same time whether or not there is a user.
 
+use std::sync::Arc;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -37,15 +39,18 @@ pub fn check(password: &str, name: &str) -> Result<(), Weak> {
 }
 
 /// Hashes passwords, a few at once.
+///
+/// A hash that has begun goes on when its request is dropped: it holds its permits, not the request.
 #[derive(Debug)]
 pub struct Passwords {
-    running: Semaphore,
-    waiting: Semaphore,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Passwords {
-        Passwords { running: Semaphore::new(AT_ONCE), waiting: Semaphore::new(AT_ONCE + WAITING) }
+        let permits = |count| Arc::new(Semaphore::new(count));
+        Passwords { running: permits(AT_ONCE), waiting: permits(AT_ONCE + WAITING) }
     }
 }
 
@@ -72,8 +77,13 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| Fault::Busy)?;
-        let _running = self.running.acquire().await.map_err(|e| Fault::Internal(e.to_string()))?;
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| Fault::Busy)?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let permits = (waiting, running.map_err(|e| Fault::Internal(e.to_string()))?);
+        let work = move || {
+            let _permits = permits;
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(|e| Fault::Internal(e.to_string()))?
     }
 }

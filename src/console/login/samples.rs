@@ -1,29 +1,28 @@
-//! Which failed logins stand in the audit.
+//! Which failed logins stand in the audit: one row a minute in all, because a stranger could fill the table.
 
-use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::http::rate_limit::Throttle;
+use tokio::time::Instant;
 
-/// One row of the audit per address and reason in this time, and one of all in that.
-const PER_ADDRESS: Duration = Duration::from_secs(60);
-const OVERALL: Duration = Duration::from_secs(1);
+/// One row of the audit in this time.
+const EVERY: Duration = Duration::from_secs(60);
 
-/// Which failed logins were sampled last.
-pub struct FailedLogins {
-    per_address: Throttle<(IpAddr, &'static str)>,
-    overall: Throttle<()>,
-}
-
-impl Default for FailedLogins {
-    fn default() -> FailedLogins {
-        FailedLogins { per_address: Throttle::new(PER_ADDRESS), overall: Throttle::new(OVERALL) }
-    }
-}
+/// When a failed login was recorded last, and how many have failed since.
+#[derive(Debug, Default)]
+pub struct FailedLogins(Mutex<(Option<Instant>, u64)>);
 
 impl FailedLogins {
-    /// Whether this one is recorded; if so, it counts as recorded.
-    pub fn is_sampled(&self, client: IpAddr, why: &'static str) -> bool {
-        self.per_address.pass((client, why)) && self.overall.pass(())
+    /// Counts one. If it is to be recorded, answers how many there were since the last row, with this one.
+    pub fn sample(&self) -> Option<u64> {
+        let now = Instant::now();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, count) = &mut *state;
+        *count = count.saturating_add(1);
+        if last.is_some_and(|at| now.duration_since(at) < EVERY) {
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(count))
     }
 }

@@ -7,46 +7,45 @@ use metrics::counter;
 use crate::console::state::Console;
 use crate::ops;
 use crate::secret::sha256_hex;
-use crate::store::{AttemptLimit, AttemptOn, DbError};
+use crate::store::{Attempt, DbError};
 use crate::telemetry::CONSOLE_LOGINS_TOTAL;
+
+/// Attempts of one address that this process passes on to the store in a minute: each is a write.
+pub const PER_MINUTE: u32 = 40;
 
 /// Counts an attempt of this user name from this address; false where it has to wait.
 pub async fn begin(app: &Console, name: &str) -> Result<bool, DbError> {
-    let subjects = vec![
-        AttemptOn { subject: user(name), limit: AttemptLimit::USER },
-        AttemptOn { subject: address(app.client), limit: AttemptLimit::ADDRESS },
-    ];
-    app.store.begin_attempt(subjects, app.clock.now()).await
+    if !app.shared.attempts.spend(network(app.client), PER_MINUTE) {
+        return Ok(false);
+    }
+    app.store.begin_attempt(&attempt(app, name), app.clock.now()).await
 }
 
-/// Counts a login that succeeded: the attempts on the user are forgotten, this one on the address, too.
+/// Counts a login that succeeded: the attempts on the user from this address are forgotten.
 pub async fn succeeded(app: &Console, name: &str) -> Result<(), DbError> {
     counter!(CONSOLE_LOGINS_TOTAL, "outcome" => "done").increment(1);
-    app.store.excuse_attempt(&user(name), &address(app.client)).await
+    app.store.excuse_attempt(&attempt(app, name)).await
 }
 
 /// Counts a login that failed and records a sample.
 pub async fn failed(app: &Console, why: &'static str) -> Result<(), DbError> {
     counter!(CONSOLE_LOGINS_TOTAL, "outcome" => why).increment(1);
-    if !app.shared.failed_logins.is_sampled(app.client, why) {
-        return Ok(());
-    }
-    tracing::warn!(client = %app.client, why, "A login to the console failed");
-    ops::users::login_failed(&app.store, &app.client.to_string(), why, app.clock.now()).await
+    let Some(count) = app.shared.failed_logins.sample() else { return Ok(()) };
+    tracing::warn!(client = %app.client, why, count, "A login to the console failed");
+    ops::users::login_failed(&app.store, &app.client.to_string(), (why, count), app.clock.now()).await
 }
 
-/// Hashed, because people enter passwords there.
-fn user(name: &str) -> String {
-    format!("user:{}", sha256_hex(name.as_bytes()))
+fn attempt(app: &Console, name: &str) -> Attempt {
+    Attempt { name: sha256_hex(name.as_bytes()), address: network(app.client).to_string() }
 }
 
 /// A network of IPv6 is one client's.
-fn address(client: IpAddr) -> String {
+fn network(client: IpAddr) -> IpAddr {
     match client {
-        IpAddr::V4(address) => format!("address:{address}"),
+        IpAddr::V4(_) => client,
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
-            format!("address:{}", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
 }

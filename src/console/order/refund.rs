@@ -63,7 +63,7 @@ pub async fn ask(
     let payment = payment(&app, &stored, filters.get("transaction_id")).await?;
     let entered = yuan(payment.left);
     // Another amount before the refund is confirmed: the form keeps its key.
-    let key = filters.get("key").and_then(|key| EventId::parse(key).ok()).unwrap_or_else(EventId::new);
+    let key = filters.get("key").and_then(|key| EventId::parse(key).ok()).unwrap_or_default();
     page(&form(&app, &viewer, &stored, &payment, &key.to_string(), entered))
 }
 

@@ -34,6 +34,9 @@ struct SettingsPage {
 pub struct Choices {
     pub roles: Vec<(&'static str, &'static str, bool)>,
     pub rights: Vec<(&'static str, &'static str, bool)>,
+    /// Whether all merchants may be given away, and whether they are.
+    pub may_all: bool,
+    pub all: bool,
     pub merchants: Vec<(String, bool)>,
 }
 
@@ -76,7 +79,7 @@ pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
         own: viewer.session.id,
         sessions,
         users,
-        choices: Choices::new(&app, &viewer, &Access::of(Role::Viewer, None)),
+        choices: Choices::new(&app, &viewer, &Access::of(Role::Viewer, Some(Vec::new()))),
         merchants,
         keys: keys.collect(),
     })
@@ -90,20 +93,23 @@ impl Choices {
         let roles = Role::ALL.iter().filter(|role| may_give(role));
         let grants = [Right::Replay, Right::Refund, Right::Accept, Right::Export];
         let rights = grants.into_iter().filter(|right| viewer.may(*right));
-        let of = |name: &String| chosen.merchants.as_ref().is_some_and(|of| of.iter().any(|key| key.as_str() == name));
+        let of = chosen.merchants.as_deref().unwrap_or_default().iter().map(|key| (key.to_string(), true));
+        let mut merchants: Vec<(String, bool)> = of.collect();
+        for name in viewer.merchant_names(&app.config) {
+            if !merchants.iter().any(|(known, _)| *known == name) {
+                merchants.push((name, false));
+            }
+        }
+        // Those that left the configuration stand among them: saving the form must not change what it does not show.
+        merchants.sort();
         Choices {
             roles: roles.map(|role| (role.as_str(), words::role(*role, lang), *role == chosen.role)).collect(),
             rights: rights
                 .map(|right| (right.as_str(), words::right(right, lang), chosen.grants.contains(&right)))
                 .collect(),
-            merchants: viewer
-                .merchant_names(&app.config)
-                .into_iter()
-                .map(|name| {
-                    let is = of(&name);
-                    (name, is)
-                })
-                .collect(),
+            may_all: viewer.merchants().is_none(),
+            all: chosen.merchants.is_none(),
+            merchants,
         }
     }
 }
@@ -134,12 +140,7 @@ impl KeyRow {
             Merchants::All => String::new(),
             Merchants::Only(only) => only.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", "),
         };
-        let scope = |scope: &Scope| match scope {
-            Scope::Orders => "orders",
-            Scope::Refunds => "refunds",
-            Scope::Finance => "finance",
-            Scope::Ops => "ops",
-        };
+        let scope = |scope: &Scope| scope.as_str();
         KeyRow {
             name: key.name.clone(),
             scopes: key.scopes.iter().map(scope).collect::<Vec<_>>().join(", "),

@@ -50,7 +50,7 @@ pub async fn invite(app: Console, Posted { viewer, fields }: Posted) -> Result<R
     if users.iter().any(|user| user.name == name) {
         return back(t.exists);
     }
-    let access = entered(&viewer, &fields)?;
+    let access = entered(t, &fields)?;
     show_link(&app, &viewer, name, access).await
 }
 
@@ -73,7 +73,7 @@ pub async fn form(app: Console, Path(id): Path<i64>, viewer: Viewer) -> Result<R
 /// `POST …/{id}`: other access.
 pub async fn change(app: Console, Path(id): Path<i64>, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Admin)?;
-    let access = entered(&viewer, &fields)?;
+    let access = entered(SettingsWords::of(app.lang), &fields)?;
     alter(&app, &viewer, id, Some(&access)).await
 }
 
@@ -111,12 +111,16 @@ async fn managed(app: &Console, viewer: &Viewer, id: i64) -> Result<ConsoleUser,
 }
 
 /// The access that a form names. What the viewer itself may not do is refused where it is written.
-fn entered(viewer: &Viewer, fields: &Fields) -> Result<Access, Fault> {
+fn entered(t: &SettingsWords, fields: &Fields) -> Result<Access, Fault> {
     let role = fields.get("role").and_then(Role::parse).ok_or(Fault::ForeignForm)?;
     let grants = fields.all("right").filter_map(Right::parse).filter(|right| !role.rights().contains(right)).collect();
     let merchants: Result<Vec<MerchantKey>, _> = fields.all("merchant").map(MerchantKey::parse).collect();
     let merchants = merchants.map_err(|_| Fault::ForeignForm)?;
-    // A user with some merchants gives away those and no others.
-    let all = viewer.merchants().map(<[_]>::to_vec);
-    Ok(Access { role, grants, merchants: if merchants.is_empty() { all } else { Some(merchants) } })
+    // All of them are chosen by their own button alone: no box that is missing or left empty widens access.
+    let merchants = match fields.get("merchants") {
+        Some("all") => None,
+        Some(_) | None if merchants.is_empty() => return Err(Fault::Unusable(t.no_merchant.to_owned())),
+        Some(_) | None => Some(merchants),
+    };
+    Ok(Access { role, grants, merchants })
 }

@@ -24,7 +24,10 @@ words! {
         role: "角色", "Role";
         rights: "额外权限", "Rights beyond the role";
         limited: "可见商户", "Merchants";
-        limited_hint: "不选则可见全部商户。", "None chosen: all merchants.";
+        all_merchants: "全部商户，包括以后新增的", "all merchants, those to come too";
+        some_merchants: "仅以下商户", "only these";
+        no_merchant: "请至少选择一个商户，或选择全部商户。没有任何改动。",
+            "Choose a merchant at least, or all merchants. Nothing was changed.";
         password_set: "密码设置", "Password set";
         not_yet: "尚未设置", "not yet";
         invite: "邀请用户", "Invite a user";

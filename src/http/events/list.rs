@@ -41,6 +41,8 @@ pub const ENTITY_FACTS: &[&str] = &[
     "dead_letter.parked",
     "app.degraded",
     "app.recovered",
+    "merchant.degraded",
+    "merchant.recovered",
 ];
 
 #[derive(Serialize)]

@@ -1,7 +1,8 @@
 //! API keys: who calls and what they may do.
 //!
-//! Only hashes are configured; a presented key is hashed and compared in constant time with every one of them, so that
-//! neither the place nor the beginning of a match can be measured.
+//! Only hashes are configured or stored; a presented key is hashed and compared in constant time with every one that is
+//! configured, so that neither the place nor the beginning of a match can be measured. Keys of the database are found
+//! by their hash in memory. No key whose hash was revoked is accepted, wherever it stands.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -14,11 +15,12 @@ use subtle::ConstantTimeEq;
 
 use super::client_addr::client_ip;
 use crate::clock::Timestamp;
-use crate::config::{ApiKey, Config, Merchant, Merchants, Scope};
+use crate::config::{ApiKey, Config, KeyHash, Merchant, Merchants, Scope};
 use crate::http::middleware::remote_ip;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::{HttpShared, HttpState};
 use crate::ids::MerchantKey;
+use crate::ops::keys::Authority;
 use crate::secret::sha256_hex;
 use crate::store::{AuditEntry, RefundCap};
 
@@ -35,26 +37,48 @@ pub fn same_secret(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
-fn api_key<'a>(config: &'a Config, headers: &HeaderMap, now: Timestamp) -> Option<&'a ApiKey> {
-    let presented = sha256_hex(bearer(headers)?.as_bytes());
-    let hashes = config.api_keys.iter().flat_map(|key| key.hashes.iter().map(move |hash| (key, hash)));
+/// A key that counts, and the hash under which it was presented.
+struct Presented {
+    key: ApiKey,
+    hash: KeyHash,
+}
+
+/// The key that was presented, if it counts now.
+async fn presented(app: &HttpState, headers: &HeaderMap) -> Result<Option<Presented>, Error> {
+    let Some(token) = bearer(headers) else { return Ok(None) };
+    let known = app.keys.known().await?;
+    let (now, sha256) = (app.clock.now(), sha256_hex(token.as_bytes()));
+    let hashes = app.config.api_keys.iter().flat_map(|key| key.hashes.iter().map(move |hash| (key, hash)));
     // No early end: every hash is compared.
-    hashes.fold(None, |found, (key, hash)| {
-        let counts = hash.until.is_none_or(|until| now <= until);
-        if same_secret(&hash.sha256, &presented) && counts { Some(key) } else { found }
-    })
+    let configured = hashes.fold(
+        None,
+        |found, (key, hash)| {
+            if same_secret(&hash.sha256, &sha256) { Some((key, hash)) } else { found }
+        },
+    );
+    let stored = || known.key(&sha256).and_then(|key| Some((key, key.hashes.first()?)));
+    let found = configured.or_else(stored).filter(|(_, hash)| hash.until.is_none_or(|until| now <= until));
+    let found = found.filter(|_| !known.is_revoked(&sha256));
+    Ok(found.map(|(key, hash)| Presented { key: key.clone(), hash: hash.clone() }))
 }
 
 /// A caller that may do what it asks. Only this file makes one: what takes a `Caller` cannot be reached without a key.
 #[derive(Debug, Clone)]
 pub struct Caller {
     key: ApiKey,
+    /// When the key that it presented ends.
+    until: Option<Timestamp>,
 }
 
-/// The caller of an API key, if one that counts at `now` was presented and may do this.
-pub fn caller(config: &Config, headers: &HeaderMap, scope: Scope, now: Timestamp) -> Result<Caller, Error> {
-    let key = api_key(config, headers, now).ok_or(Error::Unauthorized)?;
-    if key.scopes.contains(&scope) { Ok(Caller { key: key.clone() }) } else { Err(Error::Forbidden(scope)) }
+/// The caller of an API key, if one that counts now was presented, may do this, and is within its rate limit.
+pub async fn caller(app: &HttpState, headers: &HeaderMap, scope: Scope) -> Result<Caller, Error> {
+    let Presented { key, hash } = presented(app, headers).await?.ok_or(Error::Unauthorized)?;
+    app.keys.used(&hash.sha256, app.clock.now());
+    if !app.keys.may_serve(&key) {
+        app.refused_keys.over_rate();
+        return Err(Error::RateLimited);
+    }
+    if key.scopes.contains(&scope) { Ok(Caller { key, until: hash.until }) } else { Err(Error::Forbidden(scope)) }
 }
 
 /// A scope as a type, for [`Authorized`].
@@ -71,6 +95,8 @@ pub struct Refunds;
 pub struct Finance;
 /// Read the service's own state.
 pub struct Ops;
+/// Make and revoke API keys.
+pub struct Admin;
 
 impl Permission for Orders {
     const SCOPE: Scope = Scope::Orders;
@@ -86,6 +112,10 @@ impl Permission for Finance {
 
 impl Permission for Ops {
     const SCOPE: Scope = Scope::Ops;
+}
+
+impl Permission for Admin {
+    const SCOPE: Scope = Scope::Admin;
 }
 
 /// Extractor: the caller, with the scope `P`. Every route under `/v1` takes one before anything else of the request.
@@ -107,36 +137,41 @@ impl<P: Permission> FromRequestParts<Arc<HttpShared>> for Authorized<P> {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<HttpShared>) -> Result<Authorized<P>, Error> {
         let app = HttpState::of_request(&mut parts.extensions, shared);
-        let caller = caller(&app.config, &parts.headers, P::SCOPE, app.clock.now());
-        let caller = caller.inspect_err(|error| note(&app, parts, error))?;
-        Ok(Authorized { caller, permission: PhantomData })
+        match caller(&app, &parts.headers, P::SCOPE).await {
+            Ok(caller) => Ok(Authorized { caller, permission: PhantomData }),
+            Err(error) => {
+                note(&app, parts, &error).await;
+                Err(error)
+            }
+        }
     }
 }
 
 /// Notes that a request is refused for its key.
-fn note(app: &HttpState, parts: &Parts, error: &Error) {
-    let Some(presented) = bearer(&parts.headers) else { return app.refused_keys.missing() };
-    let now = app.clock.now();
+async fn note(app: &HttpState, parts: &Parts, error: &Error) {
+    let (reason, result) = match error {
+        Error::Unauthorized => ("unknown", "unauthorized"),
+        Error::Forbidden(_) => ("scope", "forbidden"),
+        _ => return,
+    };
+    let Some(token) = bearer(&parts.headers) else { return app.refused_keys.missing() };
     let client = client_ip(remote_ip(&parts.extensions), &parts.headers, &app.config.server.trusted_proxies);
-    let key = api_key(&app.config, &parts.headers, now);
-    let reason = if key.is_some() { "scope" } else { "unknown" };
-    app.refused_keys.refused(reason, client, || {
+    let key = presented(app, &parts.headers).await.ok().flatten().map(|presented| presented.key);
+    let now = app.clock.now();
+    app.refused_keys.refused(reason, (client, now), || {
         let route = parts.extensions.get::<MatchedPath>().map_or("-", MatchedPath::as_str);
         AuditEntry {
             at: now,
-            actor: key.map(|key| key.name.clone()).unwrap_or_default(),
-            actor_id: key.map(|key| key.id.clone()),
+            actor: key.as_ref().map(|key| key.name.clone()).unwrap_or_default(),
+            actor_id: key.map(|key| key.id),
             remote_addr: client.to_string(),
             action: "api_key.refuse",
             merchant: None,
             order_no: None,
             transaction_id: None,
-            subject: Some(format!("sha256:{}", &sha256_hex(presented.as_bytes())[..12])),
+            subject: Some(format!("sha256:{}", &sha256_hex(token.as_bytes())[..12])),
             reason: format!("{} {route}", parts.method),
-            result: match error {
-                Error::Forbidden(_) => "forbidden".to_owned(),
-                _ => "unauthorized".to_owned(),
-            },
+            result: result.to_owned(),
         }
     });
 }
@@ -150,6 +185,17 @@ impl Caller {
     /// The client, whatever its key and its name: idempotency keys belong to it.
     pub fn id(&self) -> &str {
         &self.key.id
+    }
+
+    /// What it may hand on to a key that it makes.
+    pub fn authority(&self) -> Authority<'_> {
+        Authority {
+            scopes: &self.key.scopes,
+            merchants: &self.key.merchants,
+            until: self.until,
+            has_refund_cap: self.key.refund_cap_per_day.is_some(),
+            rate_limit_per_second: self.key.rate_limit_per_second,
+        }
     }
 
     /// What it may ask to be refunded on the day of `now`.

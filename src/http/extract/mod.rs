@@ -1,4 +1,5 @@
-//! What a request carries, checked: credentials, body, path, query string, JSON members, the client's address.
+//! What a request carries, checked: credentials, body, path, query string, JSON members, the client's address,
+//! how it came.
 
 pub(crate) mod auth;
 pub(crate) mod body;
@@ -10,3 +11,4 @@ pub(crate) mod path;
 pub(crate) mod posted;
 pub(crate) mod query;
 pub(crate) mod request_id;
+pub mod transport;

@@ -64,10 +64,26 @@ impl<S: Send + Sync> FromRequestParts<S> for TextPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TextPath, Error> {
         let parse = |text: String| {
-            let is_plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let is_plain =
+                text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
             if is_plain { Ok(text) } else { Err("must be an id of a list") }
         };
         number(parts, state, "id", parse).await.map(TextPath)
+    }
+}
+
+/// Extractor: the id of an API key in a path, which the configuration may give.
+pub struct KeyPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<KeyPath, Error> {
+        let parse = |text: String| {
+            let is_word = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
+            if is_word { Ok(text) } else { Err("must be an id of a list") }
+        };
+        number(parts, state, "id", parse).await.map(KeyPath)
     }
 }
 

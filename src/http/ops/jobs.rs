@@ -1,19 +1,25 @@
 //! `GET /v1/ops/jobs`: what the scheduler does, when each job is due next, which process holds the lease, and how the
-//! last runs went.
+//! last runs went. `POST /v1/ops/jobs/{name}/run` makes one due now.
 //!
 //! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
 
-use axum::http::{HeaderValue, header};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 
+use super::operator;
+use super::query::reason_of_body;
 use crate::clock::Timestamp;
 use crate::http::extract::auth::{Authorized, Ops};
+use crate::http::extract::path::TextPath;
+use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{NoQuery, StrictQuery};
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ops;
-use crate::store::{JobReport, JobView};
+use crate::store::{JobReport, JobView, RunNow};
 
 #[derive(Serialize)]
 struct Jobs {
@@ -55,6 +61,25 @@ pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, _: StrictQuery<NoQue
     let mut response = axum::Json(Jobs { jobs }).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// `POST /v1/ops/jobs/{name}/run`: `{"reason": "…"}`.
+pub async fn run(
+    app: HttpState,
+    caller: Authorized<Ops>,
+    _: StrictQuery<NoQuery>,
+    TextPath(name): TextPath,
+    request: Request,
+) -> Result<Response, Error> {
+    let Posted { body, client, .. } = Posted::json(&app, request).await?;
+    let reason = reason_of_body(&body)?;
+    let now = app.clock.now();
+    let result = match ops::jobs::run(&app.store, &operator(&caller, client), &name, &reason, now).await? {
+        RunNow::Due => "done",
+        RunNow::DueBefore => "repeated",
+        RunNow::Unknown => return Err(Error::NotFound("job")),
+    };
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({"job": name, "result": result, "at": now}))).into_response())
 }
 
 impl From<JobView> for JobJson {

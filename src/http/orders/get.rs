@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use super::attempt_request::AttemptRequest;
 use super::pay_params::{Offer, offer, signed};
 use super::view::OrderJson;
+use crate::clock::Timestamp;
+use crate::event::fact::WechatError;
 use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::query::{Params, QueryParams, RefreshQuery, StrictQuery};
@@ -23,6 +25,9 @@ use crate::trade::TradeType;
 
 /// How long `?refresh=1` waits for WeChat's answer.
 const REFRESH_WAIT: Duration = Duration::from_secs(3);
+
+/// A question of so long ago is not repeated; its answer counts for this one.
+const RECENT_MS: i64 = 2_000;
 
 /// The order that a request's path and `?merchant=` name, if the caller may see it.
 pub(crate) async fn find(
@@ -48,20 +53,37 @@ pub async fn get(
         return answer(&app, order, None).await;
     }
     let before = (order.order.version, order.order.queries.answered_at);
+    let begun = app.clock.now();
     let order = app.refresh_all(order).await?;
-    let refreshed = before != (order.order.version, order.order.queries.answered_at);
-    answer(&app, order, Some(refreshed)).await
+    let mut refresh =
+        Refresh { refreshed: before != (order.order.version, order.order.queries.answered_at), said: None };
+    if !refresh.refreshed {
+        let recently = Timestamp::from_ms(begun.as_ms() - RECENT_MS);
+        refresh.said = app.store.last_refusal(order.order.id, recently).await?;
+    }
+    answer(&app, order, Some(refresh)).await
+}
+
+/// What came of asking WeChat.
+struct Refresh {
+    refreshed: bool,
+    /// WeChat's words where it refused the question, also that of a moment before.
+    said: Option<WechatError>,
 }
 
 /// The order with its payments, refunds and pay parameters.
-async fn answer(app: &HttpState, order: Arc<StoredOrder>, refreshed: Option<bool>) -> Result<Response, Error> {
+async fn answer(app: &HttpState, order: Arc<StoredOrder>, refresh: Option<Refresh>) -> Result<Response, Error> {
     let pay_params = signed(&app.config, &order, app.clock.now())?;
     let (mut payments, mut refunds) = (Vec::new(), Vec::new());
     if !order.order.payments.is_empty() {
         payments = app.store.payments_of_order(order.order.id).await?;
         refunds = app.store.refunds_of_order(order.order.id).await?;
     }
-    let json = OrderJson::whole(&order, pay_params).with_money(&payments, &refunds).refreshed(refreshed);
+    let json = OrderJson::whole(&order, pay_params).with_money(&payments, &refunds);
+    let json = match refresh {
+        Some(Refresh { refreshed, said }) => json.refreshed(refreshed, said.as_ref()),
+        None => json,
+    };
     Ok(axum::Json(json).into_response())
 }
 

@@ -74,7 +74,7 @@ async fn authorized(
     path: Result<OrderPath, Error>,
 ) -> Result<Arc<StoredOrder>, Error> {
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
-    let key = caller(&app.config, headers, Scope::Orders, app.clock.now());
+    let key = caller(app, headers, Scope::Orders).await;
     if !matches!(key, Err(Error::Unauthorized)) {
         let caller = key?;
         let OrderPath(order_no) = path?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
+use crate::event::fact::WechatError;
 use crate::http::payments::view::PaymentJson;
 use crate::http::problem::wechat_json;
 use crate::http::refunds::view::RefundJson;
@@ -106,8 +107,8 @@ impl<'a> OrderJson<'a> {
     }
 
     /// Says whether WeChat answered, where it was to be asked.
-    pub fn refreshed(self, refreshed: Option<bool>) -> OrderJson<'a> {
-        OrderJson { refreshed, ..self }
+    pub fn refreshed(self, refreshed: bool, said: Option<&WechatError>) -> OrderJson<'a> {
+        OrderJson { refreshed: Some(refreshed), wechat: said.map(wechat_json).or(self.wechat), ..self }
     }
 
     /// For the business: with the token of its stream and, where it can be paid, the parameters (`null` where not).

@@ -76,7 +76,7 @@ impl<'a> Predictor<'a> {
         Predictor {
             tools,
             now: tools.clock.now(),
-            clocks_differ: tools.wechat.clock_difference(tools.clock),
+            clocks_differ: tools.wechat.clock_difference(tools.clock).unwrap_or_default(),
             orders: HashMap::new(),
             by_attempt: HashMap::new(),
             read: HashSet::new(),

@@ -7,11 +7,15 @@ use metrics::gauge;
 
 use crate::clock::Timestamp;
 use crate::config::Merchant;
-use crate::merchant_setup::{PROBE_MAX, Probe, begins, digest, ended, pause, probe};
+use crate::ids::AppKey;
+use crate::merchant_setup::{
+    PROBE_EVERY, Probe, announce, begins, digest, ended, is_unseen, probe, probe_app, recovered,
+};
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
-use crate::store::{FaultScope, StoredFault};
+use crate::store::{DbError, Degradation, FaultScope, Part, StoredFault};
 use crate::telemetry;
+use crate::trade::TradeType;
 use crate::wechat::setup_fault::SetupFault;
 
 /// Probes what is due, and shows what there is.
@@ -25,22 +29,80 @@ pub async fn merchant_faults(ctx: Context) -> Result<Done, JobError> {
     // At once: a WeChat that does not answer for one merchant must not delay the others.
     let probed = join_all(due.map(|(fault, merchant)| take_up(&ctx, fault, merchant))).await;
     let count = probed.len() as u64;
+    let parts = parts(&ctx).await;
+    for merchant in &ctx.config.merchants {
+        announce(&ctx.store, &ctx.config, merchant, ctx.clock.now()).await?;
+    }
     // What there is now: a failed write comes again.
     show(&ctx, &ctx.store.setup_faults().await?);
-    probed.into_iter().collect::<Result<(), JobError>>()?;
+    show_parts(&ctx, &ctx.store.degradations().await?);
+    probed.into_iter().chain([parts]).collect::<Result<(), JobError>>()?;
     Ok(count.into())
+}
+
+/// Apps that are refused alone are probed; what no probe shows ends after a day without a refusal.
+async fn parts(ctx: &Context) -> Result<(), JobError> {
+    let now = ctx.clock.now();
+    let found = ctx.store.degradations().await?;
+    let work = found.iter().filter_map(|of| {
+        let merchant = ctx.config.merchant(of.merchant.as_str())?;
+        Some(async move {
+            match &of.part {
+                Part::Merchant | Part::Refunds => Ok(()),
+                Part::App(app) => probe_part(ctx, merchant, of, app).await,
+                Part::TradeType(_) | Part::Notifications if is_unseen(of, now) => {
+                    recovered(&ctx.store, of, "not refused for a day", now).await
+                }
+                Part::TradeType(_) | Part::Notifications => Ok(()),
+            }
+        })
+    });
+    join_all(work).await.into_iter().collect::<Result<(), _>>()?;
+    Ok(())
+}
+
+async fn probe_part(ctx: &Context, merchant: &Merchant, of: &Degradation, app: &AppKey) -> Result<(), DbError> {
+    let (now, setup) = (ctx.clock.now(), digest(&ctx.config, merchant));
+    let far = of.next_probe_at > now.after(PROBE_EVERY * 2);
+    if of.next_probe_at > now && !far && of.setup == setup {
+        return Ok(());
+    }
+    let configured = ctx.config.app(app.as_str()).filter(|_| merchant.apps.contains(app));
+    let Some(configured) = configured else { return recovered(&ctx.store, of, "no longer configured", now).await };
+    match probe_app(&ctx.wechat, merchant, &configured.app_id).await {
+        Probe::Passed => recovered(&ctx.store, of, "probe", ctx.clock.now()).await,
+        Probe::Refused(..) | Probe::Unclear => {
+            let next_probe_at = ctx.clock.now().after(PROBE_EVERY);
+            ctx.store.put_off_health_probe(&Degradation { setup, next_probe_at, ..of.clone() }).await
+        }
+    }
+}
+
+/// Every part of every merchant, also those that are well.
+fn show_parts(ctx: &Context, found: &[Degradation]) {
+    for merchant in &ctx.config.merchants {
+        let apps = merchant.apps.iter().cloned().map(Part::App);
+        let trade_types = TradeType::ALL.iter().copied().map(Part::TradeType);
+        for part in [Part::Merchant, Part::Refunds, Part::Notifications].into_iter().chain(apps).chain(trade_types) {
+            let there = found.iter().any(|of| of.merchant == merchant.key && of.part == part);
+            let (merchant, what) = (merchant.key.to_string(), part.to_text());
+            gauge!(telemetry::DEGRADED, "merchant" => merchant, "what" => what).set(f64::from(u8::from(there)));
+        }
+    }
 }
 
 /// A time that is further ahead than any pause was written under clock skew.
 fn is_due(ctx: &Context, fault: &StoredFault, merchant: &Merchant, now: Timestamp) -> bool {
-    let far = fault.next_probe_at > now.after(PROBE_MAX * 2);
+    let far = fault.next_probe_at > now.after(PROBE_EVERY * 2);
     fault.next_probe_at <= now || far || fault.setup != digest(&ctx.config, merchant)
 }
 
 async fn take_up(ctx: &Context, fault: StoredFault, merchant: &Merchant) -> Result<(), JobError> {
     match fault.scope {
         FaultScope::Calls => match probe(&ctx.wechat, &ctx.config, merchant).await {
-            Probe::Passed => return Ok(ended(&ctx.store, &fault, ctx.clock.now()).await?),
+            Probe::Passed => {
+                return Ok(ended(&ctx.store, (&ctx.config, merchant), &fault, ctx.clock.now()).await?);
+            }
             Probe::Refused(found, said) if found.as_str() != fault.fault => {
                 let about = (&*ctx.config, merchant);
                 begins(&ctx.store, about, (found, FaultScope::Calls), &said, ctx.clock.now()).await?;
@@ -57,7 +119,7 @@ async fn take_up(ctx: &Context, fault: StoredFault, merchant: &Merchant) -> Resu
         }
     }
     let probes = fault.probes.saturating_add(1);
-    let next_probe_at = ctx.clock.now().after(pause(fault.scope, probes));
+    let next_probe_at = ctx.clock.now().after(PROBE_EVERY);
     let setup = digest(&ctx.config, merchant);
     Ok(ctx.store.put_off_probe(&StoredFault { probes, next_probe_at, setup, ..fault }).await?)
 }

@@ -1,7 +1,9 @@
-//! Attempts to log in, counted for each user and each address over all processes.
+//! Attempts to log in, counted over all processes for each user name, each address, and each name from an address.
 //!
 //! An attempt counts before its password is compared, so that attempts that come at once cannot pass together. What
-//! slows down grows to a bound and is forgotten after a while: no one is locked out for good.
+//! slows down grows to a bound and is forgotten after a while. The strict limit is that of a name from one address: a
+//! stranger elsewhere does not slow its user down. The loose one of a name bounds what many addresses try together, and
+//! leaves the first attempts from each address alone, or they would keep the user out.
 
 use std::time::Duration;
 
@@ -12,45 +14,59 @@ use crate::store::writer::WriteTx;
 
 /// Attempts are forgotten when there was none for so long.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// So many attempts on a name from one address pass whatever other addresses try.
+const OWN: i64 = 3;
 
 /// How fast attempts on one subject may follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptLimit {
+struct Limit {
     /// So many are free; each one after them has to wait.
-    pub free: i64,
+    free: i64,
     /// The first wait; it doubles with the next three attempts.
-    pub wait: Duration,
+    wait: Duration,
 }
 
-impl AttemptLimit {
-    /// On one user name: at the worst, one attempt in 16 seconds.
-    pub const USER: AttemptLimit = AttemptLimit { free: 5, wait: Duration::from_secs(2) };
-    /// From one address, which may be many people's: at the worst, one attempt in 8 seconds.
-    pub const ADDRESS: AttemptLimit = AttemptLimit { free: 30, wait: Duration::from_secs(1) };
-}
+/// From one address, which may be many people's: at the worst, one attempt in 8 seconds.
+const ADDRESS: Limit = Limit { free: 30, wait: Duration::from_secs(1) };
+/// On one name from one address: at the worst, one attempt in 16 seconds.
+const PAIR: Limit = Limit { free: 5, wait: Duration::from_secs(2) };
+/// On one name from everywhere: at the worst, one attempt in 8 seconds beside the first of each address.
+const NAME: Limit = Limit { free: 50, wait: Duration::from_secs(1) };
 
-/// What an attempt counts for.
+/// Whom an attempt counts for.
 #[derive(Debug, Clone)]
-pub struct AttemptOn {
-    /// `user:` or `address:` and whose.
-    pub subject: String,
-    pub limit: AttemptLimit,
+pub struct Attempt {
+    /// The user's name, hashed: people enter passwords there.
+    pub name: String,
+    /// The client's address or network.
+    pub address: String,
+}
+
+impl Attempt {
+    fn address(&self) -> String {
+        format!("address:{}", self.address)
+    }
+
+    fn pair(&self) -> String {
+        format!("pair:{}:{}", self.name, self.address)
+    }
+
+    fn user(&self) -> String {
+        format!("user:{}", self.name)
+    }
 }
 
 impl Store {
-    /// Counts an attempt on all subjects, or on none and answers false where one of them must wait.
-    pub async fn begin_attempt(&self, subjects: Vec<AttemptOn>, now: Timestamp) -> Result<bool, DbError> {
-        let mut subjects = subjects;
-        // In one order, so that two attempts do not lock them crosswise.
-        subjects.sort_by(|a, b| a.subject.cmp(&b.subject));
-        let data = (subjects, now);
-        self.db.write("console.attempt", data, |tx, (subjects, now)| Box::pin(count(tx, subjects, *now))).await
+    /// Counts an attempt, or does not and answers false where it must wait.
+    pub async fn begin_attempt(&self, attempt: &Attempt, now: Timestamp) -> Result<bool, DbError> {
+        let data = (attempt.clone(), now);
+        self.db.write("console.attempt", data, |tx, (attempt, now)| Box::pin(begin(tx, attempt, *now))).await
     }
 
-    /// After an attempt that succeeded: forgets all on the user, and this one on the address.
-    pub async fn excuse_attempt(&self, user: &str, address: &str) -> Result<(), DbError> {
-        let data = (user.to_owned(), address.to_owned());
-        self.db.write("console.excuse", data, |tx, (user, address)| Box::pin(excuse(tx, user, address))).await
+    /// After an attempt that succeeded: it does not count, and those on the name from its address are forgotten. What
+    /// the address or the name has to wait stays: a user's own login must not make room for guesses.
+    pub async fn excuse_attempt(&self, attempt: &Attempt) -> Result<(), DbError> {
+        self.db.write("console.excuse", attempt.clone(), |tx, attempt| Box::pin(excuse(tx, attempt))).await
     }
 
     /// Forgets attempts last counted before `before`; at most `limit`, answers how many.
@@ -61,32 +77,53 @@ impl Store {
     }
 }
 
-async fn count(tx: &WriteTx, subjects: &[AttemptOn], now: Timestamp) -> Result<bool, DbError> {
-    let mut counted = Vec::with_capacity(subjects.len());
-    for AttemptOn { subject, limit } in subjects {
-        // Answers the row and locks it, whether or not it was there.
-        let sql = "INSERT INTO console_attempts (subject, failures, last_at_ms, next_at_ms) VALUES ($1, 0, $2, $2)
-                   ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject
-                   RETURNING failures, last_at_ms, next_at_ms";
-        let row = tx.one(sql, [subject.as_str().into(), now.as_ms().into()]).await?;
-        let row = row.ok_or_else(|| DbError::Defect("an attempt has no row".into()))?;
-        let last = Timestamp::from_ms(row.get("last_at_ms")?);
-        let is_old = now.since(last) >= FORGOTTEN_AFTER;
-        if !is_old && row.get::<i64>("next_at_ms")? > now.as_ms() {
-            return Ok(false);
-        }
-        let failures = if is_old { 1 } else { row.get::<i64>("failures")? + 1 };
-        counted.push((subject, failures, now.after(limit.wait_after(failures))));
+/// What is counted on one subject.
+struct Counted {
+    failures: i64,
+    /// When the next attempt may come, if that is later than now.
+    waits_until: Option<Timestamp>,
+}
+
+async fn begin(tx: &WriteTx, attempt: &Attempt, now: Timestamp) -> Result<bool, DbError> {
+    // Always in this order, so that two attempts do not lock rows crosswise.
+    let (address, pair, name) = (attempt.address(), attempt.pair(), attempt.user());
+    let of_address = counted(tx, &address, now).await?;
+    if of_address.waits_until.is_some() {
+        return Ok(false);
     }
-    for (subject, failures, next) in counted {
+    let of_pair = counted(tx, &pair, now).await?;
+    if of_pair.waits_until.is_some() {
+        return Ok(false);
+    }
+    let of_name = counted(tx, &name, now).await?;
+    if of_name.waits_until.is_some() && of_pair.failures >= OWN {
+        return Ok(false);
+    }
+    for (subject, before, limit) in [(address, of_address, ADDRESS), (pair, of_pair, PAIR), (name, of_name, NAME)] {
+        let failures = before.failures + 1;
+        // One that passes within another's wait does not make that longer.
+        let next = before.waits_until.unwrap_or_else(|| now.after(limit.wait_after(failures)));
         let sql = "UPDATE console_attempts SET failures = $2, last_at_ms = $3, next_at_ms = $4 WHERE subject = $1";
-        let values = [subject.as_str().into(), failures.into(), now.as_ms().into(), next.as_ms().into()];
-        tx.execute(sql, values).await?;
+        tx.execute(sql, [subject.into(), failures.into(), now.as_ms().into(), next.as_ms().into()]).await?;
     }
     Ok(true)
 }
 
-impl AttemptLimit {
+/// Answers the row and locks it, whether or not it was there.
+async fn counted(tx: &WriteTx, subject: &str, now: Timestamp) -> Result<Counted, DbError> {
+    let sql = "INSERT INTO console_attempts (subject, failures, last_at_ms, next_at_ms) VALUES ($1, 0, $2, $2)
+               ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject
+               RETURNING failures, last_at_ms, next_at_ms";
+    let row = tx.one(sql, [subject.into(), now.as_ms().into()]).await?;
+    let row = row.ok_or_else(|| DbError::Defect("an attempt has no row".into()))?;
+    if now.since(Timestamp::from_ms(row.get("last_at_ms")?)) >= FORGOTTEN_AFTER {
+        return Ok(Counted { failures: 0, waits_until: None });
+    }
+    let next = Timestamp::from_ms(row.get("next_at_ms")?);
+    Ok(Counted { failures: row.get("failures")?, waits_until: Some(next).filter(|next| *next > now) })
+}
+
+impl Limit {
     /// How long the next attempt has to wait after so many.
     fn wait_after(self, failures: i64) -> Duration {
         match failures - self.free {
@@ -99,11 +136,11 @@ impl AttemptLimit {
     }
 }
 
-async fn excuse(tx: &WriteTx, user: &str, address: &str) -> Result<(), DbError> {
-    // The address first, as in the order of an attempt.
-    let sql = "UPDATE console_attempts SET failures = failures - 1, next_at_ms = last_at_ms
-               WHERE subject = $1 AND failures > 0";
-    tx.execute(sql, [address.into()]).await?;
-    tx.execute("DELETE FROM console_attempts WHERE subject = $1", [user.into()]).await?;
+async fn excuse(tx: &WriteTx, attempt: &Attempt) -> Result<(), DbError> {
+    // In the order of an attempt.
+    let uncount = "UPDATE console_attempts SET failures = failures - 1 WHERE subject = $1 AND failures > 0";
+    tx.execute(uncount, [attempt.address().into()]).await?;
+    tx.execute("DELETE FROM console_attempts WHERE subject = $1", [attempt.pair().into()]).await?;
+    tx.execute(uncount, [attempt.user().into()]).await?;
     Ok(())
 }

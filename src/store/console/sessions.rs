@@ -50,6 +50,16 @@ impl Store {
         row.as_ref().map(session_row).transpose()
     }
 
+    /// The session with this number that has not ended at `now`.
+    pub async fn console_session_numbered(&self, id: i64, now: Timestamp) -> Result<Option<ConsoleSession>, DbError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM console_sessions s JOIN console_users u ON u.id = s.user_id
+             WHERE s.id = $1 AND s.expires_at_ms > $2"
+        );
+        let row = self.db.read().query_one_raw(self.db.statement(sql, [id.into(), now.as_ms().into()])).await?;
+        row.as_ref().map(session_row).transpose()
+    }
+
     /// Notes that a session is in use, at most once a minute.
     pub async fn session_seen(&self, session: &ConsoleSession, now: Timestamp) -> Result<(), DbError> {
         if now.since(session.seen_at) < SEEN_EVERY {

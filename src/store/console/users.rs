@@ -118,8 +118,8 @@ impl Store {
         row.as_ref().map(user_row).transpose()
     }
 
-    /// Gives a user other access, or removes it with its sessions where there is none. What it had must be within
-    /// `within`.
+    /// Gives a user other access, which ends its invitation, or removes it with its sessions where there is none. What
+    /// it had must be within `within`.
     pub async fn change_user(
         &self,
         id: i64,
@@ -251,6 +251,8 @@ async fn change(
             let sql = "UPDATE console_users SET role = $2, grants = $3, merchants = $4 WHERE id = $1";
             let merchants = merchants.as_deref().map(merchants_text);
             tx.execute(sql, [id.into(), role.as_str().into(), grants_text(grants).into(), merchants.into()]).await?;
+            // It may be of one who could not have made it for a user with this access.
+            tx.execute("DELETE FROM console_invitations WHERE user_id = $1", [id.into()]).await?;
         }
         None => {
             for table in

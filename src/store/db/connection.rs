@@ -22,7 +22,7 @@ use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, WriteTx,
 const PROBE_COUNTS: Duration = Duration::from_secs(1);
 
 /// A client that streams changes out of a logical slot is no standby.
-const POSTGRES_HEALTH: &str = "
+pub(super) const POSTGRES_HEALTH: &str = "
 SELECT current_setting('transaction_read_only') = 'off' AS takes_writes,
        current_setting('synchronous_standby_names') = '' AND EXISTS (
          SELECT 1 FROM pg_stat_replication AS r WHERE NOT EXISTS (
@@ -89,18 +89,14 @@ pub struct Db {
 impl Db {
     /// Opens the database at `store.url`; a missing SQLite file is created with its folder.
     pub async fn connect(settings: &config::Store) -> Result<Db, DbError> {
-        let url = settings.url.expose();
-        if url.starts_with("sqlite:") {
-            Db::connect_sqlite(settings).await
-        } else {
-            Db::connect_postgres(settings).await
+        match settings.sqlite_file() {
+            Some(file) => Db::connect_sqlite(settings, &file).await,
+            None => Db::connect_postgres(settings).await,
         }
     }
 
-    async fn connect_sqlite(settings: &config::Store) -> Result<Db, DbError> {
-        let (url, readers) = (settings.url.expose(), settings.max_connections);
-        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-        let path = Path::new(path.split('?').next().unwrap_or(path));
+    async fn connect_sqlite(settings: &config::Store, path: &Path) -> Result<Db, DbError> {
+        let readers = settings.max_connections;
         if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .map_err(|e| DbError::Defect(format!("folder of {}: {e}", path.display())))?;
@@ -111,7 +107,7 @@ impl Db {
         Ok(Db { kind: DbKind::Sqlite, writer, read, file: Some(path.into()), probed: Arc::default() })
     }
 
-    async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
+    pub(super) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
         // A write leaves a connection to reads.
         let connections = settings.max_connections.max(2);

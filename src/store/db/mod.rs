@@ -2,10 +2,12 @@
 
 mod connection;
 mod error;
+mod inspect;
 mod kind;
 mod postgres;
 
 pub use connection::{Db, DbHealth};
 pub use error::DbError;
+pub use inspect::{DbFindings, inspect_database};
 pub use kind::DbKind;
 pub(in crate::store) use kind::placeholders;

@@ -1,3 +1,4 @@
 //! What is stored of a merchant beside its orders.
 
+pub(super) mod health;
 pub(super) mod setup_faults;

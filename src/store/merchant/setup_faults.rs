@@ -41,6 +41,8 @@ pub struct StoredFault {
     pub scope: FaultScope,
     /// A digest of the setup that was refused: with another one it is worth a probe at once.
     pub setup: String,
+    /// WeChat's words.
+    pub said: WechatError,
     /// How often it was probed in vain.
     pub probes: u32,
     pub next_probe_at: Timestamp,
@@ -49,8 +51,8 @@ pub struct StoredFault {
 impl Store {
     /// The faults that there are, of every merchant.
     pub async fn setup_faults(&self) -> Result<Vec<StoredFault>, DbError> {
-        let sql = "SELECT merchant, fault, scope, setup, probes, next_probe_at_ms FROM merchant_faults
-                   ORDER BY merchant, fault, scope";
+        let sql = "SELECT merchant, fault, scope, code, message, setup, probes, next_probe_at_ms
+                   FROM merchant_faults ORDER BY merchant, fault, scope";
         let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
         let fault = |row: sea_orm::QueryResult| {
             let (merchant, scope): (String, String) = (row.try_get("", "merchant")?, row.try_get("", "scope")?);
@@ -60,6 +62,7 @@ impl Store {
                 fault: row.try_get("", "fault")?,
                 scope: FaultScope::parse(&scope).ok_or_else(|| unknown("scope", &scope))?,
                 setup: row.try_get("", "setup")?,
+                said: WechatError { code: row.try_get("", "code")?, message: row.try_get("", "message")? },
                 probes: u32::try_from(probes).unwrap_or(u32::MAX),
                 next_probe_at: Timestamp::from_ms(row.try_get("", "next_probe_at_ms")?),
             })
@@ -68,12 +71,7 @@ impl Store {
     }
 
     /// Notes a fault; `true` where there was no such fault: one process sees it begin.
-    pub async fn begin_setup_fault(
-        &self,
-        fault: &StoredFault,
-        said: &WechatError,
-        now: Timestamp,
-    ) -> Result<bool, DbError> {
+    pub async fn begin_setup_fault(&self, fault: &StoredFault, now: Timestamp) -> Result<bool, DbError> {
         // Mostly it is known, which is found without a writer.
         let sql = "SELECT 1 AS known FROM merchant_faults WHERE merchant = $1 AND fault = $2 AND scope = $3";
         let which = [fault.merchant.as_str().into(), fault.fault.as_str().into(), fault.scope.as_str().into()];
@@ -85,8 +83,8 @@ impl Store {
                    VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8) ON CONFLICT DO NOTHING";
         let mut values = which.to_vec();
         values.extend([
-            said.code.as_str().into(),
-            said.message.as_str().into(),
+            fault.said.code.as_str().into(),
+            fault.said.message.as_str().into(),
             fault.setup.as_str().into(),
             now.as_ms().into(),
             fault.next_probe_at.as_ms().into(),

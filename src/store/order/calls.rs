@@ -11,7 +11,7 @@ use crate::event::fact::WechatError;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::writer::WriteTx;
+use crate::store::writer::{Row, WriteTx};
 
 /// How much of WeChat's words is kept, in characters.
 const WORDS: usize = 160;
@@ -91,6 +91,21 @@ impl Store {
                 })
             })
             .await
+    }
+}
+
+impl Store {
+    /// What WeChat said last of the calls about an order that began at this time or later and came to nothing.
+    pub async fn last_refusal(&self, order_id: i64, since: Timestamp) -> Result<Option<WechatError>, DbError> {
+        let sql = "SELECT code, message FROM calls
+                   WHERE order_id = $1 AND at_ms >= $2 AND outcome <> 'done' AND code IS NOT NULL
+                   ORDER BY id DESC LIMIT 1";
+        let rows = self.db.reader().rows(sql, [order_id.into(), since.as_ms().into()]).await?;
+        let said = |row: &Row| {
+            let message: Option<String> = row.get("message")?;
+            Ok(WechatError { code: row.get("code")?, message: message.unwrap_or_default() })
+        };
+        rows.first().map(said).transpose()
     }
 }
 

@@ -9,10 +9,11 @@
 
 mod deliveries;
 mod messages;
+mod peek;
 mod row;
 mod space;
 mod sql;
 mod tables;
 
-pub use row::{Answer, Claim, Claimed, LagRow, NewRow, Stored, StreamLimit, UsageRow};
+pub use row::{Answer, Claim, Claimed, LagRow, NewRow, PeekedRow, Stored, StreamLimit, UsageRow};
 pub use tables::BusRows;

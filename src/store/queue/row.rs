@@ -76,7 +76,18 @@ pub enum Answer {
 #[derive(Debug, Clone)]
 pub struct UsageRow {
     pub stream: String,
+    pub messages: i64,
     pub size_bytes: i64,
+}
+
+/// A message that is read and left where it is.
+#[derive(Debug, Clone)]
+pub struct PeekedRow {
+    pub seq: i64,
+    pub subject: String,
+    pub dedupe_key: String,
+    pub payload: Vec<u8>,
+    pub published_at_ms: i64,
 }
 
 /// How far behind a consumer is.

@@ -11,10 +11,14 @@ use crate::store::{DbError, WriteTx};
 impl BusRows {
     /// How much each stream holds.
     pub async fn usage(&self) -> Result<Vec<UsageRow>, DbError> {
-        let sql = "SELECT stream, size_bytes FROM bus_streams ORDER BY stream";
+        let sql = "SELECT stream, messages, size_bytes FROM bus_streams ORDER BY stream";
         let rows = self.db.read().query_all_raw(self.sql(sql.to_owned(), vec![])).await?;
         let usage = |row: QueryResult| {
-            Ok(UsageRow { stream: row.try_get("", "stream")?, size_bytes: row.try_get("", "size_bytes")? })
+            Ok(UsageRow {
+                stream: row.try_get("", "stream")?,
+                messages: row.try_get("", "messages")?,
+                size_bytes: row.try_get("", "size_bytes")?,
+            })
         };
         rows.into_iter().map(usage).collect()
     }

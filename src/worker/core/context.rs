@@ -10,6 +10,7 @@ use super::recorder::OrderRecorder;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
+use crate::merchant_setup::KnownDegraded;
 use crate::store::{ReplayMark, Store};
 use crate::wechat::transport::Client;
 use crate::worker::pay::call_log::CallLog;
@@ -34,6 +35,7 @@ pub struct Context {
     pub(in crate::worker) applier: Arc<FactApplier>,
     pub(in crate::worker) recorder: Arc<OrderRecorder>,
     pub(in crate::worker) probes: Arc<Probes>,
+    pub(in crate::worker) degraded: Arc<KnownDegraded>,
     /// The item of a replay that is worked on.
     pub(in crate::worker) replay: Option<ReplayMark>,
     /// The calls of the delivery that no decision has taken yet.
@@ -53,7 +55,7 @@ impl Context {
         let recorder = Arc::new(OrderRecorder::new(store.clone()));
         let pacer = Arc::new(Pacer::new(store.clone()));
         let config = in_force.snapshot();
-        let (probes, calls) = (Arc::default(), Arc::default());
+        let (probes, degraded, calls) = (Arc::default(), Arc::default(), Arc::default());
         let refund_clients = refund_clients_in_force.snapshot();
         Context {
             config,
@@ -67,6 +69,7 @@ impl Context {
             applier,
             recorder,
             probes,
+            degraded,
             replay: None,
             calls,
         }

@@ -197,7 +197,7 @@ async fn one_round(
     goes_back: Option<PaymentClass>,
 ) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
-    let clocks_differ = work.wechat.clock_difference(&work.clock);
+    let clocks_differ = work.wechat.clock_difference(&work.clock).unwrap_or_default();
     let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");

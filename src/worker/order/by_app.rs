@@ -21,7 +21,7 @@ pub async fn ask(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, attem
     let Some(configured) = refused(ctx, merchant, stored, attempt, "query", error).await else { return (asked, false) };
     let asked = calls::ask(ctx, merchant, &configured, number).await;
     if let Asked::Refused(error) = &asked {
-        report(ctx, merchant, number, "query", error).await;
+        report(ctx, merchant, (number, &configured), "query", error).await;
     }
     (asked, true)
 }
@@ -34,7 +34,7 @@ pub async fn close(ctx: &Context, merchant: &Merchant, stored: &StoredOrder, att
     let Some(configured) = refused(ctx, merchant, stored, attempt, "close", error).await else { return closed };
     let closed = calls::close(ctx, merchant, &configured, number).await;
     if let Closed::Refused(error) = &closed {
-        report(ctx, merchant, number, "close", error).await;
+        report(ctx, merchant, (number, &configured), "close", error).await;
     }
     closed
 }
@@ -48,7 +48,7 @@ async fn refused(
     call: &'static str,
     error: &WechatError,
 ) -> Option<AppId> {
-    let whose = report(ctx, merchant, &attempt.out_trade_no, call, error).await;
+    let whose = report(ctx, merchant, (&attempt.out_trade_no, &attempt.appid), call, error).await;
     let configured = &ctx.config.app(stored.order.app.as_str())?.app_id;
     let alone = whose == Whose::Orders && SetupFault::of(error) == Some(SetupFault::AppId);
     (alone && *configured != attempt.appid).then(|| configured.clone())
@@ -58,11 +58,11 @@ async fn refused(
 async fn report(
     ctx: &Context,
     merchant: &Merchant,
-    number: &OutTradeNo,
+    (number, appid): (&OutTradeNo, &AppId),
     call: &'static str,
     error: &WechatError,
 ) -> Whose {
     let (code, said) = (&error.code, &error.message);
     tracing::warn!(order.out_trade_no = %number, call, code, said, "WeChat refuses a call about the order");
-    judge(ctx, merchant, error).await
+    judge(ctx, merchant, Some(appid), error).await
 }

@@ -15,6 +15,7 @@ use crate::ids::{AppId, MerchantKey, OutTradeNo};
 use crate::order::{AttemptState, CLOSABLE_AFTER, MAX_ATTEMPTS, Queries};
 use crate::retry::{Policy, retry_while};
 use crate::store::{AttemptParams, EvidenceSource, NewOrder, StoredOrder};
+use crate::trade::TradeType;
 use crate::wechat::outcome;
 use crate::wechat::v2::close::Closed;
 use crate::wechat::v2::query::Asked;
@@ -22,7 +23,7 @@ use crate::wechat::v2::unified_order::{Answer, Placed};
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
 use crate::worker::core::fact::{Applied, Item};
-use crate::worker::core::setup_judge::{Whose, judge};
+use crate::worker::core::setup_judge::{Whose, judge, order_accepted, order_refused};
 use crate::worker::pay::calls as pay;
 use crate::worker::pay::pacer::PutOff;
 
@@ -215,11 +216,17 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Lea
         }
     };
     called_before |= earlier_may_have_executed;
+    let (appid, trade_type) = (appid(target), trade_type(target));
+    match &placed {
+        Placed::Issued(_) => order_accepted(ctx, merchant, appid.as_ref(), trade_type).await,
+        Placed::Refused(error) => order_refused(ctx, merchant, trade_type, error).await,
+        Placed::Setup(_) | Placed::Closed(_) | Placed::Ask(_) | Placed::Unknown { .. } => {}
+    }
     let (fact, source) = match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
         Placed::Refused(error) if called_before => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
-        Placed::Setup(error) => match judge(ctx, merchant, &error).await {
+        Placed::Setup(error) => match judge(ctx, merchant, appid.as_ref(), &error).await {
             _ if called_before => (unknown(error), here),
             whose => (Fact::SetupRefused { error, alone: whose == Whose::Orders }, here),
         },
@@ -230,6 +237,14 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Lea
         }
     };
     Ok(Learnt { fact, source, never_placed: !called_before })
+}
+
+fn appid(target: &Target) -> Option<AppId> {
+    target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok())
+}
+
+fn trade_type(target: &Target) -> Option<TradeType> {
+    target.params.params.get("trade_type").and_then(|name| TradeType::parse(name))
 }
 
 /// A refusal that proves nothing about the number.
@@ -246,7 +261,7 @@ async fn ask(
     called_before: bool,
 ) -> (Fact, EvidenceSource) {
     let here = EvidenceSource::UnifiedOrder;
-    let Some(appid) = target.params.params.get("appid").and_then(|id| AppId::parse(id.clone()).ok()) else {
+    let Some(appid) = appid(target) else {
         let why = "the stored parameters name no appid".into();
         return (Fact::PlacementUnknown { why, said: None, not_called: false }, here);
     };

@@ -110,3 +110,15 @@ fn a_configuration_without_the_scope_refunds_starts_with_a_warning() {
     let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
     assert!(warning.to_string().contains("add \"refunds\" to the scopes"), "{warning}");
 }
+
+#[test]
+fn the_scope_admin_is_apart_and_a_rate_limit_is_none_unless_given() {
+    let lines = "name = \"other\"\nscopes = [\"admin\"]\nrate_limit_per_second = 20";
+    let entry = format!("{lines}\nhash = \"sha256:{HASH_2}\"");
+    let config = load(&with_key(&entry), &[]).unwrap();
+    assert_eq!((config.api_keys[0].rate_limit_per_second, config.api_keys[1].rate_limit_per_second), (None, Some(20)));
+    assert!(!config.api_keys[0].scopes.contains(&Scope::Admin));
+    assert_eq!(config.api_keys[1].scopes, [Scope::Admin]);
+    let problem = only_problem(load(&with_key(&entry.replace("= 20", "= 0")), &[]));
+    assert!(problem.starts_with("api_keys[1].rate_limit_per_second: "), "{problem}");
+}

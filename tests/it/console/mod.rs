@@ -1,6 +1,7 @@
 //! The operators' console over HTTP: sessions, forms, rights, headers, and what its pages show.
 
 mod forms;
+mod guards;
 mod login;
 mod pages;
 mod users;

@@ -20,7 +20,7 @@ async fn only_an_administrator_sees_and_changes_users() {
         format!("/console/settings/users/{vera}/remove"),
         format!("/console/settings/users/{vera}/link"),
     ];
-    let fields = [("name", "mallory"), ("role", "admin")];
+    let fields = [("name", "mallory"), ("role", "admin"), ("merchants", "all")];
     for browser in [&mut viewer, &mut operator] {
         assert!(!browser.get("/console/settings").await.text().contains("sha256"));
         assert_eq!(browser.get(&paths[1]).await.status, 403);
@@ -30,7 +30,9 @@ async fn only_an_administrator_sees_and_changes_users() {
     }
     assert_eq!(stage.store.console_users(10).await.unwrap().len(), 3);
 
-    let shown = admin.submit(&paths[0], &[("name", "emil"), ("role", "viewer"), ("right", "replay")]).await;
+    let shown = admin
+        .submit(&paths[0], &[("name", "emil"), ("role", "viewer"), ("right", "replay"), ("merchants", "all")])
+        .await;
     assert_eq!(shown.status, 200);
     let text = shown.text();
     let (_, link) = text.split_once("/console/invitation/").unwrap();
@@ -46,7 +48,7 @@ async fn only_an_administrator_sees_and_changes_users() {
     // A change counts at once, for sessions that are open.
     let of_emil = format!("/console/settings/users/{}", found.id);
     assert_eq!(emil.get(&of_emil).await.status, 403);
-    assert_eq!(admin.submit(&of_emil, &[("role", "admin")]).await.status, 303);
+    assert_eq!(admin.submit(&of_emil, &[("role", "admin"), ("merchants", "all")]).await.status, 303);
     assert_eq!(emil.get(&of_emil).await.status, 200);
     assert_eq!(admin.submit(&format!("{of_emil}/remove"), &[]).await.status, 303);
     assert_eq!(emil.get("/console").await.status, 303);
@@ -85,10 +87,13 @@ async fn a_user_sees_its_merchants_and_no_others() {
     let taken = limited.submit(&format!("/console/settings/users/{root}/link"), &[]).await;
     assert_eq!(taken.status, 404);
     limited.submit("/console/settings/users", &[("name", "mallory"), ("role", "viewer"), ("merchant", "main")]).await;
-    limited.submit("/console/settings/users", &[("name", "mine"), ("role", "viewer")]).await;
+    let all = [("name", "mallory"), ("role", "viewer"), ("merchants", "all")];
+    limited.submit("/console/settings/users", &all).await;
+    let mine = [("name", "mine"), ("role", "viewer"), ("merchant", "second")];
+    limited.submit("/console/settings/users", &mine).await;
     let users = stage.store.console_users(10).await.unwrap();
     assert!(!users.iter().any(|user| user.name == "mallory"));
     let mine = users.iter().find(|user| user.name == "mine").unwrap();
-    assert_eq!(mine.access, only(Role::Viewer), "no more merchants than the one who invites");
+    assert_eq!(mine.access, only(Role::Viewer), "merchants of the one who invites");
     stage.finish().await;
 }

@@ -7,7 +7,7 @@ use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::ops;
 use wxpay_worker::ops::Operator;
 use wxpay_worker::secret::sha256_hex;
-use wxpay_worker::store::{Access, AttemptLimit, AttemptOn, ConsoleUser, Right, Role, Store, UserChange};
+use wxpay_worker::store::{Access, Attempt, ConsoleUser, Right, Role, Store, UserChange};
 
 use crate::harness::db::TestDb;
 use crate::harness::store::TestStore;
@@ -55,6 +55,10 @@ async fn session(store: &Store, name: &str) -> String {
 
 async fn is_open(store: &Store, token: &str, at: Timestamp) -> bool {
     store.console_session(&sha256_hex(token.as_bytes()), at).await.unwrap().is_some()
+}
+
+fn attempt(name: &str, address: &str) -> Attempt {
+    Attempt { name: name.to_owned(), address: address.to_owned() }
 }
 
 fn admin() -> Access {
@@ -168,41 +172,73 @@ on_both_databases! {
 
     async fn attempts_slow_down_to_a_bound_and_are_forgotten(stage) {
         let store = &stage.store;
-        let on = || vec![
-            AttemptOn { subject: "user:x".into(), limit: AttemptLimit::USER },
-            AttemptOn { subject: "address:y".into(), limit: AttemptLimit::ADDRESS },
-        ];
+        let on = attempt("x", "y");
         let mut now = NOW;
         let mut waits = Vec::new();
         for _ in 0..10 {
             let mut wait = 0;
-            while !store.begin_attempt(on(), now).await.unwrap() {
+            while !store.begin_attempt(&on, now).await.unwrap() {
                 now = now.after(Duration::from_secs(1));
                 wait += 1;
             }
             waits.push(wait);
         }
         assert_eq!(waits, [0, 0, 0, 0, 0, 2, 4, 8, 16, 16], "never more than the last");
-        assert!(!store.begin_attempt(on(), now).await.unwrap());
-        store.excuse_attempt("user:x", "address:y").await.unwrap();
-        assert!(store.begin_attempt(on(), now).await.unwrap(), "one that succeeded forgets those before");
+        assert!(!store.begin_attempt(&on, now).await.unwrap());
+        assert!(store.begin_attempt(&attempt("x", "z"), now).await.unwrap(), "the user at another address");
+        store.excuse_attempt(&on).await.unwrap();
+        assert!(store.begin_attempt(&on, now).await.unwrap(), "one that succeeded forgets those before");
         let failures = "SELECT failures FROM console_attempts WHERE subject = 'address:y'";
         let address = crate::harness::sql::number(store.db(), failures).await;
         assert_eq!(address, 10, "and takes itself from the address's");
         let later = now.after(Duration::from_secs(3600));
         for _ in 0..5 {
-            assert!(store.begin_attempt(on(), later).await.unwrap(), "they are forgotten");
+            assert!(store.begin_attempt(&on, later).await.unwrap(), "they are forgotten");
         }
-        assert!(!store.begin_attempt(on(), later).await.unwrap());
+        assert!(!store.begin_attempt(&on, later).await.unwrap());
+    }
+
+    async fn many_addresses_slow_each_other_and_not_the_first_attempts_of_another(stage) {
+        let store = &stage.store;
+        let on = |address: usize| attempt("x", &format!("10.0.0.{address}"));
+        for address in 0..13 {
+            for _ in 0..4 {
+                store.begin_attempt(&on(address), NOW).await.unwrap();
+            }
+        }
+        assert!(!store.begin_attempt(&on(0), NOW).await.unwrap(), "a fifth is free for a name and an address alone");
+        let until = "SELECT next_at_ms FROM console_attempts WHERE subject = 'user:x'";
+        let waits = crate::harness::sql::number(store.db(), until).await;
+        for _ in 0..3 {
+            assert!(store.begin_attempt(&on(99), NOW).await.unwrap(), "the user comes in");
+        }
+        assert!(!store.begin_attempt(&on(99), NOW).await.unwrap());
+        assert_eq!(crate::harness::sql::number(store.db(), until).await, waits, "and makes no one wait longer");
+        assert!(store.begin_attempt(&on(0), NOW.after(Duration::from_secs(8))).await.unwrap());
+    }
+
+    async fn a_success_leaves_the_wait_of_its_address(stage) {
+        let store = &stage.store;
+        for n in 0..30 {
+            assert!(store.begin_attempt(&attempt(&format!("x{n}"), "y"), NOW).await.unwrap());
+        }
+        store.excuse_attempt(&attempt("x29", "y")).await.unwrap();
+        assert!(!store.begin_attempt(&attempt("other", "y"), NOW).await.unwrap(), "guesses on others wait still");
     }
 
     async fn attempts_that_come_at_once_count_one_by_one(stage) {
         let store = &stage.store;
-        let try_it = || async {
-            let on = vec![AttemptOn { subject: "user:x".into(), limit: AttemptLimit::USER }];
-            store.begin_attempt(on, NOW).await.unwrap()
-        };
+        let try_it = || async { store.begin_attempt(&attempt("x", "y"), NOW).await.unwrap() };
         let passed = futures_util::future::join_all((0..20).map(|_| try_it())).await;
         assert_eq!(passed.iter().filter(|passed| **passed).count(), 5);
+    }
+
+    async fn other_access_ends_an_invitation(stage) {
+        let store = &stage.store;
+        let link = invited(store, "vera", Access::of(Role::Viewer, None), NOW).await;
+        let vera = user(store, "vera").await.id;
+        let wide = Access::of(Role::Operator, None);
+        ops::users::change(store, &operator(), &admin(), (vera, Some(&wide)), NOW).await.unwrap();
+        assert!(!uses(store, &link, "stolen", NOW).await, "it may be of one who could not make it now");
     }
 }

@@ -1,5 +1,10 @@
 //! `wxpayctl` as its users run it: a process beside a running service.
 
+mod doctor;
 mod exits;
+mod help;
+mod keys;
 mod output;
-mod support;
+mod queue;
+mod runbook;
+pub mod support;

@@ -14,8 +14,13 @@ pub struct Operator {
 
 impl Operator {
     pub async fn new() -> Operator {
+        Operator::with_roles("ingress,worker,relay,scheduler").await
+    }
+
+    /// Only these roles run.
+    pub async fn with_roles(roles: &str) -> Operator {
         let service = TestService::embedded_sqlite().await.processes().await;
-        let process = service.run_all().await;
+        let process = service.run_roles(roles).await;
         let key_file = service.config_file().with_file_name("api-key");
         std::fs::write(&key_file, format!("{API_KEY}\n")).unwrap();
         Operator { service, process, key_file }
@@ -23,7 +28,11 @@ impl Operator {
 
     /// Runs the program with the key.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = wxpayctl(arguments);
+        self.run_command(wxpayctl(arguments)).await
+    }
+
+    /// Runs a command that knows the service and the key.
+    pub async fn run_command(&self, mut command: Command) -> Ran {
         command.env("WXPAYCTL_URL", &self.process.base).env("WXPAYCTL_KEY_FILE", &self.key_file);
         run(command).await
     }

@@ -45,6 +45,9 @@ async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(service: Proc
     })
     .await;
     until_metric(&service, &first, r#"wxpay_merchant_fault{merchant="main",fault="signature"} 1"#).await;
+    until_metric(&service, &first, r#"wxpay_degraded{merchant="main",what="merchant"} 1"#).await;
+    until_metric(&service, &first, r#"wxpay_degraded{merchant="second",what="merchant"} 0"#).await;
+    assert_eq!(service.events(&first.base, "wxpay.merchant.degraded.v1").await.len(), 1, "of two processes");
     let (_, order) = service.get(&first.base, "/v1/orders/Y100001?merchant=main").await;
     assert_eq!(
         (&order["state"], &order["wechat"]["err_code_des"]),
@@ -64,6 +67,8 @@ async fn a_wrong_key_is_one_line_and_a_metric_and_no_order_is_lost(service: Proc
         service.until_state(&right.base, order_no, "payable").await;
     }
     until_metric(&service, &right, r#"wxpay_merchant_fault{merchant="main",fault="signature"} 0"#).await;
+    until_metric(&service, &right, r#"wxpay_degraded{merchant="main",what="merchant"} 0"#).await;
+    assert_eq!(service.events(&right.base, "wxpay.merchant.recovered.v1").await.len(), 1);
     service.pay("Y100001").await;
     service.until_state(&right.base, "Y100001", "paid").await;
     assert_eq!(service.events(&right.base, "wxpay.order.paid.v1").await.len(), 1);

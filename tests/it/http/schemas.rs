@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    AppTrouble, DeadLetterParked, DomainData, DomainEvent, NotificationRejected, OrderEnded, OrderPaid, OrderPayable,
-    OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
+    AppTrouble, DeadLetterParked, DomainData, DomainEvent, MerchantTrouble, NotificationRejected, OrderEnded,
+    OrderPaid, OrderPayable, OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -64,6 +64,15 @@ fn one_of_each() -> Vec<DomainData> {
         wechat: None,
     };
     let not_yet = Some(WechatError { code: "NOTENOUGH".into(), message: "余额不足".into() });
+    let error = WechatError { code: "SIGNERROR".into(), message: "x".into() };
+    let of_merchant = |wechat, what: &str, is_hint| MerchantTrouble {
+        what: what.into(),
+        reason: "signature".into(),
+        check: "merchants.v2_key_file".into(),
+        is_hint,
+        wechat,
+        since: at,
+    };
     let trouble = |errcode| AppTrouble {
         app: app.clone(),
         token: "access_token",
@@ -132,6 +141,8 @@ fn one_of_each() -> Vec<DomainData> {
         }),
         DomainData::AppDegraded(trouble(Some(40164))),
         DomainData::AppRecovered(trouble(None)),
+        DomainData::MerchantDegraded(of_merchant(Some(error.clone()), "trade_type:JSAPI", false)),
+        DomainData::MerchantRecovered(of_merchant(None, "notifications", true)),
     ]
 }
 

@@ -1,17 +1,19 @@
-//! Notifications that were refused because of a wrong key are replayed after its correction: as many settle as the plan
-//! says, although the processes are killed twice on the way. Small: forty. Long: ten thousand.
+//! Notifications that were refused because of a wrong key are replayed after its correction by SIGHUP, as an operator
+//! does it: as many settle as the plan says, although the processes are killed twice on the way. Small: forty. Long:
+//! ten thousand.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{REPLAYS, planned};
+use super::REPLAYS;
+use crate::ctl::support::{Ran, run, wxpayctl};
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
-use crate::harness::service::{KEY, OTHER_KEY, Process, Processes, TestService};
+use crate::harness::service::{API_KEY, KEY, Process, Processes, TestService};
 use crate::harness::{TEST_TIMEOUT, size, within_timeout};
 
-const WRONG_KEY: (&str, &str) = ("WXPAY__MERCHANTS__0__V2_KEY", OTHER_KEY);
+const WRONG_KEY: &str = "Xa1Bc2De3Fg4Hi5Jk6Lm7No8Pq9Rs0Tu";
 /// Requests under way at once.
 const AT_ONCE: usize = 16;
 /// Not WeChat's, nor anyone's here.
@@ -41,8 +43,16 @@ async fn until(service: &Processes, process: &Process, path: &str, is: impl Fn(&
     tokio::time::timeout(size(TEST_TIMEOUT, 15 * TEST_TIMEOUT), progress).await.expect("progress of the replay")
 }
 
-/// Orders with notifications that a process with a wrong key refused, and a forgery.
-async fn refused(service: &Processes, count: usize) {
+/// Puts a key in the place of another in the file, which a process reads at its start or at SIGHUP.
+fn write_key(service: &Processes, from: &str, to: &str) {
+    let file = service.config_file();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "the file has another key");
+    std::fs::write(&file, text.replace(from, to)).unwrap();
+}
+
+/// Orders with notifications that a process with a wrong key refused, and a forgery; then it has the right key.
+async fn refused(service: &Processes, count: usize) -> Process {
     let first = service.run_all().await;
     at_once((0..count).map(|n| {
         let (service, base) = (service, first.base.clone());
@@ -51,7 +61,8 @@ async fn refused(service: &Processes, count: usize) {
     .await;
     service.until_drained().await;
     first.terminate().await;
-    let wrong = service.run_all_with(&[WRONG_KEY]).await;
+    write_key(service, KEY, WRONG_KEY);
+    let wrong = service.run_all().await;
     let bodies = (0..count).map(|n| genuine(n, KEY)).chain([genuine(0, FORGERS_KEY)]);
     let answers = at_once(bodies.map(|body| notify(service, &wrong, "main", body))).await;
     assert!(answers.iter().all(|(status, answer)| *status == 200 && answer.contains("FAIL")), "{answers:?}");
@@ -63,21 +74,39 @@ async fn refused(service: &Processes, count: usize) {
         }
     })
     .await;
-    wrong.terminate().await;
+    write_key(service, WRONG_KEY, KEY);
+    let before = service.get(&wrong.base, "/readyz").await.1["config_hash"].clone();
+    let sent = std::process::Command::new("kill").args(["-HUP", &wrong.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    within_timeout("the key is read anew", async {
+        while service.get(&wrong.base, "/readyz").await.1["config_hash"] == before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    wrong
+}
+
+/// `wxpayctl replay --refused --since 1h` with more arguments.
+async fn replay_refused(service: &Processes, process: &Process, more: &[&str]) -> Ran {
+    let key = service.config_file().with_file_name("api-key");
+    std::fs::write(&key, API_KEY).unwrap();
+    let mut command = wxpayctl(&["replay", "--refused", "--since", "1h", "--reason", super::WHY, "--json"]);
+    command.args(more).env("WXPAYCTL_URL", &process.base).env("WXPAYCTL_KEY_FILE", key);
+    run(command).await
 }
 
 async fn what_was_refused_settles_once_after_the_correction(service: Processes) {
     let count = size(40, 10_000);
     service.leave_books_open(SIGNED_BY_THE_TEST);
-    refused(&service, count).await;
-    let select = json!({"kind": "notification", "refused": true});
-    let mut process = service.run_all().await;
+    let mut process = refused(&service, count).await;
     let mut beside = service.run_beside("worker", &[]).await;
     // Long enough to be killed on the way.
-    let body = planned(&select, (count / 4).min(1000));
-    let (status, plan) = service.post(&process.base, REPLAYS, &body).await;
-    assert_eq!((status, &plan["total"], &plan["to_do"]), (201, &json!(count + 1), &json!(count)), "{plan}");
-    assert_eq!(plan["predicted"]["still_fails"], json!({"signature": 1}));
+    let rate = (count / 4).min(1000).to_string();
+    let plan = replay_refused(&service, &process, &["--rate", &rate]).await.json();
+    assert_eq!((&plan["total"], &plan["to_do"]), (&json!(count + 1), &json!(count)), "{plan}");
+    let predicted = json!({"would_settle": count, "no_op": 0, "still_fails": {"signature": 1}});
+    assert_eq!(plan["predicted"], predicted);
     let path = format!("{REPLAYS}/{}", plan["id"].as_str().unwrap());
     let (status, started) = service.post(&process.base, &format!("{path}/start"), &json!({})).await;
     assert_eq!((status, &started["state"], &started["changed"]), (202, &json!("running"), &json!([])), "{started}");
@@ -94,7 +123,7 @@ async fn what_was_refused_settles_once_after_the_correction(service: Processes) 
     let results = json!({"settled": count, "no_op": 0, "failed": {"signature": 1}});
     assert_eq!((&done["results"], &done["done"]), (&results, &json!(count + 1)), "{done}");
 
-    let (_, again) = service.post(&process.base, REPLAYS, &planned(&select, 1000)).await;
+    let again = replay_refused(&service, &process, &[]).await.json();
     let nothing = json!({"would_settle": 0, "no_op": count, "still_fails": {"signature": 1}});
     assert_eq!((&again["to_do"], &again["predicted"]), (&json!(0), &nothing), "{again}");
     let path = format!("{REPLAYS}/{}", again["id"].as_str().unwrap());

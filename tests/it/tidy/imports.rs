@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
+    ("doctor", "clock secret config store bus wechat merchant_setup"),
     ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund"),
     (
         "worker",
@@ -58,8 +59,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     ("console", "money ids clock secret config telemetry event order refund trade wechat store bus http ops"),
     ("sandbox", "money ids clock secret trade wechat::v2"),
-    // A client of the HTTP API as any other.
-    ("ctl", "secret config::no_color"),
+    // A client of the HTTP API as any other, but for the checks of an installation.
+    ("ctl", "clock secret config::no_color config::process_env doctor"),
 ];
 
 /// The composition root and the demo put everything together.

@@ -8,7 +8,7 @@ use crate::settling::on_both;
 
 impl InProcess {
     /// Asks for an order without waiting for it; answers it once its outcome is unknown.
-    pub(super) async fn place_unanswered(&self, order_no: &str) -> Value {
+    pub async fn place_unanswered(&self, order_no: &str) -> Value {
         let request =
             self.http.post(format!("{}/v1/orders", self.base)).bearer_auth(API_KEY).header("prefer", "wait=0");
         let request = request.header("content-type", "application/json").body(jsapi(order_no, 100).to_string());
@@ -20,7 +20,7 @@ impl InProcess {
     }
 
     /// Lets time pass until the order can be paid.
-    pub(super) async fn until_payable(&self, order_no: &str) {
+    pub async fn until_payable(&self, order_no: &str) {
         for _ in 0..20 {
             self.pass(30).await;
             if self.stored(order_no).await.order.state == OrderState::Payable {

@@ -27,7 +27,7 @@ impl InProcess {
     }
 
     /// Lets time pass, some of it at a time, so that what is due is done.
-    pub(super) async fn pass_times(&self, seconds: u64, times: u32) {
+    pub async fn pass_times(&self, seconds: u64, times: u32) {
         for _ in 0..times {
             self.pass(seconds).await;
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::operator::Operator;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::ops::operator::Operator;
 use crate::secret::{random_text, sha256_hex};
 use crate::store::{Access, AuditEntry, ConsoleLogin, DbError, NewInvitation, NewSession, Right, Store, UserChange};
 
@@ -21,7 +21,7 @@ pub fn parse_name(text: &str) -> Option<&str> {
 
 /// The address that an invitation is used at.
 pub fn invitation_link(config: &Config, token: &str) -> String {
-    format!("{}{}", config.server.public_url, invitation_path(token))
+    format!("{}{}", config.console.url(&config.server), invitation_path(token))
 }
 
 /// The path of it.
@@ -105,6 +105,13 @@ pub async fn change_password(
     store.change_password(login, password, &audit).await
 }
 
+/// Records that a session did not know the password it wanted to replace.
+pub async fn password_refused(store: &Store, operator: &Operator, now: Timestamp) -> Result<(), DbError> {
+    let mut entry = audit(operator, "console.set_password", &operator.name, "the current password is wrong", now);
+    entry.result = "refused".to_owned();
+    store.record_audit(&entry).await
+}
+
 /// Opens a session of a user whose password was compared; answers its token.
 pub async fn log_in(
     store: &Store,
@@ -128,11 +135,16 @@ pub async fn log_in(
     Ok(store.open_session(&session, &audit).await?.then_some(token))
 }
 
-/// Records a sample of the logins that failed.
-pub async fn login_failed(store: &Store, remote_addr: &str, why: &str, now: Timestamp) -> Result<(), DbError> {
+/// Records a login that failed, as one of so many since the last that was recorded.
+pub async fn login_failed(
+    store: &Store,
+    remote_addr: &str,
+    (why, count): (&str, u64),
+    now: Timestamp,
+) -> Result<(), DbError> {
     // The name stays out: people enter passwords there.
     let operator = user_at("", None, remote_addr);
-    let mut entry = audit(&operator, "console.login", "", why, now);
+    let mut entry = audit(&operator, "console.login", "", &format!("{why}, {count} since the row before"), now);
     (entry.result, entry.subject, entry.actor_id) = ("refused".to_owned(), None, None);
     store.record_audit(&entry).await
 }
@@ -145,8 +157,7 @@ pub async fn end_session(
     id: i64,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let sessions = store.console_sessions(None, now, LIMIT).await?;
-    let Some(session) = sessions.into_iter().find(|session| session.id == id) else { return Ok(false) };
+    let Some(session) = store.console_session_numbered(id, now).await? else { return Ok(false) };
     let is_own = session.user_id == user;
     let may = is_own || within.has(Right::Admin) && within.contains(&session.access);
     if !may {

@@ -1,0 +1,4 @@
+//! Who may use the service: API keys, and the console's users.
+
+pub mod keys;
+pub mod users;

@@ -1,0 +1,6 @@
+//! What of a merchant is degraded: when that begins and ends, its events, and where operators read it.
+
+mod hints;
+mod parts;
+mod setup;
+mod support;

@@ -12,6 +12,7 @@ use super::layers::Tree;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
+use crate::money::Fen;
 use crate::order::Policy;
 use crate::secret::{Secret, V2Key};
 use crate::trade::SignType;
@@ -228,6 +229,8 @@ pub struct Console {
     pub public_url: Option<String>,
     /// How long a session lasts after its login.
     pub session_lifetime: Duration,
+    /// What one user may ask to be refunded on one day in Beijing.
+    pub refund_cap_per_day: Option<Fen>,
 }
 
 /// `[log]`: what is written to stderr.

@@ -125,7 +125,12 @@ impl Frame {
 
     /// ¥1,234.56 in tabular figures.
     pub fn money(&self, fen: impl Into<Amount>) -> Money {
-        Money(fen.into().0)
+        Money::yuan(fen.into().0)
+    }
+
+    /// An amount of any currency.
+    pub fn sum(&self, amount: impl Into<Amount>, currency: &str) -> Money {
+        Money::of(amount.into().0, currency)
     }
 
     /// Beijing time, UTC on hover, relative beside it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get, post};
@@ -92,6 +92,7 @@ pub fn own_router(http: Arc<HttpShared>) -> Router {
 async fn around(State(shared): State<Arc<ConsoleShared>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let app = Console::of_request(&mut parts, &shared);
+    let method = parts.method.clone();
     let remote = remote_ip(&parts.extensions);
     let is_private = if shared.jar.is_secure() {
         transport::is_https(remote, &parts.headers, &app.config.server.trusted_proxies)
@@ -101,7 +102,7 @@ async fn around(State(shared): State<Arc<ConsoleShared>>, request: Request, next
     let mut response =
         if is_private { next.run(Request::from_parts(parts, body)).await } else { Fault::PlainHttp.into_response() };
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
-        response = fault_page(&app, &fault);
+        response = fault_page(&app, &fault, method == Method::POST);
     }
     finish(&app, &mut response);
     response
@@ -136,12 +137,26 @@ struct FaultPage {
     to_login: bool,
 }
 
-fn fault_page(app: &Console, fault: &Fault) -> Response {
-    let (title, text) = described(fault, app.lang);
+fn fault_page(app: &Console, fault: &Fault, is_post: bool) -> Response {
+    let (title, text) = match fault {
+        Fault::Unavailable if is_post => unknown_outcome(app.lang),
+        other => described(other, app.lang),
+    };
     let frame = Frame::bare(app, Place::None, title);
     let to_login = !matches!(fault, Fault::PlainHttp);
     let shown = page(&FaultPage { frame, text, request: request_id(), to_login });
     (fault.status(), shown.unwrap_or_else(|_| fault.status().into_response())).into_response()
+}
+
+/// What was posted may have been done: the answer of a COMMIT can be lost.
+fn unknown_outcome(lang: Lang) -> (&'static str, String) {
+    let title = lang.pick("结果未知", "The outcome is not known");
+    let text = lang.pick(
+        "没有收到答复，无法确认操作是否已完成。请稍后重新提交同一表单（重新加载本页即可），重复提交是安全的；不要另外新建。",
+        "No answer came, so it is not known whether this was done. Send the same form again in a moment (load this \
+         page again): that is safe. Do not begin a new one.",
+    );
+    (title, text.to_owned())
 }
 
 fn described(fault: &Fault, lang: Lang) -> (&'static str, String) {
@@ -178,7 +193,7 @@ fn described(fault: &Fault, lang: Lang) -> (&'static str, String) {
         }
         Fault::Unavailable => (
             lang.pick("数据库暂不可用", "The database is not available"),
-            lang.pick("没有任何改动。请稍后再试。", "Nothing was changed. Try again in a moment."),
+            lang.pick("请稍后再试。", "Try again in a moment."),
         ),
         Fault::Unusable(words) => return (lang.pick("无法处理", "This cannot be used"), words.clone()),
         Fault::Internal(_) | Fault::Login { .. } => (

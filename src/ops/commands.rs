@@ -31,18 +31,25 @@ pub async fn close(
     reason: Option<&str>,
 ) -> Result<(), CommandError> {
     let (merchant, order_no) = (&order.merchant, &order.order_no);
-    if let Some(reason) = reason {
-        let audit = AuditEntry {
-            merchant: Some(merchant.clone()),
-            order_no: Some(order_no.clone()),
-            ..operator.audit("order.close", reason.to_owned(), clock.now())
-        };
-        store.record_audit(&audit).await?;
+    let audit = reason.map(|reason| AuditEntry {
+        merchant: Some(merchant.clone()),
+        order_no: Some(order_no.clone()),
+        result: "asked".to_owned(),
+        ..operator.audit("order.close", reason.to_owned(), clock.now())
+    });
+    if let Some(audit) = &audit {
+        store.record_audit(audit).await?;
     }
     let command = OrderCloseRequested { order_no: order_no.clone(), by: operator.name.clone() };
     let about = Some(order_no.to_string());
     let envelope = Envelope::new(merchant, OrderCloseRequested::TYPE, about, clock.now(), command);
-    publish(bus, subject::order_close_requested(merchant), envelope).await
+    let published = publish(bus, subject::order_close_requested(merchant), envelope).await;
+    if let (Err(_), Some(asked)) = (&published, audit) {
+        // The command may be on the bus for all that.
+        let audit = AuditEntry { at: clock.now(), result: "unconfirmed".to_owned(), ..asked };
+        store.record_audit(&audit).await?;
+    }
+    published
 }
 
 /// Has WeChat asked about an order outside its schedule. Returns when the command is durable.

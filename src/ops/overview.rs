@@ -46,7 +46,7 @@ pub struct Percentiles {
 #[derive(Debug, Clone, Default)]
 pub struct Waiting {
     /// Held payments, and those of no order.
-    pub money: Vec<(MerchantKey, PaymentClass, Sum)>,
+    pub money: Vec<(MerchantKey, PaymentClass, String, Sum)>,
     pub dead_letters: Vec<DeadLetterGroup>,
     /// What WeChat refuses of a merchant's own setup.
     pub faults: Vec<StoredFault>,

@@ -71,6 +71,7 @@ impl RefundsPage {
 
     fn origin(&self, row: &StoredRefund) -> &'static str {
         match row.refund.origin {
+            RefundOrigin::Api if row.requested_by.starts_with("user:") => self.t.origin_user,
             RefundOrigin::Api => self.t.origin_api,
             RefundOrigin::Policy => self.t.origin_policy,
             RefundOrigin::Console => self.t.origin_console,

@@ -20,6 +20,7 @@ words! {
         why_mismatched: "金额、币种或收款方不符", "another amount, currency or recipient";
         wechat_says: "微信的回复", "WeChat says";
         origin_api: "接口", "API";
+        origin_user: "控制台", "console";
         origin_policy: "策略", "policy";
         origin_console: "微信商户平台", "merchant platform";
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::Path;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 
 use super::find::find;
 use super::words::Texts;
 use crate::console::fault::Fault;
 use crate::console::flash;
-use crate::console::form::{Fields, Posted};
+use crate::console::form::Posted;
 use crate::console::frame::{Frame, page};
 use crate::console::links;
 use crate::console::nav::Place;
@@ -19,6 +20,7 @@ use crate::console::orders::status;
 use crate::console::query::Filters;
 use crate::console::state::Console;
 use crate::console::ui::facts::{Cell, Facts};
+use crate::console::ui::reason;
 use crate::console::viewer::Viewer;
 use crate::http::Error;
 use crate::ids::TransactionId;
@@ -26,9 +28,6 @@ use crate::ops::commands;
 use crate::ops::money::{Accepted, accept as accept_payment};
 use crate::order::Refusal;
 use crate::store::{Right, StoredOrder};
-
-/// The longest reason, in bytes.
-const REASON_MAX_BYTES: usize = 500;
 
 #[derive(Template)]
 #[template(path = "console/act.html")]
@@ -42,14 +41,17 @@ struct ActPage {
     transaction_id: String,
     confirm: &'static str,
     back: String,
+    /// What was entered, and what is wrong with it.
+    reason: String,
+    problem: Option<&'static str>,
 }
 
 type Named = (String, String);
 
-/// The reason of a form.
-fn reason<'a>(fields: &'a Fields, t: &'static Texts) -> Result<&'a str, Fault> {
-    let reason = fields.get("reason").filter(|reason| reason.len() <= REASON_MAX_BYTES);
-    reason.ok_or_else(|| Fault::Unusable(t.reason_needed.to_owned()))
+/// The form again, with what was entered.
+fn again(form: ActPage, entered: Option<&str>, problem: &'static str) -> Result<Response, Fault> {
+    let shown = ActPage { reason: entered.unwrap_or_default().to_owned(), problem: Some(problem), ..form };
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&shown)?).into_response())
 }
 
 fn back(app: &Console, stored: &StoredOrder, says: &str) -> Response {
@@ -75,10 +77,15 @@ pub async fn ask_close(app: Console, viewer: Viewer, Path(named): Path<Named>) -
     if !stored.order.state.is_open() {
         return Ok(back(&app, &stored, t.not_open));
     }
-    let frame = Frame::new(&app, &viewer, Place::Orders, t.close_title);
+    page(&close_form(&app, &viewer, &stored))
+}
+
+fn close_form(app: &Console, viewer: &Viewer, stored: &StoredOrder) -> ActPage {
+    let t = Texts::of(app.lang);
+    let frame = Frame::new(app, viewer, Place::Orders, t.close_title);
     let path = links::order(&stored.order.merchant, &stored.order.order_no);
-    page(&ActPage {
-        facts: facts(&frame, &stored),
+    ActPage {
+        facts: facts(&frame, stored),
         frame,
         t,
         what: t.close_what,
@@ -86,7 +93,9 @@ pub async fn ask_close(app: Console, viewer: Viewer, Path(named): Path<Named>) -
         transaction_id: String::new(),
         confirm: t.close,
         back: path,
-    })
+        reason: String::new(),
+        problem: None,
+    }
 }
 
 /// `POST …/close`
@@ -98,12 +107,15 @@ pub async fn close(
     viewer.require(Right::Accept)?;
     let t = Texts::of(app.lang);
     let stored = find(&app, &viewer, named).await?;
-    let reason = reason(&fields, t)?;
+    let reason = match reason::check(fields.get("reason"), app.lang) {
+        Ok(reason) => reason,
+        Err(problem) => return again(close_form(&app, &viewer, &stored), fields.get("reason"), problem),
+    };
     if !stored.order.state.is_open() {
         return Ok(back(&app, &stored, t.not_open));
     }
     let tools = (&app.store, &app.bus, &app.clock);
-    commands::close(tools, &viewer.operator(), &stored.order, Some(reason)).await.map_err(Error::from)?;
+    commands::close(tools, &viewer.operator(), &stored.order, Some(&reason)).await.map_err(Error::from)?;
     Ok(back(&app, &stored, t.close_asked))
 }
 
@@ -116,16 +128,24 @@ pub async fn ask_accept(
 ) -> Result<Response, Fault> {
     viewer.require(Right::Accept)?;
     let stored = find(&app, &viewer, named).await?;
-    let transaction_id = transaction(filters.get("transaction_id"))?;
-    let payment = stored.order.payment(&transaction_id).ok_or(Fault::NotFound)?;
+    page(&accept_form(&app, &viewer, &stored, &transaction(filters.get("transaction_id"))?)?)
+}
+
+fn accept_form(
+    app: &Console,
+    viewer: &Viewer,
+    stored: &StoredOrder,
+    transaction_id: &TransactionId,
+) -> Result<ActPage, Fault> {
+    let payment = stored.order.payment(transaction_id).ok_or(Fault::NotFound)?;
     let t = Texts::of(app.lang);
-    let frame = Frame::new(&app, &viewer, Place::Orders, t.accept_title);
+    let frame = Frame::new(app, viewer, Place::Orders, t.accept_title);
     let path = links::order(&stored.order.merchant, &stored.order.order_no);
-    let mut facts = facts(&frame, &stored);
-    facts.rows.push((t.transaction, Cell::Id(frame.plain_id(&transaction_id))));
-    facts.rows.push((t.refund_of, Cell::Money(frame.money(payment.amount))));
+    let mut facts = facts(&frame, stored);
+    facts.rows.push((t.transaction, Cell::Id(frame.plain_id(transaction_id))));
+    facts.rows.push((t.refund_of, Cell::Money(frame.sum(payment.amount, &payment.currency))));
     facts.rows.extend(payment.reason.map(|reason| (t.reason, Cell::Text(reason.as_str().to_owned()))));
-    page(&ActPage {
+    Ok(ActPage {
         facts,
         frame,
         t,
@@ -134,6 +154,8 @@ pub async fn ask_accept(
         transaction_id: transaction_id.to_string(),
         confirm: t.accept,
         back: path,
+        reason: String::new(),
+        problem: None,
     })
 }
 
@@ -146,7 +168,15 @@ pub async fn accept(
     viewer.require(Right::Accept)?;
     let t = Texts::of(app.lang);
     let stored = find(&app, &viewer, named).await?;
-    let asked = (transaction(fields.get("transaction_id"))?, reason(&fields, t)?.to_owned());
+    let transaction_id = transaction(fields.get("transaction_id"))?;
+    let reason = match reason::check(fields.get("reason"), app.lang) {
+        Ok(reason) => reason,
+        Err(problem) => {
+            let form = accept_form(&app, &viewer, &stored, &transaction_id)?;
+            return again(form, fields.get("reason"), problem);
+        }
+    };
+    let asked = (transaction_id, reason);
     let done = accept_payment(&app.store, &app.clock, &viewer.operator(), &stored, asked).await;
     let says = match done.map_err(Error::from)? {
         Accepted::Done => t.accepted,

@@ -105,6 +105,11 @@ words! {
         refund_done: "退款已登记。", "The refund is recorded.";
         refund_known: "该退款此前已登记，没有重复退款。", "This refund was recorded before: it is not made twice.";
         bad_amount: "请输入不超过可退金额的金额，如 12.50。", "Enter an amount like 12.50, of what is left at most.";
+        plain_reason: "退款原因不能包含控制字符。", "The reason must not hold control characters.";
+        refund_capped: "超过你的当日退款额度，今日剩余：", "More than you may refund on one day. Left today:";
+        refund_unknown: "没有收到答复，无法确认退款是否已登记。请稍后重新提交本表单：重复提交只会退款一次。不要另外新建退款。",
+            "No answer came: it is not known whether the refund was recorded. Send this form again in a moment: it is \
+             one refund, however often it is sent. Do not begin another one.";
         long_reason: "退款原因最多 80 字节。", "The reason has 80 bytes at most.";
         will_be: "将会", "What will happen";
     }

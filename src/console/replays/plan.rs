@@ -15,14 +15,13 @@ use crate::console::orders::seen;
 use crate::console::query::Filters;
 use crate::console::state::Console;
 use crate::console::ui::choice::Choice;
+use crate::console::ui::reason;
 use crate::console::viewer::Viewer;
 use crate::ids::OrderNo;
 use crate::ops::reason::ReasonClass;
 use crate::ops::replay::{DEFAULT_RATE, MAX_RATE, ReplayError, Request, plan as make};
 use crate::store::{ReplayKind, ReplaySelect, Right};
 
-/// The longest reason, in bytes.
-const REASON_MAX_BYTES: usize = 500;
 /// Ids of one selection.
 const MAX_IDS: usize = 1000;
 
@@ -62,8 +61,7 @@ pub async fn ask(app: Console, viewer: Viewer, filters: Filters) -> Result<Respo
 pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
     let t = Texts::of(app.lang);
-    let reason = fields.get("reason").filter(|reason| reason.len() <= REASON_MAX_BYTES);
-    let reason = reason.ok_or_else(|| Fault::Unusable(t.reason_needed.to_owned()))?.to_owned();
+    let reason = reason::check(fields.get("reason"), app.lang).map_err(|text| Fault::Unusable(text.to_owned()))?;
     let rate = fields.get("rate").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RATE);
     let select = select(&viewer, &fields, t)?;
     let request = Request { select, reason, rate_per_second: rate.clamp(1, MAX_RATE) };

@@ -60,7 +60,6 @@ words! {
         says_cancelled: "重放已取消，已完成的条目保持不变。", "The replay is cancelled; what was done stays done.";
         says_state: "重放的状态已变，没有执行。", "The replay's state changed meanwhile: nothing was done.";
         too_many: "选中的条目过多，请缩小范围。", "Too many rows are selected: narrow the selection.";
-        reason_needed: "请填写原因。", "A reason is required.";
         audit: "审计", "Audit";
         unreadable: "无法识别的选择条件", "This selection cannot be read";
         from: "从", "From";

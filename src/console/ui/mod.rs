@@ -5,5 +5,6 @@ pub mod curl;
 pub mod facts;
 pub mod id;
 pub mod money;
+pub mod reason;
 pub mod status;
 pub mod time;

@@ -4,17 +4,33 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 
-/// An amount in fen.
-#[derive(Debug, Clone, Copy)]
-pub struct Money(pub i64);
+/// An amount in the smallest unit of its currency, CNY where none is named.
+#[derive(Debug, Clone)]
+pub struct Money(i64, Option<String>);
 
-impl fmt::Display for Money {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<span class=\"money\">{}</span>", yuan(self.0))
+impl Money {
+    pub const fn yuan(fen: i64) -> Money {
+        Money(fen, None)
+    }
+
+    /// What is of another currency is not shown as yuan.
+    pub fn of(amount: i64, currency: &str) -> Money {
+        let letters = || currency.chars().filter(char::is_ascii_alphanumeric).collect();
+        Money(amount, (currency != "CNY").then(letters))
     }
 }
 
-/// Digits and signs only.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "−" } else { "" };
+        match &self.1 {
+            None => write!(f, "<span class=\"money\">{}</span>", yuan(self.0)),
+            Some(currency) => write!(f, "<span class=\"money\">{sign}{} {currency}</span>", self.0.unsigned_abs()),
+        }
+    }
+}
+
+/// Digits, letters and signs only.
 impl HtmlSafe for Money {}
 
 /// `¥1,234.56`, `−¥0.05`.

@@ -170,7 +170,7 @@ pub(in crate::http) fn trade_type(form: &mut Form<'_>) -> Option<TradeType> {
 
 /// Bytes count, not characters. Control characters are refused, line breaks too: XML parsers rewrite them, and the
 /// signature would not hold any more.
-fn is_plain(text: &str, max_bytes: usize) -> bool {
+pub(crate) fn is_plain(text: &str, max_bytes: usize) -> bool {
     (1..=max_bytes).contains(&text.len()) && text.chars().all(|c| is_xml_char(c) && !c.is_control())
 }
 

@@ -125,7 +125,9 @@ impl HttpState {
             return Err(Error::RefundExceeds { left: payment.left });
         }
         let Confirmed { total, currency } = self.confirmed(merchant, &payment).await?;
+        let operator = operator(asker.caller, asker.posted.client);
         let wanted = money::Asked {
+            requested_by: operator.name.clone(),
             refund_no: asked.refund_no.clone(),
             amount,
             total,
@@ -135,7 +137,6 @@ impl HttpState {
             idempotency: asker.idempotency.clone(),
             cap: asker.caller.refund_cap(self.clock.now()),
         };
-        let operator = operator(asker.caller, asker.posted.client);
         let recorded = money::record(tools(self), &operator, merchant, payment, wanted).await?;
         Ok((recorded.refund, recorded.is_new))
     }

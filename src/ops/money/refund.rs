@@ -32,6 +32,8 @@ pub struct Asked {
     /// The whole payment and its currency, as WeChat holds it.
     pub total: Fen,
     pub currency: String,
+    /// The name of the API key, or `user:NAME` of a user of the console.
+    pub requested_by: String,
     /// What the payer reads.
     pub reason: Option<String>,
     /// What two requests share exactly when they ask for the same refund: see [`content_hash`].
@@ -146,7 +148,7 @@ fn wanted(
     payment: PaidAttempt,
     asked: Asked,
 ) -> Result<NewRefund, NotConfigured> {
-    let Asked { refund_no, amount, total, currency, reason, content_hash, idempotency, cap } = asked;
+    let Asked { refund_no, amount, total, currency, requested_by, reason, content_hash, idempotency, cap } = asked;
     let (class, order_no, now) = (payment.class, payment.order_no.clone(), tools.clock.now());
     let spec = RefundSpec {
         merchant: merchant.key.clone(),
@@ -162,7 +164,7 @@ fn wanted(
         currency,
         origin: RefundOrigin::Api,
         reason: reason.clone(),
-        requested_by: operator.name.clone(),
+        requested_by,
         content_hash,
         known: None,
     };

@@ -79,20 +79,23 @@ impl Store {
         rows.iter().map(|row| Ok((merchant(row)?, sum(row)?))).collect()
     }
 
-    /// Money that waits for a person, by merchant and class, in whatever currency.
-    pub async fn waiting_money(&self) -> Result<Vec<(MerchantKey, PaymentClass, Sum)>, DbError> {
+    /// Money that waits for a person, by merchant, class and currency.
+    pub async fn waiting_money(&self) -> Result<Vec<(MerchantKey, PaymentClass, String, Sum)>, DbError> {
         let one = |class: &str| {
             format!(
-                "SELECT merchant, '{class}' AS class, COUNT(*) AS count, CAST(SUM(amount_fen) AS BIGINT) AS amount
-                 FROM (SELECT merchant, amount_fen FROM payments WHERE class = '{class}'
-                       ORDER BY id DESC LIMIT {COUNTED_MAX}) AS {class}_payments GROUP BY merchant"
+                "SELECT merchant, '{class}' AS class, currency, COUNT(*) AS count,
+                        CAST(SUM(amount_fen) AS BIGINT) AS amount
+                 FROM (SELECT merchant, currency, amount_fen FROM payments WHERE class = '{class}'
+                       ORDER BY id DESC LIMIT {COUNTED_MAX}) AS {class}_payments
+                 GROUP BY merchant, currency"
             )
         };
-        let sql = format!("{} UNION ALL {} ORDER BY merchant, class", one("held"), one("unmatched"));
+        let sql = format!("{} UNION ALL {} ORDER BY merchant, class, currency", one("held"), one("unmatched"));
         let rows = self.db.read().query_all_raw(self.db.statement(sql, [])).await?;
         let read = |row: &sea_orm::QueryResult| {
             let class: String = row.try_get("", "class")?;
-            Ok((merchant(row)?, PaymentClass::parse(&class).ok_or_else(|| unknown("class", &class))?, sum(row)?))
+            let class = PaymentClass::parse(&class).ok_or_else(|| unknown("class", &class))?;
+            Ok((merchant(row)?, class, row.try_get("", "currency")?, sum(row)?))
         };
         rows.iter().map(read).collect()
     }

@@ -96,6 +96,8 @@ pub struct StoredRefund {
     pub order_id: Option<i64>,
     /// What the payer reads.
     pub reason: Option<String>,
+    /// The API key that asked, `user:NAME` of a user of the console, or the policy's name.
+    pub requested_by: String,
     /// Tells whether a repeated request is the same.
     pub content_hash: String,
     /// What WeChat is sent, byte for byte each time.
@@ -201,6 +203,7 @@ pub(in crate::store) fn stored_refund(row: refund::Model) -> Result<StoredRefund
         refund,
         order_id: row.order_id,
         reason: row.reason,
+        requested_by: row.requested_by,
         content_hash: row.content_hash,
         params: AttemptParams::of_json(&row.params, row.sign_type)?,
         updated_at: Timestamp::from_ms(row.updated_at_ms),

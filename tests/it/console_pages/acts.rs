@@ -67,7 +67,7 @@ async fn held_money_is_accepted_and_an_order_closed_with_a_reason() {
     assert_eq!(user.submit(accept, &fields).await.status, 303);
     let audit = "SELECT action || ' ' || reason || ' ' || result FROM audit
                  WHERE actor = 'operator-false' AND action NOT LIKE 'console.%' ORDER BY id";
-    let expected = ["order.close sold out done", "payment.accept known customer repeated"];
+    let expected = ["order.close sold out asked", "payment.accept known customer repeated"];
     assert_eq!(texts(service.store.db(), audit).await, expected);
     service.finish().await;
 }

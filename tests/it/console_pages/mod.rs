@@ -2,6 +2,7 @@
 
 mod acts;
 mod lists;
+mod outcomes;
 mod replays;
 mod user;
 

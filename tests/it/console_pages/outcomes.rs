@@ -78,8 +78,6 @@ async fn a_user_refunds_no_more_on_a_day_than_its_cap() {
     refused.shows("Left today: ¥0.20");
     assert_eq!(refund("0.20").await.status, 303);
     assert_eq!(service.number("SELECT SUM(amount_fen) FROM refunds").await, 50);
-    service.alter("UPDATE payments SET currency = 'JPY'").await;
-    user.page("/console/orders/main/A100001").await.shows("100 JPY");
     service.finish().await;
 }
 

@@ -267,6 +267,9 @@ pub enum KeysCommand {
         /// With --remote: the merchants it may see, or all.
         #[arg(long, value_delimiter = ',', requires = "remote")]
         merchants: Vec<String>,
+        /// With --remote: the id of a key that it replaces. The client keeps its idempotency keys and its refund cap.
+        #[arg(long, value_name = "ID", requires = "remote")]
+        client: Option<String>,
         /// With --remote: until when it counts.
         #[arg(long, value_name = "TIME", requires = "remote")]
         expires: Option<String>,

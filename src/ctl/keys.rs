@@ -16,6 +16,7 @@ const PATH: &str = "/v1/ops/keys";
 const KEY_CHARACTERS: usize = 32;
 const KEYS: &[Column] = &[
     ("ID", "/id"),
+    ("CLIENT", "/client"),
     ("NAME", "/name"),
     ("SOURCE", "/source"),
     ("SCOPES", "/scopes"),
@@ -32,7 +33,7 @@ pub async fn run(
 ) -> Result<Exit, Failure> {
     match command {
         KeysCommand::New { name, scopes, remote: false, .. } => local(&name, &scopes, out),
-        KeysCommand::New { name, scopes, merchants, expires, reason, .. } => {
+        KeysCommand::New { name, scopes, merchants, client, expires, reason, .. } => {
             let mut body = Map::new();
             body.insert("name".into(), name.into());
             body.insert("scopes".into(), scopes.into());
@@ -41,6 +42,7 @@ pub async fn run(
             } else if !merchants.is_empty() {
                 body.insert("merchants".into(), merchants.into());
             }
+            body.extend(client.map(|client| ("client".to_owned(), client.into())));
             body.extend(expires.map(|expires| ("expires_at".to_owned(), expires.into())));
             body.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
             remote(&api()?.post(PATH, &Value::Object(body)).await?, out)

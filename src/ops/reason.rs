@@ -126,16 +126,17 @@ impl ReasonClass {
             ReasonClass::Exhausted => "Read the errors of its attempts; mend their cause and replay it.",
             ReasonClass::Alien => "Find out which client may publish there and take the permission away; discard it.",
             ReasonClass::Malformed => {
-                "If a newer version published it, finish the rollout and replay it; otherwise discard it."
+                "If a newer version published it, finish the rollout and replay it; otherwise find out by its subject \
+                 what it asked for, have that done, and discard it."
             }
             ReasonClass::UnknownSubject => "Finish the rollout and replay it, or discard it.",
             ReasonClass::UnknownMerchant => "Configure the merchant or app again and replay it.",
             ReasonClass::UnknownOrder => {
-                "If the order was placed elsewhere, give the money back (payment.orphaned); if it appeared \
-                 since, replay it."
+                "Find out whose the number is. Of another system at the same merchant: discard it. If the order \
+                 appeared since (a restore): replay it. Give back only money that has no owner."
             }
             ReasonClass::UnknownAttempt => {
-                "Compare the number with the merchant platform; give the money back or replay it."
+                "Compare the number with the merchant platform; replay it, or give back money that has no owner."
             }
             ReasonClass::UnknownRefund => {
                 "Compare the number with the merchant platform; replay it once WeChat's query lists the refund."

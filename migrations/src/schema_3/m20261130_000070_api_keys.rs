@@ -20,6 +20,7 @@ const KEYS: &str = "
 CREATE TABLE api_keys (
   seq {id},
   id TEXT NOT NULL UNIQUE,
+  client_id TEXT NOT NULL,
   name TEXT NOT NULL,
   hash TEXT NOT NULL UNIQUE,
   scopes TEXT NOT NULL,

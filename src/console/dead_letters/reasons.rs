@@ -58,11 +58,13 @@ const fn chinese_mend(class: ReasonClass) -> &'static str {
     match class {
         R::Exhausted => "查看各次尝试的错误，排除原因后重放。",
         R::Alien => "查出谁能在该主题发布并收回其权限；丢弃该消息。",
-        R::Malformed => "若由更新的版本发布，完成升级后重放；否则丢弃。",
+        R::Malformed => "若由更新的版本发布，完成升级后重放；否则按主题查明它要做什么，另行完成后丢弃。",
         R::UnknownSubject => "完成升级后重放，或丢弃。",
         R::UnknownMerchant => "重新配置该商户或应用后重放。",
-        R::UnknownOrder => "若订单在别处创建，请退款（payment.orphaned）；若订单后来出现，请重放。",
-        R::UnknownAttempt => "与商户平台核对该单号；退款或重放。",
+        R::UnknownOrder => {
+            "先查明该单号属于谁：属于同一商户号的其他系统则丢弃；若订单后来出现（如恢复备份后）请重放；只退无主的款项。"
+        }
+        R::UnknownAttempt => "与商户平台核对该单号；重放，或退回无主的款项。",
         R::UnknownRefund => "与商户平台核对退款单号；微信能查到后重放。",
         R::InvalidOrder => "修正调用方，换新订单号重新下单；丢弃该消息。",
         R::NumberTaken => "换一个订单号重新下单；丢弃该消息。",

@@ -171,7 +171,7 @@ impl KeyRing {
 fn api_key(key: StoredApiKey) -> ApiKey {
     ApiKey {
         name: key.name,
-        id: key.id,
+        id: key.client_id,
         hashes: vec![KeyHash { sha256: key.sha256, until: key.expires_at }],
         scopes: key.scopes,
         merchants: key.merchants,

@@ -21,6 +21,7 @@ pub fn parse(body: &[u8], config: &Config, caller: &Caller, now: Timestamp) -> R
         let is_word = (1..=NAME_MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if is_word { Ok(text) } else { Err("must be 1 to 64 visible ASCII characters") }
     });
+    let of_client = form.parsed("client", |text| if text.is_empty() { Err("must be a key's id") } else { Ok(text) });
     let scopes = scopes(&mut form);
     let merchants = merchants(&mut form, config, caller);
     let expires_at = form.parsed("expires_at", |text| {
@@ -39,6 +40,7 @@ pub fn parse(body: &[u8], config: &Config, caller: &Caller, now: Timestamp) -> R
     match (name, scopes, merchants, reason) {
         (Some(name), Some(scopes), Some(merchants), Some(reason)) if problems.is_empty() => Ok(NewKey {
             name,
+            of_client,
             scopes,
             merchants,
             expires_at,

@@ -61,6 +61,7 @@ pub async fn create(
     let made = ops::keys::create(&app.store, &app.config, by, request, now).await.map_err(|e| match e {
         NotMade::Exceeds(why) => Error::GrantExceeds(why),
         NotMade::NameTaken => Error::KeyNameTaken,
+        NotMade::NoClient => Error::NotFound("API key"),
         NotMade::Store(e) => e.into(),
     })?;
     know(&app).await;
@@ -113,6 +114,7 @@ fn key_json(key: &KeyView) -> Value {
     };
     json!({
         "id": key.id,
+        "client": key.client_id,
         "name": key.name,
         "source": key.source.as_str(),
         "scopes": key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>(),

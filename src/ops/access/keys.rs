@@ -32,6 +32,8 @@ pub struct Authority<'a> {
 #[derive(Debug, Clone)]
 pub struct NewKey {
     pub name: String,
+    /// The key whose client it is for as well; its own where none is given.
+    pub of_client: Option<String>,
     pub scopes: Vec<Scope>,
     pub merchants: Merchants,
     pub expires_at: Option<Timestamp>,
@@ -53,6 +55,8 @@ named!(KeySource { File = "file", Database = "database" });
 #[derive(Debug, Clone)]
 pub struct KeyView {
     pub id: String,
+    /// Idempotency keys and refund caps belong to it: the keys that replace one another have the same.
+    pub client_id: String,
     pub name: String,
     pub source: KeySource,
     pub scopes: Vec<Scope>,
@@ -87,6 +91,9 @@ pub enum NotMade {
     /// Its maker has not got what it would hand on.
     #[error("{0}")]
     Exceeds(&'static str),
+    /// No key that its maker sees has the id that `of_client` names.
+    #[error("there is no such API key")]
+    NoClient,
     /// Another key that is not revoked has the name.
     #[error("another API key has this name")]
     NameTaken,
@@ -141,9 +148,20 @@ pub async fn create(
         return Err(granted.err().map_or(NotMade::NameTaken, NotMade::Exceeds));
     }
     let key = granted.map_err(NotMade::Exceeds)?;
+    let client_id = match &key.of_client {
+        None => id.clone(),
+        Some(other) => match get(store, config, operator, other).await? {
+            Some(found) => found.client_id,
+            None => {
+                store.record_audit(&AuditEntry { result: "not_found".to_owned(), ..audit }).await?;
+                return Err(NotMade::NoClient);
+            }
+        },
+    };
     let key = StoredApiKey {
         seq: 0,
         id,
+        client_id,
         name: key.name,
         sha256: sha256_hex(secret.expose().as_bytes()),
         scopes: key.scopes,
@@ -255,6 +273,7 @@ impl Notes {
     fn of_file(&self, key: &ApiKey) -> KeyView {
         KeyView {
             id: key.id.clone(),
+            client_id: key.id.clone(),
             name: key.name.clone(),
             source: KeySource::File,
             scopes: key.scopes.clone(),
@@ -271,6 +290,7 @@ impl Notes {
         KeyView {
             hashes: vec![self.hash(&KeyHash { sha256: key.sha256, until: key.expires_at })],
             id: key.id,
+            client_id: key.client_id,
             name: key.name,
             source: KeySource::Database,
             scopes: key.scopes,

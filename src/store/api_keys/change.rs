@@ -50,11 +50,13 @@ async fn create(tx: &WriteTx, key: &StoredApiKey, audit: &AuditEntry) -> Result<
         Merchants::All => None,
         Merchants::Only(keys) => Some(json(&keys.iter().map(|key| key.as_str()).collect::<Vec<_>>())?),
     };
-    let sql = "INSERT INTO api_keys (id, name, hash, scopes, merchants, expires_at_ms, refund_cap_fen_per_day,
-                                     rate_limit_per_second, created_at_ms, created_by, created_by_id, is_revoked)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0) ON CONFLICT DO NOTHING";
-    let values: [Value; 11] = [
+    let sql = "INSERT INTO api_keys (id, client_id, name, hash, scopes, merchants, expires_at_ms,
+                                     refund_cap_fen_per_day, rate_limit_per_second, created_at_ms, created_by,
+                                     created_by_id, is_revoked)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0) ON CONFLICT DO NOTHING";
+    let values: [Value; 12] = [
         key.id.as_str().into(),
+        key.client_id.as_str().into(),
         key.name.as_str().into(),
         key.sha256.as_str().into(),
         json(&names)?.into(),

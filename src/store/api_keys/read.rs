@@ -16,8 +16,9 @@ use crate::store::writer::Row;
 pub struct StoredApiKey {
     /// Its place in the list; grows.
     pub seq: i64,
-    /// The client: its idempotency keys and its refund cap belong to it.
     pub id: String,
+    /// The client: its idempotency keys and its refund cap belong to it, whichever of its keys it presents.
+    pub client_id: String,
     pub name: String,
     /// 64 lower-case hex digits.
     pub sha256: String,
@@ -50,7 +51,7 @@ pub struct ApiKeyCounts {
     revoked: i64,
 }
 
-const COLUMNS: &str = "seq, id, name, hash, scopes, merchants, expires_at_ms, refund_cap_fen_per_day,
+const COLUMNS: &str = "seq, id, client_id, name, hash, scopes, merchants, expires_at_ms, refund_cap_fen_per_day,
                        rate_limit_per_second, created_at_ms, created_by, created_by_id";
 
 impl Store {
@@ -119,6 +120,7 @@ fn key(row: &Row) -> Result<StoredApiKey, DbError> {
     Ok(StoredApiKey {
         seq: row.get("seq")?,
         id: row.get("id")?,
+        client_id: row.get("client_id")?,
         name: row.get("name")?,
         sha256: row.get("hash")?,
         scopes,

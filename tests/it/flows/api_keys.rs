@@ -100,3 +100,53 @@ async fn refunds_need_their_scope_and_a_merchant_that_is_not_seen_does_not_exist
     assert!(!service.get("/v1/events?wait=10").await.1["events"].as_array().unwrap().is_empty());
     service.finish().await;
 }
+
+/// Revoked after its refund was sent and its answer lost: the request that is repeated with the next key is the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_the_database_that_replaces_another_refunds_once() {
+    let admin = format!(
+        "[[api_keys]]\nname = \"admin\"\nhash = \"sha256:{}\"\nscopes = [\"refunds\", \"admin\"]\nmerchants = [\"main\"]\n",
+        sha256_hex(b"the admin key")
+    );
+    let service = TestService::new().config(&admin).refunds().in_process().await;
+    let keys = |path: &'static str, body: Value| {
+        let request = service.http.post(format!("{}{path}", service.base)).bearer_auth("the admin key");
+        answer(request.header("content-type", "application/json").body(body.to_string()))
+    };
+    let made = async |name: &str, client: Option<&Value>| {
+        let mut body = json!({"name": name, "scopes": ["refunds"], "reason": "a shop"});
+        if let Some(client) = client {
+            body["client"] = client.clone();
+        }
+        let (status, made) = keys("/v1/ops/keys", body).await.unwrap();
+        assert_eq!(status, 201, "{made}");
+        made
+    };
+    service.paid("ROTATED-3").await;
+    let refunded = async |key: &Value| {
+        let url = format!("{}/v1/orders/ROTATED-3/refunds", service.base);
+        let request = service.http.post(url).bearer_auth(key["key"].as_str().unwrap()).header("idempotency-key", "r");
+        let (status, refund) =
+            answer(request.header("content-type", "application/json").body(r#"{"amount_fen":30}"#)).await.unwrap();
+        assert!([200, 202].contains(&status), "{status} {refund}");
+        refund["refund_no"].clone()
+    };
+    let old = made("shop-1", None).await;
+    assert_eq!(old["client"], old["id"]);
+    let first = refunded(&old).await;
+    let new = made("shop-2", Some(&old["id"])).await;
+    assert_eq!(new["client"], old["id"]);
+    service.a_minute_later().await;
+    assert_eq!(refunded(&new).await, first);
+    // The third knows its client by its predecessor.
+    let third = made("shop-3", Some(&new["id"])).await;
+    service.a_minute_later().await;
+    assert_eq!(refunded(&third).await, first);
+    assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 1);
+    let body = json!({"name": "x", "scopes": ["refunds"], "reason": "x", "client": "key-none"});
+    assert_eq!(keys("/v1/ops/keys", body).await.unwrap().0, 404);
+    service.until_refunded(first.as_str().unwrap(), "processing").await;
+    service.ends(first.as_str().unwrap(), "SUCCESS").await;
+    service.until_refunded(first.as_str().unwrap(), "succeeded").await;
+    service.finish().await;
+}

@@ -105,7 +105,13 @@ async fn refunds_need_their_scope_and_a_merchant_that_is_not_seen_does_not_exist
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_of_the_database_that_replaces_another_refunds_once() {
     let admin = format!(
-        "[[api_keys]]\nname = \"admin\"\nhash = \"sha256:{}\"\nscopes = [\"refunds\", \"admin\"]\nmerchants = [\"main\"]\n",
+        r#"
+        [[api_keys]]
+        name = "admin"
+        hash = "sha256:{}"
+        scopes = ["refunds", "admin"]
+        merchants = ["main"]
+        "#,
         sha256_hex(b"the admin key")
     );
     let service = TestService::new().config(&admin).refunds().in_process().await;

@@ -156,11 +156,14 @@ on_both! {
         let service = TestService::new().on(db).in_process().await;
         service.paid("T400001").await;
         let order_id = service.stored("T400001").await.order.id;
+        // Older than the true one, and young enough for retention, whose first run may come at any moment.
+        let before = service.clock.now().as_ms() - 1_000_000;
         let sql = format!(
             "INSERT INTO notifications (event_id, merchant, kind, body, headers, remote_addr, received_at_ms,
                                         processed_at_ms, verdict, order_id)
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
-             SELECT 'copy' || i, 'main', 'pay', '', '[]', '', i, i, 'duplicate', {order_id} FROM n"
+             SELECT 'copy' || i, 'main', 'pay', '', '[]', '', {before} + i, {before} + i, 'duplicate',
+                    {order_id} FROM n"
         );
         service.store.db().execute("test", sql, []).await.unwrap();
         let history = service.history("T400001").await;

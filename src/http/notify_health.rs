@@ -21,6 +21,8 @@ use crate::store::Store;
 const IN_A_ROW: u32 = 5;
 /// Where this process has not seen the hint begin, it reads whether there is one so often at most.
 const READ_EVERY: Duration = Duration::from_secs(5);
+/// So often at most any sender makes it read whether another process received one that verified.
+const SENT_EVERY: Duration = Duration::from_secs(60);
 /// Changes that wait for the database.
 const QUEUE: usize = 64;
 
@@ -33,6 +35,7 @@ pub struct NotifyHealth {
 struct Streak {
     failed: u32,
     first: Option<Timestamp>,
+    sent_at: Option<Instant>,
     read_at: Option<Instant>,
 }
 
@@ -67,8 +70,9 @@ impl NotifyHealth {
         let streak = streaks.entry(merchant.key.clone()).or_default();
         streak.failed = streak.failed.saturating_add(1);
         let first = *streak.first.get_or_insert(at);
-        // Again after as many: the write may have failed, and other processes may have ended it.
-        if streak.failed.is_multiple_of(IN_A_ROW) {
+        // Again after a minute: the write may have failed, and other processes may have ended it.
+        if streak.failed >= IN_A_ROW && streak.sent_at.is_none_or(|sent| sent.elapsed() >= SENT_EVERY) {
+            streak.sent_at = Some(Instant::now());
             self.send(Seen { merchant: merchant.clone(), at, failed: Some((streak.failed, first)) });
         }
     }
@@ -78,7 +82,7 @@ impl NotifyHealth {
         let mut streaks = self.streaks.lock().unwrap_or_else(PoisonError::into_inner);
         let streak = streaks.entry(merchant.key.clone()).or_default();
         let is_due = streak.failed >= IN_A_ROW || streak.read_at.is_none_or(|read_at| read_at.elapsed() >= READ_EVERY);
-        (streak.failed, streak.first) = (0, None);
+        (streak.failed, streak.first, streak.sent_at) = (0, None, None);
         if is_due {
             streak.read_at = Some(Instant::now());
             self.send(Seen { merchant: merchant.clone(), at, failed: None });

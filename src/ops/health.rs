@@ -24,7 +24,9 @@ pub async fn unverified(
     (count, first): (u32, Timestamp),
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if store.has_verified_since(&merchant.key, first).await? {
+    let not_since = Timestamp::from_ms(now.as_ms().saturating_sub(i64::try_from(HINT_EVERY.as_millis()).unwrap_or(0)));
+    // Any sender makes this read: of a bounded time.
+    if store.has_verified_since(&merchant.key, first.max(not_since)).await? {
         return Ok(());
     }
     let hint = Degradation {
@@ -38,7 +40,6 @@ pub async fn unverified(
         seen_at: now,
         next_probe_at: now,
     };
-    let not_since = Timestamp::from_ms(now.as_ms().saturating_sub(i64::try_from(HINT_EVERY.as_millis()).unwrap_or(0)));
     if store.begin_degradation(&hint, not_since).await? {
         tracing::warn!(
             merchant = %merchant.key, count, check = hint.check, key = merchant.v2_key.fingerprint(),

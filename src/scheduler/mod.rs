@@ -11,6 +11,7 @@ mod outcome;
 mod registry;
 mod runner;
 mod schedule;
+mod shown;
 pub mod token_commit;
 mod token_refresh;
 pub mod token_refresh_policy;

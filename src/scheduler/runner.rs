@@ -22,9 +22,10 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::job::{Context, Job, SeenReasons};
+use super::job::{Context, Job, Running};
 use super::outcome::report_of;
 use super::registry::JOBS;
+use super::shown::Shown;
 use super::token_refresh::Tokens;
 use crate::bus::Bus;
 use crate::clock::{Clock, Timestamp};
@@ -69,7 +70,7 @@ pub async fn run(parts: Parts, holder: String, cancel: CancellationToken) -> Res
     let Parts { config, store, bus, wechat, platform, clock } = parts;
     // A key that cannot be derived stops the start; it stays the same until the next one.
     Tokens::new(&config.snapshot(), platform.clone())?;
-    let shared = Arc::new(Shared { config, store, bus, clock, wechat, platform, seen_reasons: Arc::default(), holder });
+    let shared = Arc::new(Shared { config, store, bus, clock, wechat, platform, holder });
     let runners: Vec<Arc<Runner>> =
         JOBS.iter().map(|job| Arc::new(Runner::new(job, Arc::clone(&shared), cancel.clone()))).collect();
     let running = TaskTracker::new();
@@ -104,7 +105,6 @@ struct Shared {
     clock: Clock,
     wechat: Client,
     platform: PlatformClient,
-    seen_reasons: SeenReasons,
     holder: String,
 }
 
@@ -165,6 +165,7 @@ struct Runner {
     last: Mutex<Option<LastRun>>,
     /// Until when the job is left to others, after a run that failed here.
     sits_out_until: Mutex<Option<Instant>>,
+    shown: Arc<Shown>,
     cancel: CancellationToken,
 }
 
@@ -179,22 +180,6 @@ struct LastRun {
     stored_due: Timestamp,
 }
 
-/// A job that is running; over when this is dropped, however the run ends.
-struct Running<'a>(&'a AtomicBool);
-
-impl<'a> Running<'a> {
-    fn begin(busy: &'a AtomicBool) -> Option<Running<'a>> {
-        // Not `then_some`: a value made in vain would be dropped and end the run that is going on.
-        (!busy.swap(true, Ordering::SeqCst)).then(|| Running(busy))
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-}
-
 impl Runner {
     fn new(job: &'static Job, shared: Arc<Shared>, cancel: CancellationToken) -> Runner {
         Runner {
@@ -204,16 +189,18 @@ impl Runner {
             held: Mutex::default(),
             last: Mutex::default(),
             sits_out_until: Mutex::default(),
+            shown: Arc::default(),
             cancel,
         }
     }
 
     /// A due time that this process's last report did not leave was set by an operator, or by another process: what is
-    /// remembered of the last run does not count any more.
+    /// remembered of the last run does not count any more, nor that it failed.
     fn heed(&self, stored: Option<Timestamp>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|last| stored != Some(last.stored_due)) {
             *last = None;
+            *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
@@ -231,7 +218,8 @@ impl Runner {
                 Ok(None) => {}
                 Err(e) => {
                     tracing::warn!(job = self.job.name, error = %e, "the lease cannot be acquired");
-                    self.leave_to_others(Duration::ZERO).await;
+                    self.sit_out(Duration::ZERO);
+                    self.give_back().await;
                 }
             }
         }
@@ -264,6 +252,9 @@ impl Runner {
             Some((lease, acquired)) if asked.duration_since(acquired) < lease_for / 3 => Some((lease, acquired)),
             Some(_) | None => store.lease(self.job.name, holder, lease_for).await?.map(|lease| (lease, asked)),
         };
+        if lease.is_none() {
+            self.shown.cease();
+        }
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = lease.clone();
         Ok(lease.map(|(lease, _)| lease))
     }
@@ -276,10 +267,9 @@ impl Runner {
     }
 
     /// A job that fails here may succeed elsewhere: the process that checks when it is due again, in `due_in`, runs it.
-    async fn leave_to_others(&self, due_in: Duration) {
+    fn sit_out(&self, due_in: Duration) {
         let until = Instant::now() + due_in + SIT_OUT;
         *self.sits_out_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-        self.give_back().await;
     }
 
     fn sits_out(&self) -> bool {
@@ -309,7 +299,7 @@ impl Runner {
             clock: clock.clone(),
             wechat: wechat.clone(),
             tokens,
-            seen_reasons: Arc::clone(&self.shared.seen_reasons),
+            shown: Arc::clone(&self.shown),
             lease: lease.clone(),
             jobs: JOBS,
         };
@@ -335,10 +325,14 @@ impl Runner {
         metrics::histogram!(telemetry::JOB_SECONDS, "job" => job.name, "outcome" => outcome.as_str())
             .record(started.elapsed());
         let ended_at = clock.now();
+        if outcome.is_failure() {
+            // Before the report: a request that follows it ends this. By the time at the end: the clock may have been
+            // set meanwhile.
+            self.sit_out(job.when.next_after(ended_at).since(ended_at));
+        }
         self.report(&lease, begun.get().copied(), JobRun { started_at, ended_at, outcome, done, detail }).await;
         if outcome.is_failure() {
-            // By the time at the end: the clock may have been set meanwhile.
-            self.leave_to_others(job.when.next_after(ended_at).since(ended_at)).await;
+            self.give_back().await;
         }
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use metrics::gauge;
 
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -36,6 +35,7 @@ pub async fn merchant_faults(ctx: Context) -> Result<Done, JobError> {
     // What there is now: a failed write comes again.
     show(&ctx, &ctx.store.setup_faults().await?);
     show_parts(&ctx, &ctx.store.degradations().await?);
+    ctx.shown.measured();
     probed.into_iter().chain([parts]).collect::<Result<(), JobError>>()?;
     Ok(count.into())
 }
@@ -85,8 +85,9 @@ fn show_parts(ctx: &Context, found: &[Degradation]) {
         let trade_types = TradeType::ALL.iter().copied().map(Part::TradeType);
         for part in [Part::Merchant, Part::Refunds, Part::Notifications].into_iter().chain(apps).chain(trade_types) {
             let there = found.iter().any(|of| of.merchant == merchant.key && of.part == part);
-            let (merchant, what) = (merchant.key.to_string(), part.to_text());
-            gauge!(telemetry::DEGRADED, "merchant" => merchant, "what" => what).set(f64::from(u8::from(there)));
+            let what = part.to_text();
+            let labels = [("merchant", merchant.key.as_str()), ("what", what.as_str())];
+            ctx.shown.set(telemetry::DEGRADED, &labels, f64::from(u8::from(there)));
         }
     }
 }
@@ -128,8 +129,8 @@ fn show(ctx: &Context, faults: &[StoredFault]) {
     for merchant in &ctx.config.merchants {
         for fault in SetupFault::ALL {
             let there = faults.iter().any(|f| f.merchant == merchant.key && f.fault == fault.as_str());
-            let (merchant, fault) = (merchant.key.to_string(), fault.as_str());
-            gauge!(telemetry::MERCHANT_FAULT, "merchant" => merchant, "fault" => fault).set(f64::from(u8::from(there)));
+            let labels = [("merchant", merchant.key.as_str()), ("fault", fault.as_str())];
+            ctx.shown.set(telemetry::MERCHANT_FAULT, &labels, f64::from(u8::from(there)));
         }
     }
 }

@@ -67,7 +67,13 @@ impl Store {
     /// The keys that are not revoked; some may have expired.
     pub async fn unrevoked_api_keys(&self) -> Result<Vec<StoredApiKey>, DbError> {
         let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE is_revoked = 0 ORDER BY seq");
-        self.db.reader().rows(&sql, []).await?.iter().map(key).collect()
+        let rows = self.db.reader().rows(&sql, []).await?;
+        // A row that cannot be read is a key that is not accepted: it must not keep revocations from being read.
+        let readable = rows.iter().filter_map(|row| {
+            let id = row.get::<String>("id").unwrap_or_default();
+            key(row).inspect_err(|e| tracing::error!(id, error = %e, "an API key of the database is unreadable")).ok()
+        });
+        Ok(readable.collect())
     }
 
     /// Up to `limit` keys older than `before`, newest first.

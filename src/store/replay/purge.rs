@@ -9,6 +9,9 @@ impl Store {
     /// write, each replay after its items. Answers how many rows went.
     pub async fn purge_replays(&self, before: Timestamp, limit: u64) -> Result<u64, DbError> {
         let (first, limit) = (first_id(before), i64::try_from(limit).unwrap_or(i64::MAX));
+        // First of all, and by its state: what is being removed cannot be started.
+        let cancel = "UPDATE replays SET state = 'cancelled', ended_at_ms = $2 WHERE id < $1 AND state = 'planned'";
+        self.db.execute("purge", cancel, [first.as_str().into(), before.as_ms().into()]).await?;
         // Items without a replay are of a plan that was not written to its end.
         let items = "DELETE FROM replay_items WHERE (replay_id, n) IN (
                        SELECT i.replay_id, i.n FROM replay_items AS i

@@ -79,6 +79,19 @@ on_both! {
 
         service.revoked_elsewhere(made).await;
         service.found("the end of the made key", || async { (service.status(made).await == 401).then_some(()) }).await;
+
+        // A row that cannot be read is a key that is not accepted, and no more.
+        let named = |name: &str| json!({"name": name, "scopes": ["orders"], "reason": "x"});
+        let (_, broken) = service.post_by(ADMIN, "/v1/ops/keys", &named("b")).await;
+        let broken = broken["key"].as_str().unwrap();
+        assert_eq!(service.status(broken).await, 200);
+        service.execute("UPDATE api_keys SET scopes = 'orders' WHERE name = 'b'").await;
+        let (_, last) = service.post_by(ADMIN, "/v1/ops/keys", &named("c")).await;
+        let last = last["key"].as_str().unwrap();
+        assert_eq!((service.status(broken).await, service.status(last).await), (401, 200));
+        service.revoked_elsewhere(last).await;
+        service.found("the end of the last key", || async { (service.status(last).await == 401).then_some(()) }).await;
+        service.execute("UPDATE api_keys SET scopes = '[]' WHERE name = 'b'").await;
         // Its name is free again, its hash is not.
         let (status, again) = service.post_by(ADMIN, "/v1/ops/keys", &body).await;
         assert_eq!(status, 201, "{again}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use wxpay_worker::clock::Timestamp;
 
-use super::{act, plan, until_done};
+use super::{act, path, plan, until_done};
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
 use crate::harness::service::{KEY, TestService};
 use crate::harness::sql::texts;
@@ -54,10 +54,14 @@ on_both! {
         let sql = "UPDATE replays SET state = 'paused', started_at_ms = created_at_ms, started_by = 'x' WHERE id = ";
         let sql = format!("{sql}'{}'", paused["id"].as_str().unwrap());
         service.store.db().execute("test", sql, []).await.unwrap();
+        let planned = plan(&service, &select, 1).await;
         let now = service.clock.now();
         let yesterday = Timestamp::from_ms(now.as_ms() - 24 * 3600 * 1000);
         // No row is as old.
         assert_eq!(service.store.purge_replays(yesterday, 100).await.unwrap(), 0);
+        service.store.purge_replays(now.after(DAY), 1).await.unwrap();
+        let (status, problem) = service.post(&format!("{}/start", path(&planned)), &json!({})).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("replay_state")), "it is being removed: {problem}");
         while service.store.purge_replays(now.after(DAY), 1).await.unwrap() > 0 {}
         let rows = "SELECT r.id || ' ' || i.n FROM replays AS r JOIN replay_items AS i ON i.replay_id = r.id";
         let left = texts(service.store.db(), rows).await;

@@ -26,7 +26,6 @@ use wxpay_worker::refund::RefundState;
 use wxpay_worker::store::StoredRefund;
 
 use crate::harness::service::InProcess;
-use crate::harness::within_timeout;
 
 /// WeChat wants a minute between two refunds of an order.
 const A_MINUTE: u64 = 61;
@@ -86,16 +85,12 @@ impl InProcess {
     /// Asks for a refund that WeChat takes on at once.
     pub async fn refunding(&self, order_no: &str, refund_no: &str, amount_fen: i64) -> Value {
         let body = json!({"refund_no": refund_no, "amount_fen": amount_fen});
-        let (status, refund) = within_timeout(&format!("{refund_no} at WeChat"), async {
-            loop {
-                // On a busy machine the first answer may be that it takes longer.
-                match self.give_back(order_no, body.clone()).await {
-                    (202, refund) if refund["state"] == "requested" => {}
-                    answered => return answered,
-                }
-            }
-        })
-        .await;
+        // On a busy machine the first answer may be that it takes longer.
+        let ask = || async {
+            let answered = self.give_back(order_no, body.clone()).await;
+            Some(answered).filter(|(status, refund)| *status != 202 || refund["state"] != "requested")
+        };
+        let (status, refund) = self.found(&format!("{refund_no} at WeChat"), ask).await;
         assert_eq!((status, &refund["state"]), (200, &json!("processing")), "{refund}");
         refund
     }

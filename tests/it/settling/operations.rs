@@ -145,13 +145,24 @@ on_both! {
     async fn the_gauge_of_a_reason_is_zero_before_and_comes_down_after(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         let reason = format!("of_{}", std::thread::current().name().unwrap_or_default().replace(':', "_"));
-        service.expect_dead_letters(&[&reason]);
+        service.expect_dead_letters(&[&reason, &reason]);
         service.until_gauge("needs_v3_key", "0").await;
         let id = service.parked("main", &reason).await;
         service.until_gauge(&reason, "1").await;
         let (status, _) = service.post(&format!("/v1/ops/dead-letters/{id}/discard"), &json!({"reason": "x"})).await;
         assert_eq!(status, 200);
         service.until_gauge(&reason, "0").await;
+        // Another process has the job: what this one measured last does not outlive that.
+        service.parked("main", &reason).await;
+        service.until_gauge(&reason, "1").await;
+        let zero = || async {
+            service.skip(11);
+            let until = wxpay_worker::clock::Clock::system().now().after(std::time::Duration::from_secs(30)).as_ms();
+            let taken = format!("UPDATE leases SET holder = 'another', expires_at_ms = {until} WHERE name = 'gauges'");
+            service.store.db().execute("test", taken, []).await.unwrap();
+            (service.gauge(&reason).await.as_deref() == Some("0")).then_some(())
+        };
+        service.found("the end of what it showed", zero).await;
         service.finish().await;
     }
 

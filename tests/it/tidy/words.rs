@@ -69,27 +69,34 @@ fn constants(sources: &[Source]) -> BTreeMap<String, String> {
     constants
 }
 
+/// Sets gauges by their names: its callers are what emits.
+const SHOWN: &str = "src/scheduler/shown.rs";
+
 /// Every metric that is counted, set or recorded: its line, its name, and the labels it gets.
 fn emitted(source: &Source, constants: &BTreeMap<String, String>) -> Vec<(usize, String, Vec<String>)> {
     let tokens = tokens(&source.text);
     let mut emitted = Vec::new();
-    for i in 0..tokens.len() {
-        let emits = matches!(tokens[i].ident(), Some("counter" | "gauge" | "histogram"))
-            && tokens.get(i + 1).is_some_and(|t| t.is('!'))
-            && tokens.get(i + 2).is_some_and(|t| t.is('('));
-        if !emits {
+    for i in (0..tokens.len()).filter(|_| source.path != SHOWN) {
+        let is = |at: usize, c: char| tokens.get(at).is_some_and(|t| t.is(c));
+        let by_macro = matches!(tokens[i].ident(), Some("counter" | "gauge" | "histogram")) && is(i + 1, '!');
+        let shown = tokens[i].ident() == Some("shown") && is(i + 1, '.') && tokens[i + 2].ident() == Some("set");
+        let Some(open) = by_macro.then_some(i + 2).or(shown.then_some(i + 3)).filter(|open| is(*open, '(')) else {
             continue;
-        }
-        let arguments = tokens[i + 3..].split(|t| t.is(')')).next().unwrap_or_default();
+        };
+        let arguments = tokens[open + 1..].split(|t| t.is(if shown { ';' } else { ')' })).next().unwrap_or_default();
         let name = arguments.split(|t| t.is(',')).next().and_then(<[Token]>::last).map(|t| &t.kind);
         let name = match name {
             Some(Kind::Str(name)) => name.clone(),
             Some(Kind::Ident(constant)) => constants.get(constant).unwrap_or(constant).clone(),
             Some(Kind::Punct(_)) | None => continue,
         };
-        let labels = arguments.windows(3).filter(|w| w[1].is('=') && w[2].is('>'));
-        let labels = labels.filter_map(|w| if let Kind::Str(label) = &w[0].kind { Some(label.clone()) } else { None });
-        emitted.push((tokens[i].line, name, labels.collect()));
+        // "label" => of the macros, ("label", of a list.
+        let label = |w: &[Token]| match &w[1].kind {
+            Kind::Str(label) if w[2].is('=') && w[3].is('>') => Some(label.clone()),
+            Kind::Str(label) if shown && w[0].is('(') && w[2].is(',') => Some(label.clone()),
+            _ => None,
+        };
+        emitted.push((tokens[i].line, name, arguments.windows(4).filter_map(label).collect()));
     }
     emitted
 }
@@ -174,6 +181,8 @@ fn a_metric_that_is_emitted_by_its_constant_or_not_at_all_is_found() {
             "src/a.rs:1: wxpay_odd is not in telemetry's METRICS",
         ]
     );
+    let shown = check(&with("ctx.shown.set(telemetry::PENDING, &[(\"openid\", id.as_str())], f(1.0));"));
+    assert_eq!(shown, ["src/a.rs:1: wxpay_outbox_pending has no label openid in METRICS"]);
     let silent = |code: &str| silent_metrics(&with(code)).into_iter().map(|f| (f.line, f.text)).collect::<Vec<_>>();
     assert_eq!(silent("gauge!(PENDING).set(1);"), [(2, "nothing emits wxpay_odd".to_owned())]);
     assert_eq!(silent("gauge!(PENDING).set(1); counter!(\"wxpay_odd\").increment(1);"), []);

@@ -19,13 +19,15 @@ use super::accounts::{API_KEY, jsapi};
 use super::environment::Environment;
 use crate::harness::requests::answer;
 use crate::harness::sql::{number, texts};
-use crate::harness::within_timeout;
+use crate::harness::{TEST_TIMEOUT, within_timeout};
 
 /// The lease of every job in this process.
 pub const LEASE_S: u64 = 10;
 
 /// How long the manual clock stands still while a test awaits something.
 const TIME_STANDS: Duration = Duration::from_secs(5);
+/// The longest step of a clock that goes on.
+const STEP_MAX_S: u64 = 3600;
 
 pub struct InProcess {
     pub clock: Clock,
@@ -134,16 +136,10 @@ impl InProcess {
 
     /// As [`InProcess::place`] by this body.
     pub async fn place_as(&self, body: &Value) -> Value {
-        let (status, order) = within_timeout(&format!("pay parameters of {}", body["order_no"]), async {
-            loop {
-                // On a busy machine the first answer may be that it takes longer.
-                match self.post("/v1/orders", body).await {
-                    (202, _) => {}
-                    answered => return answered,
-                }
-            }
-        })
-        .await;
+        // On a busy machine the first answer may be that it takes longer.
+        let what = format!("pay parameters of {}", body["order_no"]);
+        let place = || async { Some(self.post("/v1/orders", body).await).filter(|(status, _)| *status != 202) };
+        let (status, order) = self.found(&what, place).await;
         assert_eq!(status, 200, "{order}");
         order
     }
@@ -153,9 +149,10 @@ impl InProcess {
         self.store.order(&merchant, &OrderNo::parse(order_no).unwrap()).await.unwrap().unwrap()
     }
 
-    /// Polls after every commit until something is found.
+    /// Polls after every commit until something is found. What a lease, a limit or a backoff of this moment put off
+    /// needs a later one: while nothing is left to do, the clock goes on, in growing steps.
     pub async fn found<T, F: Future<Output = Option<T>>>(&self, what: &str, poll: impl Fn() -> F) -> T {
-        within_timeout(what, async {
+        let found = async {
             let mut commits = self.store.commits();
             loop {
                 if let Some(found) = poll().await {
@@ -164,38 +161,50 @@ impl InProcess {
                 // Changes of an order are signalled; a due time is written without a signal.
                 let _ = tokio::time::timeout(Duration::from_millis(50), commits.changed()).await;
             }
-        })
-        .await
-    }
-
-    /// As [`InProcess::found`] for what the service comes to by itself. What a lease or a backoff of this moment put
-    /// off needs a later one: while nothing is left to do, the clock goes on.
-    async fn reached<T, F: Future<Output = Option<T>>>(&self, what: &str, poll: impl Fn() -> F) -> T {
-        let found = self.found(what, poll);
+        };
         let time_goes_on = async {
+            let mut step = LEASE_S;
             loop {
                 tokio::time::sleep(TIME_STANDS).await;
                 if self.is_idle().await {
-                    self.skip(LEASE_S);
+                    self.skip(step);
+                    step = (step * 2).min(STEP_MAX_S);
                 }
             }
         };
         tokio::select! {
             found = found => found,
             () = time_goes_on => unreachable!("time goes on"),
+            () = tokio::time::sleep(TEST_TIMEOUT) => {
+                panic!("{what} did not happen within {TEST_TIMEOUT:?}:\n{}", self.left_to_do().await)
+            }
         }
+    }
+
+    /// What a test that hangs may wait for.
+    async fn left_to_do(&self) -> String {
+        let mut left = vec![format!("now {}, {:?}", self.clock.now().as_ms(), self.bus.lag().await)];
+        for sql in [
+            "SELECT name || ' due ' || next_due_at_ms FROM jobs",
+            "SELECT order_no || ' ' || state || ' next ' || COALESCE(next_query_at_ms, next_look_at_ms, 0) FROM orders",
+            "SELECT refund_no || ' ' || state || ' next ' || COALESCE(next_at_ms, 0) FROM refunds",
+            "SELECT event_id || ' ' || consumer || ' deferred to ' || next_attempt_at_ms FROM deferred",
+        ] {
+            left.extend(texts(self.store.db(), sql).await);
+        }
+        left.join("\n")
     }
 
     /// Awaits a property of the stored order.
     pub async fn until(&self, what: &str, order_no: &str, is: impl Fn(&StoredOrder) -> bool) -> StoredOrder {
         let is = &is;
-        self.reached(what, || async move { Some(self.stored(order_no).await).filter(|stored| is(stored)) }).await
+        self.found(what, || async move { Some(self.stored(order_no).await).filter(|stored| is(stored)) }).await
     }
 
     /// Awaits a property of a number from the database.
     pub async fn until_number(&self, what: &str, sql: &str, is: impl Fn(i64) -> bool) {
         let is = &is;
-        self.reached(what, || async move { is(self.number(sql).await).then_some(()) }).await;
+        self.found(what, || async move { is(self.number(sql).await).then_some(()) }).await;
     }
 
     pub async fn until_state(&self, order_no: &str, state: &str) -> StoredOrder {

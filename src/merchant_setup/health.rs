@@ -19,7 +19,7 @@ const UNSEEN: Duration = Duration::from_secs(24 * 3600);
 /// A process reads anew what is degraded when it read it so long ago.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// An app or a trade type that is refused and accepted in turn begins again so long after it ended.
+/// An app or a trade type that is refused one time and accepted another begins again so long after it ended.
 const BEGINS_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// What WeChat refuses an app or a trade type for.

@@ -42,7 +42,7 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     Ok(Done::default())
 }
 
-/// Both classes of every merchant, so that a gauge without such payments is 0; and those of a merchant that was removed.
+/// Both classes of every merchant, so that a gauge without such payments is 0; also of a merchant that was removed.
 async fn payments(ctx: &Context) -> Result<(), JobError> {
     let mut open = BTreeMap::new();
     for merchant in &ctx.config.merchants {

@@ -40,8 +40,8 @@ pub async fn merchant_faults(ctx: Context) -> Result<Done, JobError> {
     Ok(count.into())
 }
 
-/// Apps that are refused alone are probed; what no probe shows ends after a day without a refusal, and what is no longer
-/// configured at once.
+/// Apps that are refused alone are probed; what no probe shows ends after a day without a refusal. What is no longer
+/// configured ends at once.
 async fn parts(ctx: &Context) -> Result<(), JobError> {
     let now = ctx.clock.now();
     let found = ctx.store.degradations().await?;

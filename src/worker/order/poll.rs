@@ -159,10 +159,15 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
     }
     match Target::current(&stored, ctx.clock.now()).filter(|_| resubmit || opened) {
         Some(target) => place(ctx, target, !opened).await,
-        // The next poll asks again; this one has settled nothing.
-        None if ctx.replay.is_some() && unanswered => {
-            Verdict::Retry { after: UNANSWERED, why: "WeChat does not answer".into() }
-        }
+        None if unanswered => without_answer(ctx),
+        None => Verdict::Done,
+    }
+}
+
+/// The order's next poll asks again. One that is replayed has settled nothing.
+fn without_answer(ctx: &Context) -> Verdict {
+    match ctx.replay {
+        Some(_) => Verdict::Retry { after: UNANSWERED, why: "WeChat does not answer".into() },
         None => Verdict::Done,
     }
 }

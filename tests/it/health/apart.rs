@@ -143,7 +143,8 @@ on_both! {
         service.until_job_ran("merchant_faults").await;
         for (merchant, what) in [("gone", "merchant"), ("main", "app:mini"), ("main", "trade_type:JSAPI:mini")] {
             let sql = format!(
-                "INSERT INTO merchant_health (merchant, what, reason, check_key, setup, since_ms, seen_ms, next_probe_at_ms)
+                "INSERT INTO merchant_health
+                   (merchant, what, reason, check_key, setup, since_ms, seen_ms, next_probe_at_ms)
                  VALUES ('{merchant}', '{what}', 'x', 'y', '', 1, {0}, {0})",
                 service.clock.now().after(Duration::from_secs(60)).as_ms()
             );

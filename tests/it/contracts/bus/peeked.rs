@@ -2,7 +2,7 @@
 
 use wxpay_worker::bus::{Peek, Peeked};
 
-use crate::harness::bus::{NEEDS, TestBus, message, publish_all};
+use crate::harness::bus::{Backend, NEEDS, Needs, TestBus, message, publish_all};
 use crate::harness::within_timeout;
 
 async fn page(stage: &TestBus, stream: &str, consumer: Option<&str>, after: u64) -> Option<Vec<Peeked>> {
@@ -23,7 +23,8 @@ on_every_bus! {
                 seen.extend(rows);
             }
             for (row, message) in seen.iter().zip(&messages) {
-                assert_eq!((row.id, &row.payload, &row.subject), (Some(message.id), &message.payload, &message.subject));
+                let expected = (Some(message.id), &message.payload, &message.subject);
+                assert_eq!((row.id, &row.payload, &row.subject), expected);
             }
         }
         assert_eq!(stage.lag().await.pending, 5, "none was taken");

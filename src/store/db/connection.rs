@@ -82,7 +82,7 @@ pub struct Db {
     writer: Writer,
     read: ReadPool,
     /// One connection, which requests do not use.
-    reserved: ReadPool,
+    reserved: Arc<ReadPool>,
     /// The file, when it is one.
     file: Option<Arc<Path>>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
@@ -109,7 +109,7 @@ impl Db {
         let read = ReadPool::new(read, None);
         let mut one = sqlite_options(path, 1, "ON");
         one.min_connections(0).connect_lazy(true);
-        let reserved = ReadPool::new(Database::connect(one).await?, None);
+        let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None));
         Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, file: Some(path.into()), probed: Arc::default() })
     }
 
@@ -121,7 +121,8 @@ impl Db {
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
         let writer = Writer::postgres((pool.clone(), connections), prelude, settings.compact, Limits::DEFAULT);
         let read = ReadPool::new(pool, prelude);
-        let reserved = ReadPool::new(postgres::connect_lazily(settings.url.expose(), cache).await?, prelude);
+        let reserved = postgres::connect_lazily(settings.url.expose(), cache).await?;
+        let reserved = Arc::new(ReadPool::new(reserved, prelude));
         Ok(Db { kind: DbKind::Postgres, writer, read, reserved, file: None, probed: Arc::default() })
     }
 

@@ -17,7 +17,7 @@ use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
-use super::{activity, dead_letters, money, notifications, order, orders, overview, replays, search, settings};
+use super::{activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 use crate::http::extract::transport;
@@ -66,7 +66,11 @@ fn pages() -> Router<Arc<ConsoleShared>> {
         .route("/console/orders/{merchant}/{order_no}/refresh", post(order::refresh))
         .route("/console/orders/{merchant}/{order_no}/close", get(order::ask_close).post(order::close))
         .route("/console/orders/{merchant}/{order_no}/accept", get(order::ask_accept).post(order::accept))
-        .route("/console/orders/{merchant}/{order_no}/refund", get(order::ask_refund).post(order::refund))
+        .route("/console/orders/{merchant}/{order_no}/refund", get(refund::ask).post(refund::refund))
+        .route(
+            "/console/payments/{merchant}/{transaction_id}/refund",
+            get(refund::ask_of_payment).post(refund::refund_of_payment),
+        )
         .route("/console/notifications", get(notifications::list))
         .route("/console/notifications/{id}", get(notifications::get))
         .route("/console/dead-letters", get(dead_letters::overview))

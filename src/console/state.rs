@@ -18,6 +18,7 @@ use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;
 use crate::http::rate_limit::{Gate, MinuteBudget};
 use crate::http::{HttpShared, HttpState, middleware};
+use crate::ops::replay::Tools;
 
 /// Streams open at once in one process, and of one session.
 const MAX_STREAMS: usize = 64;
@@ -97,6 +98,13 @@ impl Console {
         let path = parts.uri.path_and_query().map_or("/console", |path| path.as_str()).to_owned();
         let flash = flash::read(shared.jar, &parts.headers);
         Console { http, shared: Arc::clone(shared), client, lang, theme, path, flash }
+    }
+}
+
+impl Console {
+    /// What operations work with.
+    pub fn tools(&self) -> Tools<'_> {
+        Tools { store: &self.store, bus: &self.bus, config: &self.config, clock: &self.clock, wechat: &self.wechat }
     }
 }
 

@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::act::tools;
 use super::words::{Texts, kind};
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
@@ -65,7 +64,7 @@ pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Res
     let rate = fields.get("rate").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RATE);
     let select = select(&viewer, &fields, t)?;
     let request = Request { select, reason, rate_per_second: rate.clamp(1, MAX_RATE) };
-    let planned = make(tools(&app), &viewer.operator(), request).await;
+    let planned = make(app.tools(), &viewer.operator(), request).await;
     let view = planned.map_err(|e| match e {
         ReplayError::TooMany => Fault::Unusable(t.too_many.to_owned()),
         other => crate::http::Error::from(other).into(),

@@ -174,6 +174,11 @@ impl Bus {
         Ok(Some(found))
     }
 
+    /// Whether it is a server of its own, and not the database.
+    pub fn is_nats(&self) -> bool {
+        matches!(self.0.as_ref(), Kind::JetStream(_))
+    }
+
     /// How far behind each consumer is, for health and metrics.
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
         match self.0.as_ref() {

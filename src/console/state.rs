@@ -13,6 +13,7 @@ use super::cookies::Jar;
 use super::flash;
 use super::login::passwords::Passwords;
 use super::login::samples::FailedLogins;
+use super::overview::shared::{LIFETIME, SharedFigures};
 use super::words::Lang;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;
@@ -36,6 +37,8 @@ pub struct ConsoleShared {
     pub passwords: Passwords,
     /// Open streams, by session.
     pub streams: Arc<Gate<i64>>,
+    /// What the first page shows.
+    pub figures: SharedFigures,
 }
 
 impl ConsoleShared {
@@ -47,7 +50,16 @@ impl ConsoleShared {
         let origin = origin.unwrap_or_default();
         let streams = Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_SESSION));
         let (attempts, failed_logins) = (MinuteBudget::default(), FailedLogins::default());
-        ConsoleShared { jar, origin, failed_logins, attempts, passwords: Passwords::default(), streams, http }
+        ConsoleShared {
+            jar,
+            origin,
+            failed_logins,
+            attempts,
+            passwords: Passwords::default(),
+            streams,
+            figures: SharedFigures::new(LIFETIME),
+            http,
+        }
     }
 }
 

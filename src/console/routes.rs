@@ -50,6 +50,7 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/settings/users/{id}", get(settings::users::form).post(settings::users::change))
         .route("/console/settings/users/{id}/remove", post(settings::users::remove))
         .route("/console/settings/users/{id}/link", post(settings::users::link))
+        .route("/console/settings/keys/{id}/revoke", post(settings::keys::revoke))
         .route("/console/settings/sessions/{id}/end", post(settings::sessions::end))
         .route("/console/{*rest}", any(|| async { Fault::NotFound }));
     // Within what surrounds every answer, so that a panic's has the headers, too.

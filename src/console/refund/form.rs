@@ -20,7 +20,7 @@ use crate::http::orders::request::is_plain;
 use crate::http::refunds::Confirmed;
 use crate::ids::{EventId, OutRefundNo};
 use crate::money::Fen;
-use crate::ops::money::{Asked, PAYER_REASON_MAX_BYTES, RefundError, RefundRefusal, content_hash, record};
+use crate::ops::money::{About, Asked, PAYER_REASON_MAX_BYTES, Recorded, audit_refused, content_hash, record};
 use crate::store::{RefundCap, Right};
 
 type Pair = (String, String);
@@ -79,7 +79,7 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
     let key = fields.get("key").and_then(|key| EventId::parse(key).ok()).ok_or(Fault::NotFound)?.to_string();
     let reason = fields.get("reason").unwrap_or_default().to_owned();
     let entered = fields.get("amount").unwrap_or_default();
-    let left = target.payment.left;
+    let (left, is_confirmed) = (target.payment.left, fields.get("confirm") == Some("1"));
     let refund_no = target.refund_no(viewer, &key);
     let is_known = app.store.refund(&target.merchant, &refund_no).await?.is_some();
     let form = || RefundPage::of(app, viewer, (named, &target), (&key, entered));
@@ -87,7 +87,8 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
         _ if reason.is_empty() => Some(t.reason_needed),
         _ if reason.len() > PAYER_REASON_MAX_BYTES => Some(t.long_reason),
         _ if !is_plain(&reason, PAYER_REASON_MAX_BYTES) => Some(t.plain_reason),
-        Some(amount) if amount <= left || is_known => None,
+        // What is confirmed is refused where it is recorded, and is in the audit.
+        Some(amount) if amount <= left || is_known || is_confirmed => None,
         _ => Some(t.bad_amount),
     };
     let (Some(amount), None) = (amount(entered), problem) else {
@@ -99,28 +100,21 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
     if let Some(elsewhere) = target.moved(&key) {
         return Ok(flash::redirect(app.shared.jar, &elsewhere, t.moved));
     }
-    if fields.get("confirm") != Some("1") {
+    if !is_confirmed {
         let left_after = Some(Fen::from_i64(left.as_i64() - amount.as_i64()));
         return page(&RefundPage { reason, preview: Some(amount), left_after, ..form() });
     }
     let shown = RefundPage { reason: reason.clone(), ..form() };
-    let says = match recorded(app, viewer, target, (refund_no, amount, reason)).await? {
-        Outcome::New => t.refund_done,
-        Outcome::Known => t.refund_known,
-        Outcome::Capped(left) => {
-            let problem = Some(format!("{} {}", t.refund_capped, money::yuan(left.as_i64())));
-            return Ok((StatusCode::CONFLICT, page(&RefundPage { problem, ..shown })?).into_response());
+    let problem = match recorded(app, viewer, target, (refund_no, amount, reason)).await {
+        Ok(recorded) => {
+            let says = if recorded.is_new { t.refund_done } else { t.refund_known };
+            return Ok(flash::redirect(app.shared.jar, &named.back(), says));
         }
+        Err(Error::RefundCap { left }) => format!("{} {}", t.refund_capped, money::yuan(left.as_i64())),
+        Err(Error::RefundExceeds { .. }) => t.bad_amount.to_owned(),
+        Err(other) => return Err(other.into()),
     };
-    Ok(flash::redirect(app.shared.jar, &named.back(), says))
-}
-
-enum Outcome {
-    New,
-    /// The same form was posted at the same moment.
-    Known,
-    /// The user has this much left of the day.
-    Capped(Fen),
+    Ok((StatusCode::CONFLICT, page(&RefundPage { problem: Some(problem), ..shown })?).into_response())
 }
 
 async fn recorded(
@@ -128,12 +122,19 @@ async fn recorded(
     viewer: &Viewer,
     Target { merchant, order, payment }: Target,
     (refund_no, amount, reason): (OutRefundNo, Fen, String),
-) -> Result<Outcome, Fault> {
-    let merchant = app.config.merchant(merchant.as_str()).ok_or(Fault::NotFound)?;
-    let Confirmed { total, currency } = app.confirmed(merchant, &payment).await?;
+) -> Result<Recorded, Error> {
+    let operator = viewer.operator();
+    let merchant = app.config.merchant(merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
+    let known = Confirmed { total: payment.paid, currency: payment.currency.clone() };
+    let confirmed = if amount <= payment.left { app.confirmed(merchant, &payment).await } else { Ok(known) };
+    if matches!(confirmed, Err(Error::PaymentDiffers)) {
+        let about = About::new(&merchant.key, Some(&payment), &refund_no, Some(&reason));
+        audit_refused(app.tools(), &operator, about, "payment_differs").await?;
+    }
+    let Confirmed { total, currency } = confirmed?;
     let order_no = order.as_ref().map(|order| &order.order.order_no);
     let asked = Asked {
-        refund_no: refund_no.clone(),
+        refund_no,
         amount,
         total,
         currency,
@@ -143,16 +144,7 @@ async fn recorded(
         idempotency: None,
         cap: cap(app, viewer),
     };
-    match record(app.tools(), &viewer.operator(), merchant, payment, asked).await {
-        Ok(recorded) if recorded.is_new => Ok(Outcome::New),
-        Ok(_) => Ok(Outcome::Known),
-        Err(RefundError::Refused(RefundRefusal::Capped { left })) => {
-            // The same form, posted at the same moment, may have taken what was left of the day.
-            let known = app.store.refund(&merchant.key, &refund_no).await?;
-            Ok(known.map_or(Outcome::Capped(left), |_| Outcome::Known))
-        }
-        Err(e) => Err(Error::from(e).into()),
-    }
+    Ok(record(app.tools(), &operator, merchant, payment, asked).await?)
 }
 
 /// What the user may still ask for on this day, where there is a limit.

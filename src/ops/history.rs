@@ -3,7 +3,6 @@
 //! What must stay true: no payer's identity, no payment handle and no body is in it; the names of the entries and of
 //! their members are stable; a source with too many rows shortens its own part alone, and is named.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -157,7 +156,7 @@ pub struct Evidence {
     pub transaction_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_fen: Option<i64>,
-    /// Of the amount; none where the fact names none.
+    /// Of the amount; what WeChat says of a refund names none.
     #[serde(skip)]
     pub currency: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,25 +171,10 @@ pub async fn of_order(store: &Store, stored: &StoredOrder) -> Result<Timeline, D
     for row in trail.rows {
         entries.extend(of_row(row, &mut states));
     }
-    name_currencies(&mut entries);
     entries.sort_by_key(|entry| (entry.at, rank(&entry.entry)));
     let Order { order_no, merchant, state, .. } = &stored.order;
     let (order_no, merchant) = (order_no.to_string(), merchant.to_string());
     Ok(Timeline { order_no, merchant, state: state.as_str(), entries, truncated: trail.truncated })
-}
-
-/// WeChat's answers about a refund name no currency: it is its payment's.
-fn name_currencies(entries: &mut [TimedEntry]) {
-    let known = entries.iter().filter_map(|entry| match &entry.entry {
-        Entry::Refund { refund_no, currency, .. } => Some((refund_no.clone(), currency.clone())),
-        _ => None,
-    });
-    let known: HashMap<String, String> = known.collect();
-    for entry in entries {
-        if let Entry::RefundDecision { refund_no, evidence, .. } = &mut entry.entry {
-            evidence.currency = known.get(refund_no).cloned();
-        }
-    }
 }
 
 /// What the order's own rows say.
@@ -217,7 +201,7 @@ fn recorded(stored: &StoredOrder) -> Vec<TimedEntry> {
 
 /// The last state of the order (under no number) and of each refund, while their changes are read in order.
 #[derive(Default)]
-struct States(HashMap<Option<String>, (i64, Option<String>)>);
+struct States(std::collections::HashMap<Option<String>, (i64, Option<String>)>);
 
 impl States {
     /// The state before this change, where the change before it is known.
@@ -392,7 +376,7 @@ fn evidence(
         words,
         transaction_id: text(&fact, "transaction_id"),
         amount_fen: ["total_fee", "refund_fee"].iter().find_map(|name| fact.get(*name).and_then(Value::as_i64)),
-        currency: ["fee_type", "refund_fee_type"].iter().find_map(|name| text(&fact, name)),
+        currency: text(&fact, "fee_type"),
         paid_at,
         fact: text(&fact, "fact").unwrap_or_else(|| "unreadable".to_owned()),
     }

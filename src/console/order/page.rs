@@ -83,7 +83,7 @@ pub async fn get(
     let has_refused = is_open && entries.iter().any(|entry| is_refused(&entry.entry));
     let t = Texts::of(app.lang);
     let frame = Frame::new(&app, &viewer, Place::Orders, order.order_no.to_string());
-    let writer = Writer { frame: &frame, t, stored: &stored, messages: &messages };
+    let writer = Writer { frame: &frame, t, stored: &stored, refunds: &refunds, messages: &messages };
     let lines = entries.into_iter().take(end).skip(hidden).map(|entry| writer.line(entry)).collect();
     let selected =
         [("kind", "notification"), ("merchant", order.merchant.as_str()), ("order_no", order.order_no.as_str())];

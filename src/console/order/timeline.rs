@@ -11,13 +11,14 @@ use crate::console::ui::facts::Cell;
 use crate::ops::history::{Entry, Evidence, TimedEntry};
 use crate::ops::mask;
 use crate::ops::reason::ReasonClass;
-use crate::store::{Archived, StoredOrder};
+use crate::store::{Archived, StoredOrder, StoredRefund};
 
 /// What lines are written with.
 pub struct Writer<'a> {
     pub frame: &'a Frame,
     pub t: &'static Texts,
     pub stored: &'a StoredOrder,
+    pub refunds: &'a [StoredRefund],
     /// The notifications whose messages are shown in their lines.
     pub messages: &'a [Archived],
 }
@@ -61,7 +62,9 @@ impl Writer<'_> {
                     .with(t.out_trade_no, Cell::Id(frame.plain_id(out_trade_no)))
                     .with(t.version, Cell::Text(version.to_string()))
             }
-            Entry::RefundDecision { refund_no, version, before, after, evidence } => {
+            Entry::RefundDecision { refund_no, version, before, after, mut evidence } => {
+                let known = self.refunds.iter().find(|stored| stored.refund.refund_no.as_str() == refund_no);
+                evidence.currency = known.map(|stored| stored.refund.currency.clone());
                 let says = self.change(before.as_deref(), after.as_deref(), &evidence);
                 Line::new(at, "decision", t.refund_decision, says)
                     .evidence(frame, t, &evidence)

@@ -78,11 +78,7 @@ impl<K: Clone + Eq + Hash, T: Send + Sync + 'static> Computed<K, T> {
             })
         };
         let (at, value) = running.await?;
-        let mut entries = self.entries();
-        let entry = entries.entry(key.clone()).or_default();
-        if entry.done.as_ref().is_none_or(|(known, _)| *known <= at) {
-            entry.done = Some((at, Arc::clone(&value)));
-        }
+        self.entries().entry(key.clone()).or_default().done = Some((at, Arc::clone(&value)));
         Ok(value)
     }
 

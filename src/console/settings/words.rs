@@ -51,8 +51,8 @@ words! {
         no_certificate: "未配置", "not configured";
         api_keys: "API 密钥", "API keys";
         api_keys_note: "文件中的密钥在配置文件中管理；数据库中的密钥通过 /v1/ops/keys 创建。撤销立即生效，不能恢复。",
-            "Those of the file are managed there; those of the database are made at /v1/ops/keys. Revoking one counts at \
-             once and cannot be undone.";
+            "Those of the file are managed there; those of the database are made at /v1/ops/keys. Revoking one counts \
+             at once and cannot be undone.";
         of_file: "配置文件", "file";
         of_database: "数据库", "database";
         origin: "来源", "Kept in";

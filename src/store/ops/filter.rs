@@ -80,14 +80,15 @@ impl Conditions {
 
 /// A page of a table with numbered rows, newest first, and in the same statement where the next page begins.
 ///
-/// `columns` begin with `id`. A row whose `is_end` is 1 is no row of the page: its number, where there is one, is the last
-/// that was compared. It comes where the page is not full.
+/// `columns` begin with `id`. A row whose `is_end` is 1 is no row of the page: its number, where there is one, is the
+/// last that was compared. It comes where the page is not full.
 pub(super) fn page_statement(table: &str, columns: &str, (window, only): (&str, &str), limit: u64) -> String {
     let nulls = ", NULL".repeat(columns.matches(',').count());
     let last = SCANNED - 1;
     format!(
         "WITH newest_page AS (
-           SELECT {columns} FROM (SELECT {columns} FROM {table} WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
+           SELECT {columns}
+           FROM (SELECT {columns} FROM {table} WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
            WHERE {only} ORDER BY id DESC LIMIT {limit})
          SELECT {columns}, 0 AS is_end FROM newest_page
          UNION ALL

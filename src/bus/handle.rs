@@ -179,6 +179,11 @@ impl Bus {
         tokio::time::timeout(PEEK_TIMEOUT, page).await.unwrap_or_else(|_| Err(late())).map(Some)
     }
 
+    /// Whether it is a server of its own, and not the database.
+    pub fn is_nats(&self) -> bool {
+        matches!(self.0.as_ref(), Kind::JetStream(_))
+    }
+
     /// How far behind each consumer is, for health and metrics.
     pub async fn lag(&self) -> Result<Vec<Lag>, LagError> {
         match self.0.as_ref() {

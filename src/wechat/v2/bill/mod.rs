@@ -3,8 +3,8 @@
 //! A bill is read in one pass, in memory that does not grow with it:
 //!
 //! ```ignore
-//! let bill = download(&client, merchant, appid, Ask::trades(day, TradeBillType::All), folder, DownloadLimits::default())
-//!     .await?;
+//! let ask = Ask::trades(BillDay::parse("2026-11-27")?, TradeBillType::All);
+//! let bill = download(&client, merchant, appid, &ask, folder, DownloadLimits::default()).await?;
 //! let mut reader = TradeBill::new(tokio::fs::File::open(&bill.file).await?, Limits::default());
 //! while let Some(row) = reader.next().await? {
 //!     match row.line { TradeLine::Payment(trade) => …, TradeLine::Refund(trade, refund) => … }
@@ -22,7 +22,7 @@
 //! | file | is |
 //! |---|---|
 //! | `day`, `request` | which bill; the signed message that asks for it |
-//! | `download`, `gunzip` | the answer into a file, within bounds |
+//! | `download`, `receiver`, `gunzip` | the answer into a file, within bounds |
 //! | `parser`, `cells`, `reader` | lines, header, summary of either kind of bill; fed with bytes, or from a file |
 //! | `trade`, `trade_totals` | trade bills |
 //! | `fund_flow` | fund-flow bills |
@@ -32,22 +32,27 @@
 mod cells;
 mod day;
 mod decimal;
+mod download;
 mod error;
 mod fund_flow;
 mod gunzip;
 mod parser;
 mod reader;
+mod receiver;
 mod refusal;
+mod request;
 mod trade;
 mod trade_totals;
 
 pub use day::{BillDay, DayError};
 pub use decimal::{Rate, Yuan};
+pub use download::{DownloadError, DownloadLimits, Downloaded, download};
 pub use error::{BillError, Flaw};
 pub use fund_flow::{Direction, FundEntry, FundFlows, FundTotals};
 pub use gunzip::{Gunzip, GunzipError};
 pub use parser::{Layout, Limits, Parser, Row};
 pub use reader::{BillReader, FundFlowBill, TradeBill};
 pub use refusal::{Refusal, RefusalKind};
+pub use request::{Ask, FundAccount, TradeBillType, write_request};
 pub use trade::{OtherCell, Personal, Refund, RefundKind, Trade, TradeLine, Trades};
 pub use trade_totals::TradeTotals;

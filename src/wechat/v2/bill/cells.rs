@@ -8,6 +8,9 @@ use super::error::{BillError, Flaw};
 use crate::clock::Timestamp;
 use crate::money::Fen;
 
+/// WeChat's widest bills have 29.
+const MAX_COLUMNS: usize = 256;
+
 /// The names of the columns, in the order of this bill.
 #[derive(Debug, Clone)]
 pub struct Header {
@@ -20,6 +23,9 @@ impl Header {
     pub fn parse(line: u64, text: &str) -> Result<Header, BillError> {
         let mut names: Vec<Arc<str>> = Vec::new();
         for name in text.split(',') {
+            if names.len() == MAX_COLUMNS {
+                return Err(BillError::Line { line, flaw: Flaw::TooManyColumns { limit: MAX_COLUMNS } });
+            }
             let name = name.trim().trim_start_matches('`');
             let name = name.split(['(', '（']).next().unwrap_or(name).trim();
             if !name.is_empty() && names.iter().any(|known| **known == *name) {

@@ -73,6 +73,8 @@ pub enum Flaw {
     TooLong { limit: usize },
     #[error("more than {limit} rows")]
     TooManyRows { limit: u64 },
+    #[error("more than {limit} columns")]
+    TooManyColumns { limit: usize },
     #[error("not the header of this kind of bill")]
     NotTheHeader,
     #[error("the column {0} is missing")]

@@ -47,7 +47,7 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// Whether the same request may bring the bill later, without anybody's doing.
+    /// Whether the same request may bring the bill later, without an operator's doing.
     pub const fn may_come_later(self) -> bool {
         match self {
             RefusalKind::NoBill

@@ -62,7 +62,7 @@ pub struct Trade {
     pub bank: String,
     /// Three letters.
     pub currency: String,
-    /// 应结订单金额: the order less coupons that nobody paid for in advance.
+    /// 应结订单金额: the order less coupons that were not paid for in advance.
     pub settlement: Fen,
     /// 代金券金额: coupons of the payment.
     pub coupon: Fen,

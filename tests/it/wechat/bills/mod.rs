@@ -1,5 +1,6 @@
 //! Bills: layouts, bytes in pieces, hostile input.
 
+mod download;
 mod hostile;
 mod layouts;
 mod pieces;

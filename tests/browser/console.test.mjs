@@ -4,43 +4,24 @@
 // usage: tests/run.sh --browser      (which names the program and the browser)
 // env:   as checkout.test.mjs
 import assert from 'node:assert/strict';
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { startDemo } from './demo.mjs';
+import { accepts, notification, openConsole } from './operator.mjs';
 import { Payer, startBrowser } from './payer.mjs';
 
 const PASSWORD = 'a password for the tests';
-const PICTURES = process.env.WXPAY_SCREENSHOTS;
 const EVIL = '<img src=x onerror="window.hacked=1">';
 /** As many orders as are replayed in a few seconds, so that the progress is seen. */
 const ORDERS = 12;
-const WIDTHS = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
 
 let demo;
 let browser;
 let link;
 let refused;
-
-/** A notification of a payment, signed with this key. */
-function notification(order, key) {
-  const fields = {
-    appid: demo.app_id, bank_type: 'OTHERS', cash_fee: order.amount_fen, fee_type: 'CNY', is_subscribe: 'N',
-    mch_id: demo.mch_id, nonce_str: 'tests', openid: order.openid, out_trade_no: order.out_trade_no,
-    result_code: 'SUCCESS', return_code: 'SUCCESS', sign_type: 'HMAC-SHA256', time_end: order.time_end,
-    total_fee: order.amount_fen, trade_type: 'JSAPI', transaction_id: order.transaction_id,
-  };
-  const text = Object.keys(fields).sort().map((name) => `${name}=${fields[name]}`).join('&');
-  fields.sign = createHmac('sha256', key).update(`${text}&key=${key}`).digest('hex').toUpperCase();
-  return `<xml>${Object.entries(fields).map(([name, value]) => `<${name}>${value}</${name}>`).join('')}</xml>`;
-}
-
-/** The moment as WeChat writes it. */
-function beijing(at) {
-  return new Date(at + 8 * 3_600_000).toISOString().replace(/[-:T]/g, '').slice(0, 14);
-}
 
 /** Orders whose notifications were refused, because the key was another one when they came. */
 async function ordersWithRefusedNotifications(count) {
@@ -55,7 +36,7 @@ async function ordersWithRefusedNotifications(count) {
     assert.ok(placed.ok, await placed.clone().text());
     const { merchant, attempts } = await placed.json();
     const transaction_id = `42000000002026112800000${String(n).padStart(5, '0')}`;
-    const message = notification({ ...body, ...attempts[0], transaction_id, time_end: beijing(Date.now()) }, key);
+    const message = notification(demo, { ...body, ...attempts[0], transaction_id }, key);
     const answer = await fetch(`${demo.service}/notify/${merchant}/pay`, { method: 'POST', body: message });
     assert.match(await answer.text(), /FAIL/);
   }
@@ -65,51 +46,7 @@ async function ordersWithRefusedNotifications(count) {
   return data;
 }
 
-/** A browser of a person, in a language, of a width and in colours; what the page's own policy blocks is an error. */
-async function person(width, lang, theme) {
-  const context = await browser.newContext({
-    viewport: WIDTHS[width], deviceScaleFactor: 1, colorScheme: theme, locale: lang === 'zh' ? 'zh-CN' : 'en-GB',
-  });
-  context.setDefaultTimeout(10_000);
-  const page = await context.newPage();
-  const errors = [];
-  page.on('pageerror', (error) => errors.push(error.message));
-  page.on('console', (message) => /Content Security Policy|Uncaught/.test(message.text()) && errors.push(message.text()));
-  const shows = async (name) => {
-    if (PICTURES) await page.screenshot({ path: join(PICTURES, `console-${name}-${width}-${lang}-${theme}.png`), fullPage: true });
-  };
-  const leaves = async () => {
-    await context.close();
-    assert.deepEqual(errors, []);
-  };
-  const opens = async (path) => {
-    const answer = await page.goto(`${demo.service}${path}`);
-    assert.equal(answer.status(), 200, path);
-    // Nothing is wider than the screen.
-    const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.ok(wider <= 0, `${path} is ${wider} px too wide`);
-    return answer;
-  };
-  const logs_in = async (name) => {
-    await page.goto(`${demo.service}/console`);
-    await page.locator('input[name=name]').fill(name);
-    await page.locator('input[name=password]').fill(PASSWORD);
-    await page.locator('button.primary').click();
-    await page.locator('nav.places').waitFor();
-  };
-  return { context, page, errors, shows, leaves, opens, logs_in };
-}
-
-/** Sets the password of an invitation. */
-async function accepts(invitation) {
-  const { page, leaves } = await person('desktop', 'en', 'light');
-  await page.goto(invitation);
-  await page.locator('input[name=password]').fill(PASSWORD);
-  await page.locator('input[name=repeated]').fill(PASSWORD);
-  await page.locator('button.primary').click();
-  await page.waitForURL('**/console/login');
-  await leaves();
-}
+const person = (width, lang, theme) => openConsole(browser, demo.service, PASSWORD, { width, lang, theme });
 
 before(async () => {
   demo = await startDemo(process.env.WXPAYD);
@@ -117,7 +54,7 @@ before(async () => {
   demo = await startDemo(process.env.WXPAYD, data);
   link = demo.console;
   browser = await startBrowser();
-  await accepts(link);
+  await accepts(browser, demo.service, link, PASSWORD);
 });
 
 after(async () => {
@@ -172,7 +109,8 @@ describe('the console', () => {
     await admin.page.locator('form[action="/console/settings/users"] input[value=all]').check();
     await admin.page.locator('form[action="/console/settings/users"] button.primary').click();
     const invitation = await admin.page.locator('main').innerText();
-    await accepts(invitation.match(/https?:\/\/\S+\/console\/invitation\/\S+/)[0].replace(/^https?:\/\/[^/]+/, demo.service));
+    const invited = invitation.match(/https?:\/\/[^/\s]+(\/console\/invitation\/\S+)/)[1];
+    await accepts(browser, demo.service, `${demo.service}${invited}`, PASSWORD);
     await admin.leaves();
     const { page, opens, logs_in, leaves } = await person('phone', 'en', 'light');
     await logs_in('watcher');

@@ -14,7 +14,7 @@
 //! | `http` | the listeners, their limits, TLS and its certificates, answers that do not arrive whole |
 //! | `state` | what all requests share |
 //! | `call` | what all API calls share: execute, apply a fault, answer |
-//! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder`, `/secapi/pay/refund`, `/pay/refundquery`, bills |
+//! | `pay_v2` | orders, queries, closing, refunds and bills: `/pay/…`, `/secapi/pay/refund` |
 //! | `bill` | trade bills and fund flows of the ledger, with planted differences |
 //! | `platform` | login, tokens, JS-SDK, mini program: `api.weixin.qq.com`, `open.weixin.qq.com`, WeChat's browser |
 //! | `ledger` | what WeChat knows of orders and refunds, how it changes, how it survives a restart |

@@ -15,8 +15,8 @@
 //! ends an order. A refund is sent to one host alone: its next call goes to the other one.
 //!
 //! What must stay true: no redirect is followed (a signed body must not go to another host), no proxy of the
-//! environment is used, a reply that is read whole is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a
-//! URL: the platform's addresses carry secrets in their queries.
+//! environment is used, a reply that is read whole is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a
+//! body, a key or a URL: the platform's addresses carry secrets in their queries.
 //!
 //! `client` has the calls whose replies are read whole, `stream` those of bills, `error` why there is none.
 

@@ -1,5 +1,5 @@
-//! What an answer to a request for a bill is: an archive, plain lines, or WeChat's words in their place. The first bytes
-//! tell; what is sent in an archive is judged by its own first bytes.
+//! What an answer to a request for a bill is: an archive, plain lines, or WeChat's words in their place. The first
+//! bytes tell; what is sent in an archive is judged by its own first bytes.
 
 use aws_lc_rs::digest;
 

@@ -69,8 +69,8 @@ impl TradeTotals {
         Some(())
     }
 
-    /// A SUCCESS bill may have four columns here or seven; what the summary has must be right, and it must have a count,
-    /// an amount and the fees.
+    /// A SUCCESS bill may have four columns here or seven; what the summary has must be right, and it must have a
+    /// count, an amount and the fees.
     pub(super) fn compare(&self, summary: &Cells<'_>, header: &Header) -> Result<(), BillError> {
         counted(self.rows(), summary, header.require(COUNT)?)?;
         let order = header.find(ORDER);

@@ -26,7 +26,12 @@ fn trades() -> Ask {
 
 async fn fetch(config: &Wechat, ask: Ask, folder: &Path, limits: DownloadLimits) -> Result<Downloaded, DownloadError> {
     let client = Client::new(config).unwrap();
-    download(&client, &merchant(&our_key()), &app_id(), &ask, folder, limits).await
+    movable(download(&client, &merchant(&our_key()), &app_id(), &ask, folder, limits)).await
+}
+
+/// Jobs move between threads while they wait.
+fn movable<T: Send>(job: T) -> T {
+    job
 }
 
 async fn fetch_from(server: &Server, limits: DownloadLimits) -> Result<Downloaded, DownloadError> {

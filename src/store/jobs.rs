@@ -325,11 +325,13 @@ async fn report(tx: &WriteTx, row: &job_report::ActiveModel, job: &str, next_due
         sea_orm::NotSet => tx.run(&job_report::Entity::insert(row.clone())).await?,
         sea_orm::Set(_) | sea_orm::Unchanged(_) => tx.run(&job_report::Entity::update(row.clone()).validate()?).await?,
     };
-    // A run that was overtaken must not make the job due again that its successor ran already. What became due while it
-    // ran was asked for meanwhile.
+    // A run that was overtaken must not make the job due again that its successor ran already. A due time after its
+    // start, up to its end and what clocks may differ by, was asked for meanwhile and stays.
     let sql = "UPDATE jobs SET next_due_at_ms = $2
-               WHERE name = $1 AND next_due_at_ms < $2 AND next_due_at_ms <= $3";
+               WHERE name = $1 AND next_due_at_ms < $2 AND (next_due_at_ms <= $3 OR next_due_at_ms > $4)";
     let started_at = row.started_at_ms.clone().take().unwrap_or(i64::MAX);
-    tx.execute(sql, [job.into(), next_due.as_ms().into(), started_at.into()]).await?;
+    let ended_at = row.ended_at_ms.clone().take().flatten().unwrap_or(started_at);
+    let meanwhile = Timestamp::from_ms(ended_at).after(SLACK).as_ms();
+    tx.execute(sql, [job.into(), next_due.as_ms().into(), started_at.into(), meanwhile.into()]).await?;
     Ok(())
 }

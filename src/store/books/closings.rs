@@ -18,16 +18,8 @@ impl Store {
     /// What the rows recorded before `at` come to.
     pub async fn balances_before(&self, merchant: &MerchantKey, at: Timestamp) -> Result<Balances, DbError> {
         let values = [merchant.as_str().into(), at.as_ms().into()];
-        let (mut balances, mut from) = (Balances::new(), i64::MIN);
-        for row in self.db.reader().rows(CLOSING, values).await? {
-            from = row.get("at_ms")?;
-            balances.insert(row.get("currency")?, row.get("balance_fen")?);
-        }
-        let values = [merchant.as_str().into(), from.into(), at.as_ms().into()];
-        for row in self.db.reader().rows(CHANGES, values).await? {
-            *balances.entry(row.get("currency")?).or_default() += row.get::<i64>("change_fen")?;
-        }
-        Ok(balances)
+        let rows = self.db.reader().rows(BALANCES, values).await?;
+        rows.iter().map(|row| Ok((row.get("currency")?, row.get("balance_fen")?))).collect()
     }
 
     /// Keeps every merchant's balances at the end of a day, where they are not kept. Returns of how many merchants.
@@ -65,17 +57,19 @@ impl Store {
     }
 }
 
-const CLOSING: &str = "
-SELECT at_ms, currency, balance_fen FROM ledger_closings
-WHERE merchant = $1 AND at_ms = (SELECT MAX(at_ms) FROM ledger_closings WHERE merchant = $1 AND at_ms <= $2)";
-
-const CHANGES: &str = "
-SELECT currency, CAST(SUM(change_fen) AS BIGINT) AS change_fen FROM (
+// In one statement: a closing that a row takes away meanwhile is not mixed with that row.
+const BALANCES: &str = "
+WITH kept (at_ms) AS (SELECT MAX(at_ms) FROM ledger_closings WHERE merchant = $1 AND at_ms <= $2),
+     since (at_ms) AS (SELECT COALESCE(at_ms, 0) FROM kept)
+SELECT currency, CAST(SUM(change_fen) AS BIGINT) AS balance_fen FROM (
+  SELECT currency, balance_fen AS change_fen FROM ledger_closings
+  WHERE merchant = $1 AND at_ms = (SELECT at_ms FROM kept)
+  UNION ALL
   SELECT currency, amount_fen AS change_fen FROM ledger
-  WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3 AND entry = 'payment'
+  WHERE merchant = $1 AND recorded_at_ms >= (SELECT at_ms FROM since) AND recorded_at_ms < $2 AND entry = 'payment'
   UNION ALL
   SELECT currency, -amount_fen AS change_fen FROM refund_ledger
-  WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3) AS c
+  WHERE merchant = $1 AND recorded_at_ms >= (SELECT at_ms FROM since) AND recorded_at_ms < $2) AS c
 GROUP BY currency";
 
 /// One step in the index per merchant.

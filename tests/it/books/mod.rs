@@ -2,6 +2,7 @@
 
 mod feed_by_time;
 mod over_http;
+mod paid_event;
 mod stored;
 
 use std::collections::BTreeMap;

@@ -36,7 +36,8 @@ for proof in "${proofs[@]}"; do
     read -r name words <<<"$proof"
     [[ $# -eq 0 || " $* " == *" $name "* ]] || continue
     if [[ $name == release ]]; then
-        command=(cargo run --release --locked -- demo --once)
+        # Every program: what the optimising compiler refuses, the other one may accept.
+        command=(sh -c "cargo build --release --locked && target/release/wxpayd demo --once")
     elif [[ $name == side_by_side ]]; then
         command=(tests/upgrade/side-by-side.sh)
     else

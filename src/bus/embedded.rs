@@ -133,12 +133,9 @@ impl Embedded {
     ) -> Result<Vec<Peeked>, LagError> {
         let after = i64::try_from(peek.after).unwrap_or(i64::MAX);
         let rows = self.rows.peek(&stream.name, consumer.map(|c| c.name.as_str()), after, peek.limit).await;
-        let peeked = |row: PeekedRow| Peeked {
-            seq: u64::try_from(row.seq).unwrap_or(0),
-            subject: row.subject,
-            id: Message::id_of_key(&row.dedupe_key),
-            payload: row.payload,
-            published_at: Timestamp::from_ms(row.published_at_ms),
+        let peeked = |row: PeekedRow| {
+            let at = (u64::try_from(row.seq).unwrap_or(0), Timestamp::from_ms(row.published_at_ms));
+            Peeked::new(at, row.subject, Some(&row.dedupe_key), row.payload)
         };
         Ok(rows.map_err(|e| LagError(e.to_string()))?.into_iter().map(peeked).collect())
     }

@@ -11,7 +11,9 @@ use super::message::{Delivery, Message};
 use super::peek::{Peek, Peeked, StreamView};
 use super::topology;
 use super::topology::{ConsumerName, Topology};
-use super::types::{ConnectError, ConsumeError, Fill, Inspected, Lag, LagError, PUBLISH_TIMEOUT, PublishError, Report};
+use super::types::{
+    ConnectError, ConsumeError, Fill, Inspected, Lag, LagError, PEEK_TIMEOUT, PUBLISH_TIMEOUT, PublishError, Report,
+};
 use super::verdict::Verdict;
 use super::{consumer, embedded, jetstream};
 use crate::config;
@@ -155,7 +157,7 @@ impl Bus {
     }
 
     /// The oldest messages of a stream, for operators: read, never taken. None where there is no such stream or
-    /// consumer.
+    /// consumer. A page that takes longer than [`PEEK_TIMEOUT`] is an error, however many calls it takes.
     pub async fn peek(&self, peek: &Peek) -> Result<Option<Vec<Peeked>>, LagError> {
         let Some(stream) = self.topology().streams.iter().find(|stream| stream.name == peek.stream) else {
             return Ok(None);
@@ -167,11 +169,19 @@ impl Bus {
                 None => return Ok(None),
             },
         };
-        let found = match self.0.as_ref() {
-            Kind::Embedded(bus) => bus.peek(stream, consumer, peek).await?,
-            Kind::JetStream(bus) => bus.peek(stream, consumer, peek).await?,
+        let page = async {
+            match self.0.as_ref() {
+                Kind::Embedded(bus) => bus.peek(stream, consumer, peek).await,
+                Kind::JetStream(bus) => bus.peek(stream, consumer, peek).await,
+            }
         };
-        Ok(Some(found))
+        let late = || LagError(format!("the page took longer than {} s", PEEK_TIMEOUT.as_secs()));
+        tokio::time::timeout(PEEK_TIMEOUT, page).await.unwrap_or_else(|_| Err(late())).map(Some)
+    }
+
+    /// Whether it is a server of its own, and not the database.
+    pub fn is_nats(&self) -> bool {
+        matches!(self.0.as_ref(), Kind::JetStream(_))
     }
 
     /// How far behind each consumer is, for health and metrics.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::message::Message;
 use super::topology::{Discard, StreamSpec};
 use crate::clock::Timestamp;
 use crate::ids::EventId;
@@ -59,6 +60,18 @@ pub struct Peeked {
     pub id: Option<EventId>,
     pub payload: Vec<u8>,
     pub published_at: Timestamp,
+}
+
+impl Peeked {
+    /// `key` is what the message is stored once by.
+    pub(super) fn new(
+        (seq, published_at): (u64, Timestamp),
+        subject: String,
+        key: Option<&str>,
+        payload: Vec<u8>,
+    ) -> Peeked {
+        Peeked { seq, subject, id: key.and_then(Message::id_of_key), payload, published_at }
+    }
 }
 
 /// Of the payload only its length is shown.

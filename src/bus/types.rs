@@ -10,6 +10,9 @@ use crate::store::DbError;
 /// How long a publish may take: half of what WeChat grants a notification for everything.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_millis(2500);
 
+/// How long a page of messages may take: a message each is a call to NATS.
+pub const PEEK_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Why the bus could not be connected. The texts name the configuration key and the mend.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

@@ -21,6 +21,15 @@ pub fn inside(next: &str) -> &str {
     if is_inside && is_plain { next } else { "/console" }
 }
 
+/// Payments of no order.
+pub const UNMATCHED: &str = "/console/held?class=unmatched";
+
+/// The form of a refund of a payment of no order.
+pub fn refund_of_payment(merchant: impl Display, transaction_id: impl Display) -> String {
+    let (merchant, number) = (escaped(&merchant.to_string()), escaped(&transaction_id.to_string()));
+    format!("/console/payments/{merchant}/{number}/refund")
+}
+
 /// An order, by our number.
 pub fn order(merchant: impl Display, order_no: impl Display) -> String {
     format!("/console/orders/{}/{}", escaped(&merchant.to_string()), escaped(&order_no.to_string()))

@@ -7,8 +7,8 @@
 //! - A request: `state`, `viewer` (who asks), `form` and `query` (what is asked), `fault` (why not).
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
-//! - Rooms: `login`, `overview`, `orders`, `order`, `notifications`, `dead_letters`, `replays`, `money` (held money,
-//!   refunds), `activity` (jobs, audit), `settings`, `search`.
+//! - Rooms: `login`, `overview`, `orders`, `order`, `refund`, `notifications`, `dead_letters`, `replays`, `money` (held
+//!   money, refunds), `activity` (jobs, audit), `settings`, `search`.
 
 #[macro_use]
 pub mod words;
@@ -28,8 +28,9 @@ pub mod nav;
 mod notifications;
 mod order;
 mod orders;
-mod overview;
+pub mod overview;
 pub mod query;
+mod refund;
 mod replays;
 mod routes;
 mod search;

@@ -23,6 +23,11 @@ impl<S: Sync> FromRequestParts<S> for Filters {
 }
 
 impl Filters {
+    /// What a form posted, to show the form again.
+    pub fn of_fields(pairs: impl Iterator<Item = (String, String)>) -> Filters {
+        Filters(pairs.filter(|(_, value)| !value.trim().is_empty()).collect())
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.trim())
     }

@@ -17,7 +17,7 @@ use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
-use super::{activity, dead_letters, money, notifications, order, orders, overview, replays, search, settings};
+use super::{activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 use crate::http::extract::transport;
@@ -50,6 +50,7 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/settings/users/{id}", get(settings::users::form).post(settings::users::change))
         .route("/console/settings/users/{id}/remove", post(settings::users::remove))
         .route("/console/settings/users/{id}/link", post(settings::users::link))
+        .route("/console/settings/keys/{id}/revoke", post(settings::keys::revoke))
         .route("/console/settings/sessions/{id}/end", post(settings::sessions::end))
         .route("/console/{*rest}", any(|| async { Fault::NotFound }));
     // Within what surrounds every answer, so that a panic's has the headers, too.
@@ -66,7 +67,11 @@ fn pages() -> Router<Arc<ConsoleShared>> {
         .route("/console/orders/{merchant}/{order_no}/refresh", post(order::refresh))
         .route("/console/orders/{merchant}/{order_no}/close", get(order::ask_close).post(order::close))
         .route("/console/orders/{merchant}/{order_no}/accept", get(order::ask_accept).post(order::accept))
-        .route("/console/orders/{merchant}/{order_no}/refund", get(order::ask_refund).post(order::refund))
+        .route("/console/orders/{merchant}/{order_no}/refund", get(refund::ask).post(refund::refund))
+        .route(
+            "/console/payments/{merchant}/{transaction_id}/refund",
+            get(refund::ask_of_payment).post(refund::refund_of_payment),
+        )
         .route("/console/notifications", get(notifications::list))
         .route("/console/notifications/{id}", get(notifications::get))
         .route("/console/dead-letters", get(dead_letters::overview))

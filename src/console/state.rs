@@ -13,11 +13,13 @@ use super::cookies::Jar;
 use super::flash;
 use super::login::passwords::Passwords;
 use super::login::samples::FailedLogins;
+use super::overview::shared::{LIFETIME, SharedFigures};
 use super::words::Lang;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::extract::cookie;
 use crate::http::rate_limit::{Gate, MinuteBudget};
 use crate::http::{HttpShared, HttpState, middleware};
+use crate::ops::replay::Tools;
 
 /// Streams open at once in one process, and of one session.
 const MAX_STREAMS: usize = 64;
@@ -35,6 +37,8 @@ pub struct ConsoleShared {
     pub passwords: Passwords,
     /// Open streams, by session.
     pub streams: Arc<Gate<i64>>,
+    /// What the first page shows.
+    pub figures: SharedFigures,
 }
 
 impl ConsoleShared {
@@ -46,7 +50,16 @@ impl ConsoleShared {
         let origin = origin.unwrap_or_default();
         let streams = Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_SESSION));
         let (attempts, failed_logins) = (MinuteBudget::default(), FailedLogins::default());
-        ConsoleShared { jar, origin, failed_logins, attempts, passwords: Passwords::default(), streams, http }
+        ConsoleShared {
+            jar,
+            origin,
+            failed_logins,
+            attempts,
+            passwords: Passwords::default(),
+            streams,
+            figures: SharedFigures::new(LIFETIME),
+            http,
+        }
     }
 }
 
@@ -97,6 +110,13 @@ impl Console {
         let path = parts.uri.path_and_query().map_or("/console", |path| path.as_str()).to_owned();
         let flash = flash::read(shared.jar, &parts.headers);
         Console { http, shared: Arc::clone(shared), client, lang, theme, path, flash }
+    }
+}
+
+impl Console {
+    /// What operations work with.
+    pub fn tools(&self) -> Tools<'_> {
+        Tools { store: &self.store, bus: &self.bus, config: &self.config, clock: &self.clock, wechat: &self.wechat }
     }
 }
 

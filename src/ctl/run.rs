@@ -40,20 +40,22 @@ pub async fn main() -> ExitCode {
 /// `has_url`: whether the service's address was given, and is not the default.
 async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure> {
     let open = || Api::open(&cli.url, cli.key_file.as_deref());
+    // On the heap: of futures within each other the optimising compiler computes the layout up to a limited depth.
     match cli.command {
-        Command::Keys { command } => keys::run(command, open, out).await,
+        Command::Keys { command } => Box::pin(keys::run(command, open, out)).await,
         Command::Completions { shell } => scripts::completions(shell, out),
         Command::Man { to } => scripts::man(to.as_deref(), out),
         Command::Doctor { config, timeout } => {
             let url = has_url.then_some(cli.url);
             let limit = Duration::from_secs(timeout);
-            doctor::run(doctor::Request { file: config, url, key_file: cli.key_file, limit }, out).await
+            let request = doctor::Request { file: config, url, key_file: cli.key_file, limit };
+            Box::pin(doctor::run(request, out)).await
         }
         Command::Health => commands::health(&Api::without_key(&cli.url)?, out).await,
-        Command::Replay(replay) => replay::run(&open()?, *replay, out).await,
-        Command::Ledger(args) => books::ledger(&open()?, *args, out).await,
-        Command::Balances(between) => books::balances(&open()?, between, out).await,
-        Command::Bus { command } => bus::run(&open()?, command, out).await,
-        other => commands::run(&open()?, other, out).await,
+        Command::Replay(replay) => Box::pin(replay::run(&open()?, *replay, out)).await,
+        Command::Ledger(args) => Box::pin(books::ledger(&open()?, *args, out)).await,
+        Command::Balances(between) => Box::pin(books::balances(&open()?, between, out)).await,
+        Command::Bus { command } => Box::pin(bus::run(&open()?, command, out)).await,
+        other => Box::pin(commands::run(&open()?, other, out)).await,
     }
 }

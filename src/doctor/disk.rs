@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::statvfs;
+use tokio::sync::oneshot;
 
 use super::finding::{Finding, Status};
 use crate::config::Config;
@@ -21,14 +22,19 @@ pub struct Space {
     pub total: u64,
 }
 
-pub(super) fn check(config: &Config) -> Vec<Finding> {
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let Some(file) = config.store.sqlite_file() else {
         let text = "PostgreSQL's disk cannot be seen from here";
         return vec![Finding::new(CHECK, Status::NotChecked, text)];
     };
     let parent = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = parent.unwrap_or(Path::new("."));
-    vec![match statvfs(folder) {
+    let folder = parent.unwrap_or(Path::new(".")).to_owned();
+    // In a thread that is not awaited at the end: a network file system may not answer.
+    let (sender, asked) = oneshot::channel();
+    let at = folder.clone();
+    std::thread::spawn(move || sender.send(statvfs(&at)));
+    let Ok(space) = asked.await else { return Vec::new() };
+    vec![match space {
         Ok(stat) => {
             let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
             of_space(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })

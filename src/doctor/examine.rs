@@ -30,15 +30,16 @@ pub async fn examine(examined: &Examined) -> Vec<Finding> {
         Err(problems) => return configuration::refused(&problems),
     };
     let (limit, clock) = (examined.limit, &examined.clock);
-    let (database, bus, merchants, address) = tokio::join!(
+    let (database, bus, merchants, disk, address) = tokio::join!(
         within(limit, "database", database::check(&config, clock)),
         within(limit, "bus", bus::check(&config)),
         // Each merchant has its own limit: one without an answer must not hide what was found of the others.
         merchants::check(&config, clock, limit),
+        within(limit, "disk", disk::check(&config)),
         within(limit, "notify_url", notify_url::check(&config)),
     );
     let mut findings = configuration::check(&config, clock);
-    findings.extend([database, bus, merchants, disk::check(&config), address].into_iter().flatten());
+    findings.extend([database, bus, merchants, disk, address].into_iter().flatten());
     findings
 }
 

@@ -6,7 +6,7 @@
 //! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
 //! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
 //! is wrong cannot be known here. Nor do standbys that commits do not wait for, nor a merchant whose setup WeChat
-//! refuses.
+//! refuses, nor a list of API keys that could not be read for a while: only revocations wait for it.
 
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::store::{Degradation, Degraded, TokenKind, TokenState};
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Clocks that differ by more are not just a little apart.
 const CLOCKS_APART: Duration = Duration::from_secs(30);
+/// A list of API keys that is older is reported.
+const KEYS_OLD: Duration = Duration::from_secs(120);
 /// Percents of its limit from which a stream's fill is reported.
 const FILLING: u64 = 80;
 /// Percents from which a stream counts as full: it refuses a message that does not fit into the rest.
@@ -89,6 +91,7 @@ pub async fn readyz(app: HttpState) -> Response {
     let mut checks = vec![check("database", database), check("bus", bus), space, check("process", stopping)];
     let ready = checks.iter().all(|check| check.ok);
     checks.push(check("clock", clock));
+    checks.push(check("api_keys", keys_problem(app.keys.age())));
     checks.extend(standbys.map(|problem| check("standbys", problem)));
     checks.extend(apps);
     checks.extend(merchants);
@@ -127,6 +130,11 @@ fn clock_problem(ahead_ms: i64) -> Option<String> {
     let apart = Duration::from_millis(ahead_ms.unsigned_abs());
     let word = if ahead_ms > 0 { "ahead of" } else { "behind" };
     (apart > CLOCKS_APART).then(|| format!("this host's clock is {} s {word} the database's", apart.as_secs()))
+}
+
+fn keys_problem(age: Duration) -> Option<String> {
+    let reason = || format!("the list is {} s old: keys revoked since then are accepted", age.as_secs());
+    (age > KEYS_OLD).then(reason)
 }
 
 /// A check per merchant. That notifications do not verify is noted alone: any sender can cause it.

@@ -29,7 +29,7 @@ pub(crate) mod problem;
 pub(crate) mod problem_sources;
 mod quarantine;
 pub(crate) mod rate_limit;
-mod refunds;
+pub(crate) mod refunds;
 pub(crate) mod routes;
 mod server;
 pub(crate) mod state;

@@ -92,7 +92,7 @@ impl HttpShared {
         HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
-            keys: KeyRing::start(store.clone(), shutdown.clone()),
+            keys: KeyRing::start(store.clone(), clock.clone(), shutdown.clone()),
             refused_keys: RefusedKeys::start(store.clone(), shutdown.clone()),
             notify_health: NotifyHealth::start(store.clone(), shutdown.clone()),
             quarantine: Quarantine::start(store.clone(), shutdown.clone()),

@@ -1,6 +1,6 @@
 //! What of a merchant is announced as degraded, when that begins and when it ends.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, Merchant};
 use crate::event::fact::WechatError;
 use crate::ids::MerchantKey;
-use crate::store::{DbError, Degradation, FaultScope, Part, Store, StoredFault};
+use crate::store::{Again, DbError, Degradation, FaultScope, Part, Store, StoredFault};
 use crate::wechat::setup_fault::SetupFault;
 
 /// The pause between two probes of what is degraded.
@@ -19,20 +19,21 @@ const UNSEEN: Duration = Duration::from_secs(24 * 3600);
 /// A process reads anew what is degraded when it read it so long ago.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// However shortly after the last time it begins.
-const ALWAYS: Timestamp = Timestamp::from_ms(i64::MAX);
+/// An app or a trade type that is refused one time and accepted another begins again so long after it ended.
+const BEGINS_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// What WeChat refuses an app or a trade type for.
 pub const PERMISSION: &str = "permission";
 
-/// An app or a trade type alone is refused. One line and one event, however many processes find it.
+/// An app or a trade type alone is refused. One line and one event, however many processes find it; `true` where this
+/// begins it.
 pub async fn degraded(
     store: &Store,
     (config, merchant): (&Config, &Merchant),
     (part, reason, check): (Part, &str, &str),
     said: &WechatError,
     now: Timestamp,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let found = Degradation {
         merchant: merchant.key.clone(),
         part,
@@ -44,13 +45,14 @@ pub async fn degraded(
         seen_at: now,
         next_probe_at: now.after(PROBE_EVERY),
     };
-    if store.begin_degradation(&found, ALWAYS).await? {
+    let begun = store.begin_degradation(&found, Again::EndedBy(now.before(BEGINS_AGAIN_AFTER))).await?;
+    if begun {
         tracing::error!(
             merchant = %merchant.key, what = found.part.to_text(), reason, check, code = said.code,
             said = said.message, "WeChat refuses a part of the merchant's orders"
         );
     }
-    Ok(())
+    Ok(begun)
 }
 
 /// It works again.
@@ -59,6 +61,17 @@ pub async fn recovered(store: &Store, ended: &Degradation, by: &'static str, now
         tracing::info!(
             merchant = %ended.merchant, what = ended.part.to_text(), reason = ended.reason, since = %ended.since, by,
             "The merchant is no longer degraded"
+        );
+    }
+    Ok(())
+}
+
+/// The merchant or the app is no longer configured.
+pub async fn removed(store: &Store, of: &Degradation, now: Timestamp) -> Result<(), DbError> {
+    if store.remove_degradation(of, now).await? {
+        tracing::info!(
+            merchant = %of.merchant, what = of.part.to_text(), reason = of.reason, since = %of.since,
+            "What is degraded is no longer configured"
         );
     }
     Ok(())
@@ -74,11 +87,13 @@ pub async fn announce(store: &Store, config: &Config, merchant: &Merchant, now: 
         match (faults.iter().find(of_scope), announced) {
             (Some(fault), None) => {
                 let found = of_fault(config, merchant, part, fault, now);
-                store.begin_degradation(&found, ALWAYS).await?;
+                store.begin_degradation(&found, Again::Always).await?;
             }
-            (Some(fault), Some(announced)) if fault.fault != announced.reason => {
+            (Some(fault), Some(announced))
+                if fault.fault != announced.reason || Some(&fault.said) != announced.said.as_ref() =>
+            {
                 let found = of_fault(config, merchant, part, fault, now);
-                store.put_off_health_probe(&found).await?;
+                store.still_degraded(&announced, &found).await?;
             }
             (None, Some(announced)) => recovered(store, &announced, "probe", now).await?,
             (Some(_), Some(_)) | (None, None) => {}
@@ -114,7 +129,8 @@ pub struct KnownDegraded(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     read_at: Option<Timestamp>,
-    parts: HashSet<(MerchantKey, Part)>,
+    /// With the setup that was refused.
+    parts: HashMap<(MerchantKey, Part), String>,
 }
 
 impl KnownDegraded {
@@ -123,14 +139,14 @@ impl KnownDegraded {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).read_at = None;
     }
 
-    /// Whether a part is degraded, as of five seconds ago at most.
-    pub async fn has(
+    /// The setup under which a part is degraded, as of five seconds ago at most.
+    pub async fn setup_of(
         &self,
         store: &Store,
         merchant: &MerchantKey,
         part: &Part,
         now: Timestamp,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Option<String>, DbError> {
         let is_due = {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let is_due = known.read_at.is_none_or(|at| at > now || now.since(at) >= READ_EVERY);
@@ -139,10 +155,10 @@ impl KnownDegraded {
             is_due
         };
         if is_due {
-            let parts = store.degradations().await?.into_iter().map(|of| (of.merchant, of.part)).collect();
+            let parts = store.degradations().await?.into_iter().map(|of| ((of.merchant, of.part), of.setup)).collect();
             self.0.lock().unwrap_or_else(PoisonError::into_inner).parts = parts;
         }
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(known.parts.contains(&(merchant.clone(), part.clone())))
+        Ok(known.parts.get(&(merchant.clone(), part.clone())).cloned())
     }
 }

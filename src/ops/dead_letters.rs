@@ -1,5 +1,6 @@
 //! Dead letters: why they are there, in groups and one by one, and discarding them.
 
+use super::audit::{self, Viewed};
 use super::operator::{Operator, Page};
 use crate::clock::Timestamp;
 use crate::ids::OrderNo;
@@ -22,6 +23,21 @@ pub async fn groups(store: &Store, operator: &Operator) -> Result<Vec<DeadLetter
 /// One with its message and attempts, if the operator may see its merchant.
 pub async fn get(store: &Store, operator: &Operator, id: i64) -> Result<Option<DeadLetter>, DbError> {
     Ok(store.dead_letter(id).await?.filter(|found| operator.sees_any(found.row.merchant().as_ref())))
+}
+
+/// The same for a person or a client, who sees the message. The audit has the view.
+pub async fn view(store: &Store, operator: &Operator, id: i64, now: Timestamp) -> Result<Option<DeadLetter>, DbError> {
+    let found = get(store, operator, id).await?;
+    if let Some(DeadLetter { row, .. }) = &found {
+        let viewed = Viewed {
+            action: "dead_letter.view",
+            subject: format!("dead_letter:{id}"),
+            merchant: row.merchant(),
+            order_no: row.order_no.clone().and_then(|text| OrderNo::parse(text).ok()),
+        };
+        audit::viewed(store, operator, viewed, now).await?;
+    }
+    Ok(found)
 }
 
 /// How many of each group were parked in each interval of `step_ms` from `from` on.

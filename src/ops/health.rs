@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::operator::Operator;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
-use crate::store::{DbError, Degradation, Part, Store};
+use crate::store::{Again, DbError, Degradation, Part, Store};
 
 /// A hint begins once in this time at most: any sender can cause it.
 const HINT_EVERY: Duration = Duration::from_secs(3600);
@@ -24,7 +24,7 @@ pub async fn unverified(
     (count, first): (u32, Timestamp),
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let not_since = Timestamp::from_ms(now.as_ms().saturating_sub(i64::try_from(HINT_EVERY.as_millis()).unwrap_or(0)));
+    let not_since = now.before(HINT_EVERY);
     // Any sender makes this read: of a bounded time.
     if store.has_verified_since(&merchant.key, first.max(not_since)).await? {
         return Ok(());
@@ -40,7 +40,7 @@ pub async fn unverified(
         seen_at: now,
         next_probe_at: now,
     };
-    if store.begin_degradation(&hint, not_since).await? {
+    if store.begin_degradation(&hint, Again::BegunBy(not_since)).await? {
         tracing::warn!(
             merchant = %merchant.key, count, check = hint.check, key = merchant.v2_key.fingerprint(),
             "Notifications in a row did not verify: is v2_key right? With a right key they are forged"

@@ -156,6 +156,9 @@ pub struct Evidence {
     pub transaction_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount_fen: Option<i64>,
+    /// Of the amount; what WeChat says of a refund names none.
+    #[serde(skip)]
+    pub currency: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paid_at: Option<Timestamp>,
 }
@@ -373,6 +376,7 @@ fn evidence(
         words,
         transaction_id: text(&fact, "transaction_id"),
         amount_fen: ["total_fee", "refund_fee"].iter().find_map(|name| fact.get(*name).and_then(Value::as_i64)),
+        currency: text(&fact, "fee_type"),
         paid_at,
         fact: text(&fact, "fact").unwrap_or_else(|| "unreadable".to_owned()),
     }

@@ -1,8 +1,10 @@
 //! The archive of notifications.
 
+use super::audit::{self, Viewed};
 use super::operator::{Operator, Page};
+use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::ids::MerchantKey;
+use crate::ids::{MerchantKey, OrderNo};
 use crate::store::{ArchiveCursor, ArchiveFilter, Archived, ArchivedRow, DbError, Store};
 
 /// What a list is narrowed to by numbers.
@@ -44,4 +46,19 @@ pub async fn list(
 pub async fn get(store: &Store, operator: &Operator, id: &str) -> Result<Option<Archived>, DbError> {
     let found = store.archived(id).await?;
     Ok(found.filter(|found| operator.sees_any(MerchantKey::parse(found.row.merchant.as_str()).ok().as_ref())))
+}
+
+/// The same for a person or a client, who sees the message. The audit has the view.
+pub async fn view(store: &Store, operator: &Operator, id: &str, now: Timestamp) -> Result<Option<Archived>, DbError> {
+    let found = get(store, operator, id).await?;
+    if let Some(Archived { row, .. }) = &found {
+        let viewed = Viewed {
+            action: "notification.view",
+            subject: format!("notification:{}", row.id),
+            merchant: MerchantKey::parse(row.merchant.as_str()).ok(),
+            order_no: row.order_no.clone().and_then(|text| OrderNo::parse(text).ok()),
+        };
+        audit::viewed(store, operator, viewed, now).await?;
+    }
+    Ok(found)
 }

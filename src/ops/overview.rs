@@ -7,15 +7,22 @@ use super::operator::Operator;
 use crate::bus::{Bus, Lag};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::ids::{MchId, MerchantKey};
+use crate::ids::{AppKey, MchId, MerchantKey};
+use crate::money::Fen;
 use crate::order::PaymentClass;
-use crate::store::{Arrival, COUNTED_MAX, DbError, DeadLetterGroup, JobView, Store, StoredFault, Sum};
+use crate::store::{
+    Arrival, COUNTED_MAX, DbError, DbKind, DeadLetterGroup, Degraded, JobView, Store, StoredFault, Sum,
+};
 use crate::wechat::certificate::MerchantCertificate;
 
 /// How long the queue may take to say how far behind it is.
 const LAG_TIMEOUT: Duration = Duration::from_secs(1);
 /// Lags of payments that are older say nothing of today.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
+
+/// Minutes that are shown one by one.
+const MINUTES: i64 = 60;
+const MINUTE_MS: i64 = 60_000;
 
 /// A certificate that ends within this has to be replaced.
 const ENDING: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -63,9 +70,73 @@ impl Waiting {
 pub struct Machinery {
     /// By consumer; none where the queue does not answer.
     pub lags: Option<Vec<Lag>>,
+    /// Whether the queue is a NATS server, and not the database.
+    pub is_nats: bool,
+    pub database: DbKind,
+    /// Whether the database takes writes.
+    pub takes_writes: bool,
     /// Events that are not published yet.
     pub outbox_pending: i64,
     pub jobs: Vec<JobView>,
+}
+
+/// All that the first page shows.
+#[derive(Debug)]
+pub struct Figures {
+    pub at: Timestamp,
+    pub days: Vec<MerchantDay>,
+    /// What was paid in each of the last minutes, the oldest first; `from` is the begin of the first one.
+    pub minutes: Vec<Sum>,
+    pub from: Timestamp,
+    pub waiting: Waiting,
+    pub ending: Vec<(String, Timestamp)>,
+    /// Tokens that cannot be kept fresh.
+    pub tokens: Vec<Degraded>,
+    pub machinery: Machinery,
+}
+
+/// The figures of the merchants that the operator sees.
+pub async fn figures(
+    (store, bus, config): (&Store, &Bus, &Config),
+    operator: &Operator,
+    now: Timestamp,
+) -> Result<Figures, DbError> {
+    let from = Timestamp::from_ms((now.as_ms().div_euclid(MINUTE_MS) - MINUTES + 1) * MINUTE_MS);
+    Ok(Figures {
+        at: now,
+        days: merchants(store, config, operator, now).await?,
+        minutes: minutes(store, config, operator, from).await?,
+        from,
+        waiting: waiting(store, operator).await?,
+        ending: ending_certificates(config, operator, now).await,
+        tokens: degraded_tokens(store, config, operator).await?,
+        machinery: machinery(store, bus).await?,
+    })
+}
+
+async fn minutes(store: &Store, config: &Config, operator: &Operator, from: Timestamp) -> Result<Vec<Sum>, DbError> {
+    let mut minutes = vec![Sum::default(); usize::try_from(MINUTES).unwrap_or_default()];
+    for merchant in config.merchants.iter().map(|merchant| &merchant.key).filter(|merchant| operator.sees(merchant)) {
+        for (minute, sum) in store.paid_by_minute(merchant, from).await? {
+            // WeChat's clock may be ahead of ours.
+            if let Some(all) = usize::try_from(minute).ok().and_then(|minute| minutes.get_mut(minute)) {
+                all.count += sum.count;
+                all.amount = Fen::from_i64(all.amount.as_i64().saturating_add(sum.amount.as_i64()));
+            }
+        }
+    }
+    Ok(minutes)
+}
+
+/// The tokens that cannot be kept fresh, of the apps that belong to a merchant which the operator sees.
+async fn degraded_tokens(store: &Store, config: &Config, operator: &Operator) -> Result<Vec<Degraded>, DbError> {
+    let mut found = store.degraded_tokens().await?;
+    let seen = |app: &AppKey| {
+        let mut merchants = config.merchants.iter().filter(|merchant| operator.sees(&merchant.key));
+        config.app(app.as_str()).is_some() && merchants.any(|merchant| merchant.apps.contains(app))
+    };
+    found.retain(|degraded| seen(&degraded.app));
+    Ok(found)
 }
 
 /// The day of each merchant that the operator sees, in the order of the configuration.
@@ -107,7 +178,15 @@ pub async fn waiting(store: &Store, operator: &Operator) -> Result<Waiting, DbEr
 /// Queue, events and jobs.
 pub async fn machinery(store: &Store, bus: &Bus) -> Result<Machinery, DbError> {
     let lags = tokio::time::timeout(LAG_TIMEOUT, bus.lag()).await.ok().and_then(Result::ok);
-    Ok(Machinery { lags, outbox_pending: store.outbox_pending().await?, jobs: store.jobs().await? })
+    let database = store.db();
+    Ok(Machinery {
+        lags,
+        is_nats: bus.is_nats(),
+        database: database.kind(),
+        takes_writes: database.health().await?.takes_writes,
+        outbox_pending: store.outbox_pending().await?,
+        jobs: store.jobs().await?,
+    })
 }
 
 fn percentiles(mut lags: Vec<Duration>) -> Option<Percentiles> {

@@ -16,6 +16,8 @@ pub(super) enum On {
     Notify,
     Refund,
     RefundQuery,
+    DownloadBill,
+    DownloadFundFlow,
     /// A refund notification on its way to the merchant.
     #[serde(rename = "refund_notify")]
     RefundNotify,
@@ -48,6 +50,11 @@ impl On {
     /// Whether it goes to the merchant instead of coming from it.
     pub fn is_notification(self) -> bool {
         matches!(self, On::Notify | On::RefundNotify)
+    }
+
+    /// Whether the answer is a file, which has neither elements nor a signature.
+    pub fn is_bill(self) -> bool {
+        matches!(self, On::DownloadBill | On::DownloadFundFlow)
     }
 }
 
@@ -135,12 +142,13 @@ impl Kind {
     pub fn possible(self, on: On) -> bool {
         match self {
             Kind::Duplicate | Kind::Delay | Kind::Reorder | Kind::Drop | Kind::AnswerLost | Kind::HalfBody => true,
-            // The platform's answers carry no signature that a change could break.
-            Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant => !matches!(on, On::Platform(_)),
+            // The platform's answers and bills carry no signature that a change could break.
+            Kind::Tamper | Kind::WrongSign | Kind::CrossMerchant => !matches!(on, On::Platform(_)) && !on.is_bill(),
             Kind::Hang | Kind::Reset | Kind::SystemError | Kind::Http500 | Kind::Slow => !on.is_notification(),
-            Kind::RateLimit | Kind::Raw | Kind::Rewrite => !on.is_notification(),
+            Kind::RateLimit | Kind::Raw => !on.is_notification(),
+            Kind::Rewrite => !on.is_notification() && !on.is_bill(),
             Kind::ForeignAddress => !on.is_notification() && !matches!(on, On::Platform(_)),
-            Kind::CertificateExpired => on == On::Refund,
+            Kind::CertificateExpired => matches!(on, On::Refund | On::DownloadFundFlow),
             Kind::Misdirect => on.is_notification(),
             Kind::Wrap => on == On::RefundNotify,
             Kind::ForgeAmount => matches!(on, On::OrderQuery | On::Notify | On::RefundQuery | On::RefundNotify),

@@ -14,7 +14,8 @@
 //! | `http` | the listeners, their limits, TLS and its certificates, answers that do not arrive whole |
 //! | `state` | what all requests share |
 //! | `call` | what all API calls share: execute, apply a fault, answer |
-//! | `pay_v2` | `/pay/unifiedorder`, `/pay/orderquery`, `/pay/closeorder`, `/secapi/pay/refund`, `/pay/refundquery` |
+//! | `pay_v2` | orders, queries, closing, refunds and bills: `/pay/…`, `/secapi/pay/refund` |
+//! | `bill` | trade bills and fund flows of the ledger, with planted differences |
 //! | `platform` | login, tokens, JS-SDK, mini program: `api.weixin.qq.com`, `open.weixin.qq.com`, WeChat's browser |
 //! | `ledger` | what WeChat knows of orders and refunds, how it changes, how it survives a restart |
 //! | `request_log` | which requests arrived |
@@ -22,6 +23,7 @@
 //! | `faults`, `forgery` | misbehaviour on demand, and what it does to messages |
 //! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
 
+mod bill;
 mod call;
 mod cashier;
 mod control;

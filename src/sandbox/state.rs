@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::bill::differences::Difference;
 use super::faults::{Faults, On};
 use super::http::certificates::Authority;
 use super::ledger::account::Book;
@@ -41,6 +42,8 @@ pub(super) struct SandboxState {
     pub book: Mutex<Book>,
     pub request_log: Mutex<RequestLog>,
     pub platform: Mutex<Platform>,
+    /// Of bills, each with its merchant.
+    pub differences: Mutex<Vec<(String, Difference)>>,
     /// Notified when a call of that kind went through: what `reorder` waits for.
     pub passed: Signals,
 }
@@ -82,6 +85,11 @@ impl SandboxState {
 
     pub fn platform(&self) -> MutexGuard<'_, Platform> {
         self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Differences that were planted into bills.
+    pub fn differences(&self) -> MutexGuard<'_, Vec<(String, Difference)>> {
+        self.differences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What there is to notify of; nothing while it is unpaid.

@@ -112,8 +112,11 @@ pub struct JobView {
 pub enum RunNow {
     /// It is due now.
     Due,
-    /// It was due already.
+    /// It was due already, and no process has its lease.
     DueBefore,
+    /// It was due already and a process has its lease, so a run may be under way: one that begins after this request
+    /// follows.
+    Running,
     /// No process knows it.
     Unknown,
 }
@@ -278,8 +281,16 @@ async fn run_now(tx: &WriteTx, name: &str, audit: &AuditEntry) -> Result<RunNow,
     let now = audit.at.as_ms();
     // A due time that another request or a run set meanwhile is not replaced.
     let sql = "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1 AND next_due_at_ms > $2";
+    // A run under way does not make good what is asked for during it: see [`report`].
+    let under_way = format!(
+        "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1
+           AND EXISTS (SELECT 1 FROM leases WHERE leases.name = $1 AND leases.expires_at_ms > {})",
+        tx.kind().now_ms_sql()
+    );
     let (outcome, result) = if tx.execute(sql, [name.into(), now.into()]).await? > 0 {
         (RunNow::Due, "done")
+    } else if tx.execute(&under_way, [name.into(), now.into()]).await? > 0 {
+        (RunNow::Running, "running")
     } else if tx.one("SELECT name FROM jobs WHERE name = $1", [name.into()]).await?.is_some() {
         (RunNow::DueBefore, "repeated")
     } else {
@@ -314,8 +325,11 @@ async fn report(tx: &WriteTx, row: &job_report::ActiveModel, job: &str, next_due
         sea_orm::NotSet => tx.run(&job_report::Entity::insert(row.clone())).await?,
         sea_orm::Set(_) | sea_orm::Unchanged(_) => tx.run(&job_report::Entity::update(row.clone()).validate()?).await?,
     };
-    // A run that was overtaken must not make the job due again that its successor ran already.
-    let sql = "UPDATE jobs SET next_due_at_ms = $2 WHERE name = $1 AND next_due_at_ms < $2";
-    tx.execute(sql, [job.into(), next_due.as_ms().into()]).await?;
+    // A run that was overtaken must not make the job due again that its successor ran already. What became due while it
+    // ran was asked for meanwhile.
+    let sql = "UPDATE jobs SET next_due_at_ms = $2
+               WHERE name = $1 AND next_due_at_ms < $2 AND next_due_at_ms <= $3";
+    let started_at = row.started_at_ms.clone().take().unwrap_or(i64::MAX);
+    tx.execute(sql, [job.into(), next_due.as_ms().into(), started_at.into()]).await?;
     Ok(())
 }

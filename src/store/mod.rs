@@ -47,7 +47,7 @@ pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
-pub use merchant::health::{Degradation, Part};
+pub use merchant::health::{Again, Degradation, Part};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
@@ -71,7 +71,7 @@ pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent, FeedRange};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
-pub use payment::read::{PaymentFilter, StoredPayment};
+pub use payment::read::{OPEN_CLASSES, PaymentFilter, StoredPayment};
 pub use refund::call_slot::{CallSlot, OpenCall};
 pub use refund::cap::RefundCap;
 pub use refund::commit::RefundCommit;

@@ -260,7 +260,7 @@ fn opened(row: platform_token::Model, kind: TokenKind, key: &SealKey, app: &App)
     })
 }
 
-fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
+pub(super) fn degraded(row: &platform_token::Model) -> Result<Option<Degraded>, DbError> {
     let (Some(since), Some(reason)) = (row.degraded_since_ms, row.degraded_reason.clone()) else { return Ok(None) };
     Ok(Some(Degraded {
         app: parsed_app(row)?,

@@ -15,7 +15,8 @@ use super::entity::platform_token;
 use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
 use super::token_state::{
-    StoredToken, TokenFetch, TokenKind, TokenState, fetch, fingerprint, report, row_of, seal_context, state,
+    Degraded, StoredToken, TokenFetch, TokenKind, TokenState, degraded, fetch, fingerprint, report, row_of,
+    seal_context, state,
 };
 use super::writer::WriteTx;
 use crate::clock::Timestamp;
@@ -116,6 +117,13 @@ impl Store {
         let done = self.db.write("token.replace", write, |tx, (c, sealed)| Box::pin(replace(tx, c, sealed))).await?;
         self.changed();
         Ok(done)
+    }
+
+    /// The tokens that cannot be kept fresh; needs no key and opens nothing.
+    pub async fn degraded_tokens(&self) -> Result<Vec<Degraded>, DbError> {
+        let is_degraded = platform_token::Column::DegradedReason.is_not_null();
+        let rows = platform_token::Entity::find().filter(is_degraded).all(self.db.read()).await?;
+        rows.iter().filter_map(|row| degraded(row).transpose()).collect()
     }
 
     /// When each value in use was asked for; needs no key and opens nothing.

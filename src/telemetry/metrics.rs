@@ -22,6 +22,8 @@ pub const NOTIFY_REFUSED_TOTAL: &str = "wxpay_notify_refused_total";
 pub const API_KEYS_REFUSED_TOTAL: &str = "wxpay_api_keys_refused_total";
 /// Refused API keys that have no row in the audit because there are enough, by `reason` (`unknown`, `scope`).
 pub const API_KEYS_NOT_AUDITED_TOTAL: &str = "wxpay_api_keys_not_audited_total";
+/// Age of the list of API keys: what was revoked later is accepted by this process.
+pub const API_KEYS_AGE_SECONDS: &str = "wxpay_api_keys_age_seconds";
 /// Logins to the console, by `outcome` (`done`, `wrong`, `slowed`).
 pub const CONSOLE_LOGINS_TOTAL: &str = "wxpay_console_logins_total";
 /// From a notification's last byte to its answer.
@@ -60,6 +62,9 @@ pub const OUTBOX_PENDING: &str = "wxpay_outbox_pending";
 pub const DEAD_LETTERS: &str = "wxpay_dead_letters";
 /// What happened to refunds, by `merchant` and `outcome` (`requested`, `delayed`, `succeeded`, `abnormal`, `failed`).
 pub const REFUNDS_TOTAL: &str = "wxpay_refunds_total";
+/// Payments that do not count and were neither accepted nor given back, by `merchant` and `class` (`held`,
+/// `unmatched`).
+pub const PAYMENTS_OPEN: &str = "wxpay_payments_open";
 /// Refunds that have not come to their end, by `state`: an `abnormal` one waits for a person.
 pub const REFUNDS_OPEN: &str = "wxpay_refunds_open";
 /// Calls to WeChat, by `api` and `outcome`.
@@ -142,6 +147,7 @@ pub const METRICS: &[Metric] = &[
         "Refused notifications, by what was kept of them",
     ),
     metric(API_KEYS_REFUSED_TOTAL, Kind::Counter, Unit::Count, &["reason"], "Requests refused for their API key"),
+    metric(API_KEYS_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the list of API keys"),
     metric(
         API_KEYS_NOT_AUDITED_TOTAL,
         Kind::Counter,
@@ -189,6 +195,13 @@ pub const METRICS: &[Metric] = &[
     metric(OUTBOX_PENDING, Kind::Gauge, Unit::Count, &[], "Events committed and not yet published"),
     metric(DEAD_LETTERS, Kind::Gauge, Unit::Count, &["reason"], "Dead letters waiting for a person"),
     metric(REFUNDS_TOTAL, Kind::Counter, Unit::Count, &["merchant", "outcome"], "What happened to refunds"),
+    metric(
+        PAYMENTS_OPEN,
+        Kind::Gauge,
+        Unit::Count,
+        &["merchant", "class"],
+        "Payments that are held or of no order, and neither accepted nor given back",
+    ),
     metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that are not final"),
     metric(
         MERCHANT_FAULT,

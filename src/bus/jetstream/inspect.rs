@@ -7,7 +7,6 @@ use super::connect;
 use super::connection::JetStream;
 use super::headers::timestamp;
 use super::provision::is_missing;
-use crate::bus::message::Message;
 use crate::bus::peek::{Peek, Peeked, StreamView};
 use crate::bus::topology::{ConsumerSpec, StreamSpec, Topology};
 use crate::bus::types::{ConnectError, Fill, Inspected, LagError};
@@ -71,13 +70,8 @@ impl JetStream {
                     after = raw.sequence;
                     let key =
                         raw.headers.get_last(async_nats::header::NATS_MESSAGE_ID).map(async_nats::HeaderValue::as_str);
-                    all.push(Peeked {
-                        seq: raw.sequence,
-                        subject: raw.subject.to_string(),
-                        id: key.and_then(Message::id_of_key),
-                        payload: raw.payload.to_vec(),
-                        published_at: timestamp(raw.time),
-                    });
+                    let at = (raw.sequence, timestamp(raw.time));
+                    all.push(Peeked::new(at, raw.subject.to_string(), key, raw.payload.to_vec()));
                 }
                 Err(e) if matches!(e.kind(), RawMessageErrorKind::NoMessageFound) => break,
                 Err(e) => return Err(failed(&e)),

@@ -37,7 +37,8 @@ struct DeadLetterPage {
 }
 
 pub async fn get(app: Console, viewer: Viewer, Path(id): Path<i64>) -> Result<Response, Fault> {
-    let found = dead_letters::get(&app.store, &viewer.operator(), id).await?.ok_or(Fault::NotFound)?;
+    let found = dead_letters::view(&app.store, &viewer.operator(), id, app.clock.now()).await?;
+    let found = found.ok_or(Fault::NotFound)?;
     let t = Texts::of(app.lang);
     let frame = Frame::new(&app, &viewer, Place::DeadLetters, format!("{} {id}", t.one));
     let class = ReasonClass::parse(&found.row.reason);

@@ -81,6 +81,12 @@ impl HeldPage {
         if row.currency == "CNY" { yuan(row.amount.as_i64()) } else { format!("{} {}", row.amount, row.currency) }
     }
 
+    /// The form that gives a payment of no order back.
+    fn refund_link(&self, row: &StoredPayment) -> Option<String> {
+        let may = row.order_no.is_none() && row.reserved < row.amount && self.frame.may_refund();
+        may.then(|| links::refund_of_payment(&row.merchant, &row.transaction_id))
+    }
+
     /// The order's page; none for a payment of no order.
     fn link(&self, row: &StoredPayment) -> String {
         row.order_no.as_ref().map(|order_no| links::order(&row.merchant, order_no)).unwrap_or_default()

@@ -10,6 +10,7 @@ use crate::console::links;
 use crate::console::nav::Place;
 use crate::console::query::Filters;
 use crate::console::state::Console;
+use crate::console::ui::money::Money;
 use crate::console::ui::status::Status;
 use crate::console::viewer::Viewer;
 use crate::refund::{RefundOrigin, RefundState};
@@ -26,6 +27,7 @@ struct RefundsPage {
     query: Filters,
     merchants: Vec<String>,
     rows: Vec<StoredRefund>,
+    /// Of the page, in CNY.
     total: i64,
     older: Option<String>,
 }
@@ -38,7 +40,8 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
     let rows = app.store.refunds(merchants.as_deref(), state, before, LIMIT).await?;
     let last = rows.last().filter(|_| rows.len() as u64 == LIMIT);
     let older = last.map(|last| query.with(PATH, "before", &last.refund.id.to_string()));
-    let total = -rows.iter().map(|row| row.refund.amount.as_i64()).sum::<i64>();
+    let total =
+        -rows.iter().filter(|row| row.refund.currency == "CNY").map(|row| row.refund.amount.as_i64()).sum::<i64>();
     let merchants = viewer.merchant_names(&app.config);
     let frame = Frame::new(&app, &viewer, Place::Refunds, t.refunds_title);
     page(&RefundsPage { frame, t, query, merchants, rows, total, older })
@@ -60,8 +63,8 @@ impl RefundsPage {
         RefundState::ALL.iter().map(state).collect()
     }
 
-    fn amount(&self, row: &StoredRefund) -> i64 {
-        -row.refund.amount.as_i64()
+    fn amount(&self, row: &StoredRefund) -> Money {
+        self.frame.sum(-row.refund.amount.as_i64(), &row.refund.currency)
     }
 
     fn link(&self, row: &StoredRefund) -> String {

@@ -14,6 +14,7 @@ words! {
         refund_no: "退款单号", "Refund number";
         asked_at: "申请时间", "Asked for";
         origin: "来源", "From";
+        give_back: "退还", "Give back";
         why_late: "迟到", "late";
         why_twice: "重复", "second payment";
         why_before: "早于订单", "older than the order";

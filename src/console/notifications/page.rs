@@ -39,7 +39,8 @@ struct NotificationPage {
 }
 
 pub async fn get(app: Console, viewer: Viewer, Path(id): Path<String>) -> Result<Response, Fault> {
-    let found = notifications::get(&app.store, &viewer.operator(), &id).await?.ok_or(Fault::NotFound)?;
+    let found = notifications::view(&app.store, &viewer.operator(), &id, app.clock.now()).await?;
+    let found = found.ok_or(Fault::NotFound)?;
     let t = Texts::of(app.lang);
     let frame = Frame::new(&app, &viewer, Place::Notifications, format!("{} {id}", t.one));
     let class = found.row.reason.as_deref().and_then(ReasonClass::parse);

@@ -46,6 +46,35 @@ struct ActPage {
     problem: Option<&'static str>,
 }
 
+/// What is done, in words.
+struct Act {
+    /// The last part of its path.
+    name: &'static str,
+    title: &'static str,
+    what: &'static str,
+    confirm: &'static str,
+}
+
+impl ActPage {
+    /// The form of an act on an order, with nothing entered.
+    fn new(app: &Console, viewer: &Viewer, stored: &StoredOrder, act: Act) -> ActPage {
+        let frame = Frame::new(app, viewer, Place::Orders, act.title);
+        let back = links::order(&stored.order.merchant, &stored.order.order_no);
+        ActPage {
+            facts: facts(&frame, stored),
+            frame,
+            t: Texts::of(app.lang),
+            what: act.what,
+            action: format!("{back}/{}", act.name),
+            transaction_id: String::new(),
+            confirm: act.confirm,
+            back,
+            reason: String::new(),
+            problem: None,
+        }
+    }
+}
+
 type Named = (String, String);
 
 /// The form again, with what was entered.
@@ -82,20 +111,8 @@ pub async fn ask_close(app: Console, viewer: Viewer, Path(named): Path<Named>) -
 
 fn close_form(app: &Console, viewer: &Viewer, stored: &StoredOrder) -> ActPage {
     let t = Texts::of(app.lang);
-    let frame = Frame::new(app, viewer, Place::Orders, t.close_title);
-    let path = links::order(&stored.order.merchant, &stored.order.order_no);
-    ActPage {
-        facts: facts(&frame, stored),
-        frame,
-        t,
-        what: t.close_what,
-        action: format!("{path}/close"),
-        transaction_id: String::new(),
-        confirm: t.close,
-        back: path,
-        reason: String::new(),
-        problem: None,
-    }
+    let words = Act { name: "close", title: t.close_title, what: t.close_what, confirm: t.close };
+    ActPage::new(app, viewer, stored, words)
 }
 
 /// `POST …/close`
@@ -139,24 +156,12 @@ fn accept_form(
 ) -> Result<ActPage, Fault> {
     let payment = stored.order.payment(transaction_id).ok_or(Fault::NotFound)?;
     let t = Texts::of(app.lang);
-    let frame = Frame::new(app, viewer, Place::Orders, t.accept_title);
-    let path = links::order(&stored.order.merchant, &stored.order.order_no);
-    let mut facts = facts(&frame, stored);
-    facts.rows.push((t.transaction, Cell::Id(frame.plain_id(transaction_id))));
-    facts.rows.push((t.refund_of, Cell::Money(frame.sum(payment.amount, &payment.currency))));
-    facts.rows.extend(payment.reason.map(|reason| (t.reason, Cell::Text(reason.as_str().to_owned()))));
-    Ok(ActPage {
-        facts,
-        frame,
-        t,
-        what: t.accept_what,
-        action: format!("{path}/accept"),
-        transaction_id: transaction_id.to_string(),
-        confirm: t.accept,
-        back: path,
-        reason: String::new(),
-        problem: None,
-    })
+    let words = Act { name: "accept", title: t.accept_title, what: t.accept_what, confirm: t.accept };
+    let mut form = ActPage::new(app, viewer, stored, words);
+    let (number, amount) = (form.frame.plain_id(transaction_id), form.frame.sum(payment.amount, &payment.currency));
+    form.facts.rows.extend([(t.transaction, Cell::Id(number)), (t.refund_of, Cell::Money(amount))]);
+    form.facts.rows.extend(payment.reason.map(|reason| (t.reason, Cell::Text(reason.as_str().to_owned()))));
+    Ok(ActPage { transaction_id: transaction_id.to_string(), ..form })
 }
 
 /// `POST …/accept`

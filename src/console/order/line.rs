@@ -7,6 +7,7 @@ use crate::console::ui::facts::{Cell, Facts};
 use crate::console::ui::money::Money;
 use crate::console::ui::status::Badge;
 use crate::ops::history::{Evidence, Words};
+use crate::order::CNY;
 
 use super::words::{Texts, fact, source};
 
@@ -93,7 +94,10 @@ impl Line {
         };
         let line = line.words(t, &evidence.words).number(frame, t.transaction, evidence.transaction_id.as_ref());
         let line = match evidence.amount_fen {
-            Some(fen) => line.with(frame.w.amount, Cell::Money(frame.money(fen))),
+            Some(fen) => {
+                let currency = evidence.currency.as_deref().unwrap_or(CNY);
+                line.with(frame.w.amount, Cell::Money(frame.sum(fen, currency)))
+            }
             None => line,
         };
         line.time(frame, t.paid_at, evidence.paid_at)

@@ -4,10 +4,9 @@ mod act;
 mod find;
 mod line;
 mod page;
-mod refund;
 mod timeline;
 mod words;
 
-pub use act::{accept, ask_accept, ask_close, close, refresh};
+pub use act::{accept, ask_accept, ask_close, close, facts, refresh, transaction};
+pub use find::find;
 pub use page::get;
-pub use refund::{ask as ask_refund, refund};

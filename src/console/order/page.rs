@@ -19,6 +19,7 @@ use crate::console::state::Console;
 use crate::console::ui::facts::{Cell, Facts};
 use crate::console::ui::status::{Badge, Status};
 use crate::console::viewer::Viewer;
+use crate::ops::audit::{self, Viewed};
 use crate::ops::history::{self, Entry, Timeline};
 use crate::ops::{Operator, notifications};
 use crate::order::{AttemptState, Intent, PaymentClass};
@@ -66,13 +67,23 @@ pub async fn get(
     let passed = filters.get("passed").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0).min(entries.len());
     let end = entries.len() - passed;
     let hidden = end.saturating_sub(LINES);
-    let messages = messages(&app.store, &viewer.operator(), &entries[hidden..end]).await?;
+    let operator = viewer.operator();
+    let messages = messages(&app.store, &operator, &entries[hidden..end]).await?;
+    if !messages.is_empty() {
+        let viewed = Viewed {
+            action: "notification.view",
+            subject: format!("order:{}", order.order_no),
+            merchant: Some(order.merchant.clone()),
+            order_no: Some(order.order_no.clone()),
+        };
+        audit::viewed(&app.store, &operator, viewed, app.clock.now()).await?;
+    }
     let is_refused = |entry: &Entry| matches!(entry, Entry::Notification { verdict, .. } if verdict == "refused");
     let is_open = !order.paid_reported;
     let has_refused = is_open && entries.iter().any(|entry| is_refused(&entry.entry));
     let t = Texts::of(app.lang);
     let frame = Frame::new(&app, &viewer, Place::Orders, order.order_no.to_string());
-    let writer = Writer { frame: &frame, t, stored: &stored, messages: &messages };
+    let writer = Writer { frame: &frame, t, stored: &stored, refunds: &refunds, messages: &messages };
     let lines = entries.into_iter().take(end).skip(hidden).map(|entry| writer.line(entry)).collect();
     let selected =
         [("kind", "notification"), ("merchant", order.merchant.as_str()), ("order_no", order.order_no.as_str())];

@@ -11,13 +11,14 @@ use crate::console::ui::facts::Cell;
 use crate::ops::history::{Entry, Evidence, TimedEntry};
 use crate::ops::mask;
 use crate::ops::reason::ReasonClass;
-use crate::store::{Archived, StoredOrder};
+use crate::store::{Archived, StoredOrder, StoredRefund};
 
 /// What lines are written with.
 pub struct Writer<'a> {
     pub frame: &'a Frame,
     pub t: &'static Texts,
     pub stored: &'a StoredOrder,
+    pub refunds: &'a [StoredRefund],
     /// The notifications whose messages are shown in their lines.
     pub messages: &'a [Archived],
 }
@@ -61,7 +62,9 @@ impl Writer<'_> {
                     .with(t.out_trade_no, Cell::Id(frame.plain_id(out_trade_no)))
                     .with(t.version, Cell::Text(version.to_string()))
             }
-            Entry::RefundDecision { refund_no, version, before, after, evidence } => {
+            Entry::RefundDecision { refund_no, version, before, after, mut evidence } => {
+                let known = self.refunds.iter().find(|stored| stored.refund.refund_no.as_str() == refund_no);
+                evidence.currency = known.map(|stored| stored.refund.currency.clone());
                 let says = self.change(before.as_deref(), after.as_deref(), &evidence);
                 Line::new(at, "decision", t.refund_decision, says)
                     .evidence(frame, t, &evidence)
@@ -143,7 +146,17 @@ impl Writer<'_> {
         let (t, frame) = (self.t, self.frame);
         match entry {
             Entry::Ledger {
-                entry, transaction_id, amount_fen, from, to, reason, by, evidence, occurred_at, ..
+                entry,
+                transaction_id,
+                amount_fen,
+                currency,
+                from,
+                to,
+                reason,
+                by,
+                evidence,
+                occurred_at,
+                ..
             } => {
                 let class = |text: Option<&String>| text.map(|text| state(text, frame.lang).to_owned());
                 let says = match (class(from.as_ref()), class(to.as_ref())) {
@@ -158,26 +171,26 @@ impl Writer<'_> {
                     .text(t.actor, by.as_ref())
                     .text(t.evidence, evidence.as_ref())
                     .time(frame, t.occurred, Some(occurred_at));
-                line.money = Some(frame.money(amount_fen));
+                line.money = Some(frame.sum(amount_fen, &currency));
                 line
             }
-            Entry::Refund { refund_no, transaction_id, amount_fen, origin, reason, by, .. } => {
+            Entry::Refund { refund_no, transaction_id, amount_fen, currency, origin, reason, by, .. } => {
                 let mut line = Line::new(at, "refund", t.refund_recorded, format!("{refund_no} · {by}"))
                     .number(frame, t.refund_no, Some(&refund_no))
                     .number(frame, t.transaction, Some(&transaction_id))
                     .text(t.origin, Some(&origin))
                     .text(t.reason, reason.as_ref())
                     .text(t.actor, Some(&by));
-                line.money = Some(frame.money(-amount_fen));
+                line.money = Some(frame.sum(-amount_fen, &currency));
                 line
             }
-            Entry::RefundLedger { refund_no, transaction_id, amount_fen, evidence, occurred_at, .. } => {
+            Entry::RefundLedger { refund_no, transaction_id, amount_fen, currency, evidence, occurred_at, .. } => {
                 let mut line = Line::new(at, "ledger", t.refund_ledger, refund_no.clone())
                     .number(frame, t.refund_no, Some(&refund_no))
                     .number(frame, t.transaction, Some(&transaction_id))
                     .text(t.evidence, evidence.as_ref())
                     .time(frame, t.occurred, Some(occurred_at));
-                line.money = Some(frame.money(-amount_fen));
+                line.money = Some(frame.sum(-amount_fen, &currency));
                 line
             }
             Entry::Requested { .. }

@@ -1,8 +1,11 @@
 //! `GET /console`: the day of each merchant, what needs a person, and what works behind the payments.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::response::Response;
 
+use super::chart::Chart;
 use super::words::OverviewWords;
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
@@ -10,13 +13,14 @@ use crate::console::frame::{Frame, page};
 use crate::console::nav::Place;
 use crate::console::state::Console;
 use crate::console::ui::money::grouped;
+use crate::console::ui::status::Status;
 use crate::console::ui::time::{millis, span};
 use crate::console::viewer::Viewer;
 use crate::console::words::Lang;
 use crate::ops;
-use crate::ops::overview::{Machinery, MerchantDay, Waiting};
+use crate::ops::overview::{Figures, MerchantDay};
 use crate::order::PaymentClass;
-use crate::store::{DeadLetterGroup, JobOutcome};
+use crate::store::{DbKind, DeadLetterGroup, JobOutcome};
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
@@ -24,9 +28,8 @@ struct OverviewPage {
     frame: Frame,
     t: &'static OverviewWords,
     days: Vec<Day>,
-    waiting: Waiting,
-    ending: Vec<(String, Timestamp)>,
-    machinery: Machinery,
+    chart: Chart,
+    figures: Arc<Figures>,
 }
 
 /// The day of a merchant, with its figures as texts.
@@ -43,18 +46,21 @@ struct Day {
 }
 
 pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
-    let (t, now, operator) = (OverviewWords::of(app.lang), app.clock.now(), viewer.operator());
-    let days = ops::overview::merchants(&app.store, &app.config, &operator, now).await?;
-    let waiting = ops::overview::waiting(&app.store, &operator).await?;
-    let machinery = ops::overview::machinery(&app.store, &app.bus).await?;
-    let ending = ops::overview::ending_certificates(&app.config, &operator, now).await;
+    let (t, operator) = (OverviewWords::of(app.lang), viewer.operator());
+    let (state, now) = (app.clone(), app.clock.now());
+    let compute = || async move {
+        let tools = (&state.store, &state.bus, state.config.as_ref());
+        Ok(ops::overview::figures(tools, &operator, now).await?)
+    };
+    let seen = viewer.merchants().map(<[_]>::to_vec);
+    let figures = app.shared.figures.get(&seen, now, compute).await?;
     let frame = Frame::new(&app, &viewer, Place::Overview, t.title);
-    let days = days.into_iter().map(|day| Day::new(day, app.lang)).collect();
-    page(&OverviewPage { frame, t, days, waiting, ending, machinery })
+    let days = figures.days.iter().map(|day| Day::new(day, app.lang)).collect();
+    page(&OverviewPage { frame, t, days, chart: Chart::new(&figures, t), figures })
 }
 
 impl Day {
-    fn new(day: MerchantDay, lang: Lang) -> Day {
+    fn new(day: &MerchantDay, lang: Lang) -> Day {
         let percent = |(part, all): (usize, usize)| {
             let per_mille = part * 1000 / all.max(1);
             format!("{}.{} %", per_mille / 10, per_mille % 10)
@@ -81,7 +87,8 @@ impl OverviewPage {
     }
 
     fn is_quiet(&self) -> bool {
-        self.waiting.is_nothing() && self.ending.is_empty()
+        let figures = &self.figures;
+        figures.waiting.is_nothing() && figures.ending.is_empty() && figures.tokens.is_empty()
     }
 
     fn waits(&self, class: &PaymentClass) -> &'static str {
@@ -96,13 +103,38 @@ impl OverviewPage {
         lag.oldest_age.map_or("–".to_owned(), |age| span(age, self.lang()))
     }
 
+    /// The name of the database, and whether it works.
+    fn database(&self) -> (&'static str, Status, &'static str) {
+        let machinery = &self.figures.machinery;
+        let name = match machinery.database {
+            DbKind::Postgres => "PostgreSQL",
+            DbKind::Sqlite => "SQLite",
+        };
+        let (status, says) = match machinery.takes_writes {
+            true => (Status::Healthy, self.t.writes),
+            false => (Status::Degraded, self.t.read_only),
+        };
+        (name, status, says)
+    }
+
+    /// The same of the queue.
+    fn queue(&self) -> (&'static str, Status, &'static str) {
+        let machinery = &self.figures.machinery;
+        let name = if machinery.is_nats { "NATS" } else { self.t.embedded };
+        let (status, says) = match machinery.lags {
+            Some(_) => (Status::Healthy, self.t.answers),
+            None => (Status::Degraded, self.t.silent),
+        };
+        (name, status, says)
+    }
+
     fn leases(&self) -> usize {
-        self.machinery.jobs.iter().filter(|job| job.lease.is_some()).count()
+        self.figures.machinery.jobs.iter().filter(|job| job.lease.is_some()).count()
     }
 
     fn failing(&self) -> Vec<&str> {
         let failed = |outcome: JobOutcome| outcome.is_failure();
-        let jobs = self.machinery.jobs.iter();
+        let jobs = self.figures.machinery.jobs.iter();
         let failing = jobs.filter(|job| job.last.as_ref().is_some_and(|last| failed(last.outcome)));
         failing.map(|job| job.name.as_str()).collect()
     }

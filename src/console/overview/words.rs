@@ -34,5 +34,18 @@ words! {
         view: "查看", "Open";
         no_merchants: "没有可见的商户。", "No merchant to show.";
         ends: "证书到期", "certificate ends";
+        per_minute: "最近一小时每分钟入账（CNY）", "Money per minute of the last hour (CNY)";
+        by_minute: "按分钟的数值", "Figures by minute";
+        last_hour: "最近一小时", "Last hour";
+        best_minute: "最高的一分钟", "Highest minute";
+        no_money: "最近一小时没有入账。", "No payment within the last hour.";
+        token: "无法更新应用的凭证", "the app's token cannot be kept fresh";
+        since_when: "自", "since";
+        database: "数据库", "Database";
+        read_only: "不接受写入", "takes no writes";
+        writes: "可读写", "takes writes";
+        queue_state: "消息队列", "Queue";
+        embedded: "内置（数据库）", "embedded in the database";
+        answers: "有响应", "answers";
     }
 }

@@ -11,13 +11,8 @@ use crate::console::form::Posted;
 use crate::console::links;
 use crate::console::state::Console;
 use crate::http::Error;
-use crate::ops::replay::{Action, ReplayError, Tools, act, get as read, start as begin};
+use crate::ops::replay::{Action, ReplayError, act, get as read, start as begin};
 use crate::store::Right;
-
-/// What operations on replays work with.
-pub fn tools(app: &Console) -> Tools<'_> {
-    Tools { store: &app.store, bus: &app.bus, config: &app.config, clock: &app.clock, wechat: &app.wechat }
-}
 
 /// `POST …/start`: of many rows, their number is typed in.
 pub async fn start(app: Console, Path(id): Path<String>, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
@@ -29,7 +24,7 @@ pub async fn start(app: Console, Path(id): Path<String>, Posted { viewer, fields
     if view.replay.total > TYPED_ABOVE && typed != view.replay.total.to_string() {
         return Ok(back(&app, &id, t.wrong_count));
     }
-    match begin(tools(&app), &operator, &id).await {
+    match begin(app.tools(), &operator, &id).await {
         Ok((_, changed)) if changed.is_empty() => Ok(back(&app, &id, t.says_started)),
         Ok((_, changed)) => Ok(back(&app, &id, &format!("{} {} {}", t.says_started, changed.len(), t.says_changed))),
         Err(ReplayError::State(_)) => Ok(back(&app, &id, t.says_state)),

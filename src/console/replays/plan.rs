@@ -1,9 +1,9 @@
 //! What is to be replayed: the form, and the plan that it makes.
 
 use askama::Template;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::act::tools;
 use super::words::{Texts, kind};
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
@@ -34,43 +34,61 @@ struct PlanPage {
     merchants: Vec<String>,
     kinds: Vec<(&'static str, &'static str, bool)>,
     ids: String,
-    rate: u32,
+    rate: String,
     max_rate: u32,
+    /// What is wrong with what was entered.
+    problem: Option<String>,
 }
 
 /// `GET /console/replays/new?kind=…`: the form, with what the page before selected.
 pub async fn ask(app: Console, viewer: Viewer, filters: Filters) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
+    page(&form(&app, &viewer, filters, None))
+}
+
+fn form(app: &Console, viewer: &Viewer, filters: Filters, problem: Option<String>) -> PlanPage {
     let t = Texts::of(app.lang);
     let chosen = filters.get("kind").and_then(ReplayKind::parse).unwrap_or(ReplayKind::Notification);
     let kinds = ReplayKind::ALL.iter().map(|name| (name.as_str(), kind(*name, app.lang), *name == chosen)).collect();
     let ids: Vec<&str> = filters.all("ids").collect();
-    page(&PlanPage {
-        frame: Frame::new(&app, &viewer, Place::Replays, t.new),
+    PlanPage {
+        frame: Frame::new(app, viewer, Place::Replays, t.new),
         t,
-        merchants: seen(&app, &viewer),
+        merchants: seen(app, viewer),
         kinds,
         ids: ids.join("\n"),
-        rate: DEFAULT_RATE,
+        rate: filters.owned("rate").unwrap_or_else(|| DEFAULT_RATE.to_string()),
         max_rate: MAX_RATE,
+        problem,
         filters,
-    })
+    }
 }
 
-/// `POST /console/replays`: makes the plan and shows it.
+/// `POST /console/replays`: makes the plan and shows it. What cannot be used is shown again, with all that was entered.
 pub async fn plan(app: Console, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
+    match planned(&app, &viewer, &fields).await {
+        Ok(id) => Ok(Redirect::to(&links::replay(&id)).into_response()),
+        Err(Fault::Unusable(problem)) => {
+            let shown = form(&app, &viewer, Filters::of_fields(fields.pairs()), Some(problem));
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&shown)?).into_response())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// The id of the plan.
+async fn planned(app: &Console, viewer: &Viewer, fields: &Fields) -> Result<String, Fault> {
     let t = Texts::of(app.lang);
     let reason = reason::check(fields.get("reason"), app.lang).map_err(|text| Fault::Unusable(text.to_owned()))?;
     let rate = fields.get("rate").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RATE);
-    let select = select(&viewer, &fields, t)?;
+    let select = select(viewer, fields, t)?;
     let request = Request { select, reason, rate_per_second: rate.clamp(1, MAX_RATE) };
-    let planned = make(tools(&app), &viewer.operator(), request).await;
-    let view = planned.map_err(|e| match e {
+    let view = make(app.tools(), &viewer.operator(), request).await.map_err(|e| match e {
         ReplayError::TooMany => Fault::Unusable(t.too_many.to_owned()),
         other => crate::http::Error::from(other).into(),
     })?;
-    Ok(Redirect::to(&links::replay(&view.replay.id)).into_response())
+    Ok(view.replay.id)
 }
 
 /// What is selected. A field that cannot be read is refused: left out, it would select more.

@@ -3,14 +3,15 @@
 use askama::Template;
 use axum::response::Response;
 
+use super::keys::{self, KeyRow};
 use super::words::{self, SettingsWords};
 use crate::clock::Timestamp;
-use crate::config::{ApiKey, Config, Merchant, Merchants, Scope};
+use crate::config::{Config, Merchant};
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
 use crate::console::nav::Place;
+use crate::console::query::Filters;
 use crate::console::state::Console;
-use crate::console::ui::money::yuan;
 use crate::console::viewer::Viewer;
 use crate::ops;
 use crate::order::Surplus;
@@ -28,6 +29,7 @@ struct SettingsPage {
     choices: Choices,
     merchants: Vec<MerchantRow>,
     keys: Vec<KeyRow>,
+    older_keys: Option<String>,
 }
 
 /// What a form of access offers: the value, the word, and whether it is chosen.
@@ -51,15 +53,7 @@ struct MerchantRow {
     has_certificate: bool,
 }
 
-struct KeyRow {
-    name: String,
-    scopes: String,
-    merchants: String,
-    cap: String,
-    hashes: Vec<(String, Option<Timestamp>)>,
-}
-
-pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
+pub async fn get(app: Console, viewer: Viewer, filters: Filters) -> Result<Response, Fault> {
     let t = SettingsWords::of(app.lang);
     let now = app.clock.now();
     let manages = viewer.may(Right::Admin);
@@ -71,7 +65,7 @@ pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
     let certificates = ops::overview::certificates(&app.config, &viewer.operator()).await;
     let shown = app.config.merchants.iter().filter(|merchant| viewer.sees(&merchant.key));
     let merchants = shown.map(|merchant| MerchantRow::new(merchant, &app.config, &certificates)).collect();
-    let keys = app.config.api_keys.iter().filter(|_| viewer.merchants().is_none() && manages).map(KeyRow::new);
+    let (keys, older_keys) = if manages { keys::shown(&app, &viewer, &filters).await? } else { (Vec::new(), None) };
     page(&SettingsPage {
         frame: Frame::new(&app, &viewer, Place::Settings, t.title),
         t,
@@ -81,7 +75,8 @@ pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
         users,
         choices: Choices::new(&app, &viewer, &Access::of(Role::Viewer, Some(Vec::new()))),
         merchants,
-        keys: keys.collect(),
+        keys,
+        older_keys,
     })
 }
 
@@ -130,23 +125,6 @@ impl MerchantRow {
             policy: format!("{} / {}", of(merchant.policy.paid_late), of(merchant.policy.paid_twice)),
             ends: certificates.iter().find(|(name, _)| *name == merchant.key.as_str()).map(|(_, at)| *at),
             has_certificate: merchant.client_cert_file.is_some(),
-        }
-    }
-}
-
-impl KeyRow {
-    fn new(key: &ApiKey) -> KeyRow {
-        let merchants = match &key.merchants {
-            Merchants::All => String::new(),
-            Merchants::Only(only) => only.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(", "),
-        };
-        let scope = |scope: &Scope| scope.as_str();
-        KeyRow {
-            name: key.name.clone(),
-            scopes: key.scopes.iter().map(scope).collect::<Vec<_>>().join(", "),
-            merchants,
-            cap: key.refund_cap_per_day.map_or("–".to_owned(), |cap| yuan(cap.as_i64())),
-            hashes: key.hashes.iter().map(|hash| (hash.sha256.chars().take(12).collect(), hash.until)).collect(),
         }
     }
 }

@@ -50,7 +50,19 @@ words! {
         certificate: "证书到期", "Certificate ends";
         no_certificate: "未配置", "not configured";
         api_keys: "API 密钥", "API keys";
-        api_keys_note: "在配置文件中管理，此处只读。", "Managed in the configuration file; read-only here.";
+        api_keys_note: "文件中的密钥在配置文件中管理；数据库中的密钥通过 /v1/ops/keys 创建。撤销立即生效，不能恢复。",
+            "Those of the file are managed there; those of the database are made at /v1/ops/keys. Revoking one counts \
+             at once and cannot be undone.";
+        of_file: "配置文件", "file";
+        of_database: "数据库", "database";
+        origin: "来源", "Kept in";
+        made: "创建", "Created";
+        expires: "失效", "Expires";
+        last_used: "最近使用", "Last used";
+        never_used: "从未使用", "never";
+        revoked: "已撤销", "revoked";
+        revoke: "撤销", "Revoke";
+        revoked_now: "密钥已撤销。", "The key is revoked.";
         scopes: "权限范围", "Scopes";
         cap: "每日退款上限", "Daily refund cap";
         hashes: "散列", "Hashes";

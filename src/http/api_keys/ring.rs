@@ -1,22 +1,24 @@
 //! The keys of the database and the revoked ones, in memory: no request reads them from the database.
 //!
 //! One task reads them anew every two seconds, and the process that changed one reads at once: a revocation takes
-//! effect in every process within five seconds. While the database is away the last list stays in force. What must stay
-//! true: before the first list is there no key is accepted, because it may be a revoked one.
+//! effect in every process within five seconds. While the database is away the last list stays in force, and its age is
+//! shown. What must stay true: before the first list is there no key is accepted, because it may be a revoked one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::gauge;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{ApiKey, KeyHash};
 use crate::http::problem::Error;
 use crate::http::rate_limit::Budget;
 use crate::store::{ApiKeyCounts, DbError, Store, StoredApiKey};
+use crate::telemetry::API_KEYS_AGE_SECONDS;
 
 /// The pause between two readings.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
@@ -29,7 +31,10 @@ const USED_EVERY: Duration = Duration::from_secs(60);
 
 pub struct KeyRing {
     store: Store,
+    clock: Clock,
     known: watch::Sender<Option<Arc<Known>>>,
+    /// As of when the list is known; of the start while there is none.
+    as_of: Mutex<Timestamp>,
     /// One reading at a time: an older one must not end after a newer one.
     reading: tokio::sync::Mutex<()>,
     uses: Mutex<HashMap<String, Use>>,
@@ -66,9 +71,11 @@ impl Known {
 
 impl KeyRing {
     /// Starts the task that reads. It ends with `shutdown`.
-    pub fn start(store: Store, shutdown: CancellationToken) -> Arc<KeyRing> {
+    pub fn start(store: Store, clock: Clock, shutdown: CancellationToken) -> Arc<KeyRing> {
         let ring = Arc::new(KeyRing {
+            as_of: Mutex::new(clock.now()),
             store,
+            clock,
             known: watch::Sender::new(None),
             reading: tokio::sync::Mutex::default(),
             uses: Mutex::default(),
@@ -89,6 +96,11 @@ impl KeyRing {
         first.ok_or_else(|| Error::Unavailable { internal: "the revoked API keys could not be read yet".into() })
     }
 
+    /// How old the list is: a later revocation is not known here.
+    pub fn age(&self) -> Duration {
+        self.clock.now().since(*self.as_of.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whether the client may be served one more request in this second; if so, it counts.
     pub fn may_serve(&self, key: &ApiKey) -> bool {
         key.rate_limit_per_second.is_none_or(|limit| self.requests.spend(&key.id, limit))
@@ -107,13 +119,19 @@ impl KeyRing {
     pub async fn refresh(&self) -> Result<(), DbError> {
         let _one = self.reading.lock().await;
         // Before the rows: what is written between them is seen by the next reading.
+        let as_of = self.clock.now();
         let counts = self.store.api_key_counts().await?;
-        if self.known.borrow().as_ref().is_some_and(|known| known.counts == counts) {
-            return Ok(());
+        if self.known.borrow().as_ref().is_none_or(|known| known.counts != counts) {
+            self.read(counts).await?;
         }
+        *self.as_of.lock().unwrap_or_else(PoisonError::into_inner) = as_of;
+        Ok(())
+    }
+
+    async fn read(&self, counts: ApiKeyCounts) -> Result<(), DbError> {
         let keys = self.store.unrevoked_api_keys().await?;
         let keys = keys.into_iter().map(|key| (key.sha256.clone(), api_key(key))).collect();
-        let revoked = self.store.revoked_api_keys().await?.into_iter().map(|key| key.sha256).collect();
+        let revoked = self.store.revoked_hashes().await?;
         self.known.send_replace(Some(Arc::new(Known { counts, keys, revoked })));
         Ok(())
     }
@@ -132,6 +150,7 @@ impl KeyRing {
                 tracing::warn!(error, "The API keys of the database cannot be read: the list read last stays in force");
             }
             is_away = problem.is_some();
+            gauge!(API_KEYS_AGE_SECONDS).set(self.age().as_secs_f64());
             if shutdown.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_none() {
                 return;
             }

@@ -164,7 +164,8 @@ pub async fn get(
     _: StrictQuery<NoQuery>,
     RowPath(id): RowPath,
 ) -> Result<Response, Error> {
-    let found = ops::dead_letters::get(&app.store, &operator(&caller, client), id).await?;
+    let by = operator(&caller, client);
+    let found = ops::dead_letters::view(&app.store, &by, id, app.clock.now()).await?;
     let found = found.ok_or(Error::NotFound("dead letter"))?;
     Ok(axum::Json(whole(&found)).into_response())
 }

@@ -34,7 +34,7 @@ fn row_json(of: &Degradation) -> Value {
         "since": of.since,
         "last_refused_at": of.seen_at,
         "next_probe_at": match of.part {
-            Part::TradeType(_) | Part::Notifications => None,
+            Part::TradeType(..) | Part::Notifications => None,
             Part::Merchant | Part::Refunds | Part::App(_) => Some(of.next_probe_at),
         },
     })

@@ -77,6 +77,7 @@ pub async fn run(
     let result = match ops::jobs::run(&app.store, &operator(&caller, client), &name, &reason, now).await? {
         RunNow::Due => "done",
         RunNow::DueBefore => "repeated",
+        RunNow::Running => "running",
         RunNow::Unknown => return Err(Error::NotFound("job")),
     };
     Ok((StatusCode::ACCEPTED, axum::Json(json!({"job": name, "result": result, "at": now}))).into_response())

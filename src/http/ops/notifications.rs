@@ -140,7 +140,8 @@ pub async fn get(
     _: StrictQuery<NoQuery>,
     TextPath(id): TextPath,
 ) -> Result<Response, Error> {
-    let found = ops::notifications::get(&app.store, &operator(&caller, client), &id).await?;
+    let by = operator(&caller, client);
+    let found = ops::notifications::view(&app.store, &by, &id, app.clock.now()).await?;
     Ok(axum::Json(whole(&found.ok_or(Error::NotFound("notification"))?)).into_response())
 }
 

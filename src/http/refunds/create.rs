@@ -27,7 +27,8 @@ use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::money::Fen;
-use crate::ops::money;
+use crate::ops::Operator;
+use crate::ops::money::{self, About, RefundRefusal};
 use crate::refund::{RefundState, UNCALLED};
 use crate::store::{PaidAttempt, StoredRefund};
 
@@ -82,13 +83,7 @@ impl<'a> Asker<'a> {
         let asked = RefundRequest::parse(&self.posted.body, of, self.caller, self.idempotency.as_ref())?;
         let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
             Some(stored) => (stored, false),
-            None => match app.record(merchant, of, &asked, self).await {
-                // The same request at the same time may have been the one that took what was left.
-                Err(e @ (Error::RefundExceeds { .. } | Error::RefundCap { .. })) => {
-                    (app.store.refund(&merchant.key, &asked.refund_no).await?.ok_or(e)?, false)
-                }
-                other => other?,
-            },
+            None => app.record(merchant, of, &asked, self).await?,
         };
         let elsewhere = matches!(of, RefundOf::Order(order) if stored.order_id != Some(order.id));
         if elsewhere || stored.content_hash != asked.hash(stored.refund.order_no.as_ref()) {
@@ -113,19 +108,35 @@ impl HttpState {
         asked: &RefundRequest,
         asker: &Asker<'_>,
     ) -> Result<(StoredRefund, bool), Error> {
+        let operator = operator(asker.caller, asker.posted.client);
         if merchant.client_cert_file.is_none() {
+            let refusal = RefundRefusal::NotConfigured.result();
+            self.refused(&operator, asked.about(of), refusal).await?;
             return Err(Error::RefundsNotConfigured);
         }
         if asked.wanted == Wanted::Unsaid {
             return Err(asked.unsaid());
         }
-        let payment = self.refunded(of, asked).await?;
+        let payment = match self.refunded(of, asked).await {
+            Err(Error::OrderNotPaid) => {
+                self.refused(&operator, asked.about(of), "order_not_paid").await?;
+                return Err(Error::OrderNotPaid);
+            }
+            other => other?,
+        };
         let amount = asked.amount(payment.left);
-        if amount == Fen::ZERO || amount > payment.left {
-            return Err(Error::RefundExceeds { left: payment.left });
-        }
-        let Confirmed { total, currency } = self.confirmed(merchant, &payment).await?;
-        let operator = operator(asker.caller, asker.posted.client);
+        let is_left = amount != Fen::ZERO && amount <= payment.left;
+        // Of what is refused in any case, WeChat is not asked.
+        let known = Confirmed { total: payment.paid, currency: payment.currency.clone() };
+        let confirmed = if is_left { self.confirmed(merchant, &payment).await } else { Ok(known) };
+        let Confirmed { total, currency } = match confirmed {
+            Err(Error::PaymentDiffers) => {
+                let about = About::new(&merchant.key, Some(&payment), &asked.refund_no, asked.reason.as_deref());
+                self.refused(&operator, about, "payment_differs").await?;
+                return Err(Error::PaymentDiffers);
+            }
+            other => other?,
+        };
         let wanted = money::Asked {
             requested_by: operator.name.clone(),
             refund_no: asked.refund_no.clone(),
@@ -139,6 +150,10 @@ impl HttpState {
         };
         let recorded = money::record(tools(self), &operator, merchant, payment, wanted).await?;
         Ok((recorded.refund, recorded.is_new))
+    }
+
+    async fn refused(&self, operator: &Operator, about: About, result: &str) -> Result<(), Error> {
+        Ok(money::audit_refused(tools(self), operator, about, result).await?)
     }
 
     /// The payment of which money shall go back.

@@ -7,3 +7,5 @@ pub(crate) mod list;
 pub(crate) mod request;
 mod unmatched;
 pub(crate) mod view;
+
+pub(crate) use unmatched::Confirmed;

@@ -10,7 +10,7 @@ use crate::http::problem::{Error, FieldProblem};
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::REASON_MAX_BYTES;
-use crate::ops::money::content_hash;
+use crate::ops::money::{About, content_hash};
 use crate::order::Order;
 
 const UNSAID: &str = "is required; for all that is left of the payment give \"all\": true in its place";
@@ -118,6 +118,16 @@ impl RefundRequest {
     /// Why a new refund is not taken without an amount.
     pub fn unsaid(&self) -> Error {
         Error::Invalid(vec![FieldProblem::member("amount_fen", UNSAID)])
+    }
+
+    /// What the request is about, before its payment is known.
+    pub fn about(&self, of: RefundOf<'_>) -> About {
+        let about = About::new(of.merchant(), None, &self.refund_no, self.reason.as_deref());
+        let order_no = match of {
+            RefundOf::Order(order) => Some(order.order_no.clone()),
+            RefundOf::Payment(..) => None,
+        };
+        About { order_no, transaction_id: self.transaction_id.clone(), ..about }
     }
 
     /// A hash that two requests share exactly when they ask for the same refund: of this order, or of no order.

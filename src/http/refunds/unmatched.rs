@@ -21,7 +21,7 @@ pub struct Confirmed {
 impl HttpState {
     /// What WeChat says of the payment now, where it is of no order. What is known of an order's came from such an
     /// answer.
-    pub(super) async fn confirmed(&self, merchant: &Merchant, payment: &PaidAttempt) -> Result<Confirmed, Error> {
+    pub(crate) async fn confirmed(&self, merchant: &Merchant, payment: &PaidAttempt) -> Result<Confirmed, Error> {
         if payment.order_id.is_some() {
             return Ok(Confirmed { total: payment.paid, currency: payment.currency.clone() });
         }

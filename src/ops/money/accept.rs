@@ -51,7 +51,14 @@ pub async fn accept(
         ..operator.audit("payment.accept", reason, clock.now())
     };
     let outcome = match store.reported_payment(order.order.id, &transaction_id).await? {
-        Some(payment) => decided(store, clock, merchant, payment, &audit).await?,
+        Some(payment) => match decided(store, clock, merchant, payment, &audit).await {
+            Err(AcceptError::Busy) => {
+                let audit = AuditEntry { at: clock.now(), result: "busy".to_owned(), ..audit };
+                store.record_audit(&audit).await?;
+                return Err(AcceptError::Busy);
+            }
+            other => other?,
+        },
         None => Accepted::Refused(Refusal::UnknownPayment),
     };
     let result = match &outcome {

@@ -4,4 +4,6 @@ mod accept;
 mod refund;
 
 pub use accept::{AcceptError, Accepted, accept};
-pub use refund::{Asked, PAYER_REASON_MAX_BYTES, Recorded, RefundError, RefundRefusal, content_hash, record};
+pub use refund::{
+    About, Asked, PAYER_REASON_MAX_BYTES, Recorded, RefundError, RefundRefusal, audit_refused, content_hash, record,
+};

@@ -6,11 +6,12 @@
 use metrics::counter;
 
 use crate::bus::Message;
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::{Idempotency, RefundDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
-use crate::ids::{OrderNo, OutRefundNo, TransactionId};
+use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::{NotConfigured, REASON_MAX_BYTES, RefundSpec, new_refund};
 use crate::ops::Operator;
@@ -69,6 +70,21 @@ pub enum RefundRefusal {
     Matched,
 }
 
+impl RefundRefusal {
+    /// Its result in the audit.
+    pub fn result(&self) -> &'static str {
+        match self {
+            RefundRefusal::NotConfigured => "refunds_not_configured",
+            RefundRefusal::Exceeds { .. } => "refund_exceeds",
+            RefundRefusal::TooMany => "refunds_used_up",
+            RefundRefusal::KeyReused => "key_reused",
+            RefundRefusal::Capped { .. } => "refund_cap",
+            RefundRefusal::Accepted => "accepted_meanwhile",
+            RefundRefusal::Matched => "matched_meanwhile",
+        }
+    }
+}
+
 /// Why a refund is not recorded, or not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum RefundError {
@@ -80,8 +96,74 @@ pub enum RefundError {
     Store(#[from] DbError),
 }
 
-/// Records a refund of a payment with its reservation, and has WeChat called.
+/// Records a refund of a payment with its reservation, and has WeChat called. One that is refused is in the audit.
 pub async fn record(
+    tools: Tools<'_>,
+    operator: &Operator,
+    merchant: &Merchant,
+    payment: PaidAttempt,
+    asked: Asked,
+) -> Result<Recorded, RefundError> {
+    let about = About::new(&merchant.key, Some(&payment), &asked.refund_no, asked.reason.as_deref());
+    let done = reserve(tools, operator, merchant, payment, asked).await;
+    let Err(RefundError::Refused(refusal)) = &done else { return done };
+    // The same request, at the same moment, may have taken what was left.
+    if let Some(refund) = tools.store.refund(&merchant.key, &about.refund_no).await? {
+        return Ok(Recorded { refund, is_new: false });
+    }
+    audit_refused(tools, operator, about, refusal.result()).await?;
+    done
+}
+
+/// What a request for a refund is about.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub merchant: MerchantKey,
+    pub order_no: Option<OrderNo>,
+    pub transaction_id: Option<TransactionId>,
+    /// Whether money goes back that was not credited.
+    pub gives_back: bool,
+    pub refund_no: OutRefundNo,
+    pub reason: String,
+}
+
+impl About {
+    /// Of a payment, where one is known.
+    pub fn new(
+        merchant: &MerchantKey,
+        payment: Option<&PaidAttempt>,
+        refund_no: &OutRefundNo,
+        reason: Option<&str>,
+    ) -> About {
+        About {
+            merchant: merchant.clone(),
+            order_no: payment.and_then(|payment| payment.order_no.clone()),
+            transaction_id: payment.map(|payment| payment.transaction_id.clone()),
+            gives_back: payment.is_some_and(|payment| payment.class != PaymentClass::Credited),
+            refund_no: refund_no.clone(),
+            reason: reason.unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn audit(self, operator: &Operator, now: Timestamp) -> AuditEntry {
+        let action = if self.gives_back { "payment.give_back" } else { "refund.request" };
+        AuditEntry {
+            merchant: Some(self.merchant),
+            order_no: self.order_no,
+            transaction_id: self.transaction_id,
+            subject: Some(format!("refund:{}", self.refund_no)),
+            ..operator.audit(action, self.reason, now)
+        }
+    }
+}
+
+/// Notes that a refund was refused, with the name of the problem.
+pub async fn audit_refused(tools: Tools<'_>, operator: &Operator, about: About, result: &str) -> Result<(), DbError> {
+    let audit = AuditEntry { result: result.to_owned(), ..about.audit(operator, tools.clock.now()) };
+    tools.store.record_audit(&audit).await
+}
+
+async fn reserve(
     tools: Tools<'_>,
     operator: &Operator,
     merchant: &Merchant,
@@ -109,7 +191,9 @@ pub async fn record(
         Reserved::TooMany => return refused(RefundRefusal::TooMany),
         Reserved::KeyReused => return refused(RefundRefusal::KeyReused),
         Reserved::Capped { left } => return refused(RefundRefusal::Capped { left }),
-        Reserved::Accepted => return refused(moved(tools, &new).await?),
+        // The payment is not what it was when it was read: accepted, or of an order that appeared.
+        Reserved::Accepted if new.order_id.is_some() => return refused(RefundRefusal::Accepted),
+        Reserved::Accepted => return refused(RefundRefusal::Matched),
     };
     crate::failpoint::point("refund.recorded");
     let outcome = RefundEvent::Requested.as_str();
@@ -129,18 +213,6 @@ pub async fn record(
     Ok(Recorded { refund, is_new: true })
 }
 
-/// The payment is not what it was when it was read: accepted, or of an order that appeared.
-async fn moved(tools: Tools<'_>, new: &NewRefund) -> Result<RefundRefusal, DbError> {
-    let (refusal, result) = match new.order_id {
-        Some(_) => (RefundRefusal::Accepted, "accepted_meanwhile"),
-        None => (RefundRefusal::Matched, "matched_meanwhile"),
-    };
-    if let Some(audit) = &new.gives_back {
-        tools.store.record_audit(&AuditEntry { result: result.into(), ..audit.clone() }).await?;
-    }
-    Ok(refusal)
-}
-
 fn wanted(
     tools: Tools<'_>,
     operator: &Operator,
@@ -149,7 +221,8 @@ fn wanted(
     asked: Asked,
 ) -> Result<NewRefund, NotConfigured> {
     let Asked { refund_no, amount, total, currency, requested_by, reason, content_hash, idempotency, cap } = asked;
-    let (class, order_no, now) = (payment.class, payment.order_no.clone(), tools.clock.now());
+    let now = tools.clock.now();
+    let about = About::new(&merchant.key, Some(&payment), &refund_no, reason.as_deref());
     let spec = RefundSpec {
         merchant: merchant.key.clone(),
         order_id: payment.order_id,
@@ -163,22 +236,15 @@ fn wanted(
         total,
         currency,
         origin: RefundOrigin::Api,
-        reason: reason.clone(),
+        reason,
         requested_by,
         content_hash,
         known: None,
     };
     let new = new_refund(tools.config, spec, now)?;
-    let is_credited = class == PaymentClass::Credited;
-    let action = if is_credited { "refund.request" } else { "payment.give_back" };
-    let audit = AuditEntry {
-        merchant: Some(merchant.key.clone()),
-        order_no,
-        transaction_id: Some(new.transaction_id.clone()),
-        subject: Some(format!("refund:{}", new.refund_no)),
-        ..operator.audit(action, reason.unwrap_or_default(), now)
-    };
-    let (gives_back, audit) = if is_credited { (None, Some(audit)) } else { (Some(audit), None) };
+    let gives_back = about.gives_back;
+    let audit = about.audit(operator, now);
+    let (gives_back, audit) = if gives_back { (Some(audit), None) } else { (None, Some(audit)) };
     Ok(NewRefund { gives_back, audit, idempotency, cap, ..new })
 }
 

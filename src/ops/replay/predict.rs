@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::types::Tools;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
-use crate::event::command::{NoticeKind, NotifyReceived};
+use crate::event::command::{NoticeKind, NotifyReceived, QueryDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::fact::{Fact, Payment};
-use crate::ids::{MerchantKey, OutRefundNo, OutTradeNo, TransactionId};
+use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::order::{Decision, Order, PaymentClass, Policy, Refusal, decide, flag_mismatch, mismatch};
 use crate::refund::RefundState;
 use crate::store::{
@@ -55,6 +55,8 @@ impl Prediction {
 enum Verified {
     Payment(MerchantKey, Box<Notice>),
     Refund(MerchantKey, RefundHint),
+    /// A poll of an order, of which WeChat decides if the order is there.
+    Poll(MerchantKey, OrderNo),
     /// What no order or refund decides.
     Known(Prediction),
 }
@@ -96,6 +98,7 @@ impl<'a> Predictor<'a> {
                     Verified::Known(prediction) => prediction,
                     Verified::Payment(merchant, notice) => self.payment(&merchant, &notice),
                     Verified::Refund(merchant, hint) => self.refund(&merchant, &hint).await?,
+                    Verified::Poll(merchant, order_no) => self.poll(&merchant, &order_no).await?,
                 });
             }
         }
@@ -164,6 +167,9 @@ impl<'a> Predictor<'a> {
         let Some(merchant) = merchant else {
             return Verified::Known(Prediction::still_fails("unknown_merchant"));
         };
+        if let Ok(Envelope { data, .. }) = Envelope::<QueryDue>::parse(&message.payload) {
+            return Verified::Poll(merchant.key.clone(), data.order_no);
+        }
         if event.event_type != NotifyReceived::TYPE {
             // What it comes to is up to WeChat.
             return Verified::Known(Prediction::would_settle());
@@ -278,6 +284,16 @@ impl<'a> Predictor<'a> {
             return decide(order, number, &fact, self.now, Policy { goes_back: Some(known.class), ..policy });
         }
         decision
+    }
+
+    /// Of an order that is there, WeChat's answer decides.
+    async fn poll(&self, merchant: &MerchantKey, order_no: &OrderNo) -> Result<Prediction, DbError> {
+        match self.tools.store.order(merchant, order_no).await {
+            Ok(Some(_)) => Ok(Prediction::would_settle()),
+            Ok(None) => Ok(Prediction::still_fails("unknown_order")),
+            Err(DbError::Defect(_)) => Ok(Prediction::still_fails("defect")),
+            Err(e) => Err(e),
+        }
     }
 
     /// Of a refund, WeChat's answer to a query decides; only one that has ended so is known.

@@ -1,5 +1,6 @@
 //! `/_sandbox/…`: acting as the payer, the merchant platform and the tester.
 
+pub(super) mod bills;
 pub(super) mod pay;
 pub(super) mod people;
 pub(super) mod platform;

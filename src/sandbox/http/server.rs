@@ -30,7 +30,7 @@ use super::tls::{Shown, Tls};
 use super::wire::{Socket, Wire, halve};
 use crate::clock::Clock;
 use crate::ids::{MchId, TransactionId};
-use crate::sandbox::control::{pay, refunds};
+use crate::sandbox::control::{bills, pay, refunds};
 use crate::sandbox::faults::Faults;
 use crate::sandbox::ledger::account::{Book, Handle, PayRefused, PayerFunds};
 use crate::sandbox::ledger::order::Lifetimes;
@@ -176,6 +176,7 @@ impl Sandbox {
             book: Mutex::new(book),
             request_log: Mutex::new(RequestLog::default()),
             platform: Mutex::new(platform),
+            differences: Mutex::default(),
             passed: Signals::default(),
         });
         for order in sandbox.book().orders() {
@@ -189,6 +190,7 @@ impl Sandbox {
             .merge(pay_v2::router())
             .merge(pay::router())
             .merge(refunds::router())
+            .merge(bills::router())
             .merge(cashier::router())
             .merge(platform::router())
             .with_state(sandbox.clone());

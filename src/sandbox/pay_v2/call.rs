@@ -12,6 +12,7 @@ use axum::routing::any;
 use super::answer::{Refusal, Reply, certificate_page, respond, signed, unsigned};
 use super::check;
 use super::check::{Message, optional};
+use super::download::Download;
 use super::{close_order, order_query, others, refund, refund_query, unified_order};
 use crate::sandbox::call::{self, base};
 use crate::sandbox::faults::{Hit, Kind, On, Set};
@@ -30,6 +31,8 @@ pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
         ("/pay/closeorder", On::CloseOrder, false),
         ("/secapi/pay/refund", On::Refund, false),
         ("/pay/refundquery", On::RefundQuery, false),
+        ("/pay/downloadbill", On::DownloadBill, false),
+        ("/pay/downloadfundflow", On::DownloadFundFlow, false),
         ("/sandboxnew/pay/unifiedorder", On::UnifiedOrder, true),
         ("/sandboxnew/pay/orderquery", On::OrderQuery, true),
         ("/sandboxnew/pay/closeorder", On::CloseOrder, true),
@@ -67,10 +70,12 @@ impl PayRequest {
     fn check_certificate(&self, api: On) -> Result<(), &'static str> {
         match (api, &self.shown) {
             _ if self.is_test => Ok(()),
-            (On::Refund, None | Some(Shown::Nothing)) => Err("No required SSL certificate was sent"),
-            (On::Refund, Some(Shown::Unusable)) => Err("The SSL certificate error"),
-            (On::Refund, Some(Shown::Of(_))) => Ok(()),
-            (On::UnifiedOrder | On::OrderQuery | On::CloseOrder | On::RefundQuery, _) => Ok(()),
+            (On::Refund | On::DownloadFundFlow, None | Some(Shown::Nothing)) => {
+                Err("No required SSL certificate was sent")
+            }
+            (On::Refund | On::DownloadFundFlow, Some(Shown::Unusable)) => Err("The SSL certificate error"),
+            (On::Refund | On::DownloadFundFlow, Some(Shown::Of(_))) => Ok(()),
+            (On::UnifiedOrder | On::OrderQuery | On::CloseOrder | On::RefundQuery | On::DownloadBill, _) => Ok(()),
             (On::Notify | On::RefundNotify | On::Platform(_), _) => Ok(()),
         }
     }
@@ -79,7 +84,9 @@ impl PayRequest {
     fn check_owner(&self, api: On, message: &Message<'_>) -> Result<(), Refusal> {
         match &self.shown {
             Some(Shown::Of(owner))
-                if api == On::Refund && !self.is_test && owner != message.account.mch_id.as_str() =>
+                if matches!(api, On::Refund | On::DownloadFundFlow)
+                    && !self.is_test
+                    && owner != message.account.mch_id.as_str() =>
             {
                 Err(Refusal::Communication("certificate not match".to_owned()))
             }
@@ -107,6 +114,8 @@ async fn answered(api: On, sandbox: &Arc<SandboxState>, request: PayRequest) -> 
         On::OrderQuery => order_query::subject(sandbox, &message),
         On::Refund => refund::subject(sandbox, &message),
         On::RefundQuery => refund_query::subject(sandbox, &message),
+        // Requests for bills are counted by their day.
+        On::DownloadBill | On::DownloadFundFlow => optional(&message.fields, "bill_date").map(str::to_owned),
         On::UnifiedOrder | On::CloseOrder | On::Notify | On::RefundNotify | On::Platform(_) => {
             optional(&message.fields, "out_trade_no").map(str::to_owned)
         }
@@ -121,6 +130,9 @@ async fn answered(api: On, sandbox: &Arc<SandboxState>, request: PayRequest) -> 
     };
     sandbox.request_log().note(api, mch_id, &out_trade_no, arrival);
     let hit = sandbox.faults.meet(api, mch_id, &out_trade_no);
+    if api.is_bill() {
+        return call::run(&Download { api, sandbox, message }, sandbox, hit).await;
+    }
     let base = base(sandbox, &request.headers, request.shown.is_some());
     call::run(&Call { api, sandbox, message, parameters_sha256, base }, sandbox, hit).await
 }
@@ -162,6 +174,7 @@ impl call::Call for Call<'_> {
             On::CloseOrder => close_order::execute(self.sandbox, &self.message),
             On::Refund => refund::execute(self.sandbox, &self.message, &self.parameters_sha256),
             On::RefundQuery => refund_query::execute(self.sandbox, &self.message),
+            On::DownloadBill | On::DownloadFundFlow => Err(Refusal::system_error()),
             On::Notify | On::RefundNotify | On::Platform(_) => Err(Refusal::system_error()),
         }
     }

@@ -11,6 +11,7 @@ mod answer;
 mod call;
 mod check;
 mod close_order;
+mod download;
 mod order_query;
 mod others;
 mod refund;

@@ -28,7 +28,7 @@ enum Form {
     Signed,
     /// Both layers, without a signature.
     Unsigned,
-    /// A file, or the communication layer's refusal in its place.
+    /// A file, or the communication layer's refusal in its place. In the test environment alone: there is none.
     Bill,
 }
 

@@ -1,9 +1,12 @@
-//! Gauges that are asked for: queue lag, fill of streams, waiting events, dead letters, open refunds.
+//! Gauges that are asked for: queue lag, fill of streams, waiting events, dead letters, open payments and refunds.
+
+use std::collections::BTreeMap;
 
 use crate::ops::reason::ReasonClass;
 use crate::refund::RefundState;
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
+use crate::store::OPEN_CLASSES;
 use crate::telemetry;
 
 /// Measures the gauges that no event of the process changes.
@@ -29,6 +32,7 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     for (reason, count) in &parked {
         ctx.shown.set(telemetry::DEAD_LETTERS, &[("reason", reason)], *count as f64);
     }
+    payments(&ctx).await?;
     let open = ctx.store.open_refunds().await?;
     for state in RefundState::ALL.iter().filter(|state| !state.is_final()) {
         let count = open.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n);
@@ -36,4 +40,19 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     }
     ctx.shown.measured();
     Ok(Done::default())
+}
+
+/// Both classes of every merchant, so that a gauge without such payments is 0; also of a merchant that was removed.
+async fn payments(ctx: &Context) -> Result<(), JobError> {
+    let mut open = BTreeMap::new();
+    for merchant in &ctx.config.merchants {
+        open.extend(OPEN_CLASSES.map(|class| ((merchant.key.to_string(), class.as_str()), 0)));
+    }
+    for (merchant, class, count) in ctx.store.open_payments().await? {
+        open.insert((merchant.to_string(), class.as_str()), count);
+    }
+    for ((merchant, class), count) in open {
+        ctx.shown.set(telemetry::PAYMENTS_OPEN, &[("merchant", &merchant), ("class", class)], count as f64);
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::ids::AppKey;
 use crate::merchant_setup::{
-    PROBE_EVERY, Probe, announce, begins, digest, ended, is_unseen, probe, probe_app, recovered,
+    PROBE_EVERY, Probe, announce, begins, digest, ended, is_unseen, probe, probe_app, recovered, removed,
 };
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
@@ -40,22 +40,23 @@ pub async fn merchant_faults(ctx: Context) -> Result<Done, JobError> {
     Ok(count.into())
 }
 
-/// Apps that are refused alone are probed; what no probe shows ends after a day without a refusal.
+/// Apps that are refused alone are probed; what no probe shows ends after a day without a refusal. What is no longer
+/// configured ends at once.
 async fn parts(ctx: &Context) -> Result<(), JobError> {
     let now = ctx.clock.now();
     let found = ctx.store.degradations().await?;
-    let work = found.iter().filter_map(|of| {
-        let merchant = ctx.config.merchant(of.merchant.as_str())?;
-        Some(async move {
-            match &of.part {
-                Part::Merchant | Part::Refunds => Ok(()),
-                Part::App(app) => probe_part(ctx, merchant, of, app).await,
-                Part::TradeType(_) | Part::Notifications if is_unseen(of, now) => {
-                    recovered(&ctx.store, of, "not refused for a day", now).await
-                }
-                Part::TradeType(_) | Part::Notifications => Ok(()),
+    let work = found.iter().map(|of| async move {
+        let merchant = ctx.config.merchant(of.merchant.as_str());
+        let has_app = |merchant: &&Merchant| of.part.app().is_none_or(|app| merchant.apps.contains(app));
+        let Some(merchant) = merchant.filter(has_app) else { return removed(&ctx.store, of, now).await };
+        match &of.part {
+            Part::Merchant | Part::Refunds => Ok(()),
+            Part::App(app) => probe_part(ctx, merchant, of, app).await,
+            Part::TradeType(..) | Part::Notifications if is_unseen(of, now) => {
+                recovered(&ctx.store, of, "not refused for a day", now).await
             }
-        })
+            Part::TradeType(..) | Part::Notifications => Ok(()),
+        }
     });
     join_all(work).await.into_iter().collect::<Result<(), _>>()?;
     Ok(())
@@ -67,23 +68,29 @@ async fn probe_part(ctx: &Context, merchant: &Merchant, of: &Degradation, app: &
     if of.next_probe_at > now && !far && of.setup == setup {
         return Ok(());
     }
-    let configured = ctx.config.app(app.as_str()).filter(|_| merchant.apps.contains(app));
-    let Some(configured) = configured else { return recovered(&ctx.store, of, "no longer configured", now).await };
-    match probe_app(&ctx.wechat, merchant, &configured.app_id).await {
-        Probe::Passed => recovered(&ctx.store, of, "probe", ctx.clock.now()).await,
-        Probe::Refused(..) | Probe::Unclear => {
-            let next_probe_at = ctx.clock.now().after(PROBE_EVERY);
-            ctx.store.put_off_health_probe(&Degradation { setup, next_probe_at, ..of.clone() }).await
-        }
-    }
+    let Some(configured) = ctx.config.app(app.as_str()) else { return removed(&ctx.store, of, now).await };
+    let probe = probe_app(&ctx.wechat, merchant, &configured.app_id).await;
+    let now = ctx.clock.now();
+    let still = Degradation { setup, next_probe_at: now.after(PROBE_EVERY), ..of.clone() };
+    let still = match probe {
+        Probe::Passed => return recovered(&ctx.store, of, "probe", now).await,
+        // Any other refusal is the whole merchant's, and announced as that.
+        Probe::Refused(SetupFault::AppId, said) => Degradation { seen_at: now, said: Some(said), ..still },
+        Probe::Refused(..) | Probe::Unclear => still,
+    };
+    ctx.store.still_degraded(of, &still).await
 }
 
 /// Every part of every merchant, also those that are well.
 fn show_parts(ctx: &Context, found: &[Degradation]) {
     for merchant in &ctx.config.merchants {
         let apps = merchant.apps.iter().cloned().map(Part::App);
-        let trade_types = TradeType::ALL.iter().copied().map(Part::TradeType);
-        for part in [Part::Merchant, Part::Refunds, Part::Notifications].into_iter().chain(apps).chain(trade_types) {
+        let by_app = |app: AppKey| TradeType::ALL.iter().map(move |of| Part::TradeType(*of, Some(app.clone())));
+        let trade_types = merchant.apps.iter().cloned().flat_map(by_app);
+        // A row of before trade types were kept by app.
+        let others = found.iter().filter(|of| of.merchant == merchant.key).map(|of| of.part.clone());
+        let parts = [Part::Merchant, Part::Refunds, Part::Notifications].into_iter().chain(apps).chain(trade_types);
+        for part in parts.chain(others) {
             let there = found.iter().any(|of| of.merchant == merchant.key && of.part == part);
             let what = part.to_text();
             let labels = [("merchant", merchant.key.as_str()), ("what", what.as_str())];
@@ -98,7 +105,7 @@ fn is_due(ctx: &Context, fault: &StoredFault, merchant: &Merchant, now: Timestam
     fault.next_probe_at <= now || far || fault.setup != digest(&ctx.config, merchant)
 }
 
-async fn take_up(ctx: &Context, fault: StoredFault, merchant: &Merchant) -> Result<(), JobError> {
+async fn take_up(ctx: &Context, mut fault: StoredFault, merchant: &Merchant) -> Result<(), JobError> {
     match fault.scope {
         FaultScope::Calls => match probe(&ctx.wechat, &ctx.config, merchant).await {
             Probe::Passed => {
@@ -111,7 +118,9 @@ async fn take_up(ctx: &Context, fault: StoredFault, merchant: &Merchant) -> Resu
                 ctx.store.end_setup_fault(&fault).await?;
                 return Ok(());
             }
-            Probe::Refused(..) | Probe::Unclear => {}
+            // Its words may be others.
+            Probe::Refused(_, said) => fault.said = said,
+            Probe::Unclear => {}
         },
         // Only a refund shows it: one of those that wait is called for.
         FaultScope::Refunds => {

@@ -1,6 +1,6 @@
 //! The keys as processes accept them and as operators list them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::clock::Timestamp;
 use crate::config::{Merchants, Scope};
@@ -55,11 +55,12 @@ const COLUMNS: &str = "seq, id, client_id, name, hash, scopes, merchants, expire
                        rate_limit_per_second, created_at_ms, created_by, created_by_id";
 
 impl Store {
-    /// Whether anything changed is seen by these.
+    /// Whether anything changed is seen by these. As all that tells of a revocation, it is read by the reserved
+    /// connection: requests that wait for the others do not delay it.
     pub async fn api_key_counts(&self) -> Result<ApiKeyCounts, DbError> {
         let sql = "SELECT (SELECT COUNT(*) FROM api_keys) AS keys,
                           (SELECT COUNT(*) FROM revoked_api_keys) AS revoked";
-        let rows = self.db.reader().rows(sql, []).await?;
+        let rows = self.db.reserved_reader().rows(sql, []).await?;
         let row = rows.first().ok_or_else(|| DbError::Defect("a count without a row".into()))?;
         Ok(ApiKeyCounts { keys: row.get("keys")?, revoked: row.get("revoked")? })
     }
@@ -67,7 +68,7 @@ impl Store {
     /// The keys that are not revoked; some may have expired.
     pub async fn unrevoked_api_keys(&self) -> Result<Vec<StoredApiKey>, DbError> {
         let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE is_revoked = 0 ORDER BY seq");
-        let rows = self.db.reader().rows(&sql, []).await?;
+        let rows = self.db.reserved_reader().rows(&sql, []).await?;
         // A row that cannot be read is a key that is not accepted: it must not keep revocations from being read.
         let readable = rows.iter().filter_map(|row| {
             let id = row.get::<String>("id").unwrap_or_default();
@@ -100,6 +101,12 @@ impl Store {
             })
         };
         self.db.reader().rows(sql, []).await?.iter().map(revoked).collect()
+    }
+
+    /// The hashes of all that were revoked.
+    pub async fn revoked_hashes(&self) -> Result<HashSet<String>, DbError> {
+        let rows = self.db.reserved_reader().rows("SELECT hash FROM revoked_api_keys", []).await?;
+        rows.iter().map(|row| row.get("hash")).collect()
     }
 
     /// When each key was last used, by its hash; a minute late at most.

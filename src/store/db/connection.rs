@@ -1,6 +1,7 @@
 //! The database connection: one API over SQLite and PostgreSQL, with the settings that money needs.
 //!
-//! SQLite has one writer (see [`super::writer`]) and a pool of read-only connections. PostgreSQL has one pool.
+//! SQLite has one writer (see [`super::writer`]) and a pool of read-only connections. PostgreSQL has one pool. One
+//! connection beside them is for what must not wait behind requests.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -80,6 +81,8 @@ pub struct Db {
     kind: DbKind,
     writer: Writer,
     read: ReadPool,
+    /// One connection, which requests do not use.
+    reserved: Arc<ReadPool>,
     /// The file, when it is one.
     file: Option<Arc<Path>>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
@@ -104,18 +107,23 @@ impl Db {
         let writer = Writer::sqlite(path, settings.compact, Limits::DEFAULT).await?;
         let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
         let read = ReadPool::new(read, None);
-        Ok(Db { kind: DbKind::Sqlite, writer, read, file: Some(path.into()), probed: Arc::default() })
+        let mut one = sqlite_options(path, 1, "ON");
+        one.min_connections(0).connect_lazy(true);
+        let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None));
+        Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, file: Some(path.into()), probed: Arc::default() })
     }
 
     pub(super) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
-        // A write leaves a connection to reads.
-        let connections = settings.max_connections.max(2);
+        // A write leaves a connection to reads; one is reserved.
+        let connections = settings.max_connections.saturating_sub(1).max(2);
         let pool = postgres::connect(settings.url.expose(), connections, cache).await?;
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
         let writer = Writer::postgres((pool.clone(), connections), prelude, settings.compact, Limits::DEFAULT);
         let read = ReadPool::new(pool, prelude);
-        Ok(Db { kind: DbKind::Postgres, writer, read, file: None, probed: Arc::default() })
+        let reserved = postgres::connect_lazily(settings.url.expose(), cache).await?;
+        let reserved = Arc::new(ReadPool::new(reserved, prelude));
+        Ok(Db { kind: DbKind::Postgres, writer, read, reserved, file: None, probed: Arc::default() })
     }
 
     /// Which database this is.
@@ -131,6 +139,11 @@ impl Db {
     /// The pool of readers, for a query that may also run inside a write.
     pub(in crate::store) fn reader(&self) -> Reader<'_> {
         Reader::Pool(&self.read)
+    }
+
+    /// The connection for what must not wait behind requests, however many there are.
+    pub(in crate::store) fn reserved_reader(&self) -> Reader<'_> {
+        Reader::Pool(&self.reserved)
     }
 
     /// Hands a write to the writer and returns its result once that is durable. See [`Writer::write`].

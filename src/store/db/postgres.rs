@@ -36,6 +36,21 @@ pub(super) async fn connect(
     connections: u32,
     statement_cache: usize,
 ) -> Result<DatabaseConnection, DbError> {
+    let pool = Database::connect(options(url, connections, statement_cache)).await.map_err(named)?;
+    if statement_cache > 0 {
+        refuse_pooler(url, &pool).await?;
+    }
+    Ok(pool)
+}
+
+/// One further connection, once it is used; of a server that [`connect`] found right.
+pub(super) async fn connect_lazily(url: &str, statement_cache: usize) -> Result<DatabaseConnection, DbError> {
+    let mut o = options(url, 1, statement_cache);
+    o.connect_lazy(true);
+    Database::connect(o).await.map_err(named)
+}
+
+fn options(url: &str, connections: u32, statement_cache: usize) -> ConnectOptions {
     let mut o = ConnectOptions::new(url);
     o.max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
@@ -49,11 +64,7 @@ pub(super) async fn connect(
             // A pooler knows neither of these parameters and refuses the connection.
             if statement_cache == 0 { o.extra_float_digits(None) } else { o.options(SETTINGS) }
         });
-    let pool = Database::connect(o).await.map_err(named)?;
-    if statement_cache > 0 {
-        refuse_pooler(url, &pool).await?;
-    }
-    Ok(pool)
+    o
 }
 
 /// Fails where two connections meet one session, or where the settings of a session do not hold.

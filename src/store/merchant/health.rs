@@ -10,6 +10,7 @@ use crate::ids::{AppKey, MerchantKey};
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::evidence::outbox_row;
+use crate::store::merchant::setup_faults::FaultScope;
 use crate::store::order::rows::broken;
 use crate::store::outbox::write_events;
 use crate::store::writer::{Row, WriteTx};
@@ -27,8 +28,8 @@ pub enum Part {
     Refunds,
     /// Its orders through one app.
     App(AppKey),
-    /// Its orders of one trade type.
-    TradeType(TradeType),
+    /// Its orders of one trade type through one app. A row of before it was kept by app has none.
+    TradeType(TradeType, Option<AppKey>),
     /// Notifications at its address do not verify. Any sender can cause that: a hint and no more.
     Notifications,
 }
@@ -40,7 +41,8 @@ impl Part {
             Part::Merchant => "merchant".into(),
             Part::Refunds => "refunds".into(),
             Part::App(app) => format!("app:{app}"),
-            Part::TradeType(trade_type) => format!("trade_type:{}", trade_type.as_str()),
+            Part::TradeType(trade_type, None) => format!("trade_type:{}", trade_type.as_str()),
+            Part::TradeType(trade_type, Some(app)) => format!("trade_type:{}:{app}", trade_type.as_str()),
             Part::Notifications => "notifications".into(),
         }
     }
@@ -52,8 +54,29 @@ impl Part {
             None if text == "refunds" => Some(Part::Refunds),
             None if text == "notifications" => Some(Part::Notifications),
             Some(("app", app)) => AppKey::parse(app).ok().map(Part::App),
-            Some(("trade_type", name)) => TradeType::parse(name).map(Part::TradeType),
+            Some(("trade_type", of)) => match of.split_once(':') {
+                None => Some(Part::TradeType(TradeType::parse(of)?, None)),
+                Some((name, app)) => Some(Part::TradeType(TradeType::parse(name)?, Some(AppKey::parse(app).ok()?))),
+            },
             _ => None,
+        }
+    }
+
+    /// The app whose orders alone it concerns.
+    pub fn app(&self) -> Option<&AppKey> {
+        match self {
+            Part::App(app) => Some(app),
+            Part::TradeType(_, app) => app.as_ref(),
+            Part::Merchant | Part::Refunds | Part::Notifications => None,
+        }
+    }
+
+    /// Whose faults, found by any version, it announces.
+    fn fault_scope(&self) -> Option<FaultScope> {
+        match self {
+            Part::Merchant => Some(FaultScope::Calls),
+            Part::Refunds => Some(FaultScope::Refunds),
+            Part::App(_) | Part::TradeType(..) | Part::Notifications => None,
         }
     }
 
@@ -83,6 +106,10 @@ pub struct Degradation {
 }
 
 impl Degradation {
+    fn code(&self) -> Option<String> {
+        self.said.as_ref().map(|said| said.code.clone())
+    }
+
     fn event(&self, at: Timestamp, data: fn(MerchantTrouble) -> DomainData) -> EncodedEvent {
         let trouble = MerchantTrouble {
             what: self.part.to_text(),
@@ -96,6 +123,19 @@ impl Degradation {
     }
 }
 
+/// When what has ended may begin again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    Always,
+    /// Where it began at this time or earlier.
+    BegunBy(Timestamp),
+    /// Where it ended at this time or earlier.
+    EndedBy(Timestamp),
+}
+
+/// The reason in the row of what ended because it is no longer configured.
+const REMOVED: &str = "removed";
+
 const COLUMNS: &str = "merchant, what, reason, check_key, code, message, setup, since_ms, seen_ms, next_probe_at_ms";
 
 impl Store {
@@ -106,21 +146,21 @@ impl Store {
         rows.iter().filter_map(|row| degradation(row).transpose()).collect()
     }
 
-    /// Notes that something does not work; `true` where this begins it. It does not begin where it began after
-    /// `not_since` and has ended.
-    pub async fn begin_degradation(&self, found: &Degradation, not_since: Timestamp) -> Result<bool, DbError> {
+    /// Notes that something does not work; `true` where this begins it.
+    pub async fn begin_degradation(&self, found: &Degradation, again: Again) -> Result<bool, DbError> {
         // Mostly it is known, which is found without a writer.
-        let known = self.degradation(&found.merchant, &found.part).await?;
-        if known.is_some_and(|known| found.seen_at.since(known.seen_at) < SEEN_EVERY) {
+        if let Some(known) = self.degradation(&found.merchant, &found.part).await? {
+            if found.seen_at.since(known.seen_at) >= SEEN_EVERY {
+                let (setup, next_probe_at) = (known.setup.clone(), known.next_probe_at);
+                self.still_degraded(&known, &Degradation { setup, next_probe_at, ..found.clone() }).await?;
+            }
             return Ok(false);
         }
         let event = found.event(found.since, DomainData::MerchantDegraded);
-        let write = (found.clone(), not_since, event);
+        let write = (found.clone(), again, event);
         let begun = self
             .db
-            .write("merchant.degraded", write, |tx, (found, not_since, event)| {
-                Box::pin(begin(tx, found, *not_since, event))
-            })
+            .write("merchant.degraded", write, |tx, (found, again, event)| Box::pin(begin(tx, found, *again, event)))
             .await?;
         if begun {
             self.changed();
@@ -150,24 +190,32 @@ impl Store {
         Ok(rows.first().map(degradation).transpose()?.flatten())
     }
 
-    /// A probe found it as before: under this setup, to be probed again then.
-    pub async fn put_off_health_probe(&self, still: &Degradation) -> Result<(), DbError> {
-        let sql =
-            "UPDATE merchant_health SET setup = $3, next_probe_at_ms = $4, reason = $5, check_key = $6, code = $7,
-                   message = $8
-                   WHERE merchant = $1 AND what = $2 AND ended_ms IS NULL";
+    /// It is refused again, under this setup, to be probed again then. Another reason than was `known` is one event,
+    /// from the process that writes it.
+    pub async fn still_degraded(&self, known: &Degradation, found: &Degradation) -> Result<(), DbError> {
+        let still = Degradation { since: known.since, seen_at: found.seen_at.max(known.seen_at), ..found.clone() };
+        let is_other = known.reason != still.reason || known.code() != still.code();
+        let event = is_other.then(|| still.event(found.seen_at, DomainData::MerchantDegraded));
+        let write = (known.clone(), still, event);
+        self.db
+            .write("merchant.stays_degraded", write, |tx, (known, still, event)| {
+                Box::pin(stay(tx, known, still, event.as_ref()))
+            })
+            .await
+    }
+
+    /// What is no longer configured ends without an event: it does not work again.
+    pub async fn remove_degradation(&self, removed: &Degradation, at: Timestamp) -> Result<bool, DbError> {
+        let sql = "UPDATE merchant_health SET ended_ms = $4, reason = $5
+                   WHERE merchant = $1 AND what = $2 AND since_ms = $3 AND ended_ms IS NULL";
         let values = [
-            still.merchant.as_str().into(),
-            still.part.to_text().into(),
-            still.setup.as_str().into(),
-            still.next_probe_at.as_ms().into(),
-            still.reason.as_str().into(),
-            still.check.as_str().into(),
-            still.said.as_ref().map(|said| said.code.clone()).into(),
-            still.said.as_ref().map(|said| said.message.clone()).into(),
+            removed.merchant.as_str().into(),
+            removed.part.to_text().into(),
+            removed.since.as_ms().into(),
+            at.as_ms().into(),
+            REMOVED.into(),
         ];
-        self.db.execute("merchant.stays_degraded", sql, values).await?;
-        Ok(())
+        Ok(self.db.execute("merchant.removed", sql, values).await? > 0)
     }
 
     /// Whether a notification of the merchant that verified was received at this time or later.
@@ -178,13 +226,19 @@ impl Store {
     }
 }
 
-async fn begin(tx: &WriteTx, found: &Degradation, not_since: Timestamp, event: &EncodedEvent) -> Result<bool, DbError> {
-    let sql = "UPDATE merchant_health SET seen_ms = $3
-               WHERE merchant = $1 AND what = $2 AND ended_ms IS NULL AND seen_ms < $3";
-    let values = [found.merchant.as_str().into(), found.part.to_text().into(), found.seen_at.as_ms().into()];
-    if tx.execute(sql, values).await? > 0 {
-        return Ok(false);
+async fn begin(tx: &WriteTx, found: &Degradation, again: Again, event: &EncodedEvent) -> Result<bool, DbError> {
+    if let Some(scope) = found.part.fault_scope() {
+        // Read before, it may have ended meanwhile.
+        let sql = "SELECT 1 AS one FROM merchant_faults WHERE merchant = $1 AND scope = $2 LIMIT 1";
+        if tx.one(sql, [found.merchant.as_str().into(), scope.as_str().into()]).await?.is_none() {
+            return Ok(false);
+        }
     }
+    let (begun_by, ended_by) = match again {
+        Again::Always => (i64::MAX, i64::MAX),
+        Again::BegunBy(at) => (at.as_ms(), i64::MAX),
+        Again::EndedBy(at) => (i64::MAX, at.as_ms()),
+    };
     let sql = "INSERT INTO merchant_health (merchant, what, reason, check_key, code, message, setup, since_ms, seen_ms,
                                             next_probe_at_ms, ended_ms)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL)
@@ -192,25 +246,58 @@ async fn begin(tx: &WriteTx, found: &Degradation, not_since: Timestamp, event: &
                  SET reason = excluded.reason, check_key = excluded.check_key, code = excluded.code,
                      message = excluded.message, setup = excluded.setup, since_ms = excluded.since_ms,
                      seen_ms = excluded.seen_ms, next_probe_at_ms = excluded.next_probe_at_ms, ended_ms = NULL
-                 WHERE merchant_health.ended_ms IS NOT NULL AND merchant_health.since_ms <= $11";
+                 WHERE merchant_health.since_ms <= $11 AND merchant_health.ended_ms <= $12";
     let values = [
         found.merchant.as_str().into(),
         found.part.to_text().into(),
         found.reason.as_str().into(),
         found.check.as_str().into(),
-        found.said.as_ref().map(|said| said.code.clone()).into(),
+        found.code().into(),
         found.said.as_ref().map(|said| said.message.clone()).into(),
         found.setup.as_str().into(),
         found.since.as_ms().into(),
         found.seen_at.as_ms().into(),
         found.next_probe_at.as_ms().into(),
-        not_since.as_ms().into(),
+        begun_by.into(),
+        ended_by.into(),
     ];
     let begun = tx.execute(sql, values).await? > 0;
     if begun {
         write_events(tx, vec![outbox_row(event)]).await?;
     }
     Ok(begun)
+}
+
+/// Of processes that find another reason at once, one writes it.
+async fn stay(
+    tx: &WriteTx,
+    known: &Degradation,
+    still: &Degradation,
+    event: Option<&EncodedEvent>,
+) -> Result<(), DbError> {
+    let sql = "UPDATE merchant_health SET setup = $4, next_probe_at_ms = $5, reason = $6, check_key = $7, code = $8,
+                 message = $9, seen_ms = $10
+               WHERE merchant = $1 AND what = $2 AND since_ms = $3 AND ended_ms IS NULL
+                 AND reason = $11 AND COALESCE(code, '') = $12";
+    let values = [
+        still.merchant.as_str().into(),
+        still.part.to_text().into(),
+        known.since.as_ms().into(),
+        still.setup.as_str().into(),
+        still.next_probe_at.as_ms().into(),
+        still.reason.as_str().into(),
+        still.check.as_str().into(),
+        still.code().into(),
+        still.said.as_ref().map(|said| said.message.clone()).into(),
+        still.seen_at.as_ms().into(),
+        known.reason.as_str().into(),
+        known.code().unwrap_or_default().into(),
+    ];
+    let is_written = tx.execute(sql, values).await? > 0;
+    if let Some(event) = event.filter(|_| is_written) {
+        write_events(tx, vec![outbox_row(event)]).await?;
+    }
+    Ok(())
 }
 
 /// The incident that was read, and no later one.

@@ -92,9 +92,10 @@ impl Store {
         Ok(self.db.execute("merchant.fault_begins", sql, values).await? == 1)
     }
 
-    /// A probe found the fault still there.
+    /// A probe found the fault still there; WeChat's words of it may be others.
     pub async fn put_off_probe(&self, fault: &StoredFault) -> Result<(), DbError> {
-        let sql = "UPDATE merchant_faults SET setup = $4, probes = $5, next_probe_at_ms = $6
+        let sql = "UPDATE merchant_faults
+                   SET setup = $4, probes = $5, next_probe_at_ms = $6, code = $7, message = $8
                    WHERE merchant = $1 AND fault = $2 AND scope = $3";
         let values = [
             fault.merchant.as_str().into(),
@@ -103,6 +104,8 @@ impl Store {
             fault.setup.as_str().into(),
             i64::from(fault.probes).into(),
             fault.next_probe_at.as_ms().into(),
+            fault.said.code.as_str().into(),
+            fault.said.message.as_str().into(),
         ];
         self.db.execute("merchant.fault_stays", sql, values).await?;
         Ok(())

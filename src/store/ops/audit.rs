@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, QueryResult};
 
-use super::filter::{Conditions, SCANNED, Scanned};
+use super::filter::{Conditions, Scanned, page, page_statement};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
@@ -45,14 +45,15 @@ pub struct AuditFilter {
     pub before_id: Option<i64>,
 }
 
+const COLUMNS: &str = "id, at_ms, actor, actor_id, remote_addr, action, merchant, order_no, transaction_id, subject,
+                       reason, result";
+
 impl Store {
     /// Up to `limit` rows of the audit, newest first.
     pub async fn audit(&self, filter: &AuditFilter, limit: u64) -> Result<Scanned<AuditRow, i64>, DbError> {
         let (sql, values) = audit_statement(filter, limit);
         let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
-        let rows: Vec<AuditRow> = rows.iter().map(audit_row).collect::<Result<_, _>>()?;
-        let to = if rows.len() as u64 >= limit { None } else { self.scanned_to("audit", &window(filter)).await? };
-        Ok(Scanned { rows, to })
+        page(&rows, audit_row, |row| row.id)
     }
 }
 
@@ -77,14 +78,7 @@ pub(in crate::store) fn audit_statement(filter: &AuditFilter, limit: u64) -> (St
     only.add_option("result = {}", filter.result.as_deref());
     only.add_option("at_ms >= {}", filter.from.map(Timestamp::as_ms));
     only.add_option("at_ms < {}", filter.to.map(Timestamp::as_ms));
-    let sql = format!(
-        "SELECT id, at_ms, actor, actor_id, remote_addr, action, merchant, order_no, transaction_id, subject, reason,
-                result
-         FROM (SELECT * FROM audit WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
-         WHERE {} ORDER BY id DESC LIMIT {limit}",
-        only.text()
-    );
-    (sql, only.values())
+    (page_statement("audit", COLUMNS, (&window, &only.text()), limit), only.values())
 }
 
 fn audit_row(row: &QueryResult) -> Result<AuditRow, DbError> {

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
-use super::filter::{Conditions, SCANNED, Scanned};
+use super::filter::{Conditions, Scanned, page, page_statement};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
@@ -130,10 +130,7 @@ impl Store {
     ) -> Result<Scanned<DeadLetterRow, i64>, DbError> {
         let (sql, values) = dead_letters_statement(filter, limit);
         let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
-        let rows: Vec<DeadLetterRow> = rows.iter().map(dead_letter_row).collect::<Result<_, _>>()?;
-        let to =
-            if rows.len() as u64 >= limit { None } else { self.scanned_to("dead_letters", &window(filter)).await? };
-        Ok(Scanned { rows, to })
+        page(&rows, dead_letter_row, |row| row.id)
     }
 
     /// One with its message and its attempts.
@@ -253,13 +250,7 @@ pub(in crate::store) fn dead_letters_statement(filter: &DeadLetterFilter, limit:
     only.add_option("consumer = {}", filter.consumer.as_deref());
     only.add_option("parked_at_ms >= {}", filter.from.map(Timestamp::as_ms));
     only.add_option("parked_at_ms < {}", filter.to.map(Timestamp::as_ms));
-    let sql = format!(
-        "SELECT {COLUMNS}
-         FROM (SELECT {COLUMNS} FROM dead_letters WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
-         WHERE {} ORDER BY id DESC LIMIT {limit}",
-        only.text()
-    );
-    (sql, only.values())
+    (page_statement("dead_letters", COLUMNS, (&window, &only.text()), limit), only.values())
 }
 
 pub(in crate::store) fn groups_statement(merchants: Option<&[MerchantKey]>) -> (String, Vec<Value>) {

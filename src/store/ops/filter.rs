@@ -1,9 +1,8 @@
 //! A statement's conditions with their values, in the order of their numbers.
 
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{QueryResult, Value};
 
 use crate::ids::MerchantKey;
-use crate::store::Store;
 use crate::store::db::DbError;
 
 /// Rows that one page compares with what no index has. Behind them the next page goes on, however few passed.
@@ -79,12 +78,39 @@ impl Conditions {
     }
 }
 
-impl Store {
-    /// The last row of a full window, by its number.
-    pub(super) async fn scanned_to(&self, table: &str, window: &Conditions) -> Result<Option<i64>, DbError> {
-        let (only, last) = (window.text(), SCANNED - 1);
-        let sql = format!("SELECT id FROM {table} WHERE {only} ORDER BY id DESC LIMIT 1 OFFSET {last}");
-        let row = self.db.read().query_one_raw(self.db.statement(sql, window.values())).await?;
-        row.map(|row| Ok(row.try_get("", "id")?)).transpose()
+/// A page of a table with numbered rows, newest first, and in the same statement where the next page begins.
+///
+/// `columns` begin with `id`. A row whose `is_end` is 1 is no row of the page: its number, where there is one, is the
+/// last that was compared. It comes where the page is not full.
+pub(super) fn page_statement(table: &str, columns: &str, (window, only): (&str, &str), limit: u64) -> String {
+    let nulls = ", NULL".repeat(columns.matches(',').count());
+    let last = SCANNED - 1;
+    format!(
+        "WITH newest_page AS (
+           SELECT {columns}
+           FROM (SELECT {columns} FROM {table} WHERE {window} ORDER BY id DESC LIMIT {SCANNED}) AS newest
+           WHERE {only} ORDER BY id DESC LIMIT {limit})
+         SELECT {columns}, 0 AS is_end FROM newest_page
+         UNION ALL
+         SELECT (SELECT id FROM {table} WHERE {window} ORDER BY id DESC LIMIT 1 OFFSET {last}){nulls}, 1
+         WHERE (SELECT COUNT(*) FROM newest_page) < {limit}"
+    )
+}
+
+/// The rows of such a page.
+pub(super) fn page<T>(
+    rows: &[QueryResult],
+    row: impl Fn(&QueryResult) -> Result<T, DbError>,
+    id: impl Fn(&T) -> i64,
+) -> Result<Scanned<T, i64>, DbError> {
+    let mut found = Scanned { rows: Vec::new(), to: None };
+    for read in rows {
+        if read.try_get::<i32>("", "is_end")? == 0 {
+            found.rows.push(row(read)?);
+        } else {
+            found.to = read.try_get("", "id")?;
+        }
     }
+    found.rows.sort_by_key(|row| std::cmp::Reverse(id(row)));
+    Ok(found)
 }

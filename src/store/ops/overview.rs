@@ -46,6 +46,22 @@ impl Store {
         Ok(Sum { count: row.try_get("", "count")?, amount: Fen::from_i64(row.try_get("", "amount")?) })
     }
 
+    /// The merchant's credited payments in CNY as the ledger has them, by minute since then, counted from 0.
+    pub async fn paid_by_minute(&self, merchant: &MerchantKey, since: Timestamp) -> Result<Vec<(i64, Sum)>, DbError> {
+        let sql = format!(
+            "SELECT minute, COUNT(*) AS count, CAST(SUM(amount_fen) AS BIGINT) AS amount FROM (
+               SELECT (p.paid_at_ms - {since}) / 60000 AS minute, l.amount_fen
+               FROM payments AS p JOIN ledger AS l
+                 ON l.merchant = p.merchant AND l.entry = 'payment' AND l.transaction_id = p.transaction_id
+               WHERE p.merchant = $1 AND p.paid_at_ms >= {since} AND p.class = 'credited' AND p.currency = 'CNY'
+               LIMIT {COUNTED_MAX}) AS p
+             GROUP BY minute",
+            since = since.as_ms()
+        );
+        let rows = self.db.read().query_all_raw(self.db.statement(sql, [merchant.as_str().into()])).await?;
+        rows.iter().map(|row| Ok((row.try_get("", "minute")?, sum(row)?))).collect()
+    }
+
     /// How the merchant's last payments became known, the latest first.
     pub async fn last_arrivals(&self, merchant: &MerchantKey) -> Result<Vec<Arrival>, DbError> {
         let sql = format!(

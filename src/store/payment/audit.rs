@@ -1,5 +1,7 @@
 //! The audit: who did what, from where, why, and with which result. Append-only.
 
+use sea_orm::ConnectionTrait;
+
 use crate::clock::Timestamp;
 use crate::ids::{MerchantKey, OrderNo, TransactionId};
 use crate::store::Store;
@@ -38,13 +40,28 @@ impl Store {
     pub async fn record_audit(&self, entry: &AuditEntry) -> Result<(), DbError> {
         self.db.write("audit.record", entry.clone(), |tx, entry| Box::pin(write_audit(tx, entry))).await
     }
+
+    /// Records an action unless there is a row under the same key, by any process.
+    pub async fn record_audit_once(&self, entry: &AuditEntry, key: &str) -> Result<(), DbError> {
+        // Mostly it is known, which is found without a writer.
+        let sql = "SELECT 1 AS known FROM audit WHERE once_key = $1";
+        if self.db.read().query_one_raw(self.db.statement(sql, [key.into()])).await?.is_some() {
+            return Ok(());
+        }
+        let write = (entry.clone(), key.to_owned());
+        self.db.write("audit.record_once", write, |tx, (entry, key)| Box::pin(insert(tx, entry, Some(key)))).await
+    }
 }
 
 pub(in crate::store) async fn write_audit(tx: &WriteTx, e: &AuditEntry) -> Result<(), DbError> {
+    insert(tx, e, None).await
+}
+
+async fn insert(tx: &WriteTx, e: &AuditEntry, once_key: Option<&str>) -> Result<(), DbError> {
     let sql =
         "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, order_no, transaction_id, reason, result,
-                                  actor_id, subject)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+                                  actor_id, subject, once_key)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING";
     let values = [
         e.at.as_ms().into(),
         e.actor.clone().into(),
@@ -58,6 +75,7 @@ pub(in crate::store) async fn write_audit(tx: &WriteTx, e: &AuditEntry) -> Resul
         e.result.clone().into(),
         e.actor_id.clone().into(),
         e.subject.clone().into(),
+        once_key.map(str::to_owned).into(),
     ];
     tx.execute(sql, values).await?;
     Ok(())

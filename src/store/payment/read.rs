@@ -18,6 +18,9 @@ use crate::store::order::rows::{broken, unknown, unreadable};
 use crate::store::packed::rows::{defect, read_evidence};
 use crate::store::writer::{Reader, Row};
 
+/// The classes of what waits for an operator, or for its order.
+pub const OPEN_CLASSES: [PaymentClass; 2] = [PaymentClass::Held, PaymentClass::Unmatched];
+
 /// A payment that WeChat reported.
 #[derive(Debug, Clone)]
 pub struct StoredPayment {
@@ -138,6 +141,21 @@ impl Store {
             Fact::Paid(payment) | Fact::Refunded(payment) => Ok(Some(payment)),
             _ => Ok(None),
         }
+    }
+
+    /// How many payments are in each of [`OPEN_CLASSES`], by merchant; none of those where there are none.
+    pub async fn open_payments(&self) -> Result<Vec<(String, PaymentClass, i64)>, DbError> {
+        let classes = OPEN_CLASSES.map(|class| format!("'{}'", class.as_str())).join(", ");
+        let sql = format!(
+            "SELECT merchant, class, COUNT(*) AS n FROM payments WHERE class IN ({classes}) GROUP BY merchant, class"
+        );
+        let rows = self.db.reader().rows(&sql, []).await?;
+        let count = |row: &Row| {
+            let class: String = row.get("class")?;
+            let class = PaymentClass::parse(&class).ok_or_else(|| unknown("class", &class))?;
+            Ok((row.get("merchant")?, class, row.get("n")?))
+        };
+        rows.iter().map(count).collect()
     }
 
     /// What a merchant's payments come to, by class and currency, and what its refunds come to.

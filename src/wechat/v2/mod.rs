@@ -3,6 +3,7 @@
 //! Below the APIs: [`xml`] (the format), [`sign`] (signatures), [`request`] and [`reply`] (what every call shares),
 //! [`payment`] and [`coupon`] (parts of several messages).
 
+pub mod bill;
 pub mod close;
 pub mod coupon;
 pub mod notify;

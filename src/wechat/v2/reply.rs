@@ -171,7 +171,7 @@ fn joined<'a>(said: impl Iterator<Item = &'a str>) -> String {
 
 /// The readable part of an answer that is not WeChat's XML: the reasons it names, or a page's text without its tags. A
 /// message of WeChat's that cannot be parsed may hold personal data, of which nothing is taken.
-fn page(body: &[u8]) -> String {
+pub(super) fn page(body: &[u8]) -> String {
     /// More than any page needs to name its reason.
     const BEGINNING: usize = 4096;
     let text = String::from_utf8_lossy(body.get(..BEGINNING).unwrap_or(body));
@@ -217,7 +217,7 @@ fn outcome_of(class: Class, error: WechatError, fields: Fields) -> Outcome {
 
 /// WeChat's texts are shown in logs, pages and terminals: one line, no control characters, no more than the documented
 /// 128.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let breaks = |c: char| {
         // Line separators, and marks that reorder what follows them on a screen.
         c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -30,15 +30,19 @@ pub enum Whose {
 pub async fn judge(ctx: &Context, merchant: &Merchant, appid: Option<&AppId>, error: &WechatError) -> Whose {
     let Some(fault) = SetupFault::of(error) else { return Whose::Orders };
     count(merchant, fault);
-    match probed(ctx, merchant).await {
-        Probe::Passed => {
-            if let (SetupFault::AppId, Some(appid)) = (fault, appid) {
-                app_refused(ctx, merchant, appid, error).await;
-            }
-            Whose::Orders
-        }
-        Probe::Refused(..) | Probe::Unclear => Whose::Merchants,
+    let app = appid.filter(|_| fault == SetupFault::AppId).and_then(|appid| other_app(ctx, merchant, appid));
+    let is_known = match &app {
+        Some(app) => is_app_known(ctx, merchant, app).await,
+        None => false,
+    };
+    if !is_known && probed(ctx, merchant).await != Probe::Passed {
+        return Whose::Merchants;
     }
+    if let Some(app) = app {
+        let about = (Part::App(app), fault.as_str(), fault.check());
+        degrades(ctx, merchant, about, error).await;
+    }
+    Whose::Orders
 }
 
 /// A refund's call was refused: of what only refunds show, no query tells more.
@@ -67,35 +71,71 @@ pub async fn refund_passed(ctx: &Context, merchant: &Merchant) {
     noted(merchant, end.await);
 }
 
-/// WeChat accepts the merchant's other apps, and not this one of its configured apps.
-async fn app_refused(ctx: &Context, merchant: &Merchant, appid: &AppId, error: &WechatError) {
+/// The merchant's app with this number, unless it is the first one, by which the merchant is probed.
+fn other_app(ctx: &Context, merchant: &Merchant, appid: &AppId) -> Option<AppKey> {
+    app_of(ctx, merchant, appid).filter(|app| merchant.apps.first() != Some(app))
+}
+
+/// The merchant's app with this number.
+fn app_of(ctx: &Context, merchant: &Merchant, appid: &AppId) -> Option<AppKey> {
     let is_app = |key: &&AppKey| ctx.config.app(key.as_str()).is_some_and(|app| app.app_id == *appid);
-    // By the first app the merchant is probed.
-    let Some(app) = merchant.apps.iter().skip(1).find(is_app) else { return };
-    let fault = SetupFault::AppId;
-    let about = (Part::App(app.clone()), fault.as_str(), fault.check());
-    degrades(ctx, merchant, about, error).await;
+    merchant.apps.iter().find(is_app).cloned()
+}
+
+/// Whether all processes know that the app is refused alone under this setup: the scheduler probes it, once a minute.
+async fn is_app_known(ctx: &Context, merchant: &Merchant, app: &AppKey) -> bool {
+    let part = Part::App(app.clone());
+    let known = ctx.degraded.setup_of(&ctx.store, &merchant.key, &part, ctx.clock.now()).await;
+    known.is_ok_and(|known| known == Some(digest(&ctx.config, merchant)))
+}
+
+/// How an order's call went that names an app and a trade type.
+pub struct OrderCall {
+    pub appid: Option<AppId>,
+    pub trade_type: Option<TradeType>,
+}
+
+impl OrderCall {
+    /// Orders of its trade type through its app: the product is granted to both together.
+    fn part(&self, app: Option<&AppKey>) -> Option<Part> {
+        Some(Part::TradeType(self.trade_type?, Some(app?.clone())))
+    }
+
+    fn app(&self, ctx: &Context, merchant: &Merchant) -> Option<AppKey> {
+        app_of(ctx, merchant, self.appid.as_ref()?)
+    }
 }
 
 /// WeChat refuses the unified order for the request itself: of a missing permission, orders of its trade type.
-pub async fn order_refused(ctx: &Context, merchant: &Merchant, trade_type: Option<TradeType>, error: &WechatError) {
-    if let (Some(trade_type), "NOAUTH" | "NO_AUTH") = (trade_type, error.code.as_str()) {
-        let about = (Part::TradeType(trade_type), PERMISSION, "the product in WeChat's merchant platform");
+pub async fn order_refused(ctx: &Context, merchant: &Merchant, call: &OrderCall, error: &WechatError) {
+    if !matches!(error.code.as_str(), "NOAUTH" | "NO_AUTH") {
+        return;
+    }
+    if let Some(part) = call.part(call.app(ctx, merchant).as_ref()) {
+        let about = (part, PERMISSION, "the product in WeChat's merchant platform");
         degrades(ctx, merchant, about, error).await;
     }
 }
 
 async fn degrades(ctx: &Context, merchant: &Merchant, about: (Part, &str, &str), error: &WechatError) {
     let now = ctx.clock.now();
-    noted(merchant, degraded(&ctx.store, (&ctx.config, merchant), about, error, now).await);
-    ctx.degraded.forget();
+    match degraded(&ctx.store, (&ctx.config, merchant), about, error, now).await {
+        Ok(true) => ctx.degraded.forget(),
+        Ok(false) => {}
+        Err(e) => noted(merchant, Err(e)),
+    }
 }
 
 /// WeChat took an order: what was refused of it before is accepted again.
-pub async fn order_accepted(ctx: &Context, merchant: &Merchant, appid: Option<&AppId>, trade_type: Option<TradeType>) {
-    let is_app = |key: &&AppKey| ctx.config.app(key.as_str()).is_some_and(|app| Some(&app.app_id) == appid);
-    let app = merchant.apps.iter().find(is_app).cloned().map(Part::App);
-    let parts = [Some(Part::Merchant), app, trade_type.map(Part::TradeType)];
+pub async fn order_accepted(ctx: &Context, merchant: &Merchant, call: &OrderCall) {
+    let app = call.app(ctx, merchant);
+    let parts = [
+        Some(Part::Merchant),
+        call.part(app.as_ref()),
+        // As a process kept it that did not know the app.
+        call.trade_type.map(|trade_type| Part::TradeType(trade_type, None)),
+        app.map(Part::App),
+    ];
     for part in parts.into_iter().flatten() {
         noted(merchant, accepted(ctx, merchant, &part).await);
     }
@@ -103,7 +143,7 @@ pub async fn order_accepted(ctx: &Context, merchant: &Merchant, appid: Option<&A
 
 async fn accepted(ctx: &Context, merchant: &Merchant, part: &Part) -> Result<(), DbError> {
     let now = ctx.clock.now();
-    if !ctx.degraded.has(&ctx.store, &merchant.key, part, now).await? {
+    if ctx.degraded.setup_of(&ctx.store, &merchant.key, part, now).await?.is_none() {
         return Ok(());
     }
     match part {

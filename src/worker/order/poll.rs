@@ -32,6 +32,9 @@ use crate::worker::refund::{Listed, learn_all};
 /// A question older than this was asked anew by the scheduler; after an outage there may be thousands of them.
 pub const STALE: Duration = Duration::from_secs(60);
 
+/// When a replayed poll that WeChat did not answer may be tried again.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
 /// Handles `query.due`.
 pub struct PollOrder;
 
@@ -144,7 +147,7 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
     if let Some(verdict) = scheduled {
         return verdict;
     }
-    let Polling { stored, resubmit, opened, refused, .. } = polling;
+    let Polling { stored, resubmit, opened, refused, unanswered, .. } = polling;
     if let Some(refusal) = refund_refused {
         let also = refused.map(|(order, _)| format!("; {order}")).unwrap_or_default();
         return Verdict::Park { reason: refusal.reason(), why: format!("{refusal}{also}") };
@@ -156,6 +159,15 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
     }
     match Target::current(&stored, ctx.clock.now()).filter(|_| resubmit || opened) {
         Some(target) => place(ctx, target, !opened).await,
+        None if unanswered => without_answer(ctx),
+        None => Verdict::Done,
+    }
+}
+
+/// The order's next poll asks again. One that is replayed has settled nothing.
+fn without_answer(ctx: &Context) -> Verdict {
+    match ctx.replay {
+        Some(_) => Verdict::Retry { after: UNANSWERED, why: "WeChat does not answer".into() },
         None => Verdict::Done,
     }
 }

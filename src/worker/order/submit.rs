@@ -23,7 +23,7 @@ use crate::wechat::v2::unified_order::{Answer, Placed};
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
 use crate::worker::core::fact::{Applied, Item};
-use crate::worker::core::setup_judge::{Whose, judge, order_accepted, order_refused};
+use crate::worker::core::setup_judge::{OrderCall, Whose, judge, order_accepted, order_refused};
 use crate::worker::pay::calls as pay;
 use crate::worker::pay::pacer::PutOff;
 
@@ -120,7 +120,7 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
             return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
         };
-        let Learnt { fact, source, never_placed } = match call(ctx, merchant, &target).await {
+        let Learnt { fact, source, never_placed, setup } = match call(ctx, merchant, &target).await {
             Ok(learnt) => learnt,
             Err(put_off) => return put_back(ctx, &target, put_off).await,
         };
@@ -129,7 +129,12 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
         let now = ctx.clock.now();
         let item = Item::new(&ctx.config, target.merchant.clone(), target.out_trade_no.clone(), fact, source, now);
         let item = Item { never_placed, ..item };
-        match ctx.apply(item).await {
+        let applied = ctx.apply(item).await;
+        // After the order: a process that dies between the two loses what the next call says again.
+        if applied.is_ok() {
+            shown(ctx, merchant, &target, setup).await;
+        }
+        match applied {
             Ok(Applied::Changed(stored)) => match Target::current(&stored, now) {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
                     target = Target { called_before: false, ..next };
@@ -185,10 +190,27 @@ async fn put_back(ctx: &Context, target: &Target, put_off: PutOff) -> Verdict {
     }
 }
 
+/// What an answer shows of the merchant's setup.
+enum Setup {
+    Accepted,
+    Refused(WechatError),
+    Unclear,
+}
+
+async fn shown(ctx: &Context, merchant: &Merchant, target: &Target, setup: Setup) {
+    let call = OrderCall { appid: appid(target), trade_type: trade_type(target) };
+    match setup {
+        Setup::Accepted => order_accepted(ctx, merchant, &call).await,
+        Setup::Refused(error) => order_refused(ctx, merchant, &call, &error).await,
+        Setup::Unclear => {}
+    }
+}
+
 /// What came of a call.
 struct Learnt {
     fact: Fact,
     source: EvidenceSource,
+    setup: Setup,
     /// Before the call none of the number can have been executed.
     never_placed: bool,
 }
@@ -212,21 +234,20 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Lea
         Err(put_off) if target.waits && !called_before => return Err(put_off),
         Err(put_off) => {
             let fact = Fact::PlacementUnknown { why: put_off.to_string(), said: None, not_called: !called_before };
-            return Ok(Learnt { fact, source: here, never_placed: !called_before });
+            return Ok(Learnt { fact, source: here, setup: Setup::Unclear, never_placed: !called_before });
         }
     };
     called_before |= earlier_may_have_executed;
-    let (appid, trade_type) = (appid(target), trade_type(target));
-    match &placed {
-        Placed::Issued(_) => order_accepted(ctx, merchant, appid.as_ref(), trade_type).await,
-        Placed::Refused(error) => order_refused(ctx, merchant, trade_type, error).await,
-        Placed::Setup(_) | Placed::Closed(_) | Placed::Ask(_) | Placed::Unknown { .. } => {}
-    }
+    let setup = match &placed {
+        Placed::Issued(_) => Setup::Accepted,
+        Placed::Refused(error) => Setup::Refused(error.clone()),
+        Placed::Setup(_) | Placed::Closed(_) | Placed::Ask(_) | Placed::Unknown { .. } => Setup::Unclear,
+    };
     let (fact, source) = match placed {
         Placed::Issued(prepay) => (Fact::PrepayIssued(prepay), here),
         Placed::Refused(error) if called_before => (unknown(error), here),
         Placed::Refused(error) => (Fact::PlacementRefused(error), here),
-        Placed::Setup(error) => match judge(ctx, merchant, appid.as_ref(), &error).await {
+        Placed::Setup(error) => match judge(ctx, merchant, appid(target).as_ref(), &error).await {
             _ if called_before => (unknown(error), here),
             whose => (Fact::SetupRefused { error, alone: whose == Whose::Orders }, here),
         },
@@ -236,7 +257,7 @@ async fn call(ctx: &Context, merchant: &Merchant, target: &Target) -> Result<Lea
             (Fact::PlacementUnknown { why, said, not_called: !sent && !called_before }, here)
         }
     };
-    Ok(Learnt { fact, source, never_placed: !called_before })
+    Ok(Learnt { fact, source, setup, never_placed: !called_before })
 }
 
 fn appid(target: &Target) -> Option<AppId> {

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use crate::bus::{Bus, ConsumerName, Delivery, Message, Parked, Parking, ParkingError, PublishError, Verdict};
 use crate::config::Merchant;
-use crate::event::command::{NoticeKind, NotifyReceived};
+use crate::event::command::{NoticeKind, NotifyReceived, QueryDue};
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::EventId;
@@ -132,9 +132,24 @@ async fn parked(ctx: &Context, mark: &ReplayMark, message: StoredMessage) -> Res
     if subject.split('.').nth(2).and_then(|key| ctx.config.merchant(key)).is_none() {
         return Ok(Handled::failed("unknown_merchant", "no such merchant is configured"));
     }
+    if let Some(failed) = unpolled(ctx, &subject, &payload).await? {
+        return Ok(failed);
+    }
     let message = Message { subject, id, payload, headers }.replayed(&mark.replay_id);
     let verdict = judged(ctx, &consumer, message).await;
     result(ctx, mark, verdict, is_notification).await
+}
+
+/// Of a poll: why its order cannot be polled, however often it is tried.
+async fn unpolled(ctx: &Context, subject: &str, payload: &[u8]) -> Result<Option<Handled>, DbError> {
+    let Ok(event) = Envelope::<QueryDue>::parse(payload) else { return Ok(None) };
+    let Some(merchant) = subject.split('.').nth(2).and_then(|key| ctx.config.merchant(key)) else { return Ok(None) };
+    match ctx.store.order(&merchant.key, &event.data.order_no).await {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => Ok(Some(Handled::failed("unknown_order", "no such order"))),
+        Err(DbError::Defect(why)) => Ok(Some(Handled::failed("defect", why))),
+        Err(e) => Err(e),
+    }
 }
 
 /// Whether a notification verifies with the keys configured now, at the time when it came.

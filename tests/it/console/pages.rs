@@ -38,6 +38,7 @@ async fn the_overview_counts_the_day_and_held_money_names_its_reason() {
     stage.place("PAID0001").await;
     stage.pay("PAID0001").await;
     stage.until_state("PAID0001", "paid").await;
+    stage.skip(5);
     let day = browser.get("/console").await.text();
     assert!(day.contains("<strong><span class=\"money\">¥"), "{day}");
     assert!(day.contains("</strong><small>count 1</small>"), "one payment: {day}");

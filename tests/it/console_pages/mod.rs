@@ -1,10 +1,15 @@
 //! The working pages of the console: orders, notifications, dead letters, replays.
 
 mod acts;
+mod keys;
 mod lists;
+mod of_no_order;
 mod outcomes;
+mod overview;
+mod refused;
 mod replays;
 mod user;
+mod views;
 
 use crate::harness::service::TestService;
 

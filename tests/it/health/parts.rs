@@ -8,7 +8,7 @@ use crate::settling::on_both;
 
 impl InProcess {
     /// An order through the mini program.
-    async fn ordered_by_mini(&self, order_no: &str) -> Value {
+    pub async fn ordered_by_mini(&self, order_no: &str) -> Value {
         let mut content = jsapi(order_no, 100);
         content["app"] = json!("mini");
         let request = self.http.post(format!("{}/v1/orders", self.base)).bearer_auth(API_KEY);
@@ -49,13 +49,14 @@ on_both! {
             service.place_unanswered(order_no).await;
             service.until_state(order_no, "failed").await;
         }
-        assert_eq!(service.health_events().await, ["degraded trade_type:JSAPI"], "once");
+        service.until_health_events(&["degraded trade_type:JSAPI:shop"]).await;
         let row = service.degraded().await.remove(0);
         assert_eq!((&row["reason"], &row["next_probe_at"]), (&json!("permission"), &Value::Null), "{row}");
         service.place("P200003").await;
-        let once = ["degraded trade_type:JSAPI", "recovered trade_type:JSAPI"];
+        let once = ["degraded trade_type:JSAPI:shop", "recovered trade_type:JSAPI:shop"];
         service.until_health_events(&once).await;
 
+        service.pass(601).await;
         service.faults(refused).await;
         service.place_unanswered("P200004").await;
         service.until_state("P200004", "failed").await;

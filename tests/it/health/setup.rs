@@ -8,7 +8,7 @@ use crate::settling::on_both;
 const FAULTS: &str = "SELECT COUNT(*) FROM merchant_faults";
 
 impl InProcess {
-    async fn probes(&self) -> usize {
+    pub async fn probes(&self) -> usize {
         self.wechat_calls("orderquery", "wxpay-probe").await.len()
     }
 

@@ -1,5 +1,6 @@
 //! API keys: made and revoked over the API, limited in rate, and what the audit keeps of refused ones.
 
+mod age;
 mod made;
 mod refused;
 mod revoked;

@@ -4,6 +4,7 @@ mod control;
 mod dead_letters;
 mod events;
 mod kept;
+mod polls;
 mod refused;
 
 use serde_json::{Value, json};

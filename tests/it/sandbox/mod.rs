@@ -1,5 +1,6 @@
 //! The WeChat simulator over real HTTP: what it checks, answers, keeps, posts and spoils.
 
+mod bills;
 mod cashier;
 mod faults;
 mod orders;

@@ -79,7 +79,8 @@ async fn what_is_not_simulated_is_refused_with_a_reason() {
     }
     let report = call(&shop, "/payitil/report", &sealed(about("A100001"), SignType::Md5)).await;
     assert_eq!((&*report["err_code"], report.get("sign")), ("NOAUTH", None), "{report:?}");
-    let bill = call(&shop, "/pay/downloadbill", &sealed(bare(), SignType::Md5)).await;
+    let bill = with(bare(), &[("appid", APPID), ("bill_date", "20250101")]);
+    let bill = call(&shop, "/pay/downloadbill", &sealed(bill, SignType::Md5)).await;
     assert_eq!((&*bill["return_msg"], &*bill["error_code"]), ("No Bill Exist", "20002"), "{bill:?}");
     let unknown = call(&shop, "/pay/never/heard/of", &bare()).await;
     assert_eq!(unknown["return_code"], "FAIL", "{unknown:?}");

@@ -5,4 +5,5 @@ mod runs;
 mod stage;
 mod token_plan;
 mod tokens;
+mod triggered;
 mod when;

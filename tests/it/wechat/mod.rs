@@ -1,6 +1,7 @@
 //! The codec and the client beyond the published vectors: hostile input, every branch of the outcome table, the calls
 //! against a server that misbehaves.
 
+mod bills;
 mod calls;
 pub mod certificates;
 mod coupons;

@@ -4,6 +4,7 @@ mod delivery;
 mod jetstream;
 mod login;
 mod parking;
+mod peeked;
 mod publishing;
 mod room;
 mod rules;

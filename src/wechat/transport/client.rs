@@ -1,22 +1,4 @@
-//! The HTTP client for WeChat: sends and receives bytes. It knows hosts, time limits and sizes, and nothing of the
-//! contents.
-//!
-//! `Wire` is what every call shares, to the pay hosts and to the platform alike; [`Client`] adds what holds for the pay
-//! hosts: there are two of them.
-//!
-//! A call goes to the host that answered last (at first the main one) and, when that brings no answer within a second,
-//! to the other host as well, which is another site with the same paths. This is right even after a timeout, when the
-//! first call may have been executed: every call of API v2 is identified by the merchant's own number, and repeating it
-//! with the same body changes nothing. But a refusal of the repeat then says nothing about the first call, so the reply
-//! tells when there was one.
-//!
-//! A refusal by the only host that a call was sent to proves that it was not executed. Whether an earlier call of the
-//! number was, the caller knows: after one that may have been, at either host, neither a refusal nor "no such order"
-//! ends an order. A refund is sent to one host alone: its next call goes to the other one.
-//!
-//! What must stay true: no redirect is followed (a signed body must not go to another host), no proxy of the
-//! environment is used, a reply is never read beyond [`MAX_REPLY_BYTES`], and no error text holds a body, a key or a
-//! URL: the platform's addresses carry secrets in their queries.
+//! The connection pool, and what holds for the pay hosts.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,70 +6,12 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue};
 use tokio::time::Instant;
 
-use super::certificate::MerchantCertificate;
-use super::newest_date::NewestDate;
-use super::pay_hosts::{PayHosts, SLOW};
+use super::error::{ClientError, MAX_REPLY_BYTES, TransportError, chain, transport};
 use crate::clock::Clock;
 use crate::config;
-
-/// Maximum size of a reply in bytes. WeChat's largest API replies are a few dozen KiB; bills are not fetched this way.
-pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
-
-/// Why there is no usable answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TransportError {
-    /// No connection: name, route or TLS. WeChat has not seen the call.
-    #[error("not sent: {why}")]
-    NotSent {
-        /// The cause, without addresses' query strings or bodies.
-        why: String,
-    },
-    /// Sent, but the answer timed out or was cut off: WeChat may have executed the call.
-    #[error("no answer: {why}")]
-    NoAnswer {
-        /// The cause.
-        why: String,
-    },
-    /// An HTTP status other than 200; WeChat answers even its refusals with 200.
-    #[error("HTTP status {status}")]
-    Status {
-        /// The status.
-        status: u16,
-    },
-    /// The reply is longer than any reply of WeChat.
-    #[error("reply larger than {MAX_REPLY_BYTES} bytes")]
-    TooLarge,
-}
-
-impl TransportError {
-    /// Whether the other host may succeed.
-    fn is_worth_the_backup(&self) -> bool {
-        match self {
-            TransportError::NotSent { .. } | TransportError::NoAnswer { .. } => true,
-            TransportError::Status { status } => *status >= 500,
-            TransportError::TooLarge => false,
-        }
-    }
-
-    /// Whether WeChat may have executed the call that ended like this.
-    pub const fn may_have_executed(&self) -> bool {
-        match self {
-            TransportError::NotSent { .. } => false,
-            TransportError::NoAnswer { .. } | TransportError::TooLarge => true,
-            // A gateway's own error says nothing about the server behind it; a refused message was not executed.
-            TransportError::Status { status } => *status >= 500,
-        }
-    }
-
-    const fn label(&self) -> &'static str {
-        match self {
-            TransportError::NotSent { .. } => "not_sent",
-            TransportError::NoAnswer { .. } => "no_answer",
-            TransportError::Status { .. } => "status",
-            TransportError::TooLarge => "too_large",
-        }
-    }
-}
+use crate::wechat::certificate::MerchantCertificate;
+use crate::wechat::newest_date::NewestDate;
+use crate::wechat::pay_hosts::{PayHosts, SLOW};
 
 /// A reply, and whether an earlier call is open.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,47 +32,20 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// Why a client cannot be created: a mistake in the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// An address under `[wechat]` is not an absolute http(s) address without query.
-    #[error("wechat.{key} is not an absolute http(s) address without query and fragment")]
-    Address {
-        /// The key.
-        key: &'static str,
-    },
-    /// The TLS library refuses the merchant's certificate and key.
-    #[error("client certificate unusable: {why}")]
-    Certificate {
-        /// The cause; never key material.
-        why: String,
-    },
-    /// The file of `wechat.pay_ca_file` cannot be read or holds no certificate.
-    #[error("wechat.pay_ca_file unusable: {why}")]
-    Authority {
-        /// The cause.
-        why: String,
-    },
-    /// TLS could not be set up.
-    #[error("cannot set up HTTPS: {why}")]
-    Tls {
-        /// The cause.
-        why: String,
-    },
-}
-
 /// A connection pool with this program's rules for calls to WeChat. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Wire {
-    http: reqwest::Client,
-    newest_date: NewestDate,
+pub(in crate::wechat) struct Wire {
+    pub(super) http: reqwest::Client,
+    pub(super) newest_date: NewestDate,
+    /// For an answer, or for the next part of one that is streamed.
+    pub(super) timeout: Duration,
 }
 
 impl Wire {
     /// A pool with the configured time limits.
-    pub(super) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
+    pub(in crate::wechat) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
         let http = Wire::rules(config)?.build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
-        Ok(Wire { http, newest_date: NewestDate::default() })
+        Ok(Wire { http, newest_date: NewestDate::default(), timeout: config.timeout })
     }
 
     /// A pool that presents a client certificate.
@@ -156,7 +53,7 @@ impl Wire {
         let (rules, pem) = (Wire::rules(config)?, certificate.to_pem());
         let identity = reqwest::Identity::from_pem(pem.expose().as_bytes());
         let http = identity.and_then(|identity| rules.identity(identity).build());
-        let wire = |http| Wire { http, newest_date: NewestDate::default() };
+        let wire = |http| Wire { http, newest_date: NewestDate::default(), timeout: config.timeout };
         http.map(wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
     }
 
@@ -173,12 +70,17 @@ impl Wire {
     }
 
     /// Gets `path` of the host `base` with these query parameters, in this order.
-    pub(super) async fn get(&self, base: &str, path: &str, query: &Query<'_>) -> Result<Vec<u8>, TransportError> {
+    pub(in crate::wechat) async fn get(
+        &self,
+        base: &str,
+        path: &str,
+        query: &Query<'_>,
+    ) -> Result<Vec<u8>, TransportError> {
         self.measured(path, self.http.get(address(base, path, query)?)).await
     }
 
     /// Posts `body` to `path` of the host `base`.
-    pub(super) async fn post(
+    pub(in crate::wechat) async fn post(
         &self,
         base: &str,
         path: &str,
@@ -221,9 +123,9 @@ impl Wire {
 }
 
 /// Names and values of a query, not yet encoded.
-pub(super) type Query<'a> = [(&'a str, &'a str)];
+pub(in crate::wechat) type Query<'a> = [(&'a str, &'a str)];
 
-fn address(base: &str, path: &str, query: &Query<'_>) -> Result<reqwest::Url, TransportError> {
+pub(super) fn address(base: &str, path: &str, query: &Query<'_>) -> Result<reqwest::Url, TransportError> {
     let mut url = reqwest::Url::parse(&format!("{base}{path}"))
         .map_err(|_| TransportError::NotSent { why: "no usable address".to_owned() })?;
     if !query.is_empty() {
@@ -235,8 +137,8 @@ fn address(base: &str, path: &str, query: &Query<'_>) -> Result<reqwest::Url, Tr
 /// A connection pool to WeChat's pay hosts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    wire: Wire,
-    hosts: PayHosts,
+    pub(super) wire: Wire,
+    pub(super) hosts: PayHosts,
 }
 
 impl Client {
@@ -358,11 +260,11 @@ fn authorities(config: &config::Wechat) -> Result<Vec<reqwest::Certificate>, Cli
 }
 
 /// `unifiedorder` of `/pay/unifiedorder`: the label of metrics and logs.
-pub(super) fn api_of(path: &str) -> &str {
+pub(in crate::wechat) fn api_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-pub(super) fn base(key: &'static str, text: &str) -> Result<String, ClientError> {
+pub(in crate::wechat) fn base(key: &'static str, text: &str) -> Result<String, ClientError> {
     let url = reqwest::Url::parse(text).map_err(|_| ClientError::Address { key })?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
@@ -374,27 +276,4 @@ pub(super) fn base(key: &'static str, text: &str) -> Result<String, ClientError>
         return Err(ClientError::Address { key });
     }
     Ok(text.trim_end_matches('/').to_owned())
-}
-
-fn transport(error: reqwest::Error) -> TransportError {
-    let not_sent = error.is_connect() || error.is_builder();
-    let timed_out = error.is_timeout();
-    let why = match (not_sent, timed_out) {
-        (true, true) => "connecting timed out".to_owned(),
-        (false, true) => "timed out".to_owned(),
-        (_, false) => chain(&error.without_url()),
-    };
-    if not_sent { TransportError::NotSent { why } } else { TransportError::NoAnswer { why } }
-}
-
-/// An error with its causes: the outermost text of an HTTP error is not informative.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,0 +1,157 @@
+//! Answers that a download must not trust: archives without end, pages, digests of other bytes, hosts that are away.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tempfile::TempDir;
+use wxpay_worker::config::Wechat;
+use wxpay_worker::wechat::transport::{Client, TransportError};
+use wxpay_worker::wechat::v2::bill::{
+    Ask, BillDay, DownloadError, DownloadLimits, Downloaded, FundAccount, GunzipError, RefusalKind, TradeBillType,
+    download,
+};
+
+use super::{bill, payment};
+use crate::wechat::server::{Answer, Server, http, unreachable};
+use crate::wechat::{app_id, merchant, our_key, wechat};
+
+const DAY: &str = "2025-01-02";
+
+fn trades() -> Ask {
+    Ask::trades(BillDay::parse(DAY).unwrap(), TradeBillType::All)
+}
+
+async fn fetch(config: &Wechat, ask: Ask, folder: &Path, limits: DownloadLimits) -> Result<Downloaded, DownloadError> {
+    let client = Client::new(config).unwrap();
+    movable(download(&client, &merchant(&our_key()), &app_id(), &ask, folder, limits)).await
+}
+
+/// Jobs move between threads while they wait.
+fn movable<T: Send>(job: T) -> T {
+    job
+}
+
+async fn fetch_from(server: &Server, limits: DownloadLimits) -> Result<Downloaded, DownloadError> {
+    let folder = TempDir::new().unwrap();
+    let fetched = fetch(&wechat(&server.url, &server.url), trades(), folder.path(), limits).await;
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, usize::from(fetched.is_ok()), "{fetched:?}");
+    fetched
+}
+
+fn bytes(headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn serving(headers: &'static str, body: Vec<u8>) -> Server {
+    Server::start(move |_| Answer::Bytes(bytes(headers, &body)))
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn plain_and_compressed_bills_become_the_same_file() {
+    let text = format!("\u{feff}{}", bill(&[payment("a"), payment("b")]));
+    let mut digests = Vec::new();
+    for body in [text.clone().into_bytes(), gzip(text.as_bytes())] {
+        let (server, folder) = (serving("", body), TempDir::new().unwrap());
+        let config = wechat(&server.url, &server.url);
+        let fetched = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap();
+        assert_eq!(fetched.file, folder.path().join("1900000109-trades-all-20250102.csv"));
+        assert_eq!(std::fs::read_to_string(&fetched.file).unwrap(), text);
+        assert_eq!(fetched.bytes, text.len() as u64);
+        digests.push(fetched.sha256);
+    }
+    assert_eq!(digests[0], digests[1]);
+    assert_eq!(digests[0], wxpay_worker::secret::sha256_hex(text.as_bytes()));
+}
+
+#[tokio::test]
+async fn an_archive_is_given_up_at_its_limit_or_its_missing_end() {
+    let archive = gzip(&vec![b'x'; 1 << 20]);
+    let limits = |plain_bytes| DownloadLimits { wire_bytes: 1 << 20, plain_bytes };
+    let whole = serving("", archive.clone());
+    assert_eq!(fetch_from(&whole, limits(1 << 20)).await.unwrap().bytes, 1 << 20);
+    let error = fetch_from(&whole, limits(1000)).await.unwrap_err();
+    assert_eq!(error, DownloadError::Gunzip(GunzipError::TooLarge { limit: 1000 }));
+    let cut = serving("", archive[..archive.len() / 2].to_vec());
+    let error = fetch_from(&cut, limits(1 << 20)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the gzip data is cut short");
+    let few = DownloadLimits { wire_bytes: 100, ..DownloadLimits::default() };
+    assert_eq!(fetch_from(&whole, few).await.unwrap_err(), DownloadError::TooLarge { limit: 100 });
+    let plain = serving("", vec![b'x'; 2000]);
+    assert_eq!(fetch_from(&plain, limits(1000)).await.unwrap_err(), DownloadError::TooLarge { limit: 1000 });
+}
+
+#[tokio::test]
+async fn answers_and_pages_in_place_of_a_bill_leave_no_file() {
+    let answer = "<xml><return_code>FAIL</return_code><return_msg>No Bill Exist</return_msg></xml>";
+    for body in [answer.as_bytes().to_vec(), gzip(answer.as_bytes()), format!("\u{feff}\n {answer}").into_bytes()] {
+        let error = fetch_from(&serving("", body), DownloadLimits::default()).await.unwrap_err();
+        let DownloadError::Refused(refusal) = error else { panic!("{error}") };
+        assert_eq!((refusal.kind, refusal.words.as_str()), (RefusalKind::NoBill, "No Bill Exist"));
+    }
+    let page = "<!DOCTYPE html><html><body>Bad Gateway</body></html>";
+    let error = fetch_from(&serving("", page.into()), DownloadLimits::default()).await.unwrap_err();
+    assert_eq!(error, DownloadError::NotABill("Bad Gateway".to_owned()));
+    let error = fetch_from(&serving("", Vec::new()), DownloadLimits::default()).await.unwrap_err();
+    assert_eq!(error, DownloadError::NotABill("the answer is empty".to_owned()));
+    assert!(error.may_come_later());
+}
+
+#[tokio::test]
+async fn a_digest_must_be_of_the_bytes_sent_or_of_what_they_hold() {
+    // Of `abc`, as FIPS 180 has it.
+    const ABC: &str = "digest: SHA=A9993E364706816ABA3E25717850C26C9CD0D89D\r\n";
+    let fetched = fetch_from(&serving(ABC, b"abc".to_vec()), DownloadLimits::default()).await;
+    assert_eq!(fetched.unwrap().bytes, 3);
+    let fetched = fetch_from(&serving(ABC, gzip(b"abc")), DownloadLimits::default()).await;
+    assert_eq!(fetched.unwrap().bytes, 3);
+    let error = fetch_from(&serving(ABC, b"abd".to_vec()), DownloadLimits::default()).await.unwrap_err();
+    assert_eq!(error, DownloadError::Digest);
+    let unknown = serving("digest: md5=abc\r\n", b"abd".to_vec());
+    assert!(fetch_from(&unknown, DownloadLimits::default()).await.is_ok(), "another algorithm proves nothing");
+}
+
+#[tokio::test]
+async fn the_other_host_is_asked_when_one_is_away_or_fails() {
+    let good = serving("", bill(&[payment("a")]).into_bytes());
+    let failing = Server::start(|_| Answer::Bytes(http(502, "")));
+    let refusing = Server::start(|_| Answer::Bytes(http(404, "")));
+    let folder = TempDir::new().unwrap();
+    for main in [unreachable(), failing.url.clone()] {
+        let config = wechat(&main, &good.url);
+        fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap();
+    }
+    let config = wechat(&refusing.url, &good.url);
+    let error = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap_err();
+    assert_eq!(error, DownloadError::Transport(TransportError::Status { status: 404 }));
+    assert_eq!(good.received().len(), 2);
+    assert!(good.received()[0].head.starts_with("POST /pay/downloadbill "));
+}
+
+#[tokio::test]
+async fn a_silent_host_and_a_refused_certificate_are_named() {
+    let silent = Server::start(|_| Answer::Hang);
+    let config = Wechat { timeout: Duration::from_millis(300), ..wechat(&silent.url, &silent.url) };
+    let folder = TempDir::new().unwrap();
+    let error = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap_err();
+    assert!(matches!(error, DownloadError::Transport(TransportError::NoAnswer { .. })), "{error}");
+    let refusing = Server::start(|_| Answer::Bytes(http(400, "")));
+    let flow = Ask::fund_flow(BillDay::parse(DAY).unwrap(), FundAccount::Basic);
+    let config = wechat(&refusing.url, &refusing.url);
+    let error = fetch(&config, flow, folder.path(), DownloadLimits::default()).await.unwrap_err();
+    assert!(!error.may_come_later(), "an operator must renew the certificate: {error}");
+    let nowhere = folder.path().join("missing");
+    let good = serving("", b"abc".to_vec());
+    let error = fetch(&wechat(&good.url, &good.url), trades(), &nowhere, DownloadLimits::default()).await.unwrap_err();
+    assert!(matches!(error, DownloadError::File(_)), "{error}");
+}

@@ -45,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000060_console::Migration),
             Box::new(schema_3::m20261130_000070_api_keys::Migration),
             Box::new(schema_3::m20261130_000080_merchant_health::Migration),
+            Box::new(schema_3::m20261130_000110_books::Migration),
             Box::new(schema_3::m20261130_000120_views::Migration),
         ]
     }

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
+use super::books::{Between, LedgerArgs};
 
 /// Operations of wxpay-worker over its HTTP API.
 #[derive(Parser)]
@@ -69,6 +70,13 @@ pub enum Command {
         #[command(subcommand)]
         command: EventsCommand,
     },
+    /// The books: what was recorded, oldest first, with the running balance.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl ledger --day 2026-11-27\n  \
+        wxpayctl ledger --day 2026-11-27 --csv > 2026-11-27.csv")]
+    Ledger(Box<LedgerArgs>),
+    /// The books of a day summed up: opening, what was recorded, closing.
+    Balances(Between),
     /// What the scheduler does.
     Jobs,
     /// Runs a job of the scheduler now, in whichever process gets its lease.

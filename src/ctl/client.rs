@@ -12,6 +12,8 @@ use crate::secret::Secret;
 
 /// Longer than the API's longest wait, which is that of a reader of the feed.
 const TIMEOUT: Duration = Duration::from_secs(75);
+/// Of a file.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than any key.
 const MAX_KEY_BYTES: usize = 4096;
@@ -64,15 +66,28 @@ impl Api {
 
     /// `GET` for what also a refusal is an answer.
     pub async fn try_get(&self, path: &str, parameters: &[(&str, Option<String>)]) -> Result<(u16, Value), Failure> {
-        let mut query = Serializer::new(String::new());
-        for (name, value) in parameters {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        let query = query.finish();
-        let address = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        let address = address(path, parameters);
         self.send(self.http.get(format!("{}{address}", self.base))).await
+    }
+
+    /// `GET` of a file of any size; its parts are written as they come.
+    pub async fn download(
+        &self,
+        path: &str,
+        parameters: &[(&str, Option<String>)],
+        mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let request = self.http.get(format!("{}{}", self.base, address(path, parameters))).timeout(DOWNLOAD_TIMEOUT);
+        let mut response = self.start(request).await?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            let bytes = response.bytes().await.map_err(|error| self.down(error))?;
+            return Err(problem(status, &serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
+        }
+        while let Some(bytes) = response.chunk().await.map_err(|error| self.down(error))? {
+            write(&bytes)?;
+        }
+        Ok(())
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -82,22 +97,39 @@ impl Api {
         if (200..300).contains(&status) { Ok(body) } else { Err(problem(status, &body)) }
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<(u16, Value), Failure> {
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value), Failure> {
+        let response = self.start(request).await?;
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.map_err(|error| self.down(error))?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    async fn start(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose());
         }
-        let down = |error: reqwest::Error| {
-            let mut text = format!("{} does not answer: {}", self.base, error.without_url());
-            if self.base.contains("127.0.0.1") {
-                text.push_str("; another service is named by --url or WXPAYCTL_URL");
-            }
-            Failure::new(Exit::Down, text)
-        };
-        let response = request.send().await.map_err(down)?;
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await.map_err(down)?;
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        request.send().await.map_err(|error| self.down(error))
     }
+
+    fn down(&self, error: reqwest::Error) -> Failure {
+        let mut text = format!("{} does not answer: {}", self.base, error.without_url());
+        if self.base.contains("127.0.0.1") {
+            text.push_str("; another service is named by --url or WXPAYCTL_URL");
+        }
+        Failure::new(Exit::Down, text)
+    }
+}
+
+/// The path with those parameters that have a value.
+fn address(path: &str, parameters: &[(&str, Option<String>)]) -> String {
+    let mut query = Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 /// An identifier as one part of a path.

@@ -130,6 +130,8 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
         | Command::Man { .. }
         | Command::Replay { .. }
         | Command::Bus { .. }
+        | Command::Ledger { .. }
+        | Command::Balances { .. }
         | Command::Doctor { .. } => Ok(Exit::Usage),
     }
 }

@@ -6,6 +6,7 @@
 mod args;
 mod args_page;
 mod args_replay;
+mod books;
 mod bus;
 mod client;
 mod commands;

@@ -36,6 +36,12 @@ impl Printer {
         Ok(())
     }
 
+    /// Data as it came.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        stdout().write_all(bytes)?;
+        Ok(())
+    }
+
     /// For people, also where the data goes into a pipe.
     pub fn note(&mut self, text: &str) {
         let _ = writeln!(stderr(), "{text}");

@@ -152,6 +152,12 @@ pub struct OrderPaid {
     pub bank_type: Option<String>,
     /// How we learnt of it: `notification` or `query`.
     pub learnt_by: &'static str,
+    /// What the payer was shown.
+    pub description: String,
+    /// As the business gave it.
+    pub attach: Option<String>,
+    /// As the business gave it.
+    pub metadata: Option<serde_json::Value>,
 }
 
 /// Money that arrived when it should not, and what the merchant's policy does with it.

@@ -9,10 +9,11 @@
 //!   `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
-//! - Finance: `events`.
+//! - Finance: `events`, `books`.
 //! - Operation: `health`, `ops`.
 
 mod api_keys;
+mod books;
 mod change_hub;
 mod connection;
 mod events;

@@ -2,11 +2,15 @@
 
 use super::decision::OrderEvent;
 use super::state::{Attempt, CNY, Order, Surplus};
+use crate::event::command::OrderContent;
 use crate::event::domain::{DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld};
 use crate::event::fact::{Payment, WechatError};
 
-/// The event of an order's change, which `learnt_by` reported: the name of a source of evidence.
-pub fn of_order(order: &Order, news: OrderEvent, learnt_by: &'static str) -> DomainEvent {
+/// The event of an order's change, which `learnt_by` reported: the name of a source of evidence. `asked` is what the
+/// business wanted paid.
+pub fn of_order(order: &Order, asked: &OrderContent, news: OrderEvent, learnt_by: &'static str) -> DomainEvent {
+    let paid = |p| paid(order, asked, p, learnt_by);
+    let surplus = |p, policy: Surplus| OrderSurplus { payment: paid(p), policy: policy.as_str() };
     let data = match news {
         OrderEvent::Payable(out_trade_no) => DomainData::OrderPayable(OrderPayable {
             order_no: order.order_no.clone(),
@@ -17,13 +21,11 @@ pub fn of_order(order: &Order, news: OrderEvent, learnt_by: &'static str) -> Dom
             out_trade_no,
             expires_at: order.expires_at,
         }),
-        OrderEvent::Paid(p) => DomainData::OrderPaid(paid(order, p, learnt_by)),
-        OrderEvent::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(order, p, learnt_by, policy)),
-        OrderEvent::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(order, p, learnt_by, policy)),
-        OrderEvent::PaidByAccept(p) => DomainData::OrderPaid(OrderPaid { accepted: true, ..paid(order, p, learnt_by) }),
-        OrderEvent::PaymentAccepted(p) => {
-            DomainData::PaymentAccepted(OrderPaid { accepted: true, ..paid(order, p, learnt_by) })
-        }
+        OrderEvent::Paid(p) => DomainData::OrderPaid(paid(p)),
+        OrderEvent::PaidLate(p, policy) => DomainData::OrderPaidLate(surplus(p, policy)),
+        OrderEvent::PaidTwice(p, policy) => DomainData::OrderPaidTwice(surplus(p, policy)),
+        OrderEvent::PaidByAccept(p) => DomainData::OrderPaid(OrderPaid { accepted: true, ..paid(p) }),
+        OrderEvent::PaymentAccepted(p) => DomainData::PaymentAccepted(OrderPaid { accepted: true, ..paid(p) }),
         OrderEvent::PaymentHeld(p, reason) => DomainData::PaymentHeld(PaymentHeld {
             order_no: order.order_no.clone(),
             app: order.app.clone(),
@@ -42,11 +44,7 @@ pub fn of_order(order: &Order, news: OrderEvent, learnt_by: &'static str) -> Dom
     DomainEvent { merchant: order.merchant.clone(), order_no: Some(order.order_no.clone()), data }
 }
 
-fn surplus(order: &Order, p: Payment, learnt_by: &'static str, policy: Surplus) -> OrderSurplus {
-    OrderSurplus { payment: paid(order, p, learnt_by), policy: policy.as_str() }
-}
-
-fn paid(order: &Order, p: Payment, learnt_by: &'static str) -> OrderPaid {
+fn paid(order: &Order, asked: &OrderContent, p: Payment, learnt_by: &'static str) -> OrderPaid {
     OrderPaid {
         order_no: order.order_no.clone(),
         app: order.app.clone(),
@@ -62,6 +60,9 @@ fn paid(order: &Order, p: Payment, learnt_by: &'static str) -> OrderPaid {
         settlement_total_fee_fen: p.settlement_total_fee,
         bank_type: p.bank_type,
         learnt_by,
+        description: asked.description.clone(),
+        attach: asked.attach.clone(),
+        metadata: asked.metadata.clone(),
     }
 }
 

@@ -66,4 +66,10 @@ pub(super) const JOBS: &[Job] = &[
         deadline: Duration::from_secs(600),
         run: |ctx| Box::pin(jobs::retention(ctx)),
     },
+    Job {
+        name: "books",
+        when: When::hourly(20),
+        deadline: Duration::from_secs(300),
+        run: |ctx| Box::pin(jobs::books(ctx)),
+    },
 ];

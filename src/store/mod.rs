@@ -1,6 +1,7 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
 mod api_keys;
+mod books;
 mod console;
 mod db;
 mod dead_letters;
@@ -31,6 +32,8 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use books::closings::Balances;
+pub use books::rows::{BookKey, BookRange, BookRow, BookSum, book_page_statement};
 pub use console::attempts::{Attempt, FORGOTTEN_AFTER};
 pub use console::sessions::NewSession;
 pub use console::types::{Access, ConsoleSession, ConsoleUser, Right, Role, UserChange};
@@ -64,7 +67,7 @@ pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
 pub use order::search::{Hits, search_statements};
 pub use order::trail::{Trail, TrailRow, trail_statements};
-pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent};
+pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent, FeedRange};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;

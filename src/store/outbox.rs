@@ -8,6 +8,8 @@
 //!
 //! The last position has a row of its own: no position is given out again after events were removed.
 
+use std::time::Duration;
+
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set};
 
 use super::Store;
@@ -35,6 +37,20 @@ pub struct FeedEnd {
     pub position: i64,
     /// The event of that position, which may be removed by now.
     pub event_id: Option<String>,
+}
+
+/// How far positions and times may be out of order: longer than any transaction takes.
+const OUT_OF_ORDER: Duration = Duration::from_secs(15 * 60);
+
+/// A part of the feed.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedRange {
+    /// Behind this position.
+    pub after: i64,
+    /// Emitted at or after.
+    pub since: Option<Timestamp>,
+    /// Emitted before.
+    pub until: Option<Timestamp>,
 }
 
 /// An event with its place in the feed.
@@ -107,7 +123,27 @@ impl Store {
         merchants: Option<&[MerchantKey]>,
         limit: u64,
     ) -> Result<Vec<FeedEvent>, DbError> {
-        let mut find = outbox::Entity::find().filter(outbox::Column::Position.gt(cursor));
+        let range = FeedRange { after: cursor, since: None, until: None };
+        self.events_between(&range, types, merchants, limit).await
+    }
+
+    /// The same of a part of the feed.
+    pub async fn events_between(
+        &self,
+        range: &FeedRange,
+        types: &[String],
+        merchants: Option<&[MerchantKey]>,
+        limit: u64,
+    ) -> Result<Vec<FeedEvent>, DbError> {
+        let mut find = outbox::Entity::find().filter(outbox::Column::Position.gt(range.after));
+        if let Some(since) = range.since {
+            find = find.filter(outbox::Column::CreatedAtMs.gte(since.as_ms()));
+        }
+        if let Some(until) = range.until {
+            let end = self.first_position(until.after(OUT_OF_ORDER)).await?;
+            find = find.filter(outbox::Column::CreatedAtMs.lt(until.as_ms()));
+            find = find.filter(outbox::Column::Position.lt(end));
+        }
         if !types.is_empty() {
             find = find.filter(outbox::Column::EventType.is_in(types));
         }
@@ -116,6 +152,29 @@ impl Store {
         }
         let rows = find.order_by_asc(outbox::Column::Position).limit(limit).all(self.db.read()).await?;
         Ok(rows.into_iter().map(FeedEvent::from).collect())
+    }
+
+    /// A position with everything that was emitted at or after `since` behind it.
+    pub async fn position_before(&self, since: Timestamp) -> Result<i64, DbError> {
+        let early = i64::try_from(OUT_OF_ORDER.as_millis()).unwrap_or(i64::MAX);
+        let first = self.first_position(Timestamp::from_ms(since.as_ms().saturating_sub(early))).await?;
+        Ok(first.saturating_sub(1))
+    }
+
+    /// The first position whose event was emitted at or after `at`, as far as positions follow the times: found by
+    /// bisection, because an index over the times would cost every order its bytes and still leave the sorting.
+    async fn first_position(&self, at: Timestamp) -> Result<i64, DbError> {
+        let sql = "SELECT position, created_at_ms FROM outbox WHERE position >= $1 ORDER BY position LIMIT 1";
+        let (mut low, mut high) = (1, self.feed_end().await?.position.saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.db.reader().rows(sql, [middle.into()]).await?;
+            match row.first() {
+                Some(row) if row.get::<i64>("created_at_ms")? < at.as_ms() => low = row.get::<i64>("position")? + 1,
+                Some(_) | None => high = middle,
+            }
+        }
+        Ok(low)
     }
 
     /// The feed's end.

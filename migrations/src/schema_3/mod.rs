@@ -8,4 +8,5 @@ pub mod m20261130_000050_history;
 pub mod m20261130_000060_console;
 pub mod m20261130_000070_api_keys;
 pub mod m20261130_000080_merchant_health;
+pub mod m20261130_000110_books;
 pub mod m20261130_000120_views;

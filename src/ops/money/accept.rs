@@ -121,7 +121,7 @@ impl OrderDecision for Accepting {
             Decision::Refused(refusal) => return (Vec::new(), Accepted::Refused(refusal)),
         };
         let source = EvidenceSource::Request { by: self.audit.actor.clone() };
-        let event = |news| of_order(&change.next, news, source.name()).encode(self.now);
+        let event = |news| of_order(&change.next, &stored.content, news, source.name()).encode(self.now);
         let events = change.news.into_iter().map(event).collect();
         let (received_at, state) = (self.now, change.next.state);
         let evidence = Evidence { out_trade_no: number.clone(), fact, source, received_at, took: None, state };

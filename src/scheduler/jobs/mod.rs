@@ -1,5 +1,6 @@
 //! The jobs, one file each.
 
+mod books;
 mod deferred_messages;
 mod far_times;
 mod gauges;
@@ -10,6 +11,7 @@ mod platform_tokens;
 mod retention;
 mod unmatched_notifications;
 
+pub(super) use books::books;
 pub(super) use deferred_messages::deferred_messages;
 pub(super) use far_times::far_times;
 pub(super) use gauges::gauges;

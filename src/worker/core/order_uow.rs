@@ -80,7 +80,8 @@ impl UnitOfWork {
                     self.commit.held.extend(held.map(|reason| (entry.transaction_id.clone(), reason)));
                 }
                 self.commit.payments.extend(change.payment.map(|p| (version, p)));
-                let news = change.news.into_iter().map(|n| of_order(&change.next, n, item.source.name()).encode(now));
+                let (next, asked, source) = (&change.next, &self.stored.content, item.source.name());
+                let news = change.news.into_iter().map(|n| of_order(next, asked, n, source).encode(now));
                 self.commit.events.extend(news);
                 let back = change.refund.and_then(|auto| policy_refund(&item.config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);

@@ -1,5 +1,6 @@
 //! `wxpayctl` as its users run it: a process beside a running service.
 
+mod books;
 mod doctor;
 mod exits;
 mod help;

@@ -38,6 +38,9 @@ fn one_of_each() -> Vec<DomainData> {
         settlement_total_fee_fen: None,
         bank_type: Some("OTHERS".into()),
         learnt_by: "query",
+        description: "a coffee".into(),
+        attach: None,
+        metadata: Some(serde_json::json!({"table": 7})),
     };
     let ended =
         |wechat| OrderEnded { order_no: order_no.clone(), app: app.clone(), amount_fen, currency: "CNY", wechat };

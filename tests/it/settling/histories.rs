@@ -151,6 +151,7 @@ on_both! {
             })
             .await;
         }
+        crate::books::agree(&service).await;
         let (ours, theirs) = service.sums().await;
         assert_eq!(ours, theirs);
         let exceeded = "SELECT COUNT(*) FROM refund_totals

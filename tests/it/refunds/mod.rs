@@ -157,6 +157,19 @@ impl InProcess {
         before
     }
 
+    /// Moves the clock from poll to poll until ten minutes lie before the next one.
+    pub async fn until_pauses_have_grown(&self, refund_no: &str) -> StoredRefund {
+        for _ in 0..30 {
+            let before = self.to_next_poll(refund_no).await;
+            // What changes the refund first may be its call, before the poll has set the next one.
+            let after = self.until_polled(&before).await;
+            if after.refund.queries.next_at.is_some_and(|at| at.since(self.clock.now()).as_secs() > 600) {
+                return after;
+            }
+        }
+        panic!("{:?}", self.refund(refund_no).await);
+    }
+
     /// Moves the clock from poll to poll until the refund is there.
     pub async fn poll_until(&self, refund_no: &str, state: &str) -> StoredRefund {
         for _ in 0..20 {

@@ -80,6 +80,6 @@ async fn insert(tx: &WriteTx, e: &AuditEntry, once_key: Option<&str>) -> Result<
         e.subject.clone().into(),
         once_key.map(str::to_owned).into(),
     ];
-    tx.execute(sql, values).await?;
+    tx.execute(&sql, values).await?;
     Ok(())
 }

@@ -65,6 +65,11 @@ pub fn plan<'a>(select: impl IntoIterator<Item = (&'a str, &'a str)>) -> String 
     format!("/console/replays/new?{}", query.finish())
 }
 
+/// The revocation of an API key, whose id may hold any visible character.
+pub fn revocation(id: &str) -> String {
+    format!("/console/settings/keys/{}/revoke", escaped(id))
+}
+
 /// The audit rows of an order.
 pub fn audit_of_order(order_no: impl Display) -> String {
     format!("/console/audit?order_no={}", escaped(&order_no.to_string()))

@@ -24,12 +24,12 @@ pub struct Viewed {
     pub order_no: Option<OrderNo>,
 }
 
-/// Notes that a stored message was shown: once for an operator, an object and an hour.
+/// Notes that a stored message was shown: once for an operator, an address, an object and an hour.
 pub async fn viewed(store: &Store, operator: &Operator, viewed: Viewed, now: Timestamp) -> Result<(), DbError> {
     let Viewed { action, subject, merchant, order_no } = viewed;
     let hour = now.as_ms().div_euclid(HOUR_MS);
     let of = merchant.as_ref().map(MerchantKey::as_str).unwrap_or_default();
-    let key = format!("{action} {hour} {of} {subject} {}", operator.id);
+    let key = format!("{action} {hour} {of} {subject} {} {}", operator.id, operator.remote_addr);
     let entry = AuditEntry { merchant, order_no, subject: Some(subject), ..operator.audit(action, String::new(), now) };
     store.record_audit_once(&entry, &key).await
 }

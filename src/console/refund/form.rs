@@ -21,7 +21,7 @@ use crate::http::refunds::Confirmed;
 use crate::ids::{EventId, OutRefundNo};
 use crate::money::Fen;
 use crate::ops::money::{About, Asked, PAYER_REASON_MAX_BYTES, Recorded, audit_refused, content_hash, record};
-use crate::store::{RefundCap, Right};
+use crate::store::{RefundCap, Right, StoredRefund};
 
 type Pair = (String, String);
 
@@ -81,40 +81,83 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
     let entered = fields.get("amount").unwrap_or_default();
     let (left, is_confirmed) = (target.payment.left, fields.get("confirm") == Some("1"));
     let refund_no = target.refund_no(viewer, &key);
-    let is_known = app.store.refund(&target.merchant, &refund_no).await?.is_some();
+    let known = app.store.refund(&target.merchant, &refund_no).await?;
     let form = || RefundPage::of(app, viewer, (named, &target), (&key, entered));
     let problem = match amount(entered) {
         _ if reason.is_empty() => Some(t.reason_needed),
         _ if reason.len() > PAYER_REASON_MAX_BYTES => Some(t.long_reason),
         _ if !is_plain(&reason, PAYER_REASON_MAX_BYTES) => Some(t.plain_reason),
         // What is confirmed is refused where it is recorded, and is in the audit.
-        Some(amount) if amount <= left || is_known || is_confirmed => None,
+        Some(amount) if amount <= left || known.is_some() || is_confirmed => None,
         _ => Some(t.bad_amount),
     };
     let (Some(amount), None) = (amount(entered), problem) else {
         return page(&RefundPage { reason, problem: problem.map(str::to_owned), ..form() });
     };
-    if is_known {
-        return Ok(flash::redirect(app.shared.jar, &named.back(), t.refund_known));
+    let shown = RefundPage { reason: reason.clone(), ..form() };
+    if let Some(known) = known {
+        return repeated(app, named, shown, &known, amount);
     }
     if let Some(elsewhere) = target.moved(&key) {
         return Ok(flash::redirect(app.shared.jar, &elsewhere, t.moved));
     }
     if !is_confirmed {
         let left_after = Some(Fen::from_i64(left.as_i64() - amount.as_i64()));
-        return page(&RefundPage { reason, preview: Some(amount), left_after, ..form() });
+        return page(&RefundPage { preview: Some(amount), left_after, ..shown });
     }
-    let shown = RefundPage { reason: reason.clone(), ..form() };
     let problem = match recorded(app, viewer, target, (refund_no, amount, reason)).await {
-        Ok(recorded) => {
-            let says = if recorded.is_new { t.refund_done } else { t.refund_known };
-            return Ok(flash::redirect(app.shared.jar, &named.back(), says));
+        Ok(recorded) if recorded.is_new => {
+            return Ok(flash::redirect(app.shared.jar, &named.back(), t.refund_done));
         }
-        Err(Error::RefundCap { left }) => format!("{} {}", t.refund_capped, money::yuan(left.as_i64())),
-        Err(Error::RefundExceeds { .. }) => t.bad_amount.to_owned(),
-        Err(other) => return Err(other.into()),
+        Ok(recorded) => return repeated(app, named, shown, &recorded.refund, amount),
+        Err(Failed::Unconfirmed) => {
+            let left_after = Some(Fen::from_i64(left.as_i64() - amount.as_i64()));
+            let problem = Some(t.refund_unconfirmed.to_owned());
+            let shown = RefundPage { preview: Some(amount), left_after, problem, ..shown };
+            return Ok((StatusCode::SERVICE_UNAVAILABLE, page(&shown)?).into_response());
+        }
+        Err(Failed::Other(Error::RefundCap { left })) => format!("{} {}", t.refund_capped, money::yuan(left.as_i64())),
+        Err(Failed::Other(Error::RefundExceeds { .. })) => t.bad_amount.to_owned(),
+        Err(Failed::Other(other)) => return Err(other.into()),
     };
     Ok((StatusCode::CONFLICT, page(&RefundPage { problem: Some(problem), ..shown })?).into_response())
+}
+
+/// The answer where the form's key has a refund: the same one, or another, which the form must not be taken for.
+fn repeated(
+    app: &Console,
+    named: &Named,
+    shown: RefundPage,
+    known: &StoredRefund,
+    amount: Fen,
+) -> Result<Response, Fault> {
+    let t = Texts::of(app.lang);
+    let refund = &known.refund;
+    // A payment of no order may have one by now.
+    let is_same = [refund.order_no.as_ref(), None].into_iter().any(|order_no| {
+        let hash = content_hash(order_no, Some(amount), Some(&shown.transaction_id), Some(&shown.reason));
+        hash == known.content_hash
+    });
+    if is_same {
+        return Ok(flash::redirect(app.shared.jar, &named.back(), t.refund_known));
+    }
+    let sum = shown.frame.sum(refund.amount, &shown.currency);
+    let problem = Some(format!("{} {} {sum}", t.refund_other, refund.refund_no));
+    let shown = RefundPage { key: EventId::new().to_string(), problem, ..shown };
+    Ok((StatusCode::CONFLICT, page(&shown)?).into_response())
+}
+
+/// Why no refund is known to be recorded.
+enum Failed {
+    /// WeChat did not say what it holds: nothing was recorded.
+    Unconfirmed,
+    Other(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(e: E) -> Failed {
+        Failed::Other(e.into())
+    }
 }
 
 async fn recorded(
@@ -122,16 +165,26 @@ async fn recorded(
     viewer: &Viewer,
     Target { merchant, order, payment }: Target,
     (refund_no, amount, reason): (OutRefundNo, Fen, String),
-) -> Result<Recorded, Error> {
+) -> Result<Recorded, Failed> {
     let operator = viewer.operator();
     let merchant = app.config.merchant(merchant.as_str()).ok_or(Error::NotFound("merchant"))?;
     let known = Confirmed { total: payment.paid, currency: payment.currency.clone() };
     let confirmed = if amount <= payment.left { app.confirmed(merchant, &payment).await } else { Ok(known) };
-    if matches!(confirmed, Err(Error::PaymentDiffers)) {
-        let about = About::new(&merchant.key, Some(&payment), &refund_no, Some(&reason));
-        audit_refused(app.tools(), &operator, about, "payment_differs").await?;
-    }
-    let Confirmed { total, currency } = confirmed?;
+    let about = About::new(&merchant.key, Some(&payment), &refund_no, Some(&reason));
+    let Confirmed { total, currency } = match confirmed {
+        Err(Error::PaymentDiffers) => {
+            audit_refused(app.tools(), &operator, about, "payment_differs").await?;
+            return Err(Error::PaymentDiffers.into());
+        }
+        Err(Error::Unavailable { internal }) => {
+            tracing::warn!(reason = internal, "A payment of no order is not confirmed: no refund of it is recorded");
+            if let Err(e) = audit_refused(app.tools(), &operator, about, "unconfirmed").await {
+                tracing::error!(error = %e, "A refund that was not recorded is not in the audit");
+            }
+            return Err(Failed::Unconfirmed);
+        }
+        other => other?,
+    };
     let order_no = order.as_ref().map(|order| &order.order.order_no);
     let asked = Asked {
         refund_no,

@@ -21,6 +21,10 @@ words! {
         refund_unknown: "没有收到答复，无法确认退款是否已登记。请稍后重新提交本表单：重复提交只会退款一次。不要另外新建退款。",
             "No answer came: it is not known whether the refund was recorded. Send this form again in a moment: it is \
              one refund, however often it is sent. Do not begin another one.";
+        refund_unconfirmed: "暂时无法向微信支付核实这笔支付，没有登记任何退款。请稍后重新提交本表单。",
+            "WeChat could not be asked, nothing was recorded. Send this form again in a moment.";
+        refund_other: "本表单此前已登记另一笔退款（金额、支付或原因不同），请先核对：",
+            "This form already made another refund, of another amount, payment or reason: check it first.";
         long_reason: "退款原因最多 80 字节。", "The reason has 80 bytes at most.";
         transaction: "微信支付单号", "Transaction";
         out_trade_no: "商户单号", "out_trade_no";

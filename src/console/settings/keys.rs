@@ -9,6 +9,7 @@ use crate::config::Merchants;
 use crate::console::fault::Fault;
 use crate::console::flash;
 use crate::console::form::Posted;
+use crate::console::links;
 use crate::console::query::Filters;
 use crate::console::state::Console;
 use crate::console::ui::money::yuan;
@@ -25,7 +26,8 @@ const LIMIT: u64 = 50;
 
 /// A key as a row.
 pub struct KeyRow {
-    pub id: String,
+    /// Where its revocation is posted.
+    pub revoke: String,
     pub name: String,
     pub is_of_file: bool,
     pub scopes: String,
@@ -60,7 +62,7 @@ impl KeyRow {
             times.into_iter().max()
         };
         KeyRow {
-            id: key.id.clone(),
+            revoke: links::revocation(&key.id),
             name: key.name.clone(),
             is_of_file: key.source == KeySource::File,
             scopes: key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", "),

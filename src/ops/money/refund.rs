@@ -108,7 +108,9 @@ pub async fn record(
     let done = reserve(tools, operator, merchant, payment, asked).await;
     let Err(RefundError::Refused(refusal)) = &done else { return done };
     // The same request, at the same moment, may have taken what was left.
-    if let Some(refund) = tools.store.refund(&merchant.key, &about.refund_no).await? {
+    let known = tools.store.refund(&merchant.key, &about.refund_no).await?;
+    // The caller's name of another request is not this refund's.
+    if let Some(refund) = known.filter(|_| *refusal != RefundRefusal::KeyReused) {
         return Ok(Recorded { refund, is_new: false });
     }
     audit_refused(tools, operator, about, refusal.result()).await?;

@@ -54,7 +54,7 @@ impl Store {
                FROM payments AS p JOIN ledger AS l
                  ON l.merchant = p.merchant AND l.entry = 'payment' AND l.transaction_id = p.transaction_id
                WHERE p.merchant = $1 AND p.paid_at_ms >= {since} AND p.class = 'credited' AND p.currency = 'CNY'
-               LIMIT {COUNTED_MAX}) AS p
+               ORDER BY p.paid_at_ms DESC LIMIT {COUNTED_MAX}) AS p
              GROUP BY minute",
             since = since.as_ms()
         );

@@ -58,10 +58,13 @@ pub(in crate::store) async fn write_audit(tx: &WriteTx, e: &AuditEntry) -> Resul
 }
 
 async fn insert(tx: &WriteTx, e: &AuditEntry, once_key: Option<&str>) -> Result<(), DbError> {
-    let sql =
+    // Any other conflict fails the transaction: no money moves without its row.
+    let known = if once_key.is_some() { "ON CONFLICT (once_key) WHERE once_key IS NOT NULL DO NOTHING" } else { "" };
+    let sql = format!(
         "INSERT INTO audit (at_ms, actor, remote_addr, action, merchant, order_no, transaction_id, reason, result,
-                                  actor_id, subject, once_key)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING";
+                            actor_id, subject, once_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) {known}"
+    );
     let values = [
         e.at.as_ms().into(),
         e.actor.clone().into(),
@@ -77,6 +80,6 @@ async fn insert(tx: &WriteTx, e: &AuditEntry, once_key: Option<&str>) -> Result<
         e.subject.clone().into(),
         once_key.map(str::to_owned).into(),
     ];
-    tx.execute(sql, values).await?;
+    tx.execute(&sql, values).await?;
     Ok(())
 }

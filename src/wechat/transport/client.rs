@@ -37,15 +37,13 @@ impl std::fmt::Debug for Reply {
 pub(in crate::wechat) struct Wire {
     pub(super) http: reqwest::Client,
     pub(super) newest_date: NewestDate,
-    /// For an answer, or for the next part of one that is streamed.
-    pub(super) timeout: Duration,
 }
 
 impl Wire {
     /// A pool with the configured time limits.
     pub(in crate::wechat) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
         let http = Wire::rules(config)?.build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
-        Ok(Wire { http, newest_date: NewestDate::default(), timeout: config.timeout })
+        Ok(Wire { http, newest_date: NewestDate::default() })
     }
 
     /// A pool that presents a client certificate.
@@ -53,7 +51,7 @@ impl Wire {
         let (rules, pem) = (Wire::rules(config)?, certificate.to_pem());
         let identity = reqwest::Identity::from_pem(pem.expose().as_bytes());
         let http = identity.and_then(|identity| rules.identity(identity).build());
-        let wire = |http| Wire { http, newest_date: NewestDate::default(), timeout: config.timeout };
+        let wire = |http| Wire { http, newest_date: NewestDate::default() };
         http.map(wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
     }
 

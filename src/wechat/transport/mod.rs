@@ -27,4 +27,4 @@ mod stream;
 pub use client::{Client, Reply};
 pub(super) use client::{Query, Wire, api_of, base};
 pub use error::{ClientError, MAX_REPLY_BYTES, TransportError};
-pub use stream::ByteStream;
+pub use stream::{ByteStream, StreamLimits};

@@ -29,7 +29,7 @@ impl Header {
             let name = name.trim().trim_start_matches('`');
             let name = name.split(['(', '（']).next().unwrap_or(name).trim();
             if !name.is_empty() && names.iter().any(|known| **known == *name) {
-                return Err(BillError::Line { line, flaw: Flaw::RepeatedColumn(name.chars().take(32).collect()) });
+                return Err(BillError::Line { line, flaw: Flaw::RepeatedColumn(shown(name)) });
             }
             names.push(name.into());
         }
@@ -79,7 +79,7 @@ impl<'a> Cells<'a> {
 
     /// The column's name, within bounds.
     pub fn name(&self, column: usize) -> String {
-        self.header.names.get(column).map(|name| name.chars().take(32).collect()).unwrap_or_default()
+        self.header.names.get(column).map(|name| shown(name)).unwrap_or_default()
     }
 
     pub fn error(&self, column: usize, flaw: Flaw) -> BillError {
@@ -148,4 +148,9 @@ impl<'a> Cells<'a> {
             _ => Ok(None),
         }
     }
+}
+
+/// A name as error texts have it.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(32).collect()
 }

@@ -1,23 +1,30 @@
 //! Fetches a bill into a file: decompressed while it arrives, within bounds, in memory that does not grow with it.
 //!
-//! The file appears under its name only when the answer was received whole; until then, and after a failure, an earlier
-//! one under that name stays. Whether the bill in it is right, its reader says.
+//! The file appears under its name only when the bill was received and read whole; until then, and after a failure, an
+//! earlier one under that name stays. It is readable by the service's user alone: it has openids and turnover.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tokio::fs::File;
+use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
+use super::error::BillError;
+use super::fund_flow::FundFlows;
 use super::gunzip::GunzipError;
+use super::parser::{Layout, Limits};
+use super::reader::BillReader;
 use super::receiver::{Fault, Received, Receiver};
 use super::refusal::{Refusal, RefusalKind};
 use super::request;
-use super::request::Ask;
+use super::request::{Ask, Expected};
+use super::trade::Trades;
 use crate::config::Merchant;
 use crate::ids::AppId;
 use crate::secret::random_text;
 use crate::wechat::setup_fault::SetupFault;
-use crate::wechat::transport::{ByteStream, Client, TransportError};
+use crate::wechat::transport::{ByteStream, Client, StreamLimits, TransportError};
 use crate::wechat::v2::request::nonce;
 
 /// What a bill may be at most.
@@ -27,11 +34,12 @@ pub struct DownloadLimits {
     pub wire_bytes: u64,
     /// Decompressed.
     pub plain_bytes: u64,
+    pub pace: StreamLimits,
 }
 
 impl Default for DownloadLimits {
     fn default() -> DownloadLimits {
-        DownloadLimits { wire_bytes: 2 << 30, plain_bytes: 16 << 30 }
+        DownloadLimits { wire_bytes: 2 << 30, plain_bytes: 16 << 30, pace: StreamLimits::default() }
     }
 }
 
@@ -63,6 +71,11 @@ pub enum DownloadError {
     /// WeChat's own digest is of other bytes.
     #[error("the bill does not have the digest that WeChat sent with it")]
     Digest,
+    /// It was received whole, and its reader refuses it.
+    #[error("the bill is not usable: {0}")]
+    Unusable(BillError),
+    #[error("no room for the bill: {0}")]
+    DiskFull(String),
     #[error("the bill cannot be stored: {0}")]
     File(String),
 }
@@ -86,9 +99,14 @@ impl DownloadError {
             DownloadError::Refused(refusal) => refusal.kind.may_come_later(),
             DownloadError::NotABill(_)
             | DownloadError::Transport(_)
-            | DownloadError::Gunzip(_)
+            | DownloadError::Gunzip(GunzipError::CutShort | GunzipError::Damaged(_))
+            | DownloadError::Unusable(BillError::CutShort { .. })
+            | DownloadError::DiskFull(_)
             | DownloadError::Digest => true,
-            DownloadError::TooLarge { .. } | DownloadError::File(_) => false,
+            DownloadError::Gunzip(GunzipError::TooLarge { .. })
+            | DownloadError::Unusable(_)
+            | DownloadError::TooLarge { .. }
+            | DownloadError::File(_) => false,
         }
     }
 }
@@ -104,22 +122,59 @@ pub async fn download(
     limits: DownloadLimits,
 ) -> Result<Downloaded, DownloadError> {
     let body = request::write_request(merchant, appid, ask, nonce());
-    let stream = client.post_xml_streamed(ask.path(), body).await.map_err(|error| unsent(ask, error))?;
+    sweep(folder).await;
+    let stream = client.post_xml_streamed(ask.path(), body, limits.pace).await.map_err(|error| unsent(ask, error))?;
     let file = folder.join(ask.file_name(merchant));
     let begun = folder.join(format!(".{}.{}.part", ask.file_name(merchant), random_text(8)));
-    let received = receive(stream, &begun, limits).await;
-    let stored = match received {
-        Ok(received) => tokio::fs::rename(&begun, &file).await.map(|()| received).map_err(|error| stored(&error)),
-        Err(error) => Err(error),
-    };
-    match stored {
-        Ok(Received { bytes, sha256 }) => Ok(Downloaded { file, bytes, sha256 }),
-        Err(error) => {
-            // It may never have been created.
-            let _ = tokio::fs::remove_file(&begun).await;
-            Err(error)
+    let part = Part(begun.clone());
+    let Received { bytes, sha256 } = receive(stream, &begun, limits).await?;
+    let expected = Expected::new(merchant, *ask);
+    match ask {
+        Ask::Trades { .. } => read::<Trades>(&begun, expected).await?,
+        Ask::FundFlow { .. } => read::<FundFlows>(&begun, expected).await?,
+    }
+    tokio::fs::rename(&begun, &file).await.map_err(|error| stored(&error))?;
+    drop(part);
+    // Without this the new name may be lost with the power.
+    let folder = File::open(folder).await.map_err(|error| stored(&error))?;
+    folder.sync_all().await.map_err(|error| stored(&error))?;
+    Ok(Downloaded { file, bytes, sha256 })
+}
+
+/// A file that is removed with this, however the download ends. Nothing has its name once it was renamed.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Removes what downloads left whose process ended.
+async fn sweep(folder: &Path) {
+    /// Longer than a download can last.
+    const ABANDONED: Duration = Duration::from_secs(2 * 3600);
+    let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let name = entry.file_name();
+        let is_part = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".part"));
+        if !is_part {
+            continue;
+        }
+        let modified = entry.metadata().await.and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+            // Another process may sweep, too.
+            let _ = tokio::fs::remove_file(entry.path()).await;
         }
     }
+}
+
+/// Reads the bill to its end.
+async fn read<L: Layout>(file: &Path, expected: Expected) -> Result<(), DownloadError> {
+    let file = File::open(file).await.map_err(|error| stored(&error))?;
+    let mut reader = BillReader::<File, L>::new(file, Limits::default()).expecting(expected);
+    while reader.next().await.map_err(DownloadError::Unusable)?.is_some() {}
+    Ok(())
 }
 
 /// Without a valid client certificate WeChat's front end answers a bare 400.
@@ -138,7 +193,9 @@ async fn receive(mut stream: ByteStream, begun: &Path, limits: DownloadLimits) -
     /// Decompressed bytes are written after each such step, so that a small archive of zeros takes little memory.
     const STEP_BYTES: usize = 4096;
     let mut receiver = Receiver::new(limits.plain_bytes, stream.digest().map(str::to_owned));
-    let mut file = File::create(begun).await.map_err(|error| stored(&error))?;
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(begun).await.map_err(|error| stored(&error))?;
     let mut on_the_wire = 0_u64;
     while let Some(chunk) = stream.next().await.map_err(DownloadError::Transport)? {
         on_the_wire = on_the_wire.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
@@ -164,5 +221,8 @@ async fn write(receiver: &mut Receiver, file: &mut File) -> Result<(), DownloadE
 }
 
 fn stored(error: &std::io::Error) -> DownloadError {
-    DownloadError::File(error.to_string())
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DownloadError::DiskFull(error.to_string()),
+        _ => DownloadError::File(error.to_string()),
+    }
 }

@@ -99,6 +99,10 @@ pub enum Flaw {
     UnknownDirection,
     #[error("a refund in a layout without columns for refunds")]
     RefundWithoutColumns,
+    #[error("of another merchant")]
+    OtherMerchant,
+    #[error("not a row of this type of bill")]
+    OtherBill,
     #[error("the sum is too large")]
     SumTooLarge,
     #[error("text behind the summary")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cells::{Cells, Header};
 use super::error::{BillError, Flaw};
 use super::parser::Layout;
+use super::request::{Ask, Expected};
 use super::trade::OtherCell;
 use super::trade_totals::{counted, summed};
 use crate::clock::Timestamp;
@@ -140,6 +141,15 @@ impl Layout for FundFlows {
             voucher_no: cells.number(Some(columns.voucher_no)),
             others: columns.others.iter().map(other).collect(),
         })
+    }
+
+    fn suffice(expected: &Expected, _: &Columns) -> Result<(), Flaw> {
+        if matches!(expected.ask, Ask::FundFlow { .. }) { Ok(()) } else { Err(Flaw::OtherBill) }
+    }
+
+    /// The rows name no merchant.
+    fn check(_: &Expected, _: &FundEntry) -> Result<(), Flaw> {
+        Ok(())
     }
 
     fn add(totals: &mut FundTotals, entry: &FundEntry) -> Option<()> {

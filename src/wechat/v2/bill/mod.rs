@@ -5,7 +5,8 @@
 //! ```ignore
 //! let ask = Ask::trades(BillDay::parse("2026-11-27")?, TradeBillType::All);
 //! let bill = download(&client, merchant, appid, &ask, folder, DownloadLimits::default()).await?;
-//! let mut reader = TradeBill::new(tokio::fs::File::open(&bill.file).await?, Limits::default());
+//! let file = tokio::fs::File::open(&bill.file).await?;
+//! let mut reader = TradeBill::new(file, Limits::default()).expecting(Expected::new(merchant, ask));
 //! while let Some(row) = reader.next().await? {
 //!     match row.line { TradeLine::Payment(trade) => …, TradeLine::Refund(trade, refund) => … }
 //! }
@@ -53,6 +54,6 @@ pub use gunzip::{Gunzip, GunzipError};
 pub use parser::{Layout, Limits, Parser, Row};
 pub use reader::{BillReader, FundFlowBill, TradeBill};
 pub use refusal::{Refusal, RefusalKind};
-pub use request::{Ask, FundAccount, TradeBillType, write_request};
+pub use request::{Ask, Expected, FundAccount, TradeBillType, write_request};
 pub use trade::{OtherCell, Personal, Refund, RefundKind, Trade, TradeLine, Trades};
 pub use trade_totals::TradeTotals;

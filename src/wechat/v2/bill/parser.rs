@@ -4,6 +4,7 @@
 use super::cells::{Cells, Header};
 use super::error::{BillError, Flaw};
 use super::refusal::Refusal;
+use super::request::Expected;
 
 /// What a bill may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,10 @@ pub trait Layout: Sized {
 
     fn columns(header: &Header) -> Result<Self::Columns, BillError>;
     fn read(columns: &Self::Columns, cells: &Cells<'_>) -> Result<Self::Line, BillError>;
+    /// Whether the columns suffice for the bill that was asked for.
+    fn suffice(expected: &Expected, columns: &Self::Columns) -> Result<(), Flaw>;
+    /// Whether the row belongs to the bill that was asked for.
+    fn check(expected: &Expected, line: &Self::Line) -> Result<(), Flaw>;
     /// Nothing when a sum does not fit.
     fn add(totals: &mut Self::Totals, line: &Self::Line) -> Option<()>;
     /// Whether the summary has what the rows come to.
@@ -69,6 +74,7 @@ enum State<C> {
 /// See the module.
 pub struct Parser<L: Layout> {
     limits: Limits,
+    expected: Option<Expected>,
     /// The beginning of a line whose end has not come.
     begun: Vec<u8>,
     /// Lines read.
@@ -81,7 +87,12 @@ pub struct Parser<L: Layout> {
 impl<L: Layout> Parser<L> {
     pub fn new(limits: Limits) -> Parser<L> {
         let totals = Default::default();
-        Parser { limits, begun: Vec::new(), lines: 0, rows: 0, state: State::Start, totals }
+        Parser { limits, expected: None, begun: Vec::new(), lines: 0, rows: 0, state: State::Start, totals }
+    }
+
+    /// Refuses rows of any other bill.
+    pub fn expecting(self, expected: Expected) -> Parser<L> {
+        Parser { expected: Some(expected), ..self }
     }
 
     /// Reads the next bytes and gives `sink` the rows that end in them. After an error every call gives the same error.
@@ -174,6 +185,9 @@ impl<L: Layout> Parser<L> {
                     return Err(flawed(number, Flaw::TooManyRows { limit: self.limits.rows }));
                 }
                 let line = L::read(columns, &Cells::split(header, number, text)?)?;
+                if let Some(expected) = &self.expected {
+                    L::check(expected, &line).map_err(|flaw| flawed(number, flaw))?;
+                }
                 L::add(&mut self.totals, &line).ok_or(BillError::Line { line: number, flaw: Flaw::SumTooLarge })?;
                 self.rows += 1;
                 sink(Row { number, line });
@@ -196,10 +210,13 @@ impl<L: Layout> Parser<L> {
 
     fn header(&mut self, number: u64, text: &str) -> Result<(), BillError> {
         let header = Header::parse(number, text)?;
-        if !header.has(L::FIRST) {
+        if header.find(&[L::FIRST]) != Some(0) {
             return Err(flawed(number, Flaw::NotTheHeader));
         }
         let columns = L::columns(&header)?;
+        if let Some(expected) = &self.expected {
+            L::suffice(expected, &columns).map_err(|flaw| flawed(number, flaw))?;
+        }
         self.state = State::Rows { header, columns };
         Ok(())
     }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::error::BillError;
 use super::fund_flow::FundFlows;
 use super::parser::{Layout, Limits, Parser, Row};
+use super::request::Expected;
 use super::trade::Trades;
 
 /// A trade bill.
@@ -35,6 +36,15 @@ impl<R: AsyncRead + Unpin, L: Layout> BillReader<R, L> {
     pub fn new(source: R, limits: Limits) -> BillReader<R, L> {
         let at = At::Rows(Box::new(Parser::new(limits)));
         BillReader { source, chunk: vec![0; CHUNK_BYTES], rows: VecDeque::new(), at }
+    }
+
+    /// Refuses rows of any other bill. To be called before the first row is read.
+    pub fn expecting(mut self, expected: Expected) -> BillReader<R, L> {
+        self.at = match self.at {
+            At::Rows(parser) => At::Rows(Box::new(parser.expecting(expected))),
+            at => at,
+        };
+        self
     }
 
     /// The next row; none once the bill was read whole and its summary is right. After an error every call gives the

@@ -109,10 +109,7 @@ impl Receiver {
                 return Err(Fault::NotABill("the answer is empty".to_owned()));
             }
             Begin::Undecided(answer) | Begin::Answer(answer) => {
-                return Err(match Refusal::read(&answer) {
-                    Ok(refusal) => Fault::Refused(refusal),
-                    Err(said) => Fault::NotABill(said),
-                });
+                return Err(in_place(&answer));
             }
         }
         let hex = |context: digest::Context| hex_lower(context.finish().as_ref());
@@ -127,11 +124,18 @@ impl Receiver {
 
     fn decompress(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match &mut self.form {
-            Form::Archive(gunzip) => gunzip.feed(bytes, |plain| self.body.feed(plain)).map_err(Fault::Gunzip),
+            Form::Archive(gunzip) => gunzip.feed(bytes, |plain| self.body.feed(plain)).map_err(Fault::Gunzip)?,
             Form::Plain | Form::Undecided(_) => {
                 self.body.feed(bytes);
-                if self.body.bytes > self.limit { Err(Fault::TooLarge { limit: self.limit }) } else { Ok(()) }
+                if self.body.bytes > self.limit {
+                    return Err(Fault::TooLarge { limit: self.limit });
+                }
             }
+        }
+        match &self.body.begin {
+            // More of it would be read for nothing.
+            Begin::Answer(answer) if answer.len() == ANSWER_BYTES => Err(in_place(answer)),
+            Begin::Answer(_) | Begin::Undecided(_) | Begin::Lines => Ok(()),
         }
     }
 }
@@ -163,6 +167,13 @@ impl Body {
                 }
             }
         }
+    }
+}
+
+fn in_place(answer: &[u8]) -> Fault {
+    match Refusal::read(answer) {
+        Ok(refusal) => Fault::Refused(refusal),
+        Err(said) => Fault::NotABill(said),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The signed message that asks for a bill.
 
 use super::day::BillDay;
+use super::error::Flaw;
 use crate::config::Merchant;
-use crate::ids::AppId;
+use crate::ids::{AppId, MchId};
 use crate::trade::SignType;
 use crate::wechat::v2::request;
 
@@ -95,6 +96,47 @@ impl Ask {
         };
         let which = which.to_ascii_lowercase().replace('_', "-");
         format!("{}-{kind}-{which}-{}.csv", merchant.mch_id.as_str(), self.day().compact())
+    }
+}
+
+/// What a bill must be: the answer has no signature, so its rows alone show whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    pub mch_id: MchId,
+    pub ask: Ask,
+}
+
+impl Expected {
+    pub fn new(merchant: &Merchant, ask: Ask) -> Expected {
+        Expected { mch_id: merchant.mch_id.clone(), ask }
+    }
+
+    const fn bill_type(&self) -> Option<TradeBillType> {
+        match self.ask {
+            Ask::Trades { bill_type, .. } => Some(bill_type),
+            Ask::FundFlow { .. } => None,
+        }
+    }
+
+    /// In a layout without columns for refunds, refunds would be missed.
+    pub(super) fn has_refund_columns(&self) -> bool {
+        !matches!(self.bill_type(), None | Some(TradeBillType::Success))
+    }
+
+    /// Whether the row of this merchant belongs to the bill. Its day is not compared: WeChat does not say which moment
+    /// of a trade decides on the bill.
+    pub(super) fn check(&self, mch_id: &str, is_refund: bool) -> Result<(), Flaw> {
+        if mch_id != self.mch_id.as_str() {
+            return Err(Flaw::OtherMerchant);
+        }
+        match self.bill_type() {
+            Some(TradeBillType::All) => Ok(()),
+            Some(TradeBillType::Success) if !is_refund => Ok(()),
+            Some(TradeBillType::Refund | TradeBillType::RechargeRefund) if is_refund => Ok(()),
+            Some(TradeBillType::Success | TradeBillType::Refund | TradeBillType::RechargeRefund) | None => {
+                Err(Flaw::OtherBill)
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::cells::{Cells, Header};
 use super::decimal::{Rate, Yuan};
 use super::error::{BillError, Flaw};
 use super::parser::Layout;
+use super::request::Expected;
 use super::trade_totals::{Amounts, RefundAmounts, TradeTotals};
 use crate::clock::Timestamp;
 use crate::money::Fen;
@@ -215,7 +216,7 @@ impl RefundColumns {
             coupon: cells.fen_or_zero(self.coupon)?,
             requested: self.requested.map_or(Ok(amount), |column| cells.fen(column))?,
             refund_type: cells.optional(self.refund_type).to_owned(),
-            state: cells.text(self.state).to_owned(),
+            state: cells.text(self.state).trim().to_owned(),
             requested_at: cells.optional_time(self.requested_at)?,
             succeeded_at: cells.optional_time(self.succeeded_at)?,
         })
@@ -354,6 +355,15 @@ impl Layout for Trades {
             (Some(kind), Some(refund)) => Ok(TradeLine::Refund(trade, refund.read(kind, cells)?)),
             (Some(_), None) => Err(cells.error(columns.state, Flaw::RefundWithoutColumns)),
         }
+    }
+
+    fn suffice(expected: &Expected, columns: &Columns) -> Result<(), Flaw> {
+        let lacking = expected.has_refund_columns() && columns.refund.is_none();
+        if lacking { Err(Flaw::MissingColumn("微信退款单号")) } else { Ok(()) }
+    }
+
+    fn check(expected: &Expected, line: &TradeLine) -> Result<(), Flaw> {
+        expected.check(&line.trade().mch_id, line.refund().is_some())
     }
 
     fn add(totals: &mut TradeTotals, line: &TradeLine) -> Option<()> {

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 use wxpay_worker::config::Wechat;
-use wxpay_worker::wechat::transport::{Client, TransportError};
+use wxpay_worker::wechat::transport::{Client, StreamLimits, TransportError};
 use wxpay_worker::wechat::v2::bill::{
     Ask, BillDay, DownloadError, DownloadLimits, Downloaded, FundAccount, GunzipError, RefusalKind, TradeBillType,
     download,
@@ -76,11 +76,13 @@ async fn plain_and_compressed_bills_become_the_same_file() {
 
 #[tokio::test]
 async fn an_archive_is_given_up_at_its_limit_or_its_missing_end() {
-    let archive = gzip(&vec![b'x'; 1 << 20]);
-    let limits = |plain_bytes| DownloadLimits { wire_bytes: 1 << 20, plain_bytes };
+    let text = bill(&vec![payment(&"x".repeat(1000)); 500]);
+    let (whole_bytes, archive) = (text.len() as u64, gzip(text.as_bytes()));
+    let limits = |plain_bytes| DownloadLimits { plain_bytes, ..DownloadLimits::default() };
     let whole = serving("", archive.clone());
-    assert_eq!(fetch_from(&whole, limits(1 << 20)).await.unwrap().bytes, 1 << 20);
+    assert_eq!(fetch_from(&whole, limits(whole_bytes)).await.unwrap().bytes, whole_bytes);
     let error = fetch_from(&whole, limits(1000)).await.unwrap_err();
+    assert!(!error.may_come_later());
     assert_eq!(error, DownloadError::Gunzip(GunzipError::TooLarge { limit: 1000 }));
     let cut = serving("", archive[..archive.len() / 2].to_vec());
     let error = fetch_from(&cut, limits(1 << 20)).await.unwrap_err();
@@ -109,15 +111,17 @@ async fn answers_and_pages_in_place_of_a_bill_leave_no_file() {
 
 #[tokio::test]
 async fn a_digest_must_be_of_the_bytes_sent_or_of_what_they_hold() {
-    // Of `abc`, as FIPS 180 has it.
-    const ABC: &str = "digest: SHA=A9993E364706816ABA3E25717850C26C9CD0D89D\r\n";
-    let fetched = fetch_from(&serving(ABC, b"abc".to_vec()), DownloadLimits::default()).await;
-    assert_eq!(fetched.unwrap().bytes, 3);
-    let fetched = fetch_from(&serving(ABC, gzip(b"abc")), DownloadLimits::default()).await;
-    assert_eq!(fetched.unwrap().bytes, 3);
-    let error = fetch_from(&serving(ABC, b"abd".to_vec()), DownloadLimits::default()).await.unwrap_err();
+    let text = bill(&[payment("a")]).into_bytes();
+    let sha1 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &text);
+    let header: &'static str = format!("digest: SHA={}\r\n", wxpay_worker::secret::hex_lower(sha1.as_ref())).leak();
+    let fetched = fetch_from(&serving(header, text.clone()), DownloadLimits::default()).await;
+    assert_eq!(fetched.unwrap().bytes, text.len() as u64);
+    let fetched = fetch_from(&serving(header, gzip(&text)), DownloadLimits::default()).await;
+    assert_eq!(fetched.unwrap().bytes, text.len() as u64);
+    let other = bill(&[payment("b")]).into_bytes();
+    let error = fetch_from(&serving(header, other), DownloadLimits::default()).await.unwrap_err();
     assert_eq!(error, DownloadError::Digest);
-    let unknown = serving("digest: md5=abc\r\n", b"abd".to_vec());
+    let unknown = serving("digest: md5=abc\r\n", text);
     assert!(fetch_from(&unknown, DownloadLimits::default()).await.is_ok(), "another algorithm proves nothing");
 }
 
@@ -141,9 +145,11 @@ async fn the_other_host_is_asked_when_one_is_away_or_fails() {
 #[tokio::test]
 async fn a_silent_host_and_a_refused_certificate_are_named() {
     let silent = Server::start(|_| Answer::Hang);
-    let config = Wechat { timeout: Duration::from_millis(300), ..wechat(&silent.url, &silent.url) };
+    let config = wechat(&silent.url, &silent.url);
     let folder = TempDir::new().unwrap();
-    let error = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap_err();
+    let pace = StreamLimits { begin: Duration::from_millis(300), ..StreamLimits::default() };
+    let limits = DownloadLimits { pace, ..DownloadLimits::default() };
+    let error = fetch(&config, trades(), folder.path(), limits).await.unwrap_err();
     assert!(matches!(error, DownloadError::Transport(TransportError::NoAnswer { .. })), "{error}");
     let refusing = Server::start(|_| Answer::Bytes(http(400, "")));
     let flow = Ask::fund_flow(BillDay::parse(DAY).unwrap(), FundAccount::Basic);
@@ -154,4 +160,30 @@ async fn a_silent_host_and_a_refused_certificate_are_named() {
     let good = serving("", b"abc".to_vec());
     let error = fetch(&wechat(&good.url, &good.url), trades(), &nowhere, DownloadLimits::default()).await.unwrap_err();
     assert!(matches!(error, DownloadError::File(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_bill_of_the_request_leaves_the_earlier_one() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let good = bill(&[payment("a")]);
+    let server = serving("", good.clone().into_bytes());
+    let config = wechat(&server.url, &server.url);
+    let file = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap().file;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let other = good.replace("1900000109", "1900000110");
+    let cut = good.rsplit_once('\n').unwrap().0.to_owned();
+    for (wrong, reason) in [
+        ("502 Bad Gateway".to_owned(), "the bill is not usable: line 1: not the header of this kind of bill"),
+        (other, "the bill is not usable: line 2: of another merchant"),
+        (cut, "the bill is not usable: the bill ends after line 3 without its summary: it is cut short"),
+    ] {
+        let server = serving("", wrong.into_bytes());
+        let config = wechat(&server.url, &server.url);
+        let error = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap_err();
+        assert!(error.to_string().starts_with(reason), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), good);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -203,6 +203,8 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("replay start", vec![replay]),
         ("replay show", vec![replay]),
         ("replay items", vec![replay]),
+        ("ledger", vec!["--day", "2026-11-27"]),
+        ("balances", vec!["--day", "2026-11-27"]),
         ("events tail", vec!["--no-follow", "--types", "wxpay.order.paid.v1"]),
         ("jobs", vec![]),
         ("trigger", vec!["retention", "--reason", "a test"]),

@@ -99,6 +99,8 @@ pub enum Flaw {
     UnknownDirection,
     #[error("a refund in a layout without columns for refunds")]
     RefundWithoutColumns,
+    #[error("of another day")]
+    OtherDay,
     #[error("of another merchant")]
     OtherMerchant,
     #[error("not a row of this type of bill")]

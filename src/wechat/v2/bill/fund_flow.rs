@@ -148,8 +148,8 @@ impl Layout for FundFlows {
     }
 
     /// The rows name no merchant.
-    fn check(_: &Expected, _: &FundEntry) -> Result<(), Flaw> {
-        Ok(())
+    fn check(expected: &Expected, entry: &FundEntry) -> Result<(), Flaw> {
+        expected.check_day(entry.time)
     }
 
     fn add(totals: &mut FundTotals, entry: &FundEntry) -> Option<()> {

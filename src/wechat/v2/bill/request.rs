@@ -2,6 +2,7 @@
 
 use super::day::BillDay;
 use super::error::Flaw;
+use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::ids::{AppId, MchId};
 use crate::trade::SignType;
@@ -106,6 +107,9 @@ pub struct Expected {
     pub ask: Ask,
 }
 
+/// What WeChat books around midnight may stand in the bill of the other day.
+const AROUND_MIDNIGHT_MS: i64 = 3600 * 1000;
+
 impl Expected {
     pub fn new(merchant: &Merchant, ask: Ask) -> Expected {
         Expected { mch_id: merchant.mch_id.clone(), ask }
@@ -123,8 +127,14 @@ impl Expected {
         !matches!(self.bill_type(), None | Some(TradeBillType::Success))
     }
 
-    /// Whether the row of this merchant belongs to the bill. Its day is not compared: WeChat does not say which moment
-    /// of a trade decides on the bill.
+    /// Whether a row of this time belongs to the bill: the answer is not signed, and says nothing of its day.
+    pub(super) fn check_day(&self, at: Timestamp) -> Result<(), Flaw> {
+        let (begins, ends) = (self.ask.day().begins_at().as_ms(), self.ask.day().ends_at().as_ms());
+        let around = begins.saturating_sub(AROUND_MIDNIGHT_MS)..ends.saturating_add(AROUND_MIDNIGHT_MS);
+        if around.contains(&at.as_ms()) { Ok(()) } else { Err(Flaw::OtherDay) }
+    }
+
+    /// Whether a row of this merchant belongs to the bill.
     pub(super) fn check(&self, mch_id: &str, is_refund: bool) -> Result<(), Flaw> {
         if mch_id != self.mch_id.as_str() {
             return Err(Flaw::OtherMerchant);

@@ -363,6 +363,7 @@ impl Layout for Trades {
     }
 
     fn check(expected: &Expected, line: &TradeLine) -> Result<(), Flaw> {
+        expected.check_day(line.trade().time)?;
         expected.check(&line.trade().mch_id, line.refund().is_some())
     }
 

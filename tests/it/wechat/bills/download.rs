@@ -173,10 +173,12 @@ async fn a_file_that_is_no_bill_of_the_request_leaves_the_earlier_one() {
     let file = fetch(&config, trades(), folder.path(), DownloadLimits::default()).await.unwrap().file;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let other = good.replace("1900000109", "1900000110");
+    let earlier = good.replace("2025-01-02 11", "2025-01-01 11");
     let cut = good.rsplit_once('\n').unwrap().0.to_owned();
     for (wrong, reason) in [
         ("502 Bad Gateway".to_owned(), "the bill is not usable: line 1: not the header of this kind of bill"),
         (other, "the bill is not usable: line 2: of another merchant"),
+        (earlier, "the bill is not usable: line 2: of another day"),
         (cut, "the bill is not usable: the bill ends after line 3 without its summary: it is cut short"),
     ] {
         let server = serving("", wrong.into_bytes());

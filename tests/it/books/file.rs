@@ -21,8 +21,8 @@ async fn enter(stage: &Stage, n: usize, out_trade_no: &str, amount: i64, currenc
     let sql = format!(
         "INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen, currency,
                              occurred_at_ms, recorded_at_ms, to_class, payment_version)
-         VALUES ('main', 0, '{out_trade_no}', 'payment', 'T{n}', {amount}, '{currency}', 1795702089000, {n}, 'unmatched',
-                 1)"
+         VALUES ('main', 0, '{out_trade_no}', 'payment', 'T{n}', {amount}, '{currency}', 1795702089000, {n},
+                 'unmatched', 1)"
     );
     stage.execute(&sql).await;
 }

@@ -26,7 +26,7 @@ use crate::wechat::certificate;
 use crate::wechat::platform::PlatformClient;
 use crate::wechat::transport::{Client, ClientError};
 use crate::worker::{RefundClientError, RefundClients};
-use crate::{relay, web, worker};
+use crate::{relay, web, webhooks, worker};
 
 /// How often the clock is synchronised with the database's.
 const CLOCK_SET_EVERY: Duration = Duration::from_secs(5);
@@ -75,31 +75,24 @@ impl std::fmt::Display for Roles {
 /// Why the service does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration cannot be run.
     #[error("{0}")]
     Config(#[from] Problems),
-    /// The database cannot be opened or brought up to date.
     #[error("database: {0}")]
     Store(#[from] DbError),
-    /// The queue cannot be used.
     #[error("bus: {0}")]
     Bus(#[from] ConnectError),
-    /// The HTTP client for WeChat cannot be set up.
     #[error("WeChat client: {0}")]
     Wechat(#[from] ClientError),
-    /// A merchant's client for refunds cannot be set up.
     #[error(transparent)]
     RefundClients(#[from] RefundClientError),
-    /// An address cannot be listened on.
+    #[error(transparent)]
+    Webhooks(#[from] webhooks::SenderError),
     #[error("cannot listen on {0}: {1}")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
-    /// Metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    /// A role ended without being stopped.
     #[error("{0} stopped: {1}")]
     Role(&'static str, String),
-    /// Work in progress did not end in time; it is redelivered after the restart.
     #[error("work in progress did not end within {0:?}; it is redelivered after the next start")]
     Slow(Duration),
 }
@@ -116,8 +109,10 @@ pub struct App {
     wechat: Client,
     refund_clients: RefundClients,
     platform: PlatformClient,
+    webhooks: webhooks::Maker,
     metrics: Metrics,
-    more_routes: axum::Router,
+    /// Beside the API's own.
+    routes: axum::Router,
 }
 
 /// Sockets already bound, so that a test can pass free ports.
@@ -173,14 +168,16 @@ impl App {
         let refund_clients = RefundClients::open(&config, &wechat)?;
         let platform = PlatformClient::new(&config.wechat)?;
         let config = ConfigHandle::new(config);
-        let more_routes = axum::Router::new();
-        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, metrics, more_routes })
+        let sender = webhooks::Sender::new(config.clone())?;
+        let webhooks = webhooks::Maker { store: store.clone(), sender, clock: clock.clone() };
+        let routes = axum::Router::new();
+        Ok(App { config, store, bus, bus_report, clock, wechat, refund_clients, platform, webhooks, metrics, routes })
     }
 
     /// Serves these routes on the API's listener, without the API's checks. They cannot replace the API's own paths.
     #[must_use]
     pub fn with_routes(self, routes: axum::Router) -> App {
-        App { more_routes: self.more_routes.merge(routes), ..self }
+        App { routes: self.routes.merge(routes), ..self }
     }
 
     /// Reads the configuration anew while the roles run.
@@ -206,7 +203,8 @@ impl App {
                 self.clock.clone(),
             );
             let (lease, replays) = (settings.store.lease, ctx.clone());
-            let replays = worker::run_replays(replays, self.bus.clone(), lease, holder.clone(), stop.clone());
+            let tools = (self.bus.clone(), self.webhooks.clone());
+            let replays = worker::run_replays(replays, tools, lease, holder.clone(), stop.clone());
             running.spawn(async move {
                 replays.await;
                 Ok(())
@@ -219,8 +217,9 @@ impl App {
         if roles.relay {
             let (store, bus, clock) = (self.store.clone(), self.bus.clone(), self.clock.clone());
             let work = relay::run(store, bus, clock, settings.store.lease, holder.clone(), stop.clone());
+            let webhooks = webhooks::run(self.webhooks.clone(), settings.store.lease, holder.clone(), stop.clone());
             running.spawn(async move {
-                work.await;
+                tokio::join!(work, webhooks);
                 Ok(())
             });
         }
@@ -248,6 +247,7 @@ impl App {
             bus: self.bus.clone(),
             clock: self.clock.clone(),
             wechat: self.wechat.clone(),
+            webhooks: self.webhooks.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
         };
@@ -260,7 +260,7 @@ impl App {
             if settings.enabled && settings.listen.is_none() {
                 others = others.merge(console::routes(Arc::clone(&state)));
             }
-            (listener, http::router(state, others).merge(self.more_routes.clone()))
+            (listener, http::router(state, others).merge(self.routes.clone()))
         });
         for (listener, router) in [admin, console, api].into_iter().flatten() {
             let (config, stop) = (self.config.snapshot(), stop.clone());

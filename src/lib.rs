@@ -35,6 +35,7 @@
 //! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
 //! | [`doctor`], [`ctl`] | checks of an installation that need no service; `wxpayctl` |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
+//! | [`webhooks`] | events posted to the merchants' own addresses, signed, in order, tried for a day |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
@@ -105,5 +106,6 @@ pub mod store;
 pub mod telemetry;
 pub mod trade;
 pub mod web;
+pub mod webhooks;
 pub mod wechat;
 pub mod worker;

@@ -85,6 +85,19 @@ pub fn random_text(len: usize) -> String {
     text
 }
 
+/// Random bytes, for keys.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill(&mut bytes);
+    bytes
+}
+
+/// HMAC-SHA-256.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+    sign(&Key::new(HMAC_SHA256, key), message).as_ref().to_vec()
+}
+
 #[allow(clippy::expect_used)]
 fn fill(bytes: &mut [u8]) {
     // A host without randomness cannot sign anything safely; there is no caller who could go on.

@@ -118,6 +118,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let retention = root.section("retention", read::retention);
     let web = root.section("web", read::web);
     let console = root.section("console", read::console);
+    let webhooks = root.section("webhooks", read::webhooks);
     let log = root.section("log", read::log);
     let apps = root.entries("apps", read::app);
     let merchants = root.entries("merchants", read::merchant);
@@ -141,6 +142,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         retention: retention?,
         web: web?,
         console: console?,
+        webhooks: webhooks?,
         log: log?,
         apps,
         merchants,

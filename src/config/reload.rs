@@ -32,6 +32,7 @@ const KEYS_AT_START: &[(&str, &[&str])] = &[
     ),
     ("web", &["session_key", "session_key_file", "callback_origins", "session_hours"]),
     ("console", &["enabled", "listen", "public_url"]),
+    ("webhooks", &["key", "key_file"]),
 ];
 
 /// A configuration read anew, beside the one in force.
@@ -96,6 +97,7 @@ impl Config {
         config.console.enabled = self.console.enabled;
         config.console.listen = self.console.listen;
         config.console.public_url = self.console.public_url.clone();
+        config.webhooks.key = self.webhooks.key.clone();
         config.web.session_key = self.web.session_key.clone();
         config.web.callback_origins = self.web.callback_origins.clone();
         config.web.session_lifetime = self.web.session_lifetime;

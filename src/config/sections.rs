@@ -36,6 +36,8 @@ pub struct Config {
     pub web: Web,
     /// `[console]`
     pub console: Console,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
     /// `[log]`
     pub log: Log,
     /// `[[apps]]`
@@ -195,6 +197,24 @@ pub struct Retention {
     pub idempotency: Duration,
     /// Payers, after their last login.
     pub users: Duration,
+    /// Deliveries to webhooks, after they ended, and attempts.
+    pub webhooks: Duration,
+}
+
+/// `[webhooks]`: events posted to the merchants' own addresses.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// Seals the endpoints' secrets; `web.session_key` where there is none.
+    pub key: Option<Secret>,
+    /// Whether a plain http address is taken.
+    pub allow_http: bool,
+    /// Networks that are not on the internet and may be called.
+    pub allow_networks: Vec<IpNet>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    pub endpoints_per_merchant: u32,
+    /// After how long without a success an endpoint is disabled.
+    pub disable_after: Duration,
 }
 
 /// `[web]`: the browser side.

@@ -53,6 +53,11 @@ pub fn replay(id: impl Display) -> String {
     format!("/console/replays/{}", escaped(&id.to_string()))
 }
 
+/// An endpoint of webhooks.
+pub fn webhook(id: impl Display) -> String {
+    format!("/console/webhooks/{}", escaped(&id.to_string()))
+}
+
 /// Parked dead letters of a reason and a consumer.
 pub fn dead_letters_of(reason: &str, consumer: &str) -> String {
     format!("/console/dead-letters?reason={}&consumer={}", escaped(reason), escaped(consumer))

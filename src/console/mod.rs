@@ -8,7 +8,7 @@
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
 //! - Rooms: `login`, `overview`, `orders`, `order`, `refund`, `notifications`, `dead_letters`, `replays`, `money` (held
-//!   money, refunds), `activity` (jobs, audit), `settings`, `search`.
+//!   money, refunds), `webhooks`, `activity` (jobs, audit), `settings`, `search`.
 
 #[macro_use]
 pub mod words;
@@ -38,5 +38,6 @@ mod settings;
 pub mod state;
 pub mod ui;
 pub mod viewer;
+mod webhooks;
 
 pub use routes::{own_router, routes};

@@ -17,7 +17,7 @@ use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
-use super::{activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings};
+use super::{activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings, webhooks};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 use crate::http::extract::transport;
@@ -39,6 +39,7 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/preferences", post(preferences::set))
         .route("/console/assets/{name}", get(assets::get))
         .merge(pages())
+        .merge(webhook_pages())
         .route("/console", get(overview::page::get))
         .route("/console/search", get(search::get))
         .route("/console/held", get(money::held::get))
@@ -85,6 +86,17 @@ fn pages() -> Router<Arc<ConsoleShared>> {
         .route("/console/replays/{id}/pause", post(replays::pause))
         .route("/console/replays/{id}/resume", post(replays::resume))
         .route("/console/replays/{id}/cancel", post(replays::cancel))
+}
+
+fn webhook_pages() -> Router<Arc<ConsoleShared>> {
+    Router::new()
+        .route("/console/webhooks", get(webhooks::list::get).post(webhooks::act::create))
+        .route("/console/webhooks/{id}", get(webhooks::page::get))
+        .route("/console/webhooks/{id}/state", post(webhooks::act::state))
+        .route("/console/webhooks/{id}/test", post(webhooks::act::test))
+        .route("/console/webhooks/{id}/recover", post(webhooks::act::recover))
+        .route("/console/webhooks/{id}/rotate", post(webhooks::act::rotate))
+        .route("/console/webhooks/{id}/delete", post(webhooks::act::delete))
 }
 
 /// The routes of `console.listen`: the console, and a way to it.

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
 use super::books::{Between, LedgerArgs};
+use super::webhooks::WebhooksCommand;
 
 /// Operations of wxpay-worker over its HTTP API.
 #[derive(Parser)]
@@ -77,6 +78,14 @@ pub enum Command {
     Ledger(Box<LedgerArgs>),
     /// The books of a day summed up: opening, what was recorded, closing.
     Balances(Between),
+    /// Endpoints that events are posted to.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl webhooks new https://shop.example.com/hooks --events order.paid > secret\n  \
+        wxpayctl webhooks recover ID --since 2026-11-27T00:00:00+08:00 --reason \"the shop is back\"")]
+    Webhooks {
+        #[command(subcommand)]
+        command: WebhooksCommand,
+    },
     /// What the scheduler does.
     Jobs,
     /// Runs a job of the scheduler now, in whichever process gets its lease.

@@ -17,7 +17,7 @@ use super::args_page::Page;
         wxpayctl replay plan dead_letter --reason-class exhausted --reason \"the database is back\""
 )]
 pub struct ReplayArgs {
-    /// notification, dead_letter or event.
+    /// notification, dead_letter, event or webhook.
     #[arg(long, default_value = "notification")]
     pub kind: String,
     /// Start the plan and show how it goes on.
@@ -68,7 +68,7 @@ pub struct Selection {
 pub enum ReplayCommand {
     /// Finds what would be handled again, and what would come of it. Changes nothing.
     Plan {
-        /// notification, dead_letter or event.
+        /// notification, dead_letter, event or webhook.
         kind: String,
         #[command(flatten)]
         selection: Selection,

@@ -132,6 +132,7 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
         | Command::Bus { .. }
         | Command::Ledger { .. }
         | Command::Balances { .. }
+        | Command::Webhooks { .. }
         | Command::Doctor { .. } => Ok(Exit::Usage),
     }
 }

@@ -44,6 +44,7 @@ pub enum DomainData {
     AppRecovered(AppTrouble),
     MerchantDegraded(MerchantTrouble),
     MerchantRecovered(MerchantTrouble),
+    WebhookDisabled(WebhookDisabled),
 }
 
 impl DomainData {
@@ -70,6 +71,7 @@ impl DomainData {
             DomainData::AppRecovered(_) => "app.recovered",
             DomainData::MerchantDegraded(_) => "merchant.degraded",
             DomainData::MerchantRecovered(_) => "merchant.recovered",
+            DomainData::WebhookDisabled(_) => "webhook.disabled",
         }
     }
 }
@@ -312,4 +314,15 @@ pub struct MerchantTrouble {
     /// WeChat's words, where it said any.
     pub wechat: Option<WechatError>,
     pub since: Timestamp,
+}
+
+/// An endpoint of a webhook that is not called any more, by its own word or because it failed for too long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WebhookDisabled {
+    /// Its id.
+    pub endpoint: String,
+    pub description: String,
+    /// `gone` or `failing`.
+    pub reason: &'static str,
+    pub failing_since: Timestamp,
 }

@@ -9,7 +9,7 @@
 //!   `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
-//! - Finance: `events`, `books`.
+//! - Finance: `events`, `books`, `webhooks`.
 //! - Operation: `health`, `ops`.
 
 mod api_keys;
@@ -33,6 +33,7 @@ pub(crate) mod refunds;
 pub(crate) mod routes;
 mod server;
 pub(crate) mod state;
+mod webhooks;
 
 pub use connection::Remote;
 pub use events::list::ENTITY_FACTS;

@@ -90,25 +90,18 @@ pub enum Error {
     /// It does not exist, or the caller may not see it.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// No route has this path.
     #[error("nothing is here")]
     NoRoute,
-    /// The path has no such method.
     #[error("this path does not take this method")]
     MethodNotAllowed,
-    /// The body did not come in time.
     #[error("the body did not arrive in time")]
     BodyTimeout,
-    /// The body is larger than allowed.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// The request target is longer than allowed.
     #[error("the request target is too long")]
     UriTooLong,
-    /// The body is of another type.
     #[error("the body must be application/json")]
     MediaType,
-    /// The body is compressed.
     #[error("the body must not be encoded")]
     ContentEncoding,
     /// The number belongs to an order with other content.
@@ -181,7 +174,6 @@ pub enum Error {
     /// The API key has asked for as much today as it may.
     #[error("the API key's refunds of this day would be more than its refund_cap_fen_per_day")]
     RefundCap { left: Fen },
-    /// The number belongs to another refund.
     #[error("refund_no belongs to a refund with other content")]
     RefundDiffers,
     /// WeChat refused the refund, or closed it without moving money.
@@ -208,6 +200,10 @@ pub enum Error {
     /// The replay's state does not allow it.
     #[error("the replay is {}", .0.as_str())]
     ReplayState(ReplayState),
+    #[error("the merchant has as many webhook endpoints as webhooks.endpoints_per_merchant allows")]
+    WebhooksUsedUp,
+    #[error("webhooks are not configured: webhooks.key_file or web.session_key_file is needed to keep their secrets")]
+    WebhooksNotConfigured,
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -308,6 +304,8 @@ problems! {
     Error::KeyNameTaken => CONFLICT "key-name-taken" "Name in use";
     Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
+    Error::WebhooksUsedUp => CONFLICT "webhooks-used-up" "No more webhook endpoints";
+    Error::WebhooksNotConfigured => CONFLICT "webhooks-not-configured" "Webhooks not configured";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
     Error::TooManyStreamsOfOrder =>

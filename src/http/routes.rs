@@ -6,12 +6,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, patch, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Error;
 use super::state::HttpShared;
-use super::{books, events, health, middleware, notifications, ops, orders, payments, refunds};
+use super::{books, events, health, middleware, notifications, ops, orders, payments, refunds, webhooks};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
@@ -37,6 +37,7 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/v1/balances", get(books::balances::list))
         .route("/v1/refunds", get(refunds::list::list))
         .route("/v1/refunds/{refund_no}", get(refunds::get::get))
+        .merge(webhook_routes())
         .merge(ops_routes())
         .route("/notify/{merchant}/pay", post(notifications::pay))
         .route("/notify/{merchant}/refund", post(notifications::refund));
@@ -44,6 +45,21 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         routes = routes.merge(admin_routes());
     }
     finish(routes.with_state(app).merge(others))
+}
+
+/// Endpoints of webhooks: scope `finance`.
+fn webhook_routes() -> Router<Arc<HttpShared>> {
+    Router::new()
+        .route("/v1/webhooks", post(webhooks::endpoints::create))
+        .route("/v1/webhooks", get(webhooks::endpoints::list))
+        .route("/v1/webhooks/{id}", get(webhooks::endpoints::get))
+        .route("/v1/webhooks/{id}", patch(webhooks::endpoints::update))
+        .route("/v1/webhooks/{id}", delete(webhooks::endpoints::delete))
+        .route("/v1/webhooks/{id}/rotate", post(webhooks::endpoints::rotate))
+        .route("/v1/webhooks/{id}/test", post(webhooks::endpoints::test))
+        .route("/v1/webhooks/{id}/recover", post(webhooks::deliveries::recover))
+        .route("/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::list))
+        .route("/v1/webhooks/{id}/attempts", get(webhooks::deliveries::attempts))
 }
 
 /// What operators see and do: scope `ops`; API keys: `admin`.

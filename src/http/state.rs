@@ -29,6 +29,7 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
 use crate::telemetry::MetricsText;
+use crate::webhooks;
 use crate::wechat::transport::Client;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
@@ -47,6 +48,8 @@ pub struct Ingress {
     pub clock: Clock,
     /// Asks WeChat about payments of no order. About orders and refunds the workers ask.
     pub wechat: Client,
+    /// Sends the tests of webhooks.
+    pub webhooks: webhooks::Maker,
     /// The text of `/metrics`.
     pub metrics: MetricsText,
     /// Cancelled when the process ends: requests that wait are answered, `/readyz` says so. The same token goes to
@@ -61,6 +64,7 @@ pub struct HttpShared {
     pub bus: Bus,
     pub clock: Clock,
     pub wechat: Client,
+    pub webhooks: webhooks::Maker,
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
     pub orders: OrderWatch,
@@ -87,7 +91,7 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, wechat, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
@@ -108,6 +112,7 @@ impl HttpShared {
             bus,
             clock,
             wechat,
+            webhooks,
             metrics,
             shutdown,
         }

@@ -28,6 +28,7 @@ mod tokens;
 mod unmatched_notifications;
 mod users;
 mod wallet;
+mod webhooks;
 mod writer;
 
 pub use api_keys::change::Revocation;
@@ -90,4 +91,8 @@ pub use token_state::{Degraded, StoredToken, TOKEN_SEAL, TokenFetch, TokenKind, 
 pub use tokens::TokenChange;
 pub use unmatched_notifications::WaitingNotification;
 pub use users::{NewUser, User};
+pub use webhooks::types::{
+    Cause, DeliveryState, DeliveryStep, DisabledReason, Disabling, EndpointChange, EndpointHealth, EndpointState,
+    NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
+};
 pub use writer::{Limits, ReadPool, Row, WriteTx, Writer, Writing};

@@ -95,6 +95,14 @@ pub const TOKEN_AGE_SECONDS: &str = "wxpay_token_age_seconds";
 pub const TOKEN_REFRESH_TOTAL: &str = "wxpay_token_refresh_total";
 /// Logins of payers that came to an end, by `app` and `outcome` (`logged_in`, or why not).
 pub const LOGINS_TOTAL: &str = "wxpay_logins_total";
+/// Attempts at webhooks, by `outcome` (`delivered`, `http_status`, `timeout` …).
+pub const WEBHOOK_ATTEMPTS_TOTAL: &str = "wxpay_webhook_attempts_total";
+/// Deliveries that wait for an enabled endpoint; counted up to 1000.
+pub const WEBHOOK_PENDING: &str = "wxpay_webhook_pending";
+/// Age of the oldest of them.
+pub const WEBHOOK_OLDEST_PENDING_SECONDS: &str = "wxpay_webhook_oldest_pending_seconds";
+/// Endpoints that are disabled and that no person disabled.
+pub const WEBHOOK_ENDPOINTS_FAILED: &str = "wxpay_webhook_endpoints_failed";
 /// Rows removed because their period had passed, by table (`kept`).
 pub const RETENTION_REMOVED_TOTAL: &str = "wxpay_retention_removed_total";
 /// Time one run of a job took.
@@ -234,6 +242,10 @@ pub const METRICS: &[Metric] = &[
         &["merchant", "api"],
         "Answers of WeChat that it is called too often",
     ),
+    metric(WEBHOOK_ATTEMPTS_TOTAL, Kind::Counter, Unit::Count, &["outcome"], "Attempts at webhooks"),
+    metric(WEBHOOK_PENDING, Kind::Gauge, Unit::Count, &[], "Deliveries that wait for an enabled endpoint, up to 1000"),
+    metric(WEBHOOK_OLDEST_PENDING_SECONDS, Kind::Gauge, Unit::Seconds, &[], "Age of the oldest waiting delivery"),
+    metric(WEBHOOK_ENDPOINTS_FAILED, Kind::Gauge, Unit::Count, &[], "Endpoints that were disabled for their failures"),
     metric(CONFIG_RELOADS_TOTAL, Kind::Counter, Unit::Count, &["result"], "Readings of the configuration anew"),
     metric(TOKEN_AGE_SECONDS, Kind::Gauge, Unit::Seconds, &["app", "kind"], "Age of the token in use"),
     metric(

@@ -32,4 +32,5 @@ mod tidy;
 mod upgrade;
 mod vectors;
 mod web;
+mod webhooks;
 mod wechat;

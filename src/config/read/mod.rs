@@ -3,7 +3,9 @@
 mod console;
 mod sections;
 mod storage;
+mod webhooks;
 
 pub(super) use console::console;
 pub(super) use sections::{api_key, app, bus, log, merchant, orders, server, web, wechat};
 pub(super) use storage::{retention, store};
+pub(super) use webhooks::webhooks;

@@ -33,6 +33,8 @@ pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
     // The database itself keeps the audit for a year.
     let audit = r.number("audit_days", 366..=36_500).map(days);
     let users = r.number("users_days", 1..=36_500).map(days);
+    // A delivery is tried for a day.
+    let webhooks = r.number("webhooks_days", 2..=36_500).map(days);
     Some(Retention {
         notifications: notifications?,
         outbox: outbox?,
@@ -40,5 +42,6 @@ pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {
         audit: audit?,
         idempotency: idempotency?,
         users: users?,
+        webhooks: webhooks?,
     })
 }

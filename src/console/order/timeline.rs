@@ -79,6 +79,14 @@ impl Writer<'_> {
                     None => line.with(t.published, Cell::Text(t.not_published.to_owned())),
                 }
             }
+            Entry::Delivery { event_id, event_type, endpoint, outcome, status, took_ms } => {
+                let name = event_type.trim_start_matches("wxpay.").trim_end_matches(".v1");
+                let status = status.map(|status| status.to_string()).unwrap_or_default();
+                Line::new(at, "event", t.delivery, format!("{name} · {outcome} {status}"))
+                    .with(t.event, Cell::Id(frame.plain_id(event_id)))
+                    .with(t.endpoint, Cell::Id(frame.id(links::webhook(&endpoint), endpoint)))
+                    .with(t.took, Cell::Text(format!("{took_ms} ms")))
+            }
             Entry::Action { actor, action, result, reason, transaction_id, remote_addr } => {
                 Line::new(at, "action", t.action, format!("{actor}: {action} · {result}"))
                     .text(t.reason, reason.as_ref())
@@ -200,6 +208,7 @@ impl Writer<'_> {
             | Entry::Decision { .. }
             | Entry::RefundDecision { .. }
             | Entry::Event { .. }
+            | Entry::Delivery { .. }
             | Entry::Action { .. } => Line::new(at, "other", t.event, ""),
         }
     }

@@ -47,6 +47,9 @@ words! {
         refund_decision: "退款判定", "Refund decision";
         refund_ledger: "退款入账", "Refund booked";
         event: "事件", "Event";
+        delivery: "Webhook 投递", "Webhook";
+        endpoint: "端点", "Endpoint";
+        took: "耗时", "Took";
         action: "人工操作", "Operator";
         source: "来源", "Source";
         source_id: "来源编号", "Source id";

@@ -141,7 +141,7 @@ impl ReplayPage {
                 self.frame.id(links::notification(id), id)
             }
             ReplaySource::DeadLetter => self.frame.id(links::dead_letter(id), id),
-            ReplaySource::Event => self.frame.plain_id(id),
+            ReplaySource::Event | ReplaySource::Webhook => self.frame.plain_id(id),
         }
     }
 

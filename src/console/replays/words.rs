@@ -72,6 +72,7 @@ pub fn kind(kind: ReplayKind, lang: Lang) -> &'static str {
         ReplayKind::Notification => lang.pick("通知", "notifications"),
         ReplayKind::DeadLetter => lang.pick("死信", "dead letters"),
         ReplayKind::Event => lang.pick("事件", "events"),
+        ReplayKind::Webhook => lang.pick("Webhook 投递", "webhooks"),
     }
 }
 

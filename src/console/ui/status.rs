@@ -78,6 +78,10 @@ statuses! {
     StillFails = Person "仍会失败" "still fails",
     Broken = Person "出错" "failed",
     Degraded = Person "异常" "degraded",
+    Enabled = Good "已启用" "enabled",
+    Disabled = Person "已停用" "disabled",
+    Pending = Wait "待投递" "pending",
+    Delivered = Good "已送达" "delivered",
     Healthy = Good "正常" "healthy",
 }
 

@@ -44,6 +44,7 @@ pub const ENTITY_FACTS: &[&str] = &[
     "app.recovered",
     "merchant.degraded",
     "merchant.recovered",
+    "webhook.disabled",
 ];
 
 #[derive(Serialize)]

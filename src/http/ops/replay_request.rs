@@ -65,9 +65,8 @@ fn select(raw: &RawValue) -> Result<(ReplaySelect, Option<String>), Vec<FieldPro
     let Ok(mut form) = Form::parse(raw.get().as_bytes()) else {
         return Err(vec![FieldProblem::member("select", "must be an object with distinct members")]);
     };
-    let kind = form.parsed("kind", |text| match text.as_str() {
-        "webhook" => Err("webhooks are not delivered here: notification, dead_letter or event can be replayed"),
-        other => ReplayKind::parse(other).ok_or("must be notification, dead_letter or event"),
+    let kind = form.parsed("kind", |text| {
+        ReplayKind::parse(&text).ok_or("must be notification, dead_letter, event or webhook")
     });
     let refused = flag(&mut form, "refused");
     let ids = ids(&mut form);
@@ -87,7 +86,7 @@ fn select(raw: &RawValue) -> Result<(ReplaySelect, Option<String>), Vec<FieldPro
         form.problem("refused", "is for notifications");
     }
     if reason_class.is_some() && kind == Some(ReplayKind::Event) {
-        form.problem("reason_class", "is for notifications and dead letters");
+        form.problem("reason_class", "is not for events");
     }
     let problems: Vec<FieldProblem> = form.finish().into_iter().map(inside).collect();
     match kind {

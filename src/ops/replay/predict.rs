@@ -14,7 +14,7 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::order::{Decision, Order, PaymentClass, Policy, Refusal, decide, flag_mismatch, mismatch};
 use crate::refund::RefundState;
 use crate::store::{
-    Candidate, DbError, KnownPayment, Predicted, ReplayContent, ReplaySource, StoredMessage, StoredNotification,
+    Candidate, DbError, EndpointState, KnownPayment, Predicted, ReplayContent, ReplaySource, StoredMessage, StoredNotification,
 };
 use crate::wechat::v2::notify::{Notice, NoticeResult, parse_and_verify};
 use crate::wechat::v2::refund_notify::{RefundHint, is_refund, parse_and_decrypt};
@@ -57,6 +57,8 @@ enum Verified {
     Refund(MerchantKey, RefundHint),
     /// A poll of an order, of which WeChat decides if the order is there.
     Poll(MerchantKey, OrderNo),
+    /// A delivery, of which its endpoint decides.
+    Webhook(String),
     /// What no order or refund decides.
     Known(Prediction),
 }
@@ -99,6 +101,7 @@ impl<'a> Predictor<'a> {
                     Verified::Payment(merchant, notice) => self.payment(&merchant, &notice),
                     Verified::Refund(merchant, hint) => self.refund(&merchant, &hint).await?,
                     Verified::Poll(merchant, order_no) => self.poll(&merchant, &order_no).await?,
+                    Verified::Webhook(endpoint) => self.webhook(&endpoint).await?,
                 });
             }
         }
@@ -138,6 +141,7 @@ impl<'a> Predictor<'a> {
             Some(ReplayContent::DeadLetter { message, state }) if state == PARKED => self.message(message),
             Some(ReplayContent::DeadLetter { state, .. }) => Verified::Known(Prediction::no_op(state)),
             Some(ReplayContent::Event { relayed, .. }) => Verified::Known(self.event(*relayed)),
+            Some(ReplayContent::Webhook(delivery)) => Verified::Webhook(delivery.endpoint_id.clone()),
         });
         Ok(verified.collect())
     }
@@ -294,6 +298,15 @@ impl<'a> Predictor<'a> {
             Err(DbError::Defect(_)) => Ok(Prediction::still_fails("defect")),
             Err(e) => Err(e),
         }
+    }
+
+    /// Only whether an endpoint is called is known, not what it will answer.
+    async fn webhook(&self, endpoint: &str) -> Result<Prediction, DbError> {
+        Ok(match self.tools.store.webhook(endpoint).await? {
+            None => Prediction::still_fails("endpoint_gone"),
+            Some(found) if found.state != EndpointState::Enabled => Prediction::still_fails("endpoint_disabled"),
+            Some(_) => Prediction::would_settle(),
+        })
     }
 
     /// Of a refund, WeChat's answer to a query decides; only one that has ended so is known.

@@ -38,6 +38,7 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
         let count = open.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n);
         ctx.shown.set(telemetry::REFUNDS_OPEN, &[("state", state.as_str())], count as f64);
     }
+    webhooks(&ctx).await?;
     ctx.shown.measured();
     Ok(Done::default())
 }
@@ -54,5 +55,14 @@ async fn payments(ctx: &Context) -> Result<(), JobError> {
     for ((merchant, class), count) in open {
         ctx.shown.set(telemetry::PAYMENTS_OPEN, &[("merchant", &merchant), ("class", class)], count as f64);
     }
+    Ok(())
+}
+
+async fn webhooks(ctx: &Context) -> Result<(), JobError> {
+    let (pending, oldest, failed) = ctx.store.webhook_gauges().await?;
+    let age = oldest.map(|at| ctx.clock.now().since(at)).unwrap_or_default();
+    ctx.shown.set(telemetry::WEBHOOK_PENDING, &[], pending as f64);
+    ctx.shown.set(telemetry::WEBHOOK_OLDEST_PENDING_SECONDS, &[], age.as_secs_f64());
+    ctx.shown.set(telemetry::WEBHOOK_ENDPOINTS_FAILED, &[], failed as f64);
     Ok(())
 }

@@ -80,6 +80,7 @@ fn period(periods: &config::Retention, kept: Kept) -> Duration {
         Kept::Audit => periods.audit,
         Kept::IdempotencyKeys | Kept::RefundTargets => periods.idempotency,
         Kept::Users => periods.users,
+        Kept::WebhookAttempts | Kept::WebhookDeliveries => periods.webhooks,
     }
 }
 

@@ -91,6 +91,15 @@ pub enum TrailRow {
         created_at: Timestamp,
         relayed_at: Option<Timestamp>,
     },
+    Delivery {
+        event_id: String,
+        event_type: String,
+        endpoint: String,
+        outcome: String,
+        status: Option<i64>,
+        took_ms: i64,
+        at: Timestamp,
+    },
     Action {
         actor: String,
         remote_addr: String,
@@ -176,6 +185,12 @@ const SOURCES: &[Source] = &[
         sql: "SELECT event_id, event_type, created_at_ms, relayed_at_ms FROM outbox
               WHERE order_no = $3 AND merchant = $2 ORDER BY id DESC LIMIT $4",
         read: event,
+    },
+    Source {
+        name: "deliveries",
+        sql: "SELECT endpoint_id, event_id, event_type, outcome, status, took_ms, started_at_ms FROM webhook_attempts
+              WHERE order_no = $3 AND merchant = $2 ORDER BY id DESC LIMIT $4",
+        read: delivery,
     },
     Source {
         name: "actions",
@@ -351,6 +366,18 @@ fn event(row: &Row) -> Result<TrailRow, DbError> {
         event_type: row.get("event_type")?,
         created_at: time(row, "created_at_ms")?,
         relayed_at: row.get::<Option<i64>>("relayed_at_ms")?.map(Timestamp::from_ms),
+    })
+}
+
+fn delivery(row: &Row) -> Result<TrailRow, DbError> {
+    Ok(TrailRow::Delivery {
+        event_id: row.get("event_id")?,
+        event_type: row.get("event_type")?,
+        endpoint: row.get("endpoint_id")?,
+        outcome: row.get("outcome")?,
+        status: row.get("status")?,
+        took_ms: row.get("took_ms")?,
+        at: time(row, "started_at_ms")?,
     })
 }
 

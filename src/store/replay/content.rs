@@ -13,6 +13,9 @@ use crate::store::dead_letters::StoredMessage;
 use crate::store::entity::{notification, outbox};
 use crate::store::order::rows::unreadable;
 use crate::store::packed::rows::{defect, read_event, read_notification};
+use crate::store::webhooks::lists::delivery;
+use crate::store::webhooks::types::WebhookDelivery;
+use crate::store::writer::Row;
 
 /// What an item holds. There is no `Debug`: raw bodies are not logged.
 pub enum ReplayContent {
@@ -28,6 +31,7 @@ pub enum ReplayContent {
         /// Whether the bus has got it before.
         relayed: bool,
     },
+    Webhook(WebhookDelivery),
 }
 
 /// A notification as it came.
@@ -55,7 +59,7 @@ impl Store {
         }
         let among = placeholders(1, ids.len(), 0);
         let values: Vec<Value> = match source {
-            ReplaySource::DeadLetter | ReplaySource::Sample => {
+            ReplaySource::DeadLetter | ReplaySource::Sample | ReplaySource::Webhook => {
                 let numbers = ids.iter().map(|id| id.trim_start_matches("sample-").parse::<i64>());
                 numbers.map(|n| n.unwrap_or_default().into()).collect()
             }
@@ -83,23 +87,26 @@ impl Store {
             ReplaySource::Event => {
                 format!("SELECT x.*, x.event_id AS source_id FROM outbox AS x WHERE event_id IN {among}")
             }
+            ReplaySource::Webhook => {
+                format!("SELECT d.*, CAST(d.id AS TEXT) AS source_id FROM webhook_deliveries AS d WHERE id IN {among}")
+            }
         };
         let rows = self.db.read().query_all_raw(self.db.statement(sql, values)).await?;
-        rows.iter().map(|row| Ok((row.try_get("", "source_id")?, content(source, row)?))).collect()
+        rows.into_iter().map(|row| Ok((row.try_get("", "source_id")?, content(source, row)?))).collect()
     }
 }
 
-fn content(source: ReplaySource, row: &QueryResult) -> Result<ReplayContent, DbError> {
+fn content(source: ReplaySource, row: QueryResult) -> Result<ReplayContent, DbError> {
     match source {
         ReplaySource::Notification | ReplaySource::Refused | ReplaySource::Sample => {
-            Ok(ReplayContent::Notification(stored_notification(source, row)?))
+            Ok(ReplayContent::Notification(stored_notification(source, &row)?))
         }
         ReplaySource::DeadLetter => Ok(ReplayContent::DeadLetter {
             message: StoredMessage {
                 event_id: row.try_get("", "event_id")?,
                 consumer: row.try_get("", "consumer")?,
                 subject: row.try_get("", "subject")?,
-                headers: headers(row)?,
+                headers: headers(&row)?,
                 payload: row.try_get("", "payload")?,
                 attempts: u32::try_from(row.try_get::<i64>("", "attempts")?).unwrap_or(u32::MAX),
                 first_error: row.try_get("", "first_error")?,
@@ -108,10 +115,11 @@ fn content(source: ReplaySource, row: &QueryResult) -> Result<ReplayContent, DbE
             state: row.try_get("", "state")?,
         }),
         ReplaySource::Event => {
-            let event = outbox::Model::from_query_result(row, "")?;
+            let event = outbox::Model::from_query_result(&row, "")?;
             let (subject, payload) = read_event(&event).map_err(|e| defect("outbox", event.id, e))?;
             Ok(ReplayContent::Event { subject, payload, relayed: event.relayed_at_ms.is_some() })
         }
+        ReplaySource::Webhook => Ok(ReplayContent::Webhook(delivery(&Row::Driver(row))?)),
     }
 }
 

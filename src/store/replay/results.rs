@@ -79,7 +79,7 @@ pub(in crate::store) async fn write_result(
             tx.execute(sql, [mark.source_id.as_str().into(), at.as_ms().into()].into_iter().chain(by)).await?;
         }
         (ReplaySource::Refused | ReplaySource::Notification, ReplayResult::Failed)
-        | (ReplaySource::Sample | ReplaySource::Event, _) => {}
+        | (ReplaySource::Sample | ReplaySource::Event | ReplaySource::Webhook, _) => {}
     }
     Ok(())
 }

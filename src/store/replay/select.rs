@@ -26,8 +26,9 @@ impl Store {
             ReplayKind::Notification => self.rows_of(ReplaySource::Notification, taken(select), limit).await?,
             ReplayKind::DeadLetter => self.rows_of(ReplaySource::DeadLetter, dead_letters(select), limit).await?,
             ReplayKind::Event => self.rows_of(ReplaySource::Event, events(select), limit).await?,
+            ReplayKind::Webhook => self.rows_of(ReplaySource::Webhook, deliveries(select), limit).await?,
         };
-        if select.kind != ReplayKind::Event {
+        if !matches!(select.kind, ReplayKind::Event | ReplayKind::Webhook) {
             found.sort_by(|a, b| (a.at, &a.source_id).cmp(&(b.at, &b.source_id)));
         }
         found.truncate(limit);
@@ -200,4 +201,18 @@ fn events(select: &ReplaySelect) -> (String, Vec<Value>) {
     // Those that have no position yet are the newest.
     let order = "position IS NULL, position, outbox.id";
     only.statement("event_id AS id, merchant, created_at_ms AS at_ms", "outbox", order)
+}
+
+/// Those that were given up; where ids are named, in any state.
+fn deliveries(select: &ReplaySelect) -> (String, Vec<Value>) {
+    let mut only = Conditions::of(select, "CAST(id AS TEXT)", "created_at_ms").merchants(select);
+    if let Some(reason) = &select.reason_class {
+        only.add("last_error = {}", reason.as_str().into());
+    }
+    if select.ids.is_empty() {
+        only.texts.push("state = 'failed'".to_owned());
+    }
+    let only = only.order(select, "order_no = {}");
+    let columns = "CAST(id AS TEXT) AS id, merchant, created_at_ms AS at_ms";
+    only.statement(columns, "webhook_deliveries", "webhook_deliveries.id")
 }

@@ -12,9 +12,16 @@ pub enum ReplayKind {
     DeadLetter,
     /// Rows of the outbox.
     Event,
+    /// Deliveries to webhooks.
+    Webhook,
 }
 
-named!(ReplayKind { Notification = "notification", DeadLetter = "dead_letter", Event = "event" });
+named!(ReplayKind {
+    Notification = "notification",
+    DeadLetter = "dead_letter",
+    Event = "event",
+    Webhook = "webhook",
+});
 
 /// How far a replay is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +53,7 @@ pub enum ReplaySource {
     DeadLetter,
     /// The outbox.
     Event,
+    Webhook,
 }
 
 named!(ReplaySource {
@@ -54,6 +62,7 @@ named!(ReplaySource {
     Sample = "sample",
     DeadLetter = "dead_letter",
     Event = "event",
+    Webhook = "webhook",
 });
 
 /// What is to be expected of an item.

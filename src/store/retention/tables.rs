@@ -25,6 +25,10 @@ pub enum Kept {
     RefundTargets,
     /// Payers who logged in.
     Users,
+    /// Attempts at webhooks.
+    WebhookAttempts,
+    /// Deliveries to webhooks that have ended.
+    WebhookDeliveries,
 }
 
 named!(Kept {
@@ -38,6 +42,8 @@ named!(Kept {
     IdempotencyKeys = "idempotency_keys",
     RefundTargets = "refund_targets",
     Users = "users",
+    WebhookAttempts = "webhook_attempts",
+    WebhookDeliveries = "webhook_deliveries",
 });
 
 /// The column that orders a table; an index serves it.
@@ -109,6 +115,8 @@ impl Kept {
             Kept::IdempotencyKeys => IDEMPOTENCY_KEYS,
             Kept::RefundTargets => REFUND_TARGETS,
             Kept::Users => USERS,
+            Kept::WebhookAttempts => WEBHOOK_ATTEMPTS,
+            Kept::WebhookDeliveries => WEBHOOK_DELIVERIES,
         }
     }
 }
@@ -237,4 +245,24 @@ const USERS: Table = Table {
     is_prefix: false,
     scope: "TRUE",
     may_go: "NOT EXISTS (SELECT 1 FROM login_codes AS c WHERE c.user_id = users.id)",
+};
+
+const WEBHOOK_ATTEMPTS: Table = Table {
+    name: "webhook_attempts",
+    key: Key::Number("id"),
+    age: "started_at_ms",
+    is_by_age: true,
+    is_prefix: false,
+    scope: "TRUE",
+    may_go: "TRUE",
+};
+
+const WEBHOOK_DELIVERIES: Table = Table {
+    name: "webhook_deliveries",
+    key: Key::Number("id"),
+    age: "ended_at_ms",
+    is_by_age: false,
+    is_prefix: false,
+    scope: "TRUE",
+    may_go: "state <> 'pending'",
 };

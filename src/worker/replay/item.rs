@@ -13,7 +13,10 @@ use crate::event::subject;
 use crate::ids::EventId;
 use crate::store::{
     DbError, ItemResult, Replay, ReplayContent, ReplayItem, ReplayMark, ReplayResult, StoredMessage, StoredNotification,
+    WebhookDelivery,
 };
+use crate::webhooks;
+use crate::webhooks::AttemptError;
 use crate::wechat::v2::notify::{NotifyError, parse_and_verify};
 use crate::wechat::v2::refund_notify::{is_refund, parse_and_decrypt};
 use crate::worker::core::context::Context;
@@ -56,7 +59,11 @@ pub(super) fn mark(replay: &Replay, item: &ReplayItem) -> ReplayMark {
 }
 
 /// Works on an item. It may run twice: handlers recognise what they did, and a result is written once.
-pub(super) async fn handle(ctx: &Context, bus: &Bus, mark: &ReplayMark) -> Result<Handled, DbError> {
+pub(super) async fn handle(
+    ctx: &Context,
+    (bus, webhooks): (&Bus, &webhooks::Maker),
+    mark: &ReplayMark,
+) -> Result<Handled, DbError> {
     let ctx = ctx.for_replay(mark.clone());
     let mut contents = match ctx.store.replay_contents(mark.source, &[&mark.source_id]).await {
         // Of one row, and the same at the next try: it must not keep the others waiting.
@@ -71,6 +78,7 @@ pub(super) async fn handle(ctx: &Context, bus: &Bus, mark: &ReplayMark) -> Resul
         Some(ReplayContent::Event { subject, payload, relayed }) => {
             Ok(published(bus, mark, subject, payload, relayed).await)
         }
+        Some(ReplayContent::Webhook(delivery)) => delivered(webhooks, mark, &delivery).await,
     }
 }
 
@@ -183,6 +191,23 @@ async fn result(ctx: &Context, mark: &ReplayMark, verdict: Verdict, is_notificat
         Verdict::Retry { why, .. } => Handled::failed("not_yet", why),
         Verdict::Unavailable { why } => Handled::Unavailable(why),
     })
+}
+
+/// Sends a delivery once more, with the same id. Its result is written with the attempt.
+async fn delivered(
+    webhooks: &webhooks::Maker,
+    mark: &ReplayMark,
+    delivery: &WebhookDelivery,
+) -> Result<Handled, DbError> {
+    match webhooks.replayed(delivery, mark.clone()).await {
+        Ok(()) => Ok(Handled::Written),
+        // What is being sent is sent once more after that: the process that sends it may have died.
+        Err(e @ AttemptError::InFlight) => Ok(Handled::Unavailable(e.to_string())),
+        Err(e @ AttemptError::EndpointGone) => Ok(Handled::failed("endpoint_gone", e.to_string())),
+        Err(e @ AttemptError::EndpointDisabled) => Ok(Handled::failed("endpoint_disabled", e.to_string())),
+        Err(AttemptError::Store(e)) => Err(e),
+        Err(e @ AttemptError::Envelope(_)) => Ok(Handled::failed("defect", e.to_string())),
+    }
 }
 
 /// Publishes an event again, under its own id. The feed is as it was.

@@ -8,6 +8,7 @@ use super::item;
 use super::item::{Handled, handle};
 use crate::bus::Bus;
 use crate::store::{DbError, Fenced, Lease, Replay};
+use crate::webhooks;
 use crate::worker::core::context::Context;
 
 const LEASE: &str = "replay";
@@ -27,8 +28,14 @@ enum Round {
 }
 
 /// Works on replays until cancelled, then gives the lease back.
-pub async fn run(ctx: Context, bus: Bus, lease_for: Duration, holder: String, cancel: CancellationToken) {
-    let mut runner = Runner { ctx, bus, lease_for, holder, cancel: cancel.clone(), held: None, last: None };
+pub async fn run(
+    ctx: Context,
+    (bus, webhooks): (Bus, webhooks::Maker),
+    lease_for: Duration,
+    holder: String,
+    cancel: CancellationToken,
+) {
+    let mut runner = Runner { ctx, bus, webhooks, lease_for, holder, cancel: cancel.clone(), held: None, last: None };
     loop {
         let pause = match runner.round().await {
             Ok(Round::Busy) => Duration::ZERO,
@@ -58,6 +65,7 @@ enum RunError {
 struct Runner {
     ctx: Context,
     bus: Bus,
+    webhooks: webhooks::Maker,
     lease_for: Duration,
     holder: String,
     cancel: CancellationToken,
@@ -87,7 +95,7 @@ impl Runner {
                 return Ok(Round::Busy);
             }
             let mark = item::mark(&replay, &item);
-            let result = match handle(&self.ctx, &self.bus, &mark).await? {
+            let result = match handle(&self.ctx, (&self.bus, &self.webhooks), &mark).await? {
                 Handled::Written => continue,
                 Handled::Result(result) => result,
                 Handled::Unavailable(why) => return Err(RunError::Unavailable(why)),

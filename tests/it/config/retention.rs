@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
+use wxpay_worker::config::Retention;
+
 use super::support::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[test]
 fn every_period_has_a_default_and_can_be_set() {
+    let all = |kept: Retention| {
+        let Retention { notifications, outbox, dead_letters, audit, idempotency, users, webhooks } = kept;
+        [notifications, outbox, dead_letters, audit, idempotency, users, webhooks]
+    };
     let kept = load(&good(), &[]).unwrap().retention;
-    let all = [kept.notifications, kept.outbox, kept.dead_letters, kept.audit, kept.idempotency, kept.users];
-    assert_eq!(all, [180, 180, 365, 3650, 30, 730].map(|days| days * DAY));
+    assert_eq!(all(kept), [180, 180, 365, 3650, 30, 730, 30].map(|days| days * DAY));
     let section = "[retention]\nnotifications_days = 10\noutbox_days = 11\ndead_letters_days = 12\naudit_days = 400\n\
-                   idempotency_days = 13\nusers_days = 14\n[store]";
+                   idempotency_days = 13\nusers_days = 14\nwebhooks_days = 15\n[store]";
     let kept = load(&good().replace("[store]", section), &[]).unwrap().retention;
-    let all = [kept.notifications, kept.outbox, kept.dead_letters, kept.audit, kept.idempotency, kept.users];
-    assert_eq!(all, [10, 11, 12, 400, 13, 14].map(|days| days * DAY));
+    assert_eq!(all(kept), [10, 11, 12, 400, 13, 14, 15].map(|days| days * DAY));
 }
 
 #[test]
@@ -27,6 +31,7 @@ fn a_period_that_would_take_what_is_needed_is_refused() {
         ("audit_days = 365", "retention.audit_days"),
         ("idempotency_days = 7", "retention.idempotency_days"),
         ("users_days = 0", "retention.users_days"),
+        ("webhooks_days = 1", "retention.webhooks_days"),
         ("ledger_days = 30", "retention.ledger_days"),
     ] {
         let text = good().replace("[store]", &format!("[retention]\n{line}\n[store]"));

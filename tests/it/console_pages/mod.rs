@@ -8,7 +8,7 @@ mod outcomes;
 mod overview;
 mod refused;
 mod replays;
-mod user;
+pub mod user;
 mod views;
 
 use crate::harness::service::TestService;

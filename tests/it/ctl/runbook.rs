@@ -212,17 +212,20 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("bus info", vec!["PAY_IN"]),
         ("bus lag", vec![]),
         ("bus peek", vec!["PAY_EVENTS"]),
+        ("webhooks ls", vec![]),
         ("doctor", vec!["--config", config.to_str().unwrap()]),
         ("audit", vec![]),
         ("keys new", vec![]),
     ];
     // The first three change a replay that runs: see `ops_replay::control`; keys of the database have their test in
-    // `ctl::keys`. The others are scripts, not data.
-    let others = ["replay pause", "replay resume", "replay cancel", "keys list", "keys revoke", "completions", "man"];
+    // `ctl::keys`, endpoints in `webhooks::ctl`. The others are scripts, not data.
+    let replays = ["replay pause", "replay resume", "replay cancel"];
+    let webhooks = ["attempts", "deliveries", "new", "recover", "test"].map(|name| format!("webhooks {name}"));
+    let others = ["keys list", "keys revoke", "completions", "man"].into_iter().chain(replays);
     let all: Vec<Vec<String>> = commands().await.into_iter().map(|(path, _)| path).collect();
     let is_group = |path: &[String]| all.iter().any(|other| other.len() > path.len() && other.starts_with(path));
     let leaves: BTreeSet<String> = all.iter().filter(|path| !is_group(path)).map(|path| path.join(" ")).collect();
-    let named: BTreeSet<String> = table.iter().map(|(name, _)| *name).chain(others).map(str::to_owned).collect();
+    let named: BTreeSet<String> = table.iter().map(|(name, _)| *name).chain(others).map(str::to_owned).chain(webhooks).collect();
     assert_eq!(leaves, named, "a command without a call here");
     for (name, arguments) in table {
         let arguments: Vec<&str> = name.split(' ').chain(arguments).chain(["--json"]).collect();

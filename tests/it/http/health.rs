@@ -10,6 +10,7 @@ use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
 use wxpay_worker::http::{HttpShared, Ingress};
+use wxpay_worker::webhooks;
 use wxpay_worker::wechat::transport::Client;
 
 use super::client::send;
@@ -47,10 +48,12 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     let clock = Clock::host_off_by(3_605_000);
     // Though the service goes by the database's time: a person has to check the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
+    let sender = webhooks::Sender::new(stage.in_force.clone()).unwrap();
     let router = http::admin_router(Arc::new(HttpShared::new(Ingress {
         config: stage.in_force.clone(),
         store: stage.store.clone(),
         bus: stage.bus.clone(),
+        webhooks: webhooks::Maker { store: stage.store.clone(), sender, clock: clock.clone() },
         clock,
         wechat: Client::new(&stage.config.wechat).unwrap(),
         metrics: Arc::new(String::new),
@@ -81,6 +84,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
     let stage = Stage::start().await;
     let apart = config::Server { admin_listen: Some("127.0.0.1:1".parse().unwrap()), ..stage.config.server.clone() };
     let shutdown = CancellationToken::new();
+    let sender = webhooks::Sender::new(stage.in_force.clone()).unwrap();
     let of = |server: &config::Server| {
         Arc::new(HttpShared::new(Ingress {
             config: {
@@ -91,6 +95,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
             store: stage.store.clone(),
             bus: stage.bus.clone(),
             clock: Clock::system(),
+            webhooks: webhooks::Maker { store: stage.store.clone(), sender: sender.clone(), clock: Clock::system() },
             wechat: Client::new(&stage.config.wechat).unwrap(),
             metrics: Arc::new(String::new),
             shutdown: shutdown.clone(),

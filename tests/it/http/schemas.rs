@@ -7,6 +7,7 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, MerchantTrouble, NotificationRejected, OrderEnded,
     OrderPaid, OrderPayable, OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
+    WebhookDisabled,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -146,6 +147,12 @@ fn one_of_each() -> Vec<DomainData> {
         DomainData::AppRecovered(trouble(None)),
         DomainData::MerchantDegraded(of_merchant(Some(error.clone()), "trade_type:JSAPI", false)),
         DomainData::MerchantRecovered(of_merchant(None, "notifications", true)),
+        DomainData::WebhookDisabled(WebhookDisabled {
+            endpoint: EventId::new().to_string(),
+            description: "accounting".into(),
+            reason: "failing",
+            failing_since: at,
+        }),
     ]
 }
 

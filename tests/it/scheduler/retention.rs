@@ -60,11 +60,28 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
             vec![name.into(), at(730)],
         )
         .await;
+        run(
+            "INSERT INTO webhook_attempts (endpoint_id, merchant, event_id, event_type, cause, outcome, url,
+                                           request_bytes, started_at_ms, took_ms)
+             VALUES ('e', 'main', $1, 't', 'schedule', 'delivered', 'u', 1, $2, 1)",
+            vec![name.into(), at(30)],
+        )
+        .await;
+        for (state, ended) in [("delivered", at(30)), ("pending", Value::BigInt(None))] {
+            run(
+                "INSERT INTO webhook_deliveries (endpoint_id, merchant, event_id, event_type, position, state,
+                                                 attempts, tries, due_at_ms, created_at_ms, ended_at_ms)
+                 VALUES ($2, 'main', $1, 't', 1, $2, 1, 1, 1, 1, $3)",
+                vec![name.into(), state.into(), ended],
+            )
+            .await;
+        }
     }
     let process = Process::start(&stage, "one").await;
     let view = until(&stage, "retention", "its run", |v| v.last.as_ref().is_some_and(|r| r.holder == "one")).await;
     let detail = view.last.unwrap().detail.unwrap();
-    let each = "1 notifications, 1 quarantine, 1 outbox, 1 dead_letters, 1 audit, 1 idempotency_keys, 1 users";
+    let each = "1 notifications, 1 quarantine, 1 outbox, 1 dead_letters, 1 audit, 1 idempotency_keys, 1 users, \
+                1 webhook_attempts, 1 webhook_deliveries";
     assert!(detail.ends_with(each), "{detail}");
     for (table, name) in [
         ("notifications", "event_id"),
@@ -78,6 +95,9 @@ async fn each_table_loses_what_is_older_than_its_own_period() {
         assert_eq!(stage.count(&format!("{table} WHERE {name} LIKE '%old'")).await, 0, "{table}");
         assert_eq!(stage.count(&format!("{table} WHERE {name} LIKE '%kept'")).await, 1, "{table}");
     }
+    assert_eq!(stage.count("webhook_attempts WHERE event_id = 'kept'").await, 1);
+    assert_eq!(stage.count("webhook_deliveries WHERE state = 'pending'").await, 2, "what is pending stays");
+    assert_eq!(stage.count("webhook_deliveries WHERE event_id = 'kept'").await, 2);
     process.stop().await;
     run("DELETE FROM dead_letters", Vec::new()).await;
     stage.finish().await;

@@ -32,15 +32,20 @@ const MAY_USE: &[(&str, &str)] = &[
     ("store", "money ids clock secret sealed_box config telemetry event order refund trade batcher failpoint"),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
+    ("webhooks", "ids clock secret sealed_box config telemetry event store"),
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
     ("doctor", "clock secret config store bus wechat merchant_setup"),
-    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund"),
+    (
+        "ops",
+        "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund \
+         webhooks",
+    ),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund merchant_setup",
+         failpoint new_order new_refund merchant_setup webhooks",
     ),
     (
         "scheduler",
@@ -50,7 +55,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "http",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund ops",
+         failpoint new_order new_refund webhooks ops",
     ),
     (
         "web",

@@ -20,7 +20,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("flate2", &["src/store/packed", "src/wechat/v2/bill", "src/sandbox"]),
     ("hyper", &["src/http", "src/web", "src/sandbox", "src/bus"]),
     ("hyper_util", &["src/http", "src/web", "src/sandbox", "src/bus"]),
-    ("ipnet", &["src/config", "src/http", "src/web"]),
+    ("ipnet", &["src/config", "src/http", "src/web", "src/webhooks"]),
     ("jiff", &["src/clock.rs"]),
     ("md5", &["src/wechat/v2"]),
     ("metrics_exporter_prometheus", &["src/telemetry"]),
@@ -28,12 +28,13 @@ const PLACES: &[(&str, &[&str])] = &[
     ("p12_keystore", &["src/wechat/certificate.rs", "src/sandbox/http/certificates.rs"]),
     ("quick_xml", &["src/wechat/v2"]),
     ("rcgen", &["src/sandbox"]),
-    // Besides WeChat, a NATS server's own pages are asked over HTTP.
+    // Besides WeChat, a NATS server's own pages and the receivers of webhooks are asked over HTTP.
     (
         "reqwest",
         &[
             "src/wechat/transport",
             "src/wechat/pay_hosts.rs",
+            "src/webhooks",
             "src/sandbox/notify/sender.rs",
             "src/bus/jetstream*",
             "src/demo",
@@ -55,7 +56,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("tower", &["src/http", "src/web", "src/sandbox"]),
     ("tower_http", &["src/http", "src/web", "src/sandbox"]),
     ("tracing_subscriber", &["src/telemetry", "src/config"]),
-    ("url", &["src/config", "src/http", "src/web", "src/console", "src/ctl/client.rs"]),
+    ("url", &["src/config", "src/http", "src/web", "src/webhooks", "src/console", "src/ctl/client.rs"]),
     ("uuid", &["src/ids.rs"]),
     ("x509_parser", &["src/wechat/certificate.rs", "src/sandbox/http/certificates.rs"]),
 ];

@@ -1,0 +1,97 @@
+//! Texts of the pages of webhooks.
+
+use crate::console::ui::status::Status;
+use crate::console::words::Lang;
+use crate::store::{DeliveryState, EndpointState};
+
+words! {
+    Texts {
+        title: "Webhook", "Webhooks";
+        note: "事件按订单顺序推送到商户自己的地址，失败后在一天内重试。",
+            "Events are posted to the merchants' own addresses, in order per order, and tried again for a day.";
+        none: "还没有端点。", "No endpoints yet.";
+        endpoint: "端点", "Endpoint";
+        url: "地址", "URL";
+        description: "说明", "Description";
+        events: "事件（每行一个，空为全部）", "Events, one a line (empty: all)";
+        all_events: "全部", "all";
+        rate: "成功率", "Success rate";
+        of_last: "最近", "of the last";
+        pending: "待投递", "Pending";
+        failed: "失败", "Failed";
+        next_at: "下次尝试", "Next try";
+        last_at: "最近尝试", "Last attempt";
+        failing_since: "持续失败自", "Failing since";
+        disabled_at: "停用于", "Disabled";
+        why_operator: "由人员停用", "by a person";
+        why_gone: "接收方回答 410", "the receiver answered 410";
+        why_failing: "长时间没有成功", "no success for too long";
+        hint: "停用期间的事件不会丢失：启用后从中断处继续。",
+            "Nothing is lost while it is disabled: once enabled, it goes on where it stopped.";
+        hint_failed: "已放弃的投递可以恢复。", "What was given up can be recovered.";
+        create: "新建端点", "New endpoint";
+        make: "创建", "Create";
+        enable: "启用", "Enable";
+        disable: "停用", "Disable";
+        test: "发送测试", "Send a test";
+        recover: "恢复失败的投递", "Recover failed deliveries";
+        since: "范围", "Made within";
+        hours_24: "24 小时", "24 hours";
+        days_7: "7 天", "7 days";
+        everything: "全部", "all that are kept";
+        rotate: "轮换密钥", "Rotate the secret";
+        delete: "删除端点", "Delete the endpoint";
+        delete_note: "待投递的事件将被取消，无法恢复。", "What is pending is cancelled, and cannot be recovered.";
+        why: "原因", "Reason";
+        secret: "签名密钥", "Signing secret";
+        secret_note: "此密钥只显示这一次。轮换后旧密钥在 24 小时内继续签名。",
+            "It is shown this once. After a rotation the old one signs beside it for 24 hours.";
+        deliveries: "投递", "Deliveries";
+        attempts: "尝试", "Attempts";
+        no_deliveries: "没有投递。", "No deliveries.";
+        no_attempts: "没有尝试。", "No attempts.";
+        event: "事件", "Event";
+        made: "产生于", "Made";
+        tries: "次数", "Attempts";
+        last_error: "最近的错误", "Last error";
+        at: "时间", "At";
+        outcome: "结果", "Outcome";
+        answer: "答复", "Answer";
+        request: "请求", "Request";
+        took: "耗时", "Took";
+        says_enabled: "端点已启用。", "The endpoint is enabled.";
+        says_disabled: "端点已停用。", "The endpoint is disabled.";
+        says_deleted: "端点已删除。", "The endpoint is deleted.";
+        says_recovered: "条投递已重新排队。", "deliveries are on the schedule again.";
+        says_tested: "测试已送达。", "The test was delivered.";
+        says_test_failed: "测试失败：", "The test failed: ";
+        says_used_up: "该商户的端点已达上限。", "The merchant has as many endpoints as it may.";
+        says_no_key: "未配置 webhooks.key_file 或 web.session_key_file。",
+            "Neither webhooks.key_file nor web.session_key_file is configured.";
+        bad_events: "无法识别的事件类型", "This is no event type";
+        created_by: "创建人", "Made by";
+        merchant: "商户", "Merchant";
+    }
+}
+
+pub fn state(state: EndpointState) -> Status {
+    match state {
+        EndpointState::Enabled => Status::Enabled,
+        EndpointState::Disabled => Status::Disabled,
+        EndpointState::Deleted => Status::Cancelled,
+    }
+}
+
+pub fn delivery(state: DeliveryState) -> Status {
+    match state {
+        DeliveryState::Pending => Status::Pending,
+        DeliveryState::Delivered => Status::Delivered,
+        DeliveryState::Failed => Status::Broken,
+        DeliveryState::Cancelled => Status::Cancelled,
+    }
+}
+
+/// `98 %`, of attempts; nothing where there are none.
+pub fn rate(succeeded: i64, attempts: i64) -> String {
+    if attempts == 0 { "–".to_owned() } else { format!("{} %", succeeded * 100 / attempts) }
+}

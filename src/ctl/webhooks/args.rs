@@ -1,0 +1,64 @@
+//! The arguments of `webhooks`.
+
+use clap::Subcommand;
+
+use crate::ctl::args_page::Page;
+
+#[derive(Subcommand)]
+pub enum WebhooksCommand {
+    /// The endpoints and how they are doing, newest first.
+    Ls {
+        /// Of this merchant alone.
+        #[arg(long)]
+        merchant: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Makes an endpoint and prints its secret, which is shown this once.
+    New {
+        /// Where events are posted.
+        url: String,
+        /// Whose events; may be left out where there is one merchant.
+        #[arg(long)]
+        merchant: Option<String>,
+        /// Only these types, between commas: order.paid,refund.succeeded.
+        #[arg(long, value_delimiter = ',')]
+        events: Vec<String>,
+        /// For people.
+        #[arg(long)]
+        description: Option<String>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Sends an event of no order and says what came of it.
+    Test { id: String },
+    /// Attempts at an endpoint with the receiver's answers, newest first.
+    Attempts {
+        id: String,
+        /// Of this delivery alone.
+        #[arg(long)]
+        delivery: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// What is pending, delivered, failed or cancelled, newest first.
+    Deliveries {
+        id: String,
+        /// pending, delivered, failed or cancelled.
+        #[arg(long)]
+        state: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Tries again what was given up.
+    Recover {
+        id: String,
+        /// Only what was made at this time or later.
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+    },
+}

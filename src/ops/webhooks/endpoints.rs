@@ -1,0 +1,192 @@
+//! Endpoints: made, changed, tested, deleted.
+//!
+//! What must stay true: a secret is shown once, when it is made; an endpoint of a merchant that the operator may not
+//! see is as if it did not exist; no address is stored that could not be called.
+
+use crate::clock::Timestamp;
+use crate::ids::{EventId, MerchantKey};
+use crate::ops::operator::{Operator, Page};
+use crate::store::{AuditEntry, DbError, EndpointChange, EndpointHealth, EndpointState, Store, WebhookEndpoint};
+use crate::webhooks::address::AddressError;
+use crate::webhooks::{Answer, AttemptError, KeyError, Maker, OLD_SECRET_LIFE, SigningSecret};
+
+/// Why something is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    #[error("there is no such webhook endpoint")]
+    NotFound,
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("the merchant has as many endpoints as it may")]
+    UsedUp,
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("{0}")]
+    Defect(String),
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
+/// An endpoint to make.
+#[derive(Debug, Clone)]
+pub struct NewEndpoint {
+    pub merchant: MerchantKey,
+    pub url: String,
+    pub description: String,
+    /// Whole types; all where there are none.
+    pub event_types: Vec<String>,
+    pub reason: String,
+}
+
+/// What changes; what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pub url: Option<String>,
+    pub description: Option<String>,
+    pub event_types: Option<Vec<String>>,
+    pub is_enabled: Option<bool>,
+    pub reason: String,
+}
+
+/// An endpoint and how it is doing.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub endpoint: WebhookEndpoint,
+    pub health: EndpointHealth,
+}
+
+/// An endpoint with a secret that was made for it.
+#[derive(Debug)]
+pub struct Made {
+    pub view: View,
+    pub secret: SigningSecret,
+}
+
+/// Makes an endpoint: it gets what is emitted from now on.
+pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Result<Made, WebhookError> {
+    let now = maker.clock.now();
+    let id = EventId::new().to_string();
+    let audit = entry(operator, ("webhook.create", new.reason.clone()), &id, &new.merchant, now);
+    if let Err(refused) = maker.sender.check(&new.url).await {
+        maker.store.record_audit(&AuditEntry { result: "address-refused".to_owned(), ..audit }).await?;
+        return Err(refused.into());
+    }
+    let secret = SigningSecret::random();
+    let endpoint = WebhookEndpoint {
+        secret: maker.sender.seal(&id, &secret)?,
+        id,
+        merchant: new.merchant,
+        url: new.url,
+        description: new.description,
+        event_types: new.event_types,
+        old_secret: None,
+        state: EndpointState::Enabled,
+        disabled_reason: None,
+        disabled_at: None,
+        position: 0,
+        failing_since: None,
+        created_at: now,
+        created_by: operator.name.clone(),
+        updated_at: now,
+    };
+    let most = maker.sender.settings().webhooks.endpoints_per_merchant;
+    if !maker.store.create_webhook(&endpoint, most, &audit).await? {
+        return Err(WebhookError::UsedUp);
+    }
+    let view = get(&maker.store, operator, &endpoint.id).await?;
+    Ok(Made { view, secret })
+}
+
+/// Up to `limit` endpoints of these merchants (all that the operator sees where none are given), newest first.
+pub async fn list(
+    store: &Store,
+    operator: &Operator,
+    merchants: Option<&[MerchantKey]>,
+    (before, limit): (Option<&str>, u64),
+) -> Result<Page<View, String>, DbError> {
+    let merchants = merchants.or(operator.merchants.as_deref());
+    let mut rows = Vec::new();
+    for endpoint in store.webhooks(merchants, before, limit).await? {
+        let health = store.webhook_health(&endpoint.id).await?;
+        rows.push(View { endpoint, health });
+    }
+    let next = rows.last().filter(|_| rows.len() as u64 >= limit).map(|view| view.endpoint.id.clone());
+    Ok(Page { rows, next })
+}
+
+/// An endpoint that the operator may see.
+pub async fn get(store: &Store, operator: &Operator, id: &str) -> Result<View, WebhookError> {
+    let endpoint = visible(store, operator, id).await?;
+    let health = store.webhook_health(&endpoint.id).await?;
+    Ok(View { endpoint, health })
+}
+
+/// Changes an endpoint. One that is enabled again goes on where it stopped.
+pub async fn update(maker: &Maker, operator: &Operator, id: &str, change: Change) -> Result<View, WebhookError> {
+    let endpoint = visible(&maker.store, operator, id).await?;
+    let action = match change.is_enabled {
+        Some(true) => "webhook.enable",
+        Some(false) => "webhook.disable",
+        None => "webhook.change",
+    };
+    let audit = entry(operator, (action, change.reason), id, &endpoint.merchant, maker.clock.now());
+    if let Some(url) = &change.url
+        && let Err(refused) = maker.sender.check(url).await
+    {
+        maker.store.record_audit(&AuditEntry { result: "address-refused".to_owned(), ..audit }).await?;
+        return Err(refused.into());
+    }
+    let Change { url, description, event_types, is_enabled, .. } = change;
+    let change = EndpointChange { id: id.to_owned(), url, description, event_types, is_enabled, audit };
+    if !maker.store.change_webhook(&change).await? {
+        return Err(WebhookError::NotFound);
+    }
+    get(&maker.store, operator, id).await
+}
+
+/// Makes another secret. The one in use signs beside it for [`OLD_SECRET_LIFE`]; an older one ends.
+pub async fn rotate(maker: &Maker, operator: &Operator, id: &str, reason: String) -> Result<Made, WebhookError> {
+    let endpoint = visible(&maker.store, operator, id).await?;
+    let now = maker.clock.now();
+    let secret = SigningSecret::random();
+    let sealed = maker.sender.seal(id, &secret)?;
+    let audit = entry(operator, ("webhook.rotate", reason), id, &endpoint.merchant, now);
+    if !maker.store.rotate_webhook(id, &sealed, now.after(OLD_SECRET_LIFE), &audit).await? {
+        return Err(WebhookError::NotFound);
+    }
+    Ok(Made { view: get(&maker.store, operator, id).await?, secret })
+}
+
+/// Deletes an endpoint; what waits for it is cancelled.
+pub async fn delete(maker: &Maker, operator: &Operator, id: &str, reason: String) -> Result<(), WebhookError> {
+    let endpoint = visible(&maker.store, operator, id).await?;
+    let audit = entry(operator, ("webhook.delete", reason), id, &endpoint.merchant, maker.clock.now());
+    if maker.store.delete_webhook(id, &audit).await? { Ok(()) } else { Err(WebhookError::NotFound) }
+}
+
+/// Sends an event of no order to the endpoint and answers what came of it.
+pub async fn test(maker: &Maker, operator: &Operator, id: &str) -> Result<Answer, WebhookError> {
+    let endpoint = visible(&maker.store, operator, id).await?;
+    let audit = entry(operator, ("webhook.test", String::new()), id, &endpoint.merchant, maker.clock.now());
+    maker.store.record_audit(&audit).await?;
+    maker.test(&endpoint).await.map_err(|e| match e {
+        AttemptError::Store(e) => WebhookError::Store(e),
+        other => WebhookError::Defect(other.to_string()),
+    })
+}
+
+pub(super) async fn visible(store: &Store, operator: &Operator, id: &str) -> Result<WebhookEndpoint, WebhookError> {
+    let found = store.webhook(id).await?;
+    found.filter(|endpoint| operator.sees(&endpoint.merchant)).ok_or(WebhookError::NotFound)
+}
+
+pub(super) fn entry(
+    operator: &Operator,
+    (action, reason): (&'static str, String),
+    id: &str,
+    merchant: &MerchantKey,
+    now: Timestamp,
+) -> AuditEntry {
+    let subject = Some(format!("webhook:{id}"));
+    AuditEntry { merchant: Some(merchant.clone()), subject, ..operator.audit(action, reason, now) }
+}

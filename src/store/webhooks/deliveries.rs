@@ -1,0 +1,192 @@
+//! Deliveries: made from the feed, taken to be sent, recovered.
+
+use sea_orm::Value;
+
+use super::lists::{DELIVERY, delivery};
+use super::types::{WebhookDelivery, WebhookEndpoint};
+use crate::clock::Timestamp;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::packed::rows::{defect, read_event};
+use crate::store::payment::audit::AuditEntry;
+use crate::store::writer::WriteTx;
+
+/// Positions of the feed that one step goes through.
+const STEP: i64 = 500;
+/// Rows of one write.
+const BATCH: u64 = 500;
+
+impl Store {
+    /// Makes deliveries of what the endpoint wants behind its place, up to `end`, and moves the place; returns how many
+    /// positions it moved. Only the lease's holder may.
+    pub async fn fan_out(
+        &self,
+        lease: &Lease,
+        endpoint: &WebhookEndpoint,
+        end: i64,
+        now: Timestamp,
+    ) -> Result<Fenced<i64>, DbError> {
+        let write = (lease.clone(), endpoint.clone(), end.min(endpoint.position.saturating_add(STEP)), now);
+        self.db.write("webhook.fan_out", write, |tx, write| Box::pin(fan_out(tx, write))).await
+    }
+
+    /// Whether so many deliveries of an endpoint are pending.
+    pub async fn has_pending_deliveries(&self, endpoint_id: &str, count: u64) -> Result<bool, DbError> {
+        let sql = format!(
+            "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM webhook_deliveries
+               WHERE endpoint_id = $1 AND state = 'pending' LIMIT {count}) AS some"
+        );
+        let rows = self.db.reader().rows(&sql, [endpoint_id.into()]).await?;
+        let n: i64 = rows.first().map_or(Ok(0), |row| row.get("n"))?;
+        Ok(u64::try_from(n).unwrap_or_default() >= count)
+    }
+
+    /// The next deliveries of an endpoint that are due and not taken, oldest first: none of an order of which an
+    /// earlier one is pending.
+    pub async fn due_deliveries(
+        &self,
+        endpoint_id: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WebhookDelivery>, DbError> {
+        let sql = format!(
+            "SELECT {DELIVERY} FROM webhook_deliveries AS d
+             WHERE d.endpoint_id = $1 AND d.state = 'pending' AND d.due_at_ms <= $2
+               AND (d.claimed_until_ms IS NULL OR d.claimed_until_ms <= {clock})
+               AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS e
+                               WHERE e.endpoint_id = d.endpoint_id AND e.order_no = d.order_no
+                                 AND e.state = 'pending' AND e.position < d.position)
+             ORDER BY d.position LIMIT {limit}",
+            clock = self.db.now_ms_sql()
+        );
+        let rows = self.db.reader().rows(&sql, [endpoint_id.into(), now.as_ms().into()]).await?;
+        rows.iter().map(delivery).collect()
+    }
+
+    /// Takes deliveries to send them within a time; answers which. Only the lease's holder may.
+    pub async fn claim_deliveries(
+        &self,
+        lease: &Lease,
+        ids: &[i64],
+        claim: &str,
+        claim_ms: i64,
+    ) -> Result<Fenced<Vec<i64>>, DbError> {
+        let write = (lease.clone(), ids.to_vec(), claim.to_owned(), claim_ms);
+        self.db
+            .write("webhook.claim", write, |tx, (lease, ids, claim, claim_ms)| {
+                Box::pin(async move {
+                    if !holds(tx, lease).await? {
+                        return Ok(Fenced::Lost);
+                    }
+                    let mut taken = Vec::new();
+                    for id in ids {
+                        if take(tx, *id, claim, *claim_ms, " AND state = 'pending'").await? {
+                            taken.push(*id);
+                        }
+                    }
+                    Ok(Fenced::Done(taken))
+                })
+            })
+            .await
+    }
+
+    /// Takes one delivery in any state, to send it beside the schedule; `false` where it is being sent.
+    pub async fn claim_delivery(&self, id: i64, claim: &str, claim_ms: i64) -> Result<bool, DbError> {
+        let write = (id, claim.to_owned(), claim_ms);
+        self.db
+            .write("webhook.claim_one", write, |tx, (id, claim, ms)| Box::pin(take(tx, *id, claim, *ms, "")))
+            .await
+    }
+
+    /// Gives back what was taken and not sent.
+    pub async fn release_deliveries(&self, claim: &str) -> Result<(), DbError> {
+        let sql = "UPDATE webhook_deliveries SET claim = NULL, claimed_until_ms = NULL
+                   WHERE claim = $1 AND state = 'pending'";
+        self.db.execute("webhook.release", sql, [claim.into()]).await?;
+        Ok(())
+    }
+
+    /// The JSON of an event; none where it was removed.
+    pub async fn event_json(&self, event_id: &str) -> Result<Option<String>, DbError> {
+        use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+        use crate::store::entity::outbox;
+        let found = outbox::Entity::find().filter(outbox::Column::EventId.eq(event_id)).one(self.db.read()).await?;
+        let read = found.map(|row| read_event(&row).map_err(|e| defect("outbox", row.id, e))).transpose()?;
+        Ok(read.map(|(_, payload)| payload))
+    }
+
+    /// Puts the failed deliveries of an endpoint that were made at or after `since` back on the schedule, due at once;
+    /// answers how many. The audit row comes first:
+    /// the rows are many writes.
+    pub async fn recover_deliveries(
+        &self,
+        endpoint_id: &str,
+        since: Option<Timestamp>,
+        audit: &AuditEntry,
+    ) -> Result<u64, DbError> {
+        self.record_audit(audit).await?;
+        let since_ms = since.map_or(i64::MIN, Timestamp::as_ms);
+        let mut recovered = 0;
+        loop {
+            let write = (endpoint_id.to_owned(), since_ms, audit.at.as_ms());
+            let step = self.db.write("webhook.recover", write, |tx, write| Box::pin(recover(tx, write))).await?;
+            recovered += step;
+            if step < BATCH {
+                return Ok(recovered);
+            }
+        }
+    }
+}
+
+async fn fan_out(
+    tx: &WriteTx,
+    (lease, endpoint, end, now): &(Lease, WebhookEndpoint, i64, Timestamp),
+) -> Result<Fenced<i64>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let sql = "UPDATE webhook_endpoints SET position = $3 WHERE id = $1 AND state = 'enabled' AND position = $2";
+    let id = Value::from(endpoint.id.as_str());
+    if tx.execute(sql, [id.clone(), endpoint.position.into(), (*end).into()]).await? == 0 {
+        return Ok(Fenced::Done(0));
+    }
+    let mut values =
+        vec![id, endpoint.merchant.as_str().into(), endpoint.position.into(), (*end).into(), now.as_ms().into()];
+    let mut only = String::new();
+    if !endpoint.event_types.is_empty() {
+        let first = values.len() + 1;
+        let numbers: Vec<String> = (first..first + endpoint.event_types.len()).map(|n| format!("${n}")).collect();
+        only = format!(" AND event_type IN ({})", numbers.join(", "));
+        values.extend(endpoint.event_types.iter().map(|name| name.as_str().into()));
+    }
+    let sql = format!(
+        "INSERT INTO webhook_deliveries (endpoint_id, merchant, event_id, event_type, order_no, position, state,
+                                         attempts, tries, due_at_ms, created_at_ms)
+         SELECT $1, merchant, event_id, event_type, order_no, position, 'pending', 0, 0, $5, $5 FROM outbox
+         WHERE position > $3 AND position <= $4 AND merchant = $2{only}
+         ORDER BY position ON CONFLICT (endpoint_id, event_id) DO NOTHING"
+    );
+    tx.execute(&sql, values).await?;
+    Ok(Fenced::Done(end - endpoint.position))
+}
+
+async fn take(tx: &WriteTx, id: i64, claim: &str, claim_ms: i64, only: &str) -> Result<bool, DbError> {
+    let clock = tx.now_ms_sql();
+    let sql = format!(
+        "UPDATE webhook_deliveries SET claim = $2, claimed_until_ms = {clock} + $3
+         WHERE id = $1 AND (claimed_until_ms IS NULL OR claimed_until_ms <= {clock}){only}"
+    );
+    Ok(tx.execute(&sql, [id.into(), claim.into(), claim_ms.into()]).await? > 0)
+}
+
+async fn recover(tx: &WriteTx, (endpoint_id, since_ms, now_ms): &(String, i64, i64)) -> Result<u64, DbError> {
+    let sql = format!(
+        "UPDATE webhook_deliveries SET state = 'pending', ended_at_ms = NULL, due_at_ms = $3, tries = 0,
+           first_attempt_at_ms = NULL
+         WHERE id IN (SELECT id FROM webhook_deliveries
+                      WHERE endpoint_id = $1 AND state = 'failed' AND created_at_ms >= $2 ORDER BY id LIMIT {BATCH})"
+    );
+    tx.execute(&sql, [endpoint_id.as_str().into(), (*since_ms).into(), (*now_ms).into()]).await
+}

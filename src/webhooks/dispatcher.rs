@@ -1,0 +1,192 @@
+//! The dispatcher: one process at a time makes deliveries of the feed and sends what is due, under the lease
+//! `webhooks`.
+//!
+//! Each endpoint has slots of its own: an endpoint that is slow, or all of whose events fail, takes none of another's.
+//! What is being sent is claimed in the database, so that neither the process that takes the lease over nor a replay
+//! sends it at the same time; the claim of a process that died ends by itself. Nothing here waits for a receiver.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Claimed, Maker};
+use crate::store::{DbError, Fenced, Lease, WebhookDelivery, WebhookEndpoint};
+
+const LEASE: &str = "webhooks";
+/// Messages on their way to one endpoint at once.
+const SLOTS: usize = 8;
+/// An endpoint with so many pending deliveries gets no more of the feed until some have ended.
+const MAX_PENDING: u64 = 1000;
+/// How often it is checked what is due, when no commit of this process wakes it.
+const IDLE: Duration = Duration::from_millis(250);
+/// After a fault of the database; the lease is given back meanwhile.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
+/// How long answers are awaited when the process ends. What has not come by then is sent again.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Works until cancelled.
+pub async fn run(maker: Maker, lease_for: Duration, holder: String, cancel: CancellationToken) {
+    let mut commits = maker.store.commits();
+    let mut dispatcher = Dispatcher {
+        maker,
+        lease_for,
+        holder,
+        held: None,
+        slots: HashMap::new(),
+        sending: JoinSet::new(),
+    };
+    loop {
+        commits.borrow_and_update();
+        let pause = match dispatcher.round().await {
+            Ok(Round::Busy) => Duration::ZERO,
+            Ok(Round::Idle) => IDLE,
+            Err(e) => {
+                tracing::warn!(error = %e, "webhooks wait for the database");
+                dispatcher.give_back().await;
+                AFTER_FAULT
+            }
+        };
+        let has_endpoints = !dispatcher.slots.is_empty();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            Some(ended) = dispatcher.sending.join_next() => dispatcher.note(ended),
+            () = tokio::time::sleep(pause) => {}
+            _ = commits.changed(), if pause == IDLE && has_endpoints => {}
+        }
+    }
+    dispatcher.end().await;
+}
+
+/// What a round did.
+enum Round {
+    /// Something; there may be more.
+    Busy,
+    Idle,
+}
+
+struct Dispatcher {
+    maker: Maker,
+    lease_for: Duration,
+    holder: String,
+    held: Option<(Lease, Instant)>,
+    /// Of each enabled endpoint.
+    slots: HashMap<String, Arc<Semaphore>>,
+    sending: JoinSet<Result<(), DbError>>,
+}
+
+impl Dispatcher {
+    async fn round(&mut self) -> Result<Round, DbError> {
+        while let Some(ended) = self.sending.try_join_next() {
+            self.note(ended);
+        }
+        let store = self.maker.store.clone();
+        let endpoints = store.enabled_webhooks().await?;
+        self.slots.retain(|id, _| endpoints.iter().any(|endpoint| endpoint.id == *id));
+        if endpoints.is_empty() {
+            return Ok(Round::Idle);
+        }
+        let end = store.feed_end().await?.position;
+        let mut is_busy = false;
+        for endpoint in endpoints {
+            if endpoint.position < end && !store.has_pending_deliveries(&endpoint.id, MAX_PENDING).await? {
+                let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
+                match store.fan_out(&lease, &endpoint, end, self.maker.clock.now()).await? {
+                    Fenced::Lost => return Ok(self.lost()),
+                    Fenced::Done(moved) => is_busy |= moved > 0,
+                }
+            }
+            let slots = self.slots.entry(endpoint.id.clone()).or_insert_with(|| Arc::new(Semaphore::new(SLOTS)));
+            let slots = Arc::clone(slots);
+            let free = slots.available_permits();
+            if free == 0 {
+                continue;
+            }
+            let due = store.due_deliveries(&endpoint.id, self.maker.clock.now(), free).await?;
+            if due.is_empty() {
+                continue;
+            }
+            let Some(lease) = self.keep().await? else { return Ok(Round::Idle) };
+            if !self.send(&lease, &endpoint, due, &slots).await? {
+                return Ok(self.lost());
+            }
+            is_busy = true;
+        }
+        Ok(if is_busy { Round::Busy } else { Round::Idle })
+    }
+
+    /// Claims and sends what is due; `false` where the lease is lost.
+    async fn send(
+        &mut self,
+        lease: &Lease,
+        endpoint: &WebhookEndpoint,
+        due: Vec<WebhookDelivery>,
+        slots: &Arc<Semaphore>,
+    ) -> Result<bool, DbError> {
+        let ids: Vec<i64> = due.iter().map(|delivery| delivery.id).collect();
+        let claim_ms = self.maker.claim_ms();
+        let claimed = self.maker.store.claim_deliveries(lease, &ids, &self.holder, claim_ms).await?;
+        let Fenced::Done(claimed) = claimed else { return Ok(false) };
+        for delivery in due.into_iter().filter(|delivery| claimed.contains(&delivery.id)) {
+            let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { break };
+            let claimed = Claimed { delivery, endpoint: endpoint.clone(), claim: self.holder.clone() };
+            let maker = self.maker.clone();
+            self.sending.spawn(async move {
+                let _slot = slot;
+                maker.scheduled(&claimed).await.map(drop)
+            });
+        }
+        Ok(true)
+    }
+
+    fn note(&self, ended: Result<Result<(), DbError>, tokio::task::JoinError>) {
+        match ended {
+            Ok(Ok(())) => {}
+            // What the receiver answered is lost: it is asked again when the claim ends.
+            Ok(Err(e)) => tracing::warn!(error = %e, "an attempt at a webhook could not be written"),
+            Err(e) if e.is_cancelled() => {}
+            Err(e) => tracing::error!(error = %e, "an attempt at a webhook failed"),
+        }
+    }
+
+    fn lost(&mut self) -> Round {
+        self.held = None;
+        Round::Idle
+    }
+
+    /// Renews the lease when a third of its life is over; acquires it when no process holds it.
+    async fn keep(&mut self) -> Result<Option<Lease>, DbError> {
+        if let Some((lease, since)) = &self.held
+            && since.elapsed() < self.lease_for / 3
+        {
+            return Ok(Some(lease.clone()));
+        }
+        let taken = Instant::now();
+        let lease = self.maker.store.lease(LEASE, &self.holder, self.lease_for).await?;
+        self.held = lease.map(|lease| (lease, taken));
+        Ok(self.held.as_ref().map(|(lease, _)| lease.clone()))
+    }
+
+    async fn give_back(&mut self) {
+        if let Some((lease, _)) = self.held.take()
+            && let Err(e) = self.maker.store.release(&lease).await
+        {
+            tracing::info!(error = %e, "the lease of webhooks runs out by itself");
+        }
+    }
+
+    /// Lets another process go on, and awaits the answers that are still to come.
+    async fn end(mut self) {
+        self.give_back().await;
+        let answered = async { while self.sending.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_ANSWERS, answered).await;
+        self.sending.shutdown().await;
+        if let Err(e) = self.maker.store.release_deliveries(&self.holder).await {
+            tracing::info!(error = %e, "deliveries that were being sent are sent again when their claims end");
+        }
+    }
+}

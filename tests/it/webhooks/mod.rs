@@ -1,0 +1,67 @@
+//! Webhooks: real receivers on this host, real time for connections, the test's clock for retries.
+
+mod addresses;
+mod console;
+mod ctl;
+mod delivery;
+mod endpoints;
+mod failures;
+mod packages;
+mod processes;
+mod receiver;
+mod replays;
+mod signing;
+
+use serde_json::{Value, json};
+
+use crate::harness::service::{InProcess, TestService};
+
+const WEBHOOKS: &str = "/v1/webhooks";
+
+/// What opens this host to webhooks, and keeps their secrets.
+const CONFIG: &str = "[webhooks]\nkey = \"0123456789abcdefghijklmnopqrstuv\"\nallow_http = true\n\
+                      allow_networks = [\"127.0.0.0/8\"]\ntimeout_ms = 5000\n";
+
+fn service() -> TestService {
+    TestService::new().config(CONFIG)
+}
+
+/// Makes an endpoint for these events; all where there are none.
+async fn endpoint(service: &InProcess, url: &str, events: &[&str]) -> Value {
+    let (status, made) = service.post(WEBHOOKS, &json!({"url": url, "events": events})).await;
+    assert_eq!(status, 201, "{made}");
+    made
+}
+
+fn path(endpoint: &Value) -> String {
+    format!("{WEBHOOKS}/{}", endpoint["id"].as_str().unwrap())
+}
+
+async fn get(service: &InProcess, endpoint: &Value) -> Value {
+    let (status, found) = service.get(&path(endpoint)).await;
+    assert_eq!(status, 200, "{found}");
+    found
+}
+
+/// The rows of `deliveries` or `attempts`, newest first.
+async fn rows(service: &InProcess, endpoint: &Value, what: &str) -> Vec<Value> {
+    let (status, page) = service.get(&format!("{}/{what}", path(endpoint))).await;
+    assert_eq!(status, 200, "{page}");
+    page[what].as_array().unwrap().clone()
+}
+
+/// Awaits that the endpoint is as wanted.
+async fn until(service: &InProcess, endpoint: &Value, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let is = &is;
+    service.found(what, || async move { Some(get(service, endpoint).await).filter(|found| is(found)) }).await
+}
+
+/// Awaits so many attempts of these outcomes at an endpoint.
+async fn until_attempts(service: &InProcess, endpoint: &Value, count: usize, outcome: &str) -> Vec<Value> {
+    let poll = || async move {
+        let attempts = rows(service, endpoint, "attempts").await;
+        let of_outcome = attempts.iter().filter(|attempt| attempt["outcome"] == outcome).count();
+        (of_outcome >= count).then_some(attempts)
+    };
+    service.found(&format!("{count} attempts: {outcome}"), poll).await
+}

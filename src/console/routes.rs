@@ -17,7 +17,9 @@ use super::login::{invitation, page as login, preferences};
 use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
-use super::{activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings, webhooks};
+use super::{
+    activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings, webhooks,
+};
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
 use crate::http::extract::transport;

@@ -267,7 +267,8 @@ async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, D
 }
 
 /// The last position given out, also by an older process, which leaves the row behind.
-pub(super) const LAST_POSITION: &str = "SELECT MAX(position) AS position FROM (SELECT last_position AS position FROM feed
+pub(super) const LAST_POSITION: &str =
+    "SELECT MAX(position) AS position FROM (SELECT last_position AS position FROM feed
                              UNION ALL SELECT MAX(position) FROM outbox) AS known";
 
 async fn give_positions(tx: &WriteTx, limit: i64) -> Result<u64, DbError> {

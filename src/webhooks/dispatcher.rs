@@ -31,14 +31,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Works until cancelled.
 pub async fn run(maker: Maker, lease_for: Duration, holder: String, cancel: CancellationToken) {
     let mut commits = maker.store.commits();
-    let mut dispatcher = Dispatcher {
-        maker,
-        lease_for,
-        holder,
-        held: None,
-        slots: HashMap::new(),
-        sending: JoinSet::new(),
-    };
+    let mut dispatcher =
+        Dispatcher { maker, lease_for, holder, held: None, slots: HashMap::new(), sending: JoinSet::new() };
     loop {
         commits.borrow_and_update();
         let pause = match dispatcher.round().await {

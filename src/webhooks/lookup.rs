@@ -1,6 +1,7 @@
 //! From a name to the addresses that a connection may go to. The connection goes to one of those that this answered:
 //! there is no second lookup between the check and the connection.
 
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -55,7 +56,7 @@ impl Resolve for CheckedLookup {
         Box::pin(async move {
             // Port 0 becomes the URL's.
             let addresses = checked.await?.into_iter().map(|ip| SocketAddr::new(ip, 0));
-            Ok::<Addrs, _>(Box::new(addresses.collect::<Vec<_>>().into_iter()))
+            Ok::<Addrs, Box<dyn Error + Send + Sync>>(Box::new(addresses.collect::<Vec<_>>().into_iter()))
         })
     }
 }

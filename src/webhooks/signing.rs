@@ -40,8 +40,7 @@ impl SigningSecret {
 /// The header `webhook-signature`: one signature by each secret.
 pub fn signatures(secrets: &[SigningSecret], id: &str, at: Timestamp, body: &str) -> String {
     let signed = format!("{id}.{}.{body}", at.as_seconds());
-    let sign = |secret: &SigningSecret| {
-        format!("v1,{}", STANDARD.encode(hmac_sha256(&secret.key(), signed.as_bytes())))
-    };
+    let sign =
+        |secret: &SigningSecret| format!("v1,{}", STANDARD.encode(hmac_sha256(&secret.key(), signed.as_bytes())));
     secrets.iter().map(sign).collect::<Vec<_>>().join(" ")
 }

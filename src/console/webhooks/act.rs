@@ -75,11 +75,7 @@ async fn made(app: &Console, viewer: &Viewer, fields: &Fields) -> Result<Made, F
 }
 
 /// `POST …/{id}/state`
-pub async fn state(
-    app: Console,
-    Path(id): Path<String>,
-    Posted { viewer, fields }: Posted,
-) -> Result<Response, Fault> {
+pub async fn state(app: Console, Path(id): Path<String>, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
     let t = Texts::of(app.lang);
     let is_enabled = fields.get("state") == Some("enabled");

@@ -79,11 +79,8 @@ fn facts(frame: &Frame, t: &'static Texts, view: &View) -> Facts {
         DisabledReason::Gone => t.why_gone,
         DisabledReason::Failing => t.why_failing,
     });
-    let events = if endpoint.event_types.is_empty() {
-        t.all_events.to_owned()
-    } else {
-        endpoint.event_types.join(", ")
-    };
+    let events =
+        if endpoint.event_types.is_empty() { t.all_events.to_owned() } else { endpoint.event_types.join(", ") };
     let rate = rate(health.succeeded, health.attempts);
     Facts {
         rows: vec![

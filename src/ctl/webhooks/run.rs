@@ -70,7 +70,11 @@ pub async fn run(api: &Api, command: WebhooksCommand, out: &mut Printer) -> Resu
         }
         WebhooksCommand::Test { id } => {
             let answer = api.post(&format!("{PATH}/{}/test", part(&id)), &json!({})).await?;
-            if out.is_json() { out.json(&answer)? } else { out.record(&answer, TESTED)? }
+            if out.is_json() {
+                out.json(&answer)?
+            } else {
+                out.record(&answer, TESTED)?
+            }
             Ok(if answer["outcome"] == "delivered" { Exit::Ok } else { Exit::Failed })
         }
         WebhooksCommand::Attempts { id, delivery, page } => {

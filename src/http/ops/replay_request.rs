@@ -65,9 +65,8 @@ fn select(raw: &RawValue) -> Result<(ReplaySelect, Option<String>), Vec<FieldPro
     let Ok(mut form) = Form::parse(raw.get().as_bytes()) else {
         return Err(vec![FieldProblem::member("select", "must be an object with distinct members")]);
     };
-    let kind = form.parsed("kind", |text| {
-        ReplayKind::parse(&text).ok_or("must be notification, dead_letter, event or webhook")
-    });
+    let kind = form
+        .parsed("kind", |text| ReplayKind::parse(&text).ok_or("must be notification, dead_letter, event or webhook"));
     let refused = flag(&mut form, "refused");
     let ids = ids(&mut form);
     let merchant = plain(&mut form, "merchant", WORD_MAX_BYTES);

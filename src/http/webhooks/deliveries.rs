@@ -110,7 +110,6 @@ pub async fn recover(
 ) -> Result<Response, Error> {
     let Posted { body, client, .. } = Posted::optional_json(&app, request).await?;
     let reason = parse_reason(&body)?;
-    let recovered =
-        webhooks::recover(&app.webhooks, &operator(&caller, client), &id, query.since, reason).await?;
+    let recovered = webhooks::recover(&app.webhooks, &operator(&caller, client), &id, query.since, reason).await?;
     Ok(axum::Json(json!({"recovered": recovered})).into_response())
 }

@@ -1,7 +1,5 @@
 //! The bodies of `POST /v1/webhooks`, `PATCH /v1/webhooks/{id}` and those that have only a reason.
 
-use serde_json::value::RawValue;
-
 use crate::http::events::list::ENTITY_FACTS;
 use crate::http::extract::json_object::Form;
 use crate::http::orders::request::{is_noted, plain};
@@ -84,7 +82,7 @@ fn event_types(form: &mut Form<'_>) -> Option<Vec<String>> {
         let short = name.trim_start_matches("wxpay.").trim_end_matches(".v1");
         ENTITY_FACTS.contains(&short).then(|| format!("wxpay.{short}.v1"))
     };
-    let names = serde_json::from_str::<Vec<String>>(RawValue::get(raw)).ok();
+    let names = serde_json::from_str::<Vec<String>>(raw.get()).ok();
     let types = names.and_then(|names| names.iter().map(known).collect::<Option<Vec<_>>>());
     match types {
         Some(mut types) => {

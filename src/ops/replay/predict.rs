@@ -14,7 +14,8 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::order::{Decision, Order, PaymentClass, Policy, Refusal, decide, flag_mismatch, mismatch};
 use crate::refund::RefundState;
 use crate::store::{
-    Candidate, DbError, EndpointState, KnownPayment, Predicted, ReplayContent, ReplaySource, StoredMessage, StoredNotification,
+    Candidate, DbError, EndpointState, KnownPayment, Predicted, ReplayContent, ReplaySource, StoredMessage,
+    StoredNotification,
 };
 use crate::wechat::v2::notify::{Notice, NoticeResult, parse_and_verify};
 use crate::wechat::v2::refund_notify::{RefundHint, is_refund, parse_and_decrypt};

@@ -4,6 +4,4 @@ mod deliveries;
 mod endpoints;
 
 pub use deliveries::{attempts, deliveries, recover};
-pub use endpoints::{
-    Change, Made, NewEndpoint, View, WebhookError, create, delete, get, list, rotate, test, update,
-};
+pub use endpoints::{Change, Made, NewEndpoint, View, WebhookError, create, delete, get, list, rotate, test, update};

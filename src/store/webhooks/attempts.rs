@@ -17,8 +17,7 @@ impl Store {
     /// What the receiver answered is written whatever became of the claim meanwhile. A failure changes only the
     /// delivery that is taken still: of one that another process has taken since, that one decides.
     pub async fn record_webhook_attempt(&self, attempt: NewAttempt) -> Result<bool, DbError> {
-        let disabled =
-            self.db.write("webhook.attempt", attempt, |tx, attempt| Box::pin(record(tx, attempt))).await?;
+        let disabled = self.db.write("webhook.attempt", attempt, |tx, attempt| Box::pin(record(tx, attempt))).await?;
         if disabled {
             self.changed();
         }
@@ -79,7 +78,9 @@ async fn insert(tx: &WriteTx, a: &NewAttempt) -> Result<(), DbError> {
 async fn step(tx: &WriteTx, a: &NewAttempt, of: &OfDelivery) -> Result<(), DbError> {
     const TAKEN: &str = " AND claim = $2 AND state = 'pending'";
     let (sets, only) = match of.step {
-        DeliveryStep::Delivered => ("state = 'delivered', ended_at_ms = $3, tries = tries + 1,", " AND state <> 'cancelled'"),
+        DeliveryStep::Delivered => {
+            ("state = 'delivered', ended_at_ms = $3, tries = tries + 1,", " AND state <> 'cancelled'")
+        }
         DeliveryStep::Again(_) => ("due_at_ms = $7, tries = tries + 1,", TAKEN),
         DeliveryStep::GivenUp => ("state = 'failed', ended_at_ms = $3, tries = tries + 1,", TAKEN),
         DeliveryStep::Unchanged => ("", " AND claim = $2"),

@@ -1,12 +1,13 @@
 //! Deliveries: made from the feed, taken to be sent, recovered.
 
-use sea_orm::Value;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
 
 use super::lists::{DELIVERY, delivery};
 use super::types::{WebhookDelivery, WebhookEndpoint};
 use crate::clock::Timestamp;
 use crate::store::Store;
 use crate::store::db::DbError;
+use crate::store::entity::outbox;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::packed::rows::{defect, read_event};
 use crate::store::payment::audit::AuditEntry;
@@ -94,9 +95,7 @@ impl Store {
     /// Takes one delivery in any state, to send it beside the schedule; `false` where it is being sent.
     pub async fn claim_delivery(&self, id: i64, claim: &str, claim_ms: i64) -> Result<bool, DbError> {
         let write = (id, claim.to_owned(), claim_ms);
-        self.db
-            .write("webhook.claim_one", write, |tx, (id, claim, ms)| Box::pin(take(tx, *id, claim, *ms, "")))
-            .await
+        self.db.write("webhook.claim_one", write, |tx, (id, claim, ms)| Box::pin(take(tx, *id, claim, *ms, ""))).await
     }
 
     /// Gives back what was taken and not sent.
@@ -109,9 +108,6 @@ impl Store {
 
     /// The JSON of an event; none where it was removed.
     pub async fn event_json(&self, event_id: &str) -> Result<Option<String>, DbError> {
-        use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
-
-        use crate::store::entity::outbox;
         let found = outbox::Entity::find().filter(outbox::Column::EventId.eq(event_id)).one(self.db.read()).await?;
         let read = found.map(|row| read_event(&row).map_err(|e| defect("outbox", row.id, e))).transpose()?;
         Ok(read.map(|(_, payload)| payload))

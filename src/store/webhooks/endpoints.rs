@@ -48,10 +48,8 @@ impl Store {
         only.plain("state <> 'deleted'");
         only.merchants("merchant", merchants);
         only.add_option("id < {}", before);
-        let sql = format!(
-            "SELECT {COLUMNS} FROM webhook_endpoints WHERE {} ORDER BY id DESC LIMIT {limit}",
-            only.text()
-        );
+        let sql =
+            format!("SELECT {COLUMNS} FROM webhook_endpoints WHERE {} ORDER BY id DESC LIMIT {limit}", only.text());
         self.db.reader().rows(&sql, only.values()).await?.iter().map(endpoint).collect()
     }
 

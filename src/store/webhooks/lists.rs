@@ -1,11 +1,9 @@
 //! What people read of webhooks: deliveries, attempts, how an endpoint is doing.
 
-use sea_orm::Value;
-
 use super::types::{DeliveryState, EndpointHealth, WebhookAttempt, WebhookDelivery};
 use crate::clock::Timestamp;
 use crate::store::Store;
-use crate::store::db::{DbError, placeholders};
+use crate::store::db::DbError;
 use crate::store::ops::filter::Conditions;
 use crate::store::writer::Row;
 
@@ -36,17 +34,6 @@ impl Store {
         let text = only.text();
         let sql = format!("SELECT {DELIVERY} FROM webhook_deliveries WHERE {text} ORDER BY id DESC LIMIT {limit}");
         self.db.reader().rows(&sql, only.values()).await?.iter().map(delivery).collect()
-    }
-
-    /// Deliveries by their numbers, of any endpoint.
-    pub async fn webhook_deliveries_by_id(&self, ids: &[i64]) -> Result<Vec<WebhookDelivery>, DbError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let among = placeholders(1, ids.len(), 0);
-        let sql = format!("SELECT {DELIVERY} FROM webhook_deliveries WHERE id IN {among}");
-        let values: Vec<Value> = ids.iter().map(|id| (*id).into()).collect();
-        self.db.reader().rows(&sql, values).await?.iter().map(delivery).collect()
     }
 
     /// Up to `limit` attempts at an endpoint, of one delivery where it is named, newest first, older than `before`.
@@ -120,9 +107,8 @@ pub(super) fn delivery(row: &Row) -> Result<WebhookDelivery, DbError> {
     let time = |column: &str| -> Result<Option<Timestamp>, DbError> {
         Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms))
     };
-    let count = |column: &str| -> Result<u32, DbError> {
-        Ok(u32::try_from(row.get::<i64>(column)?).unwrap_or(u32::MAX))
-    };
+    let count =
+        |column: &str| -> Result<u32, DbError> { Ok(u32::try_from(row.get::<i64>(column)?).unwrap_or(u32::MAX)) };
     Ok(WebhookDelivery {
         id: row.get("id")?,
         endpoint_id: row.get("endpoint_id")?,

@@ -12,8 +12,8 @@ use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::EventId;
 use crate::store::{
-    DbError, ItemResult, Replay, ReplayContent, ReplayItem, ReplayMark, ReplayResult, StoredMessage, StoredNotification,
-    WebhookDelivery,
+    DbError, ItemResult, Replay, ReplayContent, ReplayItem, ReplayMark, ReplayResult, StoredMessage,
+    StoredNotification, WebhookDelivery,
 };
 use crate::webhooks;
 use crate::webhooks::AttemptError;

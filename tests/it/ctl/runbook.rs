@@ -225,7 +225,8 @@ async fn every_command_has_json(furnished: &Furnished) {
     let all: Vec<Vec<String>> = commands().await.into_iter().map(|(path, _)| path).collect();
     let is_group = |path: &[String]| all.iter().any(|other| other.len() > path.len() && other.starts_with(path));
     let leaves: BTreeSet<String> = all.iter().filter(|path| !is_group(path)).map(|path| path.join(" ")).collect();
-    let named: BTreeSet<String> = table.iter().map(|(name, _)| *name).chain(others).map(str::to_owned).chain(webhooks).collect();
+    let named: BTreeSet<String> =
+        table.iter().map(|(name, _)| *name).chain(others).map(str::to_owned).chain(webhooks).collect();
     assert_eq!(leaves, named, "a command without a call here");
     for (name, arguments) in table {
         let arguments: Vec<&str> = name.split(' ').chain(arguments).chain(["--json"]).collect();

@@ -123,9 +123,7 @@ async fn a_receiver_that_hangs_delays_neither_the_bus_nor_another_receiver() {
         service.place(&format!("W10001{n:02}")).await;
     }
     quick.until(12).await;
-    service
-        .until_number("all on the bus", "SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL", |n| n == 0)
-        .await;
+    service.until_number("all on the bus", "SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL", |n| n == 0).await;
     // The slow one has as many as it has slots, and none was answered.
     assert_eq!(slow.until(8).await.len(), 8);
     assert_eq!(service.number("SELECT COUNT(*) FROM webhook_attempts WHERE outcome = 'delivered'").await, 12);

@@ -82,7 +82,10 @@ async fn what_fails_for_a_day_is_given_up_and_can_be_recovered() {
     assert!((10..=25).contains(&attempts.len()), "{}", attempts.len());
     assert_eq!(attempts[0]["answer"], json!({"status": 500, "body": "the disk  is full"}));
     let failed = rows(&service, &made, "deliveries?state=failed").await;
-    assert_eq!((failed.len(), &failed[0]["last_error"], &failed[0]["last_status"]), (1, &json!("http_status"), &json!(500)));
+    assert_eq!(
+        (failed.len(), &failed[0]["last_error"], &failed[0]["last_status"]),
+        (1, &json!("http_status"), &json!(500))
+    );
     // Recovered, it has another day; what came before `since` stays as it is.
     let recover = |query: &'static str| {
         let path = format!("{}/recover{query}", path(&made));
@@ -137,7 +140,7 @@ async fn a_receiver_that_answers_410_is_disabled_and_loses_nothing() {
     service.place("W100002").await;
     service.skip(HOUR);
     assert_eq!(receiver.received().len(), 1);
-    let (status, found) = service.client("PATCH", &path(&made), &json!({"state": "enabled"})).await;
+    let (status, found) = service.request("PATCH", &path(&made), &json!({"state": "enabled"})).await;
     assert_eq!((status, &found["state"], &found["disabled_reason"]), (200, &json!("enabled"), &json!(null)));
     receiver.until(3).await;
     assert_eq!(receiver.names(), ["W100001 order.payable", "W100001 order.payable", "W100002 order.payable"]);

@@ -10,7 +10,7 @@ use crate::harness::service::{API_KEY, InProcess, SECOND_MERCHANT, TestService, 
 
 impl InProcess {
     /// A request with a body, by any method.
-    pub async fn request(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(API_KEY);
         answer(request.header("content-type", "application/json").body(body.to_string())).await.unwrap()
@@ -34,17 +34,17 @@ async fn an_endpoint_is_made_changed_and_deleted_and_its_secret_shown_once() {
     let (_, list) = service.get(WEBHOOKS).await;
     assert_eq!((&list["webhooks"][0]["id"], &list["webhooks"][0]["secret"]), (&made["id"], &json!(null)));
     let change = json!({"events": [], "description": "", "state": "disabled", "reason": "holidays"});
-    let (status, changed) = service.request("PATCH", &path(&made), &change).await;
+    let (status, changed) = service.send_json("PATCH", &path(&made), &change).await;
     assert_eq!(status, 200, "{changed}");
     assert_eq!(
         (&changed["events"], &changed["description"], &changed["disabled_reason"], &changed["url"]),
         (&json!([]), &json!(""), &json!("operator"), &made["url"])
     );
-    let (status, _) = service.request("DELETE", &path(&made), &json!({"reason": "moved"})).await;
+    let (status, _) = service.send_json("DELETE", &path(&made), &json!({"reason": "moved"})).await;
     assert_eq!(status, 204);
     for (method, end) in [("GET", ""), ("GET", "/attempts"), ("GET", "/deliveries"), ("POST", "/test"), ("DELETE", "")]
     {
-        let (status, problem) = service.request(method, &format!("{}{end}", path(&made)), &json!({})).await;
+        let (status, problem) = service.send_json(method, &format!("{}{end}", path(&made)), &json!({})).await;
         assert_eq!(status, 404, "{method} {end}: {problem}");
     }
     assert_eq!(service.get(WEBHOOKS).await.1["webhooks"], json!([]));
@@ -63,7 +63,7 @@ async fn a_test_reaches_this_endpoint_alone_and_says_what_came_of_it() {
     let made = endpoint(&service, &receiver.url, &["order.paid"]).await;
     endpoint(&service, &other.url, &[]).await;
     let test = || service.post(&format!("{}/test", path(&made)), &Value::Null);
-    let (status, tested) = service.request("POST", &format!("{}/test", path(&made)), &json!({})).await;
+    let (status, tested) = service.send_json("POST", &format!("{}/test", path(&made)), &json!({})).await;
     assert_eq!((status, &tested["outcome"], &tested["answer"]["status"]), (200, &json!("delivered"), &json!(204)));
     let got = receiver.until(1).await[0].clone();
     assert_eq!((got.name().as_str(), &got.event()["data"]["endpoint"]), ("webhook.test", &made["id"]));
@@ -94,7 +94,7 @@ async fn a_merchant_has_a_bounded_number_of_endpoints() {
     assert_eq!(statuses, [201, 409, 409, 409]);
     let (_, problem) = all.iter().find(|(status, _)| *status == 409).unwrap();
     assert_eq!(problem["code"], "webhooks_used_up");
-    service.request("DELETE", &path(&first), &json!({})).await;
+    service.send_json("DELETE", &path(&first), &json!({})).await;
     endpoint(&service, url, &[]).await;
     service.finish().await;
 }
@@ -124,7 +124,7 @@ async fn what_cannot_be_used_is_refused_with_its_place() {
         assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(place)), "{body} {problem}");
     }
     for body in [json!({}), json!({"state": "deleted"}), json!({"url": "http://10.0.0.1/"})] {
-        let (status, problem) = service.request("PATCH", &path(&made), &body).await;
+        let (status, problem) = service.send_json("PATCH", &path(&made), &body).await;
         assert_eq!(status, 400, "{body} {problem}");
     }
     for query in ["deliveries?state=lost", "attempts?delivery=x", "attempts?after=x", "deliveries?limit=0"] {

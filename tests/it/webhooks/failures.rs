@@ -140,7 +140,7 @@ async fn a_receiver_that_answers_410_is_disabled_and_loses_nothing() {
     service.place("W100002").await;
     service.skip(HOUR);
     assert_eq!(receiver.received().len(), 1);
-    let (status, found) = service.request("PATCH", &path(&made), &json!({"state": "enabled"})).await;
+    let (status, found) = service.send_json("PATCH", &path(&made), &json!({"state": "enabled"})).await;
     assert_eq!((status, &found["state"], &found["disabled_reason"]), (200, &json!("enabled"), &json!(null)));
     receiver.until(3).await;
     assert_eq!(receiver.names(), ["W100001 order.payable", "W100001 order.payable", "W100002 order.payable"]);

@@ -84,11 +84,11 @@ async fn what_was_given_up_is_selected_by_its_reason_and_settles() {
     let states: Vec<Value> = rows(&service, &made, "deliveries").await.iter().map(|row| row["state"].clone()).collect();
     assert_eq!(states, [json!("delivered"), json!("failed")]);
     // Disabled or deleted, an endpoint is not called; the plan says so.
-    service.request("PATCH", &path(&made), &json!({"state": "disabled"})).await;
+    service.send_json("PATCH", &path(&made), &json!({"state": "disabled"})).await;
     let planned = plan(&service, json!({"kind": "webhook"})).await;
     assert_eq!(planned["predicted"]["still_fails"], json!({"endpoint_disabled": 1}));
     assert_eq!(run(&service, &planned).await["results"]["failed"], json!({"endpoint_disabled": 1}));
-    service.request("DELETE", &path(&made), &json!({})).await;
+    service.send_json("DELETE", &path(&made), &json!({})).await;
     let planned = plan(&service, json!({"kind": "webhook"})).await;
     assert_eq!(planned["predicted"]["still_fails"], json!({"endpoint_gone": 1}));
     let before = receiver.received().len();

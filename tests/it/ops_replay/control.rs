@@ -83,7 +83,7 @@ async fn a_request_that_breaks_a_rule_says_which() {
     let service = TestService::embedded_sqlite().await.in_process().await;
     for (body, pointers) in [
         (json!({}), vec!["/select", "/reason"]),
-        (planned(&json!({"kind": "webhook"}), 1), vec!["/select/kind"]),
+        (planned(&json!({"kind": "refund"}), 1), vec!["/select/kind"]),
         (
             planned(&json!({"kind": "event", "refused": true, "reason_class": "x"}), 1),
             vec!["/select/refused", "/select/reason_class"],

@@ -122,7 +122,7 @@ pub struct Payment {
 pub struct CouponPart {
     /// `coupon_id`.
     pub id: String,
-    /// `coupon_type`: `CASH` (paid for in advance, so it is settled) or `NO_CASH`; not every merchant is told it.
+    /// `coupon_type`: `CASH` (paid for in advance, so it is settled) or `NO_CASH`; not every merchant gets it.
     pub kind: Option<String>,
     /// `coupon_fee`.
     pub fee: Fen,

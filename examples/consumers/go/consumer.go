@@ -103,7 +103,7 @@ func consume() error {
 	if err != nil {
 		return err
 	}
-	// The client wants to be told the consumer's filter, which the admin chose.
+	// The client asks for the consumer's filter, which the admin chose.
 	info, err := stream.ConsumerInfo("PAY_EVENTS", name)
 	if err != nil {
 		return err

@@ -6,8 +6,8 @@ NATS_URL_FILE is a file with the subscriber's address, as deploy/make-secrets.sh
 name of the user in it, and the admin made it before (make_durable.py). JOURNAL stands for your database: an event and
 what you do about it belong in one transaction there, with a unique index on the event's id.
 
-Delivery is at least once: a kill between the write and the acknowledgement brings the event again, and its id tells. Any
-error ends the program, so that its supervisor starts it again; nothing is skipped.
+Delivery is at least once: a kill between the write and the acknowledgement brings the event again, and its id tells.
+Any error ends the program, so that its supervisor starts it again; nothing is skipped.
 """
 
 import asyncio

@@ -3,8 +3,8 @@
     NATS_URL_FILE=nats_url_admin python3 make_durable.py finance
     NATS_URL_FILE=nats_url_admin python3 make_durable.py billing --filter 'pay.event.*.order.paid'
 
-One event is on its way at a time (max_ack_pending), so that events of an order cannot overtake each other, even when the
-subscriber is killed. Other subscribers, and filters by merchant, are independent of each other.
+One event is on its way at a time (max_ack_pending), so that events of an order cannot overtake each other, even when
+the subscriber is killed. Other subscribers, and filters by merchant, are independent of each other.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 parser = argparse.ArgumentParser()
 parser.add_argument("name", help="of the subscriber's user and of its consumer")
 parser.add_argument("--filter", default="pay.event.>", help="which subjects it reads")
-parser.add_argument("--ack-wait", type=float, default=30.0, help="seconds until an event that a dead process has comes again")
+parser.add_argument("--ack-wait", type=float, default=30.0, help="seconds until what a dead process had comes again")
 
 
 async def main(options):

@@ -1,4 +1,5 @@
-//! Reads pay events from NATS, each once, in the order of each order: a durable consumer that may be killed at any time.
+//! Reads pay events from NATS, each once, in the order of each order: a durable consumer that may be killed at any
+//! time.
 //!
 //! ```text
 //! NATS_URL_FILE=nats_url_finance JOURNAL=events.jsonl cargo run --example consumer
@@ -8,8 +9,8 @@
 //! has the name of the user in it, and the admin made it before. `JOURNAL` stands for your database: an event and what
 //! you do about it belong in one transaction there, with a unique index on the event's id.
 //!
-//! Delivery is at least once: a kill between the write and the acknowledgement brings the event again, and its id tells.
-//! Any error ends the program, so that its supervisor starts it again; nothing is skipped.
+//! Delivery is at least once: a kill between the write and the acknowledgement brings the event again, and its id
+//! tells. Any error ends the program, so that its supervisor starts it again; nothing is skipped.
 
 use std::collections::HashSet;
 use std::env::var_os;

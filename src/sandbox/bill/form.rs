@@ -12,8 +12,8 @@ pub(in crate::sandbox) struct Form {
     pub reversed: bool,
     /// A SUCCESS bill's summary of four columns, as WeChat's page has it, in place of seven.
     pub short_summary: bool,
-    /// Amounts and sums as the oldest bills have them: `0.5`, `0`, the sum of fees with two decimals, the number of rows
-    /// as `45.0`.
+    /// Amounts and sums as the oldest bills have them: `0.5`, `0`, the sum of fees with two decimals, the number of
+    /// rows as `45.0`.
     pub short_numbers: bool,
     /// Full-width colons in times.
     pub wide_colons: bool,

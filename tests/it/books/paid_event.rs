@@ -53,7 +53,9 @@ on_both! {
             let events = feed["events"].as_array().unwrap();
             events.iter().find(|event| event["data"]["order_no"] == order_no).unwrap()["data"]["coupons"].clone()
         };
-        let part = |id: &str, kind: Option<&str>, fen: i64| json!({"coupon_id": id, "coupon_type": kind, "fee_fen": fen});
+        let part = |id: &str, kind: Option<&str>, fen: i64| {
+            json!({"coupon_id": id, "coupon_type": kind, "fee_fen": fen})
+        };
         assert_eq!(coupons("BKE00003"), json!([part("10000", Some("CASH"), 30)]));
         let two = json!([part("10000", Some("CASH"), 20), part("20000", None, 10)]);
         assert_eq!(coupons("BKE00004"), two, "what has no readable amount is left out");

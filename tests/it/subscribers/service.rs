@@ -1,6 +1,5 @@
 //! The service under its own user, and what a subscriber can aim at it.
 
-use async_nats::jetstream::consumer::PullConsumer;
 use serde_json::json;
 
 use super::support::{jetstream_as, make_durable, server, service_with};
@@ -48,7 +47,6 @@ async fn an_event_that_a_subscriber_aims_at_the_work_of_the_service_is_a_dead_le
     service.until_drained().await;
     make_durable(&service, "finance");
     let finance = jetstream_as(server(&service), "finance").await;
-    let _consumer: PullConsumer = finance.get_consumer_from_stream("finance", "PAY_EVENTS").await.unwrap();
     let client = finance.client();
     let next = "$JS.API.CONSUMER.MSG.NEXT.PAY_EVENTS.finance";
     client.publish_with_reply(next, "pay.in.main.notify.received", "1".into()).await.unwrap();

@@ -15,8 +15,8 @@ use crate::money::Fen;
 #[derive(Debug)]
 pub enum FundFlows {}
 
-/// An entry of the account. Whose doing it was, and what was remarked on it, may be about a person: `Debug` does not show
-/// it.
+/// An entry of the account. Whose doing it was, and what was remarked on it, may be about a person: `Debug` does not
+/// show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FundEntry {
     /// 记账时间.

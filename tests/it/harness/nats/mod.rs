@@ -87,7 +87,8 @@ impl NatsServer {
         let file = folder.path().join("etc/nats/nats-server.conf");
         let text = std::fs::read_to_string(&file).unwrap();
         let ports = [(":4222", port), (":8222", monitoring_port)];
-        let text = ports.iter().fold(text, |text, (of_container, port)| text.replace(of_container, &format!(":{port}")));
+        let moved = |text: String, (port, free): &(&str, u16)| text.replace(port, &format!(":{free}"));
+        let text = ports.iter().fold(text, moved);
         std::fs::write(&file, text).unwrap();
         let settings = "include \"etc/nats/nats-server.conf\"\n".to_owned();
         let child = spawn(Version::New, folder.path(), &settings, None);

@@ -49,13 +49,14 @@ fn amounts_below_zero_fail_the_bill_where_the_kind_of_the_row_says_the_direction
 #[test]
 fn two_names_of_one_column_in_a_header_fail_the_bill() {
     let good = bill(&[payment("a")]);
-    for (column, other) in [("费率备注", "总金额"), ("设备号", "子商户号"), ("用户标识", "企业红包金额")] {
+    for (column, other) in [("费率备注", "总金额"), ("设备号", "子商户号"), ("用户标识", "企业红包金额")]
+    {
         let reason = fails(&good.replacen(column, other, 1));
         assert!(reason.starts_with("line 1: the columns ") && reason.ends_with(" are the same one"), "{reason}");
         assert!(reason.contains(other), "{reason}");
     }
     let twice = good.replacen("申请退款总金额", "总退款金额", 1);
-    assert_eq!(fails(&twice), "line 4: the columns 退款总金额 and 总退款金额 are the same one");
+    assert_eq!(fails(&twice), "line 3: the columns 退款总金额 and 总退款金额 are the same one");
 }
 
 #[test]
@@ -84,8 +85,8 @@ fn a_reversal_that_does_not_say_what_went_back_fails_the_bill() {
     let columns = "微信退款单号,商户退款单号,退款金额,充值券退款金额,退款类型,退款状态,";
     let success = HEADER.replace(columns, "").replace("申请退款金额,", "");
     let row = with(&payment("b"), &[(10, "REVOKED")]);
-    let row = row.replacen("`0,`0,`0.00,`0.00,`,`,`b", "`b", 1).replacen("`1.00,`0.00,`", "`1.00,`", 2);
-    let row = row.replacen("`CNY,`1.00,`b", "`CNY,`1.00,`0.00,`b", 1);
+    let cells = row[1..].split(",`").enumerate().filter(|(at, _)| !(14..20).contains(at) && *at != 25);
+    let row = format!("`{}", cells.map(|(_, cell)| cell).collect::<Vec<_>>().join(",`"));
     let reason = fails(&format!("{success}\n{row}\n{SUMMARY}\n`1,`1.00,`0.00,`0.00,`0.01,`1.00,`0.00"));
     assert_eq!(reason, "line 2, column 10 (交易状态): a refund in a layout without columns for refunds");
 }

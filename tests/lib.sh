@@ -120,6 +120,15 @@ find_chromium() {
     export WXPAY_TEST_CHROMIUM
 }
 
+# Go with its NATS client, both Debian's: for an example of a consumer.
+install_go_tools() {
+    need_command go golang-go
+    [[ -d /usr/share/gocode/src/github.com/nats-io/nats.go ]] ||
+        apt_install "Go's NATS client" golang-github-nats-io-go-nats-dev
+    WXPAY_TEST_GO=$(command -v go)
+    export WXPAY_TEST_GO
+}
+
 # Everything the tests call, exported by the names that tests/it reads.
 install_test_tools() {
     lock_tools
@@ -127,6 +136,7 @@ install_test_tools() {
     WXPAY_TEST_NATS_SERVER=$(install_nats_server new)
     WXPAY_TEST_NATS_SERVER_OLD=$(install_nats_server old)
     install_node_tools
+    install_go_tools
     need_command strace strace
     WXPAY_TEST_STRACE=$(command -v strace)
     PATH=$PATH:/usr/sbin need_command pgbouncer pgbouncer

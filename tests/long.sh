@@ -23,6 +23,7 @@ proofs=(
     "histories order::three_sources"
     "tokens flows::tokens"
     "replays ops_replay::refused"
+    "consumers subscribers::examples"
     "console_replay --browser --test-name-pattern=wrong"
     "release"
     "side_by_side"

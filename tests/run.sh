@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test of the workspace, with everything they need: nats-server (new and old), PostgreSQL, PgBouncer,
-# Python, Node, strace, Chromium. The tests of the checkout page and the console come last, in a browser, because
+# Python, Node, Go, strace, Chromium. The tests of the checkout page and the console come last, in a browser, because
 # what they wait for is counted in seconds.
 # What is missing is installed: tools into target/test-tools, Debian packages when root. Nothing is skipped for want of
 # a tool.
@@ -95,7 +95,8 @@ start_postgres "$scratch/postgres" off
 export WXPAY_TEST_POSTGRES=$PG_URL
 
 if [[ -n $only_services ]]; then
-    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES POSTGRES_BIN PGBOUNCER PYTHON NODE NODE_MODULES STRACE CHROMIUM; do
+    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES POSTGRES_BIN PGBOUNCER PYTHON NODE NODE_MODULES GO STRACE \
+        CHROMIUM; do
         name=WXPAY_TEST_$name
         printf 'export %s=%q\n' "$name" "${!name}"
     done

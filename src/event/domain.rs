@@ -150,6 +150,8 @@ pub struct OrderPaid {
     pub cash_fee_fen: Option<Fen>,
     /// What will be settled, where coupons make it differ.
     pub settlement_total_fee_fen: Option<Fen>,
+    /// The coupons that paid a part, where WeChat names them.
+    pub coupons: Vec<PaidCoupon>,
     /// WeChat's name of the payer's bank.
     pub bank_type: Option<String>,
     /// How we learnt of it: `notification` or `query`.
@@ -160,6 +162,16 @@ pub struct OrderPaid {
     pub attach: Option<String>,
     /// As the business gave it.
     pub metadata: Option<serde_json::Value>,
+}
+
+/// What one coupon paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaidCoupon {
+    /// WeChat's number of it.
+    pub coupon_id: String,
+    /// `CASH` or `NO_CASH`, where WeChat says it.
+    pub coupon_type: Option<String>,
+    pub fee_fen: Fen,
 }
 
 /// Money that arrived when it should not, and what the merchant's policy does with it.

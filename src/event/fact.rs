@@ -112,6 +112,20 @@ pub struct Payment {
     pub cash_fee: Option<Fen>,
     /// `settlement_total_fee`: what will be settled, when coupons make it differ.
     pub settlement_total_fee: Option<Fen>,
+    /// The coupons that paid a part, where WeChat names them. Facts of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coupons: Vec<CouponPart>,
+}
+
+/// What one coupon paid of a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CouponPart {
+    /// `coupon_id`.
+    pub id: String,
+    /// `coupon_type`: `CASH` (paid for in advance, so it is settled) or `NO_CASH`; not every merchant gets it.
+    pub kind: Option<String>,
+    /// `coupon_fee`.
+    pub fee: Fen,
 }
 
 /// WeChat's own words about a refusal, for developers.

@@ -3,8 +3,10 @@
 use super::decision::OrderEvent;
 use super::state::{Attempt, CNY, Order, Surplus};
 use crate::event::command::OrderContent;
-use crate::event::domain::{DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld};
-use crate::event::fact::{Payment, WechatError};
+use crate::event::domain::{
+    DomainData, DomainEvent, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaidCoupon, PaymentHeld,
+};
+use crate::event::fact::{CouponPart, Payment, WechatError};
 
 /// The event of an order's change, which `learnt_by` reported: the name of a source of evidence. `asked` is what the
 /// business wanted paid.
@@ -58,12 +60,17 @@ fn paid(order: &Order, asked: &OrderContent, p: Payment, learnt_by: &'static str
         paid_at: p.time_end,
         cash_fee_fen: p.cash_fee,
         settlement_total_fee_fen: p.settlement_total_fee,
+        coupons: p.coupons.into_iter().map(paid_coupon).collect(),
         bank_type: p.bank_type,
         learnt_by,
         description: asked.description.clone(),
         attach: asked.attach.clone(),
         metadata: asked.metadata.clone(),
     }
+}
+
+fn paid_coupon(part: CouponPart) -> PaidCoupon {
+    PaidCoupon { coupon_id: part.id, coupon_type: part.kind, fee_fen: part.fee }
 }
 
 fn ended(order: &Order, wechat: Option<WechatError>) -> OrderEnded {

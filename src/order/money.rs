@@ -245,6 +245,7 @@ fn counted(order: &Order, like: &Payment) -> Option<Payment> {
         bank_type: None,
         cash_fee: None,
         settlement_total_fee: None,
+        coupons: Vec::new(),
         ..like.clone()
     })
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bill::differences::Difference;
+use super::bill::form::Form;
 use super::faults::{Faults, On};
 use super::http::certificates::Authority;
 use super::ledger::account::Book;
@@ -44,6 +45,8 @@ pub(super) struct SandboxState {
     pub platform: Mutex<Platform>,
     /// Of bills, each with its merchant.
     pub differences: Mutex<Vec<(String, Difference)>>,
+    /// Of bills, by merchant.
+    pub bill_forms: Mutex<HashMap<String, Form>>,
     /// Notified when a call of that kind went through: what `reorder` waits for.
     pub passed: Signals,
 }
@@ -90,6 +93,15 @@ impl SandboxState {
     /// Differences that were planted into bills.
     pub fn differences(&self) -> MutexGuard<'_, Vec<(String, Difference)>> {
         self.differences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In which form a merchant's bills are written.
+    pub fn bill_form(&self, mch_id: &str) -> Form {
+        self.bill_forms.lock().unwrap_or_else(PoisonError::into_inner).get(mch_id).copied().unwrap_or_default()
+    }
+
+    pub fn choose_bill_form(&self, mch_id: &str, form: Form) {
+        self.bill_forms.lock().unwrap_or_else(PoisonError::into_inner).insert(mch_id.to_owned(), form);
     }
 
     /// What there is to notify of; nothing while it is unpaid.

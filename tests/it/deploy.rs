@@ -45,14 +45,14 @@ fn names(list: &Value) -> BTreeSet<String> {
 }
 
 /// The files of the NATS containers, laid out as compose mounts them, with every address on loopback.
-struct Mounts(tempfile::TempDir);
+pub struct Mounts(pub tempfile::TempDir);
 
 impl Mounts {
-    fn new() -> Mounts {
+    pub fn new() -> Mounts {
         let dir = tempfile::tempdir().unwrap();
         let etc = dir.path().join("etc/nats");
         std::fs::create_dir_all(etc.join("cluster")).unwrap();
-        for file in ["nats-server.conf", "jetstream.conf", "cluster/node.conf"] {
+        for file in ["nats-server.conf", "jetstream.conf", "permissions.conf", "cluster/node.conf"] {
             let data = dir.path().join("data").display().to_string();
             let text = read(&format!("nats/{file}")).replace("0.0.0.0", "127.0.0.1").replace("/data", &data);
             std::fs::write(etc.join(file), text).unwrap();
@@ -61,7 +61,14 @@ impl Mounts {
         Mounts(dir)
     }
 
-    fn secret(&self, name: &str) -> String {
+    /// Makes the user of one more subscriber.
+    pub fn add_subscriber(&self, name: &str) -> std::process::Output {
+        let mut command = Command::new("bash");
+        command.arg(root().join("deploy/make-secrets.sh")).args(["--subscriber", name]);
+        command.arg(self.0.path().join("run/secrets")).output().unwrap()
+    }
+
+    pub fn secret(&self, name: &str) -> String {
         std::fs::read_to_string(self.0.path().join("run/secrets").join(name)).unwrap()
     }
 

@@ -27,6 +27,7 @@ mod refunds;
 mod sandbox;
 mod scheduler;
 mod settling;
+mod subscribers;
 mod telemetry;
 mod tidy;
 mod upgrade;

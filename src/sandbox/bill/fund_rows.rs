@@ -1,7 +1,7 @@
 //! The entries of the merchant's basic account, from the ledger: what came in, WeChat's fees, what went back.
 
 use super::day::Day;
-use super::trade_rows::{fee_on, settled};
+use super::trade_rows::{fee_back, fee_on, settled};
 use crate::clock::Timestamp;
 use crate::sandbox::ledger::order::Order;
 use crate::sandbox::ledger::record::{Payment, Refund, RefundSource, RefundStatus};
@@ -28,7 +28,9 @@ pub(in crate::sandbox) fn of_day(orders: &[Order], mch_id: &str, day: &Day) -> V
     for order in orders.iter().filter(|order| order.terms.mch_id.as_str() == mch_id && !order.terms.is_test) {
         let Some(payment) = &order.payment else { continue };
         of_payment(payment, &mut entries);
-        order.refunds.iter().for_each(|refund| of_refund(refund, &mut entries));
+        for refund in &order.refunds {
+            of_refund(refund, fee_back(order, payment, refund), &mut entries);
+        }
     }
     entries.sort_by_key(|entry| entry.time);
     let mut balance = 0_i64;
@@ -65,9 +67,8 @@ fn of_payment(payment: &Payment, entries: &mut Vec<FundRow>) {
 }
 
 /// What the merchant pays back is less by the fee that WeChat gives back.
-fn of_refund(refund: &Refund, entries: &mut Vec<FundRow>) {
+fn of_refund(refund: &Refund, fee: i64, entries: &mut Vec<FundRow>) {
     let total = refund.settlement_refund_fee.as_i64();
-    let fee = fee_on(total);
     let requested_by = match refund.source {
         RefundSource::Api => format!("{}API", refund.mch_id.as_str()),
         RefundSource::VendorPlatform => refund.mch_id.as_str().to_owned(),

@@ -6,6 +6,7 @@
 
 pub(super) mod day;
 pub(super) mod differences;
+pub(super) mod form;
 pub(super) mod fund_rows;
 pub(super) mod layout;
 pub(super) mod trade_rows;

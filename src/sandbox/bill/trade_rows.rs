@@ -66,6 +66,26 @@ pub(in crate::sandbox) const fn fee_on(settlement: i64) -> i64 {
     (settlement * RATE + 5000) / 10_000
 }
 
+/// The fee that a refund gives back: rounded by itself, no more than is left of the payment's, and all that is left by
+/// the refund that completes the payment.
+pub(in crate::sandbox) fn fee_back(order: &Order, payment: &Payment, refund: &Refund) -> i64 {
+    let total = settled(payment);
+    let (mut back, mut left) = (0_i64, fee_on(total));
+    for each in &order.refunds {
+        let amount = each.settlement_refund_fee.as_i64();
+        let fee = if back + amount == total { left } else { fee_on(amount).min(left) };
+        if each.refund_id == refund.refund_id {
+            return fee;
+        }
+        // What came back to the merchant may be refunded again.
+        if !matches!(each.status, RefundStatus::Change | RefundStatus::RefundClose) {
+            back += amount;
+            left -= fee;
+        }
+    }
+    0
+}
+
 /// What of a payment is settled: a coupon that was not paid for in advance is not.
 pub(in crate::sandbox) fn settled(payment: &Payment) -> i64 {
     match payment.coupon_type {
@@ -118,7 +138,7 @@ fn refund_row(order: &Order, payment: &Payment, refund: &Refund, day: &Day) -> T
         settlement: 0,
         coupon: 0,
         order: 0,
-        fee: -fee_on(amount),
+        fee: -fee_back(order, payment, refund),
         refund: Some(RefundRow {
             requested_at: refund.accepted_at,
             succeeded_at: ended_at.filter(|_| state == "SUCCESS"),

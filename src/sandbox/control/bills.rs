@@ -1,4 +1,5 @@
-//! `/_sandbox/bills/differences`: what is wrong with the bills to come, though the ledger is right.
+//! `/_sandbox/bills/differences`: what is wrong with the bills to come, though the ledger is right;
+//! `/_sandbox/bills/form`: in which of WeChat's layouts they are written.
 //!
 //! `POST {"mch_id"?, "differences": [{"kind": …, …}]}` plants some, in trade bills of every type and day; `GET` shows
 //! them, `DELETE` removes all. They are kept in memory, as faults are. A `number` is a payment's `out_trade_no` or a
@@ -16,6 +17,10 @@
 //! | `extra` | `out_trade_no`, `day`, `total_fee`, `appid`? | has a payment of another system at noon of that day |
 //! | `summary` | `day` | counts one row too many in its summary |
 //!
+//! `POST /_sandbox/bills/form {"mch_id"?, "form": {"legacy"?, "reversed"?, "short_summary"?, "short_numbers"?,
+//! "wide_colons"?, "byte_order_mark"?, "crlf"?, "last_line_ended"?, "unit"?}}`; what is left out is as in today's real
+//! bills. Each is a field of `Form`.
+//!
 //! Money that arrives before midnight or under a number that the service does not know is made with
 //! `POST /_sandbox/pay`, refunds of the merchant platform with `POST /_sandbox/refunds/console`.
 
@@ -30,10 +35,13 @@ use serde_json::{Value, json};
 use super::pay::merchant;
 use super::wire::{Answer, Problem, Read};
 use crate::sandbox::bill::differences::Difference;
+use crate::sandbox::bill::form::Form;
 use crate::sandbox::state::SandboxState;
 
 pub(in crate::sandbox) fn router() -> Router<Arc<SandboxState>> {
-    Router::new().route("/_sandbox/bills/differences", post(plant).get(list).delete(clear))
+    Router::new()
+        .route("/_sandbox/bills/differences", post(plant).get(list).delete(clear))
+        .route("/_sandbox/bills/form", post(choose))
 }
 
 #[derive(Deserialize)]
@@ -42,6 +50,23 @@ struct Plant {
     /// May be left out where there is only one merchant.
     mch_id: Option<String>,
     differences: Vec<Difference>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choose {
+    /// May be left out where there is only one merchant.
+    mch_id: Option<String>,
+    form: Form,
+}
+
+async fn choose(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<Choose>) -> Answer {
+    let mch_id = merchant(&sandbox, request.mch_id.as_deref())?;
+    if !sandbox.accounts.contains_key(mch_id) {
+        return Err(Problem::bad_request("no such mch_id"));
+    }
+    sandbox.choose_bill_form(mch_id, request.form);
+    Ok(Json(json!({"mch_id": mch_id, "form": request.form})))
 }
 
 async fn plant(State(sandbox): State<Arc<SandboxState>>, Read(request): Read<Plant>) -> Answer {

@@ -177,6 +177,7 @@ impl Sandbox {
             request_log: Mutex::new(RequestLog::default()),
             platform: Mutex::new(platform),
             differences: Mutex::default(),
+            bill_forms: Mutex::default(),
             passed: Signals::default(),
         });
         for order in sandbox.book().orders() {

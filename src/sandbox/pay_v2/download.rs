@@ -85,7 +85,7 @@ impl Download<'_> {
         let own = differences.iter().filter(|(of, _)| of == mch_id).map(|(_, difference)| difference);
         let (mut rows, more) = planted(rows, own, mch_id, &day);
         rows.retain(|row| bill.holds(row));
-        if rows.is_empty() { Err(words(NO_BILL)) } else { Ok(bill.write(&rows, more)) }
+        if rows.is_empty() { Err(words(NO_BILL)) } else { Ok(bill.write(&rows, more, self.sandbox.bill_form(mch_id))) }
     }
 
     fn fund_flow(&self) -> Result<String, Refusal> {
@@ -103,9 +103,10 @@ impl Download<'_> {
         let none = || Refusal::Business("NO_BILL_EXIST", "账单不存在".to_owned());
         self.check_ready(&day, none, || Refusal::Business("BILL_CREATING", "账单生成中".to_owned()))?;
         // Nothing is ever booked on the other accounts.
-        let of_basic = || fund_rows::of_day(self.sandbox.book().orders(), self.message.account.mch_id.as_str(), &day);
+        let mch_id = self.message.account.mch_id.as_str();
+        let of_basic = || fund_rows::of_day(self.sandbox.book().orders(), mch_id, &day);
         let rows = if account == "Basic" { of_basic() } else { Vec::new() };
-        if rows.is_empty() { Err(none()) } else { Ok(fund_flow(&rows)) }
+        if rows.is_empty() { Err(none()) } else { Ok(fund_flow(&rows, self.sandbox.bill_form(mch_id))) }
     }
 
     fn check_compression(&self) -> Result<(), ()> {

@@ -8,9 +8,6 @@ use tokio::time::Instant;
 use super::client::{Client, Wire, address, api_of};
 use super::error::{TransportError, transport};
 
-/// For a whole bill.
-const WHOLE: Duration = Duration::from_secs(3600);
-
 /// How slow an answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamLimits {
@@ -19,11 +16,18 @@ pub struct StreamLimits {
     /// Each `bytes` of it may be waited for so long; the last ones may be fewer.
     pub window: Duration,
     pub bytes: usize,
+    /// From the request to its last byte, however it comes.
+    pub total: Duration,
 }
 
 impl Default for StreamLimits {
     fn default() -> StreamLimits {
-        StreamLimits { begin: Duration::from_secs(60), window: Duration::from_secs(30), bytes: 64 * 1024 }
+        StreamLimits {
+            begin: Duration::from_secs(60),
+            window: Duration::from_secs(30),
+            bytes: 64 * 1024,
+            total: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -112,7 +116,7 @@ impl Wire {
     ) -> Result<ByteStream, TransportError> {
         let content_type = HeaderValue::from_static("text/xml; charset=utf-8");
         let request = self.http.post(address(base, path, &[])?).header(CONTENT_TYPE, content_type);
-        let answer = request.timeout(WHOLE).body(body).send();
+        let answer = request.timeout(limits.total).body(body).send();
         let response = tokio::time::timeout(limits.begin, answer).await.map_err(|_| timed_out())?.map_err(transport)?;
         self.newest_date.note(response.headers().get(DATE).and_then(|date| date.to_str().ok()));
         match response.status().as_u16() {

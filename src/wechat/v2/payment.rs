@@ -4,12 +4,18 @@
 //! `cash_fee` …) is taken when it is readable and left out when it is not, so that no payment is lost over a new
 //! spelling of it. The caller has verified the message before it gets here.
 
+use super::coupon;
+use super::coupon::Coupon;
 use super::reply::text;
 use super::xml::Fields;
 use crate::clock::Timestamp;
-use crate::event::fact::Payment;
+use crate::event::fact::{CouponPart, Payment};
 use crate::ids::{AppId, MchId, OpenId, OutTradeNo, TransactionId};
 use crate::money::Fen;
+
+/// Coupons of one payment, and characters of a coupon's number: WeChat's own limits are far below.
+const MOST_COUPONS: usize = 100;
+const MOST_ID_BYTES: usize = 64;
 
 /// A verified message lacks a required element, or the element is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +42,15 @@ pub fn parse(fields: &Fields) -> Result<Payment, Incomplete> {
         bank_type: Some(of("bank_type")).filter(|t| !t.is_empty()).map(str::to_owned),
         cash_fee: amount("cash_fee"),
         settlement_total_fee: amount("settlement_total_fee"),
+        coupons: coupon::of_payment(fields).into_iter().filter_map(part).take(MOST_COUPONS).collect(),
     })
+}
+
+/// Which coupons paid is detail for finance: one whose number is no number is left out.
+fn part(coupon: Coupon) -> Option<CouponPart> {
+    let is_number =
+        (1..=MOST_ID_BYTES).contains(&coupon.id.len()) && coupon.id.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_number.then_some(CouponPart { id: coupon.id, kind: coupon.kind, fee: coupon.fee })
 }
 
 /// The attempt's number in a verified message.

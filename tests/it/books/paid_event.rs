@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::service::{TestService, jsapi};
+use crate::harness::service::{MCH_ID, TestService, jsapi};
 use crate::settling::on_both;
 
 on_both! {
@@ -27,6 +27,38 @@ on_both! {
         assert_eq!(sent["metadata"], metadata);
         let sent = of("BKE00002");
         assert_eq!((&sent["attach"], &sent["metadata"]), (&Value::Null, &Value::Null), "{sent}");
+        service.finish().await;
+    }
+    async fn a_paid_event_names_each_coupon_that_paid_a_part(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        for order_no in ["BKE00003", "BKE00004"] {
+            service.place_as(&jsapi(order_no, 100)).await;
+        }
+        let pay = |order_no: &str| json!({"out_trade_no": order_no, "mch_id": MCH_ID, "coupon_fee": 30});
+        service.wechat_control("pay", pay("BKE00003")).await;
+        service.until_state("BKE00003", "paid").await;
+        // A query's answer names two, of one of which WeChat does not say the type.
+        service.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;
+        let set = json!({
+            "coupon_count": "3", "coupon_fee_0": "20", "coupon_id_1": "20000", "coupon_fee_1": "10",
+            "coupon_id_2": "30000", "coupon_fee_2": "a part",
+        });
+        service.faults(json!([{"on": "orderquery", "kind": "rewrite", "set": set}])).await;
+        service.wechat_control("pay", pay("BKE00004")).await;
+        let (_, order) = service.get("/v1/orders/BKE00004?merchant=main&refresh=1").await;
+        assert_eq!(order["state"], "paid", "{order}");
+        service.until_idle().await;
+        let (_, feed) = service.get("/v1/events?types=order.paid").await;
+        let coupons = |order_no: &str| {
+            let events = feed["events"].as_array().unwrap();
+            events.iter().find(|event| event["data"]["order_no"] == order_no).unwrap()["data"]["coupons"].clone()
+        };
+        let part = |id: &str, kind: Option<&str>, fen: i64| {
+            json!({"coupon_id": id, "coupon_type": kind, "fee_fen": fen})
+        };
+        assert_eq!(coupons("BKE00003"), json!([part("10000", Some("CASH"), 30)]));
+        let two = json!([part("10000", Some("CASH"), 20), part("20000", None, 10)]);
+        assert_eq!(coupons("BKE00004"), two, "what has no readable amount is left out");
         service.finish().await;
     }
 }

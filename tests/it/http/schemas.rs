@@ -6,7 +6,7 @@ use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
     AppTrouble, DeadLetterParked, DomainData, DomainEvent, MerchantTrouble, NotificationRejected, OrderEnded,
-    OrderPaid, OrderPayable, OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
+    OrderPaid, OrderPayable, OrderSurplus, PaidCoupon, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
     WebhookDisabled,
 };
 use wxpay_worker::event::fact::WechatError;
@@ -37,6 +37,10 @@ fn one_of_each() -> Vec<DomainData> {
         paid_at: at,
         cash_fee_fen: Some(Fen::ZERO),
         settlement_total_fee_fen: None,
+        coupons: vec![
+            PaidCoupon { coupon_id: "10000".into(), coupon_type: Some("CASH".into()), fee_fen: amount_fen },
+            PaidCoupon { coupon_id: "10001".into(), coupon_type: None, fee_fen: amount_fen },
+        ],
         bank_type: Some("OTHERS".into()),
         learnt_by: "query",
         description: "a coffee".into(),

@@ -159,6 +159,7 @@ impl Stage {
             bank_type: None,
             cash_fee: Some(Fen::from_i64(1)),
             settlement_total_fee: None,
+            coupons: Vec::new(),
         };
         apply(&self.store, &self.clock, stored, Fact::Paid(payment)).await;
     }

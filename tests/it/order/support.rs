@@ -51,6 +51,7 @@ pub fn payment(attempt: u32, transaction_no: u32) -> Payment {
         bank_type: None,
         cash_fee: None,
         settlement_total_fee: None,
+        coupons: Vec::new(),
     }
 }
 

@@ -42,6 +42,7 @@ impl InProcess {
             bank_type: None,
             cash_fee: None,
             settlement_total_fee: None,
+            coupons: Vec::new(),
         };
         self.store.enter_unmatched(&main(), &payment, EventId::new(), self.clock.now()).await.unwrap();
         text("transaction_id")

@@ -92,6 +92,20 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// The fee that a refund gives back, of a payment of `total` of which `before` went back already with the fees
+    /// `given_back`: rounded as [`Rate::fee_of`] rounds, no more than is left of the payment's fee, and all of the rest
+    /// by the refund that completes the payment. Nothing when it does not fit, or more went back than came in.
+    pub fn fee_of_refund(self, total: Fen, before: Fen, given_back: Yuan, refund: Fen) -> Option<Yuan> {
+        let after = before.checked_add(refund)?;
+        if before < Fen::ZERO || refund < Fen::ZERO || after > total {
+            return None;
+        }
+        let left = Yuan(self.fee_of(total)?.0.checked_sub(given_back.0)?);
+        if after == total { Some(left) } else { Some(self.fee_of(refund)?.min(left)) }
+    }
+}
+
 /// A decimal number without a sign, in units of `10^-decimals`.
 fn units(text: &str, decimals: usize) -> Result<i64, AmountError> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

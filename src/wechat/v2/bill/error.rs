@@ -81,12 +81,18 @@ pub enum Flaw {
     MissingColumn(&'static str),
     #[error("the column {0} appears twice")]
     RepeatedColumn(String),
+    #[error("the columns {0} and {1} are the same one")]
+    SameColumns(String, String),
     #[error("the row has {cells} cells, the header {columns} columns")]
     Cells { cells: usize, columns: usize },
     #[error("the row does not begin with a backtick")]
     NoBacktick,
     #[error("not an amount")]
     NotAnAmount,
+    #[error("a negative amount")]
+    Negative,
+    #[error("not known in which unit")]
+    UnknownUnit,
     #[error("not a whole number")]
     NotACount,
     #[error("not a time")]

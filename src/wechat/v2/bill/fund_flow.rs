@@ -1,12 +1,12 @@
 //! Fund-flow bills: what WeChat booked on one of the merchant's accounts, with the balance after each entry.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::cells::{Cells, Header};
+use super::cells::{Cells, Header, OtherCell};
 use super::error::{BillError, Flaw};
 use super::parser::Layout;
 use super::request::{Ask, Expected};
-use super::trade::OtherCell;
 use super::trade_totals::{counted, summed};
 use crate::clock::Timestamp;
 use crate::money::Fen;
@@ -15,8 +15,9 @@ use crate::money::Fen;
 #[derive(Debug)]
 pub enum FundFlows {}
 
-/// An entry of the account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An entry of the account. Whose doing it was, and what was remarked on it, may be about a person: `Debug` does not
+/// show it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct FundEntry {
     /// 记账时间.
     pub time: Timestamp,
@@ -41,6 +42,23 @@ pub struct FundEntry {
     pub voucher_no: Option<String>,
     /// Columns that this program does not know.
     pub others: Vec<OtherCell>,
+}
+
+impl fmt::Debug for FundEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FundEntry")
+            .field("time", &self.time)
+            .field("business_no", &self.business_no)
+            .field("flow_no", &self.flow_no)
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("direction", &self.direction)
+            .field("amount", &self.amount)
+            .field("balance", &self.balance)
+            .field("voucher_no", &self.voucher_no)
+            .field("others", &self.others)
+            .finish_non_exhaustive()
+    }
 }
 
 /// 收支类型.
@@ -89,13 +107,13 @@ impl Layout for FundFlows {
             time: header.require(&["记账时间"])?,
             business_no: header.require(&["微信支付业务单号"])?,
             flow_no: header.require(&["资金流水单号"])?,
-            name: header.find(&["业务名称"]),
+            name: header.find(&["业务名称"])?,
             kind: header.require(&["业务类型"])?,
             direction: header.require(&["收支类型"])?,
             amount: header.require(&["收支金额"])?,
-            balance: header.find(&["账户结余"]),
-            requested_by: header.find(&["资金变更提交申请人"]),
-            remark: header.find(&["备注"]),
+            balance: header.find(&["账户结余"])?,
+            requested_by: header.find(&["资金变更提交申请人"])?,
+            remark: header.find(&["备注"])?,
             voucher_no: header.require(&["业务凭证号"])?,
             others: Vec::new(),
         };
@@ -116,10 +134,6 @@ impl Layout for FundFlows {
     }
 
     fn read(columns: &Columns, cells: &Cells<'_>) -> Result<FundEntry, BillError> {
-        let other = |(column, name): &(usize, Arc<str>)| OtherCell {
-            name: Arc::clone(name),
-            text: cells.text(*column).to_owned(),
-        };
         Ok(FundEntry {
             time: cells.time(columns.time)?,
             business_no: cells.number(Some(columns.business_no)),
@@ -131,7 +145,7 @@ impl Layout for FundFlows {
                 "支出" => Direction::Expense,
                 _ => return Err(cells.error(columns.direction, Flaw::UnknownDirection)),
             },
-            amount: cells.fen(columns.amount)?,
+            amount: cells.unsigned_fen(columns.amount)?,
             balance: match columns.balance {
                 Some(column) if !cells.text(column).trim().is_empty() => Some(cells.fen(column)?),
                 _ => None,
@@ -139,7 +153,7 @@ impl Layout for FundFlows {
             requested_by: cells.optional(columns.requested_by).to_owned(),
             remark: cells.optional(columns.remark).to_owned(),
             voucher_no: cells.number(Some(columns.voucher_no)),
-            others: columns.others.iter().map(other).collect(),
+            others: cells.others(&columns.others),
         })
     }
 

@@ -45,6 +45,7 @@ mod request;
 mod trade;
 mod trade_totals;
 
+pub use cells::OtherCell;
 pub use day::{BillDay, DayError};
 pub use decimal::{Rate, Yuan};
 pub use download::{DownloadError, DownloadLimits, Downloaded, download};
@@ -55,5 +56,5 @@ pub use parser::{Layout, Limits, Parser, Row};
 pub use reader::{BillReader, FundFlowBill, TradeBill};
 pub use refusal::{Refusal, RefusalKind};
 pub use request::{Ask, Expected, FundAccount, TradeBillType, write_request};
-pub use trade::{OtherCell, Personal, Refund, RefundKind, Trade, TradeLine, Trades};
+pub use trade::{Personal, Refund, RefundKind, Trade, TradeLine, Trades};
 pub use trade_totals::TradeTotals;

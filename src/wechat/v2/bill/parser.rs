@@ -210,7 +210,7 @@ impl<L: Layout> Parser<L> {
 
     fn header(&mut self, number: u64, text: &str) -> Result<(), BillError> {
         let header = Header::parse(number, text)?;
-        if header.find(&[L::FIRST]) != Some(0) {
+        if header.find(&[L::FIRST])? != Some(0) {
             return Err(flawed(number, Flaw::NotTheHeader));
         }
         let columns = L::columns(&header)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cells::{Cells, Header};
+use super::cells::{Cells, Header, OtherCell};
 use super::decimal::{Rate, Yuan};
 use super::error::{BillError, Flaw};
 use super::parser::Layout;
@@ -42,8 +42,9 @@ impl TradeLine {
 }
 
 /// What payments and refunds have. Texts are as they stand in the bill: WeChat writes a comma of a merchant's text as
-/// backslash and blank, a line break as backslash and `n`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// backslash and blank, a line break as backslash and `n`. What the merchant wrote may be about a person: `Debug` does
+/// not show it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Trade {
     /// When it was paid; of a refund, when it was requested.
     pub time: Timestamp,
@@ -83,6 +84,27 @@ pub struct Trade {
     pub rate_note: String,
     /// Columns that this program does not know.
     pub others: Vec<OtherCell>,
+}
+
+impl fmt::Debug for Trade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trade")
+            .field("time", &self.time)
+            .field("appid", &self.appid)
+            .field("mch_id", &self.mch_id)
+            .field("transaction_id", &self.transaction_id)
+            .field("out_trade_no", &self.out_trade_no)
+            .field("trade_type", &self.trade_type)
+            .field("state", &self.state)
+            .field("currency", &self.currency)
+            .field("settlement", &self.settlement)
+            .field("coupon", &self.coupon)
+            .field("order", &self.order)
+            .field("fee", &self.fee)
+            .field("rate", &self.rate)
+            .field("others", &self.others)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The refund of a row.
@@ -131,20 +153,6 @@ impl Personal {
 impl fmt::Debug for Personal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Personal")
-    }
-}
-
-/// A cell of an unknown column. It may hold anything: `Debug` shows its name.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OtherCell {
-    /// As the header has it.
-    pub name: Arc<str>,
-    pub text: String,
-}
-
-impl fmt::Debug for OtherCell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OtherCell({})", self.name)
     }
 }
 
@@ -198,23 +206,28 @@ impl RefundColumns {
             out_refund_no: header.require(&["商户退款单号"])?,
             amount: header.require(&["退款金额"])?,
             state: header.require(&["退款状态"])?,
-            coupon: header.find(&["充值券退款金额", "代金券或立减优惠退款金额", "企业红包退款金额"]),
-            refund_type: header.find(&["退款类型"]),
-            requested: header.find(&["申请退款金额"]),
-            requested_at: header.find(&["退款申请时间"]),
-            succeeded_at: header.find(&["退款成功时间"]),
+            coupon: header.find(&["充值券退款金额", "代金券或立减优惠退款金额", "企业红包退款金额"])?,
+            refund_type: header.find(&["退款类型"])?,
+            requested: header.find(&["申请退款金额"])?,
+            requested_at: header.find(&["退款申请时间"])?,
+            succeeded_at: header.find(&["退款成功时间"])?,
         }))
     }
 
     fn read(&self, kind: RefundKind, cells: &Cells<'_>) -> Result<Refund, BillError> {
-        let amount = cells.fen(self.amount)?;
+        let amount = cells.unsigned_fen(self.amount)?;
+        let refund_id = cells.number(Some(self.refund_id));
+        let out_refund_no = cells.number(Some(self.out_refund_no));
+        if refund_id.is_none() && out_refund_no.is_none() {
+            return Err(cells.error(self.refund_id, Flaw::Nothing));
+        }
         Ok(Refund {
             kind,
-            refund_id: cells.number(Some(self.refund_id)),
-            out_refund_no: cells.number(Some(self.out_refund_no)),
+            refund_id,
+            out_refund_no,
             amount,
-            coupon: cells.fen_or_zero(self.coupon)?,
-            requested: self.requested.map_or(Ok(amount), |column| cells.fen(column))?,
+            coupon: cells.unsigned_fen_or_zero(self.coupon)?,
+            requested: self.requested.map_or(Ok(amount), |column| cells.unsigned_fen(column))?,
             refund_type: cells.optional(self.refund_type).to_owned(),
             state: cells.text(self.state).trim().to_owned(),
             requested_at: cells.optional_time(self.requested_at)?,
@@ -243,23 +256,23 @@ impl Columns {
             time: header.require(&["交易时间"])?,
             appid: header.require(&["公众账号ID"])?,
             mch_id: header.require(&["商户号"])?,
-            sub_mch_id: header.find(&["特约商户号", "子商户号"]),
-            device: header.find(&["设备号"]),
+            sub_mch_id: header.find(&["特约商户号", "子商户号"])?,
+            device: header.find(&["设备号"])?,
             transaction_id: header.require(&["微信订单号"])?,
             out_trade_no: header.require(&["商户订单号"])?,
-            openid: header.find(&["用户标识"]),
+            openid: header.find(&["用户标识"])?,
             trade_type: header.require(&["交易类型"])?,
             state: header.require(&["交易状态"])?,
-            bank: header.find(&["付款银行"]),
+            bank: header.find(&["付款银行"])?,
             currency: header.require(&["货币种类"])?,
-            settlement: header.find(&["应结订单金额"]),
-            coupon: header.find(&["代金券金额", "代金券或立减优惠金额", "企业红包金额"]),
+            settlement: header.find(&["应结订单金额"])?,
+            coupon: header.find(&["代金券金额", "代金券或立减优惠金额", "企业红包金额"])?,
             order: header.require(&["订单金额", "总金额"])?,
-            product: header.find(&["商品名称"]),
-            attach: header.find(&["商户数据包"]),
+            product: header.find(&["商品名称"])?,
+            attach: header.find(&["商户数据包"])?,
             fee: header.require(&["手续费", "返还手续费"])?,
-            rate: header.find(&["费率"]),
-            rate_note: header.find(&["费率备注"]),
+            rate: header.find(&["费率"])?,
+            rate_note: header.find(&["费率备注"])?,
             refund: RefundColumns::find(header)?,
             others: Vec::new(),
         };
@@ -297,12 +310,8 @@ impl Columns {
     }
 
     fn trade(&self, cells: &Cells<'_>) -> Result<Trade, BillError> {
-        let order = cells.fen(self.order)?;
+        let order = cells.unsigned_fen(self.order)?;
         let rate_text = cells.optional(self.rate).trim();
-        let other = |(column, name): &(usize, Arc<str>)| OtherCell {
-            name: Arc::clone(name),
-            text: cells.text(*column).to_owned(),
-        };
         Ok(Trade {
             time: cells.time(self.time)?,
             appid: cells.text(self.appid).to_owned(),
@@ -317,8 +326,8 @@ impl Columns {
             bank: cells.optional(self.bank).to_owned(),
             currency: cells.required(self.currency)?,
             // The oldest layouts have one amount for both.
-            settlement: self.settlement.map_or(Ok(order), |column| cells.fen(column))?,
-            coupon: cells.fen_or_zero(self.coupon)?,
+            settlement: self.settlement.map_or(Ok(order), |column| cells.unsigned_fen(column))?,
+            coupon: cells.unsigned_fen_or_zero(self.coupon)?,
             order,
             product: cells.optional(self.product).to_owned(),
             attach: cells.optional(self.attach).to_owned(),
@@ -326,7 +335,7 @@ impl Columns {
             rate_text: rate_text.to_owned(),
             rate: Rate::parse(rate_text).ok(),
             rate_note: cells.optional(self.rate_note).to_owned(),
-            others: self.others.iter().map(other).collect(),
+            others: cells.others(&self.others),
         })
     }
 }

@@ -73,16 +73,16 @@ impl TradeTotals {
     /// count, an amount and the fees.
     pub(super) fn compare(&self, summary: &Cells<'_>, header: &Header) -> Result<(), BillError> {
         counted(self.rows(), summary, header.require(COUNT)?)?;
-        let order = header.find(ORDER);
+        let order = header.find(ORDER)?;
         if order.is_none() {
             header.require(SETTLEMENT)?;
         }
         let sums = [
-            (header.find(SETTLEMENT), self.settlement),
+            (header.find(SETTLEMENT)?, self.settlement),
             (order, self.order),
-            (header.find(REFUNDED), self.refunded),
-            (header.find(COUPONS), self.refunded_coupons),
-            (header.find(REQUESTED), self.requested),
+            (header.find(REFUNDED)?, self.refunded),
+            (header.find(COUPONS)?, self.refunded_coupons),
+            (header.find(REQUESTED)?, self.requested),
         ];
         for (column, sum) in sums {
             if let Some(column) = column {

@@ -72,6 +72,7 @@ pub fn payment(n: u32, transaction: u32) -> Payment {
         bank_type: None,
         cash_fee: None,
         settlement_total_fee: None,
+        coupons: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ pub fn payment(n: u32, transaction: u32, fen: i64) -> Payment {
         bank_type: None,
         cash_fee: None,
         settlement_total_fee: None,
+        coupons: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::deploy::Mounts;
 use crate::harness::ports::free_port;
 use crate::harness::{TEST_TIMEOUT, setting};
 
@@ -23,9 +24,10 @@ pub enum Version {
 /// A running server; killed when dropped.
 pub struct NatsServer {
     version: Version,
-    sync_interval: &'static str,
-    /// What it asks of clients, as lines of its configuration.
-    authorization: String,
+    /// Its configuration.
+    settings: String,
+    /// User and password of its address.
+    login: String,
     /// Where its system calls are written down.
     trace: Option<PathBuf>,
     folder: TempDir,
@@ -75,11 +77,35 @@ impl NatsServer {
         let (port, monitoring_port) = (free_port(), free_port());
         let settings = settings(folder.path(), sync_interval, port, monitoring_port) + &authorization;
         let child = spawn(version, folder.path(), &settings, trace.as_deref());
-        NatsServer { version, sync_interval, authorization, trace, folder, child, port, monitoring_port }
+        let login = String::new();
+        NatsServer { version, settings, login, trace, folder, child, port, monitoring_port }
+    }
+
+    /// Starts the server of the shipped configuration; its address is that of the service.
+    pub fn start_shipped(Mounts(folder): Mounts) -> NatsServer {
+        let (port, monitoring_port) = (free_port(), free_port());
+        let file = folder.path().join("etc/nats/nats-server.conf");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let ports = [(":4222", port), (":8222", monitoring_port)];
+        let moved = |text: String, (port, free): &(&str, u16)| text.replace(port, &format!(":{free}"));
+        let text = ports.iter().fold(text, moved);
+        std::fs::write(&file, text).unwrap();
+        let settings = "include \"etc/nats/nats-server.conf\"\n".to_owned();
+        let child = spawn(Version::New, folder.path(), &settings, None);
+        let bus_url = std::fs::read_to_string(folder.path().join("run/secrets/bus_url")).unwrap();
+        let (user, _) = bus_url.trim_start_matches("nats://").split_once('@').unwrap();
+        let login = format!("{user}@");
+        NatsServer { version: Version::New, settings, login, trace: None, folder, child, port, monitoring_port }
+    }
+
+    /// A secret of the shipped configuration; an address is that of this server.
+    pub fn secret(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("run/secrets").join(name)).unwrap();
+        text.replace("@nats:4222", &format!("@127.0.0.1:{}", self.port))
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}127.0.0.1:{}", self.login, self.port)
     }
 
     pub fn monitoring_url(&self) -> String {
@@ -94,9 +120,7 @@ impl NatsServer {
 
     /// Starts it again after [`NatsServer::kill`], on the same ports and store.
     pub fn start_again(&mut self) {
-        let settings =
-            settings(self.folder.path(), self.sync_interval, self.port, self.monitoring_port) + &self.authorization;
-        self.child = spawn(self.version, self.folder.path(), &settings, self.trace.as_deref());
+        self.child = spawn(self.version, self.folder.path(), &self.settings, self.trace.as_deref());
     }
 
     /// Cuts this many bytes off the end of a stream's newest block, as a disk that lied would. Only while it is down.

@@ -13,7 +13,7 @@ use crate::sandbox::refunds::parts::refund;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Payments with every kind of coupon, refunds with every end, and one that must not be in the bill.
-async fn played() -> Stage {
+pub async fn played() -> Stage {
     let stage = Stage::open().await;
     let shop = &stage.shop;
     let cashier = shop.cashier().await;

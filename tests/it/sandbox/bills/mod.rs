@@ -1,6 +1,7 @@
 //! The simulator's bills, fetched and read by the service's own client.
 
 mod differences;
+mod forms;
 mod ledger;
 mod rules;
 

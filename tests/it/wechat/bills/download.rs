@@ -189,3 +189,40 @@ async fn a_file_that_is_no_bill_of_the_request_leaves_the_earlier_one() {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
+
+/// A host that sends a head and then a byte every few milliseconds, for as long as it is listened to.
+fn dripping() -> String {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let mut drop: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+                while stream.write_all(drop).is_ok() {
+                    drop = b"x";
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_host_that_drips_is_given_up_at_the_deadline_of_the_whole_and_at_that_of_a_part() {
+    let (url, folder) = (dripping(), TempDir::new().unwrap());
+    let config = wechat(&url, &url);
+    let whole = StreamLimits { total: Duration::from_millis(600), ..StreamLimits::default() };
+    // A byte is enough for the part's own deadline to begin again: only that of the whole ends it.
+    let part = StreamLimits { window: Duration::from_millis(600), ..StreamLimits::default() };
+    for pace in [StreamLimits { bytes: 1, ..whole }, part] {
+        let limits = DownloadLimits { pace, ..DownloadLimits::default() };
+        let error = fetch(&config, trades(), folder.path(), limits).await.unwrap_err();
+        assert!(matches!(error, DownloadError::Transport(TransportError::NoAnswer { .. })), "{error}");
+        assert!(error.may_come_later());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of it");
+    }
+}

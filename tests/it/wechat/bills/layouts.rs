@@ -63,15 +63,6 @@ fn cells_with_commas_quotes_and_full_width_colons_are_read() {
 }
 
 #[test]
-fn negative_amounts_are_summed_with_their_sign() {
-    let back = payment("b").replace("`1.00,", "`-1.00,").replace("`0.01000", "`-0.01000");
-    let bill = format!("{HEADER}\n{}\n{back}\n{}\n`2.0,`0.0,`0,`0,`0.0,`0.00,`0", payment("a"), super::SUMMARY);
-    let (rows, totals) = read(bill.as_bytes()).unwrap();
-    assert_eq!(rows[1].line.trade().order, Fen::from_i64(-100));
-    assert_eq!((totals.order, totals.fee), (Fen::ZERO, Yuan::ZERO));
-}
-
-#[test]
 fn fees_are_summed_exactly_and_may_be_printed_rounded() {
     let row = |fee: &str| payment("a").replace("`0.01000", &format!("`{fee}"));
     let with = |says: &str| {

@@ -1,6 +1,7 @@
 //! Bills: layouts, bytes in pieces, hostile input.
 
 mod download;
+mod edges;
 mod hostile;
 mod layouts;
 mod pieces;

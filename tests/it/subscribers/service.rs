@@ -1,0 +1,65 @@
+//! The service under its own user, and what a subscriber can aim at it.
+
+use serde_json::json;
+
+use super::support::{jetstream_as, make_durable, server, service_with};
+use crate::harness::within_timeout;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_works_completely_under_its_user() {
+    let service = service_with(&[]).await;
+    let process = service.run_all().await;
+    for order_no in ["S100001", "S100002"] {
+        service.place(&process.base, order_no, 100).await;
+    }
+    service.pay("S100001").await;
+    service.until_state(&process.base, "S100001", "paid").await;
+    // Without its notification, by a query.
+    service.faults(json!([{"on": "notify", "kind": "drop", "times": null}])).await;
+    service.pay("S100002").await;
+    let (_, order) = service.get(&process.base, "/v1/orders/S100002?merchant=main&refresh=1").await;
+    assert_eq!(order["state"], "paid");
+    service.until_drained().await;
+    assert_eq!(service.events(&process.base, "wxpay.order.paid.v1").await.len(), 2);
+    let (status, bus) = service.get(&process.base, "/v1/ops/bus").await;
+    assert_eq!(status, 200, "{bus}");
+    for stream in ["PAY_IN", "PAY_EVENTS"] {
+        let (status, page) = service.get(&process.base, &format!("/v1/ops/bus/{stream}/messages")).await;
+        assert!(status == 200 && !page["messages"].as_array().unwrap().is_empty(), "{status} {page}");
+    }
+    assert!(process.terminate().await.success(), "a clean end");
+    // A second start finds what the first one made.
+    let process = service.run_all().await;
+    service.place(&process.base, "S100003", 100).await;
+    let logs = service.logs().to_lowercase();
+    assert!(!logs.contains("permissions violation"), "{logs}");
+    service.finish().await;
+}
+
+/// A fetch names where the server is to send what it brings, and a server does not ask whether the subscriber may
+/// publish there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_a_subscriber_aims_at_the_work_of_the_service_is_a_dead_letter() {
+    let service = service_with(&[]).await;
+    let process = service.run_all().await;
+    service.expect_dead_letters(&["unreadable"]);
+    service.place(&process.base, "S100001", 100).await;
+    service.until_drained().await;
+    make_durable(&service, "finance");
+    let finance = jetstream_as(server(&service), "finance").await;
+    let client = finance.client();
+    let next = "$JS.API.CONSUMER.MSG.NEXT.PAY_EVENTS.finance";
+    client.publish_with_reply(next, "pay.in.main.notify.received", "1".into()).await.unwrap();
+    client.flush().await.unwrap();
+    let db = service.open_db().await;
+    within_timeout("the dead letter", async {
+        while service.number(&db, "SELECT COUNT(*) FROM dead_letters").await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (_, order) = service.get(&process.base, "/v1/orders/S100001?merchant=main").await;
+    assert_eq!(order["state"], "payable", "the event was the order's, and says nothing to it");
+    assert_eq!(service.number(&db, "SELECT COUNT(*) FROM ledger").await, 0);
+    service.finish().await;
+}

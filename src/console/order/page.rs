@@ -68,7 +68,7 @@ pub async fn get(
     let hidden = end.saturating_sub(LINES);
     let operator = viewer.operator();
     let messages = messages(&app, &operator, &entries[hidden..end]).await?;
-    let is_refused = |entry: &Entry| matches!(entry, Entry::Notification { verdict, .. } if verdict == "refused");
+    let is_refused = |entry: &Entry| matches!(entry, Entry::Notification(of) if of.verdict == "refused");
     let is_open = !order.paid_reported;
     let has_refused = is_open && entries.iter().any(|entry| is_refused(&entry.entry));
     let t = Texts::of(app.lang);
@@ -106,7 +106,7 @@ async fn messages(
     entries: &[history::TimedEntry],
 ) -> Result<Vec<Archived>, DbError> {
     let ids = entries.iter().rev().filter_map(|entry| match &entry.entry {
-        Entry::Notification { id, .. } => Some(id),
+        Entry::Notification(of) => Some(&of.id),
         _ => None,
     });
     let mut found = Vec::new();

@@ -12,6 +12,7 @@ use crate::console::ui::facts::Facts;
 use crate::console::viewer::Viewer;
 use crate::ids::TransactionId;
 use crate::money::Fen;
+use crate::order::CNY;
 
 #[derive(Template)]
 #[template(path = "console/refund.html")]
@@ -72,6 +73,7 @@ impl RefundPage {
         let text = |name: &str| fields.get(name).unwrap_or_default().to_owned();
         let currency = fields.get("currency").unwrap_or(CNY).to_owned();
         let entered = text(field(&currency));
+        let preview = amount(&entered, &currency).ok_or(Fault::Unavailable)?;
         Ok(RefundPage {
             frame: Frame::new(app, viewer, named.place(), t.refund_title),
             t,
@@ -81,7 +83,7 @@ impl RefundPage {
             action: named.action(),
             back: named.back(),
             key: text("key"),
-            preview: Some(amount(&entered, &currency).ok_or(Fault::Unavailable)?),
+            preview: Some(preview),
             entered,
             reason: text("reason"),
             left_after: None,
@@ -100,8 +102,6 @@ impl RefundPage {
         field(&self.currency)
     }
 }
-
-const CNY: &str = "CNY";
 
 /// The form's field with the amount. Other currencies have one of their own: the version before reads yuan in `amount`,
 /// and must not take a number of smallest units for them.

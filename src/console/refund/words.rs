@@ -1,5 +1,7 @@
 //! Texts of the form of a refund.
 
+use crate::order::CNY;
+
 words! {
     Texts {
         reason_needed: "请填写原因。", "A reason is required.";
@@ -42,6 +44,6 @@ words! {
 impl Texts {
     /// What is wrong with an amount.
     pub fn bad_amount(&self, currency: &str) -> &'static str {
-        if currency == "CNY" { self.bad_yuan } else { self.bad_units }
+        if currency == CNY { self.bad_yuan } else { self.bad_units }
     }
 }

@@ -86,7 +86,7 @@ async fn money_that_wechat_cannot_be_asked_about_is_not_given_back_whether_or_no
     let user = User::log_in(&service, Role::Operator, None).await;
     let (path, key) = (format!("/console/payments/main/{transaction_id}/refund"), EventId::new().to_string());
     let fields = [("key", key.as_str()), ("amount", "0.30"), ("reason", "a gift"), ("confirm", "1")];
-    service.faults(json!([{"on": "orderquery", "kind": "http500"}])).await;
+    service.faults(json!([{"on": "orderquery", "kind": "http_500"}])).await;
     for _ in 0..2 {
         let refused = user.submit(&path, &fields).await;
         assert_eq!(refused.status, 503, "{}", refused.words());

@@ -44,15 +44,16 @@ async fn a_payment_whose_notification_is_dropped_becomes_known_by_a_query() {
 async fn nothing_is_ordered_where_no_simulator_answers() {
     let operator = Operator::new().await;
     let (sandbox, service) = (operator.service.wechat_url.clone(), operator.process.base.clone());
-    for (arguments, code, says) in [
-        (&["order.paid"][..], 2, "--sandbox is needed"),
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["order.paid"], 2, "--sandbox is needed"),
         (&["order.paid", "--sandbox", "nowhere"], 2, "must be like http://"),
         (&["order.paid", "--sandbox", &service], 5, "is no simulator"),
         (&["order.paid", "--sandbox", &sandbox, "--fault", "drop"], 2, "must be like drop_notify"),
         (&["order.paid", "--sandbox", &sandbox, "--order-no", "NONE0001", "--merchant", "main"], 3, "not_found"),
         (&["retention", "--fault", "drop_notify", "--reason", "x"], 2, "is a job"),
         (&["retention"], 2, "--reason is needed"),
-    ] {
+    ];
+    for (arguments, code, says) in cases {
         let ran = operator.run(&[&["trigger"][..], arguments].concat()).await;
         assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::service::{TestService, signed_refusal};
+use crate::harness::service::{MINI_APP_ID, TestService, signed_refusal_through};
 use crate::settling::on_both;
 
 on_both! {
@@ -17,7 +17,7 @@ on_both! {
             service.until_state(order_no, "paid").await;
         }
         // Queries pass, and with them the scheduler's probes of the app: it recovers again and again.
-        let body = signed_refusal("APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配");
+        let body = signed_refusal_through(MINI_APP_ID, "APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配");
         let refused = ["refund", "refundquery"].map(|on| json!({"on": on, "kind": "raw", "body": body}));
         service.faults(json!(refused)).await;
         let (begun, before) = (service.clock.now(), service.probes().await);

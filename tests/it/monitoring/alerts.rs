@@ -31,7 +31,7 @@ fn rules(text: &str) -> Result<Vec<[&str; KEYS.len()]>, String> {
         let mut rule = [""; KEYS.len()];
         for (key, value) in KEYS.iter().zip(&mut rule) {
             let Some((n, line)) = lines.next() else { return Err(format!("{key} is missing at the end")) };
-            *value = line.strip_prefix(key).ok_or_else(|| format!("line {}: {line:?} is not {key:?}", n + 1))?;
+            *value = line.strip_prefix(*key).ok_or_else(|| format!("line {}: {line:?} is not {key:?}", n + 1))?;
             plain(value).map_err(|why| format!("line {}: {why}", n + 1))?;
             if value.is_empty() != key.ends_with(':') {
                 return Err(format!("line {}: {line:?}", n + 1));

@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
             return Ok(labels);
         }
         let of = |plain: &str| METRICS.iter().find(|metric| metric.name == plain);
-        let part = ["_bucket", "_count", "_sum"].iter().find_map(|end| Some((of(name.strip_suffix(end)?)?, *end)));
+        let part = ["_bucket", "_count", "_sum"].iter().find_map(|end| Some((of(name.strip_suffix(*end)?)?, *end)));
         let metric = match (of(name), part) {
             (Some(metric), _) if metric.kind != Kind::Histogram => metric,
             (_, Some((metric, end))) if metric.kind == Kind::Histogram => {

@@ -25,8 +25,8 @@ pub type SharedFigures = Computed<Option<Vec<MerchantKey>>, Figures>;
 type Answer<T> = Result<(Timestamp, Arc<T>), Fault>;
 type Work<T> = BoxFuture<'static, Answer<T>>;
 
-/// One value for each key, computed anew once it is older than `lifetime`, from the value before. Those who ask while it
-/// is computed await the same computation, which goes on as long as one of them does. One that failed is not kept.
+/// One value for each key, computed anew once it is older than `lifetime`, from the value before. Those who ask while
+/// it is computed await the same computation, which goes on as long as one of them does. One that failed is not kept.
 pub struct Computed<K, T> {
     lifetime: Duration,
     entries: Mutex<HashMap<K, Entry<T>>>,
@@ -55,7 +55,7 @@ impl<T> Entry<T> {
         is_within(*at, now, lifetime).then_some(value)
     }
 
-    /// The one that goes on. Whoever still awaits an older one keeps it, and its value: those who ask now get another.
+    /// The one that goes on. A caller that still awaits an older one keeps it and its value; who asks now gets another.
     fn running(&self, now: Timestamp, lifetime: Duration) -> Option<Shared<Work<T>>> {
         let (begun, running) = self.running.as_ref()?;
         let running = running.upgrade().filter(|_| is_within(*begun, now, lifetime))?;

@@ -58,7 +58,12 @@ async fn shown(app: &Console, viewer: &Viewer, named: &Named, filters: &Filters)
     if let Some(elsewhere) = target.moved(&key) {
         return Ok(Redirect::to(&elsewhere).into_response());
     }
-    page(&RefundPage::of(app, viewer, (named, &target), (&key, &as_entered(target.payment.left, &target.payment.currency))))
+    page(&RefundPage::of(
+        app,
+        viewer,
+        (named, &target),
+        (&key, &as_entered(target.payment.left, &target.payment.currency)),
+    ))
 }
 
 /// The preview, or, where it is confirmed, the refund.

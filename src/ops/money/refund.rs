@@ -14,8 +14,8 @@ use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::{NotConfigured, REASON_MAX_BYTES, RefundSpec, new_refund};
-use crate::ops::{Operator, audit};
 use crate::ops::replay::Tools;
+use crate::ops::{Operator, audit};
 use crate::order::PaymentClass;
 use crate::refund::{RefundEvent, RefundOrigin};
 use crate::secret::sha256_hex;
@@ -159,8 +159,8 @@ impl About {
     }
 }
 
-/// Notes that a refund was refused, with the name of the problem: once for an operator, an address, a payment, a problem
-/// and an hour. Nothing was changed, so a row that cannot be written changes nothing of the answer.
+/// Notes that a refund was refused, with the name of the problem: once for an operator, an address, a payment, a
+/// problem and an hour. Nothing was changed, so a row that cannot be written changes nothing of the answer.
 pub async fn audit_refused(tools: Tools<'_>, operator: &Operator, about: About, result: &str) {
     let now = tools.clock.now();
     let of = [

@@ -222,12 +222,8 @@ impl Store {
         claim: ProbeClaim,
     ) -> Result<Option<bool>, DbError> {
         let ended = "merchant = $1 AND what = $2 AND setup = $3 AND ended_ms > $4";
-        let values = [
-            merchant.as_str().into(),
-            part.to_text().into(),
-            claim.setup.into(),
-            claim.ended_after.as_ms().into(),
-        ];
+        let values =
+            [merchant.as_str().into(), part.to_text().into(), claim.setup.into(), claim.ended_after.as_ms().into()];
         let sql = format!("SELECT 1 AS one FROM merchant_health WHERE {ended}");
         if self.db.reader().rows(&sql, values.clone()).await?.is_empty() {
             return Ok(None);

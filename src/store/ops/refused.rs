@@ -96,11 +96,7 @@ impl Store {
     }
 
     /// Keeps refused notifications whole, in one transaction.
-    pub async fn keep_refused(
-        &self,
-        refused: Vec<RefusedNotification>,
-        displaced: Displaced,
-    ) -> Result<(), DbError> {
+    pub async fn keep_refused(&self, refused: Vec<RefusedNotification>, displaced: Displaced) -> Result<(), DbError> {
         self.db
             .write("notification.refused", (refused, displaced), |tx, (refused, displaced)| {
                 Box::pin(async move {

@@ -3,7 +3,7 @@
 use metrics::counter;
 
 use crate::console::state::Console;
-use crate::http::extract::client_addr::network;
+use crate::http::network::network;
 use crate::ops;
 use crate::secret::sha256_hex;
 use crate::store::{Attempt, DbError};

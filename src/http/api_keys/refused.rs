@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
-use crate::http::extract::client_addr::network;
+use crate::http::network::network;
 use crate::store::{AuditEntry, Store};
 use crate::telemetry::{API_KEYS_NOT_AUDITED_TOTAL, API_KEYS_REFUSED_TOTAL};
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::http::extract::client_addr::network;
+use crate::http::network::network;
 use crate::money::Fen;
 use crate::store::{KeptBody, UnpaidAttempt};
 use crate::wechat::v2::xml;

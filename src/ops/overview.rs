@@ -40,7 +40,7 @@ pub struct Known<T> {
 }
 
 /// None where it was never read.
-pub type Part<T> = Option<Known<T>>;
+pub type Reading<T> = Option<Known<T>>;
 
 /// What was paid in each of the last minutes, the oldest first.
 #[derive(Debug, Clone)]
@@ -101,20 +101,20 @@ pub struct Machinery {
     /// Whether the database takes writes; none where it does not say.
     pub takes_writes: Option<bool>,
     /// Events that are not published yet.
-    pub outbox_pending: Part<i64>,
-    pub jobs: Part<Vec<JobView>>,
+    pub outbox_pending: Reading<i64>,
+    pub jobs: Reading<Vec<JobView>>,
 }
 
 /// All that the first page shows.
 #[derive(Debug)]
 pub struct Figures {
     pub at: Timestamp,
-    pub days: Part<Vec<MerchantDay>>,
-    pub minutes: Part<Minutes>,
-    pub waiting: Part<Waiting>,
-    pub ending: Part<Vec<(String, Timestamp)>>,
+    pub days: Reading<Vec<MerchantDay>>,
+    pub minutes: Reading<Minutes>,
+    pub waiting: Reading<Waiting>,
+    pub ending: Reading<Vec<(String, Timestamp)>>,
     /// Tokens that cannot be kept fresh.
-    pub tokens: Part<Vec<Degraded>>,
+    pub tokens: Reading<Vec<Degraded>>,
     pub machinery: Machinery,
 }
 
@@ -158,7 +158,7 @@ async fn read<T>(what: &'static str, reading: impl Future<Output = Result<T, DbE
     None
 }
 
-fn known<T: Clone>(read: Option<T>, now: Timestamp, before: Option<&Part<T>>) -> Part<T> {
+fn known<T: Clone>(read: Option<T>, now: Timestamp, before: Option<&Reading<T>>) -> Reading<T> {
     match read {
         Some(value) => Some(Known { at: now, value }),
         None => before.cloned().flatten(),

@@ -18,7 +18,7 @@ use crate::console::ui::time::{beijing, millis, relative, span};
 use crate::console::viewer::Viewer;
 use crate::console::words::Lang;
 use crate::ops;
-use crate::ops::overview::{Figures, MerchantDay, Part};
+use crate::ops::overview::{Figures, MerchantDay, Reading};
 use crate::order::PaymentClass;
 use crate::store::{DbKind, DeadLetterGroup, JobOutcome, JobView};
 
@@ -182,6 +182,6 @@ impl OverviewPage {
     }
 }
 
-fn read_at<T>(part: &Part<T>) -> Option<Timestamp> {
+fn read_at<T>(part: &Reading<T>) -> Option<Timestamp> {
     part.as_ref().map(|known| known.at)
 }

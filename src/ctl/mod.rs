@@ -17,6 +17,7 @@ mod output;
 mod replay;
 mod run;
 mod scripts;
+mod trigger;
 mod webhooks;
 
 pub use exit::Exit;

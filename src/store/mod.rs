@@ -48,7 +48,7 @@ pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
-pub use merchant::health::{Again, Degradation, Part};
+pub use merchant::health::{Again, Degradation, Part, ProbeClaim};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{
@@ -58,7 +58,7 @@ pub use ops::dead_letters::{
 pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
-pub use ops::refused::RefusedNotification;
+pub use ops::refused::{Displaced, KeptBody, RefusedNotification, UnpaidAttempt};
 pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};
 pub use order::commit::{OrderCommit, OrderDecision};
@@ -67,7 +67,7 @@ pub use order::list::{OrderFilter, OrderFlag, OrderKey, OrderPage, order_list_st
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
 pub use order::search::{Hits, search_statements};
-pub use order::trail::{Trail, TrailRow, trail_statements};
+pub use order::trail::{Trail, TrailBooking, TrailNotification, TrailRow, trail_statements};
 pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent, FeedRange};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payment::audit::AuditEntry;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::store::{TrailBooking, TrailNotification};
 
 /// The timeline, oldest first.
 #[derive(Debug, Clone, Serialize)]
@@ -41,18 +42,7 @@ pub enum Entry {
         words: Words,
     },
     /// WeChat posted a message.
-    Notification {
-        id: String,
-        about: String,
-        verdict: String,
-        reason: Option<String>,
-        verified_by: Option<String>,
-        transaction_id: Option<String>,
-        remote_addr: String,
-        bytes: Option<i64>,
-        /// Null where it was refused.
-        processed_at: Option<Timestamp>,
-    },
+    Notification(TrailNotification),
     /// A fact changed the order.
     Decision {
         version: i64,
@@ -63,18 +53,7 @@ pub enum Entry {
         evidence: Evidence,
     },
     /// Money was booked, or changed its class.
-    Ledger {
-        entry: String,
-        transaction_id: String,
-        amount_fen: i64,
-        currency: String,
-        from: Option<String>,
-        to: Option<String>,
-        reason: Option<String>,
-        by: Option<String>,
-        evidence: Option<String>,
-        occurred_at: Timestamp,
-    },
+    Ledger(TrailBooking),
     /// A refund was recorded.
     Refund {
         refund_no: String,

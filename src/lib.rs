@@ -33,6 +33,7 @@
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
 //! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
+//! | [`books`] | whether orders, ledgers, outbox and feed agree |
 //! | [`doctor`], [`ctl`] | checks of an installation that need no service; `wxpayctl` |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
@@ -77,6 +78,7 @@ mod named;
 
 pub mod app;
 pub mod batcher;
+pub mod books;
 pub mod bus;
 pub mod clock;
 pub mod config;

@@ -95,7 +95,8 @@ pub enum Command {
     /// What is wrong with an installation, and how it is mended. Needs no service and changes nothing.
     #[command(after_help = "Examples:\n  \
         wxpayctl doctor --config /etc/wxpay/wxpay.toml\n  \
-        wxpayctl doctor --url https://pay.example.com --key-file ops.key\n\n\
+        wxpayctl doctor --url https://pay.example.com --key-file ops.key\n  \
+        wxpayctl doctor --config /etc/wxpay/wxpay.toml --books\n\n\
         Exit codes: 0 nothing to mend, 1 problems, 5 only that something does not answer")]
     Doctor {
         /// The configuration of wxpayd on this host; its environment (WXPAY__…) counts as well.
@@ -105,6 +106,9 @@ pub enum Command {
         #[arg(long, default_value_t = 10, value_name = "SECONDS")]
         #[arg(value_parser = clap::value_parser!(u64).range(1..=120))]
         timeout: u64,
+        /// Compare orders, ledgers, outbox and feed, too: what the job `books` has not compared, and today.
+        #[arg(long)]
+        books: bool,
     },
     /// Who did what.
     Audit {

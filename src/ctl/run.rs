@@ -45,10 +45,10 @@ async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure
         Command::Keys { command } => Box::pin(keys::run(command, open, out)).await,
         Command::Completions { shell } => scripts::completions(shell, out),
         Command::Man { to } => scripts::man(to.as_deref(), out),
-        Command::Doctor { config, timeout } => {
+        Command::Doctor { config, timeout, books } => {
             let url = has_url.then_some(cli.url);
             let limit = Duration::from_secs(timeout);
-            let request = doctor::Request { file: config, url, key_file: cli.key_file, limit };
+            let request = doctor::Request { file: config, url, key_file: cli.key_file, limit, books };
             Box::pin(doctor::run(request, out)).await
         }
         Command::Health => commands::health(&Api::without_key(&cli.url)?, out).await,

@@ -32,7 +32,12 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use books::checks::BookCheck;
 pub use books::closings::Balances;
+pub use books::events::{FeedFault, Positions};
+pub use books::facts::{LedgerFacts, NotEntered, OrderFacts, PaymentFacts, RefundFacts};
+pub use books::periods::{ClosedMonth, NewClosing, PeriodChange, PeriodClosing};
+pub use books::reader::{BooksReader, open_books};
 pub use books::rows::{BookKey, BookRange, BookRow, BookSum, book_page_statement};
 pub use console::attempts::{Attempt, FORGOTTEN_AFTER};
 pub use console::sessions::NewSession;

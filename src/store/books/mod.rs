@@ -1,4 +1,10 @@
-//! The books of a merchant: every payment, change of class and refund in the order of recording, and balances.
+//! The books of a merchant: every payment, change of class and refund in the order of recording, balances, and what the
+//! comparison with orders, refunds and events reads.
 
+pub(super) mod checks;
 pub(super) mod closings;
+pub(super) mod events;
+pub(super) mod facts;
+pub(super) mod periods;
+pub(super) mod reader;
 pub(super) mod rows;

@@ -35,7 +35,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
-    ("doctor", "clock secret config store bus wechat merchant_setup"),
+    ("books", "ids clock store"),
+    ("doctor", "ids clock secret config store bus wechat merchant_setup books"),
     ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund"),
     (
         "worker",
@@ -45,7 +46,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "scheduler",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
-         merchant_setup ops",
+         merchant_setup ops books",
     ),
     (
         "http",

@@ -1,0 +1,4 @@
+//! The steps since others may run beside the version that has schema 3.
+
+pub mod m20261201_000030_book_checks;
+pub mod m20261201_000040_periods;

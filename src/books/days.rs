@@ -24,17 +24,6 @@ pub struct Ran {
     pub is_behind: bool,
 }
 
-/// `2026-11-27`: the day in Beijing that holds a moment.
-pub fn day_text(at: Timestamp) -> String {
-    let t = at.to_beijing();
-    format!("{}-{}-{}", &t[..4], &t[4..6], &t[6..8])
-}
-
-/// The first moment of a day in Beijing.
-pub fn day_begin(day: &str) -> Option<Timestamp> {
-    Timestamp::parse_beijing_spaced(&format!("{day} 00:00:00")).ok()
-}
-
 fn begin_of(at: Timestamp) -> Timestamp {
     Timestamp::from_ms(at.next_beijing_midnight().as_ms() - DAY_MS)
 }
@@ -42,7 +31,7 @@ fn begin_of(at: Timestamp) -> Timestamp {
 /// The beginnings of the days that are due, oldest first: those behind the last one that was compared, as far as they
 /// are over.
 pub async fn due_days(books: &BooksReader, merchant: &MerchantKey, now: Timestamp) -> Result<Vec<Timestamp>, DbError> {
-    let last = books.last_checked(merchant).await?.and_then(|day| day_begin(&day));
+    let last = books.last_checked(merchant).await?.and_then(|day| Timestamp::parse_beijing_day(&day).ok());
     let first = match last {
         Some(last) => Some(last.next_beijing_midnight()),
         None => books.first_moment(merchant).await?.map(begin_of),
@@ -55,7 +44,7 @@ pub async fn due_days(books: &BooksReader, merchant: &MerchantKey, now: Timestam
 /// The beginnings of the days whose books did not agree, oldest first.
 pub async fn open_days(books: &BooksReader, merchant: &MerchantKey) -> Result<Vec<Timestamp>, DbError> {
     let open = books.open_checks(merchant, OPEN_DAYS).await?;
-    Ok(open.iter().rev().filter_map(|check| day_begin(&check.day)).collect())
+    Ok(open.iter().rev().filter_map(|check| Timestamp::parse_beijing_day(&check.day).ok()).collect())
 }
 
 /// Compares the books of a day, as far as it is over.
@@ -66,12 +55,7 @@ pub async fn check_day(books: &BooksReader, merchant: &MerchantKey, begin: Times
 
 /// Compares what is due of these merchants and of all that have money, and keeps the results. What is not done at
 /// `until` is done by the next run.
-pub async fn run_due(
-    store: &Store,
-    merchants: &[MerchantKey],
-    now: Timestamp,
-    until: Instant,
-) -> Result<Ran, DbError> {
+pub async fn run_due(store: &Store, merchants: &[MerchantKey], now: Timestamp, until: Instant) -> Result<Ran, DbError> {
     let books = store.books();
     let mut ran = Ran::default();
     for merchant in all_merchants(&books, merchants).await? {
@@ -88,7 +72,7 @@ pub async fn run_due(
             ran.findings += checked.count;
             for finding in checked.findings.iter().take(LOGGED) {
                 let rule = finding.rule.as_str();
-                tracing::error!(%merchant, day = day_text(begin), rule, "the books do not agree: {}", finding.text());
+                tracing::error!(%merchant, day = begin.to_beijing_day(), rule, "the books do not agree: {}", finding.text());
             }
             store.keep_book_check(&kept(&merchant, begin, &checked, now)).await?;
         }
@@ -111,7 +95,7 @@ pub async fn all_merchants(books: &BooksReader, configured: &[MerchantKey]) -> R
 fn kept(merchant: &MerchantKey, begin: Timestamp, checked: &Checked, now: Timestamp) -> BookCheck {
     BookCheck {
         merchant: merchant.clone(),
-        day: day_text(begin),
+        day: begin.to_beijing_day(),
         checked_at: now,
         rows: i64::try_from(checked.rows).unwrap_or(i64::MAX),
         findings: i64::try_from(checked.count).unwrap_or(i64::MAX),

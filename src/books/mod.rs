@@ -9,5 +9,5 @@ mod days;
 mod finding;
 
 pub use check::{Checked, check};
-pub use days::{Ran, all_merchants, check_day, day_begin, day_text, due_days, open_days, run_due};
+pub use days::{Ran, all_merchants, check_day, due_days, open_days, run_due};
 pub use finding::{BookFinding, BookRule};

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
-use super::books::{Between, LedgerArgs};
+use super::finance::{Between, LedgerArgs, PeriodsCommand, ReconcileCommand};
 
 /// Operations of wxpay-worker over its HTTP API.
 #[derive(Parser)]
@@ -77,6 +77,20 @@ pub enum Command {
     Ledger(Box<LedgerArgs>),
     /// The books of a day summed up: opening, what was recorded, closing.
     Balances(Between),
+    /// WeChat's bills against our books: day by day, with sheets, notes and repairs.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl reconcile run --date 2026-11-27\n  \
+        wxpayctl reconcile lines --date 2026-11-27 --class missing_here\n  \
+        wxpayctl reconcile export --from 2026-11-01 --to 2026-11-30 --out 2026-11.xlsx")]
+    Reconcile {
+        #[command(subcommand)]
+        command: Box<ReconcileCommand>,
+    },
+    /// Months: their figures, closing and reopening them.
+    Periods {
+        #[command(subcommand)]
+        command: PeriodsCommand,
+    },
     /// What the scheduler does.
     Jobs,
     /// Runs a job of the scheduler now, in whichever process gets its lease.

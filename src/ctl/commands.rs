@@ -132,6 +132,8 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
         | Command::Bus { .. }
         | Command::Ledger { .. }
         | Command::Balances { .. }
+        | Command::Reconcile { .. }
+        | Command::Periods { .. }
         | Command::Doctor { .. } => Ok(Exit::Usage),
     }
 }

@@ -10,7 +10,7 @@ use super::args::{Cli, Command};
 use super::client::Api;
 use super::exit::{Exit, Failure};
 use super::output::Printer;
-use super::{books, bus, commands, doctor, keys, replay, scripts};
+use super::{bus, commands, doctor, finance, keys, replay, scripts};
 
 /// Reads the arguments, does what they say and answers with the exit code.
 pub async fn main() -> ExitCode {
@@ -53,8 +53,10 @@ async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure
         }
         Command::Health => commands::health(&Api::without_key(&cli.url)?, out).await,
         Command::Replay(replay) => Box::pin(replay::run(&open()?, *replay, out)).await,
-        Command::Ledger(args) => Box::pin(books::ledger(&open()?, *args, out)).await,
-        Command::Balances(between) => Box::pin(books::balances(&open()?, between, out)).await,
+        Command::Ledger(args) => Box::pin(finance::ledger(&open()?, *args, out)).await,
+        Command::Balances(between) => Box::pin(finance::balances(&open()?, between, out)).await,
+        Command::Reconcile { command } => Box::pin(finance::reconcile(&open()?, *command, out)).await,
+        Command::Periods { command } => Box::pin(finance::periods(&open()?, command, out)).await,
         Command::Bus { command } => Box::pin(bus::run(&open()?, command, out)).await,
         other => Box::pin(commands::run(&open()?, other, out)).await,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::finding::{Finding, Status};
-use crate::books::{Checked, all_merchants, check, day_text, due_days, open_days};
+use crate::books::{Checked, all_merchants, check, due_days, open_days};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::ids::MerchantKey;
@@ -53,7 +53,7 @@ async fn of_merchant(books: &BooksReader, merchant: &MerchantKey, until: Instant
     let ranges = days.into_iter().map(|begin| (begin, begin.next_beijing_midnight()));
     for (from, to) in ranges.chain(rest.map(|from| (from, end)).filter(|(from, to)| from < to)) {
         if Instant::now() >= until {
-            let left = format!("{} and later is not compared: there was no time", day_text(from));
+            let left = format!("{} and later is not compared: there was no time", from.to_beijing_day());
             let mend = "`wxpayctl trigger books` compares the days that are over; or allow more time with --timeout";
             findings.push(Finding::new(CHECK, Status::Warning, left).about(merchant.to_string()).mend(mend));
             break;
@@ -72,7 +72,7 @@ async fn of_merchant(books: &BooksReader, merchant: &MerchantKey, until: Instant
 
 /// The end of the last day that was compared, or the first moment of a merchant without one.
 async fn after_checked(books: &BooksReader, merchant: &MerchantKey) -> Result<Option<Timestamp>, DbError> {
-    let last = books.last_checked(merchant).await?.and_then(|day| crate::books::day_begin(&day));
+    let last = books.last_checked(merchant).await?.and_then(|day| Timestamp::parse_beijing_day(&day).ok());
     Ok(match last {
         Some(last) => Some(last.next_beijing_midnight()),
         None => books.first_moment(merchant).await?,
@@ -80,7 +80,7 @@ async fn after_checked(books: &BooksReader, merchant: &MerchantKey) -> Result<Op
 }
 
 fn of_range(merchant: &MerchantKey, from: Timestamp, checked: &Checked) -> impl Iterator<Item = Finding> {
-    let about = format!("{merchant} {}", day_text(from));
+    let about = format!("{merchant} {}", from.to_beijing_day());
     let more = checked.count - checked.findings.len() as u64;
     let more = (more > 0).then(|| Finding::new(CHECK, Status::Problem, format!("{more} more")).about(&about));
     let each = checked.findings.clone().into_iter().map(move |finding| {

@@ -34,6 +34,8 @@ pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
 pub use books::checks::BookCheck;
 pub use books::closings::Balances;
+pub use books::days::{DaySums, LateRow};
+pub use books::detail::{DetailPlace, DetailRow};
 pub use books::events::{FeedFault, Positions};
 pub use books::facts::{LedgerFacts, NotEntered, OrderFacts, PaymentFacts, RefundFacts};
 pub use books::periods::{ClosedMonth, NewClosing, PeriodChange, PeriodClosing};

@@ -3,6 +3,8 @@
 
 pub(super) mod checks;
 pub(super) mod closings;
+pub(super) mod days;
+pub(super) mod detail;
 pub(super) mod events;
 pub(super) mod facts;
 pub(super) mod periods;

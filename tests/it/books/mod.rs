@@ -4,8 +4,10 @@ mod agree;
 mod closings;
 mod feed_by_time;
 mod file;
+mod months;
 mod over_http;
 mod paid_event;
+mod sheets;
 mod stored;
 
 use std::collections::BTreeMap;

@@ -78,7 +78,7 @@ async fn ledger(books: &BooksReader, range: &BookRange, checked: &mut Checked) -
         let by_order = by(&events, |event| event.order_no.clone());
         for row in credited {
             let of_it = row.order_no.as_ref().and_then(|order_no| by_order.get(order_no));
-            checked.add(of_order_events(row, of_it.map_or(&[], Vec::as_slice), row.place.0 >= kept_since));
+            checked.add(of_order_events(row, of_it.map_or(&[][..], Vec::as_slice), row.place.0 >= kept_since));
         }
         after = rows.last().map(|row| row.place).or(after);
         if is_last {

@@ -72,7 +72,8 @@ async fn to_file(
         if bar {
             out.progress(&format!("{} KiB", bytes / 1024));
         }
-        Ok(written.write_all(chunk)?)
+        written.write_all(chunk)?;
+        Ok(())
     });
     let done = match done.await {
         Ok(()) => written.sync_all().and_then(|()| std::fs::rename(partial, file)).map_err(failed),

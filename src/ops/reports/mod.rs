@@ -7,6 +7,7 @@ mod cell;
 mod close_month;
 pub mod csv;
 mod daily;
+mod days;
 mod detail;
 mod ledger;
 mod periods;
@@ -16,7 +17,8 @@ pub mod xlsx;
 
 pub use cell::{Cell, Language, time};
 pub use close_month::{PeriodError, close_month, reopen_month};
-pub use daily::{DayRow, MAX_DAYS, daily_sheet, day_rows};
+pub use daily::daily_sheet;
+pub use days::{DayRow, MAX_DAYS, day_rows};
 pub use detail::{Further, MAX_COLUMNS, detail_sheet};
 pub use ledger::{LedgerLine, LedgerPage, LedgerPlace, Period, ledger_page, ledger_sheet, period_of, row_id, row_kind};
 pub use periods::{Adjustment, Figures, Month, PeriodView, frozen_or_now, period};

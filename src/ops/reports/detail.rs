@@ -1,6 +1,6 @@
 //! The detail sheet of a day: every payment and refund by WeChat's time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::cell::{Cell, Language};
 use super::ledger::period_of;
-use super::reconciled::{DayLine, day_lines};
+use super::reconciled::{BillOnly, DayLine, day_lines};
 use super::sheet::Sheet;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
@@ -79,7 +79,10 @@ pub async fn detail_sheet(
         let found = store.detail_rows(&range, after, CHUNK).await?;
         let is_full = found.len() >= usize::try_from(CHUNK).unwrap_or(usize::MAX);
         let next = found.last().filter(|_| is_full).map(|row| Some((row.at, row.is_refund, row.id)));
-        let rows = found.iter().map(|row| context.cells(row)).collect();
+        let mut rows: Vec<Vec<Cell>> = found.iter().map(|row| context.cells(row)).collect();
+        if next.is_none() {
+            rows.extend(context.only_in_bill());
+        }
         Ok::<_, DbError>(Some((rows, (store, range, context, next))))
     });
     let file_name = format!("detail-{merchant}-{}", begin.to_beijing_day());
@@ -89,7 +92,7 @@ pub async fn detail_sheet(
 struct Context {
     closed: Vec<ClosedMonth>,
     /// Differences of the day, by the number of their payment or refund.
-    lines: HashMap<String, DayLine>,
+    lines: BTreeMap<String, DayLine>,
     language: Language,
     further: Vec<Further>,
 }
@@ -102,17 +105,12 @@ impl Context {
         let line = self.lines.get(number);
         let money = |fen| Cell::Money(fen, row.currency.clone());
         let (paid, back) = if row.is_refund { (0, row.amount_fen) } else { (row.amount_fen, 0) };
-        let kind = if row.is_refund {
-            self.language.pick("退款", "refund")
-        } else {
-            self.language.pick("支付", "payment")
-        };
         let mut cells = vec![
             Cell::Time(row.at),
             Cell::text(&row.out_trade_no),
             Cell::text(&row.transaction_id),
             Cell::optional(content["description"].as_str()),
-            Cell::text(kind),
+            Cell::text(self.kind(row.is_refund)),
             if row.is_refund { Cell::Empty } else { money(paid) },
             if row.is_refund { money(back) } else { Cell::Empty },
             line.and_then(|line| line.fee.clone()).map_or(Cell::Empty, Cell::Decimal),
@@ -122,6 +120,35 @@ impl Context {
         ];
         cells.extend(self.further.iter().map(|column| column.cell(&content)));
         cells
+    }
+
+    /// What the bill has and our books do not, behind what they have.
+    fn only_in_bill(&self) -> impl Iterator<Item = Vec<Cell>> {
+        self.lines.values().filter_map(|line| Some(self.bill_cells(line, line.only_in_bill.as_ref()?)))
+    }
+
+    fn bill_cells(&self, line: &DayLine, bill: &BillOnly) -> Vec<Cell> {
+        let money = || Cell::Money(bill.fen, bill.currency.clone());
+        let decimal = |text: &Option<String>| text.clone().map_or(Cell::Empty, Cell::Decimal);
+        let mut cells = vec![
+            Cell::Time(bill.at),
+            Cell::text(&bill.out_trade_no),
+            Cell::text(&bill.transaction_id),
+            Cell::Empty,
+            Cell::text(self.kind(bill.is_refund)),
+            if bill.is_refund { Cell::Empty } else { money() },
+            if bill.is_refund { money() } else { Cell::Empty },
+            decimal(&line.fee),
+            Cell::optional(line.rate.clone()),
+            decimal(&line.net),
+            Cell::text(&line.class),
+        ];
+        cells.extend(self.further.iter().map(|_| Cell::Empty));
+        cells
+    }
+
+    fn kind(&self, is_refund: bool) -> &'static str {
+        if is_refund { self.language.pick("退款", "refund") } else { self.language.pick("支付", "payment") }
     }
 
     /// What is special about a line, in the words of the books.

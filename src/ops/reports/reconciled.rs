@@ -1,6 +1,6 @@
 //! What the reconciliation with WeChat's bill says of days.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,17 +77,30 @@ pub async fn reconciled(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayLine {
     pub class: String,
-    /// From the bill, as decimals in yuan; the rate as the bill writes it.
+    /// Of the bill, as decimals in yuan; the rate as the bill writes it.
     pub fee: Option<String>,
     pub rate: Option<String>,
     pub net: Option<String>,
+    /// What the bill has and our books do not.
+    pub only_in_bill: Option<BillOnly>,
 }
 
-/// The differences of a day by the number of their payment or refund.
+/// A line of the bill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BillOnly {
+    pub at: Timestamp,
+    pub out_trade_no: String,
+    pub transaction_id: String,
+    pub is_refund: bool,
+    pub fen: i64,
+    pub currency: String,
+}
+
+/// The lines of a day that differ, by the number of their payment or refund.
 pub async fn day_lines(
     _store: &Store,
     _merchant: &MerchantKey,
     _begin: Timestamp,
-) -> Result<HashMap<String, DayLine>, DbError> {
-    Ok(HashMap::new())
+) -> Result<BTreeMap<String, DayLine>, DbError> {
+    Ok(BTreeMap::new())
 }

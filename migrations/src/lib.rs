@@ -12,6 +12,7 @@ pub mod dialect;
 mod schema_1;
 mod schema_2;
 mod schema_3;
+mod schema_4;
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000080_merchant_health::Migration),
             Box::new(schema_3::m20261130_000110_books::Migration),
             Box::new(schema_3::m20261130_000120_views::Migration),
+            Box::new(schema_4::m20261201_000010_reconciliations::Migration),
         ]
     }
 }

@@ -1,0 +1,3 @@
+//! The steps since others may run beside the version that has schema 3.
+
+pub mod m20261201_000010_reconciliations;

@@ -23,6 +23,7 @@
 //! | [`money`], [`ids`], [`clock`], [`secret`], [`trade`], [`sealed_box`] | vocabulary: values parsed once into types |
 //! | [`event`] | envelope, facts, commands, domain events, every subject |
 //! | [`order`], [`refund`] | states and decisions, pure: no runtime, web, database or clock |
+//! | [`reconciliation`] | a bill and our books compared: classes, sums, states; pure as well |
 //! | [`config`], [`telemetry`] | settings of the process; its logs and metrics |
 //! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
@@ -35,6 +36,7 @@
 //! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
 //! | [`books`] | whether orders, ledgers, outbox and feed agree |
 //! | [`doctor`], [`ctl`] | checks of an installation that need no service; `wxpayctl` |
+//! | [`reconcile`] | fetches bills, sorts and compares both sides in bounded memory |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
 //! | [`app`], [`demo`] | the composition root; the demo |
@@ -96,6 +98,8 @@ pub mod new_order;
 pub mod new_refund;
 pub mod ops;
 pub mod order;
+pub mod reconcile;
+pub mod reconciliation;
 pub mod refund;
 pub mod relay;
 pub mod retry;

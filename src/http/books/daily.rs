@@ -39,7 +39,7 @@ impl QueryParams for DailyQuery {
         let from = params.parsed("from", day)?.ok_or_else(|| invalid("from", "is required: a day like 2026-11-27"))?;
         let to = params.parsed("to", day)?.unwrap_or(from).next_beijing_midnight();
         let days = to.as_ms().saturating_sub(from.as_ms()) / (24 * 3600 * 1000);
-        if days < 1 || usize::try_from(days).is_ok_and(|days| days > MAX_DAYS) {
+        if days < 1 || u64::try_from(days).is_ok_and(|days| days > MAX_DAYS) {
             return Err(invalid("to", "must be a day that is not before from, and not more than three years later"));
         }
         let kind = params.parsed("format", |text| match text {

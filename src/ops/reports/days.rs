@@ -2,13 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reconciled::{DayState, reconciled};
+use super::reconciled::{DayState, MAX_DAYS, reconciled};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::{DbError, Store};
-
-/// Days of one sheet at most: three years.
-pub const MAX_DAYS: usize = 1100;
 
 /// A day of a merchant: what its books have, and what its reconciliation says. Amounts in yuan alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +30,7 @@ pub struct DayRow {
 pub fn days_of(from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let mut days = Vec::new();
     let mut at = from;
-    while at < to && days.len() < MAX_DAYS {
+    while at < to && (days.len() as u64) < MAX_DAYS {
         days.push(at);
         at = at.next_beijing_midnight();
     }

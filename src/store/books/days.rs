@@ -87,12 +87,13 @@ FROM (SELECT paid_at_ms AS at_ms, amount_fen FROM payments
       WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4 AND currency = 'CNY') AS p
 GROUP BY {day}";
 
+// As WeChat's bill has them: on the day of their acceptance.
 const REFUNDS: &str = "
 SELECT {day} AS day, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
-FROM (SELECT r.succeeded_at_ms AS at_ms, l.amount_fen AS amount_fen FROM refunds AS r
+FROM (SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, l.amount_fen AS amount_fen FROM refunds AS r
       JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
-      WHERE r.merchant = $1 AND r.succeeded_at_ms >= $2 AND r.succeeded_at_ms < $3 AND l.recorded_at_ms < $4
-        AND l.currency = 'CNY') AS p
+      WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
+        AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4 AND l.currency = 'CNY') AS p
 GROUP BY {day}";
 
 const LATE: &str = "

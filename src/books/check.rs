@@ -110,11 +110,7 @@ async fn refunds(books: &BooksReader, range: &BookRange, checked: &mut Checked) 
 }
 
 /// The events of refunds of no order, found by the times of their rows.
-async fn of_no_order(
-    books: &BooksReader,
-    range: &BookRange,
-    rows: &[RefundFacts],
-) -> Result<Vec<FeedEvent>, DbError> {
+async fn of_no_order(books: &BooksReader, range: &BookRange, rows: &[RefundFacts]) -> Result<Vec<FeedEvent>, DbError> {
     let mut times = rows.iter().filter(|row| row.order_no.is_none()).map(|row| row.place.0);
     let Some(first) = times.next() else { return Ok(Vec::new()) };
     let last = times.last().unwrap_or(first);
@@ -178,10 +174,7 @@ fn of_feed(fault: &FeedFault, there: &str) -> BookFinding {
     BookFinding::new(BookRule::Feed, (fault.order_no.as_deref(), &fault.event_id), here, there)
 }
 
-fn by<'a>(
-    events: &'a [FeedEvent],
-    key: impl Fn(&FeedEvent) -> Option<String>,
-) -> HashMap<String, Vec<&'a FeedEvent>> {
+fn by<'a>(events: &'a [FeedEvent], key: impl Fn(&FeedEvent) -> Option<String>) -> HashMap<String, Vec<&'a FeedEvent>> {
     let mut found = HashMap::<String, Vec<&FeedEvent>>::new();
     for event in events {
         if let Some(key) = key(event) {

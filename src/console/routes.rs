@@ -50,6 +50,8 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/reconciliation", get(finance::calendar::get))
         .route("/console/reconciliation/export", get(finance::export::days))
         .route("/console/reconciliation/lines", get(finance::export::lines))
+        .route("/console/reconciliation/{merchant}/{day}", get(finance::day::get))
+        .route("/console/reconciliation/{merchant}/{day}/lines/{id}", post(finance::day::resolve))
         .route("/console/reconciliation/close", get(finance::months::ask).post(finance::months::close))
         .route("/console/jobs", get(activity::jobs::get))
         .route("/console/audit", get(activity::audit::get))

@@ -39,6 +39,7 @@ pub use books::days::{DaySums, LateRow};
 pub use books::detail::{DetailPlace, DetailRow};
 pub use books::events::{FeedFault, Positions};
 pub use books::facts::{LedgerFacts, NotEntered, OrderFacts, PaymentFacts, RefundFacts};
+pub use books::lines::ClassSum;
 pub use books::periods::{ClosedMonth, NewClosing, PeriodChange, PeriodClosing};
 pub use books::reader::{BooksReader, open_books};
 pub use books::rows::{BookKey, BookRange, BookRow, BookSum, book_page_statement};

@@ -105,8 +105,12 @@ impl CalendarPage {
         status(row.state)
     }
 
-    fn ledger(&self, merchant: &MerchantKey, row: &DayRow) -> String {
-        format!("{}?merchant={merchant}&day={}", super::ledger::PATH, row.day)
+    /// The day's proof, or its books where it was not reconciled.
+    fn day(&self, merchant: &MerchantKey, row: &DayRow) -> String {
+        match row.state {
+            DayState::Missing => format!("{}?merchant={merchant}&day={}", super::ledger::PATH, row.day),
+            _ => format!("{PATH}/{merchant}/{}", row.day),
+        }
     }
 
     fn lines(&self, merchant: &MerchantKey, row: &DayRow) -> String {

@@ -31,6 +31,15 @@ words! {
         fees: "手续费", "Fees";
         net: "应结净额", "Net";
         differences: "差异笔数", "Differences";
+        bill: "微信账单", "Bill";
+        ours: "账簿", "Our books";
+        unexplained: "未解释", "Unexplained";
+        open_lines: "待处理", "open";
+        no_lines: "没有差异。", "No line differs.";
+        note: "说明", "What explains it";
+        resolve: "解释", "Explain";
+        says_resolved: "已解释。", "The line is explained.";
+        says_not_open: "该行已处理，或当天已重新对账。", "The line is not open any more, or the day has another result.";
         no_merchants: "没有可见的商户。", "You see no merchant.";
         closed: "已关账", "Closed";
         open: "未关账", "Open";

@@ -104,7 +104,7 @@ fn of_day(day: &Reconciliation) -> ReconciledDay {
 }
 
 /// 1/100,000 yuan as a decimal, with two digits behind the point at least: `0.54`, `0.00012`.
-fn decimal(units: i64) -> String {
+pub fn decimal(units: i64) -> String {
     let sign = if units < 0 { "-" } else { "" };
     let digits = format!("{:05}", (units % 100_000).unsigned_abs());
     let part = digits.trim_end_matches('0');

@@ -7,6 +7,7 @@ pub(super) mod days;
 pub(super) mod detail;
 pub(super) mod events;
 pub(super) mod facts;
+pub(super) mod lines;
 pub(super) mod periods;
 pub(super) mod reader;
 pub(super) mod rows;

@@ -78,7 +78,11 @@ impl Store {
         let mut only = vec!["1 = 1".to_owned()];
         if let Some(merchants) = merchants {
             let numbers: Vec<String> = (0..merchants.len()).map(|n| format!("${}", n + 2)).collect();
-            only.push(if numbers.is_empty() { "1 = 0".into() } else { format!("merchant IN ({})", numbers.join(", ")) });
+            only.push(if numbers.is_empty() {
+                "1 = 0".into()
+            } else {
+                format!("merchant IN ({})", numbers.join(", "))
+            });
             values.extend(merchants.iter().map(|merchant| merchant.as_str().into()));
         }
         if let Some(month) = month {
@@ -96,9 +100,8 @@ impl Store {
     pub async fn closed_months(&self, merchant: &MerchantKey) -> Result<Vec<ClosedMonth>, DbError> {
         let sql = "SELECT month, cut_at_ms FROM period_closings WHERE merchant = $1 AND reopened_at_ms IS NULL";
         let rows = self.db.reader().rows(sql, [merchant.as_str().into()]).await?;
-        let month = |row: &Row| {
-            Ok(ClosedMonth { month: row.get("month")?, cut_at: Timestamp::from_ms(row.get("cut_at_ms")?) })
-        };
+        let month =
+            |row: &Row| Ok(ClosedMonth { month: row.get("month")?, cut_at: Timestamp::from_ms(row.get("cut_at_ms")?) });
         rows.iter().map(month).collect()
     }
 
@@ -115,9 +118,9 @@ impl Store {
         audit: AuditEntry,
     ) -> Result<PeriodChange, DbError> {
         let write = (merchant.clone(), month.to_owned(), audit);
-        let run = self.db.write("period.reopen", write, |tx, (merchant, month, audit)| {
-            Box::pin(reopen(tx, merchant, month, audit))
-        });
+        let run = self
+            .db
+            .write("period.reopen", write, |tx, (merchant, month, audit)| Box::pin(reopen(tx, merchant, month, audit)));
         run.await
     }
 }

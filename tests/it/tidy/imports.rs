@@ -71,7 +71,10 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint \
          new_order http",
     ),
-    ("console", "money ids clock secret config telemetry event order refund trade wechat store bus http ops"),
+    (
+        "console",
+        "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus http ops",
+    ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other, but for the checks of an installation.
     ("ctl", "clock secret config::no_color config::process_env doctor"),

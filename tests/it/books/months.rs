@@ -7,7 +7,7 @@ use wxpay_worker::ops::reports::{Month, frozen_or_now, ledger_page, period};
 use wxpay_worker::ops::users::local_operator;
 use wxpay_worker::store::{BookRange, NewClosing, PeriodChange};
 
-use crate::harness::service::TestService;
+use crate::harness::service::{API_KEY, TestService};
 use crate::harness::store::TestStore;
 use crate::settling::on_both;
 
@@ -152,6 +152,51 @@ on_both! {
         let refused = "SELECT COUNT(*) FROM audit WHERE action = 'period.close'
                        AND result IN ('not_over', 'open_days') AND actor = 'test'";
         assert_eq!(service.number(refused).await, 2);
+        service.finish().await;
+    }
+
+    async fn a_month_of_reconciled_days_is_closed_once_and_stays_as_it_is(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        service.paid("MO000001").await;
+        let month = Month::of(service.clock.now()).unwrap();
+        let paid_on = service.clock.now().to_beijing_day();
+        let mut at = month.begins_at;
+        while at < month.ends_at {
+            let (day, open) = (at.to_beijing_day(), i64::from(at == month.begins_at));
+            let sql = format!(
+                "INSERT INTO reconciliations (merchant, day, work, runs, run, asked_at_ms, bill_settlement_fen,
+                                              bill_fees, differences, difference_fen, open_lines)
+                 VALUES ('main', '{day}', 'idle', 1, 1, 1, 100, 60000, {open}, {open}, {open})"
+            );
+            service.store.db().execute("test", sql, []).await.unwrap();
+            at = at.next_beijing_midnight();
+        }
+        service.skip_to(Timestamp::from_ms(month.ends_at.as_ms() + 11 * 3600 * 1000));
+        let path = format!("/v1/periods/main/{}", month.text);
+        let body = json!({"reason": "the month is over"});
+        let (status, problem) = service.post(&format!("{path}/close"), &body).await;
+        let red = json!([{"day": format!("{}-01", month.text), "state": "red"}]);
+        assert_eq!((status, &problem["days"]), (409, &red), "{problem}");
+        let resolved = "UPDATE reconciliations SET open_lines = 0 WHERE open_lines = 1";
+        assert_eq!(service.store.db().execute("test", resolved, []).await.unwrap(), 1);
+        let (status, closed) = service.post(&format!("{path}/close"), &body).await;
+        assert_eq!((status, &closed["state"], &closed["closed_by"]), (200, &json!("closed"), &json!("test")), "{closed}");
+        let day = closed["figures"]["days"].as_array().unwrap().iter().find(|day| day["day"] == paid_on.as_str());
+        let day = day.unwrap();
+        assert_eq!((&day["payments_fen"], &day["fees"], &day["net"]), (&json!(100), &json!("0.60"), &json!("0.40")));
+        assert_eq!(closed["figures"]["payments_fen"], json!(100));
+        assert_eq!(service.post(&format!("{path}/close"), &body).await.1, closed, "once, however often it is asked");
+        // The bytes of the figures are those of the hash.
+        let text = service.http.get(format!("{}{path}", service.base)).bearer_auth(API_KEY).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        let figures = text.strip_prefix("{\"figures\":").unwrap().split(",\"adjustments\":").next().unwrap();
+        assert_eq!(closed["hash"], json!(wxpay_worker::secret::sha256_hex(figures.as_bytes())), "{figures}");
+        // Whatever is done about a day later, the report of the month stays.
+        service.store.db().execute("test", "UPDATE reconciliations SET open_lines = 5", []).await.unwrap();
+        let (_, daily) = service.get(&format!("/v1/reports/daily?from={paid_on}")).await;
+        assert_eq!(daily["days"][0]["state"], day["state"]);
+        let audited = "SELECT COUNT(*) FROM audit WHERE action = 'period.close' AND result IN ('done', 'repeated')";
+        assert_eq!(service.number(audited).await, 2);
         service.finish().await;
     }
 }

@@ -59,3 +59,52 @@ async fn a_month_with_open_days_is_not_closed_and_the_page_names_them() {
     assert_eq!(service.number("SELECT COUNT(*) FROM period_closings").await, 0);
     service.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_is_a_proof_and_an_open_line_is_explained_by_a_note() {
+    let service = service().in_process().await;
+    let day = service.clock.now().to_beijing_day();
+    for sql in [
+        format!(
+            "INSERT INTO reconciliations (merchant, day, work, runs, run, asked_at_ms, bill_payments, bill_payments_fen,
+                                          bill_fees, ledger_payments, ledger_payments_fen, differences,
+                                          difference_fen, open_lines)
+             VALUES ('main', '{day}', 'idle', 1, 1, 1, 3, 1300, 780000, 2, 1000, 1, 300, 1)"
+        ),
+        format!(
+            "INSERT INTO reconciliation_lines (merchant, day, run, line_key, class, kind, transaction_id, out_trade_no,
+                                               bill_fen, bill_currency, explains_fen, resolution)
+             VALUES ('main', '{day}', 1, 'k1', 'missing_here', 'payment', '4200009', '<b>NUMBER</b>', 300, 'CNY', 300,
+                     'open')"
+        ),
+    ] {
+        service.store.db().execute("test", sql, []).await.unwrap();
+    }
+    let path = format!("/console/reconciliation/main/{day}");
+    let viewer = User::log_in(&service, Role::Viewer, None).await;
+    let page = viewer.page(&path).await;
+    for words in ["¥13.00", "missing here", "−¥3.00", "¥10.00", "¥7.80", "4200009", "red"] {
+        page.shows(words);
+    }
+    page.hides("name=\"note\"");
+    viewer.page(&format!("{path}?class=fee")).await.shows("No line differs.");
+    viewer.page("/console/reconciliation").await.shows("red");
+    let line = service.number("SELECT id FROM reconciliation_lines").await;
+    let resolve = format!("{path}/lines/{line}");
+    assert_eq!(viewer.submit(&resolve, &[("note", "a shop of another system")]).await.status, 403);
+
+    let operator = User::log_in(&service, Role::Operator, None).await;
+    assert_eq!(operator.submit(&resolve, &[("note", "a shop of another system")]).await.status, 303);
+    let page = operator.page(&path).await;
+    page.shows("a shop of another system");
+    page.shows("explained");
+    page.hides("name=\"note\"");
+    assert_eq!(operator.submit(&resolve, &[("note", "once more")]).await.status, 303);
+    assert_eq!(service.number("SELECT open_lines FROM reconciliations").await, 0);
+    let audited =
+        "SELECT COUNT(*) FROM audit WHERE action = 'reconciliation.resolve' AND result IN ('done', 'not_open')";
+    assert_eq!(service.number(audited).await, 2);
+    let other = User::log_in(&service, Role::Operator, Some(&["other"])).await;
+    assert_eq!(other.get(&path).await.status, 404);
+    service.finish().await;
+}

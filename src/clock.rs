@@ -94,6 +94,17 @@ impl Timestamp {
         format!("{:04}{:02}{:02}{:02}{:02}{:02}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
     }
 
+    /// The day in Beijing, `yyyy-mm-dd`.
+    pub fn to_beijing_day(self) -> String {
+        let t = self.to_beijing();
+        format!("{}-{}-{}", &t[..4], &t[4..6], &t[6..8])
+    }
+
+    /// The first moment of a day in Beijing, `yyyy-mm-dd`.
+    pub fn parse_beijing_day(text: &str) -> Result<Timestamp, TimeError> {
+        Timestamp::parse_beijing_spaced(&format!("{text} 00:00:00"))
+    }
+
     /// The first midnight in Beijing after this.
     pub const fn next_beijing_midnight(self) -> Timestamp {
         const DAY_MS: i64 = 24 * 3600 * 1000;

@@ -23,6 +23,7 @@
 //! | [`money`], [`ids`], [`clock`], [`secret`], [`trade`], [`sealed_box`] | vocabulary: values parsed once into types |
 //! | [`event`] | envelope, facts, commands, domain events, every subject |
 //! | [`order`], [`refund`] | states and decisions, pure: no runtime, web, database or clock |
+//! | [`reconciliation`] | a bill and our books compared: classes, sums, states; pure as well |
 //! | [`config`], [`telemetry`] | settings of the process; its logs and metrics |
 //! | [`wechat`] | the protocol, both directions; the outcome table over every error code |
 //! | [`store`] | SQLite and PostgreSQL; the commit that writes state, evidence, ledger and outbox together |
@@ -33,7 +34,9 @@
 //! | [`new_order`], [`new_refund`] | what a request becomes: the rows, and the parameters for WeChat |
 //! | [`merchant_setup`] | a merchant whose own key, number or certificate WeChat refuses |
 //! | [`ops`] | what operators see and do, one function each; HTTP, console and command line call only these |
+//! | [`books`] | whether orders, ledgers, outbox and feed agree |
 //! | [`doctor`], [`ctl`] | checks of an installation that need no service; `wxpayctl` |
+//! | [`reconcile`] | fetches bills, sorts and compares both sides in bounded memory |
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`webhooks`] | events posted to the merchants' own addresses, signed, in order, tried for a day |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
@@ -78,6 +81,7 @@ mod named;
 
 pub mod app;
 pub mod batcher;
+pub mod books;
 pub mod bus;
 pub mod clock;
 pub mod config;
@@ -95,6 +99,8 @@ pub mod new_order;
 pub mod new_refund;
 pub mod ops;
 pub mod order;
+pub mod reconcile;
+pub mod reconciliation;
 pub mod refund;
 pub mod relay;
 pub mod retry;

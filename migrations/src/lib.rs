@@ -48,7 +48,10 @@ impl MigratorTrait for Migrator {
             Box::new(schema_3::m20261130_000080_merchant_health::Migration),
             Box::new(schema_3::m20261130_000110_books::Migration),
             Box::new(schema_3::m20261130_000120_views::Migration),
+            Box::new(schema_4::m20261201_000010_reconciliations::Migration),
             Box::new(schema_4::m20261201_000020_webhooks::Migration),
+            Box::new(schema_4::m20261201_000030_book_checks::Migration),
+            Box::new(schema_4::m20261201_000040_periods::Migration),
         ]
     }
 }

@@ -21,6 +21,6 @@ mod validate;
 pub use address::{NatsServers, WechatHost, is_public_address};
 pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use problem::{Problem, Problems};
-pub use process::{no_color, process_env};
+pub use process::{no_color, process_env, temp_dir};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};
 pub use sections::*;

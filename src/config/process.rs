@@ -11,6 +11,11 @@ pub fn process_env() -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// The folder for temporary files: `TMPDIR`, or the system's.
+pub fn temp_dir() -> std::path::PathBuf {
+    std::env::temp_dir()
+}
+
 /// Whether the user asked for no colours: `NO_COLOR` is there and not empty.
 pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

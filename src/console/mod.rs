@@ -8,7 +8,8 @@
 //! - A page: `frame` (what surrounds it), `nav`, `words`, `links`, `flash`, `ui` (money, time, status, identifiers),
 //!   `assets`.
 //! - Rooms: `login`, `overview`, `orders`, `order`, `refund`, `notifications`, `dead_letters`, `replays`, `money` (held
-//!   money, refunds), `webhooks`, `activity` (jobs, audit), `settings`, `search`.
+//!   money, refunds), `finance` (ledger, reconciliation, months), `webhooks`, `activity` (jobs, audit), `settings`,
+//!   `search`.
 
 #[macro_use]
 pub mod words;
@@ -18,6 +19,7 @@ mod assets;
 pub mod cookies;
 mod dead_letters;
 pub mod fault;
+mod finance;
 pub mod flash;
 pub mod form;
 pub mod frame;

@@ -18,7 +18,8 @@ use super::nav::Place;
 use super::state::{Console, ConsoleShared};
 use super::words::Lang;
 use super::{
-    activity, dead_letters, money, notifications, order, orders, overview, refund, replays, search, settings, webhooks,
+    activity, dead_letters, finance, money, notifications, order, orders, overview, refund, replays, search, settings,
+    webhooks,
 };
 use crate::http::HttpShared;
 use crate::http::extract::request_id::request_id;
@@ -46,6 +47,14 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/search", get(search::get))
         .route("/console/held", get(money::held::get))
         .route("/console/refunds", get(money::refunds::get))
+        .route("/console/ledger", get(finance::ledger::get))
+        .route("/console/ledger/export", get(finance::export::ledger))
+        .route("/console/reconciliation", get(finance::calendar::get))
+        .route("/console/reconciliation/export", get(finance::export::days))
+        .route("/console/reconciliation/lines", get(finance::export::lines))
+        .route("/console/reconciliation/{merchant}/{day}", get(finance::day::get))
+        .route("/console/reconciliation/{merchant}/{day}/lines/{id}", post(finance::day::resolve))
+        .route("/console/reconciliation/close", get(finance::months::ask).post(finance::months::close))
         .route("/console/jobs", get(activity::jobs::get))
         .route("/console/audit", get(activity::audit::get))
         .route("/console/settings", get(settings::page::get))

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
-use super::books::{Between, LedgerArgs};
+use super::finance::{Between, LedgerArgs, PeriodsCommand, ReconcileCommand};
 use super::trigger::TriggerArgs;
 use super::webhooks::WebhooksCommand;
 
@@ -87,6 +87,20 @@ pub enum Command {
         #[command(subcommand)]
         command: WebhooksCommand,
     },
+    /// WeChat's bills against our books: day by day, with sheets, notes and repairs.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl reconcile run --date 2026-11-27\n  \
+        wxpayctl reconcile lines --date 2026-11-27 --class missing_here\n  \
+        wxpayctl reconcile export --from 2026-11-01 --to 2026-11-30 --out 2026-11.xlsx")]
+    Reconcile {
+        #[command(subcommand)]
+        command: Box<ReconcileCommand>,
+    },
+    /// Months: their figures, closing and reopening them.
+    Periods {
+        #[command(subcommand)]
+        command: PeriodsCommand,
+    },
     /// What the scheduler does.
     Jobs,
     /// Runs a job of the scheduler now, in whichever process gets its lease; or has an order paid at the simulator.
@@ -102,7 +116,8 @@ pub enum Command {
     /// What is wrong with an installation, and how it is mended. Needs no service and changes nothing.
     #[command(after_help = "Examples:\n  \
         wxpayctl doctor --config /etc/wxpay/wxpay.toml\n  \
-        wxpayctl doctor --url https://pay.example.com --key-file ops.key\n\n\
+        wxpayctl doctor --url https://pay.example.com --key-file ops.key\n  \
+        wxpayctl doctor --config /etc/wxpay/wxpay.toml --books\n\n\
         Exit codes: 0 nothing to mend, 1 problems, 5 only that something does not answer")]
     Doctor {
         /// The configuration of wxpayd on this host; its environment (WXPAY__…) counts as well.
@@ -112,6 +127,9 @@ pub enum Command {
         #[arg(long, default_value_t = 10, value_name = "SECONDS")]
         #[arg(value_parser = clap::value_parser!(u64).range(1..=120))]
         timeout: u64,
+        /// Compare orders, ledgers, outbox and feed, too: what the job `books` has not compared, and today.
+        #[arg(long)]
+        books: bool,
     },
     /// Who did what.
     Audit {

@@ -123,6 +123,8 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
         | Command::Ledger { .. }
         | Command::Balances { .. }
         | Command::Webhooks { .. }
+        | Command::Reconcile { .. }
+        | Command::Periods { .. }
         | Command::Doctor { .. } => Ok(Exit::Usage),
     }
 }

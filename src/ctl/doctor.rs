@@ -25,21 +25,27 @@ pub struct Request {
     pub key_file: Option<PathBuf>,
     /// The most that one check may take.
     pub limit: Duration,
+    /// Whether the books are compared.
+    pub books: bool,
 }
 
 pub async fn run(request: Request, out: &mut Printer) -> Result<Exit, Failure> {
-    let Request { file, url, key_file, limit } = request;
+    let Request { file, url, key_file, limit, books } = request;
     let env: Vec<_> = process_env().collect();
     let has_config = file.is_some() || !env.is_empty();
     if !has_config && url.is_none() {
         let text = "nothing to examine: --config FILE for this host, --url URL for a service";
         return Err(Failure::new(Exit::Usage, text));
     }
+    if books && !has_config {
+        let text = "--books reads the database: --config FILE names it";
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let local = async {
         if !has_config {
             return vec![Finding::new("configuration", Status::NotChecked, "--config FILE was not given")];
         }
-        examine(&Examined { file, env, limit, clock: Clock::system() }).await
+        examine(&Examined { file, env, limit, books, clock: Clock::system() }).await
     };
     let remote = async {
         match &url {

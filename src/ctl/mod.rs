@@ -6,12 +6,12 @@
 mod args;
 mod args_page;
 mod args_replay;
-mod books;
 mod bus;
 mod client;
 mod commands;
 mod doctor;
 mod exit;
+mod finance;
 mod keys;
 mod output;
 mod replay;

@@ -10,7 +10,7 @@ use super::args::{Cli, Command};
 use super::client::Api;
 use super::exit::{Exit, Failure};
 use super::output::Printer;
-use super::{books, bus, commands, doctor, keys, replay, scripts, trigger, webhooks};
+use super::{bus, commands, doctor, finance, keys, replay, scripts, trigger, webhooks};
 
 /// Reads the arguments, does what they say and answers with the exit code.
 pub async fn main() -> ExitCode {
@@ -45,16 +45,18 @@ async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure
         Command::Keys { command } => Box::pin(keys::run(command, open, out)).await,
         Command::Completions { shell } => scripts::completions(shell, out),
         Command::Man { to } => scripts::man(to.as_deref(), out),
-        Command::Doctor { config, timeout } => {
+        Command::Doctor { config, timeout, books } => {
             let url = has_url.then_some(cli.url);
             let limit = Duration::from_secs(timeout);
-            let request = doctor::Request { file: config, url, key_file: cli.key_file, limit };
+            let request = doctor::Request { file: config, url, key_file: cli.key_file, limit, books };
             Box::pin(doctor::run(request, out)).await
         }
         Command::Health => commands::health(&Api::without_key(&cli.url)?, out).await,
         Command::Replay(replay) => Box::pin(replay::run(&open()?, *replay, out)).await,
-        Command::Ledger(args) => Box::pin(books::ledger(&open()?, *args, out)).await,
-        Command::Balances(between) => Box::pin(books::balances(&open()?, between, out)).await,
+        Command::Ledger(args) => Box::pin(finance::ledger(&open()?, *args, out)).await,
+        Command::Balances(between) => Box::pin(finance::balances(&open()?, between, out)).await,
+        Command::Reconcile { command } => Box::pin(finance::reconcile(&open()?, *command, out)).await,
+        Command::Periods { command } => Box::pin(finance::periods(&open()?, command, out)).await,
         Command::Webhooks { command } => Box::pin(webhooks::run(&open()?, command, out)).await,
         Command::Trigger(args) => Box::pin(trigger::run(&open()?, *args, out)).await,
         Command::Bus { command } => Box::pin(bus::run(&open()?, command, out)).await,

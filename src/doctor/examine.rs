@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::finding::{Finding, Status};
-use super::{bus, configuration, database, disk, merchants, notify_url};
+use super::{books, bus, configuration, database, disk, merchants, notify_url};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::wechat::certificate;
@@ -18,9 +18,14 @@ pub struct Examined {
     pub env: Vec<(String, String)>,
     /// The most that one check may take.
     pub limit: Duration,
+    /// Whether the books are compared, too.
+    pub books: bool,
     /// This host's clock.
     pub clock: Clock,
 }
+
+/// The limit of the last day that is compared, as a multiple of the others'.
+const BOOKS_LATE: u32 = 10;
 
 /// Every check, all of them at the same time. A configuration that cannot be read is the only finding.
 pub async fn examine(examined: &Examined) -> Vec<Finding> {
@@ -40,6 +45,11 @@ pub async fn examine(examined: &Examined) -> Vec<Finding> {
     );
     let mut findings = configuration::check(&config, clock);
     findings.extend([database, bus, merchants, disk, address].into_iter().flatten());
+    if examined.books {
+        // It ends between two days; one day may take longer than the limit.
+        let late = limit.saturating_mul(BOOKS_LATE);
+        findings.extend(within(late, "books", books::check_books(&config, limit)).await);
+    }
     findings
 }
 

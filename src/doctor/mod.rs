@@ -3,6 +3,7 @@
 //! What must stay true: no check changes anything, each has a time limit, and no finding holds a secret. WeChat is
 //! asked one content-free question per merchant; the database and NATS are only read.
 
+mod books;
 mod bus;
 mod clock;
 mod configuration;

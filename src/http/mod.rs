@@ -9,11 +9,11 @@
 //!   `network` (whose an address is), `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
-//! - Finance: `events`, `books`, `webhooks`.
+//! - Finance: `events`, `books`, `periods`, `webhooks`.
 //! - Operation: `health`, `ops`.
 
 mod api_keys;
-mod books;
+pub(crate) mod books;
 mod change_hub;
 mod connection;
 mod events;
@@ -26,8 +26,10 @@ mod notify_health;
 mod ops;
 pub(crate) mod orders;
 mod payments;
+mod periods;
 pub(crate) mod problem;
-pub(crate) mod problem_sources;
+mod problem_answer;
+mod problem_sources;
 mod quarantine;
 pub(crate) mod rate_limit;
 pub(crate) mod refunds;

@@ -3,16 +3,15 @@
 //! `docs/problems.md` describes every slug; a test holds the two together. What must stay true: an internal message (a
 //! database's words, a path) goes to the log and never into an answer; what a caller sent comes back only as JSON text.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::extract::request_id::request_id;
 use crate::config::Scope;
 use crate::event::fact::WechatError;
 use crate::ids::{OrderNo, OutRefundNo};
 use crate::money::Fen;
+use crate::ops::reports::DayState;
 use crate::order::OrderState;
 use crate::store::ReplayState;
 
@@ -204,6 +203,15 @@ pub enum Error {
     WebhooksUsedUp,
     #[error("webhooks are not configured: webhooks.key_file or web.session_key_file is needed to keep their secrets")]
     WebhooksNotConfigured,
+    /// The month is not over, or was recorded a short while ago.
+    #[error("the month is not over: it can be closed ten minutes after its end at the earliest")]
+    PeriodNotOver,
+    /// Days of the month are neither balanced nor explained.
+    #[error("{} days of the month are neither balanced nor explained", .0.len())]
+    PeriodOpenDays(Vec<(String, DayState)>),
+    /// Months are closed in their order, and reopened in the other.
+    #[error("months are closed in their order and reopened in the other: the last one that is closed is {last}")]
+    PeriodOutOfOrder { last: String },
     /// WeChat has not answered yet.
     #[error("the payment parameters are not there yet")]
     NotReady,
@@ -228,14 +236,14 @@ pub enum Error {
 }
 
 /// What is fixed about a kind of problem.
-struct Kind {
-    status: StatusCode,
-    slug: &'static str,
-    title: &'static str,
+pub(super) struct Kind {
+    pub status: StatusCode,
+    pub slug: &'static str,
+    pub title: &'static str,
     /// After how many seconds the same request may succeed.
-    retry_after: Option<u32>,
+    pub retry_after: Option<u32>,
     /// Whether the connection must end: its next bytes may belong to this request.
-    close: bool,
+    pub close: bool,
 }
 
 /// The table of problems: variant, status, slug, title; `retry` after so many seconds, `close` the connection.
@@ -247,7 +255,7 @@ macro_rules! problems {
             /// The slugs of all problem types, for the documentation and its test.
             pub const SLUGS: &[&str] = &[$($slug),*];
 
-            fn kind(&self) -> Kind {
+            pub(super) fn kind(&self) -> Kind {
                 match self {
                     $($error => Kind {
                         status: StatusCode::$status,
@@ -306,6 +314,9 @@ problems! {
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::WebhooksUsedUp => CONFLICT "webhooks-used-up" "No more webhook endpoints";
     Error::WebhooksNotConfigured => CONFLICT "webhooks-not-configured" "Webhooks not configured";
+    Error::PeriodNotOver => CONFLICT "period-not-over" "Month not over";
+    Error::PeriodOpenDays(_) => CONFLICT "period-open-days" "Days are open";
+    Error::PeriodOutOfOrder { .. } => CONFLICT "period-out-of-order" "Another month first";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;
     Error::TooManyStreamsOfOrder =>
@@ -316,7 +327,7 @@ problems! {
 
 impl Error {
     /// The words for the log, where there are any.
-    fn internal(&self) -> Option<&str> {
+    pub(super) fn internal(&self) -> Option<&str> {
         match self {
             Error::Unavailable { internal } | Error::Internal { internal } => Some(internal),
             _ => None,
@@ -326,57 +337,6 @@ impl Error {
     /// What a log line may say about it: the internal words where there are any.
     pub fn for_log(&self) -> String {
         self.internal().map_or_else(|| self.to_string(), str::to_owned)
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let Kind { status, slug, title, retry_after, close } = self.kind();
-        let request_id = request_id();
-        if let Some(internal) = self.internal() {
-            tracing::error!(request_id, problem = slug, error = internal, "A request was refused or failed");
-        }
-        let mut problem = Map::new();
-        problem.insert("type".into(), format!("{PROBLEM_BASE}{slug}").into());
-        problem.insert("title".into(), title.into());
-        problem.insert("status".into(), status.as_u16().into());
-        problem.insert("detail".into(), self.to_string().into());
-        problem.insert("code".into(), slug.replace('-', "_").into());
-        problem.insert("request_id".into(), request_id.into());
-        problem.insert("retryable".into(), retry_after.is_some().into());
-        match &self {
-            Error::Invalid(errors) => {
-                problem.insert("errors".into(), json!(errors));
-            }
-            Error::OrderFailed { order_no, wechat } => {
-                problem.insert("order_no".into(), order_no.as_str().into());
-                problem.insert("wechat".into(), wechat_json(wechat));
-            }
-            Error::RefundExceeds { left } | Error::RefundCap { left } => {
-                problem.insert("left_fen".into(), left.as_i64().into());
-            }
-            Error::RefundFailed { refund_no, wechat, elsewhere } => {
-                problem.insert("refund_no".into(), refund_no.as_str().into());
-                problem.insert("wechat".into(), wechat_json(wechat));
-                if let Some(sum) = elsewhere {
-                    problem.insert("payment_refunded_fen".into(), sum.as_i64().into());
-                }
-            }
-            _ => {}
-        }
-        let mut response = (status, Value::Object(problem).to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if close {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if matches!(self, Error::Unauthorized) {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wxpay-worker\""));
-        }
-        response
     }
 }
 

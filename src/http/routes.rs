@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Error;
 use super::state::HttpShared;
-use super::{books, events, health, middleware, notifications, ops, orders, payments, refunds, webhooks};
+use super::{books, events, health, middleware, notifications, ops, orders, payments, periods, refunds, webhooks};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
@@ -35,6 +35,12 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/v1/payments/{transaction_id}/refunds", post(refunds::create::of_payment))
         .route("/v1/ledger", get(books::ledger::list))
         .route("/v1/balances", get(books::balances::list))
+        .route("/v1/reports/daily", get(books::daily::get))
+        .route("/v1/reports/{merchant}/{file}", get(books::daily::detail))
+        .route("/v1/periods", get(periods::list::list))
+        .route("/v1/periods/{merchant}/{month}", get(periods::list::get))
+        .route("/v1/periods/{merchant}/{month}/close", post(periods::change::close))
+        .route("/v1/periods/{merchant}/{month}/reopen", post(periods::change::reopen))
         .route("/v1/refunds", get(refunds::list::list))
         .route("/v1/refunds/{refund_no}", get(refunds::get::get))
         .merge(webhook_routes())

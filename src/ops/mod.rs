@@ -19,6 +19,7 @@ pub mod orders;
 pub mod overview;
 pub mod reason;
 pub mod replay;
+pub mod reports;
 pub mod webhooks;
 
 pub use access::{keys, users};

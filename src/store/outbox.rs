@@ -19,7 +19,7 @@ use super::evidence::outbox_row;
 use super::leases::{Fenced, Lease, holds};
 use super::packed::Unreadable;
 use super::packed::rows::{read_event, write_event};
-use super::writer::WriteTx;
+use super::writer::{Reader, WriteTx};
 use crate::clock::Timestamp;
 use crate::event::domain::{DomainEvent, EncodedEvent};
 use crate::ids::MerchantKey;
@@ -40,7 +40,7 @@ pub struct FeedEnd {
 }
 
 /// How far positions and times may be out of order: longer than any transaction takes.
-const OUT_OF_ORDER: Duration = Duration::from_secs(15 * 60);
+pub(super) const OUT_OF_ORDER: Duration = Duration::from_secs(15 * 60);
 
 /// A part of the feed.
 #[derive(Debug, Clone, Copy)]
@@ -161,20 +161,9 @@ impl Store {
         Ok(first.saturating_sub(1))
     }
 
-    /// The first position whose event was emitted at or after `at`, as far as positions follow the times: found by
-    /// bisection, because an index over the times would cost every order its bytes and still leave the sorting.
+    /// The first position whose event was emitted at or after `at`, as far as positions follow the times.
     async fn first_position(&self, at: Timestamp) -> Result<i64, DbError> {
-        let sql = "SELECT position, created_at_ms FROM outbox WHERE position >= $1 ORDER BY position LIMIT 1";
-        let (mut low, mut high) = (1, self.feed_end().await?.position.saturating_add(1));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let row = self.db.reader().rows(sql, [middle.into()]).await?;
-            match row.first() {
-                Some(row) if row.get::<i64>("created_at_ms")? < at.as_ms() => low = row.get::<i64>("position")? + 1,
-                Some(_) | None => high = middle,
-            }
-        }
-        Ok(low)
+        first_position(self.db.reader(), self.feed_end().await?.position, at).await
     }
 
     /// The feed's end.
@@ -225,6 +214,21 @@ impl Store {
         let row = self.db.read().query_one_raw(self.db.statement(sql, [])).await?;
         row.map_or(Ok(0), |r| Ok(r.try_get("", "n")?))
     }
+}
+
+/// Found by bisection, because an index over the times would cost every order its bytes and still leave the sorting.
+pub(super) async fn first_position(reader: Reader<'_>, last: i64, at: Timestamp) -> Result<i64, DbError> {
+    let sql = "SELECT position, created_at_ms FROM outbox WHERE position >= $1 ORDER BY position LIMIT 1";
+    let (mut low, mut high) = (1, last.saturating_add(1));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let row = reader.rows(sql, [middle.into()]).await?;
+        match row.first() {
+            Some(row) if row.get::<i64>("created_at_ms")? < at.as_ms() => low = row.get::<i64>("position")? + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 pub(super) fn unrelayed_query(limit: u64) -> Select<outbox::Entity> {

@@ -65,6 +65,8 @@ pub const REFUNDS_TOTAL: &str = "wxpay_refunds_total";
 /// Payments that do not count and were neither accepted nor given back, by `merchant` and `class` (`held`,
 /// `unmatched`).
 pub const PAYMENTS_OPEN: &str = "wxpay_payments_open";
+/// What does not agree between orders, ledgers, outbox and feed, by `merchant`, of all days that were compared.
+pub const BOOK_FINDINGS: &str = "wxpay_book_findings";
 /// Refunds that have not come to their end, by `state`: an `abnormal` one waits for a person.
 pub const REFUNDS_OPEN: &str = "wxpay_refunds_open";
 /// Calls to WeChat, by `api` and `outcome`.
@@ -210,6 +212,7 @@ pub const METRICS: &[Metric] = &[
         &["merchant", "class"],
         "Payments that are held or of no order, and neither accepted nor given back",
     ),
+    metric(BOOK_FINDINGS, Kind::Gauge, Unit::Count, &["merchant"], "Rows of the books that do not agree with others"),
     metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that are not final"),
     metric(
         MERCHANT_FAULT,

@@ -1,3 +1,6 @@
-//! Steps of the fourth version.
+//! The steps since others may run beside the version that has schema 3.
 
+pub mod m20261201_000010_reconciliations;
 pub mod m20261201_000020_webhooks;
+pub mod m20261201_000030_book_checks;
+pub mod m20261201_000040_periods;

@@ -44,7 +44,7 @@ pub async fn list(
 ) -> Result<Response, Error> {
     let merchants = match caller.among(&app.config, merchant.as_deref())? {
         Some(merchants) => merchants,
-        None => app.store.book_merchants().await?,
+        None => app.store.books().merchants().await?,
     };
     let is_complete = between.is_complete(app.clock.now());
     let mut balances = Vec::new();

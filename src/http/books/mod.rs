@@ -1,7 +1,7 @@
 //! The books: ledger rows and balances of a day, for finance.
 
 pub(crate) mod balances;
-mod csv;
+pub(crate) mod daily;
+pub(crate) mod file;
 pub(crate) mod ledger;
-mod page;
 mod query;

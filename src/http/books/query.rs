@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::http::extract::query::{Params, QueryParams};
 use crate::http::problem::{Error, FieldProblem};
-
-use super::page::Place;
+use crate::ops::reports::{Language, LedgerPlace};
 
 const DEFAULT_LIMIT: u64 = 100;
 const MAX_LIMIT: u64 = 1000;
@@ -47,27 +46,21 @@ impl Between {
 }
 
 /// The first moment of a day in Beijing.
-fn day(text: &str) -> Result<Timestamp, &'static str> {
-    Timestamp::parse_beijing_spaced(&format!("{text} 00:00:00")).map_err(|_| "must be a day like 2026-11-27")
+pub fn day(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse_beijing_day(text).map_err(|_| "must be a day like 2026-11-27")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Json,
     Csv,
-}
-
-/// The language of a table's heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    English,
-    Chinese,
+    Xlsx,
 }
 
 pub struct LedgerQuery {
     pub merchant: Option<String>,
     pub between: Between,
-    pub after: Option<Place>,
+    pub after: Option<LedgerPlace>,
     pub limit: u64,
     pub format: Option<Format>,
     pub language: Language,
@@ -80,17 +73,14 @@ impl QueryParams for LedgerQuery {
         let format = params.parsed("format", |text| match text {
             "json" => Ok(Format::Json),
             "csv" => Ok(Format::Csv),
-            _ => Err("must be json or csv"),
+            "xlsx" => Ok(Format::Xlsx),
+            _ => Err("must be json, csv or xlsx"),
         })?;
-        let language = params.parsed("lang", |text| match text {
-            "en" => Ok(Language::English),
-            "zh" => Ok(Language::Chinese),
-            _ => Err("must be en or zh"),
-        })?;
+        let language = params.parsed("lang", |text| Language::parse(text).ok_or("must be en or zh"))?;
         Ok(LedgerQuery {
             merchant: params.owned("merchant"),
             between: Between::read(params)?,
-            after: params.parsed("after", Place::parse)?,
+            after: params.parsed("after", LedgerPlace::parse)?,
             limit: params.number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
             format,
             language: language.unwrap_or(Language::English),

@@ -8,54 +8,108 @@ use std::collections::BTreeMap;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
-use crate::store::db::{DbError, placeholders};
-use crate::store::order::rows::broken;
+use crate::store::db::{DbError, DbKind, placeholders};
+use crate::store::writer::{Reader, WriteTx};
 
 /// A merchant's balance by currency.
 pub type Balances = BTreeMap<String, i64>;
 
+/// How often a sum is made anew because a row entered beside it.
+const TRIES: usize = 3;
+
+/// A sum that was made outside of a transaction, and the last rows of both ledgers before it.
+type Summed = (Balances, [i64; 2]);
+
 impl Store {
     /// What the rows recorded before `at` come to.
     pub async fn balances_before(&self, merchant: &MerchantKey, at: Timestamp) -> Result<Balances, DbError> {
-        let values = [merchant.as_str().into(), at.as_ms().into()];
-        let rows = self.db.reader().rows(BALANCES, values).await?;
-        rows.iter().map(|row| Ok((row.get("currency")?, row.get("balance_fen")?))).collect()
+        balances(self.db.reader(), merchant, at).await
     }
 
     /// Keeps every merchant's balances at the end of a day, where they are not kept. Returns of how many merchants.
     pub async fn close_day(&self, end: Timestamp) -> Result<u64, DbError> {
         let mut closed = 0;
-        for merchant in self.book_merchants().await? {
+        for merchant in self.books().merchants().await? {
             let kept = "SELECT 1 AS one FROM ledger_closings WHERE merchant = $1 AND at_ms = $2 LIMIT 1";
             let key = [merchant.as_str().into(), end.as_ms().into()];
             if !self.db.reader().rows(kept, key).await?.is_empty() {
                 continue;
             }
-            let balances = self.balances_before(&merchant, end).await?;
-            if balances.is_empty() {
-                continue;
+            for _ in 0..TRIES {
+                let write = (merchant.clone(), end, self.summed(&merchant, end).await?);
+                let done = self.db.write("ledger.close", write, |tx, (merchant, end, summed)| {
+                    Box::pin(close(tx, merchant, *end, summed.as_ref()))
+                });
+                if let Some(is_kept) = done.await? {
+                    closed += u64::from(is_kept);
+                    break;
+                }
             }
-            let sql = format!(
-                "INSERT INTO ledger_closings (merchant, at_ms, currency, balance_fen) VALUES {}
-                 ON CONFLICT DO NOTHING",
-                placeholders(balances.len(), 4, 0)
-            );
-            let mut values = Vec::with_capacity(balances.len() * 4);
-            for (currency, balance) in balances {
-                values.extend([merchant.as_str().into(), end.as_ms().into(), currency.into(), balance.into()]);
-            }
-            self.db.execute("ledger.close", sql, values).await?;
-            closed += 1;
         }
         Ok(closed)
     }
 
-    /// Every merchant that has money in the ledger.
-    pub async fn book_merchants(&self) -> Result<Vec<MerchantKey>, DbError> {
-        let rows = self.db.reader().rows(MERCHANTS, []).await?;
-        rows.iter().map(|row| MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))).collect()
+    /// The sum of SQLite, whose one writer must not wait for it. PostgreSQL makes it in the transaction.
+    async fn summed(&self, merchant: &MerchantKey, end: Timestamp) -> Result<Option<Summed>, DbError> {
+        if self.db.kind() == DbKind::Postgres {
+            return Ok(None);
+        }
+        let last = "SELECT COALESCE((SELECT MAX(id) FROM ledger), 0) AS payments,
+                           COALESCE((SELECT MAX(id) FROM refund_ledger), 0) AS refunds";
+        let rows = self.db.reader().rows(last, []).await?;
+        let row = rows.first().ok_or_else(|| DbError::Defect("a statement without a row".into()))?;
+        let last = [row.get("payments")?, row.get("refunds")?];
+        Ok(Some((self.balances_before(merchant, end).await?, last)))
     }
 }
+
+async fn balances(reader: Reader<'_>, merchant: &MerchantKey, at: Timestamp) -> Result<Balances, DbError> {
+    let values = [merchant.as_str().into(), at.as_ms().into()];
+    let rows = reader.rows(BALANCES, values).await?;
+    rows.iter().map(|row| Ok((row.get("currency")?, row.get("balance_fen")?))).collect()
+}
+
+/// Keeps a sum; whether there was one. None: a row entered before `end` since it was made.
+async fn close(
+    tx: &WriteTx,
+    merchant: &MerchantKey,
+    end: Timestamp,
+    summed: Option<&Summed>,
+) -> Result<Option<bool>, DbError> {
+    let balances = match summed {
+        Some((balances, [payments, refunds])) => {
+            let since = "SELECT 1 AS one FROM ledger WHERE id > $1 AND merchant = $3 AND recorded_at_ms < $4
+                         UNION ALL
+                         SELECT 1 AS one FROM refund_ledger WHERE id > $2 AND merchant = $3 AND recorded_at_ms < $4";
+            let values = [(*payments).into(), (*refunds).into(), merchant.as_str().into(), end.as_ms().into()];
+            if tx.one(since, values).await?.is_some() {
+                return Ok(None);
+            }
+            balances.clone()
+        }
+        None => {
+            // The trigger of a late row takes the same lock, shared: it is committed by now, or finds this closing.
+            tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({CLOSINGS_LOCK})")).await?;
+            balances(Reader::Write(tx), merchant, end).await?
+        }
+    };
+    if balances.is_empty() {
+        return Ok(Some(false));
+    }
+    let sql = format!(
+        "INSERT INTO ledger_closings (merchant, at_ms, currency, balance_fen) VALUES {} ON CONFLICT DO NOTHING",
+        placeholders(balances.len(), 4, 0)
+    );
+    let mut values = Vec::with_capacity(balances.len() * 4);
+    for (currency, balance) in balances {
+        values.extend([merchant.as_str().into(), end.as_ms().into(), currency.into(), balance.into()]);
+    }
+    tx.execute(&sql, values).await?;
+    Ok(Some(true))
+}
+
+/// As in the migration `m20261201_000030_book_checks`.
+const CLOSINGS_LOCK: i64 = 7_722_019;
 
 // In one statement: a closing that a row takes away meanwhile is not mixed with that row.
 const BALANCES: &str = "
@@ -71,12 +125,3 @@ SELECT currency, CAST(SUM(change_fen) AS BIGINT) AS balance_fen FROM (
   SELECT currency, -amount_fen AS change_fen FROM refund_ledger
   WHERE merchant = $1 AND recorded_at_ms >= (SELECT at_ms FROM since) AND recorded_at_ms < $2) AS c
 GROUP BY currency";
-
-/// One step in the index per merchant.
-const MERCHANTS: &str = "
-WITH RECURSIVE found (merchant) AS (
-  SELECT MIN(merchant) FROM ledger
-  UNION ALL
-  SELECT (SELECT MIN(merchant) FROM ledger WHERE merchant > found.merchant) FROM found
-  WHERE found.merchant IS NOT NULL)
-SELECT merchant FROM found WHERE merchant IS NOT NULL";

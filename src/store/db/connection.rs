@@ -113,7 +113,7 @@ impl Db {
         Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, file: Some(path.into()), probed: Arc::default() })
     }
 
-    pub(super) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
+    pub(in crate::store) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
         // One is reserved: with it there are never more than the settings say. The configuration wants two at least.
         let connections = settings.max_connections.saturating_sub(1).max(1);

@@ -41,7 +41,7 @@ pub async fn inspect_database(settings: &config::Store) -> Result<Option<DbFindi
     read(DbKind::Sqlite, &pool).await.map(Some)
 }
 
-fn read_only(file: &Path) -> ConnectOptions {
+pub(in crate::store) fn read_only(file: &Path) -> ConnectOptions {
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=ro", file.display()));
     options.max_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(|o| o.pragma("query_only", "ON"));
     options

@@ -8,6 +8,7 @@ mod postgres;
 
 pub use connection::{Db, DbHealth};
 pub use error::DbError;
+pub(in crate::store) use inspect::read_only;
 pub use inspect::{DbFindings, inspect_database};
 pub use kind::DbKind;
 pub(in crate::store) use kind::placeholders;

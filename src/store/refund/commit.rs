@@ -72,7 +72,9 @@ async fn cas(tx: &WriteTx, c: &RefundCommit, at: Timestamp) -> Result<bool, DbEr
     let r = &c.change.next;
     let sql = "UPDATE refunds SET version = $3, state = $4, refund_id = $5, error_code = $6, error_message = $7,
                  delayed = $8, unanswered_at_ms = $9, queries_done = $10, next_at_ms = $11, succeeded_at_ms = $12,
-                 updated_at_ms = $13
+                 updated_at_ms = $13,
+                 accepted_at_ms = CASE WHEN refund_id IS NULL AND CAST($5 AS TEXT) IS NOT NULL
+                   THEN COALESCE(accepted_at_ms, unanswered_at_ms, CAST($13 AS BIGINT)) ELSE accepted_at_ms END
                WHERE id = $1 AND version = $2 AND unanswered_at_ms IS NOT DISTINCT FROM $14";
     let ms = |at: Option<Timestamp>| at.map(Timestamp::as_ms);
     let values = [

@@ -1,9 +1,13 @@
 //! The day's books: rows, running balances, sums, files, and the feed by time.
 
+mod agree;
+mod closings;
 mod feed_by_time;
 mod file;
+mod months;
 mod over_http;
 mod paid_event;
+mod sheets;
 mod stored;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The working pages of the console: orders, notifications, dead letters, replays.
 
 mod acts;
+mod finance;
 mod keys;
 mod lists;
 mod of_no_order;

@@ -29,3 +29,38 @@ async fn the_books_are_a_table_a_file_and_json() {
     assert_eq!(operator.run(&["ledger", "--merchant", "main", "--day", "tomorrow", "--csv"]).await.code, 2);
     operator.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_names_an_order_whose_books_do_not_agree() {
+    let operator = Operator::new().await;
+    operator.service.place(&operator.process.base, "CTL00010", 100).await;
+    operator.service.pay("CTL00010").await;
+    operator.service.until_state(&operator.process.base, "CTL00010", "paid").await;
+    operator.service.until_drained().await;
+    let config = operator.service.config_file();
+    let doctor = ["doctor", "--config", config.to_str().unwrap(), "--books", "--json"];
+    let (report, code) = books_of(&operator, &doctor).await;
+    assert_eq!((code, report.len(), &report[0]["status"]), (0, 1, &json!("ok")), "{report:#?}");
+    let db = operator.service.open_db().await;
+    let changed = "UPDATE payments SET amount_fen = 99 WHERE order_no = 'CTL00010'";
+    db.execute("test", changed, []).await.unwrap();
+    let (report, code) = books_of(&operator, &doctor).await;
+    let found = report.iter().find(|finding| finding["found"].as_str().unwrap().contains("CTL00010"));
+    let found = found.unwrap_or_else(|| panic!("{report:#?}"));
+    assert_eq!((code, &found["status"]), (1, &json!("problem")));
+    for side in ["ledger: payment of 100 fen", "payments: 99 fen"] {
+        assert!(found["found"].as_str().unwrap().contains(side), "{found}");
+    }
+    assert!(found["mend"].as_str().is_some_and(|mend| !mend.is_empty()));
+    db.execute("test", "UPDATE payments SET amount_fen = 100 WHERE order_no = 'CTL00010'", []).await.unwrap();
+    assert_eq!(operator.run(&["doctor", "--url", &operator.process.base, "--books"]).await.code, 2);
+    operator.finish().await;
+}
+
+/// What the doctor says of the books, and its exit code.
+async fn books_of(operator: &Operator, doctor: &[&str]) -> (Vec<serde_json::Value>, i32) {
+    let shown = operator.run(doctor).await;
+    let report = shown.json();
+    let findings = report["findings"].as_array().unwrap().iter();
+    (findings.filter(|finding| finding["check"] == "books").cloned().collect(), shown.code)
+}

@@ -26,21 +26,31 @@ const MAY_USE: &[(&str, &str)] = &[
     // A decision compares times it is given; it never asks for one.
     ("order", "money ids trade event clock::Timestamp secret::sha256_hex"),
     ("refund", "money ids event order clock::Timestamp secret::sha256_hex"),
+    // Compares what it is given; whose words are WeChat's, the caller knows.
+    ("reconciliation", "clock::Timestamp"),
     ("config", "money ids clock secret order trade"),
     ("telemetry", "config"),
     ("wechat", "money ids clock secret config telemetry retry event::fact trade"),
-    ("store", "money ids clock secret sealed_box config telemetry event order refund trade batcher failpoint"),
+    (
+        "store",
+        "money ids clock secret sealed_box config telemetry event order refund reconciliation trade batcher failpoint",
+    ),
     ("bus", "ids clock secret config telemetry event batcher retry store failpoint"),
     ("relay", "ids clock config telemetry event batcher store bus failpoint"),
     ("webhooks", "ids clock secret sealed_box config telemetry event store"),
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
-    ("doctor", "clock secret config store bus wechat merchant_setup"),
+    (
+        "reconcile",
+        "money ids clock secret config telemetry event reconciliation wechat store failpoint",
+    ),
+    ("books", "ids clock store"),
+    ("doctor", "ids clock secret config store bus wechat merchant_setup books"),
     (
         "ops",
-        "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund \
-         webhooks",
+        "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus failpoint \
+         new_refund",
     ),
     (
         "worker",
@@ -50,7 +60,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "scheduler",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
-         merchant_setup ops",
+         merchant_setup ops books",
     ),
     (
         "http",
@@ -62,7 +72,10 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus failpoint \
          new_order http",
     ),
-    ("console", "money ids clock secret config telemetry event order refund trade wechat store bus http ops"),
+    (
+        "console",
+        "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus http ops",
+    ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other, but for the checks of an installation.
     ("ctl", "clock secret config::no_color config::process_env doctor"),

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::args_page::Page;
-use super::client::Api;
-use super::exit::{Exit, Failure};
-use super::output::{Column, Printer};
+use crate::ctl::args_page::Page;
+use crate::ctl::client::Api;
+use crate::ctl::exit::{Exit, Failure};
+use crate::ctl::output::{Column, Printer};
 
 const LEDGER: &[Column] = &[
     ("RECORDED", "/recorded_at"),
@@ -51,8 +51,11 @@ pub struct LedgerArgs {
     /// Write all rows to stdout as a CSV file for spreadsheets.
     #[arg(long, conflicts_with = "limit")]
     csv: bool,
+    /// Write them as an XLSX file instead: `--xlsx > 2026-11-27.xlsx`.
+    #[arg(long, conflicts_with_all = ["limit", "csv"])]
+    xlsx: bool,
     /// The language of the file's heads: en or zh.
-    #[arg(long, requires = "csv")]
+    #[arg(long)]
     lang: Option<String>,
     #[command(flatten)]
     page: Page,
@@ -68,8 +71,9 @@ fn parameters(between: Between) -> Parameters {
 pub async fn ledger(api: &Api, args: LedgerArgs, out: &mut Printer) -> Result<Exit, Failure> {
     let mut parameters = parameters(args.between);
     parameters.push(("after", args.page.after));
-    if args.csv {
-        parameters.extend([("format", Some("csv".to_owned())), ("lang", args.lang)]);
+    let format = if args.xlsx { Some("xlsx") } else { args.csv.then_some("csv") };
+    if let Some(format) = format {
+        parameters.extend([("format", Some(format.to_owned())), ("lang", args.lang)]);
         api.download("/v1/ledger", &parameters, |bytes| out.bytes(bytes)).await?;
         return Ok(Exit::Ok);
     }

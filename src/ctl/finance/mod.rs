@@ -1,0 +1,12 @@
+//! What finance asks and does: the books, the reconciliation with WeChat's bills, sheets, months.
+
+mod args;
+mod books;
+mod export;
+mod periods;
+mod reconcile;
+
+pub use args::{Day, PeriodsCommand, ReconcileCommand, Span};
+pub use books::{Between, LedgerArgs, balances, ledger};
+pub use periods::periods;
+pub use reconcile::reconcile;

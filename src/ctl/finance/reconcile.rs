@@ -1,0 +1,169 @@
+//! The reconciliation with WeChat's bills.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::args::{Day, ReconcileCommand};
+use super::export::{Export, export};
+use crate::ctl::client::{Api, part};
+use crate::ctl::exit::{Exit, Failure};
+use crate::ctl::output::{Column, Printer};
+
+const PATH: &str = "/v1/reconciliations";
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+const DAYS: &[Column] = &[
+    ("DAY", "/date"),
+    ("MERCHANT", "/merchant"),
+    ("STATE", "/state"),
+    ("BILL", "/bill/payments_fen"),
+    ("REFUNDS", "/bill/refunds_fen"),
+    ("FEES", "/bill/fees"),
+    ("OURS", "/ledger/payments_fen"),
+    ("REFUNDS", "/ledger/refunds_fen"),
+    ("UNEXPLAINED", "/unexplained_fen"),
+    ("ERROR", "/error"),
+];
+const DAY: &[Column] = &[
+    ("day", "/date"),
+    ("merchant", "/merchant"),
+    ("state", "/state"),
+    ("bill rows", "/bill/rows"),
+    ("bill payments", "/bill/payments_fen"),
+    ("bill refunds", "/bill/refunds_fen"),
+    ("fees", "/bill/fees"),
+    ("our rows", "/ledger/rows"),
+    ("our payments", "/ledger/payments_fen"),
+    ("our refunds", "/ledger/refunds_fen"),
+    ("unexplained", "/unexplained_fen"),
+    ("error", "/error"),
+];
+const CLASSES: &[Column] = &[("CLASS", "/class"), ("LINES", "/lines")];
+const LINES: &[Column] = &[
+    ("ID", "/id"),
+    ("CLASS", "/class"),
+    ("ORDER", "/order_no"),
+    ("TRANSACTION", "/transaction_id"),
+    ("REFUND", "/refund_no"),
+    ("BILL", "/bill/amount_fen"),
+    ("OURS", "/ours/amount_fen"),
+    ("RESOLUTION", "/resolution"),
+    ("NOTE", "/note"),
+];
+const PLAN: &[Column] = &[
+    ("LINE", "/id"),
+    ("CLASS", "/class"),
+    ("ACTION", "/action"),
+    ("ORDER", "/order_no"),
+    ("NUMBER", "/transaction_id"),
+    ("RESULT", "/result"),
+];
+
+pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) -> Result<Exit, Failure> {
+    match command {
+        ReconcileCommand::Run { day, detach } => run(api, day, detach, out).await,
+        ReconcileCommand::Show { span, date: Some(date) } => {
+            let merchant = span.merchant.unwrap_or_else(|| "main".to_owned());
+            shown(&api.get(&path(&Day { merchant, date }, ""), &[]).await?, out)
+        }
+        ReconcileCommand::Show { span, date: None } => {
+            let parameters = [("merchant", span.merchant), ("from", span.from), ("to", span.to)];
+            let answer = api.get(PATH, &parameters).await?;
+            list(&answer, "reconciliations", DAYS, "no day was reconciled", out)
+        }
+        ReconcileCommand::Lines { day, class, page } => {
+            let limit = page.limit.map(|limit| limit.to_string());
+            let parameters = [("class", class), ("limit", limit), ("after", page.after)];
+            let answer = api.get(&path(&day, "/lines"), &parameters).await?;
+            list(&answer, "lines", LINES, "no line differs", out)
+        }
+        ReconcileCommand::Export { span, date, out: file, lang, columns } => {
+            export(api, Export { span, date, out: file.as_deref(), lang, columns }, out).await
+        }
+        ReconcileCommand::Resolve { id, day, note } => {
+            let path = path(&day, &format!("/lines/{}/resolve", part(&id)));
+            let line = api.post(&path, &json!({"note": note})).await?;
+            if out.is_json() {
+                out.json(&line)?;
+            } else {
+                out.record(&line, LINES)?;
+            }
+            Ok(Exit::Ok)
+        }
+        ReconcileCommand::Repair { day, reason, yes } => repair(api, &day, reason, yes, out).await,
+    }
+}
+
+fn path(day: &Day, rest: &str) -> String {
+    format!("{PATH}/{}/{}{rest}", part(&day.merchant), part(&day.date))
+}
+
+fn list(answer: &Value, name: &str, columns: &[Column], none: &str, out: &mut Printer) -> Result<Exit, Failure> {
+    if out.is_json() {
+        out.json(answer)?;
+        return Ok(Exit::Ok);
+    }
+    out.table(answer[name].as_array().map(Vec::as_slice).unwrap_or_default(), columns, none)?;
+    if let Some(next) = answer["next"].as_str() {
+        out.note(&format!("more: --after {next}"));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn run(api: &Api, day: Day, detach: bool, out: &mut Printer) -> Result<Exit, Failure> {
+    let asked = api.post(PATH, &json!({"merchant": day.merchant, "date": day.date})).await?;
+    if detach {
+        return shown(&asked, out);
+    }
+    let bar = stderr().is_terminal() && !out.is_json();
+    loop {
+        let result = api.get(&path(&day, ""), &[]).await?;
+        let state = result["state"].as_str().unwrap_or_default().to_owned();
+        if !matches!(state.as_str(), "pending" | "running") {
+            if bar {
+                out.note("");
+            }
+            return shown(&result, out);
+        }
+        if bar {
+            let rows = result["bill"]["rows"].as_u64().unwrap_or_default();
+            out.progress(&format!("{state}: {rows} rows of the bill"));
+        }
+        // The API has no signal for progress; this is a person's screen.
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// A day and its proof; the exit code says how it stands.
+fn shown(result: &Value, out: &mut Printer) -> Result<Exit, Failure> {
+    if out.is_json() {
+        out.json(result)?;
+    } else {
+        out.record(result, DAY)?;
+        let classes = result["classes"].as_object().into_iter().flatten();
+        let rows: Vec<Value> = classes.map(|(class, n)| json!({"class": class, "lines": n})).collect();
+        if !rows.is_empty() {
+            out.line("")?;
+            out.table(&rows, CLASSES, "")?;
+        }
+    }
+    Ok(match result["state"].as_str() {
+        Some("red") => Exit::Partly,
+        Some("failed") => Exit::Failed,
+        _ => Exit::Ok,
+    })
+}
+
+async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Printer) -> Result<Exit, Failure> {
+    let body = json!({"dry_run": !yes, "reason": reason});
+    let plan = api.post(&path(day, "/repair"), &body).await?;
+    list(&plan, "items", PLAN, "nothing is to be repaired", out)?;
+    let has_items = plan["items"].as_array().is_some_and(|items| !items.is_empty());
+    if has_items && !yes {
+        out.note("to do it: --yes");
+    }
+    let failed = plan["items"].as_array().into_iter().flatten().any(|item| item["result"] == "failed");
+    Ok(if failed { Exit::Partly } else { Exit::Ok })
+}

@@ -1,0 +1,80 @@
+//! The daily sheet: a row for a merchant and a day.
+
+use super::cell::{Cell, Language};
+use super::days::DayRow;
+use super::periods::frozen_or_now;
+use super::sheet::Sheet;
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
+use crate::store::{DbError, Store};
+
+const ENGLISH: [&str; 12] = [
+    "merchant",
+    "day",
+    "payments",
+    "payments_amount",
+    "refunds",
+    "refunds_amount",
+    "coupons",
+    "fees",
+    "net_settled",
+    "differences",
+    "differences_amount",
+    "state",
+];
+const CHINESE: [&str; 12] = [
+    "商户",
+    "日期",
+    "交易笔数",
+    "交易金额",
+    "退款笔数",
+    "退款金额",
+    "代金券",
+    "手续费",
+    "应结净额",
+    "差异笔数",
+    "差异金额",
+    "状态",
+];
+
+/// The daily sheet of some merchants.
+pub async fn daily_sheet(
+    store: &Store,
+    merchants: &[MerchantKey],
+    (from, to): (Timestamp, Timestamp),
+    (language, now): (Language, Timestamp),
+) -> Result<Sheet, DbError> {
+    let mut rows = Vec::new();
+    for merchant in merchants {
+        for row in frozen_or_now(store, merchant, (from, to), now).await? {
+            rows.push(cells(merchant, &row, language));
+        }
+    }
+    let of = if let [only] = merchants { only.as_str() } else { "all" };
+    let last = Timestamp::from_ms(to.as_ms().saturating_sub(1));
+    let (from, last) = (from.to_beijing_day(), last.to_beijing_day());
+    Ok(Sheet {
+        file_name: format!("daily-{of}-{from}-{last}"),
+        tab: language.pick("每日对账", "Daily"),
+        heads: language.pick(CHINESE, ENGLISH).map(str::to_owned).to_vec(),
+        rows: Box::pin(futures_util::stream::iter([Ok(rows)])),
+    })
+}
+
+fn cells(merchant: &MerchantKey, row: &DayRow, language: Language) -> Vec<Cell> {
+    let decimal = |text: &Option<String>| text.clone().map_or(Cell::Empty, Cell::Decimal);
+    vec![
+        Cell::text(merchant.as_str()),
+        Cell::Day(row.day.clone()),
+        Cell::Count(row.payments),
+        Cell::yuan(row.payments_fen),
+        Cell::Count(row.refunds),
+        Cell::yuan(row.refunds_fen),
+        row.coupons_fen.map_or(Cell::Empty, Cell::yuan),
+        decimal(&row.fees),
+        decimal(&row.net),
+        row.differences.map_or(Cell::Empty, Cell::Count),
+        row.differences_fen.map_or(Cell::Empty, Cell::yuan),
+        Cell::text(row.state.word(language)),
+    ]
+}

@@ -1,0 +1,28 @@
+//! Sheets for finance: the ledger, the day's figures and the day's lines, as CSV and XLSX; and months.
+//!
+//! What must stay true: a sheet of many rows is read in batches; the figures of a month that is closed are those of its
+//! closing, whatever is recorded later.
+
+mod cell;
+mod close_month;
+pub mod csv;
+mod daily;
+mod days;
+mod detail;
+mod ledger;
+mod periods;
+mod proof;
+mod reconciled;
+mod sheet;
+pub mod xlsx;
+
+pub use cell::{Cell, Language, time};
+pub use close_month::{PeriodError, close_month, reopen_month};
+pub use daily::daily_sheet;
+pub use days::{DayRow, day_rows};
+pub use detail::{Further, MAX_COLUMNS, detail_sheet};
+pub use ledger::{LedgerLine, LedgerPage, LedgerPlace, Period, ledger_page, ledger_sheet, period_of, row_id, row_kind};
+pub use periods::{Adjustment, Figures, Month, PeriodView, frozen_or_now, period};
+pub use proof::{Proof, explain, lines, proof};
+pub use reconciled::{DayState, MAX_DAYS, ReconciledDay, reconciled};
+pub use sheet::{Batch, FileKind, Sheet};

@@ -1,0 +1,177 @@
+//! Months: their figures, frozen where they are closed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::days::{DayRow, day_rows};
+use super::ledger::period_of;
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
+use crate::store::{ClosedMonth, DbError, LateRow, PeriodClosing, Store};
+
+/// Adjustments of a month that are listed.
+const LISTED: u32 = 10_000;
+
+/// A month in Beijing, `2026-11`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Month {
+    pub text: String,
+    pub begins_at: Timestamp,
+    pub ends_at: Timestamp,
+}
+
+impl Month {
+    pub fn parse(text: &str) -> Option<Month> {
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        let (year, number) = text.split_once('-').filter(|(y, m)| y.len() == 4 && m.len() == 2)?;
+        if !digits(year) || !digits(number) {
+            return None;
+        }
+        let (year, number): (i32, u32) = (year.parse().ok()?, number.parse().ok()?);
+        let (next_year, next) = if number == 12 { (year + 1, 1) } else { (year, number + 1) };
+        let begins_at = Timestamp::parse_beijing_day(&format!("{text}-01")).ok()?;
+        let ends_at = Timestamp::parse_beijing_day(&format!("{next_year:04}-{next:02}-01")).ok()?;
+        Some(Month { text: text.to_owned(), begins_at, ends_at })
+    }
+
+    /// The month that holds a moment.
+    pub fn of(at: Timestamp) -> Option<Month> {
+        Month::parse(at.to_beijing_day().get(..7)?)
+    }
+
+    /// The month before it.
+    pub fn before(&self) -> Option<Month> {
+        Month::of(Timestamp::from_ms(self.begins_at.as_ms() - 1))
+    }
+}
+
+/// The figures of a month: every day, and their sums.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    pub payments: i64,
+    pub payments_fen: i64,
+    pub refunds: i64,
+    pub refunds_fen: i64,
+    pub days: Vec<DayRow>,
+}
+
+impl Figures {
+    pub fn of(days: Vec<DayRow>) -> Figures {
+        let sum = |of: fn(&DayRow) -> i64| days.iter().map(of).fold(0, i64::saturating_add);
+        Figures {
+            payments: sum(|day| day.payments),
+            payments_fen: sum(|day| day.payments_fen),
+            refunds: sum(|day| day.refunds),
+            refunds_fen: sum(|day| day.refunds_fen),
+            days,
+        }
+    }
+}
+
+/// What a month has beside its own days: a fact about a day of a month that was closed before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Adjustment {
+    /// The day that it is about.
+    pub adjusts: String,
+    pub kind: &'static str,
+    pub order_no: Option<String>,
+    /// WeChat's number of the payment, or ours of the refund.
+    pub number: String,
+    /// A refund is negative.
+    pub amount_fen: i64,
+    pub currency: String,
+    pub recorded_at: Timestamp,
+}
+
+/// A month with its figures.
+#[derive(Debug, Clone)]
+pub struct PeriodView {
+    pub merchant: MerchantKey,
+    pub month: Month,
+    /// The closing in force.
+    pub closing: Option<PeriodClosing>,
+    /// The closings that were reopened, the newest first.
+    pub reopened: Vec<PeriodClosing>,
+    /// JSON: those of the closing, word for word, or those of now.
+    pub figures: Box<RawValue>,
+    pub adjustments: Vec<Adjustment>,
+}
+
+/// A month as it is, closed or open.
+pub async fn period(
+    store: &Store,
+    merchant: &MerchantKey,
+    month: Month,
+    now: Timestamp,
+) -> Result<PeriodView, DbError> {
+    let one = std::slice::from_ref(merchant);
+    let closings = store.period_closings(Some(one), Some(&month.text), 100).await?;
+    let (reopened, in_force): (Vec<_>, Vec<_>) = closings.into_iter().partition(|closing| closing.reopened.is_some());
+    let closing = in_force.into_iter().next();
+    let text = match &closing {
+        Some(closing) => closing.figures.clone(),
+        None => text_of(&figures(store, merchant, &month, now).await?)?,
+    };
+    let figures = RawValue::from_string(text).map_err(|e| DbError::Defect(format!("figures of a month: {e}")))?;
+    let closed = store.closed_months(merchant).await?;
+    let late = store.late_rows(merchant, (month.begins_at, month.ends_at), LISTED).await?;
+    let adjustments = late.iter().filter_map(|row| adjustment(row, &closed)).collect();
+    Ok(PeriodView { merchant: merchant.clone(), month, closing, reopened, figures, adjustments })
+}
+
+/// The figures of a month as of now.
+pub async fn figures(
+    store: &Store,
+    merchant: &MerchantKey,
+    month: &Month,
+    recorded_before: Timestamp,
+) -> Result<Figures, DbError> {
+    Ok(Figures::of(day_rows(store, merchant, (month.begins_at, month.ends_at), recorded_before).await?))
+}
+
+/// Figures as they are kept and hashed.
+pub fn text_of(figures: &Figures) -> Result<String, DbError> {
+    serde_json::to_string(figures).map_err(|e| DbError::Defect(e.to_string()))
+}
+
+fn adjustment(row: &LateRow, closed: &[ClosedMonth]) -> Option<Adjustment> {
+    let adjusts = period_of(row.occurred_at, row.recorded_at, closed).adjusts?;
+    Some(Adjustment {
+        adjusts,
+        kind: if row.is_refund { "refund" } else { "payment" },
+        order_no: row.order_no.clone(),
+        number: row.number.clone(),
+        amount_fen: if row.is_refund { -row.amount_fen } else { row.amount_fen },
+        currency: row.currency.clone(),
+        recorded_at: row.recorded_at,
+    })
+}
+
+/// The days of a range: those of closed months as they were then.
+pub async fn frozen_or_now(
+    store: &Store,
+    merchant: &MerchantKey,
+    (from, to): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Result<Vec<DayRow>, DbError> {
+    let one = std::slice::from_ref(merchant);
+    let mut rows = day_rows(store, merchant, (from, to), now).await?;
+    let months: Vec<&str> = rows.iter().filter_map(|row| row.day.get(..7)).collect();
+    let mut closed: Vec<String> = store.closed_months(merchant).await?.into_iter().map(|month| month.month).collect();
+    closed.retain(|month| months.contains(&month.as_str()));
+    for month in closed {
+        for closing in store.period_closings(Some(one), Some(&month), 100).await? {
+            if closing.reopened.is_some() {
+                continue;
+            }
+            let frozen: Figures = serde_json::from_str(&closing.figures)
+                .map_err(|e| DbError::Defect(format!("figures of {month}: {e}")))?;
+            for day in frozen.days {
+                if let Some(row) = rows.iter_mut().find(|row| row.day == day.day) {
+                    *row = day;
+                }
+            }
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,117 @@
+//! What the books have of each day, by WeChat's time, and what was recorded after its month was closed.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::writer::Row;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+const BEIJING_MS: i64 = 8 * 3600 * 1000;
+
+/// The sums of a day in yuan: what was paid, and what went back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DaySums {
+    pub payments: i64,
+    pub payments_fen: i64,
+    pub refunds: i64,
+    pub refunds_fen: i64,
+}
+
+/// A row of a ledger about an earlier day than those of the month of its recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateRow {
+    pub occurred_at: Timestamp,
+    pub recorded_at: Timestamp,
+    pub is_refund: bool,
+    pub order_no: Option<String>,
+    /// WeChat's number of the payment, or ours of the refund.
+    pub number: String,
+    pub amount_fen: i64,
+    pub currency: String,
+}
+
+impl Store {
+    /// The sums of the days of a range that have any, as far as they were recorded before `recorded_before`.
+    pub async fn day_sums(
+        &self,
+        merchant: &MerchantKey,
+        (from, to): (Timestamp, Timestamp),
+        recorded_before: Timestamp,
+    ) -> Result<BTreeMap<String, DaySums>, DbError> {
+        let mut days = BTreeMap::<String, DaySums>::new();
+        let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into(), recorded_before.as_ms().into()];
+        for row in self.db.reader().rows(&by_day(PAYMENTS), values.clone()).await? {
+            let (day, n, fen) = of_day(&row)?;
+            let sums = days.entry(day).or_default();
+            (sums.payments, sums.payments_fen) = (n, fen);
+        }
+        for row in self.db.reader().rows(&by_day(REFUNDS), values).await? {
+            let (day, n, fen) = of_day(&row)?;
+            let sums = days.entry(day).or_default();
+            (sums.refunds, sums.refunds_fen) = (n, fen);
+        }
+        Ok(days)
+    }
+
+    /// Money that was recorded in a range and was taken or given back before it, oldest first.
+    pub async fn late_rows(
+        &self,
+        merchant: &MerchantKey,
+        (from, to): (Timestamp, Timestamp),
+        limit: u32,
+    ) -> Result<Vec<LateRow>, DbError> {
+        let sql = format!("{LATE} ORDER BY recorded_at_ms, number LIMIT {limit}");
+        let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into()];
+        let late = |row: &Row| {
+            Ok(LateRow {
+                occurred_at: Timestamp::from_ms(row.get("occurred_at_ms")?),
+                recorded_at: Timestamp::from_ms(row.get("recorded_at_ms")?),
+                is_refund: row.get::<i64>("is_refund")? == 1,
+                order_no: row.get("order_no")?,
+                number: row.get("number")?,
+                amount_fen: row.get("amount_fen")?,
+                currency: row.get("currency")?,
+            })
+        };
+        self.db.reader().rows(&sql, values).await?.iter().map(late).collect()
+    }
+}
+
+/// Of the class of a payment nothing is said here: WeChat has the money of every class.
+const PAYMENTS: &str = "
+SELECT {day} AS day, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
+FROM (SELECT paid_at_ms AS at_ms, amount_fen FROM payments
+      WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4 AND currency = 'CNY') AS p
+GROUP BY {day}";
+
+// As WeChat's bill has them: on the day of their acceptance.
+const REFUNDS: &str = "
+SELECT {day} AS day, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
+FROM (SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, l.amount_fen AS amount_fen FROM refunds AS r
+      JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
+      WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
+        AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4 AND l.currency = 'CNY') AS p
+GROUP BY {day}";
+
+const LATE: &str = "
+SELECT occurred_at_ms, recorded_at_ms, CAST(0 AS BIGINT) AS is_refund, order_no, transaction_id AS number, amount_fen,
+       currency
+FROM ledger WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3 AND entry = 'payment'
+  AND occurred_at_ms < $2
+UNION ALL
+SELECT occurred_at_ms, recorded_at_ms, CAST(1 AS BIGINT) AS is_refund, order_no, refund_no AS number, amount_fen,
+       currency
+FROM refund_ledger WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3 AND occurred_at_ms < $2";
+
+/// Numbers of days in Beijing.
+fn by_day(sql: &str) -> String {
+    sql.replace("{day}", &format!("(p.at_ms + {BEIJING_MS}) / {DAY_MS}"))
+}
+
+fn of_day(row: &Row) -> Result<(String, i64, i64), DbError> {
+    let begin = Timestamp::from_ms(row.get::<i64>("day")? * DAY_MS - BEIJING_MS);
+    Ok((begin.to_beijing_day(), row.get("n")?, row.get("fen")?))
+}

@@ -1,0 +1,35 @@
+//! What the lines of a reconciled day come to, by class.
+
+use crate::store::db::DbError;
+use crate::store::writer::Row;
+use crate::store::{Reconciliation, Store};
+
+/// The lines of a class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassSum {
+    pub class: String,
+    pub lines: i64,
+    pub open: i64,
+    /// The bill's amounts less ours.
+    pub explains_fen: i64,
+}
+
+impl Store {
+    /// The classes of a day's result that have lines.
+    pub async fn class_sums(&self, of: &Reconciliation) -> Result<Vec<ClassSum>, DbError> {
+        let sql = "SELECT class, COUNT(*) AS n, CAST(SUM(explains_fen) AS BIGINT) AS fen,
+                          CAST(SUM(CASE WHEN resolution = 'open' THEN 1 ELSE 0 END) AS BIGINT) AS open
+                   FROM reconciliation_lines WHERE merchant = $1 AND day = $2 AND run = $3
+                   GROUP BY class ORDER BY class";
+        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
+        let sum = |row: &Row| {
+            Ok(ClassSum {
+                class: row.get("class")?,
+                lines: row.get("n")?,
+                open: row.get("open")?,
+                explains_fen: row.get("fen")?,
+            })
+        };
+        self.db.reader().rows(sql, values).await?.iter().map(sum).collect()
+    }
+}

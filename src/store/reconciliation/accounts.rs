@@ -1,0 +1,224 @@
+//! Our side of a day: payments by WeChat's time of them, refunds by the day on which WeChat accepted them.
+
+use std::collections::HashMap;
+
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
+use crate::reconciliation::{Ids, LedgerFigures, LedgerItem, LedgerSide, LineKind};
+use crate::store::Store;
+use crate::store::db::{DbError, placeholders};
+use crate::store::writer::Row;
+
+/// A merchant's day: from one midnight to the next.
+#[derive(Debug, Clone)]
+pub struct DayRange {
+    pub merchant: MerchantKey,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// Where a page of payments begins.
+#[derive(Debug, Clone, Copy)]
+pub struct PaymentPlace {
+    pub at_ms: i64,
+    pub id: i64,
+}
+
+/// Where a page of refunds begins.
+#[derive(Debug, Clone, Copy)]
+pub struct RefundPlace {
+    pub at_ms: i64,
+    pub id: i64,
+}
+
+const PAYMENT: &str = "
+SELECT id, transaction_id, out_trade_no, order_no, amount_fen, currency, class AS state, paid_at_ms AS at_ms,
+       CAST(NULL AS TEXT) AS refund_no, CAST(NULL AS TEXT) AS refund_id
+FROM payments";
+
+// A version that knows no time of acceptance leaves it empty: it is shortly after the refund was recorded.
+const REFUND: &str = "
+SELECT id, transaction_id, out_trade_no, order_no, amount_fen, currency, state,
+       COALESCE(accepted_at_ms, created_at_ms) AS at_ms, refund_no, refund_id
+FROM refunds";
+
+impl Store {
+    /// Up to `limit` payments of the day behind `after`, in the order of their time.
+    pub async fn day_payments(
+        &self,
+        day: &DayRange,
+        after: Option<PaymentPlace>,
+        limit: u64,
+    ) -> Result<(Vec<LedgerItem>, Option<PaymentPlace>), DbError> {
+        let sql = format!(
+            "{PAYMENT} WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3
+               AND (paid_at_ms > $2 OR id > $4) ORDER BY paid_at_ms, id LIMIT {limit}"
+        );
+        let after = after.unwrap_or(PaymentPlace { at_ms: day.from.as_ms(), id: 0 });
+        let (items, next) = self.day_page(LineKind::Payment, &sql, day, (after.at_ms, after.id)).await?;
+        Ok((items, next.map(|(at_ms, id)| PaymentPlace { at_ms, id })))
+    }
+
+    /// Up to `limit` refunds of the day that WeChat took on, behind `after`.
+    pub async fn day_refunds(
+        &self,
+        day: &DayRange,
+        after: Option<RefundPlace>,
+        limit: u64,
+    ) -> Result<(Vec<LedgerItem>, Option<RefundPlace>), DbError> {
+        let at = "COALESCE(accepted_at_ms, created_at_ms)";
+        let sql = format!(
+            "{REFUND} WHERE merchant = $1 AND {at} >= $2 AND {at} < $3 AND ({at} > $2 OR id > $4)
+               AND refund_id IS NOT NULL ORDER BY {at}, id LIMIT {limit}"
+        );
+        let after = after.unwrap_or(RefundPlace { at_ms: day.from.as_ms(), id: 0 });
+        let (items, next) = self.day_page(LineKind::Refund, &sql, day, (after.at_ms, after.id)).await?;
+        Ok((items, next.map(|(at_ms, id)| RefundPlace { at_ms, id })))
+    }
+
+    async fn day_page(
+        &self,
+        kind: LineKind,
+        sql: &str,
+        day: &DayRange,
+        (at_ms, id): (i64, i64),
+    ) -> Result<(Vec<LedgerItem>, Option<(i64, i64)>), DbError> {
+        let values = [day.merchant.as_str().into(), at_ms.into(), day.to.as_ms().into(), id.into()];
+        let rows = self.db.reader().rows(sql, values).await?;
+        let last = rows.last().map(|row| Ok::<_, DbError>((row.get("at_ms")?, row.get("id")?))).transpose()?;
+        let items = rows.iter().map(|row| item(kind, row)).collect::<Result<_, _>>()?;
+        Ok((items, last))
+    }
+
+    /// What our books have of the day, summed up by the database: refunds that the payer has.
+    pub async fn day_sums(&self, day: &DayRange) -> Result<LedgerFigures, DbError> {
+        let at = "COALESCE(accepted_at_ms, created_at_ms)";
+        let sql = format!(
+            "SELECT p.n AS payments, p.fen AS payments_fen, r.n AS refunds, r.fen AS refunds_fen FROM
+               (SELECT COUNT(*) AS n, CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT) AS fen FROM payments
+                WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3) AS p,
+               (SELECT COUNT(*) AS n, CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT) AS fen FROM refunds
+                WHERE merchant = $1 AND {at} >= $2 AND {at} < $3 AND refund_id IS NOT NULL
+                  AND state = 'succeeded') AS r"
+        );
+        let values = [day.merchant.as_str().into(), day.from.as_ms().into(), day.to.as_ms().into()];
+        let rows = self.db.reader().rows(&sql, values).await?;
+        let row = rows.first().ok_or_else(|| DbError::Defect("no sums".into()))?;
+        Ok(LedgerFigures {
+            payments: row.get("payments")?,
+            refunds: row.get("refunds")?,
+            payments_fen: row.get("payments_fen")?,
+            refunds_fen: row.get("refunds_fen")?,
+        })
+    }
+
+    /// Payments of a merchant by WeChat's numbers, whatever their day.
+    pub async fn payments_by_number(
+        &self,
+        merchant: &MerchantKey,
+        numbers: &[String],
+    ) -> Result<HashMap<String, LedgerItem>, DbError> {
+        self.by_number(LineKind::Payment, &format!("{PAYMENT} WHERE merchant = $1 AND transaction_id"), merchant, numbers)
+            .await
+    }
+
+    /// Refunds of a merchant by their own numbers, whatever their day.
+    pub async fn refunds_by_number(
+        &self,
+        merchant: &MerchantKey,
+        numbers: &[String],
+    ) -> Result<HashMap<String, LedgerItem>, DbError> {
+        self.by_number(LineKind::Refund, &format!("{REFUND} WHERE merchant = $1 AND refund_no"), merchant, numbers).await
+    }
+
+    async fn by_number(
+        &self,
+        kind: LineKind,
+        select: &str,
+        merchant: &MerchantKey,
+        numbers: &[String],
+    ) -> Result<HashMap<String, LedgerItem>, DbError> {
+        if numbers.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sql = format!("{select} IN {}", placeholders(1, numbers.len(), 1));
+        let mut values = vec![merchant.as_str().into()];
+        values.extend(numbers.iter().map(|number| number.as_str().into()));
+        let mut found = HashMap::with_capacity(numbers.len());
+        for row in self.db.reader().rows(&sql, values).await? {
+            let item = item(kind, &row)?;
+            let number = item.ids.refund_no.clone().unwrap_or_else(|| item.ids.transaction_id.clone());
+            found.insert(number, item);
+        }
+        Ok(found)
+    }
+
+    /// On which of `days` the bill has payments or refunds of these transactions that our books have on another day: by
+    /// transaction and number of the refund.
+    pub async fn carried_in_bills(
+        &self,
+        merchant: &MerchantKey,
+        transactions: &[String],
+        days: &[String],
+    ) -> Result<HashMap<(String, Option<String>), String>, DbError> {
+        if transactions.is_empty() || days.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sql = format!(
+            "SELECT l.transaction_id AS transaction_id, l.refund_no AS refund_no, l.day AS day
+             FROM reconciliation_lines AS l
+             JOIN reconciliations AS r ON r.merchant = l.merchant AND r.day = l.day AND r.run = l.run
+             WHERE l.class = 'carried' AND l.merchant = $1 AND l.bill_fen IS NOT NULL
+               AND l.transaction_id IN {} AND l.day IN {}",
+            placeholders(1, transactions.len(), 1),
+            placeholders(1, days.len(), 1 + transactions.len())
+        );
+        let mut values = vec![merchant.as_str().into()];
+        values.extend(transactions.iter().chain(days).map(|text| text.as_str().into()));
+        let rows = self.db.reader().rows(&sql, values).await?;
+        let found = |row: &Row| Ok(((row.get("transaction_id")?, row.get("refund_no")?), row.get("day")?));
+        rows.iter().map(found).collect()
+    }
+
+    /// Notes when WeChat accepted a refund, by its bill. Moves no money.
+    pub async fn note_refund_accepted(
+        &self,
+        merchant: &MerchantKey,
+        refund_no: &str,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let sql = "UPDATE refunds SET accepted_at_ms = $3 WHERE merchant = $1 AND refund_no = $2";
+        let values = [merchant.as_str().into(), refund_no.into(), at.as_ms().into()];
+        self.db.execute("refund.accepted", sql, values).await?;
+        Ok(())
+    }
+
+    /// When a merchant's first payment was made; none where there is none.
+    pub async fn first_payment_at(&self, merchant: &MerchantKey) -> Result<Option<Timestamp>, DbError> {
+        let sql = "SELECT MIN(paid_at_ms) AS at_ms FROM payments WHERE merchant = $1";
+        let rows = self.db.reader().rows(sql, [merchant.as_str().into()]).await?;
+        let at: Option<i64> = rows.first().map(|row| row.get("at_ms")).transpose()?.flatten();
+        Ok(at.map(Timestamp::from_ms))
+    }
+}
+
+fn item(kind: LineKind, row: &Row) -> Result<LedgerItem, DbError> {
+    let state: String = row.get("state")?;
+    Ok(LedgerItem {
+        ids: Ids {
+            kind,
+            transaction_id: row.get("transaction_id")?,
+            out_trade_no: row.get("out_trade_no")?,
+            refund_no: row.get("refund_no")?,
+            refund_id: row.get("refund_id")?,
+        },
+        order_no: row.get("order_no")?,
+        side: LedgerSide {
+            fen: row.get("amount_fen")?,
+            currency: row.get("currency")?,
+            counts: kind == LineKind::Payment || state == "succeeded",
+            state,
+            time: Timestamp::from_ms(row.get("at_ms")?),
+        },
+    })
+}

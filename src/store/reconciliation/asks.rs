@@ -1,0 +1,145 @@
+//! Which days are to be reconciled, and the beginning and the failure of a run.
+
+use crate::clock::Timestamp;
+use crate::ids::MerchantKey;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::leases::{Fenced, Lease, holds};
+use crate::store::order::rows::broken;
+use crate::store::writer::WriteTx;
+
+/// A day that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueDay {
+    pub merchant: MerchantKey,
+    pub day: String,
+}
+
+/// How a run that brought no result ended.
+#[derive(Debug, Clone)]
+pub struct FailedRun {
+    pub merchant: MerchantKey,
+    pub day: String,
+    /// In words for people.
+    pub error: String,
+    /// When it is tried again; none where that is of no use.
+    pub next_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Asks for a day. One that is asked for or worked on already stays as it is; `true` where it was not.
+    pub async fn ask_reconciliation(
+        &self,
+        merchant: &MerchantKey,
+        day: &str,
+        by: Option<&str>,
+        at: Timestamp,
+    ) -> Result<bool, DbError> {
+        let sql = "INSERT INTO reconciliations (merchant, day, work, runs, run, asked_by, asked_at_ms, next_at_ms)
+                   VALUES ($1, $2, 'pending', 0, 0, $3, $4, $4)
+                   ON CONFLICT (merchant, day) DO UPDATE SET work = 'pending', asked_by = excluded.asked_by,
+                     asked_at_ms = excluded.asked_at_ms, next_at_ms = excluded.next_at_ms
+                   WHERE reconciliations.work = 'idle'";
+        let values = [merchant.as_str().into(), day.into(), by.map(str::to_owned).into(), at.as_ms().into()];
+        let asked = self.db.execute("reconciliation.ask", sql, values).await? > 0;
+        if asked {
+            self.changed();
+        }
+        Ok(asked)
+    }
+
+    /// Days to be reconciled now, those that were due first before others.
+    pub async fn due_reconciliations(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
+        let sql = format!(
+            "SELECT merchant, day FROM reconciliations WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1
+             ORDER BY next_at_ms, day DESC LIMIT {limit}"
+        );
+        self.due(&sql, now).await
+    }
+
+    /// Days whose carried or pending lines are to be looked at again.
+    pub async fn rechecks(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
+        let sql = format!(
+            "SELECT merchant, day FROM reconciliations WHERE recheck_at_ms IS NOT NULL AND recheck_at_ms <= $1
+             AND work = 'idle' ORDER BY recheck_at_ms LIMIT {limit}"
+        );
+        self.due(&sql, now).await
+    }
+
+    async fn due(&self, sql: &str, now: Timestamp) -> Result<Vec<DueDay>, DbError> {
+        let rows = self.db.reader().rows(sql, [now.as_ms().into()]).await?;
+        let due = |row: &crate::store::writer::Row| {
+            let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
+            Ok(DueDay { merchant, day: row.get("day")? })
+        };
+        rows.iter().map(due).collect()
+    }
+
+    /// The days of a merchant from `from` on that were ever asked for.
+    pub async fn asked_days(&self, merchant: &MerchantKey, from: &str) -> Result<Vec<String>, DbError> {
+        let sql = "SELECT day FROM reconciliations WHERE merchant = $1 AND day >= $2";
+        let rows = self.db.reader().rows(sql, [merchant.as_str().into(), from.into()]).await?;
+        rows.iter().map(|row| row.get("day")).collect()
+    }
+
+    /// Begins a run of a day and answers its number. Until `again_at` no other process takes the day, which then is due
+    /// again if this run has not ended.
+    pub async fn begin_reconciliation(
+        &self,
+        lease: &Lease,
+        due: &DueDay,
+        (at, again_at): (Timestamp, Timestamp),
+    ) -> Result<Fenced<i64>, DbError> {
+        let write = (lease.clone(), due.clone(), at, again_at);
+        let begun = self.db.write("reconciliation.begin", write, |tx, (lease, due, at, again_at)| {
+            Box::pin(begin(tx, lease, due, *at, *again_at))
+        });
+        begun.await
+    }
+
+    /// Ends a run without a result: the one before stays.
+    pub async fn fail_reconciliation(&self, lease: &Lease, failed: &FailedRun) -> Result<Fenced<()>, DbError> {
+        let write = (lease.clone(), failed.clone());
+        let ended = self
+            .db
+            .write("reconciliation.fail", write, |tx, (lease, failed)| Box::pin(fail(tx, lease, failed)))
+            .await?;
+        self.changed();
+        Ok(ended)
+    }
+}
+
+async fn begin(
+    tx: &WriteTx,
+    lease: &Lease,
+    due: &DueDay,
+    at: Timestamp,
+    again_at: Timestamp,
+) -> Result<Fenced<i64>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let sql = "UPDATE reconciliations SET work = 'running', runs = runs + 1, started_at_ms = $3, next_at_ms = $4,
+                 recheck_at_ms = NULL
+               WHERE merchant = $1 AND day = $2 RETURNING runs";
+    let values =
+        [due.merchant.as_str().into(), due.day.as_str().into(), at.as_ms().into(), again_at.as_ms().into()];
+    let row = tx.one(sql, values).await?;
+    let runs = row.map(|row| row.get("runs")).transpose()?;
+    runs.map(Fenced::Done).ok_or_else(|| DbError::Defect("a day that was not asked for".into()))
+}
+
+async fn fail(tx: &WriteTx, lease: &Lease, failed: &FailedRun) -> Result<Fenced<()>, DbError> {
+    if !holds(tx, lease).await? {
+        return Ok(Fenced::Lost);
+    }
+    let sql = "UPDATE reconciliations SET work = 'idle', error = $3, next_at_ms = $4 WHERE merchant = $1 AND day = $2";
+    let values = [
+        failed.merchant.as_str().into(),
+        failed.day.as_str().into(),
+        failed.error.as_str().into(),
+        failed.next_at.map(Timestamp::as_ms).into(),
+    ];
+    tx.execute(sql, values).await?;
+    Ok(Fenced::Done(()))
+}

@@ -1,0 +1,102 @@
+//! Reads of results and their lines.
+
+use super::types::{DAY_COLUMNS, LINE_COLUMNS, Line, Reconciliation, line, reconciliation};
+use crate::ids::MerchantKey;
+use crate::reconciliation::LineClass;
+use crate::store::Store;
+use crate::store::db::DbError;
+use crate::store::ops::filter::Conditions;
+
+/// Which days are listed, the newest first; what is not set does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct DayFilter {
+    /// Of these merchants.
+    pub merchants: Option<Vec<MerchantKey>>,
+    /// From this day on.
+    pub from: Option<String>,
+    /// Up to this day, itself included.
+    pub to: Option<String>,
+    /// Those alone that are red.
+    pub is_red: bool,
+}
+
+impl Store {
+    /// A day of a merchant.
+    pub async fn reconciliation(&self, merchant: &MerchantKey, day: &str) -> Result<Option<Reconciliation>, DbError> {
+        let sql = format!("SELECT {DAY_COLUMNS} FROM reconciliations WHERE merchant = $1 AND day = $2");
+        let rows = self.db.reader().rows(&sql, [merchant.as_str().into(), day.into()]).await?;
+        rows.first().map(reconciliation).transpose()
+    }
+
+    /// Up to `limit` days behind `after`, a day and a merchant: the newest day first, its merchants by name.
+    pub async fn reconciliations(
+        &self,
+        filter: &DayFilter,
+        after: Option<(&str, &str)>,
+        limit: u64,
+    ) -> Result<Vec<Reconciliation>, DbError> {
+        let mut only = Conditions::default();
+        only.merchants("merchant", filter.merchants.as_deref());
+        only.add_option("day >= {}", filter.from.as_deref());
+        only.add_option("day <= {}", filter.to.as_deref());
+        if filter.is_red {
+            only.plain("(open_lines > 0 OR unexplained_fen <> 0)");
+        }
+        if let Some((day, merchant)) = after {
+            let (day, merchant) = (only.value(day), only.value(merchant));
+            only.plain(&format!("(day < {day} OR (day = {day} AND merchant > {merchant}))"));
+        }
+        let sql = format!(
+            "SELECT {DAY_COLUMNS} FROM reconciliations WHERE {} ORDER BY day DESC, merchant LIMIT {limit}",
+            only.text()
+        );
+        self.db.reader().rows(&sql, only.values()).await?.iter().map(reconciliation).collect()
+    }
+
+    /// Up to `limit` lines of a day's result behind the line `after`, of this class or of all.
+    pub async fn reconciliation_lines(
+        &self,
+        of: &Reconciliation,
+        class: Option<LineClass>,
+        after: Option<i64>,
+        limit: u64,
+    ) -> Result<Vec<Line>, DbError> {
+        let mut only = Conditions::default();
+        only.add("merchant = {}", of.merchant.as_str());
+        only.add("day = {}", of.day.as_str());
+        only.add("run = {}", of.run);
+        only.add_option("class = {}", class.map(LineClass::as_str));
+        only.add_option("id > {}", after);
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE {} ORDER BY id LIMIT {limit}",
+            only.text()
+        );
+        self.db.reader().rows(&sql, only.values()).await?.iter().map(line).collect()
+    }
+
+    /// A line of a day's result.
+    pub async fn reconciliation_line(&self, of: &Reconciliation, id: i64) -> Result<Option<Line>, DbError> {
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE merchant = $1 AND day = $2 AND run = $3 AND id = $4"
+        );
+        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into(), id.into()];
+        self.db.reader().rows(&sql, values).await?.first().map(line).transpose()
+    }
+
+    /// How many lines are open, by class, over all days.
+    pub async fn open_mismatches(&self) -> Result<Vec<(String, i64)>, DbError> {
+        let sql = "SELECT l.class AS class, COUNT(*) AS n FROM reconciliations AS r
+                   JOIN reconciliation_lines AS l ON l.merchant = r.merchant AND l.day = r.day AND l.run = r.run
+                   WHERE (r.open_lines > 0 OR r.unexplained_fen <> 0) AND l.resolution = 'open' GROUP BY l.class";
+        let rows = self.db.reader().rows(sql, []).await?;
+        rows.iter().map(|row| Ok((row.get("class")?, row.get("n")?))).collect()
+    }
+
+    /// How many days are red, by merchant.
+    pub async fn red_days(&self) -> Result<Vec<(String, i64)>, DbError> {
+        let sql = "SELECT merchant, COUNT(*) AS n FROM reconciliations
+                   WHERE open_lines > 0 OR unexplained_fen <> 0 GROUP BY merchant";
+        let rows = self.db.reader().rows(sql, []).await?;
+        rows.iter().map(|row| Ok((row.get("merchant")?, row.get("n")?))).collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! A closing, and a row that is recorded before it by a clock that was set back, at the same time.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::ids::MerchantKey;
+use wxpay_worker::store::DbKind;
+
+use crate::harness::sql::number;
+use crate::harness::store::TestStore;
+use crate::settling::on_both;
+
+const END: Timestamp = Timestamp::from_ms(90_000);
+
+fn row(n: usize) -> String {
+    format!(
+        "INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen, currency,
+                             occurred_at_ms, recorded_at_ms, to_class, payment_version)
+         VALUES ('main', 0, 'N{n}', 'payment', 'T{n}', {n}, 'CNY', 1, {n}, 'unmatched', 1)"
+    )
+}
+
+async fn balance(stage: &TestStore, merchant: &MerchantKey) -> i64 {
+    stage.store.balances_before(merchant, END).await.unwrap().values().sum()
+}
+
+async fn sum(stage: &TestStore) -> i64 {
+    number(stage.store.db(), "SELECT CAST(SUM(amount_fen) AS BIGINT) FROM ledger").await
+}
+
+on_both! {
+    async fn a_closing_that_is_made_beside_late_rows_has_them_or_is_gone(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        let main = MerchantKey::parse("main").unwrap();
+        for n in 1..=60 {
+            let late = row(n);
+            let (closed, entered) = tokio::join!(stage.store.close_day(END), stage.execute(&late));
+            closed.unwrap();
+            entered.unwrap();
+            assert_eq!(balance(&stage, &main).await, sum(&stage).await, "round {n}");
+        }
+        stage.store.close_day(END).await.unwrap();
+        assert_eq!(stage.count("ledger_closings").await, 1);
+        assert_eq!(balance(&stage, &main).await, sum(&stage).await);
+    }
+}
+
+/// On SQLite no other transaction is open while one writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_waits_for_a_late_row_that_is_not_committed() {
+    let stage = TestStore::open(crate::harness::db::TestDb::postgres().await).await;
+    assert_eq!(stage.store.db().kind(), DbKind::Postgres);
+    let main = MerchantKey::parse("main").unwrap();
+    stage.execute(&row(1)).await.unwrap();
+    let signals = (row(2), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (_, entered, go_on) = signals.clone();
+    let db = stage.store.db().clone();
+    let late = tokio::spawn(async move {
+        let write = db.write("test", signals, |tx, (sql, entered, go_on)| {
+            Box::pin(async move {
+                tx.execute_unprepared(sql).await?;
+                entered.notify_one();
+                go_on.notified().await;
+                Ok(())
+            })
+        });
+        write.await.unwrap();
+    });
+    entered.notified().await;
+    let store = stage.store.clone();
+    let mut closing = tokio::spawn(async move { store.close_day(END).await.unwrap() });
+    let waits = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    loop {
+        tokio::select! {
+            closed = &mut closing => panic!("it closed {} beside the row", closed.unwrap()),
+            waiting = number(stage.store.db(), waits) => if waiting > 0 { break },
+        }
+    }
+    go_on.notify_one();
+    late.await.unwrap();
+    assert_eq!(closing.await.unwrap(), 1);
+    assert_eq!((stage.count("ledger_closings").await, balance(&stage, &main).await), (1, 3));
+    // A row that comes later removes it.
+    stage.execute(&row(4)).await.unwrap();
+    assert_eq!((stage.count("ledger_closings").await, balance(&stage, &main).await), (0, 7));
+}

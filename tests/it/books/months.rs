@@ -1,0 +1,202 @@
+//! Months: closed in their order, figures frozen, and what is recorded later counts in the open month.
+
+use serde_json::json;
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::ids::MerchantKey;
+use wxpay_worker::ops::reports::{Month, frozen_or_now, ledger_page, period};
+use wxpay_worker::ops::users::local_operator;
+use wxpay_worker::store::{BookRange, NewClosing, PeriodChange};
+
+use crate::harness::service::{API_KEY, TestService};
+use crate::harness::store::TestStore;
+use crate::settling::on_both;
+
+fn main() -> MerchantKey {
+    MerchantKey::parse("main").unwrap()
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_beijing_spaced(text).unwrap()
+}
+
+/// Money of no order that WeChat took at one time and that was recorded at another.
+async fn taken(stage: &TestStore, number: &str, fen: i64, (paid, recorded): (&str, &str)) {
+    let (paid, recorded) = (at(paid).as_ms(), at(recorded).as_ms());
+    let sql = format!(
+        "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid, amount_fen,
+                               currency, paid_at_ms, recorded_at_ms, updated_at_ms)
+         VALUES ('main', '{number}', 1, 'unmatched', 'N{number}', 'm', 'a', {fen}, 'CNY', {paid}, {recorded}, 1);
+         INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen, currency,
+                             occurred_at_ms, recorded_at_ms, to_class, payment_version)
+         VALUES ('main', 0, 'N{number}', 'payment', '{number}', {fen}, 'CNY', {paid}, {recorded}, 'unmatched', 1)"
+    );
+    stage.execute(&sql).await.unwrap();
+}
+
+async fn close(stage: &TestStore, month: &str, closed_at: &str) -> PeriodChange {
+    let month = Month::parse(month).unwrap();
+    let figures = period(&stage.store, &main(), month.clone(), at(closed_at)).await.unwrap().figures;
+    let new = NewClosing {
+        merchant: main(),
+        month_before: month.before().unwrap().text,
+        month: month.text,
+        closed_at: at(closed_at),
+        cut_at: at(closed_at),
+        hash: wxpay_worker::secret::sha256_hex(figures.get().as_bytes()),
+        figures: figures.get().to_owned(),
+        audit: local_operator().audit("period.close", "the month is over".to_owned(), at(closed_at)),
+    };
+    stage.store.close_period(new).await.unwrap()
+}
+
+async fn reopen(stage: &TestStore, month: &str) -> PeriodChange {
+    let audit = local_operator().audit("period.reopen", "a bill came late".to_owned(), at("2026-12-20 00:00:00"));
+    stage.store.reopen_period(&main(), month, audit).await.unwrap()
+}
+
+on_both! {
+    async fn what_is_recorded_after_a_closing_counts_in_the_open_month(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        taken(&stage, "1", 100, ("2026-10-05 10:00:00", "2026-10-05 10:00:01")).await;
+        taken(&stage, "2", 200, ("2026-10-31 23:59:59", "2026-11-01 00:00:02")).await;
+        assert_eq!(close(&stage, "2026-10", "2026-11-02 11:00:00").await, PeriodChange::Done);
+        assert_eq!(close(&stage, "2026-10", "2026-11-02 11:00:00").await, PeriodChange::Already);
+        let october = || Month::parse("2026-10").unwrap();
+        let now = at("2026-11-20 00:00:00");
+        let before = period(&stage.store, &main(), october(), now).await.unwrap();
+        taken(&stage, "3", 4000, ("2026-10-07 08:00:00", "2026-11-09 09:00:00")).await;
+        taken(&stage, "4", 8, ("2026-11-09 08:00:00", "2026-11-09 09:00:01")).await;
+
+        // Frozen, with the hash of these very bytes.
+        let frozen = period(&stage.store, &main(), october(), now).await.unwrap();
+        assert_eq!(frozen.figures.get(), before.figures.get());
+        let closing = frozen.closing.unwrap();
+        assert_eq!(closing.hash, wxpay_worker::secret::sha256_hex(frozen.figures.get().as_bytes()));
+        let figures: serde_json::Value = serde_json::from_str(frozen.figures.get()).unwrap();
+        assert_eq!((&figures["payments"], &figures["payments_fen"]), (&json!(2), &json!(300)));
+        assert_eq!(figures["days"].as_array().unwrap().len(), 31);
+        assert!(frozen.adjustments.is_empty());
+        let october = october();
+        let days = frozen_or_now(&stage.store, &main(), (october.begins_at, october.ends_at), now).await.unwrap();
+        assert_eq!(days[6].payments_fen, 0, "the report of a closed month is the closed one: {:?}", days[6]);
+
+        // The fact is in the open month, with its day.
+        let november = period(&stage.store, &main(), Month::parse("2026-11").unwrap(), now).await.unwrap();
+        let adjusts: Vec<_> = november.adjustments.iter().map(|a| (a.adjusts.as_str(), a.amount_fen)).collect();
+        assert_eq!(adjusts, [("2026-10-07", 4000)]);
+        let range = BookRange { merchant: main(), from: Timestamp::from_ms(0), to: now };
+        let lines = ledger_page(&stage.store, &range, None, 10).await.unwrap().lines;
+        let periods: Vec<_> = lines
+            .iter()
+            .map(|line| (&*line.row.transaction_id, &*line.period.month, line.period.adjusts.as_deref()))
+            .collect();
+        let expected = [
+            ("1", "2026-10", None),
+            ("2", "2026-10", None),
+            ("3", "2026-11", Some("2026-10-07")),
+            ("4", "2026-11", None),
+        ];
+        assert_eq!(periods, expected);
+    }
+
+    async fn months_are_closed_in_their_order_and_reopened_in_the_other(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        taken(&stage, "1", 100, ("2026-10-05 10:00:00", "2026-10-05 10:00:01")).await;
+        assert_eq!(close(&stage, "2026-10", "2026-11-02 11:00:00").await, PeriodChange::Done);
+        let last = |last: &str| PeriodChange::OutOfOrder { last: last.to_owned() };
+        assert_eq!(close(&stage, "2026-12", "2027-01-02 11:00:00").await, last("2026-10"));
+        assert_eq!(close(&stage, "2026-09", "2027-01-02 11:00:00").await, last("2026-10"));
+        assert_eq!(close(&stage, "2026-11", "2026-12-02 11:00:00").await, PeriodChange::Done);
+        assert_eq!(reopen(&stage, "2026-10").await, last("2026-11"));
+        assert_eq!(reopen(&stage, "2026-11").await, PeriodChange::Done);
+        assert_eq!(reopen(&stage, "2026-11").await, PeriodChange::Already);
+        assert_eq!(reopen(&stage, "2026-10").await, PeriodChange::Done);
+        assert_eq!(close(&stage, "2026-10", "2026-12-21 11:00:00").await, PeriodChange::Done);
+        let closings = stage.store.period_closings(None, Some("2026-10"), 10).await.unwrap();
+        let reopened: Vec<bool> = closings.iter().map(|closing| closing.reopened.is_some()).collect();
+        assert_eq!(reopened, [false, true], "both closings are kept");
+        assert_eq!(stage.count("audit WHERE action LIKE 'period.%'").await, 5);
+        for change in [
+            "UPDATE period_closings SET figures = '{}'",
+            "UPDATE period_closings SET hash = ''",
+            "DELETE FROM period_closings",
+        ] {
+            let error = stage.execute(change).await.unwrap_err().to_string();
+            assert!(error.contains("a closed month does not change"), "{change}: {error}");
+        }
+    }
+
+    async fn a_month_with_open_days_is_not_closed_and_the_days_are_named(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let month = Month::of(service.clock.now()).unwrap();
+        let path = |verb: &str| format!("/v1/periods/main/{}/{verb}", month.text);
+        let body = json!({"reason": "the month is over"});
+        let (status, problem) = service.post(&path("close"), &body).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("period_not_over")), "{problem}");
+        service.skip_to(Timestamp::from_ms(month.ends_at.as_ms() + 11 * 3600 * 1000));
+        let (status, problem) = service.post(&path("close"), &body).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("period_open_days")), "{problem}");
+        let days = problem["days"].as_array().unwrap();
+        assert_eq!((&days[0]["day"], &days[0]["state"]), (&json!(format!("{}-01", month.text)), &json!("missing")));
+        let (status, problem) = service.post(&path("close"), &json!({})).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("invalid")), "a reason is required: {problem}");
+        assert_eq!(service.post(&path("reopen"), &body).await.0, 403, "reopening needs the scope admin");
+        for bad in ["2026-13", "2026-1", "26-01", "2026-00", "abcd-ef"] {
+            assert_eq!(service.get(&format!("/v1/periods/main/{bad}")).await.0, 400, "{bad}");
+        }
+        assert_eq!(service.get(&format!("/v1/periods/none/{}", month.text)).await.0, 404);
+        let (_, open) = service.get(&format!("/v1/periods/main/{}", month.text)).await;
+        assert_eq!(open["state"], json!("open"));
+        let (_, list) = service.get("/v1/periods").await;
+        assert_eq!(list, json!({"periods": []}));
+        let refused = "SELECT COUNT(*) FROM audit WHERE action = 'period.close'
+                       AND result IN ('not_over', 'open_days') AND actor = 'test'";
+        assert_eq!(service.number(refused).await, 2);
+        service.finish().await;
+    }
+
+    async fn a_month_of_reconciled_days_is_closed_once_and_stays_as_it_is(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        service.paid("MO000001").await;
+        let month = Month::of(service.clock.now()).unwrap();
+        let paid_on = service.clock.now().to_beijing_day();
+        let mut at = month.begins_at;
+        while at < month.ends_at {
+            let (day, open) = (at.to_beijing_day(), i64::from(at == month.begins_at));
+            let sql = format!(
+                "INSERT INTO reconciliations (merchant, day, work, runs, run, asked_at_ms, bill_settlement_fen,
+                                              bill_fees, differences, difference_fen, open_lines)
+                 VALUES ('main', '{day}', 'idle', 1, 1, 1, 100, 60000, {open}, {open}, {open})"
+            );
+            service.store.db().execute("test", sql, []).await.unwrap();
+            at = at.next_beijing_midnight();
+        }
+        service.skip_to(Timestamp::from_ms(month.ends_at.as_ms() + 11 * 3600 * 1000));
+        let path = format!("/v1/periods/main/{}", month.text);
+        let body = json!({"reason": "the month is over"});
+        let (status, problem) = service.post(&format!("{path}/close"), &body).await;
+        let red = json!([{"day": format!("{}-01", month.text), "state": "red"}]);
+        assert_eq!((status, &problem["days"]), (409, &red), "{problem}");
+        let resolved = "UPDATE reconciliations SET open_lines = 0 WHERE open_lines = 1";
+        assert_eq!(service.store.db().execute("test", resolved, []).await.unwrap(), 1);
+        let (status, closed) = service.post(&format!("{path}/close"), &body).await;
+        assert_eq!((status, &closed["state"], &closed["closed_by"]), (200, &json!("closed"), &json!("test")), "{closed}");
+        let day = closed["figures"]["days"].as_array().unwrap().iter().find(|day| day["day"] == paid_on.as_str());
+        let day = day.unwrap();
+        assert_eq!((&day["payments_fen"], &day["fees"], &day["net"]), (&json!(100), &json!("0.60"), &json!("0.40")));
+        assert_eq!(closed["figures"]["payments_fen"], json!(100));
+        assert_eq!(service.post(&format!("{path}/close"), &body).await.1, closed, "once, however often it is asked");
+        // The bytes of the figures are those of the hash.
+        let text = service.http.get(format!("{}{path}", service.base)).bearer_auth(API_KEY).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        let figures = text.strip_prefix("{\"figures\":").unwrap().split(",\"adjustments\":").next().unwrap();
+        assert_eq!(closed["hash"], json!(wxpay_worker::secret::sha256_hex(figures.as_bytes())), "{figures}");
+        // Whatever is done about a day later, the report of the month stays.
+        service.store.db().execute("test", "UPDATE reconciliations SET open_lines = 5", []).await.unwrap();
+        let (_, daily) = service.get(&format!("/v1/reports/daily?from={paid_on}")).await;
+        assert_eq!(daily["days"][0]["state"], day["state"]);
+        let audited = "SELECT COUNT(*) FROM audit WHERE action = 'period.close' AND result IN ('done', 'repeated')";
+        assert_eq!(service.number(audited).await, 2);
+        service.finish().await;
+    }
+}

@@ -1,0 +1,140 @@
+//! Sheets for finance: what a stranger wrote stays a text, amounts are numbers, times are times.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde_json::json;
+
+use crate::harness::service::{API_KEY, InProcess, TestService, jsapi};
+use crate::settling::on_both;
+
+const HOSTILE: &str = "=cmd|' /C calc'!A0";
+
+/// The files of a zip archive.
+fn unzip(bytes: &[u8]) -> BTreeMap<String, String> {
+    let number = |at: usize, len: usize| {
+        bytes[at..at + len].iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let end = (0..bytes.len() - 21).rev().find(|at| bytes[*at..].starts_with(b"PK\x05\x06")).unwrap();
+    let (count, mut at) = (number(end + 10, 2), number(end + 16, 4));
+    let mut files = BTreeMap::new();
+    for _ in 0..count {
+        assert!(bytes[at..].starts_with(b"PK\x01\x02"));
+        let (method, size, name_len) = (number(at + 10, 2), number(at + 20, 4), number(at + 28, 2));
+        let name = String::from_utf8(bytes[at + 46..at + 46 + name_len].to_vec()).unwrap();
+        let local = number(at + 42, 4);
+        let data = local + 30 + number(local + 26, 2) + number(local + 28, 2);
+        let packed = &bytes[data..data + size];
+        let mut text = String::new();
+        match method {
+            0 => text.push_str(std::str::from_utf8(packed).unwrap()),
+            8 => drop(flate2::read::DeflateDecoder::new(packed).read_to_string(&mut text).unwrap()),
+            other => panic!("method {other}"),
+        }
+        files.insert(name, text);
+        at += 46 + name_len + number(at + 30, 2) + number(at + 32, 2);
+    }
+    files
+}
+
+impl InProcess {
+    async fn sheet(&self, path: &str) -> (u16, String, Vec<u8>) {
+        let response = self.http.get(format!("{}{path}", self.base)).bearer_auth(API_KEY).send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), kind, response.bytes().await.unwrap().to_vec())
+    }
+
+    /// The XML of the first sheet.
+    async fn xlsx(&self, path: &str) -> String {
+        let (status, kind, bytes) = self.sheet(path).await;
+        assert_eq!((status, kind.contains("spreadsheetml")), (200, true), "{}", String::from_utf8_lossy(&bytes));
+        unzip(&bytes).remove("xl/worksheets/sheet1.xml").unwrap()
+    }
+
+    async fn csv(&self, path: &str) -> String {
+        let (status, kind, bytes) = self.sheet(path).await;
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!((status, kind.as_str()), (200, "text/csv; charset=utf-8"), "{text}");
+        text
+    }
+}
+
+on_both! {
+    async fn the_lines_of_a_day_are_a_sheet_without_a_formula(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        service.skip_to(service.clock.now().next_beijing_midnight());
+        let mut body = jsapi("SH000001", 123_456);
+        (body["description"], body["attach"]) = (json!(HOSTILE), json!(HOSTILE));
+        body["metadata"] = json!({"table": "7", "cells": HOSTILE});
+        service.place_as(&body).await;
+        service.pay("SH000001").await;
+        service.until_state("SH000001", "paid").await;
+        let (status, refund) = service.give_back("SH000001", json!({"refund_no": "SHR1", "amount_fen": 56})).await;
+        assert!(status < 300, "{refund}");
+        service.until_refunded("SHR1", "processing").await;
+        service.ends("SHR1", "SUCCESS").await;
+        service.until_refunded("SHR1", "succeeded").await;
+        let day = service.clock.now().to_beijing_day();
+        let columns = "columns=attach,metadata.table,metadata.cells";
+
+        let xml = service.xlsx(&format!("/v1/reports/main/{day}.xlsx?{columns}")).await;
+        assert!(!xml.contains("<f>"), "a formula: {xml}");
+        let cells = xml.matches("=cmd|").count();
+        assert_eq!(cells, 6, "three texts of two lines: {xml}");
+        for text in xml.split("<c ").filter(|cell| cell.contains("=cmd|")) {
+            assert!(text.contains("t=\"inlineStr\"") || text.contains("t=\"s\""), "{text}");
+        }
+        assert!(xml.contains("<v>1234.56</v>") && xml.contains("<v>0.56</v>"), "{xml}");
+        assert!(!xml.contains("<v>4200"), "an identifier is no number: {xml}");
+
+        let text = service.csv(&format!("/v1/reports/main/{day}.csv?lang=zh&{columns}")).await;
+        let mut lines = text.split("\r\n");
+        let head = "交易时间,商户订单号,微信订单号,商品,类型,金额,退款,手续费,费率,净额,标记,附加数据,table,cells";
+        assert_eq!(lines.next().and_then(|line| line.strip_prefix('\u{feff}')), Some(head));
+        let paid: Vec<&str> = lines.next().unwrap().split(',').collect();
+        assert_eq!((paid[1], paid[3], paid[4], paid[5]), ("SH000001", "'=cmd|' /C calc'!A0", "支付", "1234.56"));
+        assert_eq!((paid[11], paid[12]), ("'=cmd|' /C calc'!A0", "'7"));
+        let back: Vec<&str> = lines.next().unwrap().split(',').collect();
+        assert_eq!((back[4], back[5], back[6], back[9]), ("退款", "", "0.56", "-0.56"));
+        assert_eq!((lines.next(), lines.next()), (Some(""), None));
+
+        let ledger = service.xlsx("/v1/ledger?format=xlsx&lang=zh").await;
+        assert_eq!(ledger.matches("<row ").count(), 3, "a head and two rows: {ledger}");
+        assert!(ledger.contains("所属月份"), "{ledger}");
+        service.finish().await;
+    }
+
+    async fn the_daily_sheet_has_a_row_for_each_day(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        service.skip_to(service.clock.now().next_beijing_midnight());
+        service.paid("SH000011").await;
+        let day = service.clock.now().to_beijing_day();
+        let (_, answer) = service.get(&format!("/v1/reports/daily?from={day}")).await;
+        let row = &answer["days"][0];
+        assert_eq!((&row["day"], &row["payments"], &row["payments_fen"]), (&json!(day), &json!(1), &json!(100)));
+        assert_eq!((&row["merchant"], &row["state"]), (&json!("main"), &json!("missing")));
+        let month = &day[..7];
+        let text = service.csv(&format!("/v1/reports/daily?from={month}-01&to={day}&format=csv&lang=zh")).await;
+        let head = "商户,日期,交易笔数,交易金额,退款笔数,退款金额,代金券,手续费,应结净额,差异笔数,差异金额,状态";
+        assert_eq!(text.lines().next().and_then(|line| line.strip_prefix('\u{feff}')), Some(head));
+        let last = text.lines().last().unwrap();
+        assert_eq!(last, format!("main,{day},1,1.00,0,0.00,,,,,,无账单"));
+        assert_eq!(text.lines().count(), day[8..].parse::<usize>().unwrap() + 1);
+        let xml = service.xlsx(&format!("/v1/reports/daily?from={day}&format=xlsx")).await;
+        assert!(xml.contains("payments_amount") && xml.contains("<v>1</v>"), "{xml}");
+        for bad in [
+            "",
+            "from=today",
+            "from=2026-11-27&to=2026-11-26",
+            "from=2020-01-01&to=2026-01-01",
+            "from=2026-11-27&lang=fr",
+        ] {
+            assert_eq!(service.get(&format!("/v1/reports/daily?{bad}")).await.0, 400, "{bad}");
+        }
+        for bad in ["2026-11-27", "2026-11-27.pdf", "today.csv"] {
+            assert_eq!(service.get(&format!("/v1/reports/main/{bad}")).await.0, 404, "{bad}");
+        }
+        assert_eq!(service.get(&format!("/v1/reports/none/{day}.csv")).await.0, 404);
+        service.finish().await;
+    }
+}

@@ -9,7 +9,7 @@
 //!   `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
-//! - Finance: `events`, `books`.
+//! - Finance: `events`, `books`, `reconciliations`.
 //! - Operation: `health`, `ops`.
 
 mod api_keys;
@@ -28,6 +28,7 @@ mod payments;
 pub(crate) mod problem;
 pub(crate) mod problem_sources;
 mod quarantine;
+mod reconciliations;
 pub(crate) mod rate_limit;
 pub(crate) mod refunds;
 pub(crate) mod routes;

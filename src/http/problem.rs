@@ -202,9 +202,10 @@ pub enum Error {
     /// Another key that counts has the name.
     #[error("another API key has this name")]
     KeyNameTaken,
-    /// The dead letter was replayed.
     #[error("the dead letter was replayed: there is nothing to discard")]
     DeadLetterEnded,
+    #[error("the line is not open, or the day has been compared again: read its lines")]
+    LineNotOpen,
     /// The replay's state does not allow it.
     #[error("the replay is {}", .0.as_str())]
     ReplayState(ReplayState),
@@ -307,6 +308,7 @@ problems! {
     Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
     Error::KeyNameTaken => CONFLICT "key-name-taken" "Name in use";
     Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
+    Error::LineNotOpen => CONFLICT "line-not-open" "Line not open";
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::NotReady => SERVICE_UNAVAILABLE "not-ready" "Not ready yet", retry 1;
     Error::TooManyStreams => SERVICE_UNAVAILABLE "too-many-streams" "Too many streams", retry 5;

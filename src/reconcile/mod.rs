@@ -33,4 +33,4 @@ pub use error::RunError;
 pub use folder::Folder;
 pub use run::{Reconciler, Ran, reconcile};
 pub use sorter::{Sorted, Sorter};
-pub use timetable::{days_to_ask, has_missed_noon, next_try};
+pub use timetable::{days_to_ask, newest_missed, next_try, oldest};

@@ -61,3 +61,10 @@ pub fn next_try(day: BillDay, now: Timestamp) -> Option<Timestamp> {
 pub fn has_missed_noon(day: BillDay, now: Timestamp) -> bool {
     now >= day.ends_at().after(HOUR * 12)
 }
+
+/// The newest day whose bill should have been there at noon.
+pub fn newest_missed(now: Timestamp) -> String {
+    let yesterday = BillDay::of(now).previous();
+    let day = if has_missed_noon(yesterday, now) { yesterday } else { yesterday.previous() };
+    day.to_string()
+}

@@ -45,7 +45,11 @@ const MAY_USE: &[(&str, &str)] = &[
         "money ids clock secret config telemetry event reconciliation wechat store failpoint",
     ),
     ("doctor", "clock secret config store bus wechat merchant_setup"),
-    ("ops", "money ids clock secret config telemetry event order refund trade wechat store bus failpoint new_refund"),
+    (
+        "ops",
+        "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus failpoint \
+         new_refund",
+    ),
     (
         "worker",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
@@ -54,12 +58,12 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "scheduler",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
-         merchant_setup ops",
+         merchant_setup ops reconcile reconciliation",
     ),
     (
         "http",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund ops",
+         failpoint new_order new_refund ops reconciliation",
     ),
     (
         "web",

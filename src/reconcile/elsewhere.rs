@@ -77,7 +77,8 @@ impl Elsewhere<'_> {
             return Ok(Some(new_line(bill.ids.clone(), verdict, Some(bill), None)));
         };
         let day = BillDay::of(ledger.side.time);
-        if bill.ids.kind == LineKind::Refund && ledger.ids.transaction_id == bill.ids.transaction_id && day != self.day {
+        if bill.ids.kind == LineKind::Refund && ledger.ids.transaction_id == bill.ids.transaction_id && day != self.day
+        {
             return self.accepted(bill, ledger.clone(), day).await;
         }
         let is_near = day != self.day && self.near().any(|near| near == day);

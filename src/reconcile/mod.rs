@@ -28,9 +28,10 @@ mod run;
 mod sorter;
 mod timetable;
 
+pub use codec::{write_bill, write_ledger};
 pub use compare::{Pair, Sides, Summary, compare};
 pub use error::RunError;
 pub use folder::Folder;
-pub use run::{Reconciler, Ran, reconcile};
+pub use run::{Ran, Reconciler, reconcile};
 pub use sorter::{Sorted, Sorter};
 pub use timetable::{days_to_ask, newest_missed, next_try, oldest};

@@ -86,8 +86,7 @@ pub async fn repair(
     let asked = request::repair(&body)?;
     let merchant = path.merchant(&app, &caller)?;
     let day = path.found(&app, &caller).await?;
-    let on =
-        Repair { store: &app.store, bus: &app.bus, config: &app.config, clock: &app.clock, wechat: &app.wechat };
+    let on = Repair { store: &app.store, bus: &app.bus, config: &app.config, clock: &app.clock, wechat: &app.wechat };
     if asked.is_dry {
         let plan = ops::reconciliation::plan(on, &day, asked.line).await?;
         let items: Vec<PlanJson<'_>> = plan.iter().map(PlanJson::new).collect();

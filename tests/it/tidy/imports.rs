@@ -40,10 +40,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
-    (
-        "reconcile",
-        "money ids clock secret config telemetry event reconciliation wechat store failpoint",
-    ),
+    ("reconcile", "money ids clock secret config telemetry event reconciliation wechat store failpoint"),
     ("doctor", "clock secret config store bus wechat merchant_setup"),
     (
         "ops",

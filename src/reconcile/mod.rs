@@ -12,7 +12,7 @@
 //! | `folder` | the files of a run, removed with it |
 //! | `compare` | one pass over both sides: pairs that are not matched, and sums |
 //! | `account` | the entries of the account, and whether its loop closes |
-//! | `elsewhere` | rows of one side, looked up on other days |
+//! | `elsewhere` | rows of one side, searched on other days |
 //! | `run` | a day's run, from the bill to the result |
 //! | `timetable` | when a bill is asked for, and again |
 

@@ -26,7 +26,7 @@ use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType
 
 /// Rows of our side that are read at once.
 const PAGE: u64 = 2000;
-/// Pairs that are looked up at once.
+/// Pairs that are searched for at once.
 const PAIRS: usize = 200;
 /// Parts that wait between the threads.
 const WAITING: usize = 4;

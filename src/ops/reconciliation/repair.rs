@@ -19,7 +19,7 @@ use crate::wechat::transport::Client;
 use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
 
-/// Lines that one repair looks at.
+/// Lines that one repair takes on.
 const LINES_MAX: u64 = 500;
 
 /// What repairs work with.

@@ -57,7 +57,7 @@ impl Store {
         self.due(&sql, now).await
     }
 
-    /// Days whose carried or pending lines are to be looked at again.
+    /// Days whose carried or pending lines are to be compared again.
     pub async fn rechecks(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
         let sql = format!(
             "SELECT merchant, day FROM reconciliations WHERE recheck_at_ms IS NOT NULL AND recheck_at_ms <= $1

@@ -8,7 +8,7 @@ use crate::store::db::DbError;
 use crate::store::payment::commit::enter_unmatched;
 
 impl Store {
-    /// Enters a payment of no order, of which WeChat told when it was asked, unless it is known.
+    /// Enters a payment of no order, that WeChat reported when it was queried, unless it is known.
     pub async fn enter_queried(&self, merchant: &MerchantKey, payment: &Payment, at: Timestamp) -> Result<(), DbError> {
         let evidence = format!("query:{}", payment.transaction_id);
         let write = (merchant.clone(), payment.clone(), evidence, at);

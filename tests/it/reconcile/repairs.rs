@@ -69,7 +69,7 @@ on_both! {
         service.finish().await;
     }
 
-    async fn a_console_refund_nobody_told_us_of_is_adopted(db: TestDb) {
+    async fn a_console_refund_that_was_not_reported_is_adopted(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         let day = service.begin_day().await;
         service.paid("CR000001").await;

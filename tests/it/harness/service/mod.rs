@@ -241,7 +241,7 @@ impl TestService {
             connect_timeout_ms = 1000
             timeout_ms = 8000
             {refund_url}
-            # Days are compared by request: the tests that pass midnight are about other things.
+            # Days are compared by request: tests that pass midnight are about other things.
             [reconcile]
             schedule = false
             dir = "{bills}"

@@ -9,7 +9,7 @@
 //!   `network` (whose an address is), `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
-//! - Finance: `events`, `books`, `periods`, `webhooks`.
+//! - Finance: `events`, `books`, `reconciliations`, `periods`, `webhooks`.
 //! - Operation: `health`, `ops`.
 
 mod api_keys;
@@ -32,6 +32,7 @@ mod problem_answer;
 mod problem_sources;
 mod quarantine;
 pub(crate) mod rate_limit;
+mod reconciliations;
 pub(crate) mod refunds;
 pub(crate) mod routes;
 mod server;

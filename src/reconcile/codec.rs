@@ -100,7 +100,9 @@ pub fn write_ledger(item: &LedgerItem) -> Vec<u8> {
     out.ids(&item.ids);
     out.option(item.order_no.as_deref());
     let side = &item.side;
-    [side.fen, side.time.as_ms(), i64::from(side.counts), i64::from(side.is_certain)].into_iter().for_each(|n| out.number(n));
+    [side.fen, side.time.as_ms(), i64::from(side.counts), i64::from(side.is_certain)]
+        .into_iter()
+        .for_each(|n| out.number(n));
     [&side.currency, &side.state].into_iter().for_each(|text| out.text(text));
     out.0
 }

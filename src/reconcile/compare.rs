@@ -7,7 +7,9 @@ use std::path::Path;
 use super::codec::{read_bill, read_fee, read_ledger, write_bill};
 use super::error::RunError;
 use super::sorter::{Sorted, Sorter};
-use crate::reconciliation::{BillFigures, BillItem, BillSide, Booked, Ids, LedgerItem, LineClass, LineKind, Rules, both};
+use crate::reconciliation::{
+    BillFigures, BillItem, BillSide, Booked, Ids, LedgerItem, LineClass, LineKind, Rules, both,
+};
 use crate::wechat::v2::bill::{Expected, Layout, Limits, Parser, TradeLine, TradeTotals, Trades};
 
 /// Bytes of the bill that are read at once.
@@ -25,11 +27,19 @@ pub struct Sides {
 #[derive(Debug, Clone)]
 pub enum Pair {
     /// Both have it, and it is not the same.
-    Differs { bill: BillItem, ledger: LedgerItem, booked: Option<i64> },
+    Differs {
+        bill: BillItem,
+        ledger: LedgerItem,
+        booked: Option<i64>,
+    },
     OnlyInBill(BillItem),
     OnlyInLedger(LedgerItem),
     /// A further row of the bill with the key of one before it.
-    Repeated { bill: BillItem, ledger: Option<LedgerItem>, repeat: u32 },
+    Repeated {
+        bill: BillItem,
+        ledger: Option<LedgerItem>,
+        repeat: u32,
+    },
 }
 
 /// What the pass counted.

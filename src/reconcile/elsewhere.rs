@@ -1,4 +1,4 @@
-//! Rows that only one side has on the day, looked up on other days; every pair becomes a line.
+//! Rows that only one side has on the day, searched on other days; every pair becomes a line.
 //!
 //! A refund stands in the bill of the day on which WeChat accepted it, which the bill knows and we may not: its day in
 //! our books is taken from there. Of payments both sides have WeChat's own time.
@@ -23,14 +23,14 @@ const CARRY_DAYS: usize = 3;
 const AROUND_MIDNIGHT: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Turns pairs into lines.
+/// Makes lines of pairs.
 pub(super) struct Elsewhere<'a> {
     pub store: &'a Store,
     pub merchant: &'a MerchantKey,
     pub day: BillDay,
     pub rules: &'a Rules,
     pub now: Timestamp,
-    /// Pairs that turned out to be matched.
+    /// Pairs that are matched after all.
     pub matched: i64,
     /// Days whose results are out of date by what was found.
     pub touched: BTreeSet<String>,
@@ -77,7 +77,8 @@ impl Elsewhere<'_> {
             return Ok(Some(new_line(bill.ids.clone(), verdict, Some(bill), None)));
         };
         let day = BillDay::of(ledger.side.time);
-        if bill.ids.kind == LineKind::Refund && ledger.ids.transaction_id == bill.ids.transaction_id && day != self.day {
+        if bill.ids.kind == LineKind::Refund && ledger.ids.transaction_id == bill.ids.transaction_id && day != self.day
+        {
             return self.accepted(bill, ledger.clone(), day).await;
         }
         let is_near = day != self.day && self.near().any(|near| near == day);
@@ -158,7 +159,7 @@ pub(super) fn awaited_until(day: BillDay) -> Timestamp {
     day.ends_at().after(DAY * 3).after(DAY / 2)
 }
 
-/// What one part of the pairs is looked up for.
+/// What the store has about one part of the pairs.
 struct Known {
     payments: HashMap<String, LedgerItem>,
     refunds: HashMap<String, LedgerItem>,

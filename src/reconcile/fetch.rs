@@ -52,11 +52,8 @@ impl Fetch<'_> {
 
     /// "No Bill Exist" is also what WeChat says of a bill that is not made yet.
     async fn none(&self) -> Result<Trades, RunError> {
-        let range = DayRange {
-            merchant: self.merchant.key.clone(),
-            from: self.day.begins_at(),
-            to: self.day.ends_at(),
-        };
+        let range =
+            DayRange { merchant: self.merchant.key.clone(), from: self.day.begins_at(), to: self.day.ends_at() };
         let is_empty = self.store.day_payments(&range, None, 1).await?.0.is_empty()
             && self.store.day_refunds(&range, None, 1).await?.0.is_empty();
         if is_empty && has_missed_noon(self.day, self.now) {

@@ -12,7 +12,7 @@
 //! | `folder` | the files of a run, removed with it |
 //! | `compare` | one pass over both sides: pairs that are not matched, and sums |
 //! | `account` | the entries of the account, and whether its loop closes |
-//! | `elsewhere` | rows of one side, looked up on other days |
+//! | `elsewhere` | rows of one side, searched on other days |
 //! | `run` | a day's run, from the bill to the result |
 //! | `timetable` | when a bill is asked for, and again |
 
@@ -28,9 +28,10 @@ mod run;
 mod sorter;
 mod timetable;
 
+pub use codec::{write_bill, write_ledger};
 pub use compare::{Pair, Sides, Summary, compare};
 pub use error::RunError;
 pub use folder::Folder;
-pub use run::{Reconciler, Ran, reconcile};
+pub use run::{Ran, Reconciler, reconcile};
 pub use sorter::{Sorted, Sorter};
-pub use timetable::{days_to_ask, has_missed_noon, next_try};
+pub use timetable::{days_to_ask, newest_missed, next_try, oldest};

@@ -1,9 +1,7 @@
 //! The events of a result: once per result, and only what the one before did not say.
 
 use crate::clock::Timestamp;
-use crate::event::domain::{
-    BillMismatch, BillReconciled, BillSums, DomainData, DomainEvent, EncodedEvent, LedgerSums,
-};
+use crate::event::domain::{BillMismatch, BillReconciled, BillSums, DomainData, DomainEvent, EncodedEvent, LedgerSums};
 use crate::ids::OrderNo;
 use crate::reconciliation::{DayState, Figures, Loops};
 use crate::store::{Line, Reconciliation, RunKey};

@@ -19,14 +19,14 @@ use super::sorter::Sorter;
 use super::timetable::next_try;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Merchant};
-use crate::reconciliation::{BillFigures, Figures, LedgerItem, Loops, Rules, TradesLoop, day_state, DayState};
+use crate::reconciliation::{BillFigures, DayState, Figures, LedgerItem, Loops, Rules, TradesLoop, day_state};
 use crate::store::{DayRange, DueDay, FailedRun, Fenced, FinishedRun, Lease, RunKey, Store};
 use crate::wechat::transport::Client;
 use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType};
 
 /// Rows of our side that are read at once.
 const PAGE: u64 = 2000;
-/// Pairs that are looked up at once.
+/// Pairs that are searched for at once.
 const PAIRS: usize = 200;
 /// Parts that wait between the threads.
 const WAITING: usize = 4;
@@ -104,8 +104,7 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
     if !settings.keep.is_zero() {
         keep(files, settings.keep)?;
     }
-    let fetch =
-        Fetch { config: on.config, store: on.store, wechat: on.wechat, merchant, day, folder: files, now };
+    let fetch = Fetch { config: on.config, store: on.store, wechat: on.wechat, merchant, day, folder: files, now };
     let mut bills = Bills { trades: None, hash: None, funds: None, funds_error: None };
     if let Trades::File(file) = fetch.trades().await? {
         (bills.trades, bills.hash) = (Some(file.file), Some(file.sha256));
@@ -169,9 +168,7 @@ async fn once(
     let work = Work {
         folder: Arc::clone(folder),
         buffer: on.config.reconcile.buffer_bytes,
-        trades: bills.trades.clone().map(|file| {
-            (file, Expected::new(merchant, Ask::trades(day, TradeBillType::All)))
-        }),
+        trades: bills.trades.clone().map(|file| (file, Expected::new(merchant, Ask::trades(day, TradeBillType::All)))),
         funds: bills.funds.clone().map(|file| (file, Expected::new(merchant, Ask::fund_flow(day, FundAccount::Basic)))),
         rules: rules.clone(),
     };
@@ -247,7 +244,11 @@ struct Work {
 }
 
 impl Work {
-    fn run(self, mut rows: mpsc::Receiver<Vec<LedgerItem>>, found: mpsc::Sender<Vec<Pair>>) -> Result<Worked, RunError> {
+    fn run(
+        self,
+        mut rows: mpsc::Receiver<Vec<LedgerItem>>,
+        found: mpsc::Sender<Vec<Pair>>,
+    ) -> Result<Worked, RunError> {
         let sorter = || Sorter::new(Arc::clone(&self.folder), self.buffer);
         let mut ledger = sorter();
         while let Some(page) = rows.blocking_recv() {

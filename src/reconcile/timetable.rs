@@ -57,7 +57,14 @@ pub fn next_try(day: BillDay, now: Timestamp) -> Option<Timestamp> {
     Some(if now < ten { ten } else { ten.after(DAY) })
 }
 
-/// Whether it is noon of the day after, when an operator is told, and when "no bill" means that there is none.
+/// Whether it is noon of the day after, when an operator is informed, and when "no bill" means that there is none.
 pub fn has_missed_noon(day: BillDay, now: Timestamp) -> bool {
     now >= day.ends_at().after(HOUR * 12)
+}
+
+/// The newest day whose bill should have been there at noon.
+pub fn newest_missed(now: Timestamp) -> String {
+    let yesterday = BillDay::of(now).previous();
+    let day = if has_missed_noon(yesterday, now) { yesterday } else { yesterday.previous() };
+    day.to_string()
 }

@@ -242,6 +242,7 @@ impl From<Error> for Failure {
             | Error::CursorExpired
             | Error::CursorForeign
             | Error::DeadLetterEnded
+            | Error::LineNotOpen
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

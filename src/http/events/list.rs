@@ -45,6 +45,8 @@ pub const ENTITY_FACTS: &[&str] = &[
     "merchant.degraded",
     "merchant.recovered",
     "webhook.disabled",
+    "bill.reconciled",
+    "bill.mismatch_found",
 ];
 
 #[derive(Serialize)]

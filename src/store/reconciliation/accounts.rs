@@ -110,8 +110,13 @@ impl Store {
         merchant: &MerchantKey,
         numbers: &[String],
     ) -> Result<HashMap<String, LedgerItem>, DbError> {
-        self.by_number(LineKind::Payment, &format!("{PAYMENT} WHERE merchant = $1 AND transaction_id"), merchant, numbers)
-            .await
+        self.by_number(
+            LineKind::Payment,
+            &format!("{PAYMENT} WHERE merchant = $1 AND transaction_id"),
+            merchant,
+            numbers,
+        )
+        .await
     }
 
     /// Refunds of a merchant by their own numbers, whatever their day.
@@ -120,7 +125,8 @@ impl Store {
         merchant: &MerchantKey,
         numbers: &[String],
     ) -> Result<HashMap<String, LedgerItem>, DbError> {
-        self.by_number(LineKind::Refund, &format!("{REFUND} WHERE merchant = $1 AND refund_no"), merchant, numbers).await
+        self.by_number(LineKind::Refund, &format!("{REFUND} WHERE merchant = $1 AND refund_no"), merchant, numbers)
+            .await
     }
 
     async fn by_number(

@@ -70,10 +70,8 @@ impl Store {
         only.add("run = {}", of.run);
         only.add_option("class = {}", class.map(LineClass::as_str));
         only.add_option("id > {}", after);
-        let sql = format!(
-            "SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE {} ORDER BY id LIMIT {limit}",
-            only.text()
-        );
+        let sql =
+            format!("SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE {} ORDER BY id LIMIT {limit}", only.text());
         self.db.reader().rows(&sql, only.values()).await?.iter().map(line).collect()
     }
 

@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-pub(super) fn delivery(row: &Row) -> Result<WebhookDelivery, DbError> {
+pub(in crate::store) fn delivery(row: &Row) -> Result<WebhookDelivery, DbError> {
     let unknown = |column: &str| DbError::Defect(format!("{column} of a delivery is not known"));
     let time = |column: &str| -> Result<Option<Timestamp>, DbError> {
         Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms))

@@ -228,7 +228,7 @@ impl From<Error> for Failure {
             Error::Malformed { detail } => Failure::bad_parameter("body", detail),
             Error::Invalid(problems) => Failure { data: json!({"errors": problems}), ..Reason::BadParameter.into() },
             // Nothing here authenticates by API key, chooses a number that exists, switches attempts, opens a stream,
-            // reads the feed, gives money back or discards messages.
+            // reads the feed, gives money back, discards messages or makes webhooks.
             e @ (Error::Unauthorized
             | Error::Forbidden(_)
             | Error::NoRoute
@@ -261,7 +261,9 @@ impl From<Error> for Failure {
             | Error::ReplayState(_)
             | Error::GrantExceeds(_)
             | Error::KeyNameTaken
-            | Error::RateLimited) => Failure::because(Reason::Internal, e.to_string()),
+            | Error::RateLimited
+            | Error::WebhooksUsedUp
+            | Error::WebhooksNotConfigured) => Failure::because(Reason::Internal, e.to_string()),
         }
     }
 }

@@ -82,9 +82,7 @@ impl Writer<'_> {
                 }
             }
             Entry::Delivery { event_id, event_type, endpoint, outcome, status, took_ms } => {
-                let name = event_type.trim_start_matches("wxpay.").trim_end_matches(".v1");
-                let status = status.map(|status| status.to_string()).unwrap_or_default();
-                Line::new(at, "event", t.delivery, format!("{name} · {outcome} {status}"))
+                Line::new(at, "event", t.delivery, delivered(&event_type, &outcome, status))
                     .with(t.event, Cell::Id(frame.plain_id(event_id)))
                     .with(t.endpoint, Cell::Id(frame.id(links::webhook(&endpoint), endpoint)))
                     .with(t.took, Cell::Text(format!("{took_ms} ms")))
@@ -192,4 +190,11 @@ impl Writer<'_> {
             | Entry::Action { .. } => Line::new(at, "other", t.event, ""),
         }
     }
+}
+
+/// `order.paid · http_status 502`
+fn delivered(event_type: &str, outcome: &str, status: Option<i64>) -> String {
+    let name = event_type.trim_start_matches("wxpay.").trim_end_matches(".v1");
+    let status = status.map(|status| status.to_string()).unwrap_or_default();
+    format!("{name} · {outcome} {status}")
 }

@@ -1,7 +1,6 @@
 //! Texts of the pages of webhooks.
 
 use crate::console::ui::status::Status;
-use crate::console::words::Lang;
 use crate::store::{DeliveryState, EndpointState};
 
 words! {

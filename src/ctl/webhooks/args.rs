@@ -17,7 +17,8 @@ pub enum WebhooksCommand {
     /// Makes an endpoint and prints its secret, which is shown this once.
     New {
         /// Where events are posted.
-        url: String,
+        #[arg(value_name = "ADDRESS")]
+        address: String,
         /// Whose events; may be left out where there is one merchant.
         #[arg(long)]
         merchant: Option<String>,

@@ -58,9 +58,9 @@ pub async fn run(api: &Api, command: WebhooksCommand, out: &mut Printer) -> Resu
             let of = List { path: PATH.to_owned(), rows: "webhooks", columns: ENDPOINTS, none: "no webhooks" };
             list(api, &of, ("merchant", merchant), page, out).await
         }
-        WebhooksCommand::New { url, merchant, events, description, reason } => {
+        WebhooksCommand::New { address, merchant, events, description, reason } => {
             let mut body = Map::new();
-            body.insert("url".into(), url.into());
+            body.insert("url".into(), address.into());
             let texts = [("merchant", merchant), ("description", description), ("reason", reason)];
             body.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
             if !events.is_empty() {

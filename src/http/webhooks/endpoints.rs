@@ -1,4 +1,5 @@
-//! `POST` and `GET /v1/webhooks`, `GET`, `PATCH` and `DELETE /v1/webhooks/{id}`, `POST …/{id}/rotate` and `…/{id}/test`.
+//! `POST` and `GET /v1/webhooks`, `GET`, `PATCH` and `DELETE /v1/webhooks/{id}`, `POST …/{id}/rotate` and
+//! `…/{id}/test`.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -36,7 +36,7 @@ impl Store {
     pub async fn has_pending_deliveries(&self, endpoint_id: &str, count: u64) -> Result<bool, DbError> {
         let sql = format!(
             "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM webhook_deliveries
-               WHERE endpoint_id = $1 AND state = 'pending' LIMIT {count}) AS some"
+               WHERE endpoint_id = $1 AND state = 'pending' LIMIT {count}) AS pending"
         );
         let rows = self.db.reader().rows(&sql, [endpoint_id.into()]).await?;
         let n: i64 = rows.first().map_or(Ok(0), |row| row.get("n"))?;

@@ -12,8 +12,8 @@ pub const COUNTED: i64 = 1000;
 
 /// The columns of a delivery.
 pub(super) const DELIVERY: &str = "id, endpoint_id, merchant, event_id, event_type, order_no, state, attempts, tries,
-                                   due_at_ms, first_attempt_at_ms, last_attempt_at_ms, last_status, last_error, created_at_ms,
-                                   ended_at_ms";
+                                   due_at_ms, first_attempt_at_ms, last_attempt_at_ms, last_status, last_error,
+                                   created_at_ms, ended_at_ms";
 
 impl Store {
     /// Up to `limit` deliveries of an endpoint, newest first, older than `before`.
@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-pub(super) fn delivery(row: &Row) -> Result<WebhookDelivery, DbError> {
+pub(in crate::store) fn delivery(row: &Row) -> Result<WebhookDelivery, DbError> {
     let unknown = |column: &str| DbError::Defect(format!("{column} of a delivery is not known"));
     let time = |column: &str| -> Result<Option<Timestamp>, DbError> {
         Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms))

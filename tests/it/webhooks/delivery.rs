@@ -128,7 +128,8 @@ async fn a_receiver_that_hangs_delays_neither_the_bus_nor_another_receiver() {
     service.until_number("all on the bus", "SELECT COUNT(*) FROM outbox WHERE relayed_at_ms IS NULL", |n| n == 0).await;
     // The slow one has as many as it has slots, and none was answered.
     assert_eq!(slow.until(8).await.len(), 8);
-    assert_eq!(service.number("SELECT COUNT(*) FROM webhook_attempts WHERE outcome = 'delivered'").await, 12);
+    let written = "SELECT COUNT(*) FROM webhook_attempts WHERE outcome = 'delivered'";
+    service.until_number("the quick one's answers", written, |n| n == 12).await;
     slow.hold(false);
     slow.until(12).await;
     let delivered = "SELECT COUNT(*) FROM webhook_deliveries WHERE state = 'delivered'";

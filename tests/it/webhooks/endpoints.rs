@@ -62,14 +62,14 @@ async fn a_test_reaches_this_endpoint_alone_and_says_what_came_of_it() {
     let (receiver, other) = (Receiver::start().await, Receiver::start().await);
     let made = endpoint(&service, &receiver.url, &["order.paid"]).await;
     endpoint(&service, &other.url, &[]).await;
-    let test = || service.post(&format!("{}/test", path(&made)), &Value::Null);
-    let (status, tested) = service.send_json("POST", &format!("{}/test", path(&made)), &json!({})).await;
+    let test = format!("{}/test", path(&made));
+    let (status, tested) = service.post(&test, &json!({})).await;
     assert_eq!((status, &tested["outcome"], &tested["answer"]["status"]), (200, &json!("delivered"), &json!(204)));
     let got = receiver.until(1).await[0].clone();
     assert_eq!((got.name().as_str(), &got.event()["data"]["endpoint"]), ("webhook.test", &made["id"]));
     assert!(is_signed(&got, &[made["secret"].as_str().unwrap()]));
     receiver.status(500);
-    let (_, tested) = test().await;
+    let (_, tested) = service.post(&test, &json!({})).await;
     assert_eq!((&tested["outcome"], &tested["answer"]["status"]), (&json!("http_status"), &json!(500)));
     let found = get(&service, &made).await;
     assert_eq!((&found["failing_since"], &found["pending"]), (&json!(null), &json!(0)), "a test blames no endpoint");

@@ -47,7 +47,7 @@ async fn get(service: &InProcess, endpoint: &Value) -> Value {
 async fn rows(service: &InProcess, endpoint: &Value, what: &str) -> Vec<Value> {
     let (status, page) = service.get(&format!("{}/{what}", path(endpoint))).await;
     assert_eq!(status, 200, "{page}");
-    page[what].as_array().unwrap().clone()
+    page[what.split('?').next().unwrap()].as_array().unwrap().clone()
 }
 
 /// Awaits that the endpoint is as wanted.

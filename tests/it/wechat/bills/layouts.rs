@@ -4,7 +4,7 @@ use wxpay_worker::clock::Timestamp;
 use wxpay_worker::money::Fen;
 use wxpay_worker::wechat::v2::bill::{BillDay, BillError, Flaw, Rate, Yuan};
 
-use super::{HEADER, bill, payment, read};
+use super::{bill, payment, read};
 
 /// The bill with its columns in the opposite order.
 fn reversed(bill: &str) -> String {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::order::Order;
-use crate::store::{DbError, Store, StoredOrder, TrailRow};
+use crate::store::{DbError, Store, StoredOrder, TrailBooking, TrailNotification, TrailRow};
 
 /// The timeline, oldest first.
 #[derive(Debug, Clone, Serialize)]
@@ -49,18 +49,7 @@ pub enum Entry {
         words: Words,
     },
     /// WeChat posted a message.
-    Notification {
-        id: String,
-        about: String,
-        verdict: String,
-        reason: Option<String>,
-        verified_by: Option<String>,
-        transaction_id: Option<String>,
-        remote_addr: String,
-        bytes: Option<i64>,
-        /// Null where it was refused.
-        processed_at: Option<Timestamp>,
-    },
+    Notification(TrailNotification),
     /// A fact changed the order.
     Decision {
         version: i64,
@@ -71,18 +60,7 @@ pub enum Entry {
         evidence: Evidence,
     },
     /// Money was booked, or changed its class.
-    Ledger {
-        entry: String,
-        transaction_id: String,
-        amount_fen: i64,
-        currency: String,
-        from: Option<String>,
-        to: Option<String>,
-        reason: Option<String>,
-        by: Option<String>,
-        evidence: Option<String>,
-        occurred_at: Timestamp,
-    },
+    Ledger(TrailBooking),
     /// A refund was recorded.
     Refund {
         refund_no: String,
@@ -221,32 +199,12 @@ fn of_row(row: TrailRow, states: &mut States) -> Vec<TimedEntry> {
             let entry = Entry::Call { api, number, outcome, took_ms: took.as_millis(), words };
             vec![TimedEntry { at, entry }]
         }
-        TrailRow::Notification {
-            id,
-            about,
-            verdict,
-            reason,
-            verified_by,
-            transaction_id,
-            remote_addr,
-            bytes,
-            received_at,
-            processed_at,
-        } => {
-            let entry = Entry::Notification {
-                id,
-                about,
-                verdict,
-                reason,
-                verified_by,
-                transaction_id,
-                remote_addr,
-                bytes,
-                processed_at,
-            };
-            vec![TimedEntry { at: received_at, entry }]
+        TrailRow::Notification(received_at, notification) => {
+            vec![TimedEntry { at: received_at, entry: Entry::Notification(notification) }]
         }
-        TrailRow::Ledger { .. } => of_ledger(row),
+        TrailRow::Ledger { refund_no, recorded_at, booked } => {
+            vec![TimedEntry { at: recorded_at, entry: of_booking(refund_no, booked) }]
+        }
         TrailRow::Refund { refund_no, transaction_id, amount_fen, currency, origin, reason, by, created_at } => {
             let entry = Entry::Refund { refund_no, transaction_id, amount_fen, currency, origin, reason, by };
             vec![TimedEntry { at: created_at, entry }]
@@ -261,33 +219,10 @@ fn of_row(row: TrailRow, states: &mut States) -> Vec<TimedEntry> {
     }
 }
 
-fn of_ledger(row: TrailRow) -> Vec<TimedEntry> {
-    let TrailRow::Ledger {
-        refund_no,
-        entry,
-        transaction_id,
-        amount_fen,
-        currency,
-        from,
-        to,
-        reason,
-        by,
-        evidence,
-        occurred_at,
-        recorded_at,
-    } = row
-    else {
-        return Vec::new();
-    };
-    let entry = match refund_no {
-        Some(refund_no) => {
-            Entry::RefundLedger { refund_no, transaction_id, amount_fen, currency, evidence, occurred_at }
-        }
-        None => {
-            Entry::Ledger { entry, transaction_id, amount_fen, currency, from, to, reason, by, evidence, occurred_at }
-        }
-    };
-    vec![TimedEntry { at: recorded_at, entry }]
+fn of_booking(refund_no: Option<String>, booked: TrailBooking) -> Entry {
+    let Some(refund_no) = refund_no else { return Entry::Ledger(booked) };
+    let TrailBooking { transaction_id, amount_fen, currency, evidence, occurred_at, .. } = booked;
+    Entry::RefundLedger { refund_no, transaction_id, amount_fen, currency, evidence, occurred_at }
 }
 
 /// The decision, and the call that brought its fact.
@@ -389,10 +324,10 @@ const fn rank(entry: &Entry) -> u8 {
         Entry::Action { .. } => 2,
         Entry::Refund { .. } => 3,
         Entry::Call { .. } => 4,
-        Entry::Notification { .. } => 5,
+        Entry::Notification(_) => 5,
         Entry::Decision { .. } => 6,
         Entry::RefundDecision { .. } => 7,
-        Entry::Ledger { .. } => 8,
+        Entry::Ledger(_) => 8,
         Entry::RefundLedger { .. } => 9,
         Entry::Event { .. } => 10,
     }

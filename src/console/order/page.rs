@@ -19,11 +19,10 @@ use crate::console::state::Console;
 use crate::console::ui::facts::{Cell, Facts};
 use crate::console::ui::status::{Badge, Status};
 use crate::console::viewer::Viewer;
-use crate::ops::audit::{self, Viewed};
 use crate::ops::history::{self, Entry, Timeline};
 use crate::ops::{Operator, notifications};
 use crate::order::{AttemptState, Intent, PaymentClass};
-use crate::store::{Archived, DbError, Store, StoredOrder, StoredPayment, StoredRefund};
+use crate::store::{Archived, DbError, StoredOrder, StoredPayment, StoredRefund};
 
 /// Notifications whose messages are shown in the page; the others have pages of their own.
 const MESSAGES: usize = 5;
@@ -68,17 +67,8 @@ pub async fn get(
     let end = entries.len() - passed;
     let hidden = end.saturating_sub(LINES);
     let operator = viewer.operator();
-    let messages = messages(&app.store, &operator, &entries[hidden..end]).await?;
-    if !messages.is_empty() {
-        let viewed = Viewed {
-            action: "notification.view",
-            subject: format!("order:{}", order.order_no),
-            merchant: Some(order.merchant.clone()),
-            order_no: Some(order.order_no.clone()),
-        };
-        audit::viewed(&app.store, &operator, viewed, app.clock.now()).await?;
-    }
-    let is_refused = |entry: &Entry| matches!(entry, Entry::Notification { verdict, .. } if verdict == "refused");
+    let messages = messages(&app, &operator, &entries[hidden..end]).await?;
+    let is_refused = |entry: &Entry| matches!(entry, Entry::Notification(of) if of.verdict == "refused");
     let is_open = !order.paid_reported;
     let has_refused = is_open && entries.iter().any(|entry| is_refused(&entry.entry));
     let t = Texts::of(app.lang);
@@ -109,19 +99,19 @@ pub async fn get(
     })
 }
 
-/// The newest notifications with their messages.
+/// The newest notifications with their messages, each of which is seen here as on its own page.
 async fn messages(
-    store: &Store,
+    app: &Console,
     operator: &Operator,
     entries: &[history::TimedEntry],
 ) -> Result<Vec<Archived>, DbError> {
     let ids = entries.iter().rev().filter_map(|entry| match &entry.entry {
-        Entry::Notification { id, .. } => Some(id),
+        Entry::Notification(of) => Some(&of.id),
         _ => None,
     });
     let mut found = Vec::new();
     for id in ids.take(MESSAGES) {
-        found.extend(notifications::get(store, operator, id).await?);
+        found.extend(notifications::view(&app.store, operator, id, app.clock.now()).await?);
     }
     Ok(found)
 }

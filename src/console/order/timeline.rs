@@ -2,6 +2,7 @@
 
 use super::line::Line;
 use super::words::{Texts, fact, source, state};
+use crate::clock::Timestamp;
 use crate::console::dead_letters::reasons;
 use crate::console::frame::Frame;
 use crate::console::links;
@@ -11,7 +12,7 @@ use crate::console::ui::facts::Cell;
 use crate::ops::history::{Entry, Evidence, TimedEntry};
 use crate::ops::mask;
 use crate::ops::reason::ReasonClass;
-use crate::store::{Archived, StoredOrder, StoredRefund};
+use crate::store::{Archived, StoredOrder, StoredRefund, TrailBooking, TrailNotification};
 
 /// What lines are written with.
 pub struct Writer<'a> {
@@ -54,7 +55,8 @@ impl Writer<'_> {
                 line.took = Some(format!("{took_ms} ms"));
                 line
             }
-            Entry::Notification { .. } => self.notification(at, entry.entry),
+            Entry::Notification(notification) => self.notification(at, notification),
+            Entry::Ledger(booked) => self.booked(at, booked),
             Entry::Decision { version, before, after, out_trade_no, evidence } => {
                 let says = self.change(before.as_deref(), after.as_deref(), &evidence);
                 Line::new(at, "decision", t.decision, says)
@@ -101,22 +103,9 @@ impl Writer<'_> {
         }
     }
 
-    fn notification(&self, at: crate::clock::Timestamp, entry: Entry) -> Line {
+    fn notification(&self, at: Timestamp, notification: TrailNotification) -> Line {
         let (t, frame) = (self.t, self.frame);
-        let Entry::Notification {
-            id,
-            about,
-            verdict: name,
-            reason,
-            verified_by,
-            transaction_id,
-            remote_addr,
-            bytes,
-            processed_at,
-        } = entry
-        else {
-            return Line::new(at, "notification", t.notification, "");
-        };
+        let TrailNotification { id, about, reason, .. } = notification;
         let class = reason.as_deref().and_then(ReasonClass::parse);
         let means = class.map(|class| reasons::sentence(class, frame.lang).to_owned());
         let says = means.clone().or_else(|| reason.clone());
@@ -126,13 +115,13 @@ impl Writer<'_> {
             .with("id", Cell::Id(frame.id(links::notification(&id), &id)))
             .text(t.reason, reason.as_ref())
             .text(t.means, means.as_ref())
-            .number(frame, t.transaction, transaction_id.as_ref())
-            .with(t.from_addr, Cell::Code(remote_addr))
-            .with(t.verified_by, verified_by.map_or(Cell::None, Cell::Code))
-            .text(t.bytes, bytes.map(|bytes| bytes.to_string()).as_ref())
+            .number(frame, t.transaction, notification.transaction_id.as_ref())
+            .with(t.from_addr, Cell::Code(notification.remote_addr))
+            .with(t.verified_by, notification.verified_by.map_or(Cell::None, Cell::Code))
+            .text(t.bytes, notification.bytes.map(|bytes| bytes.to_string()).as_ref())
             .time(frame, t.received, Some(at))
-            .time(frame, t.processed, processed_at);
-        line.badge = verdict(&name).map(|status| frame.badge(status));
+            .time(frame, t.processed, notification.processed_at);
+        line.badge = verdict(&notification.verdict).map(|status| frame.badge(status));
         if let Some(found) = self.messages.iter().find(|found| found.row.id == id)
             && let Some(shown) = mask::notification(&found.body)
         {
@@ -142,38 +131,28 @@ impl Writer<'_> {
         line
     }
 
-    fn money(&self, at: crate::clock::Timestamp, entry: Entry) -> Line {
+    fn booked(&self, at: Timestamp, booked: TrailBooking) -> Line {
+        let (t, frame) = (self.t, self.frame);
+        let class = |text: &Option<String>| text.as_ref().map(|text| state(text, frame.lang).to_owned());
+        let says = match (class(&booked.from), class(&booked.to)) {
+            (Some(from), Some(to)) => format!("{from} → {to}"),
+            (None, Some(to)) | (Some(to), None) => to,
+            (None, None) => booked.entry.clone(),
+        };
+        let mut line = Line::new(at, "ledger", t.ledger, says)
+            .text(t.entry, Some(&booked.entry))
+            .number(frame, t.transaction, Some(&booked.transaction_id))
+            .text(t.reason, booked.reason.as_ref())
+            .text(t.actor, booked.by.as_ref())
+            .text(t.evidence, booked.evidence.as_ref())
+            .time(frame, t.occurred, Some(booked.occurred_at));
+        line.money = Some(frame.sum(booked.amount_fen, &booked.currency));
+        line
+    }
+
+    fn money(&self, at: Timestamp, entry: Entry) -> Line {
         let (t, frame) = (self.t, self.frame);
         match entry {
-            Entry::Ledger {
-                entry,
-                transaction_id,
-                amount_fen,
-                currency,
-                from,
-                to,
-                reason,
-                by,
-                evidence,
-                occurred_at,
-                ..
-            } => {
-                let class = |text: Option<&String>| text.map(|text| state(text, frame.lang).to_owned());
-                let says = match (class(from.as_ref()), class(to.as_ref())) {
-                    (Some(from), Some(to)) => format!("{from} → {to}"),
-                    (None, Some(to)) | (Some(to), None) => to,
-                    (None, None) => entry.clone(),
-                };
-                let mut line = Line::new(at, "ledger", t.ledger, says)
-                    .text(t.entry, Some(&entry))
-                    .number(frame, t.transaction, Some(&transaction_id))
-                    .text(t.reason, reason.as_ref())
-                    .text(t.actor, by.as_ref())
-                    .text(t.evidence, evidence.as_ref())
-                    .time(frame, t.occurred, Some(occurred_at));
-                line.money = Some(frame.sum(amount_fen, &currency));
-                line
-            }
             Entry::Refund { refund_no, transaction_id, amount_fen, currency, origin, reason, by, .. } => {
                 let mut line = Line::new(at, "refund", t.refund_recorded, format!("{refund_no} · {by}"))
                     .number(frame, t.refund_no, Some(&refund_no))
@@ -196,7 +175,8 @@ impl Writer<'_> {
             Entry::Requested { .. }
             | Entry::Attempt { .. }
             | Entry::Call { .. }
-            | Entry::Notification { .. }
+            | Entry::Notification(_)
+            | Entry::Ledger(_)
             | Entry::Decision { .. }
             | Entry::RefundDecision { .. }
             | Entry::Event { .. }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
 use crate::store::Store;
 use crate::store::db::DbError;
@@ -46,34 +48,12 @@ pub enum TrailRow {
         at: Timestamp,
         took: Duration,
     },
-    Notification {
-        id: String,
-        about: String,
-        verdict: String,
-        reason: Option<String>,
-        verified_by: Option<String>,
-        transaction_id: Option<String>,
-        remote_addr: String,
-        /// None where it is packed.
-        bytes: Option<i64>,
-        received_at: Timestamp,
-        /// None where it was refused.
-        processed_at: Option<Timestamp>,
-    },
+    Notification(Timestamp, TrailNotification),
     /// Of a payment (`refund_no` is none), or of a refund.
     Ledger {
         refund_no: Option<String>,
-        entry: String,
-        transaction_id: String,
-        amount_fen: i64,
-        currency: String,
-        from: Option<String>,
-        to: Option<String>,
-        reason: Option<String>,
-        by: Option<String>,
-        evidence: Option<String>,
-        occurred_at: Timestamp,
         recorded_at: Timestamp,
+        booked: TrailBooking,
     },
     Refund {
         refund_no: String,
@@ -100,6 +80,37 @@ pub enum TrailRow {
         result: String,
         at: Timestamp,
     },
+}
+
+/// A message that WeChat posted.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrailNotification {
+    pub id: String,
+    pub about: String,
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub verified_by: Option<String>,
+    pub transaction_id: Option<String>,
+    pub remote_addr: String,
+    /// None where it is packed.
+    pub bytes: Option<i64>,
+    /// None where it was refused.
+    pub processed_at: Option<Timestamp>,
+}
+
+/// Money that was booked, or changed its class.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrailBooking {
+    pub entry: String,
+    pub transaction_id: String,
+    pub amount_fen: i64,
+    pub currency: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub reason: Option<String>,
+    pub by: Option<String>,
+    pub evidence: Option<String>,
+    pub occurred_at: Timestamp,
 }
 
 struct Source {
@@ -284,7 +295,7 @@ fn call(row: &Row) -> Result<TrailRow, DbError> {
 }
 
 fn notification(row: &Row) -> Result<TrailRow, DbError> {
-    Ok(TrailRow::Notification {
+    let notification = TrailNotification {
         id: row.get("event_id")?,
         about: row.get("kind")?,
         verdict: row.get("verdict")?,
@@ -293,25 +304,37 @@ fn notification(row: &Row) -> Result<TrailRow, DbError> {
         transaction_id: row.get("transaction_id")?,
         remote_addr: row.get("remote_addr")?,
         bytes: row.get("bytes")?,
-        received_at: time(row, "received_at_ms")?,
         processed_at: row.get::<Option<i64>>("processed_at_ms")?.map(Timestamp::from_ms),
-    })
+    };
+    Ok(TrailRow::Notification(time(row, "received_at_ms")?, notification))
 }
 
 fn ledger(row: &Row) -> Result<TrailRow, DbError> {
-    Ok(TrailRow::Ledger {
-        refund_no: None,
+    let booked = TrailBooking {
         entry: row.get("entry")?,
-        transaction_id: row.get("transaction_id")?,
-        amount_fen: row.get("amount_fen")?,
-        currency: row.get("currency")?,
         from: row.get("from_class")?,
         to: row.get("to_class")?,
         reason: row.get("reason")?,
         by: row.get("done_by")?,
         evidence: row.get("evidence")?,
+        ..money(row)?
+    };
+    Ok(TrailRow::Ledger { refund_no: None, recorded_at: time(row, "recorded_at_ms")?, booked })
+}
+
+/// How much of which payment, when.
+fn money(row: &Row) -> Result<TrailBooking, DbError> {
+    Ok(TrailBooking {
+        entry: String::new(),
+        transaction_id: row.get("transaction_id")?,
+        amount_fen: row.get("amount_fen")?,
+        currency: row.get("currency")?,
+        from: None,
+        to: None,
+        reason: None,
+        by: None,
+        evidence: None,
         occurred_at: time(row, "occurred_at_ms")?,
-        recorded_at: time(row, "recorded_at_ms")?,
     })
 }
 
@@ -329,20 +352,9 @@ fn refund(row: &Row) -> Result<TrailRow, DbError> {
 }
 
 fn refund_ledger(row: &Row) -> Result<TrailRow, DbError> {
-    Ok(TrailRow::Ledger {
-        refund_no: Some(row.get("refund_no")?),
-        entry: "refund".to_owned(),
-        transaction_id: row.get("transaction_id")?,
-        amount_fen: row.get("amount_fen")?,
-        currency: row.get("currency")?,
-        from: None,
-        to: None,
-        reason: None,
-        by: None,
-        evidence: Some(format!("refund_id:{}", row.get::<String>("refund_id")?)),
-        occurred_at: time(row, "occurred_at_ms")?,
-        recorded_at: time(row, "recorded_at_ms")?,
-    })
+    let evidence = Some(format!("refund_id:{}", row.get::<String>("refund_id")?));
+    let booked = TrailBooking { entry: "refund".to_owned(), evidence, ..money(row)? };
+    Ok(TrailRow::Ledger { refund_no: Some(row.get("refund_no")?), recorded_at: time(row, "recorded_at_ms")?, booked })
 }
 
 fn event(row: &Row) -> Result<TrailRow, DbError> {

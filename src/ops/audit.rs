@@ -18,18 +18,23 @@ pub async fn list(store: &Store, filter: &AuditFilter, limit: u64) -> Result<Pag
 pub struct Viewed {
     /// `notification.view`, `dead_letter.view`.
     pub action: &'static str,
-    /// `notification:01J…`, `dead_letter:17`, `order:A1`.
+    /// `notification:01J…`, `dead_letter:17`.
     pub subject: String,
     pub merchant: Option<MerchantKey>,
     pub order_no: Option<OrderNo>,
 }
 
+/// What is noted once for an operator, an address, an object and an hour.
+pub fn hourly_key(action: &str, of: &str, operator: &Operator, now: Timestamp) -> String {
+    let hour = now.as_ms().div_euclid(HOUR_MS);
+    format!("{action} {hour} {of} {} {}", operator.id, operator.remote_addr)
+}
+
 /// Notes that a stored message was shown: once for an operator, an address, an object and an hour.
 pub async fn viewed(store: &Store, operator: &Operator, viewed: Viewed, now: Timestamp) -> Result<(), DbError> {
     let Viewed { action, subject, merchant, order_no } = viewed;
-    let hour = now.as_ms().div_euclid(HOUR_MS);
     let of = merchant.as_ref().map(MerchantKey::as_str).unwrap_or_default();
-    let key = format!("{action} {hour} {of} {subject} {} {}", operator.id, operator.remote_addr);
+    let key = hourly_key(action, &format!("{of} {subject}"), operator, now);
     let entry = AuditEntry { merchant, order_no, subject: Some(subject), ..operator.audit(action, String::new(), now) };
     store.record_audit_once(&entry, &key).await
 }

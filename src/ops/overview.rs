@@ -1,4 +1,7 @@
 //! The first page: is money coming in, does anything stand still, has a person to act.
+//!
+//! What must stay true: a part that cannot be read in time hides no other one; it is what it was, with the time it is
+//! from, or is missing and said to be.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +20,8 @@ use crate::wechat::certificate::MerchantCertificate;
 
 /// How long the queue may take to say how far behind it is.
 const LAG_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long each part may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Lags of payments that are older say nothing of today.
 const RECENT: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,6 +31,26 @@ const MINUTE_MS: i64 = 60_000;
 
 /// A certificate that ends within this has to be replaced.
 const ENDING: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A part as it was read last.
+#[derive(Debug, Clone)]
+pub struct Known<T> {
+    pub at: Timestamp,
+    pub value: T,
+}
+
+/// None where it was never read.
+pub type Reading<T> = Option<Known<T>>;
+
+/// What was paid in each of the last minutes, the oldest first.
+#[derive(Debug, Clone)]
+pub struct Minutes {
+    /// The begin of the first one.
+    pub from: Timestamp,
+    pub sums: Vec<Sum>,
+    /// A merchant had more payments than are added up: the first minutes lack some.
+    pub is_cut: bool,
+}
 
 /// The day of one merchant.
 #[derive(Debug, Clone)]
@@ -73,53 +98,82 @@ pub struct Machinery {
     /// Whether the queue is a NATS server, and not the database.
     pub is_nats: bool,
     pub database: DbKind,
-    /// Whether the database takes writes.
-    pub takes_writes: bool,
+    /// Whether the database takes writes; none where it does not say.
+    pub takes_writes: Option<bool>,
     /// Events that are not published yet.
-    pub outbox_pending: i64,
-    pub jobs: Vec<JobView>,
+    pub outbox_pending: Reading<i64>,
+    pub jobs: Reading<Vec<JobView>>,
 }
 
 /// All that the first page shows.
 #[derive(Debug)]
 pub struct Figures {
     pub at: Timestamp,
-    pub days: Vec<MerchantDay>,
-    /// What was paid in each of the last minutes, the oldest first; `from` is the begin of the first one.
-    pub minutes: Vec<Sum>,
-    pub from: Timestamp,
-    pub waiting: Waiting,
-    pub ending: Vec<(String, Timestamp)>,
+    pub days: Reading<Vec<MerchantDay>>,
+    pub minutes: Reading<Minutes>,
+    pub waiting: Reading<Waiting>,
+    pub ending: Reading<Vec<(String, Timestamp)>>,
     /// Tokens that cannot be kept fresh.
-    pub tokens: Vec<Degraded>,
+    pub tokens: Reading<Vec<Degraded>>,
     pub machinery: Machinery,
 }
 
-/// The figures of the merchants that the operator sees.
+/// The figures of the merchants that the operator sees; what cannot be read now is as it was `before`.
 pub async fn figures(
     (store, bus, config): (&Store, &Bus, &Config),
     operator: &Operator,
+    before: Option<&Figures>,
     now: Timestamp,
-) -> Result<Figures, DbError> {
+) -> Figures {
     let from = Timestamp::from_ms((now.as_ms().div_euclid(MINUTE_MS) - MINUTES + 1) * MINUTE_MS);
-    Ok(Figures {
+    let certificates = async { Ok(ending_certificates(config, operator, now).await) };
+    // At once: what waits for one of them must not use up the time of the others.
+    let (days, minutes, waiting, ending, tokens, machinery) = tokio::join!(
+        read("days", merchants(store, config, operator, now)),
+        read("minutes", minutes(store, config, operator, from)),
+        read("waiting", waiting(store, operator)),
+        read("certificates", certificates),
+        read("tokens", degraded_tokens(store, config, operator)),
+        machinery(store, bus, before.map(|before| &before.machinery), now),
+    );
+    Figures {
         at: now,
-        days: merchants(store, config, operator, now).await?,
-        minutes: minutes(store, config, operator, from).await?,
-        from,
-        waiting: waiting(store, operator).await?,
-        ending: ending_certificates(config, operator, now).await,
-        tokens: degraded_tokens(store, config, operator).await?,
-        machinery: machinery(store, bus).await?,
-    })
+        days: known(days, now, before.map(|before| &before.days)),
+        minutes: known(minutes, now, before.map(|before| &before.minutes)),
+        waiting: known(waiting, now, before.map(|before| &before.waiting)),
+        ending: known(ending, now, before.map(|before| &before.ending)),
+        tokens: known(tokens, now, before.map(|before| &before.tokens)),
+        machinery,
+    }
 }
 
-async fn minutes(store: &Store, config: &Config, operator: &Operator, from: Timestamp) -> Result<Vec<Sum>, DbError> {
-    let mut minutes = vec![Sum::default(); usize::try_from(MINUTES).unwrap_or_default()];
+/// What is read in time.
+async fn read<T>(what: &'static str, reading: impl Future<Output = Result<T, DbError>>) -> Option<T> {
+    let why = match tokio::time::timeout(READ_TIMEOUT, reading).await {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => format!("not within {READ_TIMEOUT:?}"),
+    };
+    tracing::warn!(what, why, "A part of the overview cannot be read");
+    None
+}
+
+fn known<T: Clone>(read: Option<T>, now: Timestamp, before: Option<&Reading<T>>) -> Reading<T> {
+    match read {
+        Some(value) => Some(Known { at: now, value }),
+        None => before.cloned().flatten(),
+    }
+}
+
+async fn minutes(store: &Store, config: &Config, operator: &Operator, from: Timestamp) -> Result<Minutes, DbError> {
+    let sums = vec![Sum::default(); usize::try_from(MINUTES).unwrap_or_default()];
+    let mut minutes = Minutes { from, sums, is_cut: false };
     for merchant in config.merchants.iter().map(|merchant| &merchant.key).filter(|merchant| operator.sees(merchant)) {
-        for (minute, sum) in store.paid_by_minute(merchant, from).await? {
+        let found = store.paid_by_minute(merchant, from).await?;
+        minutes.is_cut |= found.iter().map(|(_, sum)| sum.count).sum::<i64>() >= COUNTED_MAX;
+        for (minute, sum) in found {
             // WeChat's clock may be ahead of ours.
-            if let Some(all) = usize::try_from(minute).ok().and_then(|minute| minutes.get_mut(minute)) {
+            if let Some(all) = usize::try_from(minute).ok().and_then(|minute| minutes.sums.get_mut(minute)) {
                 all.count += sum.count;
                 all.amount = Fen::from_i64(all.amount.as_i64().saturating_add(sum.amount.as_i64()));
             }
@@ -140,7 +194,7 @@ async fn degraded_tokens(store: &Store, config: &Config, operator: &Operator) ->
 }
 
 /// The day of each merchant that the operator sees, in the order of the configuration.
-pub async fn merchants(
+async fn merchants(
     store: &Store,
     config: &Config,
     operator: &Operator,
@@ -167,7 +221,7 @@ pub async fn merchants(
 }
 
 /// What waits for a person, of the merchants that the operator sees.
-pub async fn waiting(store: &Store, operator: &Operator) -> Result<Waiting, DbError> {
+async fn waiting(store: &Store, operator: &Operator) -> Result<Waiting, DbError> {
     let mut money = store.waiting_money().await?;
     money.retain(|(merchant, ..)| operator.sees(merchant));
     let mut faults = store.setup_faults().await?;
@@ -175,18 +229,23 @@ pub async fn waiting(store: &Store, operator: &Operator) -> Result<Waiting, DbEr
     Ok(Waiting { money, dead_letters: super::dead_letters::groups(store, operator).await?, faults })
 }
 
-/// Queue, events and jobs.
-pub async fn machinery(store: &Store, bus: &Bus) -> Result<Machinery, DbError> {
-    let lags = tokio::time::timeout(LAG_TIMEOUT, bus.lag()).await.ok().and_then(Result::ok);
+/// Queue, database, events and jobs.
+async fn machinery(store: &Store, bus: &Bus, before: Option<&Machinery>, now: Timestamp) -> Machinery {
     let database = store.db();
-    Ok(Machinery {
-        lags,
+    let (lags, health, outbox_pending, jobs) = tokio::join!(
+        tokio::time::timeout(LAG_TIMEOUT, bus.lag()),
+        read("database", database.health()),
+        read("outbox", store.outbox_pending()),
+        read("jobs", store.jobs()),
+    );
+    Machinery {
+        lags: lags.ok().and_then(Result::ok),
         is_nats: bus.is_nats(),
         database: database.kind(),
-        takes_writes: database.health().await?.takes_writes,
-        outbox_pending: store.outbox_pending().await?,
-        jobs: store.jobs().await?,
-    })
+        takes_writes: health.map(|health| health.takes_writes),
+        outbox_pending: known(outbox_pending, now, before.map(|before| &before.outbox_pending)),
+        jobs: known(jobs, now, before.map(|before| &before.jobs)),
+    }
 }
 
 fn percentiles(mut lags: Vec<Duration>) -> Option<Percentiles> {
@@ -202,7 +261,7 @@ fn by_query(arrivals: &[&Arrival]) -> Option<(usize, usize)> {
 }
 
 /// Certificates of merchants that have expired or soon do, with the time.
-pub async fn ending_certificates(config: &Config, operator: &Operator, now: Timestamp) -> Vec<(String, Timestamp)> {
+async fn ending_certificates(config: &Config, operator: &Operator, now: Timestamp) -> Vec<(String, Timestamp)> {
     let mut found = certificates(config, operator).await;
     found.retain(|(_, ends)| ends.since(now) < ENDING);
     found

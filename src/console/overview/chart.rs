@@ -7,7 +7,8 @@ use super::words::OverviewWords;
 use crate::clock::Timestamp;
 use crate::console::ui::money::Money;
 use crate::console::ui::time::beijing;
-use crate::ops::overview::Figures;
+use crate::console::words::Lang;
+use crate::ops::overview::Minutes;
 use crate::store::Sum;
 
 const HEIGHT: i64 = 40;
@@ -21,16 +22,19 @@ pub struct Chart {
     t: &'static OverviewWords,
     /// Begin of each minute, and what was paid in it.
     minutes: Vec<(String, Sum)>,
+    /// The first minutes lack payments.
+    is_cut: bool,
 }
 
 impl HtmlSafe for Chart {}
 
 impl Chart {
-    pub fn new(figures: &Figures, t: &'static OverviewWords) -> Chart {
+    pub fn new(minutes: &Minutes, lang: Lang) -> Chart {
         let begin =
-            |n: usize| figures.from.as_ms().saturating_add(i64::try_from(n).unwrap_or(0).saturating_mul(60_000));
+            |n: usize| minutes.from.as_ms().saturating_add(i64::try_from(n).unwrap_or(0).saturating_mul(60_000));
         let minute = |(n, sum): (usize, &Sum)| (beijing(Timestamp::from_ms(begin(n)))[11..16].to_owned(), *sum);
-        Chart { t, minutes: figures.minutes.iter().enumerate().map(minute).collect() }
+        let sums = minutes.sums.iter().enumerate().map(minute).collect();
+        Chart { t: OverviewWords::of(lang), minutes: sums, is_cut: minutes.is_cut }
     }
 
     fn width(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The first page.
 
-mod chart;
+pub mod chart;
 pub mod page;
 pub mod shared;
 mod words;

@@ -14,13 +14,13 @@ use crate::console::nav::Place;
 use crate::console::state::Console;
 use crate::console::ui::money::grouped;
 use crate::console::ui::status::Status;
-use crate::console::ui::time::{millis, span};
+use crate::console::ui::time::{beijing, millis, relative, span};
 use crate::console::viewer::Viewer;
 use crate::console::words::Lang;
 use crate::ops;
-use crate::ops::overview::{Figures, MerchantDay};
+use crate::ops::overview::{Figures, MerchantDay, Reading};
 use crate::order::PaymentClass;
-use crate::store::{DbKind, DeadLetterGroup, JobOutcome};
+use crate::store::{DbKind, DeadLetterGroup, JobOutcome, JobView};
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
@@ -28,7 +28,7 @@ struct OverviewPage {
     frame: Frame,
     t: &'static OverviewWords,
     days: Vec<Day>,
-    chart: Chart,
+    chart: Option<Chart>,
     figures: Arc<Figures>,
 }
 
@@ -48,15 +48,16 @@ struct Day {
 pub async fn get(app: Console, viewer: Viewer) -> Result<Response, Fault> {
     let (t, operator) = (OverviewWords::of(app.lang), viewer.operator());
     let (state, now) = (app.clone(), app.clock.now());
-    let compute = || async move {
+    let compute = |before: Option<Arc<Figures>>| async move {
         let tools = (&state.store, &state.bus, state.config.as_ref());
-        Ok(ops::overview::figures(tools, &operator, now).await?)
+        Ok(ops::overview::figures(tools, &operator, before.as_deref(), now).await)
     };
     let seen = viewer.merchants().map(<[_]>::to_vec);
     let figures = app.shared.figures.get(&seen, now, compute).await?;
     let frame = Frame::new(&app, &viewer, Place::Overview, t.title);
-    let days = figures.days.iter().map(|day| Day::new(day, app.lang)).collect();
-    page(&OverviewPage { frame, t, days, chart: Chart::new(&figures, t), figures })
+    let days = figures.days.iter().flat_map(|known| &known.value).map(|day| Day::new(day, app.lang)).collect();
+    let chart = figures.minutes.as_ref().map(|known| Chart::new(&known.value, app.lang));
+    page(&OverviewPage { frame, t, days, chart, figures })
 }
 
 impl Day {
@@ -87,8 +88,41 @@ impl OverviewPage {
     }
 
     fn is_quiet(&self) -> bool {
-        let figures = &self.figures;
-        figures.waiting.is_nothing() && figures.ending.is_empty() && figures.tokens.is_empty()
+        let Figures { waiting, ending, tokens, .. } = &*self.figures;
+        waiting.as_ref().is_some_and(|known| known.value.is_nothing())
+            && ending.as_ref().is_some_and(|known| known.value.is_empty())
+            && tokens.as_ref().is_some_and(|known| known.value.is_empty())
+    }
+
+    /// What is said of parts that were not read now.
+    fn note(&self, read_at: &[Option<Timestamp>]) -> Option<String> {
+        let oldest = read_at.iter().min().copied().flatten();
+        match oldest {
+            Some(at) if at == self.figures.at => None,
+            Some(at) => {
+                let ago = relative(at, self.frame.now, self.lang());
+                Some(format!("{} {} ({ago})", self.t.as_of, beijing(at)))
+            }
+            None => Some(self.t.not_known.to_owned()),
+        }
+    }
+
+    fn note_of_days(&self) -> Option<String> {
+        self.note(&[read_at(&self.figures.days)])
+    }
+
+    fn note_of_minutes(&self) -> Option<String> {
+        self.note(&[read_at(&self.figures.minutes)])
+    }
+
+    fn note_of_person(&self) -> Option<String> {
+        let Figures { waiting, ending, tokens, .. } = &*self.figures;
+        self.note(&[read_at(waiting), read_at(ending), read_at(tokens)])
+    }
+
+    fn note_of_machinery(&self) -> Option<String> {
+        let machinery = &self.figures.machinery;
+        self.note(&[read_at(&machinery.outbox_pending), read_at(&machinery.jobs)])
     }
 
     fn waits(&self, class: &PaymentClass) -> &'static str {
@@ -111,8 +145,9 @@ impl OverviewPage {
             DbKind::Sqlite => "SQLite",
         };
         let (status, says) = match machinery.takes_writes {
-            true => (Status::Healthy, self.t.writes),
-            false => (Status::Degraded, self.t.read_only),
+            Some(true) => (Status::Healthy, self.t.writes),
+            Some(false) => (Status::Degraded, self.t.read_only),
+            None => (Status::Degraded, self.t.database_silent),
         };
         (name, status, says)
     }
@@ -128,14 +163,25 @@ impl OverviewPage {
         (name, status, says)
     }
 
+    fn jobs(&self) -> impl Iterator<Item = &JobView> {
+        self.figures.machinery.jobs.iter().flat_map(|known| &known.value)
+    }
+
+    fn job_count(&self) -> usize {
+        self.jobs().count()
+    }
+
     fn leases(&self) -> usize {
-        self.figures.machinery.jobs.iter().filter(|job| job.lease.is_some()).count()
+        self.jobs().filter(|job| job.lease.is_some()).count()
     }
 
     fn failing(&self) -> Vec<&str> {
         let failed = |outcome: JobOutcome| outcome.is_failure();
-        let jobs = self.figures.machinery.jobs.iter();
-        let failing = jobs.filter(|job| job.last.as_ref().is_some_and(|last| failed(last.outcome)));
+        let failing = self.jobs().filter(|job| job.last.as_ref().is_some_and(|last| failed(last.outcome)));
         failing.map(|job| job.name.as_str()).collect()
     }
+}
+
+fn read_at<T>(part: &Reading<T>) -> Option<Timestamp> {
+    part.as_ref().map(|known| known.at)
 }

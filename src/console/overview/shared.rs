@@ -15,6 +15,8 @@ use crate::ops::overview::Figures;
 
 /// How long the figures of the first page serve all who ask.
 pub const LIFETIME: Duration = Duration::from_secs(5);
+/// How long they are kept for what cannot be read anew.
+const KEPT: Duration = Duration::from_secs(3600);
 
 /// The figures of the first page, by the merchants that are seen; none for all.
 pub type SharedFigures = Computed<Option<Vec<MerchantKey>>, Figures>;
@@ -23,8 +25,8 @@ pub type SharedFigures = Computed<Option<Vec<MerchantKey>>, Figures>;
 type Answer<T> = Result<(Timestamp, Arc<T>), Fault>;
 type Work<T> = BoxFuture<'static, Answer<T>>;
 
-/// One value for each key, computed anew once it is older than `lifetime`. Those who ask while it is computed await the
-/// same computation, which goes on as long as one of them does. One that failed is not kept.
+/// One value for each key, computed anew once it is older than `lifetime`, from the value before. Those who ask while
+/// it is computed await the same computation, which goes on as long as one of them does. One that failed is not kept.
 pub struct Computed<K, T> {
     lifetime: Duration,
     entries: Mutex<HashMap<K, Entry<T>>>,
@@ -32,7 +34,13 @@ pub struct Computed<K, T> {
 
 struct Entry<T> {
     done: Option<(Timestamp, Arc<T>)>,
-    running: Option<WeakShared<Work<T>>>,
+    /// When it was begun.
+    running: Option<(Timestamp, WeakShared<Work<T>>)>,
+}
+
+/// A clock that was put back keeps nothing.
+fn is_within(at: Timestamp, now: Timestamp, lifetime: Duration) -> bool {
+    at <= now && now.since(at) < lifetime
 }
 
 impl<T> Default for Entry<T> {
@@ -44,11 +52,13 @@ impl<T> Default for Entry<T> {
 impl<T> Entry<T> {
     fn fresh(&self, now: Timestamp, lifetime: Duration) -> Option<&Arc<T>> {
         let (at, value) = self.done.as_ref()?;
-        (*at <= now && now.since(*at) < lifetime).then_some(value)
+        is_within(*at, now, lifetime).then_some(value)
     }
 
-    fn running(&self) -> Option<Shared<Work<T>>> {
-        let running = self.running.as_ref()?.upgrade()?;
+    /// The one that goes on. A caller that still awaits an older one keeps it and its value; who asks now gets another.
+    fn running(&self, now: Timestamp, lifetime: Duration) -> Option<Shared<Work<T>>> {
+        let (begun, running) = self.running.as_ref()?;
+        let running = running.upgrade().filter(|_| is_within(*begun, now, lifetime))?;
         (!matches!(running.peek(), Some(Err(_)))).then_some(running)
     }
 }
@@ -59,26 +69,38 @@ impl<K: Clone + Eq + Hash, T: Send + Sync + 'static> Computed<K, T> {
     }
 
     /// The value of this key at this time.
-    pub async fn get<F>(&self, key: &K, now: Timestamp, compute: impl FnOnce() -> F) -> Result<Arc<T>, Fault>
+    pub async fn get<F>(
+        &self,
+        key: &K,
+        now: Timestamp,
+        compute: impl FnOnce(Option<Arc<T>>) -> F,
+    ) -> Result<Arc<T>, Fault>
     where
         F: Future<Output = Result<T, Fault>> + Send + 'static,
     {
         let running = {
             let mut entries = self.entries();
-            entries.retain(|_, entry| entry.fresh(now, self.lifetime).is_some() || entry.running().is_some());
+            entries.retain(|_, entry| entry.fresh(now, KEPT).is_some() || entry.running(now, self.lifetime).is_some());
             let entry = entries.entry(key.clone()).or_default();
             if let Some(value) = entry.fresh(now, self.lifetime) {
                 return Ok(Arc::clone(value));
             }
-            entry.running().unwrap_or_else(|| {
-                let work = compute().map(move |done| done.map(|value| (now, Arc::new(value))));
+            entry.running(now, self.lifetime).unwrap_or_else(|| {
+                let before = entry.done.as_ref().map(|(_, value)| Arc::clone(value));
+                let work = compute(before).map(move |done| done.map(|value| (now, Arc::new(value))));
                 let begun = work.boxed().shared();
-                entry.running = begun.downgrade();
+                entry.running = begun.downgrade().map(|running| (now, running));
                 begun
             })
         };
         let (at, value) = running.await?;
-        self.entries().entry(key.clone()).or_default().done = Some((at, Arc::clone(&value)));
+        let mut entries = self.entries();
+        let entry = entries.entry(key.clone()).or_default();
+        // One that took long must not replace a later one.
+        if entry.done.as_ref().is_none_or(|(done, _)| *done <= at) {
+            entry.done = Some((at, Arc::clone(&value)));
+        }
+        drop(entries);
         Ok(value)
     }
 

@@ -34,6 +34,11 @@ words! {
         view: "查看", "Open";
         no_merchants: "没有可见的商户。", "No merchant to show.";
         ends: "证书到期", "certificate ends";
+        cut: "某商户一小时内的支付超过 50,000 笔，图中最早的几分钟不完整。",
+            "A merchant had more than 50,000 payments: the first minutes lack some.";
+        as_of: "未能更新，数据截至", "Not read just now: as of";
+        not_known: "未知：数据库没有响应。", "Not known: the database does not answer.";
+        database_silent: "没有响应", "does not answer";
         per_minute: "最近一小时每分钟入账（CNY）", "Money per minute of the last hour (CNY)";
         by_minute: "按分钟的数值", "Figures by minute";
         last_hour: "最近一小时", "Last hour";

@@ -4,7 +4,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::page::{RefundPage, amount};
+use super::page::{RefundPage, amount, as_entered, field};
 use super::target::{Named, Target};
 use super::words::Texts;
 use crate::console::fault::Fault;
@@ -58,7 +58,12 @@ async fn shown(app: &Console, viewer: &Viewer, named: &Named, filters: &Filters)
     if let Some(elsewhere) = target.moved(&key) {
         return Ok(Redirect::to(&elsewhere).into_response());
     }
-    page(&RefundPage::of(app, viewer, (named, &target), (&key, &yuan(target.payment.left))))
+    page(&RefundPage::of(
+        app,
+        viewer,
+        (named, &target),
+        (&key, &as_entered(target.payment.left, &target.payment.currency)),
+    ))
 }
 
 /// The preview, or, where it is confirmed, the refund.
@@ -78,20 +83,21 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
     let target = Target::load(app, viewer, named, fields.get("transaction_id")).await?;
     let key = fields.get("key").and_then(|key| EventId::parse(key).ok()).ok_or(Fault::NotFound)?.to_string();
     let reason = fields.get("reason").unwrap_or_default().to_owned();
-    let entered = fields.get("amount").unwrap_or_default();
+    let currency = target.payment.currency.clone();
+    let entered = fields.get(field(&currency)).unwrap_or_default();
     let (left, is_confirmed) = (target.payment.left, fields.get("confirm") == Some("1"));
     let refund_no = target.refund_no(viewer, &key);
     let known = app.store.refund(&target.merchant, &refund_no).await?;
     let form = || RefundPage::of(app, viewer, (named, &target), (&key, entered));
-    let problem = match amount(entered) {
+    let problem = match amount(entered, &currency) {
         _ if reason.is_empty() => Some(t.reason_needed),
         _ if reason.len() > PAYER_REASON_MAX_BYTES => Some(t.long_reason),
         _ if !is_plain(&reason, PAYER_REASON_MAX_BYTES) => Some(t.plain_reason),
         // What is confirmed is refused where it is recorded, and is in the audit.
         Some(amount) if amount <= left || known.is_some() || is_confirmed => None,
-        _ => Some(t.bad_amount),
+        _ => Some(t.bad_amount(&currency)),
     };
-    let (Some(amount), None) = (amount(entered), problem) else {
+    let (Some(amount), None) = (amount(entered, &currency), problem) else {
         return page(&RefundPage { reason, problem: problem.map(str::to_owned), ..form() });
     };
     let shown = RefundPage { reason: reason.clone(), ..form() };
@@ -117,7 +123,7 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
             return Ok((StatusCode::SERVICE_UNAVAILABLE, page(&shown)?).into_response());
         }
         Err(Failed::Other(Error::RefundCap { left })) => format!("{} {}", t.refund_capped, money::yuan(left.as_i64())),
-        Err(Failed::Other(Error::RefundExceeds { .. })) => t.bad_amount.to_owned(),
+        Err(Failed::Other(Error::RefundExceeds { .. })) => t.bad_amount(&currency).to_owned(),
         Err(Failed::Other(other)) => return Err(other.into()),
     };
     Ok((StatusCode::CONFLICT, page(&RefundPage { problem: Some(problem), ..shown })?).into_response())
@@ -173,14 +179,12 @@ async fn recorded(
     let about = About::new(&merchant.key, Some(&payment), &refund_no, Some(&reason));
     let Confirmed { total, currency } = match confirmed {
         Err(Error::PaymentDiffers) => {
-            audit_refused(app.tools(), &operator, about, "payment_differs").await?;
+            audit_refused(app.tools(), &operator, about, "payment_differs").await;
             return Err(Error::PaymentDiffers.into());
         }
         Err(Error::Unavailable { internal }) => {
             tracing::warn!(reason = internal, "A payment of no order is not confirmed: no refund of it is recorded");
-            if let Err(e) = audit_refused(app.tools(), &operator, about, "unconfirmed").await {
-                tracing::error!(error = %e, "A refund that was not recorded is not in the audit");
-            }
+            audit_refused(app.tools(), &operator, about, "unconfirmed").await;
             return Err(Failed::Unconfirmed);
         }
         other => other?,
@@ -204,9 +208,4 @@ async fn recorded(
 fn cap(app: &Console, viewer: &Viewer) -> Option<RefundCap> {
     let cap = app.config.console.refund_cap_per_day?;
     Some(RefundCap { api_key: viewer.operator().id, day: app.clock.now().to_beijing()[..8].to_owned(), cap })
-}
-
-/// `12.50`
-fn yuan(amount: Fen) -> String {
-    format!("{}.{:02}", amount.as_i64() / 100, amount.as_i64() % 100)
 }

@@ -12,6 +12,7 @@ use crate::console::ui::facts::Facts;
 use crate::console::viewer::Viewer;
 use crate::ids::TransactionId;
 use crate::money::Fen;
+use crate::order::CNY;
 
 #[derive(Template)]
 #[template(path = "console/refund.html")]
@@ -25,7 +26,7 @@ pub struct RefundPage {
     pub back: String,
     /// Names the refund: the same form posted twice is one refund.
     pub key: String,
-    /// What was entered, in yuan.
+    /// What was entered: yuan, or a number of the other currency's smallest unit.
     pub entered: String,
     pub reason: String,
     /// What will go back, once it was entered.
@@ -70,17 +71,20 @@ impl RefundPage {
     pub fn unknown(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) -> Result<RefundPage, Fault> {
         let t = Texts::of(app.lang);
         let text = |name: &str| fields.get(name).unwrap_or_default().to_owned();
+        let currency = fields.get("currency").unwrap_or(CNY).to_owned();
+        let entered = text(field(&currency));
+        let preview = amount(&entered, &currency).ok_or(Fault::Unavailable)?;
         Ok(RefundPage {
             frame: Frame::new(app, viewer, named.place(), t.refund_title),
             t,
             facts: Facts { rows: Vec::new() },
             transaction_id: named.transaction(fields.get("transaction_id"))?,
-            currency: fields.get("currency").unwrap_or("CNY").to_owned(),
+            currency,
             action: named.action(),
             back: named.back(),
             key: text("key"),
-            preview: Some(amount(&text("amount")).ok_or(Fault::Unavailable)?),
-            entered: text("amount"),
+            preview: Some(preview),
+            entered,
             reason: text("reason"),
             left_after: None,
             problem: Some(t.refund_unknown.to_owned()),
@@ -89,7 +93,33 @@ impl RefundPage {
     }
 }
 
-/// An amount of more than nothing.
-pub fn amount(entered: &str) -> Option<Fen> {
-    Fen::from_yuan(entered).ok().filter(|amount| *amount > Fen::ZERO)
+impl RefundPage {
+    fn is_cny(&self) -> bool {
+        self.currency == CNY
+    }
+
+    fn field(&self) -> &'static str {
+        field(&self.currency)
+    }
+}
+
+/// The form's field with the amount. Other currencies have one of their own: the version before reads yuan in `amount`,
+/// and must not take a number of smallest units for them.
+pub fn field(currency: &str) -> &'static str {
+    if currency == CNY { "amount" } else { "units" }
+}
+
+/// An amount of more than nothing: in yuan with two decimals, of another currency in whole smallest units, as its
+/// amounts are shown. How many decimals a currency has is not ours to know.
+pub fn amount(entered: &str, currency: &str) -> Option<Fen> {
+    let amount = if currency == CNY { Fen::from_yuan(entered) } else { Fen::parse_field(entered) };
+    amount.ok().filter(|amount| *amount > Fen::ZERO)
+}
+
+/// As it is entered: `12.50`, `1250`.
+pub fn as_entered(amount: Fen, currency: &str) -> String {
+    if currency != CNY {
+        return amount.to_string();
+    }
+    format!("{}.{:02}", amount.as_i64() / 100, amount.as_i64() % 100)
 }

@@ -27,7 +27,6 @@ use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::money::Fen;
-use crate::ops::Operator;
 use crate::ops::money::{self, About, RefundRefusal};
 use crate::refund::{RefundState, UNCALLED};
 use crate::store::{PaidAttempt, StoredRefund};
@@ -111,7 +110,7 @@ impl HttpState {
         let operator = operator(asker.caller, asker.posted.client);
         if merchant.client_cert_file.is_none() {
             let refusal = RefundRefusal::NotConfigured.result();
-            self.refused(&operator, asked.about(of), refusal).await?;
+            money::audit_refused(tools(self), &operator, asked.about(of), refusal).await;
             return Err(Error::RefundsNotConfigured);
         }
         if asked.wanted == Wanted::Unsaid {
@@ -119,7 +118,7 @@ impl HttpState {
         }
         let payment = match self.refunded(of, asked).await {
             Err(Error::OrderNotPaid) => {
-                self.refused(&operator, asked.about(of), "order_not_paid").await?;
+                money::audit_refused(tools(self), &operator, asked.about(of), "order_not_paid").await;
                 return Err(Error::OrderNotPaid);
             }
             other => other?,
@@ -132,7 +131,7 @@ impl HttpState {
         let Confirmed { total, currency } = match confirmed {
             Err(Error::PaymentDiffers) => {
                 let about = About::new(&merchant.key, Some(&payment), &asked.refund_no, asked.reason.as_deref());
-                self.refused(&operator, about, "payment_differs").await?;
+                money::audit_refused(tools(self), &operator, about, "payment_differs").await;
                 return Err(Error::PaymentDiffers);
             }
             other => other?,
@@ -150,10 +149,6 @@ impl HttpState {
         };
         let recorded = money::record(tools(self), &operator, merchant, payment, wanted).await?;
         Ok((recorded.refund, recorded.is_new))
-    }
-
-    async fn refused(&self, operator: &Operator, about: About, result: &str) -> Result<(), Error> {
-        Ok(money::audit_refused(tools(self), operator, about, result).await?)
     }
 
     /// The payment of which money shall go back.

@@ -14,8 +14,8 @@ use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::{NotConfigured, REASON_MAX_BYTES, RefundSpec, new_refund};
-use crate::ops::Operator;
 use crate::ops::replay::Tools;
+use crate::ops::{Operator, audit};
 use crate::order::PaymentClass;
 use crate::refund::{RefundEvent, RefundOrigin};
 use crate::secret::sha256_hex;
@@ -113,7 +113,7 @@ pub async fn record(
     if let Some(refund) = known.filter(|_| *refusal != RefundRefusal::KeyReused) {
         return Ok(Recorded { refund, is_new: false });
     }
-    audit_refused(tools, operator, about, refusal.result()).await?;
+    audit_refused(tools, operator, about, refusal.result()).await;
     done
 }
 
@@ -159,10 +159,21 @@ impl About {
     }
 }
 
-/// Notes that a refund was refused, with the name of the problem.
-pub async fn audit_refused(tools: Tools<'_>, operator: &Operator, about: About, result: &str) -> Result<(), DbError> {
-    let audit = AuditEntry { result: result.to_owned(), ..about.audit(operator, tools.clock.now()) };
-    tools.store.record_audit(&audit).await
+/// Notes that a refund was refused, with the name of the problem: once for an operator, an address, a payment, a
+/// problem and an hour. Nothing was changed, so a row that cannot be written changes nothing of the answer.
+pub async fn audit_refused(tools: Tools<'_>, operator: &Operator, about: About, result: &str) {
+    let now = tools.clock.now();
+    let of = [
+        Some(about.merchant.as_str()),
+        about.order_no.as_ref().map(OrderNo::as_str),
+        about.transaction_id.as_ref().map(TransactionId::as_str),
+        Some(result),
+    ];
+    let key = audit::hourly_key("refund.refused", &of.map(Option::unwrap_or_default).join(" "), operator, now);
+    let entry = AuditEntry { result: result.to_owned(), ..about.audit(operator, now) };
+    if let Err(e) = tools.store.record_audit_once(&entry, &key).await {
+        tracing::error!(error = %e, actor = operator.name, result, "A refund that was refused is not in the audit");
+    }
 }
 
 async fn reserve(

@@ -12,7 +12,7 @@ const REFUND: &str = "/console/orders/main/A100001/refund";
 
 impl InProcess {
     /// Changes the schema of the database, to make writes fail.
-    async fn alter(&self, sql: &'static str) {
+    pub async fn alter(&self, sql: &'static str) {
         let sql = sql.to_owned();
         let altered = self.store.db().write("test", sql, |tx, sql| Box::pin(tx.execute_unprepared(sql))).await;
         altered.map(drop).unwrap();

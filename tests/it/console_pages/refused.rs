@@ -28,7 +28,8 @@ async fn refunds_that_are_refused_over_the_api_and_the_console() {
     let user = User::log_in(&service, Role::Operator, None).await;
     let transaction_id = texts(service.store.db(), "SELECT transaction_id FROM payments").await.remove(0);
     let path = "/console/orders/main/R100001/refund";
-    for (amount, says) in [("0.51", "Left today: ¥0.50"), ("1.01", "Enter an amount like 12.50")] {
+    let amounts = [("0.51", "Left today: ¥0.50"), ("1.01", "Enter an amount like 12.50")];
+    for (amount, says) in amounts.into_iter().cycle().take(2 * amounts.len()) {
         let key = EventId::new().to_string();
         let named = [("transaction_id", transaction_id.as_str()), ("key", &key), ("amount", amount)];
         let fields = [&named[..], &[("reason", "a gift"), ("confirm", "1")]].concat();
@@ -42,6 +43,19 @@ async fn refunds_that_are_refused_over_the_api_and_the_console() {
         "operator-false R100001 refund_cap",
         "operator-false R100001 refund_exceeds",
     ];
+    assert_eq!(refunds_in_the_audit(&service).await, expected, "each once in an hour");
+    service.skip(3600);
+    // An audit that takes no row changes no answer.
+    let user = User::log_in(&service, Role::Admin, None).await;
+    service.alter("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END").await;
+    let (status, problem) = service.give_back("R100001", json!({"refund_no": "r2", "amount_fen": 101})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("refund_exceeds")), "{problem}");
+    let key = EventId::new().to_string();
+    let fields = [("transaction_id", transaction_id.as_str()), ("key", &key), ("amount", "1.01"), ("reason", "a gift")];
+    let refused = user.submit(path, &[&fields[..], &[("confirm", "1")]].concat()).await;
+    assert_eq!(refused.status, 409, "{}", refused.words());
+    refused.shows("Enter an amount like 12.50");
+    service.alter("DROP TRIGGER full").await;
     assert_eq!(refunds_in_the_audit(&service).await, expected);
     assert_eq!(service.number("SELECT COUNT(*) FROM refunds").await, 0);
     service.finish().await;

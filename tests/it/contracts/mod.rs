@@ -4,6 +4,7 @@
 mod on_every_bus;
 #[macro_use]
 mod on_both_databases;
+mod audit;
 mod bus;
 mod clocks;
 mod console;

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, Merchant};
 use crate::event::fact::WechatError;
 use crate::ids::MerchantKey;
-use crate::store::{Again, DbError, Degradation, FaultScope, Part, Store, StoredFault};
+use crate::store::{Again, DbError, Degradation, FaultScope, Part, ProbeClaim, Store, StoredFault};
 use crate::wechat::setup_fault::SetupFault;
 
 /// The pause between two probes of what is degraded.
@@ -53,6 +53,18 @@ pub async fn degraded(
         );
     }
     Ok(begun)
+}
+
+/// Whether what has recovered lately and is refused again may be probed now: one process in a minute.
+pub async fn may_probe(
+    store: &Store,
+    (config, merchant): (&Config, &Merchant),
+    part: &Part,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let ended_after = now.before(BEGINS_AGAIN_AFTER);
+    let claim = ProbeClaim { setup: digest(config, merchant), ended_after, now, every: PROBE_EVERY };
+    Ok(store.claim_probe(&merchant.key, part, claim).await? != Some(false))
 }
 
 /// It works again.

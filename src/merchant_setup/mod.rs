@@ -11,5 +11,7 @@ mod health;
 mod probe;
 
 pub use fault::{begins, ended};
-pub use health::{KnownDegraded, PERMISSION, PROBE_EVERY, announce, degraded, is_unseen, recovered, removed};
+pub use health::{
+    KnownDegraded, PERMISSION, PROBE_EVERY, announce, degraded, is_unseen, may_probe, recovered, removed,
+};
 pub use probe::{Probe, digest, probe, probe_app};

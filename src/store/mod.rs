@@ -47,7 +47,7 @@ pub use handle::Store;
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};
-pub use merchant::health::{Again, Degradation, Part};
+pub use merchant::health::{Again, Degradation, Part, ProbeClaim};
 pub use merchant::setup_faults::{Calls, FaultScope, StoredFault};
 pub use ops::audit::{AuditFilter, AuditRow};
 pub use ops::dead_letters::{

@@ -179,7 +179,8 @@ pub async fn create(
     Ok(MadeKey { secret, view: Notes::default().stored(key) })
 }
 
-/// Revokes all keys of a client, of the file or of the database. Revoking them again changes nothing.
+/// Revokes a key: of the file with every hash that it has, or of the database. Other keys of its client stay. Revoking
+/// it again changes nothing.
 pub async fn revoke(
     store: &Store,
     config: &Config,

@@ -133,6 +133,16 @@ pub enum Again {
     EndedBy(Timestamp),
 }
 
+/// A probe of what ended after a time under a setup and is refused again.
+#[derive(Debug, Clone)]
+pub struct ProbeClaim {
+    pub setup: String,
+    pub ended_after: Timestamp,
+    pub now: Timestamp,
+    /// The pause between two probes.
+    pub every: Duration,
+}
+
 /// The reason in the row of what ended because it is no longer configured.
 const REMOVED: &str = "removed";
 
@@ -202,6 +212,31 @@ impl Store {
                 Box::pin(stay(tx, known, still, event.as_ref()))
             })
             .await
+    }
+
+    /// Whether this process may probe now what ended lately; none where nothing ended so.
+    pub async fn claim_probe(
+        &self,
+        merchant: &MerchantKey,
+        part: &Part,
+        claim: ProbeClaim,
+    ) -> Result<Option<bool>, DbError> {
+        let ended = "merchant = $1 AND what = $2 AND setup = $3 AND ended_ms > $4";
+        let values =
+            [merchant.as_str().into(), part.to_text().into(), claim.setup.into(), claim.ended_after.as_ms().into()];
+        let sql = format!("SELECT 1 AS one FROM merchant_health WHERE {ended}");
+        if self.db.reader().rows(&sql, values.clone()).await?.is_empty() {
+            return Ok(None);
+        }
+        // A time that is further ahead than any pause was written under clock skew.
+        let sql = format!(
+            "UPDATE merchant_health SET next_probe_at_ms = $5
+             WHERE {ended} AND (next_probe_at_ms <= $6 OR next_probe_at_ms > $7)"
+        );
+        let (next, far) = (claim.now.after(claim.every), claim.now.after(claim.every * 2));
+        let more = [next.as_ms().into(), claim.now.as_ms().into(), far.as_ms().into()];
+        let values: Vec<_> = values.into_iter().chain(more).collect();
+        Ok(Some(self.db.execute("merchant.claim_probe", sql, values).await? > 0))
     }
 
     /// What is no longer configured ends without an event: it does not work again.

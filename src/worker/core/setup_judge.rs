@@ -8,7 +8,7 @@ use super::probes::Probed;
 use crate::config::Merchant;
 use crate::event::fact::WechatError;
 use crate::ids::{AppId, AppKey};
-use crate::merchant_setup::{PERMISSION, Probe, begins, degraded, digest, ended, probe, recovered};
+use crate::merchant_setup::{PERMISSION, Probe, begins, degraded, digest, ended, may_probe, probe, recovered};
 use crate::store::{DbError, FaultScope, Part};
 use crate::telemetry;
 use crate::trade::TradeType;
@@ -35,8 +35,15 @@ pub async fn judge(ctx: &Context, merchant: &Merchant, appid: Option<&AppId>, er
         Some(app) => is_app_known(ctx, merchant, app).await,
         None => false,
     };
-    if !is_known && probed(ctx, merchant).await != Probe::Passed {
-        return Whose::Merchants;
+    if !is_known {
+        // Nothing fails for an app that is refused one time and accepted another, as long as it may not be probed.
+        let is_free = match &app {
+            Some(app) => may_be_probed(ctx, merchant, app).await,
+            None => true,
+        };
+        if !is_free || probed(ctx, merchant).await != Probe::Passed {
+            return Whose::Merchants;
+        }
     }
     if let Some(app) = app {
         let about = (Part::App(app), fault.as_str(), fault.check());
@@ -45,8 +52,14 @@ pub async fn judge(ctx: &Context, merchant: &Merchant, appid: Option<&AppId>, er
     Whose::Orders
 }
 
-/// A refund's call was refused: of what only refunds show, no query tells more.
-pub async fn judge_refund(ctx: &Context, merchant: &Merchant, fault: SetupFault, error: &WechatError) {
+/// A refund's call that named this app was refused: of what only refunds show, no query tells more.
+pub async fn judge_refund(
+    ctx: &Context,
+    merchant: &Merchant,
+    appid: Option<&AppId>,
+    fault: SetupFault,
+    error: &WechatError,
+) {
     match fault {
         SetupFault::Certificate | SetupFault::Ip => {
             count(merchant, fault);
@@ -54,7 +67,7 @@ pub async fn judge_refund(ctx: &Context, merchant: &Merchant, fault: SetupFault,
             let about = (&*ctx.config, merchant);
             noted(merchant, begins(&ctx.store, about, (fault, FaultScope::Refunds), error, now).await);
         }
-        SetupFault::Signature | SetupFault::MchId | SetupFault::AppId => _ = judge(ctx, merchant, None, error).await,
+        SetupFault::Signature | SetupFault::MchId | SetupFault::AppId => _ = judge(ctx, merchant, appid, error).await,
     }
 }
 
@@ -84,9 +97,19 @@ fn app_of(ctx: &Context, merchant: &Merchant, appid: &AppId) -> Option<AppKey> {
 
 /// Whether all processes know that the app is refused alone under this setup: the scheduler probes it, once a minute.
 async fn is_app_known(ctx: &Context, merchant: &Merchant, app: &AppKey) -> bool {
-    let part = Part::App(app.clone());
+    let (part, setup) = (Part::App(app.clone()), digest(&ctx.config, merchant));
     let known = ctx.degraded.setup_of(&ctx.store, &merchant.key, &part, ctx.clock.now()).await;
-    known.is_ok_and(|known| known == Some(digest(&ctx.config, merchant)))
+    if known.is_ok_and(|known| known.as_ref() == Some(&setup)) {
+        return true;
+    }
+    // What this process read may be some seconds old, and another process may have found it since.
+    let stored = ctx.store.degradation(&merchant.key, &part).await;
+    stored.is_ok_and(|stored| stored.is_some_and(|of| of.setup == setup))
+}
+
+async fn may_be_probed(ctx: &Context, merchant: &Merchant, app: &AppKey) -> bool {
+    let (about, part) = ((&*ctx.config, merchant), Part::App(app.clone()));
+    may_probe(&ctx.store, about, &part, ctx.clock.now()).await.unwrap_or(true)
 }
 
 /// How an order's call went that names an app and a trade type.

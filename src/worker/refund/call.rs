@@ -63,7 +63,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
     let answer = pay::refund(ctx, merchant, client, &stored.params.params, permit).await;
     crate::failpoint::point("refund.answered");
     log(&r.refund_no, &answer);
-    judged(ctx, merchant, &answer).await;
+    judged(ctx, merchant, stored, &answer).await;
     let too_often = matches!(answer, Refunding::TooFrequent(_));
     // Inconclusive replies leave the outcome of the call open.
     let ended = !matches!(answer, Refunding::Doubt(_));
@@ -77,7 +77,7 @@ pub async fn call(ctx: &Context, merchant: &Merchant, stored: &StoredRefund) -> 
 }
 
 /// What the answer says about the merchant's setup.
-async fn judged(ctx: &Context, merchant: &Merchant, answer: &Refunding) {
+async fn judged(ctx: &Context, merchant: &Merchant, stored: &StoredRefund, answer: &Refunding) {
     let refusal = match answer {
         Refunding::Accepted(..) => None,
         Refunding::Unknown { .. } => return,
@@ -88,7 +88,9 @@ async fn judged(ctx: &Context, merchant: &Merchant, answer: &Refunding) {
         | Refunding::TooFrequent(error) => Some(error),
     };
     match refusal.map(|error| (setup_fault(error), error)) {
-        Some((Some(fault), error)) => judge_refund(ctx, merchant, fault, error).await,
+        Some((Some(fault), error)) => {
+            judge_refund(ctx, merchant, poll::appid(stored).as_ref(), fault, error).await;
+        }
         // Words without a signature may come from in front of what checks the setup.
         Some((None, error)) if error.is_unsigned() => {}
         Some((None, _)) | None => refund_passed(ctx, merchant).await,

@@ -77,7 +77,7 @@ pub async fn one(ctx: &Context, merchant: &Merchant, appid: &AppId, refund_no: &
         RefundsAsked::Refused(error) => {
             let (code, said) = (&error.code, &error.message);
             tracing::warn!(%refund_no, code, said, "WeChat refuses the query about a refund");
-            judge(ctx, merchant, None, &error).await;
+            judge(ctx, merchant, Some(appid), &error).await;
             Answer::None
         }
         RefundsAsked::Unknown { why, .. } => {

@@ -5,5 +5,6 @@ mod first;
 mod held_gauge;
 mod hints;
 mod parts;
+mod refunds;
 mod setup;
 mod support;

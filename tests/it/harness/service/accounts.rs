@@ -60,9 +60,14 @@ pub fn jsapi(order_no: &str, amount_fen: i64) -> Value {
 
 /// A business refusal that WeChat signs.
 pub fn signed_refusal(code: &str, words: &str) -> String {
+    signed_refusal_through(APP_ID, code, words)
+}
+
+/// The same of a call through this app.
+pub fn signed_refusal_through(appid: &str, code: &str, words: &str) -> String {
     let pairs = [
         ("return_code", "SUCCESS"),
-        ("appid", APP_ID),
+        ("appid", appid),
         ("mch_id", MCH_ID),
         ("nonce_str", "5K8264ILTKCH16CQ"),
         ("result_code", "FAIL"),

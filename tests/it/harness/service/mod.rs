@@ -21,7 +21,7 @@ pub use super::process::Process;
 pub use super::requests::answer;
 pub use accounts::{
     API_KEY, APP_ID, APP_SECRET, KEY, MCH_ID, MINI_APP_ID, MINI_SECRET, OPENID, OTHER_KEY, OTHER_MCH_ID,
-    SECOND_MERCHANT, app, jsapi, signed_refusal,
+    SECOND_MERCHANT, app, jsapi, signed_refusal, signed_refusal_through,
 };
 use accounts::{MINI_PROGRAM, account};
 pub use environment::Environment;

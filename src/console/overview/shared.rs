@@ -97,7 +97,7 @@ impl<K: Clone + Eq + Hash, T: Send + Sync + 'static> Computed<K, T> {
         let mut entries = self.entries();
         let entry = entries.entry(key.clone()).or_default();
         // One that took long must not replace a later one.
-        if entry.done.as_ref().is_none_or(|(done, _)| *done <= at || *done > now) {
+        if entry.done.as_ref().is_none_or(|(done, _)| *done <= at) {
             entry.done = Some((at, Arc::clone(&value)));
         }
         drop(entries);

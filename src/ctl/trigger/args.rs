@@ -24,6 +24,9 @@ pub struct TriggerArgs {
     /// With order.paid: what a new order costs.
     #[arg(long, default_value_t = 100, value_name = "FEN")]
     pub amount_fen: i64,
+    /// With order.paid: the app, where the merchant has several.
+    #[arg(long)]
+    pub app: Option<String>,
     /// With order.paid: the merchant, where the service has several.
     #[arg(long)]
     pub merchant: Option<String>,

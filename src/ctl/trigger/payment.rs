@@ -8,7 +8,7 @@ use super::args::TriggerArgs;
 use crate::ctl::client::{Api, part};
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::output::{Column, Printer};
-use crate::ids::EventId;
+use crate::secret::random_text;
 
 const PAID: &[Column] = &[
     ("order", "/order_no"),
@@ -17,7 +17,9 @@ const PAID: &[Column] = &[
     ("amount", "/amount_fen"),
     ("fault", "/fault"),
 ];
-/// How long WeChat's simulator may take to have the order.
+/// Of the number of a new order.
+const NUMBER_CHARACTERS: usize = 20;
+/// How often it is read until WeChat's simulator has it.
 const PAYABLE_TRIES: u32 = 60;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
@@ -77,14 +79,15 @@ fn rule(fault: &str) -> Result<Value, Failure> {
 
 /// A new order: of a payment by a code, which needs no payer that WeChat knows.
 async fn placed(api: &Api, args: &TriggerArgs) -> Result<String, Failure> {
-    let id: String = EventId::new().to_string().chars().filter(char::is_ascii_alphanumeric).collect();
-    let order_no = format!("T{}", id.get(..31).unwrap_or(&id));
+    let order_no = format!("T{}", random_text(NUMBER_CHARACTERS));
     let mut order = json!({
         "order_no": order_no, "amount_fen": args.amount_fen, "description": "wxpayctl trigger order.paid",
-        "trade_type": "NATIVE",
+        "trade_type": "NATIVE", "product_id": "trigger",
     });
-    if let Some(merchant) = &args.merchant {
-        order["merchant"] = json!(merchant);
+    for (name, value) in [("merchant", &args.merchant), ("app", &args.app)] {
+        if let Some(value) = value {
+            order[name] = json!(value);
+        }
     }
     api.post("/v1/orders", &order).await?;
     Ok(order_no)

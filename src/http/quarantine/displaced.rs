@@ -15,7 +15,7 @@ use crate::wechat::v2::xml;
 /// So many stay because they came first.
 const FIRST: usize = 4;
 
-/// The place of the body that goes.
+/// The place of the body that goes. The first one is the newest.
 pub fn displaced(attempt: &UnpaidAttempt, bodies: &[KeptBody]) -> Option<usize> {
     let agreeing: Vec<bool> = bodies.iter().map(|body| agrees(attempt, &body.body)).collect();
     let mut places: Vec<usize> = (0..bodies.len()).collect();
@@ -28,9 +28,9 @@ pub fn displaced(attempt: &UnpaidAttempt, bodies: &[KeptBody]) -> Option<usize> 
     }
     let most = by_sender.values().map(Vec::len).max()?;
     let mut places: Vec<usize> = by_sender.into_values().filter(|places| places.len() == most).flatten().collect();
-    places.sort_unstable_by_key(|place| &bodies[*place].first_id);
+    places.sort_unstable_by_key(|place| (*place == 0, &bodies[*place].first_id));
     let first = if places.len() > FIRST { FIRST } else { 0 };
-    let oldest = |place: &&usize| (bodies[**place].last_received_at, &bodies[**place].first_id);
+    let oldest = |place: &&usize| (**place == 0, bodies[**place].last_received_at, &bodies[**place].first_id);
     places.get(first..)?.iter().min_by_key(oldest).copied()
 }
 

@@ -3,5 +3,4 @@
 mod displaced;
 mod keep;
 
-pub use displaced::displaced;
 pub use keep::{Quarantine, Refused};

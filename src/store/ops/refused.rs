@@ -43,7 +43,7 @@ pub struct KeptBody {
     pub last_received_at: Timestamp,
 }
 
-/// Which body of an attempt goes where there are too many.
+/// Which body of an attempt goes where there are too many; the first one has just come.
 pub type Displaced = fn(&UnpaidAttempt, &[KeptBody]) -> Option<usize>;
 
 /// A refused notification that is kept whole.
@@ -152,7 +152,11 @@ async fn keep(tx: &WriteTx, one: &RefusedNotification, displaced: Displaced) -> 
         return Ok(());
     }
     for _ in BODIES..bodies(tx, &of_attempt, &attempt_values).await? {
-        let (hashes, kept) = kept_bodies(tx, &of_attempt, &attempt_values).await?;
+        let (mut hashes, mut kept) = kept_bodies(tx, &of_attempt, &attempt_values).await?;
+        if let Some(place) = hashes.iter().position(|hash| *hash == one.hash) {
+            hashes.swap(0, place);
+            kept.swap(0, place);
+        }
         let Some(hash) = displaced(&one.attempt, &kept).and_then(|place| hashes.get(place)) else { return Ok(()) };
         let sql = "DELETE FROM refused_notifications
                    WHERE merchant = $1 AND out_trade_no = $2 AND reason = $3 AND hash = $4";

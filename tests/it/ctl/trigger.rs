@@ -10,7 +10,7 @@ async fn a_payment_whose_notification_is_dropped_becomes_known_by_a_query() {
     let operator = Operator::new().await;
     let db = operator.service.open_db().await;
     let sandbox = operator.service.wechat_url.clone();
-    let pay = ["trigger", "order.paid", "--sandbox", &sandbox, "--merchant", "main", "--json"];
+    let pay = ["trigger", "order.paid", "--sandbox", &sandbox, "--merchant", "main", "--app", "shop", "--json"];
     let learnt_by = async |transaction_id: &str| {
         let sql = format!("SELECT evidence FROM ledger WHERE transaction_id = '{transaction_id}'");
         let evidence = texts(&db, &sql).await.remove(0);

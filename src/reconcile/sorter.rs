@@ -178,7 +178,7 @@ struct Head {
     source: usize,
 }
 
-// The heap gives its greatest: turned around, the least key, of equal ones that of the earliest run.
+// The heap gives its greatest: reversed, the least key, of equal ones that of the earliest run.
 impl Ord for Head {
     fn cmp(&self, other: &Head) -> Ordering {
         (&other.key, other.source).cmp(&(&self.key, self.source))

@@ -22,6 +22,7 @@ proofs=(
     "refunds refunds::lost refunds::sums"
     "histories order::three_sources"
     "tokens flows::tokens"
+    "reconcile reconcile::seeds"
     "replays ops_replay::refused"
     "console_replay --browser --test-name-pattern=wrong"
     "release"

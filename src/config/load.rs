@@ -116,6 +116,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let wechat = root.section("wechat", read::wechat);
     let orders = root.section("orders", read::orders);
     let retention = root.section("retention", read::retention);
+    let reconcile = root.section("reconcile", read::reconcile);
     let web = root.section("web", read::web);
     let console = root.section("console", read::console);
     let log = root.section("log", read::log);
@@ -139,6 +140,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         wechat: wechat?,
         orders: orders?,
         retention: retention?,
+        reconcile: reconcile?,
         web: web?,
         console: console?,
         log: log?,

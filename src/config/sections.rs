@@ -32,6 +32,8 @@ pub struct Config {
     pub orders: Orders,
     /// `[retention]`
     pub retention: Retention,
+    /// `[reconcile]`
+    pub reconcile: Reconcile,
     /// `[web]`
     pub web: Web,
     /// `[console]`
@@ -197,6 +199,38 @@ pub struct Retention {
     pub users: Duration,
 }
 
+/// `[reconcile]`: bills, and comparing them with the books.
+#[derive(Debug, Clone)]
+pub struct Reconcile {
+    /// Whether days are reconciled without being asked for.
+    pub schedule: bool,
+    /// Whether the account's own bill is fetched too, where there is a certificate.
+    pub fund_flow: bool,
+    /// Where bills are kept; none: see [`Reconcile::bills_dir`].
+    pub dir: Option<PathBuf>,
+    /// Where rows are sorted; none: in `dir`.
+    pub temp_dir: Option<PathBuf>,
+    /// For how long bills are kept; zero removes them after use.
+    pub keep: Duration,
+    /// What one sorter keeps in memory.
+    pub buffer_bytes: usize,
+    /// Beginnings of `out_trade_no` of other systems, of every merchant.
+    pub foreign: Vec<String>,
+}
+
+impl Reconcile {
+    /// Where bills are kept: `dir`, or a folder beside the file of SQLite.
+    pub fn bills_dir(&self, store: &Store) -> PathBuf {
+        let beside = || store.sqlite_file().and_then(|file| file.parent().map(Path::to_path_buf));
+        self.dir.clone().unwrap_or_else(|| beside().unwrap_or_else(|| PathBuf::from("data")).join("bills"))
+    }
+
+    /// Where rows are sorted.
+    pub fn sorting_dir(&self, store: &Store) -> PathBuf {
+        self.temp_dir.clone().unwrap_or_else(|| self.bills_dir(store))
+    }
+}
+
 /// `[web]`: the browser side.
 #[derive(Debug, Clone)]
 pub struct Web {
@@ -301,6 +335,8 @@ pub struct Merchant {
     pub queries_per_second: u32,
     /// How many refunds are requested in one second, over all processes.
     pub refunds_per_second: u32,
+    /// Beginnings of `out_trade_no` of other systems that sell under this merchant number.
+    pub foreign: Vec<String>,
     /// Its client certificate (refunds): PEM, or a `.p12` that holds the key too.
     pub client_cert_file: Option<PathBuf>,
     /// The certificate's key; none with a `.p12`.

@@ -9,7 +9,7 @@
 //!   `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
-//! - Finance: `events`, `books`, `periods`.
+//! - Finance: `events`, `books`, `periods`, `reconciliations`.
 //! - Operation: `health`, `ops`.
 
 mod api_keys;
@@ -31,6 +31,7 @@ mod problem_answer;
 mod problem_sources;
 mod quarantine;
 pub(crate) mod rate_limit;
+mod reconciliations;
 pub(crate) mod refunds;
 pub(crate) mod routes;
 mod server;

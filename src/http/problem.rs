@@ -201,9 +201,10 @@ pub enum Error {
     /// Another key that counts has the name.
     #[error("another API key has this name")]
     KeyNameTaken,
-    /// The dead letter was replayed.
     #[error("the dead letter was replayed: there is nothing to discard")]
     DeadLetterEnded,
+    #[error("the line is not open, or the day has been compared again: read its lines")]
+    LineNotOpen,
     /// The replay's state does not allow it.
     #[error("the replay is {}", .0.as_str())]
     ReplayState(ReplayState),
@@ -315,6 +316,7 @@ problems! {
     Error::CursorForeign => GONE "cursor-foreign" "Cursor of another feed";
     Error::KeyNameTaken => CONFLICT "key-name-taken" "Name in use";
     Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
+    Error::LineNotOpen => CONFLICT "line-not-open" "Line not open";
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::PeriodNotOver => CONFLICT "period-not-over" "Month not over";
     Error::PeriodOpenDays(_) => CONFLICT "period-open-days" "Days are open";

@@ -11,7 +11,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Error;
 use super::state::HttpShared;
-use super::{books, events, health, middleware, notifications, ops, orders, payments, periods, refunds};
+use super::{
+    books, events, health, middleware, notifications, ops, orders, payments, periods, reconciliations, refunds,
+};
 
 /// The routes of the public listener, and `others` beside them under the same checks.
 ///
@@ -43,6 +45,7 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/v1/periods/{merchant}/{month}/reopen", post(periods::change::reopen))
         .route("/v1/refunds", get(refunds::list::list))
         .route("/v1/refunds/{refund_no}", get(refunds::get::get))
+        .merge(reconciliation_routes())
         .merge(ops_routes())
         .route("/notify/{merchant}/pay", post(notifications::pay))
         .route("/notify/{merchant}/refund", post(notifications::refund));
@@ -50,6 +53,17 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         routes = routes.merge(admin_routes());
     }
     finish(routes.with_state(app).merge(others))
+}
+
+/// Bills against the books: scope `finance`.
+fn reconciliation_routes() -> Router<Arc<HttpShared>> {
+    Router::new()
+        .route("/v1/reconciliations", post(reconciliations::list::run))
+        .route("/v1/reconciliations", get(reconciliations::list::list))
+        .route("/v1/reconciliations/{merchant}/{date}", get(reconciliations::list::get))
+        .route("/v1/reconciliations/{merchant}/{date}/lines", get(reconciliations::lines::list))
+        .route("/v1/reconciliations/{merchant}/{date}/lines/{id}/resolve", post(reconciliations::lines::resolve))
+        .route("/v1/reconciliations/{merchant}/{date}/repair", post(reconciliations::lines::repair))
 }
 
 /// What operators see and do: scope `ops`; API keys: `admin`.

@@ -18,6 +18,7 @@ mod operator;
 pub mod orders;
 pub mod overview;
 pub mod reason;
+pub mod reconciliation;
 pub mod replay;
 pub mod reports;
 

@@ -1,8 +1,10 @@
 //! Which class a pair of rows has. One class for each: the first that applies, in the order in which they stand here.
 
 use super::line::{LineClass, LineKind, Verdict};
-use super::side::{BillItem, BillSide, LedgerItem, LedgerSide, REVOKED};
+use super::side::{BillItem, BillSide, LedgerItem, LedgerSide};
 
+/// A bill's word for a payment.
+const PAID: &str = "SUCCESS";
 /// 1/100,000 yuan in a fen.
 const PER_FEN: i64 = 1000;
 const MILLION: i128 = 1_000_000;
@@ -49,7 +51,8 @@ pub fn both(bill: &BillItem, ledger: &LedgerItem, booked: Option<Booked>, rules:
 }
 
 fn payment(b: &BillSide, l: &LedgerSide, booked: Option<Booked>) -> Verdict {
-    if b.status == REVOKED {
+    // `REVOKED`, or the word for a refund on a row that names none.
+    if b.status != PAID {
         return Verdict::of(LineClass::Status);
     }
     if b.fen != l.fen {
@@ -104,7 +107,10 @@ fn fee_of(fen: i64, rate: i64) -> i64 {
 fn millionths(rate: &str) -> Option<i64> {
     let (whole, fraction) = rate.strip_suffix('%').map(|text| text.split_once('.').unwrap_or((text, "0")))?;
     let digits = |text: &str| !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
-    (digits(whole) && digits(fraction)).then(|| format!("{whole}{fraction:0<4}").parse().ok())?
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    format!("{whole}{fraction:0<4}").parse().ok()
 }
 
 /// A row of the bill that we do not have on this day; `elsewhere` is our row of another day.

@@ -3,9 +3,6 @@
 use super::line::LineKind;
 use crate::clock::Timestamp;
 
-/// A bill's word for a payment at a till that was reversed.
-pub const REVOKED: &str = "REVOKED";
-
 /// What a row is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
@@ -70,6 +67,8 @@ pub struct LedgerSide {
     pub time: Timestamp,
     /// Whether it is in the books: a refund is once the payer has the money.
     pub counts: bool,
+    /// Whether `time` is WeChat's own, or that of a call which it answered.
+    pub is_certain: bool,
 }
 
 impl LedgerSide {

@@ -67,6 +67,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::retention(ctx)),
     },
     Job {
+        name: "reconciliations",
+        when: When::every_seconds(5),
+        deadline: Duration::from_secs(3600),
+        run: |ctx| Box::pin(jobs::reconciliations(ctx)),
+    },
+    Job {
         name: "books",
         when: When::hourly(20),
         deadline: Duration::from_secs(300),

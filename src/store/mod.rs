@@ -81,7 +81,7 @@ pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payment::audit::AuditEntry;
 pub use payment::commit::Reclassed;
 pub use payment::read::{OPEN_CLASSES, PaymentFilter, StoredPayment};
-pub use reconciliation::accounts::{DayRange, PaymentPlace, RefundPlace};
+pub use reconciliation::accounts::{DayPlace, DayRange};
 pub use reconciliation::asks::{DueDay, FailedRun};
 pub use reconciliation::bills::{BillKind, BillNote, BillState};
 pub use reconciliation::finish::FinishedRun;

@@ -67,6 +67,12 @@ pub const REFUNDS_TOTAL: &str = "wxpay_refunds_total";
 pub const PAYMENTS_OPEN: &str = "wxpay_payments_open";
 /// What does not agree between orders, ledgers, outbox and feed, by `merchant`, of all days that were compared.
 pub const BOOK_FINDINGS: &str = "wxpay_book_findings";
+/// Open lines of reconciliations, by `class`.
+pub const RECONCILE_MISMATCHES: &str = "wxpay_reconcile_mismatches";
+/// Days that are red, by `merchant`.
+pub const RECONCILE_RED_DAYS: &str = "wxpay_reconcile_red_days";
+/// Trade bills that were not there at noon of the next day, by `merchant`.
+pub const BILLS_MISSING: &str = "wxpay_bills_missing";
 /// Refunds that have not come to their end, by `state`: an `abnormal` one waits for a person.
 pub const REFUNDS_OPEN: &str = "wxpay_refunds_open";
 /// Calls to WeChat, by `api` and `outcome`.
@@ -205,6 +211,9 @@ pub const METRICS: &[Metric] = &[
         "Payments that are held or of no order, and neither accepted nor given back",
     ),
     metric(BOOK_FINDINGS, Kind::Gauge, Unit::Count, &["merchant"], "Rows of the books that do not agree with others"),
+    metric(RECONCILE_MISMATCHES, Kind::Gauge, Unit::Count, &["class"], "Open differences between bills and books"),
+    metric(RECONCILE_RED_DAYS, Kind::Gauge, Unit::Count, &["merchant"], "Days with open differences or a remainder"),
+    metric(BILLS_MISSING, Kind::Gauge, Unit::Count, &["merchant"], "Bills that were not there at noon of the next day"),
     metric(REFUNDS_OPEN, Kind::Gauge, Unit::Count, &["state"], "Refunds that are not final"),
     metric(
         MERCHANT_FAULT,

@@ -242,6 +242,7 @@ impl From<Error> for Failure {
             | Error::CursorExpired
             | Error::CursorForeign
             | Error::DeadLetterEnded
+            | Error::LineNotOpen
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder
@@ -258,6 +259,9 @@ impl From<Error> for Failure {
             | Error::PaymentMatched
             | Error::PaymentDiffers
             | Error::ReplayState(_)
+            | Error::PeriodNotOver
+            | Error::PeriodOpenDays(_)
+            | Error::PeriodOutOfOrder { .. }
             | Error::GrantExceeds(_)
             | Error::KeyNameTaken
             | Error::RateLimited) => Failure::because(Reason::Internal, e.to_string()),

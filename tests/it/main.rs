@@ -23,6 +23,7 @@ mod nats_consumer;
 mod ops_replay;
 mod order;
 mod packed;
+mod reconcile;
 mod refunds;
 mod sandbox;
 mod scheduler;

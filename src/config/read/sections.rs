@@ -235,6 +235,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let policy = policy(r, matches!(client_cert_file, Some(None)));
+    let foreign = r.items("foreign", super::reconcile::prefix);
     let orders = r.per_second("orders_per_second", 500);
     let (queries, refunds) = (r.per_second("queries_per_second", 300), r.per_second("refunds_per_second", 150));
     Some(Merchant {
@@ -248,6 +249,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         orders_per_second: orders?,
         queries_per_second: queries?,
         refunds_per_second: refunds?,
+        foreign: foreign?,
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,
     })

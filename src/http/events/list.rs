@@ -44,6 +44,8 @@ pub const ENTITY_FACTS: &[&str] = &[
     "app.recovered",
     "merchant.degraded",
     "merchant.recovered",
+    "bill.reconciled",
+    "bill.mismatch_found",
 ];
 
 #[derive(Serialize)]

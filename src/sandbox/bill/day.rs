@@ -32,6 +32,11 @@ impl Day {
         (name.len() == 8).then_some(Day { name, begins_at })
     }
 
+    pub fn previous(&self) -> Day {
+        let begins_at = self.begins_at.before(HOUR * 24);
+        Day { name: begins_at.to_beijing().chars().take(8).collect(), begins_at }
+    }
+
     pub fn holds(&self, at: Timestamp) -> bool {
         self.begins_at <= at && at < self.ends_at()
     }

@@ -22,6 +22,8 @@ pub(in crate::sandbox) enum Difference {
     Status { number: String, status: String },
     /// The row appears twice.
     Duplicate { number: String },
+    /// The row stands in the bill of the next day: it was booked after midnight.
+    Postponed { number: String },
     /// The row's currency is this one (`USD` where none is given).
     Currency { number: String, currency: Option<String> },
     /// A payment that the ledger does not have: of another system of the same merchant.
@@ -41,15 +43,21 @@ impl Difference {
     }
 }
 
-/// The rows of a day with its differences, and what its summary counts too many.
-pub(in crate::sandbox) fn planted<'d>(
+/// The rows of a day with its differences, and what its summary counts too many. `before` are the rows of the day
+/// before it.
+pub(in crate::sandbox) fn planted(
     mut rows: Vec<TradeRow>,
-    differences: impl Iterator<Item = &'d Difference>,
-    mch_id: &str,
-    day: &Day,
+    before: Vec<TradeRow>,
+    differences: &[&Difference],
+    (mch_id, day): (&str, &Day),
 ) -> (Vec<TradeRow>, i64) {
     let mut more = 0;
-    for (serial, difference) in differences.enumerate() {
+    let is_postponed = |row: &TradeRow| {
+        differences.iter().any(|d| matches!(d, Difference::Postponed { number } if number == own_number(row)))
+    };
+    rows.retain(|row| !is_postponed(row));
+    rows.extend(before.into_iter().filter(is_postponed));
+    for (serial, difference) in differences.iter().enumerate() {
         match difference {
             Difference::MissingPayment { out_trade_no } => {
                 rows.retain(|row| row.refund.is_some() || row.out_trade_no != *out_trade_no);
@@ -81,7 +89,7 @@ pub(in crate::sandbox) fn planted<'d>(
                 rows.push(extra(out_trade_no, *total_fee, appid.as_deref(), (mch_id, day), serial));
             }
             Difference::Summary { day: of } if Day::parse(of).as_ref() == Some(day) => more += 1,
-            Difference::Extra { .. } | Difference::Summary { .. } => {}
+            Difference::Extra { .. } | Difference::Summary { .. } | Difference::Postponed { .. } => {}
         }
     }
     (rows, more)
@@ -89,10 +97,11 @@ pub(in crate::sandbox) fn planted<'d>(
 
 /// The payment under an `out_trade_no`, or the refund under an `out_refund_no`.
 fn of_number<'r>(rows: &'r mut [TradeRow], number: &'r str) -> impl Iterator<Item = &'r mut TradeRow> {
-    rows.iter_mut().filter(move |row| match &row.refund {
-        Some(refund) => refund.out_refund_no == number,
-        None => row.out_trade_no == number,
-    })
+    rows.iter_mut().filter(move |row| own_number(row) == number)
+}
+
+fn own_number(row: &TradeRow) -> &str {
+    row.refund.as_ref().map_or(&row.out_trade_no, |refund| &refund.out_refund_no)
 }
 
 fn enlarge(row: &mut TradeRow, fen: i64) {

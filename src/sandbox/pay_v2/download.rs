@@ -80,10 +80,11 @@ impl Download<'_> {
         let day = Day::parse(date).ok_or_else(|| words("data format error"))?;
         self.check_ready(&day, || words(NO_BILL), || words(CREATING))?;
         let mch_id = self.message.account.mch_id.as_str();
-        let rows = trade_rows::of_day(self.sandbox.book().orders(), mch_id, &day);
+        let rows = |day: &Day| trade_rows::of_day(self.sandbox.book().orders(), mch_id, day);
+        let (rows, before) = (rows(&day), rows(&day.previous()));
         let differences = self.sandbox.differences();
         let own = differences.iter().filter(|(of, _)| of == mch_id).map(|(_, difference)| difference);
-        let (mut rows, more) = planted(rows, own, mch_id, &day);
+        let (mut rows, more) = planted(rows, before, &own.collect::<Vec<_>>(), (mch_id, &day));
         rows.retain(|row| bill.holds(row));
         if rows.is_empty() { Err(words(NO_BILL)) } else { Ok(bill.write(&rows, more)) }
     }

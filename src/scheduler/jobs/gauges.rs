@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::ops::reason::ReasonClass;
+use crate::reconcile::newest_missed;
+use crate::reconciliation::LineClass;
 use crate::refund::RefundState;
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
@@ -33,6 +35,7 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
         ctx.shown.set(telemetry::DEAD_LETTERS, &[("reason", reason)], *count as f64);
     }
     payments(&ctx).await?;
+    bills(&ctx).await?;
     let open = ctx.store.open_refunds().await?;
     for state in RefundState::ALL.iter().filter(|state| !state.is_final()) {
         let count = open.iter().find(|(name, _)| name == state.as_str()).map_or(0, |(_, n)| *n);
@@ -40,6 +43,26 @@ pub async fn gauges(ctx: Context) -> Result<Done, JobError> {
     }
     ctx.shown.measured();
     Ok(Done::default())
+}
+
+/// Every class and merchant, so that a gauge without differences is 0.
+async fn bills(ctx: &Context) -> Result<(), JobError> {
+    let open = ctx.store.open_mismatches().await?;
+    for class in LineClass::ALL.iter().filter(|class| class.is_difference()) {
+        let count = open.iter().find(|(name, _)| name == class.as_str()).map_or(0, |(_, n)| *n);
+        ctx.shown.set(telemetry::RECONCILE_MISMATCHES, &[("class", class.as_str())], count as f64);
+    }
+    let missed = newest_missed(ctx.clock.now());
+    let (red, missing) = (ctx.store.red_days().await?, ctx.store.missing_bills(&missed).await?);
+    for (name, counts) in [(telemetry::RECONCILE_RED_DAYS, red), (telemetry::BILLS_MISSING, missing)] {
+        for merchant in &ctx.config.merchants {
+            ctx.shown.set(name, &[("merchant", merchant.key.as_str())], 0.0);
+        }
+        for (merchant, count) in counts {
+            ctx.shown.set(name, &[("merchant", &merchant)], count as f64);
+        }
+    }
+    Ok(())
 }
 
 /// Both classes of every merchant, so that a gauge without such payments is 0; also of a merchant that was removed.

@@ -8,6 +8,7 @@ mod merchant_faults;
 mod pending_queries;
 mod pending_refunds;
 mod platform_tokens;
+mod reconciliations;
 mod retention;
 mod unmatched_notifications;
 
@@ -19,5 +20,6 @@ pub(super) use merchant_faults::merchant_faults;
 pub(super) use pending_queries::pending_queries;
 pub(super) use pending_refunds::pending_refunds;
 pub(super) use platform_tokens::platform_tokens;
+pub(super) use reconciliations::reconciliations;
 pub(super) use retention::retention;
 pub(super) use unmatched_notifications::orphans;

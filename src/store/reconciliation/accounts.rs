@@ -17,29 +17,24 @@ pub struct DayRange {
     pub to: Timestamp,
 }
 
-/// Where a page of payments begins.
+/// Where a page of payments or refunds begins.
 #[derive(Debug, Clone, Copy)]
-pub struct PaymentPlace {
-    pub at_ms: i64,
-    pub id: i64,
-}
-
-/// Where a page of refunds begins.
-#[derive(Debug, Clone, Copy)]
-pub struct RefundPlace {
-    pub at_ms: i64,
-    pub id: i64,
+pub struct DayPlace {
+    at_ms: i64,
+    id: i64,
 }
 
 const PAYMENT: &str = "
 SELECT id, transaction_id, out_trade_no, order_no, amount_fen, currency, class AS state, paid_at_ms AS at_ms,
+       CAST(1 AS BIGINT) AS is_certain,
        CAST(NULL AS TEXT) AS refund_no, CAST(NULL AS TEXT) AS refund_id
 FROM payments";
 
 // A version that knows no time of acceptance leaves it empty: it is shortly after the refund was recorded.
 const REFUND: &str = "
 SELECT id, transaction_id, out_trade_no, order_no, amount_fen, currency, state,
-       COALESCE(accepted_at_ms, created_at_ms) AS at_ms, refund_no, refund_id
+       COALESCE(accepted_at_ms, created_at_ms) AS at_ms,
+       CAST(CASE WHEN accepted_at_ms IS NULL THEN 0 ELSE 1 END AS BIGINT) AS is_certain, refund_no, refund_id
 FROM refunds";
 
 impl Store {
@@ -47,33 +42,29 @@ impl Store {
     pub async fn day_payments(
         &self,
         day: &DayRange,
-        after: Option<PaymentPlace>,
+        after: Option<DayPlace>,
         limit: u64,
-    ) -> Result<(Vec<LedgerItem>, Option<PaymentPlace>), DbError> {
+    ) -> Result<(Vec<LedgerItem>, Option<DayPlace>), DbError> {
         let sql = format!(
             "{PAYMENT} WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3
                AND (paid_at_ms > $2 OR id > $4) ORDER BY paid_at_ms, id LIMIT {limit}"
         );
-        let after = after.unwrap_or(PaymentPlace { at_ms: day.from.as_ms(), id: 0 });
-        let (items, next) = self.day_page(LineKind::Payment, &sql, day, (after.at_ms, after.id)).await?;
-        Ok((items, next.map(|(at_ms, id)| PaymentPlace { at_ms, id })))
+        self.day_page(LineKind::Payment, &sql, day, after).await
     }
 
     /// Up to `limit` refunds of the day that WeChat took on, behind `after`.
     pub async fn day_refunds(
         &self,
         day: &DayRange,
-        after: Option<RefundPlace>,
+        after: Option<DayPlace>,
         limit: u64,
-    ) -> Result<(Vec<LedgerItem>, Option<RefundPlace>), DbError> {
+    ) -> Result<(Vec<LedgerItem>, Option<DayPlace>), DbError> {
         let at = "COALESCE(accepted_at_ms, created_at_ms)";
         let sql = format!(
             "{REFUND} WHERE merchant = $1 AND {at} >= $2 AND {at} < $3 AND ({at} > $2 OR id > $4)
                AND refund_id IS NOT NULL ORDER BY {at}, id LIMIT {limit}"
         );
-        let after = after.unwrap_or(RefundPlace { at_ms: day.from.as_ms(), id: 0 });
-        let (items, next) = self.day_page(LineKind::Refund, &sql, day, (after.at_ms, after.id)).await?;
-        Ok((items, next.map(|(at_ms, id)| RefundPlace { at_ms, id })))
+        self.day_page(LineKind::Refund, &sql, day, after).await
     }
 
     async fn day_page(
@@ -81,13 +72,14 @@ impl Store {
         kind: LineKind,
         sql: &str,
         day: &DayRange,
-        (at_ms, id): (i64, i64),
-    ) -> Result<(Vec<LedgerItem>, Option<(i64, i64)>), DbError> {
+        after: Option<DayPlace>,
+    ) -> Result<(Vec<LedgerItem>, Option<DayPlace>), DbError> {
+        let DayPlace { at_ms, id } = after.unwrap_or(DayPlace { at_ms: day.from.as_ms(), id: 0 });
         let values = [day.merchant.as_str().into(), at_ms.into(), day.to.as_ms().into(), id.into()];
         let rows = self.db.reader().rows(sql, values).await?;
-        let last = rows.last().map(|row| Ok::<_, DbError>((row.get("at_ms")?, row.get("id")?))).transpose()?;
-        let items = rows.iter().map(|row| item(kind, row)).collect::<Result<_, _>>()?;
-        Ok((items, last))
+        let place = |row: &Row| Ok::<_, DbError>(DayPlace { at_ms: row.get("at_ms")?, id: row.get("id")? });
+        let last = rows.last().map(place).transpose()?;
+        Ok((rows.iter().map(|row| item(kind, row)).collect::<Result<_, _>>()?, last))
     }
 
     /// What our books have of the day, summed up by the database: refunds that the payer has.
@@ -118,8 +110,13 @@ impl Store {
         merchant: &MerchantKey,
         numbers: &[String],
     ) -> Result<HashMap<String, LedgerItem>, DbError> {
-        self.by_number(LineKind::Payment, &format!("{PAYMENT} WHERE merchant = $1 AND transaction_id"), merchant, numbers)
-            .await
+        self.by_number(
+            LineKind::Payment,
+            &format!("{PAYMENT} WHERE merchant = $1 AND transaction_id"),
+            merchant,
+            numbers,
+        )
+        .await
     }
 
     /// Refunds of a merchant by their own numbers, whatever their day.
@@ -128,7 +125,8 @@ impl Store {
         merchant: &MerchantKey,
         numbers: &[String],
     ) -> Result<HashMap<String, LedgerItem>, DbError> {
-        self.by_number(LineKind::Refund, &format!("{REFUND} WHERE merchant = $1 AND refund_no"), merchant, numbers).await
+        self.by_number(LineKind::Refund, &format!("{REFUND} WHERE merchant = $1 AND refund_no"), merchant, numbers)
+            .await
     }
 
     async fn by_number(
@@ -218,6 +216,7 @@ fn item(kind: LineKind, row: &Row) -> Result<LedgerItem, DbError> {
             currency: row.get("currency")?,
             counts: kind == LineKind::Payment || state == "succeeded",
             state,
+            is_certain: row.get::<i64>("is_certain")? == 1,
             time: Timestamp::from_ms(row.get("at_ms")?),
         },
     })

@@ -57,7 +57,7 @@ impl Store {
         self.due(&sql, now).await
     }
 
-    /// Days whose carried or pending lines are to be looked at again.
+    /// Days whose carried or pending lines are to be compared again.
     pub async fn rechecks(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
         let sql = format!(
             "SELECT merchant, day FROM reconciliations WHERE recheck_at_ms IS NOT NULL AND recheck_at_ms <= $1
@@ -122,8 +122,7 @@ async fn begin(
     let sql = "UPDATE reconciliations SET work = 'running', runs = runs + 1, started_at_ms = $3, next_at_ms = $4,
                  recheck_at_ms = NULL
                WHERE merchant = $1 AND day = $2 RETURNING runs";
-    let values =
-        [due.merchant.as_str().into(), due.day.as_str().into(), at.as_ms().into(), again_at.as_ms().into()];
+    let values = [due.merchant.as_str().into(), due.day.as_str().into(), at.as_ms().into(), again_at.as_ms().into()];
     let row = tx.one(sql, values).await?;
     let runs = row.map(|row| row.get("runs")).transpose()?;
     runs.map(Fenced::Done).ok_or_else(|| DbError::Defect("a day that was not asked for".into()))

@@ -45,7 +45,8 @@ pub struct BillNote {
 impl Store {
     /// Notes what asking for a bill came to. A bill that was held stays noted with its content.
     pub async fn note_bill(&self, note: &BillNote) -> Result<(), DbError> {
-        let sql = "INSERT INTO bills (merchant, kind, day, state, content_hash, bytes, error, asked_at_ms, fetched_at_ms)
+        let sql =
+            "INSERT INTO bills (merchant, kind, day, state, content_hash, bytes, error, asked_at_ms, fetched_at_ms)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                    ON CONFLICT (merchant, kind, day) DO UPDATE SET state = excluded.state, error = excluded.error,
                      content_hash = COALESCE(excluded.content_hash, bills.content_hash),

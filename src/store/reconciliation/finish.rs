@@ -63,10 +63,8 @@ impl Store {
     /// Makes a run the day's result.
     pub async fn finish_reconciliation(&self, lease: &Lease, run: &FinishedRun) -> Result<Fenced<()>, DbError> {
         let write = (lease.clone(), run.clone());
-        let done = self
-            .db
-            .write("reconciliation.finish", write, |tx, (lease, run)| Box::pin(finish(tx, lease, run)))
-            .await?;
+        let done =
+            self.db.write("reconciliation.finish", write, |tx, (lease, run)| Box::pin(finish(tx, lease, run))).await?;
         self.changed();
         Ok(done)
     }

@@ -9,5 +9,6 @@ pub(super) mod bills;
 pub(super) mod finish;
 pub(super) mod lines;
 pub(super) mod read;
+pub(super) mod repair;
 pub(super) mod resolve;
 pub(super) mod types;

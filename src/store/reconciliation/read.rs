@@ -1,10 +1,13 @@
 //! Reads of results and their lines.
 
+use sea_orm::Value;
+
+use super::lines::RunKey;
 use super::types::{DAY_COLUMNS, LINE_COLUMNS, Line, Reconciliation, line, reconciliation};
 use crate::ids::MerchantKey;
 use crate::reconciliation::LineClass;
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, placeholders};
 use crate::store::ops::filter::Conditions;
 
 /// Which days are listed, the newest first; what is not set does not restrict.
@@ -67,11 +70,24 @@ impl Store {
         only.add("run = {}", of.run);
         only.add_option("class = {}", class.map(LineClass::as_str));
         only.add_option("id > {}", after);
-        let sql = format!(
-            "SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE {} ORDER BY id LIMIT {limit}",
-            only.text()
-        );
+        let sql =
+            format!("SELECT {LINE_COLUMNS} FROM reconciliation_lines WHERE {} ORDER BY id LIMIT {limit}", only.text());
         self.db.reader().rows(&sql, only.values()).await?.iter().map(line).collect()
+    }
+
+    /// These lines of a run, which need not be the day's result.
+    pub async fn lines_of_run(&self, run: &RunKey, ids: &[i64]) -> Result<Vec<Line>, DbError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {LINE_COLUMNS} FROM reconciliation_lines
+             WHERE merchant = $1 AND day = $2 AND run = $3 AND id IN {} ORDER BY id",
+            placeholders(1, ids.len(), 3)
+        );
+        let mut values = vec![run.merchant.as_str().into(), run.day.as_str().into(), run.run.into()];
+        values.extend(ids.iter().map(|id| Value::from(*id)));
+        self.db.reader().rows(&sql, values).await?.iter().map(line).collect()
     }
 
     /// A line of a day's result.

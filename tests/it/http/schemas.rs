@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    AppTrouble, DeadLetterParked, DomainData, DomainEvent, MerchantTrouble, NotificationRejected, OrderEnded,
-    OrderPaid, OrderPayable, OrderSurplus, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed,
+    AppTrouble, BillMismatch, BillReconciled, BillSums, DeadLetterParked, DomainData, DomainEvent, LedgerSums,
+    MerchantTrouble, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaymentHeld,
+    PaymentOrphaned, RefundEventData, RefundFailed,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -146,7 +147,37 @@ fn one_of_each() -> Vec<DomainData> {
         DomainData::AppRecovered(trouble(None)),
         DomainData::MerchantDegraded(of_merchant(Some(error.clone()), "trade_type:JSAPI", false)),
         DomainData::MerchantRecovered(of_merchant(None, "notifications", true)),
+        DomainData::BillReconciled(BillReconciled {
+            day: "2026-11-27".into(),
+            state: "red",
+            bill: BillSums { rows: 2, payments_fen: 300, refunds_fen: 100, fees: "-0.60000".into() },
+            ledger: LedgerSums { rows: 1, payments_fen: 300, refunds_fen: 0 },
+            classes: [("matched".to_owned(), 1)].into(),
+            differences: 1,
+            open: 1,
+            unexplained_fen: 0,
+        }),
+        DomainData::BillMismatchFound(mismatch(Some(100), None)),
+        DomainData::BillMismatchFound(mismatch(None, Some(100))),
     ]
+}
+
+fn mismatch(bill_fen: Option<i64>, ledger_fen: Option<i64>) -> BillMismatch {
+    BillMismatch {
+        day: "2026-11-27".into(),
+        line: 7,
+        class: "refund_missing_here",
+        kind: "refund",
+        resolution: "open",
+        order_no: ledger_fen.map(|_| "A100001".into()),
+        transaction_id: "4200000000202611270000000007".into(),
+        out_trade_no: bill_fen.map(|_| "A100001".into()),
+        refund_no: bill_fen.map(|_| "R1".into()),
+        refund_id: None,
+        bill_fen,
+        ledger_fen,
+        explains_fen: -100,
+    }
 }
 
 fn schema(event_type: &str) -> Value {

@@ -40,10 +40,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("new_order", "money ids clock config event order refund trade wechat::v2::unified_order store"),
     ("new_refund", "money ids clock config event order refund trade wechat::v2::refund store"),
     ("merchant_setup", "ids clock secret::sha256_hex config event::fact wechat store"),
-    (
-        "reconcile",
-        "money ids clock secret config telemetry event reconciliation wechat store failpoint",
-    ),
+    ("reconcile", "money ids clock secret config telemetry event reconciliation wechat store failpoint"),
     ("books", "ids clock store"),
     ("doctor", "ids clock secret config store bus wechat merchant_setup books"),
     (
@@ -59,12 +56,12 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "scheduler",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus retry failpoint \
-         merchant_setup ops books",
+         merchant_setup ops books reconcile reconciliation",
     ),
     (
         "http",
         "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund ops",
+         failpoint new_order new_refund ops reconciliation",
     ),
     (
         "web",

@@ -60,6 +60,7 @@ pub fn merchant_of(mch_id: &str, key: &V2Key) -> Merchant {
         orders_per_second: 500,
         queries_per_second: 300,
         refunds_per_second: 150,
+        foreign: Vec::new(),
         client_cert_file: None,
         client_key_file: None,
     }

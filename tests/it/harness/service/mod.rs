@@ -214,6 +214,8 @@ impl TestService {
         let apps = if self.mini_program { "\"mini\"" } else { "" };
         let More { server, lease } = more;
         let lease_ms = lease.as_millis();
+        let bills = std::env::temp_dir().join(format!("wxpay-test-bills-{port}"));
+        let bills = bills.display();
         let text = format!(
             r#"
             [server]
@@ -239,6 +241,10 @@ impl TestService {
             connect_timeout_ms = 1000
             timeout_ms = 8000
             {refund_url}
+            # Days are compared by request: tests that pass midnight are about other things.
+            [reconcile]
+            schedule = false
+            dir = "{bills}"
             [log]
             json = true
             [[apps]]

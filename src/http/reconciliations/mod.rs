@@ -1,0 +1,7 @@
+//! Reconciliations for finance: days, their lines, notes and repairs.
+
+pub(crate) mod lines;
+pub(crate) mod list;
+mod path;
+mod request;
+pub(crate) mod view;

@@ -1,0 +1,79 @@
+//! The bodies: which day; a note; whether a repair is only planned.
+
+use crate::http::extract::json_object::Form;
+use crate::http::orders::request::plain;
+use crate::http::problem::{Error, FieldProblem};
+use crate::wechat::v2::bill::BillDay;
+
+use super::path::day;
+
+/// The longest note, in bytes.
+const NOTE_MAX_BYTES: usize = 500;
+
+/// `{"merchant": …, "date": "2026-11-27"}`.
+pub fn run(body: &[u8]) -> Result<(Option<String>, BillDay), Error> {
+    let mut form = Form::parse(body)?;
+    let merchant = form.text("merchant");
+    let date = form.parsed("date", |text| day(&text));
+    let mut problems = form.finish();
+    match date {
+        Some(date) if problems.is_empty() => Ok((merchant, date)),
+        _ => {
+            if problems.is_empty() {
+                problems.push(FieldProblem::member("date", "is required"));
+            }
+            Err(Error::Invalid(problems))
+        }
+    }
+}
+
+/// `{"note": "…"}`.
+pub fn note(body: &[u8]) -> Result<String, Error> {
+    let mut form = Form::parse(body)?;
+    let note = plain(&mut form, "note", NOTE_MAX_BYTES).filter(|note| !note.trim().is_empty());
+    let mut problems = form.finish();
+    match note {
+        Some(note) if problems.is_empty() => Ok(note),
+        _ => {
+            if problems.is_empty() {
+                problems.push(FieldProblem::member("note", "is required"));
+            }
+            Err(Error::Invalid(problems))
+        }
+    }
+}
+
+/// What a repair is asked for.
+pub struct RepairRequest {
+    /// A plan alone: nothing is asked for or written.
+    pub is_dry: bool,
+    pub line: Option<i64>,
+    pub reason: String,
+}
+
+/// `{"dry_run": true}`, the default; `{"dry_run": false, "reason": "…"}`; a `line` limits it to that one.
+pub fn repair(body: &[u8]) -> Result<RepairRequest, Error> {
+    let mut form = Form::parse(if body.is_empty() { b"{}" } else { body })?;
+    let is_dry = match form.raw("dry_run").map(|raw| raw.get()) {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(_) => {
+            form.problem("dry_run", "must be true or false");
+            true
+        }
+    };
+    let line = form.raw("line").map(|raw| raw.get().parse::<i64>());
+    if matches!(line, Some(Err(_))) {
+        form.problem("line", "must be a whole number");
+    }
+    let reason = plain(&mut form, "reason", NOTE_MAX_BYTES).filter(|reason| !reason.trim().is_empty());
+    if !is_dry && reason.is_none() {
+        form.problem("reason", "is required, unless dry_run is true");
+    }
+    let problems = form.finish();
+    if problems.is_empty() {
+        Ok(RepairRequest { is_dry, line: line.and_then(Result::ok), reason: reason.unwrap_or_default() })
+    } else {
+        Err(Error::Invalid(problems))
+    }
+}

@@ -1,0 +1,218 @@
+//! The JSON of days and lines.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::ops::reconciliation::{MendOutcome, PlanItem};
+use crate::reconciliation::Loops;
+use crate::store::{Line, Reconciliation};
+use crate::wechat::v2::bill::Yuan;
+
+/// The bill's sums.
+#[derive(Serialize)]
+struct BillJson {
+    rows: i64,
+    payments: i64,
+    refunds: i64,
+    payments_fen: i64,
+    refunds_fen: i64,
+    coupons_fen: i64,
+    settlement_fen: i64,
+    fees: String,
+}
+
+/// Ours.
+#[derive(Serialize)]
+struct LedgerJson {
+    rows: i64,
+    payments: i64,
+    refunds: i64,
+    payments_fen: i64,
+    refunds_fen: i64,
+}
+
+/// A day.
+#[derive(Serialize)]
+pub struct DayJson<'a> {
+    merchant: &'a str,
+    date: &'a str,
+    state: &'static str,
+    /// How the newest result stands, whatever is being done now.
+    result: Option<&'static str>,
+    error: Option<&'a str>,
+    bill: Option<BillJson>,
+    ledger: Option<LedgerJson>,
+    classes: &'a BTreeMap<String, i64>,
+    unexplained_fen: i64,
+    differences: i64,
+    difference_fen: i64,
+    open: i64,
+    loops: Option<&'a Loops>,
+    bill_sha256: Option<&'a str>,
+    asked_by: Option<&'a str>,
+    asked_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    next_try_at: Option<Timestamp>,
+}
+
+impl<'a> DayJson<'a> {
+    pub fn new(day: &'a Reconciliation) -> DayJson<'a> {
+        let result = day.result();
+        let (bill, ledger) = (&day.bill, &day.ledger);
+        DayJson {
+            merchant: day.merchant.as_str(),
+            date: &day.day,
+            state: day.state(),
+            result: result.map(|state| state.as_str()),
+            error: day.error.as_deref(),
+            bill: result.map(|_| BillJson {
+                rows: bill.payments + bill.refunds,
+                payments: bill.payments,
+                refunds: bill.refunds,
+                payments_fen: bill.payments_fen,
+                refunds_fen: bill.refunds_fen,
+                coupons_fen: bill.coupons_fen,
+                settlement_fen: bill.settlement_fen,
+                fees: Yuan::from_units(bill.fees).to_string(),
+            }),
+            ledger: result.map(|_| LedgerJson {
+                rows: ledger.payments + ledger.refunds,
+                payments: ledger.payments,
+                refunds: ledger.refunds,
+                payments_fen: ledger.payments_fen,
+                refunds_fen: ledger.refunds_fen,
+            }),
+            classes: &day.classes,
+            unexplained_fen: day.unexplained_fen,
+            differences: day.differences,
+            difference_fen: day.difference_fen,
+            open: day.open_lines,
+            loops: result.map(|_| &day.loops),
+            bill_sha256: day.bill_hash.as_deref(),
+            asked_by: day.asked_by.as_deref(),
+            asked_at: day.asked_at,
+            started_at: day.started_at,
+            finished_at: day.finished_at,
+            next_try_at: day.next_at,
+        }
+    }
+}
+
+/// The bill's side of a line.
+#[derive(Serialize)]
+struct BillSideJson<'a> {
+    amount_fen: i64,
+    currency: Option<&'a str>,
+    settlement_fen: Option<i64>,
+    fee: Option<String>,
+    rate: Option<&'a str>,
+    at: Option<Timestamp>,
+    status: Option<&'a str>,
+    appid: Option<&'a str>,
+}
+
+/// Our side of it.
+#[derive(Serialize)]
+struct LedgerSideJson<'a> {
+    amount_fen: i64,
+    currency: Option<&'a str>,
+    state: Option<&'a str>,
+    at: Option<Timestamp>,
+}
+
+/// A line.
+#[derive(Serialize)]
+pub struct LineJson<'a> {
+    id: i64,
+    class: &'static str,
+    kind: &'static str,
+    transaction_id: &'a str,
+    out_trade_no: Option<&'a str>,
+    refund_no: Option<&'a str>,
+    refund_id: Option<&'a str>,
+    order_no: Option<&'a str>,
+    bill: Option<BillSideJson<'a>>,
+    ledger: Option<LedgerSideJson<'a>>,
+    expected_fee: Option<String>,
+    booked_fee: Option<String>,
+    other_day: Option<&'a str>,
+    explains_fen: i64,
+    resolution: &'static str,
+    rule: Option<&'a str>,
+    note: Option<&'a str>,
+    resolved_by: Option<&'a str>,
+    resolved_at: Option<Timestamp>,
+}
+
+impl<'a> LineJson<'a> {
+    pub fn new(line: &'a Line) -> LineJson<'a> {
+        let fee = |units: Option<i64>| units.map(|units| Yuan::from_units(units).to_string());
+        LineJson {
+            id: line.id,
+            class: line.class.as_str(),
+            kind: line.kind.as_str(),
+            transaction_id: &line.transaction_id,
+            out_trade_no: line.out_trade_no.as_deref(),
+            refund_no: line.refund_no.as_deref(),
+            refund_id: line.refund_id.as_deref(),
+            order_no: line.order_no.as_deref(),
+            bill: line.bill_fen.map(|amount_fen| BillSideJson {
+                amount_fen,
+                currency: line.bill_currency.as_deref(),
+                settlement_fen: line.bill_settlement_fen,
+                fee: fee(line.bill_fee),
+                rate: line.bill_rate.as_deref(),
+                at: line.bill_time,
+                status: line.bill_status.as_deref(),
+                appid: line.bill_appid.as_deref(),
+            }),
+            ledger: line.ledger_fen.map(|amount_fen| LedgerSideJson {
+                amount_fen,
+                currency: line.ledger_currency.as_deref(),
+                state: line.ledger_state.as_deref(),
+                at: line.ledger_time,
+            }),
+            expected_fee: fee(line.expected_fee),
+            booked_fee: fee(line.booked_fee),
+            other_day: line.other_day.as_deref(),
+            explains_fen: line.explains_fen,
+            resolution: line.resolution.as_str(),
+            rule: line.rule.as_deref(),
+            note: line.note.as_deref(),
+            resolved_by: line.resolved_by.as_deref(),
+            resolved_at: line.resolved_at,
+        }
+    }
+}
+
+/// A line of a plan.
+#[derive(Serialize)]
+pub struct PlanJson<'a> {
+    line: LineJson<'a>,
+    mend: &'static str,
+    order_no: Option<&'a str>,
+}
+
+impl<'a> PlanJson<'a> {
+    pub fn new(item: &'a PlanItem) -> PlanJson<'a> {
+        let order_no = item.order.as_ref().map(|stored| stored.order.order_no.as_str());
+        PlanJson { line: LineJson::new(&item.line), mend: item.mend.as_str(), order_no }
+    }
+}
+
+/// What a mend came to.
+#[derive(Serialize)]
+pub struct OutcomeJson<'a> {
+    line: i64,
+    mend: &'static str,
+    result: &'a str,
+}
+
+impl<'a> OutcomeJson<'a> {
+    pub fn new(outcome: &'a MendOutcome) -> OutcomeJson<'a> {
+        OutcomeJson { line: outcome.line, mend: outcome.mend.as_str(), result: &outcome.result }
+    }
+}

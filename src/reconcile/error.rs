@@ -1,0 +1,49 @@
+//! Why a run brought no result.
+
+use crate::store::DbError;
+use crate::wechat::v2::bill::{BillError, DownloadError};
+
+/// Why a run brought no result. The result before it stays.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0}")]
+    Download(#[from] DownloadError),
+    #[error("the bill is not usable: {0}")]
+    Bill(#[from] BillError),
+    /// Before ten in the morning of the next day.
+    #[error("WeChat has the bill of {day} from {ready_at} on")]
+    TooEarly { day: String, ready_at: String },
+    /// Until noon "no bill" may mean that it is not made yet.
+    #[error("WeChat has no bill of {day} yet: from noon on that means that the day is empty")]
+    NotYet { day: String },
+    #[error("WeChat has no bill of {day}, though our books have payments or refunds of that day")]
+    NoBill { day: String },
+    #[error("merchant {0} is not configured in this process")]
+    UnknownMerchant(String),
+    #[error("merchant {0} has no app to ask through")]
+    NoApp(String),
+    #[error("{0} is not a day")]
+    Day(String),
+    #[error("no room in the temporary folder ({0}): nothing was changed")]
+    DiskFull(String),
+    #[error("the temporary folder cannot be used: {0}")]
+    Files(String),
+    #[error("sums that do not fit in 64 bits")]
+    TooLarge,
+    #[error(transparent)]
+    Store(#[from] DbError),
+    /// Another process took the lease over: it runs the day.
+    #[error("another process took over")]
+    Overtaken,
+    #[error("the comparison ended unexpectedly")]
+    Ended,
+}
+
+impl From<std::io::Error> for RunError {
+    fn from(e: std::io::Error) -> RunError {
+        match e.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => RunError::DiskFull(e.to_string()),
+            _ => RunError::Files(e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A day's bills, into files.
+
+use std::path::{Path, PathBuf};
+
+use super::error::RunError;
+use super::timetable::has_missed_noon;
+use crate::clock::Timestamp;
+use crate::config::{Config, Merchant};
+use crate::store::{BillKind, BillNote, BillState, DayRange, Store};
+use crate::wechat::certificate::MerchantCertificate;
+use crate::wechat::transport::Client;
+use crate::wechat::v2::bill::{
+    Ask, BillDay, DownloadError, DownloadLimits, Downloaded, FundAccount, RefusalKind, TradeBillType, download,
+};
+
+/// Whose bills, of which day, and where their files go.
+pub(super) struct Fetch<'a> {
+    pub config: &'a Config,
+    pub store: &'a Store,
+    pub wechat: &'a Client,
+    pub merchant: &'a Merchant,
+    pub day: BillDay,
+    pub folder: &'a Path,
+    pub now: Timestamp,
+}
+
+/// The trade bill of a day.
+pub(super) enum Trades {
+    File(Downloaded),
+    /// WeChat has none, and our books have nothing of the day.
+    Empty,
+}
+
+impl Fetch<'_> {
+    /// The trade bill of payments and refunds.
+    pub async fn trades(&self) -> Result<Trades, RunError> {
+        let ask = Ask::trades(self.day, TradeBillType::All);
+        let fetched = self.download(self.wechat, &ask).await;
+        match &fetched {
+            Ok(file) => self.note(BillKind::Trades, BillState::Held, Some(file), None).await?,
+            Err(RunError::Download(DownloadError::Refused(refusal))) if refusal.kind == RefusalKind::NoBill => {
+                return self.none().await;
+            }
+            Err(e) => {
+                let waits = matches!(e, RunError::Download(e) if e.may_come_later());
+                let state = if waits { BillState::Waiting } else { BillState::Failed };
+                self.note(BillKind::Trades, state, None, Some(e.to_string())).await?;
+            }
+        }
+        fetched.map(Trades::File)
+    }
+
+    /// "No Bill Exist" is also what WeChat says of a bill that is not made yet.
+    async fn none(&self) -> Result<Trades, RunError> {
+        let range =
+            DayRange { merchant: self.merchant.key.clone(), from: self.day.begins_at(), to: self.day.ends_at() };
+        let is_empty = self.store.day_payments(&range, None, 1).await?.0.is_empty()
+            && self.store.day_refunds(&range, None, 1).await?.0.is_empty();
+        if is_empty && has_missed_noon(self.day, self.now) {
+            self.note(BillKind::Trades, BillState::Empty, None, None).await?;
+            return Ok(Trades::Empty);
+        }
+        let error = if is_empty {
+            RunError::NotYet { day: self.day.to_string() }
+        } else {
+            RunError::NoBill { day: self.day.to_string() }
+        };
+        self.note(BillKind::Trades, BillState::Waiting, None, Some(error.to_string())).await?;
+        Err(error)
+    }
+
+    /// The bill of the basic account; none where it is not wanted, or why there is none.
+    pub async fn funds(&self) -> Result<Option<PathBuf>, String> {
+        let Some(certificate) = self.merchant.client_cert_file.as_deref().filter(|_| self.config.reconcile.fund_flow)
+        else {
+            return Ok(None);
+        };
+        let (key, mch_id) = (self.merchant.client_key_file.as_deref(), &self.merchant.mch_id);
+        let certificate = MerchantCertificate::read(certificate, key, mch_id).map_err(|e| e.to_string())?;
+        let client = Client::with_certificate(&self.config.wechat, &certificate).map_err(|e| e.to_string())?;
+        let client = client.sharing_hosts_with(self.wechat);
+        let ask = Ask::fund_flow(self.day, FundAccount::Basic);
+        let fetched = self.download(&client, &ask).await;
+        let error = fetched.as_ref().err().map(ToString::to_string);
+        let state = if error.is_some() { BillState::Waiting } else { BillState::Held };
+        let noted = self.note(BillKind::Funds, state, fetched.as_ref().ok(), error).await;
+        noted.map_err(|e| e.to_string())?;
+        fetched.map(|file| Some(file.file)).map_err(|e| e.to_string())
+    }
+
+    async fn download(&self, client: &Client, ask: &Ask) -> Result<Downloaded, RunError> {
+        let app = self.config.app_ids(self.merchant).into_iter().next();
+        let app = app.ok_or_else(|| RunError::NoApp(self.merchant.key.to_string()))?;
+        Ok(download(client, self.merchant, &app, ask, self.folder, DownloadLimits::default()).await?)
+    }
+
+    async fn note(
+        &self,
+        kind: BillKind,
+        state: BillState,
+        file: Option<&Downloaded>,
+        error: Option<String>,
+    ) -> Result<(), RunError> {
+        let note = BillNote {
+            merchant: self.merchant.key.clone(),
+            kind,
+            day: self.day.to_string(),
+            state,
+            content: file.map(|file| (file.sha256.clone(), file.bytes)),
+            error,
+            at: self.now,
+        };
+        Ok(self.store.note_bill(&note).await?)
+    }
+}

@@ -1,0 +1,37 @@
+//! Reconciliation of a merchant's day: its bills are fetched, both sides are sorted and compared, and the result is
+//! stored.
+//!
+//! What must stay true: memory is the sorters' buffers and a few pages, whatever the number of rows; a run that fails
+//! leaves the result before it; files in the temporary folder are gone when the run is, however it ends. A bill moves
+//! no money.
+//!
+//! | file | is |
+//! |---|---|
+//! | `fetch` | a day's bills, into files |
+//! | `sorter`, `codec` | an external merge sort; rows as its bytes |
+//! | `folder` | the files of a run, removed with it |
+//! | `compare` | one pass over both sides: pairs that are not matched, and sums |
+//! | `account` | the entries of the account, and whether its loop closes |
+//! | `elsewhere` | rows of one side, searched on other days |
+//! | `run` | a day's run, from the bill to the result |
+//! | `timetable` | when a bill is asked for, and again |
+
+mod account;
+mod codec;
+mod compare;
+mod elsewhere;
+mod error;
+mod fetch;
+mod folder;
+mod news;
+mod run;
+mod sorter;
+mod timetable;
+
+pub use codec::{write_bill, write_ledger};
+pub use compare::{Pair, Sides, Summary, compare};
+pub use error::RunError;
+pub use folder::Folder;
+pub use run::{Ran, Reconciler, reconcile};
+pub use sorter::{Sorted, Sorter};
+pub use timetable::{days_to_ask, newest_missed, next_try, oldest};

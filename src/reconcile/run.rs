@@ -1,0 +1,332 @@
+//! A day's run, from the bill to the result.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::account::{AccountSums, sort_fees};
+use super::codec::write_ledger;
+use super::compare::{Pair, Sides, Summary, compare, sort_bill};
+use super::elsewhere::{Elsewhere, awaited_until};
+use super::error::RunError;
+use super::fetch::{Fetch, Trades};
+use super::folder::Folder;
+use super::news;
+use super::sorter::Sorter;
+use super::timetable::next_try;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Merchant};
+use crate::reconciliation::{BillFigures, DayState, Figures, LedgerItem, Loops, Rules, TradesLoop, day_state};
+use crate::store::{DayRange, DueDay, FailedRun, Fenced, FinishedRun, Lease, RunKey, Store};
+use crate::wechat::transport::Client;
+use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType};
+
+/// Rows of our side that are read at once.
+const PAGE: u64 = 2000;
+/// Pairs that are searched for at once.
+const PAIRS: usize = 200;
+/// Parts that wait between the threads.
+const WAITING: usize = 4;
+/// A run that has not ended by then is one of a dead process.
+const RUN_LIMIT: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// What arrives during a run may leave a remainder: it is run again at once, so many times.
+const AGAIN: u32 = 1;
+
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub struct Reconciler<'a> {
+    pub config: &'a Config,
+    pub store: &'a Store,
+    pub wechat: &'a Client,
+    pub clock: &'a Clock,
+    pub lease: &'a Lease,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ran {
+    /// The day has a new result.
+    Done(DayState),
+    /// It has not; the one before stays.
+    Failed(String),
+}
+
+/// Runs a day that is due.
+pub async fn reconcile(on: Reconciler<'_>, due: &DueDay) -> Result<Ran, RunError> {
+    let now = on.clock.now();
+    let run = fenced(on.store.begin_reconciliation(on.lease, due, (now, now.after(RUN_LIMIT))).await?)?;
+    match day(on, due, run).await {
+        Ok(state) => Ok(Ran::Done(state)),
+        Err(e @ (RunError::Overtaken | RunError::Store(_))) => Err(e),
+        Err(e) => {
+            let next_at = BillDay::parse(&due.day).ok().and_then(|day| next_try(day, on.clock.now()));
+            let (merchant, day) = (due.merchant.clone(), due.day.clone());
+            let failed = FailedRun { merchant, day, error: e.to_string(), next_at };
+            fenced(on.store.fail_reconciliation(on.lease, &failed).await?)?;
+            tracing::warn!(merchant = %due.merchant, day = %due.day, error = %e, "a day could not be reconciled");
+            Ok(Ran::Failed(failed.error))
+        }
+    }
+}
+
+fn fenced<T>(done: Fenced<T>) -> Result<T, RunError> {
+    match done {
+        Fenced::Done(value) => Ok(value),
+        Fenced::Lost => Err(RunError::Overtaken),
+    }
+}
+
+/// A day's bills.
+struct Bills {
+    /// None where the day is empty.
+    trades: Option<PathBuf>,
+    hash: Option<String>,
+    funds: Option<PathBuf>,
+    funds_error: Option<String>,
+}
+
+async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, RunError> {
+    let unknown = || RunError::UnknownMerchant(due.merchant.to_string());
+    let merchant = on.config.merchant(due.merchant.as_str()).ok_or_else(unknown)?;
+    let day = BillDay::parse(&due.day).map_err(|_| RunError::Day(due.day.clone()))?;
+    let now = on.clock.now();
+    if now < day.ready_at() {
+        return Err(RunError::TooEarly { day: due.day.clone(), ready_at: day.ready_at().to_string() });
+    }
+    let settings = &on.config.reconcile;
+    let folder = Arc::new(Folder::create(&settings.sorting_dir(&on.config.store))?);
+    let kept = settings.bills_dir(&on.config.store);
+    let files: &Path = if settings.keep.is_zero() { folder.path() } else { kept.as_path() };
+    if !settings.keep.is_zero() {
+        keep(files, settings.keep)?;
+    }
+    let fetch = Fetch { config: on.config, store: on.store, wechat: on.wechat, merchant, day, folder: files, now };
+    let mut bills = Bills { trades: None, hash: None, funds: None, funds_error: None };
+    if let Trades::File(file) = fetch.trades().await? {
+        (bills.trades, bills.hash) = (Some(file.file), Some(file.sha256));
+        match fetch.funds().await {
+            Ok(file) => bills.funds = file,
+            Err(e) => bills.funds_error = Some(e),
+        }
+    }
+    let mut run = RunKey { merchant: due.merchant.clone(), day: due.day.clone(), run: first };
+    let mut tries = 0;
+    loop {
+        let compared = once(on, merchant, (day, &run), &bills, &folder).await?;
+        if compared.figures.unexplained_fen() == 0 || tries == AGAIN {
+            return finish(on, day, run, bills, compared).await;
+        }
+        tries += 1;
+        let now = on.clock.now();
+        run.run = fenced(on.store.begin_reconciliation(on.lease, due, (now, now.after(RUN_LIMIT))).await?)?;
+    }
+}
+
+/// Makes the folder of kept bills, and removes those that are too old.
+fn keep(folder: &Path, age: Duration) -> Result<(), RunError> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let is_bill = entry.file_name().to_str().is_some_and(|name| name.ends_with(".csv"));
+        let is = entry.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_bill && is.is_some_and(|is| is > age) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What both sides came to.
+struct Compared {
+    figures: Figures,
+    loops: Loops,
+    touched: Vec<String>,
+    awaits: bool,
+    pends: bool,
+}
+
+/// What the thread that sorts and compares gives back.
+type Worked = (Summary, BillFigures, Option<AccountSums>);
+
+/// Compares both sides and writes the lines, which do not count yet.
+async fn once(
+    on: Reconciler<'_>,
+    merchant: &Merchant,
+    (day, run): (BillDay, &RunKey),
+    bills: &Bills,
+    folder: &Arc<Folder>,
+) -> Result<Compared, RunError> {
+    let now = on.clock.now();
+    let foreign = on.config.reconcile.foreign.iter().chain(&merchant.foreign).cloned().collect();
+    let rules = Rules { foreign, now_ms: now.as_ms() };
+    let range = DayRange { merchant: run.merchant.clone(), from: day.begins_at(), to: day.ends_at() };
+    let (items, rows) = mpsc::channel(WAITING);
+    let (found, mut pairs) = mpsc::channel(WAITING);
+    let work = Work {
+        folder: Arc::clone(folder),
+        buffer: on.config.reconcile.buffer_bytes,
+        trades: bills.trades.clone().map(|file| (file, Expected::new(merchant, Ask::trades(day, TradeBillType::All)))),
+        funds: bills.funds.clone().map(|file| (file, Expected::new(merchant, Ask::fund_flow(day, FundAccount::Basic)))),
+        rules: rules.clone(),
+    };
+    let working: JoinHandle<Result<Worked, RunError>> = tokio::task::spawn_blocking(move || work.run(rows, found));
+    send_ours(on.store, &range, items).await?;
+    let mut elsewhere = Elsewhere {
+        store: on.store,
+        merchant: &run.merchant,
+        day,
+        rules: &rules,
+        now,
+        matched: 0,
+        touched: Default::default(),
+        awaits: false,
+        pends: false,
+    };
+    let mut figures = Figures::default();
+    while let Some(part) = pairs.recv().await {
+        let lines = elsewhere.lines(part).await?;
+        lines.iter().for_each(|line| count(&mut figures, line));
+        fenced(on.store.add_lines(on.lease, run, lines).await?)?;
+    }
+    let (summary, bill, account) = working.await.map_err(|_| RunError::Ended)??;
+    figures.bill = bill;
+    figures.count(crate::reconciliation::LineClass::Matched, summary.matched.saturating_add(elsewhere.matched));
+    figures.ledger = on.store.day_sums(&range).await?;
+    let loops = Loops {
+        trades: TradesLoop::default(),
+        funds: account.map(|account| account.against(&figures.bill)),
+        funds_error: bills.funds_error.clone(),
+    };
+    let touched = elsewhere.touched.into_iter().collect();
+    Ok(Compared { figures, loops, touched, awaits: elsewhere.awaits, pends: elsewhere.pends })
+}
+
+fn count(figures: &mut Figures, line: &crate::reconciliation::NewLine) {
+    let explains = line.explains_fen();
+    figures.count(line.verdict.class, 1);
+    figures.explained_fen = figures.explained_fen.saturating_add(explains);
+    if line.verdict.class.is_difference() {
+        figures.differences += 1;
+        figures.difference_fen = figures.difference_fen.saturating_add(explains.saturating_abs());
+    }
+}
+
+/// Reads our side in pages. Ends early where the other thread has failed: it says why.
+async fn send_ours(store: &Store, range: &DayRange, items: mpsc::Sender<Vec<LedgerItem>>) -> Result<(), RunError> {
+    let mut after = None;
+    loop {
+        let (page, next) = store.day_payments(range, after, PAGE).await?;
+        after = next;
+        if next.is_none() || items.send(page).await.is_err() {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
+        let (page, next) = store.day_refunds(range, after, PAGE).await?;
+        after = next;
+        if next.is_none() || items.send(page).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// What is sorted and compared on a thread of its own.
+struct Work {
+    folder: Arc<Folder>,
+    buffer: usize,
+    trades: Option<(PathBuf, Expected)>,
+    funds: Option<(PathBuf, Expected)>,
+    rules: Rules,
+}
+
+impl Work {
+    fn run(
+        self,
+        mut rows: mpsc::Receiver<Vec<LedgerItem>>,
+        found: mpsc::Sender<Vec<Pair>>,
+    ) -> Result<Worked, RunError> {
+        let sorter = || Sorter::new(Arc::clone(&self.folder), self.buffer);
+        let mut ledger = sorter();
+        while let Some(page) = rows.blocking_recv() {
+            for item in page {
+                ledger.push(&item.ids.sort_key(), &write_ledger(&item))?;
+            }
+        }
+        let mut bill = sorter();
+        let figures = match self.trades {
+            Some((file, expected)) => sort_bill(&file, expected, &mut bill)?,
+            None => BillFigures::default(),
+        };
+        let (mut fees, mut account) = (None, None);
+        if let Some((file, expected)) = self.funds {
+            let mut sorter = Sorter::new(Arc::clone(&self.folder), self.buffer);
+            account = Some(sort_fees(&file, expected, &mut sorter)?);
+            fees = Some(sorter.finish()?);
+        }
+        let sides = Sides { bill: bill.finish()?, ledger: ledger.finish()?, fees };
+        let mut part = Vec::with_capacity(PAIRS);
+        let summary = compare(sides, &self.rules, |pair| {
+            part.push(pair);
+            if part.len() == PAIRS {
+                let full = std::mem::replace(&mut part, Vec::with_capacity(PAIRS));
+                found.blocking_send(full).map_err(|_| RunError::Ended)?;
+            }
+            Ok(())
+        })?;
+        if !part.is_empty() {
+            found.blocking_send(part).map_err(|_| RunError::Ended)?;
+        }
+        Ok((summary, figures, account))
+    }
+}
+
+/// Makes the run the day's result, with the events about what is new in it.
+async fn finish(
+    on: Reconciler<'_>,
+    day: BillDay,
+    key: RunKey,
+    bills: Bills,
+    compared: Compared,
+) -> Result<DayState, RunError> {
+    let Compared { mut figures, mut loops, touched, awaits, pends } = compared;
+    let before = on.store.reconciliation(&key.merchant, &key.day).await?;
+    let replaces = before.as_ref().map_or(0, |before| before.run);
+    figures.open_lines = fenced(on.store.keep_notes(on.lease, &key, replaces).await?)?;
+    let state = day_state(figures.differences, figures.open_lines, figures.unexplained_fen());
+    loops.trades.holds = figures.open_lines == 0 && figures.unexplained_fen() == 0;
+    let now = on.clock.now();
+    let fresh = on.store.new_lines(&key, replaces, news::MISMATCHES_MAX).await?;
+    let lines = on.store.lines_of_run(&key, &fresh).await?;
+    let finished = FinishedRun {
+        events: news::events(&key, (&figures, &loops, state), before.as_ref(), &lines, now),
+        recheck_at: recheck(day, now, awaits, pends),
+        key,
+        figures,
+        loops,
+        bill_hash: bills.hash,
+        replaces,
+        next_at: None,
+        at: now,
+    };
+    fenced(on.store.finish_reconciliation(on.lease, &finished).await?)?;
+    let key = &finished.key;
+    while on.store.sweep_lines(&key.merchant, &key.day).await? > 0 {}
+    for other in touched {
+        // It counted a refund that WeChat's bill has on another day.
+        if on.store.reconciliation(&key.merchant, &other).await?.is_some_and(|day| day.run > 0) {
+            on.store.ask_reconciliation(&key.merchant, &other, None, now).await?;
+        }
+    }
+    Ok(state)
+}
+
+/// When a line may have changed by itself.
+fn recheck(day: BillDay, now: Timestamp, awaits: bool, pends: bool) -> Option<Timestamp> {
+    let awaited = awaits.then(|| awaited_until(day));
+    let pending = pends.then(|| now.after(DAY));
+    awaited.into_iter().chain(pending).min()
+}

@@ -1,0 +1,70 @@
+//! When a day's bill is asked for, and again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::wechat::v2::bill::BillDay;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Until six in the evening WeChat may still be making the bill.
+const AGAIN: Duration = Duration::from_secs(600);
+/// WeChat keeps bills for three months.
+const KEPT_DAYS: i64 = 90;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Days to be asked for now, the newest first, up to `limit`: yesterday, and days since the first payment that were
+/// never asked for.
+pub fn days_to_ask(
+    first_payment: Option<Timestamp>,
+    asked: &BTreeSet<String>,
+    now: Timestamp,
+    limit: usize,
+) -> Vec<BillDay> {
+    let yesterday = BillDay::of(now).previous();
+    // Before ten the newest bill is that of the day before yesterday.
+    let newest = if yesterday.ready_at() <= now { yesterday } else { yesterday.previous() };
+    let first = first_payment.map_or(newest, BillDay::of).max(oldest(now));
+    let mut days = Vec::new();
+    let mut day = newest;
+    while day >= first && days.len() < limit {
+        if !asked.contains(&day.to_string()) {
+            days.push(day);
+        }
+        day = day.previous();
+    }
+    days
+}
+
+/// The oldest day of which WeChat has a bill.
+pub fn oldest(now: Timestamp) -> BillDay {
+    let back = Duration::from_secs(DAY.as_secs() * KEPT_DAYS.unsigned_abs());
+    BillDay::of(now.before(back))
+}
+
+/// When a bill that was not there is asked for again; not any more once WeChat does not keep it.
+pub fn next_try(day: BillDay, now: Timestamp) -> Option<Timestamp> {
+    if day < oldest(now) {
+        return None;
+    }
+    if now < day.ready_at() {
+        return Some(day.ready_at());
+    }
+    if now < day.ends_at().after(HOUR * 18) {
+        return Some(now.after(AGAIN));
+    }
+    let ten = BillDay::of(now).begins_at().after(HOUR * 10);
+    Some(if now < ten { ten } else { ten.after(DAY) })
+}
+
+/// Whether it is noon of the day after, when an operator is informed, and when "no bill" means that there is none.
+pub fn has_missed_noon(day: BillDay, now: Timestamp) -> bool {
+    now >= day.ends_at().after(HOUR * 12)
+}
+
+/// The newest day whose bill should have been there at noon.
+pub fn newest_missed(now: Timestamp) -> String {
+    let yesterday = BillDay::of(now).previous();
+    let day = if has_missed_noon(yesterday, now) { yesterday } else { yesterday.previous() };
+    day.to_string()
+}

@@ -1,0 +1,59 @@
+//! Days that are to be reconciled: those that were asked for, the day before, and gaps of the last three months.
+//!
+//! One day at a time: its run holds the disk and one thread. What is asked for goes first.
+
+use std::collections::BTreeSet;
+
+use crate::reconcile::{Ran, Reconciler, RunError, days_to_ask, oldest};
+use crate::scheduler::job::Context;
+use crate::scheduler::outcome::{Done, JobError};
+
+/// Days that one run of the job compares; the next run goes on.
+const PER_RUN: u64 = 4;
+/// Gaps of a merchant that one run asks for.
+const GAPS_PER_RUN: usize = 2;
+
+/// Asks for what the timetable wants, and compares what is due.
+pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
+    let now = ctx.clock.now();
+    if ctx.config.reconcile.schedule {
+        ask(&ctx).await?;
+    }
+    for due in ctx.store.rechecks(now, PER_RUN).await? {
+        ctx.store.ask_reconciliation(&due.merchant, &due.day, None, now).await?;
+    }
+    let on = Reconciler {
+        config: &ctx.config,
+        store: &ctx.store,
+        wechat: &ctx.wechat,
+        clock: &ctx.clock,
+        lease: &ctx.lease,
+    };
+    let (mut count, mut said) = (0, Vec::new());
+    for due in ctx.store.due_reconciliations(now, PER_RUN).await? {
+        let ended = match crate::reconcile::reconcile(on, &due).await {
+            Ok(Ran::Done(state)) => state.as_str().to_owned(),
+            Ok(Ran::Failed(error)) => error,
+            Err(RunError::Overtaken) => return Err(JobError::Overtaken),
+            Err(RunError::Store(e)) => return Err(e.into()),
+            // `reconcile` records every other error with the day.
+            Err(e) => e.to_string(),
+        };
+        count += 1;
+        said.push(format!("{} {}: {ended}", due.merchant, due.day));
+    }
+    Ok(Done { count, detail: (!said.is_empty()).then(|| said.join("; ")) })
+}
+
+async fn ask(ctx: &Context) -> Result<(), JobError> {
+    let now = ctx.clock.now();
+    for merchant in &ctx.config.merchants {
+        let asked: BTreeSet<String> =
+            ctx.store.asked_days(&merchant.key, &oldest(now).to_string()).await?.into_iter().collect();
+        let first = ctx.store.first_payment_at(&merchant.key).await?;
+        for day in days_to_ask(first, &asked, now, GAPS_PER_RUN) {
+            ctx.store.ask_reconciliation(&merchant.key, &day.to_string(), None, now).await?;
+        }
+    }
+    Ok(())
+}

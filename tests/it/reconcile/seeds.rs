@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::assert_proof;
+use super::{assert_proof, day_of};
 use crate::harness::db::TestDb;
 use crate::harness::service::{InProcess, TestService};
 use crate::harness::size;
@@ -197,7 +197,7 @@ on_both! {
         service.paid("MN000001").await;
         service.plant(json!([{"kind": "postponed", "number": "MN000001"}])).await;
         service.end_day().await;
-        let next = super::day_of(service.clock.now());
+        let next = day_of(service.clock.now());
         let first = service.reconciled(&day).await;
         // The first day's bill is empty, and our books are not: it is not taken for an empty day.
         assert_eq!(first["state"], "failed", "{first}");

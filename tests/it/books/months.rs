@@ -167,7 +167,7 @@ on_both! {
                 "INSERT INTO reconciliations (merchant, day, work, runs, run, asked_at_ms, bill_settlement_fen,
                                               bill_fees, differences, difference_fen, open_lines, loops)
                  VALUES ('main', '{day}', 'idle', 1, 1, 1, 100, 60000, {open}, {open}, {open},
-                         '{{"trades":{{"holds":true}}}}')"
+                         '{{\"trades\":{{\"holds\":true}}}}')"
             );
             service.store.db().execute("test", sql, []).await.unwrap();
             at = at.next_beijing_midnight();

@@ -71,7 +71,7 @@ async fn a_day_is_a_proof_and_an_open_line_is_explained_by_a_note() {
                                           bill_fees, ledger_payments, ledger_payments_fen, differences,
                                           difference_fen, open_lines, loops)
              VALUES ('main', '{day}', 'idle', 1, 1, 1, 3, 1300, 780000, 2, 1000, 1, 300, 1,
-                     '{{"trades":{{"holds":false}}}}')"
+                     '{{\"trades\":{{\"holds\":false}}}}')"
         ),
         format!(
             "INSERT INTO reconciliation_lines (merchant, day, run, line_key, class, kind, transaction_id, out_trade_no,

@@ -27,7 +27,7 @@ on_both! {
         assert_eq!((status, &resolved["resolution"]), (200, &json!("resolved")));
         assert_eq!(resolved["resolved_by"], "test");
         let (status, problem) = service.post(&resolve, &json!({"note": "once more"})).await;
-        assert_eq!((status, &problem["code"]), (409, &json!("line-not-open")), "{problem}");
+        assert_eq!((status, &problem["code"]), (409, &json!("line_not_open")), "{problem}");
         let (_, found) = service.get(&path).await;
         assert_eq!((&found["state"], &found["open"]), (&json!("red"), &json!(1)), "one is open: {found}");
         let again = service.reconciled(&day).await;

@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 const KEPT_DAYS: i64 = 90;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Days to be asked for now, the newest first, up to `limit`: days since the first order or payment that are over and
+/// Days that are due, the newest first, up to `limit`: days since the first order or payment that are over and
 /// were never asked for.
 pub fn days_to_ask(
     first_trade: Option<Timestamp>,

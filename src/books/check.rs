@@ -7,7 +7,6 @@ use super::compare::{
     data, of_event, of_ledger, of_not_entered, of_order_events, of_refund, of_refund_event, of_refund_events,
 };
 use super::finding::{BookFinding, BookRule};
-use crate::clock::Timestamp;
 use crate::store::{BookRange, BooksReader, DbError, FeedEvent, FeedFault, LedgerFacts, RefundFacts};
 
 /// Findings of a range that are kept; the others are counted.

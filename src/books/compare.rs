@@ -48,7 +48,7 @@ pub fn of_ledger(row: &LedgerFacts) -> Vec<BookFinding> {
     findings
 }
 
-/// A credited row of the ledger beside all events `order.paid` of its order. `all_kept`: none since the row was removed.
+/// A credited row of the ledger beside all events `order.paid` of its order. `all_kept`: none since was removed.
 pub fn of_order_events(row: &LedgerFacts, events: &[&FeedEvent], all_kept: bool) -> Option<BookFinding> {
     let about = (row.order_no.as_deref(), row.transaction_id.as_str());
     let of_order = row.order.as_ref().and_then(|order| order.transaction_id.as_ref());

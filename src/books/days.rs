@@ -71,8 +71,8 @@ pub async fn run_due(store: &Store, merchants: &[MerchantKey], now: Timestamp, u
             ran.rows += checked.rows;
             ran.findings += checked.count;
             for finding in checked.findings.iter().take(LOGGED) {
-                let rule = finding.rule.as_str();
-                tracing::error!(%merchant, day = begin.to_beijing_day(), rule, "the books do not agree: {}", finding.text());
+                let (day, rule, text) = (begin.to_beijing_day(), finding.rule.as_str(), finding.text());
+                tracing::error!(%merchant, day, rule, "the books do not agree: {text}");
             }
             store.keep_book_check(&kept(&merchant, begin, &checked, now)).await?;
         }

@@ -56,15 +56,15 @@ pub fn compare(
     mut sink: impl FnMut(Pair) -> Result<(), RunError>,
 ) -> Result<Summary, RunError> {
     let mut summary = Summary::default();
-    let (mut bill, mut ledger) = (sides.bill.next()?, sides.ledger.next()?);
-    let mut fee = sides.fees.as_mut().map_or(Ok(None), Sorted::next)?;
+    let (mut bill, mut ledger) = (sides.bill.read()?, sides.ledger.read()?);
+    let mut fee = sides.fees.as_mut().map_or(Ok(None), Sorted::read)?;
     loop {
         summary.pairs += 1;
         match (bill.take(), ledger.take()) {
             (None, None) => return Ok(summary),
             (None, Some((_, l))) => {
                 sink(Pair::OnlyInLedger(read_ledger(&l)?))?;
-                ledger = sides.ledger.next()?;
+                ledger = sides.ledger.read()?;
             }
             (Some((key, b)), None) => {
                 sink(Pair::OnlyInBill(read_bill(&b)?))?;
@@ -78,7 +78,7 @@ pub fn compare(
             (Some(row), Some((other, l))) if row.0 > other => {
                 sink(Pair::OnlyInLedger(read_ledger(&l)?))?;
                 bill = Some(row);
-                ledger = sides.ledger.next()?;
+                ledger = sides.ledger.read()?;
             }
             (Some((key, b)), Some((_, l))) => {
                 let (b, l) = (read_bill(&b)?, read_ledger(&l)?);
@@ -89,7 +89,7 @@ pub fn compare(
                     sink(Pair::Differs { bill: b, ledger: l.clone(), booked })?;
                 }
                 bill = repeats(&mut sides.bill, &key, Some(&l), &mut sink)?;
-                ledger = sides.ledger.next()?;
+                ledger = sides.ledger.read()?;
             }
         }
     }
@@ -104,7 +104,7 @@ fn repeats(
 ) -> Result<Option<(Vec<u8>, Vec<u8>)>, RunError> {
     let mut repeat = 0;
     loop {
-        match bill.next()? {
+        match bill.read()? {
             Some((next, row)) if next == key => {
                 repeat += 1;
                 sink(Pair::Repeated { bill: read_bill(&row)?, ledger: ledger.cloned(), repeat })?;
@@ -129,7 +129,7 @@ fn booked(
         if at == key {
             sum = Some(sum.unwrap_or(0_i64).saturating_add(read_fee(value)?));
         }
-        *next = fees.next()?;
+        *next = fees.read()?;
     }
     Ok(sum)
 }

@@ -77,8 +77,10 @@ impl Elsewhere<'_> {
             return Ok(Some(new_line(bill.ids.clone(), verdict, Some(bill), None)));
         };
         let day = BillDay::of(ledger.side.time);
-        if bill.ids.kind == LineKind::Refund && ledger.ids.transaction_id == bill.ids.transaction_id && day != self.day
-        {
+        let is_same = ledger.ids.transaction_id == bill.ids.transaction_id;
+        // A refund whose call has no known answer is not among those that WeChat took on, and the bill has it.
+        let is_unanswered = ledger.ids.refund_id.is_none();
+        if bill.ids.kind == LineKind::Refund && is_same && (day != self.day || is_unanswered) {
             return self.accepted(bill, ledger.clone(), day).await;
         }
         let is_near = day != self.day && self.near().any(|near| near == day);
@@ -98,7 +100,9 @@ impl Elsewhere<'_> {
         if let Some(refund_no) = &ledger.ids.refund_no {
             self.store.note_refund_accepted(self.merchant, refund_no, bill.side.time).await?;
         }
-        self.touched.insert(day.to_string());
+        if day != self.day {
+            self.touched.insert(day.to_string());
+        }
         ledger.side.time = bill.side.time;
         let line = self.differs(bill, ledger, None);
         Ok((line.verdict.class != LineClass::Matched).then_some(line))

@@ -13,6 +13,9 @@ pub enum RunError {
     /// Before ten in the morning of the next day.
     #[error("WeChat has the bill of {day} from {ready_at} on")]
     TooEarly { day: String, ready_at: String },
+    /// Until noon "no bill" may mean that it is not made yet.
+    #[error("WeChat has no bill of {day} yet: from noon on that means that the day is empty")]
+    NotYet { day: String },
     #[error("WeChat has no bill of {day}, though our books have payments or refunds of that day")]
     NoBill { day: String },
     #[error("merchant {0} is not configured in this process")]

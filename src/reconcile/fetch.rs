@@ -61,7 +61,7 @@ impl Fetch<'_> {
             return Ok(Trades::Empty);
         }
         let error = if is_empty {
-            RunError::TooEarly { day: self.day.to_string(), ready_at: "noon, or it is empty".to_owned() }
+            RunError::NotYet { day: self.day.to_string() }
         } else {
             RunError::NoBill { day: self.day.to_string() }
         };

@@ -101,7 +101,7 @@ impl Sorter {
         let mut sorted = Sorted::over(sources, Arc::clone(&self.folder))?;
         let (path, file) = self.folder.file()?;
         let mut out = BufWriter::new(file);
-        while let Some((key, value)) = sorted.next()? {
+        while let Some((key, value)) = sorted.read()? {
             write_row(&mut out, &key, &value)?;
         }
         out.flush()?;
@@ -139,7 +139,7 @@ enum Source {
 }
 
 impl Source {
-    fn next(&mut self) -> io::Result<Option<Pair>> {
+    fn read(&mut self) -> io::Result<Option<Pair>> {
         match self {
             Source::Memory { bytes, rest } => Ok(rest.next().map(|row| {
                 let part = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default().to_vec();
@@ -178,7 +178,7 @@ struct Head {
     source: usize,
 }
 
-// The heap gives its greatest: turned around, the least key, of equal ones that of the earliest run.
+// The heap gives its greatest: reversed, the least key, of equal ones that of the earliest run.
 impl Ord for Head {
     fn cmp(&self, other: &Head) -> Ordering {
         (&other.key, other.source).cmp(&(&self.key, self.source))
@@ -212,16 +212,16 @@ impl Sorted {
     fn over(mut sources: Vec<Source>, folder: Arc<Folder>) -> io::Result<Sorted> {
         let mut heads = BinaryHeap::with_capacity(sources.len());
         for (at, source) in sources.iter_mut().enumerate() {
-            heads.extend(source.next()?.map(|(key, value)| Head { key, value, source: at }));
+            heads.extend(source.read()?.map(|(key, value)| Head { key, value, source: at }));
         }
         Ok(Sorted { sources, heads, _folder: folder })
     }
 
     /// The next row.
-    pub fn next(&mut self) -> io::Result<Option<Pair>> {
+    pub fn read(&mut self) -> io::Result<Option<Pair>> {
         let Some(head) = self.heads.pop() else { return Ok(None) };
         if let Some(source) = self.sources.get_mut(head.source) {
-            let next = source.next()?.map(|(key, value)| Head { key, value, source: head.source });
+            let next = source.read()?.map(|(key, value)| Head { key, value, source: head.source });
             self.heads.extend(next);
         }
         Ok(Some((head.key, head.value)))

@@ -13,10 +13,10 @@ const AGAIN: Duration = Duration::from_secs(600);
 const KEPT_DAYS: i64 = 90;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Days to be asked for now, the newest first, up to `limit`: yesterday, and days since the first payment that were
-/// never asked for.
+/// Days that are due, the newest first, up to `limit`: days since the first order or payment that are over and
+/// were never asked for.
 pub fn days_to_ask(
-    first_payment: Option<Timestamp>,
+    first_trade: Option<Timestamp>,
     asked: &BTreeSet<String>,
     now: Timestamp,
     limit: usize,
@@ -24,7 +24,7 @@ pub fn days_to_ask(
     let yesterday = BillDay::of(now).previous();
     // Before ten the newest bill is that of the day before yesterday.
     let newest = if yesterday.ready_at() <= now { yesterday } else { yesterday.previous() };
-    let first = first_payment.map_or(newest, BillDay::of).max(oldest(now));
+    let Some(first) = first_trade.map(|at| BillDay::of(at).max(oldest(now))) else { return Vec::new() };
     let mut days = Vec::new();
     let mut day = newest;
     while day >= first && days.len() < limit {

@@ -1,7 +1,7 @@
 //! Which class a pair of rows has. One class for each: the first that applies, in the order in which they stand here.
 
-use super::line::{LineClass, LineKind, Verdict};
-use super::side::{BillItem, BillSide, LedgerItem, LedgerSide};
+use super::line::{LineClass, Verdict};
+use super::side::{BillItem, BillSide, LedgerItem, LedgerSide, LineKind};
 
 /// A bill's word for a payment.
 const PAID: &str = "SUCCESS";

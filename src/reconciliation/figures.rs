@@ -64,6 +64,7 @@ pub struct FundsLoop {
 /// The three loops, as far as they can be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Loops {
+    #[serde(default)]
     pub trades: TradesLoop,
     /// None where the account's bill was not fetched.
     #[serde(default)]

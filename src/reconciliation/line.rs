@@ -56,25 +56,6 @@ impl LineClass {
     }
 }
 
-/// What moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LineKind {
-    Payment,
-    Refund,
-}
-
-named!(LineKind { Payment = "payment", Refund = "refund" });
-
-impl LineKind {
-    /// Of an amount of this kind, what it does to the total.
-    pub const fn signed(self, fen: i64) -> i64 {
-        match self {
-            LineKind::Payment => fen,
-            LineKind::Refund => -fen,
-        }
-    }
-}
-
 /// How a line stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resolution {

@@ -18,5 +18,5 @@ mod side;
 
 pub use classify::{Booked, Found, Rules, both, only_in_bill, only_in_ledger, repeated};
 pub use figures::{BillFigures, Classes, DayState, Figures, FundsLoop, LedgerFigures, Loops, TradesLoop, day_state};
-pub use line::{LineClass, LineKind, NewLine, Resolution, Verdict};
-pub use side::{BillItem, BillSide, Ids, LedgerItem, LedgerSide};
+pub use line::{LineClass, NewLine, Resolution, Verdict};
+pub use side::{BillItem, BillSide, Ids, LedgerItem, LedgerSide, LineKind};

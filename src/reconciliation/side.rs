@@ -1,7 +1,25 @@
 //! A row of the bill, a row of ours, and their common key.
 
-use super::line::LineKind;
 use crate::clock::Timestamp;
+
+/// What moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LineKind {
+    Payment,
+    Refund,
+}
+
+named!(LineKind { Payment = "payment", Refund = "refund" });
+
+impl LineKind {
+    /// Of an amount of this kind, what it does to the total.
+    pub const fn signed(self, fen: i64) -> i64 {
+        match self {
+            LineKind::Payment => fen,
+            LineKind::Refund => -fen,
+        }
+    }
+}
 
 /// What a row is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -259,6 +259,9 @@ impl From<Error> for Failure {
             | Error::PaymentMatched
             | Error::PaymentDiffers
             | Error::ReplayState(_)
+            | Error::PeriodNotOver
+            | Error::PeriodOpenDays(_)
+            | Error::PeriodOutOfOrder { .. }
             | Error::GrantExceeds(_)
             | Error::KeyNameTaken
             | Error::RateLimited

@@ -20,7 +20,8 @@ use crate::console::ui::reason;
 use crate::console::ui::status::Status;
 use crate::console::viewer::Viewer;
 use crate::ids::MerchantKey;
-use crate::ops::reports::{DayState, Proof, explain, lines, proof};
+use crate::ops::reconciliation::{Resolved, line, lines, resolve as explain};
+use crate::ops::reports::{DayState, Proof, proof};
 use crate::reconciliation::{LineClass, LineKind, Resolution};
 use crate::store::{Line, Right};
 
@@ -61,14 +62,14 @@ pub async fn get(
     let proof = found(&app, &viewer, (&merchant, &day)).await?;
     let class = query.get("class").and_then(LineClass::parse);
     let after = query.get("after").and_then(|text| text.parse().ok());
-    let (lines, next) = lines(&app.store, &proof.day, (class, after), LIMIT).await?;
+    let shown = lines(&app.store, &proof.day, class, after, LIMIT).await?;
     let path = path_of(&proof.day.merchant, &proof.day.day);
     page(&DayPage {
         frame: Frame::new(&app, &viewer, Place::Reconciliation, format!("{} {day}", t.calendar_title)),
         t,
-        lines,
+        lines: shown.rows,
         newest: after.map(|_: i64| query.with_first(&path, "class", query.text("class"))),
-        older: next.map(|id| query.with(&path, "after", &id.to_string())),
+        older: shown.next.map(|id| query.with(&path, "after", &id.to_string())),
         path,
         may_resolve: viewer.may(Right::Accept),
         may_export: viewer.may(Right::Export),
@@ -91,8 +92,12 @@ pub async fn resolve(
         Ok(note) => note,
         Err(problem) => return Ok(flash::redirect(app.shared.jar, &back, problem)),
     };
-    let is_done = explain(&app.store, &app.clock, &viewer.operator(), (&proof.day, id), &note).await?;
-    Ok(flash::redirect(app.shared.jar, &back, if is_done { t.says_resolved } else { t.says_not_open }))
+    let line = line(&app.store, &proof.day, id).await?.ok_or(Fault::NotFound)?;
+    let says = match explain((&app.store, &app.clock), &viewer.operator(), &proof.day, &line, note).await? {
+        Resolved::Done => t.says_resolved,
+        Resolved::NotOpen => t.says_not_open,
+    };
+    Ok(flash::redirect(app.shared.jar, &back, says))
 }
 
 impl DayPage {

@@ -37,7 +37,6 @@ struct Balance {
 struct LedgerPageView {
     frame: Frame,
     t: &'static FinanceWords,
-    query: Filters,
     merchants: Vec<String>,
     merchant: String,
     day: String,
@@ -87,7 +86,6 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
         lines: shown.lines,
         around,
         may_export: viewer.may(Right::Export),
-        query,
     })
 }
 
@@ -106,10 +104,6 @@ async fn balances(app: &Console, range: &BookRange) -> Result<Vec<Balance>, Faul
 }
 
 impl LedgerPageView {
-    fn path(&self) -> &'static str {
-        PATH
-    }
-
     fn link(&self, line: &LedgerLine) -> String {
         line.row.order_no.as_ref().map(|order_no| links::order(&self.merchant, order_no)).unwrap_or_default()
     }

@@ -14,7 +14,6 @@ words! {
         balance: "余额", "Balance";
         entry: "分录", "Entry";
         recorded: "记账时间", "Recorded";
-        occurred: "交易时间", "Occurred";
         number: "编号", "Number";
         period: "所属月份", "Month";
         adjusts: "调整", "adjusts";
@@ -29,7 +28,6 @@ words! {
         payments: "交易", "Payments";
         refunds: "退款", "Refunds";
         fees: "手续费", "Fees";
-        net: "应结净额", "Net";
         differences: "差异笔数", "Differences";
         bill: "微信账单", "Bill";
         ours: "账簿", "Our books";
@@ -48,7 +46,6 @@ words! {
             "The figures of its days are frozen. What is recorded later about them counts in the month of its \
              recording, with the day that it adjusts.";
         hash: "指纹", "Hash";
-        by: "操作者", "By";
         adjustments: "对已关账月份的调整", "Adjustments of closed months";
         open_days: "以下日期尚未平账或解释：", "These days are neither balanced nor explained:";
         not_over: "该月尚未结束。", "The month is not over.";

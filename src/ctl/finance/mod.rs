@@ -6,7 +6,7 @@ mod export;
 mod periods;
 mod reconcile;
 
-pub use args::{Day, PeriodsCommand, ReconcileCommand, Span};
+pub use args::{PeriodsCommand, ReconcileCommand};
 pub use books::{Between, LedgerArgs, balances, ledger};
 pub use periods::periods;
 pub use reconcile::reconcile;

@@ -48,18 +48,18 @@ const LINES: &[Column] = &[
     ("TRANSACTION", "/transaction_id"),
     ("REFUND", "/refund_no"),
     ("BILL", "/bill/amount_fen"),
-    ("OURS", "/ours/amount_fen"),
+    ("OURS", "/ledger/amount_fen"),
     ("RESOLUTION", "/resolution"),
     ("NOTE", "/note"),
 ];
 const PLAN: &[Column] = &[
-    ("LINE", "/id"),
-    ("CLASS", "/class"),
-    ("ACTION", "/action"),
+    ("LINE", "/line/id"),
+    ("CLASS", "/line/class"),
+    ("MEND", "/mend"),
     ("ORDER", "/order_no"),
-    ("NUMBER", "/transaction_id"),
-    ("RESULT", "/result"),
+    ("NUMBER", "/line/transaction_id"),
 ];
+const RESULTS: &[Column] = &[("LINE", "/line"), ("MEND", "/mend"), ("RESULT", "/result")];
 
 pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) -> Result<Exit, Failure> {
     match command {
@@ -158,12 +158,13 @@ fn shown(result: &Value, out: &mut Printer) -> Result<Exit, Failure> {
 
 async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Printer) -> Result<Exit, Failure> {
     let body = json!({"dry_run": !yes, "reason": reason});
-    let plan = api.post(&path(day, "/repair"), &body).await?;
-    list(&plan, "items", PLAN, "nothing is to be repaired", out)?;
-    let has_items = plan["items"].as_array().is_some_and(|items| !items.is_empty());
-    if has_items && !yes {
+    let answer = api.post(&path(day, "/repair"), &body).await?;
+    if yes {
+        return list(&answer, "results", RESULTS, "nothing is to be repaired", out);
+    }
+    list(&answer, "plan", PLAN, "nothing is to be repaired", out)?;
+    if answer["plan"].as_array().is_some_and(|plan| !plan.is_empty()) {
         out.note("to do it: --yes");
     }
-    let failed = plan["items"].as_array().into_iter().flatten().any(|item| item["result"] == "failed");
-    Ok(if failed { Exit::Partly } else { Exit::Ok })
+    Ok(Exit::Ok)
 }

@@ -44,7 +44,7 @@ pub async fn day_rows(
     (from, to): (Timestamp, Timestamp),
     recorded_before: Timestamp,
 ) -> Result<Vec<DayRow>, DbError> {
-    let sums = store.day_sums(merchant, (from, to), recorded_before).await?;
+    let sums = store.sums_by_day(merchant, (from, to), recorded_before).await?;
     let bills = reconciled(store, merchant, (from, to)).await?;
     let row = |begin: &Timestamp| {
         let day = begin.to_beijing_day();

@@ -23,6 +23,6 @@ pub use days::{DayRow, day_rows};
 pub use detail::{Further, MAX_COLUMNS, detail_sheet};
 pub use ledger::{LedgerLine, LedgerPage, LedgerPlace, Period, ledger_page, ledger_sheet, period_of, row_id, row_kind};
 pub use periods::{Adjustment, Figures, Month, PeriodView, frozen_or_now, period};
-pub use proof::{Proof, explain, lines, proof};
+pub use proof::{Proof, proof};
 pub use reconciled::{DayState, MAX_DAYS, ReconciledDay, reconciled};
 pub use sheet::{Batch, FileKind, Sheet};

@@ -1,5 +1,7 @@
 //! Months: their figures, frozen where they are closed.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -9,6 +11,8 @@ use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::{ClosedMonth, DbError, LateRow, PeriodClosing, Store};
 
+/// What is recorded at this very moment counts.
+const THIS_MOMENT: Duration = Duration::from_millis(1);
 /// Adjustments of a month that are listed.
 const LISTED: u32 = 10_000;
 
@@ -110,7 +114,7 @@ pub async fn period(
     let closing = in_force.into_iter().next();
     let text = match &closing {
         Some(closing) => closing.figures.clone(),
-        None => text_of(&figures(store, merchant, &month, now).await?)?,
+        None => text_of(&figures(store, merchant, &month, now.after(THIS_MOMENT)).await?)?,
     };
     let figures = RawValue::from_string(text).map_err(|e| DbError::Defect(format!("figures of a month: {e}")))?;
     let closed = store.closed_months(merchant).await?;
@@ -155,7 +159,7 @@ pub async fn frozen_or_now(
     now: Timestamp,
 ) -> Result<Vec<DayRow>, DbError> {
     let one = std::slice::from_ref(merchant);
-    let mut rows = day_rows(store, merchant, (from, to), now).await?;
+    let mut rows = day_rows(store, merchant, (from, to), now.after(THIS_MOMENT)).await?;
     let months: Vec<&str> = rows.iter().filter_map(|row| row.day.get(..7)).collect();
     let mut closed: Vec<String> = store.closed_months(merchant).await?.into_iter().map(|month| month.month).collect();
     closed.retain(|month| months.contains(&month.as_str()));

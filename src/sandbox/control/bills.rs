@@ -13,7 +13,7 @@
 //! | `fee` | `number`, `fen`? | has its fee larger by so many fen, 1 by default |
 //! | `status` | `number`, `status` | has this refund state, or trade state of a payment |
 //! | `duplicate` | `number` | has it twice |
-//! | `postponed` | `number` | has it on the next day: at another hour than around midnight no bill of that day is usable |
+//! | `postponed` | `number` | has it on the next day; far from midnight, that bill is not usable |
 //! | `currency` | `number`, `currency`? | has it in this currency, `USD` by default |
 //! | `extra` | `out_trade_no`, `day`, `total_fee`, `appid`? | has a payment of another system at noon of that day |
 //! | `summary` | `day` | counts one row too many in its summary |

@@ -54,14 +54,15 @@ async fn bills(ctx: &Context) -> Result<(), JobError> {
         ctx.shown.set(telemetry::RECONCILE_MISMATCHES, &[("class", class.as_str())], count as f64);
     }
     let missed = newest_missed(ctx.clock.now());
-    let (red, missing) = (ctx.store.red_days().await?, ctx.store.missing_bills(&missed).await?);
-    for (name, counts) in [(telemetry::RECONCILE_RED_DAYS, red), (telemetry::BILLS_MISSING, missing)] {
-        for merchant in &ctx.config.merchants {
-            ctx.shown.set(name, &[("merchant", merchant.key.as_str())], 0.0);
-        }
-        for (merchant, count) in counts {
-            ctx.shown.set(name, &[("merchant", &merchant)], count as f64);
-        }
+    for merchant in &ctx.config.merchants {
+        ctx.shown.set(telemetry::RECONCILE_RED_DAYS, &[("merchant", merchant.key.as_str())], 0.0);
+        ctx.shown.set(telemetry::BILLS_MISSING, &[("merchant", merchant.key.as_str())], 0.0);
+    }
+    for (merchant, count) in ctx.store.red_days().await? {
+        ctx.shown.set(telemetry::RECONCILE_RED_DAYS, &[("merchant", &merchant)], count as f64);
+    }
+    for (merchant, count) in ctx.store.missing_bills(&missed).await? {
+        ctx.shown.set(telemetry::BILLS_MISSING, &[("merchant", &merchant)], count as f64);
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ async fn ask(ctx: &Context) -> Result<(), JobError> {
     for merchant in &ctx.config.merchants {
         let asked: BTreeSet<String> =
             ctx.store.asked_days(&merchant.key, &oldest(now).to_string()).await?.into_iter().collect();
-        let first = ctx.store.first_payment_at(&merchant.key).await?;
+        let first = ctx.store.first_trade_at(&merchant.key).await?;
         for day in days_to_ask(first, &asked, now, GAPS_PER_RUN) {
             ctx.store.ask_reconciliation(&merchant.key, &day.to_string(), None, now).await?;
         }

@@ -35,7 +35,7 @@ pub struct LateRow {
 
 impl Store {
     /// The sums of the days of a range that have any, as far as they were recorded before `recorded_before`.
-    pub async fn day_sums(
+    pub async fn sums_by_day(
         &self,
         merchant: &MerchantKey,
         (from, to): (Timestamp, Timestamp),

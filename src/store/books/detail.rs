@@ -83,12 +83,14 @@ SELECT * FROM (
     ORDER BY p.paid_at_ms, p.id LIMIT {limit}) AS payments_page
   UNION ALL
   SELECT * FROM (
-    SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, CAST(1 AS BIGINT) AS is_refund, r.id AS id, r.order_id AS order_id,
+    SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, CAST(1 AS BIGINT) AS is_refund, r.id AS id,
+           r.order_id AS order_id,
            r.out_trade_no AS out_trade_no, r.transaction_id AS transaction_id, r.refund_no AS refund_no,
            l.amount_fen AS amount_fen, l.currency AS currency, CAST(NULL AS TEXT) AS class,
            CAST(NULL AS TEXT) AS reason, l.recorded_at_ms AS recorded_at_ms
     FROM refunds AS r JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
-    WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2 AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3
+    WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
+      AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3
       AND (COALESCE(r.accepted_at_ms, r.created_at_ms) > $2 OR r.id > $5)
     ORDER BY COALESCE(r.accepted_at_ms, r.created_at_ms), r.id LIMIT {limit}) AS refunds_page) AS lines
 ORDER BY at_ms, is_refund, id LIMIT {limit}";

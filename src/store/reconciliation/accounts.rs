@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
+use crate::order::OrderState;
 use crate::reconciliation::{Ids, LedgerFigures, LedgerItem, LedgerSide, LineKind};
 use crate::store::Store;
 use crate::store::db::{DbError, placeholders};
@@ -191,10 +192,20 @@ impl Store {
         Ok(())
     }
 
-    /// When a merchant's first payment was made; none where there is none.
-    pub async fn first_payment_at(&self, merchant: &MerchantKey) -> Result<Option<Timestamp>, DbError> {
-        let sql = "SELECT MIN(paid_at_ms) AS at_ms FROM payments WHERE merchant = $1";
-        let rows = self.db.reader().rows(sql, [merchant.as_str().into()]).await?;
+    /// When a merchant's first order or payment was made; none where there is none.
+    pub async fn first_trade_at(&self, merchant: &MerchantKey) -> Result<Option<Timestamp>, DbError> {
+        // One step in the index per state.
+        let of_state = |state: &OrderState| {
+            let state = state.as_str();
+            format!("UNION ALL SELECT MIN(created_at_ms) FROM orders WHERE merchant = $1 AND state = '{state}'")
+        };
+        let orders: Vec<String> = OrderState::ALL.iter().map(of_state).collect();
+        let sql = format!(
+            "SELECT MIN(at_ms) AS at_ms FROM (
+               SELECT MIN(paid_at_ms) AS at_ms FROM payments WHERE merchant = $1 {}) AS t",
+            orders.join(" ")
+        );
+        let rows = self.db.reader().rows(&sql, [merchant.as_str().into()]).await?;
         let at: Option<i64> = rows.first().map(|row| row.get("at_ms")).transpose()?.flatten();
         Ok(at.map(Timestamp::from_ms))
     }

@@ -221,7 +221,7 @@ on_both! {
 
     async fn a_day_is_compared_once_and_one_that_does_not_agree_until_it_does(db: TestDb) {
         let service = furnished(db).await;
-        let metric = "SELECT COALESCE(SUM(findings), 0) FROM book_checks";
+        let metric = "SELECT CAST(COALESCE(SUM(findings), 0) AS BIGINT) FROM book_checks";
         service.skip_to(service.clock.now().next_beijing_midnight());
         run(&service, "UPDATE payments SET amount_fen = 99 WHERE order_no = 'AG000001'").await;
         service.skip(3600);

@@ -63,6 +63,7 @@ on_both! {
     async fn the_lines_of_a_day_are_a_sheet_without_a_formula(db: TestDb) {
         let service = TestService::new().on(db).refunds().in_process().await;
         service.skip_to(service.clock.now().next_beijing_midnight());
+        service.skip(3600);
         let mut body = jsapi("SH000001", 123_456);
         (body["description"], body["attach"]) = (json!(HOSTILE), json!(HOSTILE));
         body["metadata"] = json!({"table": "7", "cells": HOSTILE});
@@ -107,6 +108,7 @@ on_both! {
     async fn the_daily_sheet_has_a_row_for_each_day(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.skip_to(service.clock.now().next_beijing_midnight());
+        service.skip(3600);
         service.paid("SH000011").await;
         let day = service.clock.now().to_beijing_day();
         let (_, answer) = service.get(&format!("/v1/reports/daily?from={day}")).await;

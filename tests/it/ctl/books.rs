@@ -40,7 +40,7 @@ async fn the_doctor_names_an_order_whose_books_do_not_agree() {
     let config = operator.service.config_file();
     let doctor = ["doctor", "--config", config.to_str().unwrap(), "--books", "--json"];
     let (report, code) = books_of(&operator, &doctor).await;
-    assert_eq!((code, report.len(), &report[0]["status"]), (0, 1, &json!("ok")), "{report:#?}");
+    assert!(code == 0 && !report.is_empty() && report.iter().all(|finding| finding["status"] == "ok"), "{report:#?}");
     let db = operator.service.open_db().await;
     let changed = "UPDATE payments SET amount_fen = 99 WHERE order_no = 'CTL00010'";
     db.execute("test", changed, []).await.unwrap();

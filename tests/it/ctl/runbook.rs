@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxpay_worker::bus::{ConsumerName, Message, Parked, Parking};
@@ -163,6 +164,7 @@ async fn every_command_has_json(furnished: &Furnished) {
     let planned = operator.run(&[&plan[..], &["--json"]].concat()).await.json();
     let config = operator.service.config_file();
     let (replay, letter) = (planned["id"].as_str().unwrap(), furnished.letter.as_str());
+    let yesterday = Clock::system().now().before(Duration::from_secs(24 * 3600)).to_beijing_day();
     let table: Vec<(&str, Vec<&str>)> = vec![
         ("health", vec![]),
         ("orders list", vec![]),
@@ -180,6 +182,12 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("replay items", vec![replay]),
         ("ledger", vec!["--merchant", "main", "--day", "2026-11-27"]),
         ("balances", vec!["--merchant", "main", "--day", "2026-11-27"]),
+        ("reconcile run", vec!["--date", &yesterday, "--detach"]),
+        ("reconcile show", vec![]),
+        ("reconcile lines", vec!["--date", &yesterday]),
+        ("reconcile repair", vec!["--date", &yesterday]),
+        ("periods list", vec![]),
+        ("periods show", vec![&yesterday[..7]]),
         ("events tail", vec!["--no-follow", "--types", "wxpay.order.paid.v1"]),
         ("jobs", vec![]),
         ("trigger", vec!["retention", "--reason", "a test"]),
@@ -193,10 +201,22 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("keys new", vec![]),
     ];
     // The first three change a replay that runs: see `ops_replay::control`; keys of the database have their test in
-    // `ctl::keys`, endpoints in `webhooks::ctl`. The others are scripts, not data.
-    let replays = ["replay pause", "replay resume", "replay cancel"];
+    // `ctl::keys`, endpoints in `webhooks::ctl`, lines and months in `console_pages::finance` and `books::months`. The
+    // others are scripts and files, not data.
     let webhooks = ["attempts", "deliveries", "new", "recover", "test"].map(|name| format!("webhooks {name}"));
-    let others = ["keys list", "keys revoke", "completions", "man"].into_iter().chain(replays);
+    let others = [
+        "replay pause",
+        "replay resume",
+        "replay cancel",
+        "reconcile resolve",
+        "reconcile export",
+        "periods close",
+        "periods reopen",
+        "keys list",
+        "keys revoke",
+        "completions",
+        "man",
+    ];
     let all: Vec<Vec<String>> = commands().await.into_iter().map(|(path, _)| path).collect();
     let is_group = |path: &[String]| all.iter().any(|other| other.len() > path.len() && other.starts_with(path));
     let leaves: BTreeSet<String> = all.iter().filter(|path| !is_group(path)).map(|path| path.join(" ")).collect();

@@ -7,6 +7,7 @@ mod over_http;
 mod repairs;
 mod seeds;
 mod sorting;
+mod timetable;
 
 use serde_json::{Value, json};
 use wxpay_worker::clock::Timestamp;

@@ -24,9 +24,10 @@ on_both! {
         let (status, problem) = service.post(&resolve, &json!({})).await;
         assert_eq!((status, &problem["code"]), (400, &json!("invalid")), "{problem}");
         let (status, resolved) = service.post(&resolve, &json!({"note": "WeChat confirms by mail"})).await;
-        assert_eq!((status, &resolved["resolution"], &resolved["resolved_by"]), (200, &json!("resolved"), &json!("test")));
+        assert_eq!((status, &resolved["resolution"]), (200, &json!("resolved")));
+        assert_eq!(resolved["resolved_by"], "test");
         let (status, problem) = service.post(&resolve, &json!({"note": "once more"})).await;
-        assert_eq!((status, &problem["code"]), (409, &json!("line-not-open")), "{problem}");
+        assert_eq!((status, &problem["code"]), (409, &json!("line_not_open")), "{problem}");
         let (_, found) = service.get(&path).await;
         assert_eq!((&found["state"], &found["open"]), (&json!("red"), &json!(1)), "one is open: {found}");
         let again = service.reconciled(&day).await;

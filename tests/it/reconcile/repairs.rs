@@ -84,6 +84,7 @@ on_both! {
         assert_eq!(plan["plan"][0]["mend"], "adopt_refund", "{plan}");
         assert_eq!(plan["plan"][0]["order_no"], "CR000001", "{plan}");
         service.repair(&day, json!({"dry_run": false, "reason": "made in the merchant platform"})).await;
+        service.until_number("the adoption", "SELECT COUNT(*) FROM refund_ledger", |n| n == 1).await;
         service.until_refunded(&refund_no, "succeeded").await;
         let after = service.reconciled(&day).await;
         assert_eq!((&after["state"], &after["classes"]), (&json!("balanced"), &json!({"matched": 2})), "{after}");

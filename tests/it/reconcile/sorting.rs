@@ -37,7 +37,7 @@ fn rows_come_in_the_order_of_their_keys_and_equal_ones_as_they_were_pushed() {
         let mut sorted = sorter.finish().unwrap();
         drop(folder);
         let mut found = Vec::new();
-        while let Some(row) = sorted.next().unwrap() {
+        while let Some(row) = sorted.read().unwrap() {
             found.push(row);
         }
         assert_eq!(found, expected, "{count} {limit}");

@@ -80,11 +80,21 @@ const ANYWHERE: &[&str] = &[
 const PURE: &[(&str, &[&str])] = &[
     ("src/order", &["serde", "serde_json", "thiserror"]),
     ("src/event", &["base64", "serde", "serde_json", "thiserror"]),
+    ("src/reconciliation", &["serde"]),
     ("src/money.rs", &["serde", "thiserror"]),
 ];
 
 /// Where an amount may pass: no float there.
-const MONEY: &[&str] = &["src/money.rs", "src/order", "src/event", "src/store", "src/wechat", "src/worker"];
+const MONEY: &[&str] = &[
+    "src/money.rs",
+    "src/order",
+    "src/reconciliation",
+    "src/reconcile",
+    "src/event",
+    "src/store",
+    "src/wechat",
+    "src/worker",
+];
 
 const CODE: &[&str] = &["src", "bin", "migrations"];
 

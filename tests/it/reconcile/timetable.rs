@@ -1,0 +1,77 @@
+//! When bills are asked for: by the clock alone, and by the service itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use wxpay_worker::clock::Timestamp;
+use wxpay_worker::reconcile::{days_to_ask, newest_missed, next_try};
+use wxpay_worker::wechat::v2::bill::BillDay;
+
+use crate::harness::service::TestService;
+use crate::settling::on_both;
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_beijing_spaced(text).unwrap()
+}
+
+fn day(text: &str) -> BillDay {
+    BillDay::parse(text).unwrap()
+}
+
+#[test]
+fn days_since_the_first_trade_are_asked_for_once_the_newest_first() {
+    let asked = |first: Option<&str>, known: &[&str], now: &str| -> Vec<String> {
+        let known: BTreeSet<String> = known.iter().map(|day| (*day).to_owned()).collect();
+        days_to_ask(first.map(at), &known, at(now), 3).iter().map(ToString::to_string).collect()
+    };
+    let first = Some("2026-11-25 12:00:00");
+    assert_eq!(asked(None, &[], "2026-11-28 12:00:00"), Vec::<String>::new(), "nothing was ever sold");
+    assert_eq!(asked(first, &[], "2026-11-28 09:59:59"), ["2026-11-26", "2026-11-25"], "before ten");
+    assert_eq!(asked(first, &[], "2026-11-28 10:00:00"), ["2026-11-27", "2026-11-26", "2026-11-25"]);
+    assert_eq!(asked(first, &["2026-11-26"], "2026-11-28 10:00:00"), ["2026-11-27", "2026-11-25"], "a gap");
+    assert_eq!(
+        asked(Some("2026-11-28 08:00:00"), &[], "2026-11-28 12:00:00"),
+        Vec::<String>::new(),
+        "today is not over"
+    );
+    let old = asked(Some("2020-01-01 00:00:00"), &[], "2026-11-28 10:00:00");
+    assert_eq!(old.len(), 3, "a few at once");
+    let all: Vec<BillDay> =
+        days_to_ask(Some(at("2020-01-01 00:00:00")), &BTreeSet::new(), at("2026-11-28 10:00:00"), 999);
+    assert_eq!((all.len(), all.last().unwrap().to_string()), (90, "2026-08-30".into()), "three months back");
+}
+
+#[test]
+fn a_missing_bill_is_asked_for_until_six_and_then_daily() {
+    let next = |now: &str| next_try(day("2026-11-27"), at(now));
+    assert_eq!(next("2026-11-28 03:00:00"), Some(at("2026-11-28 10:00:00")));
+    assert_eq!(next("2026-11-28 10:00:00"), Some(at("2026-11-28 10:10:00")));
+    assert_eq!(next("2026-11-28 17:59:00"), Some(at("2026-11-28 18:09:00")));
+    assert_eq!(next("2026-11-28 18:00:00"), Some(at("2026-11-29 10:00:00")));
+    assert_eq!(next("2026-11-30 09:00:00"), Some(at("2026-11-30 10:00:00")));
+    assert_eq!(next("2026-11-30 11:00:00"), Some(at("2026-12-01 10:00:00")));
+    assert_eq!(next("2027-03-01 11:00:00"), None, "WeChat does not keep it any more");
+    assert_eq!(newest_missed(at("2026-11-28 11:59:59")), "2026-11-26");
+    assert_eq!(newest_missed(at("2026-11-28 12:00:00")), "2026-11-27");
+}
+
+on_both! {
+    async fn the_day_before_is_compared_by_itself(db: TestDb) {
+        let service = TestService::new().on(db).config("[reconcile]\nschedule = true\n").in_process().await;
+        let day = service.begin_day().await;
+        service.paid("TT000001").await;
+        service.end_day().await;
+        let by_itself = || async {
+            service.skip(5);
+            let found = service.get(&format!("/v1/reconciliations/main/{day}")).await.1;
+            (found["state"] == "balanced").then_some(found)
+        };
+        let found = service.found("yesterday's result", by_itself).await;
+        assert_eq!((&found["classes"], &found["asked_by"]), (&json!({"matched": 1}), &json!(null)), "{found}");
+        service.skip(Duration::from_secs(3600).as_secs());
+        service.until_job_ran("reconciliations").await;
+        assert_eq!(service.number("SELECT MAX(runs) FROM reconciliations").await, 1, "once");
+        service.finish().await;
+    }
+}

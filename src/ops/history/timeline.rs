@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::entry::{Entry, Evidence, TimedEntry, Timeline, Words};
 use crate::clock::Timestamp;
 use crate::order::Order;
-use crate::store::{DbError, Store, StoredOrder, TrailBooking, TrailNotification, TrailRow};
+use crate::store::{DbError, Store, StoredOrder, TrailBooking, TrailRow};
 
 /// The history of a stored order.
 pub async fn of_order(store: &Store, stored: &StoredOrder) -> Result<Timeline, DbError> {

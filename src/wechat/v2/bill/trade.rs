@@ -218,7 +218,8 @@ impl RefundColumns {
         let amount = cells.unsigned_fen(self.amount)?;
         let refund_id = cells.number(Some(self.refund_id));
         let out_refund_no = cells.number(Some(self.out_refund_no));
-        if refund_id.is_none() && out_refund_no.is_none() {
+        // A reversal belongs to its payment as a whole.
+        if kind == RefundKind::Refund && refund_id.is_none() && out_refund_no.is_none() {
             return Err(cells.error(self.refund_id, Flaw::Nothing));
         }
         Ok(Refund {

@@ -73,6 +73,8 @@ fn nothing_and_a_nought_are_no_number() {
         assert_eq!(number(&console), (RefundKind::Refund, one("5000001"), None), "{none:?}");
         let reversal = with(&refund("REVOKED"), &[(15, none)]);
         assert_eq!(number(&reversal), (RefundKind::Reversal, None, one("R1")), "{none:?}");
+        let whole = with(&refund("REVOKED"), &[(15, none), (16, none)]);
+        assert_eq!(number(&whole), (RefundKind::Reversal, None, None), "{none:?}");
         let neither = with(&refund("REFUND"), &[(15, none), (16, none)]);
         assert_eq!(fails(&of_refund(&neither)), "line 2, column 15 (微信退款单号): nothing stands there");
     }

@@ -114,7 +114,7 @@ pub struct Server {
 pub struct Store {
     /// `sqlite://path` or `postgres://…`; holds a password, therefore secret.
     pub url: Secret,
-    /// Connections of the pool (PostgreSQL), readers (SQLite, which has one writer).
+    /// All connections (PostgreSQL, two at least), or readers (SQLite, which has one writer).
     pub max_connections: u32,
     /// Whether the schema is brought up to date at start.
     pub migrate_on_start: bool,

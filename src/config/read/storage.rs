@@ -10,6 +10,11 @@ use crate::secret::Secret;
 pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
     let max_connections = r.number("max_connections", 1..=1_000);
+    let is_postgres = url.as_ref().is_some_and(|url: &Secret| !url.expose().starts_with("sqlite:"));
+    if is_postgres && max_connections == Some(1) {
+        let text = "must be 2 at least with PostgreSQL: one connection is reserved for what must not wait";
+        r.problem("max_connections", text.into());
+    }
     let migrate_on_start = r.flag("migrate_on_start");
     let statement_cache = r.number("statement_cache", 0..=10_000);
     let compact = r.flag("compact");

@@ -115,8 +115,8 @@ impl Db {
 
     pub(super) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
         let cache = settings.statement_cache;
-        // A write leaves a connection to reads; one is reserved.
-        let connections = settings.max_connections.saturating_sub(1).max(2);
+        // One is reserved: with it there are never more than the settings say. The configuration wants two at least.
+        let connections = settings.max_connections.saturating_sub(1).max(1);
         let pool = postgres::connect(settings.url.expose(), connections, cache).await?;
         let prelude = (cache == 0).then(|| postgres::PRELUDE.as_str());
         let writer = Writer::postgres((pool.clone(), connections), prelude, settings.compact, Limits::DEFAULT);

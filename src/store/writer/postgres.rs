@@ -17,7 +17,8 @@ const LANE_WITHIN: Duration = Duration::from_secs(5);
 /// How often a write is tried that the server rolled back for the sake of another.
 const TRIES: u32 = 4;
 
-/// How many writes of a pool run at once: slow ones leave a quarter of its connections, and at least one, to reads.
+/// How many writes of a pool run at once: slow ones leave a quarter of its connections, and at least one, to reads. A
+/// pool of one serves one after the other.
 fn lanes(connections: u32) -> usize {
     let reads = (connections / 4).max(1);
     usize::try_from(connections.saturating_sub(reads).max(1)).unwrap_or(1)

@@ -60,6 +60,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (STORE_URL, "sqlite::memory:", "store.url: ", "forget every order"),
     (STORE_URL, "sqlite://", "store.url: ", "names no file"),
     ("[store]", "[store]\nmax_connections = 1001", "store.max_connections: ", "to 1000"),
+    ("[store]", "[store]\nmax_connections = 1", "store.max_connections: ", "2 at least with PostgreSQL"),
     ("[store]", "[store]\nmigrate_on_start = \"yes\"", "store.migrate_on_start: ", "true or false"),
     ("[web]", "[bus]\nurl = \"amqp://h\"\n[web]", "bus.url: ", "nats://HOST:4222"),
     ("[web]", "[bus]\nreplicas = 2\n[web]", "bus.replicas: ", "1, 3 or 5"),

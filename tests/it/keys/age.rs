@@ -43,7 +43,7 @@ async fn a_list_that_could_not_be_read_for_two_minutes_is_reported_until_it_is_r
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reads_that_take_every_connection_do_not_delay_the_list_of_keys() {
     let db = TestDb::postgres().await;
-    let settings = wxpay_worker::config::Store { max_connections: 2, ..db.settings() };
+    let settings = wxpay_worker::config::Store { max_connections: 3, ..db.settings() };
     let store = Store::new(wxpay_worker::store::Db::connect(&settings).await.unwrap());
     let holder = Database::connect(ConnectOptions::new(db.url()).max_connections(1).to_owned()).await.unwrap();
     let statement = |sql: &str| Statement::from_string(DbBackend::Postgres, sql.to_owned());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 use tokio::task::JoinSet;
-use wxpay_worker::store::Db;
+use wxpay_worker::store::{Db, Store};
 
 use crate::harness::db::TestDb;
 use crate::harness::sql::number;
@@ -82,4 +82,34 @@ async fn a_write_that_gets_no_lane_is_unavailable_within_the_time_of_a_read() {
     assert!(waited >= Duration::from_secs(4) && waited < Duration::from_secs(8), "{waited:?}");
     assert_eq!(number(&db, "SELECT COUNT(*) FROM leases").await, 0, "reads go on");
     held.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_opens_no_more_connections_than_its_settings_say_and_works_with_two() {
+    let test_db = TestDb::postgres().await;
+    let settings = wxpay_worker::config::Store { max_connections: 2, ..test_db.settings() };
+    let store = Store::new(Db::connect(&settings).await.unwrap());
+    let db = store.db();
+    let insert = "INSERT INTO leases (name, holder, term, expires_at_ms) VALUES ('slow', 'test', 0, 0)";
+    db.execute("test", insert, []).await.unwrap();
+    let mut work = JoinSet::new();
+    for _ in 0..8 {
+        work.spawn(write(db.clone()));
+        let store = store.clone();
+        // The reserved connection, beside reads that take every other one.
+        work.spawn(async move {
+            let sleep = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, "SELECT pg_sleep(0.05)");
+            let (slept, hashes) = tokio::join!(store.db().read().query_one_raw(sleep), store.revoked_hashes());
+            slept.unwrap();
+            hashes.unwrap();
+        });
+    }
+    assert_eq!(work.join_all().await.len(), 16);
+    let other = Database::connect(test_db.url()).await.unwrap();
+    // Connections that were opened stay open.
+    let sql = "SELECT COUNT(*) AS n FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'wxpay-worker'";
+    let row = other.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await;
+    assert_eq!(row.unwrap().unwrap().try_get::<i64>("", "n").unwrap(), 2);
+    assert_eq!(number(db, "SELECT term FROM leases WHERE name = 'slow'").await, 8);
 }

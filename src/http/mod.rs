@@ -6,7 +6,7 @@
 //!
 //! - Server: `server`, `connection` (deadlines of one connection), `middleware` (every request), `routes`.
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`,
-//!   `api_keys` (those of the database, revoked and refused ones).
+//!   `network` (whose an address is), `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
 //! - WeChat: `notifications`, `notify_health`, `quarantine`.
 //! - Finance: `events`, `books`.
@@ -20,6 +20,7 @@ mod events;
 pub(crate) mod extract;
 mod health;
 pub(crate) mod middleware;
+pub(crate) mod network;
 pub(crate) mod notifications;
 mod notify_health;
 mod ops;

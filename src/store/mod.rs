@@ -57,7 +57,7 @@ pub use ops::dead_letters::{
 pub use ops::filter::Scanned;
 pub use ops::notifications::{ArchiveCursor, ArchiveFilter, Archived, ArchivedChange, ArchivedRow};
 pub use ops::overview::{Arrival, COUNTED_MAX, Sum};
-pub use ops::refused::RefusedNotification;
+pub use ops::refused::{Displaced, KeptBody, RefusedNotification, UnpaidAttempt};
 pub use ops::statements::list_statements;
 pub use order::calls::{CallAbout, CallOutcome, CallRecord};
 pub use order::commit::{OrderCommit, OrderDecision};

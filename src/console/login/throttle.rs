@@ -1,10 +1,9 @@
 //! Logins that fail: slowed down for each user and address, counted, and sampled in the audit.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use metrics::counter;
 
 use crate::console::state::Console;
+use crate::http::network::network;
 use crate::ops;
 use crate::secret::sha256_hex;
 use crate::store::{Attempt, DbError};
@@ -37,15 +36,4 @@ pub async fn failed(app: &Console, why: &'static str) -> Result<(), DbError> {
 
 fn attempt(app: &Console, name: &str) -> Attempt {
     Attempt { name: sha256_hex(name.as_bytes()), address: network(app.client).to_string() }
-}
-
-/// A network of IPv6 is one client's.
-fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V4(_) => client,
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
 }

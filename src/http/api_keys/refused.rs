@@ -5,7 +5,7 @@
 //! not hide the second. What must stay true: the audit grows by no more than [`PER_HOUR`] rows an hour of each.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::http::network::network;
 use crate::store::{AuditEntry, Store};
 use crate::telemetry::{API_KEYS_NOT_AUDITED_TOTAL, API_KEYS_REFUSED_TOTAL};
 
@@ -77,14 +78,6 @@ impl Sampling {
 /// A time of the future was noted before the clock was set.
 fn is_within(at: Timestamp, interval: Duration, now: Timestamp) -> bool {
     at <= now && now.since(at) < interval
-}
-
-/// The address, or the 64 bits of an IPv6 address that one customer is given at least.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
 }
 
 impl RefusedKeys {

@@ -2,6 +2,7 @@
 
 mod control;
 mod dead_letters;
+mod displaced;
 mod events;
 mod kept;
 mod polls;

@@ -12,11 +12,12 @@ use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::rate_limit::Throttle;
+use super::displaced::displaced;
 use crate::clock::Timestamp;
+use crate::http::rate_limit::Throttle;
 use crate::ids::{EventId, MerchantKey, OutTradeNo};
 use crate::secret::sha256_hex;
-use crate::store::{DbError, NotificationKind, RefusedNotification, Store};
+use crate::store::{DbError, NotificationKind, RefusedNotification, Store, UnpaidAttempt};
 use crate::telemetry::NOTIFY_REFUSED_TOTAL;
 use crate::wechat::v2::xml;
 
@@ -30,6 +31,7 @@ const BATCH: usize = 64;
 const INTERVAL: Duration = Duration::from_secs(1);
 const BYTES_PER_KIB: usize = 1024;
 
+/// A refused notification.
 #[derive(Clone)]
 pub struct Refused {
     /// At whose address it came in.
@@ -106,8 +108,8 @@ async fn write(store: &Store, batch: &[Waiting]) -> Result<(), DbError> {
     for (waiting, named) in batch.iter().zip(named) {
         let refused = &waiting.refused;
         let found = named.and_then(|named| {
-            let order_id = unpaid.get(&(refused.merchant.to_string(), named.out_trade_no.to_string()))?;
-            Some(named.kept(refused, *order_id))
+            let attempt = unpaid.get(&(refused.merchant.to_string(), named.out_trade_no.to_string()))?;
+            Some(named.kept(refused, attempt.clone()))
         });
         match found {
             Some(kept) => whole.push(kept),
@@ -117,7 +119,7 @@ async fn write(store: &Store, batch: &[Waiting]) -> Result<(), DbError> {
     }
     let kept = whole.len();
     if kept > 0 {
-        store.keep_refused(whole).await?;
+        store.keep_refused(whole, displaced).await?;
         count("kept", kept);
     }
     for s in samples {
@@ -141,7 +143,7 @@ impl Named {
         Some(Named { out_trade_no, transaction_id })
     }
 
-    fn kept(self, refused: &Refused, order_id: i64) -> RefusedNotification {
+    fn kept(self, refused: &Refused, attempt: UnpaidAttempt) -> RefusedNotification {
         RefusedNotification {
             id: EventId::new(),
             merchant: refused.merchant.clone(),
@@ -154,7 +156,7 @@ impl Named {
             received_at: refused.at,
             out_trade_no: self.out_trade_no,
             transaction_id: self.transaction_id,
-            order_id,
+            attempt,
         }
     }
 }

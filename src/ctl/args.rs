@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
 use super::books::{Between, LedgerArgs};
+use super::trigger::TriggerArgs;
 
 /// Operations of wxpay-worker over its HTTP API.
 #[derive(Parser)]
@@ -79,14 +80,11 @@ pub enum Command {
     Balances(Between),
     /// What the scheduler does.
     Jobs,
-    /// Runs a job of the scheduler now, in whichever process gets its lease.
-    Trigger {
-        /// As `wxpayctl jobs` names it.
-        job: String,
-        /// Why, for the audit.
-        #[arg(long)]
-        reason: String,
-    },
+    /// Runs a job of the scheduler now, in whichever process gets its lease; or has an order paid at the simulator.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl trigger retention --reason \"the disk has room again\"\n  \
+        wxpayctl trigger order.paid --sandbox http://127.0.0.1:19001 --fault drop_notify")]
+    Trigger(Box<TriggerArgs>),
     /// The queue: its streams and consumers. Nothing is taken from it.
     Bus {
         #[command(subcommand)]

@@ -91,10 +91,14 @@ impl Api {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = self.http.post(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/json").body(body.to_string());
-        let (status, body) = self.send(request).await?;
+        let (status, body) = self.try_post(path, body).await?;
         if (200..300).contains(&status) { Ok(body) } else { Err(problem(status, &body)) }
+    }
+
+    /// `POST` for what also a refusal is an answer.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Result<(u16, Value), Failure> {
+        let request = self.http.post(format!("{}{path}", self.base));
+        self.send(request.header("content-type", "application/json").body(body.to_string())).await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value), Failure> {

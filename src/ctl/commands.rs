@@ -72,7 +72,6 @@ const JOBS: &[Column] = &[
     ("DETAIL", "/last/detail"),
     ("LEASE", "/lease/holder"),
 ];
-const TRIGGERED: &[Column] = &[("job", "/job"), ("due", "/at"), ("result", "/result")];
 const AUDIT: &[Column] = &[
     ("AT", "/at"),
     ("ACTOR", "/actor"),
@@ -114,21 +113,12 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
             let audit = List { path: "/v1/ops/audit", rows: "audit", columns: AUDIT, none: "nothing was done" };
             list(api, &audit, &[], page, out).await
         }
-        Command::Trigger { job, reason } => {
-            let answer = api.post(&format!("/v1/ops/jobs/{}/run", part(&job)), &json!({"reason": reason})).await?;
-            if out.is_json() {
-                out.json(&answer)?;
-            } else {
-                out.record(&answer, TRIGGERED)?;
-                out.note("\nhow it went: wxpayctl jobs");
-            }
-            Ok(Exit::Ok)
-        }
         Command::Health
         | Command::Keys { .. }
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::Replay { .. }
+        | Command::Trigger(_)
         | Command::Bus { .. }
         | Command::Ledger { .. }
         | Command::Balances { .. }

@@ -17,6 +17,7 @@ mod output;
 mod replay;
 mod run;
 mod scripts;
+mod trigger;
 
 pub use exit::Exit;
 pub use run::main;

@@ -10,7 +10,7 @@ use super::args::{Cli, Command};
 use super::client::Api;
 use super::exit::{Exit, Failure};
 use super::output::Printer;
-use super::{books, bus, commands, doctor, keys, replay, scripts};
+use super::{books, bus, commands, doctor, keys, replay, scripts, trigger};
 
 /// Reads the arguments, does what they say and answers with the exit code.
 pub async fn main() -> ExitCode {
@@ -55,6 +55,7 @@ async fn run(cli: Cli, has_url: bool, out: &mut Printer) -> Result<Exit, Failure
         Command::Replay(replay) => Box::pin(replay::run(&open()?, *replay, out)).await,
         Command::Ledger(args) => Box::pin(books::ledger(&open()?, *args, out)).await,
         Command::Balances(between) => Box::pin(books::balances(&open()?, between, out)).await,
+        Command::Trigger(args) => Box::pin(trigger::run(&open()?, *args, out)).await,
         Command::Bus { command } => Box::pin(bus::run(&open()?, command, out)).await,
         other => Box::pin(commands::run(&open()?, other, out)).await,
     }

@@ -9,3 +9,4 @@ mod output;
 mod queue;
 mod runbook;
 pub mod support;
+mod trigger;

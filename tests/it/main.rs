@@ -19,6 +19,7 @@ mod health;
 mod http;
 mod keys;
 mod lists;
+mod monitoring;
 mod nats_consumer;
 mod ops_replay;
 mod order;

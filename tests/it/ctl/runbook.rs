@@ -13,7 +13,6 @@ use wxpay_worker::event::subject;
 use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::ops::reason::ReasonClass;
 use wxpay_worker::store::Store;
-use wxpay_worker::telemetry::METRICS;
 use wxpay_worker::worker::StoreParking;
 
 use super::help::commands;
@@ -63,30 +62,6 @@ fn each_alert_and_each_reason_has_an_entry_and_nothing_else_has() {
     for reason in ReasonClass::ALL {
         let plain = entry(reason.as_str()).replace('\n', " ");
         assert!(plain.contains(reason.sentence()), "{} means something else", reason.as_str());
-    }
-}
-
-#[test]
-fn each_alert_uses_metrics_and_labels_that_exist_and_names_its_entry() {
-    let value = |line: &'static str, key: &str| line.trim().strip_prefix(key);
-    let links: Vec<&str> = ALERTS.lines().filter_map(|line| value(line, "runbook_url: docs/runbook.md#")).collect();
-    assert_eq!(links, alerts().iter().map(|name| name.to_lowercase()).collect::<Vec<_>>());
-    let expressions: Vec<&str> = ALERTS.lines().filter_map(|line| value(line, "expr: ")).collect();
-    assert_eq!(expressions.len(), links.len());
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    for expression in expressions {
-        for (at, _) in expression.match_indices("wxpay_") {
-            let rest = &expression[at..];
-            let name = rest.split(|c| !is_word(c)).next().unwrap();
-            let plain = name.trim_end_matches("_bucket").trim_end_matches("_count");
-            let metric = METRICS.iter().find(|metric| metric.name == plain);
-            let metric = metric.unwrap_or_else(|| panic!("there is no metric {name}"));
-            let labels = rest[name.len()..].strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or("");
-            for label in labels.split(',').filter(|label| !label.is_empty()) {
-                let label = label.split(|c| !is_word(c)).next().unwrap();
-                assert!(metric.labels.contains(&label), "{name} has no label {label}");
-            }
-        }
     }
 }
 

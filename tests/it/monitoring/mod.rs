@@ -1,0 +1,5 @@
+//! What is delivered for monitoring: alert rules and the dashboard.
+
+mod alerts;
+mod dashboard;
+mod promql;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use wxpay_worker::bus::{Bus, ConnectError, Message, PublishError, Sync, Verdict};
 
@@ -167,6 +168,65 @@ async fn what_the_server_gives_up_on_is_parked_too() {
     assert_eq!((parked.message.id, parked.attempts), (sent.id, 2));
     assert!(parked.last_error.contains("gave up after 2"), "{}", parked.last_error);
     consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_gave_up_on_while_no_worker_ran_is_parked_at_the_next_start() {
+    let stage = TestBus::open(Backend::nats().await, NEEDS).await;
+    let context = context(stage.nats()).await;
+    let shelf = Shelf::new();
+    // A worker that ran once.
+    let (consumer, _deliveries) = Consumer::recording(&stage.bus, 4, &shelf);
+    let kept = within_timeout("the stream of advisories", async {
+        loop {
+            if let Ok(kept) = context.get_stream("T_IN_GIVEN_UP").await {
+                return kept;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    consumer.stop().await;
+    let stream = context.get_stream("T_IN").await.unwrap();
+    let config = stream.consumer_info("worker").await.unwrap().config;
+    let limited = jetstream::consumer::pull::Config {
+        durable_name: Some("worker".into()),
+        max_deliver: 2,
+        ack_wait: config.ack_wait,
+        max_ack_pending: config.max_ack_pending,
+        filter_subject: config.filter_subject,
+        ..Default::default()
+    };
+    let stranger = stream.update_consumer(limited).await.unwrap();
+    let sent = message("given up");
+    stage.bus.publish(sent.clone()).await.unwrap();
+    // Pulls of a client that settles nothing; the third one gets nothing and ends the message.
+    for delivered in [1, 1, 0] {
+        let messages = stranger.batch().max_messages(1).expires(Duration::from_millis(500)).messages().await.unwrap();
+        let messages: Vec<_> = messages.collect().await;
+        assert_eq!(messages.len(), delivered);
+        for message in messages {
+            message.unwrap().ack_with(jetstream::AckKind::Nak(None)).await.unwrap();
+        }
+    }
+    within_timeout("the advisory", async {
+        while kept.get_info().await.unwrap().state.messages < 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 4, &shelf);
+    let parked = shelf.parked(1).await.remove(0);
+    assert_eq!((parked.message.id, parked.attempts, parked.reason), (sent.id, 2, "exhausted"));
+    assert!(parked.last_error.contains("gave up after 2"), "{}", parked.last_error);
+    within_timeout("the end of the advisory", async {
+        while kept.get_info().await.unwrap().state.messages > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    consumer.stop().await;
+    assert!(deliveries.try_recv().is_err(), "no consumer reads it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

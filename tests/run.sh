@@ -74,7 +74,7 @@ trap 'exit 143' TERM HUP
 build_tests() { cargo test --workspace --locked --no-run; }
 
 test_browser() {
-    WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-concurrency=1 \
+    WXPAYD=${CARGO_TARGET_DIR:-$ROOT/target}/debug/wxpayd "$WXPAY_TEST_NODE" --test --test-concurrency=2 \
         --test-reporter=spec "$@" "$ROOT"/tests/browser/*.test.mjs
 }
 

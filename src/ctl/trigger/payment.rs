@@ -45,7 +45,10 @@ pub async fn pay(api: &Api, args: TriggerArgs, out: &mut Printer) -> Result<Exit
     }
     let payment = match order["pay_params"]["code_url"].as_str() {
         Some(code_url) => sandbox.post("pay", &json!({"code_url": code_url})).await?,
-        None => sandbox.post("pay", &json!({"out_trade_no": out_trade_no})).await?,
+        None => {
+            let mch_id = sandbox.merchant_of(&out_trade_no).await?;
+            sandbox.post("pay", &json!({"out_trade_no": out_trade_no, "mch_id": mch_id})).await?
+        }
     };
     let paid = json!({
         "order_no": order_no, "out_trade_no": out_trade_no, "transaction_id": payment["transaction_id"],
@@ -129,6 +132,19 @@ impl Sandbox<'_> {
             return Ok(());
         }
         Err(Failure::new(Exit::Down, format!("{} is no simulator: it answered {status}", self.address)))
+    }
+
+    /// Whose order it is there: merchants may have the same numbers.
+    async fn merchant_of(&self, out_trade_no: &str) -> Result<Value, Failure> {
+        let ledger = self.api.get("/_sandbox/ledger", &[("out_trade_no", Some(out_trade_no.to_owned()))]).await?;
+        match ledger["orders"].as_array().map(Vec::as_slice) {
+            Some([order]) => Ok(order["mch_id"].clone()),
+            Some([]) | None => Err(Failure::new(Exit::NotFound, format!("the simulator has no order {out_trade_no}"))),
+            Some(_) => {
+                let text = format!("several merchants of the simulator have an order {out_trade_no}");
+                Err(Failure::new(Exit::Failed, text))
+            }
+        }
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {

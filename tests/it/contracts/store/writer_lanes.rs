@@ -100,7 +100,8 @@ async fn a_process_opens_no_more_connections_than_its_settings_say_and_works_wit
         work.spawn(async move {
             let sleep = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, "SELECT pg_sleep(0.05)");
             let (slept, hashes) = tokio::join!(store.db().read().query_one_raw(sleep), store.revoked_hashes());
-            (slept.unwrap(), hashes.unwrap());
+            slept.unwrap();
+            hashes.unwrap();
         });
     }
     assert_eq!(work.join_all().await.len(), 16);

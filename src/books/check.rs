@@ -112,7 +112,7 @@ async fn refunds(books: &BooksReader, range: &BookRange, checked: &mut Checked) 
 async fn of_no_order(books: &BooksReader, range: &BookRange, rows: &[RefundFacts]) -> Result<Vec<FeedEvent>, DbError> {
     let mut times = rows.iter().filter(|row| row.order_no.is_none()).map(|row| row.place.0);
     let Some(first) = times.next() else { return Ok(Vec::new()) };
-    let last = times.last().unwrap_or(first);
+    let last = times.next_back().unwrap_or(first);
     let around = BookRange { from: first.before(BESIDE), to: last.after(BESIDE), ..range.clone() };
     let positions = books.positions(&around).await?;
     let (mut events, mut after) = (Vec::new(), None);
@@ -173,7 +173,7 @@ fn of_feed(fault: &FeedFault, there: &str) -> BookFinding {
     BookFinding::new(BookRule::Feed, (fault.order_no.as_deref(), &fault.event_id), here, there)
 }
 
-fn by<'a>(events: &'a [FeedEvent], key: impl Fn(&FeedEvent) -> Option<String>) -> HashMap<String, Vec<&'a FeedEvent>> {
+fn by(events: &[FeedEvent], key: impl Fn(&FeedEvent) -> Option<String>) -> HashMap<String, Vec<&FeedEvent>> {
     let mut found = HashMap::<String, Vec<&FeedEvent>>::new();
     for event in events {
         if let Some(key) = key(event) {

@@ -1,5 +1,6 @@
 //! Everything that travels: facts about the world, commands to workers, news to others.
 
+mod bill;
 pub mod command;
 pub mod domain;
 pub mod envelope;

@@ -12,7 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::problem::Error;
 use super::state::HttpShared;
 use super::{
-    books, events, health, middleware, notifications, ops, orders, payments, periods, reconciliations, refunds, webhooks,
+    books, events, health, middleware, notifications, ops, orders, payments, periods, reconciliations, refunds,
+    webhooks,
 };
 
 /// The routes of the public listener, and `others` beside them under the same checks.

@@ -49,6 +49,9 @@ pub struct Summary {
     pub pairs: u64,
 }
 
+/// A sorted row: its key and its bytes.
+type Keyed = (Vec<u8>, Vec<u8>);
+
 /// Gives every pair that is not matched to `sink`, which may end the pass with an error.
 pub fn compare(
     mut sides: Sides,
@@ -101,7 +104,7 @@ fn repeats(
     key: &[u8],
     ledger: Option<&LedgerItem>,
     sink: &mut impl FnMut(Pair) -> Result<(), RunError>,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, RunError> {
+) -> Result<Option<Keyed>, RunError> {
     let mut repeat = 0;
     loop {
         match bill.read()? {
@@ -115,11 +118,7 @@ fn repeats(
 }
 
 /// What was booked as the fee of this key.
-fn booked(
-    fees: Option<&mut Sorted>,
-    next: &mut Option<(Vec<u8>, Vec<u8>)>,
-    key: &[u8],
-) -> Result<Option<i64>, RunError> {
+fn booked(fees: Option<&mut Sorted>, next: &mut Option<Keyed>, key: &[u8]) -> Result<Option<i64>, RunError> {
     let Some(fees) = fees else { return Ok(None) };
     let mut sum = None;
     while let Some((at, value)) = next.as_ref() {

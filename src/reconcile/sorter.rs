@@ -70,7 +70,7 @@ impl Sorter {
         // The buffer is given back before the readers' are taken.
         self.bytes = Vec::new();
         self.rows = Vec::new();
-        let sources = self.runs.iter().map(|run| open(run)).collect::<io::Result<Vec<_>>>()?;
+        let sources = self.runs.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         Sorted::over(sources, self.folder)
     }
 
@@ -97,7 +97,7 @@ impl Sorter {
 
     fn merge_runs(&mut self) -> io::Result<()> {
         let runs = std::mem::take(&mut self.runs);
-        let sources = runs.iter().map(|run| open(run)).collect::<io::Result<Vec<_>>>()?;
+        let sources = runs.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let mut sorted = Sorted::over(sources, Arc::clone(&self.folder))?;
         let (path, file) = self.folder.file()?;
         let mut out = BufWriter::new(file);

@@ -76,7 +76,8 @@ pub use order::list::{OrderFilter, OrderFlag, OrderKey, OrderPage, order_list_st
 pub use order::record::{NewOrder, Recorded};
 pub use order::rows::{AttemptParams, StoredOrder};
 pub use order::search::{Hits, search_statements};
-pub use order::trail::{Trail, TrailBooking, TrailNotification, TrailRow, trail_statements};
+pub use order::trail::trail_statements;
+pub use order::trail_row::{Trail, TrailBooking, TrailNotification, TrailRow};
 pub use outbox::{FEED_FIRST_EPOCH, FeedEnd, FeedEvent, FeedRange};
 pub use packed::{PackedTable, Unreadable, UnreadableRow, pack, unpack};
 pub use payment::audit::AuditEntry;

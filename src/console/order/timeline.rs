@@ -73,14 +73,7 @@ impl Writer<'_> {
                     .number(frame, t.refund_no, Some(&refund_no))
                     .with(t.version, Cell::Text(version.to_string()))
             }
-            Entry::Event { id, event_type, published_at } => {
-                let name = event_type.trim_start_matches("wxpay.").trim_end_matches(".v1").to_owned();
-                let line = Line::new(at, "event", t.event, name).with(t.event, Cell::Id(frame.plain_id(id)));
-                match published_at {
-                    Some(_) => line.time(frame, t.published, published_at),
-                    None => line.with(t.published, Cell::Text(t.not_published.to_owned())),
-                }
-            }
+            Entry::Event { id, event_type, published_at } => self.event(at, id, &event_type, published_at),
             Entry::Delivery { event_id, event_type, endpoint, outcome, status, took_ms } => {
                 Line::new(at, "event", t.delivery, delivered(&event_type, &outcome, status))
                     .with(t.event, Cell::Id(frame.plain_id(event_id)))
@@ -94,6 +87,16 @@ impl Writer<'_> {
                     .with(t.from_addr, Cell::Code(remote_addr))
             }
             money => self.money(at, money),
+        }
+    }
+
+    fn event(&self, at: Timestamp, id: String, event_type: &str, published_at: Option<Timestamp>) -> Line {
+        let (t, frame) = (self.t, self.frame);
+        let name = event_type.trim_start_matches("wxpay.").trim_end_matches(".v1").to_owned();
+        let line = Line::new(at, "event", t.event, name).with(t.event, Cell::Id(frame.plain_id(id)));
+        match published_at {
+            Some(_) => line.time(frame, t.published, published_at),
+            None => line.with(t.published, Cell::Text(t.not_published.to_owned())),
         }
     }
 

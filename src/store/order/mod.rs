@@ -12,3 +12,4 @@ pub(super) mod record;
 pub(super) mod rows;
 pub(super) mod search;
 pub(super) mod trail;
+pub(super) mod trail_row;

@@ -162,9 +162,10 @@ async fn post(sender: &Sender, port: u16) -> wxpay_worker::webhooks::Answer {
 
 #[tokio::test]
 async fn the_address_that_was_checked_is_the_one_that_is_connected_to() {
-    let allowed = Receiver::on("127.0.0.2:0").await;
-    // The same port at both: only the address decides where the request goes.
-    let other = Receiver::on(&format!("127.0.0.1:{}", allowed.port())).await;
+    // The same port at both: only the address decides where the request goes. The one that is chosen comes from
+    // 127.0.0.1, where other tests have theirs; nothing else listens at 127.0.0.2.
+    let other = Receiver::on("127.0.0.1:0").await;
+    let allowed = Receiver::on(&format!("127.0.0.2:{}", other.port())).await;
     let lookup = Rotating::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let sender = sender("allow_networks = [\"127.0.0.2/32\"]", &lookup);
     assert_eq!(post(&sender, allowed.port()).await.outcome, Outcome::Delivered);

@@ -2,7 +2,8 @@
 //!
 //! What must stay true: the bill alone moves no money. A payment of an order of ours, and a refund that WeChat's
 //! platform made, are learnt by the order's own query; a payment of no order is entered as such once WeChat confirms
-//! it. A repair that is made again finds the money there and changes nothing.
+//! it. A repair that is made again finds the money there and changes nothing. A line whose money is not in the books
+//! yet stays open: that WeChat was asked explains nothing.
 
 use super::resolve::change;
 use crate::bus::Bus;
@@ -146,13 +147,16 @@ pub async fn apply(
             (Mend::Rerun, _) => "known".to_owned(),
             (Mend::Note | Mend::AskAboutOrder | Mend::AdoptRefund, _) => "note".to_owned(),
         };
-        let is_done = matches!(result.as_str(), "asked" | "entered" | "known");
-        is_changed |= is_done;
-        if is_done {
-            let note = format!("{reason} ({}: {result})", item.mend.as_str());
-            let to = ("reconciliation.repair", Resolution::Repaired);
-            let change = change((on.clock, operator), of, &item.line, to, note);
+        let is_here = matches!(result.as_str(), "entered" | "known");
+        let is_asked = result == "asked";
+        is_changed |= is_here || is_asked;
+        let note = format!("{reason} ({}: {result})", item.mend.as_str());
+        let to = ("reconciliation.repair", Resolution::Repaired);
+        let change = change((on.clock, operator), of, &item.line, to, note);
+        if is_here {
             on.store.change_line(of, &change).await?;
+        } else if is_asked {
+            on.store.record_audit(&change.audit).await?;
         }
         outcomes.push(MendOutcome { line: item.line.id, mend: item.mend, result });
     }

@@ -56,6 +56,12 @@ on_both! {
         let plan = service.repair(&day, json!({"dry_run": true})).await;
         assert_eq!(plan["plan"][0]["mend"], "ask_about_order", "{plan}");
         assert_eq!(service.number("SELECT COUNT(*) FROM payments").await, 0, "a bill moves no money");
+        let early = service.repair(&day, json!({"dry_run": false, "reason": "too early"})).await;
+        assert_eq!(early["results"][0]["result"], "asked", "{early}");
+        let open = "SELECT COUNT(*) FROM reconciliation_lines WHERE class = 'missing_here' AND resolution = 'open'";
+        assert_eq!(service.number(open).await, 1, "a query that brings nothing explains nothing");
+        assert_eq!(service.number("SELECT COUNT(*) FROM audit WHERE action = 'reconciliation.repair'").await, 1);
+        assert_eq!(service.until_compared(&day).await["state"], "red");
         service.clear_faults().await;
         service.repair(&day, json!({"dry_run": false, "reason": "everything was lost"})).await;
         service.until_state("LO000001", "paid").await;

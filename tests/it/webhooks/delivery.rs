@@ -66,6 +66,8 @@ async fn the_feeds_event_is_posted_signed_once_nats_postgres() {
 async fn only_the_endpoints_types_merchant_and_later_events_are_posted() {
     let service = service().in_process().await;
     service.place("W100001").await;
+    // An event is in the feed only when the relay has given it a position.
+    service.until_number("all in the feed", "SELECT COUNT(*) FROM outbox WHERE position IS NULL", |n| n == 0).await;
     let (paid, all) = (Receiver::start().await, Receiver::start().await);
     endpoint(&service, &paid.url, &["order.paid"]).await;
     let of_all = endpoint(&service, &all.url, &[]).await;

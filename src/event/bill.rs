@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::clock::Timestamp;
+
 /// A day's bill was compared with the books, and the result is not the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BillReconciled {
@@ -20,6 +22,28 @@ pub struct BillReconciled {
     /// Lines that are not.
     pub open: i64,
     pub unexplained_fen: i64,
+    /// The sums of other currencies than yuan, by currency: nothing above has money of them.
+    pub others: BTreeMap<String, CurrencySums>,
+}
+
+/// Both sides in one currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CurrencySums {
+    pub bill: BillSums,
+    pub ledger: LedgerSums,
+    pub unexplained_fen: i64,
+}
+
+/// A day's bill could not be fetched, read or compared: the result before it stays. Sent when the reason is another
+/// than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BillFailed {
+    /// The Beijing day.
+    pub day: String,
+    /// In words for people.
+    pub error: String,
+    /// When it is tried again; none where that is of no use.
+    pub next_try_at: Option<Timestamp>,
 }
 
 /// The bill's sums.
@@ -58,7 +82,11 @@ pub struct BillMismatch {
     pub refund_no: Option<String>,
     pub refund_id: Option<String>,
     pub bill_fen: Option<i64>,
+    pub bill_currency: Option<String>,
     pub ledger_fen: Option<i64>,
-    /// The bill's amount less ours, as it changes the total.
+    pub ledger_currency: Option<String>,
+    /// The bill's amount less ours, as it changes the total. Where both are in different currencies, the bill's.
     pub explains_fen: i64,
+    /// Ours then, in our currency.
+    pub explains_ours_fen: Option<i64>,
 }

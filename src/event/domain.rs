@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-pub use super::bill::{BillMismatch, BillReconciled, BillSums, LedgerSums};
+pub use super::bill::{BillFailed, BillMismatch, BillReconciled, BillSums, CurrencySums, LedgerSums};
 use super::fact::WechatError;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, EventId, MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
@@ -48,6 +48,7 @@ pub enum DomainData {
     WebhookDisabled(WebhookDisabled),
     BillReconciled(BillReconciled),
     BillMismatchFound(BillMismatch),
+    BillFailed(BillFailed),
 }
 
 impl DomainData {
@@ -77,6 +78,7 @@ impl DomainData {
             DomainData::WebhookDisabled(_) => "webhook.disabled",
             DomainData::BillReconciled(_) => "bill.reconciled",
             DomainData::BillMismatchFound(_) => "bill.mismatch_found",
+            DomainData::BillFailed(_) => "bill.failed",
         }
     }
 }

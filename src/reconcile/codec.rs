@@ -117,7 +117,17 @@ pub fn read_ledger(bytes: &[u8]) -> io::Result<LedgerItem> {
     Ok(LedgerItem { ids, order_no, side })
 }
 
-/// A fee that was booked, in 1/100,000 yuan.
+/// A refund of the bill: what is settled of it in fen, and the key of its row.
+pub fn write_refund(settlement_fen: i64, key: &[u8]) -> Vec<u8> {
+    [settlement_fen.to_le_bytes().as_slice(), key].concat()
+}
+
+pub fn read_refund(bytes: &[u8]) -> io::Result<(i64, &[u8])> {
+    let mut from = Reader(bytes);
+    Ok((from.number()?, from.0))
+}
+
+/// A fee that was booked, in 1/100,000 yuan; or an amount in fen.
 pub fn write_fee(fee: i64) -> Vec<u8> {
     fee.to_le_bytes().to_vec()
 }

@@ -1,5 +1,9 @@
 //! Why a run brought no result.
 
+use std::io;
+use std::io::ErrorKind;
+use std::path::Path;
+
 use crate::store::DbError;
 use crate::wechat::v2::bill::{BillError, DownloadError};
 
@@ -30,6 +34,8 @@ pub enum RunError {
     Files(String),
     #[error("sums that do not fit in 64 bits")]
     TooLarge,
+    #[error("the bill has more than {0} currencies")]
+    TooManyCurrencies(usize),
     #[error(transparent)]
     Store(#[from] DbError),
     /// Another process took the lease over: it runs the day.
@@ -39,11 +45,28 @@ pub enum RunError {
     Ended,
 }
 
-impl From<std::io::Error> for RunError {
-    fn from(e: std::io::Error) -> RunError {
+impl RunError {
+    /// Whether the bill is not due yet.
+    pub const fn is_early(&self) -> bool {
+        matches!(self, RunError::TooEarly { .. } | RunError::NotYet { .. })
+    }
+
+    /// Of a folder, which its words name.
+    pub fn of_folder(folder: &Path, e: &io::Error) -> RunError {
+        RunError::of_files(e, format!("{}: {e}", folder.display()))
+    }
+
+    fn of_files(e: &io::Error, words: String) -> RunError {
         match e.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => RunError::DiskFull(e.to_string()),
-            _ => RunError::Files(e.to_string()),
+            // The largest file that is allowed is the end of the room, too.
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => RunError::DiskFull(words),
+            _ => RunError::Files(words),
         }
+    }
+}
+
+impl From<io::Error> for RunError {
+    fn from(e: io::Error) -> RunError {
+        RunError::of_files(&e, e.to_string())
     }
 }

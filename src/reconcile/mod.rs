@@ -9,29 +9,36 @@
 //! |---|---|
 //! | `fetch` | a day's bills, into files |
 //! | `sorter`, `codec` | an external merge sort; rows as its bytes |
+//! | `fees` | what a bill says of the fee of each row, for sheets |
 //! | `folder` | the files of a run, removed with it |
-//! | `compare` | one pass over both sides: pairs that are not matched, and sums |
-//! | `account` | the entries of the account, and whether its loop closes |
+//! | `bill_rows` | a bill's rows for the sorter, and its sums per currency |
+//! | `compare` | one pass over both sides: pairs that are not matched |
+//! | `account` | the entries of the account, their fees, and whether its loop closes |
+//! | `work` | what happens on a thread of its own |
 //! | `elsewhere` | rows of one side, searched on other days |
 //! | `run` | a day's run, from the bill to the result |
 //! | `timetable` | when a bill is asked for, and again |
 
 mod account;
+mod bill_rows;
 mod codec;
 mod compare;
 mod elsewhere;
 mod error;
+mod fees;
 mod fetch;
 mod folder;
 mod news;
 mod run;
 mod sorter;
 mod timetable;
+mod work;
 
 pub use codec::{write_bill, write_ledger};
 pub use compare::{Pair, Sides, Summary, compare};
 pub use error::RunError;
+pub use fees::BillFees;
 pub use folder::Folder;
 pub use run::{Ran, Reconciler, reconcile};
 pub use sorter::{Sorted, Sorter};
-pub use timetable::{days_to_ask, newest_missed, next_try, oldest};
+pub use timetable::{days_to_ask, has_missed_noon, newest_missed, next_try, oldest};

@@ -1,5 +1,6 @@
 //! A day's run, from the bill to the result.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +8,22 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::account::{AccountSums, sort_fees};
-use super::codec::write_ledger;
-use super::compare::{Pair, Sides, Summary, compare, sort_bill};
 use super::elsewhere::{Elsewhere, awaited_until};
 use super::error::RunError;
 use super::fetch::{Fetch, Trades};
 use super::folder::Folder;
 use super::news;
-use super::sorter::Sorter;
 use super::timetable::next_try;
+use super::work::{Work, Worked};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Merchant};
-use crate::reconciliation::{BillFigures, DayState, Figures, LedgerItem, Loops, Rules, TradesLoop, day_state};
+use crate::reconciliation::{DayState, Figures, LedgerItem, LineClass, Loops, Rules, TradesLoop, day_state};
 use crate::store::{DayRange, DueDay, FailedRun, Fenced, FinishedRun, Lease, RunKey, Store};
 use crate::wechat::transport::Client;
 use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType};
 
 /// Rows of our side that are read at once.
 const PAGE: u64 = 2000;
-/// Pairs that are searched for at once.
-const PAIRS: usize = 200;
 /// Parts that wait between the threads.
 const WAITING: usize = 4;
 /// A run that has not ended by then is one of a dead process.
@@ -65,7 +61,12 @@ pub async fn reconcile(on: Reconciler<'_>, due: &DueDay) -> Result<Ran, RunError
         Err(e) => {
             let next_at = BillDay::parse(&due.day).ok().and_then(|day| next_try(day, on.clock.now()));
             let (merchant, day) = (due.merchant.clone(), due.day.clone());
-            let failed = FailedRun { merchant, day, error: e.to_string(), next_at };
+            let before = on.store.reconciliation(&merchant, &day).await?.and_then(|day| day.error);
+            let error = e.to_string();
+            // That a bill is not made yet is no failure.
+            let is_new = !e.is_early() && before.as_deref() != Some(error.as_str());
+            let event = is_new.then(|| news::failed(due, &error, next_at, on.clock.now()));
+            let failed = FailedRun { merchant, day, error, next_at, event };
             fenced(on.store.fail_reconciliation(on.lease, &failed).await?)?;
             tracing::warn!(merchant = %due.merchant, day = %due.day, error = %e, "a day could not be reconciled");
             Ok(Ran::Failed(failed.error))
@@ -98,11 +99,13 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
         return Err(RunError::TooEarly { day: due.day.clone(), ready_at: day.ready_at().to_string() });
     }
     let settings = &on.config.reconcile;
-    let folder = Arc::new(Folder::create(&settings.sorting_dir(&on.config.store))?);
+    let sorting = settings.sorting_dir(&on.config.store);
+    let folder = Folder::create(&sorting).map_err(|e| RunError::of_folder(&sorting, &e))?;
+    let folder = Arc::new(folder);
     let kept = settings.bills_dir(&on.config.store);
     let files: &Path = if settings.keep.is_zero() { folder.path() } else { kept.as_path() };
     if !settings.keep.is_zero() {
-        keep(files, settings.keep)?;
+        keep(files, settings.keep).map_err(|e| RunError::of_folder(files, &e))?;
     }
     let fetch = Fetch { config: on.config, store: on.store, wechat: on.wechat, merchant, day, folder: files, now };
     let mut bills = Bills { trades: None, hash: None, funds: None, funds_error: None };
@@ -117,7 +120,7 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
     let mut tries = 0;
     loop {
         let compared = once(on, merchant, (day, &run), &bills, &folder).await?;
-        if compared.figures.unexplained_fen() == 0 || tries == AGAIN {
+        if compared.figures.remainder() == 0 || tries == AGAIN {
             return finish(on, day, run, bills, compared).await;
         }
         tries += 1;
@@ -127,7 +130,7 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
 }
 
 /// Makes the folder of kept bills, and removes those that are too old.
-fn keep(folder: &Path, age: Duration) -> Result<(), RunError> {
+fn keep(folder: &Path, age: Duration) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for entry in std::fs::read_dir(folder)?.flatten() {
         let is_bill = entry.file_name().to_str().is_some_and(|name| name.ends_with(".csv"));
@@ -147,9 +150,6 @@ struct Compared {
     awaits: bool,
     pends: bool,
 }
-
-/// What the thread that sorts and compares gives back.
-type Worked = (Summary, BillFigures, Option<AccountSums>);
 
 /// Compares both sides and writes the lines, which do not count yet.
 async fn once(
@@ -188,30 +188,23 @@ async fn once(
     let mut figures = Figures::default();
     while let Some(part) = pairs.recv().await {
         let lines = elsewhere.lines(part).await?;
-        lines.iter().for_each(|line| count(&mut figures, line));
+        lines.iter().for_each(|line| figures.explain(line));
         fenced(on.store.add_lines(on.lease, run, lines).await?)?;
     }
-    let (summary, bill, account) = working.await.map_err(|_| RunError::Ended)??;
-    figures.bill = bill;
-    figures.count(crate::reconciliation::LineClass::Matched, summary.matched.saturating_add(elsewhere.matched));
-    figures.ledger = on.store.day_sums(&range).await?;
+    let Worked { summary, bill, account } = working.await.map_err(|_| RunError::Ended)??;
+    bill.into_iter().for_each(|(currency, sums)| figures.of(&currency).bill = sums);
+    figures.count(LineClass::Matched, summary.matched.saturating_add(elsewhere.matched));
+    for (currency, sums) in on.store.day_sums(&range).await? {
+        figures.of(&currency).ledger = sums;
+    }
     let loops = Loops {
         trades: TradesLoop::default(),
-        funds: account.map(|account| account.against(&figures.bill)),
+        // The account is in yuan.
+        funds: account.map(|account| account.against(&figures.yuan.bill)),
         funds_error: bills.funds_error.clone(),
     };
     let touched = elsewhere.touched.into_iter().collect();
     Ok(Compared { figures, loops, touched, awaits: elsewhere.awaits, pends: elsewhere.pends })
-}
-
-fn count(figures: &mut Figures, line: &crate::reconciliation::NewLine) {
-    let explains = line.explains_fen();
-    figures.count(line.verdict.class, 1);
-    figures.explained_fen = figures.explained_fen.saturating_add(explains);
-    if line.verdict.class.is_difference() {
-        figures.differences += 1;
-        figures.difference_fen = figures.difference_fen.saturating_add(explains.saturating_abs());
-    }
 }
 
 /// Reads our side in pages. Ends early where the other thread has failed: it says why.
@@ -234,56 +227,6 @@ async fn send_ours(store: &Store, range: &DayRange, items: mpsc::Sender<Vec<Ledg
     }
 }
 
-/// What is sorted and compared on a thread of its own.
-struct Work {
-    folder: Arc<Folder>,
-    buffer: usize,
-    trades: Option<(PathBuf, Expected)>,
-    funds: Option<(PathBuf, Expected)>,
-    rules: Rules,
-}
-
-impl Work {
-    fn run(
-        self,
-        mut rows: mpsc::Receiver<Vec<LedgerItem>>,
-        found: mpsc::Sender<Vec<Pair>>,
-    ) -> Result<Worked, RunError> {
-        let sorter = || Sorter::new(Arc::clone(&self.folder), self.buffer);
-        let mut ledger = sorter();
-        while let Some(page) = rows.blocking_recv() {
-            for item in page {
-                ledger.push(&item.ids.sort_key(), &write_ledger(&item))?;
-            }
-        }
-        let mut bill = sorter();
-        let figures = match self.trades {
-            Some((file, expected)) => sort_bill(&file, expected, &mut bill)?,
-            None => BillFigures::default(),
-        };
-        let (mut fees, mut account) = (None, None);
-        if let Some((file, expected)) = self.funds {
-            let mut sorter = Sorter::new(Arc::clone(&self.folder), self.buffer);
-            account = Some(sort_fees(&file, expected, &mut sorter)?);
-            fees = Some(sorter.finish()?);
-        }
-        let sides = Sides { bill: bill.finish()?, ledger: ledger.finish()?, fees };
-        let mut part = Vec::with_capacity(PAIRS);
-        let summary = compare(sides, &self.rules, |pair| {
-            part.push(pair);
-            if part.len() == PAIRS {
-                let full = std::mem::replace(&mut part, Vec::with_capacity(PAIRS));
-                found.blocking_send(full).map_err(|_| RunError::Ended)?;
-            }
-            Ok(())
-        })?;
-        if !part.is_empty() {
-            found.blocking_send(part).map_err(|_| RunError::Ended)?;
-        }
-        Ok((summary, figures, account))
-    }
-}
-
 /// Makes the run the day's result, with the events about what is new in it.
 async fn finish(
     on: Reconciler<'_>,
@@ -296,8 +239,8 @@ async fn finish(
     let before = on.store.reconciliation(&key.merchant, &key.day).await?;
     let replaces = before.as_ref().map_or(0, |before| before.run);
     figures.open_lines = fenced(on.store.keep_notes(on.lease, &key, replaces).await?)?;
-    let state = day_state(figures.differences, figures.open_lines, figures.unexplained_fen());
-    loops.trades.holds = figures.open_lines == 0 && figures.unexplained_fen() == 0;
+    let state = day_state(figures.differences, figures.open_lines, figures.remainder());
+    loops.trades.holds = figures.open_lines == 0 && figures.remainder() == 0;
     let now = on.clock.now();
     let fresh = on.store.new_lines(&key, replaces, news::MISMATCHES_MAX).await?;
     let lines = on.store.lines_of_run(&key, &fresh).await?;

@@ -117,12 +117,20 @@ fn key_of<'b>(bytes: &'b [u8], row: &Row) -> &'b [u8] {
     bytes.get(row.begin..row.begin + row.key).unwrap_or_default()
 }
 
-fn write_row(out: &mut impl Write, key: &[u8], value: &[u8]) -> io::Result<()> {
+/// Writes a row of a sorted file; answers its length.
+pub(super) fn write_row(out: &mut impl Write, key: &[u8], value: &[u8]) -> io::Result<u64> {
     for part in [key, value] {
         out.write_all(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes())?;
         out.write_all(part)?;
     }
-    Ok(())
+    Ok(u64::try_from(8 + key.len() + value.len()).unwrap_or(u64::MAX))
+}
+
+/// The next row of a sorted file; none at its end.
+pub(super) fn read_row(from: &mut impl Read) -> io::Result<Option<Pair>> {
+    let Some(key) = read_part(from, true)? else { return Ok(None) };
+    let value = read_part(from, false)?.unwrap_or_default();
+    Ok(Some((key, value)))
 }
 
 fn open(run: &PathBuf) -> io::Result<Source> {
@@ -130,7 +138,7 @@ fn open(run: &PathBuf) -> io::Result<Source> {
 }
 
 /// A key and a value.
-type Pair = (Vec<u8>, Vec<u8>);
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug)]
 enum Source {
@@ -146,17 +154,13 @@ impl Source {
                 let middle = row.begin + row.key;
                 (part(row.begin, middle), part(middle, middle + row.value))
             })),
-            Source::File(file) => {
-                let Some(key) = read_part(file, true)? else { return Ok(None) };
-                let value = read_part(file, false)?.unwrap_or_default();
-                Ok(Some((key, value)))
-            }
+            Source::File(file) => read_row(file),
         }
     }
 }
 
 /// Nothing at the end of the file, where a row may begin.
-fn read_part(file: &mut BufReader<File>, may_end: bool) -> io::Result<Option<Vec<u8>>> {
+fn read_part(file: &mut impl Read, may_end: bool) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     match file.read_exact(&mut length) {
         Err(e) if may_end && e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::line::LineClass;
+use super::line::{LineClass, NewLine};
+use super::side::YUAN;
 
 /// How many lines there are of each class; of those that there are.
 pub type Classes = BTreeMap<String, i64>;
 
-/// The bill's sums. Amounts in fen, fees in 1/100,000 yuan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The bill's sums of one currency. Amounts in its smallest unit, fees in 1/100,000 of its main one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BillFigures {
     pub payments: i64,
     pub refunds: i64,
@@ -25,8 +26,8 @@ pub struct BillFigures {
     pub fees: i64,
 }
 
-/// Our sums of the same day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Our sums of the same day and currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LedgerFigures {
     pub payments: i64,
     pub refunds: i64,
@@ -74,28 +75,73 @@ pub struct Loops {
     pub funds_error: Option<String>,
 }
 
-/// All that a run found but for its lines.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Figures {
+/// Both sides in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CurrencyFigures {
     pub bill: BillFigures,
     pub ledger: LedgerFigures,
-    pub classes: Classes,
     /// What all lines explain together.
     pub explained_fen: i64,
-    /// Lines that must be explained.
-    pub differences: i64,
-    /// 差异金额: their amounts, whatever the direction.
+    /// 差异金额: the amounts of lines that must be explained, whatever the direction.
     pub difference_fen: i64,
-    /// Lines that are not.
-    pub open_lines: i64,
 }
 
-impl Figures {
+impl CurrencyFigures {
     /// The bill's total less what the lines explain less ours.
     pub const fn unexplained_fen(&self) -> i64 {
         let bill = self.bill.payments_fen - self.bill.refunds_fen;
         let ledger = self.ledger.payments_fen - self.ledger.refunds_fen;
         bill - self.explained_fen - ledger
+    }
+}
+
+/// The figures of currencies other than yuan.
+pub type Others = BTreeMap<String, CurrencyFigures>;
+
+/// All that a run found but for its lines. Nothing is added up across currencies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Figures {
+    pub yuan: CurrencyFigures,
+    pub others: Others,
+    pub classes: Classes,
+    /// Lines that must be explained.
+    pub differences: i64,
+    /// Lines that are not.
+    pub open_lines: i64,
+}
+
+/// Currencies that have a remainder.
+pub fn remainders(others: &Others) -> i64 {
+    let red = others.values().filter(|figures| figures.unexplained_fen() != 0).count();
+    i64::try_from(red).unwrap_or(i64::MAX)
+}
+
+impl Figures {
+    /// The figures of a currency.
+    pub fn of(&mut self, currency: &str) -> &mut CurrencyFigures {
+        if currency == YUAN { &mut self.yuan } else { self.others.entry(currency.to_owned()).or_default() }
+    }
+
+    /// What is left in yuan or, where nothing is, how many other currencies have a remainder; 0 where none has.
+    pub fn remainder(&self) -> i64 {
+        match self.yuan.unexplained_fen() {
+            0 => remainders(&self.others),
+            fen => fen,
+        }
+    }
+
+    /// Counts what a line explains.
+    pub fn explain(&mut self, line: &NewLine) {
+        let is_difference = line.verdict.class.is_difference();
+        self.count(line.verdict.class, 1);
+        self.differences += i64::from(is_difference);
+        for (currency, fen) in line.explains() {
+            let figures = self.of(&currency);
+            figures.explained_fen = figures.explained_fen.saturating_add(fen);
+            if is_difference {
+                figures.difference_fen = figures.difference_fen.saturating_add(fen.saturating_abs());
+            }
+        }
     }
 
     /// Counts a line.
@@ -117,9 +163,9 @@ pub enum DayState {
 
 named!(DayState { Balanced = "balanced", Explained = "explained", Red = "red" });
 
-/// From a day's counts.
-pub const fn day_state(differences: i64, open_lines: i64, unexplained_fen: i64) -> DayState {
-    if open_lines > 0 || unexplained_fen != 0 {
+/// From a day's counts, and what is left in any currency.
+pub const fn day_state(differences: i64, open_lines: i64, remainder: i64) -> DayState {
+    if open_lines > 0 || remainder != 0 {
         DayState::Red
     } else if differences > 0 {
         DayState::Explained

@@ -1,6 +1,6 @@
 //! Classes, resolutions, and a difference with both sides.
 
-use super::side::{BillSide, Ids, LedgerSide};
+use super::side::{BillSide, Ids, LedgerSide, YUAN};
 
 /// What a pair of rows is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,14 +119,39 @@ pub struct NewLine {
 }
 
 impl NewLine {
-    /// The bill's amount less ours, as it changes the total.
+    /// The bill's amount less ours, as it changes the total. Where both are in different currencies, the bill's.
     pub fn explains_fen(&self) -> i64 {
         let bill = self.bill.as_ref().map_or(0, |side| side.fen);
+        let ledger = if self.is_mixed() { 0 } else { self.ours_fen() };
+        self.ids.kind.signed(bill.saturating_sub(ledger))
+    }
+
+    /// Ours, as it changes the total, where the bill has it in another currency.
+    pub fn explains_ours_fen(&self) -> Option<i64> {
+        self.is_mixed().then(|| self.ids.kind.signed(-self.ours_fen()))
+    }
+
+    /// What it changes the totals by, per currency.
+    pub fn explains(&self) -> Vec<(String, i64)> {
+        let currency = |text: &str| if text.is_empty() { YUAN.to_owned() } else { text.to_owned() };
+        let (bill, ledger) = (self.bill.as_ref(), self.ledger.as_ref());
+        let of = bill.map(|side| currency(&side.currency)).or_else(|| ledger.map(|side| currency(&side.currency)));
+        let own = of.map(|of| (of, self.explains_fen()));
+        let ours = self.explains_ours_fen().zip(ledger).map(|(fen, side)| (currency(&side.currency), fen));
+        own.into_iter().chain(ours).collect()
+    }
+
+    fn is_mixed(&self) -> bool {
+        let both = self.bill.as_ref().zip(self.ledger.as_ref());
+        both.is_some_and(|(bill, ledger)| bill.currency != ledger.currency)
+    }
+
+    /// What our books have of it on this day.
+    fn ours_fen(&self) -> i64 {
         // Of a row that the bill repeats, the first has our side already. Of one that we have on another day, that
         // day has it.
         let is_elsewhere = self.repeat > 0 || (self.bill.is_some() && self.other_day.is_some());
-        let ledger = self.ledger.as_ref().filter(|_| !is_elsewhere).map_or(0, LedgerSide::counted_fen);
-        self.ids.kind.signed(bill.saturating_sub(ledger))
+        self.ledger.as_ref().filter(|_| !is_elsewhere).map_or(0, LedgerSide::counted_fen)
     }
 
     /// The same for the same difference in a later run: a note stays with it.

@@ -2,7 +2,7 @@
 //!
 //! What must stay true: every row of either side is in exactly one pair; a pair that is not matched has exactly one
 //! class, and what it explains is the bill's amount less ours. So the bill's total less all that is explained is our
-//! total, and whatever remains is shown.
+//! total in every currency, and whatever remains is shown. Nothing is added up across currencies.
 //!
 //! | file | is |
 //! |---|---|
@@ -17,6 +17,9 @@ mod line;
 mod side;
 
 pub use classify::{Booked, Found, Rules, both, only_in_bill, only_in_ledger, repeated};
-pub use figures::{BillFigures, Classes, DayState, Figures, FundsLoop, LedgerFigures, Loops, TradesLoop, day_state};
+pub use figures::{
+    BillFigures, Classes, CurrencyFigures, DayState, Figures, FundsLoop, LedgerFigures, Loops, Others, TradesLoop,
+    day_state, remainders,
+};
 pub use line::{LineClass, NewLine, Resolution, Verdict};
-pub use side::{BillItem, BillSide, Ids, LedgerItem, LedgerSide, LineKind};
+pub use side::{BillItem, BillSide, Ids, LedgerItem, LedgerSide, LineKind, YUAN};

@@ -2,6 +2,9 @@
 
 use crate::clock::Timestamp;
 
+/// What money is in, unless a row says otherwise.
+pub const YUAN: &str = "CNY";
+
 /// What moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LineKind {

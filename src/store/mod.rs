@@ -89,6 +89,7 @@ pub use reconciliation::bills::{BillKind, BillNote, BillState};
 pub use reconciliation::finish::FinishedRun;
 pub use reconciliation::lines::RunKey;
 pub use reconciliation::read::DayFilter;
+pub use reconciliation::repairs::{AskedLines, DayRepair, RepairState};
 pub use reconciliation::resolve::LineChange;
 pub use reconciliation::types::{Line, Reconciliation, Work};
 pub use refund::call_slot::{CallSlot, OpenCall};

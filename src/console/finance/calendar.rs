@@ -51,6 +51,7 @@ pub fn month_of(query: &Filters, now: Timestamp) -> Result<Month, Fault> {
 pub fn status(state: DayState) -> Status {
     match state {
         DayState::Missing => Status::NoBill,
+        DayState::NotDue => Status::NotDue,
         DayState::Pending | DayState::Running => Status::Reconciling,
         DayState::Balanced => Status::Balanced,
         DayState::Explained => Status::Explained,
@@ -108,7 +109,9 @@ impl CalendarPage {
     /// The day's proof, or its books where it was not reconciled.
     fn day(&self, merchant: &MerchantKey, row: &DayRow) -> String {
         match row.state {
-            DayState::Missing => format!("{}?merchant={merchant}&day={}", super::ledger::PATH, row.day),
+            DayState::Missing | DayState::NotDue => {
+                format!("{}?merchant={merchant}&day={}", super::ledger::PATH, row.day)
+            }
             _ => format!("{PATH}/{merchant}/{}", row.day),
         }
     }

@@ -12,7 +12,7 @@ use crate::console::words::Lang;
 use crate::http::books::file::answer;
 use crate::ids::MerchantKey;
 use crate::ops::audit::{Viewed, viewed};
-use crate::ops::reports::{FileKind, Language, daily_sheet, detail_sheet, ledger_sheet};
+use crate::ops::reports::{DetailSource, FileKind, Language, daily_sheet, detail_sheet, ledger_sheet};
 use crate::store::{BookRange, Right};
 
 fn asked(app: &Console, query: &Filters) -> Result<(FileKind, Language), Fault> {
@@ -68,5 +68,6 @@ pub async fn lines(app: Console, viewer: Viewer, query: Filters) -> Result<Respo
     let merchant = merchant_of(&app, &viewer, &query)?;
     let begin = day_of(&query, app.clock.now());
     noted(&app, &viewer, "reconciliation.export", (Some(&merchant), format!("day:{}", begin.to_beijing_day()))).await?;
-    Ok(answer(detail_sheet(&app.store, &merchant, begin, (language, Vec::new())).await?, kind).await?)
+    let on = DetailSource { config: &app.config, store: &app.store, wechat: &app.wechat };
+    Ok(answer(detail_sheet(on, &merchant, begin, (language, Vec::new())).await?, kind).await?)
 }

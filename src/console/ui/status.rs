@@ -61,6 +61,7 @@ statuses! {
     Explained = Good "已解释" "explained",
     Differs = Person "有差异" "red",
     NoBill = Unknown "无账单" "missing",
+    NotDue = Quiet "未出账" "not due",
     Reconciling = Wait "对账中" "reconciling",
     Done = Good "完成" "done",
     NoOp = Quiet "无需处理" "no-op",

@@ -38,7 +38,21 @@ const DAY: &[Column] = &[
     ("our payments", "/ledger/payments_fen"),
     ("our refunds", "/ledger/refunds_fen"),
     ("unexplained", "/unexplained_fen"),
+    ("repair", "/repair/state"),
+    ("repaired", "/repair/done"),
+    ("of lines", "/repair/lines"),
+    ("waits for", "/repair/waits_for"),
     ("error", "/error"),
+    ("next try", "/next_try_at"),
+];
+const OTHERS: &[Column] = &[
+    ("CURRENCY", "/currency"),
+    ("BILL", "/bill/payments_fen"),
+    ("REFUNDS", "/bill/refunds_fen"),
+    ("FEES", "/bill/fees"),
+    ("OURS", "/ledger/payments_fen"),
+    ("REFUNDS", "/ledger/refunds_fen"),
+    ("UNEXPLAINED", "/unexplained_fen"),
 ];
 const CLASSES: &[Column] = &[("CLASS", "/class"), ("LINES", "/lines")];
 const LINES: &[Column] = &[
@@ -136,6 +150,12 @@ async fn run(api: &Api, day: Day, detach: bool, out: &mut Printer) -> Result<Exi
     }
 }
 
+fn with_currency(currency: &str, of: &Value) -> Value {
+    let mut row = of.clone();
+    row["currency"] = currency.into();
+    row
+}
+
 /// A day and its proof; the exit code says how it stands.
 fn shown(result: &Value, out: &mut Printer) -> Result<Exit, Failure> {
     if out.is_json() {
@@ -148,6 +168,12 @@ fn shown(result: &Value, out: &mut Printer) -> Result<Exit, Failure> {
             out.line("")?;
             out.table(&rows, CLASSES, "")?;
         }
+        let others = result["others"].as_object().into_iter().flatten();
+        let rows: Vec<Value> = others.map(|(currency, of)| with_currency(currency, of)).collect();
+        if !rows.is_empty() {
+            out.line("")?;
+            out.table(&rows, OTHERS, "")?;
+        }
     }
     Ok(match result["state"].as_str() {
         Some("red") => Exit::Partly,
@@ -157,14 +183,43 @@ fn shown(result: &Value, out: &mut Printer) -> Result<Exit, Failure> {
 }
 
 async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Printer) -> Result<Exit, Failure> {
-    let body = json!({"dry_run": !yes, "reason": reason});
-    let answer = api.post(&path(day, "/repair"), &body).await?;
     if yes {
-        return list(&answer, "results", RESULTS, "nothing is to be repaired", out);
+        return repaired(api, day, &json!({"dry_run": false, "reason": reason}), out).await;
     }
-    list(&answer, "plan", PLAN, "nothing is to be repaired", out)?;
-    if answer["plan"].as_array().is_some_and(|plan| !plan.is_empty()) {
+    let (mut plan, mut after) = (Vec::new(), 0);
+    loop {
+        let answer = api.post(&path(day, "/repair"), &json!({"dry_run": true, "after": after})).await?;
+        plan.extend(answer["plan"].as_array().into_iter().flatten().cloned());
+        let Some(next) = answer["next"].as_i64() else { break };
+        after = next;
+    }
+    let is_empty = plan.is_empty();
+    list(&json!({"dry_run": true, "plan": plan}), "plan", PLAN, "nothing is to be repaired", out)?;
+    if !is_empty {
         out.note("to do it: --yes");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Repairs, and waits until all lines were gone through.
+async fn repaired(api: &Api, day: &Day, body: &Value, out: &mut Printer) -> Result<Exit, Failure> {
+    let answer = api.post(&path(day, "/repair"), body).await?;
+    list(&answer, "results", RESULTS, "nothing is to be repaired", out)?;
+    let bar = stderr().is_terminal() && !out.is_json();
+    let mut repair = answer["repair"].clone();
+    while repair["state"] == "running" {
+        if bar {
+            out.progress(&format!("{} of {} lines", repair["done"], repair["lines"]));
+        }
+        // The API has no signal for progress; this is a person's screen.
+        tokio::time::sleep(WATCH_EVERY).await;
+        repair = api.get(&path(day, ""), &[]).await?["repair"].clone();
+    }
+    if repair["asked"].as_i64().is_some_and(|asked| asked > 0) {
+        let (asked, lines) = (&repair["asked"], &repair["done"]);
+        out.note(&format!(
+            "{lines} lines; WeChat was asked about {asked}: once they settle, the day is compared again"
+        ));
     }
     Ok(Exit::Ok)
 }

@@ -8,13 +8,13 @@ use serde_json::json;
 use super::file::answer;
 use super::query::day;
 use crate::clock::Timestamp;
-use crate::http::extract::auth::{Authorized, Finance};
+use crate::http::extract::auth::{Authorized, Caller, Finance};
 use crate::http::extract::query::{Params, QueryParams, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::MerchantKey;
 use crate::ops::reports::{
-    FileKind, Further, Language, MAX_COLUMNS, MAX_DAYS, daily_sheet, detail_sheet, frozen_or_now,
+    DetailSource, FileKind, Further, Language, MAX_COLUMNS, MAX_DAYS, daily_sheet, detail_sheet, frozen_or_now,
 };
 
 pub struct DailyQuery {
@@ -26,9 +26,8 @@ pub struct DailyQuery {
     language: Language,
 }
 
-fn language(params: &Params) -> Result<Language, Error> {
-    let language = params.parsed("lang", |text| Language::parse(text).ok_or("must be en or zh"))?;
-    Ok(language.unwrap_or(Language::English))
+fn language(params: &Params) -> Result<Option<Language>, Error> {
+    params.parsed("lang", |text| Language::parse(text).ok_or("must be en or zh"))
 }
 
 impl QueryParams for DailyQuery {
@@ -51,7 +50,7 @@ impl QueryParams for DailyQuery {
             from,
             to,
             kind: kind.flatten(),
-            language: language(params)?,
+            language: language(params)?.unwrap_or(Language::English),
         })
     }
 }
@@ -82,8 +81,15 @@ pub async fn get(
 }
 
 pub struct DetailQuery {
-    language: Language,
+    language: Option<Language>,
     further: Vec<Further>,
+}
+
+impl DetailQuery {
+    /// Whether anything is asked for.
+    pub fn is_asked(&self) -> bool {
+        self.language.is_some() || !self.further.is_empty()
+    }
 }
 
 impl QueryParams for DetailQuery {
@@ -112,9 +118,20 @@ pub async fn detail(
     StrictQuery(query): StrictQuery<DetailQuery>,
     Path((merchant, file)): Path<(String, String)>,
 ) -> Result<Response, Error> {
-    let named = |rule| FieldProblem::parameter("merchant", rule);
-    let merchant = caller.merchant(&app.config, Some(&merchant), named)?;
     let (begin, kind) = file_of(&file).ok_or(Error::NotFound("report"))?;
-    let sheet = detail_sheet(&app.store, &merchant.key, begin, (query.language, query.further)).await?;
-    answer(sheet, kind).await
+    detail_file(&app, &caller, query, (&merchant, begin, kind)).await
+}
+
+/// The same under the reconciliation of the day.
+pub async fn detail_file(
+    app: &HttpState,
+    caller: &Caller,
+    query: DetailQuery,
+    (merchant, begin, kind): (&str, Timestamp, FileKind),
+) -> Result<Response, Error> {
+    let named = |rule| FieldProblem::parameter("merchant", rule);
+    let merchant = caller.merchant(&app.config, Some(merchant), named)?;
+    let language = query.language.unwrap_or(Language::English);
+    let on = DetailSource { config: &app.config, store: &app.store, wechat: &app.wechat };
+    answer(detail_sheet(on, &merchant.key, begin, (language, query.further)).await?, kind).await
 }

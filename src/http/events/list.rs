@@ -47,6 +47,7 @@ pub const ENTITY_FACTS: &[&str] = &[
     "webhook.disabled",
     "bill.reconciled",
     "bill.mismatch_found",
+    "bill.failed",
 ];
 
 #[derive(Serialize)]

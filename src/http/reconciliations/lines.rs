@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::path::DayPath;
 use super::request;
-use super::view::{LineJson, OutcomeJson, PlanJson};
+use super::view::{LineJson, OutcomeJson, PlanJson, RepairJson};
 use crate::http::extract::auth::{Authorized, Finance};
 use crate::http::extract::cursor;
 use crate::http::extract::posted::Posted;
@@ -15,6 +15,7 @@ use crate::http::ops::operator;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ops;
+use crate::ops::Page;
 use crate::ops::reconciliation::{Repair, RepairError, Resolved};
 use crate::reconciliation::LineClass;
 
@@ -74,7 +75,8 @@ pub async fn resolve(
     Ok(axum::Json(LineJson::new(&line)).into_response())
 }
 
-/// `POST …/repair`: a plan; with `"dry_run": false` and a reason it is carried out.
+/// `POST …/repair`: a page of the plan; with `"dry_run": false` and a reason it is carried out: the first lines at once,
+/// the rest in the background.
 pub async fn repair(
     app: HttpState,
     caller: Authorized<Finance>,
@@ -88,14 +90,19 @@ pub async fn repair(
     let day = path.found(&app, &caller).await?;
     let on = Repair { store: &app.store, bus: &app.bus, config: &app.config, clock: &app.clock, wechat: &app.wechat };
     if asked.is_dry {
-        let plan = ops::reconciliation::plan(on, &day, asked.line).await?;
-        let items: Vec<PlanJson<'_>> = plan.iter().map(PlanJson::new).collect();
-        return Ok(axum::Json(json!({"dry_run": true, "plan": items})).into_response());
+        let page = match asked.line {
+            Some(_) => Page { rows: ops::reconciliation::plan(on, &day, asked.line).await?, next: None },
+            None => ops::reconciliation::plan_page(on, &day, asked.after.unwrap_or_default()).await?,
+        };
+        let items: Vec<PlanJson<'_>> = page.rows.iter().map(PlanJson::new).collect();
+        return Ok(axum::Json(json!({"dry_run": true, "plan": items, "next": page.next})).into_response());
     }
     let by = operator(&caller, client);
     let outcomes = ops::reconciliation::apply(on, &by, &day, (merchant, asked.line, asked.reason)).await?;
     let items: Vec<OutcomeJson<'_>> = outcomes.iter().map(OutcomeJson::new).collect();
-    Ok(axum::Json(json!({"dry_run": false, "results": items})).into_response())
+    let repair = ops::reconciliation::progress(&app.store, &day).await?;
+    let repair = repair.as_ref().map(RepairJson::new);
+    Ok(axum::Json(json!({"dry_run": false, "results": items, "repair": repair})).into_response())
 }
 
 impl From<RepairError> for Error {

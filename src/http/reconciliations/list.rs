@@ -1,6 +1,6 @@
 //! `POST /v1/reconciliations`, `GET /v1/reconciliations` and `GET /v1/reconciliations/{merchant}/{date}`.
 
-use axum::extract::Request;
+use axum::extract::{Path, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -10,6 +10,7 @@ use serde_json::json;
 use super::path::{DayPath, day};
 use super::request;
 use super::view::DayJson;
+use crate::http::books::daily::{DetailQuery, detail_file, file_of};
 use crate::http::extract::auth::{Authorized, Finance};
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{NoQuery, Params, QueryParams, StrictQuery};
@@ -96,13 +97,25 @@ pub async fn list(
     Ok(axum::Json(json!({"reconciliations": days, "next": next})).into_response())
 }
 
-/// `GET /v1/reconciliations/{merchant}/{date}`.
+/// `GET /v1/reconciliations/{merchant}/{date}`; with `.csv` or `.xlsx` behind the date, the lines of the day as a file.
 pub async fn get(
     app: HttpState,
     caller: Authorized<Finance>,
-    _: StrictQuery<NoQuery>,
-    path: DayPath,
+    StrictQuery(query): StrictQuery<DetailQuery>,
+    Path((merchant, text)): Path<(String, String)>,
 ) -> Result<Response, Error> {
+    if let Some((begin, kind)) = file_of(&text) {
+        return detail_file(&app, &caller, query, (&merchant, begin, kind)).await;
+    }
+    if query.is_asked() {
+        return Err(Error::Invalid(vec![FieldProblem::parameter(
+            "columns",
+            "and lang are of files: DATE.csv, DATE.xlsx",
+        )]));
+    }
+    let problem = |rule| Error::Invalid(vec![FieldProblem::parameter("date", rule)]);
+    let path = DayPath { merchant, day: day(&text).map_err(problem)?, line: None };
     let day = path.found(&app, &caller).await?;
-    Ok(axum::Json(DayJson::new(&day)).into_response())
+    let repair = ops::reconciliation::progress(&app.store, &day).await?;
+    Ok(axum::Json(DayJson::new(&day).with(repair.as_ref())).into_response())
 }

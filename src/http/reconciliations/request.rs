@@ -48,10 +48,21 @@ pub struct RepairRequest {
     /// A plan alone: nothing is asked for or written.
     pub is_dry: bool,
     pub line: Option<i64>,
+    /// Behind which line the page of a plan begins.
+    pub after: Option<i64>,
     pub reason: String,
 }
 
-/// `{"dry_run": true}`, the default; `{"dry_run": false, "reason": "…"}`; a `line` limits it to that one.
+fn number(form: &mut Form, name: &'static str) -> Option<i64> {
+    let parsed = form.raw(name).map(|raw| raw.get().parse::<i64>());
+    if matches!(parsed, Some(Err(_))) {
+        form.problem(name, "must be a whole number");
+    }
+    parsed.and_then(Result::ok)
+}
+
+/// `{"dry_run": true}`, the default, with `after` for its next pages; `{"dry_run": false, "reason": "…"}`; a `line`
+/// limits it to that one.
 pub fn repair(body: &[u8]) -> Result<RepairRequest, Error> {
     let mut form = Form::parse(if body.is_empty() { b"{}" } else { body })?;
     let is_dry = match form.raw("dry_run").map(|raw| raw.get()) {
@@ -62,9 +73,10 @@ pub fn repair(body: &[u8]) -> Result<RepairRequest, Error> {
             true
         }
     };
-    let line = form.raw("line").map(|raw| raw.get().parse::<i64>());
-    if matches!(line, Some(Err(_))) {
-        form.problem("line", "must be a whole number");
+    let line = number(&mut form, "line");
+    let after = number(&mut form, "after");
+    if !is_dry && after.is_some() {
+        form.problem("after", "is of a plan alone");
     }
     let reason = plain(&mut form, "reason", NOTE_MAX_BYTES).filter(|reason| !reason.trim().is_empty());
     if !is_dry && reason.is_none() {
@@ -72,7 +84,7 @@ pub fn repair(body: &[u8]) -> Result<RepairRequest, Error> {
     }
     let problems = form.finish();
     if problems.is_empty() {
-        Ok(RepairRequest { is_dry, line: line.and_then(Result::ok), reason: reason.unwrap_or_default() })
+        Ok(RepairRequest { is_dry, line, after, reason: reason.unwrap_or_default() })
     } else {
         Err(Error::Invalid(problems))
     }

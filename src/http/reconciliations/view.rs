@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::ops::reconciliation::{MendOutcome, PlanItem};
-use crate::reconciliation::Loops;
-use crate::store::{Line, Reconciliation};
+use crate::reconciliation::{BillFigures, CurrencyFigures, LedgerFigures, Loops};
+use crate::store::{DayRepair, Line, Reconciliation};
 use crate::wechat::v2::bill::Yuan;
 
 /// The bill's sums.
@@ -33,6 +33,90 @@ struct LedgerJson {
     refunds_fen: i64,
 }
 
+impl BillJson {
+    fn of(bill: &BillFigures) -> BillJson {
+        BillJson {
+            rows: bill.payments + bill.refunds,
+            payments: bill.payments,
+            refunds: bill.refunds,
+            payments_fen: bill.payments_fen,
+            refunds_fen: bill.refunds_fen,
+            coupons_fen: bill.coupons_fen,
+            settlement_fen: bill.settlement_fen,
+            fees: Yuan::from_units(bill.fees).to_string(),
+        }
+    }
+}
+
+impl LedgerJson {
+    const fn of(ledger: &LedgerFigures) -> LedgerJson {
+        LedgerJson {
+            rows: ledger.payments + ledger.refunds,
+            payments: ledger.payments,
+            refunds: ledger.refunds,
+            payments_fen: ledger.payments_fen,
+            refunds_fen: ledger.refunds_fen,
+        }
+    }
+}
+
+/// Both sides in one currency.
+#[derive(Serialize)]
+struct CurrencyJson {
+    bill: BillJson,
+    ledger: LedgerJson,
+    unexplained_fen: i64,
+    difference_fen: i64,
+}
+
+impl CurrencyJson {
+    fn of(figures: &CurrencyFigures) -> CurrencyJson {
+        CurrencyJson {
+            bill: BillJson::of(&figures.bill),
+            ledger: LedgerJson::of(&figures.ledger),
+            unexplained_fen: figures.unexplained_fen(),
+            difference_fen: figures.difference_fen,
+        }
+    }
+}
+
+/// How far the newest repair is, and what it waits for.
+#[derive(Serialize)]
+pub struct RepairJson<'a> {
+    state: &'static str,
+    lines: i64,
+    done: i64,
+    repaired: i64,
+    asked: i64,
+    /// Lines that WeChat was asked about and whose money is not in the books: the day is compared again once it is.
+    waits_for: i64,
+    tries: i64,
+    next_at: Option<Timestamp>,
+    reason: &'a str,
+    asked_by: &'a str,
+    started_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> RepairJson<'a> {
+    pub fn new((repair, waits_for): &'a (DayRepair, i64)) -> RepairJson<'a> {
+        RepairJson {
+            state: repair.state.as_str(),
+            lines: repair.lines,
+            done: repair.done,
+            repaired: repair.repaired,
+            asked: repair.asked,
+            waits_for: *waits_for,
+            tries: repair.tries,
+            next_at: repair.next_at,
+            reason: &repair.reason,
+            asked_by: repair.by.first().map(String::as_str).unwrap_or_default(),
+            started_at: repair.started_at,
+            updated_at: repair.updated_at,
+        }
+    }
+}
+
 /// A day.
 #[derive(Serialize)]
 pub struct DayJson<'a> {
@@ -44,6 +128,8 @@ pub struct DayJson<'a> {
     error: Option<&'a str>,
     bill: Option<BillJson>,
     ledger: Option<LedgerJson>,
+    /// The same of other currencies than yuan: nothing is added up across currencies.
+    others: BTreeMap<&'a str, CurrencyJson>,
     classes: &'a BTreeMap<String, i64>,
     unexplained_fen: i64,
     differences: i64,
@@ -56,35 +142,23 @@ pub struct DayJson<'a> {
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     next_try_at: Option<Timestamp>,
+    /// Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<RepairJson<'a>>,
 }
 
 impl<'a> DayJson<'a> {
     pub fn new(day: &'a Reconciliation) -> DayJson<'a> {
         let result = day.result();
-        let (bill, ledger) = (&day.bill, &day.ledger);
         DayJson {
             merchant: day.merchant.as_str(),
             date: &day.day,
             state: day.state(),
             result: result.map(|state| state.as_str()),
             error: day.error.as_deref(),
-            bill: result.map(|_| BillJson {
-                rows: bill.payments + bill.refunds,
-                payments: bill.payments,
-                refunds: bill.refunds,
-                payments_fen: bill.payments_fen,
-                refunds_fen: bill.refunds_fen,
-                coupons_fen: bill.coupons_fen,
-                settlement_fen: bill.settlement_fen,
-                fees: Yuan::from_units(bill.fees).to_string(),
-            }),
-            ledger: result.map(|_| LedgerJson {
-                rows: ledger.payments + ledger.refunds,
-                payments: ledger.payments,
-                refunds: ledger.refunds,
-                payments_fen: ledger.payments_fen,
-                refunds_fen: ledger.refunds_fen,
-            }),
+            bill: result.map(|_| BillJson::of(&day.bill)),
+            ledger: result.map(|_| LedgerJson::of(&day.ledger)),
+            others: day.others.iter().map(|(currency, of)| (currency.as_str(), CurrencyJson::of(of))).collect(),
             classes: &day.classes,
             unexplained_fen: day.unexplained_fen,
             differences: day.differences,
@@ -97,7 +171,13 @@ impl<'a> DayJson<'a> {
             started_at: day.started_at,
             finished_at: day.finished_at,
             next_try_at: day.next_at,
+            repair: None,
         }
+    }
+
+    /// With its newest repair.
+    pub fn with(self, repair: Option<&'a (DayRepair, i64)>) -> DayJson<'a> {
+        DayJson { repair: repair.map(RepairJson::new), ..self }
     }
 }
 
@@ -140,6 +220,9 @@ pub struct LineJson<'a> {
     booked_fee: Option<String>,
     other_day: Option<&'a str>,
     explains_fen: i64,
+    /// The same per currency: both sides may be in different ones.
+    explains: BTreeMap<&'a str, i64>,
+    asked_at: Option<Timestamp>,
     resolution: &'static str,
     rule: Option<&'a str>,
     note: Option<&'a str>,
@@ -179,6 +262,8 @@ impl<'a> LineJson<'a> {
             booked_fee: fee(line.booked_fee),
             other_day: line.other_day.as_deref(),
             explains_fen: line.explains_fen,
+            explains: line.explains().into_iter().collect(),
+            asked_at: line.asked_at,
             resolution: line.resolution.as_str(),
             rule: line.rule.as_deref(),
             note: line.note.as_deref(),

@@ -1,27 +1,17 @@
-//! Repairing what a bill shows: WeChat is asked, and its answer goes the way of any other.
-//!
-//! What must stay true: the bill alone moves no money. A payment of an order of ours, and a refund that WeChat's
-//! platform made, are learnt by the order's own query; a payment of no order is entered as such once WeChat confirms
-//! it. A repair that is made again finds the money there and changes nothing. A line whose money is not in the books
-//! yet stays open: that WeChat was asked explains nothing.
+//! How each line that a bill shows can be mended.
 
-use super::resolve::change;
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::config::{Config, Merchant};
-use crate::event::fact::{Fact, Payment};
+use crate::config::Config;
 use crate::ids::{OutRefundNo, OutTradeNo, TransactionId};
-use crate::ops::Operator;
-use crate::ops::commands;
+use crate::ops::Page;
 use crate::ops::commands::CommandError;
 use crate::reconciliation::{LineClass, Resolution};
 use crate::store::{DbError, Line, Reconciliation, Store, StoredOrder};
 use crate::wechat::transport::Client;
-use crate::wechat::v2::query;
-use crate::wechat::v2::query::Asked;
 
-/// Lines that one repair takes on.
-const LINES_MAX: u64 = 500;
+/// Lines of one page of a plan.
+const PAGE: u64 = 500;
 
 /// What repairs work with.
 #[derive(Clone, Copy)]
@@ -40,7 +30,7 @@ pub enum Mend {
     AskAboutOrder,
     /// WeChat is asked about the payment, which is entered as one of no order.
     EnterPayment,
-    /// WeChat is asked about the payment's refunds, and this one is adopted.
+    /// WeChat is asked about the payment's refunds, and this one is adopted; of a payment of no order, about this one.
     AdoptRefund,
     /// The books have it by now: the day is compared anew.
     Rerun,
@@ -83,27 +73,40 @@ pub enum RepairError {
     Store(#[from] DbError),
 }
 
-/// What would be done about the open lines of a day, or about one of them.
+/// What would be done about the open lines of a day, up to some hundreds of them, or about one of them.
 pub async fn plan(on: Repair<'_>, of: &Reconciliation, only: Option<i64>) -> Result<Vec<PlanItem>, RepairError> {
-    let mut items = Vec::new();
-    for class in [LineClass::MissingHere, LineClass::RefundMissingHere] {
-        for line in on.store.reconciliation_lines(of, Some(class), None, LINES_MAX).await? {
-            if line.resolution == Resolution::Open && only.is_none_or(|id| id == line.id) {
-                items.push(mend(on, of, line).await?);
-            }
-        }
-    }
-    if let Some(id) = only.filter(|_| items.is_empty()) {
-        let line = on.store.reconciliation_line(of, id).await?;
-        let open = line.into_iter().filter(|line| line.resolution == Resolution::Open);
-        items.extend(open.map(|line| PlanItem { line, mend: Mend::Note, order: None }));
-    }
-    Ok(items)
+    let Some(id) = only else { return Ok(plan_page(on, of, 0).await?.rows) };
+    let line = on.store.reconciliation_line(of, id).await?;
+    let Some(line) = line.filter(|line| line.resolution == Resolution::Open) else { return Ok(Vec::new()) };
+    Ok(vec![mend(on, of, line).await?])
 }
 
-async fn mend(on: Repair<'_>, of: &Reconciliation, line: Line) -> Result<PlanItem, RepairError> {
+/// The next page of a plan behind the line `after`, in the order of the lines.
+pub async fn plan_page(on: Repair<'_>, of: &Reconciliation, after: i64) -> Result<Page<PlanItem, i64>, RepairError> {
+    batch(on, of, after, PAGE).await
+}
+
+pub(super) async fn batch(
+    on: Repair<'_>,
+    of: &Reconciliation,
+    after: i64,
+    limit: u64,
+) -> Result<Page<PlanItem, i64>, RepairError> {
+    let lines = on.store.mendable_lines(of, after, limit).await?;
+    let next = lines.last().filter(|_| lines.len() as u64 >= limit).map(|last| last.id);
+    let mut rows = Vec::with_capacity(lines.len());
+    for line in lines {
+        rows.push(mend(on, of, line).await?);
+    }
+    Ok(Page { rows, next })
+}
+
+pub(super) async fn mend(on: Repair<'_>, of: &Reconciliation, line: Line) -> Result<PlanItem, RepairError> {
     let merchant = &of.merchant;
     let item = |mend, order| PlanItem { line: line.clone(), mend, order };
+    if !matches!(line.class, LineClass::MissingHere | LineClass::RefundMissingHere) {
+        return Ok(item(Mend::Note, None));
+    }
     let Ok(transaction_id) = TransactionId::parse(line.transaction_id.clone()) else {
         return Ok(item(Mend::Note, None));
     };
@@ -114,7 +117,8 @@ async fn mend(on: Repair<'_>, of: &Reconciliation, line: Line) -> Result<PlanIte
         {
             return Ok(item(Mend::Rerun, None));
         }
-        let Some(order_no) = payment.and_then(|payment| payment.order_no) else { return Ok(item(Mend::Note, None)) };
+        let Some(payment) = payment else { return Ok(item(Mend::Note, None)) };
+        let Some(order_no) = payment.order_no else { return Ok(item(Mend::AdoptRefund, None)) };
         let order = on.store.order(merchant, &order_no).await?;
         return Ok(item(if order.is_some() { Mend::AdoptRefund } else { Mend::Note }, order));
     }
@@ -126,72 +130,4 @@ async fn mend(on: Repair<'_>, of: &Reconciliation, line: Line) -> Result<PlanIte
     let order = on.store.orders_by_out_trade_no(merchant, &[number]).await?.pop();
     let mend = if order.is_some() { Mend::AskAboutOrder } else { Mend::EnterPayment };
     Ok(item(mend, order))
-}
-
-/// Carries out a plan, and asks for the day again. The workers settle what they learn: shortly, not at once.
-pub async fn apply(
-    on: Repair<'_>,
-    operator: &Operator,
-    of: &Reconciliation,
-    (merchant, only, reason): (&Merchant, Option<i64>, String),
-) -> Result<Vec<MendOutcome>, RepairError> {
-    let mut outcomes = Vec::new();
-    let mut is_changed = false;
-    for item in plan(on, of, only).await? {
-        let result = match (&item.mend, &item.order) {
-            (Mend::AskAboutOrder | Mend::AdoptRefund, Some(order)) => {
-                commands::ask(on.bus, on.clock, &order.order).await?;
-                "asked".to_owned()
-            }
-            (Mend::EnterPayment, _) => enter(on, merchant, &item.line).await?,
-            (Mend::Rerun, _) => "known".to_owned(),
-            (Mend::Note | Mend::AskAboutOrder | Mend::AdoptRefund, _) => "note".to_owned(),
-        };
-        let is_here = matches!(result.as_str(), "entered" | "known");
-        let is_asked = result == "asked";
-        is_changed |= is_here || is_asked;
-        let note = format!("{reason} ({}: {result})", item.mend.as_str());
-        let to = ("reconciliation.repair", Resolution::Repaired);
-        let change = change((on.clock, operator), of, &item.line, to, note);
-        if is_here {
-            on.store.change_line(of, &change).await?;
-        } else if is_asked {
-            on.store.record_audit(&change.audit).await?;
-        }
-        outcomes.push(MendOutcome { line: item.line.id, mend: item.mend, result });
-    }
-    if is_changed {
-        on.store.ask_reconciliation(&of.merchant, &of.day, Some(&operator.name), on.clock.now()).await?;
-    }
-    Ok(outcomes)
-}
-
-/// Asks WeChat about a payment of no order and enters what it confirms.
-async fn enter(on: Repair<'_>, merchant: &Merchant, line: &Line) -> Result<String, RepairError> {
-    let Ok(transaction_id) = TransactionId::parse(line.transaction_id.clone()) else {
-        return Ok("the bill's number is none of WeChat's".to_owned());
-    };
-    // Any app of the merchant may ask; the one that took the payment first.
-    let mut apps = on.config.app_ids(merchant);
-    apps.sort_by_key(|app| Some(app.as_str()) != line.bill_appid.as_deref());
-    let Some(app) = apps.first() else { return Ok("the merchant has no app to ask through".to_owned()) };
-    let said = match query::ask_payment(on.wechat, merchant, app, &transaction_id).await {
-        Asked::Fact(Fact::Paid(said) | Fact::Refunded(said), _) => said,
-        Asked::Fact(_, _) => return Ok("WeChat knows no such payment".to_owned()),
-        Asked::Refused(error) => return Ok(format!("WeChat refuses the query: {}", error.message)),
-        Asked::Unknown { why, .. } => return Ok(format!("WeChat: {why}")),
-    };
-    if !is_same(&said, line, merchant) {
-        return Ok("WeChat holds another payment under this number than its bill says".to_owned());
-    }
-    on.store.enter_queried(&merchant.key, &said, on.clock.now()).await?;
-    Ok("entered".to_owned())
-}
-
-fn is_same(said: &Payment, line: &Line, merchant: &Merchant) -> bool {
-    let number = Some(said.out_trade_no.as_str());
-    said.mch_id == merchant.mch_id
-        && number == line.out_trade_no.as_deref()
-        && Some(said.total_fee.as_i64()) == line.bill_fen
-        && Some(said.fee_type.as_str()) == line.bill_currency.as_deref()
 }

@@ -1,14 +1,15 @@
-//! The daily sheet: a row for a merchant and a day.
+//! The daily sheet: a row for a merchant and a day, and further ones for other currencies than yuan.
 
 use super::cell::{Cell, Language};
-use super::days::DayRow;
+use super::days::{CurrencyDay, DayRow};
 use super::periods::frozen_or_now;
 use super::sheet::Sheet;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
+use crate::reconciliation::YUAN;
 use crate::store::{DbError, Store};
 
-const ENGLISH: [&str; 12] = [
+const ENGLISH: [&str; 13] = [
     "merchant",
     "day",
     "payments",
@@ -21,8 +22,9 @@ const ENGLISH: [&str; 12] = [
     "differences",
     "differences_amount",
     "state",
+    "currency",
 ];
-const CHINESE: [&str; 12] = [
+const CHINESE: [&str; 13] = [
     "商户",
     "日期",
     "交易笔数",
@@ -35,6 +37,7 @@ const CHINESE: [&str; 12] = [
     "差异笔数",
     "差异金额",
     "状态",
+    "货币",
 ];
 
 /// The daily sheet of some merchants.
@@ -48,6 +51,9 @@ pub async fn daily_sheet(
     for merchant in merchants {
         for row in frozen_or_now(store, merchant, (from, to), now).await? {
             rows.push(cells(merchant, &row, language));
+            rows.extend(
+                row.others.iter().map(|(currency, other)| other_cells(merchant, &row, (currency, other), language)),
+            );
         }
     }
     let of = if let [only] = merchants { only.as_str() } else { "all" };
@@ -76,5 +82,33 @@ fn cells(merchant: &MerchantKey, row: &DayRow, language: Language) -> Vec<Cell> 
         row.differences.map_or(Cell::Empty, Cell::Count),
         row.differences_fen.map_or(Cell::Empty, Cell::yuan),
         Cell::text(row.state.word(language)),
+        Cell::text(YUAN),
+    ]
+}
+
+/// A further row of the day, for another currency.
+fn other_cells(
+    merchant: &MerchantKey,
+    row: &DayRow,
+    (currency, other): (&str, &CurrencyDay),
+    language: Language,
+) -> Vec<Cell> {
+    let money = |fen: i64| Cell::Money(fen, currency.to_owned());
+    let decimal = |text: &Option<String>| text.clone().map_or(Cell::Empty, Cell::Decimal);
+    vec![
+        Cell::text(merchant.as_str()),
+        Cell::Day(row.day.clone()),
+        Cell::Count(other.payments),
+        money(other.payments_fen),
+        Cell::Count(other.refunds),
+        money(other.refunds_fen),
+        other.coupons_fen.map_or(Cell::Empty, money),
+        decimal(&other.fees),
+        decimal(&other.net),
+        // Lines are counted in the day's own row.
+        Cell::Empty,
+        other.differences_fen.map_or(Cell::Empty, money),
+        Cell::text(row.state.word(language)),
+        Cell::text(currency),
     ]
 }

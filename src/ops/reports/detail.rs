@@ -1,6 +1,7 @@
 //! The detail sheet of a day: every payment and refund by WeChat's time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::try_unfold;
@@ -11,8 +12,12 @@ use super::ledger::period_of;
 use super::reconciled::{BillOnly, DayLine, day_lines};
 use super::sheet::Sheet;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::ids::MerchantKey;
+use crate::reconcile::BillFees;
+use crate::reconciliation::{BillSide, Ids, LineKind};
 use crate::store::{BookRange, ClosedMonth, DbError, DetailRow, Store};
+use crate::wechat::transport::Client;
 
 /// Lines that are in memory at once.
 const CHUNK: u32 = 500;
@@ -60,26 +65,37 @@ impl Further {
     }
 }
 
+/// Where the lines of a day come from: our books, and WeChat's bill for the fees of lines that do not differ.
+#[derive(Clone, Copy)]
+pub struct DetailSource<'a> {
+    pub config: &'a Config,
+    pub store: &'a Store,
+    pub wechat: &'a Client,
+}
+
 /// The lines of a day, read while they are written.
 pub async fn detail_sheet(
-    store: &Store,
+    on: DetailSource<'_>,
     merchant: &MerchantKey,
     begin: Timestamp,
     (language, further): (Language, Vec<Further>),
 ) -> Result<Sheet, DbError> {
+    let store = on.store;
     let range = BookRange { merchant: merchant.clone(), from: begin, to: begin.next_beijing_midnight() };
     let closed = store.closed_months(merchant).await?;
     let lines = day_lines(store, merchant, begin).await?;
+    let fees = fees(on, merchant, begin).await?;
     let mut heads = language.pick(CHINESE, ENGLISH).map(str::to_owned).to_vec();
     heads.extend(further.iter().map(|column| column.head(language)));
-    let context = Context { closed, lines, language, further };
+    let context = Context { closed, lines, fees, language, further };
     let begun = (store.clone(), range, context, Some(None));
     let rows = try_unfold(begun, |(store, range, context, rest)| async move {
         let Some(after) = rest else { return Ok(None) };
         let found = store.detail_rows(&range, after, CHUNK).await?;
         let is_full = found.len() >= usize::try_from(CHUNK).unwrap_or(usize::MAX);
         let next = found.last().filter(|_| is_full).map(|row| Some((row.at, row.is_refund, row.id)));
-        let mut rows: Vec<Vec<Cell>> = found.iter().map(|row| context.cells(row)).collect();
+        let fees = context.fees_of(&found).await?;
+        let mut rows: Vec<Vec<Cell>> = found.iter().zip(fees).map(|(row, fee)| context.cells(row, fee)).collect();
         if next.is_none() {
             rows.extend(context.only_in_bill());
         }
@@ -89,20 +105,69 @@ pub async fn detail_sheet(
     Ok(Sheet { file_name, tab: language.pick("明细", "Detail"), heads, rows: rows.boxed() })
 }
 
+/// The fees of lines that do not differ.
+enum Fees {
+    /// The day has no bill.
+    None,
+    Bill(Arc<BillFees>),
+    /// The bill could not be read again: such lines are marked.
+    Unread,
+}
+
+async fn fees(on: DetailSource<'_>, merchant: &MerchantKey, begin: Timestamp) -> Result<Fees, DbError> {
+    let day = begin.to_beijing_day();
+    let found = on.store.reconciliation(merchant, &day).await?;
+    if found.is_none_or(|day| day.bill_hash.is_none()) {
+        return Ok(Fees::None);
+    }
+    let Some(merchant) = on.config.merchant(merchant.as_str()) else { return Ok(Fees::Unread) };
+    Ok(match BillFees::of_day(on.config, on.wechat, merchant, &day).await {
+        Ok(fees) => Fees::Bill(Arc::new(fees)),
+        Err(e) => {
+            tracing::warn!(merchant = %merchant.key, day, error = %e, "a sheet has no fees: the bill cannot be read");
+            Fees::Unread
+        }
+    })
+}
+
+fn ids_of(row: &DetailRow) -> Ids {
+    Ids {
+        kind: if row.is_refund { LineKind::Refund } else { LineKind::Payment },
+        transaction_id: row.transaction_id.clone(),
+        out_trade_no: String::new(),
+        refund_no: row.refund_no.clone(),
+        refund_id: None,
+    }
+}
+
 struct Context {
     closed: Vec<ClosedMonth>,
     /// Differences of the day, by the number of their payment or refund.
     lines: BTreeMap<String, DayLine>,
+    fees: Fees,
     language: Language,
     further: Vec<Further>,
 }
 
 impl Context {
-    fn cells(&self, row: &DetailRow) -> Vec<Cell> {
+    /// What the bill says of these lines.
+    async fn fees_of(&self, rows: &[DetailRow]) -> Result<Vec<Option<BillSide>>, DbError> {
+        let Fees::Bill(fees) = &self.fees else { return Ok(vec![None; rows.len()]) };
+        let (fees, ids) = (Arc::clone(fees), rows.iter().map(ids_of).collect::<Vec<_>>());
+        let found = tokio::task::spawn_blocking(move || ids.iter().map(|ids| fees.find(ids)).collect());
+        let found: Result<Vec<_>, std::io::Error> = found.await.map_err(|e| DbError::Defect(e.to_string()))?;
+        found.map_err(|e| DbError::Defect(format!("the fees of a sheet: {e}")))
+    }
+
+    fn cells(&self, row: &DetailRow, fee: Option<BillSide>) -> Vec<Cell> {
         let content: Value =
             row.content.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let number = row.refund_no.as_deref().unwrap_or(&row.transaction_id);
-        let line = self.lines.get(number);
+        let line = self.lines.get(number).cloned();
+        let is_unread = line.is_none() && matches!(self.fees, Fees::Unread);
+        let flags = self.flags(row, line.as_ref(), is_unread);
+        let line = line.or_else(|| fee.map(|side| DayLine::matched(row.is_refund, &side)));
+        let line = line.as_ref();
         let money = |fen| Cell::Money(fen, row.currency.clone());
         let (paid, back) = if row.is_refund { (0, row.amount_fen) } else { (row.amount_fen, 0) };
         let mut cells = vec![
@@ -116,7 +181,7 @@ impl Context {
             line.and_then(|line| line.fee.clone()).map_or(Cell::Empty, Cell::Decimal),
             Cell::optional(line.and_then(|line| line.rate.clone())),
             line.and_then(|line| line.net.clone()).map_or_else(|| money(paid - back), Cell::Decimal),
-            self.flags(row, line),
+            flags,
         ];
         cells.extend(self.further.iter().map(|column| column.cell(&content)));
         cells
@@ -152,11 +217,12 @@ impl Context {
     }
 
     /// What is special about a line, in the words of the books.
-    fn flags(&self, row: &DetailRow, line: Option<&DayLine>) -> Cell {
+    fn flags(&self, row: &DetailRow, line: Option<&DayLine>, is_unread: bool) -> Cell {
         let mut flags = Vec::new();
         flags.extend(row.class.clone().filter(|class| class != "credited"));
         flags.extend(row.reason.clone());
         flags.extend(line.map(|line| line.class.clone()));
+        flags.extend(is_unread.then(|| "fee_unread".to_owned()));
         let period = period_of(row.at, row.recorded_at, &self.closed);
         flags.extend(period.adjusts.map(|_| format!("adjusts:{}", period.month)));
         if flags.is_empty() { Cell::Empty } else { Cell::Text(flags.join(" ")) }

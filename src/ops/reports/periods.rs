@@ -1,5 +1,6 @@
 //! Months: their figures, frozen where they are closed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,31 @@ pub struct Figures {
     pub payments_fen: i64,
     pub refunds: i64,
     pub refunds_fen: i64,
+    /// The same sums of other currencies than yuan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, CurrencySums>,
     pub days: Vec<DayRow>,
+}
+
+/// The sums of a month in one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CurrencySums {
+    pub payments: i64,
+    pub payments_fen: i64,
+    pub refunds: i64,
+    pub refunds_fen: i64,
+}
+
+fn other_sums(days: &[DayRow]) -> BTreeMap<String, CurrencySums> {
+    let mut sums = BTreeMap::<String, CurrencySums>::new();
+    for (currency, day) in days.iter().flat_map(|day| &day.others) {
+        let of = sums.entry(currency.clone()).or_default();
+        of.payments = of.payments.saturating_add(day.payments);
+        of.payments_fen = of.payments_fen.saturating_add(day.payments_fen);
+        of.refunds = of.refunds.saturating_add(day.refunds);
+        of.refunds_fen = of.refunds_fen.saturating_add(day.refunds_fen);
+    }
+    sums
 }
 
 impl Figures {
@@ -67,6 +92,7 @@ impl Figures {
             payments_fen: sum(|day| day.payments_fen),
             refunds: sum(|day| day.refunds),
             refunds_fen: sum(|day| day.refunds_fen),
+            others: other_sums(&days),
             days,
         }
     }

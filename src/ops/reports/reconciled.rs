@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::cell::Language;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
-use crate::reconciliation::LineKind;
+use crate::reconcile::has_missed_noon;
+use crate::reconciliation::{BillFigures, BillSide, LineKind};
 use crate::store::{DayFilter, DbError, Line, Reconciliation, Store};
+use crate::wechat::v2::bill::BillDay;
 
 /// How far a day is reconciled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,9 @@ use crate::store::{DayFilter, DbError, Line, Reconciliation, Store};
 pub enum DayState {
     /// There is no bill.
     Missing,
+    /// The day is not over, or its bill is not made yet.
+    #[serde(rename = "not_due")]
+    NotDue,
     Pending,
     Running,
     Balanced,
@@ -26,6 +31,7 @@ pub enum DayState {
 
 named!(DayState {
     Missing = "missing",
+    NotDue = "not_due",
     Pending = "pending",
     Running = "running",
     Balanced = "balanced",
@@ -43,6 +49,7 @@ impl DayState {
     pub fn word(self, language: Language) -> &'static str {
         let chinese = match self {
             DayState::Missing => "无账单",
+            DayState::NotDue => "未出账",
             DayState::Pending => "等待中",
             DayState::Running => "对账中",
             DayState::Balanced => "平",
@@ -50,7 +57,8 @@ impl DayState {
             DayState::Red => "有差异",
             DayState::Failed => "失败",
         };
-        language.pick(chinese, self.as_str())
+        let english = if self == DayState::NotDue { "not due" } else { self.as_str() };
+        language.pick(chinese, english)
     }
 }
 
@@ -58,10 +66,20 @@ impl DayState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconciledDay {
     pub state: DayState,
-    pub coupons_fen: Option<i64>,
-    pub fees: Option<String>,
-    pub net: Option<String>,
+    /// In yuan; none of a day without a result.
+    pub bill: Option<ReconciledBill>,
     pub differences: i64,
+    /// Of other currencies.
+    pub others: BTreeMap<String, ReconciledBill>,
+}
+
+/// The figures of a bill in one currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReconciledBill {
+    pub coupons_fen: i64,
+    /// As decimals in the main unit.
+    pub fees: String,
+    pub net: String,
     pub differences_fen: i64,
 }
 
@@ -72,11 +90,12 @@ const LINES: u64 = 100_000;
 /// 1/100,000 yuan in a fen, the unit of fees.
 const PER_FEN: i64 = 1000;
 
-/// The days of a range that were reconciled.
+/// The days of a range that were reconciled, as of `now`.
 pub async fn reconciled(
     store: &Store,
     merchant: &MerchantKey,
     (from, to): (Timestamp, Timestamp),
+    now: Timestamp,
 ) -> Result<BTreeMap<String, ReconciledDay>, DbError> {
     let last = Timestamp::from_ms(to.as_ms().saturating_sub(1));
     let filter = DayFilter {
@@ -86,21 +105,35 @@ pub async fn reconciled(
         is_red: false,
     };
     let days = store.reconciliations(&filter, None, MAX_DAYS).await?;
-    Ok(days.iter().map(|day| (day.day.clone(), of_day(day))).collect())
+    Ok(days.iter().map(|day| (day.day.clone(), of_day(day, now))).collect())
 }
 
-fn of_day(day: &Reconciliation) -> ReconciledDay {
+/// Of a day that was not reconciled: its bill is missed from noon of the next day on, as in the metrics.
+pub fn without_result(begin: Timestamp, now: Timestamp) -> DayState {
+    if has_missed_noon(BillDay::of(begin), now) { DayState::Missing } else { DayState::NotDue }
+}
+
+fn of_day(day: &Reconciliation, now: Timestamp) -> ReconciledDay {
     // A day without a result has no figures yet.
     let has_result = day.result().is_some();
-    let net = day.bill.settlement_fen.saturating_mul(PER_FEN).saturating_sub(day.bill.fees);
+    // Asked for before there can be a bill: that is no failure.
+    let is_early = BillDay::parse(&day.day).is_ok_and(|day| now < day.ready_at());
+    let state = DayState::parse(day.state()).unwrap_or(DayState::Pending);
+    let state = if state == DayState::Failed && !has_result && is_early { DayState::NotDue } else { state };
+    let others =
+        day.others.iter().map(|(currency, figures)| (currency.clone(), of_bill(&figures.bill, figures.difference_fen)));
+    let yuan = of_bill(&day.bill, day.difference_fen);
     ReconciledDay {
-        state: DayState::parse(day.state()).unwrap_or(DayState::Pending),
-        coupons_fen: has_result.then_some(day.bill.coupons_fen),
-        fees: has_result.then(|| decimal(day.bill.fees)),
-        net: has_result.then(|| decimal(net)),
+        state,
+        bill: has_result.then_some(yuan),
         differences: day.differences,
-        differences_fen: day.difference_fen,
+        others: others.filter(|_| has_result).collect(),
     }
+}
+
+fn of_bill(bill: &BillFigures, differences_fen: i64) -> ReconciledBill {
+    let net = bill.settlement_fen.saturating_mul(PER_FEN).saturating_sub(bill.fees);
+    ReconciledBill { coupons_fen: bill.coupons_fen, fees: decimal(bill.fees), net: decimal(net), differences_fen }
 }
 
 /// 1/100,000 yuan as a decimal, with two digits behind the point at least: `0.54`, `0.00012`.
@@ -145,6 +178,21 @@ pub async fn day_lines(
     Ok(lines.iter().map(|line| (number(line), of_line(line))).collect())
 }
 
+impl DayLine {
+    /// Of a line that does not differ: it has no class to show.
+    pub fn matched(is_refund: bool, side: &BillSide) -> DayLine {
+        let rate = Some(side.rate.clone()).filter(|rate| !rate.is_empty());
+        let net = net(is_refund, side.fen, side.fee);
+        DayLine { class: String::new(), fee: Some(decimal(side.fee)), rate, net: Some(net), only_in_bill: None }
+    }
+}
+
+/// What is left of an amount behind its fee.
+fn net(is_refund: bool, fen: i64, fee: i64) -> String {
+    let signed = if is_refund { -fen } else { fen };
+    decimal(signed.saturating_mul(PER_FEN).saturating_sub(fee))
+}
+
 fn number(line: &Line) -> String {
     match line.kind {
         LineKind::Payment => line.transaction_id.clone(),
@@ -154,8 +202,7 @@ fn number(line: &Line) -> String {
 
 fn of_line(line: &Line) -> DayLine {
     let is_refund = line.kind == LineKind::Refund;
-    let signed = |fen: i64| if is_refund { -fen } else { fen };
-    let net = line.bill_fen.zip(line.bill_fee);
+    let amounts = line.bill_fen.zip(line.bill_fee);
     let only_in_bill = line.bill_fen.filter(|_| line.ledger_fen.is_none()).map(|fen| BillOnly {
         at: line.bill_time.unwrap_or(Timestamp::from_ms(0)),
         out_trade_no: line.out_trade_no.clone().unwrap_or_default(),
@@ -168,7 +215,7 @@ fn of_line(line: &Line) -> DayLine {
         class: line.class.as_str().to_owned(),
         fee: line.bill_fee.map(decimal),
         rate: line.bill_rate.clone(),
-        net: net.map(|(fen, fee)| decimal(signed(fen).saturating_mul(PER_FEN).saturating_sub(fee))),
+        net: amounts.map(|(fen, fee)| net(is_refund, fen, fee)),
         only_in_bill,
     }
 }

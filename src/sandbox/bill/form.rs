@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::spoil::Spoil;
+
 /// The form of a merchant's bills. The default is that of today's real bills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +26,8 @@ pub(in crate::sandbox) struct Form {
     pub last_line_ended: bool,
     /// What fund flows write behind the names of their amounts.
     pub unit: FundUnit,
+    /// What makes a trade bill one that cannot be used.
+    pub spoil: Spoil,
 }
 
 /// The brackets behind a name, and in what its amounts are.
@@ -52,6 +56,7 @@ impl Default for Form {
             crlf: true,
             last_line_ended: true,
             unit: FundUnit::WideYuan,
+            spoil: Spoil::None,
         }
     }
 }

@@ -9,4 +9,5 @@ pub(super) mod differences;
 pub(super) mod form;
 pub(super) mod fund_rows;
 pub(super) mod layout;
+pub(super) mod spoil;
 pub(super) mod trade_rows;

@@ -4,11 +4,12 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::stream::iter;
 use sha1::{Digest, Sha1};
 
 use super::answer::{Refusal, respond, unsigned, with};
@@ -16,6 +17,7 @@ use super::check::{Message, optional, required};
 use crate::sandbox::bill::day::{Day, Ready};
 use crate::sandbox::bill::differences::planted;
 use crate::sandbox::bill::layout::{TradeBill, fund_flow};
+use crate::sandbox::bill::spoil::Spoil;
 use crate::sandbox::bill::{fund_rows, trade_rows};
 use crate::sandbox::call;
 use crate::sandbox::faults::{Hit, Kind, On, Set};
@@ -64,7 +66,7 @@ impl call::Call for Download<'_> {
 
     fn answer(&self, reply: Self::Reply, _: Option<Kind>) -> Response {
         match reply {
-            Ok(text) => self.file(text.into_bytes()),
+            Ok(text) => self.file(text),
             Err(refusal) => respond(&self.words(refusal)),
         }
     }
@@ -127,11 +129,17 @@ impl Download<'_> {
         }
     }
 
-    fn file(&self, plain: Vec<u8>) -> Response {
+    fn file(&self, plain: String) -> Response {
+        let spoil = self.sandbox.bill_form(self.message.account.mch_id.as_str()).spoil;
+        let spoil = if self.api == On::DownloadBill { spoil } else { Spoil::None };
+        if let Spoil::LongLine(mib) = spoil {
+            return long_line(&plain, mib);
+        }
+        let plain = spoil.of_text(plain).into_bytes();
         let digest = format!("SHA={}", hex_lower(Sha1::digest(&plain).as_slice()));
         let compressed = optional(&self.message.fields, "tar_type").is_some();
         let bytes = if compressed { gzip(&plain).unwrap_or(plain) } else { plain };
-        let mut response = Response::new(Body::from(bytes));
+        let mut response = Response::new(Body::from(spoil.of_bytes(bytes)));
         let content_type = if compressed { "application/x-gzip" } else { "text/plain" };
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if self.api == On::DownloadFundFlow
@@ -157,6 +165,16 @@ impl Download<'_> {
             },
         }
     }
+}
+
+/// The head of a bill, and a row of so many MiB, which are made while they are sent.
+fn long_line(plain: &str, mib: u32) -> Response {
+    const MIB: usize = 1 << 20;
+    let head = format!("{}\r\n`", plain.lines().next().unwrap_or_default());
+    let row = Bytes::from(vec![b'x'; MIB]);
+    let chunks = (0..mib).map(move |_| row.clone());
+    let chunks = iter(std::iter::once(Bytes::from(head)).chain(chunks).map(Ok::<_, std::io::Error>));
+    Response::new(Body::from_stream(chunks))
 }
 
 fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {

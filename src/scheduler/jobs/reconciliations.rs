@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::ops::commands::CommandError;
+use crate::ops::reconciliation::{Repair, RepairError, go_on};
 use crate::reconcile::{Ran, Reconciler, RunError, days_to_ask, oldest};
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
@@ -19,6 +21,13 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
     if ctx.config.reconcile.schedule {
         ask(&ctx).await?;
     }
+    let repair =
+        Repair { store: &ctx.store, bus: &ctx.bus, config: &ctx.config, clock: &ctx.clock, wechat: &ctx.wechat };
+    let repaired = go_on(repair, PER_RUN).await.map_err(|e| match e {
+        RepairError::Store(e) | RepairError::Command(CommandError::Store(e)) => JobError::Store(e),
+        RepairError::Command(CommandError::Publish(e)) => JobError::Bus(e),
+        RepairError::Command(CommandError::Envelope(e)) => JobError::Event(e),
+    })?;
     for due in ctx.store.rechecks(now, PER_RUN).await? {
         ctx.store.ask_reconciliation(&due.merchant, &due.day, None, now).await?;
     }
@@ -29,7 +38,7 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
         clock: &ctx.clock,
         lease: &ctx.lease,
     };
-    let (mut count, mut said) = (0, Vec::new());
+    let (mut count, mut said) = (repaired, Vec::new());
     for due in ctx.store.due_reconciliations(now, PER_RUN).await? {
         let ended = match crate::reconcile::reconcile(on, &due).await {
             Ok(Ran::Done(state)) => state.as_str().to_owned(),

@@ -11,7 +11,7 @@ use crate::store::writer::Row;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 const BEIJING_MS: i64 = 8 * 3600 * 1000;
 
-/// The sums of a day in yuan: what was paid, and what went back.
+/// The sums of a day in one currency: what was paid, and what went back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DaySums {
     pub payments: i64,
@@ -34,23 +34,24 @@ pub struct LateRow {
 }
 
 impl Store {
-    /// The sums of the days of a range that have any, as far as they were recorded before `recorded_before`.
+    /// The sums of the days of a range that have any, by currency, as far as they were recorded before
+    /// `recorded_before`.
     pub async fn sums_by_day(
         &self,
         merchant: &MerchantKey,
         (from, to): (Timestamp, Timestamp),
         recorded_before: Timestamp,
-    ) -> Result<BTreeMap<String, DaySums>, DbError> {
-        let mut days = BTreeMap::<String, DaySums>::new();
+    ) -> Result<BTreeMap<String, BTreeMap<String, DaySums>>, DbError> {
+        let mut days = BTreeMap::<String, BTreeMap<String, DaySums>>::new();
         let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into(), recorded_before.as_ms().into()];
         for row in self.db.reader().rows(&by_day(PAYMENTS), values.clone()).await? {
             let (day, n, fen) = of_day(&row)?;
-            let sums = days.entry(day).or_default();
+            let sums = days.entry(day).or_default().entry(row.get("currency")?).or_default();
             (sums.payments, sums.payments_fen) = (n, fen);
         }
         for row in self.db.reader().rows(&by_day(REFUNDS), values).await? {
             let (day, n, fen) = of_day(&row)?;
-            let sums = days.entry(day).or_default();
+            let sums = days.entry(day).or_default().entry(row.get("currency")?).or_default();
             (sums.refunds, sums.refunds_fen) = (n, fen);
         }
         Ok(days)
@@ -82,19 +83,20 @@ impl Store {
 
 /// Of the class of a payment nothing is said here: WeChat has the money of every class.
 const PAYMENTS: &str = "
-SELECT {day} AS day, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
-FROM (SELECT paid_at_ms AS at_ms, amount_fen FROM payments
-      WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4 AND currency = 'CNY') AS p
-GROUP BY {day}";
+SELECT {day} AS day, p.currency AS currency, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
+FROM (SELECT paid_at_ms AS at_ms, amount_fen, currency FROM payments
+      WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4) AS p
+GROUP BY {day}, p.currency";
 
 // As WeChat's bill has them: on the day of their acceptance.
 const REFUNDS: &str = "
-SELECT {day} AS day, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
-FROM (SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, l.amount_fen AS amount_fen FROM refunds AS r
+SELECT {day} AS day, p.currency AS currency, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
+FROM (SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, l.amount_fen AS amount_fen,
+             l.currency AS currency FROM refunds AS r
       JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
       WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
-        AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4 AND l.currency = 'CNY') AS p
-GROUP BY {day}";
+        AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4) AS p
+GROUP BY {day}, p.currency";
 
 const LATE: &str = "
 SELECT occurred_at_ms, recorded_at_ms, CAST(0 AS BIGINT) AS is_refund, order_no, transaction_id AS number, amount_fen,

@@ -1,6 +1,6 @@
 //! Our side of a day: payments by WeChat's time of them, refunds by the day on which WeChat accepted them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
@@ -83,26 +83,27 @@ impl Store {
         Ok((rows.iter().map(|row| item(kind, row)).collect::<Result<_, _>>()?, last))
     }
 
-    /// What our books have of the day, summed up by the database: refunds that the payer has.
-    pub async fn day_sums(&self, day: &DayRange) -> Result<LedgerFigures, DbError> {
+    /// What our books have of the day, summed up by the database: refunds that the payer has. By currency.
+    pub async fn day_sums(&self, day: &DayRange) -> Result<BTreeMap<String, LedgerFigures>, DbError> {
         let at = "COALESCE(accepted_at_ms, created_at_ms)";
-        let sql = format!(
-            "SELECT p.n AS payments, p.fen AS payments_fen, r.n AS refunds, r.fen AS refunds_fen FROM
-               (SELECT COUNT(*) AS n, CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT) AS fen FROM payments
-                WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3) AS p,
-               (SELECT COUNT(*) AS n, CAST(COALESCE(SUM(amount_fen), 0) AS BIGINT) AS fen FROM refunds
-                WHERE merchant = $1 AND {at} >= $2 AND {at} < $3 AND refund_id IS NOT NULL
-                  AND state = 'succeeded') AS r"
+        let payments = "SELECT currency, COUNT(*) AS n, CAST(SUM(amount_fen) AS BIGINT) AS fen FROM payments
+                        WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 GROUP BY currency";
+        let refunds = format!(
+            "SELECT currency, COUNT(*) AS n, CAST(SUM(amount_fen) AS BIGINT) AS fen FROM refunds
+             WHERE merchant = $1 AND {at} >= $2 AND {at} < $3 AND refund_id IS NOT NULL AND state = 'succeeded'
+             GROUP BY currency"
         );
         let values = [day.merchant.as_str().into(), day.from.as_ms().into(), day.to.as_ms().into()];
-        let rows = self.db.reader().rows(&sql, values).await?;
-        let row = rows.first().ok_or_else(|| DbError::Defect("no sums".into()))?;
-        Ok(LedgerFigures {
-            payments: row.get("payments")?,
-            refunds: row.get("refunds")?,
-            payments_fen: row.get("payments_fen")?,
-            refunds_fen: row.get("refunds_fen")?,
-        })
+        let mut sums = BTreeMap::<String, LedgerFigures>::new();
+        for row in self.db.reader().rows(payments, values.clone()).await? {
+            let of = sums.entry(row.get("currency")?).or_default();
+            (of.payments, of.payments_fen) = (row.get("n")?, row.get("fen")?);
+        }
+        for row in self.db.reader().rows(&refunds, values).await? {
+            let of = sums.entry(row.get("currency")?).or_default();
+            (of.refunds, of.refunds_fen) = (row.get("n")?, row.get("fen")?);
+        }
+        Ok(sums)
     }
 
     /// Payments of a merchant by WeChat's numbers, whatever their day.

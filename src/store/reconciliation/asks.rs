@@ -1,11 +1,14 @@
 //! Which days are to be reconciled, and the beginning and the failure of a run.
 
 use crate::clock::Timestamp;
+use crate::event::domain::EncodedEvent;
 use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
+use crate::store::evidence::outbox_row;
 use crate::store::leases::{Fenced, Lease, holds};
 use crate::store::order::rows::broken;
+use crate::store::outbox::write_events;
 use crate::store::writer::WriteTx;
 
 /// A day that is due.
@@ -24,6 +27,8 @@ pub struct FailedRun {
     pub error: String,
     /// When it is tried again; none where that is of no use.
     pub next_at: Option<Timestamp>,
+    /// The event about it; none where the reason is that of the run before.
+    pub event: Option<EncodedEvent>,
 }
 
 impl Store {
@@ -48,10 +53,12 @@ impl Store {
         Ok(asked)
     }
 
-    /// Days to be reconciled now, those that were due first before others.
+    /// Days to be reconciled now, those that were due first before others. A day whose lines are being repaired waits.
     pub async fn due_reconciliations(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
         let sql = format!(
-            "SELECT merchant, day FROM reconciliations WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1
+            "SELECT merchant, day FROM reconciliations AS r WHERE next_at_ms IS NOT NULL AND next_at_ms <= $1
+               AND NOT EXISTS (SELECT 1 FROM reconciliation_repairs AS p
+                               WHERE p.merchant = r.merchant AND p.day = r.day AND p.state = 'running')
              ORDER BY next_at_ms, day DESC LIMIT {limit}"
         );
         self.due(&sql, now).await
@@ -140,5 +147,6 @@ async fn fail(tx: &WriteTx, lease: &Lease, failed: &FailedRun) -> Result<Fenced<
         failed.next_at.map(Timestamp::as_ms).into(),
     ];
     tx.execute(sql, values).await?;
+    write_events(tx, failed.event.iter().map(outbox_row).collect()).await?;
     Ok(Fenced::Done(()))
 }

@@ -46,7 +46,7 @@ impl Store {
         rows.iter().map(|row| row.get("id")).collect()
     }
 
-    /// Keeps the notes of the run before on the same lines; answers how many lines are open then.
+    /// Keeps the notes of the run before on the same lines, and when WeChat was asked about them; answers how many lines are open then.
     pub async fn keep_notes(&self, lease: &Lease, run: &RunKey, before: i64) -> Result<Fenced<i64>, DbError> {
         let write = (lease.clone(), run.clone(), before);
         let keep = self.db.write("reconciliation.notes", write, |tx, (lease, run, before)| {
@@ -85,6 +85,14 @@ async fn notes(tx: &WriteTx, run: &RunKey, before: i64) -> Result<i64, DbError> 
     let key = [run.merchant.as_str().into(), run.day.as_str().into(), run.run.into()];
     let mut values = key.to_vec();
     values.push(before.into());
+    tx.execute(&sql, values.clone()).await?;
+    let was_asked = same.replace("o.resolution = 'resolved'", "o.asked_at_ms IS NOT NULL");
+    let sql = format!(
+        "UPDATE reconciliation_lines
+         SET asked_at_ms = (SELECT o.asked_at_ms FROM reconciliation_lines AS o WHERE {was_asked})
+         WHERE merchant = $1 AND day = $2 AND run = $3 AND resolution = 'open'
+           AND EXISTS (SELECT 1 FROM reconciliation_lines AS o WHERE {was_asked})"
+    );
     tx.execute(&sql, values).await?;
     let sql = "SELECT COUNT(*) AS n FROM reconciliation_lines
                WHERE merchant = $1 AND day = $2 AND run = $3 AND resolution = 'open'";
@@ -104,7 +112,7 @@ async fn finish(tx: &WriteTx, lease: &Lease, f: &FinishedRun) -> Result<Fenced<(
                  bill_payments_fen = $11, bill_refunds_fen = $12, bill_coupons_fen = $13, bill_settlement_fen = $14,
                  bill_fees = $15, ledger_payments = $16, ledger_refunds = $17, ledger_payments_fen = $18,
                  ledger_refunds_fen = $19, classes = $20, loops = $21, unexplained_fen = $22, differences = $23,
-                 difference_fen = $24
+                 difference_fen = $24, others = $25, others_red = $26, others_run = $3
                WHERE merchant = $1 AND day = $2";
     let mut values = vec![
         f.key.merchant.as_str().into(),

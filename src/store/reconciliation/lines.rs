@@ -20,7 +20,7 @@ pub struct RunKey {
 
 /// Rows of one statement: SQLite takes 32,766 values.
 const PER_STATEMENT: usize = 200;
-const COLUMNS: usize = 29;
+const COLUMNS: usize = 30;
 /// Rows of other runs that one write deletes.
 const PER_DELETE: u64 = 2000;
 
@@ -58,7 +58,7 @@ async fn insert(tx: &WriteTx, run: &RunKey, lines: &[NewLine]) -> Result<(), DbE
             "INSERT INTO reconciliation_lines (merchant, day, run, line_key, class, kind, transaction_id, out_trade_no,
                refund_no, refund_id, order_no, bill_fen, bill_currency, bill_settlement_fen, bill_fee, bill_rate,
                bill_time_ms, bill_status, bill_appid, expected_fee, booked_fee, ledger_fen, ledger_currency,
-               ledger_state, ledger_time_ms, other_day, explains_fen, resolution, rule)
+               ledger_state, ledger_time_ms, other_day, explains_fen, explains_ours_fen, resolution, rule)
              VALUES {}",
             placeholders(lines.len(), COLUMNS, 0)
         );
@@ -99,6 +99,7 @@ fn values(run: &RunKey, line: &NewLine) -> [Value; COLUMNS] {
         ms(ledger.map(|side| side.time)).into(),
         line.other_day.clone().into(),
         line.explains_fen().into(),
+        line.explains_ours_fen().into(),
         line.verdict.resolution.as_str().into(),
         line.verdict.rule.into(),
     ]

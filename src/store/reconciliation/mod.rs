@@ -10,5 +10,6 @@ pub(super) mod finish;
 pub(super) mod lines;
 pub(super) mod read;
 pub(super) mod repair;
+pub(super) mod repairs;
 pub(super) mod resolve;
 pub(super) mod types;

@@ -3,7 +3,7 @@
 use sea_orm::Value;
 
 use super::lines::RunKey;
-use super::types::{DAY_COLUMNS, LINE_COLUMNS, Line, Reconciliation, line, reconciliation};
+use super::types::{DAY_COLUMNS, IS_RED, LINE_COLUMNS, Line, Reconciliation, line, reconciliation};
 use crate::ids::MerchantKey;
 use crate::reconciliation::LineClass;
 use crate::store::Store;
@@ -43,7 +43,7 @@ impl Store {
         only.add_option("day >= {}", filter.from.as_deref());
         only.add_option("day <= {}", filter.to.as_deref());
         if filter.is_red {
-            only.plain("(open_lines > 0 OR unexplained_fen <> 0)");
+            only.plain(IS_RED);
         }
         if let Some((day, merchant)) = after {
             let (day, merchant) = (only.value(day), only.value(merchant));
@@ -103,16 +103,15 @@ impl Store {
     pub async fn open_mismatches(&self) -> Result<Vec<(String, i64)>, DbError> {
         let sql = "SELECT l.class AS class, COUNT(*) AS n FROM reconciliations AS r
                    JOIN reconciliation_lines AS l ON l.merchant = r.merchant AND l.day = r.day AND l.run = r.run
-                   WHERE (r.open_lines > 0 OR r.unexplained_fen <> 0) AND l.resolution = 'open' GROUP BY l.class";
+                   WHERE r.open_lines > 0 AND l.resolution = 'open' GROUP BY l.class";
         let rows = self.db.reader().rows(sql, []).await?;
         rows.iter().map(|row| Ok((row.get("class")?, row.get("n")?))).collect()
     }
 
     /// How many days are red, by merchant.
     pub async fn red_days(&self) -> Result<Vec<(String, i64)>, DbError> {
-        let sql = "SELECT merchant, COUNT(*) AS n FROM reconciliations
-                   WHERE open_lines > 0 OR unexplained_fen <> 0 GROUP BY merchant";
-        let rows = self.db.reader().rows(sql, []).await?;
+        let sql = format!("SELECT merchant, COUNT(*) AS n FROM reconciliations WHERE {IS_RED} GROUP BY merchant");
+        let rows = self.db.reader().rows(&sql, []).await?;
         rows.iter().map(|row| Ok((row.get("merchant")?, row.get("n")?))).collect()
     }
 }

@@ -5,7 +5,8 @@ use sea_orm::Value;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::reconciliation::{
-    BillFigures, Classes, DayState, Figures, LedgerFigures, LineClass, LineKind, Loops, Resolution, day_state,
+    BillFigures, Classes, DayState, Figures, LedgerFigures, LineClass, LineKind, Loops, Others, Resolution, YUAN,
+    day_state, remainders,
 };
 use crate::store::db::DbError;
 use crate::store::order::rows::{broken, unknown, unreadable};
@@ -35,6 +36,7 @@ pub struct Reconciliation {
     pub error: Option<String>,
     /// The bill's SHA-256; none of an empty day.
     pub bill_hash: Option<String>,
+    /// In yuan, as all figures beside `others`.
     pub bill: BillFigures,
     pub ledger: LedgerFigures,
     pub classes: Classes,
@@ -42,6 +44,8 @@ pub struct Reconciliation {
     pub unexplained_fen: i64,
     pub differences: i64,
     pub difference_fen: i64,
+    /// The figures of other currencies.
+    pub others: Others,
     pub open_lines: i64,
     pub asked_by: Option<String>,
     pub asked_at: Timestamp,
@@ -53,15 +57,16 @@ pub struct Reconciliation {
 
 impl Reconciliation {
     /// How the result stands, whatever is being done now; none where there is none.
-    pub const fn result(&self) -> Option<DayState> {
+    pub fn result(&self) -> Option<DayState> {
         if self.run == 0 {
             return None;
         }
-        Some(day_state(self.differences, self.open_lines, self.unexplained_fen))
+        let remainder = if self.unexplained_fen == 0 { remainders(&self.others) } else { self.unexplained_fen };
+        Some(day_state(self.differences, self.open_lines, remainder))
     }
 
     /// The word of the contract: what is being done, a failure, or the result.
-    pub const fn state(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         match (self.work, &self.error, self.result()) {
             (Work::Running, _, _) => "running",
             (Work::Pending, _, _) => "pending",
@@ -76,7 +81,11 @@ pub(in crate::store) const DAY_COLUMNS: &str = "
 merchant, day, work, run, error, bill_hash, bill_payments, bill_refunds, bill_payments_fen, bill_refunds_fen,
 bill_coupons_fen, bill_settlement_fen, bill_fees, ledger_payments, ledger_refunds, ledger_payments_fen,
 ledger_refunds_fen, classes, loops, unexplained_fen, differences, difference_fen, open_lines, asked_by, asked_at_ms,
-started_at_ms, finished_at_ms, next_at_ms";
+started_at_ms, finished_at_ms, next_at_ms, CASE WHEN others_run = run THEN others END AS others";
+
+/// A day whose result is red. What another version wrote has no other currencies.
+pub(in crate::store) const IS_RED: &str =
+    "(open_lines > 0 OR unexplained_fen <> 0 OR (others_red > 0 AND others_run = run))";
 
 pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbError> {
     let work: String = row.get("work")?;
@@ -106,6 +115,7 @@ pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbEr
         },
         classes: serde_json::from_str(&json("classes")?).map_err(|e| unreadable("classes", &e))?,
         loops: serde_json::from_str(&json("loops")?).map_err(|e| unreadable("loops", &e))?,
+        others: others(row.get("others")?)?,
         unexplained_fen: row.get("unexplained_fen")?,
         differences: row.get("differences")?,
         difference_fen: row.get("difference_fen")?,
@@ -118,9 +128,14 @@ pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbEr
     })
 }
 
-/// The figures as columns from `bill_payments` to `open_lines`, in the order of [`DAY_COLUMNS`].
+fn others(text: Option<String>) -> Result<Others, DbError> {
+    text.map_or(Ok(Others::new()), |text| serde_json::from_str(&text).map_err(|e| unreadable("others", &e)))
+}
+
+/// The figures as columns from `bill_payments` to `difference_fen`, in the order of [`DAY_COLUMNS`], and those of other
+/// currencies.
 pub(in crate::store) fn figure_values(figures: &Figures, loops: &Loops) -> Result<Vec<Value>, DbError> {
-    let (bill, ledger) = (&figures.bill, &figures.ledger);
+    let (bill, ledger) = (&figures.yuan.bill, &figures.yuan.ledger);
     Ok(vec![
         bill.payments.into(),
         bill.refunds.into(),
@@ -135,9 +150,11 @@ pub(in crate::store) fn figure_values(figures: &Figures, loops: &Loops) -> Resul
         ledger.refunds_fen.into(),
         serde_json::to_string(&figures.classes).map_err(|e| unreadable("classes", &e))?.into(),
         serde_json::to_string(loops).map_err(|e| unreadable("loops", &e))?.into(),
-        figures.unexplained_fen().into(),
+        figures.yuan.unexplained_fen().into(),
         figures.differences.into(),
-        figures.difference_fen.into(),
+        figures.yuan.difference_fen.into(),
+        serde_json::to_string(&figures.others).map_err(|e| unreadable("others", &e))?.into(),
+        remainders(&figures.others).into(),
     ])
 }
 
@@ -175,21 +192,34 @@ pub struct Line {
     pub ledger_time: Option<Timestamp>,
     /// The day on which the other side has it.
     pub other_day: Option<String>,
-    /// The bill's amount less ours, as it changes the total.
+    /// The bill's amount less ours, as it changes the total. Where both are in different currencies, the bill's.
     pub explains_fen: i64,
+    /// Ours then.
+    pub explains_ours_fen: Option<i64>,
     pub resolution: Resolution,
     /// The rule that covers it.
     pub rule: Option<String>,
     pub note: Option<String>,
     pub resolved_by: Option<String>,
     pub resolved_at: Option<Timestamp>,
+    /// When a repair had WeChat asked about it.
+    pub asked_at: Option<Timestamp>,
+}
+
+impl Line {
+    /// What it changes the totals by, per currency.
+    pub fn explains(&self) -> Vec<(&str, i64)> {
+        let own = self.bill_currency.as_deref().or(self.ledger_currency.as_deref()).filter(|text| !text.is_empty());
+        let ours = self.explains_ours_fen.map(|fen| (self.ledger_currency.as_deref().unwrap_or(YUAN), fen));
+        [(own.unwrap_or(YUAN), self.explains_fen)].into_iter().chain(ours).collect()
+    }
 }
 
 pub(in crate::store) const LINE_COLUMNS: &str = "
 id, merchant, day, class, kind, transaction_id, out_trade_no, refund_no, refund_id, order_no, bill_fen, bill_currency,
 bill_settlement_fen, bill_fee, bill_rate, bill_time_ms, bill_status, bill_appid, expected_fee, booked_fee, ledger_fen,
 ledger_currency, ledger_state, ledger_time_ms, other_day, explains_fen, resolution, rule, note, resolved_by,
-resolved_at_ms";
+resolved_at_ms, explains_ours_fen, asked_at_ms";
 
 pub(in crate::store) fn line(row: &Row) -> Result<Line, DbError> {
     let (class, kind, resolution): (String, String, String) =
@@ -222,10 +252,12 @@ pub(in crate::store) fn line(row: &Row) -> Result<Line, DbError> {
         ledger_time: at("ledger_time_ms")?,
         other_day: row.get("other_day")?,
         explains_fen: row.get("explains_fen")?,
+        explains_ours_fen: row.get("explains_ours_fen")?,
         resolution: Resolution::parse(&resolution).ok_or_else(|| unknown("resolution", &resolution))?,
         rule: row.get("rule")?,
         note: row.get("note")?,
         resolved_by: row.get("resolved_by")?,
         resolved_at: at("resolved_at_ms")?,
+        asked_at: at("asked_at_ms")?,
     })
 }

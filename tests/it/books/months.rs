@@ -9,6 +9,7 @@ use wxpay_worker::store::{BookRange, NewClosing, PeriodChange};
 
 use crate::harness::service::{API_KEY, TestService};
 use crate::harness::store::TestStore;
+use crate::keys::{ADMIN, with_admin};
 use crate::settling::on_both;
 
 fn main() -> MerchantKey {
@@ -147,6 +148,10 @@ on_both! {
         assert_eq!(service.get(&format!("/v1/periods/none/{}", month.text)).await.0, 404);
         let (_, open) = service.get(&format!("/v1/periods/main/{}", month.text)).await;
         assert_eq!(open["state"], json!("open"));
+        let next = Month::of(service.clock.now()).unwrap();
+        let (_, under_way) = service.get(&format!("/v1/periods/main/{}", next.text)).await;
+        let days = under_way["figures"]["days"].as_array().unwrap();
+        assert!(days.iter().all(|day| day["state"] == "not_due"), "nothing of a month that began is missed: {days:?}");
         let (_, list) = service.get("/v1/periods").await;
         assert_eq!(list, json!({"periods": []}));
         let refused = "SELECT COUNT(*) FROM audit WHERE action = 'period.close'
@@ -156,7 +161,7 @@ on_both! {
     }
 
     async fn a_month_of_reconciled_days_is_closed_once_and_stays_as_it_is(db: TestDb) {
-        let service = TestService::new().on(db).in_process().await;
+        let service = with_admin(TestService::new().on(db)).in_process().await;
         service.paid("MO000001").await;
         let month = Month::of(service.clock.now()).unwrap();
         let paid_on = service.clock.now().to_beijing_day();
@@ -199,6 +204,21 @@ on_both! {
         assert_eq!(daily["days"][0]["state"], day["state"]);
         let audited = "SELECT COUNT(*) FROM audit WHERE action = 'period.close' AND result IN ('done', 'repeated')";
         assert_eq!(service.number(audited).await, 2);
+        // Reopened, it is as the days are now; the closing stays.
+        let reason = json!({"reason": "a bill came late"});
+        let (status, reopened) = service.post_by(ADMIN, &format!("{path}/reopen"), &reason).await;
+        assert_eq!((status, &reopened["state"]), (200, &json!("open")), "{reopened}");
+        assert_eq!((&reopened["reopened"][0]["hash"], &reopened["reopened"][0]["reopen_reason"]), (
+            &closed["hash"], &reason["reason"],
+        ), "{reopened}");
+        let days = reopened["figures"]["days"].as_array().unwrap();
+        assert!(days.iter().all(|day| day["state"] == "red"), "{days:?}");
+        let (status, problem) = service.post(&format!("{path}/close"), &body).await;
+        assert_eq!((status, &problem["code"]), (409, &json!("period_open_days")), "{problem}");
+        service.store.db().execute("test", "UPDATE reconciliations SET open_lines = 0", []).await.unwrap();
+        let (status, again) = service.post(&format!("{path}/close"), &body).await;
+        assert_eq!((status, &again["state"]), (200, &json!("closed")), "{again}");
+        assert_eq!(service.number("SELECT COUNT(*) FROM period_closings").await, 2);
         service.finish().await;
     }
 }

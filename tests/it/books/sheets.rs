@@ -114,14 +114,21 @@ on_both! {
         let (_, answer) = service.get(&format!("/v1/reports/daily?from={day}")).await;
         let row = &answer["days"][0];
         assert_eq!((&row["day"], &row["payments"], &row["payments_fen"]), (&json!(day), &json!(1), &json!(100)));
-        assert_eq!((&row["merchant"], &row["state"]), (&json!("main"), &json!("missing")));
+        assert_eq!((&row["merchant"], &row["state"]), (&json!("main"), &json!("not_due")));
         let month = &day[..7];
         let text = service.csv(&format!("/v1/reports/daily?from={month}-01&to={day}&format=csv&lang=zh")).await;
-        let head = "商户,日期,交易笔数,交易金额,退款笔数,退款金额,代金券,手续费,应结净额,差异笔数,差异金额,状态";
+        let head = "商户,日期,交易笔数,交易金额,退款笔数,退款金额,代金券,手续费,应结净额,差异笔数,差异金额,状态,货币";
         assert_eq!(text.lines().next().and_then(|line| line.strip_prefix('\u{feff}')), Some(head));
         let last = text.lines().last().unwrap();
-        assert_eq!(last, format!("main,{day},1,1.00,0,0.00,,,,,,无账单"));
+        assert_eq!(last, format!("main,{day},1,1.00,0,0.00,,,,,,未出账,CNY"));
         assert_eq!(text.lines().count(), day[8..].parse::<usize>().unwrap() + 1);
+        // From noon of the next day on its bill is missed.
+        service.skip_to(service.clock.now().next_beijing_midnight());
+        service.skip(12 * 3600 - 60);
+        let state = async || service.get(&format!("/v1/reports/daily?from={day}")).await.1["days"][0]["state"].clone();
+        assert_eq!(state().await, "not_due");
+        service.skip(60);
+        assert_eq!(state().await, "missing");
         let xml = service.xlsx(&format!("/v1/reports/daily?from={day}&format=xlsx")).await;
         assert!(xml.contains("payments_amount") && xml.contains("<v>1</v>"), "{xml}");
         for bad in [

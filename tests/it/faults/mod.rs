@@ -4,7 +4,7 @@ mod audit;
 mod copies;
 #[cfg(debug_assertions)]
 mod crash_sites;
-mod databases;
+pub mod databases;
 mod forgeries;
 mod load;
 mod nats;
@@ -26,7 +26,7 @@ const FAULT_TIMEOUT: Duration = Duration::from_secs(150);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Polls until there is something.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut poll: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut poll: impl FnMut() -> F) -> T {
     let started = std::time::Instant::now();
     loop {
         if let Some(found) = poll().await {

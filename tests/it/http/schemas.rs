@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::domain::{
-    AppTrouble, BillMismatch, BillReconciled, BillSums, DeadLetterParked, DomainData, DomainEvent, LedgerSums,
-    MerchantTrouble, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus, PaidCoupon, PaymentHeld,
-    PaymentOrphaned, RefundEventData, RefundFailed, WebhookDisabled,
+    AppTrouble, BillFailed, BillMismatch, BillReconciled, BillSums, CurrencySums, DeadLetterParked, DomainData,
+    DomainEvent, LedgerSums, MerchantTrouble, NotificationRejected, OrderEnded, OrderPaid, OrderPayable, OrderSurplus,
+    PaidCoupon, PaymentHeld, PaymentOrphaned, RefundEventData, RefundFailed, WebhookDisabled,
 };
 use wxpay_worker::event::fact::WechatError;
 use wxpay_worker::http::{ENTITY_FACTS, Error};
@@ -166,10 +166,25 @@ fn one_of_each() -> Vec<DomainData> {
             differences: 1,
             open: 1,
             unexplained_fen: 0,
+            others: [("USD".to_owned(), dollars())].into(),
         }),
         DomainData::BillMismatchFound(mismatch(Some(100), None)),
         DomainData::BillMismatchFound(mismatch(None, Some(100))),
+        DomainData::BillFailed(BillFailed {
+            day: "2026-11-27".into(),
+            error: "the gzip data is cut short".into(),
+            next_try_at: Some(at),
+        }),
+        DomainData::BillFailed(BillFailed { day: "2026-08-27".into(), error: "gone".into(), next_try_at: None }),
     ]
+}
+
+fn dollars() -> CurrencySums {
+    CurrencySums {
+        bill: BillSums { rows: 1, payments_fen: 300, refunds_fen: 0, fees: "0.02000".into() },
+        ledger: LedgerSums { rows: 1, payments_fen: 299, refunds_fen: 0 },
+        unexplained_fen: 1,
+    }
 }
 
 fn mismatch(bill_fen: Option<i64>, ledger_fen: Option<i64>) -> BillMismatch {
@@ -185,8 +200,11 @@ fn mismatch(bill_fen: Option<i64>, ledger_fen: Option<i64>) -> BillMismatch {
         refund_no: bill_fen.map(|_| "R1".into()),
         refund_id: None,
         bill_fen,
+        bill_currency: bill_fen.map(|_| "HKD".into()),
         ledger_fen,
+        ledger_currency: ledger_fen.map(|_| "CNY".into()),
         explains_fen: -100,
+        explains_ours_fen: ledger_fen,
     }
 }
 

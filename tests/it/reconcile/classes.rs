@@ -2,8 +2,8 @@
 
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::reconciliation::{
-    BillFigures, BillItem, BillSide, Booked, DayState, Figures, Found, Ids, LedgerFigures, LedgerItem, LedgerSide,
-    LineClass, LineKind, NewLine, Resolution, Rules, both, day_state, only_in_bill, only_in_ledger,
+    BillFigures, BillItem, BillSide, Booked, CurrencyFigures, DayState, Figures, Found, Ids, LedgerFigures, LedgerItem,
+    LedgerSide, LineClass, LineKind, NewLine, Resolution, Rules, both, day_state, only_in_bill, only_in_ledger,
 };
 
 const NOON: i64 = 1_764_216_000_000;
@@ -199,6 +199,11 @@ fn a_line_explains_the_bills_amount_less_ours() {
     assert_eq!(explains(carried), 10_000, "our side counts on its own day");
     let carried = NewLine { other_day: Some("x".into()), ..line(LineClass::Carried, None, paid()) };
     assert_eq!(explains(carried), -10_000);
+    let mut dollars = bill(payment);
+    dollars.side.currency = "USD".into();
+    let mixed = line(LineClass::Currency, Some(dollars), paid());
+    assert_eq!((mixed.explains_fen(), mixed.explains_ours_fen()), (10_000, Some(-10_000)));
+    assert_eq!(mixed.explains(), [("USD".to_owned(), 10_000), ("CNY".to_owned(), -10_000)]);
 }
 
 #[test]
@@ -233,11 +238,17 @@ fn a_day_is_red_while_anything_is_open() {
     for ((differences, open, remainder), state) in cases {
         assert_eq!(day_state(differences, open, remainder), state, "{differences} {open} {remainder}");
     }
-    let figures = Figures {
+    let sums = CurrencyFigures {
         bill: BillFigures { payments_fen: 500, refunds_fen: 100, ..BillFigures::default() },
         ledger: LedgerFigures { payments_fen: 450, refunds_fen: 100, ..LedgerFigures::default() },
         explained_fen: 40,
-        ..Figures::default()
+        difference_fen: 0,
     };
-    assert_eq!(figures.unexplained_fen(), 10, "what no line explains is shown");
+    assert_eq!(sums.unexplained_fen(), 10, "what no line explains is shown");
+    let mut figures = Figures { yuan: sums, ..Figures::default() };
+    assert_eq!(figures.remainder(), 10);
+    *figures.of("CNY") = CurrencyFigures::default();
+    *figures.of("USD") = sums;
+    *figures.of("HKD") = sums;
+    assert_eq!(figures.remainder(), 2, "two other currencies have one");
 }

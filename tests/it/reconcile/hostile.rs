@@ -1,11 +1,114 @@
 //! Bills that cannot be used: the run fails whole, says why, and the result before it stays.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::service::TestService;
+use crate::ctl::support::{run, wxpayctl};
+use crate::harness::service::{API_KEY, InProcess, MCH_ID, TestService};
 use crate::settling::on_both;
 
+/// What WeChat answers in place of a usable bill, and what of it the day says.
+fn unusable() -> Vec<(&'static str, Value, Value, &'static str)> {
+    let form = |spoil: Value| json!({"mch_id": MCH_ID, "form": {"spoil": spoil}});
+    let raw = |body: &str| json!([{"on": "downloadbill", "kind": "raw", "body": body, "times": null}]);
+    let (none, plain) = (json!([]), form(json!("none")));
+    let page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
+    vec![
+        ("an archive that is cut short", form(json!("cut_short")), none.clone(), "the gzip data is cut short"),
+        ("a wrong sum", form(json!("wrong_sum")), none.clone(), "the summary has 9"),
+        ("a missing column", form(json!("missing_column")), none.clone(), "微信订单号"),
+        ("a line of 2 GB", form(json!({"long_line": 2048})), none, "line 2: longer than 65536 bytes"),
+        ("a page", plain.clone(), raw(page), "neither a bill nor an answer of WeChat's"),
+        ("an error in JSON", plain, raw(r#"{"code":"SYSTEM_ERROR","message":"busy"}"#), "neither a bill nor"),
+    ]
+}
+
+/// Folders that cannot be used, and whether bills are kept there; otherwise rows are sorted there.
+const NO_FOLDERS: &[(&str, bool)] = &[("/dev/null/sorting", false), ("/proc/sorting", false), ("/proc/bills", true)];
+
+/// What `wxpayctl reconcile show` says of a day.
+async fn shown(service: &InProcess, day: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("api-key");
+    std::fs::write(&key_file, API_KEY).unwrap();
+    let mut command = wxpayctl(&["reconcile", "show", "--date", day]);
+    command.env("WXPAYCTL_URL", &service.base).env("WXPAYCTL_KEY_FILE", &key_file);
+    let ran = run(command).await;
+    assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
+    ran.out
+}
+
+impl InProcess {
+    /// The reasons of the events about bills that could not be used.
+    async fn failures(&self) -> Vec<String> {
+        let (status, page) = self.get("/v1/events?types=bill.failed&limit=1000").await;
+        assert_eq!(status, 200, "{page}");
+        let events = page["events"].as_array().unwrap();
+        events.iter().map(|event| event["data"]["error"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
 on_both! {
+    async fn what_is_no_usable_bill_leaves_the_old_result_and_says_why(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("HB000021").await;
+        service.end_day().await;
+        let good = service.reconciled(&day).await;
+        assert_eq!(good["state"], "balanced", "{good}");
+        for (name, form, faults, says) in unusable() {
+            service.wechat_control("bills/form", form).await;
+            service.faults(faults).await;
+            let failed = service.reconciled(&day).await;
+            let error = failed["error"].as_str().unwrap_or_default();
+            assert!(failed["state"] == "failed" && error.contains(says), "{name}: {failed}");
+            assert_eq!((&failed["result"], &failed["bill"]), (&json!("balanced"), &good["bill"]), "{name}");
+            assert_eq!(service.failures().await.last().map(String::as_str), Some(error), "{name}");
+            // The same reason again is no news.
+            let told = service.failures().await.len();
+            assert_eq!(service.reconciled(&day).await["error"], error, "{name}");
+            assert_eq!(service.failures().await.len(), told, "{name}");
+            let shown = shown(&service, &day).await;
+            assert!(shown.contains(says), "{name}: {shown}");
+            service.clear_faults().await;
+        }
+        // A column more is none of these.
+        let form = json!({"mch_id": MCH_ID, "form": {"spoil": "extra_column"}});
+        service.wechat_control("bills/form", form).await;
+        let passed = service.reconciled(&day).await;
+        assert_eq!((&passed["state"], &passed["classes"]), (&json!("balanced"), &json!({"matched": 1})), "{passed}");
+        service.finish().await;
+    }
+
+    async fn a_folder_that_cannot_be_used_is_named(db: TestDb) {
+        let mut service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("HB000031").await;
+        service.end_day().await;
+        let good = service.reconciled(&day).await;
+        assert_eq!(good["state"], "balanced", "{good}");
+        let settings = service.in_force.snapshot().reconcile.clone();
+        for (says, keeps) in NO_FOLDERS {
+            let folder = Some(PathBuf::from(says));
+            service.restart_with(|config| {
+                config.reconcile = settings.clone();
+                if *keeps {
+                    (config.reconcile.keep, config.reconcile.dir) = (Duration::from_secs(86_400), folder);
+                    config.reconcile.temp_dir = Some(std::env::temp_dir());
+                } else {
+                    config.reconcile.temp_dir = folder;
+                }
+            }).await;
+            let failed = service.reconciled(&day).await;
+            let error = failed["error"].as_str().unwrap_or_default();
+            assert!(failed["state"] == "failed" && error.contains(says), "{says}: {failed}");
+            assert_eq!((&failed["result"], &failed["bill"]), (&json!("balanced"), &good["bill"]), "{says}");
+        }
+        service.finish().await;
+    }
+
     async fn a_bill_that_contradicts_itself_changes_nothing(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         let day = service.begin_day().await;

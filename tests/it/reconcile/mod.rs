@@ -1,10 +1,14 @@
 //! Bills against the books: classes and sorting alone, then whole days of the service, and what a bill cannot do.
 
 mod classes;
+mod currencies;
+mod fees;
+mod full_disk;
 mod hostile;
 mod one_pass;
 mod over_http;
 mod repairs;
+mod repairs_go_on;
 mod seeds;
 mod sorting;
 mod timetable;
@@ -79,7 +83,8 @@ impl InProcess {
 /// The bill's total less what the lines explain is ours: with the numbers of the answers, not the service's own sum.
 pub fn assert_proof(day: &Value, lines: &[Value]) {
     let sum = |side: &str| day[side]["payments_fen"].as_i64().unwrap() - day[side]["refunds_fen"].as_i64().unwrap();
-    let explained: i64 = lines.iter().map(|line| line["explains_fen"].as_i64().unwrap()).sum();
+    // In yuan: a line may explain amounts of two currencies.
+    let explained: i64 = lines.iter().filter_map(|line| line["explains"]["CNY"].as_i64()).sum();
     assert_eq!(sum("bill") - explained, sum("ledger"), "{day}: {lines:?}");
     assert_eq!(day["unexplained_fen"], 0, "{day}");
     let open = lines.iter().filter(|line| line["resolution"] == "open").count();

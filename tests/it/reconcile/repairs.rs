@@ -100,4 +100,28 @@ on_both! {
         assert_eq!(again["results"], json!([]));
         service.finish().await;
     }
+
+    async fn a_console_refund_of_a_payment_of_no_order_is_found_by_a_query(db: TestDb) {
+        let service = TestService::new().on(db).refunds().in_process().await;
+        let day = service.begin_day().await;
+        service.unmatched("NO000001", json!({"mch_id": MCH_ID})).await;
+        let body = json!({"mch_id": MCH_ID, "out_trade_no": "NO000001", "refund_fee": 40, "notify": false});
+        let made = service.wechat_control("refunds/console", body).await;
+        let refund_no = made["out_refund_no"].as_str().unwrap().to_owned();
+        service.ends(&refund_no, "SUCCESS").await;
+        service.end_day().await;
+        let red = service.reconciled(&day).await;
+        assert_eq!((&red["state"], &red["classes"]["refund_missing_here"]), (&json!("red"), &json!(1)), "{red}");
+        let plan = service.repair(&day, json!({})).await;
+        assert_eq!((&plan["plan"][0]["mend"], &plan["plan"][0]["order_no"]), (&json!("adopt_refund"), &Value::Null));
+        let done = service.repair(&day, json!({"dry_run": false, "reason": "made in the merchant platform"})).await;
+        assert_eq!(done["results"][0]["result"], "asked", "{done}");
+        let after = service.until_repair_is(&day, "done", 2).await;
+        assert_eq!(after["repair"]["waits_for"], 0, "{after}");
+        let after = service.until_compared(&day).await;
+        assert_eq!((&after["state"], &after["classes"]), (&json!("balanced"), &json!({"matched": 2})), "{after}");
+        assert_eq!(service.number("SELECT COUNT(*) FROM refund_ledger WHERE amount_fen = 40").await, 1);
+        service.leave_books_open("the payment is of no order");
+        service.finish().await;
+    }
 }

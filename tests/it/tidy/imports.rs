@@ -47,7 +47,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "ops",
         "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus failpoint \
-         new_refund webhooks",
+         new_refund webhooks reconcile",
     ),
     (
         "worker",

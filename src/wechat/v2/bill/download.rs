@@ -13,8 +13,7 @@ use tokio::io::AsyncWriteExt;
 use super::error::BillError;
 use super::fund_flow::FundFlows;
 use super::gunzip::GunzipError;
-use super::parser::{Layout, Limits};
-use super::reader::BillReader;
+use super::parser::{Layout, Limits, Parser};
 use super::receiver::{Fault, Received, Receiver};
 use super::refusal::{Refusal, RefusalKind};
 use super::request;
@@ -127,12 +126,11 @@ pub async fn download(
     let file = folder.join(ask.file_name(merchant));
     let begun = folder.join(format!(".{}.{}.part", ask.file_name(merchant), random_text(8)));
     let part = Part(begun.clone());
-    let Received { bytes, sha256 } = receive(stream, &begun, limits).await?;
     let expected = Expected::new(merchant, *ask);
-    match ask {
-        Ask::Trades { .. } => read::<Trades>(&begun, expected).await?,
-        Ask::FundFlow { .. } => read::<FundFlows>(&begun, expected).await?,
-    }
+    let Received { bytes, sha256 } = match ask {
+        Ask::Trades { .. } => receive::<Trades>(stream, &begun, limits, expected).await?,
+        Ask::FundFlow { .. } => receive::<FundFlows>(stream, &begun, limits, expected).await?,
+    };
     tokio::fs::rename(&begun, &file).await.map_err(|error| stored(&error))?;
     drop(part);
     // Without this the new name may be lost with the power.
@@ -169,14 +167,6 @@ async fn sweep(folder: &Path) {
     }
 }
 
-/// Reads the bill to its end.
-async fn read<L: Layout>(file: &Path, expected: Expected) -> Result<(), DownloadError> {
-    let file = File::open(file).await.map_err(|error| stored(&error))?;
-    let mut reader = BillReader::<File, L>::new(file, Limits::default()).expecting(expected);
-    while reader.next().await.map_err(DownloadError::Unusable)?.is_some() {}
-    Ok(())
-}
-
 /// Without a valid client certificate WeChat's front end answers a bare 400.
 fn unsent(ask: &Ask, error: TransportError) -> DownloadError {
     match (ask, &error) {
@@ -189,10 +179,17 @@ fn unsent(ask: &Ask, error: TransportError) -> DownloadError {
     }
 }
 
-async fn receive(mut stream: ByteStream, begun: &Path, limits: DownloadLimits) -> Result<Received, DownloadError> {
+/// The bill is read while it arrives: what it cannot hold ends the download.
+async fn receive<L: Layout>(
+    mut stream: ByteStream,
+    begun: &Path,
+    limits: DownloadLimits,
+    expected: Expected,
+) -> Result<Received, DownloadError> {
     /// Decompressed bytes are written after each such step, so that a small archive of zeros takes little memory.
     const STEP_BYTES: usize = 4096;
     let mut receiver = Receiver::new(limits.plain_bytes, stream.digest().map(str::to_owned));
+    let mut parser: Parser<L> = Parser::new(Limits::default()).expecting(expected);
     let mut options = OpenOptions::new();
     let mut file =
         options.write(true).create_new(true).mode(0o600).open(begun).await.map_err(|error| stored(&error))?;
@@ -204,25 +201,25 @@ async fn receive(mut stream: ByteStream, begun: &Path, limits: DownloadLimits) -
         }
         for step in chunk.chunks(STEP_BYTES) {
             receiver.feed(step)?;
-            write(&mut receiver, &mut file).await?;
+            parser.feed(receiver.plain(), |_| {}).map_err(DownloadError::Unusable)?;
+            file.write_all(receiver.plain()).await.map_err(|error| stored(&error))?;
+            receiver.written();
         }
     }
-    let received = receiver.finish()?;
-    file.write_all(&received.0).await.map_err(|error| stored(&error))?;
+    let (rest, received) = receiver.finish()?;
+    parser.feed(&rest, |_| {}).and_then(|()| parser.finish(|_| {}).map(drop)).map_err(DownloadError::Unusable)?;
+    file.write_all(&rest).await.map_err(|error| stored(&error))?;
     file.flush().await.map_err(|error| stored(&error))?;
     file.sync_all().await.map_err(|error| stored(&error))?;
-    Ok(received.1)
-}
-
-async fn write(receiver: &mut Receiver, file: &mut File) -> Result<(), DownloadError> {
-    file.write_all(receiver.plain()).await.map_err(|error| stored(&error))?;
-    receiver.written();
-    Ok(())
+    Ok(received)
 }
 
 fn stored(error: &std::io::Error) -> DownloadError {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DownloadError::DiskFull(error.to_string()),
+        // The largest file that is allowed is the end of the room, too.
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            DownloadError::DiskFull(error.to_string())
+        }
         _ => DownloadError::File(error.to_string()),
     }
 }

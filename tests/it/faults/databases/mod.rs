@@ -1,5 +1,6 @@
 //! The database is lost, restarted, full or locked.
 
+pub mod limits;
 mod pgbouncer;
 mod postgres_lost;
 mod postgres_restarted;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::faults::databases::limits::{limit_files, run_without_signal};
 use crate::faults::load::{numbers, place_and_pay, readiness, tell, until_notified, until_paid};
 use crate::faults::{audit, until};
 use crate::harness::db::TestDb;
@@ -19,23 +20,6 @@ const LONG: Duration = Duration::from_secs(10);
 fn folder(rig: &Processes) -> &std::path::Path {
     let TestDb::Sqlite(folder) = &rig.db else { unreachable!("on SQLite") };
     folder.path()
-}
-
-/// A write beyond a limit is an error to it and not a signal, as when it is the disk that has no more room.
-async fn run_without_signal(rig: &Processes) -> Process {
-    let mut command = Command::new("sh");
-    command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, env!("CARGO_BIN_EXE_wxpayd"), "run", "--config"]);
-    command.arg(rig.config_file());
-    command.env("WXPAY__SERVER__LISTEN", format!("127.0.0.1:{}", rig.port()));
-    rig.spawn(command, rig.port()).await
-}
-
-/// How long the files of a process may become; nothing: as long as they like. A small file system of its own would need
-/// the right to mount one.
-fn limit_files(process: &Process, bytes: Option<u64>) {
-    let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-    let [whose, limit] = [format!("--pid={}", process.id()), format!("--fsize={limit}:")];
-    assert!(Command::new("prlimit").args([whose, limit]).status().unwrap().success());
 }
 
 /// SQLite's log cannot grow by one page: what is written next is cut off in its middle.

@@ -1,5 +1,6 @@
 //! What surrounds the service: its database, its bus, WeChat; and requests to each of them.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -207,8 +208,14 @@ impl Environment {
     }
 }
 
+/// Where the service keeps bills.
+pub(super) fn bills_dir(port: u16) -> PathBuf {
+    std::env::temp_dir().join(format!("wxpay-test-bills-{port}"))
+}
+
 impl Drop for Environment {
     fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(bills_dir(self.port));
         assert!(self.finished.load(Ordering::Relaxed) || std::thread::panicking(), "the test did not call finish()");
     }
 }

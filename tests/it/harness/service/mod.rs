@@ -25,6 +25,7 @@ pub use accounts::{
 };
 use accounts::{MINI_PROGRAM, account};
 pub use environment::Environment;
+use environment::bills_dir;
 pub use in_process::InProcess;
 use in_process::LEASE_S;
 pub use processes::Processes;
@@ -214,7 +215,7 @@ impl TestService {
         let apps = if self.mini_program { "\"mini\"" } else { "" };
         let More { server, lease } = more;
         let lease_ms = lease.as_millis();
-        let bills = std::env::temp_dir().join(format!("wxpay-test-bills-{port}"));
+        let bills = bills_dir(port);
         let bills = bills.display();
         let text = format!(
             r#"

@@ -1,0 +1,115 @@
+//! What a day's bill says of the fee of each row, found by the row's key: for sheets. Matched rows are not stored.
+//!
+//! What must stay true: memory is one sorter's buffer and a key for every hundred rows; the files go with the value.
+
+use std::fs::File;
+use std::io;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::bill_rows::{bill_item, read};
+use super::codec::{read_bill, write_bill};
+use super::error::RunError;
+use super::folder::Folder;
+use super::sorter::{Sorter, read_row, write_row};
+use crate::config::{Config, Merchant};
+use crate::reconciliation::{BillSide, Ids};
+use crate::wechat::transport::Client;
+use crate::wechat::v2::bill::{Ask, BillDay, DownloadLimits, Expected, TradeBillType, Trades, download};
+
+/// Bills that are read at once by this process; other sheets wait.
+static READERS: Semaphore = Semaphore::const_new(1);
+/// Rows of which the first one's key is in memory.
+const BLOCK: usize = 100;
+
+/// The rows of a trade bill in a file, in the order of their keys.
+#[derive(Debug)]
+pub struct BillFees {
+    file: File,
+    /// The first key of each block, and where it begins.
+    blocks: Vec<(Vec<u8>, u64)>,
+    bytes: u64,
+    _folder: Arc<Folder>,
+}
+
+impl BillFees {
+    /// Reads the bill of a day: the one that is kept, or WeChat's.
+    pub async fn of_day(
+        config: &Config,
+        wechat: &Client,
+        merchant: &Merchant,
+        day: &str,
+    ) -> Result<BillFees, RunError> {
+        let day = BillDay::parse(day).map_err(|_| RunError::Day(day.to_owned()))?;
+        let ask = Ask::trades(day, TradeBillType::All);
+        let _permit = READERS.acquire().await.map_err(|_| RunError::Ended)?;
+        let sorting = config.reconcile.sorting_dir(&config.store);
+        let folder = Folder::create(&sorting).map_err(|e| RunError::of_folder(&sorting, &e))?;
+        let folder = Arc::new(folder);
+        let kept = config.reconcile.bills_dir(&config.store).join(ask.file_name(merchant));
+        let bill = if kept.is_file() { kept } else { fetched(config, wechat, merchant, &ask, &folder).await? };
+        let (expected, buffer) = (Expected::new(merchant, ask), config.reconcile.buffer_bytes);
+        let written = tokio::task::spawn_blocking(move || written(bill, expected, folder, buffer));
+        written.await.map_err(|_| RunError::Ended)?
+    }
+
+    /// What the bill says of a row; none where it does not have it. Blocks.
+    pub fn find(&self, ids: &Ids) -> io::Result<Option<BillSide>> {
+        let key = ids.sort_key();
+        let behind = self.blocks.partition_point(|(first, _)| *first <= key);
+        let Some((_, from)) = behind.checked_sub(1).and_then(|at| self.blocks.get(at)) else { return Ok(None) };
+        let to = self.blocks.get(behind).map_or(self.bytes, |(_, at)| *at);
+        let mut block = vec![0; usize::try_from(to.saturating_sub(*from)).unwrap_or_default()];
+        self.file.read_exact_at(&mut block, *from)?;
+        let mut rows = block.as_slice();
+        while let Some((at, row)) = read_row(&mut rows)? {
+            if at == key {
+                return Ok(Some(read_bill(&row)?.side));
+            }
+        }
+        Ok(None)
+    }
+}
+
+async fn fetched(
+    config: &Config,
+    wechat: &Client,
+    merchant: &Merchant,
+    ask: &Ask,
+    folder: &Folder,
+) -> Result<PathBuf, RunError> {
+    let app = config.app_ids(merchant).into_iter().next();
+    let app = app.ok_or_else(|| RunError::NoApp(merchant.key.to_string()))?;
+    Ok(download(wechat, merchant, &app, ask, folder.path(), DownloadLimits::default()).await?.file)
+}
+
+fn written(bill: PathBuf, expected: Expected, folder: Arc<Folder>, buffer: usize) -> Result<BillFees, RunError> {
+    let mut sorter = Sorter::new(Arc::clone(&folder), buffer);
+    let mut failed: Option<io::Error> = None;
+    read::<Trades>(&bill, expected, |line| {
+        if failed.is_none() {
+            let item = bill_item(&line);
+            failed = sorter.push(&item.ids.sort_key(), &write_bill(&item)).err();
+        }
+    })?;
+    if let Some(e) = failed {
+        return Err(e.into());
+    }
+    let (mut rows, (path, file)) = (sorter.finish()?, folder.file()?);
+    let (mut out, mut blocks, mut bytes, mut n) = (BufWriter::new(file), Vec::new(), 0_u64, 0_usize);
+    while let Some((key, row)) = rows.read()? {
+        let length = write_row(&mut out, &key, &row)?;
+        // A key that the bill repeats is found in the block in which it begins.
+        if n % BLOCK == 0 {
+            blocks.push((key, bytes));
+        }
+        n += 1;
+        bytes = bytes.saturating_add(length);
+    }
+    out.flush()?;
+    Ok(BillFees { file: File::open(path)?, blocks, bytes, _folder: folder })
+}

@@ -1,0 +1,82 @@
+//! Money of several currencies: nothing is added up across them.
+
+use serde_json::json;
+
+use super::assert_proof;
+use crate::harness::service::{API_KEY, InProcess, TestService};
+use crate::settling::on_both;
+
+impl InProcess {
+    async fn file(&self, path: &str) -> String {
+        let response = self.http.get(format!("{}{path}", self.base)).bearer_auth(API_KEY).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        response.text().await.unwrap()
+    }
+}
+
+on_both! {
+    async fn each_currency_has_its_own_sums(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000001").await;
+        service.unmatched("FX000002", json!({"fee_type": "USD", "total_fee": 250})).await;
+        service.end_day().await;
+        let result = service.reconciled(&day).await;
+        assert_eq!((&result["state"], &result["classes"]), (&json!("balanced"), &json!({"matched": 2})), "{result}");
+        assert_eq!((&result["bill"]["payments_fen"], &result["ledger"]["payments_fen"]), (&json!(100), &json!(100)));
+        let dollars = &result["others"]["USD"];
+        assert_eq!((&dollars["bill"]["payments_fen"], &dollars["ledger"]["payments_fen"]), (&json!(250), &json!(250)));
+        assert_eq!((&dollars["bill"]["rows"], &dollars["unexplained_fen"]), (&json!(1), &json!(0)), "{result}");
+        // The day, the month and the sheet.
+        let (_, daily) = service.get(&format!("/v1/reports/daily?from={day}")).await;
+        let row = &daily["days"][0];
+        assert_eq!((&row["payments_fen"], &row["others"]["USD"]["payments_fen"]), (&json!(100), &json!(250)), "{row}");
+        assert_eq!((&row["fees"], &row["others"]["USD"]["fees"]), (&json!("0.01"), &json!("0.02")), "{row}");
+        let (_, month) = service.get(&format!("/v1/periods/main/{}", &day[..7])).await;
+        let figures = &month["figures"];
+        assert_eq!((&figures["payments"], &figures["payments_fen"]), (&json!(1), &json!(100)), "{figures}");
+        assert_eq!(figures["others"]["USD"]["payments_fen"], 250, "{figures}");
+        let sheet = service.file(&format!("/v1/reports/daily?from={day}&format=csv")).await;
+        let rows: Vec<&str> = sheet.lines().skip(1).collect();
+        assert!(rows[0].contains(",1,1.00,") && rows[0].ends_with(",balanced,CNY"), "{sheet}");
+        assert!(rows[1].contains(",1,2.50,") && rows[1].ends_with(",balanced,USD"), "{sheet}");
+        let (_, balances) = service.get("/v1/balances?merchant=main").await;
+        let closing = |n: usize| (balances["balances"][n]["currency"].clone(), balances["balances"][n]["closing_fen"].clone());
+        assert_eq!((closing(0), closing(1)), ((json!("CNY"), json!(100)), (json!("USD"), json!(250))), "{balances}");
+        service.leave_books_open("the payment is of no order");
+        service.finish().await;
+    }
+
+    async fn a_row_in_another_currency_explains_both_amounts(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000011").await;
+        service.paid("FX000012").await;
+        service.plant(json!([{"kind": "currency", "number": "FX000012", "currency": "HKD"},
+                             {"kind": "extra", "out_trade_no": "XX000001", "day": day.replace('-', ""), "total_fee": 7}])).await;
+        service.end_day().await;
+        let red = service.reconciled(&day).await;
+        let lines = service.lines(&day).await;
+        assert_eq!((&red["state"], lines.len()), (&json!("red"), 2), "{red}");
+        let line = lines.iter().find(|line| line["class"] == "currency").unwrap();
+        assert_eq!(line["explains"], json!({"HKD": 100, "CNY": -100}), "{line}");
+        assert_eq!((&red["bill"]["payments_fen"], &red["ledger"]["payments_fen"]), (&json!(107), &json!(200)), "{red}");
+        assert_eq!((&red["unexplained_fen"], &red["difference_fen"]), (&json!(0), &json!(107)), "{red}");
+        let other = &red["others"]["HKD"];
+        assert_eq!((&other["bill"]["payments_fen"], &other["difference_fen"]), (&json!(100), &json!(100)), "{red}");
+        assert_eq!(other["unexplained_fen"], 0, "{red}");
+        assert_proof(&red, &lines);
+        // A remainder in another currency alone makes the day red as well.
+        let (_, listed) = service.get("/v1/reconciliations?red=1").await;
+        assert_eq!(listed["reconciliations"].as_array().unwrap().len(), 1);
+        let explained = "UPDATE reconciliations SET open_lines = 0";
+        service.store.db().execute("test", explained, []).await.unwrap();
+        assert_eq!(service.get("/v1/reconciliations?red=1").await.1["reconciliations"], json!([]));
+        let sql = "UPDATE reconciliations SET others_red = 1, others = replace(others, '\"explained_fen\":100', '\"explained_fen\":99')";
+        service.store.db().execute("test", sql, []).await.unwrap();
+        let (_, listed) = service.get("/v1/reconciliations?red=1").await;
+        assert_eq!(listed["reconciliations"][0]["state"], "red", "{listed}");
+        service.leave_books_open("the bill is wrong, the books are not");
+        service.finish().await;
+    }
+}

@@ -23,9 +23,9 @@ use crate::wechat::transport::Client;
 use crate::wechat::v2::bill::{Ask, BillDay, Expected, FundAccount, TradeBillType};
 
 /// Rows of our side that are read at once.
-const PAGE: u64 = 2000;
+const PAGE: u64 = 1000;
 /// Parts that wait between the threads.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 /// A run that has not ended by then is one of a dead process.
 const RUN_LIMIT: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);

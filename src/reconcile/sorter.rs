@@ -51,6 +51,10 @@ impl Sorter {
         if !self.rows.is_empty() && self.bytes.len() + more + (self.rows.len() + 1) * ROW_BYTES > self.limit {
             self.spill()?;
         }
+        if self.bytes.capacity() == 0 {
+            // Grown step by step it would leave as much behind.
+            self.bytes.reserve_exact(self.limit / 8 * 7);
+        }
         self.rows.push(Row { begin: self.bytes.len(), key: key.len(), value: value.len() });
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
@@ -76,7 +80,8 @@ impl Sorter {
 
     fn sort(&mut self) {
         let bytes = &self.bytes;
-        self.rows.sort_by(|a, b| key_of(bytes, a).cmp(key_of(bytes, b)));
+        // Equal keys stay in their order; a stable sort needs memory of its own.
+        self.rows.sort_unstable_by(|a, b| (key_of(bytes, a), a.begin).cmp(&(key_of(bytes, b), b.begin)));
     }
 
     fn spill(&mut self) -> io::Result<()> {

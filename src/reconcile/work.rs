@@ -44,14 +44,13 @@ impl Work {
         rows: mpsc::Receiver<Vec<LedgerItem>>,
         found: mpsc::Sender<Vec<Pair>>,
     ) -> Result<Worked, RunError> {
-        let ledger = self.ledger(rows)?;
-        let mut bill = self.sorter();
-        let mut refunds = self.funds.is_some().then(|| self.sorter());
-        let sums = match &self.trades {
-            Some((file, expected)) => sort_bill(file, expected.clone(), &mut bill, refunds.as_mut())?,
-            None => BillSums::new(),
-        };
-        let bill = bill.finish()?;
+        // Both sides at once: one waits for the database, the other one is read from a file.
+        let (ledger, bill) = std::thread::scope(|scope| {
+            let bill = scope.spawn(|| self.bill());
+            (self.ledger(rows), bill.join())
+        });
+        let (bill, refunds, sums) = bill.map_err(|_| RunError::Ended)??;
+        let ledger = ledger?;
         let (account, fees) = match &self.funds {
             Some(funds) => self.account(funds, refunds).map(|(account, fees)| (Some(account), Some(fees)))?,
             None => (None, None),
@@ -73,6 +72,17 @@ impl Work {
 
     fn sorter(&self) -> Sorter {
         Sorter::new(Arc::clone(&self.folder), self.buffer)
+    }
+
+    /// The bill's rows, its refunds by WeChat's number where the account's bill is there, and its sums.
+    fn bill(&self) -> Result<(Sorted, Option<Sorter>, BillSums), RunError> {
+        let mut bill = self.sorter();
+        let mut refunds = self.funds.is_some().then(|| self.sorter());
+        let sums = match &self.trades {
+            Some((file, expected)) => sort_bill(file, expected.clone(), &mut bill, refunds.as_mut())?,
+            None => BillSums::new(),
+        };
+        Ok((bill.finish()?, refunds, sums))
     }
 
     fn ledger(&self, mut rows: mpsc::Receiver<Vec<LedgerItem>>) -> Result<Sorted, RunError> {

@@ -1,13 +1,13 @@
 //! `POST /v1/reconciliations`, `GET /v1/reconciliations` and `GET /v1/reconciliations/{merchant}/{date}`.
 
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::path::{DayPath, day};
+use super::path::{DayOrFile, DayPath, day};
 use super::request;
 use super::view::DayJson;
 use crate::http::books::daily::{DetailQuery, detail_file, file_of};
@@ -102,7 +102,7 @@ pub async fn get(
     app: HttpState,
     caller: Authorized<Finance>,
     StrictQuery(query): StrictQuery<DetailQuery>,
-    Path((merchant, text)): Path<(String, String)>,
+    DayOrFile { merchant, text }: DayOrFile,
 ) -> Result<Response, Error> {
     if let Some((begin, kind)) = file_of(&text) {
         return detail_file(&app, &caller, query, (&merchant, begin, kind)).await;

@@ -36,6 +36,23 @@ impl<S: Send + Sync> FromRequestParts<S> for DayPath {
     }
 }
 
+/// Extractor: `{merchant}/{date}` of a path, where the date may have the ending of a file.
+pub struct DayOrFile {
+    pub merchant: String,
+    pub text: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DayOrFile {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<DayOrFile, Error> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let invalid = |_| Error::Invalid(vec![FieldProblem::parameter("date", "must be UTF-8 text")]);
+        let Path((merchant, text)) = path.map_err(invalid)?;
+        Ok(DayOrFile { merchant, text })
+    }
+}
+
 /// A day of the form that all answers have.
 pub fn day(text: &str) -> Result<BillDay, &'static str> {
     let day = BillDay::parse(text).map_err(|_| "must be a day like 2026-11-27")?;

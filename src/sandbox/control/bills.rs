@@ -19,8 +19,8 @@
 //! | `summary` | `day` | counts one row too many in its summary |
 //!
 //! `POST /_sandbox/bills/form {"mch_id"?, "form": {"legacy"?, "reversed"?, "short_summary"?, "short_numbers"?,
-//! "wide_colons"?, "byte_order_mark"?, "crlf"?, "last_line_ended"?, "unit"?, "spoil"?}}`; what is left out is as in today's real
-//! bills. Each is a field of `Form`.
+//! "wide_colons"?, "byte_order_mark"?, "crlf"?, "last_line_ended"?, "unit"?, "spoil"?}}`; what is left out is as in
+//! today's real bills. Each is a field of `Form`.
 //!
 //! Money that arrives before midnight or under a number that the service does not know is made with
 //! `POST /_sandbox/pay`, refunds of the merchant platform with `POST /_sandbox/refunds/console`.

@@ -197,7 +197,8 @@ impl Store {
         let sql = format!(
             "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(CASE WHEN {IN_BOOKS} THEN 1 ELSE 0 END), 0) AS BIGINT) AS settled
              FROM reconciliation_lines AS l
-             WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.resolution = 'open' AND l.asked_at_ms IS NOT NULL"
+             WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.resolution = 'open'
+               AND l.asked_at_ms IS NOT NULL"
         );
         let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
         let rows = self.db.reader().rows(&sql, values).await?;

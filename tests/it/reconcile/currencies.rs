@@ -41,8 +41,8 @@ on_both! {
         assert!(rows[0].contains(",1,1.00,") && rows[0].ends_with(",balanced,CNY"), "{sheet}");
         assert!(rows[1].contains(",1,2.50,") && rows[1].ends_with(",balanced,USD"), "{sheet}");
         let (_, balances) = service.get("/v1/balances?merchant=main").await;
-        let closing = |n: usize| (balances["balances"][n]["currency"].clone(), balances["balances"][n]["closing_fen"].clone());
-        assert_eq!((closing(0), closing(1)), ((json!("CNY"), json!(100)), (json!("USD"), json!(250))), "{balances}");
+        let closing = |n: usize| json!([balances["balances"][n]["currency"], balances["balances"][n]["closing_fen"]]);
+        assert_eq!((closing(0), closing(1)), (json!(["CNY", 100]), json!(["USD", 250])), "{balances}");
         service.leave_books_open("the payment is of no order");
         service.finish().await;
     }
@@ -52,8 +52,9 @@ on_both! {
         let day = service.begin_day().await;
         service.paid("FX000011").await;
         service.paid("FX000012").await;
-        service.plant(json!([{"kind": "currency", "number": "FX000012", "currency": "HKD"},
-                             {"kind": "extra", "out_trade_no": "XX000001", "day": day.replace('-', ""), "total_fee": 7}])).await;
+        let name = day.replace('-', "");
+        let extra = json!({"kind": "extra", "out_trade_no": "XX000001", "day": name, "total_fee": 7});
+        service.plant(json!([{"kind": "currency", "number": "FX000012", "currency": "HKD"}, extra])).await;
         service.end_day().await;
         let red = service.reconciled(&day).await;
         let lines = service.lines(&day).await;
@@ -72,7 +73,8 @@ on_both! {
         let explained = "UPDATE reconciliations SET open_lines = 0";
         service.store.db().execute("test", explained, []).await.unwrap();
         assert_eq!(service.get("/v1/reconciliations?red=1").await.1["reconciliations"], json!([]));
-        let sql = "UPDATE reconciliations SET others_red = 1, others = replace(others, '\"explained_fen\":100', '\"explained_fen\":99')";
+        let (was, is) = (r#""explained_fen":100"#, r#""explained_fen":99"#);
+        let sql = format!("UPDATE reconciliations SET others_red = 1, others = replace(others, '{was}', '{is}')");
         service.store.db().execute("test", sql, []).await.unwrap();
         let (_, listed) = service.get("/v1/reconciliations?red=1").await;
         assert_eq!(listed["reconciliations"][0]["state"], "red", "{listed}");

@@ -33,8 +33,8 @@ impl InProcess {
             "INSERT INTO reconciliation_lines (merchant, day, run, line_key, class, kind, transaction_id, out_trade_no,
                                                bill_fen, bill_currency, explains_fen, resolution)
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {lines})
-             SELECT 'main', '{day}', 1, 'k' || i, 'missing_here', 'payment', '42000' || (100000 + i), 'RP' || (100000 + i),
-                    100, 'CNY', 100, 'open' FROM n"
+             SELECT 'main', '{day}', 1, 'k' || i, 'missing_here', 'payment', '42000' || (100000 + i),
+                    'RP' || (100000 + i), 100, 'CNY', 100, 'open' FROM n"
         );
         self.store.db().execute("test", sql, []).await.unwrap();
     }
@@ -100,8 +100,8 @@ on_both! {
         let day = day_of(service.clock.now());
         service.red_day(&day, LINES).await;
         // Their payments are in the books by now.
-        let sql = "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid, amount_fen,
-                                         currency, paid_at_ms, recorded_at_ms, updated_at_ms)
+        let sql = "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid,
+                                         amount_fen, currency, paid_at_ms, recorded_at_ms, updated_at_ms)
                    SELECT merchant, transaction_id, 1, 'unmatched', out_trade_no, 'm', 'a', 100, 'CNY', 1, 1, 1
                    FROM reconciliation_lines";
         service.store.db().execute("test", sql, []).await.unwrap();

@@ -42,6 +42,7 @@ mod webhooks;
 pub use connection::Remote;
 pub use events::list::ENTITY_FACTS;
 pub use extract::transport;
+pub use health::last::LastReadiness;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use routes::{admin_router, guarded, router};
 pub use server::serve;

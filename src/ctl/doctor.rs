@@ -124,7 +124,7 @@ fn of_readiness(readiness: &Value) -> Vec<Finding> {
     if let Some(ready) = readiness["ready"].as_bool().filter(|_| readiness["checks"].is_null()) {
         let (status, found) = if ready { (Status::Ok, "ready") } else { (Status::Problem, "not ready") };
         return vec![
-            Finding::new("service", status, format!("{found}; what was checked is not told without a key"))
+            Finding::new("service", status, format!("{found}; what was checked is shown only with a key"))
                 .mend("add --key-file with a key of scope ops, or ask the address of server.admin_listen"),
         ];
     }

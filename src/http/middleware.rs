@@ -10,12 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::connection::{Ambiguous, Remote};
 use super::extract::request_id;
 use super::problem::Error;
+use super::server::connection::{Ambiguous, Overloaded, Remote};
 use crate::secret::random_text;
 
-const MAX_URI_BYTES: usize = 8 * 1024;
+const MAX_URI_BYTES: usize = 4 * 1024;
 
 /// The address at the other end of the connection.
 pub fn remote_ip(extensions: &Extensions) -> IpAddr {
@@ -57,6 +57,9 @@ async fn answer(id: String, request: Request, next: Next) -> Response {
 }
 
 fn refusal(request: &Request) -> Option<Error> {
+    if request.extensions().get::<Overloaded>().is_some() {
+        return Some(Error::Overloaded);
+    }
     if request.extensions().get::<Ambiguous>().is_some() {
         return Some(Error::Malformed { detail: "a request states its length in one way only" });
     }

@@ -86,6 +86,9 @@ pub enum Error {
     /// The API key asks for more in this second than it may.
     #[error("the API key's rate_limit_per_second is reached")]
     RateLimited,
+    /// All that this process does at once is under way, or the caller's network has its share of it.
+    #[error("too much is under way at the moment")]
+    Overloaded,
     /// It does not exist, or the caller may not see it.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -278,6 +281,7 @@ problems! {
     Error::Forbidden(_) => FORBIDDEN "forbidden" "Not allowed";
     Error::GrantExceeds(_) => FORBIDDEN "grant-exceeds" "More than the key has";
     Error::RateLimited => TOO_MANY_REQUESTS "rate-limited" "Too many requests", retry 1;
+    Error::Overloaded => SERVICE_UNAVAILABLE "overloaded" "Too much at once", retry 1, close true;
     Error::NotFound(_) => NOT_FOUND "not-found" "Not found";
     Error::NoRoute => NOT_FOUND "no-route" "No such path";
     Error::MethodNotAllowed => METHOD_NOT_ALLOWED "method-not-allowed" "Method not allowed";

@@ -264,6 +264,7 @@ impl From<Error> for Failure {
             | Error::PeriodOutOfOrder { .. }
             | Error::GrantExceeds(_)
             | Error::KeyNameTaken
+            | Error::Overloaded
             | Error::RateLimited
             | Error::WebhooksUsedUp
             | Error::WebhooksNotConfigured) => Failure::because(Reason::Internal, e.to_string()),

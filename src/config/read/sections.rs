@@ -10,8 +10,7 @@ use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
-use crate::config::secrets::{key_hashes, strong, varied};
-use crate::config::sections::is_pkcs12;
+use crate::config::secrets::{is_pkcs12, key_hashes, strong, varied};
 use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web, Wechat};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
@@ -35,6 +34,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         r.hazard("trusted_proxies", "trusts the whole internet: every client can claim any address");
     }
     let max_connections = r.number("max_connections", 1..=1_000_000);
+    let max_connections_per_address = r.number("max_connections_per_address", 0..=1_000_000);
     let header_timeout = r.millis("header_timeout_ms", 100..=60_000);
     let body_timeout = r.millis("body_timeout_ms", 100..=120_000);
     let idle_timeout = r.millis("idle_timeout_ms", 1_000..=3_600_000);
@@ -47,6 +47,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         public_url: public_url?,
         trusted_proxies: trusted_proxies?,
         max_connections: max_connections?.try_into().ok()?,
+        max_connections_per_address: max_connections_per_address?.try_into().ok()?,
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         idle_timeout: idle_timeout?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How long strangers are told the same.
+/// How long one answer is given to strangers.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The last answer.

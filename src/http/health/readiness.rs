@@ -1,4 +1,4 @@
-//! What makes a process ready, and what else operators are told beside it.
+//! What makes a process ready, and what else operators see beside it.
 //!
 //! Each thing that was checked is named with the reason; the words are for operators, so they stay short and hold no
 //! addresses. A stream that is filling up is ok with a reason; a full one refuses new work, so the process is

@@ -1,8 +1,8 @@
 //! The answers of `/healthz`, `/readyz` and `/metrics`.
 //!
 //! Alive is not ready: `/healthz` uses no dependency, so that a database outage never gets a healthy process killed.
-//! On the listener of `server.admin_listen` everyone is told everything; on the public one strangers are told whether
-//! the process is ready.
+//! The listener of `server.admin_listen` shows everything to everyone; the public one shows strangers whether the
+//! process is ready.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -34,7 +34,7 @@ async fn a_sound_process_is_alive_ready_and_counted() {
 const FORWARDED: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
 
 #[tokio::test]
-async fn strangers_are_told_whether_it_is_ready_and_nothing_else() {
+async fn strangers_see_whether_it_is_ready_and_nothing_else() {
     let stage = with_ops_key().await;
     for header in [FORWARDED, ("Forwarded", "for=203.0.113.9"), ("X-Real-IP", "203.0.113.9"), ("Via", "1.1 proxy")] {
         let ready = stage.send("GET", "/readyz", &[header], b"").await;
@@ -44,11 +44,11 @@ async fn strangers_are_told_whether_it_is_ready_and_nothing_else() {
     }
     let with = |key: &str| format!("Bearer {key}");
     let (ops, orders) = (with(OPS_KEY), with(KEY));
-    for (path, told) in [("/readyz", "config_hash"), ("/metrics", "# TYPE wxpay_")] {
+    for (path, shown) in [("/readyz", "config_hash"), ("/metrics", "# TYPE wxpay_")] {
         let reply = stage.send("GET", path, &[FORWARDED, ("Authorization", &ops)], b"").await;
-        assert_eq!((reply.status, reply.text().contains(told)), (200, true), "{}", reply.text());
+        assert_eq!((reply.status, reply.text().contains(shown)), (200, true), "{}", reply.text());
         let reply = stage.send("GET", path, &[FORWARDED, ("Authorization", &orders)], b"").await;
-        assert_eq!((reply.status, reply.text().contains(told)), (403, false), "{}", reply.text());
+        assert_eq!((reply.status, reply.text().contains(shown)), (403, false), "{}", reply.text());
     }
     let refused = "SELECT COUNT(*) FROM audit WHERE action = 'api_key.refuse'";
     stage.until_number("the refused keys, not the requests without one", refused, |n| n >= 1).await;
@@ -56,7 +56,7 @@ async fn strangers_are_told_whether_it_is_ready_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn strangers_without_the_database_are_told_that_it_is_not_ready() {
+async fn strangers_without_the_database_see_that_it_is_not_ready() {
     let stage = Stage::start().await;
     stage.store.db().read().clone().close().await.unwrap();
     let ready = stage.send("GET", "/readyz", &[FORWARDED], b"").await;

@@ -54,8 +54,8 @@ fn write_key(service: &Processes, from: &str, to: &str) {
 }
 
 /// Awaits that so many refused bodies were kept, or given up.
-async fn until_looked_at(service: &Processes, process: &Process, posted: usize) {
-    let looked_at = async || {
+async fn until_examined(service: &Processes, process: &Process, posted: usize) {
+    let examined = async || {
         let mut all = 0;
         for outcome in ["kept", "dropped", "failed", "sampled", "not_sampled"] {
             let name = format!("wxpay_notify_refused_total{{outcome=\"{outcome}\"}}");
@@ -63,8 +63,8 @@ async fn until_looked_at(service: &Processes, process: &Process, posted: usize) 
         }
         all
     };
-    within_timeout("all refused bodies were looked at", async {
-        while looked_at().await < posted {
+    within_timeout("all refused bodies were examined", async {
+        while examined().await < posted {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
@@ -91,13 +91,13 @@ async fn refused(service: &Processes, count: usize) -> Process {
         let answers = at_once(bodies.map(|body| notify(service, &wrong, "main", body))).await;
         assert!(answers.iter().all(|(status, answer)| *status == 200 && answer.contains("FAIL")), "{answers:?}");
         posted += not_kept.len();
-        until_looked_at(service, &wrong, posted).await;
+        until_examined(service, &wrong, posted).await;
         let kept: HashSet<String> =
             texts(&db, "SELECT out_trade_no FROM refused_notifications").await.into_iter().collect();
         not_kept.retain(|n| !kept.contains(&format!("R{n:06}")));
     }
     notify(service, &wrong, "main", genuine(0, FORGERS_KEY)).await;
-    until_looked_at(service, &wrong, posted + 1).await;
+    until_examined(service, &wrong, posted + 1).await;
     write_key(service, WRONG_KEY, KEY);
     let before = service.get(&wrong.base, "/readyz").await.1["config_hash"].clone();
     let sent = std::process::Command::new("kill").args(["-HUP", &wrong.id().to_string()]).status().unwrap();

@@ -35,7 +35,7 @@ impl IntoResponse for Error {
         if close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if matches!(self, Error::Unauthorized) {
+        if matches!(self, Error::Unauthorized | Error::UnknownKey) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wxpay-worker\""));
         }
         response

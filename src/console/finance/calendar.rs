@@ -7,6 +7,7 @@ use super::words::FinanceWords;
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
+use crate::console::links;
 use crate::console::nav::Place;
 use crate::console::query::Filters;
 use crate::console::state::Console;
@@ -39,7 +40,9 @@ struct CalendarPage {
     around: [(&'static str, String); 2],
     may_export: bool,
     may_close: bool,
+    may_reopen: bool,
     is_over: bool,
+    today: String,
 }
 
 /// The month that is asked for, or the one under way.
@@ -85,7 +88,9 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
         around,
         may_export: viewer.may(Right::Export),
         may_close: viewer.may(Right::Accept),
+        may_reopen: viewer.may(Right::Admin),
         is_over: month.ends_at <= now,
+        today: now.to_beijing_day(),
         month,
         query,
     })
@@ -102,15 +107,31 @@ impl CalendarPage {
     }
 
     fn status(&self, row: &DayRow) -> Status {
-        status(row.state)
+        if self.is_ahead(row) { Status::NotDue } else { status(row.state) }
     }
 
-    /// The day's proof, or its books where it was not reconciled.
+    /// A day that is not over, or that has not begun.
+    fn is_ahead(&self, row: &DayRow) -> bool {
+        row.state == DayState::Missing && row.day >= self.today
+    }
+
+    /// Days of a merchant whose bill was never asked for.
+    fn missing(&self, column: &Column) -> usize {
+        let is_missing = |row: &&DayRow| row.state == DayState::Missing && !self.is_ahead(row);
+        column.days.iter().filter(is_missing).count()
+    }
+
+    /// The day's proof, or its books where it is not over.
     fn day(&self, merchant: &MerchantKey, row: &DayRow) -> String {
-        match row.state {
-            DayState::Missing => format!("{}?merchant={merchant}&day={}", super::ledger::PATH, row.day),
-            _ => format!("{PATH}/{merchant}/{}", row.day),
-        }
+        if self.is_ahead(row) { links::ledger(merchant, &row.day) } else { links::reconciliation(merchant, &row.day) }
+    }
+
+    fn adjusted_day(&self, column: &Column, day: &str) -> String {
+        links::reconciliation(&column.merchant, day)
+    }
+
+    fn order(&self, column: &Column, order_no: &str) -> String {
+        links::order(&column.merchant, order_no)
     }
 
     fn lines(&self, merchant: &MerchantKey, row: &DayRow) -> String {
@@ -123,7 +144,11 @@ impl CalendarPage {
     }
 
     fn close(&self, column: &Column) -> String {
-        format!("{PATH}/close?merchant={}&month={}", column.merchant, self.month.text)
+        links::close_month(&column.merchant, &self.month.text)
+    }
+
+    fn reopen(&self, column: &Column) -> String {
+        format!("{PATH}/reopen?merchant={}&month={}", column.merchant, self.month.text)
     }
 
     fn payments(&self, column: &Column) -> i64 {

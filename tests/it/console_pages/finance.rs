@@ -19,7 +19,7 @@ async fn finance_sees_a_day_a_month_and_takes_files_away() {
     }
     ledger.hides("format=xlsx");
     let calendar = viewer.page("/console/reconciliation").await;
-    for words in [day.as_str(), "main", "¥1.00", "missing"] {
+    for words in [day.as_str(), "main", "¥1.00", "not due"] {
         calendar.shows(words);
     }
     calendar.hides("/console/reconciliation/close");

@@ -43,7 +43,6 @@ words! {
         says_not_open: "该行已处理，或当天已重新对账。", "The line is not open any more, or the day has another result.";
         no_merchants: "没有可见的商户。", "You see no merchant.";
         closed: "已关账", "Closed";
-        open: "未关账", "Open";
         close: "月末关账", "Close the month";
         will_close: "该月每一天的数字将被冻结。之后记账、属于该月的事项记入当时的月份，并注明所调整的日期。",
             "The figures of its days are frozen. What is recorded later about them counts in the month of its \

@@ -46,8 +46,8 @@ pub(super) async fn bills(store: &Store, operator: &Operator, now: Timestamp) ->
     let red = store.reconciliations(&red, None, read_at_most()).await?;
     let yesterday = BillDay::of(now).previous();
     let newest = if now >= yesterday.ends_at().after(NOON) { yesterday } else { yesterday.previous() };
-    let oldest = BillDay::of(now.before(KEPT));
-    let mut missing = store.missing_bill_days((&oldest.to_string(), &newest.to_string())).await?;
+    let (oldest, newest) = (BillDay::of(now.before(KEPT)).to_string(), newest.to_string());
+    let mut missing = store.missing_bill_days((oldest.as_str(), newest.as_str())).await?;
     missing.retain(|bills| operator.sees(&bills.merchant));
     Ok(Bills { red, missing })
 }

@@ -21,7 +21,7 @@ impl InProcess {
                  VALUES ('main', '{}', 'idle', 1, 1, 1)",
                 at.to_beijing_day()
             );
-            self.store.db().execute("test", &sql, []).await.unwrap();
+            self.store.db().execute("test", sql, []).await.unwrap();
             at = at.next_beijing_midnight();
         }
     }
@@ -185,7 +185,7 @@ async fn a_month_is_closed_after_its_preview_and_reopened_by_an_administrator() 
     let fields = [("merchant", "main"), ("month", text), ("reason", "the month is over")];
     let operator = User::log_in(&service, Role::Operator, None).await;
     let red = format!("UPDATE reconciliations SET open_lines = 2, differences = 2 WHERE day = '{first}'");
-    service.store.db().execute("test", &red, []).await.unwrap();
+    service.store.db().execute("test", red, []).await.unwrap();
     let preview = operator.page(&close).await;
     preview.shows(&format!("These days must be settled first: {first} red"));
     preview.hides("name=\"reason\"");
@@ -193,7 +193,7 @@ async fn a_month_is_closed_after_its_preview_and_reopened_by_an_administrator() 
     assert_eq!(refused.status, 422);
     refused.shows(&format!("These days are neither balanced nor explained: {first}"));
     let mended = format!("UPDATE reconciliations SET open_lines = 0 WHERE day = '{first}'");
-    service.store.db().execute("test", &mended, []).await.unwrap();
+    service.store.db().execute("test", mended, []).await.unwrap();
     operator.page(&close).await.shows("The figures of its days are frozen.");
     assert_eq!(operator.submit("/console/reconciliation/close", &fields).await.status, 303);
     let calendar = format!("/console/reconciliation?month={text}");

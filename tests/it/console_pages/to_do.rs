@@ -9,7 +9,7 @@ use crate::harness::service::InProcess;
 
 impl InProcess {
     async fn run(&self, sql: &str) {
-        self.store.db().execute("test", sql, []).await.unwrap();
+        self.store.db().execute("test", sql.to_owned(), []).await.unwrap();
     }
 
     /// An endpoint in a state, and since when it fails.

@@ -120,11 +120,8 @@ impl Shell {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec 2>&1; {script}")]).env("PATH", path).env("KEY", API_KEY);
         shell.env("WXPAYCTL_URL", base).env("WXPAYCTL_KEY_FILE", self.folder.path().join("api-key"));
-        let ran = run({
-            shell.current_dir(self.folder.path());
-            shell
-        })
-        .await;
+        shell.current_dir(self.folder.path());
+        let ran = run(shell).await;
         self.service.until_idle().await;
         let out = ran.out.replace(base.as_str(), SERVICE).replace(wechat.as_str(), SIMULATOR).replace('\u{feff}', "");
         let lines: Vec<&str> = out.lines().map(str::trim_end).collect();

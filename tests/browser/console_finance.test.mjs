@@ -54,7 +54,7 @@ before(async () => {
   receiver = await startReceiver();
   const webhooks = `
       [webhooks]
-      key = "a key of the browser tests that is long enough"
+      key = "a-key-of-the-browser-tests-0123456789abcdef"
       allow_http = true
       allow_networks = ["127.0.0.0/8"]
       [reconcile]

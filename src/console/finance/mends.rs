@@ -14,7 +14,7 @@ pub fn mend_word(mend: Mend, lang: Lang) -> &'static str {
         Mend::EnterPayment => lang.pick("向微信查询该支付，按无订单记账", "ask WeChat, enter a payment of no order"),
         Mend::AdoptRefund => lang.pick("向微信查询退款并登记", "ask WeChat about the refunds, adopt this one"),
         Mend::Rerun => lang.pick("重新对账", "compare again"),
-        Mend::Note => lang.pick("需要说明", "a note"),
+        Mend::Note => lang.pick("由人员填写说明", "only a note explains it"),
     }
 }
 

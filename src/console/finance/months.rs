@@ -63,6 +63,8 @@ struct MonthPage {
     what: &'static str,
     /// Until these are settled it cannot be closed.
     open: Vec<OpenDay>,
+    /// It is not over.
+    is_ahead: bool,
     reason: String,
     problem: Option<String>,
     back: String,
@@ -83,6 +85,7 @@ async fn shown(
     let range = (month.begins_at, month.ends_at);
     let days = frozen_or_now(&app.store, merchant, range, app.clock.now()).await?;
     let open = if verb == Verb::Close { open_days(&frame, merchant, &days) } else { Vec::new() };
+    let is_ahead = verb == Verb::Close && month.ends_at > frame.now;
     let (reason, back) = (reason.to_owned(), links::month(merchant, &month.text));
     Ok(MonthPage {
         facts: facts(&frame, t, (merchant, month), &days),
@@ -94,6 +97,7 @@ async fn shown(
         word,
         what,
         open,
+        is_ahead,
         reason,
         problem,
         back,
@@ -101,7 +105,8 @@ async fn shown(
 }
 
 fn open_days(frame: &Frame, merchant: &MerchantKey, days: &[DayRow]) -> Vec<OpenDay> {
-    let open = days.iter().filter(|day| !day.state.is_settled());
+    let today = frame.now.to_beijing_day();
+    let open = days.iter().filter(|day| !day.state.is_settled() && day.day < today);
     let view =
         |day: &DayRow| (frame.badge(status(day.state)), day.day.clone(), links::reconciliation(merchant, &day.day));
     open.map(view).collect()

@@ -62,15 +62,15 @@ fn script(command: &str) -> String {
 
 /// Times of day and numbers that are made up differ from run to run; what is of the same length stands in their place.
 fn masked(output: &str) -> String {
-    let mut masked = String::new();
-    let mut word = String::new();
+    let (mut masked, mut word, mut before) = (String::new(), String::new(), String::new());
     for c in output.chars().chain(['\n']) {
         if c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '-') {
             word.push(c);
             continue;
         }
         let is_time = word.contains(':') && word.contains(|c: char| c.is_ascii_digit());
-        let is_made_up = word.len() >= 20 && word.chars().filter(char::is_ascii_digit).count() >= 8;
+        let is_number = word.len() >= 20 && word.contains(|c: char| c.is_ascii_digit());
+        let is_made_up = is_number || before == "id";
         if is_time || is_made_up {
             // The day is the document's.
             let day = if is_time && word.len() > 10 { word[..10].to_owned() } else { String::new() };
@@ -79,7 +79,9 @@ fn masked(output: &str) -> String {
         } else {
             masked.push_str(&word);
         }
-        word.clear();
+        if !word.is_empty() {
+            before = std::mem::take(&mut word);
+        }
         masked.push(c);
     }
     masked.pop();

@@ -129,6 +129,13 @@ install_go_tools() {
     export WXPAY_TEST_GO
 }
 
+# LibreOffice's spreadsheet without its windows, for the long proofs alone: it takes 280 MB.
+install_office() {
+    command -v soffice >/dev/null || apt_install LibreOffice libreoffice-calc-nogui
+    WXPAY_TEST_SOFFICE=$(command -v soffice) || die "LibreOffice was installed, but soffice is not on PATH"
+    export WXPAY_TEST_SOFFICE
+}
+
 # The path of an nginx, for deploy/proxy. Unpacked, not installed: the package would start a server on every address.
 find_nginx() {
     local dir=$TOOLS/nginx found
@@ -163,6 +170,7 @@ install_test_tools() {
     WXPAY_TEST_PGBOUNCER=$(PATH=$PATH:/usr/sbin command -v pgbouncer)
     WXPAY_TEST_NGINX=$(find_nginx)
     find_chromium
+    [[ -z ${WXPAY_TEST_LONG:-} ]] || install_office
     find_postgres
     WXPAY_TEST_POSTGRES_BIN=$PG_BIN
     unlock_tools

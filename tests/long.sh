@@ -23,6 +23,7 @@ proofs=(
     "histories order::three_sources"
     "tokens flows::tokens"
     "reconcile reconcile::seeds"
+    "spreadsheets books::spreadsheets"
     "replays ops_replay::refused"
     "consumers subscribers::examples"
     "console_replay --browser --test-name-pattern=wrong"

@@ -53,6 +53,31 @@ pub fn replay(id: impl Display) -> String {
     format!("/console/replays/{}", escaped(&id.to_string()))
 }
 
+/// A day of the reconciliation.
+pub fn reconciliation(merchant: impl Display, day: &str) -> String {
+    format!("/console/reconciliation/{}/{}", escaped(&merchant.to_string()), escaped(day))
+}
+
+/// What a repair of a day would do.
+pub fn repair(merchant: impl Display, day: &str) -> String {
+    format!("{}/repair", reconciliation(merchant, day))
+}
+
+/// The books of a day.
+pub fn ledger(merchant: impl Display, day: &str) -> String {
+    format!("/console/ledger?merchant={}&day={}", escaped(&merchant.to_string()), escaped(day))
+}
+
+/// A month of a merchant in the calendar.
+pub fn month(merchant: impl Display, month: &str) -> String {
+    format!("/console/reconciliation?merchant={}&month={}", escaped(&merchant.to_string()), escaped(month))
+}
+
+/// The form that closes a month.
+pub fn close_month(merchant: impl Display, month: &str) -> String {
+    format!("/console/reconciliation/close?merchant={}&month={}", escaped(&merchant.to_string()), escaped(month))
+}
+
 /// An endpoint of webhooks.
 pub fn webhook(id: impl Display) -> String {
     format!("/console/webhooks/{}", escaped(&id.to_string()))

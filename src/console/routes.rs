@@ -42,19 +42,12 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/preferences", post(preferences::set))
         .route("/console/assets/{name}", get(assets::get))
         .merge(pages())
+        .merge(finance_pages())
         .merge(webhook_pages())
         .route("/console", get(overview::page::get))
         .route("/console/search", get(search::get))
         .route("/console/held", get(money::held::get))
         .route("/console/refunds", get(money::refunds::get))
-        .route("/console/ledger", get(finance::ledger::get))
-        .route("/console/ledger/export", get(finance::export::ledger))
-        .route("/console/reconciliation", get(finance::calendar::get))
-        .route("/console/reconciliation/export", get(finance::export::days))
-        .route("/console/reconciliation/lines", get(finance::export::lines))
-        .route("/console/reconciliation/{merchant}/{day}", get(finance::day::get))
-        .route("/console/reconciliation/{merchant}/{day}/lines/{id}", post(finance::day::resolve))
-        .route("/console/reconciliation/close", get(finance::months::ask).post(finance::months::close))
         .route("/console/jobs", get(activity::jobs::get))
         .route("/console/audit", get(activity::audit::get))
         .route("/console/settings", get(settings::page::get))
@@ -97,6 +90,25 @@ fn pages() -> Router<Arc<ConsoleShared>> {
         .route("/console/replays/{id}/pause", post(replays::pause))
         .route("/console/replays/{id}/resume", post(replays::resume))
         .route("/console/replays/{id}/cancel", post(replays::cancel))
+}
+
+fn finance_pages() -> Router<Arc<ConsoleShared>> {
+    Router::new()
+        .route("/console/ledger", get(finance::ledger::get))
+        .route("/console/ledger/export", get(finance::export::ledger))
+        .route("/console/reconciliation", get(finance::calendar::get))
+        .route("/console/reconciliation/ask", post(finance::ask::month))
+        .route("/console/reconciliation/export", get(finance::export::days))
+        .route("/console/reconciliation/lines", get(finance::export::lines))
+        .route("/console/reconciliation/close", get(finance::months::ask).post(finance::months::close))
+        .route("/console/reconciliation/reopen", get(finance::months::ask_reopen).post(finance::months::reopen))
+        .route("/console/reconciliation/{merchant}/{day}", get(finance::day::get))
+        .route("/console/reconciliation/{merchant}/{day}/ask", post(finance::ask::day))
+        .route(
+            "/console/reconciliation/{merchant}/{day}/repair",
+            get(finance::repair::ask).post(finance::repair::repair),
+        )
+        .route("/console/reconciliation/{merchant}/{day}/lines/{id}", post(finance::day::resolve))
 }
 
 fn webhook_pages() -> Router<Arc<ConsoleShared>> {

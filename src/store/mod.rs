@@ -88,6 +88,7 @@ pub use reconciliation::asks::{DueDay, FailedRun};
 pub use reconciliation::bills::{BillKind, BillNote, BillState};
 pub use reconciliation::finish::FinishedRun;
 pub use reconciliation::lines::RunKey;
+pub use reconciliation::missing::MissingBills;
 pub use reconciliation::read::DayFilter;
 pub use reconciliation::repairs::{AskedLines, DayRepair, RepairState};
 pub use reconciliation::resolve::LineChange;

@@ -32,8 +32,8 @@ export class Installation {
   api_key = 'of-the-browser-tests';
   #processes = [];
 
-  /** Starts the simulator; the service has its database and its configuration, with this key. */
-  static async prepare(program, v2_key) {
+  /** Starts the simulator; the service has its database and its configuration, with this key, and `more` sections. */
+  static async prepare(program, v2_key, more = '') {
     const self = new Installation();
     Object.assign(self, { program, v2_key, folder: await mkdtemp(join(tmpdir(), 'wxpay-installation.')) });
     const [port, wechat, tls] = [await freePort(), await freePort(), await freePort()];
@@ -41,7 +41,7 @@ export class Installation {
     self.wechat = `http://127.0.0.1:${wechat}`;
     self.config = join(self.folder, 'wxpay.toml');
     await writeFile(join(self.folder, 'v2_key.txt'), v2_key);
-    await writeFile(self.config, self.#configuration(port));
+    await writeFile(self.config, self.#configuration(port) + more);
     const listen = ['--listen', `127.0.0.1:${wechat}`, '--tls-listen', `127.0.0.1:${tls}`];
     self.#spawn(join(dirname(program), 'wxpay-sandbox'), [...listen, '--config', self.config]);
     await until('the simulator', async () => (await fetch(`${self.wechat}/_sandbox/ledger`)).ok);
@@ -109,8 +109,8 @@ export class Installation {
   }
 
   /** Where a new user sets its password. */
-  async invitation(name) {
-    const args = ['console', 'add-user', '--config', this.config, name, '--role', 'admin'];
+  async invitation(name, role = 'admin') {
+    const args = ['console', 'add-user', '--config', this.config, name, '--role', role];
     const { stdout } = await promisify(execFile)(this.program, args);
     return `${this.service}${stdout.match(/\/console\/invitation\/\S+/)[0]}`;
   }
@@ -121,6 +121,12 @@ export class Installation {
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return JSON.parse(text);
+  }
+
+  /** The simulator's control API. */
+  async control(path, body) {
+    const answer = await fetch(`${this.wechat}/_sandbox/${path}`, { method: 'POST', body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
   }
 
   async stop() {

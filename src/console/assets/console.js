@@ -70,6 +70,8 @@
         if (answer.ok) {
           const page = new DOMParser().parseFromString(await answer.text(), "text/html");
           const fresh = page.getElementById(part.id);
+          // What is not live any more has ended: the page around it has other buttons.
+          if (fresh && !fresh.dataset.live) return location.reload();
           if (fresh) {
             part.replaceChildren(...fresh.childNodes);
             if (navigator.clipboard) copies(part);

@@ -7,6 +7,7 @@ use super::words::FinanceWords;
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
+use crate::console::links;
 use crate::console::nav::Place;
 use crate::console::query::Filters;
 use crate::console::state::Console;
@@ -39,6 +40,7 @@ struct CalendarPage {
     around: [(&'static str, String); 2],
     may_export: bool,
     may_close: bool,
+    may_reopen: bool,
     is_over: bool,
 }
 
@@ -86,6 +88,7 @@ pub async fn get(app: Console, viewer: Viewer, query: Filters) -> Result<Respons
         around,
         may_export: viewer.may(Right::Export),
         may_close: viewer.may(Right::Accept),
+        may_reopen: viewer.may(Right::Admin),
         is_over: month.ends_at <= now,
         month,
         query,
@@ -106,14 +109,27 @@ impl CalendarPage {
         status(row.state)
     }
 
-    /// The day's proof, or its books where it was not reconciled.
+    /// Days of a merchant whose bill was never asked for.
+    fn missing(&self, column: &Column) -> usize {
+        let is_missing = |row: &&DayRow| row.state == DayState::Missing;
+        column.days.iter().filter(is_missing).count()
+    }
+
+    /// The day's proof, or its books where it is not over.
     fn day(&self, merchant: &MerchantKey, row: &DayRow) -> String {
-        match row.state {
-            DayState::Missing | DayState::NotDue => {
-                format!("{}?merchant={merchant}&day={}", super::ledger::PATH, row.day)
-            }
-            _ => format!("{PATH}/{merchant}/{}", row.day),
+        if row.state == DayState::NotDue {
+            links::ledger(merchant, &row.day)
+        } else {
+            links::reconciliation(merchant, &row.day)
         }
+    }
+
+    fn adjusted_day(&self, column: &Column, day: &str) -> String {
+        links::reconciliation(&column.merchant, day)
+    }
+
+    fn order(&self, column: &Column, order_no: &str) -> String {
+        links::order(&column.merchant, order_no)
     }
 
     fn lines(&self, merchant: &MerchantKey, row: &DayRow) -> String {
@@ -126,7 +142,11 @@ impl CalendarPage {
     }
 
     fn close(&self, column: &Column) -> String {
-        format!("{PATH}/close?merchant={}&month={}", column.merchant, self.month.text)
+        links::close_month(&column.merchant, &self.month.text)
+    }
+
+    fn reopen(&self, column: &Column) -> String {
+        format!("{PATH}/reopen?merchant={}&month={}", column.merchant, self.month.text)
     }
 
     fn payments(&self, column: &Column) -> i64 {

@@ -5,8 +5,10 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 
-use super::calendar::{self, PATH};
-use super::words::FinanceWords;
+use super::calendar;
+use super::lines::{LineView, is_repairable};
+use super::words::{FinanceWords, class_word};
+use crate::config::Merchant;
 use crate::console::fault::Fault;
 use crate::console::flash;
 use crate::console::form::Posted;
@@ -15,17 +17,34 @@ use crate::console::links;
 use crate::console::nav::Place;
 use crate::console::query::Filters;
 use crate::console::state::Console;
-use crate::console::ui::money::Money;
+use crate::console::ui::facts::{Cell, Facts};
 use crate::console::ui::reason;
 use crate::console::ui::status::Status;
 use crate::console::viewer::Viewer;
 use crate::ids::MerchantKey;
 use crate::ops::reconciliation::{Resolved, line, lines, resolve as explain};
 use crate::ops::reports::{DayState, Proof, proof};
-use crate::reconciliation::{LineClass, LineKind, Resolution};
-use crate::store::{Line, Right};
+use crate::reconciliation::LineClass;
+use crate::store::{Right, Work};
+use crate::wechat::v2::bill::BillDay;
 
 const LIMIT: u64 = 50;
+
+/// A merchant and a day, as an address has them.
+pub type Named = (String, String);
+
+/// A day that was never asked for.
+#[derive(Template)]
+#[template(path = "console/reconciliation_missing.html")]
+struct MissingPage {
+    frame: Frame,
+    t: &'static FinanceWords,
+    merchant: String,
+    path: String,
+    ledger: String,
+    /// Whether its bill can be asked for.
+    is_over: bool,
+}
 
 #[derive(Template)]
 #[template(path = "console/reconciliation_day.html")]
@@ -34,48 +53,86 @@ struct DayPage {
     t: &'static FinanceWords,
     query: Filters,
     proof: Proof,
-    lines: Vec<Line>,
+    facts: Facts,
+    lines: Vec<LineView>,
     path: String,
-    newest: Option<String>,
-    older: Option<String>,
-    may_resolve: bool,
+    ledger: String,
+    first: Option<String>,
+    next: Option<String>,
     may_export: bool,
 }
 
-fn path_of(merchant: &MerchantKey, day: &str) -> String {
-    format!("{PATH}/{merchant}/{day}")
+/// The merchant of an address, if the user sees it, and the day.
+pub fn named<'a>(app: &'a Console, viewer: &Viewer, named: &Named) -> Result<(&'a Merchant, BillDay), Fault> {
+    let merchant = app.config.merchant(&named.0).filter(|merchant| viewer.sees(&merchant.key));
+    let day = BillDay::parse(&named.1).ok().filter(|day| day.to_string() == named.1);
+    merchant.zip(day).ok_or(Fault::NotFound)
 }
 
-async fn found(app: &Console, viewer: &Viewer, (merchant, day): (&str, &str)) -> Result<Proof, Fault> {
-    let merchant = MerchantKey::parse(merchant).ok().filter(|merchant| viewer.sees(merchant));
+/// The result of a day; a fault where it was never asked for.
+pub async fn found(app: &Console, viewer: &Viewer, named: &Named) -> Result<Proof, Fault> {
+    let merchant = MerchantKey::parse(named.0.as_str()).ok().filter(|merchant| viewer.sees(merchant));
     let merchant = merchant.ok_or(Fault::NotFound)?;
-    proof(&app.store, &merchant, day).await?.ok_or(Fault::NotFound)
+    proof(&app.store, &merchant, &named.1).await?.ok_or(Fault::NotFound)
 }
 
-pub async fn get(
-    app: Console,
-    viewer: Viewer,
-    Path((merchant, day)): Path<(String, String)>,
-    query: Filters,
-) -> Result<Response, Fault> {
+pub async fn get(app: Console, viewer: Viewer, Path(name): Path<Named>, query: Filters) -> Result<Response, Fault> {
     let t = FinanceWords::of(app.lang);
-    let proof = found(&app, &viewer, (&merchant, &day)).await?;
+    let frame = Frame::new(&app, &viewer, Place::Reconciliation, format!("{} {}", t.calendar_title, name.1));
+    let proof = match found(&app, &viewer, &name).await {
+        Ok(proof) => proof,
+        Err(Fault::NotFound) => {
+            let (merchant, day) = self::named(&app, &viewer, &name)?;
+            return page(&MissingPage {
+                t,
+                merchant: merchant.key.to_string(),
+                path: links::reconciliation(&merchant.key, &name.1),
+                ledger: links::ledger(&merchant.key, &name.1),
+                is_over: day.ends_at() <= frame.now,
+                frame,
+            });
+        }
+        Err(fault) => return Err(fault),
+    };
     let class = query.get("class").and_then(LineClass::parse);
-    let after = query.get("after").and_then(|text| text.parse().ok());
+    let after: Option<i64> = query.get("after").and_then(|text| text.parse().ok());
     let shown = lines(&app.store, &proof.day, class, after, LIMIT).await?;
-    let path = path_of(&proof.day.merchant, &proof.day.day);
+    let path = links::reconciliation(&proof.day.merchant, &proof.day.day);
     page(&DayPage {
-        frame: Frame::new(&app, &viewer, Place::Reconciliation, format!("{} {day}", t.calendar_title)),
+        lines: shown.rows.iter().map(|line| LineView::new(line, &frame, t)).collect(),
+        facts: facts(&frame, t, &proof),
+        frame,
         t,
-        lines: shown.rows,
-        newest: after.map(|_: i64| query.with_first(&path, "class", query.text("class"))),
-        older: shown.next.map(|id| query.with(&path, "after", &id.to_string())),
+        first: after.map(|_| query.with_first(&path, "class", query.text("class"))),
+        next: shown.next.map(|id| query.with(&path, "after", &id.to_string())),
+        ledger: links::ledger(&proof.day.merchant, &proof.day.day),
         path,
-        may_resolve: viewer.may(Right::Accept),
         may_export: viewer.may(Right::Export),
         proof,
         query,
     })
+}
+
+/// Who asked, when it was compared, which of the three loops hold.
+fn facts(frame: &Frame, t: &'static FinanceWords, proof: &Proof) -> Facts {
+    let (day, loops) = (&proof.day, &proof.day.loops);
+    let holds = |holds: bool| Cell::Badge(frame.badge(if holds { Status::Holds } else { Status::Differs }));
+    let has_result = day.result().is_some();
+    let not_seen = || Cell::Text(loops.funds_error.clone().unwrap_or_else(|| t.not_seen.to_owned()));
+    let funds = loops.funds.as_ref();
+    let by = day.asked_by.clone().unwrap_or_else(|| t.by_schedule.to_owned());
+    let rows = [
+        Some((frame.w.merchant, Cell::Text(day.merchant.to_string()))),
+        has_result.then(|| (t.loop_trades, holds(loops.trades.holds))),
+        has_result.then(|| (t.loop_funds, funds.map_or_else(not_seen, |funds| holds(funds.holds)))),
+        funds.and_then(|funds| funds.balance_holds).map(|balance| (t.loop_balance, holds(balance))),
+        funds.filter(|funds| funds.other_fen != 0).map(|f| (t.booked_other, Cell::Money(frame.money(f.other_fen)))),
+        Some((t.asked_by, Cell::Text(by))),
+        Some((t.asked_at, Cell::Time(frame.time(&day.asked_at)))),
+        day.finished_at.map(|at| (t.finished_at, Cell::Time(frame.time(&at)))),
+        day.next_at.filter(|_| day.work == Work::Idle).map(|at| (t.next_at, Cell::Time(frame.time(&at)))),
+    ];
+    Facts { rows: rows.into_iter().flatten().collect() }
 }
 
 /// Explains a line.
@@ -86,8 +143,8 @@ pub async fn resolve(
 ) -> Result<Response, Fault> {
     viewer.require(Right::Accept)?;
     let t = FinanceWords::of(app.lang);
-    let proof = found(&app, &viewer, (&merchant, &day)).await?;
-    let back = path_of(&proof.day.merchant, &proof.day.day);
+    let proof = found(&app, &viewer, &(merchant, day)).await?;
+    let back = links::reconciliation(&proof.day.merchant, &proof.day.day);
     let note = match reason::check(fields.get("note"), app.lang) {
         Ok(note) => note,
         Err(problem) => return Ok(flash::redirect(app.shared.jar, &back, problem)),
@@ -105,7 +162,29 @@ impl DayPage {
         calendar::status(DayState::parse(self.proof.day.state()).unwrap_or(DayState::Pending))
     }
 
-    /// The name of a class, and the address of its lines.
+    fn is_working(&self) -> bool {
+        self.proof.day.work != Work::Idle
+    }
+
+    fn has_result(&self) -> bool {
+        self.proof.day.result().is_some()
+    }
+
+    /// Open lines that a repair may bring.
+    fn repairable(&self) -> i64 {
+        let may = |class: &str| LineClass::parse(class).is_some_and(is_repairable);
+        self.proof.classes.iter().filter(|sum| may(&sum.class)).map(|sum| sum.open).sum()
+    }
+
+    fn repair(&self) -> String {
+        links::repair(&self.proof.day.merchant, &self.proof.day.day)
+    }
+
+    fn repair_of(&self, line: &LineView) -> String {
+        format!("{}?line={}", self.repair(), line.id)
+    }
+
+    /// The address of a class's lines.
     fn class_link(&self, class: &str) -> String {
         self.query.with_first(&self.path, "class", class)
     }
@@ -114,69 +193,12 @@ impl DayPage {
         self.query.text("class") == class
     }
 
-    fn class_word(&self, class: &str) -> &'static str {
-        let lang = self.frame.lang;
-        match LineClass::parse(class) {
-            Some(LineClass::MissingHere) => lang.pick("长款", "missing here"),
-            Some(LineClass::MissingInBill) => lang.pick("短款", "missing in the bill"),
-            Some(LineClass::Amount) => lang.pick("金额不一致", "amount"),
-            Some(LineClass::Fee) => lang.pick("手续费差异", "fee"),
-            Some(LineClass::Status) => lang.pick("状态不一致", "status"),
-            Some(LineClass::Duplicate) => lang.pick("重复", "duplicate"),
-            Some(LineClass::RefundMissingHere) => lang.pick("退款单边（账单有）", "refund missing here"),
-            Some(LineClass::RefundMissingInBill) => lang.pick("退款单边（本地有）", "refund missing in the bill"),
-            Some(LineClass::RefundAmount) => lang.pick("退款金额不一致", "refund amount"),
-            Some(LineClass::RefundPending) => lang.pick("退款处理中", "refund pending"),
-            Some(LineClass::RefundReversed) => lang.pick("退款失败", "refund reversed"),
-            Some(LineClass::Currency) => lang.pick("币种不一致", "currency"),
-            Some(LineClass::Foreign) => lang.pick("其他系统", "another system's"),
-            Some(LineClass::Carried) => lang.pick("跨日", "carried"),
-            Some(LineClass::Matched) => lang.pick("一致", "matched"),
-            None => "",
-        }
-    }
-
-    fn line_word(&self, line: &Line) -> &'static str {
-        self.class_word(line.class.as_str())
-    }
-
-    fn resolution(&self, line: &Line) -> Status {
-        match line.resolution {
-            Resolution::Open => Status::Differs,
-            Resolution::Resolved | Resolution::Covered => Status::Explained,
-            Resolution::Repaired => Status::Done,
-            Resolution::None => Status::Balanced,
-        }
-    }
-
-    fn is_open(&self, line: &Line) -> bool {
-        line.resolution == Resolution::Open
-    }
-
-    fn number<'a>(&self, line: &'a Line) -> &'a str {
-        match line.kind {
-            LineKind::Payment => &line.transaction_id,
-            LineKind::Refund => line.refund_no.as_deref().unwrap_or(&line.transaction_id),
-        }
-    }
-
-    fn link(&self, line: &Line) -> String {
-        line.order_no.as_ref().map(|order_no| links::order(&line.merchant, order_no)).unwrap_or_default()
-    }
-
-    fn side(&self, fen: Option<i64>, currency: &Option<String>) -> Option<Money> {
-        fen.map(|fen| Money::of(fen, currency.as_deref().unwrap_or("CNY")))
-    }
-
-    fn bill(&self, line: &Line) -> Option<Money> {
-        self.side(line.bill_fen, &line.bill_currency)
-    }
-
-    fn ours(&self, line: &Line) -> Option<Money> {
-        self.side(line.ledger_fen, &line.ledger_currency)
+    fn class_word<'a>(&self, class: &'a str) -> &'a str {
+        class_word(class, self.frame.lang)
     }
 
     fn file(&self, kind: &str) -> String {
-        format!("{PATH}/lines?merchant={}&day={}&format={kind}", self.proof.day.merchant, self.proof.day.day)
+        let Proof { day, .. } = &self.proof;
+        format!("{}/lines?merchant={}&day={}&format={kind}", calendar::PATH, day.merchant, day.day)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::response::Response;
 
-use super::words::FinanceWords;
+use super::words::{FinanceWords, entry_word};
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
@@ -110,6 +110,14 @@ impl LedgerPageView {
 
     fn number<'a>(&self, line: &'a LedgerLine) -> &'a str {
         line.row.refund_no.as_deref().unwrap_or(&line.row.transaction_id)
+    }
+
+    fn entry<'a>(&self, entry: &'a str) -> &'a str {
+        entry_word(entry, self.frame.lang)
+    }
+
+    fn adjusted(&self, day: &str) -> String {
+        links::reconciliation(&self.merchant, day)
     }
 
     fn class(&self, class: &str) -> Status {

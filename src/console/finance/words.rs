@@ -1,5 +1,8 @@
 //! The texts of the ledger, the reconciliation and the months.
 
+use crate::console::words::Lang;
+use crate::reconciliation::LineClass;
+
 words! {
     FinanceWords {
         ledger_title: "账簿", "Ledger";
@@ -40,7 +43,6 @@ words! {
         says_not_open: "该行已处理，或当天已重新对账。", "The line is not open any more, or the day has another result.";
         no_merchants: "没有可见的商户。", "You see no merchant.";
         closed: "已关账", "Closed";
-        open: "未关账", "Open";
         close: "月末关账", "Close the month";
         will_close: "该月每一天的数字将被冻结。之后记账、属于该月的事项记入当时的月份，并注明所调整的日期。",
             "The figures of its days are frozen. What is recorded later about them counts in the month of its \
@@ -52,5 +54,108 @@ words! {
         out_of_order: "月份须按顺序关账，最近关账的是：", "Months are closed in their order; the last closed one is:";
         says_closed: "已关账。", "The month is closed.";
         says_already: "该月之前已关账。", "The month was closed before.";
+        not_settled: "以下日期须先处理，才能关账：", "These days must be settled first:";
+        to_calendar: "查看日历", "To the calendar";
+        reopen: "重新打开", "Reopen";
+        reopened: "曾关账，后重新打开", "Was closed and reopened";
+        will_reopen: "该月的数字不再冻结，之前记入其他月份的调整将重新计入该月。原关账记录保留。",
+            "Its figures are not frozen any more, and what was an adjustment counts in it again. The closing stays on \
+             record.";
+        says_reopened: "该月已重新打开。", "The month is open again.";
+        says_was_open: "该月未关账。", "The month was not closed.";
+        reopen_order: "只能重新打开最近关账的月份：", "Only the last closed month can be reopened:";
+        loops: "三项核对", "Three loops";
+        loop_trades: "交易对账：账单 = 账簿", "Trades: bill = books";
+        loop_funds: "资金对账：资金账单 = 交易 − 退款 − 手续费", "Funds: account = trades − refunds − fees";
+        loop_balance: "余额：期末 = 期初 + 收入 − 支出", "Balance: closing = opening + income − expense";
+        booked_other: "其他入账（提现等）", "Booked for other reasons";
+        not_seen: "没有资金账单", "no bill of the account";
+        asked_by: "发起人", "Asked for by";
+        by_schedule: "定时任务", "the schedule";
+        asked_at: "发起时间", "Asked for";
+        finished_at: "完成时间", "Compared";
+        next_at: "下次尝试", "Next try";
+        working: "正在对账，本页自动更新。", "The day is being compared; this page keeps current.";
+        working_again: "正在按更新后的账簿重新对账。", "The day is being compared again with what the books have now.";
+        ask_bill: "获取账单并对账", "Ask for the bill";
+        ask_again: "重新对账", "Compare again";
+        ask_month: "获取缺少的账单", "Ask for the missing bills";
+        says_asked: "已开始对账。", "The day will be compared.";
+        says_under_way: "该日正在对账。", "The day is being compared already.";
+        says_not_over: "该日尚未结束。", "The day is not over.";
+        says_none_missing: "没有缺少的账单。", "No bill is missing.";
+        days_asked: "天已开始对账。", "days will be compared.";
+        never_asked: "尚未获取该日的账单。", "The bill of this day has not been asked for.";
+        when_due: "微信于次日 10:00 提供账单，系统届时自动获取。",
+            "WeChat has it at ten in the morning of the next day; the service then asks for it by itself.";
+        to_ledger: "当天账簿", "The day's books";
+        repair: "修复", "Repair";
+        repair_plan: "修复计划", "Repair plan";
+        repair_result: "修复结果", "Result of the repair";
+        repair_how: "账单本身不产生任何入账：系统向微信查询，以微信的答复为准。重复执行不会改变已入账的内容。",
+            "A bill moves no money: WeChat is asked, and its answer settles as any other. A repair that is made again \
+             changes nothing.";
+        would_do: "将执行", "Would do";
+        why: "原因", "Why";
+        nothing_to_repair: "没有可以修复的差异。", "There is nothing to repair.";
+        only_note: "以下差异只能由人员说明：", "These can only be explained by a note:";
+        confirm_lines: "超过 100 行，请输入行数确认", "More than 100 lines: type how many";
+        wrong_count: "输入的行数不符，未执行任何操作。", "That is not how many lines there are: nothing was done.";
+        shown_of: "显示前", "the first";
+        lines_word: "行", "lines";
+        result: "结果", "Result";
+        audit: "审计记录", "In the audit";
+        to_day: "返回当天", "Back to the day";
+        refused_by_wechat: "未能修复", "not repaired";
+        on_day: "对方日期", "on";
+        should_be: "应为", "should be";
+        booked: "资金账单", "booked";
+        bill_says: "账单", "bill";
+        books_say: "账簿", "books";
+        older_lines: "后面的行", "Next lines";
+        first_lines: "第一页", "First lines";
+    }
+}
+
+/// The name of a class; of one that is not known here, its own.
+pub fn class_word(class: &str, lang: Lang) -> &str {
+    let Some(known) = LineClass::parse(class) else { return class };
+    match known {
+        LineClass::MissingHere => lang.pick("长款", "missing here"),
+        LineClass::MissingInBill => lang.pick("短款", "missing in the bill"),
+        LineClass::Amount => lang.pick("金额不一致", "amount"),
+        LineClass::Fee => lang.pick("手续费差异", "fee"),
+        LineClass::Status => lang.pick("状态不一致", "status"),
+        LineClass::Duplicate => lang.pick("重复", "duplicate"),
+        LineClass::RefundMissingHere => lang.pick("退款单边（账单有）", "refund missing here"),
+        LineClass::RefundMissingInBill => lang.pick("退款单边（账簿有）", "refund missing in the bill"),
+        LineClass::RefundAmount => lang.pick("退款金额不一致", "refund amount"),
+        LineClass::RefundPending => lang.pick("退款处理中", "refund pending"),
+        LineClass::RefundReversed => lang.pick("退款失败", "refund reversed"),
+        LineClass::Currency => lang.pick("币种不一致", "currency"),
+        LineClass::Foreign => lang.pick("其他系统", "another system's"),
+        LineClass::Carried => lang.pick("跨日", "carried"),
+        LineClass::Matched => lang.pick("一致", "matched"),
+    }
+}
+
+/// The name of a row of the ledger.
+pub fn entry_word(entry: &str, lang: Lang) -> &str {
+    match entry {
+        "payment" => lang.pick("收款", "payment"),
+        "matched" => lang.pick("匹配订单", "matched"),
+        "accepted" => lang.pick("人工入账", "accepted"),
+        "returned" => lang.pick("全部退回", "returned"),
+        "refund" => lang.pick("退款", "refund"),
+        other => other,
+    }
+}
+
+/// The rule that covers a line.
+pub fn rule_word(rule: &str, lang: Lang) -> &str {
+    match rule {
+        "refund_failed_at_wechat" => lang.pick("该退款在微信处理失败", "the refund failed at WeChat"),
+        "refund_under_way" => lang.pick("微信正在处理该退款", "WeChat is working on the refund"),
+        other => other,
     }
 }

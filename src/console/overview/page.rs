@@ -10,6 +10,7 @@ use super::words::OverviewWords;
 use crate::clock::Timestamp;
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
+use crate::console::links;
 use crate::console::nav::Place;
 use crate::console::state::Console;
 use crate::console::ui::money::grouped;
@@ -17,10 +18,15 @@ use crate::console::ui::status::Status;
 use crate::console::ui::time::{beijing, millis, relative, span};
 use crate::console::viewer::Viewer;
 use crate::console::words::Lang;
+use crate::ids::MerchantKey;
 use crate::ops;
-use crate::ops::overview::{Figures, MerchantDay, Reading};
+use crate::ops::overview::{Figures, MAX_LISTED, MerchantDay, Reading};
+use crate::ops::reports::Month;
 use crate::order::PaymentClass;
-use crate::store::{DbKind, DeadLetterGroup, JobOutcome, JobView};
+use crate::store::{
+    DbKind, DeadLetterGroup, DisabledReason, EndpointState, JobOutcome, JobView, MissingBills, Reconciliation,
+    WebhookEndpoint,
+};
 
 #[derive(Template)]
 #[template(path = "console/overview.html")]
@@ -88,8 +94,11 @@ impl OverviewPage {
     }
 
     fn is_quiet(&self) -> bool {
-        let Figures { waiting, ending, tokens, .. } = &*self.figures;
+        let Figures { waiting, ending, tokens, bills, months, endpoints, .. } = &*self.figures;
         waiting.as_ref().is_some_and(|known| known.value.is_nothing())
+            && bills.as_ref().is_some_and(|known| known.value.is_nothing())
+            && months.as_ref().is_some_and(|known| known.value.is_empty())
+            && endpoints.as_ref().is_some_and(|known| known.value.is_empty())
             && ending.as_ref().is_some_and(|known| known.value.is_empty())
             && tokens.as_ref().is_some_and(|known| known.value.is_empty())
     }
@@ -116,8 +125,10 @@ impl OverviewPage {
     }
 
     fn note_of_person(&self) -> Option<String> {
-        let Figures { waiting, ending, tokens, .. } = &*self.figures;
-        self.note(&[read_at(waiting), read_at(ending), read_at(tokens)])
+        let Figures { waiting, ending, tokens, bills, months, endpoints, .. } = &*self.figures;
+        let machines = [read_at(waiting), read_at(ending), read_at(tokens)];
+        let finance = [read_at(bills), read_at(months), read_at(endpoints)];
+        self.note(&[machines, finance].concat())
     }
 
     fn note_of_machinery(&self) -> Option<String> {
@@ -131,6 +142,53 @@ impl OverviewPage {
 
     fn group_link(&self, group: &DeadLetterGroup) -> String {
         format!("/console/dead-letters?reason={}", group.reason)
+    }
+
+    /// Those that are listed, and whether there are more.
+    fn red(&self) -> (&[Reconciliation], bool) {
+        listed(self.figures.bills.as_ref().map_or(&[][..], |known| known.value.red.as_slice()))
+    }
+
+    fn missing(&self) -> &[MissingBills] {
+        self.figures.bills.as_ref().map_or(&[][..], |known| known.value.missing.as_slice())
+    }
+
+    fn months(&self) -> &[(MerchantKey, Month)] {
+        self.figures.months.as_ref().map_or(&[][..], |known| known.value.as_slice())
+    }
+
+    fn endpoints(&self) -> (&[WebhookEndpoint], bool) {
+        listed(self.figures.endpoints.as_ref().map_or(&[][..], |known| known.value.as_slice()))
+    }
+
+    fn day_link(&self, day: &Reconciliation) -> String {
+        links::reconciliation(&day.merchant, &day.day)
+    }
+
+    fn missing_link(&self, bills: &MissingBills) -> String {
+        links::reconciliation(&bills.merchant, &bills.newest)
+    }
+
+    fn month_link(&self, (merchant, month): &(MerchantKey, Month)) -> String {
+        links::close_month(merchant, &month.text)
+    }
+
+    fn endpoint_link(&self, endpoint: &WebhookEndpoint) -> String {
+        links::webhook(&endpoint.id)
+    }
+
+    fn endpoint_status(&self, endpoint: &WebhookEndpoint) -> Status {
+        if endpoint.state == EndpointState::Disabled { Status::Disabled } else { Status::Broken }
+    }
+
+    /// Why, and since when.
+    fn endpoint_says(&self, endpoint: &WebhookEndpoint) -> (&'static str, Option<Timestamp>) {
+        match (endpoint.state, endpoint.disabled_reason) {
+            (EndpointState::Disabled, Some(DisabledReason::Gone)) => (self.t.hook_gone, endpoint.disabled_at),
+            (EndpointState::Disabled, Some(DisabledReason::Failing)) => (self.t.hook_given_up, endpoint.disabled_at),
+            (EndpointState::Disabled, _) => (self.t.hook_by_person, endpoint.disabled_at),
+            _ => (self.t.hook_fails, endpoint.failing_since),
+        }
     }
 
     fn oldest(&self, lag: &crate::bus::Lag) -> String {
@@ -180,6 +238,10 @@ impl OverviewPage {
         let failing = self.jobs().filter(|job| job.last.as_ref().is_some_and(|last| failed(last.outcome)));
         failing.map(|job| job.name.as_str()).collect()
     }
+}
+
+fn listed<T>(found: &[T]) -> (&[T], bool) {
+    (found.get(..MAX_LISTED).unwrap_or(found), found.len() > MAX_LISTED)
 }
 
 fn read_at<T>(part: &Reading<T>) -> Option<Timestamp> {

@@ -44,6 +44,17 @@ words! {
         last_hour: "最近一小时", "Last hour";
         best_minute: "最高的一分钟", "Highest minute";
         no_money: "最近一小时没有入账。", "No payment within the last hour.";
+        red: "对账有差异，待处理行数", "the bill differs, open lines";
+        remainder: "未解释", "unexplained";
+        missing: "缺少账单的天数", "bills missing, days";
+        oldest_day: "最早", "oldest";
+        to_close: "可以关账", "can be closed";
+        more_days: "还有更多有差异的日期", "More days differ";
+        more_hooks: "还有更多端点", "More endpoints";
+        hook_gone: "接收方回答 410，已停用", "the receiver answered 410: disabled";
+        hook_given_up: "长时间没有成功，已停用", "no success for too long: disabled";
+        hook_by_person: "由人员停用", "disabled by a person";
+        hook_fails: "投递持续失败", "no delivery succeeds";
         token: "无法更新应用的凭证", "the app's token cannot be kept fresh";
         since_when: "自", "since";
         database: "数据库", "Database";

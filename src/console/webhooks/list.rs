@@ -14,6 +14,7 @@ use crate::console::ui::status::Badge;
 use crate::console::viewer::Viewer;
 use crate::ops::webhooks;
 use crate::ops::webhooks::View;
+use crate::store::EndpointState;
 
 pub const PATH: &str = "/console/webhooks";
 const LIMIT: u64 = 50;
@@ -63,6 +64,10 @@ pub async fn shown(
 impl WebhooksPage {
     fn badge(&self, view: &View) -> Badge {
         self.frame.badge(state(view.endpoint.state))
+    }
+
+    fn is_enabled(&self, view: &View) -> bool {
+        view.endpoint.state == EndpointState::Enabled
     }
 
     fn link(&self, view: &View) -> String {

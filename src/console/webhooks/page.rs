@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 
-use super::words::{Texts, delivery, rate, state};
+use super::words::{Texts, cause, delivery, outcome, rate, state};
 use crate::console::fault::Fault;
 use crate::console::frame::{Frame, page};
 use crate::console::links;
@@ -125,6 +125,24 @@ impl WebhookPage {
 
     fn attempts_of(&self, row: &WebhookDelivery) -> String {
         format!("{}?tab=attempts&delivery={}", self.path, row.id)
+    }
+
+    /// The form of a replay of one delivery.
+    fn replay_of(&self, row: &WebhookDelivery) -> String {
+        links::plan([("kind", "webhook"), ("ids", row.id.to_string().as_str())])
+    }
+
+    fn outcome<'a>(&self, name: &'a str) -> &'a str {
+        outcome(name, self.frame.lang)
+    }
+
+    fn cause<'a>(&self, name: &'a str) -> &'a str {
+        cause(name, self.frame.lang)
+    }
+
+    /// Whether the attempts of one delivery alone are shown.
+    fn is_of_one(&self) -> bool {
+        self.query.get("delivery").is_some()
     }
 
     fn short<'a>(&self, event_type: &'a str) -> &'a str {

@@ -1,6 +1,7 @@
 //! Texts of the pages of webhooks.
 
 use crate::console::ui::status::Status;
+use crate::console::words::Lang;
 use crate::store::{DeliveryState, EndpointState};
 
 words! {
@@ -58,6 +59,9 @@ words! {
         answer: "答复", "Answer";
         request: "请求", "Request";
         took: "耗时", "Took";
+        bytes: "字节", "bytes";
+        replay: "重放", "Replay";
+        every_attempt: "所有尝试", "All attempts";
         says_enabled: "端点已启用。", "The endpoint is enabled.";
         says_disabled: "端点已停用。", "The endpoint is disabled.";
         says_deleted: "端点已删除。", "The endpoint is deleted.";
@@ -93,4 +97,33 @@ pub fn delivery(state: DeliveryState) -> Status {
 /// `98 %`, of attempts; nothing where there are none.
 pub fn rate(succeeded: i64, attempts: i64) -> String {
     if attempts == 0 { "–".to_owned() } else { format!("{} %", succeeded * 100 / attempts) }
+}
+
+/// What an attempt came to; one that is not known here by its own name.
+pub fn outcome(name: &str, lang: Lang) -> &str {
+    match name {
+        "delivered" => lang.pick("已送达", "delivered"),
+        "http_status" => lang.pick("其他状态码", "another status"),
+        "redirect" => lang.pick("重定向", "a redirect"),
+        "gone" => lang.pick("接收方已停用（410）", "gone (410)"),
+        "timeout" => lang.pick("超时", "no answer in time"),
+        "not_connected" => lang.pick("无法连接", "no connection"),
+        "broken" => lang.pick("连接中断", "the connection broke"),
+        "no_address" => lang.pick("域名无法解析", "the name has no address"),
+        "address_refused" => lang.pick("地址不允许访问", "the address may not be called"),
+        "event_gone" => lang.pick("事件已被清除", "the event was removed"),
+        "event_unreadable" => lang.pick("事件无法读取", "the event is unreadable"),
+        "no_secret" => lang.pick("没有可用的密钥", "no usable secret"),
+        other => other,
+    }
+}
+
+/// What an attempt was made for.
+pub fn cause(name: &str, lang: Lang) -> &str {
+    match name {
+        "schedule" => lang.pick("自动", "by schedule"),
+        "replay" => lang.pick("重放", "by a replay"),
+        "test" => lang.pick("测试", "a test"),
+        other => other,
+    }
 }

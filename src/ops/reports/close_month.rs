@@ -11,7 +11,7 @@ use crate::secret::sha256_hex;
 use crate::store::{AuditEntry, DbError, NewClosing, PeriodChange, Store};
 
 /// Longer than any transaction takes: what was recorded before the cut can be read.
-const SETTLES: Duration = Duration::from_secs(600);
+pub(super) const SETTLES: Duration = Duration::from_secs(600);
 
 /// Why a month is not closed or reopened.
 #[derive(Debug, thiserror::Error)]

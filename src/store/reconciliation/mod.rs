@@ -8,6 +8,7 @@ pub(super) mod asks;
 pub(super) mod bills;
 pub(super) mod finish;
 pub(super) mod lines;
+pub(super) mod missing;
 pub(super) mod read;
 pub(super) mod repair;
 pub(super) mod repairs;

@@ -53,6 +53,22 @@ impl Store {
         self.db.reader().rows(&sql, only.values()).await?.iter().map(endpoint).collect()
     }
 
+    /// Up to `limit` endpoints of these merchants (all where none are given) that are disabled, or have not succeeded
+    /// since `since` or before: the newest first.
+    pub async fn failing_webhooks(
+        &self,
+        merchants: Option<&[MerchantKey]>,
+        since: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<WebhookEndpoint>, DbError> {
+        let mut only = Conditions::default();
+        only.merchants("merchant", merchants);
+        only.add("(state = 'disabled' OR (state = 'enabled' AND failing_since_ms <= {}))", since.as_ms());
+        let sql =
+            format!("SELECT {COLUMNS} FROM webhook_endpoints WHERE {} ORDER BY id DESC LIMIT {limit}", only.text());
+        self.db.reader().rows(&sql, only.values()).await?.iter().map(endpoint).collect()
+    }
+
     /// All endpoints that are called. One that cannot be read is logged and left out: it must not keep the others.
     pub async fn enabled_webhooks(&self) -> Result<Vec<WebhookEndpoint>, DbError> {
         let sql = format!("SELECT {COLUMNS} FROM webhook_endpoints WHERE state = 'enabled' ORDER BY id");

@@ -8,6 +8,7 @@ mod months;
 mod over_http;
 mod paid_event;
 mod sheets;
+mod spreadsheets;
 mod stored;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,9 @@ mod of_no_order;
 mod outcomes;
 mod overview;
 mod refused;
+mod repairs;
 mod replays;
+mod to_do;
 pub mod user;
 mod views;
 

@@ -5,6 +5,7 @@ mod doctor;
 mod exits;
 mod help;
 mod keys;
+mod month;
 mod output;
 mod queue;
 mod runbook;

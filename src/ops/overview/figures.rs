@@ -1,20 +1,19 @@
-//! The first page: is money coming in, does anything stand still, has a person to act.
-//!
-//! What must stay true: a part that cannot be read in time hides no other one; it is what it was, with the time it is
-//! from, or is missing and said to be.
+//! All that the first page shows, each part read by itself.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::operator::Operator;
+use super::finance::{self, Bills};
 use crate::bus::{Bus, Lag};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::ids::{AppKey, MchId, MerchantKey};
 use crate::money::Fen;
+use crate::ops::reports::Month;
+use crate::ops::{Operator, dead_letters};
 use crate::order::PaymentClass;
 use crate::store::{
-    Arrival, COUNTED_MAX, DbError, DbKind, DeadLetterGroup, Degraded, JobView, Store, StoredFault, Sum,
+    Arrival, COUNTED_MAX, DbError, DbKind, DeadLetterGroup, Degraded, JobView, Store, StoredFault, Sum, WebhookEndpoint,
 };
 use crate::wechat::certificate::MerchantCertificate;
 
@@ -115,6 +114,12 @@ pub struct Figures {
     pub ending: Reading<Vec<(String, Timestamp)>>,
     /// Tokens that cannot be kept fresh.
     pub tokens: Reading<Vec<Degraded>>,
+    /// Red days, and bills that are missing.
+    pub bills: Reading<Bills>,
+    /// Months that can be closed.
+    pub months: Reading<Vec<(MerchantKey, Month)>>,
+    /// Endpoints of webhooks that fail or are disabled.
+    pub endpoints: Reading<Vec<WebhookEndpoint>>,
     pub machinery: Machinery,
 }
 
@@ -128,12 +133,15 @@ pub async fn figures(
     let from = Timestamp::from_ms((now.as_ms().div_euclid(MINUTE_MS) - MINUTES + 1) * MINUTE_MS);
     let certificates = async { Ok(ending_certificates(config, operator, now).await) };
     // At once: what waits for one of them must not use up the time of the others.
-    let (days, minutes, waiting, ending, tokens, machinery) = tokio::join!(
+    let (days, minutes, waiting, ending, tokens, bills, months, endpoints, machinery) = tokio::join!(
         read("days", merchants(store, config, operator, now)),
         read("minutes", minutes(store, config, operator, from)),
         read("waiting", waiting(store, operator)),
         read("certificates", certificates),
         read("tokens", degraded_tokens(store, config, operator)),
+        read("bills", finance::bills(store, operator, now)),
+        read("months", finance::months(store, config, operator, now)),
+        read("webhooks", finance::endpoints(store, operator, now)),
         machinery(store, bus, before.map(|before| &before.machinery), now),
     );
     Figures {
@@ -143,6 +151,9 @@ pub async fn figures(
         waiting: known(waiting, now, before.map(|before| &before.waiting)),
         ending: known(ending, now, before.map(|before| &before.ending)),
         tokens: known(tokens, now, before.map(|before| &before.tokens)),
+        bills: known(bills, now, before.map(|before| &before.bills)),
+        months: known(months, now, before.map(|before| &before.months)),
+        endpoints: known(endpoints, now, before.map(|before| &before.endpoints)),
         machinery,
     }
 }
@@ -226,7 +237,7 @@ async fn waiting(store: &Store, operator: &Operator) -> Result<Waiting, DbError>
     money.retain(|(merchant, ..)| operator.sees(merchant));
     let mut faults = store.setup_faults().await?;
     faults.retain(|fault| operator.sees(&fault.merchant));
-    Ok(Waiting { money, dead_letters: super::dead_letters::groups(store, operator).await?, faults })
+    Ok(Waiting { money, dead_letters: dead_letters::groups(store, operator).await?, faults })
 }
 
 /// Queue, database, events and jobs.

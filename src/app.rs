@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigHandle, Problems, Reload, ReloadOutcome};
 use crate::console;
 use crate::http;
 use crate::http::{HttpShared, Ingress};
+use crate::new_order::PlaceHere;
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
@@ -192,16 +193,11 @@ impl App {
         let stop = cancel.child_token();
         let settings = self.config.snapshot();
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
-        self.start_http(&mut running, listeners, &stop);
+        let workers = roles.worker.then(|| self.worker_context());
+        let placer = workers.clone().map(|ctx| worker::OrderPlacer::new(ctx, settings.store.lease));
+        self.start_http(&mut running, listeners, placer, &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
-        if roles.worker {
-            let ctx = worker::Context::new(
-                self.config.clone(),
-                self.store.clone(),
-                self.wechat.clone(),
-                self.refund_clients.clone(),
-                self.clock.clone(),
-            );
+        if let Some(ctx) = workers {
             let (lease, replays) = (settings.store.lease, ctx.clone());
             let tools = (self.bus.clone(), self.webhooks.clone());
             let replays = worker::run_replays(replays, tools, lease, holder.clone(), stop.clone());
@@ -239,7 +235,26 @@ impl App {
         supervise(running, stop, settings.server.shutdown_timeout + Duration::from_secs(1)).await
     }
 
-    fn start_http(&self, running: &mut JoinSet<Result<(), AppError>>, listeners: Listeners, stop: &CancellationToken) {
+    fn worker_context(&self) -> worker::Context {
+        let App { config, store, wechat, refund_clients, clock, .. } = self;
+        let (config, refund_clients) = (config.clone(), refund_clients.clone());
+        worker::Context::new(config, store.clone(), wechat.clone(), refund_clients, clock.clone())
+    }
+
+    fn start_http(
+        &self,
+        running: &mut JoinSet<Result<(), AppError>>,
+        listeners: Listeners,
+        placer: Option<worker::OrderPlacer>,
+        stop: &CancellationToken,
+    ) {
+        if let Some(placer) = placer.clone() {
+            let stop = stop.clone();
+            running.spawn(async move {
+                placer.until_done(&stop).await;
+                Ok(())
+            });
+        }
         let metrics = self.metrics.clone();
         let ingress = Ingress {
             config: self.config.clone(),
@@ -250,6 +265,7 @@ impl App {
             webhooks: self.webhooks.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
+            place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));

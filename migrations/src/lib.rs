@@ -52,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000020_webhooks::Migration),
             Box::new(schema_4::m20261201_000030_book_checks::Migration),
             Box::new(schema_4::m20261201_000040_periods::Migration),
+            Box::new(schema_4::m20261201_000070_placing::Migration),
         ]
     }
 }

@@ -16,6 +16,7 @@ use super::api_keys::ring::KeyRing;
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
 use super::notify_health::NotifyHealth;
+use super::orders::recorder::Recorder;
 use super::problem::Error;
 use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Gate, Throttle};
@@ -26,6 +27,7 @@ use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
+use crate::new_order::PlaceHere;
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
 use crate::telemetry::MetricsText;
@@ -55,6 +57,8 @@ pub struct Ingress {
     /// Cancelled when the process ends: requests that wait are answered, `/readyz` says so. The same token goes to
     /// [`super::serve`].
     pub shutdown: CancellationToken,
+    /// The workers, where they run in this process: orders are placed from here.
+    pub place_here: Option<Arc<dyn PlaceHere>>,
 }
 
 /// What the routes share.
@@ -67,6 +71,8 @@ pub struct HttpShared {
     pub webhooks: webhooks::Maker,
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
+    pub place_here: Option<Arc<dyn PlaceHere>>,
+    pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
     /// The open streams of orders.
@@ -91,9 +97,10 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
+            recorder: Recorder::start(store.clone()),
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             keys: KeyRing::start(store.clone(), clock.clone(), shutdown.clone()),
@@ -115,6 +122,7 @@ impl HttpShared {
             webhooks,
             metrics,
             shutdown,
+            place_here,
         }
     }
 

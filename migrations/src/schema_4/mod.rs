@@ -4,3 +4,4 @@ pub mod m20261201_000010_reconciliations;
 pub mod m20261201_000020_webhooks;
 pub mod m20261201_000030_book_checks;
 pub mod m20261201_000040_periods;
+pub mod m20261201_000070_placing;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -198,13 +199,8 @@ impl App {
         self.start_http(&mut running, listeners, placer, &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if let Some(ctx) = workers {
-            let (lease, replays) = (settings.store.lease, ctx.clone());
-            let tools = (self.bus.clone(), self.webhooks.clone());
-            let replays = worker::run_replays(replays, tools, lease, holder.clone(), stop.clone());
-            running.spawn(async move {
-                replays.await;
-                Ok(())
-            });
+            let (lease, tools) = (settings.store.lease, (self.bus.clone(), self.webhooks.clone()));
+            keep(&mut running, worker::run_replays(ctx.clone(), tools, lease, holder.clone(), stop.clone()));
             let (bus, stop) = (self.bus.clone(), stop.clone());
             running.spawn(async move {
                 worker::run(ctx, bus, stop).await.map_err(|e| AppError::Role("worker", e.to_string()))
@@ -214,10 +210,7 @@ impl App {
             let (store, bus, clock) = (self.store.clone(), self.bus.clone(), self.clock.clone());
             let work = relay::run(store, bus, clock, settings.store.lease, holder.clone(), stop.clone());
             let webhooks = webhooks::run(self.webhooks.clone(), settings.store.lease, holder.clone(), stop.clone());
-            running.spawn(async move {
-                tokio::join!(work, webhooks);
-                Ok(())
-            });
+            keep(&mut running, async move { _ = tokio::join!(work, webhooks) });
         }
         if roles.scheduler {
             let parts = scheduler::Parts {
@@ -249,11 +242,7 @@ impl App {
         stop: &CancellationToken,
     ) {
         if let Some(placer) = placer.clone() {
-            let stop = stop.clone();
-            running.spawn(async move {
-                placer.until_done(&stop).await;
-                Ok(())
-            });
+            keep(running, placer.until_done(stop.clone()));
         }
         let metrics = self.metrics.clone();
         let ingress = Ingress {
@@ -282,17 +271,16 @@ impl App {
         let server = http::within_files(&settings.server, settings.store.max_connections);
         for (listener, router) in [admin, console, api].into_iter().flatten() {
             let (server, stop) = (server.clone(), stop.clone());
-            running.spawn(async move {
-                http::serve(listener, router, &server, stop).await;
-                Ok(())
-            });
+            keep(running, async move { http::serve(listener, router, &server, stop).await });
         }
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
-        running.spawn(async move {
-            metrics.upkeep(&stop).await;
-            Ok(())
-        });
+        keep(running, async move { metrics.upkeep(&stop).await });
     }
+}
+
+/// Runs a part that ends without an error when it is stopped.
+fn keep(running: &mut JoinSet<Result<(), AppError>>, part: impl Future<Output = ()> + Send + 'static) {
+    running.spawn(part.map(Ok));
 }
 
 /// Puts another configuration in force: all of it or nothing.

@@ -47,7 +47,7 @@ impl OrderPlacer {
     }
 
     /// Returns after `stop`, when what is being placed then has come to its end. Nothing is placed from here any more.
-    pub async fn until_done(&self, stop: &CancellationToken) {
+    pub async fn until_done(self, stop: CancellationToken) {
         stop.cancelled().await;
         if let Ok(all) = self.room.acquire_many(AT_ONCE).await {
             all.forget();

@@ -41,7 +41,7 @@ async fn taken_without_the_bus(mut service: Processes) {
     assert_eq!((status, &order["state"]), (202, &json!("requested")), "{order}");
     start_nats(&mut service);
     let _workers = service.run_beside("worker,relay,scheduler", &[]).await;
-    // A minute later, as far as its row is concerned: no message tells of it, and nobody repeats the request.
+    // A minute later, as far as its row is concerned: no message tells of it, and no caller repeats the request.
     let db = service.open_db().await;
     db.execute("test", String::from("UPDATE orders SET next_query_at_ms = 1"), []).await.unwrap();
     service.until_state(&ingress.base, "A740002", "payable").await;

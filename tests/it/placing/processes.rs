@@ -39,7 +39,7 @@ on_all_four! {
         service.finish().await;
     }
 
-    async fn an_ingress_alone_calls_nobody_and_a_worker_elsewhere_places_the_order_once(service) {
+    async fn an_ingress_alone_makes_no_call_and_a_worker_elsewhere_places_the_order_once(service) {
         let ingress = service.run_roles("ingress").await;
         let (status, order) = service.post(&ingress.base, "/v1/orders", &jsapi("A710002", 100)).await;
         assert_eq!((status, &order["state"]), (202, &json!("requested")), "{order}");
@@ -50,7 +50,7 @@ on_all_four! {
         service.finish().await;
     }
 
-    async fn while_one_process_waits_for_wechat_a_repeat_at_another_calls_nobody(service) {
+    async fn while_one_process_waits_for_wechat_a_repeat_at_another_makes_no_call(service) {
         let one = service.run_all().await;
         let two = service.run_beside("ingress,worker,relay,scheduler", &[]).await;
         service.faults(json!([{"on": "unifiedorder", "kind": "delay", "delay_ms": SLOW_MS, "times": null}])).await;

@@ -37,7 +37,7 @@ on_both! {
     }
 
     /// An ingress of the version before publishes the command again when its caller repeats a request.
-    async fn a_message_about_a_claimed_order_calls_nobody_and_after_the_claim_it_places(db: TestDb) {
+    async fn a_message_about_a_claimed_order_makes_no_call_and_after_the_claim_it_places(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         service.place("A750003").await;
         // As a process leaves it that claimed it, called WeChat and crashed.

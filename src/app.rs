@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::config::{Config, ConfigHandle, Problems, Reload, ReloadOutcome};
 use crate::console;
 use crate::http;
 use crate::http::{HttpShared, Ingress};
+use crate::new_order::PlaceHere;
 use crate::scheduler;
 use crate::secret::random_text;
 use crate::store::{DbError, Store};
@@ -192,23 +194,13 @@ impl App {
         let stop = cancel.child_token();
         let settings = self.config.snapshot();
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
-        self.start_http(&mut running, listeners, &stop);
+        let workers = roles.worker.then(|| self.worker_context());
+        let placer = workers.clone().map(|ctx| worker::OrderPlacer::new(ctx, settings.store.lease));
+        self.start_http(&mut running, listeners, placer, &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
-        if roles.worker {
-            let ctx = worker::Context::new(
-                self.config.clone(),
-                self.store.clone(),
-                self.wechat.clone(),
-                self.refund_clients.clone(),
-                self.clock.clone(),
-            );
-            let (lease, replays) = (settings.store.lease, ctx.clone());
-            let tools = (self.bus.clone(), self.webhooks.clone());
-            let replays = worker::run_replays(replays, tools, lease, holder.clone(), stop.clone());
-            running.spawn(async move {
-                replays.await;
-                Ok(())
-            });
+        if let Some(ctx) = workers {
+            let (lease, tools) = (settings.store.lease, (self.bus.clone(), self.webhooks.clone()));
+            keep(&mut running, worker::run_replays(ctx.clone(), tools, lease, holder.clone(), stop.clone()));
             let (bus, stop) = (self.bus.clone(), stop.clone());
             running.spawn(async move {
                 worker::run(ctx, bus, stop).await.map_err(|e| AppError::Role("worker", e.to_string()))
@@ -218,10 +210,7 @@ impl App {
             let (store, bus, clock) = (self.store.clone(), self.bus.clone(), self.clock.clone());
             let work = relay::run(store, bus, clock, settings.store.lease, holder.clone(), stop.clone());
             let webhooks = webhooks::run(self.webhooks.clone(), settings.store.lease, holder.clone(), stop.clone());
-            running.spawn(async move {
-                tokio::join!(work, webhooks);
-                Ok(())
-            });
+            keep(&mut running, async move { _ = tokio::join!(work, webhooks) });
         }
         if roles.scheduler {
             let parts = scheduler::Parts {
@@ -239,7 +228,22 @@ impl App {
         supervise(running, stop, settings.server.shutdown_timeout + Duration::from_secs(1)).await
     }
 
-    fn start_http(&self, running: &mut JoinSet<Result<(), AppError>>, listeners: Listeners, stop: &CancellationToken) {
+    fn worker_context(&self) -> worker::Context {
+        let App { config, store, wechat, refund_clients, clock, .. } = self;
+        let (config, refund_clients) = (config.clone(), refund_clients.clone());
+        worker::Context::new(config, store.clone(), wechat.clone(), refund_clients, clock.clone())
+    }
+
+    fn start_http(
+        &self,
+        running: &mut JoinSet<Result<(), AppError>>,
+        listeners: Listeners,
+        placer: Option<worker::OrderPlacer>,
+        stop: &CancellationToken,
+    ) {
+        if let Some(placer) = placer.clone() {
+            keep(running, placer.until_done(stop.clone()));
+        }
         let metrics = self.metrics.clone();
         let ingress = Ingress {
             config: self.config.clone(),
@@ -250,6 +254,7 @@ impl App {
             webhooks: self.webhooks.clone(),
             metrics: Arc::new(move || metrics.render()),
             shutdown: stop.clone(),
+            place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
         };
         let state = Arc::new(HttpShared::new(ingress));
         let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
@@ -266,17 +271,16 @@ impl App {
         let server = http::within_files(&settings.server, settings.store.max_connections);
         for (listener, router) in [admin, console, api].into_iter().flatten() {
             let (server, stop) = (server.clone(), stop.clone());
-            running.spawn(async move {
-                http::serve(listener, router, &server, stop).await;
-                Ok(())
-            });
+            keep(running, async move { http::serve(listener, router, &server, stop).await });
         }
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
-        running.spawn(async move {
-            metrics.upkeep(&stop).await;
-            Ok(())
-        });
+        keep(running, async move { metrics.upkeep(&stop).await });
     }
+}
+
+/// Runs a part that ends without an error when it is stopped.
+fn keep(running: &mut JoinSet<Result<(), AppError>>, part: impl Future<Output = ()> + Send + 'static) {
+    running.spawn(part.map(Ok));
 }
 
 /// Puts another configuration in force: all of it or nothing.

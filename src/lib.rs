@@ -7,7 +7,7 @@
 //!   │ POST /v1/orders            │ POST /notify/{merchant}/pay             ▲ PAY_EVENTS · GET /v1/events
 //!   ▼                            ▼                                         │
 //!  ingress ── order.requested · notify.received ──► bus ──► worker ──► store (one transaction:
-//!  (parse, verify, publish, answer)      (embedded │ JetStream)    state + evidence + ledger + outbox)
+//!  (parse, verify, record, publish, answer) (embedded │ JetStream) state + evidence + ledger + outbox)
 //!                                                    ▲                     │
 //!  scheduler ── query.due · refund.due · deferred ───┘                   relay ──► bus (pay.event.…)
 //! ```

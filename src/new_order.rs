@@ -1,13 +1,17 @@
 //! From what a business asks for to what is recorded and what WeChat will be sent. Pure: the worker and the ingress get
-//! the same rows from the same request.
+//! the same rows from the same request. And how the ingress has it placed by the workers of its own process.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::event::command::{Idempotency, OrderContent};
+use crate::event::command::{Idempotency, OrderContent, OrderRequested};
+use crate::event::envelope::Envelope;
 use crate::ids::{EventId, OutTradeNo};
-use crate::store::{AttemptParams, NewOrder};
+use crate::store::{AttemptParams, NewOrder, StoredOrder};
 use crate::trade::TradeType;
 use crate::wechat::v2::unified_order::{Trade, UnifiedOrder, params, problems};
 
@@ -69,7 +73,39 @@ pub fn new_order(
         appid: order.appid.clone(),
         params: AttemptParams { params: params(&order), sign_type: merchant.sign_type.as_str().into() },
         idempotency,
+        placing_until: None,
     })
+}
+
+/// Room for placing one order in this process. Dropping it gives the room back.
+pub struct Slot {
+    /// How long the claim holds under which the order is to be recorded, from before this slot was given.
+    pub lease: Duration,
+    place: Box<dyn FnOnce(NewOrder, Envelope<OrderRequested>) -> Placing + Send>,
+}
+
+/// An order on its way to WeChat and back: the order as WeChat's answer left it, once that is durable; nothing where
+/// there is no answer or another process has it.
+pub type Placing = BoxFuture<'static, Option<StoredOrder>>;
+
+impl Slot {
+    pub fn new(
+        lease: Duration,
+        place: impl FnOnce(NewOrder, Envelope<OrderRequested>) -> Placing + Send + 'static,
+    ) -> Slot {
+        Slot { lease, place: Box::new(place) }
+    }
+
+    /// Places an order that was just recorded under a claim; `command` is what asks a worker for the same.
+    pub fn place(self, order: NewOrder, command: Envelope<OrderRequested>) -> Placing {
+        (self.place)(order, command)
+    }
+}
+
+/// The workers of this process, as the HTTP side sees them.
+pub trait PlaceHere: Send + Sync {
+    /// Room for one more order; none where this process places as many as it may, or ends.
+    fn slot(&self) -> Option<Slot>;
 }
 
 fn trade(content: &OrderContent) -> Result<Trade, NewOrderError> {

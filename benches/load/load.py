@@ -91,6 +91,28 @@ def notification(prefix, number):
         "trade_type": "JSAPI",
         "transaction_id": "4200" + hashlib.md5(out_trade_no.encode()).hexdigest()[:8].translate(str.maketrans("abcdef", "123456")) + f"{number:016d}",
     }
+    return signed_xml(fields)
+
+
+def unified_order(prefix, number):
+    """The call that an order comes to, for WeChat's own share of its latency."""
+    out_trade_no = order_no(prefix, number)
+    fields = {
+        "appid": APP_ID,
+        "body": "load",
+        "mch_id": MCH_ID,
+        "nonce_str": hashlib.md5(out_trade_no.encode()).hexdigest(),
+        "notify_url": "http://127.0.0.1:9/notify/main/pay",
+        "openid": OPENID,
+        "out_trade_no": out_trade_no,
+        "spbill_create_ip": "127.0.0.1",
+        "total_fee": "1",
+        "trade_type": "JSAPI",
+    }
+    return signed_xml(fields)
+
+
+def signed_xml(fields):
     signed = "&".join(f"{name}={fields[name]}" for name in sorted(fields)) + "&key=" + V2_KEY
     fields["sign"] = hashlib.md5(signed.encode()).hexdigest().upper()
     return "<xml>" + "".join(f"<{name}><![CDATA[{value}]]></{name}>" for name, value in fields.items()) + "</xml>"
@@ -114,6 +136,8 @@ def order(system, prefix, number):
 def make(options):
     if options.kind == "notifications":
         write_lines(options.out, (notification(options.prefix, n) for n in range(options.count)))
+    elif options.kind == "unified":
+        write_lines(options.out, (unified_order(options.prefix, n) for n in range(options.count)))
     else:
         write_lines(options.out, (order(options.system, options.prefix, n) for n in range(options.count)))
 
@@ -225,39 +249,87 @@ def settled(options):
     print(json.dumps({"good": load["good"], "bad": 0, "broken": 0, "seconds": round(seconds, 3), "per_second": load["good"] / seconds}))
 
 
-ROWS = [
-    ("notifications accepted /s", "notifications", "per_second", "{:,.0f}", True),
-    ("– p50, ms", "notifications", "p50_ms", "{:.1f}", False),
-    ("– p99, ms", "notifications", "p99_ms", "{:.1f}", False),
-    ("notifications settled /s", "settled", "per_second", "{:,.0f}", True),
-    ("orders answered with pay parameters /s", "orders", "per_second", "{:,.0f}", True),
-    ("– p50, ms", "orders", "p50_ms", "{:.1f}", False),
-    ("– p99, ms", "orders", "p99_ms", "{:.1f}", False),
+def cost_of(result):
+    """What one operation cost, by process, and what its database did for it."""
+    parts = [f"{name} {us:,.0f}" for name, us in result.get("cpu_us", {}).items()]
+    parts += [f"{result[name]:.2f} {name}" for name in ("transactions", "fsyncs") if name in result]
+    return ", ".join(parts) or None
+
+
+def added(results, system, measure):
+    """How much later than WeChat's own answer ours is, by percentile."""
+    own, wechat = results.get((system, measure)), results.get((system, "wechat " + measure.removeprefix("orders ")))
+    if own is None or wechat is None or measure.startswith("notifications"):
+        return None
+    return " / ".join(f"{own[key] - wechat[key]:.1f}" for key in ("p50_ms", "p99_ms"))
+
+
+# Label, key in the result or a function of it, form, whether more is better.
+CLOSED = [
+    ("{what} /s{at}", "per_second", "{:,.0f}", True),
+    ("– p50, ms", "p50_ms", "{:.1f}", False),
+    ("– p99, ms", "p99_ms", "{:.1f}", False),
+    ("– p99.9, ms", "p999_ms", "{:.1f}", False),
+    ("– CPU µs each", cost_of, "{}", None),
 ]
+OPEN = [
+    ("{what} at {rate}/s: p50, ms", "p50_ms", "{:.1f}", False),
+    ("– p99, ms", "p99_ms", "{:.1f}", False),
+    ("– p99.9, ms", "p999_ms", "{:.1f}", False),
+    ("– CPU µs each", cost_of, "{}", None),
+]
+WHAT = {"notifications": "notifications accepted", "settled": "notifications settled", "orders": "orders answered with pay parameters",
+        "wechat": "WeChat itself"}
+
+
+def rows(measures):
+    """The table's rows for what was measured, in its order: a measure is a kind, and a rate or a number of connections."""
+    several = len({measure for measure in measures if measure.startswith("orders @")}) > 1
+    for measure in measures:
+        kind, _, at = measure.partition(" ")
+        if at.startswith("@"):
+            names = {"what": WHAT[kind], "at": f", {at[1:]} connections" if several else ""}
+            yield from ((label.format(**names), measure, *rest) for label, *rest in CLOSED)
+        else:
+            yield from ((label.format(what=WHAT[kind], rate=at.removesuffix("/s")), measure, *rest) for label, *rest in OPEN)
+            if kind == "orders":
+                yield "– added to WeChat's own, p50 / p99, ms", measure, added, "{}", None
 
 
 def table(options):
     """Results, one JSON object a line (system, measure, and what wrk said), as Markdown. Ratios are to the peer; above 1 is better."""
-    results, systems = {}, []
+    results, systems, measures = {}, [], []
     with open(options.results, encoding="utf-8") as lines:
         for line in lines:
             result = json.loads(line)
             results[result["system"], result["measure"]] = result
             if result["system"] not in systems:
                 systems.append(result["system"])
+            if result["measure"] not in measures:
+                measures.append(result["measure"])
     header = [""] + [cell for system in systems for cell in ([system] if system == "peer" else [system, "to the peer"])]
     if "peer" not in systems:
         header = [""] + systems
     print("| " + " | ".join(header) + " |")
     print("|---|" + "---:|" * (len(header) - 1))
-    for label, measure, key, form, more_is_better in ROWS:
+    for label, measure, key, form, more_is_better in rows(measures):
         cells = [label]
+        shown = {}
         for system in systems:
-            value = results.get((system, measure), {}).get(key)
+            result = results.get((system, measure), {})
+            if key is added:
+                shown[system] = added(results, system, measure)
+            else:
+                shown[system] = key(result) if callable(key) else result.get(key)
+        if not any(shown.values()):
+            continue
+        for system in systems:
+            value = shown[system]
             cells.append("–" if value is None else form.format(value))
             if system != "peer" and "peer" in systems:
-                peer = results.get(("peer", measure), {}).get(key)
-                cells.append("–" if not value or not peer else f"{(value / peer if more_is_better else peer / value):.1f}×")
+                peer = shown["peer"]
+                known = value and peer and more_is_better is not None
+                cells.append(f"{(value / peer if more_is_better else peer / value):.1f}×" if known else "–")
         print("| " + " | ".join(cells) + " |")
 
 
@@ -266,7 +338,7 @@ def main():
     commands = parser.add_subparsers(required=True)
 
     command = commands.add_parser("make", help="writes requests, one a line")
-    command.add_argument("kind", choices=["notifications", "orders"])
+    command.add_argument("kind", choices=["notifications", "orders", "unified"])
     command.add_argument("--system", choices=["peer", "service"], default="service")
     command.add_argument("--count", type=int, required=True)
     command.add_argument("--prefix", required=True)

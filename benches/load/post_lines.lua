@@ -70,8 +70,12 @@ function done(summary, latency)
     if example == "" then example = thread:get("bad_example") end
   end
   local errors = summary.errors
+  local rarest = ""
+  if sum.good + sum.bad >= 100000 then
+    rarest = string.format('"p999_ms": %.2f, ', latency:percentile(99.9) / 1000)
+  end
   io.write(string.format(
-    '{"good": %d, "bad": %d, "broken": %d, "seconds": %.3f, "per_second": %.1f, "p50_ms": %.2f, "p99_ms": %.2f, "first_us": %.0f, "bad_example": "%s"}\n',
+    '{"good": %d, "bad": %d, "broken": %d, "seconds": %.3f, "per_second": %.1f, "p50_ms": %.2f, "p99_ms": %.2f, %s"first_us": %.0f, "bad_example": "%s"}\n',
     sum.good, sum.bad, errors.connect + errors.read + errors.write + errors.timeout, (last - first) / 1e6,
-    sum.good / ((last - first) / 1e6), latency:percentile(50) / 1000, latency:percentile(99) / 1000, first, example))
+    sum.good / ((last - first) / 1e6), latency:percentile(50) / 1000, latency:percentile(99) / 1000, rarest, first, example))
 end

@@ -76,12 +76,12 @@ async fn place(parties: &Parties<'_>, teller: &mut Teller<'_>, clock: &Clock, or
     let prepay = attempt.prepay.as_ref().context("the attempt has no prepay id")?;
     let history = parties.store.history(stored.order.id).await?;
     let evidence = history.evidence.first().context("the change has no evidence")?;
-    teller.line(stored.order.created_at, "ingress", "validated, order.requested is durable on the bus")?;
+    teller.line(stored.order.created_at, "ingress", "validated; order and first attempt are durable in the database")?;
     let out_trade_no = &attempt.out_trade_no;
     teller.line(
         stored.order.created_at,
         "worker",
-        &format!("order and attempt {out_trade_no} recorded, then unified order"),
+        &format!("attempt {out_trade_no}: unified order, from the process that has the claim"),
     )?;
     teller.line(prepay.issued_at, "WeChat", &format!("prepay_id {}", prepay.prepay_id))?;
     teller.line(

@@ -17,6 +17,7 @@ use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
 use super::health::last::LastReadiness;
 use super::notify_health::NotifyHealth;
+use super::orders::recorder::Recorder;
 use super::problem::Error;
 use super::quarantine::Quarantine;
 use super::rate_limit::{Budget, Gate, Throttle};
@@ -27,6 +28,7 @@ use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
+use crate::new_order::PlaceHere;
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
 use crate::telemetry::MetricsText;
@@ -56,6 +58,8 @@ pub struct Ingress {
     /// Cancelled when the process ends: requests that wait are answered, `/readyz` says so. The same token goes to
     /// [`super::serve`].
     pub shutdown: CancellationToken,
+    /// The workers, where they run in this process: orders are placed from here.
+    pub place_here: Option<Arc<dyn PlaceHere>>,
 }
 
 /// What the routes share.
@@ -68,6 +72,8 @@ pub struct HttpShared {
     pub webhooks: webhooks::Maker,
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
+    pub place_here: Option<Arc<dyn PlaceHere>>,
+    pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
     /// The open streams of orders.
@@ -93,9 +99,10 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown } = ingress;
+        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
+            recorder: Recorder::start(store.clone()),
             orders: OrderWatch::start(store.clone(), shutdown.clone()),
             feed: FeedWatch::start(store.clone(), shutdown.clone()),
             keys: KeyRing::start(store.clone(), clock.clone(), shutdown.clone()),
@@ -118,6 +125,7 @@ impl HttpShared {
             webhooks,
             metrics,
             shutdown,
+            place_here,
         }
     }
 

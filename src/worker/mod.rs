@@ -18,5 +18,6 @@ mod replay;
 pub use self::core::context::Context;
 pub use self::core::dead_letter::StoreParking;
 pub use self::handlers::run;
+pub use self::order::here::OrderPlacer;
 pub use self::pay::refund_clients::{RefundClientError, RefundClients};
 pub use self::replay::run as run_replays;

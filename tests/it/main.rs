@@ -25,6 +25,7 @@ mod nats_consumer;
 mod ops_replay;
 mod order;
 mod packed;
+mod placing;
 mod reconcile;
 mod refunds;
 mod sandbox;

@@ -5,3 +5,4 @@ pub mod m20261201_000020_webhooks;
 pub mod m20261201_000030_book_checks;
 pub mod m20261201_000040_periods;
 pub mod m20261201_000050_bill_repairs;
+pub mod m20261201_000070_placing;

@@ -47,7 +47,8 @@ pub async fn month(app: Console, Posted { viewer, fields }: Posted) -> Result<Re
     let mut asked: u32 = 0;
     while day.ends_at() <= now.min(month.ends_at) {
         let state = known.get(&day.to_string()).map_or(DayState::Missing, |found| found.state);
-        if state == DayState::Missing {
+        // Where it is too early, WeChat says so.
+        if matches!(state, DayState::Missing | DayState::NotDue) {
             match ask((&app.store, &app.clock), &operator, &merchant, day).await {
                 Ok(done) => asked += u32::from(done.is_new),
                 Err(AskError::Day(_)) => break,

@@ -1,8 +1,7 @@
 //! `POST /v1/orders`: take an order, and wait a little for its pay parameters.
 //!
-//! The order is taken once its request is durable: in the database under an `Idempotency-Key` (see [`super::keyed`]),
-//! else on the bus. A `202` says so and names a place that answers. The same request again, at the same time or later,
-//! at this process or another, ends at the same order.
+//! The order is taken once it is in the database (see [`super::take`]). A `202` says so and names a place that answers.
+//! The same request again, at the same time or later, at this process or another, ends at the same order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +11,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::keyed::{self, Keyed};
 use super::pay_params::{Offer, offer, signed};
 use super::request::{Asker, OrderRequest};
-use super::requested::{Requested, has_begun, recorded_order};
+use super::take::{Taken, take};
 use super::view::OrderJson;
 use crate::event::command::Idempotency;
 use crate::http::change_hub::Seen;
@@ -23,9 +21,8 @@ use crate::http::extract::auth::{Authorized, Caller, Orders};
 use crate::http::extract::posted::Posted;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
-use crate::ids::EventId;
 use crate::order::OrderState;
-use crate::store::{DbError, NewOrder, Recorded, StoredOrder};
+use crate::store::StoredOrder;
 
 /// The longest a caller may ask to wait.
 const MAX_WAIT_SECONDS: u64 = 30;
@@ -38,69 +35,16 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
     let asker = Asker { caller: &caller, ip: client, now: app.clock.now() };
     let asked = OrderRequest::parse(&body, &app.config, asker)?;
-    let Keyed { order, replayed } = match &idempotency {
-        Some(key) => keyed::place(&app, &asked, key, deadline).await?,
-        None => Keyed { order: unkeyed(&app, &asked, deadline).await?, replayed: false },
-    };
+    let Taken { order, replayed } = take(&app, &asked, idempotency.as_ref(), deadline).await?;
     crate::failpoint::point("ingress.order_ready");
     let mut response = answer(&app, &order)?;
-    if replayed {
+    if replayed && idempotency.is_some() {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
     if let Some(value) = asked_wait.and_then(|n| HeaderValue::from_str(&format!("wait={n}")).ok()) {
         response.headers_mut().insert("preference-applied", value);
     }
     Ok(response)
-}
-
-/// The order of this content, placed now if there is none.
-async fn unkeyed(app: &HttpState, asked: &OrderRequest, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
-    match app.store.order(&asked.content.merchant, &asked.content.order_no).await? {
-        Some(order) if asked.is_for(&order) => app.ready(Arc::new(order), deadline).await,
-        Some(_) => Err(Error::OrderDiffers),
-        None => take(app, asked, deadline).await,
-    }
-}
-
-/// Takes a new order and waits for it; answers it as far as it got by `deadline`.
-pub(crate) async fn take(app: &HttpState, asked: &OrderRequest, deadline: Instant) -> Result<Arc<StoredOrder>, Error> {
-    if !asked.unplaceable.is_empty() {
-        return Err(Error::Invalid(asked.unplaceable.clone()));
-    }
-    let (merchant, order_no) = (&asked.content.merchant, &asked.content.order_no);
-    let requested = Requested::new(app, asked.content.clone(), EventId::new(), app.clock.now(), None)?;
-    let number = &requested.order.out_trade_no;
-    // Only numbers of this form can be another order's; what the workers cannot record must not reach them.
-    if number.is_derived()
-        && !app.store.orders_by_out_trade_no(merchant, std::slice::from_ref(number)).await?.is_empty()
-    {
-        return Err(Error::NumberTaken);
-    }
-    crate::failpoint::point("ingress.order_parsed");
-    let new = requested.order.clone();
-    requested.publish(app).await?;
-    crate::failpoint::point("ingress.order_published");
-    let order = match app.orders.wait(merchant, order_no, None, deadline, has_begun).await {
-        Some(order) => order,
-        None => record(app, new).await?,
-    };
-    // Of two requests with one number that came at once, only one placed its order.
-    if asked.is_for(&order) { Ok(order) } else { Err(Error::OrderDiffers) }
-}
-
-/// Records the order that no worker has come to yet, so that the `Location` of a 202 answers.
-async fn record(app: &HttpState, new: NewOrder) -> Result<Arc<StoredOrder>, Error> {
-    let (merchant, order_no) = (new.content.merchant.clone(), new.content.order_no.clone());
-    let recorded = match app.store.record_orders(&[new]).await {
-        Err(DbError::Exists(_)) => return Err(Error::NumberTaken),
-        recorded => recorded?,
-    };
-    crate::failpoint::point("ingress.order_recorded");
-    match recorded.first() {
-        // What differs is distinguished by the caller, who knows what was left out of the request.
-        Some(Recorded::New | Recorded::Same | Recorded::Differs | Recorded::KeyReused) | None => {}
-    }
-    recorded_order(app, &merchant, &order_no).await
 }
 
 impl HttpState {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bus::Message;
 use crate::clock::Timestamp;
 use crate::event::command::{Idempotency, OrderContent, OrderRequested};
 use crate::event::envelope::{Envelope, EventData};
@@ -21,7 +22,7 @@ pub(super) fn has_begun(order: &StoredOrder) -> bool {
 /// An order as it will be recorded, and the command that has it placed. Both have one id.
 pub(super) struct Requested {
     pub order: NewOrder,
-    command: Envelope<OrderRequested>,
+    pub command: Envelope<OrderRequested>,
 }
 
 impl Requested {
@@ -43,9 +44,12 @@ impl Requested {
         Ok(Requested { order, command })
     }
 
-    /// Returns when the command is durable.
-    pub async fn publish(self, app: &HttpState) -> Result<(), Error> {
-        app.publish(subject::order_requested(&self.order.content.merchant), self.command).await
+    /// The command on its way.
+    pub fn message(self) -> Result<Message, Error> {
+        let Requested { order, command } = self;
+        let payload = command.to_json()?.into_bytes();
+        let subject = subject::order_requested(&order.content.merchant);
+        Ok(Message { subject, id: command.id, payload, headers: Vec::new() })
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Model {
     pub answered_at_ms: Option<i64>,
     pub paid_before_order: bool,
     pub packed: Option<Vec<u8>>,
+    pub placing_until_ms: Option<i64>,
+    pub placing_version: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

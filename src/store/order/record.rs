@@ -41,6 +41,8 @@ pub struct NewOrder {
     pub params: AttemptParams,
     /// The caller's own name for the request.
     pub idempotency: Option<Idempotency>,
+    /// Who records it places it at WeChat, and no other process before this time: see [`Store::claim_placing`].
+    pub placing_until: Option<Timestamp>,
 }
 
 /// What recording an order did.
@@ -166,17 +168,20 @@ fn order_row(n: &NewOrder) -> Result<order::ActiveModel, DbError> {
         expires_at_ms: Set(n.expires_at.as_ms()),
         updated_at_ms: Set(n.created_at.as_ms()),
         queries_done: Set(0),
-        // If the worker that places it dies, and the queue with it, the question brings it back.
-        next_query_at_ms: Set(Some(n.created_at.after(UNPLACED).as_ms())),
+        // If the process that places it dies, and the queue with it, the question brings it back.
+        next_query_at_ms: Set(Some(n.placing_until.unwrap_or_else(|| n.created_at.after(UNPLACED)).as_ms())),
         intent: Set(None),
         intent_trade_type: Set(None),
         intent_expires_at_ms: Set(None),
         intent_params: Set(None),
         paid_told: Set(false),
         next_look_at_ms: Set(None),
-        answered_at_ms: Set(None),
+        // To a worker of the version before, which knows no claim, WeChat may then have been called for it.
+        answered_at_ms: Set(n.placing_until.map(|_| n.created_at.as_ms())),
         paid_before_order: Set(false),
         packed: Set(None),
+        placing_until_ms: Set(n.placing_until.map(Timestamp::as_ms)),
+        placing_version: Set(n.placing_until.map(|_| 1)),
     })
 }
 

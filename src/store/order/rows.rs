@@ -32,10 +32,19 @@ pub struct StoredOrder {
     pub refunded: Fen,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// A process places it at WeChat until then: see [`crate::store::Store::claim_placing`].
+    pub placing_until: Option<Timestamp>,
     /// By attempt, in order: the parameters WeChat was or will be sent, as JSON.
     pub params: Vec<AttemptParams>,
     /// What WeChat will be sent for the attempt the business asked for.
     pub wanted: Option<AttemptParams>,
+}
+
+impl StoredOrder {
+    /// Whether a process places it at WeChat now.
+    pub fn is_being_placed(&self, now: Timestamp) -> bool {
+        self.placing_until.is_some_and(|until| until > now)
+    }
 }
 
 /// What is sent for one attempt, byte for byte each time.
@@ -106,6 +115,8 @@ pub(in crate::store) fn stored_order(
     let open = OrderState::parse(&row.state).is_some_and(OrderState::is_open);
     // A process of an older version ends an order without checking its intent.
     let intent = intent.filter(|intent| open || *intent == Intent::Close);
+    // A change of the order ended the claim on the version before.
+    let placing_until = row.placing_until_ms.filter(|_| row.placing_version == Some(row.version));
     let order = Order {
         id: row.id,
         version: row.version,
@@ -144,6 +155,7 @@ pub(in crate::store) fn stored_order(
         order_token: crate::secret::Secret::new(row.order_token),
         refunded: Fen::from_i64(row.refunded_fen),
         updated_at: Timestamp::from_ms(row.updated_at_ms),
+        placing_until: placing_until.map(Timestamp::from_ms),
         params,
         wanted,
     })

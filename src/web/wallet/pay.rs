@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use super::order::{WalletSlot, slot_of};
 use crate::clock::Timestamp;
 use crate::event::command::OrderContent;
-use crate::http::orders::create;
 use crate::http::orders::pay_params::{Offer, offer, signed};
 use crate::http::orders::request::OrderRequest;
+use crate::http::orders::take::take;
 use crate::money::Fen;
 use crate::order::OrderState;
 use crate::store::StoredOrder;
@@ -74,7 +74,7 @@ async fn open_order(
     let slot = slot_of(app, browser, request.session, request.amount, deadline).await?;
     let order = match app.store.order(&slot.merchant.key, &slot.order_no).await? {
         Some(order) => Arc::new(order),
-        None => create::take(app, &request_for(app, request, slot), deadline).await?,
+        None => take(app, &request_for(app, request, slot), None, deadline).await?.order,
     };
     Ok(app.ready(order, deadline).await?)
 }

@@ -86,7 +86,8 @@ impl UnitOfWork {
                 let back = change.refund.and_then(|auto| policy_refund(&item.config, &change.next, &auto, now));
                 self.commit.refunds.extend(back);
                 self.advance(change.next, item);
-                (Applied::Changed(Box::new(self.stored.clone())), Verdict::Settled)
+                let changed = StoredOrder { updated_at: now, placing_until: None, ..self.stored.clone() };
+                (Applied::Changed(Box::new(changed)), Verdict::Settled)
             }
             Decision::AlreadyApplied => (Applied::Already, Verdict::Duplicate),
             Decision::AskAgain { at, resubmit } => {

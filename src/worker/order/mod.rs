@@ -2,8 +2,10 @@
 
 mod answer;
 mod by_app;
+mod claim;
 pub(super) mod commands;
 mod corrected;
+pub(super) mod here;
 pub(super) mod poll;
 pub(super) mod request;
 pub(super) mod submit;

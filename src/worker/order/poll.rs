@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::answer;
 use super::answer::source;
 use super::by_app;
+use super::claim::place_again;
 use super::corrected::{corrected, moved};
 use super::submit::{Target, place};
 use crate::bus::Verdict;
@@ -158,7 +159,8 @@ pub(in crate::worker) async fn process(ctx: &Context, merchant: &Merchant, store
         return answer::refused(&refusal, first || why.again);
     }
     match Target::current(&stored, ctx.clock.now()).filter(|_| resubmit || opened) {
-        Some(target) => place(ctx, target, !opened).await,
+        Some(target) if opened => place(ctx, target, false).await,
+        Some(target) => place_again(ctx, &stored, target).await,
         None if unanswered => without_answer(ctx),
         None => Verdict::Done,
     }
@@ -275,7 +277,9 @@ impl Polling<'_> {
         match self.ctx.apply(item).await {
             Ok(Applied::Changed(after)) => {
                 self.opened |= after.order.attempts.len() > self.stored.order.attempts.len();
-                self.stored = *after;
+                // Pauses count from the change before this poll.
+                let updated_at = self.stored.updated_at;
+                self.stored = StoredOrder { updated_at, ..*after };
             }
             Ok(Applied::AskAgain { order, resubmit, .. }) => {
                 self.stored = *order;

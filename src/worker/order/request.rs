@@ -1,18 +1,20 @@
-//! `order.requested`: record the order with its first attempt, then place it at WeChat.
+//! `order.requested`: place an order at WeChat that its ingress recorded with its first attempt.
 //!
 //! The row, with every parameter that will be signed, is committed before WeChat is called. Whatever crashes
 //! afterwards, the repeat sends the same number with the same parameters.
 
 use std::time::Duration;
 
+use super::claim::place_claimed;
 use super::submit::{Target, place};
 use crate::bus::Verdict;
 use crate::config::Merchant;
 use crate::event::command::{OrderRequested, PrepayDue};
 use crate::event::envelope::Envelope;
+use crate::ids::EventId;
 use crate::new_order::{NewOrderError, new_order};
 use crate::order::UNPLACED;
-use crate::store::Recorded;
+use crate::store::{Recorded, StoredOrder};
 use crate::worker::core::config_skew;
 use crate::worker::core::context::Context;
 use crate::worker::core::error::failed;
@@ -35,29 +37,16 @@ impl Handler for PlaceOrder {
             }
             Err(e @ NewOrderError::Invalid(_)) => return Verdict::Park { reason: "invalid_order", why: e.to_string() },
         };
-        let target = Target::first(&order);
         crate::failpoint::point("worker.order_parsed");
+        // The ingress recorded it; one of the version before leaves that to this handler.
+        match ctx.store.order(&merchant, &order_no).await {
+            Ok(Some(stored)) => return go_on(ctx, &stored, event.id, attempt).await,
+            Ok(None) => {}
+            Err(e) => return failed(e),
+        }
         match ctx.recorder.record(order).await {
-            Ok(Recorded::New) => {
-                crate::failpoint::point("worker.order_recorded");
-                place(ctx, target, false).await
-            }
-            // Either this event's first delivery crashed, or the HTTP layer made the row for its Location: go on. Or
-            // it is another request for the same order, whose own event is being worked on: two calls at once would
-            // give the callers different prepay ids.
-            Ok(Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
-                Ok(Some(stored)) if stored.requested_by != event.id => Verdict::Done,
-                Ok(Some(stored)) => match Target::current(&stored, ctx.clock.now()) {
-                    Some(target) => {
-                        // The ingress records a row without calling WeChat: only a delivery before this one, the
-                        // scheduler once the order was old enough, or an unscheduled poll can have called.
-                        let asked = stored.order.queries.done > 0 || stored.order.queries.answered_at.is_some();
-                        let old = ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
-                        let called = attempt > 1 || asked || old;
-                        place(ctx, target, called).await
-                    }
-                    None => Verdict::Done,
-                },
+            Ok(Recorded::New | Recorded::Same) => match ctx.store.order(&merchant, &order_no).await {
+                Ok(Some(stored)) => go_on(ctx, &stored, event.id, attempt).await,
                 Ok(None) => Verdict::Retry { after: Duration::from_secs(1), why: "the order is gone".into() },
                 Err(e) => failed(e),
             },
@@ -67,6 +56,21 @@ impl Handler for PlaceOrder {
             Err(e @ (RecordError::Store(_) | RecordError::Group(_))) => failed(e),
         }
     }
+}
+
+/// Places a recorded order that is still to be placed, unless another process does. One that another event asked for is
+/// another request's for the same number, and has an event of its own: two calls at once would give the callers
+/// different prepay ids.
+async fn go_on(ctx: &Context, stored: &StoredOrder, event: EventId, attempt: u32) -> Verdict {
+    if stored.requested_by != event {
+        return Verdict::Done;
+    }
+    let Some(target) = Target::current(stored, ctx.clock.now()) else { return Verdict::Done };
+    // A process that recorded it under a claim may have called and crashed, which `answered_at` tells, as it does of a
+    // poll; or a delivery before this one may have called, or the scheduler's poll once the order was old enough.
+    let asked = stored.order.queries.done > 0 || stored.order.queries.answered_at.is_some();
+    let old = ctx.clock.now().since(stored.order.created_at) >= UNPLACED;
+    place_claimed(ctx, stored, target, attempt > 1 || asked || old).await
 }
 
 /// Handles `order.prepay_due`: the prepay id is old; WeChat gives a fresh one for the same number and parameters.

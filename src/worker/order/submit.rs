@@ -112,17 +112,36 @@ impl Target {
     }
 }
 
+/// What placing an order came to.
+pub struct Submitted {
+    pub verdict: Verdict,
+    /// The order, where WeChat's answer changed it.
+    pub order: Option<Box<StoredOrder>>,
+}
+
+impl From<Verdict> for Submitted {
+    fn from(verdict: Verdict) -> Submitted {
+        Submitted { verdict, order: None }
+    }
+}
+
+/// [`submit`] for those who need no more than the verdict.
+pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
+    submit(ctx, target, repeated).await.verdict
+}
+
 /// Places `target`; goes on with the next number when WeChat uses this one up. `repeated` says that an earlier delivery
 /// may have called already.
-pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
+pub async fn submit(ctx: &Context, target: Target, repeated: bool) -> Submitted {
     let mut target = Target { called_before: target.called_before && repeated, ..target };
     for _ in 0..MAX_ATTEMPTS {
         let Some(merchant) = ctx.config.merchant(target.merchant.as_str()) else {
-            return Verdict::Park { reason: "unknown_merchant", why: "no such merchant is configured".into() };
+            let why = "no such merchant is configured".into();
+            return Verdict::Park { reason: "unknown_merchant", why }.into();
         };
         let Learnt { fact, source, never_placed, setup } = match call(ctx, merchant, &target).await {
             Ok(learnt) => learnt,
-            Err(put_off) => return put_back(ctx, &target, put_off).await,
+            Err(put_off) => return put_back(ctx, &target, put_off).await.into(),
         };
         crate::failpoint::point("worker.order_answered");
         log(&target.out_trade_no, &fact);
@@ -139,25 +158,23 @@ pub async fn place(ctx: &Context, target: Target, repeated: bool) -> Verdict {
                 Some(next) if next.out_trade_no != target.out_trade_no => {
                     target = Target { called_before: false, ..next };
                 }
-                _ => return Verdict::Done,
+                _ => return Submitted { verdict: Verdict::Done, order: Some(stored) },
             },
-            Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done,
+            Ok(Applied::Already | Applied::UnknownOrder) => return Verdict::Done.into(),
             Ok(Applied::AskAgain { order, at, .. }) => {
                 let order = &order.order;
                 // An earlier poll that is planned stays: it may be the close that a caller waits for.
                 let planned = order.queries.next_at.filter(|planned| *planned > now);
                 let next_at = Some(planned.map_or(at, |planned| planned.min(at)));
                 let queries = Queries { next_at, answered_at: None, ..order.queries };
-                return match ctx.store.schedule_query(order.id, order.version, queries).await {
-                    Ok(()) => Verdict::Done,
-                    Err(e) => failed(e),
-                };
+                let scheduled = ctx.store.schedule_query(order.id, order.version, queries).await;
+                return scheduled.map_or_else(failed, |()| Verdict::Done).into();
             }
-            Ok(Applied::Refused { refusal, first }) => return refused(&refusal, first),
-            Err(e) => return failed(e),
+            Ok(Applied::Refused { refusal, first }) => return refused(&refusal, first).into(),
+            Err(e) => return failed(e).into(),
         }
     }
-    Verdict::Done
+    Verdict::Done.into()
 }
 
 /// One line about an answer that leaves the order waiting.

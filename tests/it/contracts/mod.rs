@@ -10,4 +10,4 @@ mod clocks;
 mod console;
 mod store;
 
-pub use store::new_order;
+pub use store::{change, new_order, order_no};

@@ -126,6 +126,7 @@ pub async fn unfinished(db: &Db, bus: &Bus) -> Vec<String> {
     for (what, rows) in [
         ("events not relayed", "SELECT event_type FROM outbox WHERE relayed_at_ms IS NULL"),
         ("messages deferred", "SELECT subject || ' ' || last_error FROM deferred"),
+        ("orders being placed", "SELECT order_no FROM orders WHERE placing_version = version AND placing_until_ms > 0"),
     ] {
         let rows = texts(db, rows).await;
         if !rows.is_empty() {

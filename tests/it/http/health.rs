@@ -111,6 +111,7 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
         wechat: Client::new(&stage.config.wechat).unwrap(),
         metrics: Arc::new(String::new),
         shutdown: shutdown.clone(),
+        place_here: None,
     })));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
@@ -152,6 +153,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
             wechat: Client::new(&stage.config.wechat).unwrap(),
             metrics: Arc::new(String::new),
             shutdown: shutdown.clone(),
+            place_here: None,
         }))
     };
     let mut addresses = Vec::new();

@@ -15,4 +15,4 @@ pub mod web;
 mod writer;
 mod writer_lanes;
 
-pub use orders::new_order;
+pub use orders::{change, new_order, order_no};

@@ -46,6 +46,7 @@ pub fn new_order(n: u32, fen: i64) -> NewOrder {
         metadata: Some(serde_json::json!({"b": 1, "a": [2]})),
     };
     NewOrder {
+        placing_until: None,
         content_hash: content.hash(),
         requested_by: EventId::new(),
         out_trade_no: OutTradeNo::for_attempt(&content.order_no, 1),

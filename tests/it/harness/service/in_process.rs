@@ -277,6 +277,8 @@ impl InProcess {
         let lag = self.bus.lag().await;
         lag.is_ok_and(|all| all.iter().all(|l| l.pending == 0 && l.in_flight == 0))
             && self.number(&due).await == 0
+            && self.number("SELECT COUNT(*) FROM orders WHERE placing_version = version AND placing_until_ms > 0").await
+                == 0
             && self.number("SELECT COUNT(*) FROM outbox WHERE position IS NULL").await == 0
     }
 }

@@ -1,0 +1,114 @@
+//! Records the orders that requests bring, those that wait together in one transaction.
+//!
+//! What must stay true: an order that the database refuses fails alone; while the database is away, each fails once and
+//! none keeps the others waiting.
+
+use std::time::Duration;
+
+use crate::batcher::{Group, GroupError, Limits};
+use crate::http::problem::Error;
+use crate::store::{DbError, NewOrder, Recorded, Store};
+
+/// A batch that takes longer fails; its callers may repeat their requests.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest batch of orders.
+const MAX_BATCH: usize = 128;
+
+/// Why an order was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Its number at WeChat belongs to another order.
+    #[error("the number is taken by another order")]
+    NumberTaken,
+    /// The database is away, or does not answer in time.
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<DbError> for RecordError {
+    fn from(e: DbError) -> RecordError {
+        match e {
+            DbError::Exists(_) => RecordError::NumberTaken,
+            DbError::Unavailable(_) => RecordError::Unavailable(e.to_string()),
+            DbError::Defect(_) => RecordError::Failed(e.to_string()),
+        }
+    }
+}
+
+impl From<GroupError> for RecordError {
+    fn from(e: GroupError) -> RecordError {
+        match e {
+            GroupError::Closed => RecordError::Unavailable(e.to_string()),
+            GroupError::Lost => RecordError::Failed(e.to_string()),
+        }
+    }
+}
+
+impl From<RecordError> for Error {
+    fn from(e: RecordError) -> Error {
+        match e {
+            RecordError::NumberTaken => Error::NumberTaken,
+            RecordError::Unavailable(internal) => Error::Unavailable { internal },
+            RecordError::Failed(internal) => Error::Internal { internal },
+        }
+    }
+}
+
+/// Records orders in batches.
+pub struct Recorder(Group<NewOrder, Result<Recorded, RecordError>>);
+
+impl Recorder {
+    /// Its batches run on the current runtime.
+    pub fn start(store: Store) -> Recorder {
+        let limits = Limits { max_batch: MAX_BATCH, queue: 4 * MAX_BATCH };
+        Recorder(Group::new(limits, move |orders: Vec<NewOrder>| {
+            let store = store.clone();
+            async move {
+                let count = orders.len();
+                let late = || Err(RecordError::Unavailable("the database did not answer".into()));
+                tokio::time::timeout(BATCH_TIMEOUT, record_all(&store, &orders))
+                    .await
+                    .unwrap_or_else(|_| (0..count).map(|_| late()).collect())
+            }
+        }))
+    }
+
+    /// Records one order; returns when it is durable.
+    pub async fn record(&self, order: NewOrder) -> Result<Recorded, RecordError> {
+        self.0.run(order).await?
+    }
+}
+
+async fn record_all(store: &Store, orders: &[NewOrder]) -> Vec<Result<Recorded, RecordError>> {
+    let away = match store.record_orders(orders).await {
+        Ok(recorded) => return recorded.into_iter().map(Ok).collect(),
+        Err(e) if orders.len() == 1 => return vec![Err(e.into())],
+        Err(DbError::Exists(_) | DbError::Defect(_)) => false,
+        Err(e @ DbError::Unavailable(_)) => e.is_of_the_server() || !takes_writes(store).await,
+    };
+    // Each alone, to find the one that is the cause, unless the database is away.
+    let mut results = Vec::with_capacity(orders.len());
+    let mut is_away = away;
+    for order in orders {
+        let recorded = if is_away {
+            Err(RecordError::Unavailable("the database is not available".into()))
+        } else {
+            match store.record_orders(std::slice::from_ref(order)).await {
+                Ok(recorded) => recorded.first().copied().ok_or_else(|| RecordError::Failed("no result".into())),
+                Err(e @ DbError::Unavailable(_)) => {
+                    is_away = e.is_of_the_server() || !takes_writes(store).await;
+                    Err(e.into())
+                }
+                Err(e) => Err(e.into()),
+            }
+        };
+        results.push(recorded);
+    }
+    results
+}
+
+async fn takes_writes(store: &Store) -> bool {
+    store.db().health().await.is_ok_and(|health| health.takes_writes)
+}

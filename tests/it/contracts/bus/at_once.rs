@@ -39,7 +39,7 @@ async fn a_message_for_a_free_worker_of_this_process_is_leased_when_it_is_stored
     let sql = "CREATE TABLE stored (leased INTEGER NOT NULL);
                CREATE TRIGGER seen AFTER INSERT ON bus_deliveries
                  BEGIN INSERT INTO stored (leased) VALUES (NEW.leased + NEW.deliveries); END";
-    store.db().write("test", (), move |tx, ()| Box::pin(tx.execute_unprepared(sql))).await.unwrap();
+    store.db().write("test", sql, |tx, sql| Box::pin(tx.execute_unprepared(sql))).await.unwrap();
     // Before anyone asks for work it waits.
     stage.bus.publish(message("first")).await.unwrap();
     let gate = Arc::new(Semaphore::new(0));

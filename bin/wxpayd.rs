@@ -40,8 +40,12 @@ enum Command {
     },
     /// Brings the database to the newest schema.
     Migrate,
-    /// Prints every problem of the configuration, and the effective values with secrets masked.
-    CheckConfig,
+    /// Prints every problem and warning of the configuration, and the effective values with secrets masked.
+    CheckConfig {
+        /// Ends with status 1 if there is a warning, too.
+        #[arg(long)]
+        strict: bool,
+    },
     /// The feed of events that GET /v1/events reads.
     Feed {
         #[command(subcommand)]
@@ -102,7 +106,7 @@ async fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options, stop_on_signal()).await,
         Command::Run { only } => run(cli.config.as_deref(), only.unwrap_or(Roles::ALL)).await,
         Command::Migrate => migrate(cli.config.as_deref()).await,
-        Command::CheckConfig => check_config(cli.config.as_deref()),
+        Command::CheckConfig { strict } => check_config(cli.config.as_deref(), strict),
         Command::Feed { command: FeedCommand::NewEpoch } => new_feed_epoch(cli.config.as_deref()).await,
         Command::Console { command } => console(cli.config.as_deref(), command).await,
         Command::Stored { command } => stored(cli.config.as_deref(), command).await,
@@ -214,10 +218,15 @@ async fn stored(file: Option<&Path>, command: StoredCommand) -> anyhow::Result<(
     Ok(())
 }
 
-fn check_config(file: Option<&Path>) -> anyhow::Result<()> {
+fn check_config(file: Option<&Path>, strict: bool) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     print!("{}", config.explain());
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
     config.check_runnable()?;
+    let count = config.warnings.len();
+    anyhow::ensure!(!strict || count == 0, "{count} warnings, and --strict takes none");
     Ok(())
 }
 

@@ -262,10 +262,12 @@ impl App {
             }
             (listener, http::router(state, others).merge(self.routes.clone()))
         });
+        let settings = self.config.snapshot();
+        let server = http::within_files(&settings.server, settings.store.max_connections);
         for (listener, router) in [admin, console, api].into_iter().flatten() {
-            let (config, stop) = (self.config.snapshot(), stop.clone());
+            let (server, stop) = (server.clone(), stop.clone());
             running.spawn(async move {
-                http::serve(listener, router, &config.server, stop).await;
+                http::serve(listener, router, &server, stop).await;
                 Ok(())
             });
         }

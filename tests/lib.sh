@@ -129,6 +129,26 @@ install_go_tools() {
     export WXPAY_TEST_GO
 }
 
+# The path of an nginx, for deploy/proxy. Unpacked, not installed: the package would start a server on every address.
+find_nginx() {
+    local dir=$TOOLS/nginx found
+    found=$(PATH=$PATH:/usr/sbin command -v nginx || true)
+    if [[ -z $found ]]; then
+        found=$dir/usr/sbin/nginx
+        if [[ ! -x $found ]]; then
+            command -v apt-get >/dev/null || die "nginx is missing; install it"
+            say "unpacking nginx"
+            rm -rf "$dir"
+            mkdir -p "$dir"
+            (cd -- "$dir" && { apt-get download -qq nginx || { apt-get update -qq && apt-get download -qq nginx; } }) \
+                >&2 || die "nginx could not be downloaded"
+            dpkg -x "$dir"/nginx_*.deb "$dir"
+            rm -- "$dir"/nginx_*.deb
+        fi
+    fi
+    printf '%s\n' "$found"
+}
+
 # Everything the tests call, exported by the names that tests/it reads.
 install_test_tools() {
     lock_tools
@@ -141,12 +161,13 @@ install_test_tools() {
     WXPAY_TEST_STRACE=$(command -v strace)
     PATH=$PATH:/usr/sbin need_command pgbouncer pgbouncer
     WXPAY_TEST_PGBOUNCER=$(PATH=$PATH:/usr/sbin command -v pgbouncer)
+    WXPAY_TEST_NGINX=$(find_nginx)
     find_chromium
     find_postgres
     WXPAY_TEST_POSTGRES_BIN=$PG_BIN
     unlock_tools
     export WXPAY_TEST_NATS_SERVER WXPAY_TEST_NATS_SERVER_OLD WXPAY_TEST_POSTGRES_BIN WXPAY_TEST_STRACE \
-        WXPAY_TEST_PGBOUNCER
+        WXPAY_TEST_PGBOUNCER WXPAY_TEST_NGINX
 }
 
 # Sets PG_BIN to the directory of the newest PostgreSQL here; Debian keeps it off PATH.

@@ -95,7 +95,7 @@ start_postgres "$scratch/postgres" off
 export WXPAY_TEST_POSTGRES=$PG_URL
 
 if [[ -n $only_services ]]; then
-    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES POSTGRES_BIN PGBOUNCER PYTHON NODE NODE_MODULES GO STRACE \
+    for name in NATS_SERVER NATS_SERVER_OLD POSTGRES POSTGRES_BIN PGBOUNCER PYTHON NODE NODE_MODULES GO STRACE NGINX \
         CHROMIUM; do
         name=WXPAY_TEST_$name
         printf 'export %s=%q\n' "$name" "${!name}"

@@ -23,4 +23,5 @@ pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env, temp_dir};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};
+pub use secrets::is_pkcs12;
 pub use sections::*;

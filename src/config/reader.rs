@@ -23,6 +23,8 @@ pub(super) struct Report {
     pub problems: Vec<Problem>,
     /// What does not.
     pub warnings: Vec<Problem>,
+    /// Problems where WeChat itself is called, and warnings where a simulator is.
+    pub hazards: Vec<Problem>,
     /// What is in force.
     pub lines: Vec<Line>,
     /// Where the file's relative paths count from.
@@ -268,6 +270,12 @@ impl<'a> Reader<'a> {
     pub(super) fn warning(&mut self, key: &str, text: impl Into<String>) {
         let key = self.at(key);
         self.report.warnings.push(Problem::new(key, text));
+    }
+
+    /// Records what puts real money at risk.
+    pub(super) fn hazard(&mut self, key: &str, text: impl Into<String>) {
+        let key = self.at(key);
+        self.report.hazards.push(Problem::new(key, text));
     }
 
     /// Records what is in force, as TOML.

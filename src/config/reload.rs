@@ -25,6 +25,7 @@ const KEYS_AT_START: &[(&str, &[&str])] = &[
             "admin_listen",
             "public_url",
             "max_connections",
+            "max_connections_per_address",
             "header_timeout_ms",
             "idle_timeout_ms",
             "shutdown_timeout_ms",

@@ -10,7 +10,7 @@ use toml::Value;
 use super::api_key::KeyHash;
 use super::layers::{Node, Origin};
 use super::reader::Reader;
-use super::sections::{CertificateFiles, is_pkcs12};
+use super::sections::CertificateFiles;
 use crate::clock::Timestamp;
 use crate::ids::MchId;
 use crate::secret::Secret;
@@ -283,4 +283,9 @@ pub(super) fn is_open(path: &Path) -> bool {
 #[cfg(not(unix))]
 pub(super) fn is_open(_path: &Path) -> bool {
     false
+}
+
+/// Whether a path names a PKCS #12 file: certificate and key in one.
+pub fn is_pkcs12(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("p12") || e.eq_ignore_ascii_case("pfx"))
 }

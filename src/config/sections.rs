@@ -48,7 +48,7 @@ pub struct Config {
     pub merchants: Vec<Merchant>,
     /// `[[api_keys]]`
     pub api_keys: Vec<ApiKey>,
-    /// Problems that do not prevent the start but need attention: an open secret file, plain HTTP on the internet.
+    /// Problems that do not prevent the start but need attention, such as an open secret file.
     pub warnings: Vec<Problem>,
     pub(super) effective: Effective,
     pub(super) tree: Tree,
@@ -89,7 +89,7 @@ impl Config {
 /// `[server]`: the HTTP side.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where the API and the notification address listen.
+    /// Of the API and the notification address.
     pub listen: SocketAddr,
     /// Where health and metrics listen, when not on `listen`.
     pub admin_listen: Option<SocketAddr>,
@@ -97,8 +97,10 @@ pub struct Server {
     pub public_url: String,
     /// Proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<IpNet>,
-    /// Connections served at once; one more waits in the listen queue.
+    /// Connections served at once.
     pub max_connections: usize,
+    /// Of them, of one address; 0: a quarter.
+    pub max_connections_per_address: usize,
     /// A request's head must be complete within this.
     pub header_timeout: Duration,
     /// A request's body must be complete within this.
@@ -376,11 +378,6 @@ pub struct CertificateFiles<'a> {
 
 /// Checks a merchant's files. The answer is a warning or a problem of `client_cert_file` or `client_key_file`.
 pub type CertificateCheck = fn(&CertificateFiles<'_>) -> Result<Option<Problem>, Problem>;
-
-/// Whether a path names a PKCS #12 file: certificate and key in one.
-pub fn is_pkcs12(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("p12") || e.eq_ignore_ascii_case("pfx"))
-}
 
 /// A key that was replaced at WeChat.
 #[derive(Debug, Clone)]

@@ -197,15 +197,40 @@ fn seen_by_browsers(server: &Server, web: &Web, report: &mut Report) {
 }
 
 /// A published key must not sign anything for the real WeChat.
-pub(super) fn published_key(wechat: Option<&Wechat>, merchants: &[Merchant], report: &mut Report) {
-    if !wechat.is_some_and(|wechat| address::is_wechat(&wechat.pay_url)) {
-        return;
-    }
+pub(super) fn published_key(merchants: &[Merchant], report: &mut Report) {
     for merchant in merchants.iter().filter(|m| m.v2_key.expose() == PUBLISHED_V2_KEY) {
-        let text =
-            format!("{} has the key of WeChat's published example: its notifications can be forged", merchant.key);
-        report.warnings.push(Problem::new("merchants.v2_key", text));
+        let text = format!(
+            "{} has the key of WeChat's published example: its notifications can be forged. Set a key of your own in \
+             the merchant platform",
+            merchant.key
+        );
+        report.hazards.push(Problem::new("merchants.v2_key", text));
     }
+}
+
+/// Hosts of WeChat beside those of a simulator: some calls would move money and others would not.
+pub(super) fn hosts(wechat: Option<&Wechat>, report: &mut Report) {
+    let Some(wechat) = wechat else { return };
+    let hosts = wechat.hosts();
+    let names = |real: bool| {
+        let named = hosts.iter().filter(|host| host.is_wechats == real);
+        named.map(|host| format!("wechat.{}", host.key)).collect::<Vec<_>>().join(", ")
+    };
+    let (real, others) = (names(true), names(false));
+    if !real.is_empty() && !others.is_empty() {
+        let text = format!(
+            "is a sandbox by half: {others} is not WeChat, {real} is. Set all addresses to the sandbox (or to your \
+             own proxy), or none of them"
+        );
+        report.problems.push(Problem::new("wechat", text));
+    }
+}
+
+/// What is tolerable beside a simulator stops the start where WeChat itself is called.
+pub(super) fn hazards(wechat: Option<&Wechat>, report: &mut Report) {
+    let is_real = wechat.is_some_and(|wechat| wechat.hosts().iter().any(|host| host.is_wechats));
+    let hazards = std::mem::take(&mut report.hazards);
+    if is_real { report.problems.extend(hazards) } else { report.warnings.extend(hazards) }
 }
 
 impl Config {

@@ -132,7 +132,7 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
 /// What the service says of itself; its exit code is for scripts that wait for it.
 pub async fn health(api: &Api, out: &mut Printer) -> Result<Exit, Failure> {
     let (status, readiness) = api.try_get("/readyz", &[]).await?;
-    if readiness["checks"].as_array().is_none() {
+    if readiness["ready"].as_bool().is_none() {
         return Err(Failure::new(Exit::Down, format!("/readyz answered {status}: is --url the service's?")));
     }
     if out.is_json() {

@@ -82,7 +82,7 @@ async fn of_service(url: &str, key_file: Option<&Path>, limit: Duration) -> Resu
         Some(_) => Some(Api::open(url, key_file)?),
         None => None,
     };
-    let readiness = within(limit, api.try_get("/readyz", &[]));
+    let readiness = within(limit, with_key.as_ref().unwrap_or(&api).try_get("/readyz", &[]));
     let operations = async {
         let Some(api) = &with_key else {
             return vec![Finding::new("api_key", Status::NotChecked, "--key-file FILE was not given")];
@@ -121,6 +121,13 @@ fn refused(failure: &Failure) -> Finding {
 }
 
 fn of_readiness(readiness: &Value) -> Vec<Finding> {
+    if let Some(ready) = readiness["ready"].as_bool().filter(|_| readiness["checks"].is_null()) {
+        let (status, found) = if ready { (Status::Ok, "ready") } else { (Status::Problem, "not ready") };
+        return vec![
+            Finding::new("service", status, format!("{found}; what was checked is shown only with a key"))
+                .mend("add --key-file with a key of scope ops, or ask the address of server.admin_listen"),
+        ];
+    }
     let Some(checks) = readiness["checks"].as_array() else {
         return vec![
             Finding::new("service", Status::Problem, "/readyz is not this service's")

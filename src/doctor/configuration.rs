@@ -8,8 +8,6 @@ use crate::wechat::certificate::{MerchantCertificate, Validity};
 const CHECK: &str = "configuration";
 /// Reported with its date by [`certificate`], not as the warning that it is, too.
 const CERTIFICATE_KEY: &str = ".client_cert_file";
-/// The warning about a key that WeChat's documentation prints.
-const PUBLISHED_KEY: &str = "merchants.v2_key";
 
 /// A configuration that the service would not start with. Each text says what to do.
 pub(super) fn refused(problems: &Problems) -> Vec<Finding> {
@@ -24,34 +22,10 @@ pub fn check(config: &Config, clock: &Clock) -> Vec<Finding> {
         Err(problems) => refused(&problems),
     };
     for warning in config.warnings.iter().filter(|warning| !warning.key.ends_with(CERTIFICATE_KEY)) {
-        findings.push(if warning.key == PUBLISHED_KEY {
-            Finding::new("v2_key", Status::Problem, &warning.text)
-                .about(&warning.key)
-                .mend("set a key of your own in the merchant platform, then in v2_key_file, and reload the service")
-        } else {
-            Finding::new(CHECK, Status::Warning, &warning.text).about(&warning.key)
-        });
+        findings.push(Finding::new(CHECK, Status::Warning, &warning.text).about(&warning.key));
     }
-    findings.extend(mixture(config));
     findings.extend(config.merchants.iter().filter_map(|merchant| certificate(merchant, clock)));
     findings
-}
-
-/// Hosts of WeChat beside those of a simulator: some calls would be real and others not.
-fn mixture(config: &Config) -> Option<Finding> {
-    let hosts = config.wechat.hosts();
-    let names = |real: bool| {
-        let named = hosts.iter().filter(|host| host.is_wechats == real);
-        named.map(|host| format!("wechat.{}", host.key)).collect::<Vec<_>>()
-    };
-    let (real, others) = (names(true), names(false));
-    (!real.is_empty() && !others.is_empty()).then(|| {
-        let found =
-            format!("{} is WeChat, {} is not: the sandbox is half configured", real.join(", "), others.join(", "));
-        Finding::new("sandbox", Status::Problem, found)
-            .about("wechat")
-            .mend("set all addresses of [wechat] to the sandbox, or none of them")
-    })
 }
 
 /// Until when the merchant's certificate is valid. That it belongs to the merchant, loading has checked.

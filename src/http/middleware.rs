@@ -10,12 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::connection::{Ambiguous, Remote};
 use super::extract::request_id;
 use super::problem::Error;
+use super::server::connection::{Ambiguous, Overloaded, Remote};
 use crate::secret::random_text;
 
-const MAX_URI_BYTES: usize = 8 * 1024;
+const MAX_URI_BYTES: usize = 4 * 1024;
 
 /// The address at the other end of the connection.
 pub fn remote_ip(extensions: &Extensions) -> IpAddr {
@@ -39,11 +39,15 @@ async fn answer(id: String, request: Request, next: Next) -> Response {
         Some(error) => (error.into_response(), true),
         None => (next.run(request).await, close),
     };
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", value);
+        headers.insert("x-request-id", value);
     }
+    // What an answer says is about one moment and for one caller, unless its route says otherwise.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if close {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -53,6 +57,9 @@ async fn answer(id: String, request: Request, next: Next) -> Response {
 }
 
 fn refusal(request: &Request) -> Option<Error> {
+    if request.extensions().get::<Overloaded>().is_some() {
+        return Some(Error::Overloaded);
+    }
     if request.extensions().get::<Ambiguous>().is_some() {
         return Some(Error::Malformed { detail: "a request states its length in one way only" });
     }

@@ -4,7 +4,7 @@
 //! call WeChat about it. What must stay true: WeChat is answered SUCCESS only after its notification is durable on the
 //! bus, and a business is answered that an order was taken only after the request is durable.
 //!
-//! - Server: `server`, `connection` (deadlines of one connection), `middleware` (every request), `routes`.
+//! - Server: `server` (connections, their deadlines and shares), `middleware` (every request), `routes`.
 //! - Edge: `extract` (credentials, body, query string, client address), `problem` (RFC 9457), `rate_limit`,
 //!   `network` (whose an address is), `api_keys` (those of the database, revoked and refused ones).
 //! - Business API: `orders`, `refunds`, `change_hub` (requests that wait for a change).
@@ -15,7 +15,6 @@
 mod api_keys;
 pub(crate) mod books;
 mod change_hub;
-mod connection;
 mod events;
 pub(crate) mod extract;
 mod health;
@@ -39,10 +38,10 @@ mod server;
 pub(crate) mod state;
 mod webhooks;
 
-pub use connection::Remote;
 pub use events::list::ENTITY_FACTS;
 pub use extract::transport;
+pub use health::last::LastReadiness;
 pub use problem::{At, Error, FieldProblem, PROBLEM_BASE};
 pub use routes::{admin_router, guarded, router};
-pub use server::serve;
+pub use server::{Remote, raise_limit, serve, within_files};
 pub use state::{HttpShared, HttpState, Ingress};

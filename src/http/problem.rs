@@ -74,9 +74,22 @@ pub enum Error {
     /// Fields break their rules: all of them, at once.
     #[error("the request has fields that break their rules")]
     Invalid(Vec<FieldProblem>),
-    /// No API key, or none that we know.
+    /// A body that is no JSON object.
+    #[error("the body is not a JSON object with distinct members: line {line}, column {column}: {why}")]
+    NotJson {
+        /// Of the first mistake, from 1.
+        line: usize,
+        /// In bytes, from 1.
+        column: usize,
+        /// What was expected. Quotes nothing of the body.
+        why: &'static str,
+    },
+    /// No API key.
     #[error("an API key is needed: Authorization: Bearer <key>")]
     Unauthorized,
+    /// An API key that does not count.
+    #[error("the API key is not one of this service, has expired or was revoked")]
+    UnknownKey,
     /// The API key may not do this.
     #[error("the API key lacks the scope {}", .0.as_str())]
     Forbidden(Scope),
@@ -86,6 +99,9 @@ pub enum Error {
     /// The API key asks for more in this second than it may.
     #[error("the API key's rate_limit_per_second is reached")]
     RateLimited,
+    /// All that this process does at once is under way, or the caller's network has its share of it.
+    #[error("too much is under way at the moment")]
+    Overloaded,
     /// It does not exist, or the caller may not see it.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -272,12 +288,13 @@ macro_rules! problems {
 }
 
 problems! {
-    Error::Malformed { .. } => BAD_REQUEST "malformed" "Malformed request";
+    Error::Malformed { .. } | Error::NotJson { .. } => BAD_REQUEST "malformed" "Malformed request";
     Error::Invalid(_) => BAD_REQUEST "invalid" "Invalid fields";
-    Error::Unauthorized => UNAUTHORIZED "unauthorized" "Not authenticated";
+    Error::Unauthorized | Error::UnknownKey => UNAUTHORIZED "unauthorized" "Not authenticated";
     Error::Forbidden(_) => FORBIDDEN "forbidden" "Not allowed";
     Error::GrantExceeds(_) => FORBIDDEN "grant-exceeds" "More than the key has";
     Error::RateLimited => TOO_MANY_REQUESTS "rate-limited" "Too many requests", retry 1;
+    Error::Overloaded => SERVICE_UNAVAILABLE "overloaded" "Too much at once", retry 1, close true;
     Error::NotFound(_) => NOT_FOUND "not-found" "Not found";
     Error::NoRoute => NOT_FOUND "no-route" "No such path";
     Error::MethodNotAllowed => METHOD_NOT_ALLOWED "method-not-allowed" "Method not allowed";

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 use super::extract::request_id::request_id;
 use super::problem::{Error, Kind, PROBLEM_BASE, wechat_json};
 
+/// A body of a few kilobytes can break thousands of rules, and each breach is some hundred bytes of answer.
+const MAX_ERRORS: usize = 50;
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let Kind { status, slug, title, retry_after, close } = self.kind();
@@ -32,7 +35,7 @@ impl IntoResponse for Error {
         if close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if matches!(self, Error::Unauthorized) {
+        if matches!(self, Error::Unauthorized | Error::UnknownKey) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wxpay-worker\""));
         }
         response
@@ -43,7 +46,10 @@ impl IntoResponse for Error {
 fn add_members(error: &Error, problem: &mut Map<String, Value>) {
     match error {
         Error::Invalid(errors) => {
-            problem.insert("errors".into(), json!(errors));
+            problem.insert("errors".into(), json!(errors.get(..MAX_ERRORS).unwrap_or(errors)));
+            if errors.len() > MAX_ERRORS {
+                problem.insert("errors_left_out".into(), (errors.len() - MAX_ERRORS).into());
+            }
         }
         Error::PeriodOpenDays(days) => {
             let days: Vec<Value> = days.iter().map(|(day, state)| json!({"day": day, "state": state})).collect();

@@ -52,7 +52,10 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .route("/notify/{merchant}/pay", post(notifications::pay))
         .route("/notify/{merchant}/refund", post(notifications::refund));
     if with_admin {
-        routes = routes.merge(admin_routes());
+        routes = routes
+            .route("/healthz", get(health::routes::healthz))
+            .route("/readyz", get(health::routes::public_readyz))
+            .route("/metrics", get(health::routes::public_metrics));
     }
     finish(routes.with_state(app).merge(others))
 }
@@ -113,19 +116,16 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
 
 /// The routes of `server.admin_listen`: health and metrics.
 pub fn admin_router(app: Arc<HttpShared>) -> Router {
-    finish(admin_routes().with_state(app))
+    let routes = Router::new()
+        .route("/healthz", get(health::routes::healthz))
+        .route("/readyz", get(health::routes::readyz))
+        .route("/metrics", get(health::routes::metrics));
+    finish(routes.with_state(app))
 }
 
 /// Routes of a listener of their own, under the same checks.
 pub fn guarded(routes: Router) -> Router {
     finish(routes)
-}
-
-fn admin_routes() -> Router<Arc<HttpShared>> {
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
 }
 
 fn finish(routes: Router) -> Router {

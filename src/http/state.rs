@@ -15,6 +15,7 @@ use super::api_keys::refused::RefusedKeys;
 use super::api_keys::ring::KeyRing;
 use super::change_hub::OrderWatch;
 use super::events::feed::FeedWatch;
+use super::health::last::LastReadiness;
 use super::notify_health::NotifyHealth;
 use super::problem::Error;
 use super::quarantine::Quarantine;
@@ -81,6 +82,7 @@ pub struct HttpShared {
     pub refund_refreshes: Throttle<(MerchantKey, OutRefundNo)>,
     pub quarantine: Quarantine,
     pub notify_health: NotifyHealth,
+    pub readiness: LastReadiness,
     /// The API keys of the database, and the revoked ones.
     pub keys: Arc<KeyRing>,
     pub refused_keys: RefusedKeys,
@@ -106,6 +108,7 @@ impl HttpShared {
             refresh_budget: Budget::default(),
             refund_refresh_budget: Budget::default(),
             renewals: Throttle::new(ORDER_INTERVAL),
+            readiness: LastReadiness::default(),
             refund_refreshes: Throttle::new(ORDER_INTERVAL),
             config,
             store,

@@ -1,5 +1,7 @@
 //! A day's run, from the bill to the result.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +130,7 @@ async fn day(on: Reconciler<'_>, due: &DueDay, first: i64) -> Result<DayState, R
 
 /// Makes the folder of kept bills, and removes those that are too old.
 fn keep(folder: &Path, age: Duration) -> Result<(), RunError> {
-    std::fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for entry in std::fs::read_dir(folder)?.flatten() {
         let is_bill = entry.file_name().to_str().is_some_and(|name| name.ends_with(".csv"));
         let is = entry.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());

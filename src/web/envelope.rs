@@ -226,10 +226,12 @@ impl From<Error> for Failure {
             Error::TooLarge(_) => Reason::TooLarge.into(),
             Error::MediaType | Error::ContentEncoding => Reason::MediaType.into(),
             Error::Malformed { detail } => Failure::bad_parameter("body", detail),
+            e @ Error::NotJson { .. } => Failure::bad_parameter("body", e.to_string()),
             Error::Invalid(problems) => Failure { data: json!({"errors": problems}), ..Reason::BadParameter.into() },
             // Nothing here authenticates by API key, chooses a number that exists, switches attempts, opens a stream,
             // reads the feed, gives money back, discards messages or makes webhooks.
             e @ (Error::Unauthorized
+            | Error::UnknownKey
             | Error::Forbidden(_)
             | Error::NoRoute
             | Error::MethodNotAllowed
@@ -264,6 +266,7 @@ impl From<Error> for Failure {
             | Error::PeriodOutOfOrder { .. }
             | Error::GrantExceeds(_)
             | Error::KeyNameTaken
+            | Error::Overloaded
             | Error::RateLimited
             | Error::WebhooksUsedUp
             | Error::WebhooksNotConfigured) => Failure::because(Reason::Internal, e.to_string()),

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 
-import { Installation } from './installation.mjs';
+import { Installation, until } from './installation.mjs';
 import { accepts, notification, openConsole } from './operator.mjs';
 import { Payer, startBrowser } from './payer.mjs';
 
@@ -42,6 +42,8 @@ async function refuseAll(process, key) {
     const answer = await fetch(`${service.service}/notify/${merchant}/pay`, { method: 'POST', body: message });
     assert.match(await answer.text(), /FAIL/);
   });
+  const kept = async () => /notify_refused_total\{outcome="kept"\} (\d+)/.exec(await (await fetch(`${service.service}/metrics`)).text())?.[1];
+  await until('every refused body is kept', async () => Number(await kept()) === ORDERS);
   await service.changeKey(process, key);
   return orders;
 }

@@ -305,7 +305,7 @@ fn load_service_file(change: impl Fn(String) -> String, environment: &[(String, 
     let secrets = tempfile::tempdir().unwrap();
     make_secrets(secrets.path());
     for name in ["v2_key_main", "app_secret_shop"] {
-        std::fs::write(secrets.path().join(name), "192006250b4c09247ec02edce69f6a2d\n").unwrap();
+        std::fs::write(secrets.path().join(name), "8f3c1e7a5b9d2046f8e1c3a7b5d90246\n").unwrap();
     }
     let mounted = |text: &str| text.replace("/run/secrets", secrets.path().to_str().unwrap());
     let file = secrets.path().join("wxpay.toml");

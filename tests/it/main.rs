@@ -18,6 +18,7 @@ mod harness;
 mod health;
 mod http;
 mod keys;
+mod limits;
 mod lists;
 mod monitoring;
 mod nats_consumer;

@@ -10,8 +10,7 @@ use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
-use crate::config::secrets::{key_hashes, strong, varied};
-use crate::config::sections::is_pkcs12;
+use crate::config::secrets::{is_pkcs12, key_hashes, strong, varied};
 use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web, Wechat};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
@@ -29,12 +28,13 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         r.problem("admin_listen", "is the same as listen: leave it empty".into());
     }
     let public_url = r.required("public_url", address::base_url);
-    warn_of_plain_http(r, "public_url", public_url.as_slice());
+    plain_http(r, "public_url", public_url.as_slice());
     let trusted_proxies = r.items("trusted_proxies", address::network);
     if trusted_proxies.iter().flatten().any(|net| net.prefix_len() == 0) {
-        r.warning("trusted_proxies", "trusts the whole internet: every client can claim any address");
+        r.hazard("trusted_proxies", "trusts the whole internet: every client can claim any address");
     }
     let max_connections = r.number("max_connections", 1..=1_000_000);
+    let max_connections_per_address = r.number("max_connections_per_address", 0..=1_000_000);
     let header_timeout = r.millis("header_timeout_ms", 100..=60_000);
     let body_timeout = r.millis("body_timeout_ms", 100..=120_000);
     let idle_timeout = r.millis("idle_timeout_ms", 1_000..=3_600_000);
@@ -47,6 +47,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         public_url: public_url?,
         trusted_proxies: trusted_proxies?,
         max_connections: max_connections?.try_into().ok()?,
+        max_connections_per_address: max_connections_per_address?.try_into().ok()?,
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         idle_timeout: idle_timeout?,
@@ -90,11 +91,11 @@ pub(in crate::config) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
     let [pay_url, pay_backup_url, api_url, open_url] =
         ["pay_url", "pay_backup_url", "api_url", "open_url"].map(|key| {
             let url = r.required(key, address::base_url);
-            warn_of_plain_http(r, key, url.as_slice());
+            plain_http(r, key, url.as_slice());
             url
         });
     let refund_url = r.optional("refund_url", address::base_url);
-    warn_of_plain_http(r, "refund_url", refund_url.as_ref().and_then(Option::as_ref).map_or(&[], std::slice::from_ref));
+    plain_http(r, "refund_url", refund_url.as_ref().and_then(Option::as_ref).map_or(&[], std::slice::from_ref));
     let pay_ca_file = r.pem_file("pay_ca_file", "-----BEGIN CERTIFICATE-----");
     let connect_timeout = r.millis("connect_timeout_ms", 100..=30_000);
     let timeout = r.millis("timeout_ms", 500..=60_000);
@@ -126,7 +127,7 @@ pub(in crate::config) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
 
 pub(in crate::config) fn web(r: &mut Reader<'_>) -> Option<Web> {
     let callback_origins = r.items("callback_origins", address::origin);
-    warn_of_plain_http(r, "callback_origins", callback_origins.as_deref().unwrap_or_default());
+    plain_http(r, "callback_origins", callback_origins.as_deref().unwrap_or_default());
     let session_key = r.secret("session_key", "session_key_file", |text| strong(text, 32));
     if callback_origins.as_ref().is_some_and(|origins| !origins.is_empty()) && matches!(session_key, Some(None)) {
         let mend = "is missing: callback_origins opens the browser side, whose cookies need session_key or \
@@ -375,8 +376,8 @@ fn rule(error: IdError) -> String {
     format!("must be {}", error.rule)
 }
 
-fn warn_of_plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
+fn plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
     if urls.iter().any(|url| address::is_open_to_eavesdroppers(url)) {
-        r.warning(key, "goes over the internet unencrypted: use https");
+        r.hazard(key, "goes over the internet unencrypted: use https");
     }
 }

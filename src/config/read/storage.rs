@@ -19,14 +19,18 @@ pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let statement_cache = r.number("statement_cache", 0..=10_000);
     let compact = r.flag("compact");
     let lease = r.millis("lease_ms", 1_000..=60_000);
-    Some(Store {
+    let store = Store {
         url: url?,
         max_connections: max_connections?.try_into().ok()?,
         migrate_on_start: migrate_on_start?,
         statement_cache: statement_cache?.try_into().ok()?,
         compact: compact?,
         lease: lease?,
-    })
+    };
+    if let Some(file) = store.sqlite_file() {
+        r.warn_if_open("url", &file);
+    }
+    Some(store)
 }
 
 pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {

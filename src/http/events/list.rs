@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -120,9 +119,7 @@ pub async fn events(
             _ => Cursor::behind(&end.epoch, end.position, end.event_id.as_deref()),
         };
         let events = found.into_iter().map(raw).collect::<Result<_, _>>()?;
-        let mut response = axum::Json(Page { events, next: next.to_text() }).into_response();
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return Ok(response);
+        return Ok(axum::Json(Page { events, next: next.to_text() }).into_response());
     }
 }
 

@@ -72,7 +72,8 @@ pub struct Caller {
 
 /// The caller of an API key, if one that counts now was presented, may do this, and is within its rate limit.
 pub async fn caller(app: &HttpState, headers: &HeaderMap, scope: Scope) -> Result<Caller, Error> {
-    let Presented { key, hash } = presented(app, headers).await?.ok_or(Error::Unauthorized)?;
+    let without = || if bearer(headers).is_some() { Error::UnknownKey } else { Error::Unauthorized };
+    let Presented { key, hash } = presented(app, headers).await?.ok_or_else(without)?;
     app.keys.used(&hash.sha256, app.clock.now());
     if !app.keys.may_serve(&key) {
         app.refused_keys.over_rate();
@@ -150,7 +151,7 @@ impl<P: Permission> FromRequestParts<Arc<HttpShared>> for Authorized<P> {
 /// Notes that a request is refused for its key.
 async fn note(app: &HttpState, parts: &Parts, error: &Error) {
     let (reason, result) = match error {
-        Error::Unauthorized => ("unknown", "unauthorized"),
+        Error::Unauthorized | Error::UnknownKey => ("unknown", "unauthorized"),
         Error::Forbidden(_) => ("scope", "forbidden"),
         _ => return,
     };

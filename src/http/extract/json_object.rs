@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::http::problem::{Error, FieldProblem};
@@ -47,12 +48,21 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
+/// Where the first mistake is. The words of the parser may quote the body, which may hold anything.
+fn not_json(e: &serde_json::Error) -> Error {
+    let why = match e.classify() {
+        Category::Eof => "it ends too early",
+        Category::Data => "not an object, or a member appears twice",
+        Category::Syntax | Category::Io => "not JSON",
+    };
+    Error::NotJson { line: e.line(), column: e.column(), why }
+}
+
 impl<'a> Form<'a> {
     /// Parses the object of a request's body.
     pub fn parse(body: &'a [u8]) -> Result<Form<'a>, Error> {
         let text = std::str::from_utf8(body).map_err(|_| Error::Malformed { detail: "the body is not UTF-8 text" })?;
-        let detail = "the body is not a JSON object with distinct members";
-        let Members(members) = serde_json::from_str(text).map_err(|_| Error::Malformed { detail })?;
+        let Members(members) = serde_json::from_str(text).map_err(|e| not_json(&e))?;
         Ok(Form { members, problems: Vec::new() })
     }
 

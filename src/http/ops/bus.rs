@@ -1,7 +1,6 @@
 //! `GET /v1/ops/bus`: streams and consumers of the queue. `GET /v1/ops/bus/{stream}/messages`: messages, read and left
 //! where they are.
 
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -100,7 +99,5 @@ fn message(row: &Peeked) -> Value {
 }
 
 fn fresh(body: &Value) -> Response {
-    let mut response = axum::Json(body).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    axum::Json(body).into_response()
 }

@@ -4,7 +4,7 @@
 //! Read from the database, not from a process: every ingress answers the same, whichever process runs the jobs.
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
@@ -58,9 +58,7 @@ struct ReportJson {
 
 pub async fn jobs(app: HttpState, _caller: Authorized<Ops>, _: StrictQuery<NoQuery>) -> Result<Response, Error> {
     let jobs = ops::jobs::list(&app.store).await?.into_iter().map(JobJson::from).collect();
-    let mut response = axum::Json(Jobs { jobs }).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(axum::Json(Jobs { jobs }).into_response())
 }
 
 /// `POST /v1/ops/jobs/{name}/run`: `{"reason": "…"}`.

@@ -1,7 +1,7 @@
 //! `GET /v1/ops/keys`, `POST /v1/ops/keys` and `POST /v1/ops/keys/{id}/revoke`: API keys, for the scope `admin`.
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -69,9 +69,7 @@ pub async fn create(
     if let (Some(answer), Value::Object(key)) = (answer.as_object_mut(), key_json(&made.view)) {
         answer.extend(key);
     }
-    let mut response = (StatusCode::CREATED, axum::Json(answer)).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
 /// `POST /v1/ops/keys/{id}/revoke`: `{"reason": "…"}`.

@@ -189,9 +189,7 @@ impl From<ReplayError> for Error {
 }
 
 fn answer(status: StatusCode, body: Map<String, Value>) -> Response {
-    let mut response = (status, axum::Json(Value::Object(body))).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    (status, axum::Json(Value::Object(body))).into_response()
 }
 
 /// What is fixed about a replay, and its state.

@@ -1,6 +1,5 @@
 //! `GET /v1/orders/{order_no}/history`
 
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::get::find;
@@ -19,7 +18,5 @@ pub async fn history(
 ) -> Result<Response, Error> {
     let stored = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let timeline = ops::history::of_order(&app.store, &stored).await?;
-    let mut response = axum::Json(timeline).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(axum::Json(timeline).into_response())
 }

@@ -75,7 +75,7 @@ async fn authorized(
 ) -> Result<Arc<StoredOrder>, Error> {
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
     let key = caller(app, headers, Scope::Orders).await;
-    if !matches!(key, Err(Error::Unauthorized)) {
+    if !matches!(key, Err(Error::Unauthorized | Error::UnknownKey)) {
         let caller = key?;
         let OrderPath(order_no) = path?;
         let merchant = caller.merchant(&app.config, named, must_name)?;
@@ -85,13 +85,13 @@ async fn authorized(
     let token = bearer(headers).ok_or(Error::Unauthorized)?;
     let OrderPath(order_no) = path?;
     let merchant = match (named, app.config.merchants.as_slice()) {
-        (Some(name), _) => app.config.merchant(name).ok_or(Error::Unauthorized)?,
+        (Some(name), _) => app.config.merchant(name).ok_or(Error::UnknownKey)?,
         (None, [only]) => only,
         (None, _) => return Err(Error::Invalid(vec![must_name("is required where there are several merchants")])),
     };
     let order = app.store.order(&merchant.key, &order_no).await?;
     let order = order.filter(|order| same_secret(order.order_token.expose(), token));
-    order.map(Arc::new).ok_or(Error::Unauthorized)
+    order.map(Arc::new).ok_or(Error::UnknownKey)
 }
 
 fn is_final(order: &StoredOrder) -> bool {

@@ -21,9 +21,7 @@ use crate::store::{DbError, NotificationKind, RefusedNotification, Store, Unpaid
 use crate::telemetry::NOTIFY_REFUSED_TOTAL;
 use crate::wechat::v2::xml;
 
-/// Bodies that wait for the database.
-const QUEUE: usize = 4096;
-/// What they may hold together, in KiB.
+/// What bodies that wait for the database may hold together, in KiB; each counts as one at least.
 const QUEUE_KIB: usize = 16 * 1024;
 /// Bodies of one transaction.
 const BATCH: usize = 64;
@@ -65,7 +63,7 @@ pub struct Quarantine {
 impl Quarantine {
     /// Starts the task that writes. It ends with `shutdown`.
     pub fn start(store: Store, shutdown: CancellationToken) -> Quarantine {
-        let (queue, mut bodies) = mpsc::channel::<Waiting>(QUEUE);
+        let (queue, mut bodies) = mpsc::channel::<Waiting>(QUEUE_KIB);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while let Some(1..) = shutdown.run_until_cancelled(bodies.recv_many(&mut batch, BATCH)).await {

@@ -4,6 +4,9 @@
 //! connection beside them is for what must not wait behind requests.
 
 use std::borrow::Cow;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +66,18 @@ async fn connect_when_free(options: impl Fn() -> ConnectOptions) -> Result<Datab
     }
 }
 
+/// Makes the file, where it is missing, and its folder, for this user alone. SQLite gives its other files the same
+/// rights.
+fn create_private(file: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Result of a health check of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DbHealth {
@@ -100,10 +115,7 @@ impl Db {
 
     async fn connect_sqlite(settings: &config::Store, path: &Path) -> Result<Db, DbError> {
         let readers = settings.max_connections;
-        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| DbError::Defect(format!("folder of {}: {e}", path.display())))?;
-        }
+        create_private(path).map_err(|e| DbError::Defect(format!("{}: {e}", path.display())))?;
         let writer = Writer::sqlite(path, settings.compact, Limits::DEFAULT).await?;
         let read = connect_when_free(|| sqlite_options(path, readers.max(1), "ON")).await?;
         let read = ReadPool::new(read, None);

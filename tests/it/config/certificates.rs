@@ -119,7 +119,7 @@ fn the_addresses_and_authorities_of_refunds_are_checked() {
         assert!(problem.starts_with("wechat.pay_ca_file: "), "{problem}");
     }
     let refund_url =
-        |url: &str| load(&good_but(&[("[server]", &format!("[wechat]\nrefund_url = \"{url}\"\n[server]"))]), &[]);
+        |url: &str| load(&good_but(&[("[server]", &format!("{SANDBOX}refund_url = \"{url}\"\n[server]"))]), &[]);
     assert_eq!(refund_url("https://127.0.0.1:19002/").unwrap().wechat.refund_url.unwrap(), "https://127.0.0.1:19002");
     assert!(only_problem(refund_url("127.0.0.1:19002")).starts_with("wechat.refund_url: "));
     let warnings = refund_url("http://8.8.8.8").unwrap().warnings;

@@ -97,9 +97,8 @@ fn the_defaults_alone_load_but_are_not_enough_to_run() {
     assert!(problems.contains("merchants: none is configured"), "{problems}");
     assert!(problems.contains("server.public_url: must be reachable from the internet"), "{problems}");
 
-    let sandbox = "[wechat]\npay_url = \"http://127.0.0.1:19001\"";
     let config =
-        Config::from_toml_str(&format!("{sandbox}\n{}", good_but(&[("https://pay.shop.cn", "http://localhost:1")])));
+        Config::from_toml_str(&format!("{SANDBOX}\n{}", good_but(&[("https://pay.shop.cn", "http://localhost:1")])));
     assert_eq!(config.unwrap().check_runnable(), Ok(()));
 }
 

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod certificates;
+mod check_config;
 mod hangup;
 mod layers;
 mod reload;

@@ -99,14 +99,38 @@ fn secret_files_open_to_every_user_are_warned_about() {
 }
 
 #[test]
-fn what_weakens_a_start_without_stopping_it_is_warned_about() {
+fn what_endangers_money_is_warned_about_beside_a_simulator_and_refused_where_wechat_is_called() {
     let published = "192006250b4c09247ec02edce69f6a2d";
+    let sandbox = format!("{SANDBOX}[server]");
     for (from, to, key, says) in [
         ("https://pay.shop.cn", "http://pay.shop.cn", "server.public_url: ", "unencrypted"),
         ("https://m.shop.cn", "http://m.shop.cn", "web.callback_origins: ", "unencrypted"),
         ("10.9.0.0/16", "0.0.0.0/0", "server.trusted_proxies: ", "whole internet"),
-        ("[server]", "[wechat]\napi_url = \"http://8.8.8.8\"\n[server]", "wechat.api_url: ", "unencrypted"),
         (V2_KEY, published, "merchants.v2_key: ", "published example"),
+    ] {
+        let changes = [(from, to), ("[server]", sandbox.as_str())];
+        let config = load(&good_but(&changes), &[]).unwrap();
+        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        assert!(matches!(&*warnings, [w] if w.starts_with(key) && w.contains(says)), "{warnings:?}");
+        let problem = only_problem(load(&good_but(&changes[..1]), &[]));
+        assert!(problem.starts_with(key) && problem.contains(says), "{problem}");
+    }
+}
+
+#[test]
+fn a_sandbox_by_half_is_refused() {
+    let text = good_but(&[("[server]", &format!("{SANDBOX}[server]"))]);
+    let (from, to) = ("\napi_url = \"http://127.0.0.1:19001", "\napi_url = \"http://api.weixin.qq.com");
+    assert!(text.contains(from));
+    let problems = load(&text.replace(from, to), &[]).unwrap_err().to_string();
+    assert!(problems.contains("wechat: is a sandbox by half: wechat.pay_url, "), "{problems}");
+    assert!(problems.contains("is not WeChat, wechat.api_url is"), "{problems}");
+    assert!(problems.contains("wechat.api_url: goes over the internet unencrypted"), "{problems}");
+}
+
+#[test]
+fn what_weakens_a_start_without_stopping_it_is_warned_about() {
+    for (from, to, key, says) in [
         // The cookies of a login are the host's alone; one page of it is enough.
         (", \"https://pay.shop.cn\"", "", "web.callback_origins: ", "host of server.public_url"),
         ("[\"10.9.0.0/16\"]", "[]", "server.trusted_proxies: ", "Name the proxy"),

@@ -44,6 +44,11 @@ merchants = ["main"]
     )
 }
 
+/// Every address of WeChat replaced by a simulator's.
+pub const SANDBOX: &str = "[wechat]\npay_url = \"http://127.0.0.1:19001\"\n\
+                           pay_backup_url = \"http://127.0.0.1:19001\"\napi_url = \"http://127.0.0.1:19001\"\n\
+                           open_url = \"http://127.0.0.1:19001\"\n";
+
 pub fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, Problems> {
     let dir = TempDir::new().unwrap();
     load_in(dir.path(), text, env)

@@ -166,20 +166,28 @@ async fn a_wrong_key_and_a_wrong_clock_are_named() {
     installation.finish().await;
 }
 
-#[test]
-fn a_published_key_half_a_sandbox_and_an_inner_address_are_named_without_a_question() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_a_start_is_named_without_a_question() {
     let text = format!(
-        "[server]\npublic_url = \"http://127.0.0.1:8080\"\n[store]\nurl = \"sqlite://data/wxpay.db\"\n\
-         [wechat]\napi_url = \"http://127.0.0.1:19001\"\n\
-         [[apps]]\nkey = \"shop\"\napp_id = \"wxd930ea5d5a258f4f\"\nkind = \"official_account\"\n\
+        "[[apps]]\nkey = \"shop\"\napp_id = \"wxd930ea5d5a258f4f\"\nkind = \"official_account\"\n\
          [[merchants]]\nkey = \"main\"\nmch_id = \"10000100\"\napps = [\"shop\"]\nv2_key = \"{PUBLISHED}\"\n"
     );
-    let config = Config::from_toml_str(&text).unwrap();
-    let findings = of_configuration(&config, &Clock::system());
-    says(&only(&findings, "v2_key", Status::Problem), &["published", "key of your own"]);
-    says(&only(&findings, "sandbox", Status::Problem), &["wechat.pay_url", "wechat.api_url", "half configured"]);
-    says(&only(&findings, "configuration", Status::Problem), &["server.public_url", "internet"]);
-    assert!(!format!("{findings:?}").contains(PUBLISHED), "{findings:?}");
+    let files = TempDir::new().unwrap();
+    let file = files.path().join("wxpay.toml");
+    let findings = async |more: &str| {
+        std::fs::write(&file, format!("{more}\n{text}")).unwrap();
+        let (limit, clock) = (Duration::from_secs(20), Clock::system());
+        examine(&Examined { file: Some(file.clone()), env: Vec::new(), limit, books: false, clock }).await
+    };
+    let found = findings("[wechat]\napi_url = \"http://127.0.0.1:19001\"").await;
+    assert!(found.iter().all(|finding| finding.status == Status::Problem), "{found:#?}");
+    let about = |key: &str| found.iter().find(|finding| finding.about.as_deref() == Some(key)).unwrap();
+    says(about("merchants.v2_key"), &["published", "key of your own"]);
+    says(about("wechat"), &["sandbox by half", "wechat.pay_url", "wechat.api_url"]);
+    assert!(!format!("{found:?}").contains(PUBLISHED), "{found:?}");
+    let inside = Config::from_toml_str(&text.replace(PUBLISHED, KEY)).unwrap();
+    let found = of_configuration(&inside, &Clock::system());
+    says(&only(&found, "configuration", Status::Problem), &["server.public_url", "internet"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //!
 //! Both are copies of a template that was migrated once: the migrations themselves are tested on empty databases.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -22,7 +23,9 @@ pub enum TestDb {
 impl TestDb {
     pub fn sqlite() -> TestDb {
         let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("wxpay.db"), &*SQLITE_TEMPLATE).unwrap();
+        let file = folder.path().join("wxpay.db");
+        std::fs::write(&file, &*SQLITE_TEMPLATE).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         TestDb::Sqlite(folder)
     }
 

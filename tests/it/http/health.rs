@@ -1,7 +1,8 @@
 //! Alive, ready, counted.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -9,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
-use wxpay_worker::http::{HttpShared, Ingress};
+use wxpay_worker::http::{HttpShared, Ingress, LastReadiness};
 use wxpay_worker::webhooks;
 use wxpay_worker::wechat::transport::Client;
 
 use super::client::send;
-use super::stage::Stage;
+use super::ops_jobs::{OPS_KEY, with_ops_key};
+use super::stage::{KEY, Stage};
 
 #[tokio::test]
 async fn a_sound_process_is_alive_ready_and_counted() {
@@ -26,6 +28,57 @@ async fn a_sound_process_is_alive_ready_and_counted() {
     assert!(metrics.text().contains("# TYPE wxpay_"), "{}", metrics.text());
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     stage.finish().await;
+}
+
+/// As a request that a proxy of this host forwards.
+const FORWARDED: (&str, &str) = ("X-Forwarded-For", "203.0.113.9");
+
+#[tokio::test]
+async fn strangers_see_whether_it_is_ready_and_nothing_else() {
+    let stage = with_ops_key().await;
+    for header in [FORWARDED, ("Forwarded", "for=203.0.113.9"), ("X-Real-IP", "203.0.113.9"), ("Via", "1.1 proxy")] {
+        let ready = stage.send("GET", "/readyz", &[header], b"").await;
+        assert_eq!((ready.status, ready.text().as_str()), (200, r#"{"ready":true}"#), "{header:?}");
+        let metrics = stage.send("GET", "/metrics", &[header], b"").await;
+        assert_eq!((metrics.status, metrics.problem().as_str()), (401, "unauthorized"), "{header:?}");
+    }
+    let with = |key: &str| format!("Bearer {key}");
+    let (ops, orders) = (with(OPS_KEY), with(KEY));
+    for (path, shown) in [("/readyz", "config_hash"), ("/metrics", "# TYPE wxpay_")] {
+        let reply = stage.send("GET", path, &[FORWARDED, ("Authorization", &ops)], b"").await;
+        assert_eq!((reply.status, reply.text().contains(shown)), (200, true), "{}", reply.text());
+        let reply = stage.send("GET", path, &[FORWARDED, ("Authorization", &orders)], b"").await;
+        assert_eq!((reply.status, reply.text().contains(shown)), (403, false), "{}", reply.text());
+    }
+    let refused = "SELECT COUNT(*) FROM audit WHERE action = 'api_key.refuse'";
+    stage.until_number("the refused keys, not the requests without one", refused, |n| n >= 1).await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn strangers_without_the_database_see_that_it_is_not_ready() {
+    let stage = Stage::start().await;
+    stage.store.db().read().clone().close().await.unwrap();
+    let ready = stage.send("GET", "/readyz", &[FORWARDED], b"").await;
+    assert_eq!((ready.status, ready.text().as_str()), (503, r#"{"ready":false}"#));
+    stage.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_strangers_ask_it_is_looked_up_once_a_second() {
+    let (last, looked_up) = (LastReadiness::default(), AtomicUsize::new(0));
+    let ask = || {
+        last.get(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            looked_up.fetch_add(1, Ordering::Relaxed) == 0
+        })
+    };
+    let all = futures_util::future::join_all((0..100).map(|_| ask())).await;
+    assert_eq!((all, looked_up.load(Ordering::Relaxed)), (vec![true; 100], 1));
+    tokio::time::advance(Duration::from_millis(999)).await;
+    assert_eq!((ask().await, looked_up.load(Ordering::Relaxed)), (true, 1));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!((ask().await, looked_up.load(Ordering::Relaxed)), (false, 2));
 }
 
 #[tokio::test]

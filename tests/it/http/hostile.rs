@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::client::{Reply, raw};
-use super::stage::{KEY, Stage};
+use super::stage::{KEY, Stage, order, with};
 use crate::harness::within_timeout;
 
 const POST: &str = "POST /notify/main/pay HTTP/1.1\r\nHost: x\r\n";
@@ -251,4 +251,34 @@ async fn a_stop_finishes_what_is_under_way_and_refuses_what_is_new() {
     let address = stage.address;
     stage.finish().await;
     assert!(TcpStream::connect(address).await.is_err(), "a listener is still open");
+}
+
+#[tokio::test]
+async fn an_answer_names_fifty_errors_at_most() {
+    let stage = Stage::start().await;
+    let mut body = order("E100001");
+    for n in 0..1000 {
+        body[format!("unknown{n}")] = n.into();
+    }
+    let refused = stage.place(&body, &[]).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (400, "invalid"));
+    let problem = refused.json();
+    assert_eq!((problem["errors"].as_array().unwrap().len(), &problem["errors_left_out"]), (50, &950.into()));
+    let refused = stage.place(&with(order("E100001"), "unknown", 1.into()), &[]).await.json();
+    assert_eq!((refused["errors"].as_array().unwrap().len(), refused.get("errors_left_out")), (1, None), "{refused}");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn no_answer_is_kept_by_a_cache_or_read_as_another_type() {
+    let stage = Stage::start().await;
+    let authorization = ("Authorization", &*format!("Bearer {KEY}"));
+    for (path, status) in
+        [("/healthz", 200), ("/readyz", 200), ("/v1/events", 200), ("/v1/orders/NONE", 404), ("/nothing", 404)]
+    {
+        let reply = stage.send("GET", path, &[authorization], b"").await;
+        let headers = ["cache-control", "x-content-type-options"].map(|name| reply.header(name));
+        assert_eq!((reply.status, headers), (status, [Some("no-store"), Some("nosniff")]), "{path}");
+    }
+    stage.finish().await;
 }

@@ -8,9 +8,9 @@ use wxpay_worker::store::{JobOutcome, JobRun, TokenKind};
 use super::stage::{KEY, Stage};
 use crate::web::browser::{ACCESS_TOKEN, TICKET, stage as browser_stage, store_token};
 
-const OPS_KEY: &str = "wxk_ops_only";
+pub const OPS_KEY: &str = "wxk_ops_only";
 
-async fn with_ops_key() -> Stage {
+pub async fn with_ops_key() -> Stage {
     let hash = sha256_hex(OPS_KEY.as_bytes());
     let key = format!("[[api_keys]]\nname = \"ops\"\nhash = \"sha256:{hash}\"\nscopes = [\"ops\"]\n");
     Stage::with("", &key).await

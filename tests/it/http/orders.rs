@@ -199,6 +199,15 @@ async fn bodies_that_are_no_json_object_are_refused() {
         let reply = stage.place_text(body, &[]).await;
         assert_eq!((reply.status, reply.problem().as_str()), (400, "malformed"), "{body:.40}");
     }
+    for (body, says) in [
+        ("{\"order_no\": \"A1\",\n \"amount_fen\": 1 \"x\"}", "line 2, column 18: not JSON"),
+        ("{\"order_no\": \"A1\"", "column 17: it ends too early"),
+        (twice, "not an object, or a member appears twice"),
+        ("[]", "line 1, column 0: not an object"),
+    ] {
+        let detail = stage.place_text(body, &[]).await.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(says) && !detail.contains("A1"), "{detail}");
+    }
     let lone = r#"{"order_no":"\ud800","amount_fen":1,"description":"x","trade_type":"APP"}"#;
     assert_eq!(stage.place_text(lone, &[]).await.invalid(), ["/order_no"]);
     stage.finish().await;
@@ -330,9 +339,13 @@ async fn with_several_merchants_one_is_named_and_what_a_key_may_not_see_does_not
 #[tokio::test]
 async fn keys_open_what_their_scopes_say() {
     let stage = Stage::start().await;
-    for header in ["", "Bearer", "Bearer nonsense", "Basic d3hrOng=", KEY] {
+    let (missing, unknown) = ("an API key is needed", "the API key is not one of this service");
+    for (header, says) in
+        [("", missing), ("Bearer", missing), ("Bearer nonsense", unknown), ("Basic d3hrOng=", missing), (KEY, missing)]
+    {
         let reply = stage.send("GET", "/v1/orders/A1", &[("Authorization", header)], b"").await;
         assert_eq!((reply.status, reply.problem().as_str()), (401, "unauthorized"), "{header}");
+        assert!(reply.json()["detail"].as_str().unwrap().starts_with(says), "{}", reply.text());
         assert!(reply.header("www-authenticate").unwrap().starts_with("Bearer"));
     }
     let orders_only = format!("bearer {ORDERS_KEY}");

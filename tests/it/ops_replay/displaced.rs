@@ -19,7 +19,11 @@ const LAST: &str = "LAST0001";
 impl InProcess {
     /// Posts a notification that is refused, as if from this address; gives its hash.
     async fn refused_from(&self, address: &str, number: &str, field: (&str, &str)) -> String {
-        let body = signed(&[("out_trade_no", number), field], WRONG_KEY);
+        self.posted_and_refused(address, signed(&[("out_trade_no", number), field], WRONG_KEY)).await
+    }
+
+    /// The same of these bytes: a message that is signed anew has another time.
+    async fn posted_and_refused(&self, address: &str, body: String) -> String {
         let hash = sha256_hex(body.as_bytes());
         let request = self.http.post(format!("{}/notify/main/pay", self.base)).header("content-type", "text/xml");
         let response = request.header("x-forwarded-for", address).body(body).send().await.unwrap();
@@ -83,11 +87,12 @@ on_both! {
 
         // Whatever was forged, a repeat brings it back.
         service.forged("D100004", "attach", 20, many).await;
-        let truth = service.refused_from(WECHAT, "D100004", ("attach", "true")).await;
+        let message = signed(&[("out_trade_no", "D100004"), ("attach", "true")], WRONG_KEY);
+        let truth = service.posted_and_refused(WECHAT, message.clone()).await;
         assert!(service.kept_of("D100004").await.contains(&truth));
         service.forged("D100004", "attach", 20, |n| many(n + 20)).await;
         assert!(!service.kept_of("D100004").await.contains(&truth));
-        service.refused_from(WECHAT, "D100004", ("attach", "true")).await;
+        service.posted_and_refused(WECHAT, message).await;
         assert!(service.kept_of("D100004").await.contains(&truth));
         service.finish().await;
     }

@@ -47,7 +47,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store/writer"]),
     ("rust_xlsxwriter", &["src/ops/reports/xlsx.rs"]),
     ("rustls", &["src/wechat/certificate.rs", "src/sandbox"]),
-    ("rustix", &["src/failpoint.rs", "src/doctor/disk.rs"]),
+    ("rustix", &["src/failpoint.rs", "src/doctor/disk.rs", "src/http/server/descriptors.rs"]),
     ("secrecy", &["src/secret.rs"]),
     ("sha1", &["src/wechat/jssdk.rs", "src/sandbox"]),
     ("strsim", &["src/config"]),

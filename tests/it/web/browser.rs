@@ -158,7 +158,7 @@ pub fn web(platform: &Platform) -> String {
         r#"
 [wechat]
 api_url = "{base}"
-open_url = "https://open.weixin.qq.com"
+open_url = "https://open.wechat.test"
 [web]
 callback_origins = ["https://m.example.com", "http://localhost:5173"]
 session_key = "{SESSION_KEY}"

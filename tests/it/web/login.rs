@@ -23,7 +23,7 @@ async fn a_login_goes_to_wechat_and_comes_back_to_its_page() {
     let state = state_of(&reply);
     let back = "https%3A%2F%2Fpay.example.com%2Fapi%2Fwechat%2FgetOpenId";
     let expected = format!(
-        "https://open.weixin.qq.com/connect/oauth2/authorize?appid=wx8888888888888888&redirect_uri={back}\
+        "https://open.wechat.test/connect/oauth2/authorize?appid=wx8888888888888888&redirect_uri={back}\
          &response_type=code&scope=snsapi_userinfo&state={state}#wechat_redirect"
     );
     assert_eq!(reply.header("location"), Some(expected.as_str()));

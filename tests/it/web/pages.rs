@@ -90,7 +90,7 @@ async fn only_our_own_pages_are_come_back_to_or_signed_for() {
         for route in ["redirect?callback=", "redirect?url="] {
             let reply = get(&stage, &format!("/api/wechat/{route}{}", encoded(url))).await;
             assert_eq!(reply.status, 302, "{route}{url}");
-            assert!(reply.header("location").unwrap().starts_with("https://open.weixin.qq.com/connect/"), "{reply:?}");
+            assert!(reply.header("location").unwrap().starts_with("https://open.wechat.test/connect/"), "{reply:?}");
         }
         let reply = get(&stage, &format!("/api/wechat/jssdk?url={}", encoded(url))).await;
         assert_eq!(data(&reply)["url"], json!(url.split('#').next().unwrap()));

@@ -1,8 +1,12 @@
 //! The schema while two versions run side by side.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
+use wxpay_worker::config;
+use wxpay_worker::secret::Secret;
 use wxpay_worker::store::Db;
 
 use crate::harness::db::TestDb;
@@ -64,4 +68,20 @@ async fn a_step_that_waits_for_a_table_does_not_keep_its_writers_waiting() {
     held.commit().await.unwrap();
     assert!(within_timeout("the step", migrating).await.unwrap().unwrap());
     assert_eq!(stage.count("calls").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_and_its_folder_are_for_this_user_alone() {
+    let above = tempfile::TempDir::new().unwrap();
+    let folder = above.path().join("var/wxpay");
+    let url = Secret::new(format!("sqlite://{}/wxpay.db", folder.display()));
+    let db = Db::connect(&config::Store { url, ..TestDb::empty_sqlite().settings() }).await.unwrap();
+    db.migrate().await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&above.path().join("var"))), (0o700, 0o700));
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2, "the file and its log: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{file:?}");
+    }
 }

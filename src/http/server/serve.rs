@@ -20,14 +20,18 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::connection::{Ambiguous, Answer, Limits, MAX_HEAD_BYTES, Phase, Remote, Watched};
+use super::answer::Answer;
+use super::connection::{Ambiguous, Limits, MAX_HEAD_BYTES, Overloaded, Phase, Remote, Watched};
+use super::connections::{Connections, NoPlace, Place, Shares};
 use crate::config;
+use crate::http::extract::body::MAX_BODY_BYTES;
 
+/// Paths at which WeChat posts.
+const NOTIFICATIONS: &str = "/notify/";
 /// A request with more headers is answered 431.
 const MAX_HEADERS: usize = 100;
 /// Pause after an accept that failed for lack of descriptors or memory.
@@ -36,11 +40,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`.
 pub async fn serve(listener: TcpListener, router: Router, settings: &config::Server, cancel: CancellationToken) {
     let limits = Limits { header: settings.header_timeout, idle: settings.idle_timeout };
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let places = Connections::new(shares(settings));
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
     loop {
-        let Some(Ok(slot)) = cancel.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await else { break };
         let Some(accepted) = cancel.run_until_cancelled(listener.accept()).await else { break };
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
@@ -52,10 +55,14 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &config::Ser
                 continue;
             }
         };
+        let phase = Phase::new(limits);
+        let Some(place) = cancel.run_until_cancelled(place(&places, remote, &phase)).await else { break };
+        // Closed without an answer: to write one would keep what is short.
+        let Some(place) = place else { continue };
         let (router, cancel, abandon) = (router.clone(), cancel.clone(), abandon.clone());
+        let served = Served { remote, router, phase, place: Arc::new(place) };
         connections.spawn(async move {
-            let _ = abandon.run_until_cancelled(connection(stream, remote, router, limits, &cancel)).await;
-            drop(slot);
+            let _ = abandon.run_until_cancelled(connection(stream, served, limits, &cancel)).await;
         });
     }
     // New connections are refused from here on, so that a load balancer uses another process at once.
@@ -68,25 +75,59 @@ pub async fn serve(listener: TcpListener, router: Router, settings: &config::Ser
     }
 }
 
+fn shares(settings: &config::Server) -> Shares {
+    let connections = settings.max_connections;
+    let per_network = match settings.max_connections_per_address {
+        0 => connections / 4,
+        some => some.min(connections),
+    };
+    Shares { connections, per_network: per_network.max(1), proxies: settings.trusted_proxies.clone() }
+}
+
+/// A place for a connection; where there is a request under way on every other one, when the next of them has ended.
+async fn place(places: &Arc<Connections>, remote: SocketAddr, phase: &Phase) -> Option<Place> {
+    loop {
+        match places.enter(remote.ip(), phase) {
+            Ok(place) => return Some(place),
+            Err(NoPlace::Network) => return None,
+            // One of the others may also wait for its next request by now, which nothing signals.
+            Err(NoPlace::Anywhere) => {
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, places.left()).await;
+            }
+        }
+    }
+}
+
 /// The peer went away before it was accepted: nothing is wrong here.
 fn is_of_one_connection(e: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, remote: SocketAddr, router: Router, limits: Limits, cancel: &CancellationToken) {
+/// What a connection's requests are answered with.
+#[derive(Clone)]
+struct Served {
+    remote: SocketAddr,
+    router: Router,
+    phase: Phase,
+    place: Arc<Place>,
+}
+
+async fn connection(stream: TcpStream, served: Served, limits: Limits, cancel: &CancellationToken) {
     // Answers are small and written at once: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let phase = Phase::new(limits);
+    let (phase, give_way) = (served.phase.clone(), served.place.give_way());
     let io = TokioIo::new(Watched::new(stream, phase.clone()));
-    let service = service_fn({
-        let phase = phase.clone();
-        move |request| answer(request, remote, router.clone(), phase.clone())
-    });
+    let service = service_fn(move |request| answer(request, served.clone()));
     let mut http = http1::Builder::new();
     http.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).half_close(false);
     let mut connection = pin!(http.serve_connection(io, service));
-    let mut stop = pin!(cancel.cancelled());
+    let mut stop = pin!(async {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = give_way.cancelled() => {}
+        }
+    });
     let mut stopping = false;
     let mut clock = pin!(tokio::time::sleep(limits.header));
     poll_fn(|cx| {
@@ -99,6 +140,10 @@ async fn connection(stream: TcpStream, remote: SocketAddr, router: Router, limit
             return Poll::Ready(());
         }
         let Some(deadline) = phase.deadline() else { return Poll::Pending };
+        // A head that has begun is not waited for where the place is needed.
+        if give_way.is_cancelled() {
+            return Poll::Ready(());
+        }
         if clock.deadline() != deadline {
             clock.as_mut().reset(deadline);
         }
@@ -107,22 +152,24 @@ async fn connection(stream: TcpStream, remote: SocketAddr, router: Router, limit
     .await;
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    remote: SocketAddr,
-    router: Router,
-    phase: Phase,
-) -> Result<Response<Answer>, Infallible> {
-    let (busy, ambiguous) = phase.begin(request.body().size_hint().exact());
+async fn answer(request: Request<Incoming>, served: Served) -> Result<Response<Answer>, Infallible> {
+    let Served { remote, router, phase, place } = served;
+    let length = request.body().size_hint().exact();
+    let (busy, ambiguous) = phase.begin(length);
+    let bytes = length.map_or(MAX_BODY_BYTES, |length| usize::try_from(length).unwrap_or(MAX_BODY_BYTES));
+    let room = place.request(request.uri().path().starts_with(NOTIFICATIONS), bytes.min(MAX_BODY_BYTES));
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Remote(remote));
     if ambiguous {
         request.extensions_mut().insert(Ambiguous);
+    }
+    if room.is_none() {
+        request.extensions_mut().insert(Overloaded);
     }
     let mut response = router.oneshot(request).await?;
     // Who sends the next request before this one is answered may disagree with us about where it begins.
     if phase.has_more() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Answer::new(body, busy)))
+    Ok(response.map(|body| Answer::new(body, busy, room)))
 }

@@ -1,8 +1,7 @@
-//! `/healthz`, `/readyz`, `/metrics`: for supervisors, balancers and monitoring.
+//! What makes a process ready, and what else operators see beside it.
 //!
-//! Alive is not ready: `/healthz` uses no dependency, so that a database outage never gets a healthy process
-//! killed. `/readyz` names each thing it checked with the reason; its words are for operators, so they stay short and
-//! hold no addresses. A stream that is filling up is ok with a reason; a full one refuses new work, so the process is
+//! Each thing that was checked is named with the reason; the words are for operators, so they stay short and hold no
+//! addresses. A stream that is filling up is ok with a reason; a full one refuses new work, so the process is
 //! not ready. An app whose token is not fresh is reported there and does not make the process unready: payments need no
 //! token, and another process could do no better. Nor does a clock that differs from the database's: which of the two
 //! is wrong cannot be known here. Nor do standbys that commits do not wait for, nor a merchant whose setup WeChat
@@ -10,16 +9,14 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::state::HttpState;
 use crate::bus::{Fill, LagError};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::config::ReloadOutcome;
+use crate::http::state::HttpState;
 use crate::sealed_box::SealKey;
 use crate::store::{Degradation, Degraded, TokenKind, TokenState};
 
@@ -45,9 +42,10 @@ struct Check {
     reason: Option<String>,
 }
 
+/// Whether the process can take work, and all that was checked.
 #[derive(Serialize)]
-struct Readiness {
-    ready: bool,
+pub struct Readiness {
+    pub ready: bool,
     checks: Vec<Check>,
     config_hash: String,
 }
@@ -56,19 +54,14 @@ fn check(name: impl Into<String>, problem: Option<impl Into<String>>) -> Check {
     Check { name: name.into(), ok: problem.is_none(), reason: problem.map(Into::into) }
 }
 
-/// `GET /healthz`
-pub async fn healthz() -> Response {
-    plain("ok\n".into())
-}
-
-/// `GET /readyz`
-pub async fn readyz(app: HttpState) -> Response {
+/// Asks the database and the bus.
+pub async fn look_up(app: &HttpState) -> Readiness {
     let (database, bus, fill, apps, merchants) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, app.store.db().health()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.lag()),
         tokio::time::timeout(CHECK_TIMEOUT, app.bus.fill()),
-        apps(&app),
-        merchants(&app),
+        apps(app),
+        merchants(app),
     );
     let mut standbys = None;
     let (database, clock) = match database {
@@ -96,8 +89,7 @@ pub async fn readyz(app: HttpState) -> Response {
     checks.extend(apps);
     checks.extend(merchants);
     checks.extend(app.last_reload().map(configuration));
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(Readiness { ready, checks, config_hash: app.config.hash() })).into_response()
+    Readiness { ready, checks, config_hash: app.config.hash() }
 }
 
 /// How full the streams are that refuse messages when they are full. What does not answer fails the check of the bus.
@@ -191,16 +183,4 @@ fn token_problem(state: Option<&TokenState>, now: Timestamp) -> Option<String> {
         Some(token) if !token.is_alive(now) => Some(format!("expired at {}", token.expires_at)),
         Some(_) => None,
     }
-}
-
-/// `GET /metrics`
-pub async fn metrics(app: HttpState) -> Response {
-    let mut response = plain((app.metrics)());
-    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, format);
-    response
-}
-
-fn plain(text: String) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], text).into_response()
 }

@@ -12,17 +12,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// Read buffer of a connection: a head that does not fit is answered 431.
-pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Who is at the other end of the connection; an extension of every request.
 #[derive(Debug, Clone, Copy)]
 pub struct Remote(pub SocketAddr);
+
+/// Set on a request for which there is no room at the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Overloaded;
 
 /// Set on a request whose length is stated in two ways.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +75,15 @@ impl Phase {
     pub fn deadline(&self) -> Option<Instant> {
         match self.lock().stand {
             Stand::Idle { until } | Stand::Head { until } => Some(until),
+            Stand::Busy => None,
+        }
+    }
+
+    /// Since when no request is under way: the head of the next one may have begun.
+    pub fn waits_since(&self) -> Option<Instant> {
+        match self.lock().stand {
+            Stand::Idle { until } => until.checked_sub(self.limits.idle),
+            Stand::Head { until } => until.checked_sub(self.limits.header),
             Stand::Busy => None,
         }
     }
@@ -218,35 +229,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-/// An answer's body; the request counts as being answered until it is dropped.
-pub struct Answer {
-    body: Body,
-    _busy: Busy,
-}
-
-impl Answer {
-    /// Holds `busy` until `body` is dropped.
-    pub fn new(body: Body, busy: Busy) -> Answer {
-        Answer { body, _busy: busy }
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

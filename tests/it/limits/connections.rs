@@ -1,0 +1,185 @@
+//! Crowds from one address and from many, and true traffic beside them. Each address of 127.0.0.0/8 is another client.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::harness::within_timeout;
+use crate::http::client::Reply;
+use crate::http::stage::{KEY, Stage};
+
+/// No clock of a connection ends within a test.
+const NO_CLOCKS: &str = "header_timeout_ms = 60000\nbody_timeout_ms = 60000\nidle_timeout_ms = 600000\n";
+
+/// A connection from 127.0.0.`host`.
+pub async fn connect(host: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0))).unwrap();
+    within_timeout("a connection", socket.connect(to)).await.unwrap()
+}
+
+/// The answer to a request on a connection of its own from 127.0.0.`host`.
+async fn ask(host: u8, to: SocketAddr, request: &str) -> Reply {
+    let mut socket = connect(host, to).await;
+    socket.write_all(request.as_bytes()).await.unwrap();
+    Reply::parse(&within_timeout("an answer", until_closed(&mut socket)).await)
+}
+
+async fn until_closed(socket: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    answer
+}
+
+/// Whether the server has closed a connection on which nothing is under way. Asked after an answer on another one.
+fn is_closed(socket: &TcpStream) -> bool {
+    match socket.try_read(&mut [0; 1]) {
+        Ok(0) => true,
+        Ok(_) => panic!("an answer to no request"),
+        Err(e) => e.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+/// WeChat's, as far as this test goes: what is answered has been read whole.
+const NOTIFICATION: &str =
+    "POST /notify/main/pay HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<xml/>";
+const ALIVE: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// A request whose body never comes: it stays under way.
+fn stuck(path: &str, length: usize) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n");
+    format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
+}
+
+/// Sends a request that stays under way, once the server has read its head.
+async fn under_way(host: u8, stage: &Stage, path: &str, length: usize) -> TcpStream {
+    let mut socket = connect(host, stage.address).await;
+    // Answered at once, so that the server is at the next head.
+    socket.write_all(ALIVE.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
+    let mut answer = [0; 4096];
+    let read = within_timeout("an answer", socket.read(&mut answer)).await.unwrap();
+    assert_ne!(read, 0, "no place");
+    socket.write_all(stuck(path, length).as_bytes()).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_of_connections_and_others_are_answered() {
+    let stage = Stage::with(&format!("max_connections = 40\n{NO_CLOCKS}"), "").await;
+    let mut crowd = Vec::new();
+    for n in 0..200 {
+        let mut socket = connect(2, stage.address).await;
+        // Some say nothing, some half of something.
+        if n % 2 == 0 {
+            let _ = socket.write_all(b"POST /notify/main/pay HTTP/1.1\r\nHost: x\r\n").await;
+        }
+        crowd.push(socket);
+    }
+    let reply = ask(3, stage.address, NOTIFICATION).await;
+    assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
+    let open = || crowd.iter().filter(|socket| !is_closed(socket)).count();
+    within_timeout("the others of the crowd are closed", async {
+        while open() > 10 {
+            assert_eq!(ask(3, stage.address, ALIVE).await.status, 200);
+        }
+    })
+    .await;
+    assert_eq!(open(), 10, "a quarter of forty");
+    // The address itself is served, too: the newest one takes the place of the one that waited longest.
+    assert_eq!(ask(2, stage.address, ALIVE).await.status, 200);
+    drop(crowd);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn addresses_of_proxies_are_not_counted() {
+    let server = format!("max_connections = 40\ntrusted_proxies = [\"127.0.0.2\"]\n{NO_CLOCKS}");
+    let stage = Stage::with(&server, "").await;
+    let mut crowd = Vec::new();
+    for _ in 0..30 {
+        crowd.push(connect(2, stage.address).await);
+    }
+    assert_eq!(ask(2, stage.address, ALIVE).await.status, 200);
+    assert_eq!(crowd.iter().filter(|socket| is_closed(socket)).count(), 0);
+    drop(crowd);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_those_that_wait_longest_give_way() {
+    let stage = Stage::with(&format!("max_connections = 40\n{NO_CLOCKS}"), "").await;
+    let busy = under_way(9, &stage, "/v1/orders", 100).await;
+    let mut crowd = Vec::new();
+    for n in 0..39 {
+        crowd.push(connect(10 + n, stage.address).await);
+    }
+    assert_eq!(ask(3, stage.address, ALIVE).await.status, 200);
+    within_timeout("the first of the crowd are closed", async {
+        while !is_closed(&crowd[0]) {
+            assert_eq!(ask(3, stage.address, ALIVE).await.status, 200);
+        }
+    })
+    .await;
+    assert!(!is_closed(&crowd[38]), "the newest stays");
+    assert!(!is_closed(&busy), "what is under way stays");
+    drop((crowd, busy));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_quarter_of_the_requests_under_way_is_left_to_notifications() {
+    let stage = Stage::with(&format!("max_connections = 40\n{NO_CLOCKS}"), "").await;
+    let mut busy = Vec::new();
+    for n in 0..30 {
+        busy.push(under_way(10 + n, &stage, "/v1/orders", 100).await);
+    }
+    let reply = within_timeout("the refusal of one more", async {
+        loop {
+            // Until the last head was read, there is room.
+            let reply = ask(3, stage.address, ALIVE).await;
+            if reply.status != 200 {
+                return reply;
+            }
+        }
+    })
+    .await;
+    assert_eq!((reply.status, reply.problem().as_str()), (503, "overloaded"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    let reply = ask(3, stage.address, NOTIFICATION).await;
+    assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
+    drop(busy);
+    within_timeout("room for others", async { while ask(3, stage.address, ALIVE).await.status != 200 {} }).await;
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_of_bodies() {
+    wxpay_worker::http::raise_limit();
+    let stage = Stage::with(NO_CLOCKS, "").await;
+    // A quarter of 64 MiB.
+    let mut busy = Vec::new();
+    for _ in 0..256 {
+        busy.push(under_way(2, &stage, "/v1/orders", 64 * 1024).await);
+    }
+    let reply = within_timeout("the refusal of one more", async {
+        loop {
+            let mut one = connect(2, stage.address).await;
+            one.write_all(stuck("/v1/orders", 64 * 1024).as_bytes()).await.unwrap();
+            let mut answer = [0; 4096];
+            // What is not refused gets no answer: its body is never sent.
+            tokio::select! {
+                biased;
+                read = one.read(&mut answer) => return Reply::parse(&answer[..read.unwrap()]),
+                () = async { assert_eq!(ask(3, stage.address, ALIVE).await.status, 200) } => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!((reply.status, reply.problem().as_str()), (503, "overloaded"));
+    let reply = ask(3, stage.address, NOTIFICATION).await;
+    assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
+    drop(busy);
+    stage.finish().await;
+}

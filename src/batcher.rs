@@ -42,9 +42,10 @@ pub struct Group<T, R> {
     route: Option<fn(&T) -> u64>,
 }
 
+/// What one caller handed in, and where its results go.
 struct Entry<T, R> {
-    item: T,
-    done: oneshot::Sender<R>,
+    items: Vec<T>,
+    done: oneshot::Sender<Vec<R>>,
 }
 
 impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
@@ -76,12 +77,27 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     /// A caller that goes away (its future is dropped) before the item was taken withdraws it; afterwards the item
     /// takes effect and its result is discarded.
     pub async fn run(&self, item: T) -> Result<R, GroupError> {
-        let partition = self.route.map_or(0, |route| route(&item) % self.queues.len() as u64);
+        let result = self.hand_in(vec![item]).await?.pop();
+        result.ok_or(GroupError::Lost)
+    }
+
+    /// Hands in several items, which stay together, and awaits their results, in their order. A batch is larger than
+    /// its limit only where these alone are. Of a group with several queues the first item chooses.
+    pub async fn run_all(&self, items: Vec<T>) -> Result<Vec<R>, GroupError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.hand_in(items).await
+    }
+
+    async fn hand_in(&self, items: Vec<T>) -> Result<Vec<R>, GroupError> {
+        let route = self.route.and_then(|route| items.first().map(route));
+        let partition = route.map_or(0, |route| route % self.queues.len() as u64);
         let queue = self.queues.get(usize::try_from(partition).unwrap_or(0)).ok_or(GroupError::Closed)?;
         let (done, result) = oneshot::channel();
         // Not `send` at once: that may yield although there is room (the runtime's fairness), and callers polled one
         // after the other would enter the queue in another order.
-        match queue.try_send(Entry { item, done }) {
+        match queue.try_send(Entry { items, done }) {
             Ok(()) => {}
             Err(TrySendError::Full(entry)) => queue.send(entry).await.map_err(|_| GroupError::Closed)?,
             Err(TrySendError::Closed(_)) => return Err(GroupError::Closed),
@@ -100,9 +116,28 @@ where
     let (queue, mut waiting) = mpsc::channel(limits.queue.max(1));
     let max_batch = limits.max_batch.max(1);
     tokio::spawn(async move {
-        let mut batch = Vec::new();
-        while waiting.recv_many(&mut batch, max_batch).await > 0 {
-            run_batch(run.as_ref(), std::mem::take(&mut batch)).await;
+        let mut held: Option<Entry<T, R>> = None;
+        loop {
+            let first = match held.take() {
+                Some(entry) => entry,
+                None => match waiting.recv().await {
+                    Some(entry) => entry,
+                    None => break,
+                },
+            };
+            let mut size = first.items.len();
+            let mut batch = vec![first];
+            while size < max_batch
+                && let Ok(entry) = waiting.try_recv()
+            {
+                if size + entry.items.len() > max_batch {
+                    held = Some(entry);
+                    break;
+                }
+                size += entry.items.len();
+                batch.push(entry);
+            }
+            run_batch(run.as_ref(), batch).await;
         }
     });
     queue
@@ -117,15 +152,24 @@ where
     if batch.is_empty() {
         return;
     }
-    let (items, callers): (Vec<T>, Vec<_>) = batch.into_iter().map(|entry| (entry.item, entry.done)).unzip();
+    let mut items = Vec::with_capacity(batch.len());
+    let mut callers = Vec::with_capacity(batch.len());
+    for entry in batch {
+        callers.push((entry.items.len(), entry.done));
+        items.extend(entry.items);
+    }
     // A panic must not end the queue. The callers' senders are dropped with this frame and tell them.
     let outcome = AssertUnwindSafe(async { run(items).await }).catch_unwind().await;
     let Ok(results) = outcome else {
         tracing::error!("a grouped batch panicked");
         return;
     };
-    for (caller, result) in callers.into_iter().zip(results) {
-        // A caller that went away has no use for the result.
-        let _ = caller.send(result);
+    let mut results = results.into_iter();
+    for (count, caller) in callers {
+        let own: Vec<R> = results.by_ref().take(count).collect();
+        if own.len() == count {
+            // A caller that went away has no use for them.
+            let _ = caller.send(own);
+        }
     }
 }

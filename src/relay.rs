@@ -22,6 +22,9 @@ use crate::store::{DbError, DbKind, FeedEvent, Fenced, Lease, Store};
 const BATCH: u64 = 512;
 /// Poll interval of the outbox when nothing in this process signals a change.
 const IDLE: Duration = Duration::from_millis(100);
+/// Between two rounds that found less than a whole batch: under load each would otherwise take a few rows, with a
+/// transaction and a sync of its own.
+const PACE: Duration = Duration::from_millis(10);
 /// After a fault of the database or the bus. Much longer than [`IDLE`]: the lease is given back, and a process that can
 /// do the work has it by then.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
@@ -37,8 +40,10 @@ enum RelayError {
 
 /// What a round did.
 enum Round {
-    /// Something; there may be more.
+    /// A whole batch; there may be more.
     Busy,
+    /// All there was.
+    Some,
     /// Nothing to do.
     Idle,
     /// Another process holds the lease.
@@ -87,6 +92,7 @@ impl Leased<'_> {
             commits.borrow_and_update();
             let pause = match self.round().await {
                 Ok(Round::Busy) => Duration::ZERO,
+                Ok(Round::Some) => PACE,
                 Ok(Round::Idle | Round::NotMine) => IDLE,
                 Err(e) => {
                     tracing::warn!(work = self.work.name(), error = %e, "events wait for the bus or the database");
@@ -163,7 +169,11 @@ async fn place(store: &Store, lease: &Lease) -> Result<Round, RelayError> {
         Fenced::Done(placed) => placed,
     };
     crate::failpoint::point("relay.placed");
-    Ok(if placed > 0 { Round::Busy } else { Round::Idle })
+    Ok(match placed {
+        0 => Round::Idle,
+        BATCH.. => Round::Busy,
+        _ => Round::Some,
+    })
 }
 
 async fn mark_all(store: &Store, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {
@@ -177,6 +187,7 @@ async fn mark_all(store: &Store, clock: &Clock, lease: &Lease) -> Result<Round, 
 async fn relay_some(store: &Store, bus: &Bus, clock: &Clock, lease: &Lease) -> Result<Round, RelayError> {
     let events = store.unrelayed_events(BATCH).await?;
     let Some(last) = events.last().map(|e| e.position) else { return Ok(Round::Idle) };
+    let is_whole = events.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
     crate::failpoint::point("relay.selected");
     for wave in waves(events) {
         try_join_all(wave.into_iter().map(|event| publish(bus, event))).await?;
@@ -186,7 +197,7 @@ async fn relay_some(store: &Store, bus: &Bus, clock: &Clock, lease: &Lease) -> R
         return Ok(Round::NotMine);
     }
     crate::failpoint::point("relay.marked");
-    Ok(Round::Busy)
+    Ok(if is_whole { Round::Busy } else { Round::Some })
 }
 
 async fn publish(bus: &Bus, event: FeedEvent) -> Result<(), PublishError> {

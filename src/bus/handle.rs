@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::consumer::Together;
 use super::dead_letter::Parking;
 use super::message::{Delivery, Message};
 use super::peek::{Peek, Peeked, StreamView};
@@ -108,8 +109,43 @@ impl Bus {
         F: Future<Output = Verdict> + Send + 'static,
         P: Parking,
     {
+        self.consume_by(name, concurrency, (handler, None), parking, cancel).await
+    }
+
+    /// [`Bus::consume`], where what arrives together is handled in one call. What that does not bring to an end, and
+    /// what is delivered too often, goes to `handler` one by one.
+    pub async fn consume_together<H, F, P>(
+        &self,
+        name: ConsumerName,
+        concurrency: usize,
+        (handler, together): (H, Together),
+        parking: Arc<P>,
+        cancel: CancellationToken,
+    ) -> Result<(), ConsumeError>
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+        P: Parking,
+    {
+        self.consume_by(name, concurrency, (handler, Some(together)), parking, cancel).await
+    }
+
+    async fn consume_by<H, F, P>(
+        &self,
+        name: ConsumerName,
+        concurrency: usize,
+        (handler, together): (H, Option<Together>),
+        parking: Arc<P>,
+        cancel: CancellationToken,
+    ) -> Result<(), ConsumeError>
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+        P: Parking,
+    {
         let (stream, spec) = self.topology().consumer(&name).ok_or_else(|| ConsumeError::Unknown(name.clone()))?;
-        let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handler, parking, cancel));
+        let handlers = (handler, together);
+        let worker = Arc::new(consumer::Worker::new(name.clone(), spec.clone(), handlers, parking, cancel));
         match self.0.as_ref() {
             Kind::Embedded(bus) => consumer::work(worker, bus.supply(stream, &name, spec), concurrency).await,
             Kind::JetStream(bus) => {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::ending::Ending;
 use crate::clock::Timestamp;
 use crate::ids::EventId;
 
@@ -121,6 +122,8 @@ pub struct Delivery {
     pub attempt: u32,
     /// When the bus accepted it.
     pub published_at: Timestamp,
+    /// How it can end together with its effects.
+    pub ending: Option<Ending>,
 }
 
 /// One line of at most [`MAX_ERROR`] bytes: errors go into headers, rows and log lines.

@@ -10,6 +10,7 @@
 mod consumer;
 mod dead_letter;
 mod embedded;
+mod ending;
 mod handle;
 mod jetstream;
 mod message;
@@ -19,7 +20,9 @@ mod topology;
 mod types;
 mod verdict;
 
+pub use consumer::Together;
 pub use dead_letter::{Deferred, Parked, Parking, ParkingError};
+pub use ending::Ending;
 pub use handle::Bus;
 pub use message::{Delivery, Message};
 pub use peek::{Peek, Peeked, StreamView};

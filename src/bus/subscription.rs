@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use super::ending::Ending;
 use super::message::Message;
 use crate::clock::Timestamp;
 
@@ -32,6 +33,9 @@ pub(super) trait Source: Send {
     /// Waits for deliveries, at most `free` of them and at least one. Errors are waited out inside.
     fn take(&mut self, free: usize) -> impl Future<Output = Vec<Arrived<Self::Receipt>>> + Send;
 
+    /// Takes nothing more at present: gives back what came and was not taken.
+    fn rest(&mut self) -> impl Future<Output = ()> + Send;
+
     /// Gives back what was fetched and not taken.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
@@ -40,6 +44,9 @@ pub(super) trait Source: Send {
 /// again.
 pub(super) trait Receipt: Send + Sync + 'static {
     fn ack(&self) -> impl Future<Output = ()> + Send;
+
+    /// How it can end together with its effects; nothing where the bus is another program.
+    fn ending(&self) -> Option<Ending>;
 
     /// Deliver again, not before `after`.
     fn wait(&self, after: Duration, first_error: &str) -> impl Future<Output = ()> + Send;

@@ -4,12 +4,16 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::core::context::Context;
 use super::core::error::failed;
 use super::core::fact::{Applied, Item};
+use super::core::fact_applier::ApplyError;
+use super::core::handler;
 use super::core::handler::Handler;
 use super::core::notification_record::{record, unverified};
-use crate::bus::Verdict;
+use crate::bus::{Delivery, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::command::{NoticeKind, NotifyReceived};
@@ -47,30 +51,90 @@ impl Handler for Settle {
             Ok(notice) => notice,
             Err(e) => return unverified(ctx, record, &e, attempt).await,
         };
-        let record = NotificationRecord {
-            out_trade_no: Some(notice.out_trade_no.clone()),
-            verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),
-            ..record
-        };
+        let record = verified(record, &notice);
         crate::failpoint::point("worker.verified");
         match notice.result {
-            NoticeResult::Paid(ref payment) => paid(ctx, record, &notice, payment.clone(), attempt).await,
+            NoticeResult::Paid(ref payment) => {
+                let record = of_payment(record, payment);
+                let item = Item { ending: ctx.ending.clone(), ..item(ctx, &record, &notice, payment) };
+                let applied = ctx.apply(item).await;
+                settled(ctx, applied, record, payment.clone(), attempt).await
+            }
             NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
         }
     }
 }
 
-async fn paid(ctx: &Context, record: NotificationRecord, notice: &Notice, payment: Payment, attempt: u32) -> Verdict {
-    let record = NotificationRecord { transaction_id: Some(payment.transaction_id.clone()), ..record };
+/// Settles the payments that were delivered together in one write. Nothing for a delivery that is no verified payment
+/// of a merchant of ours: its own handling says why.
+pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Option<Verdict>> {
+    let (mut items, mut payments) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
+    for delivery in &deliveries {
+        let payment = payment_of(ctx, delivery);
+        payments.push(payment.map(|(item, record, payment)| {
+            items.push(item);
+            (record, payment)
+        }));
+    }
+    let mut applied = ctx.applier.apply_together(items).await.into_iter();
+    let ends = payments.into_iter().zip(deliveries).map(|(payment, delivery)| {
+        let outcome = payment.and_then(|payment| Some((payment, applied.next()?)));
+        async move {
+            let ((record, payment), applied) = outcome?;
+            Some(settled(ctx, applied, record, payment, delivery.attempt).await)
+        }
+    });
+    // Together: those of no order are each recorded by a write of their own.
+    join_all(ends).await
+}
+
+fn payment_of(ctx: &Context, delivery: &Delivery) -> Option<(Item, NotificationRecord, Payment)> {
+    let event = Envelope::<NotifyReceived>::parse(&delivery.message.payload).ok()?;
+    let merchant = handler::merchant_of(ctx, &delivery.message.subject)?;
+    if event.data.kind == NoticeKind::Refund {
+        return None;
+    }
+    let apps = ctx.app_ids(merchant);
+    let notice = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
+    let NoticeResult::Paid(payment) = &notice.result else { return None };
+    let record = of_payment(verified(record(ctx, &event, merchant), &notice), payment);
+    let item = Item { ending: delivery.ending.clone(), ..item(ctx, &record, &notice, payment) };
+    let payment = payment.clone();
+    crate::failpoint::point("worker.verified");
+    Some((item, record, payment))
+}
+
+fn verified(record: NotificationRecord, notice: &Notice) -> NotificationRecord {
+    NotificationRecord {
+        out_trade_no: Some(notice.out_trade_no.clone()),
+        verified_by: Some(format!("{} key {}", notice.sign_type.as_str(), notice.key_fingerprint)),
+        ..record
+    }
+}
+
+fn of_payment(record: NotificationRecord, payment: &Payment) -> NotificationRecord {
+    NotificationRecord { transaction_id: Some(payment.transaction_id.clone()), ..record }
+}
+
+fn item(ctx: &Context, record: &NotificationRecord, notice: &Notice, payment: &Payment) -> Item {
     let verified_by = record.verified_by.clone().unwrap_or_default();
     let source = EvidenceSource::Notification { id: record.id, verified_by };
     let (merchant, number) = (record.merchant.clone(), notice.out_trade_no.clone());
-    let item = Item {
+    Item {
         notification: Some(record.clone()),
         sign_type: Some(notice.sign_type),
         ..Item::new(&ctx.config, merchant, number, Fact::Paid(payment.clone()), source, record.received_at)
-    };
-    match ctx.apply(item).await {
+    }
+}
+
+async fn settled(
+    ctx: &Context,
+    applied: Result<Applied, ApplyError>,
+    record: NotificationRecord,
+    payment: Payment,
+    attempt: u32,
+) -> Verdict {
+    match applied {
         Ok(Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. }) => Verdict::Done,
         Ok(Applied::Refused { refusal, .. }) => Verdict::Park { reason: refusal.reason(), why: refusal.to_string() },
         Ok(Applied::UnknownOrder) => orphan(ctx, record, payment, attempt).await,

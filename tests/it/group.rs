@@ -164,3 +164,28 @@ async fn partitions_run_at_once_and_a_route_keeps_its_order() {
     assert_eq!(partitions[0], (0..20).step_by(2).collect::<Vec<_>>());
     assert_eq!(partitions[1], (1..20).step_by(2).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn what_is_handed_in_together_stays_together_within_the_limit() {
+    let (group, gate, mut batches) = gated(Limits { max_batch: 4, ..LIMITS });
+    let group = Arc::new(group);
+    let first = tokio::spawn({
+        let group = Arc::clone(&group);
+        async move { group.run(0).await }
+    });
+    assert_eq!(within_timeout("the first batch", batches.recv()).await.unwrap(), [0]);
+    let sets = [vec![1, 2, 3], vec![4, 5], vec![6], vec![], vec![7, 8, 9, 10, 11, 12]];
+    let others = join_all(sets.map(|set| group.run_all(set)));
+    tokio::pin!(others);
+    assert!(futures_util::poll!(&mut others).is_pending());
+    gate.add_permits(10);
+    let results: Vec<_> = within_timeout("the results", others).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, [vec![2, 4, 6], vec![8, 10], vec![12], vec![], vec![14, 16, 18, 20, 22, 24]]);
+    first.await.unwrap().unwrap();
+    let mut sizes = Vec::new();
+    while let Ok(batch) = batches.try_recv() {
+        sizes.push(batch);
+    }
+    // Only what is larger by itself is beyond the limit.
+    assert_eq!(sizes, [vec![1, 2, 3], vec![4, 5, 6], vec![7, 8, 9, 10, 11, 12]]);
+}

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use super::core::Core;
 use super::headers::{from_wire, timestamp};
 use super::provision;
+use crate::batcher::{Group, Limits};
+use crate::bus::ending::Ending;
 use crate::bus::subscription::{self, Arrived, Receipt as _, Source};
 use crate::bus::topology::ConsumerSpec;
 
@@ -36,6 +38,7 @@ pub(in crate::bus) struct Supply {
     stream: String,
     spec: ConsumerSpec,
     waiting: Arc<Waiting>,
+    acks: Arc<Acks>,
     line: Option<Line>,
     connections: tokio::sync::watch::Receiver<u64>,
     pause: Duration,
@@ -55,7 +58,8 @@ impl Supply {
         let waiting = Arc::new(Waiting::new(spec.max_ack_pending as usize / 4));
         let mut connections = core.connections.clone();
         connections.mark_unchanged();
-        Supply { core, stream, spec, waiting, line: None, connections, pause: RETRY.0 }
+        let acks = Arc::new(acknowledging(Arc::clone(&core), spec.name.clone()));
+        Supply { core, stream, spec, waiting, acks, line: None, connections, pause: RETRY.0 }
     }
 }
 
@@ -80,6 +84,9 @@ impl Source for Supply {
             }
         }
     }
+
+    /// Nothing is here that was not taken, but for what the open requests bring.
+    async fn rest(&mut self) {}
 
     /// See [`crate::bus::subscription::Source::close`].
     async fn close(mut self) {
@@ -162,6 +169,7 @@ impl Supply {
                 seq,
                 reply,
                 core: Arc::clone(&self.core),
+                acks: Arc::clone(&self.acks),
                 consumer: self.spec.name.clone(),
                 waiting: Arc::clone(&self.waiting),
             },
@@ -242,8 +250,36 @@ impl Waiting {
     }
 }
 
+/// Acknowledgements of one consumer; `true` when the server has them.
+type Acks = Group<Subject, bool>;
+
+/// Acknowledges what waits together, and awaits the server's confirmation of the last one: it works off those of one
+/// consumer in the order of the connection. One that is lost with its connection comes again and changes nothing.
+fn acknowledging(core: Arc<Core>, consumer: String) -> Acks {
+    Group::new(Limits { max_batch: 256, queue: 4096 }, move |batch: Vec<Subject>| {
+        let (core, consumer) = (Arc::clone(&core), consumer.clone());
+        async move {
+            let confirmed = confirmed(&core, &batch).await;
+            if let Err(why) = &confirmed {
+                tracing::warn!(consumer, error = why, acks = batch.len(), "acknowledgements were not confirmed");
+            }
+            vec![confirmed.is_ok(); batch.len()]
+        }
+    })
+}
+
+async fn confirmed(core: &Core, batch: &[Subject]) -> Result<(), String> {
+    let Some((last, others)) = batch.split_last() else { return Ok(()) };
+    for reply in others {
+        core.client.publish(reply.clone(), AckKind::Ack.into()).await.map_err(|e| e.to_string())?;
+    }
+    // Over the client's one reply subscription; the library's own double acknowledgement would subscribe anew.
+    core.client.request(last.clone(), AckKind::Ack.into()).await.map(drop).map_err(|e| e.to_string())
+}
+
 pub(in crate::bus) struct Receipt {
     core: Arc<Core>,
+    acks: Arc<Acks>,
     consumer: String,
     reply: Subject,
     seq: u64,
@@ -251,17 +287,18 @@ pub(in crate::bus) struct Receipt {
 }
 
 impl subscription::Receipt for Receipt {
-    /// Acknowledges and awaits the server's confirmation. It goes over the client's one reply subscription; the
-    /// library's own double acknowledgement would subscribe anew for every message.
     async fn ack(&self) {
         for pause_ms in [100, 500, 0] {
-            match self.core.client.request(self.reply.clone(), AckKind::Ack.into()).await {
-                Ok(_) => return,
-                Err(e) => tracing::warn!(consumer = self.consumer, error = %e, "an acknowledgement was not confirmed"),
+            if self.acks.run(self.reply.clone()).await == Ok(true) {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
         metrics::counter!("wxpay_bus_answers_lost_total", "consumer" => self.consumer.clone()).increment(1);
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        None
     }
 
     async fn wait(&self, after: Duration, first_error: &str) {

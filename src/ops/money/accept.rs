@@ -139,6 +139,7 @@ impl OrderDecision for Accepting {
             events,
             notifications: Vec::new(),
             calls: Vec::new(),
+            finished: Vec::new(),
             refunds: Vec::new(),
         };
         (vec![commit], Accepted::Done)

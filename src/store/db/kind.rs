@@ -21,6 +21,14 @@ impl DbKind {
         Statement::from_sql_and_values(self.backend(), sql, values)
     }
 
+    /// The database of a dialect.
+    pub(in crate::store) fn of(backend: DbBackend) -> DbKind {
+        match backend {
+            DbBackend::Postgres => DbKind::Postgres,
+            _ => DbKind::Sqlite,
+        }
+    }
+
     /// The dialect of SQL.
     pub(in crate::store) fn backend(self) -> DbBackend {
         match self {

@@ -1,11 +1,13 @@
 //! The database connection: one API over SQLite and PostgreSQL.
 
+mod arrays;
 mod connection;
 mod error;
 mod inspect;
 mod kind;
 mod postgres;
 
+pub(in crate::store) use arrays::{array, array_type};
 pub use connection::{Db, DbHealth};
 pub use error::DbError;
 pub(in crate::store) use inspect::read_only;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::rows::{StoredOrder, stored_order};
 use crate::ids::{MerchantKey, OrderNo, OutTradeNo};
@@ -45,13 +45,13 @@ pub(super) async fn orders_of_attempts(
     merchant: &MerchantKey,
     numbers: &[OutTradeNo],
 ) -> Result<Vec<StoredOrder>, DbError> {
-    let of_attempts = attempt::Entity::find()
-        .select_only()
-        .column(attempt::Column::OrderId)
-        .filter(attempt::Column::Merchant.eq(merchant.as_str()))
-        .filter(attempt::Column::OutTradeNo.is_in(numbers.iter().map(OutTradeNo::as_str)))
-        .into_query();
-    let rows = reader.all(order::Entity::find().filter(order::Column::Id.in_subquery(of_attempts))).await?;
+    let kind = reader.kind();
+    let condition = format!(
+        "id IN (SELECT order_id FROM attempts WHERE merchant = $1 AND {})",
+        kind.among_texts("out_trade_no", 2)
+    );
+    let values = [merchant.as_str().into(), kind.texts(numbers.iter().map(OutTradeNo::as_str))];
+    let rows = reader.all(order::Entity::find().filter(kind.condition(condition, values))).await?;
     with_attempts(reader, rows).await
 }
 
@@ -60,9 +60,9 @@ pub(super) async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -
         return Ok(Vec::new());
     }
     let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
-    let their_attempts = attempt::Entity::find()
-        .filter(attempt::Column::OrderId.is_in(rows.iter().map(|o| o.id)))
-        .order_by_asc(attempt::Column::N);
+    let kind = reader.kind();
+    let of_them = kind.condition(kind.among_numbers("order_id", 1), [kind.numbers(rows.iter().map(|o| o.id))]);
+    let their_attempts = attempt::Entity::find().filter(of_them).order_by_asc(attempt::Column::N);
     for a in reader.all(their_attempts).await? {
         attempts.entry(a.order_id).or_default().push(a);
     }

@@ -15,8 +15,8 @@ const ENDED: [&str; 3] = ["settled", "duplicate", "no_payment"];
 pub(in crate::store) fn write_event(tx: &WriteTx, row: &mut outbox::ActiveModel) {
     let order_no = row.order_no.try_as_ref().cloned().flatten();
     let context = [text(&row.event_type), text(&row.merchant), text(&row.event_id), order_no.as_deref().unwrap_or("")];
-    let plain = format!("{}\n{}", text(&row.subject), text(&row.payload));
-    row.packed = Set(packed(tx, &context, plain.as_bytes()));
+    let plain = || format!("{}\n{}", text(&row.subject), text(&row.payload));
+    row.packed = Set(if tx.is_compact() { packed(tx, &context, plain().as_bytes()) } else { None });
     if is_packed(&row.packed) {
         (row.subject, row.payload) = (Set(String::new()), Set(String::new()));
     }
@@ -71,10 +71,12 @@ pub(in crate::store) fn write_notification(tx: &WriteTx, row: &mut notification:
     let [transaction_id, out_trade_no] =
         [&row.transaction_id, &row.out_trade_no].map(|column| column.try_as_ref().cloned().flatten());
     let context = [text(&row.merchant), transaction_id.as_deref().unwrap_or(""), out_trade_no.as_deref().unwrap_or("")];
-    let body = row.body.try_as_ref().map_or(&[][..], Vec::as_slice);
-    let plain = [text(&row.headers).as_bytes(), b"\n", body].concat();
     let has_ended = ENDED.contains(&text(&row.verdict));
-    row.packed = Set(has_ended.then(|| packed(tx, &context, &plain)).flatten());
+    row.packed = Set(None);
+    if tx.is_compact() && has_ended {
+        let body = row.body.try_as_ref().map_or(&[][..], Vec::as_slice);
+        row.packed = Set(packed(tx, &context, &[text(&row.headers).as_bytes(), b"\n", body].concat()));
+    }
     if is_packed(&row.packed) {
         (row.headers, row.body) = (Set(String::new()), Set(Vec::new()));
     }

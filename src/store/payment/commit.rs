@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{DbErr, EntityTrait, QueryTrait, Set};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{DbErr, EntityTrait, Set};
 
 use crate::clock::Timestamp;
 use crate::event::fact::Payment;
@@ -52,13 +52,9 @@ pub(in crate::store) async fn enter(tx: &WriteTx, entered: &[Entered<'_>], at: T
     sorted.sort_by_key(|e| (e.merchant, &e.entry.transaction_id));
     let rows: Vec<payment::ActiveModel> = sorted.iter().map(|e| payment_row(e, at)).collect();
     let mut versions: HashMap<(String, String), i64> = HashMap::with_capacity(rows.len());
-    for rows in rows.chunks(tx.rows_per_statement()) {
-        let mut insert = payment::Entity::insert_many(rows.to_vec()).on_conflict(matched());
-        let returned = [payment::Column::Merchant, payment::Column::TransactionId, payment::Column::Version];
-        insert.query().returning(Query::returning().columns(returned));
-        for row in tx.returning(&insert).await? {
-            versions.insert((row.get("merchant")?, row.get("transaction_id")?), row.get("version")?);
-        }
+    let returned = [payment::Column::Merchant, payment::Column::TransactionId, payment::Column::Version];
+    for row in tx.insert_returning(rows, Some(matched()), &returned).await? {
+        versions.insert((row.get("merchant")?, row.get("transaction_id")?), row.get("version")?);
     }
     let mut entries = Vec::with_capacity(entered.len());
     for e in sorted {

@@ -230,16 +230,17 @@ pub(in crate::store) async fn of_orders(
     if order_ids.is_empty() {
         return Ok(Vec::new());
     }
-    let ids = placeholders(1, order_ids.len(), 0);
+    let kind = reader.kind();
+    let of_them = kind.among_numbers("p.order_id", 1);
     let sql = format!(
         "SELECT p.order_id AS order_id, p.transaction_id AS transaction_id, p.out_trade_no AS out_trade_no,
                 p.amount_fen AS amount_fen, p.currency AS currency, p.class AS class, p.reason AS reason,
                 COALESCE(t.reserved_fen, 0) AS reserved_fen
          FROM payments AS p
          LEFT JOIN refund_totals AS t ON t.merchant = p.merchant AND t.transaction_id = p.transaction_id
-         WHERE p.order_id IN {ids} ORDER BY p.id"
+         WHERE {of_them} ORDER BY p.id"
     );
-    let rows = reader.rows(&sql, order_ids.iter().map(|id| (*id).into())).await?;
+    let rows = reader.rows(&sql, [kind.numbers(order_ids.iter().copied())]).await?;
     let payment = |row: Row| {
         let reason: Option<String> = row.get("reason")?;
         let payment = OrderPayment {

@@ -1,12 +1,11 @@
 //! Leasing deliveries, answering them, and counting what is left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{ConnectionTrait, Value};
 
 use super::space::empty;
-use super::sql::{chunks, places};
-use super::{Answer, BusRows, Claim, Claimed, LagRow};
+use super::{Answer, BusRows, Claim, Claimed, Finished, LagRow};
 use crate::store::{DbError, DbKind, Row, WriteTx};
 
 /// A queue's table is never like its statistics: PostgreSQL would fetch and sort the whole backlog for every claim
@@ -86,18 +85,13 @@ async fn claim(tx: &WriteTx, consumer: &str, limit: i64, lease_ms: i64) -> Resul
         let lease = (row.get("deliveries")?, row.get("first_error")?);
         leases.insert(row.get("seq")?, lease);
     }
-    let seqs: Vec<i64> = leases.keys().copied().collect();
-    let mut claimed = Vec::with_capacity(seqs.len());
-    for chunk in chunks(tx, &seqs) {
-        let sql = format!(
-            "SELECT seq, subject, dedupe_key, payload, headers, size_bytes, published_at_ms
-               FROM bus_messages WHERE seq IN ({})",
-            places(chunk.len(), 1)
-        );
-        let values = chunk.iter().map(|seq| Value::from(*seq));
-        for row in tx.all(&sql, values).await? {
-            claimed.push(message(&row, &mut leases)?);
-        }
+    let sql = format!(
+        "SELECT seq, subject, dedupe_key, payload, headers, size_bytes, published_at_ms FROM bus_messages WHERE {}",
+        tx.kind().among_numbers("seq", 1)
+    );
+    let mut claimed = Vec::with_capacity(leases.len());
+    for row in tx.all(&sql, [tx.kind().numbers(leases.keys().copied())]).await? {
+        claimed.push(message(&row, &mut leases)?);
     }
     claimed.sort_unstable_by_key(|c| c.seq);
     Ok(claimed)
@@ -107,13 +101,11 @@ async fn answer(tx: &WriteTx, answers: &[(Claim, Answer)]) -> Result<(), DbError
     let now = tx.now_ms_sql();
     let seqs: Vec<i64> = answers.iter().map(|(claim, _)| claim.seq).collect();
     lock_deliveries(tx, &seqs).await?;
-    let mut done: HashMap<&str, Vec<i64>> = HashMap::new();
-    let mut frees: HashMap<i64, i64> = HashMap::new();
-    for (Claim { seq, consumer, deliveries }, answer) in answers {
+    let mut done: Vec<(&Claim, i64)> = Vec::new();
+    for (claim @ Claim { seq, consumer, deliveries }, answer) in answers {
         let (set, more): (String, Vec<Value>) = match answer {
-            Answer::Done { frees: size } => {
-                done.entry(consumer).or_default().push(*seq);
-                frees.insert(*seq, *size);
+            Answer::Done { frees } => {
+                done.push((claim, *frees));
                 continue;
             }
             Answer::Wait { after_ms, first_error } => (
@@ -129,20 +121,35 @@ async fn answer(tx: &WriteTx, answers: &[(Claim, Answer)]) -> Result<(), DbError
         let values = [(*seq).into(), consumer.as_str().into(), (*deliveries).into()].into_iter().chain(more);
         tx.execute(&sql, values).await?;
     }
+    delete(tx, &done).await
+}
+
+/// Ends deliveries in the transaction that holds their effects. Behind everything else of it: other transactions wait
+/// for the stream's counter.
+pub(in crate::store) async fn finish(tx: &WriteTx, finished: &[&Finished]) -> Result<(), DbError> {
+    if finished.is_empty() {
+        return Ok(());
+    }
+    let seqs: Vec<i64> = finished.iter().map(|one| one.claim.seq).collect();
+    lock_deliveries(tx, &seqs).await?;
+    delete(tx, &finished.iter().map(|one| (&one.claim, one.frees)).collect::<Vec<_>>()).await
+}
+
+async fn delete(tx: &WriteTx, done: &[(&Claim, i64)]) -> Result<(), DbError> {
+    let mut by_consumer: HashMap<&str, BTreeMap<i64, i64>> = HashMap::new();
+    for (claim, frees) in done {
+        by_consumer.entry(&claim.consumer).or_default().insert(claim.seq, *frees);
+    }
+    let sql = format!(
+        "DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND {} RETURNING seq",
+        tx.kind().among_numbers("seq", 2)
+    );
     // Only what this transaction deletes: of two that finish the same delivery, one empties its message.
     let mut emptied: Vec<(i64, i64)> = Vec::new();
-    for (consumer, mut seqs) in done {
-        seqs.sort_unstable();
-        for chunk in chunks(tx, &seqs) {
-            let sql = format!(
-                "DELETE FROM bus_deliveries WHERE consumer || '' = $1 AND seq IN ({}) RETURNING seq",
-                places(chunk.len(), 2)
-            );
-            let values = std::iter::once(consumer.into()).chain(chunk.iter().map(|seq| Value::from(*seq)));
-            for row in tx.all(&sql, values).await? {
-                let seq: i64 = row.get("seq")?;
-                emptied.extend(frees.get(&seq).filter(|size| **size > 0).map(|size| (seq, *size)));
-            }
+    for (consumer, frees) in by_consumer {
+        for row in tx.all(&sql, [consumer.into(), tx.kind().numbers(frees.keys().copied())]).await? {
+            let seq: i64 = row.get("seq")?;
+            emptied.extend(frees.get(&seq).filter(|size| **size > 0).map(|size| (seq, *size)));
         }
     }
     emptied.sort_unstable();
@@ -156,16 +163,11 @@ pub(super) async fn lock_deliveries(tx: &WriteTx, seqs: &[i64]) -> Result<(), Db
     if tx.kind() == DbKind::Sqlite || seqs.len() < 2 {
         return Ok(());
     }
-    let mut seqs = seqs.to_vec();
-    seqs.sort_unstable();
-    for chunk in chunks(tx, &seqs) {
-        let sql = format!(
-            "SELECT seq FROM bus_deliveries WHERE seq IN ({}) ORDER BY seq, consumer FOR UPDATE",
-            places(chunk.len(), 1)
-        );
-        let values = chunk.iter().map(|seq| Value::from(*seq));
-        tx.all(&sql, values).await?;
-    }
+    let sql = format!(
+        "SELECT seq FROM bus_deliveries WHERE {} ORDER BY seq, consumer FOR UPDATE",
+        tx.kind().among_numbers("seq", 1)
+    );
+    tx.all(&sql, [tx.kind().numbers(seqs.iter().copied())]).await?;
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! Storing messages within their stream's limits, and removing those that are done with.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sea_orm::Value;
 
 use super::deliveries::lock_deliveries;
 use super::space::{grow, usage};
-use super::sql::{chunks, places, tuples};
-use super::{BusRows, NewRow, Stored, StreamLimit};
+use super::{BusRows, Inserted, NewMessage, NewRow, Stored, StreamLimit};
+use crate::store::writer::{Holds, Rowwise};
 use crate::store::{DbError, DbKind, WriteTx};
 
 impl BusRows {
@@ -24,11 +25,10 @@ impl BusRows {
     /// again.
     pub async fn insert(
         &self,
-        batch: &[NewRow],
-        limits: &HashMap<String, StreamLimit>,
-    ) -> Result<Vec<Stored>, DbError> {
-        let write = (batch.to_vec(), limits.clone());
-        self.db.write("bus.publish", write, |tx, (batch, limits)| Box::pin(insert(tx, batch, limits))).await
+        batch: Arc<Vec<NewRow>>,
+        limits: Arc<HashMap<String, StreamLimit>>,
+    ) -> Result<Inserted, DbError> {
+        self.db.write("bus.publish", (batch, limits), |tx, (batch, limits)| Box::pin(insert(tx, batch, limits))).await
     }
 
     /// Deletes messages of a stream that no consumer still has to process and that are older than the duplicate window;
@@ -40,11 +40,11 @@ impl BusRows {
     }
 }
 
-async fn insert(tx: &WriteTx, batch: &[NewRow], limits: &HashMap<String, StreamLimit>) -> Result<Vec<Stored>, DbError> {
+async fn insert(tx: &WriteTx, batch: &[NewRow], limits: &HashMap<String, StreamLimit>) -> Result<Inserted, DbError> {
     let mut usage = usage(tx).await?;
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut fitting = Vec::with_capacity(batch.len());
-    for row in batch {
+    for (place, row) in batch.iter().enumerate() {
         let fits = match (usage.get_mut(&row.stream), limits.get(&row.stream)) {
             (Some((messages, bytes)), Some(limit)) => {
                 let fits = if limit.drops_oldest {
@@ -63,11 +63,11 @@ async fn insert(tx: &WriteTx, batch: &[NewRow], limits: &HashMap<String, StreamL
         };
         outcomes.push(if fits { Stored::Yes } else { Stored::Full });
         if fits {
-            fitting.push(row);
+            fitting.push((place, row));
         }
     }
-    insert_fitting(tx, &fitting).await?;
-    let mut grown: Vec<&str> = fitting.iter().map(|row| row.stream.as_str()).collect();
+    let new = insert_fitting(tx, &fitting).await?;
+    let mut grown: Vec<&str> = fitting.iter().map(|(_, row)| row.stream.as_str()).collect();
     grown.sort_unstable();
     grown.dedup();
     for stream in grown {
@@ -75,52 +75,70 @@ async fn insert(tx: &WriteTx, batch: &[NewRow], limits: &HashMap<String, StreamL
             drop_oldest(tx, stream, *limit).await?;
         }
     }
-    Ok(outcomes)
+    Ok(Inserted { outcomes, new })
 }
 
-async fn insert_fitting(tx: &WriteTx, rows: &[&NewRow]) -> Result<(), DbError> {
+static INSERT_MESSAGES: Rowwise = Rowwise::new(
+    &[
+        ("stream", Holds::Text),
+        ("subject", Holds::Text),
+        ("dedupe_key", Holds::Text),
+        ("payload", Holds::Bytes),
+        ("headers", Holds::Text),
+        ("size_bytes", Holds::Integer),
+    ],
+    "INSERT INTO bus_messages (stream, subject, dedupe_key, payload, headers, size_bytes, published_at_ms)
+     SELECT v.stream, v.subject, v.dedupe_key, v.payload, v.headers, v.size_bytes, {now} {from} WHERE TRUE
+     ON CONFLICT (stream, dedupe_key) DO NOTHING RETURNING seq, stream, dedupe_key, published_at_ms",
+);
+
+static INSERT_DELIVERIES: Rowwise = Rowwise::new(
+    &[
+        ("seq", Holds::Integer),
+        ("consumer", Holds::Text),
+        ("lease_ms", Holds::Integer),
+        ("deliveries", Holds::Integer),
+        ("leased", Holds::Truth),
+    ],
+    "INSERT INTO bus_deliveries (seq, consumer, due_at_ms, deliveries, leased)
+     SELECT v.seq, v.consumer, {now} + v.lease_ms, v.deliveries, v.leased {from} WHERE TRUE",
+);
+
+async fn insert_fitting(tx: &WriteTx, rows: &[(usize, &NewRow)]) -> Result<Vec<NewMessage>, DbError> {
+    let by_key: HashMap<(&str, &str), (usize, &NewRow)> =
+        rows.iter().rev().map(|(i, row)| ((row.stream.as_str(), row.dedupe_key.as_str()), (*i, *row))).collect();
+    let values = |(_, row): &(usize, &NewRow)| -> Vec<Value> {
+        vec![
+            row.stream.as_str().into(),
+            row.subject.as_str().into(),
+            row.dedupe_key.as_str().into(),
+            row.payload.clone().into(),
+            row.headers.as_str().into(),
+            row.size_bytes.into(),
+        ]
+    };
     let mut grown: HashMap<&str, (i64, i64)> = HashMap::new();
-    let mut deliveries: Vec<(i64, &str)> = Vec::with_capacity(rows.len());
-    for chunk in chunks(tx, rows) {
-        let by_key: HashMap<(&str, &str), &NewRow> =
-            chunk.iter().rev().map(|row| ((row.stream.as_str(), row.dedupe_key.as_str()), *row)).collect();
-        let sql = format!(
-            "INSERT INTO bus_messages (stream, subject, dedupe_key, payload, headers, size_bytes, published_at_ms)
-                 VALUES {} ON CONFLICT (stream, dedupe_key) DO NOTHING RETURNING seq, stream, dedupe_key",
-            tuples(chunk.len(), 6, tx.now_ms_sql())
-        );
-        let values = chunk.iter().flat_map(|row| -> [Value; 6] {
-            [
-                row.stream.as_str().into(),
-                row.subject.as_str().into(),
-                row.dedupe_key.as_str().into(),
-                row.payload.clone().into(),
-                row.headers.as_str().into(),
-                row.size_bytes.into(),
-            ]
-        });
-        for stored in tx.all(&sql, values).await? {
-            let (stream, key): (String, String) = (stored.get("stream")?, stored.get("dedupe_key")?);
-            let Some(row) = by_key.get(&(stream.as_str(), key.as_str())) else {
-                return Err(DbError::Defect("a stored message has another key".into()));
-            };
-            let seq: i64 = stored.get("seq")?;
-            deliveries.extend(row.consumers.iter().map(|consumer| (seq, consumer.as_str())));
-            let (messages, bytes) = grown.entry(row.stream.as_str()).or_default();
-            *messages += 1;
-            *bytes += row.size_bytes;
-        }
+    let mut deliveries: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
+    let mut new = Vec::with_capacity(rows.len());
+    for stored in tx.over(&INSERT_MESSAGES, &rows.iter().map(values).collect::<Vec<_>>()).await? {
+        let (stream, key): (String, String) = (stored.get("stream")?, stored.get("dedupe_key")?);
+        let Some((place, row)) = by_key.get(&(stream.as_str(), key.as_str())) else {
+            return Err(DbError::Defect("a stored message has another key".into()));
+        };
+        let seq: i64 = stored.get("seq")?;
+        new.push(NewMessage { place: *place, seq, published_at_ms: stored.get("published_at_ms")? });
+        deliveries.extend(row.consumers.iter().map(|taker| {
+            let (lease_ms, leased) = (taker.lease_ms.unwrap_or(0), taker.lease_ms.is_some());
+            vec![seq.into(), taker.consumer.as_str().into(), lease_ms.into(), i64::from(leased).into(), leased.into()]
+        }));
+        let (messages, bytes) = grown.entry(row.stream.as_str()).or_default();
+        *messages += 1;
+        *bytes += row.size_bytes;
     }
-    for chunk in chunks(tx, &deliveries) {
-        let sql = format!(
-            "INSERT INTO bus_deliveries (seq, consumer, due_at_ms, deliveries, leased) VALUES {}",
-            tuples(chunk.len(), 2, &format!("{}, 0, FALSE", tx.now_ms_sql()))
-        );
-        let values = chunk.iter().flat_map(|(seq, consumer)| -> [Value; 2] { [(*seq).into(), (*consumer).into()] });
-        tx.execute(&sql, values).await?;
-    }
+    tx.over(&INSERT_DELIVERIES, &deliveries).await?;
     // Last, because on PostgreSQL this row is where concurrent publishers meet.
-    grow(tx, grown.into_iter()).await
+    grow(tx, grown.into_iter()).await?;
+    Ok(new)
 }
 
 /// Deletes a stream's oldest messages, acknowledged or not, until it is within its limit.
@@ -150,12 +168,9 @@ async fn drop_oldest(tx: &WriteTx, stream: &str, limit: StreamLimit) -> Result<(
             return Ok(());
         }
         lock_deliveries(tx, &seqs).await?;
-        for chunk in chunks(tx, &seqs) {
-            let values: Vec<Value> = chunk.iter().map(|seq| Value::from(*seq)).collect();
-            for table in ["bus_deliveries", "bus_messages"] {
-                let sql = format!("DELETE FROM {table} WHERE seq IN ({})", places(chunk.len(), 1));
-                tx.execute(&sql, values.clone()).await?;
-            }
+        for table in ["bus_deliveries", "bus_messages"] {
+            let sql = format!("DELETE FROM {table} WHERE {}", tx.kind().among_numbers("seq", 1));
+            tx.execute(&sql, [tx.kind().numbers(seqs.iter().copied())]).await?;
         }
         grow(tx, std::iter::once((stream, (left.0 - messages, left.1 - bytes)))).await?;
     }

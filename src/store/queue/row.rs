@@ -12,7 +12,34 @@ pub struct NewRow {
     /// What it counts against the stream's limit.
     pub size_bytes: i64,
     /// Who has to work on it.
-    pub consumers: Vec<String>,
+    pub consumers: Vec<Taker>,
+}
+
+/// A consumer that has to work on a message.
+#[derive(Debug, Clone)]
+pub struct Taker {
+    pub consumer: String,
+    /// For how long it is stored as leased by a worker of this process, which gets it once it is durable.
+    pub lease_ms: Option<i64>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone)]
+pub struct Inserted {
+    /// Of each message of the batch.
+    pub outcomes: Vec<Stored>,
+    /// Those that were not there under their key.
+    pub new: Vec<NewMessage>,
+}
+
+/// A message that was stored now.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMessage {
+    /// Its place in the batch.
+    pub place: usize,
+    pub seq: i64,
+    /// By the database's clock.
+    pub published_at_ms: i64,
 }
 
 /// What became of a message.
@@ -50,6 +77,14 @@ pub struct Claim {
     pub consumer: String,
     /// An answer to a lease that has passed to another process changes nothing, except that finished is finished.
     pub deliveries: i64,
+}
+
+/// A claimed delivery that ends with the write of its effects, in their transaction.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    pub claim: Claim,
+    /// See [`Answer::Done`].
+    pub frees: i64,
 }
 
 /// An answer to a claimed delivery.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, QueryResult, Value};
+use sea_orm::{ConnectionTrait, QueryResult};
 
-use super::sql::{chunks, places};
 use super::{BusRows, UsageRow};
 use crate::store::{DbError, WriteTx};
 
@@ -39,15 +38,15 @@ pub(super) async fn usage(tx: &WriteTx) -> Result<HashMap<String, (i64, i64)>, D
 pub(super) async fn empty(tx: &WriteTx, done: &[(i64, i64)]) -> Result<(), DbError> {
     let sizes: HashMap<i64, i64> = done.iter().copied().collect();
     let mut freed: HashMap<String, i64> = HashMap::new();
-    for chunk in chunks(tx, done) {
+    if !done.is_empty() {
         let sql = format!(
             "UPDATE bus_messages SET payload = $1, headers = '{{}}', size_bytes = 0
-               WHERE seq IN ({}) AND size_bytes > 0
+               WHERE {} AND size_bytes > 0
                  AND NOT EXISTS (SELECT 1 FROM bus_deliveries d WHERE d.seq = bus_messages.seq) RETURNING seq, stream",
-            places(chunk.len(), 2)
+            tx.kind().among_numbers("seq", 2)
         );
-        let values = std::iter::once(Vec::<u8>::new().into()).chain(chunk.iter().map(|(seq, _)| Value::from(*seq)));
-        for row in tx.all(&sql, values).await? {
+        let numbers = tx.kind().numbers(done.iter().map(|(seq, _)| *seq));
+        for row in tx.all(&sql, [Vec::<u8>::new().into(), numbers]).await? {
             let size = sizes.get(&row.get::<i64>("seq")?).copied().unwrap_or_default();
             *freed.entry(row.get("stream")?).or_default() += size;
         }

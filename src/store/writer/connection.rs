@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::CachedStatement;
-use sea_orm::{DbErr, RuntimeErr, Statement};
+use sea_orm::{DbErr, RuntimeErr, Statement, Value};
 
 use super::row::Row;
 use super::values::{failed, parameter};
@@ -38,6 +38,10 @@ impl Connection {
             ("foreign_keys", "ON"),
             // Otherwise a statement that sorts its rows opens a file for it.
             ("temp_store", "MEMORY"),
+            // In KiB. Pages that do not fit are read from the file again for each row.
+            ("cache_size", "-16384"),
+            // In pages: one that changes all the time is copied into the file once per so many.
+            ("wal_autocheckpoint", "4000"),
         ] {
             connection.pragma_update(None, pragma, value)?;
         }
@@ -86,6 +90,35 @@ impl Connection {
         Ok(connection.changes())
     }
 
+    /// Runs a statement once per row of parameters; how many rows it changed. `behind` are the parameters that follow
+    /// those of each row.
+    pub fn execute_each(&self, sql: &str, rows: &[Vec<Value>], behind: &[Value]) -> Result<u64, DbErr> {
+        let connection = self.within_transaction()?;
+        let mut prepared = connection.prepare_cached(sql).map_err(|e| failed(&e))?;
+        let mut changed = 0;
+        for row in rows {
+            bind(&mut prepared, row.iter().chain(behind))?;
+            changed += u64::try_from(prepared.raw_execute().map_err(|e| failed(&e))?).unwrap_or_default();
+        }
+        Ok(changed)
+    }
+
+    /// The same for a statement that returns rows.
+    pub fn query_each(&self, sql: &str, rows: &[Vec<Value>], behind: &[Value]) -> Result<Vec<Row>, DbErr> {
+        let connection = self.within_transaction()?;
+        let mut prepared = connection.prepare_cached(sql).map_err(|e| failed(&e))?;
+        let names = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            bind(&mut prepared, row.iter().chain(behind))?;
+            let mut returned = prepared.raw_query();
+            while let Some(next) = returned.next().map_err(|e| failed(&e))? {
+                found.push(Row::of_sqlite(next, &names)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Up to `limit` rows.
     pub fn query(&self, statement: &Statement, limit: usize) -> Result<Vec<Row>, DbErr> {
         let connection = self.within_transaction()?;
@@ -123,8 +156,13 @@ fn prepare<'a>(connection: &'a rusqlite::Connection, statement: &Statement) -> R
         connection.prepare_cached(&statement.sql)
     };
     let mut prepared = prepared.map_err(|e| failed(&e))?;
-    for (i, value) in statement.values.iter().flat_map(|values| values.iter()).enumerate() {
+    bind(&mut prepared, statement.values.iter().flat_map(|values| values.iter()))?;
+    Ok(prepared)
+}
+
+fn bind<'v>(prepared: &mut CachedStatement<'_>, values: impl Iterator<Item = &'v Value>) -> Result<(), DbErr> {
+    for (i, value) in values.enumerate() {
         prepared.raw_bind_parameter(i + 1, parameter(value)?).map_err(|e| failed(&e))?;
     }
-    Ok(prepared)
+    Ok(())
 }

@@ -8,10 +8,13 @@
 
 mod connection;
 mod handle;
+mod insertion;
+mod model;
 mod pool;
 mod postgres;
 mod reader;
 mod row;
+mod rowwise;
 mod sqlite;
 mod tx;
 mod types;
@@ -22,5 +25,6 @@ pub use handle::Writer;
 pub use pool::ReadPool;
 pub use reader::Reader;
 pub use row::Row;
+pub(super) use rowwise::{Holds, Rowwise};
 pub use tx::WriteTx;
 pub use types::{Limits, Writing};

@@ -5,7 +5,7 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, Select, Statement,
 use super::pool::ReadPool;
 use super::row::Row;
 use super::tx::WriteTx;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, DbKind};
 
 /// What a query runs on.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,14 @@ pub enum Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Which database this is.
+    pub fn kind(&self) -> DbKind {
+        match self {
+            Reader::Pool(pool) => DbKind::of(pool.get_database_backend()),
+            Reader::Write(tx) => tx.kind(),
+        }
+    }
+
     /// The rows of a query.
     pub async fn all<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbError>
     where

@@ -77,6 +77,14 @@ impl<T: FromCell> FromCell for Option<T> {
 }
 
 impl Row {
+    /// Takes a column of a row of SQLite, most likely at this place.
+    pub(super) fn take(&mut self, place: usize, column: &str) -> Option<Cell> {
+        let Row::Sqlite(names, cells) = self else { return None };
+        let is_it = names.get(place).is_some_and(|name| name == column);
+        let place = if is_it { place } else { names.iter().position(|name| name == column)? };
+        cells.get_mut(place).map(|cell| std::mem::replace(cell, Cell::Null))
+    }
+
     /// A column of the row.
     pub fn get<T: TryGetable + FromCell>(&self, column: &str) -> Result<T, DbError> {
         match self {

@@ -1,10 +1,17 @@
 //! Writes on SQLite: one thread owns the only writing connection of this process. It takes everything that waits, runs
-//! it in one transaction with a savepoint for each write, and answers after the commit: one fsync for all of them.
+//! it in one transaction, and answers after the commit: one fsync for all of them.
+//!
+//! A savepoint for each write would have SQLite copy every page that one of them changes once more. Writes nearly never
+//! fail; where one does, all of them are rolled back and run again, each with a savepoint.
+//!
+//! Settling gives way: what a person or WeChat waits for never waits for more than one settling group, and while more
+//! of it comes the writer spends no longer on settling than on it.
 //!
 //! Other processes may write to the same file; they are waited for, as long as the busy timeout.
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use sea_orm::{DbErr, RuntimeErr};
@@ -15,6 +22,9 @@ use super::tx::WriteTx;
 use super::types::{Limits, Writing};
 use super::values::failed;
 use crate::store::db::DbError;
+
+/// Writes that no caller waits for: WeChat has its answer.
+const GIVING_WAY: [&str; 2] = ["order.settle", "outbox.mark"];
 
 /// The queue to the writer's thread.
 #[derive(Clone, Debug)]
@@ -64,6 +74,8 @@ fn closed() -> DbError {
 
 /// A write of any type.
 trait Job: Send {
+    /// Whether others come first.
+    fn gives_way(&self) -> bool;
     /// Runs it and keeps its result; whether it succeeded.
     fn run(&mut self, tx: &WriteTx) -> bool;
     /// Gives the kept result to the caller, or this error instead of a success that was not committed.
@@ -79,6 +91,10 @@ struct Write<D, T> {
 }
 
 impl<D: Send + Sync, T: Send> Job for Write<D, T> {
+    fn gives_way(&self) -> bool {
+        GIVING_WAY.contains(&self.kind)
+    }
+
     fn run(&mut self, tx: &WriteTx) -> bool {
         // Every statement has its result at once here, so one poll brings the write to its end.
         let run = AssertUnwindSafe(|| (self.run)(tx, &self.data).now_or_never());
@@ -112,9 +128,28 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
-        let mut jobs = Vec::new();
-        while waiting.blocking_recv_many(&mut jobs, self.batch) > 0 {
+        let mut settling = Vec::new();
+        // From when on settling is due, whatever else waits.
+        let mut due = Instant::now();
+        loop {
+            let mut jobs = Vec::new();
+            if settling.is_empty() {
+                if waiting.blocking_recv_many(&mut jobs, self.batch) == 0 {
+                    break;
+                }
+            } else {
+                jobs.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(self.batch));
+            }
+            settling.extend(jobs.extract_if(.., |job| job.gives_way()));
+            let began = Instant::now();
+            let is_due = jobs.is_empty() || began >= due || settling.len() >= self.batch;
+            if is_due {
+                jobs.append(&mut settling);
+            }
             let lost = self.commit(&mut jobs).err();
+            if is_due {
+                due = Instant::now() + began.elapsed();
+            }
             if lost.is_some() {
                 // They would only wait for the same, one busy timeout after the other.
                 while jobs.len() < waiting.max_capacity()
@@ -134,19 +169,49 @@ impl Thread {
             None => WriteTx::sqlite(Connection::open(&self.path).map_err(|e| failed(&e))?, self.compact),
         };
         tx.frame("BEGIN IMMEDIATE")?;
-        for job in jobs {
-            tx.frame("SAVEPOINT one_write")?;
-            let succeeded = job.run(&tx);
-            if !tx.is_open() {
-                return Err(ended());
+        let end = match run_together(&tx, jobs)? {
+            true => "COMMIT",
+            // It failed alone.
+            false if jobs.len() == 1 => "ROLLBACK",
+            false => {
+                tx.frame("ROLLBACK")?;
+                tx.frame("BEGIN IMMEDIATE")?;
+                run_apart(&tx, jobs)?;
+                "COMMIT"
             }
-            if !succeeded {
-                tx.frame("ROLLBACK TO one_write")?;
-            }
-            tx.frame("RELEASE one_write")?;
-        }
-        tx.frame("COMMIT")?;
+        };
+        tx.frame(end)?;
         self.tx = Some(tx);
         Ok(())
     }
+}
+
+/// Runs the writes up to the first that fails; whether none did.
+fn run_together(tx: &WriteTx, jobs: &mut [Box<dyn Job>]) -> Result<bool, DbErr> {
+    for job in jobs {
+        let succeeded = job.run(tx);
+        if !tx.is_open() {
+            return Err(ended());
+        }
+        if !succeeded {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Runs all writes, and rolls back those that fail, each alone.
+fn run_apart(tx: &WriteTx, jobs: &mut [Box<dyn Job>]) -> Result<(), DbErr> {
+    for job in jobs {
+        tx.frame("SAVEPOINT one_write")?;
+        let succeeded = job.run(tx);
+        if !tx.is_open() {
+            return Err(ended());
+        }
+        if !succeeded {
+            tx.frame("ROLLBACK TO one_write")?;
+        }
+        tx.frame("RELEASE one_write")?;
+    }
+    Ok(())
 }

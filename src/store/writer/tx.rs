@@ -4,12 +4,15 @@ use std::future::Future;
 
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ColumnType, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, Iterable,
-    QueryTrait, Select, Statement, TryIntoModel, Value, Values,
+    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryTrait, Select, Statement,
+    TryIntoModel, Value,
 };
 
 use super::connection::Connection;
+use super::insertion::Insertion;
+use super::model::models;
 use super::row::Row;
+use super::rowwise::{Rowwise, columns_of};
 use crate::store::db::{DbError, DbKind};
 
 /// A transaction that commits after the write returned.
@@ -142,44 +145,51 @@ impl WriteTx {
         }
     }
 
+    /// Runs a statement over rows; what it returns of all of them.
+    pub async fn over(&self, statement: &Rowwise, rows: &[Vec<Value>]) -> Result<Vec<Row>, DbError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = statement.text(self.kind());
+        match &self.on {
+            On::Sqlite(connection) => Ok(connection.query_each(text, rows, &[])?),
+            On::Postgres(_) => {
+                let columns = columns_of(rows, statement.width())?;
+                self.all_of(self.kind().statement(text, columns)).await
+            }
+        }
+    }
+
     /// Inserts rows that all set the same columns; returns how many were inserted or, on a conflict, updated. Rows that
     /// do not are a [`DbError::Defect`]: a value would be bound to another column, or to none.
     pub async fn insert_all<A>(&self, rows: Vec<A>, on_conflict: Option<OnConflict>) -> Result<u64, DbError>
     where
         A: ActiveModelTrait,
     {
-        let is_set = |row: &A| <A::Entity as EntityTrait>::Column::iter().map(|c| !row.get(c).is_not_set()).collect();
-        let columns: Vec<bool> = rows.first().map_or_else(Vec::new, is_set);
-        if rows.iter().any(|row| is_set(row) != columns) {
-            return Err(DbError::Defect("rows of one insertion set different columns".into()));
-        }
-        let with_conflict = |rows: Vec<A>| {
-            let mut insert = <A::Entity as EntityTrait>::insert_many(rows);
-            if let Some(on_conflict) = &on_conflict {
-                insert.query().on_conflict(on_conflict.clone());
+        let Some(insertion) = Insertion::of(rows, on_conflict, &[], self.kind())? else { return Ok(0) };
+        match &self.on {
+            On::Sqlite(connection) => {
+                Ok(connection.execute_each(&insertion.text, &insertion.rows, &insertion.behind)?)
             }
-            insert.build(self.kind().backend())
-        };
-        let connection = match &self.on {
-            On::Sqlite(connection) => connection,
-            On::Postgres(_) if rows.is_empty() => return Ok(0),
-            On::Postgres(_) => return self.execute_statement(with_conflict(rows)).await,
-        };
-        let Some(first) = rows.first() else { return Ok(0) };
-        // The text is made once: each row only has other values. Those of the conflict's condition follow them.
-        let mut statement = with_conflict(vec![first.clone()]);
-        let set = |row: &A| {
-            let columns = <A::Entity as EntityTrait>::Column::iter();
-            columns.filter_map(|c| row.get(c).into_value()).collect::<Vec<_>>()
-        };
-        let all = statement.values.take().map_or_else(Vec::new, |values| values.0);
-        let of_conflict = all.get(set(first).len()..).unwrap_or_default();
-        let mut written = 0;
-        for row in &rows {
-            statement.values = Some(Values(set(row).into_iter().chain(of_conflict.iter().cloned()).collect()));
-            written += connection.execute(&statement)?;
+            On::Postgres(_) => self.execute_statement(insertion.of_many()?).await,
         }
-        Ok(written)
+    }
+
+    /// The same, and returns columns of the rows that were inserted or updated.
+    pub async fn insert_returning<A>(
+        &self,
+        rows: Vec<A>,
+        on_conflict: Option<OnConflict>,
+        columns: &[<A::Entity as EntityTrait>::Column],
+    ) -> Result<Vec<Row>, DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        let Some(insertion) = Insertion::of(rows, on_conflict, columns, self.kind())? else { return Ok(Vec::new()) };
+        match &self.on {
+            On::Sqlite(connection) => Ok(connection.query_each(&insertion.text, &insertion.rows, &insertion.behind)?),
+            On::Postgres(_) => self.all_of(insertion.of_many()?).await,
+        }
     }
 
     /// Runs an insertion that returns columns.
@@ -197,7 +207,7 @@ impl WriteTx {
         match &self.on {
             On::Sqlite(connection) => {
                 let rows = connection.query(&select.build(self.kind().backend()), 1)?;
-                rows.first().map(model::<E>).transpose()
+                Ok(models::<E>(rows)?.pop())
             }
             On::Postgres(transaction) => Ok(select.one(transaction).await?),
         }
@@ -210,10 +220,7 @@ impl WriteTx {
         E::ActiveModel: TryIntoModel<E::Model>,
     {
         match &self.on {
-            On::Sqlite(connection) => {
-                let rows = connection.query(&select.build(self.kind().backend()), usize::MAX)?;
-                rows.iter().map(model::<E>).collect()
-            }
+            On::Sqlite(connection) => models::<E>(connection.query(&select.build(self.kind().backend()), usize::MAX)?),
             On::Postgres(transaction) => Ok(select.all(transaction).await?),
         }
     }
@@ -233,26 +240,4 @@ impl WriteTx {
             On::Postgres(transaction) => Ok(transaction.execute_raw(statement).await?.rows_affected()),
         }
     }
-}
-
-/// An entity from a row of SQLite, which has no truth values: the column's type tells which number is one.
-pub(super) fn model<E>(row: &Row) -> Result<E::Model, DbError>
-where
-    E: EntityTrait,
-    E::ActiveModel: TryIntoModel<E::Model>,
-{
-    let mut model = <E::ActiveModel as ActiveModelTrait>::default();
-    for column in E::Column::iter() {
-        let definition = column.def();
-        let name = sea_orm::IdenStatic::as_str(&column);
-        let value = match definition.get_column_type() {
-            ColumnType::Boolean => Value::Bool(row.get(name)?),
-            ColumnType::BigInteger => Value::BigInt(row.get(name)?),
-            ColumnType::String(_) | ColumnType::Text => Value::String(row.get(name)?),
-            ColumnType::VarBinary(_) | ColumnType::Blob | ColumnType::Binary(_) => Value::Bytes(row.get(name)?),
-            other => return Err(DbError::Defect(format!("column {name} is {other:?}, which no write reads"))),
-        };
-        model.try_set(column, value)?;
-    }
-    Ok(model.try_into_model()?)
 }

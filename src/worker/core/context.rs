@@ -7,6 +7,7 @@ use super::fact::{Applied, Item};
 use super::fact_applier::{ApplyError, FactApplier};
 use super::probes::Probes;
 use super::recorder::OrderRecorder;
+use crate::bus::Ending;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, Merchant};
 use crate::ids::{AppId, MerchantKey};
@@ -38,6 +39,8 @@ pub struct Context {
     pub(in crate::worker) degraded: Arc<KnownDegraded>,
     /// The item of a replay that is worked on.
     pub(in crate::worker) replay: Option<ReplayMark>,
+    /// How the delivery can end together with its effects.
+    pub(in crate::worker) ending: Option<Ending>,
     /// The calls of the delivery that no decision has taken yet.
     pub(in crate::worker) calls: Arc<CallLog>,
 }
@@ -71,6 +74,7 @@ impl Context {
             probes,
             degraded,
             replay: None,
+            ending: None,
             calls,
         }
     }
@@ -83,6 +87,11 @@ impl Context {
             calls: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The same, with how its delivery can end.
+    pub(in crate::worker) fn of_delivery(self, ending: Option<Ending>) -> Context {
+        Context { ending, ..self }
     }
 
     /// The context of an item of a replay.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bus::Ending;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::event::fact::Fact;
@@ -35,6 +36,8 @@ pub struct Item {
     pub never_placed: bool,
     /// The calls to WeChat that were made for it.
     pub calls: Vec<CallRecord>,
+    /// The delivery that ends with the fact, unless the fact is refused.
+    pub ending: Option<Ending>,
 }
 
 impl Item {
@@ -59,6 +62,7 @@ impl Item {
             wanted: None,
             never_placed: false,
             calls: Vec::new(),
+            ending: None,
         }
     }
 }
@@ -88,4 +92,14 @@ pub enum Applied {
     },
     /// No order has this attempt.
     UnknownOrder,
+}
+
+impl Applied {
+    /// Whether nothing is left to do about the message that brought the fact.
+    pub fn ends_delivery(&self) -> bool {
+        match self {
+            Applied::Changed(_) | Applied::Already | Applied::AskAgain { .. } => true,
+            Applied::Refused { .. } | Applied::UnknownOrder => false,
+        }
+    }
 }

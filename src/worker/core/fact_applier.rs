@@ -85,6 +85,13 @@ impl FactApplier {
     pub async fn apply(&self, item: Item) -> Result<Applied, ApplyError> {
         self.group.run(item).await?
     }
+
+    /// Applies facts together; returns when they are durable.
+    pub async fn apply_together(&self, items: Vec<Item>) -> Vec<Result<Applied, ApplyError>> {
+        let count = items.len();
+        let lost = |e: GroupError| (0..count).map(|_| Err(ApplyError::Group(e))).collect();
+        self.group.run_all(items).await.unwrap_or_else(lost)
+    }
 }
 
 type Outcome = Result<Applied, ApplyError>;
@@ -219,6 +226,9 @@ async fn one_round(
             tracing::warn!(%out_trade_no, %transaction_id, reason = reason.as_str(), "A payment is held: accept it or \
                            give it back");
         }
+        if let Some(ending) = items[item].ending.as_ref().filter(|_| applied.ends_delivery()) {
+            ending.came();
+        }
         done.push((item, Ok(applied)));
     }
     Ok(done)
@@ -260,6 +270,10 @@ struct Decided {
 
 impl OrderDecision for Round {
     type Outcome = Vec<Decided>;
+
+    fn gives_way(&self) -> bool {
+        self.open.iter().all(|i| self.items[*i].notification.is_some())
+    }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {
         let mut numbers: HashMap<MerchantKey, HashSet<OutTradeNo>> = HashMap::new();

@@ -26,14 +26,20 @@ pub trait Handler: 'static {
     ) -> impl Future<Output = Verdict> + Send;
 }
 
+/// The merchant that a subject names, if it is configured here.
+pub fn merchant_of<'a>(ctx: &'a Context, subject: &str) -> Option<&'a Merchant> {
+    subject.split('.').nth(2).and_then(|key| ctx.config.merchant(key))
+}
+
 /// Parses a delivery and has it handled.
 pub async fn run<H: Handler>(ctx: Context, delivery: Delivery) -> Verdict {
-    let Delivery { message, attempt, .. } = delivery;
+    let Delivery { message, attempt, ending, .. } = delivery;
+    let ctx = ctx.of_delivery(ending);
     let event = match Envelope::<H::Data>::parse(&message.payload) {
         Ok(event) => event,
         Err(e) => return Verdict::Park { reason: "malformed", why: e.to_string() },
     };
-    match message.subject.split('.').nth(2).and_then(|key| ctx.config.merchant(key)) {
+    match merchant_of(&ctx, &message.subject) {
         Some(merchant) => {
             let verdict = H::handle(&ctx, merchant, event, attempt).await;
             ctx.record_calls().await;

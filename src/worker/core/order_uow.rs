@@ -13,6 +13,7 @@ use crate::order::{
     Attempt, Decision, HeldReason, Order, OrderState, PaymentClass, PaymentEntry, Policy, Refusal, decide,
     flag_mismatch, mismatch, of_order,
 };
+use crate::store::queue::Finished;
 use crate::store::{
     AttemptParams, CallRecord, Evidence, EvidenceSource, NewRefund, NotificationRecord, OrderCommit, StoredOrder,
     Verdict,
@@ -35,6 +36,7 @@ pub(in crate::worker) struct Parts {
     notifications: Vec<NotificationRecord>,
     refunds: Vec<NewRefund>,
     calls: Vec<CallRecord>,
+    finished: Vec<Finished>,
     /// The source that reported a payment, and how long after it was made.
     pub(in crate::worker) paid: Option<(&'static str, Duration)>,
     /// Payments that are held, with the reason.
@@ -95,6 +97,9 @@ impl UnitOfWork {
             }
             Decision::Refused(refusal) => self.refuse(item, refusal, now),
         };
+        if applied.ends_delivery() {
+            self.commit.finished.extend(item.ending.iter().map(|ending| ending.finished().clone()));
+        }
         self.record(item, verdict);
         applied
     }
@@ -183,7 +188,8 @@ impl UnitOfWork {
 
     pub(in crate::worker) fn into_commit(self) -> Option<OrderCommit> {
         let UnitOfWork { stored, before, attempts_before, commit } = self;
-        if stored.order.version == before && commit.notifications.is_empty() && commit.calls.is_empty() {
+        let is_empty = commit.notifications.is_empty() && commit.calls.is_empty() && commit.finished.is_empty();
+        if stored.order.version == before && is_empty {
             return None;
         }
         Some(OrderCommit {
@@ -199,6 +205,7 @@ impl UnitOfWork {
             events: commit.events,
             notifications: commit.notifications,
             calls: commit.calls,
+            finished: commit.finished,
             refunds: commit.refunds,
         })
     }

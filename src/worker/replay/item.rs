@@ -172,7 +172,7 @@ fn verified(ctx: &Context, merchant: &Merchant, data: &NotifyReceived) -> Result
 /// A panic and a handler that hangs fail one item.
 async fn judged(ctx: &Context, consumer: &str, message: Message) -> Verdict {
     // A redelivery: what an earlier attempt noted is no reason to be done with it.
-    let delivery = Delivery { message, attempt: 2, published_at: ctx.clock.now() };
+    let delivery = Delivery { message, attempt: 2, published_at: ctx.clock.now(), ending: None };
     let handling = AssertUnwindSafe(handlers::handle_again(consumer, ctx.clone(), delivery)).catch_unwind();
     match tokio::time::timeout(MAX_HANDLING, handling).await {
         Ok(Ok(verdict)) => verdict,

@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::bus::{
-    Bus, ConnectError, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, Report, Topology,
-    Verdict,
+    Bus, ConnectError, ConsumerName, Deferred, Delivery, Lag, Message, Parked, Parking, ParkingError, Report, Together,
+    Topology, Verdict,
 };
 use wxpay_worker::config;
 use wxpay_worker::secret::Secret;
@@ -315,6 +315,20 @@ impl Consumer {
         let cancelled = cancel.clone();
         let task = tokio::spawn(async move {
             bus.consume(name, concurrency, handler, shelf, cancelled).await.unwrap();
+        });
+        Consumer { task, cancel }
+    }
+
+    /// One that handles what came together in one call.
+    pub fn together<H, F>(bus: &Bus, concurrency: usize, shelf: &Arc<Shelf>, together: Together, of_one: H) -> Consumer
+    where
+        H: Fn(Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+    {
+        let (bus, shelf, cancel) = (bus.clone(), Arc::clone(shelf), CancellationToken::new());
+        let (cancelled, handlers) = (cancel.clone(), (of_one, together));
+        let task = tokio::spawn(async move {
+            bus.consume_together(worker(), concurrency, handlers, shelf, cancelled).await.unwrap();
         });
         Consumer { task, cancel }
     }

@@ -286,6 +286,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         events: Vec::new(),
         notifications: Vec::new(),
         calls: Vec::new(),
+        finished: Vec::new(),
         refunds: Vec::new(),
     };
     crate::harness::store::commit(store, &[commit], now).await.unwrap();

@@ -1,5 +1,6 @@
 //! The bus, embedded and on NATS.
 
+mod at_once;
 mod delivery;
 mod jetstream;
 mod login;
@@ -8,3 +9,4 @@ mod peeked;
 mod publishing;
 mod room;
 mod rules;
+mod together;

@@ -136,6 +136,7 @@ pub fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         events: vec![event(n)],
         notifications: vec![notification(Verdict::Settled)],
         calls: Vec::new(),
+        finished: Vec::new(),
         refunds: Vec::new(),
     }
 }

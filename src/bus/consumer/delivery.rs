@@ -1,114 +1,57 @@
-//! The consumer loop: takes as many messages as there are free workers (backpressure), runs the handler, and maps its
-//! verdict to an acknowledgement, a delayed redelivery, a deferral or a dead letter. The same for both buses.
-//!
-//! What must stay true: no delivery is acknowledged before its end is durable, wherever that is (the handler's own
-//! effects, the deferred row, the dead letter); never more than `concurrency` handlers run; a panic or a handler that
-//! hangs is one failed attempt and not the end of the loop.
+//! One delivery: its handler, and what becomes of it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::dead_letter::{Deferred, Leaving, Parked, Parking, ParkingError};
-use super::message::{Delivery, one_line};
-use super::subscription::{Arrived, Receipt, Source};
-use super::topology::{ConsumerName, ConsumerSpec};
-use super::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, Verdict, next_step};
+use super::worker::Worker;
+use crate::bus::dead_letter::{Deferred, Leaving, Parked, Parking, ParkingError};
+use crate::bus::message::{Delivery, FIRST_ERROR, one_line};
+use crate::bus::subscription::{Arrived, Receipt};
+use crate::bus::verdict::{ALIEN, AWAY_MAX, MAX_BUS_DELAY, PANIC, STUCK, Step, Tries, Verdict, next_step};
 
 /// How long a message waits after its handler panicked or was stopped.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
-/// Poll interval for the database to become available again before more messages are taken.
-const DATABASE_POLL: Duration = Duration::from_millis(500);
-
 /// How long until a message is handled again while the database is away: at first, growing.
 const HANDLED_AGAIN: Duration = Duration::from_millis(100);
 
-pub(super) struct Worker<H, P> {
-    pub name: ConsumerName,
-    pub spec: ConsumerSpec,
-    pub handler: H,
-    pub parking: Arc<P>,
-    pub cancel: CancellationToken,
-    /// A handler said that the database is away: nothing more is taken before it is seen, because another process may
-    /// reach it.
-    cut_off: watch::Sender<bool>,
+/// A delivery with what is known of it.
+pub(super) struct Arriving<R> {
+    pub delivery: Delivery,
+    pub on_bus: u32,
+    pub first_error: Option<String>,
+    alien: bool,
+    pub receipt: R,
 }
 
-impl<H, P> Worker<H, P> {
-    pub fn new(
-        name: ConsumerName,
-        spec: ConsumerSpec,
-        handler: H,
-        parking: Arc<P>,
-        cancel: CancellationToken,
-    ) -> Worker<H, P> {
-        Worker { name, spec, handler, parking, cancel, cut_off: watch::Sender::new(false) }
+impl<R: Receipt> From<Arrived<R>> for Arriving<R> {
+    fn from(arrived: Arrived<R>) -> Arriving<R> {
+        let Arrived { message, on_bus, published_at, first_error, alien, receipt } = arrived;
+        let first_error = first_error.or_else(|| message.header(FIRST_ERROR).map(str::to_owned));
+        let attempt = message.earlier_attempts().saturating_add(on_bus);
+        let delivery = Delivery { message, attempt, published_at, ending: receipt.ending() };
+        Arriving { delivery, on_bus, first_error, alien, receipt }
     }
 }
 
-impl<H, P: Parking> Worker<H, P> {
-    /// Checks whether the database is available, and pauses if it is not.
-    async fn wait_for_the_database(&self) {
-        match tokio::time::timeout(MAX_BUS_DELAY, self.parking.is_there()).await {
-            Ok(true) => self.cut_off.send_modify(|cut_off| *cut_off = false),
-            Ok(false) | Err(_) => tokio::time::sleep(DATABASE_POLL).await,
-        }
+impl<R: Receipt> Arriving<R> {
+    /// Whether a handler may see it.
+    pub fn is_sound(&self, max_attempts: u32) -> bool {
+        !self.alien && self.delivery.attempt <= max_attempts
     }
 }
 
-/// Works until cancelled, then lets the running handlers finish.
-pub(super) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: impl Source, concurrency: usize)
+pub(super) async fn deliver<H, F, P>(worker: &Worker<H, P>, arriving: Arriving<impl Receipt>)
 where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
     P: Parking,
 {
-    let concurrency = concurrency.max(1);
-    let mut running: JoinSet<()> = JoinSet::new();
-    let mut cut_off = worker.cut_off.subscribe();
-    loop {
-        while running.try_join_next().is_some() {}
-        let free = concurrency - running.len();
-        if *worker.cut_off.borrow() {
-            match worker.cancel.run_until_cancelled(worker.wait_for_the_database()).await {
-                Some(()) => continue,
-                None => break,
-            }
-        }
-        tokio::select! {
-            biased;
-            () = worker.cancel.cancelled() => break,
-            // The sender is the worker's own and lives as long as it does.
-            _ = cut_off.wait_for(|cut_off| *cut_off) => {}
-            Some(_) = running.join_next(), if !running.is_empty() => {}
-            arrived = source.take(free), if free > 0 => {
-                for one in arrived {
-                    running.spawn(deliver(Arc::clone(&worker), one));
-                }
-            }
-        }
-    }
-    source.close().await;
-    while running.join_next().await.is_some() {}
-}
-
-async fn deliver<H, F, P>(worker: Arc<Worker<H, P>>, arrived: Arrived<impl Receipt>)
-where
-    H: Fn(Delivery) -> F + Send + Sync + 'static,
-    F: Future<Output = Verdict> + Send + 'static,
-    P: Parking,
-{
-    let Arrived { message, on_bus, published_at, first_error, alien, receipt } = arrived;
-    let first_error = first_error.or_else(|| message.header(super::message::FIRST_ERROR).map(str::to_owned));
-    let attempt = message.earlier_attempts().saturating_add(on_bus);
-    let delivery = Delivery { message, attempt, published_at };
+    let Arriving { delivery, on_bus, first_error, alien, receipt } = arriving;
+    let attempt = delivery.attempt;
     let max_attempts = worker.spec.max_attempts;
     let whole = async {
         let verdict = if alien {
@@ -120,13 +63,13 @@ where
             Verdict::Retry { after: Duration::ZERO, why }
         } else {
             crate::failpoint::point("bus.delivered");
-            match judged_at_last(&worker, delivery.clone()).await {
+            match judged_at_last(worker, delivery.clone()).await {
                 Some(verdict) => verdict,
                 None => return receipt.give_back().await,
             }
         };
         let tries = Tries { attempt, on_bus, max_attempts, bus_has_room: receipt.has_room() };
-        settle(&worker, next_step(verdict, tries), delivery, first_error, &receipt).await;
+        settle(worker, next_step(verdict, tries), delivery, first_error, &receipt).await;
     };
     // Signs of life go out beside the work, so that neither waits for the other.
     tokio::select! {
@@ -145,7 +88,7 @@ async fn stay_alive(receipt: &impl Receipt, every: Duration) {
 /// Handles a delivery, again and again while the database is away for a while: an outage must not use up the attempts
 /// of whatever comes meanwhile. To the handler it is another attempt, but how many there were does not tell how long
 /// anything else took. Nothing when the process ends first.
-async fn judged_at_last<H, F, P>(worker: &Worker<H, P>, mut delivery: Delivery) -> Option<Verdict>
+pub(super) async fn judged_at_last<H, F, P>(worker: &Worker<H, P>, mut delivery: Delivery) -> Option<Verdict>
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Verdict>,
@@ -192,14 +135,14 @@ where
     }
 }
 
-async fn settle<H, P: Parking>(
+pub(super) async fn settle<H, P: Parking>(
     worker: &Worker<H, P>,
     step: Step,
     delivery: Delivery,
     first_error: Option<String>,
     receipt: &impl Receipt,
 ) {
-    let Delivery { message, attempt, published_at } = delivery;
+    let Delivery { message, attempt, published_at, .. } = delivery;
     let outcome = match step {
         Step::Ack => {
             receipt.ack().await;

@@ -1,0 +1,85 @@
+//! The loop: takes as many messages as there are free places, and begins work on them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::delivery::{Arriving, deliver};
+use super::together::deliver_together;
+use super::worker::Worker;
+use crate::bus::dead_letter::Parking;
+use crate::bus::message::Delivery;
+use crate::bus::subscription::{Arrived, Receipt, Source};
+use crate::bus::verdict::Verdict;
+
+/// Works until cancelled, then lets the running handlers finish.
+pub(in crate::bus) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: impl Source, concurrency: usize)
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+    P: Parking,
+{
+    let places = Arc::new(Semaphore::new(concurrency.max(1)));
+    let mut running: JoinSet<()> = JoinSet::new();
+    let mut cut_off = worker.cut_off.subscribe();
+    loop {
+        while running.try_join_next().is_some() {}
+        let free = places.available_permits();
+        if *worker.cut_off.borrow() {
+            source.rest().await;
+            match worker.cancel.run_until_cancelled(worker.wait_for_the_database()).await {
+                Some(()) => continue,
+                None => break,
+            }
+        }
+        tokio::select! {
+            biased;
+            () = worker.cancel.cancelled() => break,
+            // The sender is the worker's own and lives as long as it does.
+            _ = cut_off.wait_for(|cut_off| *cut_off) => {}
+            Some(_) = running.join_next(), if !running.is_empty() => {}
+            arrived = source.take(free), if free > 0 => {
+                begin(&worker, &places, &mut running, arrived);
+            }
+        }
+    }
+    source.close().await;
+    while running.join_next().await.is_some() {}
+}
+
+/// Begins work on what arrived, which never is more than there are places.
+fn begin<H, F, P>(
+    worker: &Arc<Worker<H, P>>,
+    places: &Arc<Semaphore>,
+    running: &mut JoinSet<()>,
+    arrived: Vec<Arrived<impl Receipt>>,
+) where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Verdict> + Send + 'static,
+    P: Parking,
+{
+    let place = |count: usize| {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Arc::clone(places).try_acquire_many_owned(count).ok()
+    };
+    let (group, alone): (Vec<_>, Vec<_>) = arrived
+        .into_iter()
+        .map(Arriving::from)
+        .partition(|one| worker.together.is_some() && one.is_sound(worker.spec.max_attempts));
+    if let Some(together) = worker.together.clone().filter(|_| !group.is_empty()) {
+        let (worker, place) = (Arc::clone(worker), place(group.len()));
+        running.spawn(async move {
+            deliver_together(&worker, &together, group).await;
+            drop(place);
+        });
+    }
+    for one in alone {
+        let (worker, place) = (Arc::clone(worker), place(1));
+        running.spawn(async move {
+            deliver(&worker, one).await;
+            drop(place);
+        });
+    }
+}

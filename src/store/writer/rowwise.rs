@@ -1,0 +1,109 @@
+//! Statements over many rows whose text does not depend on how many rows there are, so that each stays prepared.
+//!
+//! On SQLite the statement of one row runs once per row. On PostgreSQL the rows travel as one array per column, in one
+//! round trip. What must stay true: every row has as many values as there are columns, and of the same types.
+
+use std::sync::OnceLock;
+
+use sea_orm::{DbErr, Value};
+
+use crate::store::db::{DbKind, array, array_type};
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Integer,
+    Truth,
+    Text,
+    Bytes,
+}
+
+impl Holds {
+    const fn array_type(self) -> &'static str {
+        match self {
+            Holds::Integer => "bigint[]",
+            Holds::Truth => "boolean[]",
+            Holds::Text => "text[]",
+            Holds::Bytes => "bytea[]",
+        }
+    }
+}
+
+/// A statement that takes each of its rows once.
+#[derive(Debug)]
+pub struct Rowwise {
+    columns: &'static [(&'static str, Holds)],
+    text: &'static str,
+    sqlite: OnceLock<String>,
+    postgres: OnceLock<String>,
+}
+
+impl Rowwise {
+    /// `v.name` in the text is a column of the row; `{from}` is where PostgreSQL names the rows, `{now}` the database's
+    /// clock.
+    pub const fn new(columns: &'static [(&'static str, Holds)], text: &'static str) -> Rowwise {
+        Rowwise { columns, text, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+    }
+
+    /// How many values a row has.
+    pub(super) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    pub(super) fn text(&self, kind: DbKind) -> &str {
+        let timed = || self.text.replace("{now}", kind.now_ms_sql());
+        match kind {
+            DbKind::Sqlite => self.sqlite.get_or_init(|| numbered(&timed().replace("{from}", ""), self.columns)),
+            DbKind::Postgres => self.postgres.get_or_init(|| {
+                let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+                let types = self.columns.iter().map(|(_, holds)| holds.array_type());
+                let from = format!("FROM {} AS v ({})", unnested(types), names.join(", "));
+                timed().replace("{from}", &from)
+            }),
+        }
+    }
+}
+
+/// `v.name` becomes the parameter of its place.
+fn numbered(text: &str, columns: &[(&str, Holds)]) -> String {
+    let mut numbered = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("v.") {
+        let (before, found) = rest.split_at(at);
+        numbered.push_str(before);
+        let name = &found[2..];
+        let name = &name[..name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len())];
+        let is_word = before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        match columns.iter().position(|(column, _)| *column == name).filter(|_| !is_word) {
+            Some(place) => numbered.push_str(&format!("?{}", place + 1)),
+            None => numbered.push_str(&found[..2 + name.len()]),
+        }
+        rest = &found[2 + name.len()..];
+    }
+    numbered.push_str(rest);
+    numbered
+}
+
+/// `UNNEST(CAST($1 AS text[]), …)`
+fn unnested<'a>(types: impl Iterator<Item = &'a str>) -> String {
+    let casts: Vec<String> = types.enumerate().map(|(i, of)| format!("CAST(${} AS {of})", i + 1)).collect();
+    format!("UNNEST({})", casts.join(", "))
+}
+
+/// The insertion of one row as the insertion of many: its list of values, `VALUES ($1, $2)`, becomes the rows.
+pub(super) fn insertion_of_many(sql: &str, of_one: &[Value]) -> Result<String, DbErr> {
+    let shape = || DbErr::Type("an insertion of another shape".into());
+    let (before, values) = sql.split_once("VALUES (").ok_or_else(shape)?;
+    let (_, behind) = values.split_once(')').ok_or_else(shape)?;
+    let types = of_one.iter().map(array_type).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("{before}SELECT * FROM {}{behind}", unnested(types.into_iter())))
+}
+
+/// The rows as PostgreSQL takes them: an array per column.
+pub(super) fn columns_of(rows: &[Vec<Value>], columns: usize) -> Result<Vec<Value>, DbErr> {
+    if rows.iter().any(|row| row.len() != columns) {
+        return Err(DbErr::Type("a row with other columns".into()));
+    }
+    let column = |i: usize| array(rows.iter().filter_map(|row| row.get(i))).map(Value::from);
+    (0..columns).map(column).collect()
+}

@@ -1,0 +1,108 @@
+//! The bus contract: deliveries that come together and are handled in one call.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use wxpay_worker::bus::{Delivery, Together, Verdict};
+
+use crate::harness::bus::{Backend, Consumer, NEEDS, Needs, Shelf, TestBus, message, publish_all, text};
+use crate::harness::within_timeout;
+
+const DONE: Option<Verdict> = Some(Verdict::Done);
+
+fn together(of_one: impl Fn(&Delivery) -> Option<Verdict> + Send + Sync + 'static) -> Together {
+    Arc::new(move |deliveries| {
+        let verdicts = deliveries.iter().map(&of_one).collect();
+        Box::pin(async move { verdicts })
+    })
+}
+
+on_every_bus! {
+    NEEDS => async fn what_came_together_is_handled_in_one_call_and_each_has_an_end_of_its_own(stage) {
+        let shelf = Shelf::new();
+        let calls: Arc<Mutex<Vec<Vec<(String, u32)>>>> = Arc::default();
+        let seen = Arc::clone(&calls);
+        publish_all(&stage.bus, (0..100).map(|n| message(n.to_string())).collect()).await;
+        let of_many: Together = Arc::new(move |deliveries| {
+            seen.lock().unwrap().push(deliveries.iter().map(|one| (text(one), one.attempt)).collect());
+            let verdict = |one: &Delivery| match (text(one).as_str(), one.attempt) {
+                ("7", _) => Verdict::Park { reason: "odd", why: "seven".into() },
+                ("8", 1) => Verdict::Retry { after: Duration::from_millis(50), why: "not yet".into() },
+                _ => Verdict::Done,
+            };
+            let verdicts = deliveries.iter().map(|one| Some(verdict(one))).collect();
+            Box::pin(async move { verdicts })
+        });
+        let consumer = Consumer::together(&stage.bus, 64, &shelf, of_many, |delivery| async move {
+            panic!("{} was handled alone", text(&delivery))
+        });
+        let parked = shelf.parked(1).await.remove(0);
+        assert_eq!((parked.message.payload.as_slice(), parked.reason, parked.attempts), (&b"7"[..], "odd", 1));
+        stage.until_lag("the ends", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+        let calls = calls.lock().unwrap();
+        assert!(calls.len() < 100, "one call per delivery");
+        let mut all: Vec<(String, u32)> = calls.iter().flatten().cloned().collect();
+        all.sort_by_key(|(text, attempt)| (text.parse::<u32>().unwrap(), *attempt));
+        let mut expected: Vec<(String, u32)> = (0..100).map(|n: u32| (n.to_string(), 1)).collect();
+        expected.insert(9, ("8".into(), 2));
+        assert_eq!(all, expected);
+    }
+
+    Needs { max_attempts: 2, ..NEEDS } => async fn a_group_that_panics_is_handled_one_by_one(stage) {
+        let shelf = Shelf::new();
+        let (done, mut ends) = mpsc::unbounded_channel();
+        let of_many = together(|one| {
+            assert_ne!(text(one), "poison", "this one kills its group");
+            DONE
+        });
+        let of_one = move |delivery: Delivery| {
+            let done = done.clone();
+            async move {
+                assert_ne!(text(&delivery), "poison", "this one kills its handler");
+                let _ = done.send(text(&delivery));
+                Verdict::Done
+            }
+        };
+        let mut messages: Vec<_> = (0..30).map(|n| message(n.to_string())).collect();
+        messages.insert(10, message("poison"));
+        publish_all(&stage.bus, messages).await;
+        let consumer = Consumer::together(&stage.bus, 64, &shelf, of_many, of_one);
+        let parked = shelf.parked(1).await.remove(0);
+        assert_eq!((parked.message.payload.as_slice(), parked.attempts), (&b"poison"[..], 2));
+        stage.until_lag("the others", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+        assert_eq!(shelf.parked_now(), 1);
+        // Those of other groups than the poisoned one were done together.
+        let mut alone = HashSet::new();
+        while let Ok(text) = ends.try_recv() {
+            assert!(alone.insert(text), "handled twice");
+        }
+    }
+
+    NEEDS => async fn what_a_group_leaves_open_or_finds_the_database_away_for_is_handled_alone(stage) {
+        let shelf = Shelf::new();
+        let (done, mut ends) = mpsc::unbounded_channel();
+        let of_many = together(|one| match text(one).as_str() {
+            "open" => None,
+            "away" => Some(Verdict::Unavailable { why: "away".into() }),
+            _ => DONE,
+        });
+        publish_all(&stage.bus, ["plain", "open", "away"].map(message).into()).await;
+        let consumer = Consumer::together(&stage.bus, 8, &shelf, of_many, move |delivery| {
+            let _ = done.send((text(&delivery), delivery.attempt));
+            async { Verdict::Done }
+        });
+        let mut alone = HashSet::new();
+        while alone.len() < 2 {
+            alone.insert(within_timeout("two handled alone", ends.recv()).await.unwrap());
+        }
+        // After an outage a part of the work may be done: the handler sees that it is not the first.
+        assert_eq!(alone, HashSet::from([("open".to_owned(), 1), ("away".to_owned(), 2)]));
+        stage.until_lag("the ends", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+        assert!(ends.try_recv().is_err());
+    }
+}

@@ -42,7 +42,7 @@ pub async fn month(app: Console, Posted { viewer, fields }: Posted) -> Result<Re
     let (now, operator) = (app.clock.now(), viewer.operator());
     let merchant = merchant_of(&app, &viewer, &query)?;
     let month = month_of(&query, now)?;
-    let known = reconciled(&app.store, &merchant, (month.begins_at, month.ends_at)).await?;
+    let known = reconciled(&app.store, &merchant, (month.begins_at, month.ends_at), now).await?;
     let mut day = BillDay::of(month.begins_at);
     let mut asked: u32 = 0;
     while day.ends_at() <= now.min(month.ends_at) {

@@ -18,7 +18,7 @@ pub async fn ready_to_close(store: &Store, merchant: &MerchantKey, now: Timestam
     };
     let Some(month) = next.filter(|month| month.ends_at <= now.before(SETTLES)) else { return Ok(None) };
     let range = (month.begins_at, month.ends_at);
-    let days = reconciled(store, merchant, range).await?;
+    let days = reconciled(store, merchant, range, now).await?;
     let settled = |begin: &Timestamp| days.get(&begin.to_beijing_day()).is_some_and(|day| day.state.is_settled());
     let is_ready = days_of(range.0, range.1).iter().all(settled);
     Ok(is_ready.then_some(month))

@@ -31,7 +31,7 @@ words! {
         payments: "交易", "Payments";
         refunds: "退款", "Refunds";
         fees: "手续费", "Fees";
-        differences: "差异笔数", "Differences";
+        differences: "笔差异", "differing";
         bill: "微信账单", "Bill";
         ours: "账簿", "Our books";
         unexplained: "未解释", "Unexplained";

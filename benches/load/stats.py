@@ -31,14 +31,17 @@ def cpu_us(pid):
     return total
 
 
+def ask(database, query):
+    return subprocess.run(["psql", "-qAtX", database, "-c", query], check=True, capture_output=True, text=True).stdout.strip()
+
+
 def postgres_counts(database):
     """Transactions that committed, and fsyncs of the log, of the whole server."""
-    commits = "(SELECT sum(xact_commit) FROM pg_stat_database)"
-    syncs = "COALESCE((SELECT (to_jsonb(w)->>'wal_sync')::bigint FROM pg_stat_wal w), " \
-            "(SELECT sum((to_jsonb(i)->>'fsyncs')::bigint) FROM pg_stat_io i WHERE to_jsonb(i)->>'object' = 'wal'))"
-    text = subprocess.run(["psql", "-qAtX", database, "-c", f"SELECT {commits}, {syncs}"], check=True, capture_output=True, text=True).stdout
-    commits, syncs = text.strip().split("|")
-    return {"transactions": int(commits), "fsyncs": int(syncs or 0)}
+    syncs = "SELECT wal_sync FROM pg_stat_wal"
+    if int(ask(database, "SHOW server_version_num")) >= 180000:
+        syncs = "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'"
+    commits = ask(database, "SELECT sum(xact_commit) FROM pg_stat_database")
+    return {"transactions": int(commits), "fsyncs": int(ask(database, syncs) or 0)}
 
 
 def snapshot(pids, database):

@@ -12,20 +12,23 @@ const ORDERS_PER_SECOND: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paid_order_takes_less_of_the_queue_than_its_size_is_reckoned_by() {
-    let service = TestService::nats_sqlite().await.in_process().await;
+    let service = TestService::nats_sqlite().await.processes().await;
+    // Workers in a process of their own get the order by the queue, too.
+    let ingress = service.run_roles("ingress").await;
+    let _workers = service.run_beside("worker,relay,scheduler", &[]).await;
     let orders = 10;
     for n in 0..orders {
         let order_no = format!("Q{n:06}");
-        service.place(&order_no).await;
+        service.place(&ingress.base, &order_no, 100).await;
         service.pay(&order_no).await;
-        service.until_state(&order_no, "paid").await;
+        service.until_state(&ingress.base, &order_no, "paid").await;
     }
     let nats = jetstream::new(async_nats::connect(service.queue.url()).await.unwrap());
     let state = nats.get_stream("PAY_IN").await.unwrap().cached_info().state.clone();
     assert!(state.messages >= 2 * orders, "{} messages", state.messages);
     let of_one = state.bytes / orders;
     assert!((BYTES_OF_AN_ORDER / 8..BYTES_OF_AN_ORDER).contains(&of_one), "{of_one} bytes an order");
-    let fill = service.bus.fill().await.unwrap();
+    let fill = service.open_bus(&service.open_db().await).await.fill().await.unwrap();
     let ours = fill.iter().find(|fill| fill.stream == "PAY_IN").unwrap();
     assert_eq!(ours.bytes, state.bytes, "what the metric says");
     service.finish().await;

@@ -21,6 +21,9 @@ async fn a_subscriber_may_fetch_and_acknowledge_and_nothing_else() {
     let service = service_with(&["billing"]).await;
     let process = service.run_all().await;
     service.place(&process.base, "S100001", 100).await;
+    // Its notification is the work that PAY_IN has.
+    service.pay("S100001").await;
+    service.until_state(&process.base, "S100001", "paid").await;
     service.until_drained().await;
     for name in ["finance", "billing"] {
         make_durable(&service, name);

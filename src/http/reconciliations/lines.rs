@@ -75,8 +75,8 @@ pub async fn resolve(
     Ok(axum::Json(LineJson::new(&line)).into_response())
 }
 
-/// `POST …/repair`: a page of the plan; with `"dry_run": false` and a reason it is carried out: the first lines now, the
-/// rest in the background.
+/// `POST …/repair`: a page of the plan; with `"dry_run": false` and a reason it is carried out: the first lines now,
+/// the rest in the background.
 pub async fn repair(
     app: HttpState,
     caller: Authorized<Finance>,

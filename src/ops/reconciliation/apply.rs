@@ -39,7 +39,11 @@ pub async fn apply(
     (merchant, only, reason): (&Merchant, Option<i64>, String),
 ) -> Result<Vec<MendOutcome>, RepairError> {
     let now = on.clock.now();
-    let lines = if only.is_some() { 1 } else { on.store.count_mendable_lines(of).await? };
+    let one = if only.is_some() { plan(on, of, only).await? } else { Vec::new() };
+    let lines = match only {
+        Some(_) => i64::from(!one.is_empty()),
+        None => on.store.count_mendable_lines(of).await?,
+    };
     if lines == 0 {
         return Ok(Vec::new());
     }
@@ -64,7 +68,7 @@ pub async fn apply(
     // Before anything is done: what a killed process leaves is gone on with.
     let is_own = on.store.begin_repair(&repair).await?;
     let (items, next) = match only {
-        Some(_) => (plan(on, of, only).await?, None),
+        Some(_) => (one, None),
         None => {
             let page = batch(on, of, 0, BATCH).await?;
             (page.rows, page.next)
@@ -131,15 +135,14 @@ async fn ended_batch(
     let now = on.clock.now();
     repair.updated_at = now;
     repair.tries = 0;
+    // Also lines that a repair before asked about.
+    let waits = next.is_none() && on.store.asked_lines(of).await?.waiting > 0;
     (repair.state, repair.next_at) = match next {
         Some(_) => (RepairState::Running, Some(now)),
-        None if repair.asked > 0 => (RepairState::Settling, Some(now.after(SETTLES))),
-        None if repair.repaired > 0 => (RepairState::Settling, Some(now)),
+        None if waits || repair.asked > 0 => (RepairState::Settling, Some(now.after(SETTLES))),
+        None if repair.repaired > 0 && !compare_again(on, of).await? => (RepairState::Settling, Some(now)),
         None => (RepairState::Done, None),
     };
-    if repair.state == RepairState::Settling && repair.asked == 0 && compare_again(on, of).await? {
-        (repair.state, repair.next_at) = (RepairState::Done, None);
-    }
     on.store.note_repair(repair).await?;
     Ok(())
 }

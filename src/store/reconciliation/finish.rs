@@ -46,8 +46,8 @@ impl Store {
         rows.iter().map(|row| row.get("id")).collect()
     }
 
-    /// Keeps the notes of the run before on the same lines, and when WeChat was asked about them; answers how many lines
-    /// are open then.
+    /// Keeps the notes of the run before on the same lines, and when WeChat was asked about them; answers how many
+    /// lines are open then.
     pub async fn keep_notes(&self, lease: &Lease, run: &RunKey, before: i64) -> Result<Fenced<i64>, DbError> {
         let write = (lease.clone(), run.clone(), before);
         let keep = self.db.write("reconciliation.notes", write, |tx, (lease, run, before)| {

@@ -58,14 +58,14 @@ on_both! {
         let rows = service.sheet_rows(&path).await;
         let cells = |n: usize| [7, 8, 9, 10].map(|column| rows[n][column].as_str());
         assert_eq!(cells(0), ["0.01", "'0.60%", "0.99", ""], "{rows:?}");
-        assert_eq!(cells(1), ["-0.01", "'0.60%", "-0.89", ""], "{rows:?}");
-        assert_eq!(cells(2), ["0.02", "'0.60%", "0.98", "fee"], "{rows:?}");
+        assert_eq!(cells(1), ["0.02", "'0.60%", "0.98", "fee"], "{rows:?}");
+        assert_eq!(cells(2), ["-0.01", "'0.60%", "-0.89", ""], "the refund: {rows:?}");
         // One implementation under both addresses.
         assert_eq!(service.sheet_rows(&format!("/v1/reports/main/{day}.csv")).await, rows);
         // Without the bill the sheet says what it lacks.
         service.faults(json!([{"on": "downloadbill", "kind": "drop", "times": null}])).await;
         let unread = service.sheet_rows(&path).await;
-        assert_eq!([&unread[0][7], &unread[0][10], &unread[2][7]], ["", "fee_unread", "0.02"], "{unread:?}");
+        assert_eq!([&unread[0][7], &unread[0][10], &unread[1][7]], ["", "fee_unread", "0.02"], "{unread:?}");
         service.clear_faults().await;
         let query = service.get(&format!("/v1/reconciliations/main/{day}?lang=zh")).await;
         assert_eq!(query.0, 400, "of files alone: {}", query.1);

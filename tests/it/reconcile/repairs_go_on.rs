@@ -67,7 +67,7 @@ on_both! {
         let path = format!("/v1/reconciliations/main/{day}");
         let waits = service.get(&path).await.1;
         assert_eq!((&waits["state"], &waits["repair"]["waits_for"]), (&json!("red"), &json!(1)), "{waits}");
-        // The process ends; nobody asks for the day any more.
+        // The process ends; no one asks for the day any more.
         service.restart_with(|_| {}).await;
         service.clear_faults().await;
         let after = service.until_repair_is(&day, "done", 5).await;

@@ -76,7 +76,11 @@ async fn place(parties: &Parties<'_>, teller: &mut Teller<'_>, clock: &Clock, or
     let prepay = attempt.prepay.as_ref().context("the attempt has no prepay id")?;
     let history = parties.store.history(stored.order.id).await?;
     let evidence = history.evidence.first().context("the change has no evidence")?;
-    teller.line(stored.order.created_at, "ingress", "validated; order and first attempt are durable in the database")?;
+    teller.line(
+        stored.order.created_at,
+        "ingress",
+        "validated; order and first attempt are durable in the database",
+    )?;
     let out_trade_no = &attempt.out_trade_no;
     teller.line(
         stored.order.created_at,

@@ -12,6 +12,9 @@ use crate::harness::within_timeout;
 
 const DONE: Option<Verdict> = Some(Verdict::Done);
 
+/// The texts of the deliveries of one call, and their attempts.
+type Call = Vec<(String, u32)>;
+
 fn together(of_one: impl Fn(&Delivery) -> Option<Verdict> + Send + Sync + 'static) -> Together {
     Arc::new(move |deliveries| {
         let verdicts = deliveries.iter().map(&of_one).collect();
@@ -22,7 +25,7 @@ fn together(of_one: impl Fn(&Delivery) -> Option<Verdict> + Send + Sync + 'stati
 on_every_bus! {
     NEEDS => async fn what_came_together_is_handled_in_one_call_and_each_has_an_end_of_its_own(stage) {
         let shelf = Shelf::new();
-        let calls: Arc<Mutex<Vec<Vec<(String, u32)>>>> = Arc::default();
+        let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
         let seen = Arc::clone(&calls);
         publish_all(&stage.bus, (0..100).map(|n| message(n.to_string())).collect()).await;
         let of_many: Together = Arc::new(move |deliveries| {

@@ -105,7 +105,11 @@ async fn finish(tx: &WriteTx, lease: &Lease, f: &FinishedRun) -> Result<Fenced<(
         return Ok(Fenced::Lost);
     }
     let before = [f.key.merchant.as_str().into(), f.key.day.as_str().into(), f.replaces.into()];
-    lock(tx, before).await?;
+    // Its events say what is new in it: to the result that it was compared with, and by the newest run alone. A run
+    // that was stopped may have handed this in before.
+    if lock(tx, before).await? == 0 || !is_newest(tx, f).await? {
+        return Ok(Fenced::Lost);
+    }
     // A note that was made since is on a line of the run before: kept with the rest.
     let open_lines = notes(tx, &f.key, f.replaces).await?;
     let sql = "UPDATE reconciliations SET work = 'idle', error = NULL, run = $3, bill_hash = $4, finished_at_ms = $5,
@@ -129,4 +133,10 @@ async fn finish(tx: &WriteTx, lease: &Lease, f: &FinishedRun) -> Result<Fenced<(
     tx.execute(sql, values).await?;
     write_events(tx, f.events.iter().map(outbox_row).collect()).await?;
     Ok(Fenced::Done(()))
+}
+
+async fn is_newest(tx: &WriteTx, f: &FinishedRun) -> Result<bool, DbError> {
+    let sql = "SELECT run FROM reconciliations WHERE merchant = $1 AND day = $2 AND runs = $3";
+    let values = [f.key.merchant.as_str().into(), f.key.day.as_str().into(), f.key.run.into()];
+    Ok(tx.one(sql, values).await?.is_some())
 }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::delivery::{Arriving, judged_at_last, settle};
 use super::worker::{Together, Worker};
@@ -18,7 +19,7 @@ use crate::bus::verdict::{Tries, Verdict, next_step};
 pub(super) async fn deliver_together<H, F, P>(
     worker: &Worker<H, P>,
     together: &Together,
-    group: Vec<Arriving<impl Receipt>>,
+    (group, places): (Vec<Arriving<impl Receipt>>, Vec<Option<OwnedSemaphorePermit>>),
 ) where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Verdict> + Send + 'static,
@@ -36,7 +37,12 @@ pub(super) async fn deliver_together<H, F, P>(
             }
         };
         let verdicts = verdicts.into_iter().chain(std::iter::repeat(None));
-        join_all(group.iter().zip(verdicts).map(|(one, verdict)| end(worker, one, verdict))).await;
+        // One that takes long keeps no place but its own.
+        let ends = group.iter().zip(verdicts).zip(places).map(async |((one, verdict), place)| {
+            end(worker, one, verdict).await;
+            drop(place);
+        });
+        join_all(ends).await;
     };
     // One sign of life after the other: each is an answer to its own delivery.
     let alive = async {

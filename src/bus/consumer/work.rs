@@ -60,23 +60,17 @@ fn begin<H, F, P>(
     F: Future<Output = Verdict> + Send + 'static,
     P: Parking,
 {
-    let place = |count: usize| {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        Arc::clone(places).try_acquire_many_owned(count).ok()
-    };
+    let place = || Arc::clone(places).try_acquire_owned().ok();
     let (group, alone): (Vec<_>, Vec<_>) = arrived
         .into_iter()
         .map(Arriving::from)
         .partition(|one| worker.together.is_some() && one.is_sound(worker.spec.max_attempts));
     if let Some(together) = worker.together.clone().filter(|_| !group.is_empty()) {
-        let (worker, place) = (Arc::clone(worker), place(group.len()));
-        running.spawn(async move {
-            deliver_together(&worker, &together, group).await;
-            drop(place);
-        });
+        let (worker, places) = (Arc::clone(worker), group.iter().map(|_| place()).collect());
+        running.spawn(async move { deliver_together(&worker, &together, (group, places)).await });
     }
     for one in alone {
-        let (worker, place) = (Arc::clone(worker), place(1));
+        let (worker, place) = (Arc::clone(worker), place());
         running.spawn(async move {
             deliver(&worker, one).await;
             drop(place);

@@ -26,7 +26,7 @@ use crate::http::Error;
 use crate::ops::reconciliation::{Mend, PlanItem, Repair, apply, plan};
 use crate::ops::reports::Proof;
 use crate::reconciliation::LineClass;
-use crate::store::{Right, Work};
+use crate::store::{Reconciliation, Right, Work};
 
 /// Lines that a page shows.
 const SHOWN: usize = 100;
@@ -83,8 +83,22 @@ fn tools(app: &Console) -> Repair<'_> {
 /// What would be done about the open lines, or about one of them.
 pub async fn ask(app: Console, viewer: Viewer, Path(name): Path<Named>, query: Filters) -> Result<Response, Fault> {
     viewer.require(Right::Replay)?;
-    let line = query.get("line").and_then(|text| text.parse().ok());
+    let line = line_of(query.get("line"));
     page(&shown(&app, &viewer, &name, line, ("", None)).await?)
+}
+
+/// The line that is named. What cannot be read names none that there is, and never the whole day.
+fn line_of(text: Option<&str>) -> Option<i64> {
+    text.map(|text| text.parse().unwrap_or(-1))
+}
+
+/// How many lines there are, of which a plan has one page.
+async fn lines_of(app: &Console, day: &Reconciliation, line: Option<i64>, items: &[PlanItem]) -> Result<usize, Fault> {
+    if line.is_some() {
+        return Ok(items.len());
+    }
+    let count = app.store.count_mendable_lines(day).await?;
+    Ok(items.len().max(usize::try_from(count).unwrap_or_default()))
 }
 
 async fn shown(
@@ -99,19 +113,20 @@ async fn shown(
     let items = plan(tools(app), &proof.day, line).await.map_err(Error::from)?;
     let frame = Frame::new(app, viewer, Place::Reconciliation, format!("{} {}", t.repair_plan, name.1));
     let back = links::reconciliation(&proof.day.merchant, &proof.day.day);
-    let to_do = items.iter().filter(|item| item.mend != Mend::Note).count();
+    let total = lines_of(app, &proof.day, line, &items).await?;
+    let notes = items.iter().filter(|item| item.mend == Mend::Note).count();
     Ok(RepairPage {
         counts: counts(&frame, &items),
         items: items.iter().take(SHOWN).map(|item| planned(item, &frame, t)).collect(),
-        total: items.len(),
-        to_do,
+        total,
+        to_do: total - notes,
         notes: if line.is_some() { Vec::new() } else { only_notes(&proof, &back, &frame) },
         line: line.map(|id| id.to_string()).unwrap_or_default(),
         action: links::repair(&proof.day.merchant, &proof.day.day),
         back,
         reason: reason.to_owned(),
         problem,
-        is_typed: items.len() > TYPED_ABOVE,
+        is_typed: total > TYPED_ABOVE,
         frame,
         t,
     })
@@ -153,12 +168,13 @@ pub async fn repair(
     let t = FinanceWords::of(app.lang);
     let proof = found(&app, &viewer, &name).await?;
     let (merchant, _) = named(&app, &viewer, &name)?;
-    let line: Option<i64> = fields.get("line").and_then(|text| text.parse().ok());
+    let line = line_of(fields.get("line"));
     let typed: String = fields.get("count").unwrap_or_default().chars().filter(char::is_ascii_digit).collect();
     let reason = match reason::check(fields.get("reason"), app.lang) {
         Err(problem) => Err(problem),
         Ok(reason) => {
-            let planned = plan(tools(&app), &proof.day, line).await.map_err(Error::from)?.len();
+            let items = plan(tools(&app), &proof.day, line).await.map_err(Error::from)?;
+            let planned = lines_of(&app, &proof.day, line, &items).await?;
             if planned > TYPED_ABOVE && typed != planned.to_string() { Err(t.wrong_count) } else { Ok(reason) }
         }
     };

@@ -10,18 +10,19 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::recorder::RecordError;
 use super::request::OrderRequest;
 use super::requested::{Requested, has_begun, recorded_order};
 use crate::bus::PublishError;
-use crate::event::command::Idempotency;
+use crate::event::command::{Idempotency, OrderContent};
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::ids::EventId;
 use crate::new_order::Slot;
-use crate::order::{AttemptState, OrderState};
+use crate::order::{Attempt, AttemptState, OrderState};
 use crate::store::{Recorded, StoredOrder};
 
 /// An order that is recorded.
@@ -51,7 +52,7 @@ pub(crate) async fn take(
     let mut requested = Requested::new(app, asked.content.clone(), EventId::new(), now, key.cloned())?;
     requested.order.placing_until = slot.as_ref().map(|slot| now.after(slot.lease));
     crate::failpoint::point("ingress.order_parsed");
-    let recorded = match app.recorder.record(requested.order.clone()).await {
+    let (recorded, placing) = match record(app, slot, &requested).await {
         Ok(recorded) => recorded,
         // A repeat is answered while the database takes no writes.
         Err(e @ RecordError::Unavailable(_)) => match app.store.order(merchant, order_no).await {
@@ -60,16 +61,14 @@ pub(crate) async fn take(
         },
         Err(e) => return Err(e.into()),
     };
-    crate::failpoint::point("ingress.order_recorded");
-    let order = match (recorded, slot) {
-        (Recorded::New, Some(slot)) => placed_here(app, slot, requested, deadline).await?,
+    let order = match (recorded, placing) {
+        (Recorded::New, Some(placing)) => placed_here(app, placing, &asked.content, deadline).await?,
         (Recorded::New, None) => {
             publish(app, requested).await?;
             until_begun(app, asked, None, deadline).await?
         }
         // Another request with the number came before, or the key names another order.
-        (Recorded::Same | Recorded::Differs | Recorded::KeyReused, slot) => {
-            drop(slot);
+        (Recorded::Same | Recorded::Differs | Recorded::KeyReused, _) => {
             let stored = app.store.order(merchant, order_no).await?.ok_or(Error::KeyReused)?;
             return known(app, asked, key, stored, deadline).await;
         }
@@ -77,17 +76,33 @@ pub(crate) async fn take(
     Ok(Taken { order, replayed: false })
 }
 
-/// Has the workers of this process place an order that was recorded under its claim.
+type Placing = JoinHandle<Option<StoredOrder>>;
+
+/// Records the order; where there is a slot, the workers of this process begin to place it. A task of its own: it goes
+/// on when the caller has gone, so that no claim is left that no process works under.
+async fn record(
+    app: &HttpState,
+    slot: Option<Slot>,
+    requested: &Requested,
+) -> Result<(Recorded, Option<Placing>), RecordError> {
+    let (app, order, command) = (app.clone(), requested.order.clone(), requested.command.clone());
+    let recording = tokio::spawn(async move {
+        let recorded = app.recorder.record(order.clone()).await?;
+        crate::failpoint::point("ingress.order_recorded");
+        let slot = slot.filter(|_| recorded == Recorded::New);
+        Ok((recorded, slot.map(|slot| tokio::spawn(slot.place(order, command)))))
+    });
+    recording.await.unwrap_or_else(|e| Err(RecordError::Failed(e.to_string())))
+}
+
+/// Waits for what the workers of this process make of an order.
 async fn placed_here(
     app: &HttpState,
-    slot: Slot,
-    requested: Requested,
+    placing: Placing,
+    content: &OrderContent,
     deadline: Instant,
 ) -> Result<Arc<StoredOrder>, Error> {
-    let Requested { order, command } = requested;
-    let (merchant, order_no) = (order.content.merchant.clone(), order.content.order_no.clone());
-    // A task of its own: it goes on when the caller has gone.
-    let placing = tokio::spawn(slot.place(order, command));
+    let (merchant, order_no) = (content.merchant.clone(), content.order_no.clone());
     let placed = app.shutdown.run_until_cancelled(tokio::time::timeout_at(deadline, placing)).await;
     let placed = match placed {
         Some(Ok(Ok(placed))) => placed.map(Arc::new),
@@ -123,6 +138,7 @@ async fn known(
     stored: StoredOrder,
     deadline: Instant,
 ) -> Result<Taken, Error> {
+    let order_no = stored.order.order_no.clone();
     if !asked.is_for(&stored) {
         let used = match key {
             Some(key) => app.store.idempotency(key).await?.is_some(),
@@ -135,11 +151,16 @@ async fn known(
     {
         return Err(Error::KeyReused);
     }
-    let unplaced = stored.order.current().is_some_and(|attempt| attempt.state == AttemptState::Created);
+    // Its poll places a later attempt.
+    let is_first = |attempt: &Attempt| attempt.n == 1 && attempt.state == AttemptState::Created;
+    let unplaced = stored.order.current().is_some_and(is_first);
     if stored.order.state == OrderState::Requested && unplaced && !stored.is_being_placed(app.clock.now()) {
         // Its process may have ended before the order was placed. Under the same id the command is taken once.
         let (content, at) = (stored.content.clone(), stored.order.created_at);
-        publish(app, Requested::new(app, content, stored.requested_by, at, key.cloned())?).await?;
+        let requested = Requested::new(app, content, stored.requested_by, at, key.cloned())?;
+        if let Err(error) = publish(app, requested).await {
+            tracing::warn!(%order_no, %error, "The request of a recorded order was not published again");
+        }
     }
     Ok(Taken { order: app.ready(Arc::new(stored), deadline).await?, replayed: true })
 }

@@ -1,12 +1,14 @@
 //! Who may have how many connections, requests under way and bodies, so that no client takes them all.
 //!
 //! What must stay true: one network never has more than its share; a connection on which nothing happens gives way to a
-//! new one; requests other than notifications leave a quarter of all for notifications.
+//! new one; requests other than notifications leave a quarter of all for notifications, of which a client has a small
+//! part at most, also behind a proxy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::http::HeaderMap;
 use ipnet::IpNet;
 use metrics::counter;
 use tokio::sync::Notify;
@@ -14,13 +16,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Phase;
+use crate::http::extract::client_addr::client_ip;
 use crate::http::network::network;
 use crate::telemetry::CONNECTIONS_REFUSED_TOTAL;
 
 /// Bodies that are held at once, in KiB: with heads and buffers of ten thousand connections below half a gigabyte.
 const BODIES_KIB: usize = 64 * 1024;
-/// A network, and all requests but notifications, leave so much of bodies to others: one part of four.
-const LEFT_TO_OTHERS: usize = 4;
+/// All requests but notifications leave one part of so many, of bodies and of requests under way.
+const LEFT_TO_NOTIFICATIONS: usize = 4;
+/// What a client may have of all bodies: one part of so many. True bodies have a few KiB.
+const OF_BODIES: usize = 16;
+/// The same of bodies at the notifications' addresses, which ask for no key: those who fill them must be many.
+const OF_NOTIFIED_BODIES: usize = 64;
+/// What a client may have under way at those addresses: one part of so many of all connections.
+const OF_NOTIFICATIONS: usize = 32;
 /// When a place is needed, so many of those that wait longest give way at once: comparing all of them is not free.
 const AT_ONCE: usize = 64;
 
@@ -62,6 +71,16 @@ struct Entry {
 struct Used {
     connections: usize,
     bodies_kib: usize,
+    notifications: usize,
+}
+
+/// What a request is, as far as shares go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Notification,
+    /// Whether the process is alive or ready: always answered.
+    Health,
+    Other,
 }
 
 /// Why a connection has no place.
@@ -102,7 +121,7 @@ impl Connections {
         if let Some(network) = network {
             state.networks.entry(network).or_default().connections += 1;
         }
-        Ok(Place { connections: Arc::clone(self), id, network, give_way })
+        Ok(Place { connections: Arc::clone(self), id, give_way })
     }
 
     /// Returns when a connection has ended since the last call.
@@ -145,7 +164,7 @@ impl State {
     fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut Used)) {
         let used = self.networks.entry(network).or_default();
         change(used);
-        if used.connections == 0 && used.bodies_kib == 0 {
+        if used.connections == 0 && used.bodies_kib == 0 && used.notifications == 0 {
             self.networks.remove(&network);
         }
     }
@@ -155,7 +174,6 @@ impl State {
 pub struct Place {
     connections: Arc<Connections>,
     id: u64,
-    network: Option<IpAddr>,
     give_way: CancellationToken,
 }
 
@@ -165,29 +183,38 @@ impl Place {
         self.give_way.clone()
     }
 
-    /// Room for a request under way whose body has at most so many bytes; none while others have it.
-    pub fn request(&self, is_notification: bool, body_bytes: usize) -> Option<Under> {
-        let kib = body_bytes.div_ceil(1024);
-        let of_all = if is_notification { BODIES_KIB } else { BODIES_KIB - BODIES_KIB / LEFT_TO_OTHERS };
-        let of_network = BODIES_KIB / LEFT_TO_OTHERS;
-        let requests = self.connections.shares.connections;
-        let requests = requests - requests / LEFT_TO_OTHERS;
+    /// Whose it is behind the proxies that are trusted.
+    pub fn client(&self, remote: IpAddr, headers: &HeaderMap) -> IpAddr {
+        network(client_ip(remote, headers, &self.connections.shares.proxies))
+    }
+
+    /// Room for a client's request under way, whose body has at most so many bytes; none while others have it.
+    pub fn request(&self, client: IpAddr, kind: Kind, body_bytes: usize) -> Option<Under> {
+        let (kib, all) = (body_bytes.div_ceil(1024), self.connections.shares.connections);
         let mut state = self.connections.lock();
-        let others = state.others + usize::from(!is_notification);
-        let mut used = self.network.and_then(|network| state.networks.get(&network)).map_or(0, |used| used.bodies_kib);
-        used += kib;
-        let is_too_much = kib > 0 && (state.bodies_kib + kib > of_all || (self.network.is_some() && used > of_network));
-        if others > requests || is_too_much {
+        let of_client = state.networks.get(&client);
+        let (bodies, notifications) = of_client.map_or((0, 0), |used| (used.bodies_kib, used.notifications));
+        let refused = match kind {
+            Kind::Health => false,
+            Kind::Notification => notifications >= (all / OF_NOTIFICATIONS).max(1),
+            Kind::Other => state.others >= all - all / LEFT_TO_NOTIFICATIONS,
+        };
+        let (most, of_client) = match kind {
+            Kind::Notification => (BODIES_KIB, BODIES_KIB / OF_NOTIFIED_BODIES),
+            Kind::Health | Kind::Other => (BODIES_KIB - BODIES_KIB / LEFT_TO_NOTIFICATIONS, BODIES_KIB / OF_BODIES),
+        };
+        let is_too_much = kib > 0 && (state.bodies_kib + kib > most || bodies + kib > of_client);
+        if refused || is_too_much {
             count(if is_too_much { "bodies" } else { "requests" });
             return None;
         }
-        state.others = others;
+        state.others += usize::from(kind == Kind::Other);
         state.bodies_kib += kib;
-        if let Some(network) = self.network {
-            state.change(network, |used| used.bodies_kib += kib);
-        }
-        let connections = Arc::clone(&self.connections);
-        Some(Under { connections, network: self.network, is_notification, kib })
+        state.change(client, |used| {
+            used.bodies_kib += kib;
+            used.notifications += usize::from(kind == Kind::Notification);
+        });
+        Some(Under { connections: Arc::clone(&self.connections), client, kind, kib })
     }
 }
 
@@ -201,19 +228,20 @@ impl Drop for Place {
 /// The room of a request that is under way.
 pub struct Under {
     connections: Arc<Connections>,
-    network: Option<IpAddr>,
-    is_notification: bool,
+    client: IpAddr,
+    kind: Kind,
     kib: usize,
 }
 
 impl Drop for Under {
     fn drop(&mut self) {
         let mut state = self.connections.lock();
-        state.others -= usize::from(!self.is_notification);
+        state.others -= usize::from(self.kind == Kind::Other);
         state.bodies_kib -= self.kib;
-        if let Some(network) = self.network {
-            state.change(network, |used| used.bodies_kib -= self.kib);
-        }
+        state.change(self.client, |used| {
+            used.bodies_kib -= self.kib;
+            used.notifications -= usize::from(self.kind == Kind::Notification);
+        });
     }
 }
 

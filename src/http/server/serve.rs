@@ -26,12 +26,13 @@ use tower::ServiceExt;
 
 use super::answer::Answer;
 use super::connection::{Ambiguous, Limits, MAX_HEAD_BYTES, Overloaded, Phase, Remote, Watched};
-use super::connections::{Connections, NoPlace, Place, Shares};
+use super::connections::{Connections, Kind, NoPlace, Place, Shares};
 use crate::config;
 use crate::http::extract::body::MAX_BODY_BYTES;
 
-/// Paths at which WeChat posts.
-const NOTIFICATIONS: &str = "/notify/";
+/// Where the paths begin at which WeChat posts.
+const NOTIFICATIONS: [&str; 2] = ["/notify/", "/api/wechat/pay/callback"];
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 /// A request with more headers is answered 431.
 const MAX_HEADERS: usize = 100;
 /// Pause after an accept that failed for lack of descriptors or memory.
@@ -152,12 +153,21 @@ async fn connection(stream: TcpStream, served: Served, limits: Limits, cancel: &
     .await;
 }
 
+fn kind(path: &str) -> Kind {
+    match path {
+        _ if NOTIFICATIONS.iter().any(|beginning| path.starts_with(beginning)) => Kind::Notification,
+        _ if HEALTH.contains(&path) => Kind::Health,
+        _ => Kind::Other,
+    }
+}
+
 async fn answer(request: Request<Incoming>, served: Served) -> Result<Response<Answer>, Infallible> {
     let Served { remote, router, phase, place } = served;
     let length = request.body().size_hint().exact();
     let (busy, ambiguous) = phase.begin(length);
     let bytes = length.map_or(MAX_BODY_BYTES, |length| usize::try_from(length).unwrap_or(MAX_BODY_BYTES));
-    let room = place.request(request.uri().path().starts_with(NOTIFICATIONS), bytes.min(MAX_BODY_BYTES));
+    let client = place.client(remote.ip(), request.headers());
+    let room = place.request(client, kind(request.uri().path()), bytes.min(MAX_BODY_BYTES));
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Remote(remote));
     if ambiguous {

@@ -109,7 +109,10 @@ async fn mend_all(
             change((on.clock, operator), of, &item.line, ("reconciliation.repair", Resolution::Repaired), note);
         match result.as_str() {
             "entered" | "known" => {
-                on.store.change_line(of, &change).await?;
+                // The day may have another result by now; what was entered is audited all the same.
+                if !on.store.change_line(of, &change).await? {
+                    on.store.record_audit(&change.audit).await?;
+                }
                 repair.repaired += 1;
             }
             "asked" => {

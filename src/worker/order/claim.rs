@@ -56,6 +56,10 @@ impl Claim {
 
     /// Does the work while the claim holds; nothing if it ends before the work.
     pub async fn hold<T>(&mut self, ctx: &Context, work: impl Future<Output = T>) -> Option<T> {
+        // Recording may have taken longer than the claim lasts.
+        if self.has_lapsed() {
+            return None;
+        }
         tokio::select! {
             biased;
             () = self.lost(ctx) => None,
@@ -66,22 +70,29 @@ impl Claim {
     /// Renews it until that is too late. Renewing in time fails only when a change of the order has ended the claim:
     /// what is placed then is what that change left to be placed.
     async fn lost(&mut self, ctx: &Context) {
-        loop {
-            tokio::time::sleep(self.lease / 3).await;
+        while !self.has_lapsed() {
+            tokio::time::sleep_until(self.lapses.min(Instant::now() + self.lease / 3)).await;
             let asked = Instant::now();
-            if asked >= self.lapses {
-                tracing::warn!(order_no = %self.order_no, "the claim on placing an order ended before its placing");
-                return;
-            }
             let until = ctx.clock.now().after(self.lease);
-            match ctx.store.renew_placing(&self.merchant, &self.order_no, self.until, until).await {
-                Ok(true) => (self.until, self.lapses) = (until, asked + self.lease),
-                Ok(false) => return pending().await,
-                Err(error) => {
+            let renewing = ctx.store.renew_placing(&self.merchant, &self.order_no, self.until, until);
+            match tokio::time::timeout_at(self.lapses, renewing).await {
+                Ok(Ok(true)) => (self.until, self.lapses) = (until, asked + self.lease),
+                Ok(Ok(false)) => return pending().await,
+                Ok(Err(error)) => {
                     tracing::info!(order_no = %self.order_no, %error, "the claim on placing an order is not renewed");
                 }
+                Err(_) => {}
             }
         }
+    }
+
+    /// From then on another process may have it.
+    fn has_lapsed(&self) -> bool {
+        let lapsed = Instant::now() >= self.lapses;
+        if lapsed {
+            tracing::warn!(order_no = %self.order_no, "the claim on placing an order ended before its placing");
+        }
+        lapsed
     }
 
     /// Gives it up, where no change of the order has ended it. If that fails it ends by its time.

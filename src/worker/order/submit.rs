@@ -57,7 +57,8 @@ impl Target {
             out_trade_no: order.out_trade_no.clone(),
             params: order.params.clone(),
             created_at: order.created_at,
-            called_before: false,
+            // Counts for repeats alone: the first call is the first.
+            called_before: true,
             waits: false,
             instead: None,
         }

@@ -270,8 +270,8 @@ impl App {
         let settings = self.config.snapshot();
         let server = http::within_files(&settings.server, settings.store.max_connections);
         for (listener, router) in [admin, console, api].into_iter().flatten() {
-            let (server, stop) = (server.clone(), stop.clone());
-            keep(running, async move { http::serve(listener, router, &server, stop).await });
+            let (server, in_force, stop) = (server.clone(), self.config.clone(), stop.clone());
+            keep(running, async move { http::serve(listener, router, &server, in_force, stop).await });
         }
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         keep(running, async move { metrics.upkeep(&stop).await });

@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::HeaderMap;
-use ipnet::IpNet;
 use metrics::counter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Phase;
+use crate::config::ConfigHandle;
 use crate::http::extract::client_addr::client_ip;
 use crate::http::network::network;
 use crate::telemetry::CONNECTIONS_REFUSED_TOTAL;
@@ -34,19 +34,19 @@ const OF_NOTIFICATIONS: usize = 32;
 const AT_ONCE: usize = 64;
 
 /// How many there may be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Shares {
     /// Connections.
     pub connections: usize,
     /// Of one network.
     pub per_network: usize,
-    /// Whose connections are not counted by network: they are many clients'.
-    pub proxies: Vec<IpNet>,
 }
 
 /// All connections of a listener.
 pub struct Connections {
     shares: Shares,
+    /// Connections of trusted proxies are not counted by network: they are many clients'.
+    in_force: ConfigHandle,
     state: Mutex<State>,
     left: Notify,
 }
@@ -93,13 +93,14 @@ pub enum NoPlace {
 }
 
 impl Connections {
-    pub fn new(shares: Shares) -> Arc<Connections> {
-        Arc::new(Connections { shares, state: Mutex::default(), left: Notify::new() })
+    pub fn new(shares: Shares, in_force: ConfigHandle) -> Arc<Connections> {
+        Arc::new(Connections { shares, in_force, state: Mutex::default(), left: Notify::new() })
     }
 
     /// A place for a new connection, if need be instead of one that has waited longest for a request.
     pub fn enter(self: &Arc<Connections>, remote: IpAddr, phase: &Phase) -> Result<Place, NoPlace> {
-        let is_proxy = self.shares.proxies.iter().any(|net| net.contains(&remote.to_canonical()));
+        let config = self.in_force.snapshot();
+        let is_proxy = config.server.trusted_proxies.iter().any(|net| net.contains(&remote.to_canonical()));
         let network = (!is_proxy).then(|| network(remote));
         let mut state = self.lock();
         if let Some(network) = network
@@ -185,7 +186,7 @@ impl Place {
 
     /// Whose it is behind the proxies that are trusted.
     pub fn client(&self, remote: IpAddr, headers: &HeaderMap) -> IpAddr {
-        network(client_ip(remote, headers, &self.connections.shares.proxies))
+        network(client_ip(remote, headers, &self.connections.in_force.snapshot().server.trusted_proxies))
     }
 
     /// Room for a client's request under way, whose body has at most so many bytes; none while others have it.

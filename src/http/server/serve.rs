@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use super::answer::Answer;
 use super::connection::{Ambiguous, Limits, MAX_HEAD_BYTES, Overloaded, Phase, Remote, Watched};
 use super::connections::{Connections, Kind, NoPlace, Place, Shares};
-use crate::config;
+use crate::config::{self, ConfigHandle};
 use crate::http::extract::body::MAX_BODY_BYTES;
 
 /// Where the paths begin at which WeChat posts.
@@ -38,10 +38,17 @@ const MAX_HEADERS: usize = 100;
 /// Pause after an accept that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`.
-pub async fn serve(listener: TcpListener, router: Router, settings: &config::Server, cancel: CancellationToken) {
+/// Serves `router` on `listener` until `cancel`, then finishes what is under way within `shutdown_timeout`. `settings`
+/// are those of the start; which proxies are trusted is read from the configuration in force.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &config::Server,
+    in_force: ConfigHandle,
+    cancel: CancellationToken,
+) {
     let limits = Limits { header: settings.header_timeout, idle: settings.idle_timeout };
-    let places = Connections::new(shares(settings));
+    let places = Connections::new(shares(settings), in_force);
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
     loop {
@@ -82,7 +89,7 @@ fn shares(settings: &config::Server) -> Shares {
         0 => connections / 4,
         some => some.min(connections),
     };
-    Shares { connections, per_network: per_network.max(1), proxies: settings.trusted_proxies.clone() }
+    Shares { connections, per_network: per_network.max(1) }
 }
 
 /// A place for a connection; where there is a request under way on every other one, when the next of them has ended.

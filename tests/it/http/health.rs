@@ -116,8 +116,8 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move { http::serve(listener, router, &server, shutdown).await }
+        let (in_force, shutdown) = (stage.in_force.clone(), shutdown.clone());
+        async move { http::serve(listener, router, &server, in_force, shutdown).await }
     });
     let ready = send(address, "GET", "/readyz", &[], b"").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
@@ -161,8 +161,9 @@ async fn with_an_admin_listener_health_is_there_alone() {
     for router in [http::router(of(&apart), Router::new()), http::admin_router(of(&apart))] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
-        let (apart, shutdown) = (apart.clone(), shutdown.clone());
-        servers.push(tokio::spawn(async move { http::serve(listener, router, &apart, shutdown).await }));
+        let (apart, in_force, shutdown) = (apart.clone(), stage.in_force.clone(), shutdown.clone());
+        let serving = async move { http::serve(listener, router, &apart, in_force, shutdown).await };
+        servers.push(tokio::spawn(serving));
     }
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(send(addresses[0], "GET", path, &[], b"").await.problem(), "no_route");

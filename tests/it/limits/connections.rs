@@ -113,6 +113,60 @@ async fn addresses_of_proxies_are_not_counted() {
     stage.finish().await;
 }
 
+/// Proxies that a reload names, or no longer names: as [`addresses_of_proxies_are_not_counted`], from then on.
+#[tokio::test]
+async fn proxies_of_a_configuration_read_anew_are_those_that_count() {
+    let server = format!("max_connections = 40\ntrusted_proxies = [\"127.0.0.3\"]\n{NO_CLOCKS}");
+    let stage = Stage::with(&server, "").await;
+    let mut read = (*stage.in_force.snapshot()).clone();
+    read.server.trusted_proxies = vec!["127.0.0.2/32".parse().unwrap()];
+    stage.in_force.replace(read);
+    let mut named = Vec::new();
+    for _ in 0..30 {
+        named.push(connect(2, stage.address).await);
+    }
+    assert_eq!(ask(2, stage.address, ALIVE).await.status, 200);
+    assert_eq!(named.iter().filter(|socket| is_closed(socket)).count(), 0, "those of the proxy are not counted");
+    drop(named);
+    let mut no_longer = Vec::new();
+    for _ in 0..30 {
+        no_longer.push(connect(3, stage.address).await);
+    }
+    let open = || no_longer.iter().filter(|socket| !is_closed(socket)).count();
+    within_timeout("the first of the other address are closed", async {
+        while open() > 10 {
+            assert_eq!(ask(4, stage.address, ALIVE).await.status, 200);
+        }
+    })
+    .await;
+    assert_eq!(open(), 10, "a quarter of forty");
+    drop(no_longer);
+    stage.finish().await;
+}
+
+/// Each client behind a proxy has shares of its own as soon as the proxy is named.
+#[tokio::test]
+async fn clients_behind_a_proxy_that_a_reload_names_have_shares_of_their_own() {
+    let stage = Stage::with(&format!("max_connections = 64\n{NO_CLOCKS}"), "").await;
+    let mut read = (*stage.in_force.snapshot()).clone();
+    read.server.trusted_proxies = vec!["127.0.0.2/32".parse().unwrap()];
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        busy.push(under_way(2, &stage, "/notify/main/pay", 6).await);
+    }
+    let from = |client: &str| NOTIFICATION.replace("Host: x", &format!("Host: x\r\nX-Forwarded-For: {client}"));
+    // Until the last head was read, there is room.
+    within_timeout("one client for all of them", async {
+        while ask(2, stage.address, &from("198.51.100.7")).await.status != 503 {}
+    })
+    .await;
+    stage.in_force.replace(read);
+    let reply = ask(2, stage.address, &from("198.51.100.7")).await;
+    assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
+    drop(busy);
+    stage.finish().await;
+}
+
 #[tokio::test]
 async fn when_all_places_are_taken_those_that_wait_longest_give_way() {
     let stage = Stage::with(&format!("max_connections = 40\n{NO_CLOCKS}"), "").await;

@@ -25,6 +25,8 @@ CONFIG = """
 [server]
 listen = "127.0.0.1:{port}"
 public_url = "http://127.0.0.1:{port}"
+# The generator is one client: its share of the notifications under way is a 32nd.
+max_connections = 32768
 [store]
 url = "{store}"
 {more_of_store}
@@ -49,6 +51,9 @@ mch_id = "{mch_id}"
 apps = ["shop"]
 sign_type = "MD5"
 v2_key = "{v2_key}"
+# The simulator takes any rate; the pace that WeChat documents would be what is measured.
+orders_per_second = 10000
+queries_per_second = 10000
 [[api_keys]]
 name = "shop-backend"
 hash = "sha256:{hash}"

@@ -42,6 +42,13 @@ class Connection:
         return self.received if len(body) >= length else None
 
 
+def end(selector, connection):
+    """Closes a connection; how many that were."""
+    selector.unregister(connection.socket)
+    connection.socket.close()
+    return 1
+
+
 def request_of(path, headers, body):
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     return (head + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode() + body
@@ -67,6 +74,11 @@ def run(port, path, headers, bodies, rate, connections, expect):
             free.pop().send(requests[n], start + n * interval)
         next_at = start + sent * interval if sent < len(requests) else now + 1
         for key, _ in selector.select(max(0, next_at - time.perf_counter())):
+            if key.data in free:
+                # Servers end connections that wait long for a request.
+                free.remove(key.data)
+                opened -= end(selector, key.data)
+                continue
             answer = key.data.receive()
             if answer is None:
                 continue
@@ -74,7 +86,10 @@ def run(port, path, headers, bodies, rate, connections, expect):
                 latencies.append((time.perf_counter() - key.data.began) * 1000)
             else:
                 bad, example = bad + 1, answer[:300]
-            free.append(key.data)
+            if b"\r\nconnection: close" in answer.partition(b"\r\n\r\n")[0].lower():
+                opened -= end(selector, key.data)
+            else:
+                free.append(key.data)
     seconds = time.perf_counter() - start
     latencies.sort()
     at = lambda share: latencies[min(len(latencies) - 1, int(len(latencies) * share))] if latencies else None

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::delivery::{Arriving, deliver};
 use super::together::deliver_together;
@@ -13,6 +15,10 @@ use crate::bus::dead_letter::Parking;
 use crate::bus::message::Delivery;
 use crate::bus::subscription::{Arrived, Receipt, Source};
 use crate::bus::verdict::Verdict;
+
+/// From the beginning of one group to that of the next, while there are free places: under load groups grow, and more
+/// deliveries share what a group costs (a transaction, an acknowledgement, a round of the feed).
+const PACE: Duration = Duration::from_millis(10);
 
 /// Works until cancelled, then lets the running handlers finish.
 pub(in crate::bus) async fn work<H, F, P>(worker: Arc<Worker<H, P>>, mut source: impl Source, concurrency: usize)
@@ -24,6 +30,7 @@ where
     let places = Arc::new(Semaphore::new(concurrency.max(1)));
     let mut running: JoinSet<()> = JoinSet::new();
     let mut cut_off = worker.cut_off.subscribe();
+    let mut next_group = Instant::now();
     loop {
         while running.try_join_next().is_some() {}
         let free = places.available_permits();
@@ -40,7 +47,11 @@ where
             // The sender is the worker's own and lives as long as it does.
             _ = cut_off.wait_for(|cut_off| *cut_off) => {}
             Some(_) = running.join_next(), if !running.is_empty() => {}
-            arrived = source.take(free), if free > 0 => {
+            () = tokio::time::sleep_until(next_group), if next_group > Instant::now() => {}
+            arrived = source.take(free), if free > 0 && next_group <= Instant::now() => {
+                if worker.together.is_some() && arrived.len() < free {
+                    next_group = Instant::now() + PACE;
+                }
                 begin(&worker, &places, &mut running, arrived);
             }
         }

@@ -4,13 +4,16 @@
 //! A savepoint for each write would have SQLite copy every page that one of them changes once more. Writes nearly never
 //! fail; where one does, all of them are rolled back and run again, each with a savepoint.
 //!
-//! Settling gives way: what a person or WeChat waits for never waits for more than one settling group, and while more
-//! of it comes the writer spends no longer on settling than on it.
+//! Settling gives way: what a person or WeChat waits for never waits for more than one settling group, and while it keeps
+//! coming the writer spends no longer on settling than on it. The writer then rests rather than settle: callers that had
+//! their answer need a moment for the next request, and a settling group begun meanwhile would be what they wait for.
 //!
 //! Other processes may write to the same file; they are waited for, as long as the busy timeout.
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -25,6 +28,9 @@ use crate::store::db::DbError;
 
 /// Writes that no caller waits for: WeChat has its answer.
 const GIVING_WAY: [&str; 2] = ["order.settle", "outbox.mark"];
+
+/// Writes that a person or WeChat waits for.
+const WAITED_FOR: [&str; 2] = ["bus.publish", "order.record"];
 
 /// The queue to the writer's thread.
 #[derive(Clone, Debug)]
@@ -76,6 +82,8 @@ fn closed() -> DbError {
 trait Job: Send {
     /// Whether others come first.
     fn gives_way(&self) -> bool;
+    /// Whether somebody outside waits for it.
+    fn is_waited_for(&self) -> bool;
     /// Runs it and keeps its result; whether it succeeded.
     fn run(&mut self, tx: &WriteTx) -> bool;
     /// Gives the kept result to the caller, or this error instead of a success that was not committed.
@@ -93,6 +101,10 @@ struct Write<D, T> {
 impl<D: Send + Sync, T: Send> Job for Write<D, T> {
     fn gives_way(&self) -> bool {
         GIVING_WAY.contains(&self.kind)
+    }
+
+    fn is_waited_for(&self) -> bool {
+        WAITED_FOR.contains(&self.kind)
     }
 
     fn run(&mut self, tx: &WriteTx) -> bool {
@@ -128,9 +140,12 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut settling = Vec::new();
         // From when on settling is due, whatever else waits.
         let mut due = Instant::now();
+        // Whether there were callers since the last settling group began.
+        let mut is_pressed = false;
         loop {
             let mut jobs = Vec::new();
             if settling.is_empty() {
@@ -138,17 +153,23 @@ impl Thread {
                     break;
                 }
             } else {
-                jobs.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(self.batch));
+                let until = is_pressed.then_some(due);
+                receive_until(&mut waiting, &waker, until, (&mut jobs, self.batch));
             }
             settling.extend(jobs.extract_if(.., |job| job.gives_way()));
+            is_pressed |= jobs.iter().any(|job| job.is_waited_for());
             let began = Instant::now();
-            let is_due = jobs.is_empty() || began >= due || settling.len() >= self.batch;
+            let is_due = began >= due || settling.len() >= self.batch || jobs.is_empty() && !is_pressed;
+            if !is_due && jobs.is_empty() {
+                continue;
+            }
             if is_due {
                 jobs.append(&mut settling);
             }
             let lost = self.commit(&mut jobs).err();
             if is_due {
                 due = Instant::now() + began.elapsed();
+                is_pressed = jobs.iter().any(|job| job.is_waited_for());
             }
             if lost.is_some() {
                 // They would only wait for the same, one busy timeout after the other.
@@ -183,6 +204,32 @@ impl Thread {
         tx.frame(end)?;
         self.tx = Some(tx);
         Ok(())
+    }
+}
+
+/// Wakes the writer's thread.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Takes what waits; until then the next that comes, if there is a time.
+fn receive_until(
+    waiting: &mut mpsc::Receiver<Box<dyn Job>>,
+    waker: &Waker,
+    until: Option<Instant>,
+    (jobs, limit): (&mut Vec<Box<dyn Job>>, usize),
+) {
+    let mut context = Context::from_waker(waker);
+    while waiting.poll_recv_many(&mut context, jobs, limit).is_pending() {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
     }
 }
 

@@ -5,6 +5,7 @@ pub mod bus;
 pub mod cable;
 pub mod certificates;
 pub mod db;
+pub mod locker;
 pub mod nats;
 #[cfg(debug_assertions)]
 pub mod pausing;

@@ -1,7 +1,10 @@
 //! Orders placed by the process that took them: claims, several processes, crashes, a bus that is away.
 
 mod away;
+mod callers;
 mod claims;
 mod crashes;
+mod lapsed;
 mod processes;
+mod repeated;
 mod versions;

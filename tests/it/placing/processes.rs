@@ -18,7 +18,7 @@ async fn keyed(service: &Environment, base: &str, key: &str, body: &Value) -> (u
 }
 
 /// What a process says of its publishes to the stream of work.
-async fn commands_published(service: &Environment, base: &str) -> Vec<String> {
+pub async fn commands_published(service: &Environment, base: &str) -> Vec<String> {
     let text = service.http.get(format!("{base}/metrics")).send().await.unwrap().text().await.unwrap();
     let is_work = |line: &&str| line.starts_with("wxpay_bus_publishes_total{") && line.contains("\"PAY_IN\"");
     text.lines().filter(is_work).map(str::to_owned).collect()

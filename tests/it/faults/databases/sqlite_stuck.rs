@@ -1,7 +1,5 @@
 //! SQLite cannot write: its disk is full, or another process holds its lock. It goes on by itself as soon as it can.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,8 +9,8 @@ use crate::faults::databases::limits::{limit_files, run_without_signal};
 use crate::faults::load::{numbers, place_and_pay, readiness, tell, until_notified, until_paid};
 use crate::faults::{audit, until};
 use crate::harness::db::TestDb;
+use crate::harness::locker::Locker;
 use crate::harness::service::{Process, Processes, TestService, jsapi};
-use crate::harness::{setting, within_timeout};
 
 /// Longer than a write waits for the lock (8 s), and than a delivery waits for the database in its place (6 s).
 const LONG: Duration = Duration::from_secs(10);
@@ -103,38 +101,6 @@ async fn what_nats_keeps_is_settled_once_the_disk_is_not_full_any_more() {
     rig.finish().await;
 }
 
-/// Another process that holds the lock until it is killed.
-struct Locker(Child);
-
-impl Locker {
-    async fn start(rig: &Processes) -> Locker {
-        let program = "import sqlite3, sys\n\
-                       held = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n\
-                       held.execute('BEGIN EXCLUSIVE')\n\
-                       print('locked', flush=True)\n\
-                       sys.stdin.read()";
-        let mut command = Command::new(setting("WXPAY_TEST_PYTHON"));
-        command.args(["-c", program]).arg(folder(rig).join("wxpay.db")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap());
-        let locker = Locker(child);
-        let locked = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            said.read_line(&mut line).unwrap();
-            line
-        });
-        assert_eq!(within_timeout("the lock", locked).await.unwrap(), "locked\n");
-        locker
-    }
-}
-
-impl Drop for Locker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwards_everything_recovers() {
     let rig = TestService::embedded_sqlite().await.processes().await;
@@ -142,7 +108,7 @@ async fn while_another_process_locks_the_database_wechat_hears_fail_and_afterwar
     rig.place(&service.base, "A000000", 100).await;
     let meanwhile = numbers(1..13);
     let locked = async {
-        let locker = Locker::start(&rig).await;
+        let locker = Locker::start(&folder(&rig).join("wxpay.db")).await;
         rig.pay("A000000").await;
         refuses(&rig, &service, "A000000").await;
         tokio::time::sleep(LONG).await;

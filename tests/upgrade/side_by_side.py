@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from service import MERCHANTS, Stage, free_port, until
+from service import APPS, MERCHANTS, Stage, free_port, until
 
 CLIENTS = 8
 MCH_ID = MERCHANTS["main"][0]
@@ -117,13 +117,21 @@ class Client(threading.Thread):
         self.refunds.append(refund_no)
 
 
+def scopes_of(stage, program):
+    """All scopes, refunds among them; the file's own for a version from before that scope, where all keys refund."""
+    scopes = {"WXPAY__API_KEYS__0__SCOPES": "orders,refunds,finance,ops"}
+    config = stage.folder / "wxpay.toml"
+    config.write_text(stage.config(APPS))
+    checked = subprocess.run([program, "check-config", "--config", config], env=os.environ | scopes, capture_output=True)
+    return scopes if checked.returncode == 0 else None
+
+
 def run(stage, old, new, seconds, open_messages):
     stage.start_wechat()
     ports = {"old": free_port(), "new": free_port()}
     # The earlier version makes the database, as it did before the upgrade.
     programs = {"old": Path(old, "wxpayd"), "new": Path(new, "wxpayd")}
-    # A scope that the earlier version does not know.
-    scopes = {"old": None, "new": {"WXPAY__API_KEYS__0__SCOPES": "orders,refunds,finance,ops"}}
+    scopes = {name: scopes_of(stage, program) for name, program in programs.items()}
     processes = [stage.start(program=programs[name], port=ports[name], env=scopes[name]) for name in ("old", "new")]
     balancer = Balancer(stage.port, ports.values())
     bases = [f"http://127.0.0.1:{port}" for port in ports.values()]

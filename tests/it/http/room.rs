@@ -68,6 +68,9 @@ async fn outstanding_work_fills_the_queue_health_says_so_and_work_makes_room() {
     let (accepted, refused) = fill(&stage).await;
     assert_eq!((refused.status, refused.problem().as_str()), (503, "unavailable"), "{}", refused.text());
     assert!((200..300).contains(&accepted), "{accepted} were accepted");
+    // It is recorded all the same, so that its repeat adds no work: that is answered.
+    let repeated = stage.place(&large(accepted), &AT_ONCE).await;
+    assert_eq!((repeated.status, &repeated.json()["state"]), (202, &json!("requested")), "{}", repeated.text());
     let (status, ok, reason) = space(&stage).await;
     assert_eq!((status, ok, reason.as_str()), (503, false, "PAY_IN holds 99 % of bus.max_bytes"));
     stage.work();

@@ -108,4 +108,34 @@ on_every_bus! {
         consumer.stop().await;
         assert!(ends.try_recv().is_err());
     }
+
+    NEEDS => async fn a_member_that_takes_long_keeps_no_place_but_its_own(stage) {
+        let shelf = Shelf::new();
+        let (others, mut ended) = mpsc::unbounded_channel();
+        let of_many = together(move |one| {
+            let is_slow = text(one) == "slow";
+            if !is_slow {
+                let _ = others.send(text(one));
+            }
+            (!is_slow).then_some(Verdict::Done)
+        });
+        let (let_go, gone) = tokio::sync::watch::channel(false);
+        let of_one = move |_: Delivery| {
+            let mut gone = gone.clone();
+            async move {
+                let _ = gone.wait_for(|gone| *gone).await;
+                Verdict::Done
+            }
+        };
+        publish_all(&stage.bus, ["slow", "1", "2", "3"].map(message).into()).await;
+        let consumer = Consumer::together(&stage.bus, 4, &shelf, of_many, of_one);
+        publish_all(&stage.bus, (4..20).map(|n| message(n.to_string())).collect()).await;
+        let mut seen = HashSet::new();
+        while seen.len() < 19 {
+            seen.insert(within_timeout("the others, while one takes long", ended.recv()).await.unwrap());
+        }
+        let_go.send(true).unwrap();
+        stage.until_lag("the ends", |lag| lag.pending + lag.in_flight == 0).await;
+        consumer.stop().await;
+    }
 }

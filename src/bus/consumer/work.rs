@@ -47,6 +47,8 @@ where
             // The sender is the worker's own and lives as long as it does.
             _ = cut_off.wait_for(|cut_off| *cut_off) => {}
             Some(_) = running.join_next(), if !running.is_empty() => {}
+            // A member of a group gives its place back before its group has ended.
+            _ = places.acquire(), if free == 0 => {}
             () = tokio::time::sleep_until(next_group), if next_group > Instant::now() => {}
             arrived = source.take(free), if free > 0 && next_group <= Instant::now() => {
                 if worker.together.is_some() && arrived.len() < free {

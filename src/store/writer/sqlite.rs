@@ -4,9 +4,9 @@
 //! A savepoint for each write would have SQLite copy every page that one of them changes once more. Writes nearly never
 //! fail; where one does, all of them are rolled back and run again, each with a savepoint.
 //!
-//! Settling gives way: what a person or WeChat waits for never waits for more than one settling group, and while it keeps
-//! coming the writer spends no longer on settling than on it. The writer then rests rather than settle: callers that had
-//! their answer need a moment for the next request, and a settling group begun meanwhile would be what they wait for.
+//! Settling gives way: what a person or WeChat waits for never waits for more than one settling group, and while it
+//! keeps coming the writer spends no longer on settling than on it. The writer then rests rather than settle: callers
+//! that had their answer need a moment for the next request, and would wait for a settling group begun meanwhile.
 //!
 //! Other processes may write to the same file; they are waited for, as long as the busy timeout.
 
@@ -82,7 +82,7 @@ fn closed() -> DbError {
 trait Job: Send {
     /// Whether others come first.
     fn gives_way(&self) -> bool;
-    /// Whether somebody outside waits for it.
+    /// Whether a person or WeChat waits for it.
     fn is_waited_for(&self) -> bool;
     /// Runs it and keeps its result; whether it succeeded.
     fn run(&mut self, tx: &WriteTx) -> bool;

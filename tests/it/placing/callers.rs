@@ -5,25 +5,29 @@ use tokio::net::TcpStream;
 
 use super::processes::commands_published;
 use crate::flows::on_all_four;
-use crate::harness::service::jsapi;
+use crate::harness::service::{API_KEY, answer, jsapi};
 
 on_all_four! {
-    /// What WeChat is called for then is a later attempt's number, which a poll places: a command would be a second one.
+    /// A later attempt's number is placed by a poll: a command would place it a second time.
     async fn a_repeated_request_publishes_nothing_about_a_later_attempt(service) {
         let process = service.run_all().await;
         service.place(&process.base, "A770001", 100).await;
+        assert!(process.terminate().await.success());
         let db = service.open_db().await;
         for sql in [
             "UPDATE attempts SET n = 2, state = 'created', prepay_id = NULL, prepay_issued_at_ms = NULL",
-            "UPDATE orders SET state = 'requested', next_query_at_ms = 9000000000000",
+            "UPDATE orders SET state = 'requested', next_query_at_ms = created_at_ms",
         ] {
             db.execute("test", sql, []).await.unwrap();
         }
-        let (status, order) = service.post(&process.base, "/v1/orders", &jsapi("A770001", 100)).await;
+        let ingress = service.run_roles("ingress").await;
+        let request = service.http.post(format!("{}/v1/orders", ingress.base)).bearer_auth(API_KEY);
+        let request = request.header("prefer", "wait=0").header("content-type", "application/json");
+        let (status, order) = answer(request.body(jsapi("A770001", 100).to_string())).await.unwrap();
         assert_eq!((status, &order["state"]), (202, &"requested".into()), "{order}");
-        assert_eq!(commands_published(&service, &process.base).await, [] as [String; 0]);
-        let sql = "UPDATE orders SET next_query_at_ms = created_at_ms";
-        db.execute("test", sql, []).await.unwrap();
+        assert_eq!(commands_published(&service, &ingress.base).await, [] as [String; 0]);
+        assert!(ingress.terminate().await.success());
+        let process = service.run_all().await;
         service.until_state(&process.base, "A770001", "payable").await;
         service.finish().await;
     }
@@ -36,7 +40,7 @@ async fn an_order_whose_caller_leaves_while_it_is_recorded_is_placed_from_here()
     use crate::harness::db::TestDb;
     use crate::harness::locker::Locker;
     use crate::harness::pausing::{is_stopped, signal};
-    use crate::harness::service::{API_KEY, TestService};
+    use crate::harness::service::TestService;
     use crate::harness::within_timeout;
 
     let service = TestService::embedded_sqlite().await.processes().await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::db::TestDb;
 use crate::harness::locker::Locker;
 use crate::harness::pausing::{is_stopped, signal};
-use crate::harness::service::{TestService, jsapi};
+use crate::harness::service::{TestService, jsapi, signed_refusal};
 use crate::harness::within_timeout;
 
 /// The first call was executed: what WeChat says to the second one is no verdict about the order.
@@ -28,7 +28,8 @@ async fn a_refusal_of_a_repeated_call_fails_no_order_that_the_first_call_placed(
         })
         .await;
         let locker = Locker::start(&folder.path().join("wxpay.db")).await;
-        service.faults(json!([{"on": "unifiedorder", "kind": "refuse", "err_code": "PARAM_ERROR", "times": 1}])).await;
+        let body = signed_refusal("PARAM_ERROR", "参数错误");
+        service.faults(json!([{"on": "unifiedorder", "kind": "raw", "body": body, "times": 1}])).await;
         signal(&process, "-CONT");
         within_timeout("the answer is not recorded", async {
             while !service.logs().contains("an order waits for the database") {

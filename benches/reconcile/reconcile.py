@@ -278,7 +278,8 @@ def measure(program, database, rows, scratch):
     write_bill(Bills.path_of_bill, rows, begin, pace)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", bills), Bills)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    process = subprocess.Popen([program, "run", "--config", config])
+    # As deploy/systemd/wxpayd.service and the image set it.
+    process = subprocess.Popen([program, "run", "--config", config], env=os.environ | {"MALLOC_ARENA_MAX": "2"})
     try:
         wait_for_port(process, port)
         time.sleep(12)

@@ -50,7 +50,8 @@ const CONSUMERS: &[Consumer] = &[
     },
     Consumer {
         name: ConsumerName::SETTLE,
-        concurrency: 512,
+        // What comes together is settled in one write: on SQLite callers wait for no more than so many.
+        concurrency: 128,
         handlers: &[on::<Settle>(ANY)],
         together: Some(|ctx, deliveries| Box::pin(async move { settle_together(&ctx, deliveries).await })),
     },

@@ -245,6 +245,7 @@ impl From<Error> for Failure {
             | Error::CursorForeign
             | Error::DeadLetterEnded
             | Error::LineNotOpen
+            | Error::BillNotKept { .. }
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

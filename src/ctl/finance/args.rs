@@ -100,6 +100,9 @@ pub enum ReconcileCommand {
         /// Repair it.
         #[arg(long)]
         yes: bool,
+        /// Stop the repair that is under way: what was repaired stays.
+        #[arg(long, conflicts_with = "yes", requires = "reason")]
+        stop: bool,
     },
 }
 

@@ -42,6 +42,7 @@ const DAY: &[Column] = &[
     ("repaired", "/repair/done"),
     ("of lines", "/repair/lines"),
     ("waits for", "/repair/waits_for"),
+    ("stopped by", "/repair/stopped_by"),
     ("error", "/error"),
     ("next try", "/next_try_at"),
 ];
@@ -65,6 +66,7 @@ const LINES: &[Column] = &[
     ("OURS", "/ledger/amount_fen"),
     ("RESOLUTION", "/resolution"),
     ("NOTE", "/note"),
+    ("WECHAT SAID", "/said"),
 ];
 const PLAN: &[Column] = &[
     ("LINE", "/line/id"),
@@ -73,7 +75,9 @@ const PLAN: &[Column] = &[
     ("ORDER", "/order_no"),
     ("NUMBER", "/line/transaction_id"),
 ];
-const RESULTS: &[Column] = &[("LINE", "/line"), ("MEND", "/mend"), ("RESULT", "/result")];
+const RESULTS: &[Column] = &[("LINE", "/line"), ("MEND", "/mend"), ("RESULT", "/result"), ("WECHAT SAID", "/said")];
+const REPAIR: &[Column] =
+    &[("repair", "/state"), ("repaired", "/done"), ("of lines", "/lines"), ("stopped by", "/stopped_by")];
 
 pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) -> Result<Exit, Failure> {
     match command {
@@ -106,7 +110,8 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
             }
             Ok(Exit::Ok)
         }
-        ReconcileCommand::Repair { day, reason, yes } => repair(api, &day, reason, yes, out).await,
+        ReconcileCommand::Repair { day, reason, stop: true, .. } => stop(api, &day, &reason, out).await,
+        ReconcileCommand::Repair { day, reason, yes, .. } => repair(api, &day, reason, yes, out).await,
     }
 }
 
@@ -197,6 +202,17 @@ async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Print
     list(&json!({"dry_run": true, "plan": plan}), "plan", PLAN, "nothing is to be repaired", out)?;
     if !is_empty {
         out.note("to do it: --yes");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Stops the repair of a day. One that is over stays as it is.
+async fn stop(api: &Api, day: &Day, reason: &str, out: &mut Printer) -> Result<Exit, Failure> {
+    let answer = api.post(&path(day, "/repair/stop"), &json!({"reason": reason})).await?;
+    if out.is_json() {
+        out.json(&answer)?;
+    } else {
+        out.record(&answer["repair"], REPAIR)?;
     }
     Ok(Exit::Ok)
 }

@@ -1,7 +1,6 @@
 //! How repairs end: lines of which WeChat gave no conclusive answer, and repairs that were stopped.
 //!
-//! An older process leaves all of it alone: it counts what it repairs as it did, and a repair that was stopped is over
-//! for it. `stopped_at_ms` counts while it is not before `started_at_ms`: an older process begins a repair without
+//! An older process leaves all of it alone: a repair that was stopped is over for it. `stopped_at_ms` counts while it is not before `started_at_ms`: an older process begins a repair without
 //! removing it.
 
 use sea_orm_migration::prelude::*;
@@ -18,12 +17,9 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// `said` is what WeChat answered last about an open line. `uncompared` is how many lines were repaired since the day
-/// was compared.
+/// `said` is what WeChat answered last about an open line.
 const REPAIRS: &str = "
 ALTER TABLE reconciliation_lines ADD COLUMN said TEXT
---;
-ALTER TABLE reconciliation_repairs ADD COLUMN uncompared BIGINT NOT NULL DEFAULT 0
 --;
 ALTER TABLE reconciliation_repairs ADD COLUMN stopped_by TEXT
 --;

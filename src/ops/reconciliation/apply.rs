@@ -54,7 +54,6 @@ pub async fn apply(
         done: 0,
         repaired: 0,
         asked: 0,
-        uncompared: 0,
         settled: 0,
         tries: 0,
         next_at: Some(now.after(BATCH_LIMIT)),
@@ -73,7 +72,7 @@ pub async fn apply(
     // While the whole day is being repaired, that repair takes care of what was asked.
     if is_own {
         ended_batch(on, of, &mut repair, next).await?;
-    } else if repair.uncompared > 0 {
+    } else if repair.repaired > 0 {
         compare_again(on, of).await?;
     }
     Ok(outcomes)
@@ -99,7 +98,6 @@ pub(super) async fn mend_all(
         }
         let mended = mend_line(on, &by, of, &item).await?;
         repair.repaired += i64::from(mended.is_repaired());
-        repair.uncompared += i64::from(mended.is_repaired());
         repair.asked += i64::from(mended.waits());
         repair.done += 1;
         repair.place = item.line.id;
@@ -123,19 +121,24 @@ pub(super) async fn ended_batch(
     let now = on.clock.now();
     repair.updated_at = now;
     repair.tries = 0;
-    // Also lines that a repair before asked about.
-    let waits = next.is_none() && on.store.asked_lines(of).await?.waiting > 0;
-    (repair.state, repair.next_at) = match next {
-        Some(_) => (RepairState::Running, Some(now)),
-        None if waits || repair.asked > 0 => (RepairState::Settling, Some(now.after(SETTLES))),
-        None if repair.uncompared > 0 && !compare_again(on, of).await? => (RepairState::Settling, Some(now)),
-        None => (RepairState::Done, None),
-    };
-    if repair.state == RepairState::Done {
-        repair.uncompared = 0;
+    if next.is_some() {
+        (repair.state, repair.next_at) = (RepairState::Running, Some(now));
+    } else {
+        // What a killed process repaired and did not write down counts, too.
+        repair.done = repair.lines;
+        // Also lines that a repair before asked about.
+        let waits = repair.asked > 0 || on.store.asked_lines(of).await?.waiting > 0;
+        let is_stale = !waits && on.store.count_repaired_lines(of).await? > 0;
+        (repair.state, repair.next_at) = if waits {
+            (RepairState::Settling, Some(now.after(SETTLES)))
+        } else if is_stale && !compare_again(on, of).await? {
+            (RepairState::Settling, Some(now))
+        } else {
+            (RepairState::Done, None)
+        };
     }
     let is_under_way = on.store.note_repair(repair).await?;
-    if !is_under_way && repair.uncompared > 0 {
+    if !is_under_way && on.store.count_repaired_lines(of).await? > 0 {
         // It was stopped meanwhile: what was repaired until then counts.
         compare_again(on, of).await?;
     }

@@ -99,13 +99,13 @@ async fn settle(
         return Ok(());
     }
     let lines = on.store.asked_lines(of).await?;
-    let here = lines.settled.saturating_add(repair.uncompared);
+    let here = lines.settled.saturating_add(on.store.count_repaired_lines(of).await?);
     let is_last = repair.tries + 1 >= TRIES;
     let has_stopped = here == repair.settled || is_last;
     repair.settled = here;
     if (lines.waiting == 0 || (here > 0 && has_stopped)) && compare_again(on, of).await? {
         // Counted once: the next result has them.
-        (repair.settled, repair.uncompared) = (0, 0);
+        repair.settled = 0;
         if lines.waiting == 0 {
             (repair.state, repair.next_at, repair.updated_at) = (RepairState::Done, None, on.clock.now());
             on.store.note_repair(repair).await?;
@@ -134,7 +134,6 @@ async fn ask_again(
         let item = mend(on, of, line).await?;
         let mended = mend_line(on, &by, of, &item).await?;
         repair.repaired += i64::from(mended.is_repaired());
-        repair.uncompared += i64::from(mended.is_repaired());
     }
     Ok(())
 }

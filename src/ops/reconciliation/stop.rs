@@ -33,7 +33,7 @@ pub async fn stop(
     let stopped = on.store.stop_repair(&repair, &audit).await?;
     if !stopped {
         on.store.record_audit(&AuditEntry { result: "repeated".to_owned(), ..audit }).await?;
-    } else if repair.uncompared > 0 || on.store.asked_lines(of).await?.settled > 0 {
+    } else if on.store.count_repaired_lines(of).await? > 0 || on.store.asked_lines(of).await?.settled > 0 {
         compare_again(on, of).await?;
     }
     Ok(Some(stopped))

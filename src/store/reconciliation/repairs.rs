@@ -67,9 +67,7 @@ pub struct DayRepair {
     /// Lines whose money was entered or was there, and lines that WeChat was asked about.
     pub repaired: i64,
     pub asked: i64,
-    /// Lines that were repaired since the day was compared.
-    pub uncompared: i64,
-    /// How many there were at the last try, with those that were asked about and had arrived.
+    /// How many lines of the result were repaired at the last try, or were asked about and had arrived.
     pub settled: i64,
     /// How often it was tried whether they are.
     pub tries: i64,
@@ -83,7 +81,7 @@ pub struct DayRepair {
 
 const COLUMNS: &str = "
 merchant, day, state, reason, asked_by, asked_by_id, remote_addr, run, place, lines, done, repaired, asked, settled,
-tries, next_at_ms, started_at_ms, updated_at_ms, uncompared, stopped_by, stopped_at_ms";
+tries, next_at_ms, started_at_ms, updated_at_ms, stopped_by, stopped_at_ms";
 
 /// Whether it goes on by itself: it was neither replaced nor stopped, and is not over.
 const UNDER_WAY: &str = "merchant = $1 AND day = $2 AND started_at_ms = $3 AND state IN ('running', 'settling')";
@@ -102,7 +100,7 @@ impl Store {
         let sql = format!(
             "INSERT INTO reconciliation_repairs ({COLUMNS})
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                     $20, $21)
+                     $20)
              ON CONFLICT (merchant, day) DO UPDATE SET {} {only}",
             set.join(", ")
         );
@@ -126,7 +124,6 @@ impl Store {
             repair.next_at.map(Timestamp::as_ms).into(),
             repair.started_at.as_ms().into(),
             repair.updated_at.as_ms().into(),
-            repair.uncompared.into(),
             repair.stopped.as_ref().map(|(by, _)| by.clone()).into(),
             repair.stopped.as_ref().map(|(_, at)| at.as_ms()).into(),
         ];
@@ -139,7 +136,7 @@ impl Store {
     pub async fn note_repair(&self, repair: &DayRepair) -> Result<bool, DbError> {
         let sql = format!(
             "UPDATE reconciliation_repairs SET state = $4, run = $5, place = $6, done = $7, repaired = $8, asked = $9,
-                 settled = $10, tries = $11, next_at_ms = $12, updated_at_ms = $13, uncompared = $14
+                 settled = $10, tries = $11, next_at_ms = $12, updated_at_ms = $13
              WHERE {UNDER_WAY}"
         );
         let values = [
@@ -156,7 +153,6 @@ impl Store {
             repair.tries.into(),
             repair.next_at.map(Timestamp::as_ms).into(),
             repair.updated_at.as_ms().into(),
-            repair.uncompared.into(),
         ];
         let noted = self.db.execute("reconciliation.repair", sql, values).await? > 0;
         self.changed();
@@ -256,7 +252,6 @@ fn repair(row: &Row) -> Result<DayRepair, DbError> {
         asked: row.get("asked")?,
         settled: row.get("settled")?,
         tries: row.get("tries")?,
-        uncompared: row.get("uncompared")?,
         next_at: at("next_at_ms")?,
         started_at,
         updated_at: Timestamp::from_ms(row.get("updated_at_ms")?),

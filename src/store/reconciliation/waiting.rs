@@ -67,7 +67,15 @@ impl Store {
         Ok(AskedLines { settled, waiting: n - settled })
     }
 
-    /// Up to `limit` of them that are not in the books, those first that were asked about the longest ago.
+    /// Lines of a day's result that were repaired: the result does not know it.
+    pub async fn count_repaired_lines(&self, of: &Reconciliation) -> Result<i64, DbError> {
+        let sql = "SELECT COUNT(*) AS n FROM reconciliation_lines
+                   WHERE merchant = $1 AND day = $2 AND run = $3 AND resolution = 'repaired'";
+        self.db.reader().rows(sql, key(of)).await?.first().map_or(Ok(0), |row| row.get("n"))
+    }
+
+    /// Up to `limit` lines that WeChat was asked about and that are not in the books, those first that were asked about
+    /// the longest ago.
     pub async fn waiting_lines(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
         let sql = format!(
             "SELECT {LINE_COLUMNS} FROM reconciliation_lines AS l

@@ -26,7 +26,6 @@ impl InProcess {
             done: 0,
             repaired: 0,
             asked: 0,
-            uncompared: 0,
             settled: 0,
             tries: 0,
             next_at: Some(now),

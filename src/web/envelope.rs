@@ -246,6 +246,7 @@ impl From<Error> for Failure {
             | Error::DeadLetterEnded
             | Error::LineNotOpen
             | Error::BillNotKept { .. }
+            | Error::NoBill { .. }
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

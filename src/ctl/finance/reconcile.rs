@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::{Day, ReconcileCommand};
-use super::export::{Export, export};
+use super::export::{Export, export, to_file_or_stdout};
 use crate::ctl::client::{Api, part};
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::output::{Column, Printer};
@@ -99,6 +99,10 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
         }
         ReconcileCommand::Export { span, date, out: file, lang, columns } => {
             export(api, Export { span, date, out: file.as_deref(), lang, columns }, out).await
+        }
+        ReconcileCommand::Bill { day, of, out: file } => {
+            let (path, parameters) = (path(&day, "/bill"), [("type", Some(of))]);
+            to_file_or_stdout(api, (&path, &parameters), file.as_deref(), out).await
         }
         ReconcileCommand::Resolve { id, day, note } => {
             let path = path(&day, &format!("/lines/{}/resolve", part(&id)));

@@ -2,6 +2,7 @@
 
 mod apply;
 mod ask;
+mod bill;
 mod enter;
 mod enter_refund;
 mod go_on;
@@ -14,6 +15,7 @@ mod stop;
 
 pub use apply::apply;
 pub use ask::{AskError, Asked, ask};
+pub use bill::{BillError, BillOf, bill};
 pub use go_on::go_on;
 pub use read::{day, days, line, lines};
 pub use repair::{Mend, MendOutcome, PlanItem, Repair, RepairError, plan, plan_page};

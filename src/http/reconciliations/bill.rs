@@ -33,7 +33,7 @@ pub async fn get(
     path: DayPath,
 ) -> Result<Response, Error> {
     let merchant = path.merchant(&app, &caller)?;
-    let (name, file) = bill((&app.config, &app.wechat, app.clock.now()), merchant, path.day, of).await?;
+    let (name, file) = bill(&app.config, &app.wechat, merchant, (path.day, of), app.clock.now()).await?;
     Ok(answer_file(file, FileKind::Csv, &name))
 }
 

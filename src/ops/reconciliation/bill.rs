@@ -57,10 +57,11 @@ pub enum BillError {
 
 /// The bill of a day, as a file and its name. It is read whole before it is given.
 pub async fn bill(
-    (config, wechat, now): (&Config, &Client, Timestamp),
+    config: &Config,
+    wechat: &Client,
     merchant: &Merchant,
-    day: BillDay,
-    of: BillOf,
+    (day, of): (BillDay, BillOf),
+    now: Timestamp,
 ) -> Result<(String, File), BillError> {
     if day.ready_at() > now {
         return Err(AskError::Day("has no bill yet: WeChat has it at ten in the morning of the next day").into());

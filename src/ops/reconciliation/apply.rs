@@ -7,12 +7,11 @@
 //! next process goes on where one was killed. However slowly WeChat answers, a batch ends in time, and a repair that
 //! was stopped begins no further line.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ask::is_kept;
 use super::mend::{By, mend_line};
 use super::repair::{MendOutcome, PlanItem, Repair, RepairError, batch, plan};
-use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::ops::{Operator, Page};
 use crate::store::{DayRepair, Reconciliation, RepairState, Work};
@@ -67,7 +66,7 @@ pub async fn apply(
         Some(_) => Page { rows: one, next: None },
         None => batch(on, of, 0, BATCH).await?,
     };
-    let until = is_own.then(|| now.after(REQUEST_LIMIT));
+    let until = is_own.then(|| Instant::now() + REQUEST_LIMIT);
     let (outcomes, next) = mend_all(on, operator, of, (merchant, page, until), &mut repair).await?;
     // While the whole day is being repaired, that repair takes care of what was asked.
     if is_own {
@@ -84,7 +83,7 @@ pub(super) async fn mend_all(
     on: Repair<'_>,
     operator: &Operator,
     of: &Reconciliation,
-    (merchant, page, until): (&Merchant, Page<PlanItem, i64>, Option<Timestamp>),
+    (merchant, page, until): (&Merchant, Page<PlanItem, i64>, Option<Instant>),
     repair: &mut DayRepair,
 ) -> Result<(Vec<MendOutcome>, Option<i64>), RepairError> {
     let reason = repair.reason.clone();
@@ -92,7 +91,7 @@ pub(super) async fn mend_all(
     let mut outcomes = Vec::with_capacity(page.rows.len());
     for item in page.rows {
         if let Some(until) = until
-            && (on.clock.now() >= until || !on.store.is_repair_under_way(repair).await?)
+            && (Instant::now() >= until || !on.store.is_repair_under_way(repair).await?)
         {
             return Ok((outcomes, Some(repair.place)));
         }

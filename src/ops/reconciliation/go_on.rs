@@ -3,12 +3,11 @@
 //! What must stay true: a line ends by what WeChat says of it. Where that is not conclusive it is asked again, at
 //! growing distances and so often; then the repair is over and says how many lines it waits for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::apply::{BATCH, BATCH_LIMIT, SETTLES, compare_again, ended_batch, mend_all};
 use super::mend::{By, mend_line};
 use super::repair::{Repair, RepairError, batch, mend};
-use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::ops::Operator;
 use crate::store::{DayRepair, Reconciliation, RepairState, Work};
@@ -25,7 +24,7 @@ pub async fn go_on(on: Repair<'_>, limit: u64) -> Result<u64, RepairError> {
     let mut count = 0;
     for mut repair in on.store.due_repairs(on.clock.now(), limit).await? {
         let Some(of) = on.store.reconciliation(&repair.merchant, &repair.day).await? else { continue };
-        let until = on.clock.now().after(DAY_LIMIT);
+        let until = Instant::now() + DAY_LIMIT;
         let gone_on = match (repair.state, on.config.merchant(of.merchant.as_str())) {
             (_, None) => postpone(on, &mut repair).await,
             (RepairState::Running, Some(merchant)) => batches(on, &of, (merchant, until), &mut repair).await,
@@ -48,7 +47,7 @@ fn operator(repair: &DayRepair) -> Operator {
 async fn batches(
     on: Repair<'_>,
     of: &Reconciliation,
-    (merchant, until): (&Merchant, Timestamp),
+    (merchant, until): (&Merchant, Instant),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     let operator = operator(repair);
@@ -56,7 +55,7 @@ async fn batches(
         // Another result has other lines: those that are open in it are gone through from the beginning.
         (repair.run, repair.place, repair.done) = (of.run, 0, 0);
     }
-    while on.clock.now() < until {
+    while Instant::now() < until {
         repair.next_at = Some(on.clock.now().after(BATCH_LIMIT));
         if !on.store.note_repair(repair).await? {
             return Ok(());
@@ -90,7 +89,7 @@ async fn postpone(on: Repair<'_>, repair: &mut DayRepair) -> Result<(), RepairEr
 async fn settle(
     on: Repair<'_>,
     of: &Reconciliation,
-    (merchant, until): (&Merchant, Timestamp),
+    (merchant, until): (&Merchant, Instant),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     if of.work == Work::Running {
@@ -121,14 +120,14 @@ async fn settle(
 async fn ask_again(
     on: Repair<'_>,
     of: &Reconciliation,
-    (merchant, until): (&Merchant, Timestamp),
+    (merchant, until): (&Merchant, Instant),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     let operator = operator(repair);
     let reason = repair.reason.clone();
     let by = By { operator: &operator, merchant, reason: &reason, is_again: true };
     for line in on.store.waiting_lines(of, ASKED_AGAIN).await? {
-        if on.clock.now() >= until || !on.store.is_repair_under_way(repair).await? {
+        if Instant::now() >= until || !on.store.is_repair_under_way(repair).await? {
             break;
         }
         let item = mend(on, of, line).await?;

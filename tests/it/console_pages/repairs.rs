@@ -88,7 +88,7 @@ async fn an_operator_reads_the_plan_repairs_a_lost_payment_and_explains_the_rest
     let after = service.until_compared(&day).await;
     assert_eq!((&after["state"], &after["open"]), (&json!("red"), &json!(1)), "the fee is left: {after}");
     let operator = User::log_in(&service, Role::Operator, None).await;
-    operator.page(&path).await.hides(&repair);
+    operator.page(&path).await.hides(&format!("{repair}\""));
     operator.page(&repair).await.shows("There is nothing to repair.");
     let line = service.number("SELECT MAX(id) FROM reconciliation_lines WHERE resolution = 'open'").await;
     let note = [("note", "a promotion of <script>WeChat</script>")];

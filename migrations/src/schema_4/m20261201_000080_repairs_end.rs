@@ -1,7 +1,7 @@
 //! How repairs end: lines of which WeChat gave no conclusive answer, and repairs that were stopped.
 //!
-//! An older process leaves all of it alone: a repair that was stopped is over for it. `stopped_at_ms` counts while it is
-//! not before `started_at_ms`: an older process begins a repair without removing it.
+//! An older process leaves all of it alone: a repair that was stopped is over for it. It begins another one without
+//! removing `stopped_at_ms`, which therefore counts only while it is not before `started_at_ms`.
 
 use sea_orm_migration::prelude::*;
 

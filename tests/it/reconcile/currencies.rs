@@ -77,6 +77,32 @@ on_both! {
         service.finish().await;
     }
 
+    async fn it_is_compared_again_by_itself(db: TestDb) {
+        let service = TestService::new().on(db).config("[reconcile]\nschedule = true\n").in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000041").await;
+        service.paid("FX000042").await;
+        service.plant(json!([{"kind": "currency", "number": "FX000042", "currency": "HKD"}])).await;
+        service.end_day().await;
+        let red = service.reconciled(&day).await;
+        assert_eq!(red["others"]["HKD"]["bill"]["payments_fen"], 100, "{red}");
+        let older = "UPDATE reconciliations SET others = NULL, others_run = NULL, others_red = NULL";
+        service.store.db().execute("test", older, []).await.unwrap();
+        // A line of the result says that there are several currencies.
+        let path = format!("/v1/reconciliations/main/{day}");
+        assert_eq!(service.get(&path).await.1["mixed_currencies"], true);
+        let by_itself = || async {
+            service.skip(5);
+            let found = service.get(&path).await.1;
+            found["bill"].is_object().then_some(found)
+        };
+        let found = service.found("sums per currency", by_itself).await;
+        assert_eq!(found["others"]["HKD"]["bill"]["payments_fen"], 100, "{found}");
+        assert_eq!(found["asked_by"], json!(null), "{found}");
+        service.leave_books_open("the bill is wrong, the books are not");
+        service.finish().await;
+    }
+
     async fn a_result_of_yuan_alone_is_read_as_it_is(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         let day = service.begin_day().await;

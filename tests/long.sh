@@ -25,7 +25,7 @@ proofs=(
     "reconcile reconcile::seeds"
     "spreadsheets books::spreadsheets"
     "replays ops_replay::refused"
-    "consumers subscribers::examples"
+    "consumers subscribers::examples subscribers::feed webhooks::killed_receivers webhooks::processes"
     "console_replay --browser --test-name-pattern=wrong"
     "release"
     "side_by_side"

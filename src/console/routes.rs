@@ -108,6 +108,7 @@ fn finance_pages() -> Router<Arc<ConsoleShared>> {
             "/console/reconciliation/{merchant}/{day}/repair",
             get(finance::repair::ask).post(finance::repair::repair),
         )
+        .route("/console/reconciliation/{merchant}/{day}/repair/stop", post(finance::repair::stop))
         .route("/console/reconciliation/{merchant}/{day}/lines/{id}", post(finance::day::resolve))
 }
 
@@ -115,6 +116,7 @@ fn webhook_pages() -> Router<Arc<ConsoleShared>> {
     Router::new()
         .route("/console/webhooks", get(webhooks::list::get).post(webhooks::act::create))
         .route("/console/webhooks/{id}", get(webhooks::page::get))
+        .route("/console/webhooks/{id}/change", post(webhooks::act::change))
         .route("/console/webhooks/{id}/state", post(webhooks::act::state))
         .route("/console/webhooks/{id}/test", post(webhooks::act::test))
         .route("/console/webhooks/{id}/recover", post(webhooks::act::recover))

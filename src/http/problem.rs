@@ -213,6 +213,10 @@ pub enum Error {
     DeadLetterEnded,
     #[error("the line is not open, or the day has been compared again: read its lines")]
     LineNotOpen,
+    #[error("WeChat keeps bills for three months: it has those of {oldest} and later days. The result stays as it is")]
+    BillNotKept { oldest: String },
+    #[error("{why}")]
+    NoBill { why: String },
     /// The replay's state does not allow it.
     #[error("the replay is {}", .0.as_str())]
     ReplayState(ReplayState),
@@ -330,6 +334,8 @@ problems! {
     Error::KeyNameTaken => CONFLICT "key-name-taken" "Name in use";
     Error::DeadLetterEnded => CONFLICT "dead-letter-ended" "Dead letter ended";
     Error::LineNotOpen => CONFLICT "line-not-open" "Line not open";
+    Error::NoBill { .. } => CONFLICT "no-bill" "WeChat gave no bill";
+    Error::BillNotKept { .. } => CONFLICT "bill-not-kept" "WeChat has no such bill any more";
     Error::ReplayState(_) => CONFLICT "replay-state" "Replay's state does not allow it";
     Error::WebhooksUsedUp => CONFLICT "webhooks-used-up" "No more webhook endpoints";
     Error::WebhooksNotConfigured => CONFLICT "webhooks-not-configured" "Webhooks not configured";

@@ -26,6 +26,9 @@ pub enum RunError {
     UnknownMerchant(String),
     #[error("merchant {0} has no app to ask through")]
     NoApp(String),
+    /// Why the bill of an account cannot be asked for.
+    #[error("the bill of an account needs the merchant's certificate: {0}")]
+    Certificate(String),
     #[error("{0} is not a day")]
     Day(String),
     #[error("no room in the temporary folder ({0}): nothing was changed")]

@@ -1,8 +1,12 @@
 //! A day's bills, into files.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use tokio::sync::Semaphore;
+
 use super::error::RunError;
+use super::folder::Folder;
 use super::timetable::has_missed_noon;
 use crate::clock::Timestamp;
 use crate::config::{Config, Merchant};
@@ -12,6 +16,40 @@ use crate::wechat::transport::Client;
 use crate::wechat::v2::bill::{
     Ask, BillDay, DownloadError, DownloadLimits, Downloaded, FundAccount, RefusalKind, TradeBillType, download,
 };
+
+/// Bills that are fetched for callers at once by this process; others wait.
+static CALLERS: Semaphore = Semaphore::const_new(1);
+
+/// A bill of any kind as WeChat gives it now, in a file that has no name any more and goes when it is closed; and the
+/// name that it would have.
+pub async fn fetch_bill(
+    config: &Config,
+    wechat: &Client,
+    merchant: &Merchant,
+    ask: &Ask,
+) -> Result<(String, File), RunError> {
+    let _permit = CALLERS.acquire().await.map_err(|_| RunError::Ended)?;
+    let sorting = config.reconcile.sorting_dir(&config.store);
+    let folder = Folder::create(&sorting).map_err(|e| RunError::of_folder(&sorting, &e))?;
+    let app = config.app_ids(merchant).into_iter().next();
+    let app = app.ok_or_else(|| RunError::NoApp(merchant.key.to_string()))?;
+    let client = match ask {
+        Ask::Trades { .. } => wechat.clone(),
+        Ask::FundFlow { .. } => certified(config, wechat, merchant).map_err(RunError::Certificate)?,
+    };
+    let fetched = download(&client, merchant, &app, ask, folder.path(), DownloadLimits::default()).await?;
+    Ok((ask.file_name(merchant), File::open(&fetched.file)?))
+}
+
+/// The way to WeChat with the merchant's certificate, which bills of accounts need.
+fn certified(config: &Config, wechat: &Client, merchant: &Merchant) -> Result<Client, String> {
+    let certificate = merchant.client_cert_file.as_deref();
+    let certificate = certificate.ok_or("client_cert_file is not configured for the merchant")?;
+    let (key, mch_id) = (merchant.client_key_file.as_deref(), &merchant.mch_id);
+    let certificate = MerchantCertificate::read(certificate, key, mch_id).map_err(|e| e.to_string())?;
+    let client = Client::with_certificate(&config.wechat, &certificate).map_err(|e| e.to_string())?;
+    Ok(client.sharing_hosts_with(wechat))
+}
 
 /// Whose bills, of which day, and where their files go.
 pub(super) struct Fetch<'a> {
@@ -71,14 +109,10 @@ impl Fetch<'_> {
 
     /// The bill of the basic account; none where it is not wanted, or why there is none.
     pub async fn funds(&self) -> Result<Option<PathBuf>, String> {
-        let Some(certificate) = self.merchant.client_cert_file.as_deref().filter(|_| self.config.reconcile.fund_flow)
-        else {
+        if self.merchant.client_cert_file.is_none() || !self.config.reconcile.fund_flow {
             return Ok(None);
-        };
-        let (key, mch_id) = (self.merchant.client_key_file.as_deref(), &self.merchant.mch_id);
-        let certificate = MerchantCertificate::read(certificate, key, mch_id).map_err(|e| e.to_string())?;
-        let client = Client::with_certificate(&self.config.wechat, &certificate).map_err(|e| e.to_string())?;
-        let client = client.sharing_hosts_with(self.wechat);
+        }
+        let client = certified(self.config, self.wechat, self.merchant)?;
         let ask = Ask::fund_flow(self.day, FundAccount::Basic);
         let fetched = self.download(&client, &ask).await;
         let error = fetched.as_ref().err().map(ToString::to_string);

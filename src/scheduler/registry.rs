@@ -73,6 +73,12 @@ pub(super) const JOBS: &[Job] = &[
         run: |ctx| Box::pin(jobs::reconciliations(ctx)),
     },
     Job {
+        name: "repairs",
+        when: When::every_seconds(5),
+        deadline: Duration::from_secs(300),
+        run: |ctx| Box::pin(jobs::repairs(ctx)),
+    },
+    Job {
         name: "books",
         when: When::hourly(20),
         deadline: Duration::from_secs(300),

@@ -245,6 +245,8 @@ impl From<Error> for Failure {
             | Error::CursorForeign
             | Error::DeadLetterEnded
             | Error::LineNotOpen
+            | Error::BillNotKept { .. }
+            | Error::NoBill { .. }
             | Error::KeyReused
             | Error::TooManyStreams
             | Error::TooManyStreamsOfOrder

@@ -186,9 +186,9 @@ describe('finance at the console', () => {
         return (await fetch(path, { method: 'POST', body })).status;
       };
       return Promise.all(paths.map(send));
-    }, [`${reconciliation}/repair`, `${reconciliation}/ask`, '/console/reconciliation/ask',
-      '/console/reconciliation/close', '/console/reconciliation/reopen', '/console/webhooks',
-      `/console/webhooks/${hook}/state`, `/console/webhooks/${hook}/delete`]);
+    }, [`${reconciliation}/repair`, `${reconciliation}/repair/stop`, `${reconciliation}/ask`,
+      '/console/reconciliation/ask', '/console/reconciliation/close', '/console/reconciliation/reopen', '/console/webhooks',
+      `/console/webhooks/${hook}/state`, `/console/webhooks/${hook}/change`, `/console/webhooks/${hook}/delete`]);
     assert.deepEqual([...new Set(answers)], [403]);
     await leaves();
   });

@@ -3,8 +3,7 @@
     NATS_URL_FILE=nats_url_finance JOURNAL=events.jsonl python3 consumer.py
 
 NATS_URL_FILE is a file with the subscriber's address, as deploy/make-secrets.sh writes it; the durable consumer has the
-name of the user in it, and the admin made it before (make_durable.py). JOURNAL stands for your database: an event and
-what you do about it belong in one transaction there, with a unique index on the event's id.
+name of the user in it, and the admin made it before (make_durable.py). JOURNAL stands for your database (journal.py).
 
 Delivery is at least once: a kill between the write and the acknowledgement brings the event again, and its id tells.
 Any error ends the program, so that its supervisor starts it again; nothing is skipped.
@@ -18,29 +17,7 @@ from urllib.parse import urlsplit
 import nats
 from nats.errors import TimeoutError as NothingCame
 
-
-class Journal:
-    """One event per line, on the disk before it is acknowledged."""
-
-    def __init__(self, path):
-        self.file = open(path, "a+b")
-        self.file.seek(0)
-        self.ids, whole = set(), 0
-        for line in self.file:
-            # A kill in the middle of a write leaves a piece of a line, which was not acknowledged.
-            if not line.endswith(b"\n"):
-                break
-            self.ids.add(json.loads(line)["id"])
-            whole += len(line)
-        self.file.truncate(whole)
-
-    def record(self, event):
-        if event["id"] in self.ids:
-            return
-        self.file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.ids.add(event["id"])
+from journal import Journal
 
 
 async def main():

@@ -6,3 +6,4 @@ pub mod m20261201_000030_book_checks;
 pub mod m20261201_000040_periods;
 pub mod m20261201_000050_bill_repairs;
 pub mod m20261201_000070_placing;
+pub mod m20261201_000080_repairs_end;

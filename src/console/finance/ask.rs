@@ -29,6 +29,7 @@ pub async fn day(app: Console, Path(name): Path<Named>, Posted { viewer, .. }: P
         Ok(Asked { is_new: true, .. }) => t.says_asked,
         Ok(_) => t.says_under_way,
         Err(AskError::Day(_)) => t.says_not_over,
+        Err(AskError::NotKept { .. }) => t.says_not_kept,
         Err(AskError::Store(e)) => return Err(e.into()),
     };
     Ok(flash::redirect(app.shared.jar, &back, says))
@@ -52,6 +53,7 @@ pub async fn month(app: Console, Posted { viewer, fields }: Posted) -> Result<Re
             match ask((&app.store, &app.clock), &operator, &merchant, day).await {
                 Ok(done) => asked += u32::from(done.is_new),
                 Err(AskError::Day(_)) => break,
+                Err(AskError::NotKept { .. }) => {}
                 Err(AskError::Store(e)) => return Err(e.into()),
             }
         }

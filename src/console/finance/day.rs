@@ -7,6 +7,7 @@ use axum::response::Response;
 
 use super::calendar;
 use super::lines::{LineView, is_repairable};
+use super::progress::Progress;
 use super::words::{FinanceWords, class_word};
 use crate::config::Merchant;
 use crate::console::fault::Fault;
@@ -22,7 +23,7 @@ use crate::console::ui::reason;
 use crate::console::ui::status::Status;
 use crate::console::viewer::Viewer;
 use crate::ids::MerchantKey;
-use crate::ops::reconciliation::{Resolved, line, lines, resolve as explain};
+use crate::ops::reconciliation::{Resolved, line, lines, progress, resolve as explain};
 use crate::ops::reports::{DayState, Proof, proof};
 use crate::reconciliation::LineClass;
 use crate::store::{Right, Work};
@@ -54,6 +55,7 @@ struct DayPage {
     query: Filters,
     proof: Proof,
     facts: Facts,
+    progress: Option<Progress>,
     lines: Vec<LineView>,
     path: String,
     ledger: String,
@@ -98,7 +100,9 @@ pub async fn get(app: Console, viewer: Viewer, Path(name): Path<Named>, query: F
     let after: Option<i64> = query.get("after").and_then(|text| text.parse().ok());
     let shown = lines(&app.store, &proof.day, class, after, LIMIT).await?;
     let path = links::reconciliation(&proof.day.merchant, &proof.day.day);
+    let repair = progress(&app.store, &proof.day).await?;
     page(&DayPage {
+        progress: repair.as_ref().map(|repair| Progress::new(&frame, t, repair)),
         lines: shown.rows.iter().map(|line| LineView::new(line, &frame, t)).collect(),
         facts: facts(&frame, t, &proof),
         frame,
@@ -166,8 +170,24 @@ impl DayPage {
         self.proof.day.work != Work::Idle
     }
 
+    /// Whether the page keeps itself current.
+    fn is_live(&self) -> bool {
+        self.is_working() || self.progress.as_ref().is_some_and(|progress| progress.is_running)
+    }
+
     fn has_result(&self) -> bool {
         self.proof.day.result().is_some()
+    }
+
+    /// Whether its sums are known per currency.
+    fn has_sums(&self) -> bool {
+        self.has_result() && !self.proof.day.is_mixed
+    }
+
+    /// The address that stops the repair, while that is under way.
+    fn stop(&self) -> Option<String> {
+        let is = self.progress.as_ref().is_some_and(|progress| progress.may_be_stopped);
+        is.then(|| format!("{}/stop", self.repair()))
     }
 
     /// Open lines that a repair may bring.

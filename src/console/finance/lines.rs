@@ -24,6 +24,8 @@ pub struct LineView {
     pub badge: Badge,
     pub note: String,
     pub by: Option<String>,
+    /// What WeChat said when it was asked about an open line.
+    pub said: String,
     pub rule: String,
     pub is_open: bool,
     /// Whether a repair may bring what is missing.
@@ -62,6 +64,7 @@ impl LineView {
             badge: frame.badge(resolution(line.resolution)),
             note: line.note.clone().unwrap_or_default(),
             by: line.resolved_by.clone(),
+            said: if is_open { said(line, t) } else { String::new() },
             rule: line.rule.as_deref().map(|rule| rule_word(rule, frame.lang).to_owned()).unwrap_or_default(),
             is_open,
             is_repairable: is_open && is_repairable(line.class),
@@ -76,6 +79,12 @@ fn resolution(resolution: Resolution) -> Status {
         Resolution::Repaired => Status::Done,
         Resolution::None => Status::Carried,
     }
+}
+
+fn said(line: &Line, t: &FinanceWords) -> String {
+    let Some(words) = &line.said else { return String::new() };
+    let again = line.asked_at.map(|_| format!(" ({})", t.asked_again)).unwrap_or_default();
+    format!("{}: {words}{again}", t.wechat_said)
 }
 
 fn differs(line: &Line, t: &FinanceWords) -> String {

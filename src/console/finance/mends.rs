@@ -70,6 +70,10 @@ impl MendView {
             ),
             "entered" => (Status::Entered, lang.pick("已按微信的答复记账。", "WeChat confirmed it.").to_owned()),
             "known" => (Status::Known, lang.pick("账簿中已有该笔。", "The books have it by now.").to_owned()),
+            "waiting" => {
+                let words = outcome.said.as_deref().unwrap_or_default();
+                (Status::Awaiting, format!("{}: {words} ({})", t.wechat_said, t.asked_again))
+            }
             "note" => (Status::NeedsNote, lang.pick("请填写说明。", "Only a note explains it.").to_owned()),
             why => (Status::Broken, format!("{}: {why}", t.refused_by_wechat)),
         };

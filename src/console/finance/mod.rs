@@ -8,5 +8,6 @@ pub mod ledger;
 mod lines;
 mod mends;
 pub mod months;
+mod progress;
 pub mod repair;
 mod words;

@@ -1,5 +1,5 @@
 //! `GET` and `POST /console/reconciliation/{merchant}/{day}/repair`: what a repair would do, line by line, and what it
-//! came to.
+//! came to; `POST …/repair/stop`.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use super::lines::{LineView, is_repairable};
 use super::mends::{MendView, mend_status, mend_why, mend_word};
 use super::words::{FinanceWords, class_word};
 use crate::console::fault::Fault;
+use crate::console::flash;
 use crate::console::form::Posted;
 use crate::console::frame::{Frame, page};
 use crate::console::links;
@@ -23,7 +24,7 @@ use crate::console::ui::reason;
 use crate::console::ui::status::{Badge, Status};
 use crate::console::viewer::Viewer;
 use crate::http::Error;
-use crate::ops::reconciliation::{Mend, PlanItem, Repair, apply, plan};
+use crate::ops::reconciliation::{Mend, PlanItem, Repair, apply, plan, stop as stop_repair};
 use crate::ops::reports::Proof;
 use crate::reconciliation::LineClass;
 use crate::store::{Reconciliation, Right, Work};
@@ -207,4 +208,19 @@ pub async fn repair(
         frame,
         t,
     })
+}
+
+/// Stops the repair of a day.
+pub async fn stop(app: Console, Path(name): Path<Named>, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
+    viewer.require(Right::Replay)?;
+    let t = FinanceWords::of(app.lang);
+    let proof = found(&app, &viewer, &name).await?;
+    let back = links::reconciliation(&proof.day.merchant, &proof.day.day);
+    let reason = match reason::check(fields.get("reason"), app.lang) {
+        Ok(reason) => reason,
+        Err(problem) => return Ok(flash::redirect(app.shared.jar, &back, problem)),
+    };
+    let stopped = stop_repair(tools(&app), &viewer.operator(), &proof.day, reason).await.map_err(Error::from)?;
+    let says = if stopped.ok_or(Fault::NotFound)? { t.says_stopped } else { t.says_not_under_way };
+    Ok(flash::redirect(app.shared.jar, &back, says))
 }

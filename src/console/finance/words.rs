@@ -83,6 +83,8 @@ words! {
         says_asked: "已开始对账。", "The day will be compared.";
         says_under_way: "该日正在对账。", "The day is being compared already.";
         says_not_over: "该日尚未结束。", "The day is not over.";
+        says_not_kept: "微信只保留三个月的账单，原结果不变。",
+            "WeChat keeps bills for three months: the result stays as it is.";
         says_none_missing: "没有缺少的账单。", "No bill is missing.";
         days_asked: "天已开始对账。", "days will be compared.";
         never_asked: "尚未获取该日的账单。", "The bill of this day has not been asked for.";
@@ -95,6 +97,19 @@ words! {
         repair_how: "账单本身不产生任何入账：系统向微信查询，以微信的答复为准。重复执行不会改变已入账的内容。",
             "A bill moves no money: WeChat is asked, and its answer settles as any other. A repair that is made again \
              changes nothing.";
+        gone_through: "已处理行数", "Lines gone through";
+        repaired: "已修复", "Repaired";
+        waits_for: "等待入账", "Waits for";
+        updated_at: "更新时间", "Updated";
+        stop: "停止修复", "Stop the repair";
+        stop_note: "已修复的行保持不变，其余的行仍待处理。", "What was repaired stays; the other lines stay open.";
+        stopped_by: "停止人", "Stopped by";
+        says_stopped: "修复已停止。", "The repair is stopped.";
+        says_not_under_way: "修复已结束。", "The repair was over already.";
+        wechat_said: "微信答复", "WeChat";
+        asked_again: "将再次查询", "it is asked again";
+        mixed: "该结果由旧版本计算，未区分币种，金额不予显示。重新对账后显示。",
+            "An earlier version added up several currencies: its sums are not shown. Compare the day again.";
         would_do: "将执行", "Would do";
         why: "原因", "Why";
         nothing_to_repair: "没有可以修复的差异。", "There is nothing to repair.";

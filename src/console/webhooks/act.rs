@@ -1,4 +1,4 @@
-//! What a person does about endpoints: making, enabling, disabling, testing, recovering, rotating, deleting.
+//! What a person does about endpoints: making, changing, enabling, disabling, testing, recovering, rotating, deleting.
 
 use askama::Template;
 use axum::extract::Path;
@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::list::{PATH, shown};
+use super::page as endpoint_page;
 use super::words::Texts;
 use crate::console::fault::Fault;
 use crate::console::flash;
@@ -57,9 +58,16 @@ async fn made(app: &Console, viewer: &Viewer, fields: &Fields) -> Result<Made, F
     let merchant = fields.get("merchant").and_then(|name| MerchantKey::parse(name).ok());
     let merchant = merchant.filter(|key| viewer.sees(key) && app.config.merchant(key.as_str()).is_some());
     let merchant = merchant.ok_or(Fault::NotFound)?;
+    let (url, description, event_types) = entered_endpoint(fields, t)?;
+    let new = NewEndpoint { merchant, url, description, event_types, reason };
+    webhooks::create(&app.webhooks, &viewer.operator(), new).await.map_err(|e| fault(e, t))
+}
+
+/// The address, the description and the whole types of a form.
+fn entered_endpoint(fields: &Fields, t: &'static Texts) -> Result<(String, String, Vec<String>), Fault> {
     let description = fields.get("description").unwrap_or_default().trim().to_owned();
     if !description.is_empty() && !is_plain(&description, DESCRIPTION_BYTES) {
-        return Err(unusable(t.description));
+        return Err(Fault::Unusable(t.description.to_owned()));
     }
     let mut event_types = Vec::new();
     for name in fields.get("events").unwrap_or_default().split_whitespace() {
@@ -69,9 +77,35 @@ async fn made(app: &Console, viewer: &Viewer, fields: &Fields) -> Result<Made, F
         }
         event_types.push(format!("wxpay.{short}.v1"));
     }
-    let url = fields.get("url").unwrap_or_default().trim().to_owned();
-    let new = NewEndpoint { merchant, url, description, event_types, reason };
-    webhooks::create(&app.webhooks, &viewer.operator(), new).await.map_err(|e| fault(e, t))
+    Ok((fields.get("url").unwrap_or_default().trim().to_owned(), description, event_types))
+}
+
+/// `POST …/{id}/change`: its address, description and events.
+pub async fn change(
+    app: Console,
+    Path(id): Path<String>,
+    Posted { viewer, fields }: Posted,
+) -> Result<Response, Fault> {
+    viewer.require(Right::Admin)?;
+    match changed(&app, &viewer, &id, &fields).await {
+        Ok(()) => Ok(back(&app, &id, Texts::of(app.lang).says_changed)),
+        Err(Fault::Unusable(problem)) => {
+            let entered = Filters::of_fields(fields.pairs().filter(|(name, _)| name != "csrf"));
+            let shown = endpoint_page::shown(&app, &viewer, &id, Filters::default(), Some((problem, entered))).await?;
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page(&shown)?).into_response())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+async fn changed(app: &Console, viewer: &Viewer, id: &str, fields: &Fields) -> Result<(), Fault> {
+    let t = Texts::of(app.lang);
+    let reason = entered(app, fields).map_err(|text| Fault::Unusable(text.to_owned()))?;
+    let (url, description, event_types) = entered_endpoint(fields, t)?;
+    let (url, description, event_types) = (Some(url), Some(description), Some(event_types));
+    let change = Change { url, description, event_types, is_enabled: None, reason };
+    webhooks::update(&app.webhooks, &viewer.operator(), id, change).await.map_err(|e| fault(e, t))?;
+    Ok(())
 }
 
 /// `POST …/{id}/state`

@@ -23,7 +23,7 @@ const LIMIT: u64 = 50;
 
 #[derive(Template)]
 #[template(path = "console/webhook.html")]
-struct WebhookPage {
+pub struct WebhookPage {
     frame: Frame,
     t: &'static Texts,
     path: String,
@@ -34,30 +34,43 @@ struct WebhookPage {
     attempts: Vec<WebhookAttempt>,
     older: Option<String>,
     newest: Option<String>,
+    /// What is wrong with a change that was sent, and what was entered.
+    refused: Option<(String, Filters)>,
 }
 
 pub async fn get(app: Console, Path(id): Path<String>, viewer: Viewer, query: Filters) -> Result<Response, Fault> {
+    page(&shown(&app, &viewer, &id, query, None).await?)
+}
+
+/// The page, with what is wrong with a change where one was sent.
+pub async fn shown(
+    app: &Console,
+    viewer: &Viewer,
+    id: &str,
+    query: Filters,
+    refused: Option<(String, Filters)>,
+) -> Result<WebhookPage, Fault> {
     let t = Texts::of(app.lang);
     let operator = viewer.operator();
-    let view = webhooks::get(&app.store, &operator, &id).await.map_err(crate::http::Error::from)?;
+    let view = webhooks::get(&app.store, &operator, id).await.map_err(crate::http::Error::from)?;
     let before = query.get("after").and_then(|text| text.parse().ok());
     let path = links::webhook(&view.endpoint.id);
     let (mut deliveries, mut attempts) = (Vec::new(), Vec::new());
     let next = if query.get("tab") == Some("attempts") {
         let of = query.get("delivery").and_then(|text| text.parse().ok());
-        let found = webhooks::attempts(&app.store, &operator, &id, (of, before, LIMIT)).await;
+        let found = webhooks::attempts(&app.store, &operator, id, (of, before, LIMIT)).await;
         let found = found.map_err(crate::http::Error::from)?;
         attempts = found.rows;
         found.next
     } else {
         let state = query.get("state").and_then(DeliveryState::parse);
-        let found = webhooks::deliveries(&app.store, &operator, &id, (state, before, LIMIT)).await;
+        let found = webhooks::deliveries(&app.store, &operator, id, (state, before, LIMIT)).await;
         let found = found.map_err(crate::http::Error::from)?;
         deliveries = found.rows;
         found.next
     };
-    let frame = Frame::new(&app, &viewer, Place::Webhooks, t.endpoint);
-    page(&WebhookPage {
+    let frame = Frame::new(app, viewer, Place::Webhooks, t.endpoint);
+    Ok(WebhookPage {
         facts: facts(&frame, t, &view),
         older: next.map(|next| query.with(&path, "after", &next.to_string())),
         newest: query.get("after").map(|_| query.with(&path, "after", "")),
@@ -68,6 +81,7 @@ pub async fn get(app: Console, Path(id): Path<String>, viewer: Viewer, query: Fi
         query,
         deliveries,
         attempts,
+        refused,
     })
 }
 
@@ -105,6 +119,22 @@ fn facts(frame: &Frame, t: &'static Texts, view: &View) -> Facts {
 impl WebhookPage {
     fn is_enabled(&self) -> bool {
         self.view.endpoint.state == EndpointState::Enabled
+    }
+
+    fn problem(&self) -> Option<&str> {
+        self.refused.as_ref().map(|(problem, _)| problem.as_str())
+    }
+
+    /// What the form has: what was entered, or what the endpoint has.
+    fn entered(&self, name: &str) -> String {
+        let endpoint = &self.view.endpoint;
+        match (&self.refused, name) {
+            (Some((_, entered)), _) => entered.text(name).to_owned(),
+            (None, "url") => endpoint.url.clone(),
+            (None, "description") => endpoint.description.clone(),
+            (None, "events") => endpoint.event_types.iter().map(|of| self.short(of)).collect::<Vec<_>>().join("\n"),
+            (None, _) => String::new(),
+        }
     }
 
     fn is_attempts(&self) -> bool {

@@ -31,6 +31,10 @@ words! {
         hint_failed: "已放弃的投递可以恢复。", "What was given up can be recovered.";
         create: "新建端点", "New endpoint";
         make: "创建", "Create";
+        change: "修改端点", "Change the endpoint";
+        change_note: "待投递的事件将发送到新地址。", "What is pending goes to the new address.";
+        save: "保存", "Save";
+        says_changed: "端点已修改。", "The endpoint is changed.";
         enable: "启用", "Enable";
         disable: "停用", "Disable";
         test: "发送测试", "Send a test";

@@ -80,6 +80,18 @@ pub enum ReconcileCommand {
         #[arg(long, requires = "date")]
         columns: Option<String>,
     },
+    /// Writes a bill of a day as WeChat gives it.
+    #[command(after_help = "Example: wxpayctl reconcile bill --date 2026-11-27 --type refund --out refunds.csv")]
+    Bill {
+        #[command(flatten)]
+        day: Day,
+        /// Of trades: all, success or refund; of an account: basic, operation or fees.
+        #[arg(long = "type", default_value = "all", value_name = "TYPE")]
+        of: String,
+        /// The file; without it, it goes to stdout.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Explains a line that differs.
     Resolve {
         /// As the lines have it.
@@ -100,6 +112,9 @@ pub enum ReconcileCommand {
         /// Repair it.
         #[arg(long)]
         yes: bool,
+        /// Stop the repair that is under way: what was repaired stays.
+        #[arg(long, conflicts_with = "yes", requires = "reason")]
+        stop: bool,
     },
 }
 

@@ -45,11 +45,20 @@ pub async fn export(api: &Api, export: Export<'_>, out: &mut Printer) -> Result<
             ("/v1/reports/daily".to_owned(), parameters)
         }
     };
-    let Some(file) = file else {
-        api.download(&path, &parameters, |bytes| out.bytes(bytes)).await?;
-        return Ok(Exit::Ok);
-    };
-    to_file(api, (&path, &parameters), file, out).await?;
+    to_file_or_stdout(api, (&path, &parameters), file, out).await
+}
+
+/// Writes what an address gives into a file, or to stdout.
+pub async fn to_file_or_stdout(
+    api: &Api,
+    (path, parameters): (&str, &[(&str, Option<String>)]),
+    file: Option<&Path>,
+    out: &mut Printer,
+) -> Result<Exit, Failure> {
+    match file {
+        Some(file) => to_file(api, (path, parameters), file, out).await?,
+        None => api.download(path, parameters, |bytes| out.bytes(bytes)).await?,
+    }
     Ok(Exit::Ok)
 }
 

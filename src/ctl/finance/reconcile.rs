@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::{Day, ReconcileCommand};
-use super::export::{Export, export};
+use super::export::{Export, export, to_file_or_stdout};
 use crate::ctl::client::{Api, part};
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::output::{Column, Printer};
@@ -42,6 +42,7 @@ const DAY: &[Column] = &[
     ("repaired", "/repair/done"),
     ("of lines", "/repair/lines"),
     ("waits for", "/repair/waits_for"),
+    ("stopped by", "/repair/stopped_by"),
     ("error", "/error"),
     ("next try", "/next_try_at"),
 ];
@@ -65,6 +66,7 @@ const LINES: &[Column] = &[
     ("OURS", "/ledger/amount_fen"),
     ("RESOLUTION", "/resolution"),
     ("NOTE", "/note"),
+    ("WECHAT SAID", "/said"),
 ];
 const PLAN: &[Column] = &[
     ("LINE", "/line/id"),
@@ -73,7 +75,9 @@ const PLAN: &[Column] = &[
     ("ORDER", "/order_no"),
     ("NUMBER", "/line/transaction_id"),
 ];
-const RESULTS: &[Column] = &[("LINE", "/line"), ("MEND", "/mend"), ("RESULT", "/result")];
+const RESULTS: &[Column] = &[("LINE", "/line"), ("MEND", "/mend"), ("RESULT", "/result"), ("WECHAT SAID", "/said")];
+const REPAIR: &[Column] =
+    &[("repair", "/state"), ("repaired", "/done"), ("of lines", "/lines"), ("stopped by", "/stopped_by")];
 
 pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) -> Result<Exit, Failure> {
     match command {
@@ -96,6 +100,10 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
         ReconcileCommand::Export { span, date, out: file, lang, columns } => {
             export(api, Export { span, date, out: file.as_deref(), lang, columns }, out).await
         }
+        ReconcileCommand::Bill { day, of, out: file } => {
+            let (path, parameters) = (path(&day, "/bill"), [("type", Some(of))]);
+            to_file_or_stdout(api, (&path, &parameters), file.as_deref(), out).await
+        }
         ReconcileCommand::Resolve { id, day, note } => {
             let path = path(&day, &format!("/lines/{}/resolve", part(&id)));
             let line = api.post(&path, &json!({"note": note})).await?;
@@ -106,7 +114,8 @@ pub async fn reconcile(api: &Api, command: ReconcileCommand, out: &mut Printer) 
             }
             Ok(Exit::Ok)
         }
-        ReconcileCommand::Repair { day, reason, yes } => repair(api, &day, reason, yes, out).await,
+        ReconcileCommand::Repair { day, reason, stop: true, .. } => stop(api, &day, &reason, out).await,
+        ReconcileCommand::Repair { day, reason, yes, .. } => repair(api, &day, reason, yes, out).await,
     }
 }
 
@@ -197,6 +206,17 @@ async fn repair(api: &Api, day: &Day, reason: String, yes: bool, out: &mut Print
     list(&json!({"dry_run": true, "plan": plan}), "plan", PLAN, "nothing is to be repaired", out)?;
     if !is_empty {
         out.note("to do it: --yes");
+    }
+    Ok(Exit::Ok)
+}
+
+/// Stops the repair of a day. One that is over stays as it is.
+async fn stop(api: &Api, day: &Day, reason: &str, out: &mut Printer) -> Result<Exit, Failure> {
+    let answer = api.post(&path(day, "/repair/stop"), &json!({"reason": reason})).await?;
+    if out.is_json() {
+        out.json(&answer)?;
+    } else {
+        out.record(&answer["repair"], REPAIR)?;
     }
     Ok(Exit::Ok)
 }

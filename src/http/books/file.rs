@@ -25,19 +25,28 @@ const CHUNK: usize = 64 * 1024;
 
 /// The file of a sheet.
 pub async fn answer(sheet: Sheet, kind: FileKind) -> Result<Response, Error> {
-    let name = format!("attachment; filename=\"{}.{}\"", sheet.file_name, kind.as_str());
+    let name = format!("{}.{}", sheet.file_name, kind.as_str());
     let body = match kind {
         FileKind::Csv => as_csv(sheet),
         FileKind::Xlsx => as_xlsx(sheet).await?,
     };
+    Ok(attachment(body, kind, &name))
+}
+
+/// A file that is complete.
+pub fn answer_file(file: File, kind: FileKind, name: &str) -> Response {
+    attachment(of_file(file), kind, name)
+}
+
+fn attachment(body: Body, kind: FileKind, name: &str) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(name) = HeaderValue::from_str(&name) {
+    if let Ok(name) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    Ok(response)
+    response
 }
 
 fn as_csv(sheet: Sheet) -> Body {

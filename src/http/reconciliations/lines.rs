@@ -1,4 +1,5 @@
-//! `GET /v1/reconciliations/{merchant}/{date}/lines`, `POST …/lines/{id}/resolve` and `POST …/repair`.
+//! `GET /v1/reconciliations/{merchant}/{date}/lines`, `POST …/lines/{id}/resolve`, `POST …/repair` and
+//! `POST …/repair/stop`.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -103,6 +104,25 @@ pub async fn repair(
     let repair = ops::reconciliation::progress(&app.store, &day).await?;
     let repair = repair.as_ref().map(RepairJson::new);
     Ok(axum::Json(json!({"dry_run": false, "results": items, "repair": repair})).into_response())
+}
+
+/// `POST …/repair/stop`: `{"reason": "…"}`. One that is over stays as it is.
+pub async fn stop(
+    app: HttpState,
+    caller: Authorized<Finance>,
+    _: StrictQuery<NoQuery>,
+    path: DayPath,
+    request: Request,
+) -> Result<Response, Error> {
+    let Posted { body, client, .. } = Posted::json(&app, request).await?;
+    let reason = request::reason(&body)?;
+    let day = path.found(&app, &caller).await?;
+    let on = Repair { store: &app.store, bus: &app.bus, config: &app.config, clock: &app.clock, wechat: &app.wechat };
+    let stopped = ops::reconciliation::stop(on, &operator(&caller, client), &day, reason).await?;
+    stopped.ok_or(Error::NotFound("repair"))?;
+    let repair = ops::reconciliation::progress(&app.store, &day).await?;
+    let repair = repair.as_ref().map(RepairJson::new);
+    Ok(axum::Json(json!({"repair": repair})).into_response())
 }
 
 impl From<RepairError> for Error {

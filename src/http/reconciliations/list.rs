@@ -72,6 +72,7 @@ pub async fn run(
     let asked = ops::reconciliation::ask((&app.store, &app.clock), &by, &merchant.key, date).await;
     let asked = asked.map_err(|e| match e {
         AskError::Day(rule) => Error::Invalid(vec![FieldProblem::member("date", rule)]),
+        AskError::NotKept { oldest } => Error::BillNotKept { oldest },
         AskError::Store(e) => e.into(),
     })?;
     let mut response = (StatusCode::ACCEPTED, axum::Json(DayJson::new(&asked.day))).into_response();

@@ -1,5 +1,6 @@
-//! Reconciliations for finance: days, their lines, notes and repairs.
+//! Reconciliations for finance: days, their bills, lines, notes and repairs.
 
+pub(crate) mod bill;
 pub(crate) mod lines;
 pub(crate) mod list;
 mod path;

@@ -1,4 +1,4 @@
-//! The bodies: which day; a note; whether a repair is only planned.
+//! The bodies: which day; a note; a reason; whether a repair is only planned.
 
 use crate::http::extract::json_object::Form;
 use crate::http::orders::request::plain;
@@ -29,14 +29,23 @@ pub fn run(body: &[u8]) -> Result<(Option<String>, BillDay), Error> {
 
 /// `{"note": "…"}`.
 pub fn note(body: &[u8]) -> Result<String, Error> {
+    text(body, "note")
+}
+
+/// `{"reason": "…"}`.
+pub fn reason(body: &[u8]) -> Result<String, Error> {
+    text(body, "reason")
+}
+
+fn text(body: &[u8], name: &'static str) -> Result<String, Error> {
     let mut form = Form::parse(body)?;
-    let note = plain(&mut form, "note", NOTE_MAX_BYTES).filter(|note| !note.trim().is_empty());
+    let text = plain(&mut form, name, NOTE_MAX_BYTES).filter(|text| !text.trim().is_empty());
     let mut problems = form.finish();
-    match note {
-        Some(note) if problems.is_empty() => Ok(note),
+    match text {
+        Some(text) if problems.is_empty() => Ok(text),
         _ => {
             if problems.is_empty() {
-                problems.push(FieldProblem::member("note", "is required"));
+                problems.push(FieldProblem::member(name, "is required"));
             }
             Err(Error::Invalid(problems))
         }

@@ -96,6 +96,8 @@ pub struct RepairJson<'a> {
     asked_by: &'a str,
     started_at: Timestamp,
     updated_at: Timestamp,
+    stopped_by: Option<&'a str>,
+    stopped_at: Option<Timestamp>,
 }
 
 impl<'a> RepairJson<'a> {
@@ -113,6 +115,8 @@ impl<'a> RepairJson<'a> {
             asked_by: repair.by.first().map(String::as_str).unwrap_or_default(),
             started_at: repair.started_at,
             updated_at: repair.updated_at,
+            stopped_by: repair.stopped.as_ref().map(|(by, _)| by.as_str()),
+            stopped_at: repair.stopped.as_ref().map(|(_, at)| *at),
         }
     }
 }
@@ -130,10 +134,13 @@ pub struct DayJson<'a> {
     ledger: Option<LedgerJson>,
     /// The same of other currencies than yuan: nothing is added up across currencies.
     others: BTreeMap<&'a str, CurrencyJson>,
+    /// Whether an earlier version added up several currencies: then there are no sums until the day is compared again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mixed_currencies: bool,
     classes: &'a BTreeMap<String, i64>,
-    unexplained_fen: i64,
+    unexplained_fen: Option<i64>,
     differences: i64,
-    difference_fen: i64,
+    difference_fen: Option<i64>,
     open: i64,
     loops: Option<&'a Loops>,
     bill_sha256: Option<&'a str>,
@@ -150,19 +157,21 @@ pub struct DayJson<'a> {
 impl<'a> DayJson<'a> {
     pub fn new(day: &'a Reconciliation) -> DayJson<'a> {
         let result = day.result();
+        let has_sums = result.is_some() && !day.is_mixed;
         DayJson {
             merchant: day.merchant.as_str(),
             date: &day.day,
             state: day.state(),
             result: result.map(|state| state.as_str()),
             error: day.error.as_deref(),
-            bill: result.map(|_| BillJson::of(&day.bill)),
-            ledger: result.map(|_| LedgerJson::of(&day.ledger)),
+            bill: has_sums.then(|| BillJson::of(&day.bill)),
+            ledger: has_sums.then(|| LedgerJson::of(&day.ledger)),
             others: day.others.iter().map(|(currency, of)| (currency.as_str(), CurrencyJson::of(of))).collect(),
+            mixed_currencies: day.is_mixed,
             classes: &day.classes,
-            unexplained_fen: day.unexplained_fen,
+            unexplained_fen: (!day.is_mixed).then_some(day.unexplained_fen),
             differences: day.differences,
-            difference_fen: day.difference_fen,
+            difference_fen: (!day.is_mixed).then_some(day.difference_fen),
             open: day.open_lines,
             loops: result.map(|_| &day.loops),
             bill_sha256: day.bill_hash.as_deref(),
@@ -222,7 +231,9 @@ pub struct LineJson<'a> {
     explains_fen: i64,
     /// The same per currency: both sides may be in different ones.
     explains: BTreeMap<&'a str, i64>,
+    /// When WeChat was asked about it, as long as its answer is waited for; what it said that does not repair it.
     asked_at: Option<Timestamp>,
+    said: Option<&'a str>,
     resolution: &'static str,
     rule: Option<&'a str>,
     note: Option<&'a str>,
@@ -264,6 +275,7 @@ impl<'a> LineJson<'a> {
             explains_fen: line.explains_fen,
             explains: line.explains().into_iter().collect(),
             asked_at: line.asked_at,
+            said: line.said.as_deref(),
             resolution: line.resolution.as_str(),
             rule: line.rule.as_deref(),
             note: line.note.as_deref(),
@@ -294,10 +306,14 @@ pub struct OutcomeJson<'a> {
     line: i64,
     mend: &'static str,
     result: &'a str,
+    /// What WeChat said, where the line waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said: Option<&'a str>,
 }
 
 impl<'a> OutcomeJson<'a> {
     pub fn new(outcome: &'a MendOutcome) -> OutcomeJson<'a> {
-        OutcomeJson { line: outcome.line, mend: outcome.mend.as_str(), result: &outcome.result }
+        let (mend, said) = (outcome.mend.as_str(), outcome.said.as_deref());
+        OutcomeJson { line: outcome.line, mend, result: &outcome.result, said }
     }
 }

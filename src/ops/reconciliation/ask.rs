@@ -1,8 +1,9 @@
 //! Asking for a day.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::ids::MerchantKey;
 use crate::ops::Operator;
+use crate::reconcile::oldest;
 use crate::store::{AuditEntry, DbError, Reconciliation, Store};
 use crate::wechat::v2::bill::BillDay;
 
@@ -20,6 +21,9 @@ pub enum AskError {
     /// In words of the field.
     #[error("{0}")]
     Day(&'static str),
+    /// WeChat keeps bills for three months: the result stays as it is.
+    #[error("WeChat keeps bills for three months: it has those of {oldest} and later days")]
+    NotKept { oldest: String },
     #[error(transparent)]
     Store(#[from] DbError),
 }
@@ -36,6 +40,9 @@ pub async fn ask(
     if day.ends_at() > now {
         return Err(AskError::Day("is not over: WeChat has its bill at ten in the morning of the next day"));
     }
+    if day < oldest(now) {
+        return Err(AskError::NotKept { oldest: oldest(now).to_string() });
+    }
     let name = day.to_string();
     let is_new = store.ask_reconciliation(merchant, &name, Some(&operator.name), now).await?;
     if is_new {
@@ -50,4 +57,9 @@ pub async fn ask(
     let found = store.reconciliation(merchant, &name).await?;
     let day = found.ok_or_else(|| DbError::Defect("a day that was asked for is not there".into()))?;
     Ok(Asked { day, is_new })
+}
+
+/// Whether WeChat still has the bill of a day.
+pub(super) fn is_kept(day: &str, now: Timestamp) -> bool {
+    BillDay::parse(day).is_ok_and(|day| day >= oldest(now))
 }

@@ -1,33 +1,40 @@
 //! A payment of no order, entered on WeChat's word.
 
+use super::mended::Mended;
 use super::repair::Repair;
 use crate::config::Merchant;
 use crate::event::fact::{Fact, Payment};
 use crate::ids::TransactionId;
-use crate::store::{DbError, Line};
+use crate::store::{DbError, Line, LineChange, Reconciliation};
 use crate::wechat::v2::query;
 use crate::wechat::v2::query::Asked;
 
-/// Asks WeChat about a payment of no order and enters what it confirms.
-pub(super) async fn enter(on: Repair<'_>, merchant: &Merchant, line: &Line) -> Result<String, DbError> {
+/// Asks WeChat about a payment of no order and enters what it confirms, with the change of its line.
+pub(super) async fn enter(
+    on: Repair<'_>,
+    merchant: &Merchant,
+    (of, line): (&Reconciliation, &Line),
+    change: &LineChange,
+) -> Result<Mended, DbError> {
+    let refused = |why: &str| Ok(Mended::Refused(why.to_owned()));
     let Ok(transaction_id) = TransactionId::parse(line.transaction_id.clone()) else {
-        return Ok("the bill's number is none of WeChat's".to_owned());
+        return refused("the bill's number is none of WeChat's");
     };
     // Any app of the merchant may ask; the one that took the payment first.
     let mut apps = on.config.app_ids(merchant);
     apps.sort_by_key(|app| Some(app.as_str()) != line.bill_appid.as_deref());
-    let Some(app) = apps.first() else { return Ok("the merchant has no app to ask through".to_owned()) };
+    let Some(app) = apps.first() else { return refused("the merchant has no app to ask through") };
     let said = match query::ask_payment(on.wechat, merchant, app, &transaction_id).await {
         Asked::Fact(Fact::Paid(said) | Fact::Refunded(said), _) => said,
-        Asked::Fact(_, _) => return Ok("WeChat knows no such payment".to_owned()),
-        Asked::Refused(error) => return Ok(format!("WeChat refuses the query: {}", error.message)),
-        Asked::Unknown { why, .. } => return Ok(format!("WeChat: {why}")),
+        Asked::Fact(_, _) => return refused("WeChat knows no such payment"),
+        Asked::Refused(error) => return refused(&format!("WeChat refuses the query: {}", error.message)),
+        Asked::Unknown { why, .. } => return Ok(Mended::Waiting(why)),
     };
     if !is_same(&said, line, merchant) {
-        return Ok("WeChat holds another payment under this number than its bill says".to_owned());
+        return refused("WeChat holds another payment under this number than its bill says");
     }
-    on.store.enter_queried(&merchant.key, &said, on.clock.now()).await?;
-    Ok("entered".to_owned())
+    let is_new = on.store.enter_queried(of, &said, change, on.clock.now()).await?;
+    Ok(if is_new { Mended::Entered } else { Mended::Known })
 }
 
 fn is_same(said: &Payment, line: &Line, merchant: &Merchant) -> bool {

@@ -1,6 +1,7 @@
 //! A refund that WeChat's platform made of a payment of no order, entered on WeChat's word. Its polls follow it to its
 //! end, as they do any other.
 
+use super::mended::Mended;
 use super::repair::Repair;
 use crate::config::Merchant;
 use crate::event::fact::{RefundFact, RefundSeen, RefundStanding};
@@ -8,33 +9,40 @@ use crate::ids::{OutRefundNo, TransactionId};
 use crate::money::Fen;
 use crate::new_refund::{RefundSpec, new_refund};
 use crate::refund::RefundOrigin;
-use crate::store::{DbError, Line, PaidAttempt, RefundEvidence, RefundSource, Reserved};
+use crate::store::{AuditEntry, DbError, Line, NewRefund, PaidAttempt, RefundEvidence, RefundSource, Reserved};
 use crate::wechat::v2::refund_query::{Refund, RefundStatus, Refunds, RefundsAsked, Which, ask};
 use crate::wechat::v2::reply::RawReply;
 
-pub(super) async fn enter_refund(on: Repair<'_>, merchant: &Merchant, line: &Line) -> Result<String, DbError> {
+/// Asks WeChat about the refund and records what it confirms, with this row of the audit.
+pub(super) async fn enter_refund(
+    on: Repair<'_>,
+    merchant: &Merchant,
+    line: &Line,
+    audit: AuditEntry,
+) -> Result<Mended, DbError> {
+    let refused = |why: &str| Ok(Mended::Refused(why.to_owned()));
     let numbers = TransactionId::parse(line.transaction_id.clone()).ok();
     let number = line.refund_no.clone().and_then(|number| OutRefundNo::parse(number).ok());
     let Some((transaction_id, number)) = numbers.zip(number) else {
-        return Ok("the bill's numbers are none of WeChat's".to_owned());
+        return refused("the bill's numbers are none of WeChat's");
     };
     let Some(paid) = on.store.paid_attempt(&merchant.key, &transaction_id).await? else {
-        return Ok("the payment is not in the books: repair it first".to_owned());
+        return refused("the payment is not in the books: repair it first");
     };
     let (found, raw) = match ask(on.wechat, merchant, &paid.appid, &Which::Refund(number.clone())).await {
         RefundsAsked::Found(found, raw) => (found, raw),
-        RefundsAsked::NotFound => return Ok("WeChat knows no such refund".to_owned()),
-        RefundsAsked::Refused(error) => return Ok(format!("WeChat refuses the query: {}", error.message)),
-        RefundsAsked::Unknown { why, .. } => return Ok(format!("WeChat: {why}")),
+        RefundsAsked::NotFound => return refused("WeChat knows no such refund"),
+        RefundsAsked::Refused(error) => return refused(&format!("WeChat refuses the query: {}", error.message)),
+        RefundsAsked::Unknown { why, .. } => return Ok(Mended::Waiting(why)),
     };
     let refund = found.refunds.iter().find(|refund| refund.out_refund_no == number);
     let Some(refund) = refund.filter(|refund| is_same(&found, refund, &paid, line)) else {
-        return Ok("WeChat holds another refund under this number than its bill says".to_owned());
+        return refused("WeChat holds another refund under this number than its bill says");
     };
     if refund.status == RefundStatus::Closed {
-        return Ok("WeChat closed the refund without moving money".to_owned());
+        return refused("WeChat closed the refund without moving money");
     }
-    record(on, merchant, &paid, (refund, raw)).await
+    record(on, merchant, &paid, (refund, raw), audit).await
 }
 
 fn is_same(found: &Refunds, refund: &Refund, paid: &PaidAttempt, line: &Line) -> bool {
@@ -52,7 +60,8 @@ async fn record(
     merchant: &Merchant,
     paid: &PaidAttempt,
     (refund, raw): (&Refund, RawReply),
-) -> Result<String, DbError> {
+    audit: AuditEntry,
+) -> Result<Mended, DbError> {
     let now = on.clock.now();
     let standing = match refund.status {
         RefundStatus::Processing | RefundStatus::Closed => RefundStanding::Processing,
@@ -87,11 +96,13 @@ async fn record(
         known: Some((refund.refund_id.clone(), evidence)),
     };
     let new = new_refund(on.config, spec, now).map_err(|e| DbError::Defect(e.to_string()))?;
+    let new = NewRefund { audit: Some(audit), ..new };
     Ok(match on.store.record_refund(&new, now).await? {
-        Reserved::New(_) | Reserved::Known(_) => "asked".to_owned(),
-        Reserved::Accepted => "its order has appeared: repair it again".to_owned(),
+        Reserved::New(_) => Mended::Asked { is_audited: true },
+        Reserved::Known(_) => Mended::Asked { is_audited: false },
+        Reserved::Accepted => Mended::Waiting("its order has appeared".to_owned()),
         Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused | Reserved::Capped { .. } => {
-            "other refunds hold what it took: repair it again once they have ended".to_owned()
+            Mended::Waiting("other refunds hold what it took until they have ended".to_owned())
         }
     })
 }

@@ -55,13 +55,15 @@ pub struct PlanItem {
     pub order: Option<StoredOrder>,
 }
 
-/// What a mend came to.
+/// What a mend came to, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MendOutcome {
     pub line: i64,
     pub mend: Mend,
-    /// `asked`, `entered`, `known`, `note`, or why not.
+    /// `asked`, `entered`, `known`, `note`, `waiting`, or why not.
     pub result: String,
+    /// What WeChat said, where the line waits for it.
+    pub said: Option<String>,
 }
 
 /// Why a repair ended early.

@@ -88,7 +88,9 @@ pub async fn day_rows(
             refunds_fen: ours.refunds_fen,
             differences: reconciled.map(|day| day.differences),
             coupons_fen: bill.as_ref().map(|bill| bill.coupons_fen),
-            differences_fen: reconciled.map(|_| bill.as_ref().map_or(0, |bill| bill.differences_fen)),
+            differences_fen: reconciled
+                .filter(|day| !day.is_mixed)
+                .map(|_| bill.as_ref().map_or(0, |bill| bill.differences_fen)),
             net: bill.as_ref().map(|bill| bill.net.clone()),
             fees: bill.map(|bill| bill.fees),
             state: reconciled.map_or_else(|| without_result(*begin, recorded_before), |day| day.state),

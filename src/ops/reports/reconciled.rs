@@ -66,9 +66,11 @@ impl DayState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconciledDay {
     pub state: DayState,
-    /// In yuan; none of a day without a result.
+    /// In yuan; none of a day without a result, or of one whose result has no sums per currency.
     pub bill: Option<ReconciledBill>,
     pub differences: i64,
+    /// Whether its sums are not known per currency.
+    pub is_mixed: bool,
     /// Of other currencies.
     pub others: BTreeMap<String, ReconciledBill>,
 }
@@ -114,8 +116,9 @@ pub fn without_result(begin: Timestamp, now: Timestamp) -> DayState {
 }
 
 fn of_day(day: &Reconciliation, now: Timestamp) -> ReconciledDay {
-    // A day without a result has no figures yet.
+    // A day without a result has no figures yet. Those of another version are of all currencies together.
     let has_result = day.result().is_some();
+    let has_sums = has_result && !day.is_mixed;
     // Asked for before there can be a bill: that is no failure.
     let is_early = BillDay::parse(&day.day).is_ok_and(|day| now < day.ready_at());
     let state = DayState::parse(day.state()).unwrap_or(DayState::Pending);
@@ -125,8 +128,9 @@ fn of_day(day: &Reconciliation, now: Timestamp) -> ReconciledDay {
     let yuan = of_bill(&day.bill, day.difference_fen);
     ReconciledDay {
         state,
-        bill: has_result.then_some(yuan),
+        bill: has_sums.then_some(yuan),
         differences: day.differences,
+        is_mixed: day.is_mixed,
         others: others.filter(|_| has_result).collect(),
     }
 }

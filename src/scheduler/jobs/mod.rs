@@ -9,6 +9,7 @@ mod pending_queries;
 mod pending_refunds;
 mod platform_tokens;
 mod reconciliations;
+mod repairs;
 mod retention;
 mod unmatched_notifications;
 
@@ -21,5 +22,6 @@ pub(super) use pending_queries::pending_queries;
 pub(super) use pending_refunds::pending_refunds;
 pub(super) use platform_tokens::platform_tokens;
 pub(super) use reconciliations::reconciliations;
+pub(super) use repairs::repairs;
 pub(super) use retention::retention;
 pub(super) use unmatched_notifications::orphans;

@@ -4,8 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::ops::commands::CommandError;
-use crate::ops::reconciliation::{Repair, RepairError, go_on};
 use crate::reconcile::{Ran, Reconciler, RunError, days_to_ask, oldest};
 use crate::scheduler::job::Context;
 use crate::scheduler::outcome::{Done, JobError};
@@ -14,6 +12,8 @@ use crate::scheduler::outcome::{Done, JobError};
 const PER_RUN: u64 = 4;
 /// Gaps of a merchant that one run asks for.
 const GAPS_PER_RUN: usize = 2;
+/// Results of a merchant without sums per currency that one run has compared again.
+const MIXED_PER_RUN: u64 = 2;
 
 /// Asks for what the timetable wants, and compares what is due.
 pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
@@ -21,14 +21,8 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
     if ctx.config.reconcile.schedule {
         ask(&ctx).await?;
     }
-    let repair =
-        Repair { store: &ctx.store, bus: &ctx.bus, config: &ctx.config, clock: &ctx.clock, wechat: &ctx.wechat };
-    let repaired = go_on(repair, PER_RUN).await.map_err(|e| match e {
-        RepairError::Store(e) | RepairError::Command(CommandError::Store(e)) => JobError::Store(e),
-        RepairError::Command(CommandError::Publish(e)) => JobError::Bus(e),
-        RepairError::Command(CommandError::Envelope(e)) => JobError::Event(e),
-    })?;
-    for due in ctx.store.rechecks(now, PER_RUN).await? {
+    // Of older days WeChat has no bill: their results stay.
+    for due in ctx.store.rechecks(now, &oldest(now).to_string(), PER_RUN).await? {
         ctx.store.ask_reconciliation(&due.merchant, &due.day, None, now).await?;
     }
     let on = Reconciler {
@@ -38,7 +32,7 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
         clock: &ctx.clock,
         lease: &ctx.lease,
     };
-    let (mut count, mut said) = (repaired, Vec::new());
+    let (mut count, mut said) = (0, Vec::new());
     for due in ctx.store.due_reconciliations(now, PER_RUN).await? {
         let ended = match crate::reconcile::reconcile(on, &due).await {
             Ok(Ran::Done(state)) => state.as_str().to_owned(),
@@ -62,6 +56,9 @@ async fn ask(ctx: &Context) -> Result<(), JobError> {
         let first = ctx.store.first_trade_at(&merchant.key).await?;
         for day in days_to_ask(first, &asked, now, GAPS_PER_RUN) {
             ctx.store.ask_reconciliation(&merchant.key, &day.to_string(), None, now).await?;
+        }
+        for due in ctx.store.mixed_days(&merchant.key, &oldest(now).to_string(), MIXED_PER_RUN).await? {
+            ctx.store.ask_reconciliation(&due.merchant, &due.day, None, now).await?;
         }
     }
     Ok(())

@@ -137,14 +137,14 @@ fn entry_row(e: &Entered<'_>, version: i64, at: Timestamp) -> ledger::ActiveMode
     }
 }
 
-/// Enters a payment of no order, unless it is known.
+/// Enters a payment of no order, unless it is known; whether it was not.
 pub(in crate::store) async fn enter_unmatched(
     tx: &WriteTx,
     merchant: &MerchantKey,
     p: &Payment,
     evidence: String,
     at: Timestamp,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let entry = PaymentEntry {
         out_trade_no: p.out_trade_no.clone(),
         transaction_id: p.transaction_id.clone(),
@@ -158,10 +158,11 @@ pub(in crate::store) async fn enter_unmatched(
     };
     let entered = Entered { merchant, order: None, entry: &entry, evidence: Some(evidence) };
     let known = OnConflict::new().do_nothing().to_owned();
-    if tx.insert_all(vec![payment_row(&entered, at)], Some(known)).await? > 0 {
+    let is_new = tx.insert_all(vec![payment_row(&entered, at)], Some(known)).await? > 0;
+    if is_new {
         tx.run(&ledger::Entity::insert(entry_row(&entered, 1, at))).await?;
     }
-    Ok(())
+    Ok(is_new)
 }
 
 /// Changes a payment's class as an operator decided; whether it still had the class that was decided on.

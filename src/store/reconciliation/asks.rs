@@ -1,5 +1,8 @@
 //! Which days are to be reconciled, and the beginning and the failure of a run.
 
+use sea_orm::Value;
+
+use super::types::IS_MIXED;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::ids::MerchantKey;
@@ -61,20 +64,29 @@ impl Store {
                                WHERE p.merchant = r.merchant AND p.day = r.day AND p.state = 'running')
              ORDER BY next_at_ms, day DESC LIMIT {limit}"
         );
-        self.due(&sql, now).await
+        self.due(&sql, vec![now.as_ms().into()]).await
     }
 
-    /// Days whose carried or pending lines are to be compared again.
-    pub async fn rechecks(&self, now: Timestamp, limit: u64) -> Result<Vec<DueDay>, DbError> {
+    /// Days from `from` on whose carried or pending lines are to be compared again.
+    pub async fn rechecks(&self, now: Timestamp, from: &str, limit: u64) -> Result<Vec<DueDay>, DbError> {
         let sql = format!(
             "SELECT merchant, day FROM reconciliations WHERE recheck_at_ms IS NOT NULL AND recheck_at_ms <= $1
-             AND work = 'idle' ORDER BY recheck_at_ms LIMIT {limit}"
+             AND work = 'idle' AND day >= $2 ORDER BY recheck_at_ms LIMIT {limit}"
         );
-        self.due(&sql, now).await
+        self.due(&sql, vec![now.as_ms().into(), from.into()]).await
     }
 
-    async fn due(&self, sql: &str, now: Timestamp) -> Result<Vec<DueDay>, DbError> {
-        let rows = self.db.reader().rows(sql, [now.as_ms().into()]).await?;
+    /// Days of a merchant from `from` on whose result has no sums per currency, though there are several.
+    pub async fn mixed_days(&self, merchant: &MerchantKey, from: &str, limit: u64) -> Result<Vec<DueDay>, DbError> {
+        let sql = format!(
+            "SELECT merchant, day FROM reconciliations
+             WHERE merchant = $1 AND day >= $2 AND work = 'idle' AND error IS NULL AND {IS_MIXED} LIMIT {limit}"
+        );
+        self.due(&sql, vec![merchant.as_str().into(), from.into()]).await
+    }
+
+    async fn due(&self, sql: &str, values: Vec<Value>) -> Result<Vec<DueDay>, DbError> {
+        let rows = self.db.reader().rows(sql, values).await?;
         let due = |row: &crate::store::writer::Row| {
             let merchant = MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?;
             Ok(DueDay { merchant, day: row.get("day")? })

@@ -46,8 +46,8 @@ impl Store {
         rows.iter().map(|row| row.get("id")).collect()
     }
 
-    /// Keeps the notes of the run before on the same lines, and when WeChat was asked about them; answers how many
-    /// lines are open then.
+    /// Keeps the notes of the run before on the same lines, and when WeChat was asked about them and what it said;
+    /// answers how many lines are open then.
     pub async fn keep_notes(&self, lease: &Lease, run: &RunKey, before: i64) -> Result<Fenced<i64>, DbError> {
         let write = (lease.clone(), run.clone(), before);
         let keep = self.db.write("reconciliation.notes", write, |tx, (lease, run, before)| {
@@ -87,12 +87,14 @@ async fn notes(tx: &WriteTx, run: &RunKey, before: i64) -> Result<i64, DbError> 
     let mut values = key.to_vec();
     values.push(before.into());
     tx.execute(&sql, values.clone()).await?;
-    let was_asked = same.replace("o.resolution = 'resolved'", "o.asked_at_ms IS NOT NULL");
+    let was_asked = same.replace("o.resolution = 'resolved'", "(o.asked_at_ms IS NOT NULL OR o.said IS NOT NULL)");
+    let old = |column: &str| format!("{column} = (SELECT o.{column} FROM reconciliation_lines AS o WHERE {was_asked})");
     let sql = format!(
-        "UPDATE reconciliation_lines
-         SET asked_at_ms = (SELECT o.asked_at_ms FROM reconciliation_lines AS o WHERE {was_asked})
+        "UPDATE reconciliation_lines SET {}, {}
          WHERE merchant = $1 AND day = $2 AND run = $3 AND resolution = 'open'
-           AND EXISTS (SELECT 1 FROM reconciliation_lines AS o WHERE {was_asked})"
+           AND EXISTS (SELECT 1 FROM reconciliation_lines AS o WHERE {was_asked})",
+        old("asked_at_ms"),
+        old("said")
     );
     tx.execute(&sql, values).await?;
     let sql = "SELECT COUNT(*) AS n FROM reconciliation_lines

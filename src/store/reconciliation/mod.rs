@@ -14,3 +14,4 @@ pub(super) mod repair;
 pub(super) mod repairs;
 pub(super) mod resolve;
 pub(super) mod types;
+pub(super) mod waiting;

@@ -3,7 +3,7 @@
 use sea_orm::Value;
 
 use super::lines::RunKey;
-use super::types::{DAY_COLUMNS, IS_RED, LINE_COLUMNS, Line, Reconciliation, line, reconciliation};
+use super::types::{DAY_COLUMNS, IS_MIXED, IS_RED, LINE_COLUMNS, Line, Reconciliation, line, reconciliation};
 use crate::ids::MerchantKey;
 use crate::reconciliation::LineClass;
 use crate::store::Store;
@@ -23,11 +23,16 @@ pub struct DayFilter {
     pub is_red: bool,
 }
 
+fn days(only: &str) -> String {
+    let is_mixed = format!("CAST(CASE WHEN {IS_MIXED} THEN 1 ELSE 0 END AS BIGINT) AS is_mixed");
+    format!("SELECT {DAY_COLUMNS}, {is_mixed} FROM reconciliations WHERE {only}")
+}
+
 impl Store {
     /// A day of a merchant.
     pub async fn reconciliation(&self, merchant: &MerchantKey, day: &str) -> Result<Option<Reconciliation>, DbError> {
-        let sql = format!("SELECT {DAY_COLUMNS} FROM reconciliations WHERE merchant = $1 AND day = $2");
-        let rows = self.db.reader().rows(&sql, [merchant.as_str().into(), day.into()]).await?;
+        let rows =
+            self.db.reader().rows(&days("merchant = $1 AND day = $2"), [merchant.as_str().into(), day.into()]).await?;
         rows.first().map(reconciliation).transpose()
     }
 
@@ -49,10 +54,7 @@ impl Store {
             let (day, merchant) = (only.value(day), only.value(merchant));
             only.plain(&format!("(day < {day} OR (day = {day} AND merchant > {merchant}))"));
         }
-        let sql = format!(
-            "SELECT {DAY_COLUMNS} FROM reconciliations WHERE {} ORDER BY day DESC, merchant LIMIT {limit}",
-            only.text()
-        );
+        let sql = days(&format!("{} ORDER BY day DESC, merchant LIMIT {limit}", only.text()));
         self.db.reader().rows(&sql, only.values()).await?.iter().map(reconciliation).collect()
     }
 

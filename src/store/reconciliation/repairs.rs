@@ -1,7 +1,9 @@
 //! How far the repair of a day is: it goes on in batches, and then waits for what WeChat was asked about.
 //!
-//! What must stay true: a repair that is replaced by another one writes nothing any more; its lines are found again by
-//! their order, so that a killed process costs one batch.
+//! What must stay true: a repair that was replaced by another one or stopped writes nothing any more; its lines are
+//! found again by their order, so that a killed process costs one batch.
+
+use sea_orm::Value;
 
 use super::types::{LINE_COLUMNS, Line, Reconciliation, line};
 use crate::clock::Timestamp;
@@ -23,9 +25,29 @@ pub enum RepairState {
     Done,
     /// Some of it is not, after the last try.
     Unsettled,
+    /// A person stopped it.
+    Stopped,
 }
 
-named!(RepairState { Running = "running", Settling = "settling", Done = "done", Unsettled = "unsettled" });
+named!(RepairState {
+    Running = "running",
+    Settling = "settling",
+    Done = "done",
+    Unsettled = "unsettled",
+    Stopped = "stopped",
+});
+
+impl RepairState {
+    /// Whether it goes on by itself.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, RepairState::Running | RepairState::Settling)
+    }
+
+    /// As it is stored: one that was stopped is done, with the time of that beside it.
+    const fn stored(self) -> RepairState {
+        if matches!(self, RepairState::Stopped) { RepairState::Done } else { self }
+    }
+}
 
 /// The newest repair of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +67,7 @@ pub struct DayRepair {
     /// Lines whose money was entered or was there, and lines that WeChat was asked about.
     pub repaired: i64,
     pub asked: i64,
-    /// Of those, how many were in the books at the last try.
+    /// How many lines of the result were repaired at the last try, or were asked about and had arrived.
     pub settled: i64,
     /// How often it was tried whether they are.
     pub tries: i64,
@@ -53,29 +75,19 @@ pub struct DayRepair {
     pub next_at: Option<Timestamp>,
     pub started_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-/// Lines that WeChat was asked about and that are open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AskedLines {
-    /// Their money is in the books.
-    pub settled: i64,
-    pub waiting: i64,
+    /// Who stopped it, and when.
+    pub stopped: Option<(String, Timestamp)>,
 }
 
 const COLUMNS: &str = "
 merchant, day, state, reason, asked_by, asked_by_id, remote_addr, run, place, lines, done, repaired, asked, settled,
-tries, next_at_ms, started_at_ms, updated_at_ms";
+tries, next_at_ms, started_at_ms, updated_at_ms, stopped_by, stopped_at_ms";
+
+/// Whether it goes on by itself: it was neither replaced nor stopped, and is not over.
+const UNDER_WAY: &str = "merchant = $1 AND day = $2 AND started_at_ms = $3 AND state IN ('running', 'settling')";
 
 /// Classes that a repair may mend.
 const MENDABLE: &str = "class IN ('missing_here', 'refund_missing_here')";
-
-/// Whether the money of a line `l` is in the books; of a refund, whether WeChat has said how it stands.
-const IN_BOOKS: &str = "
-(CASE WHEN l.kind = 'payment'
- THEN EXISTS (SELECT 1 FROM payments AS p WHERE p.merchant = l.merchant AND p.transaction_id = l.transaction_id)
- ELSE EXISTS (SELECT 1 FROM refunds AS f WHERE f.merchant = l.merchant AND f.refund_no = l.refund_no
-                AND (f.state IN ('succeeded', 'abnormal', 'failed') OR f.queries_done > 0)) END)";
 
 impl Store {
     /// Writes a repair that begins, in place of the one before. One that is running is replaced only by another of the
@@ -87,7 +99,8 @@ impl Store {
         let set: Vec<String> = names.map(|name| format!("{name} = excluded.{name}")).collect();
         let sql = format!(
             "INSERT INTO reconciliation_repairs ({COLUMNS})
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                     $20)
              ON CONFLICT (merchant, day) DO UPDATE SET {} {only}",
             set.join(", ")
         );
@@ -95,7 +108,7 @@ impl Store {
         let values = [
             repair.merchant.as_str().into(),
             repair.day.as_str().into(),
-            repair.state.as_str().into(),
+            repair.state.stored().as_str().into(),
             repair.reason.as_str().into(),
             name.into(),
             id.into(),
@@ -111,23 +124,26 @@ impl Store {
             repair.next_at.map(Timestamp::as_ms).into(),
             repair.started_at.as_ms().into(),
             repair.updated_at.as_ms().into(),
+            repair.stopped.as_ref().map(|(by, _)| by.clone()).into(),
+            repair.stopped.as_ref().map(|(_, at)| at.as_ms()).into(),
         ];
         let begun = self.db.execute("reconciliation.repair", sql, values).await? > 0;
         self.changed();
         Ok(begun)
     }
 
-    /// Writes how far a repair is, unless another one has taken its place.
-    pub async fn note_repair(&self, repair: &DayRepair) -> Result<(), DbError> {
-        let sql =
+    /// Writes how far a repair is; `false` where it was replaced or stopped: nothing was written.
+    pub async fn note_repair(&self, repair: &DayRepair) -> Result<bool, DbError> {
+        let sql = format!(
             "UPDATE reconciliation_repairs SET state = $4, run = $5, place = $6, done = $7, repaired = $8, asked = $9,
-                     settled = $10, tries = $11, next_at_ms = $12, updated_at_ms = $13
-                   WHERE merchant = $1 AND day = $2 AND started_at_ms = $3";
+                 settled = $10, tries = $11, next_at_ms = $12, updated_at_ms = $13
+             WHERE {UNDER_WAY}"
+        );
         let values = [
             repair.merchant.as_str().into(),
             repair.day.as_str().into(),
             repair.started_at.as_ms().into(),
-            repair.state.as_str().into(),
+            repair.state.stored().as_str().into(),
             repair.run.into(),
             repair.place.into(),
             repair.done.into(),
@@ -138,9 +154,38 @@ impl Store {
             repair.next_at.map(Timestamp::as_ms).into(),
             repair.updated_at.as_ms().into(),
         ];
-        self.db.execute("reconciliation.repair", sql, values).await?;
+        let noted = self.db.execute("reconciliation.repair", sql, values).await? > 0;
         self.changed();
-        Ok(())
+        Ok(noted)
+    }
+
+    /// Stops a repair that is under way, with its audit row; `false` where it is not any more.
+    pub async fn stop_repair(&self, repair: &DayRepair, audit: &AuditEntry) -> Result<bool, DbError> {
+        let stop = self.db.write("reconciliation.stop", (repair.clone(), audit.clone()), |tx, (repair, audit)| {
+            Box::pin(async move {
+                let sql = format!(
+                    "UPDATE reconciliation_repairs SET state = 'done', next_at_ms = NULL, stopped_by = $4,
+                         stopped_at_ms = $5, updated_at_ms = $5
+                     WHERE {UNDER_WAY}"
+                );
+                let mut values = key(repair).to_vec();
+                values.extend([audit.actor.as_str().into(), audit.at.as_ms().into()]);
+                if tx.execute(&sql, values).await? == 0 {
+                    return Ok(false);
+                }
+                write_audit(tx, audit).await?;
+                Ok(true)
+            })
+        });
+        let stopped = stop.await?;
+        self.changed();
+        Ok(stopped)
+    }
+
+    /// Whether a repair was neither replaced nor stopped.
+    pub async fn is_repair_under_way(&self, repair: &DayRepair) -> Result<bool, DbError> {
+        let sql = format!("SELECT 1 AS n FROM reconciliation_repairs WHERE {UNDER_WAY}");
+        Ok(!self.db.reader().rows(&sql, key(repair)).await?.is_empty())
     }
 
     /// The newest repair of a day.
@@ -179,52 +224,24 @@ impl Store {
         let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
         self.db.reader().rows(&sql, values).await?.first().map_or(Ok(0), |row| row.get("n"))
     }
+}
 
-    /// Notes that a repair had WeChat asked about a line, with its audit row.
-    pub async fn note_asked(&self, line: i64, audit: &AuditEntry) -> Result<(), DbError> {
-        let note = self.db.write("reconciliation.asked", (line, audit.clone()), |tx, (line, audit)| {
-            Box::pin(async move {
-                let sql = "UPDATE reconciliation_lines SET asked_at_ms = $2 WHERE id = $1 AND resolution = 'open'";
-                tx.execute(sql, [(*line).into(), audit.at.as_ms().into()]).await?;
-                write_audit(tx, audit).await
-            })
-        });
-        note.await
-    }
-
-    /// Lines of a day's result that WeChat was asked about and that are open.
-    pub async fn asked_lines(&self, of: &Reconciliation) -> Result<AskedLines, DbError> {
-        let sql = format!(
-            "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(CASE WHEN {IN_BOOKS} THEN 1 ELSE 0 END), 0) AS BIGINT) AS settled
-             FROM reconciliation_lines AS l
-             WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.resolution = 'open'
-               AND l.asked_at_ms IS NOT NULL"
-        );
-        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
-        let rows = self.db.reader().rows(&sql, values).await?;
-        let Some(row) = rows.first() else { return Ok(AskedLines::default()) };
-        let (n, settled): (i64, i64) = (row.get("n")?, row.get("settled")?);
-        Ok(AskedLines { settled, waiting: n - settled })
-    }
-
-    /// Up to `limit` of them that are not in the books.
-    pub async fn waiting_lines(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
-        let sql = format!(
-            "SELECT {LINE_COLUMNS} FROM reconciliation_lines AS l
-             WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.resolution = 'open'
-               AND l.asked_at_ms IS NOT NULL AND NOT {IN_BOOKS} ORDER BY l.id LIMIT {limit}"
-        );
-        let values = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
-        self.db.reader().rows(&sql, values).await?.iter().map(line).collect()
-    }
+fn key(repair: &DayRepair) -> [Value; 3] {
+    [repair.merchant.as_str().into(), repair.day.as_str().into(), repair.started_at.as_ms().into()]
 }
 
 fn repair(row: &Row) -> Result<DayRepair, DbError> {
     let state: String = row.get("state")?;
+    let state = RepairState::parse(&state).ok_or_else(|| unknown("state", &state))?;
+    let at = |column: &str| Ok::<_, DbError>(row.get::<Option<i64>>(column)?.map(Timestamp::from_ms));
+    let started_at = Timestamp::from_ms(row.get("started_at_ms")?);
+    let stopped: Option<(String, Timestamp)> =
+        row.get::<Option<String>>("stopped_by")?.zip(at("stopped_at_ms")?.filter(|at| *at >= started_at));
+    let stopped = stopped.filter(|_| state == RepairState::Done);
     Ok(DayRepair {
         merchant: MerchantKey::parse(row.get::<String>("merchant")?).map_err(broken("merchant"))?,
         day: row.get("day")?,
-        state: RepairState::parse(&state).ok_or_else(|| unknown("state", &state))?,
+        state: if stopped.is_some() { RepairState::Stopped } else { state },
         reason: row.get("reason")?,
         by: [row.get("asked_by")?, row.get("asked_by_id")?, row.get("remote_addr")?],
         run: row.get("run")?,
@@ -235,8 +252,9 @@ fn repair(row: &Row) -> Result<DayRepair, DbError> {
         asked: row.get("asked")?,
         settled: row.get("settled")?,
         tries: row.get("tries")?,
-        next_at: row.get::<Option<i64>>("next_at_ms")?.map(Timestamp::from_ms),
-        started_at: Timestamp::from_ms(row.get("started_at_ms")?),
+        next_at: at("next_at_ms")?,
+        started_at,
         updated_at: Timestamp::from_ms(row.get("updated_at_ms")?),
+        stopped,
     })
 }

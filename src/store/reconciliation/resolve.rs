@@ -27,7 +27,8 @@ impl Store {
     /// another result by now: nothing was written.
     pub async fn change_line(&self, of: &Reconciliation, change: &LineChange) -> Result<bool, DbError> {
         let write = (of.clone(), change.clone());
-        let done = self.db.write("reconciliation.resolve", write, |tx, (of, change)| Box::pin(apply(tx, of, change)));
+        let done =
+            self.db.write("reconciliation.resolve", write, |tx, (of, change)| Box::pin(change_in(tx, of, change)));
         let done = done.await?;
         if done {
             self.changed();
@@ -36,7 +37,8 @@ impl Store {
     }
 }
 
-async fn apply(tx: &WriteTx, of: &Reconciliation, change: &LineChange) -> Result<bool, DbError> {
+/// As [`Store::change_line`], as a part of a write.
+pub(super) async fn change_in(tx: &WriteTx, of: &Reconciliation, change: &LineChange) -> Result<bool, DbError> {
     let key = [of.merchant.as_str().into(), of.day.as_str().into(), of.run.into()];
     // Its row is locked first: a run that ends meanwhile sees the note, or takes the place of the line.
     if lock(tx, key.clone()).await? == 0 {

@@ -46,6 +46,8 @@ pub struct Reconciliation {
     pub difference_fen: i64,
     /// The figures of other currencies.
     pub others: Others,
+    /// Whether all figures are sums over several currencies, which another version did not tell apart.
+    pub is_mixed: bool,
     pub open_lines: i64,
     pub asked_by: Option<String>,
     pub asked_at: Timestamp,
@@ -83,6 +85,16 @@ bill_coupons_fen, bill_settlement_fen, bill_fees, ledger_payments, ledger_refund
 ledger_refunds_fen, classes, loops, unexplained_fen, differences, difference_fen, open_lines, asked_by, asked_at_ms,
 started_at_ms, finished_at_ms, next_at_ms, CASE WHEN others_run = run THEN others END AS others";
 
+/// A day whose result has sums over several currencies: another version wrote it, and the merchant's books or the
+/// result's lines have another currency than yuan.
+pub(in crate::store) const IS_MIXED: &str = "
+(reconciliations.run > 0 AND (others_run IS NULL OR others_run <> reconciliations.run) AND (
+  EXISTS (SELECT 1 FROM ledger_closings AS c WHERE c.merchant = reconciliations.merchant AND c.currency <> 'CNY')
+  OR EXISTS (SELECT 1 FROM reconciliation_lines AS m WHERE m.merchant = reconciliations.merchant
+               AND m.day = reconciliations.day AND m.run = reconciliations.run
+               AND (COALESCE(m.bill_currency, '') NOT IN ('CNY', '')
+                 OR COALESCE(m.ledger_currency, '') NOT IN ('CNY', '')))))";
+
 /// A day whose result is red. What another version wrote has no other currencies.
 pub(in crate::store) const IS_RED: &str =
     "(open_lines > 0 OR unexplained_fen <> 0 OR (others_red > 0 AND others_run = run))";
@@ -116,6 +128,7 @@ pub(in crate::store) fn reconciliation(row: &Row) -> Result<Reconciliation, DbEr
         classes: serde_json::from_str(&json("classes")?).map_err(|e| unreadable("classes", &e))?,
         loops: serde_json::from_str(&json("loops")?).map_err(|e| unreadable("loops", &e))?,
         others: others(row.get("others")?)?,
+        is_mixed: row.get::<i64>("is_mixed")? != 0,
         unexplained_fen: row.get("unexplained_fen")?,
         differences: row.get("differences")?,
         difference_fen: row.get("difference_fen")?,
@@ -202,8 +215,10 @@ pub struct Line {
     pub note: Option<String>,
     pub resolved_by: Option<String>,
     pub resolved_at: Option<Timestamp>,
-    /// When a repair had WeChat asked about it.
+    /// When a repair had WeChat asked about it; none where its answer was final.
     pub asked_at: Option<Timestamp>,
+    /// What WeChat said then, where that does not repair it.
+    pub said: Option<String>,
 }
 
 impl Line {
@@ -219,7 +234,7 @@ pub(in crate::store) const LINE_COLUMNS: &str = "
 id, merchant, day, class, kind, transaction_id, out_trade_no, refund_no, refund_id, order_no, bill_fen, bill_currency,
 bill_settlement_fen, bill_fee, bill_rate, bill_time_ms, bill_status, bill_appid, expected_fee, booked_fee, ledger_fen,
 ledger_currency, ledger_state, ledger_time_ms, other_day, explains_fen, resolution, rule, note, resolved_by,
-resolved_at_ms, explains_ours_fen, asked_at_ms";
+resolved_at_ms, explains_ours_fen, asked_at_ms, said";
 
 pub(in crate::store) fn line(row: &Row) -> Result<Line, DbError> {
     let (class, kind, resolution): (String, String, String) =
@@ -259,5 +274,6 @@ pub(in crate::store) fn line(row: &Row) -> Result<Line, DbError> {
         resolved_by: row.get("resolved_by")?,
         resolved_at: at("resolved_at_ms")?,
         asked_at: at("asked_at_ms")?,
+        said: row.get("said")?,
     })
 }

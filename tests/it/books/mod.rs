@@ -1,6 +1,7 @@
 //! The day's books: rows, running balances, sums, files, and the feed by time.
 
 mod agree;
+mod bills;
 mod closings;
 mod feed_by_time;
 mod file;

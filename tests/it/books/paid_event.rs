@@ -24,7 +24,7 @@ on_both! {
         let of = |order_no: &str| *data.iter().find(|data| data["order_no"] == order_no).unwrap();
         let sent = of("BKE00001");
         assert_eq!((&sent["description"], &sent["attach"]), (&json!("茶, 250 g"), &json!("shift=2")), "{sent}");
-        assert_eq!(sent["metadata"], metadata);
+        assert_eq!((&sent["metadata"], &sent["bank_type"]), (&metadata, &json!("OTHERS")), "{sent}");
         let sent = of("BKE00002");
         assert_eq!((&sent["attach"], &sent["metadata"]), (&Value::Null, &Value::Null), "{sent}");
         service.finish().await;

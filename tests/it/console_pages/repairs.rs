@@ -88,7 +88,7 @@ async fn an_operator_reads_the_plan_repairs_a_lost_payment_and_explains_the_rest
     let after = service.until_compared(&day).await;
     assert_eq!((&after["state"], &after["open"]), (&json!("red"), &json!(1)), "the fee is left: {after}");
     let operator = User::log_in(&service, Role::Operator, None).await;
-    operator.page(&path).await.hides(&repair);
+    operator.page(&path).await.hides(&format!("{repair}\""));
     operator.page(&repair).await.shows("There is nothing to repair.");
     let line = service.number("SELECT MAX(id) FROM reconciliation_lines WHERE resolution = 'open'").await;
     let note = [("note", "a promotion of <script>WeChat</script>")];
@@ -132,6 +132,42 @@ async fn a_payment_of_no_order_is_entered_and_the_page_says_what_wechat_refuses(
     service.until_compared(&day).await;
     service.leave_unfinished(NOTIFICATIONS_ARE_LOST);
     service.leave_books_open("the payment is of no order, and the bill has one that is not");
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_a_day_shows_how_far_its_repair_is_and_stops_it() {
+    let service = service().in_process().await;
+    let day = service.begin_day().await;
+    service.red_day(&day, 620).await;
+    service.enter_all_lines().await;
+    service.until_repairs_rest().await;
+    let path = format!("/console/reconciliation/main/{day}");
+    let (viewer, operator) =
+        (User::log_in(&service, Role::Viewer, None).await, User::log_in(&service, Role::Operator, None).await);
+    operator.page(&path).await.hides("/repair/stop");
+    let stop = format!("{path}/repair/stop");
+    assert_eq!(operator.submit(&stop, &[("reason", "none was made")]).await.status, 404);
+    let done = operator.submit(&format!("{path}/repair"), &[("reason", "lost"), ("count", "620")]).await;
+    assert_eq!(done.status, 200, "{}", done.words());
+    let page = operator.page(&path).await;
+    page.shows("running");
+    page.shows("Lines gone through 50 / 620");
+    page.shows("Stop the repair");
+    let seen = viewer.page(&path).await;
+    seen.shows("Lines gone through 50 / 620");
+    seen.hides("/repair/stop");
+    assert_eq!(viewer.submit(&stop, &[("reason", "I am a viewer")]).await.status, 403);
+    assert_eq!(operator.submit_without_token(&stop, &[("reason", "no token")]).await.status, 403);
+    operator.submit(&stop, &[("reason", " ")]).await;
+    assert_eq!(service.audited("reconciliation.stop").await, [""; 0], "nothing was stopped");
+    assert_eq!(operator.submit(&stop, &[("reason", "the wrong day")]).await.status, 303);
+    let page = operator.page(&path).await;
+    page.shows("Stopped by operator-false");
+    page.hides("/repair/stop");
+    assert_eq!(operator.submit(&stop, &[("reason", "again")]).await.status, 303);
+    assert_eq!(service.audited("reconciliation.stop").await, ["done", "repeated"]);
+    service.leave_books_open("payments that the test wrote");
     service.finish().await;
 }
 

@@ -8,6 +8,7 @@ mod keys;
 mod month;
 mod output;
 mod queue;
+mod repairs;
 mod runbook;
 pub mod support;
 mod trigger;

@@ -210,6 +210,7 @@ async fn every_command_has_json(furnished: &Furnished) {
         "replay cancel",
         "reconcile resolve",
         "reconcile export",
+        "reconcile bill",
         "periods close",
         "periods reopen",
         "keys list",

@@ -47,6 +47,76 @@ on_both! {
         service.finish().await;
     }
 
+    async fn a_result_without_sums_per_currency_shows_none_until_it_is_compared_again(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000021").await;
+        service.unmatched("FX000022", json!({"fee_type": "USD", "total_fee": 250})).await;
+        service.end_day().await;
+        service.reconciled(&day).await;
+        let closed = "SELECT COUNT(*) FROM ledger_closings WHERE currency = 'USD'";
+        service.until_number("the balance in dollars", closed, |n| n > 0).await;
+        // As a version leaves it that adds up all currencies.
+        let older = "UPDATE reconciliations SET others = NULL, others_run = NULL, others_red = NULL,
+                     bill_payments_fen = 350, ledger_payments_fen = 350";
+        service.store.db().execute("test", older, []).await.unwrap();
+        let path = format!("/v1/reconciliations/main/{day}");
+        let (_, mixed) = service.get(&path).await;
+        assert_eq!((&mixed["mixed_currencies"], &mixed["state"]), (&json!(true), &json!("balanced")), "{mixed}");
+        for figure in ["bill", "ledger", "unexplained_fen", "difference_fen"] {
+            assert!(mixed[figure].is_null(), "{figure}: {mixed}");
+        }
+        let (_, daily) = service.get(&format!("/v1/reports/daily?from={day}")).await;
+        let row = &daily["days"][0];
+        assert_eq!((&row["payments_fen"], &row["fees"], &row["net"]), (&json!(100), &json!(null), &json!(null)));
+        let again = service.reconciled(&day).await;
+        let is = (&again["mixed_currencies"], &again["bill"]["payments_fen"]);
+        assert_eq!(is, (&json!(null), &json!(100)), "{again}");
+        assert_eq!(again["others"]["USD"]["bill"]["payments_fen"], 250, "{again}");
+        service.leave_books_open("the payment is of no order");
+        service.finish().await;
+    }
+
+    async fn it_is_compared_again_by_itself(db: TestDb) {
+        let service = TestService::new().on(db).config("[reconcile]\nschedule = true\n").in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000041").await;
+        service.paid("FX000042").await;
+        service.plant(json!([{"kind": "currency", "number": "FX000042", "currency": "HKD"}])).await;
+        service.end_day().await;
+        let red = service.reconciled(&day).await;
+        assert_eq!(red["others"]["HKD"]["bill"]["payments_fen"], 100, "{red}");
+        let older = "UPDATE reconciliations SET others = NULL, others_run = NULL, others_red = NULL";
+        service.store.db().execute("test", older, []).await.unwrap();
+        // A line of the result says that there are several currencies.
+        let path = format!("/v1/reconciliations/main/{day}");
+        assert_eq!(service.get(&path).await.1["mixed_currencies"], true);
+        let by_itself = || async {
+            service.skip(5);
+            let found = service.get(&path).await.1;
+            found["bill"].is_object().then_some(found)
+        };
+        let found = service.found("sums per currency", by_itself).await;
+        assert_eq!(found["others"]["HKD"]["bill"]["payments_fen"], 100, "{found}");
+        assert_eq!(found["asked_by"], json!(null), "{found}");
+        service.leave_books_open("the bill is wrong, the books are not");
+        service.finish().await;
+    }
+
+    async fn a_result_of_yuan_alone_is_read_as_it_is(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000031").await;
+        service.end_day().await;
+        service.reconciled(&day).await;
+        let older = "UPDATE reconciliations SET others = NULL, others_run = NULL, others_red = NULL";
+        service.store.db().execute("test", older, []).await.unwrap();
+        let (_, found) = service.get(&format!("/v1/reconciliations/main/{day}")).await;
+        let is = (&found["mixed_currencies"], &found["bill"]["payments_fen"]);
+        assert_eq!(is, (&json!(null), &json!(100)), "{found}");
+        service.finish().await;
+    }
+
     async fn a_row_in_another_currency_explains_both_amounts(db: TestDb) {
         let service = TestService::new().on(db).in_process().await;
         let day = service.begin_day().await;

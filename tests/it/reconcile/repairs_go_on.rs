@@ -23,7 +23,7 @@ impl InProcess {
     }
 
     /// A result of a day that is red, with such a number of payments that the bill has and our books do not.
-    async fn red_day(&self, day: &str, lines: i64) {
+    pub async fn red_day(&self, day: &str, lines: i64) {
         let sql = format!(
             "INSERT INTO reconciliations (merchant, day, work, runs, run, asked_at_ms, differences, open_lines, loops)
              VALUES ('main', '{day}', 'idle', 1, 1, 1, {lines}, {lines}, '{{}}')"
@@ -39,7 +39,27 @@ impl InProcess {
         self.store.db().execute("test", sql, []).await.unwrap();
     }
 
-    async fn repaired(&self, day: &str) -> Value {
+    /// Awaits that the job of repairs is not due before the clock moves.
+    pub async fn until_repairs_rest(&self) {
+        let rests = || async {
+            let now = self.clock.now().as_ms();
+            let sql = format!("SELECT COUNT(*) FROM jobs WHERE name = 'repairs' AND next_due_at_ms > {now}");
+            (self.number(&sql).await == 1).then_some(())
+        };
+        self.found("a run of the job of repairs", rests).await;
+    }
+
+    /// The payments of all lines are in the books.
+    pub async fn enter_all_lines(&self) {
+        let sql = "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid,
+                                         amount_fen, currency, paid_at_ms, recorded_at_ms, updated_at_ms)
+                   SELECT merchant, transaction_id, 1, 'unmatched', out_trade_no, 'm', 'a', 100, 'CNY', 1, 1, 1
+                   FROM reconciliation_lines";
+        self.store.db().execute("test", sql, []).await.unwrap();
+    }
+
+    /// Repairs a day.
+    pub async fn repaired(&self, day: &str) -> Value {
         let body = json!({"dry_run": false, "reason": "lost"});
         let (status, answer) = self.post(&format!("/v1/reconciliations/main/{day}/repair"), &body).await;
         assert_eq!(status, 200, "{answer}");
@@ -100,11 +120,7 @@ on_both! {
         let day = day_of(service.clock.now());
         service.red_day(&day, LINES).await;
         // Their payments are in the books by now.
-        let sql = "INSERT INTO payments (merchant, transaction_id, version, class, out_trade_no, mch_id, appid,
-                                         amount_fen, currency, paid_at_ms, recorded_at_ms, updated_at_ms)
-                   SELECT merchant, transaction_id, 1, 'unmatched', out_trade_no, 'm', 'a', 100, 'CNY', 1, 1, 1
-                   FROM reconciliation_lines";
-        service.store.db().execute("test", sql, []).await.unwrap();
+        service.enter_all_lines().await;
         let path = format!("/v1/reconciliations/main/{day}");
         let plan = service.post(&format!("{path}/repair"), &json!({"dry_run": true})).await.1;
         assert_eq!(plan["plan"].as_array().unwrap().len(), 500, "a page of the plan");

@@ -1,7 +1,9 @@
 //! The users of NATS as they are shipped: what each may do and what not, the service under its own, and the examples of
-//! consumers under theirs.
+//! consumers under theirs; the example that reads the feed over HTTP.
 
 mod examples;
+mod feed;
 mod permissions;
+pub mod program;
 mod service;
 mod support;

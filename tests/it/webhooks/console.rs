@@ -50,6 +50,30 @@ async fn an_endpoint_is_made_watched_and_recovered_on_the_pages() {
     until(&service, &endpoint, "the delivery", |found| found["failed"] == 0 && found["pending"] == 0).await;
     assert_eq!(admin.submit(&format!("{page}/test"), &[]).await.status, 303);
     receiver.until(3).await;
+    let change = format!("{page}/change");
+    let moved = receiver.url.replace("/hook", "/moved");
+    let fields = [
+        ("url", moved.as_str()),
+        ("description", "the shop"),
+        ("events", "order.paid\norder.closed"),
+        ("reason", "a new host"),
+    ];
+    assert_eq!(admin.submit(&change, &fields[..3]).await.status, 422, "without a reason");
+    let refused = admin.submit(&change, &[("url", "http://10.0.0.1/"), fields[1], fields[2], fields[3]]).await;
+    assert_eq!(refused.status, 422);
+    refused.shows("not on the internet");
+    assert!(refused.text.contains("value=\"http://10.0.0.1/\""), "what was entered is kept");
+    let unknown = admin.submit(&change, &[fields[0], fields[1], ("events", "order.eaten"), fields[3]]).await;
+    assert_eq!(unknown.status, 422);
+    unknown.shows("order.eaten");
+    assert_eq!(admin.submit_without_token(&change, &fields).await.status, 403);
+    assert_eq!(get(&service, &endpoint).await["url"], receiver.url.as_str(), "nothing was changed");
+    assert_eq!(admin.submit(&change, &fields).await.status, 303);
+    let changed = get(&service, &endpoint).await;
+    assert_eq!((&changed["url"], &changed["description"]), (&json!(moved), &json!("the shop")), "{changed}");
+    assert_eq!(changed["events"].as_array().unwrap().len(), 2, "{changed}");
+    let shown = admin.page(&page).await;
+    assert!(shown.text.contains("order.paid\norder.closed</textarea>"), "the form has what the endpoint has");
     let disable = [("state", "disabled"), ("reason", "holidays")];
     assert_eq!(admin.submit(&format!("{page}/state"), &disable).await.status, 303);
     admin.page(&page).await.shows("goes on where it stopped");
@@ -58,7 +82,7 @@ async fn an_endpoint_is_made_watched_and_recovered_on_the_pages() {
     assert_eq!(admin.submit(&format!("{page}/delete"), &[("reason", "moved")]).await.status, 303);
     assert_eq!(admin.get(&page).await.status, 404);
     assert_eq!(service.get("/v1/webhooks").await.1["webhooks"], json!([]));
-    for action in ["create", "recover", "test", "disable", "rotate", "delete"] {
+    for action in ["create", "recover", "test", "change", "disable", "rotate", "delete"] {
         let rows = service.audited(&format!("webhook.{action}")).await;
         assert_eq!(rows.last().map(String::as_str), Some("done"), "{action}: {rows:?}");
     }
@@ -73,7 +97,9 @@ async fn who_may_not_do_something_cannot() {
     let viewer = User::log_in(&service, Role::Viewer, None).await;
     viewer.page(&page).await.hides("<form method=\"post\" action=\"/console/webhooks");
     let operator = User::log_in(&service, Role::Operator, None).await;
-    for (user, end) in [(&viewer, "state"), (&viewer, "test"), (&viewer, "recover"), (&operator, "rotate")] {
+    for (user, end) in
+        [(&viewer, "state"), (&viewer, "test"), (&viewer, "recover"), (&operator, "rotate"), (&operator, "change")]
+    {
         let answer = user.submit(&format!("{page}/{end}"), &[("reason", "x"), ("state", "disabled")]).await;
         assert_eq!(answer.status, 403, "{end}");
     }

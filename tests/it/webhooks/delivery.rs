@@ -10,7 +10,7 @@ use wxpay_worker::webhooks::{SigningSecret, signatures};
 
 use super::receiver::{Received, Receiver};
 use super::{CONFIG, endpoint, get, path, rows, service, until, until_attempts};
-use crate::harness::service::{InProcess, TestService};
+use crate::harness::service::{InProcess, MCH_ID, TestService, jsapi};
 
 /// Whether a request is signed by these secrets.
 pub fn is_signed(got: &Received, secrets: &[&str]) -> bool {
@@ -49,6 +49,28 @@ async fn the_feeds_event_is_posted(service: TestService) {
     assert_eq!((&state["pending"], &state["failed"], &state["secret"]), (&json!(0), &json!(0), &json!(null)));
     assert_eq!(state["attempts"], json!({"total": 2, "succeeded": 2}));
     assert_eq!(receiver.received().len(), 2, "each once");
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_business_gave_is_posted_with_what_was_paid() {
+    let service = service().in_process().await;
+    let receiver = Receiver::start().await;
+    endpoint(&service, &receiver.url, &["order.paid"]).await;
+    let mut order = jsapi("W100031", 100);
+    (order["description"], order["attach"]) = (json!("茶, 250 g"), json!("shift=2"));
+    order["metadata"] = json!({"table": 7, "guests": ["a", "b"]});
+    service.place_as(&order).await;
+    let pay = json!({"out_trade_no": "W100031", "mch_id": MCH_ID, "coupon_fee": 30});
+    service.wechat_control("pay", pay).await;
+    let data = receiver.until(1).await[0].event()["data"].clone();
+    for name in ["description", "attach", "metadata"] {
+        assert_eq!(data[name], order[name], "{name}: {data}");
+    }
+    assert_eq!((&data["amount_fen"], &data["bank_type"]), (&json!(100), &json!("OTHERS")), "{data}");
+    let coupon = json!({"coupon_id": "10000", "coupon_type": "CASH", "fee_fen": 30});
+    assert_eq!(data["coupons"], json!([coupon]), "{data}");
+    service.until_state("W100031", "paid").await;
     service.finish().await;
 }
 

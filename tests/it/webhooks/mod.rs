@@ -6,6 +6,7 @@ mod ctl;
 mod delivery;
 mod endpoints;
 mod failures;
+mod killed_receivers;
 mod packages;
 mod processes;
 mod receiver;

@@ -25,6 +25,7 @@ proofs=(
     "reconcile reconcile::seeds"
     "spreadsheets books::spreadsheets"
     "replays ops_replay::refused"
+    "schemathesis reference::fuzzing"
     "consumers subscribers::examples"
     "console_replay --browser --test-name-pattern=wrong"
     "release"

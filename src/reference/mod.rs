@@ -2,9 +2,11 @@
 //!
 //! All of it is in the program: nothing is loaded from elsewhere, and no page has a script or a style in itself.
 
-pub mod openapi;
+mod openapi;
 mod pages;
 mod problems;
 mod routes;
 
+pub use openapi::openapi_document;
+pub use pages::openapi_text;
 pub use routes::routes;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use flate2::read::GzDecoder;
 
-use super::openapi::document;
+use super::openapi::openapi_document;
 use crate::http::Error;
 
 /// Scripts and styles are files of this server. Swagger UI sets styles of elements, and has pictures in its style.
@@ -28,11 +28,11 @@ const BUNDLE_STYLE: &[u8] = include_bytes!("assets/swagger-ui.css.gz");
 const CSS_TYPE: &str = "text/css; charset=utf-8";
 const JS_TYPE: &str = "text/javascript; charset=utf-8";
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(text);
+static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_text);
 
 /// The document as a file.
-pub fn text() -> String {
-    format!("{:#}\n", document())
+pub fn openapi_text() -> String {
+    format!("{:#}\n", openapi_document())
 }
 
 /// `GET /openapi.json`

@@ -29,7 +29,8 @@ pub async fn page(Path(name): Path<String>) -> Result<Response, Error> {
         let lines: Vec<&str> = lines.lines().map(str::trim).collect();
         format!("<p>{}</p>\n", inline(&lines.join(" ")))
     });
-    let body = format!("<h1>{name}</h1>\n{}<p><a href=\".\">All problems</a></p>\n", paragraphs.collect::<String>());
+    let body =
+        format!("<h1>{name}</h1>\n{}<p><a href=\"../problems\">All problems</a></p>\n", paragraphs.collect::<String>());
     Ok(html(document(name, "../docs/", &body)))
 }
 

@@ -11,7 +11,7 @@ use super::tables;
 use super::tables::path_field;
 
 /// All that is described.
-pub const SECTIONS: &[&Section] = &[
+const SECTIONS: &[&Section] = &[
     &tables::ORDERS,
     &tables::MONEY,
     &tables::FEED,
@@ -39,7 +39,7 @@ are Beijing's.\n\
 - **Paths** that name an order, payment or refund take `?merchant=`: numbers are unique per merchant.";
 
 /// The OpenAPI document of this version.
-pub fn document() -> Value {
+pub fn openapi_document() -> Value {
     let tags: Vec<Value> =
         SECTIONS.iter().map(|section| json!({"name": section.name, "description": section.about})).collect();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
@@ -75,8 +75,7 @@ fn schemas() -> Map<String, Value> {
 }
 
 fn schema(object: &Object) -> Value {
-    let required: Vec<&str> =
-        object.fields.iter().filter(|field| !field.is_optional).map(|field| field.name).collect();
+    let required: Vec<&str> = object.fields.iter().filter(|field| !field.is_optional).map(|field| field.name).collect();
     let properties: Map<String, Value> =
         object.fields.iter().map(|field| (field.name.to_owned(), field.schema())).collect();
     let mut schema = json!({"type": "object", "properties": properties});

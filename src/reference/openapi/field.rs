@@ -179,7 +179,9 @@ impl Field {
         };
         if let Some((from, to)) = self.within {
             form.insert(least.into(), from.into());
-            form.insert(most.into(), to.into());
+            if to < i64::MAX {
+                form.insert(most.into(), to.into());
+            }
         }
         if !self.pattern.is_empty() {
             form.insert("pattern".into(), self.pattern.into());

@@ -12,5 +12,4 @@ mod refusals;
 mod response;
 mod tables;
 
-pub use document::{SECTIONS, document};
-pub use operation::{Object, Operation, Section};
+pub use document::openapi_document;

@@ -61,7 +61,8 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Finance)
         .query(&[
             LANG,
-            text("columns", "Further columns between commas, twenty at most: `attach`, `metadata.NAME`.", "attach").optional(),
+            text("columns", "Further columns between commas, twenty at most: `attach`, `metadata.NAME`.", "attach")
+                .optional(),
         ])
         .answers(&[answer(200, Content::File, "The lines of the day.")]),
     get("/v1/periods", "listPeriods", "List closings of months")

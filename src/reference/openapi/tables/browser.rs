@@ -1,9 +1,7 @@
 //! The browser side: pages inside WeChat, and mini programs.
 
 use crate::order::OrderState;
-use crate::reference::openapi::field::{
-    Field, Names, Shape, fen, flag, flag_01, names_of, of, text, time, word,
-};
+use crate::reference::openapi::field::{Field, Names, Shape, fen, flag, flag_01, names_of, of, text, time, word};
 use crate::reference::openapi::operation::{
     Access, Content, Object, Operation, Section, answer, get, located, object, post, request,
 };
@@ -99,7 +97,11 @@ const OPERATIONS: &[Operation] = &[
 ];
 
 const OBJECTS: &[Object] = &[
-    request("CodeRequest", "A code of WeChat's.", &[text("code", "Of `wx.login`, or of the button.", "0a3b5c").bytes(MAX_CODE_BYTES)]),
+    request(
+        "CodeRequest",
+        "A code of WeChat's.",
+        &[text("code", "Of `wx.login`, or of the button.", "0a3b5c").bytes(MAX_CODE_BYTES)],
+    ),
     object(
         "EnvelopeRefusal",
         "A refusal. Which reasons an address has is with each status.",

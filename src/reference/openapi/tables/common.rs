@@ -25,8 +25,7 @@ pub const OPS_LIMIT: Field = number("limit", "Rows a page; 50 where it is left o
 pub const LIMIT: Field = number("limit", "Rows a page; 100 where it is left out.").within(1, 1000).optional();
 
 /// Where the next page begins.
-pub const NEXT: Field =
-    text("next", "Give it as `after` for the next page; null on the last one.", "cDEyMw").or_null();
+pub const NEXT: Field = text("next", "Give it as `after` for the next page; null on the last one.", "cDEyMw").or_null();
 
 /// Why it is done.
 pub const REASON: Field =
@@ -34,7 +33,8 @@ pub const REASON: Field =
         .bytes(REASON_MAX_BYTES);
 
 pub const MERCHANT_KEY: Field = text("merchant", "The merchant's key.", "main");
-pub const TRANSACTION_ID: Field = text("transaction_id", "WeChat's number of the payment.", "4200002134202611270000000001");
+pub const TRANSACTION_ID: Field =
+    text("transaction_id", "WeChat's number of the payment.", "4200002134202611270000000001");
 pub const OUT_TRADE_NO: Field = text("out_trade_no", "The attempt's number at WeChat.", "A100001");
 pub const CURRENCY: Field = text("currency", "The currency, as WeChat names it.", "CNY");
 
@@ -42,9 +42,9 @@ pub const CURRENCY: Field = text("currency", "The currency, as WeChat names it."
 pub fn path_field(path: &str, name: &'static str) -> Field {
     let is_number = path.starts_with("/v1/ops/dead-letters") || path.contains("/lines/");
     match name {
-        "order_no" => text(name, "The business's own number of the order.", "A100001")
-            .within(1, 32)
-            .pattern("^[0-9A-Za-z_-]+$"),
+        "order_no" => {
+            text(name, "The business's own number of the order.", "A100001").within(1, 32).pattern("^[0-9A-Za-z_-]+$")
+        }
         "refund_no" => text(name, "The number of the refund.", "R100001").within(1, 64).pattern("^[0-9A-Za-z_|*@-]+$"),
         "transaction_id" => TRANSACTION_ID.within(1, 32).pattern("^[0-9A-Za-z]+$"),
         "merchant" => text(name, "The merchant's key.", "main").within(1, 32).pattern("^[a-z0-9-]+$"),
@@ -70,18 +70,29 @@ pub const SHARED: &[Object] = &[
             text("type", "Which problem; stable. Compare it, or `code`.", "https://wxpay-worker.dev/problems/invalid"),
             text("title", "The kind of problem, for people.", "Invalid fields"),
             number("status", "The HTTP status.").example("400"),
-            text("detail", "This one, for people; the wording may change.", "the request has fields that break their rules"),
+            text(
+                "detail",
+                "This one, for people; the wording may change.",
+                "the request has fields that break their rules",
+            ),
             text("code", "The name in `type` with underscores.", "invalid"),
             text("docs", "This server's page about it.", "/problems/invalid"),
-            text("request_id", "Quote it in support requests; also in `X-Request-Id` and in the log.", "5VZpdOEcAjI4kiIPPxzN"),
+            text(
+                "request_id",
+                "Quote it in support requests; also in `X-Request-Id` and in the log.",
+                "5VZpdOEcAjI4kiIPPxzN",
+            ),
             of(Shape::Flag, "retryable", "Whether the same request may succeed later; then there is `Retry-After`."),
-            objects("errors", "With `invalid`: every field that breaks a rule, the first fifty.", "FieldProblem").optional(),
+            objects("errors", "With `invalid`: every field that breaks a rule, the first fifty.", "FieldProblem")
+                .optional(),
             number("errors_left_out", "How many more fields break a rule.").optional(),
             text("order_no", "With `order-failed`: the order.", "A100001").optional(),
             text("refund_no", "With `refund-failed`: the refund.", "R100001").optional(),
-            of(Shape::Object("WechatError"), "wechat", "With `order-failed` and `refund-failed`: WeChat's words.").optional(),
+            of(Shape::Object("WechatError"), "wechat", "With `order-failed` and `refund-failed`: WeChat's words.")
+                .optional(),
             number("left_fen", "With `refund-exceeds` and `refund-cap`: how many fen are left.").optional(),
-            number("payment_refunded_fen", "With `refund-failed`: what WeChat refunded of the payment otherwise.").optional(),
+            number("payment_refunded_fen", "With `refund-failed`: what WeChat refunded of the payment otherwise.")
+                .optional(),
             text("last_closed", "With `period-out-of-order`: the last month that is closed.", "2026-10").optional(),
             objects("days", "With `period-open-days`: the days that are open.", "OpenDay").optional(),
         ],

@@ -22,7 +22,8 @@ const OPERATIONS: &[Operation] = &[get("/v1/events", "listEvents", "Read the eve
         text("after", "The `next` of an earlier page. Left out: from the oldest event that is kept.", "").optional(),
         time("since", "Events of this time or later.").optional(),
         time("until", "Events before this time; not before `since`.").optional(),
-        text("types", "Types between commas, `order.paid` or `wxpay.order.paid.v1`.", "order.paid,order.closed").optional(),
+        text("types", "Types between commas, `order.paid` or `wxpay.order.paid.v1`.", "order.paid,order.closed")
+            .optional(),
         number("limit", "Events a page; 100 where it is left out.").within(1, 1000).optional(),
         number("wait", "Seconds to wait for an event where there is none yet.").within(0, 30).example("0").optional(),
     ])
@@ -33,7 +34,10 @@ const OBJECTS: &[Object] = &[
     object(
         "EventPage",
         "Events in the order of the feed.",
-        &[objects("events", "Oldest first.", "Event"), text("next", "Give it as `after` for the next page.", "YzEuMTIu")],
+        &[
+            objects("events", "Oldest first.", "Event"),
+            text("next", "Give it as `after` for the next page.", "YzEuMTIu"),
+        ],
     ),
     object(
         "Event",

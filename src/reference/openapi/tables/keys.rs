@@ -25,8 +25,7 @@ const OPERATIONS: &[Operation] = &[
 ];
 
 const SCOPES: Field = of(Shape::Words(names_of!(Scope)), "scopes", "What it may do.").example("[\"orders\"]");
-const MERCHANTS: Field =
-    of(Shape::Any, "merchants", "\"all\", or a list of merchants' keys.").example("[\"main\"]");
+const MERCHANTS: Field = of(Shape::Any, "merchants", "\"all\", or a list of merchants' keys.").example("[\"main\"]");
 /// The largest refund cap, as in the configuration.
 const CAP_MAX: i64 = i64::MAX / 4;
 const CAP: Field = fen("refund_cap_fen_per_day", "What it may ask to be refunded on a day in Beijing, in fen.");

@@ -10,7 +10,9 @@ use crate::order::{HeldReason, PaymentClass};
 use crate::reference::openapi::field::{
     Field, fen, flag, flag_01, names_of, object as object_field, objects, text, time, word,
 };
-use crate::reference::openapi::operation::{Content, Object, Operation, Section, answer, get, located, object, post, request};
+use crate::reference::openapi::operation::{
+    Content, Object, Operation, Section, answer, get, located, object, post, request,
+};
 use crate::refund::{RefundOrigin, RefundState};
 
 const REFUND: Content = Content::Json("Refund");
@@ -98,21 +100,29 @@ const OBJECTS: &[Object] = &[
         "RefundRequest",
         "What is to go back. One of `amount_fen` and `all` is needed. Unknown members are refused.",
         &[
-            text("refund_no", "Your number of the refund, unique per merchant. Needed with `amount_fen`, unless there is \
-                  an `Idempotency-Key`: the repeat of a request without either would be another refund.", "R100001")
-                .bytes(32)
-                .pattern("^[0-9A-Za-z_-]+$")
-                .optional(),
+            text(
+                "refund_no",
+                "Your number of the refund, unique per merchant. Needed with `amount_fen`, unless there is \
+                  an `Idempotency-Key`: the repeat of a request without either would be another refund.",
+                "R100001",
+            )
+            .bytes(32)
+            .pattern("^[0-9A-Za-z_-]+$")
+            .optional(),
             fen("amount_fen", "How much, in fen.").within(1, Fen::ORDER_MAX.as_i64()).optional(),
             flag("all", "True for all that is left of the payment, without `amount_fen`.").optional(),
             text("reason", "The payer reads it. At most 80 bytes, no control characters.", "Out of stock")
                 .bytes(REASON_MAX_BYTES)
                 .optional(),
-            text("transaction_id", "Which payment. Needed where the order has several and not the one that counts is \
-                  meant; under `/v1/payments` the one of the path, or left out.", "4200002134202611270000000001")
-                .bytes(32)
-                .pattern("^[0-9A-Za-z]+$")
-                .optional(),
+            text(
+                "transaction_id",
+                "Which payment. Needed where the order has several and not the one that counts is \
+                  meant; under `/v1/payments` the one of the path, or left out.",
+                "4200002134202611270000000001",
+            )
+            .bytes(32)
+            .pattern("^[0-9A-Za-z]+$")
+            .optional(),
         ],
     ),
     object(
@@ -127,7 +137,11 @@ const OBJECTS: &[Object] = &[
             text("refund_id", "WeChat's number of the refund.", "50300021342026112700000001").or_null(),
             word("state", "Final are `succeeded` and `failed`.", names_of!(RefundState)),
             text("message", "What the state means, for people.", "The payer has the money."),
-            word("origin", "Who asked for it: the API, the merchant's policy, WeChat's console.", names_of!(RefundOrigin)),
+            word(
+                "origin",
+                "Who asked for it: the API, the merchant's policy, WeChat's console.",
+                names_of!(RefundOrigin),
+            ),
             fen("amount_fen", "What goes back, in fen."),
             fen("paid_fen", "What the payment came to, in fen."),
             CURRENCY,
@@ -136,7 +150,8 @@ const OBJECTS: &[Object] = &[
             time("created_at", "When it was recorded."),
             time("updated_at", "When it changed last."),
             time("refunded_at", "When the payer had the money.").or_null(),
-            fen("payment_refunded_fen", "Of one that failed for want of room: what WeChat refunded otherwise.").optional(),
+            fen("payment_refunded_fen", "Of one that failed for want of room: what WeChat refunded otherwise.")
+                .optional(),
         ],
     ),
     object("RefundList", "A page of refunds.", &[objects("refunds", "Newest first.", "Refund"), NEXT]),
@@ -148,7 +163,11 @@ const OBJECTS: &[Object] = &[
             MERCHANT_KEY,
             ORDER_NO,
             OUT_TRADE_NO,
-            word("class", "`credited` counts for its order; `held` and `unmatched` wait for a person.", names_of!(PaymentClass)),
+            word(
+                "class",
+                "`credited` counts for its order; `held` and `unmatched` wait for a person.",
+                names_of!(PaymentClass),
+            ),
             word("reason", "Why it is held.", names_of!(HeldReason)).or_null(),
             fen("amount_fen", "What was paid, in fen."),
             CURRENCY,

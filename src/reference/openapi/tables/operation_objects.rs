@@ -19,7 +19,11 @@ const MEANS: Field = text("means", "What the reason means.", "No order has this 
 const MEND: Field = text("mend", "What to do about it.", "Replay it once the order is there.").or_null();
 
 pub const OBJECTS: &[Object] = &[
-    object("NotificationList", "A page of notifications.", &[objects("notifications", "Newest first.", "Notification"), NEXT]),
+    object(
+        "NotificationList",
+        "A page of notifications.",
+        &[objects("notifications", "Newest first.", "Notification"), NEXT],
+    ),
     object(
         "Notification",
         "What was posted. The last members are there where one is read.",
@@ -51,13 +55,13 @@ pub const OBJECTS: &[Object] = &[
     object(
         "NotificationChange",
         "A change of an order.",
-        &[
-            number("version", "Of the order."),
-            of(Shape::Any, "fact", "Masked."),
-            time("recorded_at", ""),
-        ],
+        &[number("version", "Of the order."), of(Shape::Any, "fact", "Masked."), time("recorded_at", "")],
     ),
-    object("DeadLetterList", "A page of dead letters.", &[objects("dead_letters", "Newest first.", "DeadLetter"), NEXT]),
+    object(
+        "DeadLetterList",
+        "A page of dead letters.",
+        &[objects("dead_letters", "Newest first.", "DeadLetter"), NEXT],
+    ),
     object(
         "DeadLetter",
         "A message that cannot be processed. The last members are there where one is read.",

@@ -78,9 +78,11 @@ const OPERATIONS: &[Operation] = &[
         ])
         .answers(&[answer(200, Content::Json("AuditList"), "A page of the audit.")])
         .refusals(&["not-found"]),
-    get("/v1/ops/jobs", "listJobs", "List the scheduler's jobs")
-        .key(Scope::Ops)
-        .answers(&[answer(200, Content::Json("Jobs"), "When each is due, who holds it, how it went.")]),
+    get("/v1/ops/jobs", "listJobs", "List the scheduler's jobs").key(Scope::Ops).answers(&[answer(
+        200,
+        Content::Json("Jobs"),
+        "When each is due, who holds it, how it went.",
+    )]),
     post("/v1/ops/jobs/{name}/run", "runJob", "Run a job now")
         .key(Scope::Ops)
         .body("ReasonRequest")
@@ -89,9 +91,11 @@ const OPERATIONS: &[Operation] = &[
         .about("Merchants and apps whose keys, numbers or certificates WeChat refuses, with what to check.")
         .key(Scope::Ops)
         .answers(&[answer(200, Content::Json("Degradations"), "Empty where all works.")]),
-    get("/v1/ops/bus", "getBus", "Read how full the queue is")
-        .key(Scope::Ops)
-        .answers(&[answer(200, Content::Json("Bus"), "Streams and consumers.")]),
+    get("/v1/ops/bus", "getBus", "Read how full the queue is").key(Scope::Ops).answers(&[answer(
+        200,
+        Content::Json("Bus"),
+        "Streams and consumers.",
+    )]),
     get("/v1/ops/bus/{stream}/messages", "peekMessages", "Read messages without taking them")
         .key(Scope::Ops)
         .query(&[

@@ -31,10 +31,13 @@ const OPENID: Field = text(
 .bytes(128)
 .pattern("^[0-9A-Za-z_-]+$")
 .optional();
-const PRODUCT_ID: Field =
-    text("product_id", "What is sold. Required with NATIVE, refused with any other trade type. At most 32 bytes.", "sku-1")
-        .bytes(SHORT_MAX_BYTES)
-        .optional();
+const PRODUCT_ID: Field = text(
+    "product_id",
+    "What is sold. Required with NATIVE, refused with any other trade type. At most 32 bytes.",
+    "sku-1",
+)
+.bytes(SHORT_MAX_BYTES)
+.optional();
 const SCENE_INFO: Field = of(
     Shape::Json,
     "scene_info",
@@ -67,19 +70,28 @@ pub const ORDER_REQUESTS: &[Object] = &[
             text("merchant", "The merchant's key. Required where the API key sees several.", "main").optional(),
             text("app", "The app's key. Required where the merchant has several apps.", "shop").optional(),
             AMOUNT.within(1, Fen::ORDER_MAX.as_i64()),
-            text("description", "What the payer reads. At most 127 bytes, no control characters.", "Tea").bytes(TEXT_MAX_BYTES),
+            text("description", "What the payer reads. At most 127 bytes, no control characters.", "Tea")
+                .bytes(TEXT_MAX_BYTES),
             TRADE_TYPE,
             OPENID,
             CLIENT_IP,
             PRODUCT_ID,
             SCENE_INFO,
-            text("attach", "Comes back from WeChat with the payment. At most 127 bytes, no control characters.", "table 5")
-                .bytes(TEXT_MAX_BYTES)
-                .optional(),
+            text(
+                "attach",
+                "Comes back from WeChat with the payment. At most 127 bytes, no control characters.",
+                "table 5",
+            )
+            .bytes(TEXT_MAX_BYTES)
+            .optional(),
             EXPIRES_AT,
-            of(Shape::Json, "metadata", "For the business alone, never sent to WeChat. At most 4096 bytes as compact JSON.")
-                .example("{\"table\": 5}")
-                .optional(),
+            of(
+                Shape::Json,
+                "metadata",
+                "For the business alone, never sent to WeChat. At most 4096 bytes as compact JSON.",
+            )
+            .example("{\"table\": 5}")
+            .optional(),
         ],
     ),
     request(
@@ -104,7 +116,8 @@ pub const ORDER_OBJECTS: &[Object] = &[
             text("app", "The app's key.", "shop"),
             word("state", "Deliver on `credited`, not on this.", names_of!(OrderState)),
             word("pending", "What was asked for and waits for WeChat.", PENDING).optional(),
-            of(Shape::Words(names_of!(OrderFlag)), "flags", "What a person should know beside the state.").example("[]"),
+            of(Shape::Words(names_of!(OrderFlag)), "flags", "What a person should know beside the state.")
+                .example("[]"),
             AMOUNT,
             CURRENCY,
             text("description", "What the payer reads.", "Tea"),
@@ -141,14 +154,20 @@ pub const ORDER_OBJECTS: &[Object] = &[
             text("package", "JSAPI: `prepay_id=…`; APP: `Sign=WXPay`.", "prepay_id=wx20261127").optional(),
             text("signType", "JSAPI: MD5 or HMAC-SHA256.", "HMAC-SHA256").optional(),
             text("paySign", "JSAPI.", "37EF67D90D3056957BF5D1D775F606DA").optional(),
-            text("timestamp", "JSAPI: the same as `timeStamp`, for `wx.chooseWXPay`. APP: seconds.", "1795355574").optional(),
+            text("timestamp", "JSAPI: the same as `timeStamp`, for `wx.chooseWXPay`. APP: seconds.", "1795355574")
+                .optional(),
             text("appid", "APP.", "wxd930ea5d5a258f4f").optional(),
             text("partnerid", "APP: the merchant number.", "10000100").optional(),
             text("prepayid", "APP.", "wx20261127").optional(),
             text("noncestr", "APP.", "oUbh9I2R0L59vEQxS8P7SyYBGJD0Hfr7").optional(),
             text("sign", "APP.", "37EF67D90D3056957BF5D1D775F606DA").optional(),
             text("code_url", "NATIVE: show it as a QR code.", "weixin://wxpay/bizpayurl?pr=abc").optional(),
-            text("mweb_url", "MWEB: send the browser there.", "https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?t=1").optional(),
+            text(
+                "mweb_url",
+                "MWEB: send the browser there.",
+                "https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb?t=1",
+            )
+            .optional(),
         ],
     ),
     object(

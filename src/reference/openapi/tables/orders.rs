@@ -22,11 +22,17 @@ const LIST_QUERY: &[Field] = &[
     FROM,
     TO,
     number("min_amount_fen", "Of at least so many fen.").within(0, AMOUNT_MAX).optional(),
-    number("max_amount_fen", "Of at most so many fen; not less than `min_amount_fen`.").within(0, AMOUNT_MAX).optional(),
-    text("q", "With this number of any kind, or its beginning from four characters on; else with this text in \
-          `description` or `attach`, of the last 30 days where `from` is left out.", "A100001")
-        .within(1, TEXT_MAX as i64)
+    number("max_amount_fen", "Of at most so many fen; not less than `min_amount_fen`.")
+        .within(0, AMOUNT_MAX)
         .optional(),
+    text(
+        "q",
+        "With this number of any kind, or its beginning from four characters on; else with this text in \
+          `description` or `attach`, of the last 30 days where `from` is left out.",
+        "A100001",
+    )
+    .within(1, TEXT_MAX as i64)
+    .optional(),
     AFTER,
     number("limit", "Orders a page; 100 where it is left out.").within(1, MAX_LIMIT as i64).optional(),
 ];

@@ -7,7 +7,9 @@ use crate::reconciliation::{DayState, LineClass, LineKind, Resolution};
 use crate::reference::openapi::field::{
     Field, Names, Shape, fen, flag, flag_01, names_of, number, object as object_field, objects, of, text, time, word,
 };
-use crate::reference::openapi::operation::{Content, Object, Operation, Section, answer, get, located, object, post, request};
+use crate::reference::openapi::operation::{
+    Content, Object, Operation, Section, answer, get, located, object, post, request,
+};
 use crate::store::RepairState;
 
 const STATES: Names = || vec!["pending", "running", "failed", "balanced", "explained", "red"];
@@ -103,7 +105,11 @@ const OBJECTS: &[Object] = &[
             of(Shape::Day, "date", "In Beijing; over, and of the last three months."),
         ],
     ),
-    request("NoteRequest", "Why the sides differ.", &[text("note", "Stands with the line.", "Paid out by hand").bytes(NOTE_MAX_BYTES)]),
+    request(
+        "NoteRequest",
+        "Why the sides differ.",
+        &[text("note", "Stands with the line.", "Paid out by hand").bytes(NOTE_MAX_BYTES)],
+    ),
     request(
         "RepairRequest",
         "Left out: a plan of the whole day.",
@@ -111,7 +117,9 @@ const OBJECTS: &[Object] = &[
             flag("dry_run", "False carries the repair out; true where it is left out.").optional(),
             number("line", "This line alone.").optional(),
             number("after", "Behind which line a page of the plan begins; of plans alone.").optional(),
-            text("reason", "Required where `dry_run` is false.", "Missed over the weekend").bytes(NOTE_MAX_BYTES).optional(),
+            text("reason", "Required where `dry_run` is false.", "Missed over the weekend")
+                .bytes(NOTE_MAX_BYTES)
+                .optional(),
         ],
     ),
     object("ReconciliationList", "A page of days.", &[objects("reconciliations", "", "Reconciliation"), NEXT]),

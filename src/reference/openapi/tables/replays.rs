@@ -6,7 +6,9 @@ use crate::ops::replay::MAX_RATE;
 use crate::reference::openapi::field::{
     Field, Shape, flag, names_of, number, object as object_field, objects, of, text, time, word,
 };
-use crate::reference::openapi::operation::{Content, Object, Operation, Section, answer, get, located, object, post, request};
+use crate::reference::openapi::operation::{
+    Content, Object, Operation, Section, answer, get, located, object, post, request,
+};
 use crate::store::{Predicted, ReplayKind, ReplayResult, ReplaySource, ReplayState};
 
 const REPLAY: Content = Content::Json("Replay");
@@ -25,9 +27,11 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Ops)
         .query(&[word("state", "In this state.", names_of!(ReplayState)).optional(), AFTER, OPS_LIMIT])
         .answers(&[answer(200, Content::Json("ReplayList"), "A page of replays, without their counts.")]),
-    get("/v1/ops/replays/{id}", "getReplay", "Read a replay")
-        .key(Scope::Ops)
-        .answers(&[answer(200, REPLAY, "How far it is.")]),
+    get("/v1/ops/replays/{id}", "getReplay", "Read a replay").key(Scope::Ops).answers(&[answer(
+        200,
+        REPLAY,
+        "How far it is.",
+    )]),
     get("/v1/ops/replays/{id}/items", "listReplayItems", "List the items of a replay")
         .key(Scope::Ops)
         .query(&[word("result", "With this result.", names_of!(ReplayResult)).optional(), AFTER, OPS_LIMIT])
@@ -103,7 +107,11 @@ const OBJECTS: &[Object] = &[
     object(
         "ReplayPrediction",
         "Counts of items.",
-        &[number("would_settle", ""), number("no_op", ""), of(Shape::Counts, "still_fails", "By reason.").example("{}")],
+        &[
+            number("would_settle", ""),
+            number("no_op", ""),
+            of(Shape::Counts, "still_fails", "By reason.").example("{}"),
+        ],
     ),
     object(
         "ReplayResults",

@@ -2,7 +2,9 @@
 
 use crate::config::Scope;
 use crate::reference::openapi::field::{flag, objects, text};
-use crate::reference::openapi::operation::{Access, Answer, Content, Object, Operation, Section, answer, get, object, post};
+use crate::reference::openapi::operation::{
+    Access, Answer, Content, Object, Operation, Section, answer, get, object, post,
+};
 
 /// Every answer to WeChat is its own XML; after FAIL, and after any other status than 200, it repeats.
 const ACKNOWLEDGEMENTS: &[Answer] = &[
@@ -33,9 +35,11 @@ const NOTIFIED: &[Operation] = &[
 const HTML: Content = Content::Text("text/html");
 
 const OPERATIONS: &[Operation] = &[
-    get("/healthz", "getLiveness", "Whether the process is alive")
-        .about("Asks no dependency.")
-        .answers(&[answer(200, Content::Text("text/plain"), "It is.")]),
+    get("/healthz", "getLiveness", "Whether the process is alive").about("Asks no dependency.").answers(&[answer(
+        200,
+        Content::Text("text/plain"),
+        "It is.",
+    )]),
     get("/readyz", "getReadiness", "Whether the process can take work")
         .about("On the public listener the checks are shown to processes of this host and to API keys of scope `ops`.")
         .access(Access::More(Scope::Ops))
@@ -47,11 +51,17 @@ const OPERATIONS: &[Operation] = &[
         .about("In Prometheus' text format.")
         .access(Access::Insider(Scope::Ops))
         .answers(&[answer(200, Content::Text("text/plain"), "The metrics.")]),
-    get("/openapi.json", "getOpenapi", "Read this document")
-        .answers(&[answer(200, Content::Text("application/json"), "OpenAPI 3.1.")]),
+    get("/openapi.json", "getOpenapi", "Read this document").answers(&[answer(
+        200,
+        Content::Text("application/json"),
+        "OpenAPI 3.1.",
+    )]),
     get("/docs", "getDocs", "Browse this document").answers(&[answer(200, HTML, "Swagger UI.")]),
-    get("/docs/{name}", "getDocsFile", "Read a file of that page")
-        .answers(&[answer(200, Content::Text("*/*"), "Script or style.")]),
+    get("/docs/{name}", "getDocsFile", "Read a file of that page").answers(&[answer(
+        200,
+        Content::Text("*/*"),
+        "Script or style.",
+    )]),
     get("/problems", "listProblems", "Browse the problems").answers(&[answer(200, HTML, "All of them.")]),
     get("/problems/{name}", "getProblem", "Browse a problem")
         .about("What the member `docs` of a refusal names.")
@@ -75,12 +85,8 @@ const OBJECTS: &[Object] = &[
     ),
 ];
 
-pub const NOTIFICATIONS: Section = Section {
-    name: "Notifications",
-    about: "What WeChat posts.",
-    operations: NOTIFIED,
-    objects: &[],
-};
+pub const NOTIFICATIONS: Section =
+    Section { name: "Notifications", about: "What WeChat posts.", operations: NOTIFIED, objects: &[] };
 
 pub const SERVICE: Section = Section {
     name: "Service",

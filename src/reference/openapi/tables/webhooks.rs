@@ -35,9 +35,11 @@ const OPERATIONS: &[Operation] = &[
         ])
         .answers(&[answer(200, Content::Json("WebhookList"), "A page of endpoints.")])
         .refusals(&["not-found"]),
-    get("/v1/webhooks/{id}", "getWebhook", "Read an endpoint")
-        .key(Scope::Finance)
-        .answers(&[answer(200, ENDPOINT, "The endpoint.")]),
+    get("/v1/webhooks/{id}", "getWebhook", "Read an endpoint").key(Scope::Finance).answers(&[answer(
+        200,
+        ENDPOINT,
+        "The endpoint.",
+    )]),
     patch("/v1/webhooks/{id}", "updateWebhook", "Change an endpoint")
         .about("What is left out stays. Enabling one sends what it missed since it was disabled.")
         .key(Scope::Finance)
@@ -75,15 +77,15 @@ const OPERATIONS: &[Operation] = &[
         .answers(&[answer(200, Content::Json("WebhookAttemptList"), "A page of attempts.")]),
 ];
 
-const EVENTS: Field = of(Shape::Texts, "events", "Types as `order.paid` or `wxpay.order.paid.v1`; all where it is empty.")
-    .example("[\"order.paid\"]");
+const EVENTS: Field =
+    of(Shape::Texts, "events", "Types as `order.paid` or `wxpay.order.paid.v1`; all where it is empty.")
+        .example("[\"order.paid\"]");
 const URL: Field = text(
     "url",
     "https, at most 2048 bytes, with a host that the internet can reach unless the configuration allows others.",
     "https://shop.example.com/hooks",
 );
-const CHANGE_REASON: Field =
-    text("reason", "Why; stands in the audit.", "A new host").bytes(TEXT_MAX_BYTES).optional();
+const CHANGE_REASON: Field = text("reason", "Why; stands in the audit.", "A new host").bytes(TEXT_MAX_BYTES).optional();
 
 const OBJECTS: &[Object] = &[
     request(
@@ -118,8 +120,12 @@ const OBJECTS: &[Object] = &[
             text("description", "", "Warehouse"),
             EVENTS,
             word("state", "", names_of!(EndpointState)),
-            word("disabled_reason", "By a person, by an answer 410, or because every attempt failed.", names_of!(DisabledReason))
-                .or_null(),
+            word(
+                "disabled_reason",
+                "By a person, by an answer 410, or because every attempt failed.",
+                names_of!(DisabledReason),
+            )
+            .or_null(),
             time("disabled_at", "").or_null(),
             time("failing_since", "The first failure since the last success.").or_null(),
             time("old_secret_until", "Until when the secret before signs, too.").or_null(),
@@ -157,7 +163,11 @@ const OBJECTS: &[Object] = &[
             time("ended_at", "").or_null(),
         ],
     ),
-    object("WebhookAttemptList", "A page of attempts.", &[objects("attempts", "Newest first.", "WebhookAttempt"), NEXT]),
+    object(
+        "WebhookAttemptList",
+        "A page of attempts.",
+        &[objects("attempts", "Newest first.", "WebhookAttempt"), NEXT],
+    ),
     object(
         "WebhookAttempt",
         "A message that was posted, or was to be.",

@@ -30,12 +30,14 @@ const ABOUT: &str = "\
 A service between a shop's server and WeChat Pay.\n\n\
 - **Keys**: `Authorization: Bearer <API key>`. Each address names the scope that the key needs. What a key may not see \
 does not exist for it (404).\n\
-- **Amounts** are whole fen: 100 is ¥1.00. Fees are decimal yuan, as text. **Times** are RFC 3339 in UTC; days and months \
+- **Amounts** are whole fen: 100 is ¥1.00. Fees are decimal yuan, as text. **Times** are RFC 3339 in UTC; days and \
+months \
 are Beijing's.\n\
 - **Repeats**: a request that got no answer may be repeated unchanged. Orders are recognised by `order_no`, refunds by \
 `refund_no`, both by `Idempotency-Key`, too.\n\
 - **Refusals** are RFC 9457 problems; `type` is stable, `docs` is a page about it.\n\
-- **Strictness**: unknown parameters and members, and those given twice, are refused. Answers may get further members.\n\
+- **Strictness**: unknown parameters and members, and those given twice, are refused. Answers may get further \
+members.\n\
 - **Paths** that name an order, payment or refund take `?merchant=`: numbers are unique per merchant.";
 
 /// The OpenAPI document of this version.

@@ -106,7 +106,7 @@ const OBJECTS: &[Object] = &[
             text("id", "Unique among the rows.", "p1"),
             time("recorded_at", "When it entered the books: the day that it belongs to."),
             time("occurred_at", "When WeChat took the money, or the payer had it back."),
-            word("kind", "", KINDS),
+            word("kind", "Of a payment, or of a refund.", KINDS),
             text("entry", "`payment`, `matched`, `accepted`, `returned` or `refund`.", "payment"),
             text("from_class", "What a change took it from.", "held").or_null(),
             text("class", "What the payment is after it; of a refund, what it was.", "credited"),
@@ -128,7 +128,11 @@ const OBJECTS: &[Object] = &[
             of(Shape::Day, "adjusts", "The day of a closed month that it is about.").or_null(),
         ],
     ),
-    object("Balances", "Balances of a range.", &[objects("balances", "", "Balance"), COMPLETE]),
+    object(
+        "Balances",
+        "Balances of a range.",
+        &[objects("balances", "One a merchant and currency.", "Balance"), COMPLETE],
+    ),
     object(
         "Balance",
         "Of a merchant and currency.",
@@ -154,7 +158,7 @@ const OBJECTS: &[Object] = &[
             fen("change_fen", "What they do to the balance."),
         ],
     ),
-    object("DailyReport", "The daily sheet.", &[objects("days", "", "ReportDay")]),
+    object("DailyReport", "The daily sheet.", &[objects("days", "Oldest first.", "ReportDay")]),
     object(
         "ReportDay",
         "A day of a merchant, in yuan; `others` has further currencies.",
@@ -179,7 +183,7 @@ const OBJECTS: &[Object] = &[
         "A day in another currency than yuan.",
         &[PAYMENTS, PAYMENTS_FEN, REFUNDS, REFUNDS_FEN, COUPONS_FEN, FEES, NET, DIFFERENCES_FEN],
     ),
-    object("PeriodList", "Closings of months.", &[objects("periods", "", "PeriodClosing")]),
+    object("PeriodList", "Closings of months.", &[objects("periods", "The newest month first.", "PeriodClosing")]),
     object("PeriodClosing", "A closing.", &CLOSING),
     object(
         "Period",
@@ -210,7 +214,7 @@ const OBJECTS: &[Object] = &[
             REFUNDS,
             REFUNDS_FEN,
             of(Shape::ByName("CurrencySums"), "others", "By currency.").optional(),
-            objects("days", "", "ReportDay"),
+            objects("days", "Oldest first.", "ReportDay"),
         ],
     ),
     object("CurrencySums", "Sums in another currency than yuan.", &[PAYMENTS, PAYMENTS_FEN, REFUNDS, REFUNDS_FEN]),
@@ -219,7 +223,7 @@ const OBJECTS: &[Object] = &[
         "A fact that became known after its month was closed.",
         &[
             of(Shape::Day, "adjusts", "The day that it is about."),
-            word("kind", "", KINDS),
+            word("kind", "Of a payment, or of a refund.", KINDS),
             text("order_no", "The order, where there is one.", "A100001").or_null(),
             text("number", "WeChat's number of the payment, or the number of the refund.", "R100001"),
             fen("amount_fen", "A refund is negative."),
@@ -234,7 +238,7 @@ const STATES: Names = || vec!["open", "closed", "reopened"];
 const CLOSING: [Field; 11] = [
     MERCHANT_KEY,
     of(Shape::Month, "month", "In Beijing."),
-    word("state", "", STATES),
+    word("state", "Whether it is open, closed, or was reopened.", STATES),
     time("closed_at", "When."),
     text("closed_by", "Who.", "finance-backend"),
     text("reason", "Why.", "Month-end"),

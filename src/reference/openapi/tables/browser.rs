@@ -18,10 +18,27 @@ const OPERATIONS: &[Operation] = &[
         .about("A browser navigates here. WeChat sends it back to `getOpenId`, and that on to `callback`.")
         .access(Access::Browser)
         .query(&[
-            text("callback", "The page to come back to, of an origin on the allow-list; encoded once.", "https://m.example.com/pay")
-                .optional(),
-            text("url", "Another name of `callback`; one of the two is required.", "https://m.example.com/pay").optional(),
-            word("scope", "Silent, which is what is done where it is left out; or with name and picture.", SCOPES).optional(),
+            text(
+                "callback",
+                "The page to come back to, of an origin on the allow-list; encoded \
+                  once.",
+                "https://m.example.com/pay",
+            )
+            .optional(),
+            text(
+                "url",
+                "Another name of `callback`; one of the two is \
+                  required.",
+                "https://m.example.com/pay",
+            )
+            .optional(),
+            word(
+                "scope",
+                "Silent, which is what is done where it is left out; or with name and \
+                  picture.",
+                SCOPES,
+            )
+            .optional(),
             APP,
         ])
         .answers(&[located(302, Content::None, "To WeChat.")])
@@ -58,7 +75,8 @@ const OPERATIONS: &[Operation] = &[
         .answers(&[answer(200, Content::Envelope("UserInfo"), "Never the openid.")]),
     get("/api/wechat/pay/payWallet", "payWallet", "Order and pay")
         .about(
-            "An order of the session's payer, and the complete block for `WeixinJSBridge` or `wx.chooseWXPay`. The same \
+            "An order of the session's payer, and the complete block for `WeixinJSBridge` or `wx.chooseWXPay`. The \
+            same \
              payer and amount get the same order as long as it can be paid. `pending` (20001) comes with status 200.",
         )
         .access(Access::Session)
@@ -117,11 +135,11 @@ const OBJECTS: &[Object] = &[
         "JssdkConfig",
         "For `wx.config`.",
         &[
-            text("appId", "", "wxd930ea5d5a258f4f"),
+            text("appId", "Of the official account or mini program.", "wxd930ea5d5a258f4f"),
             of(Shape::Number, "timestamp", "Seconds.").example("1795355574"),
-            text("nonceStr", "", "DyX1jLT3EORkpWTc"),
-            text("signature", "", "3d1cf950dc7a1ca4e71862187d056558ea159875"),
-            of(Shape::Texts, "jsApiList", "").example("[\"chooseWXPay\"]"),
+            text("nonceStr", "Random.", "DyX1jLT3EORkpWTc"),
+            text("signature", "SHA-1, in hex.", "3d1cf950dc7a1ca4e71862187d056558ea159875"),
+            of(Shape::Texts, "jsApiList", "What the page may call, as configured.").example("[\"chooseWXPay\"]"),
             text("url", "What was signed: `location.href` has to be this.", "https://m.example.com/pay"),
             of(Shape::Json, "explain", "With `explain=1`.").optional(),
         ],
@@ -130,8 +148,8 @@ const OBJECTS: &[Object] = &[
         "UserInfo",
         "Of the session's payer.",
         &[
-            text("nickname", "", "小明").or_null(),
-            text("avatar", "", "https://thirdwx.qlogo.cn/mmopen/0").or_null(),
+            text("nickname", "As the payer chose it.", "小明").or_null(),
+            text("avatar", "The address of the picture.", "https://thirdwx.qlogo.cn/mmopen/0").or_null(),
             text("headimgurl", "The same, by WeChat's name.", "https://thirdwx.qlogo.cn/mmopen/0").or_null(),
             flag("has_profile", "Whether name and picture are known."),
             flag("is_snapshot", "Whether it is the made-up payer of a snapshot page."),
@@ -141,41 +159,46 @@ const OBJECTS: &[Object] = &[
         "WalletBlock",
         "Hand it to WeChat as it is.",
         &[
-            text("appId", "", "wxd930ea5d5a258f4f"),
+            text("appId", "Of the official account or mini program.", "wxd930ea5d5a258f4f"),
             text("timeStamp", "Seconds, as text.", "1795355574"),
             text("timestamp", "The same, for `wx.chooseWXPay`.", "1795355574"),
-            text("nonceStr", "", "oUbh9I2R0L59vEQxS8P7SyYBGJD0Hfr7"),
-            text("package", "", "prepay_id=wx20261127"),
-            text("signType", "", "HMAC-SHA256"),
-            text("paySign", "", "37EF67D90D3056957BF5D1D775F606DA"),
-            text("order_no", "", "W20261127xISJm0Ud87vhW9ujI5YPOE"),
-            word("state", "", names_of!(OrderState)),
-            time("expires_at", ""),
+            text("nonceStr", "Random.", "oUbh9I2R0L59vEQxS8P7SyYBGJD0Hfr7"),
+            text("package", "`prepay_id=…`.", "prepay_id=wx20261127"),
+            text("signType", "MD5 or HMAC-SHA256.", "HMAC-SHA256"),
+            text("paySign", "Over the members before.", "37EF67D90D3056957BF5D1D775F606DA"),
+            text("order_no", "The order, where it is about one.", "W20261127xISJm0Ud87vhW9ujI5YPOE"),
+            word("state", "Of the order.", names_of!(OrderState)),
+            time("expires_at", "Until when."),
         ],
     ),
     object(
         "OwnOrder",
         "Where the payer's order stands.",
         &[
-            text("order_no", "", "W20261127xISJm0Ud87vhW9ujI5YPOE"),
-            word("state", "", names_of!(OrderState)),
+            text("order_no", "The order, where it is about one.", "W20261127xISJm0Ud87vhW9ujI5YPOE"),
+            word("state", "Of the order.", names_of!(OrderState)),
             flag("credited", "Whether the shop was informed."),
-            of(Shape::Words(names_of!(OrderFlag)), "flags", "").example("[]"),
+            of(Shape::Words(names_of!(OrderFlag)), "flags", "What a person should know beside the state.")
+                .example("[]"),
             fen("amount_fen", "In fen."),
             fen("refunded_fen", "In fen.").example("0"),
-            time("paid_at", "").or_null(),
-            time("expires_at", ""),
+            time("paid_at", "By WeChat's clock.").or_null(),
+            time("expires_at", "Until when."),
             flag("refreshed", "Whether WeChat answered for this reply."),
         ],
     ),
-    object("MiniSession", "", &[text("session", "Send it as `Authorization: Bearer …`.", "H3k0")]),
+    object(
+        "MiniSession",
+        "The session of a mini program.",
+        &[text("session", "Send it as `Authorization: Bearer …`.", "H3k0")],
+    ),
     object(
         "PhoneNumber",
         "In WeChat's names.",
         &[
-            text("phoneNumber", "", "13800000000"),
+            text("phoneNumber", "With the country's code where it is not China.", "13800000000"),
             text("purePhoneNumber", "Without the country's code.", "13800000000"),
-            text("countryCode", "", "86"),
+            text("countryCode", "Of the country.", "86"),
         ],
     ),
 ];

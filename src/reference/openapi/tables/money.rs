@@ -38,7 +38,8 @@ const REFUSALS: &[&str] = &[
 const OPERATIONS: &[Operation] = &[
     post("/v1/orders/{order_no}/refunds", "refundOrder", "Give money of an order back")
         .about(
-            "In part, or all that is left. The refund and its reservation are recorded before the answer. A refund that \
+            "In part, or all that is left. The refund and its reservation are recorded before the answer. A refund \
+            that \
              is `requested`, `unknown` or `processing` is pending and has not failed: repeat the same request, and \
              never ask for it under another number.",
         )

@@ -19,7 +19,8 @@ const ORDER_NO: Field = text("order_no", "The business's own number, unique per 
 const AMOUNT: Field = fen("amount_fen", "In fen: 100 is ¥1.00.");
 const TRADE_TYPE: Field = word(
     "trade_type",
-    "JSAPI: inside WeChat, official account or mini program. NATIVE: a QR code. APP: a mobile app. MWEB: a browser on a \
+    "JSAPI: inside WeChat, official account or mini program. NATIVE: a QR code. APP: a mobile app. MWEB: a browser \
+    on a \
      phone.",
     TRADE_TYPE_NAMES,
 );
@@ -48,14 +49,16 @@ const SCENE_INFO: Field = of(
 .optional();
 const CLIENT_IP: Field = text(
     "client_ip",
-    "IPv4 or IPv6 address of the payer. Required with MWEB, where it must be the public address of the payer's browser. \
+    "IPv4 or IPv6 address of the payer. Required with MWEB, where it must be the public address of the payer's \
+    browser. \
      Left out otherwise: the caller's.",
     "203.0.113.7",
 )
 .optional();
 const EXPIRES_AT: Field = time(
     "expires_at",
-    "Until when it can be paid: more than a minute and at most seven days ahead. Left out: `orders.default_expiry_minutes` of \
+    "Until when it can be paid: more than a minute and at most seven days ahead. Left out: \
+    `orders.default_expiry_minutes` of \
      the configuration.",
 )
 .example("2026-11-27T04:00:00Z")

@@ -66,10 +66,18 @@ const OPERATIONS: &[Operation] = &[
         .waits()
         .idempotent(),
     get("/v1/orders", "listOrders", "List orders")
-        .about("Newest first. A page may be short, or empty, and still have a `next`: a search ends early rather than late.")
+        .about(
+            "Newest first. A page may be short, or empty, and still have a `next`: a search ends early rather \
+              than late.",
+        )
         .key(Scope::Orders)
         .query(LIST_QUERY)
-        .answers(&[answer(200, Content::Json("OrderList"), "A page of orders, without payments, refunds and pay parameters.")])
+        .answers(&[answer(
+            200,
+            Content::Json("OrderList"),
+            "A page of orders, without payments, refunds and pay \
+              parameters.",
+        )])
         .refusals(&["not-found"]),
     get("/v1/orders/{order_no}", "getOrder", "Read an order")
         .about(
@@ -83,7 +91,10 @@ const OPERATIONS: &[Operation] = &[
         ])
         .answers(&[answer(200, ORDER, "The order.")]),
     get("/v1/orders/{order_no}/history", "getOrderHistory", "Read how an order came to its state")
-        .about("Requests, calls, notifications, decisions with their evidence, ledger rows, events and actions, oldest first.")
+        .about(
+            "Requests, calls, notifications, decisions with their evidence, ledger rows, events and actions, \
+              oldest first.",
+        )
         .key(Scope::Ops)
         .query(&[MERCHANT])
         .answers(&[answer(200, Content::Json("Timeline"), "The newest 200 rows of each kind.")]),
@@ -97,7 +108,10 @@ const OPERATIONS: &[Operation] = &[
         .answers(&[answer(200, Content::Json("PayParamsAnswer"), "What the page, the app or the QR code needs.")])
         .refusals(&UNPAYABLE),
     post("/v1/orders/{order_no}/close", "closeOrder", "Close an order")
-        .about("Closes it at WeChat, then here. WeChat closes nothing within five minutes of its placing: 202 until then.")
+        .about(
+            "Closes it at WeChat, then here. WeChat closes nothing within five minutes of its placing: 202 until \
+              then.",
+        )
         .key(Scope::Orders)
         .query(&[MERCHANT])
         .answers(&[

@@ -56,7 +56,10 @@ const OPERATIONS: &[Operation] = &[
         .answers(&[answer(200, Content::Json("Line"), "The line, explained.")])
         .refusals(&["line-not-open"]),
     post("/v1/reconciliations/{merchant}/{date}/repair", "repairDay", "Plan or carry out the repair of a day")
-        .about("A page of the plan, unless `dry_run` is false: then the first lines are repaired now, the rest in the background.")
+        .about(
+            "A page of the plan, unless `dry_run` is false: then the first lines are repaired now, the rest in \
+              the background.",
+        )
         .key(Scope::Finance)
         .optional_body("RepairRequest")
         .answers(&[answer(200, Content::Json("RepairAnswer"), "The plan, or what was done.")]),
@@ -74,8 +77,8 @@ const ORDER_NO: Field = text("order_no", "The order, where there is one.", "A100
 
 const LINE: &[Field] = &[
     number("id", "Of this day's result."),
-    word("class", "", names_of!(LineClass)),
-    word("kind", "", names_of!(LineKind)),
+    word("class", "Which difference it is.", names_of!(LineClass)),
+    word("kind", "Of a payment, or of a refund.", names_of!(LineKind)),
     TRANSACTION_ID,
     text("out_trade_no", "The attempt's number at WeChat.", "A100001").or_null(),
     text("refund_no", "The number of a refund.", "R100001").or_null(),
@@ -89,7 +92,7 @@ const LINE: &[Field] = &[
     fen("explains_fen", "The bill's amount less ours, in yuan's fen."),
     of(Shape::Counts, "explains", "The same per currency.").example("{\"CNY\": 100}"),
     time("asked_at", "When WeChat was asked about it.").or_null(),
-    word("resolution", "", names_of!(Resolution)),
+    word("resolution", "Whether it is explained, and how.", names_of!(Resolution)),
     text("rule", "The rule that covers it.", "reversed").or_null(),
     text("note", "What a person said.", "Paid out by hand").or_null(),
     text("resolved_by", "Who.", "finance-backend").or_null(),
@@ -122,7 +125,11 @@ const OBJECTS: &[Object] = &[
                 .optional(),
         ],
     ),
-    object("ReconciliationList", "A page of days.", &[objects("reconciliations", "", "Reconciliation"), NEXT]),
+    object(
+        "ReconciliationList",
+        "A page of days.",
+        &[objects("reconciliations", "The newest day first.", "Reconciliation"), NEXT],
+    ),
     object(
         "Reconciliation",
         "A day. Amounts are in yuan's fen; `others` has further currencies, and nothing is added up across them.",
@@ -132,15 +139,15 @@ const OBJECTS: &[Object] = &[
             word("state", "What is being done, or how the result stands.", STATES),
             word("result", "How the newest result stands, whatever is being done.", names_of!(DayState)).or_null(),
             text("error", "Why the last run failed.", "no bill yet").or_null(),
-            object_field("bill", "", "BillFigures").or_null(),
-            object_field("ledger", "", "LedgerFigures").or_null(),
+            object_field("bill", "The bill's side.", "BillFigures").or_null(),
+            object_field("ledger", "Our side.", "LedgerFigures").or_null(),
             of(Shape::ByName("CurrencyFigures"), "others", "By currency."),
             of(Shape::Counts, "classes", "Lines by class."),
             fen("unexplained_fen", "What remains: the bill less the explained less ours.").example("0"),
             number("differences", "Lines that must be explained.").example("0"),
             fen("difference_fen", "What they come to, whatever the direction.").example("0"),
             number("open", "Of them, how many are open.").example("0"),
-            object_field("loops", "", "Loops").or_null(),
+            object_field("loops", "Which comparisons hold.", "Loops").or_null(),
             text("bill_sha256", "Of the bill's bytes.", "2c26b46b68ffc68f").or_null(),
             text("asked_by", "Who asked for the run.", "scheduler").or_null(),
             time("asked_at", "When."),
@@ -169,8 +176,8 @@ const OBJECTS: &[Object] = &[
         "CurrencyFigures",
         "Both sides in one currency.",
         &[
-            object_field("bill", "", "BillFigures"),
-            object_field("ledger", "", "LedgerFigures"),
+            object_field("bill", "The bill's side.", "BillFigures"),
+            object_field("ledger", "Our side.", "LedgerFigures"),
             fen("unexplained_fen", "What remains.").example("0"),
             fen("difference_fen", "What the lines come to.").example("0"),
         ],
@@ -184,7 +191,7 @@ const OBJECTS: &[Object] = &[
             text("funds_error", "Why it was not.", "no certificate").or_null(),
         ],
     ),
-    object("TradesLoop", "", &[flag("holds", "Nothing is open and nothing remains.")]),
+    object("TradesLoop", "Trades and our books.", &[flag("holds", "Nothing is open and nothing remains.")]),
     object(
         "FundsLoop",
         "Amounts in fen.",
@@ -193,11 +200,11 @@ const OBJECTS: &[Object] = &[
             fen("booked_fen", "The same, as booked."),
             flag("holds", "Whether both are the same."),
             number("entries", "Of the account."),
-            fen("income_fen", ""),
-            fen("expense_fen", ""),
+            fen("income_fen", "What came in."),
+            fen("expense_fen", "What went out."),
             fen("other_fen", "Booked for other reasons, as withdrawals."),
-            fen("opening_fen", "").or_null(),
-            fen("closing_fen", "").or_null(),
+            fen("opening_fen", "The balance before.").or_null(),
+            fen("closing_fen", "The balance after.").or_null(),
             flag("balance_holds", "Whether the closing balance is the opening one with all entries.").or_null(),
         ],
     ),
@@ -205,7 +212,7 @@ const OBJECTS: &[Object] = &[
         "Repair",
         "How far a repair is.",
         &[
-            word("state", "", names_of!(RepairState)),
+            word("state", "How it stands.", names_of!(RepairState)),
             number("lines", "Of the repair."),
             number("done", "So far."),
             number("repaired", "In the books now."),
@@ -215,34 +222,34 @@ const OBJECTS: &[Object] = &[
             time("next_at", "The next one.").or_null(),
             text("reason", "As it was given.", "Missed over the weekend"),
             text("asked_by", "Who.", "finance-backend"),
-            time("started_at", ""),
-            time("updated_at", ""),
+            time("started_at", "When it began."),
+            time("updated_at", "When it changed last."),
         ],
     ),
-    object("LineList", "A page of lines.", &[objects("lines", "", "Line"), NEXT]),
+    object("LineList", "A page of lines.", &[objects("lines", "In the order of their ids.", "Line"), NEXT]),
     object("Line", "A difference, or a carried row.", LINE),
     object(
         "BillSide",
         "The bill's side of a line.",
         &[
-            fen("amount_fen", ""),
-            text("currency", "", "CNY").or_null(),
+            fen("amount_fen", "In the currency's smallest unit."),
+            text("currency", "As WeChat names it.", "CNY").or_null(),
             fen("settlement_fen", "What is settled of it.").or_null(),
             of(Shape::Decimal, "fee", "In yuan.").or_null(),
             text("rate", "As in the bill.", "0.60%").or_null(),
-            time("at", "").or_null(),
+            time("at", "When.").or_null(),
             text("status", "In WeChat's words.", "SUCCESS").or_null(),
-            text("appid", "", "wxd930ea5d5a258f4f").or_null(),
+            text("appid", "The app.", "wxd930ea5d5a258f4f").or_null(),
         ],
     ),
     object(
         "LedgerSide",
         "Our side of a line.",
         &[
-            fen("amount_fen", ""),
-            text("currency", "", "CNY").or_null(),
+            fen("amount_fen", "In the currency's smallest unit."),
+            text("currency", "As WeChat names it.", "CNY").or_null(),
             text("state", "Of the payment or refund.", "credited").or_null(),
-            time("at", "").or_null(),
+            time("at", "When.").or_null(),
         ],
     ),
     object(
@@ -250,21 +257,25 @@ const OBJECTS: &[Object] = &[
         "With `dry_run` true: `plan` and `next`; else `results` and `repair`.",
         &[
             flag("dry_run", "Whether it is a plan."),
-            objects("plan", "", "PlanItem").optional(),
+            objects("plan", "What would be done, by line.", "PlanItem").optional(),
             number("next", "Give it as `after` for the next page of the plan.").or_null().optional(),
-            objects("results", "", "RepairResult").optional(),
-            object_field("repair", "", "Repair").or_null().optional(),
+            objects("results", "What was done, by line.", "RepairResult").optional(),
+            object_field("repair", "How far it is.", "Repair").or_null().optional(),
         ],
     ),
     object(
         "PlanItem",
         "A line and what would be done.",
-        &[object_field("line", "", "Line"), word("mend", "", names_of!(Mend)), ORDER_NO],
+        &[object_field("line", "The line.", "Line"), word("mend", "What mends it.", names_of!(Mend)), ORDER_NO],
     ),
     object(
         "RepairResult",
         "What was done about a line.",
-        &[number("line", "Its id."), word("mend", "", names_of!(Mend)), text("result", "What came of it.", "repaired")],
+        &[
+            number("line", "Its id."),
+            word("mend", "What mends it.", names_of!(Mend)),
+            text("result", "What came of it.", "repaired"),
+        ],
     ),
 ];
 

@@ -73,15 +73,19 @@ const OBJECTS: &[Object] = &[
         "Readiness",
         "Whether the process can take work.",
         &[
-            flag("ready", ""),
+            flag("ready", "Whether it can."),
             objects("checks", "For those who may see them.", "Check").optional(),
             text("config_hash", "Of the configuration in force.", "2c26b46b68ff").optional(),
         ],
     ),
     object(
         "Check",
-        "",
-        &[text("name", "", "database"), flag("ok", ""), text("reason", "", "does not answer").or_null()],
+        "One of the checks.",
+        &[
+            text("name", "Its name.", "database"),
+            flag("ok", "Whether it holds."),
+            text("reason", "Why; a stable word where a program chose it.", "does not answer").or_null(),
+        ],
     ),
 ];
 

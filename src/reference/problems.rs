@@ -39,6 +39,7 @@ fn document(title: &str, files: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
+         <link rel=\"icon\" href=\"data:,\">\
          <link rel=\"stylesheet\" href=\"{files}pages.css\"></head>\n<body><main>\n{body}</main></body></html>\n"
     )
 }

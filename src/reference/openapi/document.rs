@@ -44,11 +44,12 @@ members.\n\
 pub fn openapi_document() -> Value {
     let tags: Vec<Value> =
         SECTIONS.iter().map(|section| json!({"name": section.name, "description": section.about})).collect();
+    let mut shared = Map::new();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for section in SECTIONS {
         for operation in section.operations {
             let methods = paths.entry(operation.path).or_default();
-            methods.insert(operation.method.to_owned(), described(section, operation));
+            methods.insert(operation.method.to_owned(), described(section, operation, &mut shared));
         }
     }
     json!({
@@ -64,6 +65,7 @@ pub fn openapi_document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas(),
+            "responses": shared,
             "headers": headers(),
             "securitySchemes": security_schemes(),
         },
@@ -93,13 +95,13 @@ fn schema(object: &Object) -> Value {
     schema
 }
 
-fn described(section: &Section, operation: &Operation) -> Value {
+fn described(section: &Section, operation: &Operation, shared: &mut Map<String, Value>) -> Value {
     let mut described = json!({
         "operationId": operation.id,
         "tags": [section.name],
         "summary": operation.summary,
         "parameters": parameters(operation),
-        "responses": responses(operation),
+        "responses": responses(operation, shared),
         "security": security(operation.access),
     });
     if !operation.about.is_empty() {

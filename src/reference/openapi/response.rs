@@ -20,8 +20,11 @@ struct Parts {
     headers: Map<String, Value>,
 }
 
-/// The responses of an operation.
-pub fn responses(operation: &Operation) -> Value {
+/// Refusals that have no more types than this are named by them, and stand in the document once.
+const NAMED: usize = 4;
+
+/// The responses of an operation; those that others have, too, are among the shared ones.
+pub fn responses(operation: &Operation, shared: &mut Map<String, Value>) -> Value {
     let mut all: BTreeMap<u16, Parts> = BTreeMap::new();
     for answer in operation.answers {
         let parts = all.entry(answer.status).or_default();
@@ -43,16 +46,30 @@ pub fn responses(operation: &Operation) -> Value {
             parts.content.insert("text/html".into(), json!({"schema": {"type": "string"}}));
         }
     }
+    let mut named = Map::new();
     for (status, slugs) in problems(operation) {
-        let parts = all.entry(status).or_default();
-        parts.abouts.push(listed(&slugs));
-        parts.content.insert("application/problem+json".into(), json!({"schema": problem(&slugs)}));
-        if matches!(status, 429 | 503) {
-            parts.headers.insert("Retry-After".into(), json!({"$ref": "#/components/headers/RetryAfter"}));
+        if slugs.len() <= NAMED && !all.contains_key(&status) {
+            let name =
+                [vec![status.to_string()], slugs.iter().map(|slug| (*slug).to_owned()).collect()].concat().join(".");
+            named.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
+            shared.entry(name).or_insert_with(|| response(refusal(status, &slugs, Parts::default())));
+            continue;
         }
+        let parts = all.remove(&status).unwrap_or_default();
+        all.insert(status, refusal(status, &slugs, parts));
     }
-    let responses = all.into_iter().map(|(status, parts)| (status.to_string(), response(parts)));
-    Value::Object(responses.collect())
+    let whole = all.into_iter().map(|(status, parts)| (status.to_string(), response(parts)));
+    Value::Object(whole.chain(named).collect())
+}
+
+/// The parts of a status with those of its problems.
+fn refusal(status: u16, slugs: &BTreeSet<&str>, mut parts: Parts) -> Parts {
+    parts.abouts.push(listed(slugs));
+    parts.content.insert("application/problem+json".into(), json!({"schema": problem(slugs)}));
+    if matches!(status, 429 | 503) {
+        parts.headers.insert("Retry-After".into(), json!({"$ref": "#/components/headers/RetryAfter"}));
+    }
+    parts
 }
 
 fn response(parts: Parts) -> Value {

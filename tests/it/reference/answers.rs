@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use serde_json::{Value, json};
 
-use super::support::{ALL_KEY, all_scopes, described, problems, strict};
+use super::support::{ALL_KEY, all_scopes, described, problems, resolved, strict};
 use crate::harness::service::{InProcess, OPENID, TestService, jsapi};
 
 /// A caller that holds every answer against the document.
@@ -43,7 +43,7 @@ impl Caller {
         let text = String::from_utf8_lossy(&bytes);
         let operation = &self.document["paths"][template][method.as_str().to_lowercase()];
         assert!(operation.is_object(), "{place} is not described");
-        let response = &operation["responses"][status.to_string()];
+        let response = resolved(&self.document, &operation["responses"][status.to_string()]);
         assert!(response.is_object(), "{place} is not described: {text}");
         let Some(kind) = kind else {
             assert!(bytes.is_empty() && response["content"].is_null(), "{place} {text}");
@@ -260,7 +260,8 @@ async fn every_address_refuses_as_described_what_no_key_may_see() {
         let answer = caller.http.request(method, format!("{}{path}", caller.base)).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 401, "{path}");
         let problem: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        let schema = &of.operation["responses"]["401"]["content"]["application/problem+json"]["schema"];
+        let response = resolved(&document, &of.operation["responses"]["401"]);
+        let schema = &response["content"]["application/problem+json"]["schema"];
         assert_eq!(problems(&document, schema, &problem), [] as [String; 0], "{path} {problem}");
     }
     caller.service.finish().await;

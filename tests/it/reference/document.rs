@@ -66,7 +66,7 @@ fn every_reference_leads_somewhere_and_every_schema_is_used() {
     for reference in &used {
         assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
     }
-    for part in ["schemas", "headers"] {
+    for part in ["schemas", "responses", "headers"] {
         for name in document["components"][part].as_object().unwrap().keys() {
             assert!(used.contains(&format!("#/components/{part}/{name}")), "{name} is not used");
         }

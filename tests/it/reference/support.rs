@@ -16,7 +16,7 @@ pub fn all_scopes() -> String {
         "[[api_keys]]\nname = \"all-scopes\"\nhash = \"sha256:{hash}\"\nmerchants = \"all\"\n\
          scopes = [\"orders\", \"refunds\", \"finance\", \"ops\", \"admin\"]\n\
          [web]\nsession_key = \"{}\"\ncallback_origins = [\"https://m.example.com\"]\n",
-        "5e".repeat(32)
+        "3f9a1c5e7b2d4806e1f3a5c7092b4d6e8fa0b2c4d6e8f01325476981badcfe10"
     )
 }
 
@@ -37,7 +37,7 @@ pub fn described(document: &Value) -> Vec<Described<'_>> {
         .collect()
 }
 
-/// The schema that a parameter, body or answer refers to, or is.
+/// The part of the document that this one refers to, or is.
 pub fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
         Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| {

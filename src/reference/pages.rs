@@ -22,10 +22,13 @@ const CACHE: &str = "public, max-age=3600";
 const PAGE: &str = include_str!("assets/docs.html");
 const START: &str = include_str!("assets/docs.js");
 const STYLE: &str = include_str!("assets/pages.css");
+/// Goes with every copy of Swagger UI.
+const LICENCES: &str = include_str!("assets/SWAGGER-UI-LICENSES.txt");
 const BUNDLE: &[u8] = include_bytes!("assets/swagger-ui-bundle.js.gz");
 const BUNDLE_STYLE: &[u8] = include_bytes!("assets/swagger-ui.css.gz");
 
 const CSS_TYPE: &str = "text/css; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 const JS_TYPE: &str = "text/javascript; charset=utf-8";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_text);
@@ -60,6 +63,7 @@ pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Respon
     match name.as_str() {
         "docs.js" => Ok(plain(JS_TYPE, START)),
         "pages.css" => Ok(plain(CSS_TYPE, STYLE)),
+        "licences.txt" => Ok(plain(TEXT_TYPE, LICENCES)),
         "swagger-ui-bundle.js" => compressed(&headers, JS_TYPE, BUNDLE),
         "swagger-ui.css" => compressed(&headers, CSS_TYPE, BUNDLE_STYLE),
         _ => Err(Error::NotFound("file")),

@@ -33,6 +33,7 @@ async fn the_documentation_is_served_whole_and_loads_nothing_from_elsewhere() {
         }
         assert!(std::str::from_utf8(&plain.body).is_ok_and(|text| !text.is_empty()), "{file}");
     }
+    assert!(get(&stage, "/docs/licences.txt", &[]).await.text().contains("Apache License"));
     let document = get(&stage, "/openapi.json", &[]).await;
     assert_eq!(document.text(), wxpay_worker::reference::openapi_text());
     assert_eq!(get(&stage, "/docs/../problem.rs", &[]).await.status, 404);

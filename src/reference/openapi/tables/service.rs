@@ -60,7 +60,7 @@ const OPERATIONS: &[Operation] = &[
     get("/docs/{name}", "getDocsFile", "Read a file of that page").answers(&[answer(
         200,
         Content::Text("*/*"),
-        "Script or style.",
+        "Script, style or licences.",
     )]),
     get("/problems", "listProblems", "Browse the problems").answers(&[answer(200, HTML, "All of them.")]),
     get("/problems/{name}", "getProblem", "Browse a problem")

@@ -28,7 +28,7 @@ use crate::wechat::certificate;
 use crate::wechat::platform::PlatformClient;
 use crate::wechat::transport::{Client, ClientError};
 use crate::worker::{RefundClientError, RefundClients};
-use crate::{relay, web, webhooks, worker};
+use crate::{reference, relay, web, webhooks, worker};
 
 /// How often the clock is synchronised with the database's.
 const CLOCK_SET_EVERY: Duration = Duration::from_secs(5);
@@ -260,7 +260,7 @@ impl App {
         let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
         let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
-            let mut others = web::routes(Arc::clone(&state), self.platform.clone());
+            let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());
             let settings = &state.snapshot().console;
             if settings.enabled && settings.listen.is_none() {
                 others = others.merge(console::routes(Arc::clone(&state)));

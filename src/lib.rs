@@ -101,6 +101,7 @@ pub mod ops;
 pub mod order;
 pub mod reconcile;
 pub mod reconciliation;
+pub mod reference;
 pub mod refund;
 pub mod relay;
 pub mod retry;

@@ -26,6 +26,7 @@ proofs=(
     "spreadsheets books::spreadsheets"
     "replays ops_replay::refused"
     "consumers subscribers::examples subscribers::feed webhooks::killed_receivers webhooks::processes"
+    "schemathesis reference::fuzzing"
     "console_replay --browser --test-name-pattern=wrong"
     "release"
     "side_by_side"

@@ -275,6 +275,8 @@ macro_rules! problems {
         impl Error {
             /// The slugs of all problem types, for the documentation and its test.
             pub const SLUGS: &[&str] = &[$($slug),*];
+            /// Each with its status.
+            pub const TYPES: &[(&str, u16)] = &[$(($slug, StatusCode::$status.as_u16())),*];
 
             pub(super) fn kind(&self) -> Kind {
                 match self {

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 use super::extract::request_id::request_id;
 use super::problem::{Error, Kind, PROBLEM_BASE, wechat_json};
 
+/// Where this server has a page for each type: of the same host, under whichever name it is reached.
+const DOCS: &str = "/problems/";
 /// A body of a few kilobytes can break thousands of rules, and each breach is some hundred bytes of answer.
 const MAX_ERRORS: usize = 50;
 
@@ -23,6 +25,7 @@ impl IntoResponse for Error {
         problem.insert("status".into(), status.as_u16().into());
         problem.insert("detail".into(), self.to_string().into());
         problem.insert("code".into(), slug.replace('-', "_").into());
+        problem.insert("docs".into(), format!("{DOCS}{slug}").into());
         problem.insert("request_id".into(), request_id.into());
         problem.insert("retryable".into(), retry_after.is_some().into());
         add_members(&self, &mut problem);

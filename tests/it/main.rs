@@ -27,6 +27,7 @@ mod order;
 mod packed;
 mod placing;
 mod reconcile;
+mod reference;
 mod refunds;
 mod sandbox;
 mod scheduler;

@@ -50,6 +50,7 @@ impl Reply {
         let code = problem["code"].as_str().unwrap();
         let slug = code.replace('_', "-");
         assert_eq!(problem["type"], format!("https://wxpay-worker.dev/problems/{slug}"));
+        assert_eq!(problem["docs"], format!("/problems/{slug}"));
         assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
         assert_eq!(problem["retryable"], self.header("retry-after").is_some(), "{problem}");
         code.to_owned()

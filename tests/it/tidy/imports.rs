@@ -73,6 +73,11 @@ const MAY_USE: &[(&str, &str)] = &[
         "console",
         "money ids clock secret config telemetry event order refund reconciliation trade wechat store bus http ops",
     ),
+    (
+        "reference",
+        "money config event order refund reconciliation trade wechat::v2::unified_order store new_refund webhooks ops \
+         http web",
+    ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other, but for the checks of an installation.
     ("ctl", "clock secret config::no_color config::process_env doctor"),

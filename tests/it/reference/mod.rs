@@ -1,0 +1,10 @@
+//! The OpenAPI document against the routes, the readers of requests and real answers; its pages; and what Schemathesis
+//! finds by it.
+
+mod answers;
+mod document;
+mod fuzzing;
+mod limits;
+mod members;
+mod pages;
+mod support;

@@ -2,7 +2,7 @@
 
 use super::common::{LIMIT, MERCHANT_KEY, NEXT, OF_MERCHANT, TRANSACTION_ID};
 use crate::config::Scope;
-use crate::ops::reconciliation::Mend;
+use crate::ops::reconciliation::{BillOf, Mend};
 use crate::reconciliation::{DayState, LineClass, LineKind, Resolution};
 use crate::reference::openapi::field::{
     Field, Names, Shape, fen, flag, flag_01, names_of, number, object as object_field, objects, of, text, time, word,
@@ -23,7 +23,7 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Finance)
         .body("ReconciliationRequest")
         .answers(&[located(202, DAY, "The day, which will be compared.")])
-        .refusals(&["not-found"]),
+        .refusals(&["not-found", "bill-not-kept"]),
     get("/v1/reconciliations", "listReconciliations", "List days")
         .about("The newest day first.")
         .key(Scope::Finance)
@@ -63,6 +63,19 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Finance)
         .optional_body("RepairRequest")
         .answers(&[answer(200, Content::Json("RepairAnswer"), "The plan, or what was done.")]),
+    post("/v1/reconciliations/{merchant}/{date}/repair/stop", "stopRepair", "Stop the repair of a day")
+        .about("What was done stays. One that is over stays as it is.")
+        .key(Scope::Finance)
+        .body("StopRequest")
+        .answers(&[answer(200, Content::Json("StoppedRepair"), "How far it came.")]),
+    get("/v1/reconciliations/{merchant}/{date}/bill", "getBill", "Download a bill of WeChat's")
+        .about("As WeChat gives it, uncompressed and complete before its first byte.")
+        .key(Scope::Finance)
+        .query(
+            &[word("type", "Of trades, or of an account; `all` where it is left out.", names_of!(BillOf)).optional()],
+        )
+        .answers(&[answer(200, Content::File, "The bill, as CSV.")])
+        .refusals(&["no-bill", "bill-not-kept"]),
 ];
 
 const LEDGER_FIGURES: [Field; 5] = [
@@ -92,6 +105,7 @@ const LINE: &[Field] = &[
     fen("explains_fen", "The bill's amount less ours, in yuan's fen."),
     of(Shape::Counts, "explains", "The same per currency.").example("{\"CNY\": 100}"),
     time("asked_at", "When WeChat was asked about it.").or_null(),
+    text("said", "What WeChat said that does not repair it.", "ORDERNOTEXIST").or_null(),
     word("resolution", "Whether it is explained, and how.", names_of!(Resolution)),
     text("rule", "The rule that covers it.", "reversed").or_null(),
     text("note", "What a person said.", "Paid out by hand").or_null(),
@@ -112,6 +126,11 @@ const OBJECTS: &[Object] = &[
         "NoteRequest",
         "Why the sides differ.",
         &[text("note", "Stands with the line.", "Paid out by hand").bytes(NOTE_MAX_BYTES)],
+    ),
+    request(
+        "StopRequest",
+        "Why the repair is stopped.",
+        &[text("reason", "Stands in the audit.", "The wrong day").bytes(NOTE_MAX_BYTES)],
     ),
     request(
         "RepairRequest",
@@ -143,9 +162,11 @@ const OBJECTS: &[Object] = &[
             object_field("ledger", "Our side.", "LedgerFigures").or_null(),
             of(Shape::ByName("CurrencyFigures"), "others", "By currency."),
             of(Shape::Counts, "classes", "Lines by class."),
-            fen("unexplained_fen", "What remains: the bill less the explained less ours.").example("0"),
+            flag("mixed_currencies", "Sums of several currencies that an earlier version added up are not given.")
+                .optional(),
+            fen("unexplained_fen", "What remains: the bill less the explained less ours.").example("0").or_null(),
             number("differences", "Lines that must be explained.").example("0"),
-            fen("difference_fen", "What they come to, whatever the direction.").example("0"),
+            fen("difference_fen", "What they come to, whatever the direction.").example("0").or_null(),
             number("open", "Of them, how many are open.").example("0"),
             object_field("loops", "Which comparisons hold.", "Loops").or_null(),
             text("bill_sha256", "Of the bill's bytes.", "2c26b46b68ffc68f").or_null(),
@@ -224,7 +245,14 @@ const OBJECTS: &[Object] = &[
             text("asked_by", "Who.", "finance-backend"),
             time("started_at", "When it began."),
             time("updated_at", "When it changed last."),
+            text("stopped_by", "Who stopped it.", "finance-backend").or_null(),
+            time("stopped_at", "When it was stopped.").or_null(),
         ],
+    ),
+    object(
+        "StoppedRepair",
+        "A repair that is over.",
+        &[object_field("repair", "How far it came.", "Repair").or_null()],
     ),
     object("LineList", "A page of lines.", &[objects("lines", "In the order of their ids.", "Line"), NEXT]),
     object("Line", "A difference, or a carried row.", LINE),
@@ -275,6 +303,7 @@ const OBJECTS: &[Object] = &[
             number("line", "Its id."),
             word("mend", "What mends it.", names_of!(Mend)),
             text("result", "What came of it.", "repaired"),
+            text("said", "What WeChat said, where the line waits.", "SYSTEMERROR").optional(),
         ],
     ),
 ];

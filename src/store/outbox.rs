@@ -93,8 +93,7 @@ impl Store {
 
     /// Whether an event has no position yet.
     pub async fn has_unplaced_events(&self) -> Result<bool, DbError> {
-        let sql = "SELECT 1 AS one FROM outbox WHERE position IS NULL LIMIT 1";
-        Ok(self.db.read().query_one_raw(self.db.statement(sql, [])).await?.is_some())
+        Ok(self.db.read().query_one_raw(self.db.statement(UNPLACED, [])).await?.is_some())
     }
 
     /// Whether a placed event has not been published or marked yet.
@@ -246,7 +245,9 @@ pub(super) async fn write_events(tx: &WriteTx, mut rows: Vec<outbox::ActiveModel
     }
     if tx.kind() == DbKind::Sqlite {
         // Before these: another version of the program writes events unplaced, and a crash may have left some.
-        give_positions(tx, i64::MAX).await?;
+        if tx.one(UNPLACED, []).await?.is_some() {
+            give_positions(tx, i64::MAX).await?;
+        }
         let top = tx.one(LAST_POSITION, []).await?;
         let top: i64 = top.map_or(Ok(0), |row| row.get("position"))?;
         for (position, row) in (top + 1..).zip(&mut rows) {
@@ -269,6 +270,8 @@ async fn place(tx: &WriteTx, lease: &Lease, limit: i64) -> Result<Fenced<u64>, D
     }
     Ok(Fenced::Done(give_positions(tx, limit).await?))
 }
+
+const UNPLACED: &str = "SELECT 1 AS one FROM outbox WHERE position IS NULL LIMIT 1";
 
 /// The last position given out, also by an older process, which leaves the row behind.
 pub(super) const LAST_POSITION: &str =

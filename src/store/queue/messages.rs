@@ -8,8 +8,8 @@ use sea_orm::Value;
 use super::deliveries::lock_deliveries;
 use super::space::{grow, usage};
 use super::{BusRows, Inserted, NewMessage, NewRow, Stored, StreamLimit};
-use crate::store::writer::{Holds, Rowwise};
-use crate::store::{DbError, DbKind, WriteTx};
+use crate::store::writer::{Holds, Outcome, Rowwise};
+use crate::store::{DbError, DbKind, Row, WriteTx};
 
 impl BusRows {
     /// Makes the counters of these streams.
@@ -86,11 +86,14 @@ static INSERT_MESSAGES: Rowwise = Rowwise::new(
         ("payload", Holds::Bytes),
         ("headers", Holds::Text),
         ("size_bytes", Holds::Integer),
+        ("published_at_ms", Holds::Integer),
     ],
     "INSERT INTO bus_messages (stream, subject, dedupe_key, payload, headers, size_bytes, published_at_ms)
-     SELECT v.stream, v.subject, v.dedupe_key, v.payload, v.headers, v.size_bytes, {now} {from} WHERE TRUE
-     ON CONFLICT (stream, dedupe_key) DO NOTHING RETURNING seq, stream, dedupe_key, published_at_ms",
-);
+     SELECT v.stream, v.subject, v.dedupe_key, v.payload, v.headers, v.size_bytes,
+            COALESCE(v.published_at_ms, {now}) {from} WHERE TRUE
+     ON CONFLICT (stream, dedupe_key) DO NOTHING",
+)
+.returning("seq, stream, dedupe_key, published_at_ms");
 
 static INSERT_DELIVERIES: Rowwise = Rowwise::new(
     &[
@@ -105,8 +108,39 @@ static INSERT_DELIVERIES: Rowwise = Rowwise::new(
 );
 
 async fn insert_fitting(tx: &WriteTx, rows: &[(usize, &NewRow)]) -> Result<Vec<NewMessage>, DbError> {
-    let by_key: HashMap<(&str, &str), (usize, &NewRow)> =
-        rows.iter().rev().map(|(i, row)| ((row.stream.as_str(), row.dedupe_key.as_str()), (*i, *row))).collect();
+    let mut grown: HashMap<&str, (i64, i64)> = HashMap::new();
+    let mut deliveries: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
+    let mut new = Vec::with_capacity(rows.len());
+    for (row, stored) in insert_messages(tx, rows).await? {
+        deliveries.extend(row.consumers.iter().map(|taker| {
+            let (lease_ms, leased) = (taker.lease_ms.unwrap_or(0), taker.lease_ms.is_some());
+            let consumer = taker.consumer.as_str().into();
+            vec![stored.seq.into(), consumer, lease_ms.into(), i64::from(leased).into(), leased.into()]
+        }));
+        let (messages, bytes) = grown.entry(row.stream.as_str()).or_default();
+        *messages += 1;
+        *bytes += row.size_bytes;
+        new.push(stored);
+    }
+    tx.over(&INSERT_DELIVERIES, &deliveries).await?;
+    // Last, because on PostgreSQL this row is where concurrent publishers meet.
+    grow(tx, grown.into_iter()).await?;
+    Ok(new)
+}
+
+/// Stores those that are not there under their key.
+async fn insert_messages<'r>(
+    tx: &WriteTx,
+    rows: &[(usize, &'r NewRow)],
+) -> Result<Vec<(&'r NewRow, NewMessage)>, DbError> {
+    // On PostgreSQL the insertion tells it.
+    let published_at_ms: Option<i64> = match tx.kind() {
+        DbKind::Sqlite => {
+            let now = tx.one(&format!("SELECT {} AS now", tx.now_ms_sql()), []).await?;
+            now.map(|row| row.get("now")).transpose()?
+        }
+        DbKind::Postgres => None,
+    };
     let values = |(_, row): &(usize, &NewRow)| -> Vec<Value> {
         vec![
             row.stream.as_str().into(),
@@ -115,30 +149,32 @@ async fn insert_fitting(tx: &WriteTx, rows: &[(usize, &NewRow)]) -> Result<Vec<N
             row.payload.clone().into(),
             row.headers.as_str().into(),
             row.size_bytes.into(),
+            published_at_ms.into(),
         ]
     };
-    let mut grown: HashMap<&str, (i64, i64)> = HashMap::new();
-    let mut deliveries: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
-    let mut new = Vec::with_capacity(rows.len());
-    for stored in tx.over(&INSERT_MESSAGES, &rows.iter().map(values).collect::<Vec<_>>()).await? {
-        let (stream, key): (String, String) = (stored.get("stream")?, stored.get("dedupe_key")?);
-        let Some((place, row)) = by_key.get(&(stream.as_str(), key.as_str())) else {
-            return Err(DbError::Defect("a stored message has another key".into()));
-        };
-        let seq: i64 = stored.get("seq")?;
-        new.push(NewMessage { place: *place, seq, published_at_ms: stored.get("published_at_ms")? });
-        deliveries.extend(row.consumers.iter().map(|taker| {
-            let (lease_ms, leased) = (taker.lease_ms.unwrap_or(0), taker.lease_ms.is_some());
-            vec![seq.into(), taker.consumer.as_str().into(), lease_ms.into(), i64::from(leased).into(), leased.into()]
-        }));
-        let (messages, bytes) = grown.entry(row.stream.as_str()).or_default();
-        *messages += 1;
-        *bytes += row.size_bytes;
+    match tx.over(&INSERT_MESSAGES, &rows.iter().map(values).collect::<Vec<_>>()).await? {
+        Outcome::Each(stored) => {
+            let published_at_ms = published_at_ms.unwrap_or_default();
+            let new = |(place, row, seq)| (row, NewMessage { place, seq, published_at_ms });
+            Ok(rows.iter().zip(stored).filter_map(|((place, row), seq)| Some(new((*place, *row, seq?)))).collect())
+        }
+        Outcome::Returned(stored) => {
+            // The first of those that share a key.
+            let by_key: HashMap<(&str, &str), (usize, &'r NewRow)> = rows
+                .iter()
+                .rev()
+                .map(|(i, row)| ((row.stream.as_str(), row.dedupe_key.as_str()), (*i, *row)))
+                .collect();
+            let new = |stored: &Row| {
+                let (stream, key): (String, String) = (stored.get("stream")?, stored.get("dedupe_key")?);
+                let other = || DbError::Defect("a stored message has another key".into());
+                let (place, row) = *by_key.get(&(stream.as_str(), key.as_str())).ok_or_else(other)?;
+                let published_at_ms = stored.get("published_at_ms")?;
+                Ok((row, NewMessage { place, seq: stored.get("seq")?, published_at_ms }))
+            };
+            stored.iter().map(new).collect()
+        }
     }
-    tx.over(&INSERT_DELIVERIES, &deliveries).await?;
-    // Last, because on PostgreSQL this row is where concurrent publishers meet.
-    grow(tx, grown.into_iter()).await?;
-    Ok(new)
 }
 
 /// Deletes a stream's oldest messages, acknowledged or not, until it is within its limit.

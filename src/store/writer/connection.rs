@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::CachedStatement;
+use rusqlite::config::DbConfig;
 use sea_orm::{DbErr, RuntimeErr, Statement, Value};
 
 use super::row::Row;
@@ -31,6 +32,8 @@ impl Connection {
         let connection = rusqlite::Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Otherwise a statement is prepared anew whenever a parameter that the planner looked at gets another value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         for (pragma, value) in [
             ("journal_mode", "WAL"),
             // A commit is on the disk when it returns.
@@ -103,7 +106,21 @@ impl Connection {
         Ok(changed)
     }
 
-    /// The same for a statement that returns rows.
+    /// The same; of each row that changed something, the number of the last row that was inserted. RETURNING would have
+    /// SQLite make a table for every row of parameters, and copy each page that it changes.
+    pub fn change_each(&self, sql: &str, rows: &[Vec<Value>], behind: &[Value]) -> Result<Vec<Option<i64>>, DbErr> {
+        let connection = self.within_transaction()?;
+        let mut prepared = connection.prepare_cached(sql).map_err(|e| failed(&e))?;
+        let mut changed = Vec::with_capacity(rows.len());
+        for row in rows {
+            bind(&mut prepared, row.iter().chain(behind))?;
+            let any = prepared.raw_execute().map_err(|e| failed(&e))? > 0;
+            changed.push(any.then(|| connection.last_insert_rowid()));
+        }
+        Ok(changed)
+    }
+
+    /// Runs a statement that returns rows once per row of parameters.
     pub fn query_each(&self, sql: &str, rows: &[Vec<Value>], behind: &[Value]) -> Result<Vec<Row>, DbErr> {
         let connection = self.within_transaction()?;
         let mut prepared = connection.prepare_cached(sql).map_err(|e| failed(&e))?;

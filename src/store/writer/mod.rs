@@ -25,6 +25,6 @@ pub use handle::Writer;
 pub use pool::ReadPool;
 pub use reader::Reader;
 pub use row::Row;
-pub(super) use rowwise::{Holds, Rowwise};
+pub(super) use rowwise::{Holds, Outcome, Rowwise};
 pub use tx::WriteTx;
 pub use types::{Limits, Writing};

@@ -1,12 +1,15 @@
 //! Statements over many rows whose text does not depend on how many rows there are, so that each stays prepared.
 //!
-//! On SQLite the statement of one row runs once per row. On PostgreSQL the rows travel as one array per column, in one
-//! round trip. What must stay true: every row has as many values as there are columns, and of the same types.
+//! On SQLite the statement of one row runs once per row, and is one that can fail only as a whole: neither INSERT … SELECT
+//! nor RETURNING, for which SQLite copies each page that they change, and RETURNING makes a table each time. On PostgreSQL
+//! the rows travel as one array per column, in one round trip. What must stay true: every row has as many values as there
+//! are columns, and of the same types.
 
 use std::sync::OnceLock;
 
 use sea_orm::{DbErr, Value};
 
+use super::row::Row;
 use crate::store::db::{DbKind, array, array_type};
 
 /// What a column holds.
@@ -34,15 +37,31 @@ impl Holds {
 pub struct Rowwise {
     columns: &'static [(&'static str, Holds)],
     text: &'static str,
+    returned: Option<&'static str>,
     sqlite: OnceLock<String>,
     postgres: OnceLock<String>,
 }
 
+/// What a statement over rows came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// On SQLite: of each row that changed something, the number of the last row that was inserted.
+    Each(Vec<Option<i64>>),
+    /// On PostgreSQL: what the statement returned of all of them.
+    Returned(Vec<Row>),
+}
+
 impl Rowwise {
     /// `v.name` in the text is a column of the row; `{from}` is where PostgreSQL names the rows, `{now}` the database's
-    /// clock.
+    /// clock. An insertion is `INSERT … SELECT … {from} WHERE TRUE …`.
     pub const fn new(columns: &'static [(&'static str, Holds)], text: &'static str) -> Rowwise {
-        Rowwise { columns, text, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+        Rowwise { columns, text, returned: None, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+    }
+
+    /// What PostgreSQL returns of the rows.
+    pub const fn returning(mut self, columns: &'static str) -> Rowwise {
+        self.returned = Some(columns);
+        self
     }
 
     /// How many values a row has.
@@ -53,14 +72,25 @@ impl Rowwise {
     pub(super) fn text(&self, kind: DbKind) -> &str {
         let timed = || self.text.replace("{now}", kind.now_ms_sql());
         match kind {
-            DbKind::Sqlite => self.sqlite.get_or_init(|| numbered(&timed().replace("{from}", ""), self.columns)),
+            DbKind::Sqlite => self.sqlite.get_or_init(|| numbered(&of_one_row(&timed()), self.columns)),
             DbKind::Postgres => self.postgres.get_or_init(|| {
                 let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
                 let types = self.columns.iter().map(|(_, holds)| holds.array_type());
                 let from = format!("FROM {} AS v ({})", unnested(types), names.join(", "));
-                timed().replace("{from}", &from)
+                let returning = self.returned.map(|columns| format!(" RETURNING {columns}")).unwrap_or_default();
+                timed().replace("{from}", &from) + &returning
             }),
         }
+    }
+}
+
+/// The insertion of a selection as that of a list of values; any other statement as it is.
+fn of_one_row(text: &str) -> String {
+    match (text.split_once("SELECT "), text.starts_with("INSERT")) {
+        (Some((before, selected)), true) => {
+            format!("{before}VALUES ({}", selected.replacen(" {from} WHERE TRUE", ")", 1))
+        }
+        _ => text.replace("{from}", ""),
     }
 }
 

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::insertion::Insertion;
 use super::model::models;
 use super::row::Row;
-use super::rowwise::{Rowwise, columns_of};
+use super::rowwise::{Outcome, Rowwise, columns_of};
 use crate::store::db::{DbError, DbKind};
 
 /// A transaction that commits after the write returned.
@@ -145,17 +145,17 @@ impl WriteTx {
         }
     }
 
-    /// Runs a statement over rows; what it returns of all of them.
-    pub async fn over(&self, statement: &Rowwise, rows: &[Vec<Value>]) -> Result<Vec<Row>, DbError> {
+    /// Runs a statement over rows.
+    pub async fn over(&self, statement: &Rowwise, rows: &[Vec<Value>]) -> Result<Outcome, DbError> {
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Outcome::Each(Vec::new()));
         }
         let text = statement.text(self.kind());
         match &self.on {
-            On::Sqlite(connection) => Ok(connection.query_each(text, rows, &[])?),
+            On::Sqlite(connection) => Ok(Outcome::Each(connection.change_each(text, rows, &[])?)),
             On::Postgres(_) => {
                 let columns = columns_of(rows, statement.width())?;
-                self.all_of(self.kind().statement(text, columns)).await
+                Ok(Outcome::Returned(self.all_of(self.kind().statement(text, columns)).await?))
             }
         }
     }
@@ -175,7 +175,21 @@ impl WriteTx {
         }
     }
 
-    /// The same, and returns columns of the rows that were inserted or updated.
+    /// On SQLite the same; of each row, whether it was inserted or updated. Nothing is done on PostgreSQL, which does not
+    /// tell.
+    pub fn insert_each<A>(&self, rows: Vec<A>, on_conflict: OnConflict) -> Result<Option<Vec<bool>>, DbError>
+    where
+        A: ActiveModelTrait,
+    {
+        let On::Sqlite(connection) = &self.on else { return Ok(None) };
+        let Some(insertion) = Insertion::of(rows, Some(on_conflict), &[], self.kind())? else {
+            return Ok(Some(Vec::new()));
+        };
+        let changed = connection.change_each(&insertion.text, &insertion.rows, &insertion.behind)?;
+        Ok(Some(changed.iter().map(Option::is_some).collect()))
+    }
+
+    /// The same as [`WriteTx::insert_all`], and returns columns of the rows that were inserted or updated.
     pub async fn insert_returning<A>(
         &self,
         rows: Vec<A>,

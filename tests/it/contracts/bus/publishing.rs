@@ -17,6 +17,10 @@ fn retry(after: Duration, why: impl Into<String>) -> Verdict {
     Verdict::Retry { after, why: why.into() }
 }
 
+fn body(message: &Message) -> String {
+    String::from_utf8(message.payload.clone()).unwrap()
+}
+
 on_every_bus! {
     NEEDS => async fn what_was_acknowledged_survives_a_crash(stage) {
         publish_all(&stage.bus, (0..50).map(|n| message(n.to_string())).collect()).await;
@@ -27,6 +31,29 @@ on_every_bus! {
             seen.insert(text(&next(&mut deliveries).await));
         }
         assert_eq!(seen, (0..50).map(|n| n.to_string()).collect());
+        consumer.stop().await;
+    }
+
+    NEEDS => async fn of_messages_stored_together_each_comes_once_with_its_own_body(stage) {
+        let (consumer, mut deliveries) = Consumer::recording(&stage.bus, 16, &Shelf::new());
+        let known = message("known");
+        stage.bus.publish(known.clone()).await.unwrap();
+        let mut came = vec![(next(&mut deliveries).await.message.id, "known".to_owned())];
+        let twice = message("twice");
+        let mut sent: Vec<Message> = (0..10).map(|n| message(n.to_string())).collect();
+        let mut expected: Vec<_> = [&known, &twice].into_iter().chain(&sent).map(|m| (m.id, body(m))).collect();
+        // What is left out shifts the numbers of those behind it.
+        sent.insert(2, twice.clone());
+        sent.insert(4, known);
+        sent.insert(6, twice);
+        publish_all(&stage.bus, sent).await;
+        while came.len() < expected.len() {
+            let delivery = next(&mut deliveries).await;
+            came.push((delivery.message.id, text(&delivery)));
+        }
+        came.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(came, expected);
         consumer.stop().await;
     }
 

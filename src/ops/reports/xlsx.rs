@@ -113,12 +113,15 @@ fn put(sheet: &mut Worksheet, formats: &Formats, (row, column): (u32, u16), cell
         Cell::Text(text) => {
             sheet.write_string_with_format(row, column, shortened(text), &formats.text)?;
         }
-        Cell::Time(at) => {
-            sheet.write_datetime_with_format(row, column, moment(*at)?, &formats.time)?;
-        }
-        Cell::Day(day) => {
-            sheet.write_datetime_with_format(row, column, date(day)?, &formats.day)?;
-        }
+        // The format has no dates before 1900: they are texts.
+        Cell::Time(at) => match moment(*at) {
+            Ok(moment) => _ = sheet.write_datetime_with_format(row, column, moment, &formats.time)?,
+            Err(_) => _ = sheet.write_string_with_format(row, column, at.to_beijing(), &formats.text)?,
+        },
+        Cell::Day(day) => match date(day) {
+            Ok(date) => _ = sheet.write_datetime_with_format(row, column, date, &formats.day)?,
+            Err(_) => _ = sheet.write_string_with_format(row, column, day, &formats.text)?,
+        },
         Cell::Money(fen, currency) => {
             let format = if has_no_fen(currency) { &formats.whole } else { &formats.money };
             number(sheet, (row, column), &super::cell::amount(*fen, currency), format)?;

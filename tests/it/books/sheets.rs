@@ -131,6 +131,9 @@ on_both! {
         assert_eq!(state().await, "missing");
         let xml = service.xlsx(&format!("/v1/reports/daily?from={day}&format=xlsx")).await;
         assert!(xml.contains("payments_amount") && xml.contains("<v>1</v>"), "{xml}");
+        // Days that a workbook cannot have as dates are texts in it.
+        let xml = service.xlsx("/v1/reports/daily?from=1899-12-30&to=1900-01-01&format=xlsx").await;
+        assert!(xml.contains("1899-12-30") && xml.contains("<v>1</v>"), "{xml}");
         for bad in [
             "",
             "from=today",

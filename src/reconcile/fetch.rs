@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::RunError;
 use super::folder::Folder;
@@ -17,18 +17,28 @@ use crate::wechat::v2::bill::{
     Ask, BillDay, DownloadError, DownloadLimits, Downloaded, FundAccount, RefusalKind, TradeBillType, download,
 };
 
-/// Bills that are fetched for callers at once by this process; others wait.
-static CALLERS: Semaphore = Semaphore::const_new(1);
+/// Bills that are fetched for callers at once by this process, until they are sent: each takes room on the disk, and
+/// WeChat counts the questions of all of them.
+static CALLERS: Semaphore = Semaphore::const_new(4);
 
-/// A bill of any kind as WeChat gives it now, in a file that has no name any more and goes when it is closed; and the
-/// name that it would have.
+/// A bill for a caller. Others have its place when it is dropped.
+pub struct FetchedBill {
+    /// The name that the file would have.
+    pub name: String,
+    /// It has no name any more and goes when it is closed.
+    pub file: File,
+    /// Kept until the file is sent.
+    pub place: SemaphorePermit<'static>,
+}
+
+/// A bill of any kind as WeChat gives it now; none while as many callers as may have theirs fetched or sent.
 pub async fn fetch_bill(
     config: &Config,
     wechat: &Client,
     merchant: &Merchant,
     ask: &Ask,
-) -> Result<(String, File), RunError> {
-    let _permit = CALLERS.acquire().await.map_err(|_| RunError::Ended)?;
+) -> Result<Option<FetchedBill>, RunError> {
+    let Ok(place) = CALLERS.try_acquire() else { return Ok(None) };
     let sorting = config.reconcile.sorting_dir(&config.store);
     let folder = Folder::create(&sorting).map_err(|e| RunError::of_folder(&sorting, &e))?;
     let app = config.app_ids(merchant).into_iter().next();
@@ -38,7 +48,7 @@ pub async fn fetch_bill(
         Ask::FundFlow { .. } => certified(config, wechat, merchant).map_err(RunError::Certificate)?,
     };
     let fetched = download(&client, merchant, &app, ask, folder.path(), DownloadLimits::default()).await?;
-    Ok((ask.file_name(merchant), File::open(&fetched.file)?))
+    Ok(Some(FetchedBill { name: ask.file_name(merchant), file: File::open(&fetched.file)?, place }))
 }
 
 /// The way to WeChat with the merchant's certificate, which bills of accounts need.

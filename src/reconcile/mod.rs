@@ -38,7 +38,7 @@ pub use codec::{write_bill, write_ledger};
 pub use compare::{Pair, Sides, Summary, compare};
 pub use error::RunError;
 pub use fees::BillFees;
-pub use fetch::fetch_bill;
+pub use fetch::{FetchedBill, fetch_bill};
 pub use folder::Folder;
 pub use run::{Ran, Reconciler, reconcile};
 pub use sorter::{Sorted, Sorter};

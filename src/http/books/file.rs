@@ -33,9 +33,9 @@ pub async fn answer(sheet: Sheet, kind: FileKind) -> Result<Response, Error> {
     Ok(attachment(body, kind, &name))
 }
 
-/// A file that is complete.
-pub fn answer_file(file: File, kind: FileKind, name: &str) -> Response {
-    attachment(of_file(file), kind, name)
+/// A file that is complete. What is kept goes when it is sent, or its caller is gone.
+pub fn answer_file(file: File, kind: FileKind, name: &str, kept: impl Send + 'static) -> Response {
+    attachment(of_file(file, kept), kind, name)
 }
 
 fn attachment(body: Body, kind: FileKind, name: &str) -> Response {
@@ -80,15 +80,15 @@ async fn as_xlsx(sheet: Sheet) -> Result<Body, Error> {
     }
     drop(send);
     let file = writer.await.map_err(|e| unwritten(e.to_string()))?.map_err(|e| unwritten(e.to_string()))?;
-    Ok(of_file(file))
+    Ok(of_file(file, ()))
 }
 
-fn of_file(file: File) -> Body {
-    let chunks = try_unfold(tokio::fs::File::from_std(file), |mut file| async move {
+fn of_file(file: File, kept: impl Send + 'static) -> Body {
+    let chunks = try_unfold((tokio::fs::File::from_std(file), kept), |(mut file, kept)| async move {
         let mut chunk = vec![0; CHUNK];
         let read = file.read(&mut chunk).await?;
         chunk.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(chunk), file)))
+        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(chunk), (file, kept))))
     });
     Body::from_stream(chunks)
 }

@@ -5,9 +5,12 @@ use axum::response::Response;
 use super::path::DayPath;
 use crate::http::books::file::answer_file;
 use crate::http::extract::auth::{Authorized, Finance};
+use crate::http::extract::client_addr::ClientIp;
 use crate::http::extract::query::{Params, QueryParams, StrictQuery};
+use crate::http::ops::operator;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
+use crate::ops::audit::{Viewed, viewed};
 use crate::ops::reconciliation::{AskError, BillError, BillOf, bill};
 use crate::ops::reports::FileKind;
 
@@ -31,10 +34,15 @@ pub async fn get(
     caller: Authorized<Finance>,
     StrictQuery(BillQuery { of }): StrictQuery<BillQuery>,
     path: DayPath,
+    ClientIp(client): ClientIp,
 ) -> Result<Response, Error> {
     let merchant = path.merchant(&app, &caller)?;
-    let (name, file) = bill(&app.config, &app.wechat, merchant, (path.day, of), app.clock.now()).await?;
-    Ok(answer_file(file, FileKind::Csv, &name))
+    let now = app.clock.now();
+    let bill = bill(&app.config, &app.wechat, merchant, (path.day, of), now).await?;
+    let subject = format!("bill:{}:{}", path.day, of.as_str());
+    let exported = Viewed { action: "bill.export", subject, merchant: Some(merchant.key.clone()), order_no: None };
+    viewed(&app.store, &operator(&caller, client), exported, now).await?;
+    Ok(answer_file(bill.file, FileKind::Csv, &bill.name, bill.place))
 }
 
 impl From<BillError> for Error {
@@ -45,6 +53,7 @@ impl From<BillError> for Error {
             BillError::Day(AskError::Store(e)) => e.into(),
             BillError::Refused(why) => Error::NoBill { why },
             BillError::Files(internal) => Error::Unavailable { internal },
+            e @ BillError::Busy => Error::Unavailable { internal: e.to_string() },
         }
     }
 }

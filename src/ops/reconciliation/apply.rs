@@ -110,6 +110,15 @@ pub(super) async fn mend_all(
     Ok((outcomes, page.next))
 }
 
+/// Another result has other lines: those that are open in it are gone through from the beginning.
+pub(super) fn begin_anew(repair: &mut DayRepair, of: &Reconciliation) -> bool {
+    let is_other = repair.run != of.run;
+    if is_other {
+        (repair.run, repair.place, repair.done) = (of.run, 0, 0);
+    }
+    is_other
+}
+
 /// Writes down what follows a batch; whether the repair is still under way.
 pub(super) async fn ended_batch(
     on: Repair<'_>,
@@ -120,14 +129,18 @@ pub(super) async fn ended_batch(
     let now = on.clock.now();
     repair.updated_at = now;
     repair.tries = 0;
-    if next.is_some() {
+    // A comparison may have ended meanwhile, and removed the lines of the result before.
+    let newest = on.store.reconciliation(&of.merchant, &of.day).await?;
+    let of = newest.as_ref().unwrap_or(of);
+    let is_other = repair.state == RepairState::Running && begin_anew(repair, of);
+    if next.is_some() || is_other {
         (repair.state, repair.next_at) = (RepairState::Running, Some(now));
     } else {
         // What a killed process repaired and did not write down counts, too.
         repair.done = repair.lines;
         // Also lines that a repair before asked about.
         let waits = repair.asked > 0 || on.store.asked_lines(of).await?.waiting > 0;
-        let is_stale = !waits && on.store.count_repaired_lines(of).await? > 0;
+        let is_stale = !waits && (repair.repaired > 0 || on.store.count_repaired_lines(of).await? > 0);
         (repair.state, repair.next_at) = if waits {
             (RepairState::Settling, Some(now.after(SETTLES)))
         } else if is_stale && !compare_again(on, of).await? {

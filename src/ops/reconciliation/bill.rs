@@ -1,13 +1,11 @@
 //! A bill of WeChat's as it is, for a caller.
 
-use std::fs::File;
-
 use super::ask::AskError;
 use crate::clock::Timestamp;
 use crate::config::{Config, Merchant};
-use crate::reconcile::{RunError, fetch_bill, oldest};
+use crate::reconcile::{FetchedBill, RunError, fetch_bill, oldest};
 use crate::wechat::transport::Client;
-use crate::wechat::v2::bill::{Ask, BillDay, FundAccount, TradeBillType};
+use crate::wechat::v2::bill::{Ask, BillDay, DownloadError, FundAccount, TradeBillType};
 
 /// The kinds of bills: of trades, and of the merchant's accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,24 +51,29 @@ pub enum BillError {
     /// There is no room for it here, or its folder cannot be used.
     #[error("{0}")]
     Files(String),
+    #[error("as many bills are fetched or sent as may be")]
+    Busy,
 }
 
-/// The bill of a day, as a file and its name. It is read whole before it is given.
+/// The bill of a day. It is read whole before it is given.
 pub async fn bill(
     config: &Config,
     wechat: &Client,
     merchant: &Merchant,
     (day, of): (BillDay, BillOf),
     now: Timestamp,
-) -> Result<(String, File), BillError> {
+) -> Result<FetchedBill, BillError> {
     if day.ready_at() > now {
         return Err(AskError::Day("has no bill yet: WeChat has it at ten in the morning of the next day").into());
     }
     if day < oldest(now) {
         return Err(AskError::NotKept { oldest: oldest(now).to_string() }.into());
     }
-    fetch_bill(config, wechat, merchant, &of.ask(day)).await.map_err(|e| match e {
-        RunError::DiskFull(_) | RunError::Files(_) => BillError::Files(e.to_string()),
+    let fetched = fetch_bill(config, wechat, merchant, &of.ask(day)).await.map_err(|e| match e {
+        RunError::DiskFull(_)
+        | RunError::Files(_)
+        | RunError::Download(DownloadError::DiskFull(_) | DownloadError::File(_)) => BillError::Files(e.to_string()),
         other => BillError::Refused(other.to_string()),
-    })
+    })?;
+    fetched.ok_or(BillError::Busy)
 }

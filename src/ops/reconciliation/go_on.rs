@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::apply::{BATCH, BATCH_LIMIT, SETTLES, compare_again, ended_batch, mend_all};
+use super::apply::{BATCH, BATCH_LIMIT, SETTLES, begin_anew, compare_again, ended_batch, mend_all};
 use super::mend::{By, mend_line};
-use super::repair::{Repair, RepairError, batch, mend};
+use super::repair::{Mend, Repair, RepairError, batch, mend};
 use crate::config::Merchant;
 use crate::ops::Operator;
 use crate::store::{DayRepair, Reconciliation, RepairState, Work};
@@ -27,7 +27,7 @@ pub async fn go_on(on: Repair<'_>, limit: u64) -> Result<u64, RepairError> {
         let until = Instant::now() + DAY_LIMIT;
         let gone_on = match (repair.state, on.config.merchant(of.merchant.as_str())) {
             (_, None) => postpone(on, &mut repair).await,
-            (RepairState::Running, Some(merchant)) => batches(on, &of, (merchant, until), &mut repair).await,
+            (RepairState::Running, Some(merchant)) => batches(on, of, (merchant, until), &mut repair).await,
             (_, Some(merchant)) => settle(on, &of, (merchant, until), &mut repair).await,
         };
         if let Err(e) = gone_on {
@@ -46,25 +46,25 @@ fn operator(repair: &DayRepair) -> Operator {
 
 async fn batches(
     on: Repair<'_>,
-    of: &Reconciliation,
+    mut of: Reconciliation,
     (merchant, until): (&Merchant, Instant),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     let operator = operator(repair);
-    if repair.run != of.run {
-        // Another result has other lines: those that are open in it are gone through from the beginning.
-        (repair.run, repair.place, repair.done) = (of.run, 0, 0);
-    }
     while Instant::now() < until {
+        begin_anew(repair, &of);
         repair.next_at = Some(on.clock.now().after(BATCH_LIMIT));
         if !on.store.note_repair(repair).await? {
             return Ok(());
         }
-        let page = batch(on, of, repair.place, BATCH).await?;
-        let (_, next) = mend_all(on, &operator, of, (merchant, page, Some(until)), repair).await?;
-        if !ended_batch(on, of, repair, next).await? || next.is_none() {
+        let page = batch(on, &of, repair.place, BATCH).await?;
+        let (_, next) = mend_all(on, &operator, &of, (merchant, page, Some(until)), repair).await?;
+        let goes_on = ended_batch(on, &of, repair, next).await?;
+        if !goes_on || repair.state != RepairState::Running {
             return Ok(());
         }
+        let Some(now) = on.store.reconciliation(&of.merchant, &of.day).await? else { return Ok(()) };
+        of = now;
     }
     Ok(())
 }
@@ -111,8 +111,16 @@ async fn settle(
             return Ok(());
         }
     }
+    let before = repair.repaired;
     ask_again(on, of, (merchant, until), repair).await?;
-    postpone(on, repair).await
+    if repair.repaired == before {
+        return postpone(on, repair).await;
+    }
+    // WeChat answers: the others of them soon.
+    (repair.tries, repair.next_at) = (0, Some(on.clock.now().after(SETTLES)));
+    repair.updated_at = on.clock.now();
+    on.store.note_repair(repair).await?;
+    Ok(())
 }
 
 /// Asks WeChat again about lines of which it has said nothing conclusive, as many as there is time for: those first
@@ -131,6 +139,10 @@ async fn ask_again(
             break;
         }
         let item = mend(on, of, line).await?;
+        if item.mend == Mend::Rerun {
+            // Of a refund that is there, WeChat's word is awaited by its own query.
+            continue;
+        }
         let mended = mend_line(on, &by, of, &item).await?;
         repair.repaired += i64::from(mended.is_repaired());
     }

@@ -30,10 +30,11 @@ pub async fn stop(
         subject: Some(format!("reconciliation:{}", of.day)),
         ..operator.audit("reconciliation.stop", reason, on.clock.now())
     };
+    let settled = on.store.asked_lines(of).await?.settled;
     let stopped = on.store.stop_repair(&repair, &audit).await?;
     if !stopped {
         on.store.record_audit(&AuditEntry { result: "repeated".to_owned(), ..audit }).await?;
-    } else if on.store.count_repaired_lines(of).await? > 0 || on.store.asked_lines(of).await?.settled > 0 {
+    } else if settled > 0 || on.store.count_repaired_lines(of).await? > 0 {
         compare_again(on, of).await?;
     }
     Ok(Some(stopped))

@@ -13,8 +13,8 @@
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
-use std::time::Instant;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use sea_orm::{DbErr, RuntimeErr};
@@ -28,6 +28,9 @@ use crate::store::db::DbError;
 
 /// Writes that no caller waits for: WeChat has its answer.
 const GIVING_WAY: [&str; 2] = ["order.settle", "outbox.mark"];
+
+/// The longest that the writer rests after a settling group: a group that waited for another process's lock took long.
+const REST_MAX: Duration = Duration::from_millis(50);
 
 /// Writes that a person or WeChat waits for.
 const WAITED_FOR: [&str; 2] = ["bus.publish", "order.record"];
@@ -154,7 +157,9 @@ impl Thread {
                 }
             } else {
                 let until = is_pressed.then_some(due);
-                receive_until(&mut waiting, &waker, until, (&mut jobs, self.batch));
+                if receive_until(&mut waiting, &waker, until, (&mut jobs, self.batch)) {
+                    is_pressed = false;
+                }
             }
             settling.extend(jobs.extract_if(.., |job| job.gives_way()));
             is_pressed |= jobs.iter().any(|job| job.is_waited_for());
@@ -168,7 +173,7 @@ impl Thread {
             }
             let lost = self.commit(&mut jobs).err();
             if is_due {
-                due = Instant::now() + began.elapsed();
+                due = Instant::now() + began.elapsed().min(REST_MAX);
                 is_pressed = jobs.iter().any(|job| job.is_waited_for());
             }
             if lost.is_some() {
@@ -216,18 +221,21 @@ impl Wake for Unpark {
     }
 }
 
-/// Takes what waits; until then the next that comes, if there is a time.
+/// Takes what waits; until then the next that comes, if there is a time. Whether nothing comes any more.
 fn receive_until(
     waiting: &mut mpsc::Receiver<Box<dyn Job>>,
     waker: &Waker,
     until: Option<Instant>,
     (jobs, limit): (&mut Vec<Box<dyn Job>>, usize),
-) {
+) -> bool {
     let mut context = Context::from_waker(waker);
-    while waiting.poll_recv_many(&mut context, jobs, limit).is_pending() {
+    loop {
+        if let Poll::Ready(count) = waiting.poll_recv_many(&mut context, jobs, limit) {
+            return count == 0;
+        }
         let left = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
         if left.is_zero() {
-            return;
+            return false;
         }
         std::thread::park_timeout(left);
     }

@@ -33,6 +33,8 @@ on_both! {
             assert!(text.contains(holds) && !text.contains(lacks), "{of}: {text}");
         }
         assert_eq!(service.bill(&day, "everything").await.0, 400);
+        let exported = "SELECT COUNT(*) FROM audit WHERE action = 'bill.export'";
+        assert_eq!(service.number(exported).await, 4, "each is in the audit");
         // Nothing of it is in the books, and nothing was left on the disk.
         assert_eq!(service.number("SELECT COUNT(*) FROM bills").await, 0);
         service.faults(json!([{"on": "downloadbill", "kind": "system_error", "times": null}])).await;

@@ -32,7 +32,7 @@ impl Connection {
         let connection = rusqlite::Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Otherwise a statement is prepared anew whenever a parameter that the planner looked at gets another value.
+        // Otherwise a statement is prepared anew whenever a parameter that the plan depends on gets another value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         for (pragma, value) in [
             ("journal_mode", "WAL"),

@@ -1,9 +1,9 @@
 //! Statements over many rows whose text does not depend on how many rows there are, so that each stays prepared.
 //!
-//! On SQLite the statement of one row runs once per row, and is one that can fail only as a whole: neither INSERT … SELECT
-//! nor RETURNING, for which SQLite copies each page that they change, and RETURNING makes a table each time. On PostgreSQL
-//! the rows travel as one array per column, in one round trip. What must stay true: every row has as many values as there
-//! are columns, and of the same types.
+//! On SQLite the statement of one row runs once per row, and is one that can fail only as a whole: neither INSERT …
+//! SELECT nor RETURNING, for which SQLite copies each page that they change, and for RETURNING makes a table each time.
+//! On PostgreSQL the rows travel as one array per column, in one round trip. What must stay true: every row has as many
+//! values as there are columns, and of the same types.
 
 use std::sync::OnceLock;
 

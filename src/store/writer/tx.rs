@@ -175,8 +175,8 @@ impl WriteTx {
         }
     }
 
-    /// On SQLite the same; of each row, whether it was inserted or updated. Nothing is done on PostgreSQL, which does not
-    /// tell.
+    /// On SQLite the same; of each row, whether it was inserted or updated. Nothing is done on PostgreSQL, which does
+    /// not tell.
     pub fn insert_each<A>(&self, rows: Vec<A>, on_conflict: OnConflict) -> Result<Option<Vec<bool>>, DbError>
     where
         A: ActiveModelTrait,

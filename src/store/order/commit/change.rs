@@ -63,7 +63,7 @@ pub(super) async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timest
         tx.all(&sql, [tx.kind().numbers(changed.iter().map(|c| c.next.id))]).await?;
     }
     let rows = changed.iter().map(|c| order_row(c, at)).collect::<Result<Vec<_>, _>>()?;
-    match tx.over(&UPDATE_ORDERS, &rows).await? {
+    match update_orders(tx, &rows).await? {
         Outcome::Each(updated) => {
             Ok(changed.iter().zip(updated).filter(|(_, row)| row.is_some()).map(|(c, _)| c.next.id).collect())
         }
@@ -71,43 +71,46 @@ pub(super) async fn cas_orders(tx: &WriteTx, changes: &[OrderCommit], at: Timest
     }
 }
 
-static UPDATE_ORDERS: Rowwise = Rowwise::new(
-    &[
-        ("id", Holds::Integer),
-        ("before", Holds::Integer),
-        ("version", Holds::Integer),
-        ("state", Holds::Text),
-        ("outcome_unknown", Holds::Truth),
-        ("paid_late", Holds::Truth),
-        ("paid_twice", Holds::Truth),
-        ("amount_mismatch", Holds::Truth),
-        ("failure_code", Holds::Text),
-        ("failure_message", Holds::Text),
-        ("transaction_id", Holds::Text),
-        ("paid_at_ms", Holds::Integer),
-        ("updated_at_ms", Holds::Integer),
-        ("queries_done", Holds::Integer),
-        ("next_query_at_ms", Holds::Integer),
-        ("next_look_at_ms", Holds::Integer),
-        ("expires_at_ms", Holds::Integer),
-        ("paid_told", Holds::Truth),
-        ("intent", Holds::Text),
-        ("intent_trade_type", Holds::Text),
-        ("intent_expires_at_ms", Holds::Integer),
-        ("intent_params", Holds::Text),
-        ("paid_before_order", Holds::Truth),
-    ],
-    "UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
-       paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
-       failure_code = v.failure_code, failure_message = v.failure_message, transaction_id = v.transaction_id,
-       paid_at_ms = v.paid_at_ms, updated_at_ms = v.updated_at_ms, queries_done = v.queries_done,
-       next_query_at_ms = v.next_query_at_ms, next_look_at_ms = v.next_look_at_ms,
-       expires_at_ms = v.expires_at_ms, paid_told = v.paid_told, intent = v.intent,
-       intent_trade_type = v.intent_trade_type, intent_expires_at_ms = v.intent_expires_at_ms,
-       intent_params = v.intent_params, paid_before_order = v.paid_before_order
-     {from} WHERE orders.id = v.id AND orders.version = v.before",
-)
-.returning("orders.id AS id");
+async fn update_orders(tx: &WriteTx, rows: &[Vec<Value>]) -> Result<Outcome, DbError> {
+    static UPDATE: Rowwise = Rowwise::new(
+        &[
+            ("id", Holds::Integer),
+            ("before", Holds::Integer),
+            ("version", Holds::Integer),
+            ("state", Holds::Text),
+            ("outcome_unknown", Holds::Truth),
+            ("paid_late", Holds::Truth),
+            ("paid_twice", Holds::Truth),
+            ("amount_mismatch", Holds::Truth),
+            ("failure_code", Holds::Text),
+            ("failure_message", Holds::Text),
+            ("transaction_id", Holds::Text),
+            ("paid_at_ms", Holds::Integer),
+            ("updated_at_ms", Holds::Integer),
+            ("queries_done", Holds::Integer),
+            ("next_query_at_ms", Holds::Integer),
+            ("next_look_at_ms", Holds::Integer),
+            ("expires_at_ms", Holds::Integer),
+            ("paid_told", Holds::Truth),
+            ("intent", Holds::Text),
+            ("intent_trade_type", Holds::Text),
+            ("intent_expires_at_ms", Holds::Integer),
+            ("intent_params", Holds::Text),
+            ("paid_before_order", Holds::Truth),
+        ],
+        "UPDATE orders SET version = v.version, state = v.state, outcome_unknown = v.outcome_unknown,
+           paid_late = v.paid_late, paid_twice = v.paid_twice, amount_mismatch = v.amount_mismatch,
+           failure_code = v.failure_code, failure_message = v.failure_message, transaction_id = v.transaction_id,
+           paid_at_ms = v.paid_at_ms, updated_at_ms = v.updated_at_ms, queries_done = v.queries_done,
+           next_query_at_ms = v.next_query_at_ms, next_look_at_ms = v.next_look_at_ms,
+           expires_at_ms = v.expires_at_ms, paid_told = v.paid_told, intent = v.intent,
+           intent_trade_type = v.intent_trade_type, intent_expires_at_ms = v.intent_expires_at_ms,
+           intent_params = v.intent_params, paid_before_order = v.paid_before_order
+         {from} WHERE orders.id = v.id AND orders.version = v.before",
+    )
+    .returning("orders.id AS id");
+    tx.over(&UPDATE, rows).await
+}
 
 fn order_row(c: &OrderCommit, at: Timestamp) -> Result<Vec<Value>, DbError> {
     let o = &c.next;

@@ -1,6 +1,7 @@
 //! A page for each type of problem, from `docs/problems.md`, which the program contains.
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::response::Response;
 
 use super::pages::html;
@@ -23,7 +24,8 @@ pub async fn list() -> Response {
 }
 
 /// `GET /problems/{name}`
-pub async fn page(Path(name): Path<String>) -> Result<Response, Error> {
+pub async fn page(name: Result<Path<String>, PathRejection>) -> Result<Response, Error> {
+    let Ok(Path(name)) = name else { return Err(Error::NotFound("problem")) };
     let (name, text) = sections().find(|(known, _)| *known == name).ok_or(Error::NotFound("problem"))?;
     let paragraphs = text.trim().split("\n\n").map(|lines| {
         let lines: Vec<&str> = lines.lines().map(str::trim).collect();

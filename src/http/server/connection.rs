@@ -1,4 +1,5 @@
-//! Where a connection stands: waiting for a request, reading its head, or answering it. Each has its own clock.
+//! Where a connection stands: waiting for a request, reading its head, or answering it. Each has its own clock; that of
+//! an answer runs while the client reads nothing of it.
 //!
 //! The HTTP library knows one timeout for heads that also ends idle connections; here the two differ, so the bytes are
 //! watched on their way in. The same watch sees heads as they were sent: the library silently drops `Content-Length`
@@ -55,6 +56,8 @@ struct State {
     left_out: u64,
     /// Of the body of the request that is being answered: bytes still to come.
     body_left: u64,
+    /// Since when the client has read nothing of its answer, where it has to.
+    unread_since: Option<Instant>,
 }
 
 /// One connection's stand, shared by its bytes, its requests and its clock.
@@ -68,14 +71,17 @@ impl Phase {
     /// A connection that was just accepted.
     pub fn new(limits: Limits) -> Phase {
         let stand = Stand::Head { until: Instant::now() + limits.header };
-        Phase { state: Arc::new(Mutex::new(State { stand, head: Vec::new(), left_out: 0, body_left: 0 })), limits }
+        let state = State { stand, head: Vec::new(), left_out: 0, body_left: 0, unread_since: None };
+        Phase { state: Arc::new(Mutex::new(state)), limits }
     }
 
-    /// When the connection is closed if nothing happens; never while a request is answered.
+    /// When the connection is closed if nothing happens; while a request is answered, only where the client does not
+    /// read its answer.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.lock().stand {
+        let state = self.lock();
+        match state.stand {
             Stand::Idle { until } | Stand::Head { until } => Some(until),
-            Stand::Busy => None,
+            Stand::Busy => state.unread_since.map(|since| since + self.limits.idle),
         }
     }
 
@@ -110,6 +116,16 @@ impl Phase {
     pub fn has_more(&self) -> bool {
         let state = self.lock();
         !state.head.is_empty() || state.left_out > 0
+    }
+
+    fn wrote<T>(&self, polled: &Poll<io::Result<T>>) {
+        let mut state = self.lock();
+        match polled {
+            Poll::Pending => {
+                state.unread_since.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(_) => state.unread_since = None,
+        }
     }
 
     fn read(&self, bytes: &[u8]) {
@@ -208,7 +224,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.phase.wrote(&polled);
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -224,7 +242,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.phase.wrote(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

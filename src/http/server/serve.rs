@@ -149,7 +149,7 @@ async fn connection(stream: TcpStream, served: Served, limits: Limits, cancel: &
         }
         let Some(deadline) = phase.deadline() else { return Poll::Pending };
         // A head that has begun is not waited for where the place is needed.
-        if give_way.is_cancelled() {
+        if give_way.is_cancelled() && phase.waits_since().is_some() {
             return Poll::Ready(());
         }
         if clock.deadline() != deadline {

@@ -159,8 +159,8 @@ impl Store {
         Ok(noted)
     }
 
-    /// Stops a repair that is under way, with its audit row; `false` where it is not any more. Its time of beginning moves
-    /// by a millisecond: a process of the version before, which fences by it alone, writes nothing either.
+    /// Stops a repair that is under way, with its audit row; `false` where it is not any more. Its time of beginning
+    /// moves by a millisecond: a process of the version before, which fences by it alone, writes nothing either.
     pub async fn stop_repair(&self, repair: &DayRepair, audit: &AuditEntry) -> Result<bool, DbError> {
         let stop = self.db.write("reconciliation.stop", (repair.clone(), audit.clone()), |tx, (repair, audit)| {
             Box::pin(async move {

@@ -188,6 +188,34 @@ async fn when_all_places_are_taken_those_that_wait_longest_give_way() {
     stage.finish().await;
 }
 
+/// An answer that nothing is read of holds its connection's place as long as an idle connection does, and no longer.
+#[tokio::test]
+async fn a_client_that_reads_nothing_of_its_answer_is_cut_off() {
+    let clocks = "header_timeout_ms = 60000\nbody_timeout_ms = 60000\nidle_timeout_ms = 1000\n";
+    let stage = Stage::with(&format!("max_connections = 40\nmax_connections_per_address = 1\n{clocks}"), "").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0))).unwrap();
+    let mut unread = socket.connect(stage.address).await.unwrap();
+    unread.write_all(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut begin = [0; 12];
+    within_timeout("its beginning", unread.read_exact(&mut begin)).await.unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    within_timeout("its place", async {
+        loop {
+            let mut next = connect(2, stage.address).await;
+            let _ = next.write_all(ALIVE.as_bytes()).await;
+            if !until_closed(&mut next).await.is_empty() {
+                break;
+            }
+        }
+    })
+    .await;
+    let answer = until_closed(&mut unread).await;
+    assert!(answer.len() < 1_500_000, "{} bytes: it was sent whole", answer.len());
+    stage.finish().await;
+}
+
 #[tokio::test]
 async fn a_quarter_of_the_requests_under_way_is_left_to_notifications() {
     let stage = Stage::with(&format!("max_connections = 40\n{NO_CLOCKS}"), "").await;

@@ -140,7 +140,8 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
     ("AcceptRequest", "src/http/orders/accept.rs", "fn parse", ""),
     ("RefundRequest", "src/http/refunds/request.rs", "pub fn parse", ""),
     ("ReconciliationRequest", "src/http/reconciliations/request.rs", "pub fn run", "pub fn note"),
-    ("NoteRequest", "src/http/reconciliations/request.rs", "pub fn note", "pub struct RepairRequest"),
+    ("NoteRequest", "src/http/reconciliations/request.rs", "pub fn note", "pub fn reason"),
+    ("StopRequest", "src/http/reconciliations/request.rs", "pub fn reason", "fn text"),
     ("RepairRequest", "src/http/reconciliations/request.rs", "pub fn repair", ""),
     ("WebhookRequest", "src/http/webhooks/request.rs", "pub fn parse_new", "pub fn parse_change"),
     ("WebhookChange", "src/http/webhooks/request.rs", "pub fn parse_change", "pub fn parse_reason"),
@@ -166,7 +167,7 @@ const BY_NAME: &[(&str, &str)] = &[
 fn taken(text: &str) -> BTreeSet<String> {
     let text: String = text.split_whitespace().collect();
     let reads = ["text", "parsed", "raw", "object", "amount"].map(|read| format!(".{read}(\""));
-    let starts = reads.iter().map(String::as_str).chain(["form,\""]);
+    let starts = reads.iter().map(String::as_str).chain(["form,\"", "text(body,\""]);
     let literal = starts.flat_map(|start| {
         text.match_indices(start).map(|(at, _)| text[at + start.len()..].split('"').next().unwrap().to_owned())
     });

@@ -61,6 +61,8 @@ async fn the_member_docs_of_a_problem_is_a_page_about_it() {
         assert!(!text.contains("](") && !text.contains('`'), "{text}");
         assert!(list.contains(&format!("<a href=\"problems/{slug}\">{slug}</a> {status}")), "{slug}");
     }
-    assert_eq!(get(&stage, "/problems/no-such", &[]).await.problem(), "not_found");
+    for none in ["/problems/no-such", "/problems/%FF", "/docs/%FF"] {
+        assert_eq!(get(&stage, none, &[]).await.problem(), "not_found", "{none}");
+    }
     stage.finish().await;
 }

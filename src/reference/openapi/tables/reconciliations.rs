@@ -74,7 +74,7 @@ const OPERATIONS: &[Operation] = &[
         .query(
             &[word("type", "Of trades, or of an account; `all` where it is left out.", names_of!(BillOf)).optional()],
         )
-        .answers(&[answer(200, Content::File, "The bill, as CSV.")])
+        .answers(&[answer(200, Content::Text("text/csv"), "The bill.")])
         .refusals(&["no-bill", "bill-not-kept"]),
 ];
 

@@ -16,12 +16,16 @@ mod reader;
 mod reload;
 mod secrets;
 mod sections;
+mod storage;
 mod validate;
 
-pub use address::{NatsServers, WechatHost, is_public_address};
+pub use address::{NatsServers, SANDBOX_FOLDER, WechatHost, is_public_address};
 pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
+pub use load::DEFAULTS;
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env, temp_dir};
+pub use reader::PLACEHOLDER;
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};
 pub use secrets::is_pkcs12;
 pub use sections::*;
+pub use storage::{Retention, Store};

@@ -10,6 +10,7 @@ use super::api_key::ApiKey;
 use super::explain::Effective;
 use super::layers::Tree;
 use super::problem::Problem;
+use super::storage::{Retention, Store};
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
 use crate::money::Fen;
@@ -115,24 +116,6 @@ pub struct Server {
     pub notify_ack_timeout: Duration,
 }
 
-/// `[store]`: the database.
-#[derive(Debug, Clone)]
-pub struct Store {
-    /// `sqlite://path` or `postgres://…`; holds a password, therefore secret.
-    pub url: Secret,
-    /// All connections (PostgreSQL, two at least), or readers (SQLite, which has one writer).
-    pub max_connections: u32,
-    /// Whether the schema is brought up to date at start.
-    pub migrate_on_start: bool,
-    /// Statements that each connection to PostgreSQL keeps prepared; 0 for a pooler that hands a connection to another
-    /// client after each transaction.
-    pub statement_cache: usize,
-    /// Whether long texts are written packed, which versions from before cannot read.
-    pub compact: bool,
-    /// How long a lease outlives its holder's last renewal; renewed after a third of it.
-    pub lease: Duration,
-}
-
 /// `[bus]`: the queue.
 #[derive(Debug, Clone)]
 pub struct Bus {
@@ -144,6 +127,8 @@ pub struct Bus {
     pub credentials_file: Option<PathBuf>,
     /// Certificate authority for TLS to NATS.
     pub tls_ca_file: Option<PathBuf>,
+    /// Whether a host beyond the private networks may be called without a checked certificate.
+    pub allow_unverified_tls: bool,
     /// Refuse a NATS server that acknowledges before fsync.
     pub require_fsync: bool,
     /// Monitoring addresses (`http://host:8222`) of the NATS servers, where their fsync setting is read.
@@ -157,6 +142,8 @@ pub struct Bus {
 /// `[wechat]`: whom we call.
 #[derive(Debug, Clone)]
 pub struct Wechat {
+    /// A simulator that stands in for every host; the addresses below are its own then.
+    pub sandbox_url: Option<String>,
     /// The pay API.
     pub pay_url: String,
     /// The pay API's second site, used when the first cannot be reached.
@@ -184,25 +171,6 @@ pub struct Orders {
     pub paid_before_slack: Duration,
     /// A payment so long after the expiry is in time while the order has not ended here.
     pub late_grace: Duration,
-}
-
-/// `[retention]`: for how long what is no part of the books is kept.
-#[derive(Debug, Clone)]
-pub struct Retention {
-    /// Notifications as WeChat posted them, and samples of refused bodies.
-    pub notifications: Duration,
-    /// Events, in the feed.
-    pub outbox: Duration,
-    /// Dead letters, after they were replayed or discarded.
-    pub dead_letters: Duration,
-    /// The audit.
-    pub audit: Duration,
-    /// Idempotency keys, and which payment a refund's number means.
-    pub idempotency: Duration,
-    /// Payers, after their last login.
-    pub users: Duration,
-    /// Deliveries to webhooks, after they ended, and attempts.
-    pub webhooks: Duration,
 }
 
 /// `[webhooks]`: events posted to the merchants' own addresses.

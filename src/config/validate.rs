@@ -89,6 +89,16 @@ pub(super) fn merchant_keys(tree: &Table) -> Vec<&str> {
     entries(tree, "merchants").filter_map(|(_, entry)| text(entry, "key")).collect()
 }
 
+/// The merchants' numbers as they stand there.
+pub(super) fn merchant_numbers(tree: &Table) -> impl Iterator<Item = &str> {
+    entries(tree, "merchants").filter_map(|(_, entry)| text(entry, "mch_id"))
+}
+
+/// Whether a simulator stands in for WeChat's hosts.
+pub(super) fn has_sandbox(tree: &Table) -> bool {
+    matches!(tree.get("wechat"), Some(Node::Table(wechat)) if text(wechat, "sandbox_url").is_some())
+}
+
 fn text<'a>(entry: &'a Table, key: &str) -> Option<&'a str> {
     match entry.get(key) {
         Some(Node::Value(Value::String(text), _)) if !text.is_empty() => Some(text.as_str()),

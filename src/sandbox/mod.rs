@@ -21,7 +21,7 @@
 //! | `request_log` | which requests arrived |
 //! | `notify` | one notification on the wire; when it is repeated |
 //! | `faults`, `forgery` | misbehaviour on demand, and what it does to messages |
-//! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
+//! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML; `control/page` lists it all |
 
 mod bill;
 mod call;
@@ -40,6 +40,7 @@ mod request_log;
 mod settings;
 mod state;
 
+pub use http::certificates::make_certificates;
 pub use http::server::{Options, Running, Sandbox, StartError};
 pub use ledger::account::PayRefused;
 pub use settings::{Account, PlatformApp, PlatformKind, Settings};

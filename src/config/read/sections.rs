@@ -11,7 +11,7 @@ use crate::config::api_key::{ApiKey, Merchants, Scope};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
 use crate::config::secrets::{is_pkcs12, key_hashes, strong, varied};
-use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web, Wechat};
+use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
 use crate::order::{Policy, Surplus};
@@ -65,6 +65,14 @@ pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
     }
     let credentials_file = r.path("credentials_file");
     let tls_ca_file = r.pem_file("tls_ca_file", "-----BEGIN CERTIFICATE-----");
+    let allow_unverified_tls = r.flag("allow_unverified_tls");
+    if let (Some((address, true)), Some(ca), Some(false)) = (&url, &tls_ca_file, allow_unverified_tls)
+        && address::is_unverified_nats(address.expose(), ca.is_some())
+    {
+        let mend = "goes over the internet to a server whose certificate is not checked: write tls://HOST:4222 (with \
+                    tls_ca_file where its authority is not a public one), or set bus.allow_unverified_tls = true";
+        r.problem("url", mend.into());
+    }
     let require_fsync = r.flag("require_fsync");
     let monitoring_urls = r.items("monitoring_urls", address::base_url);
     let max_bytes = r.number("max_bytes", 1_048_576..=i64::MAX);
@@ -80,39 +88,11 @@ pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
         replicas: replicas?.try_into().ok()?,
         credentials_file: credentials_file?,
         tls_ca_file: tls_ca_file?,
+        allow_unverified_tls: allow_unverified_tls?,
         require_fsync: require_fsync?,
         monitoring_urls: monitoring_urls?,
         max_bytes: max_bytes?,
         ack_wait: ack_wait?,
-    })
-}
-
-pub(in crate::config) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
-    let [pay_url, pay_backup_url, api_url, open_url] =
-        ["pay_url", "pay_backup_url", "api_url", "open_url"].map(|key| {
-            let url = r.required(key, address::base_url);
-            plain_http(r, key, url.as_slice());
-            url
-        });
-    let refund_url = r.optional("refund_url", address::base_url);
-    plain_http(r, "refund_url", refund_url.as_ref().and_then(Option::as_ref).map_or(&[], std::slice::from_ref));
-    let pay_ca_file = r.pem_file("pay_ca_file", "-----BEGIN CERTIFICATE-----");
-    let connect_timeout = r.millis("connect_timeout_ms", 100..=30_000);
-    let timeout = r.millis("timeout_ms", 500..=60_000);
-    if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
-        && connect > whole
-    {
-        r.problem("connect_timeout_ms", "must not be longer than timeout_ms, which includes it".into());
-    }
-    Some(Wechat {
-        pay_url: pay_url?,
-        pay_backup_url: pay_backup_url?,
-        refund_url: refund_url?,
-        pay_ca_file: pay_ca_file?,
-        api_url: api_url?,
-        open_url: open_url?,
-        connect_timeout: connect_timeout?,
-        timeout: timeout?,
     })
 }
 
@@ -376,7 +356,7 @@ fn rule(error: IdError) -> String {
     format!("must be {}", error.rule)
 }
 
-fn plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
+pub(super) fn plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
     if urls.iter().any(|url| address::is_open_to_eavesdroppers(url)) {
         r.hazard(key, "goes over the internet unencrypted: use https");
     }

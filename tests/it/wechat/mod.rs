@@ -89,6 +89,7 @@ pub fn signed_list<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> S
 
 pub fn wechat(main: &str, backup: &str) -> Wechat {
     Wechat {
+        sandbox_url: None,
         pay_url: main.to_owned(),
         pay_backup_url: backup.to_owned(),
         api_url: main.to_owned(),

@@ -151,7 +151,8 @@ fn start(arguments: &Arguments) -> anyhow::Result<Start> {
     };
     // The configuration names these files, and is not usable without them.
     if let (Some(merchants), Some(folder)) = (&simulated, &certificates) {
-        make_certificates(folder, merchants).map_err(|why| anyhow::anyhow!("the certificates are not usable: {why}"))?;
+        make_certificates(folder, merchants)
+            .map_err(|why| anyhow::anyhow!("the certificates are not usable: {why}"))?;
     }
     let config = Config::load(Some(path), process_env(), certificate::check)?;
     let hosts = config.wechat.hosts();

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
-use wxpay_worker::config::{Config, PLACEHOLDER, process_env};
+use wxpay_worker::config::{CHANGE_ME, Config, process_env};
 use wxpay_worker::init;
 use wxpay_worker::init::Kind;
 use wxpay_worker::ops;
@@ -58,7 +58,7 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Prints such a configuration, with a placeholder for the API key.
+    /// Prints such a configuration, with CHANGE-ME for the hash of the API key.
     ConfigExample {
         /// sandbox, wechat, nats-postgres
         #[arg(value_parser = kind, default_value = "sandbox")]
@@ -277,7 +277,7 @@ fn write_configuration(file: Option<&Path>, kind: Kind, force: bool) -> anyhow::
         ),
     }
     if kind != Kind::Sandbox {
-        eprintln!("next: put the real values in place of {PLACEHOLDER}: wxpayd check-config --config {file} names them");
+        eprintln!("next: put the real values in place of {CHANGE_ME}: wxpayd check-config --config {file} names them");
     }
     eprintln!("the API key of shop-backend, which is not shown again:");
     println!("{}", written.api_key);

@@ -66,10 +66,11 @@ pub fn names() -> Vec<String> {
 }
 
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
-/// of it, the check for missing steps included, happens in one transaction at a time, under
-/// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
-/// `prelude` is what a transaction begins with, where no session keeps it; `finally` is run in it at the end. On PostgreSQL it fails and changes nothing
-/// where a table is in use for longer than two seconds, or was locked by writers in another order: it may be repeated.
+/// of it, the check for missing steps included, happens in one transaction at a time, under an advisory lock on
+/// PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed. `prelude` is what the
+/// transaction begins with, where no session keeps it; `finally` is run in it at the end. On PostgreSQL it fails and
+/// changes nothing where a table is in use for longer than two seconds, or was locked by writers in another order: it
+/// may be repeated.
 pub async fn up(db: &DatabaseConnection, prelude: Option<&str>, finally: Option<&str>) -> Result<bool, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let mode = (!postgres).then_some(SqliteTransactionMode::Immediate);

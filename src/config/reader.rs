@@ -17,11 +17,11 @@ use super::sections::CertificateCheck;
 use crate::secret::sha256_hex;
 
 /// What `wxpayd init` writes where only the merchant knows the value.
-pub const PLACEHOLDER: &str = "CHANGE-ME";
+pub const CHANGE_ME: &str = "CHANGE-ME";
 
 /// What is wrong with it.
-pub(super) fn placeholder_text() -> String {
-    format!("is the placeholder {PLACEHOLDER}: put the real value there")
+pub(super) fn unfilled() -> String {
+    format!("still is {CHANGE_ME}: put the real value there")
 }
 
 /// What reading brings to light, gathered over all tables.
@@ -138,8 +138,8 @@ impl<'a> Reader<'a> {
         if text.is_empty() {
             return Some(None);
         }
-        if text == PLACEHOLDER {
-            self.problem(key, placeholder_text());
+        if text == CHANGE_ME {
+            self.problem(key, unfilled());
             return None;
         }
         match parse(text) {

@@ -9,7 +9,7 @@ use toml::Value;
 
 use super::api_key::KeyHash;
 use super::layers::{Node, Origin};
-use super::reader::{PLACEHOLDER, Reader, placeholder_text};
+use super::reader::{CHANGE_ME, Reader, unfilled};
 use super::sections::CertificateFiles;
 use crate::clock::Timestamp;
 use crate::ids::MchId;
@@ -77,8 +77,8 @@ impl Reader<'_> {
             self.problem(key, "is missing: the SHA-256 of a random key, such as `openssl rand -hex 24` makes".into());
             return None;
         };
-        if text == PLACEHOLDER {
-            self.problem(key, placeholder_text());
+        if text == CHANGE_ME {
+            self.problem(key, unfilled());
             return None;
         }
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
@@ -128,8 +128,8 @@ impl Reader<'_> {
                 let text = self.read_text(file_key, &path)?;
                 self.shown_for(file_key, shown, &origin, text.as_bytes());
                 self.warn_if_open(file_key, &path);
-                if text.trim() == PLACEHOLDER {
-                    self.problem(file_key, placeholder_in(&path));
+                if text.trim() == CHANGE_ME {
+                    self.problem(file_key, unfilled_file(&path));
                     return None;
                 }
                 // Editors and `echo` end a file with a newline that is not part of the secret.
@@ -140,8 +140,8 @@ impl Reader<'_> {
             self.problem(from, "is empty: the file holds no secret".into());
             return None;
         }
-        if text == PLACEHOLDER {
-            self.problem(from, placeholder_text());
+        if text == CHANGE_ME {
+            self.problem(from, unfilled());
             return None;
         }
         match parse(&text) {
@@ -190,8 +190,8 @@ impl Reader<'_> {
         let bytes = self.read_bytes(key, &path)?;
         self.shown_for(key, super::explain::quoted(named), origin, &bytes);
         let text = String::from_utf8_lossy(&bytes);
-        if text.trim() == PLACEHOLDER {
-            self.problem(key, placeholder_in(&path));
+        if text.trim() == CHANGE_ME {
+            self.problem(key, unfilled_file(&path));
             return None;
         }
         if !is_pkcs12(&path) && !text.contains(marker) {
@@ -279,8 +279,8 @@ impl Reader<'_> {
     }
 }
 
-fn placeholder_in(path: &Path) -> String {
-    format!("{} holds the placeholder {PLACEHOLDER}: put the real content there", path.display())
+fn unfilled_file(path: &Path) -> String {
+    format!("{} still holds {CHANGE_ME}: put the real content there", path.display())
 }
 
 /// `hash`, or `hashes` with the times until which they count.

@@ -1,7 +1,7 @@
 //! The secrets of one installation, and the files that hold them.
 
 use super::kind::Kind;
-use crate::config::PLACEHOLDER;
+use crate::config::CHANGE_ME;
 use crate::secret::{random_text, sha256_hex};
 
 /// The key that the shop's server is given, beside the hash that the configuration holds.
@@ -20,7 +20,7 @@ impl ApiKey {
 
 /// Files beside the configuration, each with its content.
 pub(super) fn secrets(kind: Kind) -> Vec<(&'static str, String)> {
-    let own = |real: bool| if real { PLACEHOLDER.to_owned() } else { random_text(32) };
+    let own = |real: bool| if real { CHANGE_ME.to_owned() } else { random_text(32) };
     let mut files = vec![
         ("session.key", random_text(48)),
         ("webhooks.key", random_text(48)),
@@ -28,7 +28,7 @@ pub(super) fn secrets(kind: Kind) -> Vec<(&'static str, String)> {
         ("shop.secret", own(kind.is_real())),
     ];
     if kind.is_real() {
-        files.extend(["apiclient_cert.pem", "apiclient_key.pem"].map(|name| (name, PLACEHOLDER.to_owned())));
+        files.extend(["apiclient_cert.pem", "apiclient_key.pem"].map(|name| (name, CHANGE_ME.to_owned())));
     }
     if kind == Kind::NatsPostgres {
         let [service, owner, nats] = [(); 3].map(|()| random_text(40));

@@ -1,7 +1,7 @@
 //! `wxpayd init` and `wxpayd config-example`: a complete configuration, explained, with fresh secrets.
 //!
 //! What must stay true: every key of `default.toml` is in it; a file that exists is not lost; no secret is in the
-//! configuration itself; what only the merchant knows is a placeholder that no start accepts.
+//! configuration itself; what only the merchant knows is `CHANGE-ME`, which no start accepts.
 
 mod files;
 mod fresh;

@@ -1,15 +1,15 @@
 //! The text of a configuration: `default.toml` with another header, the lines that differ, and its entries.
 
 use super::kind::Kind;
-use crate::config::{DEFAULTS, PLACEHOLDER, SANDBOX_FOLDER};
+use crate::config::{CHANGE_ME, DEFAULTS, SANDBOX_FOLDER};
 
 /// The numbers of WeChat's public examples, which the simulator knows.
 pub(super) const SANDBOX_MCH_ID: &str = "10000100";
 const SANDBOX_APP_ID: &str = "wxd930ea5d5a258f4f";
 
-/// A configuration of this kind with placeholders for everything that is secret.
+/// A configuration of this kind without the hash of an API key.
 pub fn example(kind: Kind) -> String {
-    configuration(kind, PLACEHOLDER)
+    configuration(kind, CHANGE_ME)
 }
 
 /// The same with the hash of an API key.
@@ -40,7 +40,7 @@ fn header(kind: Kind) -> String {
     );
     if kind.is_real() {
         text.push_str(&format!(
-            "# Where {PLACEHOLDER} stands, here or in a file of secrets/, only you know the value: see the end.\n"
+            "# Where {CHANGE_ME} stands, here or in a file of secrets/, only you know the value: see the end.\n"
         ));
     }
     text
@@ -69,10 +69,15 @@ fn changes(kind: Kind) -> Vec<(&'static str, &'static str, String)> {
         Kind::Sandbox => changes.extend([
             ("wechat", "sandbox_url", "sandbox_url = \"http://127.0.0.1:19001\"".to_owned()),
             ("console", "enabled", "enabled = true".to_owned()),
+            // Not beside `sandbox_url`.
+            ("wechat", "pay_url", "# pay_url = \"https://api.mch.weixin.qq.com\"".to_owned()),
+            ("wechat", "pay_backup_url", "# pay_backup_url = \"https://api2.mch.weixin.qq.com\"".to_owned()),
+            ("wechat", "api_url", "# api_url = \"https://api.weixin.qq.com\"".to_owned()),
+            ("wechat", "open_url", "# open_url = \"https://open.weixin.qq.com\"".to_owned()),
         ]),
         Kind::Wechat | Kind::NatsPostgres => changes.extend([
             ("server", "admin_listen", "admin_listen = \"127.0.0.1:9090\"".to_owned()),
-            ("server", "public_url", format!("public_url = \"{PLACEHOLDER}\"")),
+            ("server", "public_url", format!("public_url = \"{CHANGE_ME}\"")),
             // The proxy that terminates https, on this host.
             ("server", "trusted_proxies", "trusted_proxies = [\"127.0.0.1\"]".to_owned()),
         ]),
@@ -80,7 +85,7 @@ fn changes(kind: Kind) -> Vec<(&'static str, &'static str, String)> {
     if kind == Kind::NatsPostgres {
         changes.extend([
             ("store", "url", "url_file = \"secrets/store_url\"".to_owned()),
-            ("store", "migrate_url", "migrate_url_file = \"secrets/migrate_url\"".to_owned()),
+            ("store", "migrate_url_file", "migrate_url_file = \"secrets/migrate_url\"".to_owned()),
             ("bus", "url", "url_file = \"secrets/bus_url\"".to_owned()),
             ("bus", "monitoring_urls", "monitoring_urls = [\"http://127.0.0.1:8222\"]".to_owned()),
         ]);
@@ -90,7 +95,7 @@ fn changes(kind: Kind) -> Vec<(&'static str, &'static str, String)> {
 
 fn app(kind: Kind) -> String {
     let (app_id, hint) = match kind.is_real() {
-        true => (PLACEHOLDER, "          # the AppID, as the platform shows it (mp.weixin.qq.com)"),
+        true => (CHANGE_ME, "          # the AppID, as the platform shows it (mp.weixin.qq.com)"),
         false => (SANDBOX_APP_ID, ""),
     };
     format!(
@@ -101,7 +106,7 @@ fn app(kind: Kind) -> String {
 
 fn merchant(kind: Kind) -> String {
     let (mch_id, hint, folder) = match kind.is_real() {
-        true => (PLACEHOLDER, "          # the merchant's number, as pay.weixin.qq.com shows it", "secrets"),
+        true => (CHANGE_ME, "          # the merchant's number, as pay.weixin.qq.com shows it", "secrets"),
         false => (SANDBOX_MCH_ID, "", SANDBOX_FOLDER),
     };
     format!(

@@ -21,7 +21,7 @@
 //! | `request_log` | which requests arrived |
 //! | `notify` | one notification on the wire; when it is repeated |
 //! | `faults`, `forgery` | misbehaviour on demand, and what it does to messages |
-//! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML; `control/page` lists it all |
+//! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
 
 mod bill;
 mod call;

@@ -10,9 +10,8 @@ use crate::secret::Secret;
 pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
     let is_postgres = url.as_ref().is_some_and(|url: &Secret| !url.expose().starts_with("sqlite:"));
-    let migrate_url = r.secret_url("migrate_url", "migrate_url_file", |text| {
-        address::owner_url(text).map(|()| Secret::new(text))
-    });
+    let migrate_url =
+        r.secret_url("migrate_url", "migrate_url_file", |text| address::owner_url(text).map(|()| Secret::new(text)));
     let allow_unverified_tls = r.flag("allow_unverified_tls");
     let max_connections = r.number("max_connections", 1..=1_000);
     if is_postgres && max_connections == Some(1) {

@@ -27,9 +27,8 @@ pub(super) async fn check(State(names): State<Arc<[String]>>, request: Request, 
 }
 
 fn refusal(names: &[String], path: &str, headers: &HeaderMap) -> Option<Problem> {
-    let refused = |error, message: &str| {
-        Some(Problem { status: StatusCode::FORBIDDEN, error, message: message.to_owned() })
-    };
+    let refused =
+        |error, message: &str| Some(Problem { status: StatusCode::FORBIDDEN, error, message: message.to_owned() });
     // Only programs of before HTTP/1.1 send none.
     let host = headers.get(header::HOST)?;
     let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());

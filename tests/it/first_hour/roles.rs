@@ -8,6 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
+use wxpay_worker::sandbox::Settings;
 use wxpay_worker::secret::{Secret, random_text};
 use wxpay_worker::store::{Db, Kept, Store};
 
@@ -83,6 +84,11 @@ impl TwoRoles {
     }
 }
 
+/// A refund takes three seconds.
+fn fast() -> Settings {
+    Settings { time_scale: 100, ..Settings::default() }
+}
+
 /// Login and the rest of an address.
 fn parts(url: &str) -> (&str, &str) {
     url.split_once("://").unwrap().1.split_once('@').unwrap()
@@ -151,7 +157,7 @@ async fn an_installation_of_one_role_is_moved_and_its_service_runs_without_ownin
     let roles = TwoRoles::of(&db);
     roles.made();
     let settings = roles.settings(&db);
-    let service = TestService::new().on(db).refunds().config(&roles.section()).processes().await;
+    let service = TestService::new().on(db).refunds().simulator(fast()).config(&roles.section()).processes().await;
     let process = service.run_all().await;
     paid_and_refunded(&service, &process.base, "ROLE0001").await;
     service.until_drained().await;
@@ -221,7 +227,7 @@ async fn a_process_that_runs_as_the_single_role_goes_on_while_the_tables_are_mov
     let one_role = config::Store { migrate_url: None, ..roles.settings(&db) };
     assert!(Db::connect(&one_role).await.unwrap().migrate().await.unwrap());
     let section = format!("[store]\nurl = \"{}\"\n", roles.service);
-    let service = TestService::new().on(db).refunds().config(&section).processes().await;
+    let service = TestService::new().on(db).refunds().simulator(fast()).config(&section).processes().await;
     let before = service.run_all().await;
     service.place(&before.base, "MOVE0001", 100).await;
     roles.made();

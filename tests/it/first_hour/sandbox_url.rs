@@ -89,7 +89,7 @@ const ADDRESSES: &[(&str, &str, bool)] = &[
     ("store.url", "postgres://u:p@10.0.0.1/wxpay", false),
     ("store.url", "postgres://u:p@[fd00::1]/wxpay", false),
     ("store.url", "postgres://u:p@postgres:5432/wxpay", false),
-    ("store.url", "postgres://u:p@/wxpay?host=/run/postgresql", false),
+    ("store.url", "postgres:///wxpay?host=/run/postgresql", false),
     ("bus.url", "nats://u:p@nats.example.com:4222", true),
     ("bus.url", "nats://10.0.0.1:4222,nats://8.8.8.8:4222", true),
     ("bus.url", "tls://nats.example.com:4222", false),
@@ -101,7 +101,9 @@ fn an_unchecked_certificate_of_a_server_on_the_internet_is_refused_unless_allowe
     for (name, url, is_refused) in ADDRESSES {
         let (section, _) = name.split_once('.').unwrap();
         let text = |allowed: &str| format!("[bus]\nrequire_fsync = false\n[{section}]\nurl = \"{url}\"\n{allowed}");
-        let text = |allowed: &str| text(allowed).replace("[bus]\nrequire_fsync = false\n[bus]", "[bus]\nrequire_fsync = false");
+        let text = |allowed: &str| {
+            text(allowed).replace("[bus]\nrequire_fsync = false\n[bus]", "[bus]\nrequire_fsync = false")
+        };
         let loaded = Config::from_toml_str(&text(""));
         match (is_refused, loaded) {
             (true, Err(problems)) => {

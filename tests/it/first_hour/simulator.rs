@@ -41,7 +41,11 @@ impl Caller {
 /// Calls of the page: methods and path, example of a body.
 fn entries(page: &str) -> Vec<(String, String)> {
     let plain = |text: &str| {
-        text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&#39;", "'").replace("&amp;", "&")
+        text.replace("&quot;", "\"")
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&#39;", "'")
+            .replace("&amp;", "&")
     };
     let rows = page.split("<tr><td><code>").skip(1);
     let cells = rows.filter_map(|row| {
@@ -99,7 +103,11 @@ fn routes_of(folder: &Path) -> Vec<String> {
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             let found = text.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
-            routes.extend(found.filter(|path| path.len() > "/_sandbox/".len() && path.starts_with("/_sandbox/")).map(str::to_owned));
+            routes.extend(
+                found
+                    .filter(|path| path.len() > "/_sandbox/".len() && path.starts_with("/_sandbox/"))
+                    .map(str::to_owned),
+            );
         }
     }
     routes
@@ -130,7 +138,9 @@ async fn a_page_of_another_origin_and_a_name_that_is_not_its_own_are_refused() {
         (vec![("host", "evil.example.com"), ("origin", EVIL)], "bad_host"),
         (vec![("host", "127.0.0.1.example.com:19001")], "bad_host"),
     ] {
-        for (method, path) in [("POST", pay.0), ("GET", "/_sandbox/certificates/10000100"), ("DELETE", "/_sandbox/faults")] {
+        for (method, path) in
+            [("POST", pay.0), ("GET", "/_sandbox/certificates/10000100"), ("DELETE", "/_sandbox/faults")]
+        {
             let (status, answer) = caller.call(method, path, &headers, pay.1).await;
             assert_eq!(status, 403, "{headers:?}: {answer}");
             assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["error"], error);

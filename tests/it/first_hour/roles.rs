@@ -199,6 +199,12 @@ async fn the_owner_migrates_an_empty_database_and_later_tables_are_the_services_
     let (first, second) = tokio::join!(first.migrate(), second.migrate());
     assert_eq!(usize::from(first.unwrap()) + usize::from(second.unwrap()), 1, "one of two that start at once");
     assert_protected(&roles).await;
+    // A new append-only table has to be named in grants.sql.
+    let admin = roles.as_admin().await;
+    let named = "SELECT COUNT(*) FROM pg_trigger WHERE tgname LIKE '%\\_append\\_only'";
+    let listed: Vec<String> = APPEND_ONLY.iter().map(|table| format!("'{table}_append_only'")).collect();
+    assert_eq!(one(&admin, named).await, 5);
+    assert_eq!(one(&admin, &format!("{named} AND tgname IN ({})", listed.join(", "))).await, 5);
     // A table of a later version, which this one's grants do not know.
     let owner = Database::connect(&roles.owner).await.unwrap();
     owner.execute_unprepared("CREATE TABLE later (id BIGINT PRIMARY KEY)").await.unwrap();
@@ -209,7 +215,6 @@ async fn the_owner_migrates_an_empty_database_and_later_tables_are_the_services_
     // With nothing missing the service's role starts by itself.
     assert!(!Db::connect(&alone).await.unwrap().migrate().await.unwrap());
     // A right that was given by hand is taken back with the next start.
-    let admin = roles.as_admin().await;
     let name = parts(&roles.service).0.split_once(':').unwrap().0.to_owned();
     admin.execute_unprepared(&format!("GRANT UPDATE, TRUNCATE ON ledger TO {name}")).await.unwrap();
     assert!(!Db::connect(&settings).await.unwrap().migrate().await.unwrap());

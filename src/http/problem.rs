@@ -278,6 +278,9 @@ macro_rules! problems {
             /// Each with its status.
             pub const TYPES: &[(&str, u16)] = &[$(($slug, StatusCode::$status.as_u16())),*];
 
+            /// Those with which there is `Retry-After`.
+            pub const RETRIED: &[&str] = &[$($(($slug, stringify!($seconds)).0,)?)*];
+
             pub(super) fn kind(&self) -> Kind {
                 match self {
                     $($error => Kind {

@@ -89,6 +89,10 @@ pub struct Operation {
     pub waits: bool,
     /// It takes `Idempotency-Key`.
     pub is_idempotent: bool,
+    /// It says how long it waited, where it was asked to.
+    pub says_wait: bool,
+    /// Clients keep its answers, and ask whether they are still the same.
+    pub is_kept: bool,
 }
 
 const fn operation(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -105,6 +109,8 @@ const fn operation(method: &'static str, path: &'static str, id: &'static str, s
         refusals: &[],
         waits: false,
         is_idempotent: false,
+        says_wait: false,
+        is_kept: false,
     }
 }
 
@@ -175,6 +181,16 @@ impl Operation {
     #[must_use]
     pub const fn idempotent(self) -> Operation {
         Operation { is_idempotent: true, ..self }
+    }
+
+    #[must_use]
+    pub const fn says_wait(self) -> Operation {
+        Operation { says_wait: true, ..self }
+    }
+
+    #[must_use]
+    pub const fn kept(self) -> Operation {
+        Operation { is_kept: true, ..self }
     }
 
     /// The names between braces in its path.

@@ -118,7 +118,7 @@ const OBJECTS: &[Object] = &[
     request(
         "CodeRequest",
         "A code of WeChat's.",
-        &[text("code", "Of `wx.login`, or of the button.", "0a3b5c").bytes(MAX_CODE_BYTES)],
+        &[text("code", "Of `wx.login`, or of the button.", "0a3b5c").bytes(MAX_CODE_BYTES).pattern("^[!-~]+$")],
     ),
     object(
         "EnvelopeRefusal",

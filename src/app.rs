@@ -77,13 +77,13 @@ impl std::fmt::Display for Roles {
 /// Why the service does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] Problems),
-    #[error("database: {0}")]
+    #[error(transparent)]
     Store(#[from] DbError),
-    #[error("bus: {0}")]
+    #[error(transparent)]
     Bus(#[from] ConnectError),
-    #[error("WeChat client: {0}")]
+    #[error(transparent)]
     Wechat(#[from] ClientError),
     #[error(transparent)]
     RefundClients(#[from] RefundClientError),

@@ -22,6 +22,8 @@ pub use address::{NatsServers, WechatHost, is_public_address};
 pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env, temp_dir};
+pub use read::settling::Settling;
+pub use read::web::Web;
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};
 pub use secrets::is_pkcs12;
 pub use sections::*;

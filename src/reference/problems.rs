@@ -21,7 +21,10 @@ pub async fn list(asked: HeaderMap) -> Response {
         let status: String = text.trim_start().chars().take_while(char::is_ascii_digit).collect();
         format!("<li><a href=\"problems/{name}\">{name}</a> {status}</li>\n")
     });
-    html(&asked, document("Problems", "docs/", &format!("<h1>Problems</h1>\n<ul>\n{}</ul>\n", items.collect::<String>())))
+    html(
+        &asked,
+        document("Problems", "docs/", &format!("<h1>Problems</h1>\n<ul>\n{}</ul>\n", items.collect::<String>())),
+    )
 }
 
 /// `GET /problems/{name}`

@@ -3,8 +3,10 @@
 //! Not here: the log statements themselves and the HTTP route. What must stay true: one event is one line whatever its
 //! fields hold, no terminal sequence from outside reaches a terminal, every metric is listed in [`METRICS`].
 
+mod announce;
 mod logs;
 mod metrics;
 
+pub use announce::Announcement;
 pub use logs::{LogError, init, subscriber};
 pub use metrics::*;

@@ -192,7 +192,7 @@ fn security_schemes() -> Value {
     let bearer = |about: &str| json!({"type": "http", "scheme": "bearer", "description": about});
     json!({
         "apiKey": bearer("An API key; the scope it needs is with each address."),
-        "orderToken": bearer("`order_token` of the order, for a payer's page."),
+        "orderToken": bearer("`order_token` of the order, for a payer's page; or the parameter `order_token`."),
         "sessionToken": bearer("The session of a mini program."),
         "session": {
             "type": "apiKey", "in": "cookie", "name": "__Host-wxpay_session",

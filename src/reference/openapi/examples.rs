@@ -75,12 +75,7 @@ pub const EXAMPLES: &[Example] = &[
     example("StopRequest", "stop", "Why it is stopped", r#"{"reason": "The wrong day"}"#),
     example("RepairRequest", "plan", "What would be done", r#"{"dry_run": true}"#),
     example("RepairRequest", "page", "The next page of the plan", r#"{"dry_run": true, "after": 100}"#),
-    example(
-        "RepairRequest",
-        "repair",
-        "Carry it out",
-        r#"{"dry_run": false, "reason": "Missed over the weekend"}"#,
-    ),
+    example("RepairRequest", "repair", "Carry it out", r#"{"dry_run": false, "reason": "Missed over the weekend"}"#),
     example(
         "RepairRequest",
         "line",

@@ -65,7 +65,17 @@ pub struct Field {
 /// A member of this form, which is always there.
 pub const fn of(shape: Shape, name: &'static str, about: &'static str) -> Field {
     let (example, pattern) = ("", "");
-    Field { name, about, shape, example, pattern, within: None, max_bytes: None, is_optional: false, is_nullable: false }
+    Field {
+        name,
+        about,
+        shape,
+        example,
+        pattern,
+        within: None,
+        max_bytes: None,
+        is_optional: false,
+        is_nullable: false,
+    }
 }
 
 pub const fn text(name: &'static str, about: &'static str, example: &'static str) -> Field {

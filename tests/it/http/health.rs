@@ -103,17 +103,20 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     // Though the service goes by the database's time: a person has to check the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
     let sender = webhooks::Sender::new(stage.in_force.clone()).unwrap();
-    let router = http::admin_router(Arc::new(HttpShared::new(Ingress {
-        config: stage.in_force.clone(),
-        store: stage.store.clone(),
-        bus: stage.bus.clone(),
-        webhooks: webhooks::Maker { store: stage.store.clone(), sender, clock: clock.clone() },
-        clock,
-        wechat: Client::new(&stage.config.wechat).unwrap(),
-        metrics: Arc::new(String::new),
-        shutdown: shutdown.clone(),
-        place_here: None,
-    })), Router::new());
+    let router = http::admin_router(
+        Arc::new(HttpShared::new(Ingress {
+            config: stage.in_force.clone(),
+            store: stage.store.clone(),
+            bus: stage.bus.clone(),
+            webhooks: webhooks::Maker { store: stage.store.clone(), sender, clock: clock.clone() },
+            clock,
+            wechat: Client::new(&stage.config.wechat).unwrap(),
+            metrics: Arc::new(String::new),
+            shutdown: shutdown.clone(),
+            place_here: None,
+        })),
+        Router::new(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use wxpay_worker::clock::Clock;
 
 use super::limits::example_path;

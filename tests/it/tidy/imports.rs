@@ -12,6 +12,7 @@ use super::source::{Kind, Source, Token, tokens};
 /// module needs a line here first: that is the moment to think about its place.
 const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
+    ("error_text", ""),
     ("failpoint", ""),
     ("batcher", ""),
     ("money", ""),
@@ -30,7 +31,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("reconciliation", "clock::Timestamp"),
     ("config", "money ids clock secret order trade"),
     ("telemetry", "config"),
-    ("wechat", "money ids clock secret config telemetry retry event::fact trade"),
+    ("wechat", "money ids clock secret error_text config telemetry retry event::fact trade"),
     (
         "store",
         "money ids clock secret sealed_box config telemetry event order refund reconciliation trade batcher failpoint",
@@ -61,8 +62,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund webhooks ops reconciliation",
+        "money ids clock secret sealed_box error_text config telemetry event order refund trade wechat store bus \
+         batcher retry failpoint new_order new_refund webhooks ops reconciliation",
     ),
     (
         "web",
@@ -75,8 +76,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "reference",
-        "money config event order refund reconciliation trade wechat::v2::unified_order store new_refund webhooks ops \
-         http web",
+        "money secret::sha256_hex config event order refund reconciliation trade wechat::v2::unified_order store \
+         new_refund webhooks ops http web",
     ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     // A client of the HTTP API as any other, but for the checks of an installation.

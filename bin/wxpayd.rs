@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{Config, process_env};
-use wxpay_worker::error_text::error_text;
 use wxpay_worker::ops;
 use wxpay_worker::store::{Access, Db, PackedTable, Role, Store};
 use wxpay_worker::wechat::certificate;
@@ -115,7 +114,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("wxpayd: {}", error_text(e.as_ref()));
+            eprintln!("wxpayd: {}", telemetry::error_text(e.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -257,10 +257,8 @@ impl App {
             place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
         };
         let state = Arc::new(HttpShared::new(ingress));
-        let admin = listeners.admin.map(|listener| {
-            let routes = http::admin_router(Arc::clone(&state), reference::problem_routes());
-            (listener, routes)
-        });
+        let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
+        let admin = listeners.admin.map(|listener| (listener, admin));
         let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());

@@ -89,7 +89,6 @@ pub mod console;
 pub mod ctl;
 pub mod demo;
 pub mod doctor;
-pub mod error_text;
 pub mod event;
 pub mod failpoint;
 pub mod http;

@@ -11,7 +11,7 @@ use super::address;
 use super::api_key::{ApiKey, Scope};
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
-use super::read::web::Web;
+use super::read::typed::Web;
 use super::reader::{Report, texts};
 use super::sections::{App, AppKind, Config, Console, Merchant, Server, Wechat};
 

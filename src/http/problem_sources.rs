@@ -2,7 +2,7 @@
 //! whether it is transient.
 
 use super::problem::Error;
-use crate::error_text::error_text;
+use crate::telemetry::error_text;
 
 impl From<crate::store::DbError> for Error {
     fn from(e: crate::store::DbError) -> Error {

@@ -194,7 +194,9 @@ impl HttpState {
     /// The same for a payer: of the merchant's budget payers have half together, so that API keys are left the other.
     pub(crate) fn may_ask_for_payer(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
         let per_second = self.refreshes_per_second(merchant).div_ceil(PAYERS_PART);
-        self.payers_refresh_budget.spend(merchant, per_second) && self.may_ask(merchant, order_no)
+        self.refreshes.pass((merchant.clone(), order_no.clone()))
+            && self.payers_refresh_budget.spend(merchant, per_second)
+            && self.is_within(&self.refresh_budget, merchant)
     }
 
     /// The same of an order of which only the refunds can be new.

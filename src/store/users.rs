@@ -69,6 +69,14 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets that sessions were ended before `before`, which must be longer ago than a session lasts; at most
+    /// `limit`, answers how many.
+    pub async fn purge_ended_sessions(&self, before: Timestamp, limit: u64) -> Result<u64, DbError> {
+        let sql = "DELETE FROM ended_sessions WHERE (app, openid) IN (
+                     SELECT app, openid FROM ended_sessions WHERE ended_at_ms < $1 LIMIT $2)";
+        self.purge(sql, before, limit).await
+    }
+
     /// Until when the payer's sessions were ended.
     pub async fn sessions_ended_at(&self, app: &AppKey, openid: &OpenId) -> Result<Option<Timestamp>, DbError> {
         let sql = "SELECT ended_at_ms FROM ended_sessions WHERE app = $1 AND openid = $2";

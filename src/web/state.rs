@@ -44,8 +44,8 @@ const EXCHANGES: usize = 512;
 const EXCHANGES_OF_ONE: usize = 64;
 /// New wallet orders of one payer, a minute. Offering an open order again does not count.
 const NEW_ORDERS: u32 = 10;
-/// Questions to WeChat about orders, of one payer, a minute: as many as a page asks that never stops.
-const QUESTIONS: u32 = 30;
+/// Requests of one payer to ask WeChat about an order, a minute: what a page sends that asks every second.
+const QUESTIONS: u32 = 60;
 /// Phone numbers asked for in one session, a minute.
 const PHONE_NUMBERS: u32 = 10;
 
@@ -80,7 +80,7 @@ pub struct Browser {
     pub clicks: StripedLock,
     /// New wallet orders, by payer.
     pub new_orders: Limit<(AppKey, OpenId)>,
-    /// Questions to WeChat about orders, by payer.
+    /// Requests to ask WeChat about orders, by payer.
     pub questions: Limit<(AppKey, OpenId)>,
     /// Phone numbers, by payer.
     pub phone_numbers: Limit<(AppKey, OpenId)>,

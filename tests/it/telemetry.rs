@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use wxpay_worker::app::AppError;
 use wxpay_worker::bus::ConnectError;
 use wxpay_worker::config::Log;
-use wxpay_worker::error_text::error_text;
 use wxpay_worker::store::DbError;
 use wxpay_worker::telemetry;
-use wxpay_worker::telemetry::{Kind, METRICS, Metrics};
+use wxpay_worker::telemetry::{Kind, METRICS, Metrics, error_text};
 use wxpay_worker::wechat::transport::ClientError;
 
 use crate::harness::service::{OPENID, TestService};
@@ -236,7 +235,7 @@ async fn the_log_says_in_a_line_what_became_of_orders_and_nothing_of_libraries_o
     let base = process.base.as_str();
     let placed = service.place(base, "L100001", 100).await;
     let token = placed["order_token"].as_str().unwrap();
-    let stream = format!("{base}/v1/orders/L100001/stream?order_token={token}");
+    let stream = format!("{base}/v1/orders/L100001/stream?merchant=main&order_token={token}");
     let followed = service.http.get(&stream).send().await.unwrap();
     assert_eq!(followed.status(), 200);
     service.pay("L100001").await;

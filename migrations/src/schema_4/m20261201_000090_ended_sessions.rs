@@ -1,4 +1,4 @@
-//! Until when a payer's sessions were ended. An older process does not look: it accepts them until it is replaced.
+//! Until when a payer's sessions were ended. An older process does not read it: it accepts them until it is replaced.
 
 use sea_orm_migration::prelude::*;
 

@@ -4,9 +4,10 @@ mod console;
 mod hazards;
 mod reconcile;
 mod sections;
-pub(super) mod settling;
+mod settling;
 mod storage;
-pub(super) mod web;
+pub(super) mod typed;
+mod web;
 mod webhooks;
 
 pub(super) use console::console;

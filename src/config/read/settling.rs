@@ -1,23 +1,9 @@
 //! Which notifications of a merchant are believed as they come, and about which WeChat is asked first.
 
+use super::typed::Settling;
 use crate::config::reader::Reader;
 use crate::money::Fen;
 use crate::trade::SignType;
-
-/// Which notifications are believed without a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settling {
-    /// Whether a notification may be signed with MD5.
-    pub accept_md5: bool,
-    /// WeChat is asked before a larger payment is entered.
-    pub query_above: Option<Fen>,
-}
-
-impl Default for Settling {
-    fn default() -> Settling {
-        Settling { accept_md5: true, query_above: None }
-    }
-}
 
 /// `sign_type`: how the merchant's own requests are signed, which is how WeChat signs what answers them.
 pub(super) fn settling(r: &mut Reader<'_>, sign_type: Option<SignType>) -> Option<Settling> {

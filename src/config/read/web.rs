@@ -3,38 +3,11 @@
 use std::time::Duration;
 
 use super::hazards::plain_http;
+use super::typed::Web;
 use crate::clock::Timestamp;
 use crate::config::address;
 use crate::config::reader::Reader;
 use crate::config::secrets::strong;
-use crate::secret::Secret;
-
-/// `[web]`: the browser side.
-#[derive(Debug, Clone)]
-pub struct Web {
-    /// Origins where OAuth may return to and whose pages may be signed.
-    pub callback_origins: Vec<String>,
-    /// Key of the session cookie.
-    pub session_key: Option<Secret>,
-    /// The key before: sessions that it sealed still count.
-    pub session_key_previous: Option<Secret>,
-    /// Sessions that began before do not count.
-    pub sessions_not_before: Option<Timestamp>,
-    /// Smallest wallet payment, in fen.
-    pub wallet_min_fen: i64,
-    /// Largest wallet payment, in fen.
-    pub wallet_max_fen: i64,
-    /// How many of a payer's wallet orders of a day may be open and unpaid at once.
-    pub wallet_open_max: u32,
-    /// What a wallet payment is called on the payer's bill.
-    pub wallet_description: String,
-    /// How long a login lasts.
-    pub session_lifetime: Duration,
-    /// What a signed page may ask of WeChat: `jsApiList` of `wx.config`.
-    pub js_api_list: Vec<String>,
-    /// Whether rejections of the browser side use HTTP 200 and only the envelope's `code` distinguishes them.
-    pub status_always_200: bool,
-}
 
 pub(in crate::config) fn web(r: &mut Reader<'_>) -> Option<Web> {
     let callback_origins = r.items("callback_origins", address::origin);
@@ -46,7 +19,8 @@ pub(in crate::config) fn web(r: &mut Reader<'_>) -> Option<Web> {
         r.problem("session_key", mend.into());
     }
     let session_key_previous = r.secret("session_key_previous", "session_key_previous_file", |text| strong(text, 32));
-    if matches!((&session_key, &session_key_previous), (Some(Some(new)), Some(Some(old))) if new.expose() == old.expose())
+    if let (Some(Some(new)), Some(Some(old))) = (&session_key, &session_key_previous)
+        && new.expose() == old.expose()
     {
         r.problem("session_key_previous", "is the same as session_key: it is the key before the change".into());
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::error::{ClientError, MAX_REPLY_BYTES, TransportError, transport};
 use crate::clock::Clock;
 use crate::config;
-use crate::error_text::error_text;
+use crate::telemetry::error_text;
 use crate::wechat::certificate::MerchantCertificate;
 use crate::wechat::newest_date::NewestDate;
 use crate::wechat::pay_hosts::{PayHosts, SLOW};

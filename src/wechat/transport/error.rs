@@ -1,6 +1,6 @@
 //! Why there is no answer, or no client.
 
-use crate::error_text::error_text;
+use crate::telemetry::error_text;
 
 /// Maximum size of a reply in bytes. WeChat's largest API replies are a few dozen KiB; bills are streamed.
 pub const MAX_REPLY_BYTES: usize = 1024 * 1024;

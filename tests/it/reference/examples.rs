@@ -44,7 +44,8 @@ async fn every_named_example_of_a_body_is_taken() {
         let id = of.operation["operationId"].as_str().unwrap();
         let examples = content["examples"].as_object().unwrap_or_else(|| panic!("{id} has no example"));
         assert!(!examples.is_empty(), "{id} has no example");
-        for (name, example) in examples {
+        // The last one of an order's refunds takes all that is left.
+        for (name, example) in examples.iter().rev() {
             assert!(example["summary"].is_string() && example["value"].is_object(), "{id} {name}");
             let path = example_path(&document, of);
             let method = reqwest::Method::from_bytes(of.method.to_uppercase().as_bytes()).unwrap();

@@ -20,8 +20,11 @@ use crate::harness::{setting, size};
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance";
 
-/// A stream that does not end, and what asks other hosts.
-const LEFT_OUT: &[&str] = &["followOrder", "testWebhook"];
+/// A stream that does not end, what asks other hosts, and what ends the key that it is made with: Schemathesis finds
+/// that in the list of keys, and all other addresses would answer 401.
+const LEFT_OUT: &[&str] = &["followOrder", "testWebhook", "revokeKey"];
+/// The document itself, which is fetched and not tried; a login that no browser began, which is 403.
+const NO_ANSWER: &[&str] = &["getOpenapi", "endLogin"];
 /// It waits for half a minute where that is asked for.
 const LONG_POLL: &str = "listEvents";
 
@@ -109,11 +112,12 @@ async fn no_request_made_from_the_document_finds_a_defect_or_an_undocumented_ans
     let document = openapi_document();
     let requests: Value = serde_json::from_slice(&std::fs::read(&requests).unwrap()).unwrap();
     let mut expected = usable(&document);
+    expected.retain(|id| !NO_ANSWER.contains(&id.as_str()));
     expected.retain(|id| !LEFT_OUT.contains(&id.as_str()) && (id != LONG_POLL || size(false, true)));
     let answered = answered(&document, &requests);
     let missing: Vec<&String> = expected.difference(&answered).collect();
     assert!(missing.is_empty(), "no answer but for keys that may not use it: {missing:?}");
-    assert!(expected.len() > 75, "{}", expected.len());
+    assert!(expected.len() > 70, "{}", expected.len());
     // It goes on: the order of before is there, and further ones are taken.
     let (status, order) = service.get("/v1/orders/A100001").await;
     assert_eq!((status, &order["credited"]), (200, &true.into()), "{order}");

@@ -12,7 +12,6 @@ use super::source::{Kind, Source, Token, tokens};
 /// module needs a line here first: that is the moment to think about its place.
 const MAY_USE: &[(&str, &str)] = &[
     ("clock", ""),
-    ("error_text", ""),
     ("failpoint", ""),
     ("batcher", ""),
     ("money", ""),
@@ -31,7 +30,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("reconciliation", "clock::Timestamp"),
     ("config", "money ids clock secret order trade"),
     ("telemetry", "config"),
-    ("wechat", "money ids clock secret error_text config telemetry retry event::fact trade"),
+    ("wechat", "money ids clock secret config telemetry retry event::fact trade"),
     (
         "store",
         "money ids clock secret sealed_box config telemetry event order refund reconciliation trade batcher failpoint",
@@ -62,7 +61,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "money ids clock secret sealed_box error_text config telemetry event order refund trade wechat store bus \
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus \
          batcher retry failpoint new_order new_refund webhooks ops reconciliation",
     ),
     (

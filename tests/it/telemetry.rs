@@ -242,13 +242,13 @@ async fn the_log_says_in_a_line_what_became_of_orders_and_nothing_of_libraries_o
     // It ends with the order.
     assert!(followed.text().await.unwrap().contains("\"credited\":true"));
     let refund = json!({"refund_no": "L-REFUND-1", "amount_fen": 40});
-    let (status, answer) = service.post(base, "/v1/orders/L100001/refunds", &refund).await;
+    let (status, answer) = service.post(base, "/v1/orders/L100001/refunds?merchant=main", &refund).await;
     assert!(status < 300, "{answer}");
     let lines = ["An order is paid", "A refund succeeded"];
     let count = |logs: &[Value], message: &str| logs.iter().filter(|line| line["message"] == message).count();
     within_timeout("the lines", async {
         while !lines.iter().all(|line| count(&entries(&service.logs()), line) > 0) {
-            let (status, _) = service.get(base, "/v1/refunds/L-REFUND-1?refresh=1").await;
+            let (status, _) = service.get(base, "/v1/refunds/L-REFUND-1?refresh=1&merchant=main").await;
             assert_eq!(status, 200);
         }
     })

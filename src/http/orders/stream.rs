@@ -1,7 +1,7 @@
 //! `GET /v1/orders/{order_no}/stream`: an order's states as server-sent events.
 //!
 //! For the business by its API key, for a payer's page by the order's own token: as a header, or in the query, since an
-//! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order, and
+//! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order and
 //! shows nothing that is the business's alone; an API key is never read from a query.
 //!
 //! Every event is the whole state, so a client that missed some has lost nothing; the event id is the order's version,

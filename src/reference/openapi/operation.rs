@@ -89,8 +89,6 @@ pub struct Operation {
     pub waits: bool,
     /// It takes `Idempotency-Key`.
     pub is_idempotent: bool,
-    /// It says how long it waited, where it was asked to.
-    pub says_wait: bool,
     /// Clients keep its answers, and ask whether they are still the same.
     pub is_kept: bool,
 }
@@ -109,7 +107,6 @@ const fn operation(method: &'static str, path: &'static str, id: &'static str, s
         refusals: &[],
         waits: false,
         is_idempotent: false,
-        says_wait: false,
         is_kept: false,
     }
 }
@@ -181,11 +178,6 @@ impl Operation {
     #[must_use]
     pub const fn idempotent(self) -> Operation {
         Operation { is_idempotent: true, ..self }
-    }
-
-    #[must_use]
-    pub const fn says_wait(self) -> Operation {
-        Operation { says_wait: true, ..self }
     }
 
     #[must_use]

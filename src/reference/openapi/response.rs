@@ -109,7 +109,7 @@ fn headers(operation: &Operation, answer: &Answer) -> Map<String, Value> {
     if operation.is_idempotent {
         add("Idempotency-Replayed", "IdempotencyReplayed");
     }
-    if operation.says_wait {
+    if operation.waits {
         add("Preference-Applied", "PreferenceApplied");
     }
     if matches!(answer.content, Content::File | Content::JsonOrFile(_)) {

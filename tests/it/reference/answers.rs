@@ -104,6 +104,12 @@ async fn answers_about_orders_and_money_are_as_described() {
     let attempt = json!({"trade_type": "NATIVE"});
     caller.post(&format!("{one}/attempts"), "/v1/orders/A100001/attempts", attempt, 409).await;
     caller.post(&format!("{one}/close"), "/v1/orders/A100002/close", json!({}), 202).await;
+    let again = order("A100003", "APP", &json!({}));
+    let headers = [("prefer", "wait=2"), ("idempotency-key", "again-1")];
+    for _ in 0..2 {
+        let (status, _) = caller.call_with(&headers, "POST", "/v1/orders", "/v1/orders", Some(again.clone())).await;
+        assert_eq!(status, 200);
+    }
     caller.until_credited("A100001").await;
     let paid = caller.get(one, "/v1/orders/A100001").await;
     let payment = paid["transaction_id"].as_str().unwrap();

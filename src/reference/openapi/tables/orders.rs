@@ -64,7 +64,6 @@ const OPERATIONS: &[Operation] = &[
         ])
         .refusals(&["not-found", "order-differs", "number-taken", "key-reused", "order-failed"])
         .waits()
-        .says_wait()
         .idempotent(),
     get("/v1/orders", "listOrders", "List orders")
         .about(

@@ -137,7 +137,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("wxpayd: {e:#}");
+            eprintln!("wxpayd: {}", telemetry::error_text(e.as_ref()));
             ExitCode::FAILURE
         }
     }

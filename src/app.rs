@@ -77,13 +77,13 @@ impl std::fmt::Display for Roles {
 /// Why the service does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] Problems),
-    #[error("database: {0}")]
+    #[error(transparent)]
     Store(#[from] DbError),
-    #[error("bus: {0}")]
+    #[error(transparent)]
     Bus(#[from] ConnectError),
-    #[error("WeChat client: {0}")]
+    #[error(transparent)]
     Wechat(#[from] ClientError),
     #[error(transparent)]
     RefundClients(#[from] RefundClientError),
@@ -257,7 +257,8 @@ impl App {
             place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
         };
         let state = Arc::new(HttpShared::new(ingress));
-        let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
+        let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
+        let admin = listeners.admin.map(|listener| (listener, admin));
         let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());

@@ -10,6 +10,7 @@ use super::api_key::ApiKey;
 use super::explain::Effective;
 use super::layers::Tree;
 use super::problem::Problem;
+use super::read::typed::{Settling, Web};
 use super::storage::{Retention, Store};
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
@@ -221,27 +222,6 @@ impl Reconcile {
     }
 }
 
-/// `[web]`: the browser side.
-#[derive(Debug, Clone)]
-pub struct Web {
-    /// Origins where OAuth may return to and whose pages may be signed.
-    pub callback_origins: Vec<String>,
-    /// Key of the session cookie.
-    pub session_key: Option<Secret>,
-    /// Smallest wallet payment, in fen.
-    pub wallet_min_fen: i64,
-    /// Largest wallet payment, in fen.
-    pub wallet_max_fen: i64,
-    /// What a wallet payment is called on the payer's bill.
-    pub wallet_description: String,
-    /// How long a login lasts.
-    pub session_lifetime: Duration,
-    /// What a signed page may ask of WeChat: `jsApiList` of `wx.config`.
-    pub js_api_list: Vec<String>,
-    /// Whether rejections of the browser side use HTTP 200 and only the envelope's `code` distinguishes them.
-    pub status_always_200: bool,
-}
-
 /// `[console]`: the operators' console.
 #[derive(Debug, Clone)]
 pub struct Console {
@@ -318,6 +298,8 @@ pub struct Merchant {
     pub v2_key_previous: Option<PreviousKey>,
     /// What happens with money that comes late or twice.
     pub policy: Policy,
+    /// Which notifications are believed without a question.
+    pub settling: Settling,
     /// How many orders are placed in one second over all processes; as many are closed.
     pub orders_per_second: u32,
     /// How many of its orders WeChat is asked about in one second, over all processes, and how many of its refunds;

@@ -54,6 +54,9 @@ impl Handler for Settle {
         let record = verified(record, &notice);
         crate::failpoint::point("worker.verified");
         match notice.result {
+            NoticeResult::Paid(ref payment) if asks_first(merchant, &notice, payment) => {
+                asked_first(ctx, of_payment(record, payment), &notice, payment, attempt).await
+            }
             NoticeResult::Paid(ref payment) => {
                 let record = of_payment(record, payment);
                 let item = Item { ending: ctx.ending.clone(), ..item(ctx, &record, &notice, payment) };
@@ -97,11 +100,65 @@ fn payment_of(ctx: &Context, delivery: &Delivery) -> Option<(Item, NotificationR
     let apps = ctx.app_ids(merchant);
     let notice = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
     let NoticeResult::Paid(payment) = &notice.result else { return None };
+    if asks_first(merchant, &notice, payment) {
+        return None;
+    }
     let record = of_payment(verified(record(ctx, &event, merchant), &notice), payment);
     let item = Item { ending: delivery.ending.clone(), ..item(ctx, &record, &notice, payment) };
     let payment = payment.clone();
     crate::failpoint::point("worker.verified");
     Some((item, record, payment))
+}
+
+/// Whether WeChat is asked before this is believed: its signature would hold for another message, too, or it is about
+/// more money than the merchant's settings let in unasked.
+fn asks_first(merchant: &Merchant, notice: &Notice, payment: &Payment) -> bool {
+    notice.is_ambiguous || merchant.settling.query_above.is_some_and(|most| payment.total_fee > most)
+}
+
+/// Enters nothing: the answer to the question will.
+async fn asked_first(
+    ctx: &Context,
+    record: NotificationRecord,
+    notice: &Notice,
+    payment: &Payment,
+    attempt: u32,
+) -> Verdict {
+    let now = ctx.clock.now();
+    let numbers: &[OutTradeNo] = std::slice::from_ref(&notice.out_trade_no);
+    let found = match ctx.store.orders_by_out_trade_no(&record.merchant, numbers).await {
+        Ok(mut found) => found.pop(),
+        Err(e) => return failed(&e),
+    };
+    let Some(stored) = found else {
+        if !notice.is_ambiguous {
+            return orphan(ctx, record, payment.clone(), attempt).await;
+        }
+        let is_early = now.since(record.received_at) < ORDER_TIMEOUT && ctx.replay.is_none();
+        let why = "no order has this out_trade_no, and the message may have been put together anew".to_owned();
+        let record = if is_early {
+            record
+        } else {
+            NotificationRecord { verdict: RecordedVerdict::Parked("unknown_order".into()), ..record }
+        };
+        return match ctx.store.record_notification(&record, None, now).await {
+            Ok(()) if is_early => Verdict::Retry { after: Duration::from_secs(*PAUSES.last().unwrap_or(&60)), why },
+            Ok(()) => Verdict::Park { reason: "unknown_order", why },
+            Err(e) => failed(&e),
+        };
+    };
+    let order = &stored.order;
+    let is_known = order.payments.iter().any(|known| known.transaction_id == payment.transaction_id);
+    let verdict = if is_known { RecordedVerdict::Duplicate } else { RecordedVerdict::NoPayment };
+    let record = NotificationRecord { verdict, order_id: Some(order.id), ..record };
+    // Asked for before it is recorded: a crash in between asks once more.
+    if !is_known && let Err(e) = ask_now(ctx, order, now).await {
+        return failed(&e);
+    }
+    match ctx.store.record_notification(&record, None, now).await {
+        Ok(()) => Verdict::Done,
+        Err(e) => failed(&e),
+    }
 }
 
 fn verified(record: NotificationRecord, notice: &Notice) -> NotificationRecord {

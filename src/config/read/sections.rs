@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::hazards::plain_http;
 use crate::clock::Timestamp;
 use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
-use crate::config::secrets::{is_pkcs12, key_hashes, strong, varied};
-use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web};
+use crate::config::secrets::{is_pkcs12, key_hashes, varied};
+use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
 use crate::order::{Policy, Surplus};
@@ -105,48 +106,6 @@ pub(in crate::config) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
     Some(Orders { default_expiry: default_expiry?, paid_before_slack: paid_before_slack?, late_grace: late_grace? })
 }
 
-pub(in crate::config) fn web(r: &mut Reader<'_>) -> Option<Web> {
-    let callback_origins = r.items("callback_origins", address::origin);
-    plain_http(r, "callback_origins", callback_origins.as_deref().unwrap_or_default());
-    let session_key = r.secret("session_key", "session_key_file", |text| strong(text, 32));
-    if callback_origins.as_ref().is_some_and(|origins| !origins.is_empty()) && matches!(session_key, Some(None)) {
-        let mend = "is missing: callback_origins opens the browser side, whose cookies need session_key or \
-                    session_key_file";
-        r.problem("session_key", mend.into());
-    }
-    let mut fen = |key| r.number(key, 1..=crate::money::Fen::ORDER_MAX.as_i64());
-    let (wallet_min_fen, wallet_max_fen) = (fen("wallet_min_fen"), fen("wallet_max_fen"));
-    if wallet_min_fen.zip(wallet_max_fen).is_some_and(|(min, max)| min > max) {
-        r.problem("wallet_min_fen", "must not be greater than wallet_max_fen".into());
-    }
-    let wallet_description = r.required("wallet_description", |text| {
-        if text.len() <= 127 && !text.chars().any(char::is_control) {
-            Ok(text.to_owned())
-        } else {
-            Err("must be at most 127 bytes of UTF-8 without control characters, as WeChat takes them".to_owned())
-        }
-    });
-    let session_hours = r.number("session_hours", 1..=24 * 365);
-    let js_api_list = r.items("js_api_list", |text| {
-        if !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            Ok(text.to_owned())
-        } else {
-            Err("must be the name of a JS-SDK function, like chooseWXPay".to_owned())
-        }
-    });
-    let status_always_200 = r.flag("status_always_200");
-    Some(Web {
-        callback_origins: callback_origins?,
-        session_key: session_key?,
-        wallet_min_fen: wallet_min_fen?,
-        wallet_max_fen: wallet_max_fen?,
-        wallet_description: wallet_description?,
-        session_lifetime: Duration::from_secs(u64::try_from(session_hours?).unwrap_or(1) * 3600),
-        js_api_list: js_api_list?,
-        status_always_200: status_always_200?,
-    })
-}
-
 pub(in crate::config) fn log(r: &mut Reader<'_>) -> Option<Log> {
     let json = r.flag("json");
     let filter = r.required("filter", |text| match tracing_subscriber::EnvFilter::try_new(text) {
@@ -216,6 +175,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let policy = policy(r, matches!(client_cert_file, Some(None)));
+    let settling = super::settling::settling(r, sign_type);
     let foreign = r.items("foreign", super::reconcile::prefix);
     let orders = r.per_second("orders_per_second", 500);
     let (queries, refunds) = (r.per_second("queries_per_second", 300), r.per_second("refunds_per_second", 150));
@@ -227,6 +187,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         v2_key: v2_key?,
         v2_key_previous: v2_key_previous?,
         policy: policy?,
+        settling: settling?,
         orders_per_second: orders?,
         queries_per_second: queries?,
         refunds_per_second: refunds?,
@@ -354,10 +315,4 @@ fn choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, String> {
 
 fn rule(error: IdError) -> String {
     format!("must be {}", error.rule)
-}
-
-pub(super) fn plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
-    if urls.iter().any(|url| address::is_open_to_eavesdroppers(url)) {
-        r.hazard(key, "goes over the internet unencrypted: use https");
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::sections::plain_http;
+use super::hazards::plain_http;
 use crate::config::address;
 use crate::config::layers::Origin;
 use crate::config::reader::Reader;

@@ -61,8 +61,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "http",
-        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus batcher retry \
-         failpoint new_order new_refund webhooks ops reconciliation",
+        "money ids clock secret sealed_box config telemetry event order refund trade wechat store bus \
+         batcher retry failpoint new_order new_refund webhooks ops reconciliation",
     ),
     (
         "web",
@@ -75,8 +75,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "reference",
-        "money config event order refund reconciliation trade wechat::v2::unified_order store new_refund webhooks ops \
-         http web",
+        "money secret::sha256_hex config event order refund reconciliation trade wechat::v2::unified_order store \
+         new_refund webhooks ops http web",
     ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
     ("init", "ids clock secret config sandbox"),

@@ -57,6 +57,7 @@ pub fn merchant_of(mch_id: &str, key: &V2Key) -> Merchant {
         v2_key: key.clone(),
         v2_key_previous: None,
         policy: wxpay_worker::order::Policy::default(),
+        settling: wxpay_worker::config::Settling::default(),
         orders_per_second: 500,
         queries_per_second: 300,
         refunds_per_second: 150,

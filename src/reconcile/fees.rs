@@ -2,14 +2,16 @@
 //!
 //! What must stay true: memory is one sorter's buffer and a key for every hundred rows; the files go with the value.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::bill_rows::{bill_item, read};
 use super::codec::{read_bill, write_bill};
@@ -23,6 +25,10 @@ use crate::wechat::v2::bill::{Ask, BillDay, DownloadLimits, Expected, TradeBillT
 
 /// Bills that are read at once by this process; other sheets wait.
 static READERS: Semaphore = Semaphore::const_new(1);
+/// Kept bills that were read, the newest first, each as its file was then.
+static OPEN: Mutex<VecDeque<(PathBuf, SystemTime, Arc<BillFees>)>> = Mutex::const_new(VecDeque::new());
+/// At most so many: each has a file, and a key in memory for each hundred rows.
+const MAX_OPEN: usize = 8;
 /// Rows of which the first one's key is in memory.
 const BLOCK: usize = 100;
 
@@ -44,17 +50,36 @@ impl BillFees {
         merchant: &Merchant,
         day: &str,
     ) -> Result<BillFees, RunError> {
-        let day = BillDay::parse(day).map_err(|_| RunError::Day(day.to_owned()))?;
-        let ask = Ask::trades(day, TradeBillType::All);
+        let ask = trades_of(day)?;
         let _permit = READERS.acquire().await.map_err(|_| RunError::Ended)?;
-        let sorting = config.reconcile.sorting_dir(&config.store);
-        let folder = Folder::create(&sorting).map_err(|e| RunError::of_folder(&sorting, &e))?;
-        let folder = Arc::new(folder);
+        let folder = folder(config)?;
         let kept = config.reconcile.bills_dir(&config.store).join(ask.file_name(merchant));
         let bill = if kept.is_file() { kept } else { fetched(config, wechat, merchant, &ask, &folder).await? };
-        let (expected, buffer) = (Expected::new(merchant, ask), config.reconcile.buffer_bytes);
-        let written = tokio::task::spawn_blocking(move || written(bill, expected, folder, buffer));
-        written.await.map_err(|_| RunError::Ended)?
+        sorted(config, merchant, (bill, ask), folder).await
+    }
+
+    /// Those of a bill that is kept, which stay open for the next page; none where it is not kept here.
+    pub async fn of_kept(config: &Config, merchant: &Merchant, day: &str) -> Result<Option<Arc<BillFees>>, RunError> {
+        let ask = trades_of(day)?;
+        if config.reconcile.keep.is_zero() {
+            return Ok(None);
+        }
+        let bill = config.reconcile.bills_dir(&config.store).join(ask.file_name(merchant));
+        let changed = match bill.metadata().and_then(|data| data.modified()) {
+            Ok(changed) => changed,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let _permit = READERS.acquire().await.map_err(|_| RunError::Ended)?;
+        let mut open = OPEN.lock().await;
+        if let Some(at) = open.iter().position(|(path, at, _)| (path, at) == (&bill, &changed)) {
+            return Ok(open.get(at).map(|(_, _, fees)| Arc::clone(fees)));
+        }
+        let fees = Arc::new(sorted(config, merchant, (bill.clone(), ask), folder(config)?).await?);
+        open.retain(|(path, _, _)| *path != bill);
+        open.truncate(MAX_OPEN - 1);
+        open.push_front((bill, changed, Arc::clone(&fees)));
+        Ok(Some(fees))
     }
 
     /// What the bill says of a row; none where it does not have it. Blocks.
@@ -73,6 +98,27 @@ impl BillFees {
         }
         Ok(None)
     }
+}
+
+fn trades_of(day: &str) -> Result<Ask, RunError> {
+    let day = BillDay::parse(day).map_err(|_| RunError::Day(day.to_owned()))?;
+    Ok(Ask::trades(day, TradeBillType::All))
+}
+
+fn folder(config: &Config) -> Result<Arc<Folder>, RunError> {
+    let sorting = config.reconcile.sorting_dir(&config.store);
+    Folder::create(&sorting).map(Arc::new).map_err(|e| RunError::of_folder(&sorting, &e))
+}
+
+async fn sorted(
+    config: &Config,
+    merchant: &Merchant,
+    (bill, ask): (PathBuf, Ask),
+    folder: Arc<Folder>,
+) -> Result<BillFees, RunError> {
+    let (expected, buffer) = (Expected::new(merchant, ask), config.reconcile.buffer_bytes);
+    let written = tokio::task::spawn_blocking(move || written(bill, expected, folder, buffer));
+    written.await.map_err(|_| RunError::Ended)?
 }
 
 async fn fetched(

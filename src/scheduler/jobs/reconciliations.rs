@@ -25,6 +25,9 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
     for due in ctx.store.rechecks(now, &oldest(now).to_string(), PER_RUN).await? {
         ctx.store.ask_reconciliation(&due.merchant, &due.day, None, now).await?;
     }
+    for merchant in &ctx.config.merchants {
+        ctx.store.note_yuan_days(&merchant.key).await?;
+    }
     let on = Reconciler {
         config: &ctx.config,
         store: &ctx.store,

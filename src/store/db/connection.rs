@@ -47,6 +47,8 @@ fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> Co
                 .pragma("synchronous", "FULL")
                 .pragma("foreign_keys", "ON")
                 .pragma("temp_store", "MEMORY")
+                // Of each reader: what it evicts is in the page cache of the operating system.
+                .pragma("cache_size", "-1024")
                 .pragma("query_only", query_only)
                 .busy_timeout(BUSY_TIMEOUT)
         });

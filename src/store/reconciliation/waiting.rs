@@ -77,10 +77,19 @@ impl Store {
     /// Up to `limit` lines that WeChat was asked about and that are not in the books, those first that were asked about
     /// the longest ago.
     pub async fn waiting_lines(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
+        self.open_lines(of, &format!("NOT {IN_BOOKS}"), limit).await
+    }
+
+    /// Up to `limit` open lines that WeChat was asked about and whose money is in the books.
+    pub async fn settled_lines(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
+        self.open_lines(of, IN_BOOKS, limit).await
+    }
+
+    async fn open_lines(&self, of: &Reconciliation, only: &str, limit: u64) -> Result<Vec<Line>, DbError> {
         let sql = format!(
             "SELECT {LINE_COLUMNS} FROM reconciliation_lines AS l
              WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.resolution = 'open'
-               AND l.asked_at_ms IS NOT NULL AND NOT {IN_BOOKS} ORDER BY l.asked_at_ms, l.id LIMIT {limit}"
+               AND l.asked_at_ms IS NOT NULL AND {only} ORDER BY l.asked_at_ms, l.id LIMIT {limit}"
         );
         self.db.reader().rows(&sql, key(of)).await?.iter().map(line).collect()
     }

@@ -13,7 +13,7 @@ use wxpay_worker::telemetry;
 use wxpay_worker::telemetry::{Kind, METRICS, Metrics, error_text};
 use wxpay_worker::wechat::transport::ClientError;
 
-use crate::harness::service::{OPENID, TestService};
+use crate::harness::service::{MCH_ID, OPENID, TestService};
 use crate::harness::within_timeout;
 
 /// What strangers put into fields: new lines, terminal sequences (7 and 8 bit), text that runs backwards.
@@ -244,11 +244,14 @@ async fn the_log_says_in_a_line_what_became_of_orders_and_nothing_of_libraries_o
     let refund = json!({"refund_no": "L-REFUND-1", "amount_fen": 40});
     let (status, answer) = service.post(base, "/v1/orders/L100001/refunds?merchant=main", &refund).await;
     assert!(status < 300, "{answer}");
+    within_timeout("the refund at WeChat", async { while service.wechat_refunds("L100001").await.is_empty() {} }).await;
+    let ends = json!({"mch_id": MCH_ID, "out_refund_no": "L-REFUND-1", "outcome": "SUCCESS"});
+    service.wechat_control("refunds/outcome", ends).await;
     let lines = ["An order is paid", "A refund succeeded"];
     let count = |logs: &[Value], message: &str| logs.iter().filter(|line| line["message"] == message).count();
     within_timeout("the lines", async {
         while !lines.iter().all(|line| count(&entries(&service.logs()), line) > 0) {
-            let (status, _) = service.get(base, "/v1/refunds/L-REFUND-1?refresh=1&merchant=main").await;
+            let (status, _) = service.get(base, "/v1/refunds/L-REFUND-1?merchant=main").await;
             assert_eq!(status, 200);
         }
     })
@@ -266,6 +269,8 @@ async fn the_log_says_in_a_line_what_became_of_orders_and_nothing_of_libraries_o
         entry["level"] == "INFO" && !entry["target"].as_str().is_some_and(|target| target.starts_with("wxpay"))
     };
     assert_eq!(logs.iter().filter(is_of_others).collect::<Vec<_>>(), [] as [&Value; 0]);
+    // The line is written before its event is published.
+    service.until_drained().await;
     process.terminate().await;
     service.finish().await;
 }

@@ -19,6 +19,9 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC, :"service";
 DO $move$
 DECLARE
   owner CONSTANT TEXT := current_setting('wxpay.owner');
+  -- What belongs to another application in the same schema stays as it is.
+  before CONSTANT OID := (SELECT relowner FROM pg_class
+                          WHERE relnamespace = CAST('public' AS regnamespace) AND relname = 'seaql_migrations');
   t RECORD;
 BEGIN
   FOR try IN 1..30 LOOP
@@ -28,16 +31,18 @@ BEGIN
       FOR t IN
         SELECT c.relname AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind FROM pg_class AS c
         WHERE c.relnamespace = CAST('public' AS regnamespace) AND c.relkind IN ('r', 'p', 'v')
-          AND pg_get_userbyid(c.relowner) <> owner
+          AND c.relowner = before AND pg_get_userbyid(c.relowner) <> owner
+          AND NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
       LOOP
         EXECUTE format('ALTER %s public.%I OWNER TO %I', t.kind, t.name, owner);
       END LOOP;
       FOR t IN
         SELECT CAST(p.oid AS regprocedure) AS name FROM pg_proc AS p
-        WHERE p.pronamespace = CAST('public' AS regnamespace) AND pg_get_userbyid(p.proowner) <> owner
+        WHERE p.pronamespace = CAST('public' AS regnamespace) AND p.proowner = before
+          AND pg_get_userbyid(p.proowner) <> owner
           AND NOT EXISTS (SELECT 1 FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
       LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO %I', t.name, owner);
+        EXECUTE format('ALTER ROUTINE %s OWNER TO %I', t.name, owner);
       END LOOP;
       EXIT;
     EXCEPTION WHEN deadlock_detected OR lock_not_available THEN

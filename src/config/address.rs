@@ -173,8 +173,8 @@ pub(super) fn is_open_to_eavesdroppers(url: &str) -> bool {
 
 /// Whether a checked URL's host is one that the internet could reach: no address or name of the inside.
 pub(super) fn is_public(url: &str) -> bool {
-    const INSIDE: [&str; 8] =
-        [".localhost", ".local", ".internal", ".test", ".example", ".invalid", ".lan", ".home.arpa"];
+    const INSIDE: [&str; 9] =
+        [".localhost", ".local", ".internal", ".test", ".example", ".invalid", ".lan", ".home.arpa", ".svc"];
     let Ok(url) = Url::parse(url) else { return false };
     match url.host() {
         Some(Host::Domain(name)) => {

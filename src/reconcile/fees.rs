@@ -1,13 +1,13 @@
 //! What a day's bill says of the fee of each row, found by the row's key: for sheets. Matched rows are not stored.
 //!
-//! What must stay true: memory is one sorter's buffer and a key for every hundred rows; the files go with the value.
+//! What must stay true: memory is one sorter's buffer and a key for every hundred rows; no file outlives its process.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -39,7 +39,6 @@ pub struct BillFees {
     /// The first key of each block, and where it begins.
     blocks: Vec<(Vec<u8>, u64)>,
     bytes: u64,
-    _folder: Arc<Folder>,
 }
 
 impl BillFees {
@@ -70,12 +69,16 @@ impl BillFees {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
         };
+        if let Some(fees) = opened(&bill, changed).await {
+            return Ok(Some(fees));
+        }
         let _permit = READERS.acquire().await.map_err(|_| RunError::Ended)?;
-        let mut open = OPEN.lock().await;
-        if let Some(at) = open.iter().position(|(path, at, _)| (path, at) == (&bill, &changed)) {
-            return Ok(open.get(at).map(|(_, _, fees)| Arc::clone(fees)));
+        // Another request may have read it meanwhile.
+        if let Some(fees) = opened(&bill, changed).await {
+            return Ok(Some(fees));
         }
         let fees = Arc::new(sorted(config, merchant, (bill.clone(), ask), folder(config)?).await?);
+        let mut open = OPEN.lock().await;
         open.retain(|(path, _, _)| *path != bill);
         open.truncate(MAX_OPEN - 1);
         open.push_front((bill, changed, Arc::clone(&fees)));
@@ -98,6 +101,16 @@ impl BillFees {
         }
         Ok(None)
     }
+}
+
+/// A kept bill that was read as it is now; it is the last to be given up for another one.
+async fn opened(bill: &Path, changed: SystemTime) -> Option<Arc<BillFees>> {
+    let mut open = OPEN.lock().await;
+    let at = open.iter().position(|(path, at, _)| path == bill && *at == changed)?;
+    let found = open.remove(at)?;
+    let fees = Arc::clone(&found.2);
+    open.push_front(found);
+    Some(fees)
 }
 
 fn trades_of(day: &str) -> Result<Ask, RunError> {
@@ -157,5 +170,6 @@ fn written(bill: PathBuf, expected: Expected, folder: Arc<Folder>, buffer: usize
         bytes = bytes.saturating_add(length);
     }
     out.flush()?;
-    Ok(BillFees { file: File::open(path)?, blocks, bytes, _folder: folder })
+    // The folder goes; the file is read for as long as it is open.
+    Ok(BillFees { file: File::open(path)?, blocks, bytes })
 }

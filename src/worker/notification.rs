@@ -13,6 +13,7 @@ use super::core::fact_applier::ApplyError;
 use super::core::handler;
 use super::core::handler::Handler;
 use super::core::notification_record::{record, unverified};
+use super::pay::calls;
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -25,6 +26,7 @@ use crate::order::{Order, Queries};
 use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as RecordedVerdict};
 use crate::wechat::v2::notify;
 use crate::wechat::v2::notify::{Notice, NoticeResult};
+use crate::wechat::v2::query::Asked;
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
@@ -54,14 +56,19 @@ impl Handler for Settle {
         let record = verified(record, &notice);
         crate::failpoint::point("worker.verified");
         match notice.result {
-            NoticeResult::Paid(ref payment) if asks_first(merchant, &notice, payment) => {
-                asked_first(ctx, of_payment(record, payment), &notice, payment, attempt).await
-            }
             NoticeResult::Paid(ref payment) => {
                 let record = of_payment(record, payment);
-                let item = Item { ending: ctx.ending.clone(), ..item(ctx, &record, &notice, payment) };
+                let payment = if asks_first(merchant, &notice, payment) {
+                    match confirmed(ctx, merchant, &record, payment, attempt).await {
+                        Ok(payment) => payment,
+                        Err(verdict) => return verdict,
+                    }
+                } else {
+                    payment.clone()
+                };
+                let item = Item { ending: ctx.ending.clone(), ..item(ctx, &record, &notice, &payment) };
                 let applied = ctx.apply(item).await;
-                settled(ctx, applied, record, payment.clone(), attempt).await
+                settled(ctx, applied, record, payment, attempt).await
             }
             NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
         }
@@ -116,49 +123,39 @@ fn asks_first(merchant: &Merchant, notice: &Notice, payment: &Payment) -> bool {
     notice.is_ambiguous || merchant.settling.query_above.is_some_and(|most| payment.total_fee > most)
 }
 
-/// Enters nothing: the answer to the question will.
-async fn asked_first(
+/// The payment as WeChat's answer has it. Without an answer the message is asked about again, and ends as a dead letter
+/// at last: it is never acknowledged unasked.
+async fn confirmed(
     ctx: &Context,
-    record: NotificationRecord,
-    notice: &Notice,
+    merchant: &Merchant,
+    record: &NotificationRecord,
     payment: &Payment,
     attempt: u32,
-) -> Verdict {
+) -> Result<Payment, Verdict> {
     let now = ctx.clock.now();
-    let numbers: &[OutTradeNo] = std::slice::from_ref(&notice.out_trade_no);
-    let found = match ctx.store.orders_by_out_trade_no(&record.merchant, numbers).await {
-        Ok(mut found) => found.pop(),
-        Err(e) => return failed(&e),
-    };
-    let Some(stored) = found else {
-        if !notice.is_ambiguous {
-            return orphan(ctx, record, payment.clone(), attempt).await;
+    let number = (&payment.transaction_id, &payment.out_trade_no);
+    let why = match calls::ask_payment(ctx, merchant, &payment.appid, number).await {
+        Asked::Fact(Fact::Paid(said) | Fact::Refunded(said), _) if said.out_trade_no == payment.out_trade_no => {
+            return Ok(said);
         }
-        let is_early = now.since(record.received_at) < ORDER_TIMEOUT && ctx.replay.is_none();
-        let why = "no order has this out_trade_no, and the message may have been put together anew".to_owned();
-        let record = if is_early {
-            record
-        } else {
-            NotificationRecord { verdict: RecordedVerdict::Parked("unknown_order".into()), ..record }
-        };
-        return match ctx.store.record_notification(&record, None, now).await {
-            Ok(()) if is_early => Verdict::Retry { after: Duration::from_secs(*PAUSES.last().unwrap_or(&60)), why },
-            Ok(()) => Verdict::Park { reason: "unknown_order", why },
-            Err(e) => failed(&e),
-        };
+        Asked::Fact(..) if now.since(record.received_at) >= ORDER_TIMEOUT || ctx.replay.is_some() => {
+            let why = "WeChat knows no such payment of this number".to_owned();
+            let parked = RecordedVerdict::Parked("query_differs".into());
+            let record = NotificationRecord { verdict: parked, ..record.clone() };
+            return Err(match ctx.store.record_notification(&record, None, now).await {
+                Ok(()) => Verdict::Park { reason: "query_differs", why },
+                Err(e) => failed(&e),
+            });
+        }
+        Asked::Fact(..) => "WeChat knows no such payment of this number yet".to_owned(),
+        Asked::Refused(error) => format!("WeChat refuses the query: {}", error.message),
+        Asked::Unknown { why, .. } => why,
     };
-    let order = &stored.order;
-    let is_known = order.payments.iter().any(|known| known.transaction_id == payment.transaction_id);
-    let verdict = if is_known { RecordedVerdict::Duplicate } else { RecordedVerdict::NoPayment };
-    let record = NotificationRecord { verdict, order_id: Some(order.id), ..record };
-    // Asked for before it is recorded: a crash in between asks once more.
-    if !is_known && let Err(e) = ask_now(ctx, order, now).await {
-        return failed(&e);
-    }
-    match ctx.store.record_notification(&record, None, now).await {
-        Ok(()) => Verdict::Done,
+    let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
+    Err(match ctx.store.record_notification(record, None, now).await {
+        Ok(()) => Verdict::Retry { after: Duration::from_secs(pause), why },
         Err(e) => failed(&e),
-    }
+    })
 }
 
 fn verified(record: NotificationRecord, notice: &Notice) -> NotificationRecord {

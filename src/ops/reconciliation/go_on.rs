@@ -107,7 +107,7 @@ async fn settle(
     }
     if !is_kept(&of.day, on.clock.now()) {
         // There is no bill to compare with any more: the lines themselves say what came of them.
-        repaired_by_what_came(on, of, repair).await?;
+        repaired_by_what_came(on, of, until, repair).await?;
     }
     let lines = on.store.asked_lines(of).await?;
     let here = lines.settled.saturating_add(on.store.count_repaired_lines(of).await?);
@@ -136,9 +136,14 @@ async fn settle(
 }
 
 /// Lines that WeChat was asked about and whose money is in the books are repaired.
-async fn repaired_by_what_came(on: Repair<'_>, of: &Reconciliation, repair: &mut DayRepair) -> Result<(), RepairError> {
+async fn repaired_by_what_came(
+    on: Repair<'_>,
+    of: &Reconciliation,
+    until: &Until<'_>,
+    repair: &mut DayRepair,
+) -> Result<(), RepairError> {
     let operator = operator(repair);
-    loop {
+    while !until.is_over() && on.store.is_repair_under_way(repair).await? {
         let lines = on.store.settled_lines(of, ASKED_AGAIN).await?;
         let mut changed = 0;
         for line in &lines {
@@ -149,9 +154,10 @@ async fn repaired_by_what_came(on: Repair<'_>, of: &Reconciliation, repair: &mut
         }
         repair.repaired += changed;
         if changed == 0 {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Asks WeChat again about lines of which it has said nothing conclusive, as many as there is time for: those first

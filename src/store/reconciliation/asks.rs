@@ -99,7 +99,8 @@ impl Store {
         }
         let sql = format!(
             "UPDATE reconciliations SET others = '{{}}', others_red = 0, others_run = run
-             WHERE merchant = $1 AND day IN (SELECT day FROM reconciliations WHERE {only} LIMIT {YUAN_DAYS})"
+             WHERE merchant = $1 AND {unexamined}
+               AND (day, run) IN (SELECT day, run FROM reconciliations WHERE {only} LIMIT {YUAN_DAYS})"
         );
         let write = (sql, merchant.clone());
         let noted = self.db.write("reconciliation.yuan", write, |tx, (sql, merchant)| {

@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::{Mutex, Semaphore};
 
@@ -25,8 +24,11 @@ use crate::wechat::v2::bill::{Ask, BillDay, DownloadLimits, Expected, TradeBillT
 
 /// Bills that are read at once by this process; other sheets wait.
 static READERS: Semaphore = Semaphore::const_new(1);
+/// When a file was changed, and its inode: another bill has another one.
+type Version = [i64; 3];
+
 /// Kept bills that were read, the newest first, each as its file was then.
-static OPEN: Mutex<VecDeque<(PathBuf, SystemTime, Arc<BillFees>)>> = Mutex::const_new(VecDeque::new());
+static OPEN: Mutex<VecDeque<(PathBuf, Version, Arc<BillFees>)>> = Mutex::const_new(VecDeque::new());
 /// At most so many: each has a file, and a key in memory for each hundred rows.
 const MAX_OPEN: usize = 8;
 /// Rows of which the first one's key is in memory.
@@ -64,24 +66,24 @@ impl BillFees {
             return Ok(None);
         }
         let bill = config.reconcile.bills_dir(&config.store).join(ask.file_name(merchant));
-        let changed = match bill.metadata().and_then(|data| data.modified()) {
-            Ok(changed) => changed,
+        let version = match bill.metadata() {
+            Ok(data) => [data.mtime(), data.mtime_nsec(), data.ino().cast_signed()],
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        if let Some(fees) = opened(&bill, changed).await {
+        if let Some(fees) = opened(&bill, version).await {
             return Ok(Some(fees));
         }
         let _permit = READERS.acquire().await.map_err(|_| RunError::Ended)?;
         // Another request may have read it meanwhile.
-        if let Some(fees) = opened(&bill, changed).await {
+        if let Some(fees) = opened(&bill, version).await {
             return Ok(Some(fees));
         }
         let fees = Arc::new(sorted(config, merchant, (bill.clone(), ask), folder(config)?).await?);
         let mut open = OPEN.lock().await;
         open.retain(|(path, _, _)| *path != bill);
         open.truncate(MAX_OPEN - 1);
-        open.push_front((bill, changed, Arc::clone(&fees)));
+        open.push_front((bill, version, Arc::clone(&fees)));
         Ok(Some(fees))
     }
 
@@ -104,9 +106,9 @@ impl BillFees {
 }
 
 /// A kept bill that was read as it is now; it is the last to be given up for another one.
-async fn opened(bill: &Path, changed: SystemTime) -> Option<Arc<BillFees>> {
+async fn opened(bill: &Path, version: Version) -> Option<Arc<BillFees>> {
     let mut open = OPEN.lock().await;
-    let at = open.iter().position(|(path, at, _)| path == bill && *at == changed)?;
+    let at = open.iter().position(|(path, at, _)| path == bill && *at == version)?;
     let found = open.remove(at)?;
     let fees = Arc::clone(&found.2);
     open.push_front(found);

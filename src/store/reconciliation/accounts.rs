@@ -106,7 +106,8 @@ impl Store {
     async fn sums_of(&self, rows: &str, day: &DayRange) -> Result<Vec<(String, i64, i64)>, DbError> {
         let values = [day.merchant.as_str().into(), day.from.as_ms().into(), day.to.as_ms().into()];
         let yuan = format!(
-            "SELECT COUNT(*) AS all_n, CAST(COALESCE(SUM(CASE WHEN currency = 'CNY' THEN 1 ELSE 0 END), 0) AS BIGINT) AS n,
+            "SELECT COUNT(*) AS all_n,
+               CAST(COALESCE(SUM(CASE WHEN currency = 'CNY' THEN 1 ELSE 0 END), 0) AS BIGINT) AS n,
                CAST(COALESCE(SUM(CASE WHEN currency = 'CNY' THEN amount_fen ELSE 0 END), 0) AS BIGINT) AS fen
              FROM {rows}"
         );
@@ -120,8 +121,8 @@ impl Store {
         }
         if has_others {
             let others = format!(
-                "SELECT currency, COUNT(*) AS n, CAST(SUM(amount_fen) AS BIGINT) AS fen FROM {rows} AND currency <> 'CNY'
-                 GROUP BY currency"
+                "SELECT currency, COUNT(*) AS n, CAST(SUM(amount_fen) AS BIGINT) AS fen FROM {rows}
+                 AND currency <> 'CNY' GROUP BY currency"
             );
             for row in self.db.reader().rows(&others, values).await? {
                 sums.push((row.get("currency")?, row.get("n")?, row.get("fen")?));

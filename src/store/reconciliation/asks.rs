@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// Notes which results of a version that knew no currencies are of yuan alone, some hundreds at a time: a list need
-    /// not look at all of their lines again. Another run of that version undoes it.
+    /// not read all of their lines again. Another run of that version undoes it.
     pub async fn note_yuan_days(&self, merchant: &MerchantKey) -> Result<u64, DbError> {
         let unexamined = "run > 0 AND work = 'idle' AND (others_run IS NULL OR others_run <> run)";
         let only = format!("merchant = $1 AND {unexamined} AND NOT {IS_MIXED}");

@@ -114,7 +114,7 @@ on_both! {
         let (_, found) = service.get(&format!("/v1/reconciliations/main/{day}")).await;
         let is = (&found["mixed_currencies"], &found["bill"]["payments_fen"]);
         assert_eq!(is, (&json!(null), &json!(100)), "{found}");
-        // It is noted once: lists need not look at its lines again.
+        // It is noted once: lists need not read its lines again.
         let noted = "SELECT COUNT(*) FROM reconciliations WHERE others_run = run AND others = '{}' AND others_red = 0";
         service.skip(5);
         service.until_number("the note", noted, |n| n == 1).await;

@@ -5,7 +5,7 @@ mod certificates;
 mod check_config;
 mod hangup;
 mod layers;
-mod page;
+pub mod page;
 mod reload;
 mod retention;
 mod rules;

@@ -68,8 +68,8 @@ fn page(sections: &[Section]) -> String {
     page
 }
 
-/// Lines of at most 120 characters.
-fn wrapped(text: &str) -> String {
+/// A paragraph in lines of at most 120 characters.
+pub fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let last = lines.last_mut().unwrap();

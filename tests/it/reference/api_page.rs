@@ -7,6 +7,7 @@ use wxpay_worker::reference::openapi_document;
 
 use super::document::RENEW;
 use super::support::{described, file};
+use crate::config::page::wrapped;
 
 const PAGE: &str = "docs/api.md";
 const INTRODUCTION: &str = "# The API
@@ -37,6 +38,7 @@ fn page(document: &Value) -> String {
     let mut page = INTRODUCTION.to_owned();
     for tag in document["tags"].as_array().unwrap() {
         let (name, about) = (tag["name"].as_str().unwrap(), tag["description"].as_str().unwrap());
+        let about = wrapped(about);
         write!(page, "\n## {name}\n\n{about}\n\n| address | does | needs |\n|---|---|---|\n").unwrap();
         for of in described(document).iter().filter(|of| of.operation["tags"][0] == name) {
             let about = of.operation["description"].as_str().map(|about| format!(": {about}")).unwrap_or_default();

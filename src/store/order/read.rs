@@ -14,7 +14,7 @@ use crate::store::payment::read::of_orders;
 use crate::store::writer::Reader;
 
 /// Each is one more change of the same orders within about a millisecond.
-const READS: usize = 16;
+pub(super) const READS: usize = 16;
 
 impl Store {
     /// Orders by the business's numbers.

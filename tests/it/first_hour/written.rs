@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{CHANGE_ME, DEFAULTS};
 use wxpay_worker::ids::MchId;
-use wxpay_worker::init::{Kind, example};
+use wxpay_worker::init::{Kind, example, write};
 use wxpay_worker::sandbox::make_certificates;
 use wxpay_worker::secret::sha256_hex;
 
@@ -211,4 +212,25 @@ fn a_write_that_fails_leaves_the_configuration_before_as_it_was() {
     assert!(check(&file).0);
     let forced = wxpayd(&["init", "sandbox", "--force"], &file);
     assert!(forced.status.success(), "{}", text(&forced.stderr));
+}
+
+/// The last of the old files cannot be renamed: the name that it would be kept under is taken.
+#[test]
+fn when_one_file_cannot_be_renamed_all_are_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wxpay.toml");
+    init(Kind::Wechat, &file);
+    let now = Timestamp::parse_rfc3339("2026-11-29T12:00:00Z").unwrap();
+    let taken = folder.path().join(format!("wxpay.toml.{}", now.to_beijing()));
+    std::fs::write(&taken, "of another one").unwrap();
+    let before = contents(folder.path());
+    let refused = write(Kind::Wechat, &file, true, now).unwrap_err();
+    assert!(refused.to_string().contains(taken.to_str().unwrap()), "{refused}");
+    assert!(contents(folder.path()) == before, "something was changed");
+    std::fs::remove_file(&taken).unwrap();
+    let written = write(Kind::Wechat, &file, true, now).unwrap();
+    assert_eq!(written.kept.len(), before.len() - 1);
+    for (path, kept) in &written.kept {
+        assert_eq!(std::fs::read(kept).unwrap(), before[path], "{}", path.display());
+    }
 }

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use wxpay_worker::app::{App, Listeners, Roles};
+use wxpay_worker::app::{App, Roles};
 use wxpay_worker::clock::Clock;
 use wxpay_worker::config::{CHANGE_ME, Config, process_env};
+use wxpay_worker::http::Listeners;
 use wxpay_worker::init;
 use wxpay_worker::init::Kind;
 use wxpay_worker::ops;
@@ -147,8 +148,9 @@ async fn run(file: Option<&Path>, roles: Roles) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     telemetry::init(&config.log)?;
     let stop = stop_on_signal();
-    let listeners = Listeners::bind(&config, roles).await?;
+    let listeners = Listeners::bind(&config, roles.ingress).await?;
     let address = listeners.api.as_ref().and_then(|l| l.local_addr().ok());
+    let notify_address = listeners.notify.as_ref().and_then(|l| l.local_addr().ok());
     // Before the roles run: a signal that comes early must not end the process.
     let mut hangups = signal(SignalKind::hangup())?;
     let app = App::open(config, Clock::system()).await?;
@@ -159,9 +161,10 @@ async fn run(file: Option<&Path>, roles: Roles) -> anyhow::Result<()> {
             reloader.reload(file.as_deref(), process_env());
         }
     });
-    match address {
-        Some(address) => tracing::info!(%roles, %address, "running"),
-        None => tracing::info!(%roles, "running"),
+    match (address, notify_address) {
+        (Some(address), Some(notify_address)) => tracing::info!(%roles, %address, %notify_address, "running"),
+        (Some(address), None) => tracing::info!(%roles, %address, "running"),
+        (None, _) => tracing::info!(%roles, "running"),
     }
     app.run(roles, listeners, stop).await?;
     tracing::info!("stopped");

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigHandle, Problems, Reload, ReloadOutcome};
 use crate::console;
 use crate::http;
-use crate::http::{HttpShared, Ingress};
+use crate::http::{CannotListen, HttpShared, Ingress, Listeners};
 use crate::new_order::PlaceHere;
 use crate::scheduler;
 use crate::secret::random_text;
@@ -89,8 +88,8 @@ pub enum AppError {
     RefundClients(#[from] RefundClientError),
     #[error(transparent)]
     Webhooks(#[from] webhooks::SenderError),
-    #[error("cannot listen on {0}: {1}")]
-    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    #[error(transparent)]
+    Listen(#[from] CannotListen),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     #[error("{0} stopped: {1}")]
@@ -115,34 +114,6 @@ pub struct App {
     metrics: Metrics,
     /// Beside the API's own.
     routes: axum::Router,
-}
-
-/// Sockets already bound, so that a test can pass free ports.
-#[derive(Debug, Default)]
-pub struct Listeners {
-    /// The API and the notification address.
-    pub api: Option<TcpListener>,
-    /// Health and metrics, where they have an address of their own.
-    pub admin: Option<TcpListener>,
-    /// The operators' console, where it has an address of its own.
-    pub console: Option<TcpListener>,
-}
-
-impl Listeners {
-    /// Binds what the configuration names and the roles need.
-    pub async fn bind(config: &Config, roles: Roles) -> Result<Listeners, AppError> {
-        let listen = async |addr| TcpListener::bind(addr).await.map_err(|e| AppError::Listen(addr, e));
-        let api = if roles.ingress { Some(listen(config.server.listen).await?) } else { None };
-        let admin = match config.server.admin_listen {
-            Some(addr) => Some(listen(addr).await?),
-            None => None,
-        };
-        let console = match config.console.listen {
-            Some(addr) if roles.ingress && config.console.enabled => Some(listen(addr).await?),
-            Some(_) | None => None,
-        };
-        Ok(Listeners { api, admin, console })
-    }
 }
 
 impl App {
@@ -260,6 +231,7 @@ impl App {
         let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
         let admin = listeners.admin.map(|listener| (listener, admin));
         let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
+        let notify = listeners.notify.map(|listener| (listener, http::notify_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());
             let settings = &state.snapshot().console;
@@ -270,8 +242,13 @@ impl App {
         });
         let settings = self.config.snapshot();
         let server = http::within_files(&settings.server, settings.store.max_connections);
-        for (listener, router) in [admin, console, api].into_iter().flatten() {
-            let (server, in_force, stop) = (server.clone(), self.config.clone(), stop.clone());
+        let (server, of_notifications) = http::shared_with_notifications(server);
+        let notify =
+            notify.map(|(listener, router)| (listener, router, of_notifications.unwrap_or_else(|| server.clone())));
+        let others = [admin, console, api].into_iter().flatten();
+        let others = others.map(|(listener, router)| (listener, router, server.clone()));
+        for (listener, router, server) in others.chain(notify) {
+            let (in_force, stop) = (self.config.clone(), stop.clone());
             keep(running, async move { http::serve(listener, router, &server, in_force, stop).await });
         }
         let (metrics, stop) = (self.metrics.clone(), stop.clone());

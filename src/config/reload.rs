@@ -23,6 +23,7 @@ const KEYS_AT_START: &[(&str, &[&str])] = &[
         &[
             "listen",
             "admin_listen",
+            "notify_listen",
             "public_url",
             "max_connections",
             "max_connections_per_address",

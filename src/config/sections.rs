@@ -95,6 +95,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where health and metrics listen, when not on `listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// Where WeChat's notifications are taken, beside `listen`.
+    pub notify_listen: Option<SocketAddr>,
     /// Base of the `notify_url` that WeChat is given; no trailing slash, no query.
     pub public_url: String,
     /// Proxies whose `X-Forwarded-For` counts.

@@ -168,7 +168,8 @@ pub(super) fn browser(server: Option<&Server>, web: Option<&Web>, apps: &[App], 
 /// The console has an address of its own, and is reached over https or from this host alone.
 pub(super) fn console(server: Option<&Server>, console: Option<&Console>, report: &mut Report) {
     let (Some(server), Some(console)) = (server, console.filter(|console| console.enabled)) else { return };
-    let taken = |listen| listen == server.listen || Some(listen) == server.admin_listen;
+    let others = [Some(server.listen), server.admin_listen, server.notify_listen];
+    let taken = |listen| others.contains(&Some(listen));
     if console.listen.is_some_and(|listen| listen.port() != 0 && taken(listen)) {
         let text = "is the address of another listener: leave it empty or give the console one of its own";
         report.problems.push(Problem::new("console.listen", text));

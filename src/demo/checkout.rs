@@ -8,6 +8,8 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::sandbox::palette;
+
 const PAGE: &str = include_str!("checkout/page.html");
 const STYLE: &str = include_str!("checkout/page.css");
 
@@ -19,13 +21,15 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("/demo/wechat.js", include_str!("checkout/wechat.js")),
 ];
 
-/// The page and its files. `wechat` is the origin whose `/_sandbox/jweixin.js` replaces WeChat's own script.
+/// The page of this shop, and its files. `wechat` is the origin whose `/_sandbox/jweixin.js` replaces WeChat's own
+/// script.
 ///
 /// # Errors
 ///
 /// If `wechat` is not valid in a header.
-pub fn routes(wechat: &str) -> Result<Router, header::InvalidHeaderValue> {
-    let html = PAGE.replace("{{jweixin}}", &format!("{wechat}/_sandbox/jweixin.js"));
+pub fn routes(wechat: &str, merchant: &str) -> Result<Router, header::InvalidHeaderValue> {
+    let html = PAGE.replace("{{jweixin}}", &format!("{wechat}/_sandbox/jweixin.js")).replace("{{merchant}}", merchant);
+    let style = STYLE.replace("{{palette}}", &palette(":root"));
     let policy = HeaderValue::from_str(&format!(
         "default-src 'none'; script-src 'self' {wechat}; connect-src 'self' {wechat}; style-src 'self'; \
          img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -33,7 +37,7 @@ pub fn routes(wechat: &str) -> Result<Router, header::InvalidHeaderValue> {
     let page = move || async move { file("text/html; charset=utf-8", html, Some(policy)) };
     let mut routes = Router::new()
         .route("/demo", get(page))
-        .route("/demo/page.css", get(|| async { file("text/css; charset=utf-8", STYLE, None) }));
+        .route("/demo/page.css", get(move || async move { file("text/css; charset=utf-8", style, None) }));
     for (path, text) in SCRIPTS {
         routes = routes.route(path, get(move || async move { file("text/javascript; charset=utf-8", text, None) }));
     }

@@ -9,11 +9,13 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::http::Caller;
-use super::setup::{Keys, configuration, listen, start_wechat};
-use super::{addresses, checkout, story};
-use crate::app::{App, Listeners, Roles};
+use super::setup::{Keys, MERCHANT_NAME, configuration, listen, start_wechat};
+use super::{addresses, checkout, follow, story};
+use crate::app::{App, Roles};
 use crate::clock::Clock;
 use crate::config::Log;
+use crate::http::Listeners;
+use crate::ids::{MerchantKey, OrderNo};
 use crate::ops;
 use crate::store::{Access, Role, Store};
 use crate::telemetry;
@@ -55,7 +57,7 @@ async fn demonstrate(options: Options, stop: CancellationToken) -> anyhow::Resul
     let base = format!("http://{address}");
     let config = configuration(&data, &base, &simulator, &keys)?;
     let app = App::open(config, Clock::system()).await.context("the service does not start")?;
-    let app = app.with_routes(checkout::routes(&wechat)?);
+    let app = app.with_routes(checkout::routes(&wechat, MERCHANT_NAME)?);
     let store = app.store.clone();
     let service_stop = CancellationToken::new();
     let listeners = Listeners { api: Some(listener), ..Listeners::default() };
@@ -73,8 +75,11 @@ async fn demonstrate(options: Options, stop: CancellationToken) -> anyhow::Resul
         () = stop.cancelled() => Err(anyhow::anyhow!("stopped")),
         ended = &mut service => bail!("the service ended: {ended:?}"),
     };
-    if outcome.is_ok() && !options.once {
-        let at = addresses::Addresses { base: &base, wechat: &wechat, console: &invitation(&store, &base).await? };
+    if let Ok(cursor) = &outcome
+        && !options.once
+    {
+        let (console, number) = (invitation(&store, &base).await?, unused_number(&store).await?);
+        let at = addresses::Addresses { base: &base, wechat: &wechat, console: &console, number };
         if options.json {
             addresses::for_programs(&mut std::io::stdout(), &at, &keys)?;
         } else {
@@ -83,12 +88,30 @@ async fn demonstrate(options: Options, stop: CancellationToken) -> anyhow::Resul
         tokio::select! {
             () = stop.cancelled() => {}
             ended = &mut service => bail!("the service ended: {ended:?}"),
+            // Where its terminal is gone, it goes on serving.
+            Err(e) = follow::follow(&parties, &mut *out, cursor.clone()) => {
+                tracing::debug!(error = %e, "Events are not printed any more");
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    ended = &mut service => bail!("the service ended: {ended:?}"),
+                }
+            }
         }
     }
     service_stop.cancel();
     service.await??;
     simulator.shutdown().await;
-    outcome
+    outcome.map(drop)
+}
+
+/// The first number whose order the shop has not placed: the data of an earlier demo is kept.
+async fn unused_number(store: &Store) -> anyhow::Result<u32> {
+    let merchant = MerchantKey::parse("main")?;
+    let mut number = 1;
+    while store.order(&merchant, &OrderNo::parse(addresses::order_no(number))?).await?.is_some() {
+        number += 1;
+    }
+    Ok(number)
 }
 
 /// Where the console's only user sets its password, once.

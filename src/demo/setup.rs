@@ -1,5 +1,6 @@
 //! The parts of the demo: the simulator, and the configuration that an installation would write in its file.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,9 @@ use crate::secret::{Secret, V2Key, random_text, sha256_hex};
 pub const APP_ID: &str = "wxd930ea5d5a258f4f";
 /// See [`APP_ID`].
 pub const MCH_ID: &str = "10000100";
+
+/// The shop as payers know it.
+pub const MERCHANT_NAME: &str = "演示商店";
 
 /// Secrets of the demo.
 pub struct Keys {
@@ -78,6 +82,7 @@ pub async fn start_wechat(data: &Path, keys: &Keys) -> anyhow::Result<Running> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let settings = Settings {
         merchants: vec![account],
+        merchant_names: BTreeMap::from([(MCH_ID.to_owned(), MERCHANT_NAME.to_owned())]),
         apps: vec![app],
         seed: u64::from(std::process::id()),
         ..Settings::default()

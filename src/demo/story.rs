@@ -32,8 +32,8 @@ impl Teller<'_> {
     }
 }
 
-/// Makes the payment and prints it; an error is the first step that failed.
-pub async fn tell(parties: &Parties<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+/// Makes the payment and prints it; an error is the first step that failed. Answers the feed's cursor behind it.
+pub async fn tell(parties: &Parties<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<String> {
     let clock = Clock::system();
     let feed = parties.shop.get("/v1/events?limit=1000").await?;
     let mut cursor = end_of_feed(parties, feed.body["next"].as_str().unwrap_or_default()).await?;
@@ -46,7 +46,8 @@ pub async fn tell(parties: &Parties<'_>, out: &mut (dyn Write + Send)) -> anyhow
     pay(parties, &mut teller, &clock, &order).await?;
     let paid = wait_for_paid(parties, &order_no, &mut cursor).await?;
     let seen = clock.now();
-    read_back(parties, &mut teller, &order_no, &paid, seen).await
+    read_back(parties, &mut teller, &order_no, &paid, seen).await?;
+    end_of_feed(parties, &cursor).await
 }
 
 async fn end_of_feed(parties: &Parties<'_>, cursor: &str) -> anyhow::Result<String> {

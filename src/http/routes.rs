@@ -49,8 +49,7 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
         .merge(webhook_routes())
         .merge(reconciliation_routes())
         .merge(ops_routes())
-        .route("/notify/{merchant}/pay", post(notifications::pay))
-        .route("/notify/{merchant}/refund", post(notifications::refund));
+        .merge(notify_routes());
     if with_admin {
         routes = routes
             .route("/healthz", get(health::routes::healthz))
@@ -58,6 +57,18 @@ pub fn router(app: Arc<HttpShared>, others: Router) -> Router {
             .route("/metrics", get(health::routes::public_metrics));
     }
     finish(routes.with_state(app).merge(others))
+}
+
+/// Where WeChat posts.
+fn notify_routes() -> Router<Arc<HttpShared>> {
+    Router::new()
+        .route("/notify/{merchant}/pay", post(notifications::pay))
+        .route("/notify/{merchant}/refund", post(notifications::refund))
+}
+
+/// The routes of `server.notify_listen`: where WeChat posts, and nothing else.
+pub fn notify_router(app: Arc<HttpShared>) -> Router {
+    finish(notify_routes().route("/api/wechat/pay/callback", post(notifications::pay_first)).with_state(app))
 }
 
 /// Endpoints of webhooks: scope `finance`.
@@ -100,6 +111,7 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/ops/keys", get(ops::keys::list))
         .route("/v1/ops/keys", post(ops::keys::create))
         .route("/v1/ops/keys/{id}/revoke", post(ops::keys::revoke))
+        .route("/v1/ops/sessions/end", post(ops::sessions::end))
         .route("/v1/ops/notifications", get(ops::notifications::list))
         .route("/v1/ops/notifications/{id}", get(ops::notifications::get))
         .route("/v1/ops/dead-letters", get(ops::dead_letters::list))

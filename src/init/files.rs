@@ -1,4 +1,7 @@
 //! Writing: everything or nothing, for this user alone, and never over a file that exists.
+//!
+//! What must stay true: whatever fails, what was there before is there again under its own name, and nothing
+//! half-written is. So new files are complete, under names of their own, before the first old one is renamed.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -13,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::config::SANDBOX_FOLDER;
 use crate::ids::{IdError, MchId};
 use crate::sandbox::make_certificates;
+use crate::secret::random_text;
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +54,6 @@ pub fn write(kind: Kind, file: &Path, force: bool, now: Timestamp) -> Result<Wri
     if !force && !existing.is_empty() {
         return Err(InitError::Exists(existing));
     }
-    let kept = existing.into_iter().map(|path| moved(path, now)).collect::<Result<Vec<_>, _>>()?;
     let secrets_folder = folder.join("secrets");
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&secrets_folder);
     made.map_err(|source| InitError::File { file: secrets_folder, source })?;
@@ -58,11 +61,61 @@ pub fn write(kind: Kind, file: &Path, force: bool, now: Timestamp) -> Result<Wri
         let merchant = MchId::parse(SANDBOX_MCH_ID)?;
         make_certificates(&folder.join(SANDBOX_FOLDER), &[merchant]).map_err(InitError::Certificates)?;
     }
+    let mut staged = Staged::default();
     for (path, content) in &contents {
-        put(path, content).map_err(|source| InitError::File { file: path.clone(), source })?;
+        staged.add(path, content)?;
     }
+    let kept = staged.put_in_place(existing, now)?;
     let files = contents.into_iter().map(|(path, _)| path).collect();
     Ok(Written { api_key: api_key.key, files, kept })
+}
+
+/// New files under names of their own, which are removed unless they are put in place.
+#[derive(Default)]
+struct Staged {
+    /// Where each is, and where it belongs.
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Staged {
+    fn add(&mut self, path: &Path, content: &str) -> Result<(), InitError> {
+        let staged = beside(path, &format!("new-{}", random_text(8)));
+        self.files.push((staged.clone(), path.to_owned()));
+        put(&staged, content).map_err(|source| InitError::File { file: path.to_owned(), source })
+    }
+
+    /// Renames what is there, then the new files; on an error all of it back. Answers what is kept, and where.
+    fn put_in_place(mut self, existing: Vec<PathBuf>, now: Timestamp) -> Result<Vec<(PathBuf, PathBuf)>, InitError> {
+        let mut kept = Vec::new();
+        let mut done = Vec::new();
+        let outcome =
+            existing.into_iter().try_for_each(|path| moved(path, now).map(|pair| kept.push(pair))).and_then(|()| {
+                self.files.iter().try_for_each(|(staged, path)| {
+                    done.push(path.clone());
+                    rename_to_free(staged, path)
+                })
+            });
+        match outcome {
+            Ok(()) => {
+                self.files.clear();
+                Ok(kept)
+            }
+            Err(e) => {
+                // The last one of them failed, and is not there or another's.
+                done.pop();
+                // The error says what failed; what cannot be undone beside it is under the names with the time.
+                done.iter().for_each(|path| drop(std::fs::remove_file(path)));
+                kept.iter().for_each(|(path, to)| drop(std::fs::rename(to, path)));
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.files.iter().for_each(|(staged, _)| drop(std::fs::remove_file(staged)));
+    }
 }
 
 fn all(files: &[PathBuf]) -> String {
@@ -75,14 +128,20 @@ fn is_there(path: &Path) -> bool {
 }
 
 fn moved(path: PathBuf, now: Timestamp) -> Result<(PathBuf, PathBuf), InitError> {
-    let mut name = path.clone().into_os_string();
-    name.push(format!(".{}", now.to_beijing()));
-    let to = PathBuf::from(name);
-    let outcome = if is_there(&to) { Err(io::ErrorKind::AlreadyExists.into()) } else { std::fs::rename(&path, &to) };
-    match outcome {
-        Ok(()) => Ok((path, to)),
-        Err(source) => Err(InitError::File { file: to, source }),
-    }
+    let to = beside(&path, &now.to_beijing());
+    rename_to_free(&path, &to).map(|()| (path, to))
+}
+
+/// The name with more behind it.
+fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{more}"));
+    PathBuf::from(name)
+}
+
+fn rename_to_free(from: &Path, to: &Path) -> Result<(), InitError> {
+    let outcome = if is_there(to) { Err(io::ErrorKind::AlreadyExists.into()) } else { std::fs::rename(from, to) };
+    outcome.map_err(|source| InitError::File { file: to.to_owned(), source })
 }
 
 fn put(path: &Path, content: &str) -> io::Result<()> {

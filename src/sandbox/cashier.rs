@@ -1,5 +1,6 @@
 //! `/_sandbox/cashier`: the payer's page. A phone's layout, no script, nothing loaded from anywhere; plain forms post
 //! and redirect, so a reload never pays again. Everything shown is escaped: the texts are the merchant's.
+//! Who paid by H5 finds the way back: to the shop's `redirect_url`, else to the page they came from.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,16 +8,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
 use super::ledger::account::{Book, Handle, PayRefused, PayerFunds};
 use super::ledger::order::{Order, TradeState};
+use super::page_style::page_style;
 use super::state::SandboxState;
 use crate::money::Fen;
 use crate::sandbox::ledger::payment_flow;
+use crate::trade::TradeType;
 
 /// The page and its form.
 pub(super) fn router() -> Router<Arc<SandboxState>> {
@@ -54,10 +57,13 @@ impl Visit {
 
     /// The shop's address, if it is one that a link may lead to.
     fn back(&self) -> Option<&str> {
-        let url = self.redirect_url.as_deref()?;
-        let parsed: Uri = url.parse().ok()?;
-        matches!(parsed.scheme_str(), Some("http" | "https")).then_some(url)
+        self.redirect_url.as_deref().filter(|url| is_web(url))
     }
+}
+
+fn is_web(url: &str) -> bool {
+    let parsed: Result<Uri, _> = url.parse();
+    parsed.is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")))
 }
 
 /// What the page shows.
@@ -70,20 +76,39 @@ enum Scene<'a> {
     NotFound,
 }
 
-async fn show(State(sandbox): State<Arc<SandboxState>>, visit: Result<Query<Visit>, QueryRejection>) -> Response {
+async fn show(
+    State(sandbox): State<Arc<SandboxState>>,
+    headers: HeaderMap,
+    visit: Result<Query<Visit>, QueryRejection>,
+) -> Response {
     let Ok(Query(visit)) = visit else {
-        return page(StatusCode::BAD_REQUEST, &render(&Scene::NotFound, None));
+        return page(StatusCode::BAD_REQUEST, &not_found());
     };
     let book = sandbox.book();
     let scene = scene(&sandbox, &book, &visit);
-    let status = match &scene {
-        Scene::Payable { .. } | Scene::Paid(_) | Scene::Left { .. } => StatusCode::OK,
-        Scene::Closed(_) | Scene::Expired(_) => StatusCode::GONE,
-        Scene::NotFound => StatusCode::NOT_FOUND,
+    let (status, order) = match &scene {
+        Scene::Payable { order, .. } | Scene::Paid(order) | Scene::Left { order, .. } => (StatusCode::OK, Some(*order)),
+        Scene::Closed(order) | Scene::Expired(order) => (StatusCode::GONE, Some(*order)),
+        Scene::NotFound => (StatusCode::NOT_FOUND, None),
     };
-    let html = render(&scene, visit.back());
+    let back = visit.back().or_else(|| order.and_then(|order| shop(order, &headers)));
+    let html = render(&sandbox, &scene, back);
     drop(book);
     page(status, &html)
+}
+
+/// Where an H5 order whose shop named no address for it came from: the page that led here, else the shop's site.
+fn shop<'a>(order: &'a Order, headers: &'a HeaderMap) -> Option<&'a str> {
+    if order.terms.trade_type != TradeType::Mweb {
+        return None;
+    }
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text(header::HOST).unwrap_or_default();
+    let referer = text(header::REFERER).filter(|referer| {
+        let parsed: Result<Uri, _> = referer.parse();
+        parsed.is_ok_and(|url| url.authority().is_some_and(|authority| authority.as_str() != host))
+    });
+    referer.into_iter().chain(order.terms.wap_url.as_deref()).find(|url| is_web(url))
 }
 
 fn scene<'b>(sandbox: &SandboxState, book: &'b Book, visit: &Visit) -> Scene<'b> {
@@ -112,10 +137,10 @@ fn scene<'b>(sandbox: &SandboxState, book: &'b Book, visit: &Visit) -> Scene<'b>
 
 async fn act(State(sandbox): State<Arc<SandboxState>>, visit: Result<Query<Visit>, QueryRejection>) -> Response {
     let Ok(Query(visit)) = visit else {
-        return page(StatusCode::BAD_REQUEST, &render(&Scene::NotFound, None));
+        return page(StatusCode::BAD_REQUEST, &not_found());
     };
     let Some(id) = visit.prepay_id.as_deref() else {
-        return page(StatusCode::NOT_FOUND, &render(&Scene::NotFound, None));
+        return page(StatusCode::NOT_FOUND, &not_found());
     };
     let handle = Handle::PrepayId(id);
     let (done, left) = match visit.action.as_deref() {
@@ -124,12 +149,12 @@ async fn act(State(sandbox): State<Arc<SandboxState>>, visit: Result<Query<Visit
             let now = sandbox.now();
             (sandbox.book().cancel(handle, now).map(drop), true)
         }
-        Some(_) | None => return page(StatusCode::BAD_REQUEST, &render(&Scene::NotFound, None)),
+        Some(_) | None => return page(StatusCode::BAD_REQUEST, &not_found()),
     };
     match done {
         Ok(()) => {}
         Err(PayRefused::System) => {
-            return page(StatusCode::INTERNAL_SERVER_ERROR, &document("系统繁忙", "", "请稍后再试"));
+            return page(StatusCode::INTERNAL_SERVER_ERROR, &document("系统繁忙", "<h1>系统繁忙</h1>", "请稍后再试"));
         }
         // The page itself tells which of these it is.
         Err(
@@ -162,7 +187,7 @@ fn page(status: StatusCode, html: &str) -> Response {
     (status, headers, html.to_owned()).into_response()
 }
 
-fn render(scene: &Scene<'_>, back: Option<&str>) -> String {
+fn render(sandbox: &SandboxState, scene: &Scene<'_>, back: Option<&str>) -> String {
     let home =
         back.map_or_else(String::new, |url| format!(r#"<a class="button plain" href="{}">返回商家</a>"#, escape(url)));
     match scene {
@@ -171,68 +196,76 @@ fn render(scene: &Scene<'_>, back: Option<&str>) -> String {
             let action = format!("/_sandbox/cashier?prepay_id={}{back}", percent(prepay_id));
             let forms = format!(
                 r#"<form method="post" action="{action}&amp;action=pay"><button class="button">确认支付</button></form>
-<form method="post" action="{action}&amp;action=cancel"><button class="button plain">取消</button></form>"#
+<form method="post" action="{action}&amp;action=cancel"><button class="close" aria-label="取消">×</button></form>"#
             );
-            document("微信支付（模拟）", &details(order), &forms)
+            ordered(sandbox, "微信支付（模拟）", "", order, &forms)
         }
-        Scene::Paid(order) => document("支付成功", &details(order), &home),
+        Scene::Paid(order) => ordered(sandbox, "支付成功", TICK, order, &home),
         Scene::Left { order, prepay_id } => {
             let back = back.map_or_else(String::new, |url| format!("&amp;redirect_url={}", percent(url)));
             let again = format!(
                 r#"<a class="button" href="/_sandbox/cashier?prepay_id={}{back}">继续支付</a>{home}"#,
                 percent(prepay_id)
             );
-            document("支付未完成", &details(order), &again)
+            ordered(sandbox, "支付未完成", WARNING, order, &again)
         }
-        Scene::Closed(order) => document("订单已关闭", &details(order), &home),
-        Scene::Expired(order) => document("支付链接已失效，请回到商家重新支付", &details(order), &home),
-        Scene::NotFound => document("订单不存在", "", &home),
+        Scene::Closed(order) => ordered(sandbox, "订单已关闭", WARNING, order, &home),
+        Scene::Expired(order) => ordered(sandbox, "支付链接已失效，请回到商家重新支付", WARNING, order, &home),
+        Scene::NotFound => not_found(),
     }
 }
 
-fn details(order: &Order) -> String {
+/// No order, so no way back to a shop either.
+fn not_found() -> String {
+    document("订单不存在", &format!("{WARNING}<h1>订单不存在</h1>"), "")
+}
+
+const TICK: &str = r#"<p class="mark tick" aria-hidden="true"></p>"#;
+const WARNING: &str = r#"<p class="mark" aria-hidden="true">!</p>"#;
+
+/// A page about an order: what was said of it, whose it is, how much, and the rows that WeChat shows.
+fn ordered(sandbox: &SandboxState, title: &str, mark: &str, order: &Order, actions: &str) -> String {
     let terms = &order.terms;
+    let payee = sandbox.merchant_name(terms.mch_id.as_str());
     let mut rows = String::new();
     let mut row = |name: &str, value: &str| {
         // Writing to a String cannot fail.
         let _ = write!(rows, "<dt>{name}</dt><dd>{}</dd>", escape(value));
     };
     row("商品", &terms.body);
-    row("商户号", terms.mch_id.as_str());
-    row("商户单号", terms.out_trade_no.as_str());
+    row("支付方式", "零钱");
     if let Some(payment) = &order.payment {
+        row("支付时间", &readable(&payment.time_end));
         row("交易单号", payment.transaction_id.as_str());
     }
-    format!(r#"<p class="amount">¥{}</p><dl>{rows}</dl>"#, yuan(terms.total_fee))
+    row("商户单号", terms.out_trade_no.as_str());
+    row("商户号", terms.mch_id.as_str());
+    let details = format!(
+        r#"{mark}<h1>{title}</h1><p class="payee">{}</p><p class="amount">¥{}</p><dl>{rows}</dl>"#,
+        escape(&payee),
+        yuan(terms.total_fee)
+    );
+    document(title, &details, actions)
 }
 
 fn document(title: &str, details: &str, actions: &str) -> String {
+    let style = page_style();
     format!(
         r#"<!DOCTYPE html>
 <html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{STYLE}</style></head>
-<body><main><h1>{title}</h1>{details}
+<title>{title}</title><style>{style}</style></head>
+<body><main>{details}
 {actions}</main><footer>模拟收银台，不会产生真实扣款</footer></body></html>
 "#
     )
 }
 
-/// A phone's page: also of the other pages that a payer sees.
-pub(super) const STYLE: &str = "\
-:root{color-scheme:light dark}*{box-sizing:border-box}\
-body{margin:0;min-height:100vh;display:flex;flex-direction:column;align-items:center;background:#ededed;color:#191919;\
-font:16px/1.5 system-ui,-apple-system,'PingFang SC','Microsoft YaHei',sans-serif}\
-main{width:100%;max-width:26rem;padding:2.5rem 1.5rem;background:#fff;flex:1}\
-h1{margin:0;font-size:1.1rem;font-weight:500;text-align:center}\
-.amount{margin:1.5rem 0 2rem;font-size:2.75rem;font-weight:600;text-align:center}\
-dl{display:grid;grid-template-columns:auto 1fr;gap:.5rem 1.5rem;margin:0 0 2.5rem}\
-dt{color:#6b6b6b}dd{margin:0;text-align:right;overflow-wrap:anywhere}\
-.button{display:block;width:100%;min-height:3rem;margin:0 0 .75rem;padding:.75rem;border:0;border-radius:.5rem;\
-background:#078f4c;color:#fff;font:inherit;text-align:center;text-decoration:none;cursor:pointer}\
-.button:focus-visible{outline:3px solid #1a73e8;outline-offset:2px}\
-.plain{background:#f2f2f2;color:#191919}footer{padding:1rem;font-size:.8rem;color:#595959}\
-@media(prefers-color-scheme:dark){body{background:#111;color:#e6e6e6}main{background:#1e1e1e}dt,footer{color:#a5a5a5}\
-.plain{background:#333;color:#e6e6e6}}";
+/// WeChat's fourteen digits as payers read a time.
+fn readable(time_end: &str) -> String {
+    let part = |from: usize, to: usize| time_end.get(from..to).unwrap_or_default();
+    let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
+    format!("{year}-{month}-{day} {}:{}:{}", part(8, 10), part(10, 12), part(12, 14))
+}
 
 /// As payers read it.
 pub(super) fn yuan(fee: Fen) -> String {

@@ -22,6 +22,7 @@
 //! | `notify` | one notification on the wire; when it is repeated |
 //! | `faults`, `forgery` | misbehaviour on demand, and what it does to messages |
 //! | `control`, `cashier` | the payer, the merchant platform and the tester: JSON and HTML |
+//! | `page_style` | the style of a phone's pages |
 
 mod bill;
 mod call;
@@ -34,6 +35,7 @@ mod http;
 mod ids;
 mod ledger;
 mod notify;
+mod page_style;
 mod pay_v2;
 mod platform;
 mod request_log;
@@ -43,4 +45,5 @@ mod state;
 pub use http::certificates::make_certificates;
 pub use http::server::{Options, Running, Sandbox, StartError};
 pub use ledger::account::PayRefused;
+pub(crate) use page_style::palette;
 pub use settings::{Account, PlatformApp, PlatformKind, Settings};

@@ -1,5 +1,7 @@
 //! Who the simulator's merchants and apps are and how fast its time runs.
 
+use std::collections::BTreeMap;
+
 use crate::ids::{AppId, MchId};
 use crate::secret::{Secret, V2Key, sha256_hex};
 
@@ -56,6 +58,8 @@ impl PlatformApp {
 pub struct Settings {
     /// The merchants; at least one.
     pub merchants: Vec<Account>,
+    /// How payers know merchants, by `mch_id`; one without a name is shown by its number.
+    pub merchant_names: BTreeMap<String, String>,
     /// The apps that can log people in and fetch tokens. Merchants can be paid for apps that are not listed here.
     pub apps: Vec<PlatformApp>,
     /// Life of an access_token, a jsapi_ticket and a user's OAuth token in seconds; never scaled, because it is what
@@ -77,6 +81,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             merchants: Vec::new(),
+            merchant_names: BTreeMap::new(),
             apps: Vec::new(),
             token_lifetime_s: 7200,
             token_overlap_s: 300,

@@ -1,6 +1,6 @@
 //! What all requests and notifications share. Locks are held for one read or change, never across an await.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,8 @@ use crate::ids::AppId;
 
 pub(super) struct SandboxState {
     pub accounts: HashMap<String, Account>,
+    /// How payers know them.
+    pub merchant_names: BTreeMap<String, String>,
     /// The same merchants in the test environment.
     pub test_accounts: HashMap<String, Account>,
     /// Of all merchants.
@@ -70,6 +72,11 @@ impl SandboxState {
     /// The merchants, with the keys of the one environment or the other.
     pub fn accounts_of(&self, is_test: bool) -> &HashMap<String, Account> {
         if is_test { &self.test_accounts } else { &self.accounts }
+    }
+
+    /// The merchant as payers know it.
+    pub fn merchant_name(&self, mch_id: &str) -> String {
+        self.merchant_names.get(mch_id).cloned().unwrap_or_else(|| format!("商户 {mch_id}"))
     }
 
     /// The base of `/secapi/…`.

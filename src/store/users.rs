@@ -8,6 +8,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use super::Store;
 use super::db::DbError;
 use super::entity::user;
+use super::payment::audit::{AuditEntry, write_audit};
+use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::ids::{AppKey, OpenId};
 
@@ -61,12 +63,15 @@ impl std::fmt::Debug for User {
 impl Store {
     /// Ends the payer's sessions that began until `at`.
     pub async fn end_sessions(&self, app: &AppKey, openid: &OpenId, at: Timestamp) -> Result<(), DbError> {
-        let sql = "INSERT INTO ended_sessions (app, openid, ended_at_ms) VALUES ($1, $2, $3)
-                   ON CONFLICT (app, openid) DO UPDATE SET ended_at_ms = excluded.ended_at_ms
-                     WHERE ended_sessions.ended_at_ms < excluded.ended_at_ms";
         let values = [app.as_str().into(), openid.as_str().into(), at.as_ms().into()];
-        self.db.execute("session.end", sql, values).await?;
+        self.db.execute("session.end", END_SESSIONS, values).await?;
         Ok(())
+    }
+
+    /// Ends the payer's sessions that began until an operator asked, and records who did.
+    pub async fn end_sessions_audited(&self, app: &AppKey, openid: &OpenId, audit: &AuditEntry) -> Result<(), DbError> {
+        let write = (app.clone(), openid.clone(), audit.clone());
+        self.db.write("session.revoke", write, |tx, (app, openid, audit)| Box::pin(end(tx, app, openid, audit))).await
     }
 
     /// Forgets that sessions were ended before `before`, which must be longer ago than a session lasts; at most
@@ -125,6 +130,16 @@ impl Store {
     pub async fn user_by_id(&self, id: i64) -> Result<Option<User>, DbError> {
         user::Entity::find_by_id(id).one(self.db.read()).await?.map(parsed).transpose()
     }
+}
+
+const END_SESSIONS: &str = "INSERT INTO ended_sessions (app, openid, ended_at_ms) VALUES ($1, $2, $3)
+    ON CONFLICT (app, openid) DO UPDATE SET ended_at_ms = excluded.ended_at_ms
+      WHERE ended_sessions.ended_at_ms < excluded.ended_at_ms";
+
+async fn end(tx: &WriteTx, app: &AppKey, openid: &OpenId, audit: &AuditEntry) -> Result<(), DbError> {
+    let values = [app.as_str().into(), openid.as_str().into(), audit.at.as_ms().into()];
+    tx.execute(END_SESSIONS, values).await?;
+    write_audit(tx, audit).await
 }
 
 fn parsed(row: user::Model) -> Result<User, DbError> {

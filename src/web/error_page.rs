@@ -59,13 +59,14 @@ pub fn answer(headers: &HeaderMap, failure: Failure, again: &Again) -> Response 
 
 const STYLE: &str = "\
     :root{color-scheme:light dark}\
-    body{margin:0;font:1rem/1.6 system-ui,sans-serif;color:#191919;background:#f7f7f7}\
+    body{margin:0;font:1rem/1.6 system-ui,sans-serif;color:#191919;background:#ededed}\
     main{max-width:28rem;margin:0 auto;padding:4rem 1.5rem;text-align:center}\
     h1{font-size:1.25rem}\
     a{display:inline-block;min-height:2.75rem;padding:0 2rem;line-height:2.75rem;border-radius:.5rem;\
-    color:#fff;background:#06753c;text-decoration:none}\
-    small{color:#5a5a5a;overflow-wrap:anywhere}\
-    @media(prefers-color-scheme:dark){body{color:#eee;background:#191919}small{color:#b0b0b0}}";
+    color:#fff;background:#067a41;font-weight:600;text-decoration:none}\
+    small{color:#5c5c5c;overflow-wrap:anywhere}\
+    @media(prefers-color-scheme:dark){body{color:#e8e8e8;background:#111}a{color:#06210f;background:#3fc67c}\
+    small{color:#ababab}}";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")

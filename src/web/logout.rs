@@ -1,19 +1,23 @@
 //! `POST /api/wechat/logout`: ends a payer's sessions, on this device and all others.
 //!
 //! A session is a sealed text that opens until its key changes; what must stay true: one that was copied before the
-//! logout counts no more in any process.
+//! logout counts no more in any process; no page but our own logs a payer out.
 
 use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use serde_json::json;
 
-use super::envelope::{Failure, success};
+use super::envelope::{Failure, Reason, success};
 use crate::web::state::WebState;
 
 /// Also where there is no session any more: a page that asks wants none.
 pub async fn logout(app: WebState, request: Request) -> Result<Response, Failure> {
     let headers = request.headers();
+    // A cookie is sent whichever page posts here; a bearer token is only sent by who holds it.
+    if !headers.contains_key(header::AUTHORIZATION) && !app.browser()?.origins.began_here(headers) {
+        return Err(Reason::BadOrigin.into());
+    }
     if let Some(session) = app.session(headers).await? {
         app.store.end_sessions(&session.app, &session.openid, app.clock.now()).await?;
     }

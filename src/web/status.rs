@@ -41,6 +41,8 @@ pub async fn status(app: WebState, request: Request) -> Result<Response, Failure
         "flags": order.flags.names(),
         "amount_fen": order.amount,
         "refunded_fen": stored.refunded,
+        "description": stored.content.description,
+        "transaction_id": order.paid_by.as_ref().map(|paid| &paid.transaction_id),
         "paid_at": order.paid_by.as_ref().map(|paid| paid.paid_at),
         "expires_at": order.expires_at,
         // Whether WeChat was asked for this answer: within two seconds of the last question it is not.

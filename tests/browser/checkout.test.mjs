@@ -133,6 +133,31 @@ describe('paying', () => {
     await paidOnce(order_no, 1);
   });
 
+  with_payer('a payer who reloads with the sheet open goes on with the same order', {}, async (p) => {
+    await p.enter();
+    const first = await p.orders();
+    await p.page.locator('#wechat-cashier').getByRole('button', { name: '确认支付' }).waitFor();
+    await p.page.reload();
+    await p.sees('cancelled');
+    await notPaid(first.order_no);
+    const second = await p.orders('继续支付');
+    assert.equal(second.order_no, first.order_no);
+    await p.confirmsInWechat();
+    await p.sees('paid');
+    await paidOnce(first.order_no, 1);
+  });
+
+  with_payer('a payment that is made while the page with the sheet is reloaded is found', {}, async (p) => {
+    await p.enter();
+    const { order_no, package: prepay } = await p.orders();
+    await p.page.locator('#wechat-cashier').getByRole('button', { name: '确认支付' }).waitFor();
+    await demo.control('faults', [{ on: 'notify', kind: 'drop' }]);
+    await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });
+    await p.page.reload();
+    await p.sees('paid');
+    await paidOnce(order_no, 1);
+  });
+
   with_payer('a double press orders once', {}, async (p) => {
     const orders = [];
     p.page.on('request', (request) => request.url().includes('/pay/payWallet') && orders.push(request.url()));
@@ -321,9 +346,9 @@ describe('getting in', () => {
     });
     await p.page.goto(demo.page);
     await p.agree();
-    await p.sees('login_expired');
+    await p.sees('login_refused');
     await p.page.reload();
-    await p.sees('login_expired');
+    await p.sees('login_refused');
     assert.equal(redirects.length, 1);
   });
 
@@ -353,6 +378,14 @@ describe('getting in', () => {
 
   with_payer('a payer who refuses the login can enter again', {}, async (p) => {
     await p.page.goto(demo.page);
+    await p.presses('拒绝');
+    await p.page.getByText('您已取消授权').waitFor();
+    await p.shows('refused');
+    // Back at the shop's page nothing has expired, and WeChat does not ask again by itself.
+    await p.page.goto(demo.page);
+    await p.sees('login_refused');
+    await p.shows('login_refused');
+    await p.presses('重新登录');
     await p.presses('拒绝');
     await p.page.getByRole('link', { name: '重新进入' }).click();
     await p.agree();
@@ -434,7 +467,7 @@ describe('time', () => {
   with_payer('an order whose time is over is called closed, and another one made', { openid: EARLY }, async (p) => {
     await p.enter();
     // The payer left it unpaid when the page was closed.
-    const kept = { order_no: early.order_no, amount_fen: early.amount_fen, offered: true, since: null };
+    const kept = { order_no: early.order_no, amount_fen: early.amount_fen, offered: true, since: null, hint: 'ok' };
     await p.page.evaluate((order) => sessionStorage.setItem('checkout.order', JSON.stringify(order)), kept);
     await p.page.reload();
     const left_ms = Date.parse(early.expires_at) - Date.now();

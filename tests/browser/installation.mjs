@@ -32,13 +32,17 @@ export class Installation {
   api_key = 'of-the-browser-tests';
   #processes = [];
 
-  /** Starts the simulator; the service has its database and its configuration, with this key, and `more` sections. */
-  static async prepare(program, v2_key, more = '') {
+  /**
+   * Starts the simulator; the service has its database and its configuration, with this key, and `more` sections. Pages that log
+   * in need the address at which they see the service, and the app's secret.
+   */
+  static async prepare(program, v2_key, more = '', { public_url, secret } = {}) {
     const self = new Installation();
     Object.assign(self, { program, v2_key, folder: await mkdtemp(join(tmpdir(), 'wxpay-installation.')) });
     const [port, wechat, tls] = [await freePort(), await freePort(), await freePort()];
     self.service = `http://127.0.0.1:${port}`;
     self.wechat = `http://127.0.0.1:${wechat}`;
+    Object.assign(self, { public_url: public_url ?? self.service, secret });
     self.config = join(self.folder, 'wxpay.toml');
     await writeFile(join(self.folder, 'v2_key.txt'), v2_key);
     await writeFile(self.config, self.#configuration(port) + more);
@@ -53,7 +57,7 @@ export class Installation {
     return `
       [server]
       listen = "127.0.0.1:${port}"
-      public_url = "${this.service}"
+      public_url = "${this.public_url}"
       [store]
       url = "sqlite://${join(this.folder, 'wxpay.db')}"
       [bus]
@@ -69,6 +73,7 @@ export class Installation {
       key = "shop"
       app_id = "${this.app_id}"
       kind = "official_account"
+      ${this.secret ? `secret = "${this.secret}"` : ''}
       [[merchants]]
       key = "main"
       mch_id = "${this.mch_id}"

@@ -26,6 +26,7 @@ export const TEXTS = {
   bad_parameters: /^支付参数异常，请联系客服（编号 \S{6,}）$/,
   outside: '请在微信中打开此页面',
   login_expired: '页面已过期，请重新进入',
+  login_refused: '登录未完成，登录后才能支付',
   snapshot: '当前为快照页，请点击“使用完整服务”后支付',
 };
 
@@ -102,6 +103,15 @@ export class Payer {
         attributeFilter: ['data-screen'],
       });
     });
+  }
+
+  /** Waits for something that no page shows. */
+  async until(what, is) {
+    const end = Date.now() + 30_000;
+    while (!is()) {
+      if (Date.now() > end) throw new Error(`${what}: did not happen`);
+      await new Promise((go) => setTimeout(go, 20));
+    }
   }
 
   async chooses(yuan) {

@@ -141,6 +141,28 @@ async fn a_killed_demo_goes_on_in_the_same_folder_and_gives_the_money_back() {
     assert_eq!(ledger["refunds"][0]["refund_fee"], 30, "{ledger}");
 }
 
+/// The data of an earlier demo is kept, and so is the order that someone placed as they were shown.
+#[tokio::test]
+async fn a_second_demo_shows_how_to_place_an_order_that_is_not_there_yet() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Serving::start(data.path());
+    assert_eq!(first.says("order_no"), "MINE0001");
+    let order = json!({
+        "order_no": first.says("order_no"), "amount_fen": 100, "description": "a coffee", "trade_type": "JSAPI",
+        "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "client_ip": "127.0.0.1",
+    });
+    assert_eq!(shop(&first, "/v1/orders", Some(order)).await.0, 200);
+    drop(first);
+    let mut second = demo(data.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(second.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
+    let printed: Vec<String> = lines.take_while(|line| !line.starts_with("  health, metrics")).collect();
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let text = printed.join("\n");
+    assert!(text.contains(r#""order_no":"MINE0002""#) && text.contains("/v1/orders/MINE0002/refunds"), "{text}");
+    assert!(text.contains("BACK0002") && !text.contains("MINE0001") && !text.contains("BACK0001"), "{text}");
+}
+
 /// What stands in the double quotes of this attribute, each time it occurs.
 fn attribute<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
     html.split(&format!(" {name}=\"")).skip(1).filter_map(|rest| rest.split('"').next()).collect()

@@ -161,7 +161,7 @@ fn every_published_port_is_on_the_loopback_address() {
             assert_ne!(service["network_mode"], "host", "{file}: {name} would listen on the host's addresses");
         }
     }
-    assert_eq!(published, 2, "the API, and health with metrics");
+    assert_eq!(published, 3, "the API, notifications, and health with metrics");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use wxpay_worker::app::AppError;
 use wxpay_worker::bus::ConnectError;
 use wxpay_worker::config::Log;
+use wxpay_worker::http::CannotListen;
 use wxpay_worker::store::DbError;
 use wxpay_worker::telemetry;
 use wxpay_worker::telemetry::{Kind, METRICS, Metrics, error_text};
@@ -190,7 +191,7 @@ fn no_error_says_the_same_twice() {
         &AppError::Bus(ConnectError::Database(DbError::Unavailable(refused()))),
         &AppError::Bus(ConnectError::NotDurable("the server syncs every two minutes".into())),
         &AppError::Wechat(ClientError::Tls { why: "no certificate".into() }),
-        &AppError::Listen("127.0.0.1:80".parse().unwrap(), std::io::Error::other("permission denied")),
+        &AppError::Listen(CannotListen("127.0.0.1:80".parse().unwrap(), std::io::Error::other("permission denied"))),
     ];
     for error in errors {
         let words = error_text(error);

@@ -28,6 +28,16 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     {
         r.problem("admin_listen", "is the same as listen: leave it empty".into());
     }
+    let notify_listen = r.optional("notify_listen", address::socket);
+    if let (Some(listen), Some(admin), Some(Some(notify))) = (listen, admin_listen, notify_listen)
+        && notify.port() != 0
+        && (notify == listen || Some(notify) == admin)
+    {
+        r.problem(
+            "notify_listen",
+            "is the address of another listener: leave it empty, or give it a port of its own".into(),
+        );
+    }
     let public_url = r.required("public_url", address::base_url);
     plain_http(r, "public_url", public_url.as_slice());
     let trusted_proxies = r.items("trusted_proxies", address::network);
@@ -45,6 +55,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,
+        notify_listen: notify_listen?,
         public_url: public_url?,
         trusted_proxies: trusted_proxies?,
         max_connections: max_connections?.try_into().ok()?,

@@ -1,7 +1,8 @@
 // State that survives a reload of the page, in this tab only: the order that is being paid and whether a login was tried.
 //
-// An order is `{order_no, amount_fen, offered, since}`. `offered` is set before WeChat is asked to take the money and unset
+// An order is `{order_no, amount_fen, offered, since, hint}`. `offered` is set before WeChat is asked to take the money and unset
 // only when WeChat has said that nothing was paid: while it is set, a reload continues to query instead of selling again.
+// `hint` is what WeChat told the page when the sheet closed; a page that was left with the sheet open has none.
 
 const ORDER = 'checkout.order';
 const LOGIN = 'checkout.login_tried';

@@ -57,15 +57,16 @@ async function enter() {
   }
   const kept = memory.order();
   // Asking about an order that may be paid needs neither a profile nor a bridge.
-  if (kept) return kept.offered ? confirm(kept, null) : look(kept);
+  // The sheet closed with the page that had opened it: WeChat's next answer says how it ended.
+  if (kept) return kept.offered ? confirm(kept, kept.hint ?? 'left') : look(kept);
   if (!user.ok) return screens.show('busy', { reference: user.reference, pressed: enter });
   if (user.data.is_snapshot) return snapshot();
   await choose();
 }
 
-/** Sends the payer through WeChat's login, once per visit. */
+/** Sends the payer through WeChat's login, once per visit: one who refused it is asked before WeChat asks again. */
 function login() {
-  if (!memory.mayLogin()) return loginExpired();
+  if (!memory.mayLogin()) return screens.show('login_refused', { pressed: loginAnew });
   // Replaced, so that going back does not lead to the login again.
   location.replace(service.loginUrl(ADDRESS));
 }
@@ -137,7 +138,7 @@ async function order(amount_fen, kept = null) {
     const over = Date.now() > until;
     // The payer's earlier order is being closed and may have been paid: no new order, and no "not charged".
     if (over && answer.reason === 'pending' && answer.data?.state === 'payable') {
-      return confirm({ order_no: answer.data.order_no, amount_fen, offered: true, since: null }, null);
+      return confirm({ order_no: answer.data.order_no, amount_fen, offered: true, since: null, hint: null }, null);
     }
     if (answer.reason !== 'pending' || over) return refused(answer, amount_fen, kept);
     await pause(1000);
@@ -170,7 +171,7 @@ function refused({ reason, reference, data }, amount_fen, going_on) {
 async function offer(block, amount_fen) {
   const mine = turn;
   const { order_no } = block;
-  const kept = { order_no, amount_fen, offered: true, since: null };
+  const kept = { order_no, amount_fen, offered: true, since: null, hint: null };
   // Stored before WeChat is called: after a reload the page still knows what it may have sold.
   memory.keep(kept);
   screens.show('waiting', { amount_fen, reference: tail(order_no), pressed: () => confirm(kept, 'cancel') });
@@ -203,13 +204,13 @@ async function watch(kept, mine) {
 // --- The outcome ----------------------------------------------------------------------------------------------------
 
 /**
- * Asks the service, which asks WeChat, until there is an outcome. `hint` is what WeChat told the page: with "cancel" or
- * "fail", and only then, an unpaid order ends the asking, because the sheet is closed.
+ * Asks the service, which asks WeChat, until there is an outcome. `hint` is what WeChat told the page. Unless that was "ok" or
+ * nothing, an unpaid order ends the asking, because the sheet is closed: "cancel", "fail", or "left" by a reload.
  */
 async function confirm(kept, hint) {
   const mine = ++turn;
   const since = kept.since ?? Date.now();
-  memory.keep({ ...kept, offered: true, since });
+  memory.keep({ ...kept, offered: true, since, hint });
   const details = { amount_fen: kept.amount_fen, reference: tail(kept.order_no) };
   const wait = () => screens.show('unknown', { ...details, pressed: () => openOrder(kept) });
   const late = Date.now() - since >= CONFIRMING_MS;
@@ -257,10 +258,10 @@ function ended(answer, kept, hint) {
       break;
   }
   // An answer that WeChat gave before the sheet closed says nothing about the time since.
-  if (!answer.data.refreshed || (hint !== 'cancel' && hint !== 'fail')) return false;
-  memory.keep({ ...kept, offered: false, since: null });
-  if (hint === 'cancel') cancelled(kept);
-  else badParameters(tail(kept.order_no), amount_fen);
+  if (!answer.data.refreshed || hint === null || hint === 'ok') return false;
+  memory.keep({ ...kept, offered: false, since: null, hint: null });
+  if (hint === 'fail') badParameters(tail(kept.order_no), amount_fen);
+  else cancelled(kept);
   return true;
 }
 
@@ -301,13 +302,14 @@ async function isUnpaid(kept) {
 
 function paid(status) {
   // Kept until the payer has seen it: a reload shows it again.
-  memory.keep({ order_no: status.order_no, amount_fen: status.amount_fen, offered: true, since: null });
+  memory.keep({ order_no: status.order_no, amount_fen: status.amount_fen, offered: true, since: null, hint: 'ok' });
   const pressed = () => {
     memory.forget();
     turn += 1;
     choose();
   };
   screens.show('paid', { amount_fen: status.amount_fen, reference: tail(status.order_no), pressed });
+  screens.showReceipt(status);
 }
 
 function cancelled(kept) {

@@ -2,22 +2,23 @@
 
 const element = (id) => document.getElementById(id);
 
-/** Text, mark and label of every screen. The mark repeats in a shape what no colour may tell alone. */
+/** Text, mark and label of every screen. The mark is a shape of page.css, or a sign in a disc. */
 export const SCREENS = {
-  entering: { text: '正在进入…', mark: '…' },
+  entering: { text: '正在进入…', mark: 'spin' },
   choosing: { text: '请选择金额', mark: '' },
-  creating: { text: '正在创建订单…', mark: '…' },
-  waiting: { text: '请在微信中完成支付', mark: '¥', action: '取消', plain: true },
-  confirming: { text: '正在确认支付结果，请稍候', mark: '…' },
+  creating: { text: '正在创建订单…', mark: 'spin' },
+  waiting: { text: '请在微信中完成支付', mark: 'spin', action: '取消', plain: true },
+  confirming: { text: '正在确认支付结果，请稍候', mark: 'spin' },
   unknown: { text: '支付结果确认中。如已扣款请勿重复支付，稍后可在订单页查看', mark: '?', action: '查看订单', plain: true },
-  paid: { text: '支付成功', mark: '✓', action: '完成' },
-  cancelled: { text: '支付未完成，订单已保留', mark: '–', action: '继续支付' },
+  paid: { text: '支付成功', mark: 'tick', action: '完成' },
+  cancelled: { text: '支付未完成，订单已保留', mark: '!', action: '继续支付' },
   closed: { text: '订单已超时关闭', mark: '–', action: '重新下单' },
-  already_paid: { text: '该订单已支付，请勿重复付款', mark: '✓', action: '查看订单', plain: true },
+  already_paid: { text: '该订单已支付，请勿重复付款', mark: 'tick', action: '查看订单', plain: true },
   busy: { text: '系统繁忙，请稍后再试（未扣款）', mark: '!', action: '重试' },
   bad_parameters: { text: (reference) => `支付参数异常，请联系客服（编号 ${reference}）`, mark: '!', action: '复制编号', plain: true },
   outside: { text: '请在微信中打开此页面', mark: '!', action: '复制链接' },
   login_expired: { text: '页面已过期，请重新进入', mark: '!', action: '重新进入' },
+  login_refused: { text: '登录未完成，登录后才能支付', mark: '!', action: '重新登录' },
   snapshot: { text: '当前为快照页，请点击“使用完整服务”后支付', mark: '!', action: '使用完整服务' },
 };
 
@@ -42,7 +43,9 @@ export function show(name, { reference = '', amount_fen = null, pressed = null }
   const told = typeof screen.text === 'function' ? screen.text(reference || '—') : screen.text;
   // A live region speaks on each change; the same text again would be said twice.
   if (element('text').textContent !== told) element('text').textContent = told;
-  element('mark').textContent = screen.mark;
+  const sign = screen.mark.length > 1 ? '' : screen.mark;
+  element('mark').dataset.mark = screen.mark;
+  element('mark').textContent = sign;
   element('reference').textContent = reference && typeof screen.text !== 'function' ? `编号 ${reference}` : '';
   element('amount').textContent = amount_fen === null ? '' : yuan(amount_fen);
   element('amount').hidden = amount_fen === null;
@@ -57,16 +60,29 @@ export function show(name, { reference = '', amount_fen = null, pressed = null }
   if (focusLost) element('text').focus({ preventScroll: true });
 }
 
-/** Shows the order under whatever is shown. */
-export function showOrder(order, back) {
-  element('order-number').textContent = order.order_no;
+/** Writes what is known of the order; what is not known yet is a dash. */
+function fill(order) {
+  element('order-goods').textContent = order.description ?? '—';
   element('order-amount').textContent = Number.isInteger(order.amount_fen) ? yuan(order.amount_fen) : '—';
   element('order-state').textContent = STATES[order.state] ?? '确认中';
   element('order-paid-at').textContent = order.paid_at ? new Date(order.paid_at).toLocaleString('zh-CN') : '—';
+  element('order-transaction').textContent = order.transaction_id ?? '—';
+  element('order-number').textContent = order.order_no;
+}
+
+/** Shows the order under whatever is shown. */
+export function showOrder(order, back) {
+  fill(order);
+  element('back').onclick = back;
   const opening = element('order').hidden;
   element('order').hidden = false;
-  element('back').onclick = back;
   if (opening) element('order-title').focus();
+}
+
+/** The paid order as a receipt: part of its screen, which has an action of its own. */
+export function showReceipt(order) {
+  fill(order);
+  element('order').hidden = false;
 }
 
 /** Whether the order is shown. */

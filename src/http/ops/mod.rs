@@ -13,5 +13,6 @@ pub(crate) mod notifications;
 pub(crate) mod query;
 mod replay_request;
 pub(crate) mod replays;
+pub(crate) mod sessions;
 
 pub(crate) use caller::{operator, tools};

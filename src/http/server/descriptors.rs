@@ -20,6 +20,21 @@ pub fn raise_limit() -> u64 {
     limit.current.unwrap_or(u64::MAX)
 }
 
+/// One part of so many connections is that of the notifications' own listener.
+const OF_NOTIFICATIONS: usize = 4;
+
+/// The settings of the public listener, and of the notifications' own where there is one: together they have as many
+/// connections.
+pub fn shared_with_notifications(settings: config::Server) -> (config::Server, Option<config::Server>) {
+    if settings.notify_listen.is_none() {
+        return (settings, None);
+    }
+    let own = (settings.max_connections / OF_NOTIFICATIONS).max(1);
+    let rest = settings.max_connections.saturating_sub(own).max(1);
+    let notify = config::Server { max_connections: own, ..settings.clone() };
+    (config::Server { max_connections: rest, ..settings }, Some(notify))
+}
+
 /// The settings with no more connections than leave enough files to a process with so large a pool of the database's.
 pub fn within_files(settings: &config::Server, pool: u32) -> config::Server {
     let left = raise_limit().saturating_sub(RESERVED + u64::from(pool));

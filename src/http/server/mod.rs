@@ -4,8 +4,10 @@ mod answer;
 pub mod connection;
 mod connections;
 mod descriptors;
+mod listeners;
 mod serve;
 
 pub use connection::Remote;
-pub use descriptors::{raise_limit, within_files};
+pub use descriptors::{raise_limit, shared_with_notifications, within_files};
+pub use listeners::{CannotListen, Listeners};
 pub use serve::serve;

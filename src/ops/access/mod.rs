@@ -1,4 +1,5 @@
 //! Who may use the service: API keys, and the console's users.
 
 pub mod keys;
+pub mod sessions;
 pub mod users;

@@ -141,5 +141,11 @@ pub const EXAMPLES: &[Example] = &[
         r#"{"name": "shop-refunds", "scopes": ["refunds"], "merchants": ["main"], "refund_cap_fen_per_day": 1000000,
             "expires_at": "2099-01-31T00:00:00Z", "rate_limit_per_second": 20, "reason": "The support desk"}"#,
     ),
+    example(
+        "EndSessionsRequest",
+        "payer",
+        "A payer whose phone was lost",
+        r#"{"app": "shop", "openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "reason": "A phone was lost"}"#,
+    ),
     example("CodeRequest", "code", "Of `wx.login`, or of the button", r#"{"code": "0a3b5c"}"#),
 ];

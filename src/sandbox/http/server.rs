@@ -170,6 +170,7 @@ impl Sandbox {
         let appids: HashSet<_> = settings.merchants.iter().flat_map(|m| m.appids.iter().cloned()).collect();
         let in_test = settings.merchants.iter().map(|m| (m.mch_id.as_str().to_owned(), m.in_test())).collect();
         let sandbox = Arc::new(SandboxState {
+            merchant_names: settings.merchant_names,
             test_accounts: in_test,
             accounts: settings.merchants.into_iter().map(|m| (m.mch_id.as_str().to_owned(), m)).collect(),
             appids,

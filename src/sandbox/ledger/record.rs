@@ -30,6 +30,9 @@ pub(in crate::sandbox) struct Terms {
     /// Placed in the test environment, whose key signs what tells of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_test: bool,
+    /// The shop's site, of an H5 order that names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wap_url: Option<String>,
 }
 
 /// One payment session of an order.

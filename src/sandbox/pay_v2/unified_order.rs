@@ -102,6 +102,7 @@ fn terms(message: &Message<'_>, parameters_sha256: &str) -> Result<Terms, Refusa
         sign_type: message.sign_type,
         parameters_sha256: parameters_sha256.to_owned(),
         is_test: message.is_test,
+        wap_url: optional(fields, "scene_info").and_then(wap_url),
     })
 }
 
@@ -148,6 +149,11 @@ fn h5_scene(scene_info: &str) -> Result<(), Refusal> {
         Some("Wap" | "IOS" | "Android") => Ok(()),
         Some(_) | None => Err(param_error("scene_info参数错误：h5_info.type")),
     }
+}
+
+fn wap_url(scene_info: &str) -> Option<String> {
+    let scene: serde_json::Value = serde_json::from_str(scene_info).ok()?;
+    scene.get("h5_info")?.get("wap_url")?.as_str().map(str::to_owned)
 }
 
 /// Absolute, http or https, no query string, fragment or blank: WeChat posts to exactly this address.

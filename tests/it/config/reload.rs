@@ -52,17 +52,21 @@ fn what_is_used_at_the_start_stays_and_is_named() {
     let before = load_in(dir.path(), &good(), &[]).unwrap();
     let text = good()
         .replace("db.internal", "db2.internal")
-        .replace("https://pay.shop.cn\"\ntrusted", "https://pay2.shop.cn\"\norder_wait_ms = 1\ntrusted")
+        .replace(
+            "https://pay.shop.cn\"\ntrusted",
+            "https://pay2.shop.cn\"\norder_wait_ms = 1\nnotify_listen = \"127.0.0.1:9\"\ntrusted",
+        )
         .replace(SESSION_KEY, &rotated(SESSION_KEY))
         .replace("[store]", "[log]\njson = true\n[store]");
     let after = reload(&before, dir.path(), &text).unwrap();
     assert_eq!(after.changed, ["server.order_wait_ms"]);
     assert_eq!(
         after.needs_restart,
-        ["log.json", "server.public_url", "store.migrate_url", "store.url", "web.session_key"]
+        ["log.json", "server.notify_listen", "server.public_url", "store.migrate_url", "store.url", "web.session_key"]
     );
     assert_eq!(after.config.server.public_url, "https://pay.shop.cn");
     assert_eq!(after.config.server.order_wait.as_millis(), 1);
+    assert_eq!(after.config.server.notify_listen, None);
     assert_eq!(after.config.store.url.expose(), before.store.url.expose());
     assert!(!after.config.log.json);
     let key = |config: &Config| config.web.session_key.clone().unwrap().expose().to_owned();

@@ -15,6 +15,7 @@ fn a_sound_configuration_arrives_in_its_types() {
     assert_eq!(config.server.public_url, "https://pay.shop.cn");
     assert_eq!(config.server.notify_ack_timeout, Duration::from_secs(3));
     assert_eq!(config.server.admin_listen, None);
+    assert_eq!(config.server.notify_listen, None);
     assert_eq!(config.orders.default_expiry, Duration::from_secs(7200));
     assert!(config.store.url.expose().contains(PASSWORD));
     let app = config.app("shop").unwrap();
@@ -35,6 +36,14 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[server]", "[server]\nlisten = 8080", "server.listen: ", "text in quotes"),
     ("[server]", "[server]\nlisten = \"\"", "server.listen: ", "is missing"),
     ("[server]", "[server]\nadmin_listen = \"127.0.0.1:8080\"", "server.admin_listen: ", "same as listen"),
+    ("[server]", "[server]\nnotify_listen = \"127.0.0.1:8080\"", "server.notify_listen: ", "another listener"),
+    (
+        "[server]",
+        "[server]\nadmin_listen = \"127.0.0.1:9\"\nnotify_listen = \"127.0.0.1:9\"",
+        "server.notify_listen: ",
+        "another listener",
+    ),
+    ("[server]", "[server]\nnotify_listen = \"8081\"", "server.notify_listen: ", "IP address and a port"),
     ("[server]", "[server]\nlistne = \"127.0.0.1:80\"", "server.listne: ", "did you mean listen?"),
     ("[server]", "[server]\nqqqqqqqqqq = 1", "server.qqqqqqqqqq: ", "known here: listen, admin_listen"),
     ("[server]", "[sever]\na = 1\n[server]", "sever: ", "did you mean server?"),

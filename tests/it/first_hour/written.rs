@@ -1,12 +1,14 @@
 //! `wxpayd init` and `wxpayd config-example`.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use wxpay_worker::clock::Timestamp;
 use wxpay_worker::config::{CHANGE_ME, DEFAULTS};
 use wxpay_worker::ids::MchId;
-use wxpay_worker::init::{Kind, example};
+use wxpay_worker::init::{Kind, example, write};
 use wxpay_worker::sandbox::make_certificates;
 use wxpay_worker::secret::sha256_hex;
 
@@ -16,6 +18,20 @@ const HOSTS: [&str; 4] = ["# pay_url = ", "# pay_backup_url = ", "# api_url = ",
 fn wxpayd(arguments: &[&str], file: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wxpayd"));
     command.env_clear().args(arguments).arg("--config").arg(file).output().unwrap()
+}
+
+/// All files below a folder with what they hold.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -165,4 +181,56 @@ fn a_file_that_is_there_is_never_lost() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     assert_eq!(kept, ["the merchant's own key"]);
+}
+
+/// A disk that is full when the last file is written, as a limit of its size; and a process that is killed there.
+#[test]
+fn a_write_that_fails_leaves_the_configuration_before_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wxpay.toml");
+    init(Kind::Sandbox, &file);
+    // The simulator's authority is written anew from the key that is there.
+    let kept = |path: &Path| !path.ends_with("sandbox/ca.pem");
+    let before = contents(folder.path());
+    for (signal, is_killed) in [("trap '' XFSZ; ", false), ("", true)] {
+        let script = format!("{signal}ulimit -f 8; exec \"$0\" init sandbox --force --config \"$1\"");
+        let mut command = Command::new("bash");
+        command.env_clear().args(["-c", &script, env!("CARGO_BIN_EXE_wxpayd")]).arg(&file);
+        let failed = command.output().unwrap();
+        let said = text(&failed.stderr);
+        assert!(!failed.status.success() && failed.stdout.is_empty(), "{said}");
+        assert_eq!(failed.status.code().is_none(), is_killed, "{said}");
+        let after = contents(folder.path());
+        for (path, content) in before.iter().filter(|(path, _)| kept(path)) {
+            assert!(after.get(path) == Some(content), "{} was changed", path.display());
+        }
+        if !is_killed {
+            assert!(said.contains("wxpay.toml"), "{said}");
+            assert_eq!(after.len(), before.len(), "nothing half-written is left: {:?}", after.keys());
+        }
+    }
+    assert!(check(&file).0);
+    let forced = wxpayd(&["init", "sandbox", "--force"], &file);
+    assert!(forced.status.success(), "{}", text(&forced.stderr));
+}
+
+/// The last of the old files cannot be renamed: the name that it would be kept under is taken.
+#[test]
+fn when_one_file_cannot_be_renamed_all_are_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wxpay.toml");
+    init(Kind::Wechat, &file);
+    let now = Timestamp::parse_rfc3339("2026-11-29T12:00:00Z").unwrap();
+    let taken = folder.path().join(format!("wxpay.toml.{}", now.to_beijing()));
+    std::fs::write(&taken, "of another one").unwrap();
+    let before = contents(folder.path());
+    let refused = write(Kind::Wechat, &file, true, now).unwrap_err();
+    assert!(refused.to_string().contains(taken.to_str().unwrap()), "{refused}");
+    assert!(contents(folder.path()) == before, "something was changed");
+    std::fs::remove_file(&taken).unwrap();
+    let written = write(Kind::Wechat, &file, true, now).unwrap();
+    assert_eq!(written.kept.len(), before.len() - 1);
+    for (path, kept) in &written.kept {
+        assert_eq!(std::fs::read(kept).unwrap(), before[path], "{}", path.display());
+    }
 }

@@ -34,7 +34,7 @@ impl Drop for Nginx {
 
 impl Nginx {
     /// With the reference configuration, in which addresses and files are the test's.
-    async fn before(service: &str) -> Nginx {
+    async fn before(service: &str, notifications: SocketAddr) -> Nginx {
         let (folder, port) = (TempDir::new().unwrap(), free_port());
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
@@ -47,6 +47,7 @@ impl Nginx {
             .concat();
         for (reference, here) in [
             ("10.0.0.5:8080", service.trim_start_matches("http://")),
+            ("10.0.0.5:8081", &notifications.to_string()),
             ("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl")),
             ("/etc/nginx/tls/pay.example.com.pem", &file("cert.pem")),
             ("/etc/nginx/tls/pay.example.com.key", &file("key.pem")),
@@ -94,9 +95,9 @@ impl Nginx {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reference_proxy_passes_what_belongs_outside_and_nothing_else() {
-    let proxies = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let proxies = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\nnotify_listen = \"127.0.0.1:0\"\n";
     let service = TestService::new().config(proxies).in_process().await;
-    let nginx = Nginx::before(&service.base).await;
+    let nginx = Nginx::before(&service.base, service.notify.unwrap()).await;
     let token = service.place("P100001").await["order_token"].as_str().unwrap().to_owned();
 
     for path in

@@ -150,6 +150,7 @@ const BODIES: &[(&str, &str, &str, &str)] = &[
     ("ReplayRequest", "src/http/ops/replay_request.rs", "pub fn parse", "pub fn cap"),
     ("ReplaySelect", "src/http/ops/replay_request.rs", "fn select", ""),
     ("KeyRequest", "src/http/ops/key_request.rs", "pub fn parse", ""),
+    ("EndSessionsRequest", "src/http/ops/sessions.rs", "fn parse", "fn apps"),
     ("CodeRequest", "src/web/mini/login.rs", "pub async fn code", "pub fn refusal"),
 ];
 

@@ -105,3 +105,58 @@ async fn dead_links_say_so() {
     assert!(html.contains("订单已关闭"));
     assert_eq!(shop.control("pay", json!({"prepay_id": prepay_id})).await.1["error"], "closed");
 }
+
+/// An H5 order whose shop named no `redirect_url`: the payer goes back to the page they came from, else to the shop's
+/// site.
+#[tokio::test]
+async fn who_paid_by_h5_finds_the_way_back_to_the_shop() {
+    let shop = Shop::open().await;
+    let link = shop.place(mweb("M100001")).await["mweb_url"].clone();
+    let from = async |url: &str, referer: Option<&str>| {
+        let url = if url.starts_with("http") { url.to_owned() } else { format!("{}{url}", shop.base) };
+        let request = shop.http.get(url);
+        let request = referer.into_iter().fold(request, |request, referer| request.header("referer", referer));
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    let home = |html: &str| html.contains("返回商家");
+    let html = from(&link, Some("https://m.example.com/cart?id=1&n=2")).await;
+    let (_, done) = submit(&shop, &html, 0).await;
+    assert!(
+        done.contains(r#"<a class="button plain" href="https://m.example.com/cart?id=1&amp;n=2">返回商家</a>"#),
+        "{done}"
+    );
+    // Opened again by itself: the site that the order named.
+    let paid = format!("/_sandbox/cashier?mch_id={MCH_ID}&out_trade_no=M100001");
+    let (_, html) = page(&shop, &paid).await;
+    assert!(html.contains(r#"href="https://pay.example.com""#), "{html}");
+    // The simulator's own pages and other schemes are no shop.
+    let own = format!("{}/_sandbox/", shop.base);
+    for referer in [&*own, "javascript:alert(1)", "about:blank"] {
+        let html = from(&paid, Some(referer)).await;
+        assert!(home(&html) && !html.contains(referer), "{html}");
+    }
+    // Inside WeChat the sheet closes by itself.
+    let prepay_id = shop.prepay(order("A100001")).await;
+    let html = from(&format!("/_sandbox/cashier?prepay_id={prepay_id}"), Some("https://m.example.com/")).await;
+    assert!(!home(&html) && !submit(&shop, &html, 0).await.1.contains("返回商家"));
+}
+
+#[tokio::test]
+async fn the_paid_page_is_a_receipt() {
+    let shop = Shop::open().await;
+    let link = shop.place(mweb("M100001")).await["mweb_url"].clone();
+    let (_, html) = page(&shop, &link).await;
+    assert!(html.contains("<dt>支付方式</dt>") && html.contains("aria-label=\"取消\">×</button>"));
+    let (_, done) = submit(&shop, &html, 0).await;
+    let payment = shop.ledger().await["payments"][0].clone();
+    let time = payment["time_end"].as_str().unwrap();
+    let time =
+        format!("{}-{}-{} {}:{}:{}", &time[..4], &time[4..6], &time[6..8], &time[8..10], &time[10..12], &time[12..]);
+    let transaction_id = payment["transaction_id"].as_str().unwrap();
+    for (name, value) in
+        [("商品", "QQ公仔"), ("支付时间", &*time), ("交易单号", transaction_id), ("商户单号", "M100001")]
+    {
+        assert!(done.contains(&format!("<dt>{name}</dt><dd>{value}")), "{name} {value}: {done}");
+    }
+    assert!(done.contains("class=\"mark tick\""), "{done}");
+}

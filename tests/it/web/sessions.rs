@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wxpay_worker::secret::Secret;
+use wxpay_worker::secret::{Secret, sha256_hex};
 
-use super::browser::{Browser, LOGIN, SESSION, SESSION_KEY, data, openid_of, reason, stage, tells_no_secret};
+use super::browser::{
+    Browser, LOGIN, Platform, SESSION, SESSION_KEY, data, openid_of, reason, stage, tells_no_secret, web,
+};
+use crate::harness::sql::texts;
 use crate::http::client::send;
+use crate::http::stage::{ORDERS_KEY, Stage};
 
 const ME: &str = "/api/wechat/getUserInfo";
 
@@ -137,9 +141,9 @@ async fn a_session_that_counts_no_more_takes_its_marker_along() {
 
 #[tokio::test]
 async fn refusals_come_with_200_where_pages_check_the_code_alone() {
-    let platform = super::browser::Platform::start().await;
-    let web = super::browser::web(&platform).replace("[web]", "[web]\nstatus_always_200 = true");
-    let stage = crate::http::stage::Stage::with("", &web).await;
+    let platform = Platform::start().await;
+    let web = web(&platform).replace("[web]", "[web]\nstatus_always_200 = true");
+    let stage = Stage::with("", &web).await;
     let reply = Browser::default().get(&stage, ME).await;
     assert_eq!((reply.status, &reply.json()["code"]), (200, &json!(40101)));
     assert_eq!(reason(&reply), "not_logged_in");
@@ -208,6 +212,71 @@ async fn a_session_that_was_copied_before_a_logout_counts_no_more_and_others_do(
     // Without a session there is nothing to end.
     assert_eq!(stage.send("POST", "/api/wechat/logout", &[], b"").await.status, 200);
     assert_eq!(stage.send("GET", "/api/wechat/logout", &[], b"").await.status, 405);
+    stage.finish().await;
+}
+
+/// A foreign page can have a browser post here, with its cookies where the browser is an old one.
+#[tokio::test]
+async fn no_other_page_logs_a_payer_out() {
+    let (stage, _platform) = stage().await;
+    let mut alice = Browser::logged_in(&stage, "good-Alice").await;
+    let cookies = alice.header();
+    for foreign in [
+        [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")],
+        [("Origin", "null"), ("Sec-Fetch-Site", "cross-site")],
+        [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Site", "cross-site")],
+        [("Origin", "https://m.example.com.evil.example"), ("Sec-Fetch-Mode", "cors")],
+    ] {
+        let headers: Vec<_> = foreign.into_iter().chain([("Cookie", &*cookies)]).collect();
+        let reply = stage.send("POST", "/api/wechat/logout", &headers, b"").await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (403, "bad_origin"), "{foreign:?}");
+        assert!(!reply.head.contains("set-cookie"), "{reply:?}");
+        assert_eq!(alice.get(&stage, ME).await.status, 200, "{foreign:?}");
+    }
+    stage.clock.advance(Duration::from_secs(1));
+    let own = [("Origin", "https://m.example.com"), ("Sec-Fetch-Site", "same-origin"), ("Cookie", &*cookies)];
+    assert_eq!(stage.send("POST", "/api/wechat/logout", &own, b"").await.status, 200);
+    assert_eq!(alice.get(&stage, ME).await.status, 401);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_operator_ends_the_sessions_of_one_payer_and_of_no_other() {
+    const OPS_KEY: &str = "wxk_ops_of_the_sessions_test";
+    let platform = Platform::start().await;
+    let hash = sha256_hex(OPS_KEY.as_bytes());
+    let key =
+        format!("[[api_keys]]\nname = \"ops\"\nhash = \"sha256:{hash}\"\nscopes = [\"ops\"]\nmerchants = \"all\"\n");
+    let stage = Stage::with("", &format!("{}\n{key}", web(&platform))).await;
+    let mut alice = Browser::logged_in(&stage, "good-Alice").await;
+    let mut bob = Browser::logged_in(&stage, "good-Bob").await;
+    stage.clock.advance(Duration::from_secs(60));
+    let openid = openid_of("good-Alice");
+    let end = async |key: &str, body: serde_json::Value| {
+        let key = format!("Bearer {key}");
+        let headers = [("Authorization", &*key), ("Content-Type", "application/json")];
+        stage.send("POST", "/v1/ops/sessions/end", &headers, body.to_string().as_bytes()).await
+    };
+    let wanted = json!({"app": "shop", "openid": openid, "reason": "a phone was lost"});
+    // Without a reason, of an app that is not there, and without the scope: nothing ends.
+    assert_eq!(end(OPS_KEY, json!({"app": "shop", "openid": openid})).await.status, 400);
+    assert_eq!(end(OPS_KEY, json!({"app": "other", "openid": openid, "reason": "x"})).await.status, 404);
+    assert_eq!(end(ORDERS_KEY, wanted.clone()).await.status, 403);
+    assert_eq!(alice.get(&stage, ME).await.status, 200);
+
+    let reply = end(OPS_KEY, wanted).await;
+    assert_eq!((reply.status, &reply.json()["app"]), (200, &json!("shop")), "{reply:?}");
+    tells_no_secret(&reply, &openid);
+    assert_eq!(reason(&alice.get(&stage, ME).await), "not_logged_in");
+    assert_eq!(bob.get(&stage, ME).await.status, 200);
+    let audit = "SELECT action || ' ' || reason || ' ' || subject FROM audit WHERE action LIKE 'sessions%'";
+    let rows = texts(stage.store.db(), audit).await;
+    let payer = &sha256_hex(openid.as_bytes())[..12];
+    assert_eq!(rows, [format!("sessions.end a phone was lost payer:shop:{payer}")]);
+    // The payer may log in again.
+    stage.clock.advance(Duration::from_secs(1));
+    let mut again = Browser::logged_in(&stage, "good-again-Alice").await;
+    assert_eq!(again.get(&stage, ME).await.status, 200);
     stage.finish().await;
 }
 

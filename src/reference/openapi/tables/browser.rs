@@ -76,7 +76,8 @@ const OPERATIONS: &[Operation] = &[
     post("/api/wechat/logout", "logOut", "Log out")
         .about("Ends all sessions of the payer, on other devices, too. Without a session nothing happens.")
         .access(Access::Browser)
-        .answers(&[answer(200, Content::Envelope("LoggedOut"), "There is no session any more.")]),
+        .answers(&[answer(200, Content::Envelope("LoggedOut"), "There is no session any more.")])
+        .refusals(&["bad_origin"]),
     get("/api/wechat/pay/payWallet", "payWallet", "Order and pay")
         .about(
             "An order of the session's payer, and the complete block for `WeixinJSBridge` or `wx.chooseWXPay`. The \
@@ -187,6 +188,8 @@ const OBJECTS: &[Object] = &[
                 .example("[]"),
             fen("amount_fen", "In fen."),
             fen("refunded_fen", "In fen.").example("0"),
+            text("description", "The goods, as WeChat shows them.", "A coffee"),
+            text("transaction_id", "WeChat's number of the payment.", "4200002134202611270000000001").or_null(),
             time("paid_at", "By WeChat's clock.").or_null(),
             time("expires_at", "Until when."),
             flag("refreshed", "Whether WeChat answered for this reply."),

@@ -1,4 +1,4 @@
-//! API keys.
+//! API keys, and sessions of payers.
 
 use super::common::{AFTER, NEXT, OPS_LIMIT, REASON};
 use crate::config::{ApiKey, Scope};
@@ -22,6 +22,12 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Admin)
         .body("ReasonRequest")
         .answers(&[answer(200, Content::Json("ApiKey"), "No process accepts it any more within seconds.")]),
+    post("/v1/ops/sessions/end", "endSessions", "End a payer's sessions")
+        .about("All that began until now, on all of the payer's devices. The payer may log in again.")
+        .key(Scope::Ops)
+        .body("EndSessionsRequest")
+        .answers(&[answer(200, Content::Json("EndedSessions"), "No process accepts them any more.")])
+        .refusals(&["not-found"]),
 ];
 
 const SCOPES: Field = of(Shape::Words(names_of!(Scope)), "scopes", "What it may do.").example("[\"orders\"]");
@@ -46,6 +52,25 @@ const OBJECTS: &[Object] = &[
             RATE.within(1, ApiKey::RATE_MAX).optional(),
             REASON,
         ],
+    ),
+    request(
+        "EndSessionsRequest",
+        "Whose sessions end.",
+        &[
+            text("app", "The key of the app; may be left out where there is one.", "shop")
+                .bytes(32)
+                .pattern("^[0-9a-z-]+$")
+                .optional(),
+            text("openid", "The payer under that app.", "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o")
+                .bytes(128)
+                .pattern("^[0-9A-Za-z_-]+$"),
+            REASON,
+        ],
+    ),
+    object(
+        "EndedSessions",
+        "What ended.",
+        &[text("app", "The key of the app.", "shop"), time("ended_at", "Sessions that began later count.")],
     ),
     object(
         "ApiKey",
@@ -85,7 +110,7 @@ const OBJECTS: &[Object] = &[
 
 pub const SECTION: Section = Section {
     name: "API keys",
-    about: "Making and revoking keys, for keys with the scope `admin`.",
+    about: "Making and revoking keys, for keys with the scope `admin`; ending sessions of payers.",
     operations: OPERATIONS,
     objects: &[OBJECTS],
 };

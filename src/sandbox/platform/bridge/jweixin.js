@@ -24,29 +24,34 @@
   // ---- the cashier -------------------------------------------------------------------------------------------------
 
   const style = `
-    :host { color-scheme: light dark; }
+    {{palette}}
     dialog {
-      box-sizing: border-box; width: 100%; max-width: 26rem; max-height: 100%; margin: auto auto 0; padding: 1.5rem;
-      overflow: auto; border: 0; border-radius: .75rem .75rem 0 0; background: #fff; color: #191919;
-      font: 1rem/1.5 system-ui, -apple-system, 'PingFang SC', 'Microsoft YaHei', sans-serif;
+      box-sizing: border-box; width: 100%; max-width: 24.375rem; max-height: 100%; margin: auto auto 0;
+      padding: 1.25rem 1.5rem 1.5rem; overflow: auto; border: 0; border-radius: .75rem .75rem 0 0;
+      background: var(--sheet); color: var(--ink);
+      font: 1rem/1.5 system-ui, -apple-system, 'PingFang SC', 'Noto Sans CJK SC', 'Microsoft YaHei', sans-serif;
     }
     dialog::backdrop { background: rgb(0 0 0 / .6); }
-    h2 { margin: 0; font-size: 1.1rem; font-weight: 500; text-align: center; overflow-wrap: anywhere; }
-    .amount { margin: 1rem 0; font-weight: 600; text-align: center; white-space: nowrap; }
-    .payee, .note { margin: 0 0 1.5rem; color: #595959; text-align: center; overflow-wrap: anywhere; }
-    .note { margin: 1rem 0 0; font-size: .8rem; }
-    button {
-      display: block; box-sizing: border-box; width: 100%; min-height: 3rem; margin: 0 0 .75rem; padding: .75rem; border: 0;
-      border-radius: .5rem; background: #07804a; color: #fff; font: inherit; cursor: pointer;
+    h2 { margin: 0; padding: 0 2.5rem; font-size: 1.0625rem; font-weight: 500; text-align: center; overflow-wrap: anywhere; }
+    .amount { margin: .75rem 0 1rem; font-weight: 600; line-height: 1.2; text-align: center; white-space: nowrap; }
+    .row {
+      display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem; margin: 0; padding: .75rem 0;
+      border-top: 1px solid var(--hair); overflow-wrap: anywhere;
     }
-    button.plain { background: #f2f2f2; color: #191919; }
-    button:focus-visible { outline: 3px solid #1a73e8; outline-offset: 2px; }
+    .row :first-child, .note { color: var(--faint); }
+    .note { margin: 1rem 0 0; font-size: .8rem; text-align: center; }
+    button {
+      display: block; box-sizing: border-box; width: 100%; min-height: 3rem; margin: 1rem 0 0; padding: .75rem; border: 0;
+      border-radius: .5rem; background: var(--green); color: var(--on-green); font: inherit; font-weight: 600; cursor: pointer;
+    }
+    button.close {
+      position: absolute; top: .5rem; left: .5rem; width: 2.75rem; min-height: 2.75rem; margin: 0; padding: 0;
+      border-radius: 50%; background: none; color: inherit; font-size: 1.75rem; font-weight: 400; line-height: 1;
+    }
+    button:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
     button:disabled { opacity: .6; cursor: default; }
-    @media (prefers-color-scheme: dark) {
-      dialog { background: #1e1e1e; color: #e6e6e6; }
-      .payee, .note { color: #b0b0b0; }
-      button.plain { background: #333; color: #e6e6e6; }
-    }`;
+    /* Over the page's phone frame, if it has one. */
+    @media (min-width: 40rem) { dialog { margin: auto; border-radius: .75rem; } }`;
 
   function element(name, text, className) {
     const made = document.createElement(name);
@@ -65,21 +70,28 @@
       sheetStyle.replaceSync(style);
       root.adoptedStyleSheets = [sheetStyle];
       const dialog = document.createElement('dialog');
-      const title = element('h2', sheet.body);
+      const title = element('h2', sheet.merchant);
       title.id = 'title';
       dialog.setAttribute('aria-labelledby', 'title');
       dialog.lang = 'zh-CN';
       const amount = element('p', '¥' + sheet.amount, 'amount');
       // An amount on two lines is read as another amount: with large text it shrinks to fit instead.
       amount.style.fontSize = 'min(2.5rem, ' + Math.floor(120 / amount.textContent.length) + 'vw)';
+      const row = (name, value) => {
+        const made = element('p', '', 'row');
+        made.append(element('span', name), element('span', value));
+        return made;
+      };
       const pay = element('button', '确认支付');
-      const cancel = element('button', '取消', 'plain');
+      const cancel = element('button', '×', 'close');
+      cancel.setAttribute('aria-label', '取消');
       dialog.append(
+        cancel,
         title,
         amount,
-        element('p', '收款方 ' + sheet.payee, 'payee'),
+        row('商品', sheet.body),
+        row('支付方式', '零钱'),
         pay,
-        cancel,
         element('p', '模拟收银台，不会产生真实扣款', 'note'),
       );
       root.append(dialog);
@@ -97,6 +109,8 @@
       });
       document.body.append(host);
       dialog.showModal();
+      // What the payer came for, not the way out.
+      pay.focus({ focusVisible: false });
     });
   }
 

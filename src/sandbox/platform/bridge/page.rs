@@ -21,6 +21,7 @@ use crate::ids::OpenId;
 use crate::sandbox::control::wire::{Answer, Problem, Read};
 use crate::sandbox::ledger::account::{Handle, PayerFunds};
 use crate::sandbox::ledger::payment_flow;
+use crate::sandbox::page_style::palette;
 use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::oauth::site::{admitted, is_loopback, site};
 use crate::sandbox::state::SandboxState;
@@ -42,7 +43,7 @@ async fn script() -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
     ];
-    (headers, include_str!("jweixin.js")).into_response()
+    (headers, include_str!("jweixin.js").replace("{{palette}}", &palette(":host"))).into_response()
 }
 
 /// The page that calls, if it is one that may: on loopback, or of one of the apps.
@@ -176,12 +177,14 @@ fn on_page(platform: &Platform, request: &PayRequest, person: usize) -> Result<(
 /// Everything held: the cashier, or what the control API wants instead.
 fn proceed(sandbox: &Arc<SandboxState>, via: Via, bill: Bill, openid: OpenId) -> Value {
     let next = sandbox.platform().bridge.next.take();
-    let Bill { prepay_id, amount, body, payee } = bill;
+    let Bill { prepay_id, amount, body, payee, merchant } = bill;
     let sheet = Sheet { via, prepay_id, openid };
     match next {
         None => {
             let sheet = sandbox.platform().bridge.open(sheet);
-            json!({"result": "sheet", "sheet": sheet, "amount": amount, "body": body, "payee": payee})
+            json!({
+                "result": "sheet", "sheet": sheet, "amount": amount, "body": body, "payee": payee, "merchant": merchant,
+            })
         }
         Some(Next::LieOk) => ended(via, "ok", None),
         Some(Next::Cancel) => finish(sandbox, &sheet, Action::Cancel),

@@ -28,7 +28,10 @@ pub(in crate::sandbox) struct Bill {
     pub prepay_id: String,
     pub amount: String,
     pub body: String,
+    /// The merchant's number.
     pub payee: String,
+    /// Its name.
+    pub merchant: String,
 }
 
 impl Block {
@@ -98,6 +101,7 @@ impl Block {
             amount: yuan(order.terms.total_fee),
             body: order.terms.body.clone(),
             payee: order.terms.mch_id.as_str().to_owned(),
+            merchant: sandbox.merchant_name(order.terms.mch_id.as_str()),
         })
     }
 }

@@ -16,7 +16,8 @@ use axum::routing::get;
 use super::codes::{Code, Purpose, Scope};
 use super::people::COOKIE;
 use super::site::admitted;
-use crate::sandbox::cashier::{STYLE, escape};
+use crate::sandbox::cashier::escape;
+use crate::sandbox::page_style::page_style;
 use crate::sandbox::platform::Platform;
 use crate::sandbox::platform::request::pairs;
 use crate::sandbox::settings::PlatformKind;
@@ -221,10 +222,11 @@ fn error_page(problem: &ErrorPage) -> Response {
 }
 
 fn page(title: &str, content: &str) -> Response {
+    let style = page_style();
     let html = format!(
         r#"<!DOCTYPE html>
 <html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{STYLE}{MORE}</style></head>
+<title>{title}</title><style>{style}{MORE}</style></head>
 <body><main><h1>{title}</h1>{content}</main><footer>模拟的微信授权页</footer></body></html>
 "#
     );
@@ -240,4 +242,4 @@ fn page(title: &str, content: &str) -> Response {
 
 const MORE: &str = "p{text-align:center}fieldset{border:0;margin:2rem 0;padding:0}legend{color:inherit;padding:0}\
 label{display:flex;gap:.75rem;align-items:center;min-height:3rem;overflow-wrap:anywhere}\
-input{width:1.25rem;height:1.25rem;accent-color:#078f4c}";
+input{width:1.25rem;height:1.25rem;accent-color:var(--green)}";

@@ -1,5 +1,6 @@
 //! The service and the WeChat simulator in this process, both by one clock that the test moves.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wxpay_worker::app::{App, AppError, Listeners, Roles};
+use wxpay_worker::app::{App, AppError, Roles};
 use wxpay_worker::bus::Bus;
 use wxpay_worker::clock::{Clock, Timestamp};
 use wxpay_worker::config::{Config, ConfigHandle};
+use wxpay_worker::http::Listeners;
 use wxpay_worker::ids::{MerchantKey, OrderNo};
 use wxpay_worker::store::{Db, Store, StoredOrder};
 
@@ -33,6 +35,8 @@ pub struct InProcess {
     pub clock: Clock,
     pub store: Store,
     pub base: String,
+    /// Of `server.notify_listen`.
+    pub notify: Option<SocketAddr>,
     pub bus: Bus,
     pub in_force: ConfigHandle,
     pub stop: CancellationToken,
@@ -51,6 +55,7 @@ impl Deref for InProcess {
 }
 
 struct Running {
+    notify: Option<SocketAddr>,
     in_force: ConfigHandle,
     store: Store,
     bus: Bus,
@@ -60,19 +65,25 @@ struct Running {
 
 async fn run(config: &Config, clock: &Clock, port: u16, roles: Roles) -> Running {
     let api = if roles.ingress { Some(TcpListener::bind(("127.0.0.1", port)).await.unwrap()) } else { None };
+    let notify = match config.server.notify_listen {
+        Some(address) => Some(TcpListener::bind(address).await.unwrap()),
+        None => None,
+    };
+    let address = notify.as_ref().map(|listener| listener.local_addr().unwrap());
     let app = App::open(config.clone(), clock.clone()).await.unwrap();
     let (store, bus, stop) = (app.store.clone(), app.bus.clone(), CancellationToken::new());
     let in_force = app.config.clone();
-    let task = tokio::spawn(app.run(roles, Listeners { api, ..Listeners::default() }, stop.clone()));
-    Running { in_force, store, bus, stop, task }
+    let task = tokio::spawn(app.run(roles, Listeners { api, notify, ..Listeners::default() }, stop.clone()));
+    Running { notify: address, in_force, store, bus, stop, task }
 }
 
 impl InProcess {
     pub(super) async fn start(environment: Environment, config: &str, clock: Clock, roles: Roles) -> InProcess {
         let config = Config::from_toml_str(config).unwrap();
-        let Running { in_force, store, bus, stop, task: running } = run(&config, &clock, environment.port, roles).await;
+        let Running { notify, in_force, store, bus, stop, task: running } =
+            run(&config, &clock, environment.port, roles).await;
         let base = format!("http://127.0.0.1:{}", environment.port);
-        InProcess { clock, store, base, bus, in_force, stop, config, roles, running, environment }
+        InProcess { clock, store, base, notify, bus, in_force, stop, config, roles, running, environment }
     }
 
     /// Another configuration is in force, without a restart.
@@ -90,10 +101,10 @@ impl InProcess {
     /// The service stops and starts again, at the same address, on a host with this clock. The simulator's stays.
     pub async fn move_to_host(&mut self, clock: Clock) {
         self.stop_service().await;
-        let Running { in_force, store, bus, stop, task } =
+        let Running { notify, in_force, store, bus, stop, task } =
             run(&self.config, &clock, self.environment.port, self.roles).await;
         (self.store, self.bus, self.stop, self.running, self.clock) = (store, bus, stop, task, clock);
-        self.in_force = in_force;
+        (self.in_force, self.notify) = (in_force, notify);
     }
 
     /// The service stops, as at a signal; its database and the simulator stay. It may start again.

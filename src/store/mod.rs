@@ -1,6 +1,7 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
 mod api_keys;
+mod backup;
 mod books;
 mod console;
 mod db;
@@ -34,6 +35,7 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use backup::{Backup, BackupError, backup};
 pub use books::checks::BookCheck;
 pub use books::closings::Balances;
 pub use books::days::{DaySums, LateRow};

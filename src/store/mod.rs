@@ -115,7 +115,7 @@ pub use tokens::TokenChange;
 pub use unmatched_notifications::WaitingNotification;
 pub use users::{NewUser, User};
 pub use webhooks::types::{
-    Cause, DeliveryState, DeliveryStep, DisabledReason, Disabling, EndpointChange, EndpointHealth, EndpointState,
-    NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
+    Cause, DeliveryState, DeliveryStep, DisabledReason, Disabling, EndpointChange, EndpointFormat, EndpointHealth,
+    EndpointState, NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
 };
 pub use writer::{Limits, ReadPool, Row, WriteTx, Writer, Writing};

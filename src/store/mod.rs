@@ -1,6 +1,7 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
 mod api_keys;
+mod approvals;
 mod backup;
 mod books;
 mod console;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use approvals::types::{Approval, ApprovalKind, ApprovalState, Decided, NewApproval};
 pub use backup::{Backup, BackupError, backup};
 pub use books::checks::BookCheck;
 pub use books::closings::Balances;

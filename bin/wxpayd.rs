@@ -16,7 +16,7 @@ use wxpay_worker::http::Listeners;
 use wxpay_worker::init;
 use wxpay_worker::init::Kind;
 use wxpay_worker::ops;
-use wxpay_worker::store::{Access, Db, PackedTable, Role, Store};
+use wxpay_worker::store::{Access, Db, PackedTable, Role, Store, backup};
 use wxpay_worker::wechat::certificate;
 use wxpay_worker::{demo, telemetry};
 
@@ -43,6 +43,12 @@ enum Command {
     },
     /// Brings the database to the newest schema.
     Migrate,
+    /// Copies the SQLite database into a folder of its own within FOLDER, while the service runs: readable by this user
+    /// alone, read as a whole, and on the disk before it gets its name.
+    Backup {
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Prints every problem and warning of the configuration, and the effective values with secrets masked.
     CheckConfig {
         /// Ends with status 1 if there is a warning, too.
@@ -125,6 +131,7 @@ async fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options, stop_on_signal()).await,
         Command::Run { only } => run(cli.config.as_deref(), only.unwrap_or(Roles::ALL)).await,
         Command::Migrate => migrate(cli.config.as_deref()).await,
+        Command::Backup { folder } => back_up(cli.config.as_deref(), &folder),
         Command::CheckConfig { strict } => check_config(cli.config.as_deref(), strict),
         Command::Init { kind, force } => write_configuration(cli.config.as_deref(), kind, force),
         Command::ConfigExample { kind } => {
@@ -175,6 +182,20 @@ async fn migrate(file: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(file, process_env(), certificate::check)?;
     let changed = Db::connect(&config.store).await?.migrate().await?;
     println!("{}", if changed { "the schema is up to date now" } else { "the schema was up to date" });
+    Ok(())
+}
+
+fn back_up(file: Option<&Path>, folder: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file, process_env(), certificate::check)?;
+    let database = config.store.sqlite_file();
+    let database = database.ok_or_else(|| anyhow::anyhow!("store.url is PostgreSQL: use pg_dump or its archive"))?;
+    let made = backup(&database, &[], folder, Clock::system().now())?;
+    let (schema, position) = (&made.contents.schema, made.contents.feed_position);
+    println!("{}", made.folder.display());
+    eprintln!(
+        "{} bytes, schema {schema}, the feed up to position {position}; to restore it: docs/backups.md",
+        made.bytes
+    );
     Ok(())
 }
 

@@ -88,6 +88,8 @@ pub fn new_refund(config: &Config, spec: RefundSpec, now: Timestamp) -> Result<N
         audit: None,
         idempotency: None,
         cap: None,
+        second_person: None,
+        approved: None,
         params: AttemptParams { params: params(&call), sign_type: merchant.sign_type.as_str().into() },
         known: spec.known,
         created_at: now,

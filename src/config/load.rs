@@ -133,6 +133,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
     let web = root.section("web", read::web);
     let console = root.section("console", read::console);
     let webhooks = root.section("webhooks", read::webhooks);
+    let limits = root.section("limits", read::limits);
     let log = root.section("log", read::log);
     let apps = root.entries("apps", read::app);
     let merchants = root.entries("merchants", read::merchant);
@@ -160,6 +161,7 @@ pub(super) fn read_tree(tree: &Table, report: &mut Report) -> Option<Config> {
         web: web?,
         console: console?,
         webhooks: webhooks?,
+        limits: limits?,
         log: log?,
         apps,
         merchants,

@@ -10,7 +10,7 @@ use super::api_key::ApiKey;
 use super::explain::Effective;
 use super::layers::Tree;
 use super::problem::Problem;
-use super::read::typed::{Settling, Web};
+use super::read::typed::{Limits, Settling, Web};
 use super::storage::{Retention, Store};
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
@@ -42,6 +42,8 @@ pub struct Config {
     pub console: Console,
     /// `[webhooks]`
     pub webhooks: Webhooks,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[log]`
     pub log: Log,
     /// `[[apps]]`
@@ -60,6 +62,12 @@ impl Config {
     /// The merchant with this key.
     pub fn merchant(&self, key: &str) -> Option<&Merchant> {
         self.merchants.iter().find(|m| m.key.as_str() == key)
+    }
+
+    /// The amount above which money of this merchant needs a second person to be accepted or refunded.
+    pub fn second_person(&self, merchant: &MerchantKey) -> Option<Fen> {
+        let own = self.merchant(merchant.as_str()).and_then(|merchant| merchant.second_person);
+        Some(own.unwrap_or(self.limits.second_person)).filter(|limit| *limit > Fen::ZERO)
     }
 
     /// WeChat's numbers of the apps a merchant takes orders through.
@@ -302,6 +310,8 @@ pub struct Merchant {
     pub policy: Policy,
     /// Which notifications are believed without a question.
     pub settling: Settling,
+    /// Its own amount in place of `limits.second_person`; zero: no second person is needed.
+    pub second_person: Option<Fen>,
     /// How many orders are placed in one second over all processes; as many are closed.
     pub orders_per_second: u32,
     /// How many of its orders WeChat is asked about in one second, over all processes, and how many of its refunds;

@@ -21,6 +21,9 @@ pub fn inside(next: &str) -> &str {
     if is_inside && is_plain { next } else { "/console" }
 }
 
+/// What waits for a second person.
+pub const APPROVALS: &str = "/console/approvals";
+
 /// Payments of no order.
 pub const UNMATCHED: &str = "/console/held?class=unmatched";
 

@@ -48,6 +48,8 @@ pub fn routes(http: Arc<HttpShared>) -> Router {
         .route("/console/search", get(search::get))
         .route("/console/held", get(money::held::get))
         .route("/console/refunds", get(money::refunds::get))
+        .route("/console/approvals", get(money::approvals::get))
+        .route("/console/approvals/{id}", post(money::approvals::decide))
         .route("/console/jobs", get(activity::jobs::get))
         .route("/console/audit", get(activity::audit::get))
         .route("/console/settings", get(settings::page::get))

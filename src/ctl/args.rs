@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::approvals::ApprovalsCommand;
 use super::args_page::Page;
 use super::args_replay::ReplayArgs;
 use super::finance::{Between, LedgerArgs, PeriodsCommand, ReconcileCommand};
@@ -64,6 +65,14 @@ pub enum Command {
     DeadLetters {
         #[command(subcommand)]
         command: DeadLettersCommand,
+    },
+    /// Money that waits for a second person to be credited or refunded.
+    #[command(after_help = "Examples:\n  \
+        wxpayctl approvals list\n  \
+        wxpayctl approvals approve 17 --reason \"checked with the shop\" --yes")]
+    Approvals {
+        #[command(subcommand)]
+        command: ApprovalsCommand,
     },
     /// Handling stored notifications, dead letters and events again: plan, then start.
     Replay(Box<ReplayArgs>),

@@ -114,6 +114,7 @@ pub async fn run(api: &Api, command: Command, out: &mut Printer) -> Result<Exit,
             list(api, &audit, &[], page, out).await
         }
         Command::Health
+        | Command::Approvals { .. }
         | Command::Keys { .. }
         | Command::Completions { .. }
         | Command::Man { .. }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr; `--json` prints what the service answered. Exit codes are those of
 //! [`Exit`]. Nothing here knows the database or the bus; `doctor` has its checks in [`crate::doctor`].
 
+mod approvals;
 mod args;
 mod args_page;
 mod args_replay;

@@ -5,7 +5,6 @@
 
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::config::Scope;
 use crate::event::fact::WechatError;
@@ -155,6 +154,15 @@ pub enum Error {
     /// To give back: WeChat does not hold what it reported.
     #[error("WeChat does not hold this payment as it was reported")]
     PaymentDiffers,
+    /// A second person refused it.
+    #[error("a second person refused this: it is not done under this number")]
+    NotApproved,
+    /// To decide: who asked does not.
+    #[error("another person decides this: neither who asked for it, nor a key that it made")]
+    ApprovalOwn,
+    /// To decide: it was decided otherwise, or its time is over.
+    #[error("the request was decided otherwise, or its time is over")]
+    ApprovalEnded,
     /// The order has had as many attempts as it may.
     #[error("the order has reached its limit of attempts; create a new order")]
     AttemptsUsedUp,
@@ -323,6 +331,9 @@ problems! {
     Error::PaymentAccepted => CONFLICT "payment-accepted" "Payment accepted";
     Error::PaymentMatched => CONFLICT "payment-matched" "Payment's order appeared";
     Error::PaymentDiffers => CONFLICT "payment-differs" "Payment differs at WeChat";
+    Error::NotApproved => CONFLICT "not-approved" "Refused by a second person";
+    Error::ApprovalOwn => FORBIDDEN "approval-own" "Another person decides";
+    Error::ApprovalEnded => CONFLICT "approval-ended" "Request ended";
     Error::AttemptsUsedUp => CONFLICT "attempts-used-up" "No more attempts";
     Error::NumberTaken => CONFLICT "number-taken" "Number in use";
     Error::KeyReused => UNPROCESSABLE_ENTITY "key-reused" "Idempotency key reused";
@@ -383,13 +394,4 @@ fn ended(state: OrderState) -> String {
 /// What is said where other refunds of the payment are the reason.
 pub fn of_others(sum: Option<Fen>) -> String {
     sum.map(|sum| format!("; WeChat has refunded {sum} fen of the payment by other refunds")).unwrap_or_default()
-}
-
-/// WeChat's refusal in its own field names.
-pub fn wechat_json(error: &WechatError) -> Value {
-    let mut wechat = json!({"err_code": error.code, "err_code_des": error.message});
-    if error.is_unsigned() {
-        wechat["unsigned"] = json!(true);
-    }
-    wechat
 }

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::extract::request_id::request_id;
-use super::problem::{Error, Kind, PROBLEM_BASE, wechat_json};
+use super::problem::{Error, Kind, PROBLEM_BASE};
+use crate::event::fact::WechatError;
 
 /// Where this server has a page for each type: of the same host, under whichever name it is reached.
 const DOCS: &str = "/problems/";
@@ -77,4 +78,13 @@ fn add_members(error: &Error, problem: &mut Map<String, Value>) {
         }
         _ => {}
     }
+}
+
+/// WeChat's refusal in its own field names.
+pub fn wechat_json(error: &WechatError) -> Value {
+    let mut wechat = json!({"err_code": error.code, "err_code_des": error.message});
+    if error.is_unsigned() {
+        wechat["unsigned"] = json!(true);
+    }
+    wechat
 }

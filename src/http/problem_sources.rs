@@ -72,9 +72,50 @@ impl From<crate::ops::money::RefundError> for Error {
                 RefundRefusal::Capped { left } => Error::RefundCap { left },
                 RefundRefusal::Accepted => Error::PaymentAccepted,
                 RefundRefusal::Matched => Error::PaymentMatched,
+                RefundRefusal::Differs => Error::RefundDiffers,
+                RefundRefusal::NotApproved => Error::NotApproved,
+                RefundRefusal::NotWaiting => Error::ApprovalEnded,
             },
             RefundError::Merchant(e) => Error::Internal { internal: e.to_string() },
             RefundError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<crate::ops::money::NotConfirmed> for Error {
+    fn from(e: crate::ops::money::NotConfirmed) -> Error {
+        use crate::ops::money::NotConfirmed;
+        match e {
+            NotConfirmed::Differs => Error::PaymentDiffers,
+            NotConfirmed::Unavailable(internal) => Error::Unavailable { internal },
+        }
+    }
+}
+
+impl From<crate::order::Refusal> for Error {
+    /// Of a payment that should be accepted.
+    fn from(refusal: crate::order::Refusal) -> Error {
+        use crate::order::Refusal;
+        match refusal {
+            Refusal::GivenBack => Error::PaymentGivenBack,
+            Refusal::ForeignPayment => Error::PaymentForeign,
+            _ => Error::NotFound("payment of this order"),
+        }
+    }
+}
+
+impl From<crate::ops::money::ApproveError> for Error {
+    fn from(e: crate::ops::money::ApproveError) -> Error {
+        use crate::ops::money::ApproveError;
+        match e {
+            ApproveError::NotFound => Error::NotFound("approval"),
+            ApproveError::Own => Error::ApprovalOwn,
+            ApproveError::Ended => Error::ApprovalEnded,
+            ApproveError::Confirm(e) => e.into(),
+            ApproveError::Held(refusal) => refusal.into(),
+            ApproveError::Accept(e) => e.into(),
+            ApproveError::Refund(e) => e.into(),
+            ApproveError::Store(e) => e.into(),
         }
     }
 }

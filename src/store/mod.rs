@@ -1,6 +1,8 @@
 //! The database: what is true on our side. Knows no WeChat, bus or web.
 
 mod api_keys;
+mod approvals;
+mod backup;
 mod books;
 mod console;
 mod db;
@@ -34,6 +36,8 @@ mod writer;
 
 pub use api_keys::change::Revocation;
 pub use api_keys::read::{ApiKeyCounts, RevokedApiKey, StoredApiKey};
+pub use approvals::types::{Approval, ApprovalKind, ApprovalState, Decided, NewApproval};
+pub use backup::{Backup, BackupError, backup};
 pub use books::checks::BookCheck;
 pub use books::closings::Balances;
 pub use books::days::{DaySums, LateRow};
@@ -114,7 +118,7 @@ pub use tokens::TokenChange;
 pub use unmatched_notifications::WaitingNotification;
 pub use users::{NewUser, User};
 pub use webhooks::types::{
-    Cause, DeliveryState, DeliveryStep, DisabledReason, Disabling, EndpointChange, EndpointHealth, EndpointState,
-    NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
+    Cause, DeliveryState, DeliveryStep, DisabledReason, Disabling, EndpointChange, EndpointFormat, EndpointHealth,
+    EndpointState, NewAttempt, OfDelivery, WebhookAttempt, WebhookDelivery, WebhookEndpoint,
 };
 pub use writer::{Limits, ReadPool, Row, WriteTx, Writer, Writing};

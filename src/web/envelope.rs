@@ -261,6 +261,9 @@ impl From<Error> for Failure {
             | Error::RefundDiffers
             | Error::RefundFailed { .. }
             | Error::PaymentMatched
+            | Error::NotApproved
+            | Error::ApprovalOwn
+            | Error::ApprovalEnded
             | Error::PaymentDiffers
             | Error::ReplayState(_)
             | Error::PeriodNotOver

@@ -29,6 +29,8 @@ pub enum AddressError {
     Inside,
     #[error("has a name without an address")]
     NoAddress,
+    #[error("must be a robot's address as WeCom shows it, with key and nothing else behind the question mark")]
+    NoKey,
 }
 
 /// Parses an address and checks all of it that needs no lookup of its name. Other spellings of an IPv4 address

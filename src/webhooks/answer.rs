@@ -38,6 +38,8 @@ pub enum Outcome {
     EventUnreadable,
     /// The endpoint's secret was sealed under another key.
     NoSecret,
+    /// A robot answered 200 and took no message.
+    Refused,
 }
 
 named!(Outcome {
@@ -53,6 +55,7 @@ named!(Outcome {
     EventGone = "event_gone",
     EventUnreadable = "event_unreadable",
     NoSecret = "no_secret",
+    Refused = "refused",
 });
 
 /// An attempt's end.

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use metrics::counter;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::answer::{Answer, Outcome};
 use super::schedule::{Next, next};
 use super::sender::{Message, Sender};
+use super::wecom::body as robot_body;
 use crate::clock::{Clock, Timestamp};
 use crate::event::domain::{DomainData, DomainEvent, WebhookDisabled};
 use crate::event::envelope::{Envelope, EnvelopeError};
 use crate::secret::random_text;
 use crate::store::{
-    AuditEntry, Cause, DbError, DeliveryStep, DisabledReason, Disabling, EndpointState, ItemResult, NewAttempt,
-    OfDelivery, ReplayMark, ReplayResult, Store, WebhookDelivery, WebhookEndpoint,
+    AuditEntry, Cause, DbError, DeliveryStep, DisabledReason, Disabling, EndpointFormat, EndpointState, ItemResult,
+    NewAttempt, OfDelivery, ReplayMark, ReplayResult, Store, WebhookDelivery, WebhookEndpoint,
 };
 use crate::telemetry::WEBHOOK_ATTEMPTS_TOTAL;
 
@@ -92,19 +94,9 @@ impl Maker {
 
     /// An attempt by the schedule.
     pub async fn scheduled(&self, claimed: &Claimed) -> Result<Outcome, DbError> {
-        let Claimed { delivery, endpoint, claim } = claimed;
-        let sent = self.send_event(endpoint, &delivery.event_id).await?;
-        let now = self.clock.now();
-        let step = Self::step(delivery, &sent, now);
-        let of = OfDelivery { id: delivery.id, claim: claim.clone(), step };
+        let sent = self.send_event(&claimed.endpoint, &claimed.delivery.event_id).await?;
         let outcome = sent.answer.outcome;
-        let mut attempt = attempt(endpoint, &About::of(delivery), sent, (Cause::Schedule, Some(of)), now);
-        if attempt.blames_endpoint {
-            attempt.disabling = self.disabling(endpoint, outcome, now);
-        }
-        if self.store.record_webhook_attempt(attempt).await? {
-            tracing::warn!(endpoint = endpoint.id, outcome = outcome.as_str(), "a webhook endpoint was disabled");
-        }
+        self.ended(claimed, sent).await?;
         Ok(outcome)
     }
 
@@ -160,8 +152,69 @@ impl Maker {
         }
     }
 
+    /// Attempts by the schedule at a robot: one message about all of them.
+    pub async fn scheduled_together(&self, endpoint: &WebhookEndpoint, claimed: &[Claimed]) -> Result<(), DbError> {
+        let started_at = self.clock.now();
+        let (mut events, mut included) = (Vec::new(), Vec::new());
+        for one in claimed {
+            match self.event(&one.delivery.event_id).await? {
+                Ok(event) => {
+                    events.push(event);
+                    included.push(one);
+                }
+                Err(answer) => self.ended(one, Sent { answer, bytes: 0, started_at }).await?,
+            }
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let body = robot_body(&events);
+        let answer = self.sender.tell(endpoint, &body, started_at).await;
+        for one in included {
+            self.ended(one, Sent { answer: answer.clone(), bytes: body.len(), started_at }).await?;
+        }
+        Ok(())
+    }
+
+    /// An event as it is stored, or why there is none.
+    async fn event(&self, event_id: &str) -> Result<Result<Value, Answer>, DbError> {
+        let unreadable = || Answer::unsent(Outcome::EventUnreadable, "the stored event cannot be read");
+        Ok(match self.store.event_json(event_id).await {
+            Ok(Some(body)) => serde_json::from_str(&body).map_err(|_| unreadable()),
+            Ok(None) => Err(Answer::unsent(Outcome::EventGone, "the event was removed from the feed")),
+            Err(DbError::Defect(why)) => {
+                tracing::error!(event.id = event_id, error = why, "an event cannot be read and is not delivered");
+                Err(unreadable())
+            }
+            Err(e) => return Err(e),
+        })
+    }
+
+    /// Writes what an attempt by the schedule came to.
+    async fn ended(&self, Claimed { delivery, endpoint, claim }: &Claimed, sent: Sent) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let step = Self::step(delivery, &sent, now);
+        let of = OfDelivery { id: delivery.id, claim: claim.clone(), step };
+        let outcome = sent.answer.outcome;
+        let mut attempt = attempt(endpoint, &About::of(delivery), sent, (Cause::Schedule, Some(of)), now);
+        if attempt.blames_endpoint {
+            attempt.disabling = self.disabling(endpoint, outcome, now);
+        }
+        if self.store.record_webhook_attempt(attempt).await? {
+            tracing::warn!(endpoint = endpoint.id, outcome = outcome.as_str(), "a webhook endpoint was disabled");
+        }
+        Ok(())
+    }
+
     async fn send(&self, endpoint: &WebhookEndpoint, message: &Message) -> Sent {
         let started_at = self.clock.now();
+        if endpoint.format == EndpointFormat::Wecom {
+            // What is not JSON becomes a line without a name.
+            let event = serde_json::from_str(&message.body).unwrap_or_default();
+            let body = robot_body(&[event]);
+            let answer = self.sender.tell(endpoint, &body, started_at).await;
+            return Sent { answer, bytes: body.len(), started_at };
+        }
         let answer = match self.sender.secrets(endpoint, started_at) {
             Ok(secrets) => self.sender.post(&endpoint.url, &secrets, message, started_at).await,
             Err(e) => Answer::unsent(Outcome::NoSecret, e.to_string()),

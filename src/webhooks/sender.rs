@@ -7,9 +7,10 @@ use reqwest::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
 use super::address::{AddressError, parse};
-use super::answer::Answer;
+use super::answer::{Answer, Outcome};
 use super::lookup::{CheckedLookup, Lookup, SystemLookup};
 use super::signing::{SigningSecret, signatures};
+use super::wecom::{Robot, judged};
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfigHandle};
 use crate::sealed_box::SealKey;
@@ -98,8 +99,17 @@ impl Sender {
 
     /// Seals the secret of an endpoint.
     pub fn seal(&self, endpoint_id: &str, secret: &SigningSecret) -> Result<String, KeyError> {
+        self.seal_text(endpoint_id, secret.expose())
+    }
+
+    /// Seals the key of a robot.
+    pub fn seal_robot(&self, endpoint_id: &str, robot: &Robot) -> Result<String, KeyError> {
+        self.seal_text(endpoint_id, &robot.sealed_text())
+    }
+
+    fn seal_text(&self, endpoint_id: &str, text: &str) -> Result<String, KeyError> {
         let key = self.0.key.as_ref().ok_or(KeyError::NotConfigured)?;
-        key.seal(endpoint_id, secret.expose().as_bytes()).map_err(|_| KeyError::NotConfigured)
+        key.seal(endpoint_id, text.as_bytes()).map_err(|_| KeyError::NotConfigured)
     }
 
     /// The secrets that sign at this moment: the one in use first.
@@ -115,29 +125,50 @@ impl Sender {
     }
 
     fn open(&self, endpoint: &WebhookEndpoint, sealed: &str) -> Result<SigningSecret, KeyError> {
+        SigningSecret::parse(&self.open_text(endpoint, sealed)?).ok_or(KeyError::AnotherKey)
+    }
+
+    fn open_text(&self, endpoint: &WebhookEndpoint, sealed: &str) -> Result<String, KeyError> {
         let key = self.0.key.as_ref().ok_or(KeyError::NotConfigured)?;
         let plain = key.open(&endpoint.id, sealed).map_err(|_| KeyError::AnotherKey)?;
-        let text = String::from_utf8(plain).map_err(|_| KeyError::AnotherKey)?;
-        SigningSecret::parse(&text).ok_or(KeyError::AnotherKey)
+        String::from_utf8(plain).map_err(|_| KeyError::AnotherKey)
+    }
+
+    /// Posts a body to an endpoint's robot and awaits its answer within `webhooks.timeout_ms`.
+    pub async fn tell(&self, endpoint: &WebhookEndpoint, body: &str, now: Timestamp) -> Answer {
+        let text = self.open_text(endpoint, &endpoint.secret);
+        let robot = text.and_then(|text| Robot::of_sealed(&endpoint.url, &text).ok_or(KeyError::AnotherKey));
+        match robot {
+            Ok(robot) => judged(self.request(robot.url().expose(), now, body, |request| request).await),
+            Err(e) => Answer::unsent(Outcome::NoSecret, e.to_string()),
+        }
     }
 
     /// Posts a message, signed as of now, and awaits the answer within `webhooks.timeout_ms`.
     pub async fn post(&self, url: &str, secrets: &[SigningSecret], message: &Message, now: Timestamp) -> Answer {
+        let signed = |request: reqwest::RequestBuilder| {
+            request
+                .header("webhook-id", &message.id)
+                .header("webhook-timestamp", now.as_seconds().to_string())
+                .header("webhook-signature", signatures(secrets, &message.id, now, &message.body))
+        };
+        self.request(url, now, &message.body, signed).await
+    }
+
+    async fn request(
+        &self,
+        url: &str,
+        now: Timestamp,
+        body: &str,
+        headers: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+    ) -> Answer {
         let settings = self.settings();
         let started = Instant::now();
         let answer = match parse(url, &settings.webhooks) {
             Err(refused) => Answer::refused(refused),
             Ok(url) => {
-                let request = self
-                    .0
-                    .http
-                    .post(url)
-                    .timeout(settings.webhooks.timeout)
-                    .header(CONTENT_TYPE, "application/json")
-                    .header("webhook-id", &message.id)
-                    .header("webhook-timestamp", now.as_seconds().to_string())
-                    .header("webhook-signature", signatures(secrets, &message.id, now, &message.body))
-                    .body(message.body.clone());
+                let request = self.0.http.post(url).timeout(settings.webhooks.timeout);
+                let request = headers(request.header(CONTENT_TYPE, "application/json")).body(body.to_owned());
                 match request.send().await {
                     Ok(response) => Answer::of_response(response, now).await,
                     Err(error) => Answer::failed(&error),

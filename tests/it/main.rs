@@ -1,6 +1,7 @@
 //! The integration tests: one binary. `tests/run.sh` starts what they need and runs them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod approvals;
 mod books;
 mod clock;
 mod config;

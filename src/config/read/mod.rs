@@ -2,6 +2,7 @@
 
 mod console;
 mod hazards;
+mod limits;
 mod reconcile;
 mod sections;
 mod settling;
@@ -12,6 +13,7 @@ mod webhooks;
 mod wechat;
 
 pub(super) use console::console;
+pub(super) use limits::limits;
 pub(super) use reconcile::reconcile;
 pub(super) use sections::{api_key, app, bus, log, merchant, orders, server};
 pub(super) use storage::{retention, store};

@@ -187,6 +187,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     api?;
     let policy = policy(r, matches!(client_cert_file, Some(None)));
     let settling = super::settling::settling(r, sign_type);
+    let second_person = super::limits::of_merchant(r);
     let foreign = r.items("foreign", super::reconcile::prefix);
     let orders = r.per_second("orders_per_second", 500);
     let (queries, refunds) = (r.per_second("queries_per_second", 300), r.per_second("refunds_per_second", 150));
@@ -199,6 +200,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         v2_key_previous: v2_key_previous?,
         policy: policy?,
         settling: settling?,
+        second_person: second_person?,
         orders_per_second: orders?,
         queries_per_second: queries?,
         refunds_per_second: refunds?,

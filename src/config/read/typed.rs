@@ -1,4 +1,4 @@
-//! What became of `[web]`, and of a merchant's settings of what is believed as it comes.
+//! What became of `[web]`, of `[limits]`, and of a merchant's settings of what is believed as it comes.
 
 use std::time::Duration;
 
@@ -31,6 +31,15 @@ pub struct Web {
     pub js_api_list: Vec<String>,
     /// Whether rejections of the browser side use HTTP 200 and only the envelope's `code` distinguishes them.
     pub status_always_200: bool,
+}
+
+/// `[limits]`: what one person may not decide alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Money above this is accepted or refunded by two persons; zero: never.
+    pub second_person: Fen,
+    /// How long a request waits for the second one.
+    pub second_person_within: Duration,
 }
 
 /// Which notifications are believed without a question.

@@ -24,5 +24,25 @@ words! {
         origin_user: "控制台", "console";
         origin_policy: "策略", "policy";
         origin_console: "微信商户平台", "merchant platform";
+        approvals_title: "复核", "Approvals";
+        approvals_note: "超过设定金额的入账或退款，须由另一人复核后才会执行；申请人自己不能复核。",
+            "Money above a set amount is credited or refunded once another person approves it, never by who asked.";
+        approvals_empty: "没有待复核的申请。", "Nothing waits for a second person.";
+        only_waiting: "待复核", "Waiting";
+        what: "操作", "What";
+        kind_accept: "接受入账", "Credit";
+        kind_refund: "退款", "Refund";
+        asked_by: "申请人", "Asked for by";
+        decision: "复核", "Decision";
+        approve: "批准", "Approve";
+        refuse: "拒绝", "Refuse";
+        until: "有效至", "until";
+        approved: "已批准并执行。", "Approved and done.";
+        refused: "已拒绝，资金未变动。", "Refused: no money moved.";
+        own: "须由另一人复核：申请人及其创建的密钥不能复核。", "Another person decides this, never who asked.";
+        ended: "该申请已另有结论或已过期。", "It was decided otherwise, or its time is over.";
+        changed: "这笔支付的情况已改变，未执行：请核对后拒绝或重新申请。",
+            "The payment is not what it was, and nothing was done: check it, then refuse this or ask anew.";
+        capped: "超过申请人的当日退款额度，未执行。", "More than who asked may refund on one day: nothing was done.";
     }
 }

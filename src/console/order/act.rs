@@ -182,13 +182,14 @@ pub async fn accept(
         }
     };
     let asked = (transaction_id, reason);
-    let done = accept_payment(&app.store, &app.clock, &viewer.operator(), &stored, asked).await;
+    let done = accept_payment(app.tools(), &viewer.operator(), &stored, asked, None).await;
     let says = match done.map_err(Error::from)? {
         Accepted::Done => t.accepted,
         Accepted::Repeated => t.accepted_before,
         Accepted::Refused(Refusal::GivenBack) => t.given_back,
         Accepted::Refused(Refusal::ForeignPayment) => t.foreign,
         Accepted::Refused(_) => t.no_payment,
+        Accepted::Awaits(_) => return Ok(flash::redirect(app.shared.jar, links::APPROVALS, t.awaits)),
     };
     Ok(back(&app, &stored, says))
 }

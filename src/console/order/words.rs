@@ -90,6 +90,7 @@ words! {
              it can be refunded.";
         accepted: "款项已入账。", "The payment is credited.";
         accepted_before: "款项此前已入账，没有变更。", "The payment was credited before: nothing changed.";
+        awaits: "金额较大，须由另一人复核后入账。", "It takes a second person: it is credited once approved.";
         given_back: "款项正在退回或已退回付款人。", "The payment goes back to the payer, or went back.";
         foreign: "款项币种或收款方不符，只能退还。",
             "The payment is in another currency or went to another recipient: it can only be given back.";

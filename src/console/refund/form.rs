@@ -11,6 +11,7 @@ use crate::console::fault::Fault;
 use crate::console::flash;
 use crate::console::form::{Fields, Posted};
 use crate::console::frame::page;
+use crate::console::links;
 use crate::console::query::Filters;
 use crate::console::state::Console;
 use crate::console::ui::money;
@@ -112,10 +113,9 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
         return page(&RefundPage { preview: Some(amount), left_after, ..shown });
     }
     let problem = match recorded(app, viewer, target, (refund_no, amount, reason)).await {
-        Ok(recorded) if recorded.is_new => {
-            return Ok(flash::redirect(app.shared.jar, &named.back(), t.refund_done));
-        }
-        Ok(recorded) => return repeated(app, named, shown, &recorded.refund, amount),
+        Ok(Recorded::New(_)) => return Ok(flash::redirect(app.shared.jar, &named.back(), t.refund_done)),
+        Ok(Recorded::Known(refund)) => return repeated(app, named, shown, &refund, amount),
+        Ok(Recorded::Awaits(_)) => return Ok(flash::redirect(app.shared.jar, links::APPROVALS, t.awaits)),
         Err(Failed::Unconfirmed) => {
             let left_after = Some(Fen::from_i64(left.as_i64() - amount.as_i64()));
             let problem = Some(t.refund_unconfirmed.to_owned());
@@ -124,6 +124,7 @@ async fn posted(app: &Console, viewer: &Viewer, named: &Named, fields: &Fields) 
         }
         Err(Failed::Other(Error::RefundCap { left })) => format!("{} {}", t.refund_capped, money::yuan(left.as_i64())),
         Err(Failed::Other(Error::RefundExceeds { .. })) => t.bad_amount(&currency).to_owned(),
+        Err(Failed::Other(Error::NotApproved)) => t.not_approved.to_owned(),
         Err(Failed::Other(other)) => return Err(other.into()),
     };
     Ok((StatusCode::CONFLICT, page(&RefundPage { problem: Some(problem), ..shown })?).into_response())
@@ -200,6 +201,7 @@ async fn recorded(
         requested_by: format!("user:{}", viewer.name()),
         idempotency: None,
         cap: cap(app, viewer),
+        approved: None,
     };
     Ok(record(app.tools(), &operator, merchant, payment, asked).await?)
 }

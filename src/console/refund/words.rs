@@ -21,6 +21,8 @@ words! {
         refund_what: "款项将原路退回付款人，不能撤销。", "The money goes back to the payer the way it came. This cannot be undone.";
         refund_done: "退款已登记。", "The refund is recorded.";
         refund_known: "该退款此前已登记，没有重复退款。", "This refund was recorded before: it is not made twice.";
+        awaits: "金额较大，须由另一人复核后退款。", "It takes a second person: it is refunded once approved.";
+        not_approved: "该退款已被复核人拒绝。", "A second person refused this refund.";
         bad_yuan: "请输入不超过可退金额的金额，如 12.50。", "Enter an amount like 12.50, of what is left at most.";
         plain_reason: "退款原因不能包含控制字符。", "The reason must not hold control characters.";
         refund_capped: "超过你的当日退款额度，今日剩余：", "More than you may refund on one day. Left today:";

@@ -6,7 +6,7 @@ use askama::filters::HtmlSafe;
 use crate::console::words::Lang;
 use crate::order::{OrderState, PaymentClass};
 use crate::refund::RefundState;
-use crate::store::JobOutcome;
+use crate::store::{ApprovalState, JobOutcome};
 
 /// The colour and the shape of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,10 @@ statuses! {
     Pending = Wait "待投递" "pending",
     Delivered = Good "已送达" "delivered",
     Healthy = Good "正常" "healthy",
+    ToApprove = Person "待复核" "waiting",
+    Approved = Good "已批准" "approved",
+    NotApproved = Quiet "已拒绝" "refused",
+    Expired = Quiet "已过期" "expired",
 }
 
 impl From<OrderState> for Status {
@@ -147,6 +151,17 @@ impl From<RefundState> for Status {
             RefundState::Succeeded => Status::Refunded,
             RefundState::Abnormal => Status::Abnormal,
             RefundState::Failed => Status::Failed,
+        }
+    }
+}
+
+impl From<ApprovalState> for Status {
+    fn from(state: ApprovalState) -> Status {
+        match state {
+            ApprovalState::Waiting => Status::ToApprove,
+            ApprovalState::Approved => Status::Approved,
+            ApprovalState::Refused => Status::NotApproved,
+            ApprovalState::Expired => Status::Expired,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::http::orders::request::is_plain;
 use crate::ids::MerchantKey;
 use crate::ops::webhooks;
 use crate::ops::webhooks::{Change, Made, NewEndpoint, WebhookError};
-use crate::store::Right;
+use crate::store::{EndpointFormat, Right};
 
 const DESCRIPTION_BYTES: usize = 500;
 
@@ -41,6 +41,7 @@ struct SecretPage {
 pub async fn create(app: Console, Posted { viewer, fields }: Posted) -> Result<Response, Fault> {
     viewer.require(Right::Admin)?;
     match made(&app, &viewer, &fields).await {
+        Ok(Made { view, secret: None }) => Ok(back(&app, &view.endpoint.id, Texts::of(app.lang).says_made)),
         Ok(made) => secret_page(&app, &viewer, &made),
         Err(Fault::Unusable(problem)) => {
             let query = Filters::of_fields(fields.pairs().filter(|(name, _)| name != "csrf"));
@@ -59,7 +60,8 @@ async fn made(app: &Console, viewer: &Viewer, fields: &Fields) -> Result<Made, F
     let merchant = merchant.filter(|key| viewer.sees(key) && app.config.merchant(key.as_str()).is_some());
     let merchant = merchant.ok_or(Fault::NotFound)?;
     let (url, description, event_types) = entered_endpoint(fields, t)?;
-    let new = NewEndpoint { merchant, url, description, event_types, reason };
+    let format = fields.get("format").and_then(EndpointFormat::parse).unwrap_or(EndpointFormat::Events);
+    let new = NewEndpoint { merchant, format, url, description, event_types, reason };
     webhooks::create(&app.webhooks, &viewer.operator(), new).await.map_err(|e| fault(e, t))
 }
 
@@ -199,7 +201,7 @@ fn secret_page(app: &Console, viewer: &Viewer, made: &Made) -> Result<Response, 
         frame: Frame::new(app, viewer, Place::Webhooks, t.secret),
         t,
         url: made.view.endpoint.url.clone(),
-        secret: made.secret.expose().to_owned(),
+        secret: made.secret.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default(),
         link: links::webhook(&made.view.endpoint.id),
     })
 }

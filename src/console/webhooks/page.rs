@@ -17,7 +17,7 @@ use crate::console::ui::status::Badge;
 use crate::console::viewer::Viewer;
 use crate::ops::webhooks;
 use crate::ops::webhooks::View;
-use crate::store::{DeliveryState, DisabledReason, EndpointState, WebhookAttempt, WebhookDelivery};
+use crate::store::{DeliveryState, DisabledReason, EndpointFormat, EndpointState, WebhookAttempt, WebhookDelivery};
 
 const LIMIT: u64 = 50;
 
@@ -119,6 +119,11 @@ fn facts(frame: &Frame, t: &'static Texts, view: &View) -> Facts {
 impl WebhookPage {
     fn is_enabled(&self) -> bool {
         self.view.endpoint.state == EndpointState::Enabled
+    }
+
+    /// A robot has none of ours.
+    fn has_secret(&self) -> bool {
+        self.view.endpoint.format == EndpointFormat::Events
     }
 
     fn problem(&self) -> Option<&str> {

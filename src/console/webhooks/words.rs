@@ -12,6 +12,11 @@ words! {
         none: "还没有端点。", "No endpoints yet.";
         endpoint: "端点", "Endpoint";
         url: "地址", "URL";
+        format: "格式", "Format";
+        format_events: "事件（Standard Webhooks）", "Events (Standard Webhooks)";
+        format_wecom: "企业微信群机器人（地址须含 key）", "WeCom group robot (the address with its key)";
+        says_made: "已创建。机器人的密钥已加密保存，不再显示。",
+            "Made. The robot's key is kept sealed and is not shown again.";
         description: "说明", "Description";
         events: "事件（每行一个，空为全部）", "Events, one a line (empty: all)";
         all_events: "全部", "all";
@@ -117,6 +122,7 @@ pub fn outcome(name: &str, lang: Lang) -> &str {
         "address_refused" => lang.pick("地址不允许访问", "the address may not be called"),
         "event_gone" => lang.pick("事件已被清除", "the event was removed"),
         "event_unreadable" => lang.pick("事件无法读取", "the event is unreadable"),
+        "refused" => lang.pick("机器人未接收", "the robot refused it"),
         "no_secret" => lang.pick("没有可用的密钥", "no usable secret"),
         other => other,
     }

@@ -1,5 +1,7 @@
 //! The arguments of `webhooks`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use crate::ctl::args_page::Page;
@@ -17,8 +19,14 @@ pub enum WebhooksCommand {
     /// Makes an endpoint and prints its secret, which is shown this once.
     New {
         /// Where events are posted.
-        #[arg(value_name = "ADDRESS")]
-        address: String,
+        #[arg(value_name = "ADDRESS", required_unless_present = "address_file", conflicts_with = "address_file")]
+        address: Option<String>,
+        /// A file that holds the address: that of a robot has its key in it, which other users of this host would see.
+        #[arg(long, value_name = "FILE")]
+        address_file: Option<PathBuf>,
+        /// events, or wecom: messages for a group robot of WeCom.
+        #[arg(long, default_value = "events", requires_if("wecom", "address_file"))]
+        format: String,
         /// Whose events; may be left out where there is one merchant.
         #[arg(long)]
         merchant: Option<String>,

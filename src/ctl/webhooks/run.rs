@@ -12,6 +12,7 @@ const PATH: &str = "/v1/webhooks";
 const ENDPOINTS: &[Column] = &[
     ("ID", "/id"),
     ("MERCHANT", "/merchant"),
+    ("FORMAT", "/format"),
     ("STATE", "/state"),
     ("WHY", "/disabled_reason"),
     ("PENDING", "/pending"),
@@ -58,9 +59,20 @@ pub async fn run(api: &Api, command: WebhooksCommand, out: &mut Printer) -> Resu
             let of = List { path: PATH.to_owned(), rows: "webhooks", columns: ENDPOINTS, none: "no webhooks" };
             list(api, &of, ("merchant", merchant), page, out).await
         }
-        WebhooksCommand::New { address, merchant, events, description, reason } => {
+        WebhooksCommand::New { address, address_file, format, merchant, events, description, reason } => {
             let mut body = Map::new();
+            let address = match address_file {
+                Some(file) => {
+                    let text = std::fs::read_to_string(&file);
+                    let failed = |e| Failure::new(Exit::Usage, format!("{}: {e}", file.display()));
+                    text.map_err(failed)?.trim().to_owned()
+                }
+                None => address.unwrap_or_default(),
+            };
             body.insert("url".into(), address.into());
+            if format != "events" {
+                body.insert("format".into(), format.into());
+            }
             let texts = [("merchant", merchant), ("description", description), ("reason", reason)];
             body.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))));
             if !events.is_empty() {
@@ -106,9 +118,14 @@ fn made(made: &Value, out: &mut Printer) -> Result<Exit, Failure> {
         out.json(made)?;
         return Ok(Exit::Ok);
     }
-    // Piped into a file, the secret is alone in it.
-    out.line(made["secret"].as_str().unwrap_or_default())?;
     let id = made["id"].as_str().unwrap_or_default();
+    let Some(secret) = made["secret"].as_str() else {
+        out.line(id)?;
+        out.note(&format!("The robot's key is not shown again. To see whether it works: wxpayctl webhooks test {id}"));
+        return Ok(Exit::Ok);
+    };
+    // Piped into a file, the secret is alone in it.
+    out.line(secret)?;
     out.note(&format!("The secret is not shown again. To see whether it works: wxpayctl webhooks test {id}"));
     Ok(Exit::Ok)
 }

@@ -188,6 +188,11 @@ impl Caller {
         &self.key.id
     }
 
+    /// Whether its key has this scope, too.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.key.scopes.contains(&scope)
+    }
+
     /// What it may hand on to a key that it makes.
     pub fn authority(&self) -> Authority<'_> {
         Authority {

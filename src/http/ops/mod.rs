@@ -1,6 +1,7 @@
 //! What operators see and do over HTTP. Everything here calls `crate::ops`, and needs the scope `ops`; API keys need
 //! `admin`.
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod bus;
 mod caller;

@@ -1,6 +1,7 @@
-//! `POST /v1/orders/{order_no}/accept`: an operator credits money that is held.
+//! `POST /v1/orders/{order_no}/accept`: an operator credits money that is held, or asks a second one to.
 
 use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::get::find;
@@ -10,13 +11,13 @@ use crate::http::extract::json_object::Form;
 use crate::http::extract::path::OrderPath;
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
-use crate::http::ops::operator;
+use crate::http::ops::approvals::ApprovalJson;
+use crate::http::ops::{operator, tools};
 use crate::http::orders::request::plain;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::TransactionId;
 use crate::ops::money::{self, Accepted};
-use crate::order::Refusal;
 use crate::store::OrderMoney;
 
 /// The longest reason, in bytes.
@@ -32,11 +33,14 @@ pub async fn accept(
     let Posted { body, client, .. } = Posted::json(&app, request).await?;
     let asked = parse(&body)?;
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
-    match money::accept(&app.store, &app.clock, &operator(&caller, client), &order, asked).await? {
+    match money::accept(tools(&app), &operator(&caller, client), &order, asked, None).await? {
         Accepted::Done | Accepted::Repeated => {}
-        Accepted::Refused(Refusal::GivenBack) => return Err(Error::PaymentGivenBack),
-        Accepted::Refused(Refusal::ForeignPayment) => return Err(Error::PaymentForeign),
-        Accepted::Refused(_) => return Err(Error::NotFound("payment of this order")),
+        Accepted::Refused(refusal) => return Err(refusal.into()),
+        Accepted::Awaits(approval) => {
+            let location = format!("/v1/ops/approvals/{}", approval.id);
+            let json = axum::Json(ApprovalJson::new(&approval, app.clock.now()));
+            return Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], json).into_response());
+        }
     }
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
     let OrderMoney { order, payments, refunds } = app.store.with_money(order).await?;

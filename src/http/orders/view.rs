@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::event::fact::WechatError;
 use crate::http::payments::view::PaymentJson;
-use crate::http::problem::wechat_json;
+use crate::http::problem_answer::wechat_json;
 use crate::http::refunds::view::RefundJson;
 use crate::ids::OutTradeNo;
 use crate::money::Fen;

@@ -26,10 +26,11 @@ use crate::http::orders::create::{asked_wait, idempotency, preference_applied};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
+use crate::ids::{MerchantKey, OutRefundNo};
 use crate::money::Fen;
-use crate::ops::money::{self, About, RefundRefusal};
+use crate::ops::money::{self, About, Recorded, RefundContent, RefundRefusal};
 use crate::refund::{RefundState, UNCALLED};
-use crate::store::{PaidAttempt, StoredRefund};
+use crate::store::{Approval, PaidAttempt, StoredRefund};
 
 /// `POST /v1/orders/{order_no}/refunds`
 pub async fn of_order(
@@ -84,7 +85,11 @@ impl<'a> Asker<'a> {
         let asked = RefundRequest::parse(&self.posted.body, of, self.caller, self.idempotency.as_ref())?;
         let (stored, is_new) = match app.store.refund(&merchant.key, &asked.refund_no).await? {
             Some(stored) => (stored, false),
-            None => app.record(merchant, of, &asked, self).await?,
+            None => match app.record(merchant, of, &asked, self).await? {
+                Recorded::New(stored) => (*stored, true),
+                Recorded::Known(stored) => (*stored, false),
+                Recorded::Awaits(approval) => return awaits(app, &approval),
+            },
         };
         let elsewhere = matches!(of, RefundOf::Order(order) if stored.order_id != Some(order.id));
         if elsewhere || stored.content_hash != asked.hash(stored.refund.order_no.as_ref()) {
@@ -109,7 +114,7 @@ impl HttpState {
         of: RefundOf<'_>,
         asked: &RefundRequest,
         asker: &Asker<'_>,
-    ) -> Result<(StoredRefund, bool), Error> {
+    ) -> Result<Recorded, Error> {
         let operator = operator(asker.caller, asker.posted.client);
         if merchant.client_cert_file.is_none() {
             let refusal = RefundRefusal::NotConfigured.result();
@@ -149,9 +154,9 @@ impl HttpState {
             content_hash: asked.hash(payment.order_no.as_ref()),
             idempotency: asker.idempotency.clone(),
             cap: asker.caller.refund_cap(self.clock.now()),
+            approved: None,
         };
-        let recorded = money::record(tools(self), &operator, merchant, payment, wanted).await?;
-        Ok((recorded.refund, recorded.is_new))
+        Ok(money::record(tools(self), &operator, merchant, payment, wanted).await?)
     }
 
     /// The payment of which money shall go back.
@@ -202,9 +207,20 @@ fn answer(app: &HttpState, stored: &StoredRefund) -> Result<Response, Error> {
     if !refund.state.wants_call() {
         return Ok(json.into_response());
     }
-    let mut location = format!("/v1/refunds/{}", refund.refund_no);
-    if app.config.merchants.len() > 1 {
-        location.push_str(&format!("?merchant={}", refund.merchant));
-    }
+    let location = location(app, &refund.merchant, &refund.refund_no);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], json).into_response())
+}
+
+/// The answer where a second person must approve the refund: the same place says what became of it.
+fn awaits(app: &HttpState, approval: &Approval) -> Result<Response, Error> {
+    let content = RefundContent::of(approval)?;
+    let refund_no = approval.refund_no.as_ref().ok_or(Error::NotFound("refund"))?;
+    let location = location(app, &approval.merchant, refund_no);
+    let json = axum::Json(RefundJson::awaiting(approval, &content, app.clock.now()));
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], json).into_response())
+}
+
+fn location(app: &HttpState, merchant: &MerchantKey, refund_no: &OutRefundNo) -> String {
+    let of = if app.config.merchants.len() > 1 { format!("?merchant={merchant}") } else { String::new() };
+    format!("/v1/refunds/{refund_no}{of}")
 }

@@ -15,6 +15,7 @@ use crate::http::extract::query::{RefreshQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OutRefundNo};
+use crate::ops::money::RefundContent;
 use crate::refund::RefundState;
 use crate::store::StoredRefund;
 
@@ -32,7 +33,12 @@ pub async fn get(
 ) -> Result<Response, Error> {
     let named = query.merchant.as_deref();
     let merchant = caller.merchant(&app.config, named, |rule| FieldProblem::parameter("merchant", rule))?;
-    let mut stored = app.store.refund(&merchant.key, &refund_no).await?.ok_or(Error::NotFound("refund"))?;
+    let Some(mut stored) = app.store.refund(&merchant.key, &refund_no).await? else {
+        let asked = app.store.approval_of_refund(&merchant.key, &refund_no).await?;
+        let approval = asked.ok_or(Error::NotFound("refund"))?;
+        let content = RefundContent::of(&approval)?;
+        return Ok(axum::Json(RefundJson::awaiting(&approval, &content, app.clock.now())).into_response());
+    };
     if query.refresh {
         stored = app.refresh_refund(stored).await?;
     }

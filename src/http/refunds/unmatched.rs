@@ -4,13 +4,12 @@
 //! says what is given back.
 
 use crate::config::Merchant;
-use crate::event::fact::Fact;
+use crate::http::ops::tools;
 use crate::http::problem::Error;
 use crate::http::state::HttpState;
 use crate::money::Fen;
+use crate::ops::money::{Held, confirm};
 use crate::store::PaidAttempt;
-use crate::wechat::v2::query;
-use crate::wechat::v2::query::Asked;
 
 /// What was paid, in WeChat's words.
 pub struct Confirmed {
@@ -28,24 +27,7 @@ impl HttpState {
         if !self.within_refund_budget(&merchant.key) {
             return Err(Error::Unavailable { internal: "the merchant's questions of this second are used up".into() });
         }
-        let transaction_id = &payment.transaction_id;
-        let said = match query::ask_payment(&self.wechat, merchant, &payment.appid, transaction_id).await {
-            Asked::Fact(Fact::Paid(said) | Fact::Refunded(said), _) => said,
-            Asked::Fact(_, _) => {
-                tracing::error!(%transaction_id, "WeChat knows no such payment");
-                return Err(Error::PaymentDiffers);
-            }
-            Asked::Refused(error) => {
-                let internal = format!("WeChat refuses the query: {}: {}", error.code, error.message);
-                return Err(Error::Unavailable { internal });
-            }
-            Asked::Unknown { why, .. } => return Err(Error::Unavailable { internal: format!("WeChat: {why}") }),
-        };
-        if said.total_fee != payment.paid || said.fee_type != payment.currency || said.mch_id != payment.mch_id {
-            tracing::error!(%transaction_id, ours = %payment.paid, theirs = %said.total_fee, currency = said.fee_type,
-                            "WeChat holds another payment under this number than it reported");
-            return Err(Error::PaymentDiffers);
-        }
-        Ok(Confirmed { total: said.total_fee, currency: said.fee_type })
+        let Held { total, currency, .. } = confirm(tools(self), merchant, payment).await?;
+        Ok(Confirmed { total, currency })
     }
 }

@@ -6,10 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::http::problem::{of_others, wechat_json};
+use crate::http::ops::approvals::ApprovalJson;
+use crate::http::problem::of_others;
+use crate::http::problem_answer::wechat_json;
 use crate::money::Fen;
-use crate::refund::RefundState;
-use crate::store::StoredRefund;
+use crate::ops::money::RefundContent;
+use crate::refund::{RefundOrigin, RefundState};
+use crate::store::{Approval, ApprovalState, StoredRefund};
 
 /// The JSON of a refund.
 #[derive(Debug, Serialize)]
@@ -35,7 +38,15 @@ pub struct RefundJson<'a> {
     /// Of one that failed because of other refunds of the payment: what WeChat had refunded by those.
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_refunded_fen: Option<Fen>,
+    /// Of one that takes a second person and is not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<ApprovalJson<'a>>,
 }
+
+/// The state of a refund that waits for a second person.
+pub const AWAITING: &str = "awaiting_approval";
+/// The state of one that none approved.
+pub const NOT_APPROVED: &str = "not_approved";
 
 impl<'a> RefundJson<'a> {
     /// Of a stored refund.
@@ -63,6 +74,41 @@ impl<'a> RefundJson<'a> {
             updated_at: stored.updated_at,
             refunded_at: r.succeeded_at,
             payment_refunded_fen: stored.elsewhere,
+            approval: None,
+        }
+    }
+
+    /// Of one that takes a second person.
+    pub fn awaiting(approval: &'a Approval, content: &'a RefundContent, now: Timestamp) -> RefundJson<'a> {
+        let (state, message) = match approval.state_at(now) {
+            ApprovalState::Waiting | ApprovalState::Approved => {
+                (AWAITING, "Not recorded: a second person must approve it. Nothing is reserved meanwhile.")
+            }
+            ApprovalState::Refused => (NOT_APPROVED, "A second person refused it: no money moved."),
+            ApprovalState::Expired => {
+                (NOT_APPROVED, "No second person approved it in time: no money moved. It may be asked for again.")
+            }
+        };
+        RefundJson {
+            refund_no: approval.refund_no.as_ref().map_or("", |refund_no| refund_no.as_str()),
+            merchant: approval.merchant.as_str(),
+            order_no: approval.order_no.as_ref().map(|order_no| order_no.as_str()),
+            out_trade_no: content.out_trade_no.as_str(),
+            transaction_id: approval.transaction_id.as_str(),
+            refund_id: None,
+            state,
+            message: message.into(),
+            origin: RefundOrigin::Api.as_str(),
+            amount_fen: approval.amount,
+            paid_fen: content.paid_fen,
+            currency: &approval.currency,
+            reason: content.payer_reason.as_deref(),
+            wechat: None,
+            created_at: approval.asked_at,
+            updated_at: approval.decided_at.unwrap_or(approval.asked_at),
+            refunded_at: None,
+            payment_refunded_fen: None,
+            approval: Some(ApprovalJson::new(approval, now)),
         }
     }
 }

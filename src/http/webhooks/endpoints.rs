@@ -139,7 +139,7 @@ pub async fn test(
 }
 
 fn shown_once(status: StatusCode, made: &Made) -> Response {
-    (status, axum::Json(made_json(&made.view, &made.secret))).into_response()
+    (status, axum::Json(made_json(&made.view, made.secret.as_ref()))).into_response()
 }
 
 impl From<WebhookError> for Error {

@@ -6,6 +6,7 @@ use crate::http::orders::request::{is_noted, plain};
 use crate::http::problem::{Error, FieldProblem};
 use crate::ids::MerchantKey;
 use crate::ops::webhooks::{Change, NewEndpoint};
+use crate::store::EndpointFormat;
 use crate::webhooks::address::MAX_BYTES;
 
 const TEXT_MAX_BYTES: usize = 500;
@@ -14,6 +15,8 @@ const TEXT_MAX_BYTES: usize = 500;
 pub fn parse_new(body: &[u8]) -> Result<(impl FnOnce(MerchantKey) -> NewEndpoint, Option<String>), Error> {
     let mut form = Form::parse(body)?;
     let merchant = form.text("merchant");
+    let format = form.parsed("format", |text| EndpointFormat::parse(&text).ok_or("must be events or wecom"));
+    let format = format.unwrap_or(EndpointFormat::Events);
     let url = plain(&mut form, "url", MAX_BYTES);
     let description = plain(&mut form, "description", TEXT_MAX_BYTES).unwrap_or_default();
     let event_types = event_types(&mut form).unwrap_or_default();
@@ -24,7 +27,7 @@ pub fn parse_new(body: &[u8]) -> Result<(impl FnOnce(MerchantKey) -> NewEndpoint
     let problems = form.finish();
     match url {
         Some(url) if problems.is_empty() => {
-            let new = move |merchant| NewEndpoint { merchant, url, description, event_types, reason };
+            let new = move |merchant| NewEndpoint { merchant, format, url, description, event_types, reason };
             Ok((new, merchant))
         }
         _ => Err(Error::Invalid(problems)),

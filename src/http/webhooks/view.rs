@@ -12,6 +12,7 @@ pub fn endpoint_json(view: &View) -> Value {
     json!({
         "id": endpoint.id,
         "merchant": endpoint.merchant.as_str(),
+        "format": endpoint.format.as_str(),
         "url": endpoint.url,
         "description": endpoint.description,
         "events": endpoint.event_types,
@@ -31,10 +32,12 @@ pub fn endpoint_json(view: &View) -> Value {
     })
 }
 
-/// With the secret, which no later answer has.
-pub fn made_json(view: &View, secret: &SigningSecret) -> Value {
+/// With the secret, which no later answer has; a robot has none of ours.
+pub fn made_json(view: &View, secret: Option<&SigningSecret>) -> Value {
     let mut json = endpoint_json(view);
-    json["secret"] = secret.expose().into();
+    if let Some(secret) = secret {
+        json["secret"] = secret.expose().into();
+    }
     json
 }
 

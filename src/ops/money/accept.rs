@@ -1,17 +1,21 @@
 //! Crediting money that is held: late, a second payment, older than the order, or of another amount.
 //!
 //! Accepting it and giving it back exclude each other: both lock the order's row and read the payment under the lock.
-//! Every request is in the audit, with who, from where, why and its result.
+//! Every request is in the audit, with who, from where, why and its result. Above an amount it takes a second person:
+//! what it approves is done in the transaction that notes the approval.
 
 use std::collections::HashMap;
 
-use crate::clock::{Clock, Timestamp};
+use super::second_person::{Wanted, ask};
+use crate::clock::Timestamp;
 use crate::event::fact::{Fact, Payment};
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::ops::Operator;
+use crate::ops::replay::Tools;
 use crate::order::{Decision, Policy, Refusal, decide, of_order};
 use crate::store::{
-    AuditEntry, DbError, Evidence, EvidenceSource, OrderCommit, OrderDecision, Reclassed, Store, StoredOrder,
+    Approval, ApprovalKind, AuditEntry, DbError, Decided, Evidence, EvidenceSource, OrderCommit, OrderDecision,
+    Reclassed, StoredOrder,
 };
 
 /// How often it is decided anew because others change the order at the same time.
@@ -24,6 +28,16 @@ pub enum Accepted {
     /// The payment was credited before.
     Repeated,
     Refused(Refusal),
+    /// A second person must approve it: nothing was credited.
+    Awaits(Box<Approval>),
+}
+
+/// What came of the decision on the locked order.
+enum Outcome {
+    Done,
+    Repeated,
+    Refused(Refusal),
+    NeedsApproval,
 }
 
 /// Why it came to nothing.
@@ -35,15 +49,16 @@ pub enum AcceptError {
     Store(#[from] DbError),
 }
 
-/// Credits a payment of an order that the operator may see.
+/// Credits a payment of an order that the operator may see; or, where it is too large for one person and `approved` by
+/// none, asks for a second one.
 pub async fn accept(
-    store: &Store,
-    clock: &Clock,
+    tools: Tools<'_>,
     operator: &Operator,
     order: &StoredOrder,
     (transaction_id, reason): (TransactionId, String),
+    approved: Option<Decided>,
 ) -> Result<Accepted, AcceptError> {
-    let merchant = &order.order.merchant;
+    let (store, clock, merchant) = (tools.store, tools.clock, &order.order.merchant);
     let audit = AuditEntry {
         merchant: Some(merchant.clone()),
         order_no: Some(order.order.order_no.clone()),
@@ -51,38 +66,68 @@ pub async fn accept(
         ..operator.audit("payment.accept", reason, clock.now())
     };
     let outcome = match store.reported_payment(order.order.id, &transaction_id).await? {
-        Some(payment) => match decided(store, clock, merchant, payment, &audit).await {
-            Err(AcceptError::Busy) => {
-                let audit = AuditEntry { at: clock.now(), result: "busy".to_owned(), ..audit };
-                store.record_audit(&audit).await?;
-                return Err(AcceptError::Busy);
+        Some(payment) => {
+            let alone = tools.config.second_person(merchant).is_none_or(|limit| payment.total_fee <= limit);
+            let wanted = wanted(order, &payment);
+            match decided(tools, merchant, payment, (&audit, alone, approved)).await {
+                Err(AcceptError::Busy) => {
+                    let audit = AuditEntry { at: clock.now(), result: "busy".to_owned(), ..audit };
+                    store.record_audit(&audit).await?;
+                    return Err(AcceptError::Busy);
+                }
+                Ok(Outcome::NeedsApproval) => {
+                    return Ok(Accepted::Awaits(Box::new(ask(tools, operator, wanted, audit.reason).await?)));
+                }
+                other => other?,
             }
-            other => other?,
-        },
-        None => Accepted::Refused(Refusal::UnknownPayment),
+        }
+        None => Outcome::Refused(Refusal::UnknownPayment),
     };
-    let result = match &outcome {
-        Accepted::Done => None,
-        Accepted::Repeated => Some("repeated"),
-        Accepted::Refused(refusal) => Some(refusal.reason()),
+    let (accepted, result) = match outcome {
+        Outcome::Refused(refusal) => {
+            let result = refusal.reason();
+            (Accepted::Refused(refusal), Some(result))
+        }
+        Outcome::Repeated => (Accepted::Repeated, Some("repeated")),
+        Outcome::Done | Outcome::NeedsApproval => (Accepted::Done, None),
     };
     if let Some(result) = result {
         store.record_audit(&AuditEntry { result: result.to_owned(), ..audit }).await?;
     }
-    Ok(outcome)
+    Ok(accepted)
+}
+
+/// What a second person is asked for.
+fn wanted(order: &StoredOrder, payment: &Payment) -> Wanted {
+    Wanted {
+        kind: ApprovalKind::Accept,
+        merchant: order.order.merchant.clone(),
+        order_no: Some(order.order.order_no.clone()),
+        transaction_id: payment.transaction_id.clone(),
+        refund_no: None,
+        amount: payment.total_fee,
+        currency: payment.fee_type.clone(),
+        content: "{}".to_owned(),
+    }
 }
 
 async fn decided(
-    store: &Store,
-    clock: &Clock,
+    tools: Tools<'_>,
     merchant: &MerchantKey,
     payment: Payment,
-    audit: &AuditEntry,
-) -> Result<Accepted, AcceptError> {
+    (audit, alone, approved): (&AuditEntry, bool, Option<Decided>),
+) -> Result<Outcome, AcceptError> {
     for _ in 0..MAX_ROUNDS {
-        let now = clock.now();
-        let accepting = Accepting { merchant: merchant.clone(), payment: payment.clone(), audit: audit.clone(), now };
-        let (outcome, conflicts) = store.change_orders(accepting, now).await?;
+        let now = tools.clock.now();
+        let accepting = Accepting {
+            merchant: merchant.clone(),
+            payment: payment.clone(),
+            audit: audit.clone(),
+            now,
+            alone,
+            approved: approved.clone(),
+        };
+        let (outcome, conflicts) = tools.store.change_orders(accepting, now).await?;
         if conflicts.is_empty() {
             return Ok(outcome);
         }
@@ -96,10 +141,13 @@ struct Accepting {
     merchant: MerchantKey,
     audit: AuditEntry,
     now: Timestamp,
+    /// Whether one person may decide it.
+    alone: bool,
+    approved: Option<Decided>,
 }
 
 impl OrderDecision for Accepting {
-    type Outcome = Accepted;
+    type Outcome = Outcome;
 
     fn locks(&self) -> bool {
         true
@@ -109,23 +157,30 @@ impl OrderDecision for Accepting {
         HashMap::from([(self.merchant.clone(), vec![self.payment.out_trade_no.clone()])])
     }
 
-    fn decide(&self, mut orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Accepted) {
+    fn decide(&self, mut orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Outcome) {
         let Some(stored) = orders.pop() else {
-            return (Vec::new(), Accepted::Refused(Refusal::UnknownPayment));
+            return (Vec::new(), Outcome::Refused(Refusal::UnknownPayment));
         };
         let (order, number) = (&stored.order, &self.payment.out_trade_no);
         let fact = Fact::PaymentAccepted(self.payment.clone());
         let change = match decide(order, number, &fact, self.now, Policy::default()) {
             Decision::Apply(change) => *change,
-            Decision::AlreadyApplied | Decision::AskAgain { .. } => return (Vec::new(), Accepted::Repeated),
-            Decision::Refused(refusal) => return (Vec::new(), Accepted::Refused(refusal)),
+            Decision::AlreadyApplied | Decision::AskAgain { .. } => return (Vec::new(), Outcome::Repeated),
+            Decision::Refused(refusal) => return (Vec::new(), Outcome::Refused(refusal)),
         };
-        let source = EvidenceSource::Request { by: self.audit.actor.clone() };
+        if !self.alone && self.approved.is_none() {
+            return (Vec::new(), Outcome::NeedsApproval);
+        }
+        let by = match &self.approved {
+            Some(approved) => format!("{}, approved by {}", self.audit.actor, approved.audit.actor),
+            None => self.audit.actor.clone(),
+        };
+        let source = EvidenceSource::Request { by: by.clone() };
         let event = |news| of_order(&change.next, &stored.content, news, source.name()).encode(self.now);
         let events = change.news.into_iter().map(event).collect();
         let (received_at, state) = (self.now, change.next.state);
         let evidence = Evidence { out_trade_no: number.clone(), fact, source, received_at, took: None, state };
-        let (reason, by) = (self.audit.reason.clone(), self.audit.actor.clone());
+        let reason = self.audit.reason.clone();
         let commit = OrderCommit {
             before: order.version,
             attempts_before: order.attempts.len(),
@@ -136,12 +191,13 @@ impl OrderDecision for Accepting {
             payments: Vec::new(),
             reclassed: change.reclassed.map(|change| Reclassed { change, reason, by }),
             audit: Some(self.audit.clone()),
+            approved: self.approved.clone(),
             events,
             notifications: Vec::new(),
             calls: Vec::new(),
             finished: Vec::new(),
             refunds: Vec::new(),
         };
-        (vec![commit], Accepted::Done)
+        (vec![commit], Outcome::Done)
     }
 }

@@ -5,6 +5,7 @@
 
 use metrics::counter;
 
+use super::second_person::{RefundContent, Wanted, ask};
 use crate::bus::Message;
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -19,7 +20,10 @@ use crate::ops::{Operator, audit};
 use crate::order::PaymentClass;
 use crate::refund::{RefundEvent, RefundOrigin};
 use crate::secret::sha256_hex;
-use crate::store::{AuditEntry, DbError, NewRefund, PaidAttempt, RefundCap, Reserved, StoredRefund};
+use crate::store::{
+    Approval, ApprovalKind, ApprovalState, AuditEntry, DbError, Decided, NewRefund, PaidAttempt, RefundCap, Reserved,
+    StoredRefund,
+};
 use crate::telemetry::REFUNDS_TOTAL;
 
 /// The longest reason that the payer reads, in bytes.
@@ -41,14 +45,18 @@ pub struct Asked {
     pub content_hash: String,
     pub idempotency: Option<Idempotency>,
     pub cap: Option<RefundCap>,
+    /// The second person's approval, where there is one.
+    pub approved: Option<Decided>,
 }
 
-/// A refund of this number.
+/// What came of a request that is not refused.
 #[derive(Debug)]
-pub struct Recorded {
-    pub refund: StoredRefund,
-    /// Whether it was recorded now.
-    pub is_new: bool,
+pub enum Recorded {
+    New(Box<StoredRefund>),
+    /// A refund of this number was recorded before.
+    Known(Box<StoredRefund>),
+    /// A second person must approve it: nothing was recorded.
+    Awaits(Box<Approval>),
 }
 
 /// Why a refund is not recorded.
@@ -68,6 +76,12 @@ pub enum RefundRefusal {
     Accepted,
     /// The payment had no order, and its order appeared meanwhile.
     Matched,
+    /// Another refund waits for a second person under the number.
+    Differs,
+    /// A second person refused the refund of this number.
+    NotApproved,
+    /// It was approved, and its request waits no more.
+    NotWaiting,
 }
 
 impl RefundRefusal {
@@ -81,6 +95,9 @@ impl RefundRefusal {
             RefundRefusal::Capped { .. } => "refund_cap",
             RefundRefusal::Accepted => "accepted_meanwhile",
             RefundRefusal::Matched => "matched_meanwhile",
+            RefundRefusal::Differs => "refund_differs",
+            RefundRefusal::NotApproved => "not_approved",
+            RefundRefusal::NotWaiting => "approval_ended",
         }
     }
 }
@@ -111,7 +128,7 @@ pub async fn record(
     let known = tools.store.refund(&merchant.key, &about.refund_no).await?;
     // The caller's name of another request is not this refund's.
     if let Some(refund) = known.filter(|_| *refusal != RefundRefusal::KeyReused) {
-        return Ok(Recorded { refund, is_new: false });
+        return Ok(Recorded::Known(Box::new(refund)));
     }
     audit_refused(tools, operator, about, refusal.result()).await;
     done
@@ -187,19 +204,33 @@ async fn reserve(
     if merchant.client_cert_file.is_none() {
         return refused(RefundRefusal::NotConfigured);
     }
+    let (store, clock) = (tools.store, tools.clock);
+    if asked.approved.is_none()
+        && let Some(approval) = store.approval_of_refund(&merchant.key, &asked.refund_no).await?
+        && let Some(standing) = standing(approval, &asked.content_hash, clock.now())?
+    {
+        return standing;
+    }
     if asked.amount == Fen::ZERO || asked.amount > payment.left {
         return refused(RefundRefusal::Exceeds { left: payment.left });
     }
+    let (content, content_hash) = (content(&payment, &asked)?, asked.content_hash.clone());
     let new = wanted(tools, operator, merchant, payment, asked)?;
-    let (store, clock) = (tools.store, tools.clock);
     let reserved = match store.record_refund(&new, clock.now()).await {
         // Another request took the number at the same moment: it is known now.
         Err(DbError::Exists(_)) => store.record_refund(&new, clock.now()).await?,
         other => other?,
     };
     let refund = match reserved {
-        Reserved::New(stored) => *stored,
-        Reserved::Known(stored) => return Ok(Recorded { refund: *stored, is_new: false }),
+        Reserved::New(stored) => stored,
+        Reserved::Known(stored) => return Ok(Recorded::Known(stored)),
+        Reserved::NeedsApproval => {
+            let approval = ask(tools, operator, to_approve(&new, content), new.reason.unwrap_or_default()).await?;
+            // Another one of this number may have come first, and may even have been decided.
+            let standing = standing(approval, &content_hash, clock.now())?;
+            return standing.unwrap_or(refused(RefundRefusal::NotWaiting));
+        }
+        Reserved::NotWaiting => return refused(RefundRefusal::NotWaiting),
         Reserved::Exceeds { left } => return refused(RefundRefusal::Exceeds { left }),
         Reserved::TooMany => return refused(RefundRefusal::TooMany),
         Reserved::KeyReused => return refused(RefundRefusal::KeyReused),
@@ -208,6 +239,57 @@ async fn reserve(
         Reserved::Accepted if new.order_id.is_some() => return refused(RefundRefusal::Accepted),
         Reserved::Accepted => return refused(RefundRefusal::Matched),
     };
+    published(tools, merchant, &new).await;
+    Ok(Recorded::New(refund))
+}
+
+/// What a request comes to where one of its number was there before: nothing where that one has expired, or was
+/// approved, so that its refund is known.
+fn standing(
+    approval: Approval,
+    content_hash: &str,
+    now: Timestamp,
+) -> Result<Option<Result<Recorded, RefundError>>, DbError> {
+    let refused = |refusal| Some(Err(RefundError::Refused(refusal)));
+    let is_same = RefundContent::of(&approval)?.content_hash == content_hash;
+    Ok(match approval.state_at(now) {
+        ApprovalState::Waiting | ApprovalState::Refused if !is_same => refused(RefundRefusal::Differs),
+        ApprovalState::Waiting => Some(Ok(Recorded::Awaits(Box::new(approval)))),
+        ApprovalState::Refused => refused(RefundRefusal::NotApproved),
+        ApprovalState::Approved | ApprovalState::Expired => None,
+    })
+}
+
+fn to_approve(new: &NewRefund, content: String) -> Wanted {
+    Wanted {
+        kind: ApprovalKind::Refund,
+        merchant: new.merchant.clone(),
+        order_no: new.order_no.clone(),
+        transaction_id: new.transaction_id.clone(),
+        refund_no: Some(new.refund_no.clone()),
+        amount: new.amount,
+        currency: new.currency.clone(),
+        content,
+    }
+}
+
+/// What the refund needs besides, once it is approved.
+fn content(payment: &PaidAttempt, asked: &Asked) -> Result<String, DbError> {
+    RefundContent {
+        out_trade_no: payment.out_trade_no.clone(),
+        paid_fen: asked.total,
+        requested_by: asked.requested_by.clone(),
+        payer_reason: asked.reason.clone(),
+        content_hash: asked.content_hash.clone(),
+        idempotency: asked.idempotency.clone(),
+        cap: asked.cap.as_ref().map(|cap| (cap.api_key.clone(), cap.cap)),
+    }
+    .to_json()
+}
+
+/// Has WeChat called. The refund is recorded: the scheduler finds it where nothing is published.
+async fn published(tools: Tools<'_>, merchant: &Merchant, new: &NewRefund) {
+    let clock = tools.clock;
     crate::failpoint::point("refund.recorded");
     let outcome = RefundEvent::Requested.as_str();
     counter!(REFUNDS_TOTAL, "merchant" => merchant.key.to_string(), "outcome" => outcome).increment(1);
@@ -218,12 +300,10 @@ async fn reserve(
         let subject = subject::refund_requested(&merchant.key);
         let message = Message { subject, id, payload: payload.into_bytes(), headers: Vec::new() };
         if let Err(error) = tools.bus.publish(message).await {
-            // It is recorded: the scheduler will find it, and the caller is answered that it is pending.
             tracing::warn!(refund_no = %new.refund_no, %error, "The call of a refund was not published");
         }
     }
     crate::failpoint::point("refund.published");
-    Ok(Recorded { refund, is_new: true })
 }
 
 fn wanted(
@@ -233,7 +313,9 @@ fn wanted(
     payment: PaidAttempt,
     asked: Asked,
 ) -> Result<NewRefund, NotConfigured> {
-    let Asked { refund_no, amount, total, currency, requested_by, reason, content_hash, idempotency, cap } = asked;
+    let Asked { refund_no, amount, total, currency, requested_by, reason, content_hash, idempotency, cap, approved } =
+        asked;
+    let second_person = tools.config.second_person(&merchant.key);
     let now = tools.clock.now();
     let about = About::new(&merchant.key, Some(&payment), &refund_no, reason.as_deref());
     let spec = RefundSpec {
@@ -258,7 +340,7 @@ fn wanted(
     let gives_back = about.gives_back;
     let audit = about.audit(operator, now);
     let (gives_back, audit) = if gives_back { (Some(audit), None) } else { (None, Some(audit)) };
-    Ok(NewRefund { gives_back, audit, idempotency, cap, ..new })
+    Ok(NewRefund { gives_back, audit, idempotency, cap, second_person, approved, ..new })
 }
 
 /// A hash that two requests share exactly when they ask for the same refund: of this order, or of no order. All that is

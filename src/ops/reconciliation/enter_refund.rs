@@ -101,7 +101,12 @@ async fn record(
         Reserved::New(_) => Mended::Asked { is_audited: true },
         Reserved::Known(_) => Mended::Asked { is_audited: false },
         Reserved::Accepted => Mended::Waiting("its order has appeared".to_owned()),
-        Reserved::Exceeds { .. } | Reserved::TooMany | Reserved::KeyReused | Reserved::Capped { .. } => {
+        Reserved::Exceeds { .. }
+        | Reserved::TooMany
+        | Reserved::KeyReused
+        | Reserved::NeedsApproval
+        | Reserved::NotWaiting
+        | Reserved::Capped { .. } => {
             Mended::Waiting("other refunds hold what it took until they have ended".to_owned())
         }
     })

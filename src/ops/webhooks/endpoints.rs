@@ -6,9 +6,11 @@
 use crate::clock::Timestamp;
 use crate::ids::{EventId, MerchantKey};
 use crate::ops::operator::{Operator, Page};
-use crate::store::{AuditEntry, DbError, EndpointChange, EndpointHealth, EndpointState, Store, WebhookEndpoint};
+use crate::store::{
+    AuditEntry, DbError, EndpointChange, EndpointFormat, EndpointHealth, EndpointState, Store, WebhookEndpoint,
+};
 use crate::webhooks::address::AddressError;
-use crate::webhooks::{Answer, AttemptError, KeyError, Maker, OLD_SECRET_LIFE, SigningSecret};
+use crate::webhooks::{Answer, AttemptError, KeyError, Maker, OLD_SECRET_LIFE, Robot, SigningSecret};
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,8 @@ pub enum WebhookError {
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
     pub merchant: MerchantKey,
+    pub format: EndpointFormat,
+    /// Of a robot: with its key.
     pub url: String,
     pub description: String,
     /// Whole types; all where there are none.
@@ -59,7 +63,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Made {
     pub view: View,
-    pub secret: SigningSecret,
+    /// None of a robot, whose key is known.
+    pub secret: Option<SigningSecret>,
 }
 
 /// Makes an endpoint: it gets what is emitted from now on.
@@ -67,16 +72,27 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
     let now = maker.clock.now();
     let id = EventId::new().to_string();
     let audit = entry(operator, ("webhook.create", new.reason.clone()), &id, &new.merchant, now);
-    if let Err(refused) = maker.sender.check(&new.url).await {
-        maker.store.record_audit(&AuditEntry { result: "address-refused".to_owned(), ..audit }).await?;
-        return Err(refused.into());
+    let (url, robot) = match addressed(new.format, &new.url) {
+        Ok(addressed) => addressed,
+        Err(refused) => return address_refused(maker, refused, audit).await,
+    };
+    if let Err(refused) = maker.sender.check(&url).await {
+        return address_refused(maker, refused, audit).await;
     }
-    let secret = SigningSecret::random();
+    let (secret, sealed) = match &robot {
+        Some(robot) => (None, maker.sender.seal_robot(&id, robot)?),
+        None => {
+            let secret = SigningSecret::random();
+            let sealed = maker.sender.seal(&id, &secret)?;
+            (Some(secret), sealed)
+        }
+    };
     let endpoint = WebhookEndpoint {
-        secret: maker.sender.seal(&id, &secret)?,
+        secret: sealed,
         id,
         merchant: new.merchant,
-        url: new.url,
+        format: new.format,
+        url,
         description: new.description,
         event_types: new.event_types,
         old_secret: None,
@@ -95,6 +111,22 @@ pub async fn create(maker: &Maker, operator: &Operator, new: NewEndpoint) -> Res
     }
     let view = get(&maker.store, operator, &endpoint.id).await?;
     Ok(Made { view, secret })
+}
+
+/// The address without a robot's key, and the robot.
+fn addressed(format: EndpointFormat, url: &str) -> Result<(String, Option<Robot>), AddressError> {
+    match format {
+        EndpointFormat::Events => Ok((url.to_owned(), None)),
+        EndpointFormat::Wecom => {
+            let robot = Robot::parse(url)?;
+            Ok((robot.address.clone(), Some(robot)))
+        }
+    }
+}
+
+async fn address_refused<T>(maker: &Maker, refused: AddressError, audit: AuditEntry) -> Result<T, WebhookError> {
+    maker.store.record_audit(&AuditEntry { result: "address-refused".to_owned(), ..audit }).await?;
+    Err(refused.into())
 }
 
 /// Up to `limit` endpoints of these merchants (all that the operator sees where none are given), newest first.
@@ -130,23 +162,33 @@ pub async fn update(maker: &Maker, operator: &Operator, id: &str, change: Change
         None => "webhook.change",
     };
     let audit = entry(operator, (action, change.reason), id, &endpoint.merchant, maker.clock.now());
-    if let Some(url) = &change.url
+    let Change { url, description, event_types, is_enabled, .. } = change;
+    // A robot's address without its key, as it is shown, changes nothing of it.
+    let url = url.filter(|url| *url != endpoint.url);
+    let (url, robot) = match url.map(|url| addressed(endpoint.format, &url)).transpose() {
+        Ok(addressed) => addressed.unzip(),
+        Err(refused) => return address_refused(maker, refused, audit).await,
+    };
+    if let Some(url) = &url
         && let Err(refused) = maker.sender.check(url).await
     {
-        maker.store.record_audit(&AuditEntry { result: "address-refused".to_owned(), ..audit }).await?;
-        return Err(refused.into());
+        return address_refused(maker, refused, audit).await;
     }
-    let Change { url, description, event_types, is_enabled, .. } = change;
-    let change = EndpointChange { id: id.to_owned(), url, description, event_types, is_enabled, audit };
+    let secret = robot.flatten().map(|robot| maker.sender.seal_robot(id, &robot)).transpose()?;
+    let change = EndpointChange { id: id.to_owned(), url, secret, description, event_types, is_enabled, audit };
     if !maker.store.change_webhook(&change).await? {
         return Err(WebhookError::NotFound);
     }
     get(&maker.store, operator, id).await
 }
 
-/// Makes another secret. The one in use signs beside it for [`OLD_SECRET_LIFE`]; an older one ends.
+/// Makes another secret; a robot's key is changed with its address. The one in use signs beside it for
+/// [`OLD_SECRET_LIFE`]; an older one ends.
 pub async fn rotate(maker: &Maker, operator: &Operator, id: &str, reason: String) -> Result<Made, WebhookError> {
     let endpoint = visible(&maker.store, operator, id).await?;
+    if endpoint.format == EndpointFormat::Wecom {
+        return Err(AddressError::NoKey.into());
+    }
     let now = maker.clock.now();
     let secret = SigningSecret::random();
     let sealed = maker.sender.seal(id, &secret)?;
@@ -154,7 +196,7 @@ pub async fn rotate(maker: &Maker, operator: &Operator, id: &str, reason: String
     if !maker.store.rotate_webhook(id, &sealed, now.after(OLD_SECRET_LIFE), &audit).await? {
         return Err(WebhookError::NotFound);
     }
-    Ok(Made { view: get(&maker.store, operator, id).await?, secret })
+    Ok(Made { view: get(&maker.store, operator, id).await?, secret: Some(secret) })
 }
 
 /// Deletes an endpoint; what waits for it is cancelled.

@@ -55,6 +55,12 @@ const COLUMNS: &str = "seq, id, client_id, name, hash, scopes, merchants, expire
                        rate_limit_per_second, created_at_ms, created_by, created_by_id";
 
 impl Store {
+    /// Whether a key of this client was made by the other.
+    pub async fn is_key_made_by(&self, client_id: &str, maker: &str) -> Result<bool, DbError> {
+        let sql = "SELECT seq FROM api_keys WHERE client_id = $1 AND created_by_id = $2 LIMIT 1";
+        Ok(!self.db.reader().rows(sql, [client_id.into(), maker.into()]).await?.is_empty())
+    }
+
     /// Whether anything changed is seen by these. As all that tells of a revocation, it is read by the reserved
     /// connection: requests that wait for the others do not delay it.
     pub async fn api_key_counts(&self) -> Result<ApiKeyCounts, DbError> {

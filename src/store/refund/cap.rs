@@ -1,7 +1,8 @@
-//! What each client of the API has asked to be refunded on a day, where there is a limit.
+//! What each client of the API has asked to be refunded on a day, where there is a limit; what takes a second person.
 //!
 //! It is counted in the transaction that records the refund: requests of one client and day wait for each other's row.
 
+use crate::ids::{MerchantKey, TransactionId};
 use crate::money::Fen;
 use crate::store::db::DbError;
 use crate::store::writer::WriteTx;
@@ -36,4 +37,22 @@ pub(in crate::store) async fn count(tx: &WriteTx, cap: &RefundCap, amount: Fen) 
     let row = tx.one(sql, key()).await?;
     let requested: i64 = row.map_or(Ok(0), |row| row.get("requested_fen"))?;
     Ok(Err(Fen::from_i64((cap.cap.as_i64() - requested).max(0))))
+}
+
+/// Whether the refunds of a payment that no second person approved are more than one person may decide, with one of
+/// this amount. Those of all callers count: one person may have several keys. Of one that failed no money moved.
+pub(in crate::store) async fn needs_approval(
+    tx: &WriteTx,
+    (merchant, transaction_id): (&MerchantKey, &TransactionId),
+    amount: Fen,
+    limit: Fen,
+) -> Result<bool, DbError> {
+    let sql = "SELECT COALESCE(CAST(SUM(r.amount_fen) AS BIGINT), 0) AS alone_fen FROM refunds AS r
+               WHERE r.merchant = $1 AND r.transaction_id = $2 AND r.origin = 'api' AND r.state <> 'failed'
+                 AND NOT EXISTS (SELECT 1 FROM approvals AS a
+                                 WHERE a.kind = 'refund' AND a.merchant = r.merchant AND a.refund_no = r.refund_no
+                                   AND a.state = 'approved')";
+    let row = tx.one(sql, [merchant.as_str().into(), transaction_id.as_str().into()]).await?;
+    let alone: i64 = row.map_or(Ok(0), |row| row.get("alone_fen"))?;
+    Ok(alone.saturating_add(amount.as_i64()) > limit.as_i64())
 }

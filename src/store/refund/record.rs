@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
-use super::cap::count;
+use super::cap::{count, needs_approval};
 use super::lock::lock_refunds;
 use super::rows::{NewRefund, StoredRefund, evidence_row, new_row, stored_refund};
 use crate::clock::Timestamp;
@@ -16,6 +16,8 @@ use crate::money::Fen;
 use crate::order::PaymentClass;
 use crate::refund::{MAX_REFUNDS, RefundState};
 use crate::store::Store;
+use crate::store::approvals::types::ApprovalState;
+use crate::store::approvals::write::{end, waits};
 use crate::store::db::{Db, DbError, DbKind};
 use crate::store::entity::{idempotency_key, payment, refund, refund_evidence};
 use crate::store::evidence::outbox_row;
@@ -43,6 +45,10 @@ pub enum Reserved {
     Capped { left: Fen },
     /// The payment is not held any more: it was accepted meanwhile. Of a payment of no order: its order appeared.
     Accepted,
+    /// It takes a second person: nothing was recorded.
+    NeedsApproval,
+    /// It was approved, and its request waits no more.
+    NotWaiting,
 }
 
 /// A payment that can be refunded.
@@ -229,23 +235,10 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
     if let Some(known) = tx.find_one(by_number(&new.merchant, &new.refund_no)).await? {
         return Ok(Reserved::Known(Box::new(stored_refund(known)?)));
     }
+    if let Some(refused) = refused(tx, new).await? {
+        return Ok(refused);
+    }
     let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
-    if new.gives_back.is_some() {
-        let sql = "SELECT 1 AS held FROM payments WHERE merchant = $1 AND transaction_id = $2 AND class <> 'credited'";
-        if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_none() {
-            return Ok(Reserved::Accepted);
-        }
-    }
-    if new.order_id.is_none() {
-        let sql = "SELECT 1 AS matched FROM payments
-                   WHERE merchant = $1 AND transaction_id = $2 AND order_id IS NOT NULL";
-        if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_some() {
-            return Ok(Reserved::Accepted);
-        }
-    }
-    if !claim_key(tx, new).await? {
-        return Ok(Reserved::KeyReused);
-    }
     let sql = "INSERT INTO refund_totals (merchant, transaction_id, out_trade_no, order_id, paid_fen, reserved_fen,
                                           refunded_fen, count, next_call_at_ms)
                VALUES ($1, $2, $3, $4, $5, 0, 0, 0, 0) ON CONFLICT DO NOTHING";
@@ -288,10 +281,43 @@ pub(in crate::store) async fn reserve(tx: &WriteTx, new: &NewRefund, at: Timesta
         tx.run(&refund_evidence::Entity::insert(evidence)).await?;
     }
     write_events(tx, vec![outbox_row(&new.event())]).await?;
+    if let Some(approved) = &new.approved
+        && !end(tx, approved, ApprovalState::Approved).await?
+    {
+        return Err(DbError::Defect("the request was decided while it was locked".into()));
+    }
     for audit in new.gives_back.iter().chain(&new.audit) {
         write_audit(tx, audit).await?;
     }
     Ok(Reserved::New(Box::new(stored_refund(row)?)))
+}
+
+/// What keeps it from being recorded, before anything is reserved.
+async fn refused(tx: &WriteTx, new: &NewRefund) -> Result<Option<Reserved>, DbError> {
+    let (merchant, transaction) = (new.merchant.as_str(), new.transaction_id.as_str());
+    if new.gives_back.is_some() {
+        let sql = "SELECT 1 AS held FROM payments WHERE merchant = $1 AND transaction_id = $2 AND class <> 'credited'";
+        if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_none() {
+            return Ok(Some(Reserved::Accepted));
+        }
+    }
+    if new.order_id.is_none() {
+        let sql = "SELECT 1 AS matched FROM payments
+                   WHERE merchant = $1 AND transaction_id = $2 AND order_id IS NOT NULL";
+        if tx.one(sql, [merchant.into(), transaction.into()]).await?.is_some() {
+            return Ok(Some(Reserved::Accepted));
+        }
+    }
+    if let Some(approved) = &new.approved {
+        if !waits(tx, approved).await? {
+            return Ok(Some(Reserved::NotWaiting));
+        }
+    } else if let Some(limit) = new.second_person
+        && needs_approval(tx, (&new.merchant, &new.transaction_id), new.amount, limit).await?
+    {
+        return Ok(Some(Reserved::NeedsApproval));
+    }
+    Ok(if claim_key(tx, new).await? { None } else { Some(Reserved::KeyReused) })
 }
 
 /// Keeps the caller's name for the request; whether it names no other one.

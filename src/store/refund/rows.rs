@@ -11,6 +11,7 @@ use crate::ids::{MerchantKey, OrderNo, OutRefundNo, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::Queries;
 use crate::refund::{Refund, RefundOrigin, RefundState};
+use crate::store::approvals::types::Decided;
 use crate::store::db::DbError;
 use crate::store::entity::{refund, refund_evidence};
 use crate::store::order::rows::{AttemptParams, broken, unknown, unreadable};
@@ -49,6 +50,10 @@ pub struct NewRefund {
     pub idempotency: Option<Idempotency>,
     /// The limit of the client that asked, if it has one.
     pub cap: Option<RefundCap>,
+    /// The amount above which a second person is needed for the refunds of the payment that had none.
+    pub second_person: Option<Fen>,
+    /// The second person's approval.
+    pub approved: Option<Decided>,
     /// What WeChat will be sent, byte for byte each time.
     pub params: AttemptParams,
     /// WeChat's number of a refund that it has taken on already, and how that was learnt.

@@ -2,7 +2,7 @@
 
 use sea_orm::Value;
 
-use super::types::{DisabledReason, EndpointChange, EndpointState, WebhookEndpoint};
+use super::types::{DisabledReason, EndpointChange, EndpointFormat, EndpointState, WebhookEndpoint};
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
@@ -15,7 +15,7 @@ use crate::store::writer::{Row, WriteTx};
 
 const COLUMNS: &str = "id, merchant, url, description, event_types, secret, old_secret, old_secret_until_ms, state,
                        disabled_reason, disabled_at_ms, position, failing_since_ms, created_at_ms, created_by,
-                       updated_at_ms";
+                       updated_at_ms, format";
 
 impl Store {
     /// Stores an endpoint, which gets what is emitted from now on; `false` where its merchant has `most` already.
@@ -111,11 +111,11 @@ async fn create(tx: &WriteTx, new: &WebhookEndpoint, most: u32, audit: &AuditEnt
     }
     let sql = format!(
         "INSERT INTO webhook_endpoints (id, merchant, url, description, event_types, secret, state, position,
-                                        created_at_ms, created_by, updated_at_ms)
-         SELECT $1, $2, $3, $4, $5, $6, 'enabled', COALESCE(({LAST_POSITION}), 0), $7, $8, $7
+                                        created_at_ms, created_by, updated_at_ms, format)
+         SELECT $1, $2, $3, $4, $5, $6, 'enabled', COALESCE(({LAST_POSITION}), 0), $7, $8, $7, $10
          WHERE (SELECT COUNT(*) FROM webhook_endpoints WHERE merchant = $2 AND state <> 'deleted') < $9"
     );
-    let values: [Value; 9] = [
+    let values: [Value; 10] = [
         new.id.as_str().into(),
         new.merchant.as_str().into(),
         new.url.as_str().into(),
@@ -125,6 +125,7 @@ async fn create(tx: &WriteTx, new: &WebhookEndpoint, most: u32, audit: &AuditEnt
         new.created_at.as_ms().into(),
         new.created_by.as_str().into(),
         i64::from(most).into(),
+        new.format.as_str().into(),
     ];
     let is_made = tx.execute(&sql, values).await? > 0;
     let result = if is_made { "done" } else { "webhooks-used-up" };
@@ -135,14 +136,16 @@ async fn create(tx: &WriteTx, new: &WebhookEndpoint, most: u32, audit: &AuditEnt
 async fn apply(tx: &WriteTx, change: &EndpointChange) -> Result<bool, DbError> {
     let at_ms = change.audit.at.as_ms();
     let sql = "UPDATE webhook_endpoints SET url = COALESCE($2, url), description = COALESCE($3, description),
-                 event_types = COALESCE($4, event_types), updated_at_ms = $5
+                 event_types = COALESCE($4, event_types), updated_at_ms = $5,
+                 secret = COALESCE($6, secret)
                WHERE id = $1 AND state <> 'deleted'";
-    let values: [Value; 5] = [
+    let values: [Value; 6] = [
         change.id.as_str().into(),
         change.url.clone().into(),
         change.description.clone().into(),
         change.event_types.as_deref().map(types_json).transpose()?.into(),
         at_ms.into(),
+        change.secret.clone().into(),
     ];
     if tx.execute(sql, values).await? == 0 {
         return Ok(false);
@@ -214,6 +217,7 @@ fn endpoint(row: &Row) -> Result<WebhookEndpoint, DbError> {
     Ok(WebhookEndpoint {
         id: row.get("id")?,
         merchant: MerchantKey::parse(row.get::<String>("merchant")?).map_err(|_| unknown("merchant"))?,
+        format: EndpointFormat::parse(&row.get::<String>("format")?).ok_or_else(|| unknown("format"))?,
         url: row.get("url")?,
         description: row.get("description")?,
         event_types: serde_json::from_str(&types).map_err(|e| unreadable("event_types", &e))?,

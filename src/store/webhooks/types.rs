@@ -18,6 +18,17 @@ pub enum EndpointState {
 
 named!(EndpointState { Enabled = "enabled", Disabled = "disabled", Deleted = "deleted" });
 
+/// What an endpoint is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointFormat {
+    /// Each event by itself, by Standard Webhooks.
+    Events,
+    /// Messages about several events for a group robot of WeCom.
+    Wecom,
+}
+
+named!(EndpointFormat { Events = "events", Wecom = "wecom" });
+
 /// Why an endpoint is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisabledReason {
@@ -64,6 +75,7 @@ named!(Cause { Schedule = "schedule", Replay = "replay", Test = "test" });
 pub struct WebhookEndpoint {
     pub id: String,
     pub merchant: MerchantKey,
+    pub format: EndpointFormat,
     pub url: String,
     pub description: String,
     /// The types that it wants; all where there are none.
@@ -89,6 +101,8 @@ pub struct WebhookEndpoint {
 pub struct EndpointChange {
     pub id: String,
     pub url: Option<String>,
+    /// Sealed: a robot's key, which is a part of its address.
+    pub secret: Option<String>,
     pub description: Option<String>,
     pub event_types: Option<Vec<String>>,
     pub is_enabled: Option<bool>,

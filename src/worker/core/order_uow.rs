@@ -202,6 +202,7 @@ impl UnitOfWork {
             payments: commit.payments,
             reclassed: None,
             audit: None,
+            approved: None,
             events: commit.events,
             notifications: commit.notifications,
             calls: commit.calls,

@@ -88,6 +88,8 @@ pub async fn adopt(
             | Reserved::TooMany
             | Reserved::KeyReused
             | Reserved::Capped { .. }
+            | Reserved::NeedsApproval
+            | Reserved::NotWaiting
             | Reserved::Accepted => {
                 return Ok(Adopted::NoRoom);
             }

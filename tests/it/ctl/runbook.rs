@@ -176,6 +176,7 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("dead-letters list", vec![]),
         ("dead-letters show", vec![letter]),
         ("dead-letters discard", vec![letter, "--reason", "a test", "--yes"]),
+        ("approvals list", vec![]),
         ("replay plan", plan[2..].to_vec()),
         ("replay start", vec![replay]),
         ("replay show", vec![replay]),
@@ -201,10 +202,13 @@ async fn every_command_has_json(furnished: &Furnished) {
         ("keys new", vec![]),
     ];
     // The first three change a replay that runs: see `ops_replay::control`; keys of the database have their test in
-    // `ctl::keys`, endpoints in `webhooks::ctl`, lines and months in `console_pages::finance` and `books::months`. The
-    // others are scripts and files, not data.
+    // `ctl::keys`, endpoints in `webhooks::ctl`, what takes a second person in `approvals::ctl`, lines and months in
+    // `console_pages::finance` and `books::months`. The others are scripts and files, not data.
     let webhooks = ["attempts", "deliveries", "new", "recover", "test"].map(|name| format!("webhooks {name}"));
     let others = [
+        "approvals show",
+        "approvals approve",
+        "approvals refuse",
         "replay pause",
         "replay resume",
         "replay cancel",

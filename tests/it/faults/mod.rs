@@ -1,6 +1,7 @@
 //! Real processes are killed, cut off, flooded and lied to; afterwards the books must agree with WeChat's to the fen.
 
 mod audit;
+mod backup;
 mod copies;
 #[cfg(debug_assertions)]
 mod crash_sites;

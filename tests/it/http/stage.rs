@@ -289,6 +289,7 @@ async fn apply(store: &Store, clock: &Clock, stored: StoredOrder, fact: Fact) {
         payments: change.payment.into_iter().map(|entry| (version, entry)).collect(),
         reclassed: None,
         audit: None,
+        approved: None,
         events: Vec::new(),
         notifications: Vec::new(),
         calls: Vec::new(),

@@ -11,12 +11,14 @@ use crate::harness::service::TestService;
 /// Addresses whose examples name what is not there, or whose state is not the one that the body is for.
 const ABSENT: &[&str] = &[
     "acceptPayment",
+    "approve",
     "closePeriod",
     "deleteWebhook",
     "discardDeadLetter",
     "placeAttempt",
     "recoverWebhook",
     "refundPayment",
+    "refuse",
     "reopenPeriod",
     "repairDay",
     "resolveLine",

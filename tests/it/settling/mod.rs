@@ -2,7 +2,7 @@
 
 mod calls;
 mod closing;
-mod held;
+pub mod held;
 mod histories;
 mod operations;
 mod other_system;

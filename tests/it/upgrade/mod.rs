@@ -4,6 +4,7 @@
 mod browser;
 mod fixture;
 mod installation;
+mod notes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod processes;
 pub mod receiver;
 mod replays;
 mod signing;
+mod wecom;
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::Value;
@@ -19,6 +19,8 @@ use crate::harness::within_timeout;
 /// What came.
 #[derive(Debug, Clone)]
 pub struct Received {
+    /// What stood behind the question mark.
+    pub query: String,
     pub headers: HashMap<String, String>,
     pub body: String,
 }
@@ -122,9 +124,10 @@ impl Receiver {
     }
 }
 
-async fn take(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+async fn take(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
-    let received = Received { headers: headers.collect(), body: String::from_utf8(body.to_vec()).unwrap() };
+    let query = uri.query().unwrap_or_default().to_owned();
+    let received = Received { query, headers: headers.collect(), body: String::from_utf8(body.to_vec()).unwrap() };
     shared.received.send_modify(|all| all.push(received.clone()));
     let mut held = shared.held.subscribe();
     let _ = held.wait_for(|held| !held).await;

@@ -58,6 +58,7 @@ pub fn merchant_of(mch_id: &str, key: &V2Key) -> Merchant {
         v2_key_previous: None,
         policy: wxpay_worker::order::Policy::default(),
         settling: wxpay_worker::config::Settling::default(),
+        second_person: None,
         orders_per_second: 500,
         queries_per_second: 300,
         refunds_per_second: 150,

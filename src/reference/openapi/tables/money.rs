@@ -1,22 +1,26 @@
 //! Payments and refunds.
 
 use super::common::{
-    AFTER, CURRENCY, FROM, LIMIT, MERCHANT, MERCHANT_KEY, NEXT, OF_MERCHANT, OUT_TRADE_NO, TO, TRANSACTION_ID,
+    AFTER, CURRENCY, FROM, LIMIT, MERCHANT, MERCHANT_KEY, NEXT, OF_MERCHANT, OPS_LIMIT, OUT_TRADE_NO, TO,
+    TRANSACTION_ID,
 };
 use crate::config::Scope;
+use crate::http::{AWAITING, NOT_APPROVED};
 use crate::money::Fen;
 use crate::new_refund::REASON_MAX_BYTES;
 use crate::order::{HeldReason, PaymentClass};
 use crate::reference::openapi::field::{
-    Field, fen, flag, flag_01, names_of, object as object_field, objects, text, time, word,
+    Field, Names, fen, flag, flag_01, names_of, number, object as object_field, objects, text, time, word,
 };
 use crate::reference::openapi::operation::{
     Content, Object, Operation, Section, answer, get, located, object, post, request,
 };
 use crate::refund::{RefundOrigin, RefundState};
+use crate::store::{ApprovalKind, ApprovalState};
 
 const REFUND: Content = Content::Json("Refund");
 const PAYMENT: Content = Content::Json("Payment");
+const APPROVAL: Content = Content::Json("Approval");
 const ORDER_NO: Field = text("order_no", "The order; null where the money has none.", "A100001").or_null();
 
 /// Why money does not go back.
@@ -33,7 +37,31 @@ const REFUSALS: &[&str] = &[
     "refund-differs",
     "refund-failed",
     "key-reused",
+    "not-approved",
+    "approval-ended",
 ];
+/// Why a request is not decided.
+const NOT_DECIDED: &[&str] = &[
+    "not-found",
+    "approval-own",
+    "approval-ended",
+    "payment-differs",
+    "payment-given-back",
+    "payment-foreign",
+    "payment-accepted",
+    "payment-matched",
+    "refunds-not-configured",
+    "refund-exceeds",
+    "refunds-used-up",
+    "refund-cap",
+    "key-reused",
+];
+/// The states of a refund, and of one that takes a second person.
+const REFUND_STATES: Names = || {
+    let states = RefundState::ALL.iter().map(|state| state.as_str());
+    states.chain([AWAITING, NOT_APPROVED]).collect()
+};
+const WAITING: Names = || vec!["waiting"];
 
 const OPERATIONS: &[Operation] = &[
     post("/v1/orders/{order_no}/refunds", "refundOrder", "Give money of an order back")
@@ -48,7 +76,7 @@ const OPERATIONS: &[Operation] = &[
         .optional_body("RefundRequest")
         .answers(&[
             answer(200, REFUND, "WeChat has taken the refund."),
-            located(202, REFUND, "It is recorded, and WeChat has not taken it yet. Read it at `Location`."),
+            located(202, REFUND, "WeChat has not taken it yet, or a second person must approve it: see `Location`."),
         ])
         .refusals(REFUSALS)
         .waits()
@@ -60,7 +88,7 @@ const OPERATIONS: &[Operation] = &[
         .optional_body("RefundRequest")
         .answers(&[
             answer(200, REFUND, "WeChat has taken the refund."),
-            located(202, REFUND, "It is recorded, and WeChat has not taken it yet. Read it at `Location`."),
+            located(202, REFUND, "WeChat has not taken it yet, or a second person must approve it: see `Location`."),
         ])
         .refusals(REFUSALS)
         .waits()
@@ -94,6 +122,30 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Finance)
         .query(&[MERCHANT])
         .answers(&[answer(200, PAYMENT, "The payment with its `history`.")]),
+    get("/v1/ops/approvals", "listApprovals", "List what takes a second person")
+        .about("Money above `limits.second_person_fen` that a caller wants credited or refunded. Newest first.")
+        .key(Scope::Ops)
+        .query(&[OF_MERCHANT, word("state", "Only what waits.", WAITING).optional(), AFTER, OPS_LIMIT])
+        .answers(&[answer(200, Content::Json("ApprovalList"), "A page of requests.")])
+        .refusals(&["not-found"]),
+    get("/v1/ops/approvals/{id}", "getApproval", "Read a request for a second person")
+        .key(Scope::Ops)
+        .answers(&[answer(200, APPROVAL, "The request.")]),
+    post("/v1/ops/approvals/{id}/approve", "approve", "Approve as the second person")
+        .about(
+            "WeChat is asked what it holds, then what was asked for is done at once, with its own idempotency key. \
+             Neither who asked, under whichever of its keys, nor a key that it made may approve. About a refund the \
+             scope `refunds` is needed as well. Approved before, it is not done again.",
+        )
+        .key(Scope::Ops)
+        .body("ReasonRequest")
+        .answers(&[answer(200, APPROVAL, "It is done, also where it was approved before.")])
+        .refusals(NOT_DECIDED),
+    post("/v1/ops/approvals/{id}/refuse", "refuse", "Refuse as the second person")
+        .key(Scope::Ops)
+        .body("ReasonRequest")
+        .answers(&[answer(200, APPROVAL, "It is refused, also where it was before. No money moves.")])
+        .refusals(&["not-found", "approval-own", "approval-ended"]),
 ];
 
 const OBJECTS: &[Object] = &[
@@ -136,7 +188,11 @@ const OBJECTS: &[Object] = &[
             OUT_TRADE_NO,
             TRANSACTION_ID,
             text("refund_id", "WeChat's number of the refund.", "50300021342026112700000001").or_null(),
-            word("state", "Final are `succeeded` and `failed`.", names_of!(RefundState)),
+            word(
+                "state",
+                "Final are `succeeded` and `failed`. Not recorded are `awaiting_approval` and `not_approved`.",
+                REFUND_STATES,
+            ),
             text("message", "What the state means, for people.", "The payer has the money."),
             word(
                 "origin",
@@ -153,8 +209,32 @@ const OBJECTS: &[Object] = &[
             time("refunded_at", "When the payer had the money.").or_null(),
             fen("payment_refunded_fen", "Of one that failed for want of room: what WeChat refunded otherwise.")
                 .optional(),
+            object_field("approval", "Of one that takes a second person: the request.", "Approval").optional(),
         ],
     ),
+    object(
+        "Approval",
+        "A request that takes a second person.",
+        &[
+            number("id", "Its id.").example("17"),
+            word("kind", "Crediting held money, or a refund.", names_of!(ApprovalKind)),
+            word("state", "`approved`: it was done.", names_of!(ApprovalState)),
+            MERCHANT_KEY,
+            ORDER_NO,
+            TRANSACTION_ID,
+            text("refund_no", "Of a refund.", "R100001").or_null(),
+            fen("amount_fen", "How much, in fen."),
+            CURRENCY,
+            text("reason", "As it was given.", "The customer called").or_null(),
+            text("asked_by", "The key or user that asked.", "shop-backend"),
+            time("asked_at", "When."),
+            time("expires_at", "Until when it waits."),
+            text("decided_by", "The key or user that decided.", "ops-backend").or_null(),
+            time("decided_at", "When.").or_null(),
+            text("decision_reason", "Why.", "Checked with the shop").or_null(),
+        ],
+    ),
+    object("ApprovalList", "A page of requests.", &[objects("approvals", "Newest first.", "Approval"), NEXT]),
     object("RefundList", "A page of refunds.", &[objects("refunds", "Newest first.", "Refund"), NEXT]),
     object(
         "Payment",

@@ -163,7 +163,10 @@ const OPERATIONS: &[Operation] = &[
         .key(Scope::Ops)
         .query(&[MERCHANT])
         .body("AcceptRequest")
-        .answers(&[answer(200, ORDER, "The order with its payments, also where this was done before.")])
+        .answers(&[
+            answer(200, ORDER, "The order with its payments, also where this was done before."),
+            located(202, Content::Json("Approval"), "A second person must approve it: see `Location`."),
+        ])
         .refusals(&["payment-given-back", "payment-foreign"]),
 ];
 

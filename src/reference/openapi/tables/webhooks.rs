@@ -8,7 +8,7 @@ use crate::reference::openapi::field::{
 use crate::reference::openapi::operation::{
     Content, Object, Operation, Section, answer, delete, get, located, object, patch, post, request,
 };
-use crate::store::{Cause, DeliveryState, DisabledReason, EndpointState};
+use crate::store::{Cause, DeliveryState, DisabledReason, EndpointFormat, EndpointState};
 use crate::webhooks::Outcome;
 use crate::webhooks::address::MAX_BYTES;
 
@@ -93,6 +93,12 @@ const OBJECTS: &[Object] = &[
         "Where a merchant's events are posted.",
         &[
             text("merchant", "The merchant's key. Required where the API key sees several.", "main").optional(),
+            word(
+                "format",
+                "`events` where it is left out. `wecom`: a group robot of WeCom, `url` as WeCom shows it.",
+                names_of!(EndpointFormat),
+            )
+            .optional(),
             URL.bytes(MAX_BYTES),
             text("description", "For people.", "Warehouse").bytes(TEXT_MAX_BYTES).optional(),
             EVENTS.optional(),
@@ -119,6 +125,7 @@ const OBJECTS: &[Object] = &[
         &[
             text("id", "Its id in lists and paths.", "01a2031c-1799-7669-acdd-0b9870d5a07f"),
             MERCHANT_KEY,
+            word("format", "What it is sent.", names_of!(EndpointFormat)),
             URL,
             text("description", "For people.", "Warehouse"),
             EVENTS,
@@ -140,7 +147,8 @@ const OBJECTS: &[Object] = &[
             time("next_attempt_at", "When it is posted next.").or_null(),
             time("last_attempt_at", "When it was posted last.").or_null(),
             object_field("attempts", "The newest ones.", "WebhookCounts"),
-            text("secret", "Only in the answer that made it.", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").optional(),
+            text("secret", "In the answer that made it; a robot has none.", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+                .optional(),
         ],
     ),
     object(

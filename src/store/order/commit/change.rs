@@ -7,6 +7,7 @@ use sea_orm::{Set, Value};
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::order::{AttemptState, Intent, Order, OrderState, PaymentEntry};
+use crate::store::approvals::types::Decided;
 use crate::store::db::{DbError, DbKind};
 use crate::store::entity::attempt;
 use crate::store::evidence::{Evidence, NotificationRecord};
@@ -39,6 +40,8 @@ pub struct OrderCommit {
     pub reclassed: Option<Reclassed>,
     /// The operator's action.
     pub audit: Option<AuditEntry>,
+    /// The second person's approval of it.
+    pub approved: Option<Decided>,
     /// Events to tell.
     pub events: Vec<EncodedEvent>,
     /// Notifications that led here, or changed nothing.

@@ -13,6 +13,8 @@ use crate::ids::{MerchantKey, OutTradeNo};
 use crate::money::Fen;
 use crate::refund::RefundEvent;
 use crate::store::Store;
+use crate::store::approvals::types::ApprovalState;
+use crate::store::approvals::write::end;
 use crate::store::db::DbError;
 use crate::store::evidence::{announcement, evidence_row, outbox_row, source_of, write_notifications};
 use crate::store::order::calls::write_calls;
@@ -140,6 +142,8 @@ async fn send_back(tx: &WriteTx, refund: &NewRefund, at: Timestamp) -> Result<bo
         | Reserved::TooMany
         | Reserved::KeyReused
         | Reserved::Capped { .. }
+        | Reserved::NeedsApproval
+        | Reserved::NotWaiting
         | Reserved::Accepted => {
             tracing::warn!(refund_no = %refund.refund_no, "a payment that should go back is refunded already");
             false
@@ -153,6 +157,11 @@ async fn write_action(tx: &WriteTx, c: &OrderCommit, at: Timestamp) -> Result<()
         && !reclass(tx, &c.next, reclassed, at).await?
     {
         return Err(DbError::Defect("a payment changed its class while its order was locked".into()));
+    }
+    if let Some(approved) = &c.approved
+        && !end(tx, approved, ApprovalState::Approved).await?
+    {
+        return Err(DbError::Defect("the request was decided while its order was locked".into()));
     }
     if let Some(audit) = &c.audit {
         write_audit(tx, audit).await?;

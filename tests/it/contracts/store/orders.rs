@@ -135,6 +135,7 @@ pub fn change(stored: &StoredOrder, n: u32, fact: Fact) -> OrderCommit {
         payments: change.payment.map(|p| (version, p)).into_iter().collect(),
         reclassed: None,
         audit: None,
+        approved: None,
         events: vec![event(n)],
         notifications: vec![notification(Verdict::Settled)],
         calls: Vec::new(),

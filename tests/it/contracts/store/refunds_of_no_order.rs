@@ -36,6 +36,8 @@ fn refund(of: &Payment, refund_no: &str, fen: i64) -> NewRefund {
         audit: None,
         idempotency: None,
         cap: None,
+        second_person: None,
+        approved: None,
         params: AttemptParams { params: BTreeMap::new(), sign_type: "MD5".into() },
         known: None,
         created_at: NOW,

@@ -1,0 +1,108 @@
+//! Asks for a second person, and writes what it decided.
+
+use sea_orm::Value;
+
+use super::read::{COLUMNS, approval};
+use super::types::{Approval, ApprovalState, Decided, NewApproval};
+use crate::store::Store;
+use crate::store::db::{DbError, DbKind};
+use crate::store::payment::audit::{AuditEntry, write_audit};
+use crate::store::writer::WriteTx;
+
+impl Store {
+    /// The request that waits for a second person: this one, or the one of the same payment or refund that was there
+    /// before.
+    pub async fn ask_approval(&self, new: &NewApproval) -> Result<Approval, DbError> {
+        self.db.write("approval.ask", new.clone(), |tx, new| Box::pin(ask(tx, new))).await
+    }
+
+    /// Refuses a request. `false`: it waits no more, or who decides is who asked.
+    pub async fn refuse_approval(&self, decided: &Decided) -> Result<bool, DbError> {
+        self.db
+            .write("approval.refuse", decided.clone(), |tx, decided| Box::pin(end(tx, decided, ApprovalState::Refused)))
+            .await
+    }
+
+    /// Notes a request whose payment was accepted without it: there is nothing to do.
+    pub async fn note_approved(&self, decided: &Decided) -> Result<bool, DbError> {
+        self.db
+            .write("approval.note", decided.clone(), |tx, decided| Box::pin(end(tx, decided, ApprovalState::Approved)))
+            .await
+    }
+}
+
+async fn ask(tx: &WriteTx, new: &NewApproval) -> Result<Approval, DbError> {
+    let by = &new.audit;
+    // A payment is accepted once; of a payment there may be several refunds.
+    let (of, number) = match &new.refund_no {
+        None => ("kind = 'accept' AND merchant = $1 AND transaction_id = $2", new.transaction_id.as_str()),
+        Some(refund_no) => ("kind = 'refund' AND merchant = $1 AND refund_no = $2", refund_no.as_str()),
+    };
+    let key = || -> [Value; 2] { [new.merchant.as_str().into(), number.into()] };
+    let sql =
+        format!("UPDATE approvals SET state = 'expired' WHERE {of} AND state = 'waiting' AND expires_at_ms <= $3");
+    tx.execute(&sql, key().into_iter().chain([by.at.as_ms().into()])).await?;
+    let sql =
+        "INSERT INTO approvals (kind, merchant, order_no, transaction_id, refund_no, amount_fen, currency, reason,
+                                      content, asked_by, asked_by_id, asked_from, asked_at_ms, expires_at_ms, state)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'waiting')
+               ON CONFLICT DO NOTHING RETURNING id";
+    let values: [Value; 14] = [
+        new.kind.as_str().into(),
+        new.merchant.as_str().into(),
+        new.order_no.as_ref().map(ToString::to_string).into(),
+        new.transaction_id.as_str().into(),
+        new.refund_no.as_ref().map(ToString::to_string).into(),
+        new.amount.as_i64().into(),
+        new.currency.as_str().into(),
+        new.reason.as_str().into(),
+        new.content.as_str().into(),
+        by.actor.as_str().into(),
+        by.actor_id.as_deref().unwrap_or(&by.actor).into(),
+        by.remote_addr.as_str().into(),
+        by.at.as_ms().into(),
+        new.expires_at.as_ms().into(),
+    ];
+    if let Some(row) = tx.one(sql, values).await? {
+        let subject = Some(format!("approval:{}", row.get::<i64>("id")?));
+        write_audit(tx, &AuditEntry { subject, ..by.clone() }).await?;
+    }
+    let still = if new.refund_no.is_some() { "state <> 'expired'" } else { "state = 'waiting'" };
+    let row = tx.one(&format!("SELECT {COLUMNS} FROM approvals WHERE {of} AND {still}"), key()).await?;
+    approval(&row.ok_or_else(|| DbError::Defect("a request that is gone in its own transaction".into()))?)
+}
+
+/// Whether the request waits, and will until the end of the transaction.
+pub(in crate::store) async fn waits(tx: &WriteTx, decided: &Decided) -> Result<bool, DbError> {
+    let lock = if tx.kind() == DbKind::Postgres { " FOR UPDATE" } else { "" };
+    let sql = format!(
+        "SELECT id FROM approvals
+         WHERE id = $1 AND state = 'waiting' AND expires_at_ms > $2 AND asked_by_id <> $3{lock}"
+    );
+    Ok(tx.one(&sql, [decided.id.into(), decided.audit.at.as_ms().into(), by_id(decided).into()]).await?.is_some())
+}
+
+/// Writes the decision with its audit, in the transaction of what was approved.
+pub(in crate::store) async fn end(tx: &WriteTx, decided: &Decided, state: ApprovalState) -> Result<bool, DbError> {
+    let by = &decided.audit;
+    let sql = "UPDATE approvals SET state = $2, decided_by = $3, decided_by_id = $4, decided_at_ms = $5,
+                                    decision_reason = $6
+               WHERE id = $1 AND state = 'waiting' AND expires_at_ms > $5 AND asked_by_id <> $4";
+    let values: [Value; 6] = [
+        decided.id.into(),
+        state.as_str().into(),
+        by.actor.as_str().into(),
+        by_id(decided).into(),
+        by.at.as_ms().into(),
+        by.reason.as_str().into(),
+    ];
+    if tx.execute(sql, values).await? == 0 {
+        return Ok(false);
+    }
+    write_audit(tx, by).await?;
+    Ok(true)
+}
+
+fn by_id(decided: &Decided) -> String {
+    decided.audit.actor_id.clone().unwrap_or_else(|| decided.audit.actor.clone())
+}

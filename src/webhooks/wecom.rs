@@ -1,0 +1,176 @@
+//! Messages for a group robot of WeCom: events as lines of text, many of them in one message.
+//!
+//! The robot's key is a secret: it is taken out of the address before anything is stored, is kept sealed as an
+//! endpoint's secret is, and is put back where a message is sent. A process of the version before cannot open such a
+//! secret: it sends nothing, and what it was to send is sent later.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::address::AddressError;
+use super::answer::{Answer, Outcome};
+use crate::secret::Secret;
+
+/// What stands before the key where it is sealed.
+const SEALED: &str = "wecom:";
+/// The longest text of a message, in bytes.
+const CONTENT_MAX: usize = 4096;
+/// What is kept of it for the last line.
+const REST_BYTES: usize = 64;
+/// The longest value of an event in a line, in characters.
+const VALUE_MAX: usize = 120;
+/// WeCom's word for too many messages in a minute.
+const TOO_OFTEN: i64 = 45009;
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A robot's address and its key.
+#[derive(Debug, Clone)]
+pub struct Robot {
+    /// Without the key: what is stored and shown.
+    pub address: String,
+    key: Secret,
+}
+
+impl Robot {
+    /// Of an address as WeCom shows it: `https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=…`.
+    pub fn parse(text: &str) -> Result<Robot, AddressError> {
+        let mut url = Url::parse(text).map_err(|_| AddressError::Unreadable)?;
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let [(name, key)] = pairs.as_slice() else { return Err(AddressError::NoKey) };
+        let is_key = (8..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if name != "key" || !is_key {
+            return Err(AddressError::NoKey);
+        }
+        url.set_query(None);
+        Ok(Robot { address: url.to_string(), key: Secret::new(key.as_str()) })
+    }
+
+    /// The text to be sealed.
+    pub fn sealed_text(&self) -> String {
+        format!("{SEALED}{}", self.key.expose())
+    }
+
+    /// The robot at this address, from the text that was sealed.
+    pub fn of_sealed(address: &str, text: &str) -> Option<Robot> {
+        let key = text.strip_prefix(SEALED)?;
+        Some(Robot { address: address.to_owned(), key: Secret::new(key) })
+    }
+
+    /// Where a message is posted. Never logged, stored or shown.
+    pub(super) fn url(&self) -> Secret {
+        Secret::new(format!("{}?key={}", self.address, self.key.expose()))
+    }
+}
+
+/// The body of one message about these events, oldest first.
+pub fn body(events: &[Value]) -> String {
+    json!({"msgtype": "markdown", "markdown": {"content": content(events)}}).to_string()
+}
+
+/// As many lines as a message holds, then how many more there are.
+fn content(events: &[Value]) -> String {
+    let mut text = format!("**wxpay** {} 条 / {} event{}", events.len(), events.len(), plural(events.len()));
+    for (n, event) in events.iter().enumerate() {
+        let line = format!("\n> {}", line(event));
+        if text.len() + line.len() > CONTENT_MAX - REST_BYTES {
+            let rest = events.len() - n;
+            text.push_str(&format!("\n> …另有 {rest} 条 / {rest} more"));
+            break;
+        }
+        text.push_str(&line);
+    }
+    text
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// What happened in one line: its name, the merchant, the order, then what tells one case from another.
+fn line(event: &Value) -> String {
+    let text = |value: &Value| value.as_str().map(plain).unwrap_or_default();
+    let fact = text(&event["type"]);
+    let fact = fact.trim_start_matches("wxpay.").trim_end_matches(".v1");
+    let (word, needs_person) = named(fact);
+    let mut parts = vec![match needs_person {
+        true => format!("<font color=\"warning\">{word}</font> {fact}"),
+        false => format!("{word} {fact}"),
+    }];
+    parts.push(text(&event["source"]).trim_start_matches("wxpay/").to_owned());
+    parts.push(text(&event["subject"]));
+    let data = &event["data"];
+    parts.extend(data["amount_fen"].as_i64().map(|fen| amount(fen, data["currency"].as_str())));
+    for name in ["day", "state", "what", "app", "consumer", "reason", "check", "error", "message"] {
+        parts.push(text(&data[name]));
+    }
+    parts.extend(data["open"].as_i64().map(|open| format!("未处理 open {open}")));
+    parts.push(text(&event["time"]));
+    parts.retain(|part| !part.is_empty());
+    parts.join(" · ")
+}
+
+fn amount(fen: i64, currency: Option<&str>) -> String {
+    match currency {
+        None | Some("CNY") => format!("¥{}.{:02}", fen / 100, fen % 100),
+        Some(other) => format!("{fen} {}", plain(other)),
+    }
+}
+
+/// The fact in Chinese, and whether a person is needed.
+fn named(fact: &str) -> (&'static str, bool) {
+    match fact {
+        "payment.held" => ("资金挂起", true),
+        "payment.orphaned" => ("无订单的支付", true),
+        "payment.accepted" => ("挂起资金已入账", false),
+        "order.paid" => ("已支付", false),
+        "order.paid_late" => ("迟到支付", true),
+        "order.paid_twice" => ("重复支付", true),
+        "order.failed" => ("下单失败", false),
+        "refund.requested" => ("退款申请", false),
+        "refund.delayed" => ("退款推迟", true),
+        "refund.succeeded" => ("退款成功", false),
+        "refund.abnormal" => ("退款异常", true),
+        "refund.failed" => ("退款失败", true),
+        "notification.rejected" => ("通知被驳回", true),
+        "dead_letter.parked" => ("死信", true),
+        "app.degraded" => ("应用异常", true),
+        "app.recovered" => ("应用恢复", false),
+        "merchant.degraded" => ("商户异常", true),
+        "merchant.recovered" => ("商户恢复", false),
+        "webhook.disabled" => ("Webhook 停用", true),
+        "webhook.test" => ("测试消息", false),
+        "bill.mismatch_found" => ("对账差异", true),
+        "bill.failed" => ("账单缺失", true),
+        "bill.reconciled" => ("对账完成", false),
+        _ => ("事件", false),
+    }
+}
+
+/// A value as text that changes nothing of the message: one line without markup.
+fn plain(text: &str) -> String {
+    let is_markup = |c: char| c.is_control() || matches!(c, '<' | '>' | '[' | ']' | '*' | '`' | '#');
+    let kept = text.chars().take(VALUE_MAX).map(|c| if is_markup(c) { ' ' } else { c });
+    kept.collect::<String>().trim().to_owned()
+}
+
+/// What WeCom's answer says: it is 200 whatever became of the message.
+pub(super) fn judged(answer: Answer) -> Answer {
+    if !answer.is_success() {
+        return answer;
+    }
+    let code = answer.body.as_deref().and_then(|body| serde_json::from_str::<Value>(body).ok());
+    match code.and_then(|body| body["errcode"].as_i64()) {
+        Some(0) => answer,
+        Some(code) => Answer {
+            outcome: Outcome::Refused,
+            error: Some(format!("the robot answered errcode {code}")),
+            retry_after: (code == TOO_OFTEN).then_some(MINUTE),
+            ..answer
+        },
+        None => Answer {
+            outcome: Outcome::Refused,
+            error: Some("the answer is not a robot's: no errcode".to_owned()),
+            ..answer
+        },
+    }
+}

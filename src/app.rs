@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -118,7 +119,12 @@ pub struct App {
 
 impl App {
     /// Opens the database, the bus and the clients for WeChat.
-    pub async fn open(config: Config, clock: Clock) -> Result<App, AppError> {
+    // Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
+    pub fn open(config: Config, clock: Clock) -> BoxFuture<'static, Result<App, AppError>> {
+        Box::pin(App::opened(config, clock))
+    }
+
+    async fn opened(config: Config, clock: Clock) -> Result<App, AppError> {
         config.check_runnable()?;
         for warning in &config.warnings {
             tracing::warn!(%warning, "the configuration");
@@ -160,7 +166,16 @@ impl App {
     }
 
     /// Runs the roles until cancelled or until one of them fails, then lets work in progress finish.
-    pub async fn run(self, roles: Roles, listeners: Listeners, cancel: CancellationToken) -> Result<(), AppError> {
+    pub fn run(
+        self,
+        roles: Roles,
+        listeners: Listeners,
+        cancel: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), AppError>> {
+        Box::pin(self.run_roles(roles, listeners, cancel))
+    }
+
+    async fn run_roles(self, roles: Roles, listeners: Listeners, cancel: CancellationToken) -> Result<(), AppError> {
         let holder = format!("{}-{}", std::process::id(), random_text(8));
         let stop = cancel.child_token();
         let settings = self.config.snapshot();

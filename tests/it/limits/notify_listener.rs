@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connections::connect;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, signed};
+use crate::harness::ports::free_port;
 use crate::harness::service::{API_KEY, KEY, TestService};
 use crate::harness::within_timeout;
 use crate::http::client::Reply;
@@ -92,5 +93,21 @@ async fn nothing_but_notifications_is_answered_there() {
         assert!(reply.status == 200 && reply.text().contains("FAIL"), "{path}: {reply:?}");
         assert_eq!(ask(3, notify, &ALIVE.replace("/healthz", path)).await.status, 405, "{path}");
     }
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_listens_there_and_names_the_address_at_its_start() {
+    let port = free_port();
+    let config = format!("[server]\nnotify_listen = \"127.0.0.1:{port}\"\n");
+    let service = TestService::embedded_sqlite().await.config(&config).processes().await;
+    let process = service.run_all().await;
+    service.place(&process.base, "N100001", 100).await;
+    let notify = SocketAddr::from(([127, 0, 0, 1], port));
+    let reply = ask(3, notify, &post("/notify/main/pay", "<xml/>")).await;
+    assert!(reply.status == 200 && reply.text().contains("FAIL"), "{reply:?}");
+    let logs = service.logs();
+    let line = logs.lines().find(|line| line.contains("notify_address")).unwrap_or_else(|| panic!("{logs}"));
+    assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
     service.finish().await;
 }

@@ -257,6 +257,7 @@ impl App {
         });
         let settings = self.config.snapshot();
         let server = http::within_files(&settings.server, settings.store.max_connections);
+        let of_all = server.max_connections;
         let (server, of_notifications) = http::shared_with_notifications(server);
         let notify =
             notify.map(|(listener, router)| (listener, router, of_notifications.unwrap_or_else(|| server.clone())));
@@ -264,7 +265,7 @@ impl App {
         let others = others.map(|(listener, router)| (listener, router, server.clone()));
         for (listener, router, server) in others.chain(notify) {
             let (in_force, stop) = (self.config.clone(), stop.clone());
-            keep(running, async move { http::serve(listener, router, &server, in_force, stop).await });
+            keep(running, async move { http::serve(listener, router, (&server, of_all), in_force, stop).await });
         }
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         keep(running, async move { metrics.upkeep(&stop).await });

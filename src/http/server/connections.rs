@@ -28,8 +28,6 @@ const LEFT_TO_NOTIFICATIONS: usize = 4;
 const OF_BODIES: usize = 16;
 /// The same of bodies at the notifications' addresses, which ask for no key: those who fill them must be many.
 const OF_NOTIFIED_BODIES: usize = 64;
-/// What a client may have under way at those addresses: one part of so many of all connections.
-const OF_NOTIFICATIONS: usize = 32;
 /// When a place is needed, so many of those that wait longest give way at once: comparing all of them is not free.
 const AT_ONCE: usize = 64;
 
@@ -40,6 +38,8 @@ pub struct Shares {
     pub connections: usize,
     /// Of one network.
     pub per_network: usize,
+    /// Notifications of a client that may be under way.
+    pub notifications: usize,
 }
 
 /// All connections of a listener.
@@ -197,7 +197,7 @@ impl Place {
         let (bodies, notifications) = of_client.map_or((0, 0), |used| (used.bodies_kib, used.notifications));
         let refused = match kind {
             Kind::Health => false,
-            Kind::Notification => notifications >= (all / OF_NOTIFICATIONS).max(1),
+            Kind::Notification => notifications >= self.connections.shares.notifications,
             Kind::Other => state.others >= all - all / LEFT_TO_NOTIFICATIONS,
         };
         let (most, of_client) = match kind {

@@ -43,12 +43,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    settings: &config::Server,
+    (settings, of_all): (&config::Server, usize),
     in_force: ConfigHandle,
     cancel: CancellationToken,
 ) {
     let limits = Limits { header: settings.header_timeout, idle: settings.idle_timeout };
-    let places = Connections::new(shares(settings), in_force);
+    let places = Connections::new(shares(settings, of_all), in_force);
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
     loop {
@@ -83,13 +83,22 @@ pub async fn serve(
     }
 }
 
-fn shares(settings: &config::Server) -> Shares {
+/// What a client may have under way at the notifications' addresses: one part of so many of all connections.
+const OF_NOTIFICATIONS: usize = 32;
+
+/// Those of one listener, of so many connections of all of them: where notifications have a listener of their own, a
+/// client has no less of it than it had of the one for everything.
+fn shares(settings: &config::Server, of_all: usize) -> Shares {
     let connections = settings.max_connections;
     let per_network = match settings.max_connections_per_address {
-        0 => connections / 4,
-        some => some.min(connections),
+        0 => of_all / 4,
+        some => some,
     };
-    Shares { connections, per_network: per_network.max(1) }
+    Shares {
+        connections,
+        per_network: per_network.clamp(1, connections),
+        notifications: (of_all / OF_NOTIFICATIONS).max(1),
+    }
 }
 
 /// A place for a connection; where there is a request under way on every other one, when the next of them has ended.

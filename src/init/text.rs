@@ -77,6 +77,7 @@ fn changes(kind: Kind) -> Vec<(&'static str, &'static str, String)> {
         ]),
         Kind::Wechat | Kind::NatsPostgres => changes.extend([
             ("server", "admin_listen", "admin_listen = \"127.0.0.1:9090\"".to_owned()),
+            ("server", "notify_listen", "notify_listen = \"127.0.0.1:8081\"".to_owned()),
             ("server", "public_url", format!("public_url = \"{CHANGE_ME}\"")),
             // The proxy that terminates https, on this host.
             ("server", "trusted_proxies", "trusted_proxies = [\"127.0.0.1\"]".to_owned()),

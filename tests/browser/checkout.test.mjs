@@ -158,6 +158,17 @@ describe('paying', () => {
     await paidOnce(order_no, 1);
   });
 
+  with_payer('a payment that is made after the reloaded page has asked is shown without a press', {}, async (p) => {
+    await p.enter();
+    const { order_no, package: prepay } = await p.orders();
+    await p.page.locator('#wechat-cashier').getByRole('button', { name: '确认支付' }).waitFor();
+    await p.page.reload();
+    await p.sees('cancelled');
+    await demo.control('pay', { prepay_id: prepay.replace('prepay_id=', '') });
+    await p.sees('paid');
+    await paidOnce(order_no, 1);
+  });
+
   with_payer('a double press orders once', {}, async (p) => {
     const orders = [];
     p.page.on('request', (request) => request.url().includes('/pay/payWallet') && orders.push(request.url()));

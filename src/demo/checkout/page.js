@@ -262,6 +262,8 @@ function ended(answer, kept, hint) {
   memory.keep({ ...kept, offered: false, since: null, hint: null });
   if (hint === 'fail') badParameters(tail(kept.order_no), amount_fen);
   else cancelled(kept);
+  // Another sheet than the page's own may outlive a reload: a payment that comes is shown all the same.
+  if (hint === 'left') watch(kept, turn);
   return true;
 }
 

@@ -78,6 +78,29 @@ async fn a_notification_is_settled_while_every_place_of_the_public_listener_is_t
     service.finish().await;
 }
 
+/// WeChat posts from few addresses, and all of them may be one behind a proxy: a client has as many under way as it has
+/// where there is one listener for everything, a thirty-second of all connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_has_no_less_there_than_at_the_public_listener() {
+    let server = SERVER.replace("max_connections = 40", "max_connections = 64");
+    let service = TestService::new().config(&server).in_process().await;
+    let notify = service.notify.unwrap();
+    let mut under_way = Vec::new();
+    for _ in 0..2 {
+        let mut socket = connect(5, notify).await;
+        socket.write_all(STUCK.as_bytes()).await.unwrap();
+        let mut answer = [0; 21];
+        within_timeout("the server waits for its body", socket.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue");
+        under_way.push(socket);
+    }
+    let notification = post("/notify/main/pay", "<xml/>");
+    assert_eq!(ask(5, notify, &notification).await.status, 503, "a third");
+    assert_eq!(ask(6, notify, &notification).await.status, 200, "of another client");
+    drop(under_way);
+    service.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_but_notifications_is_answered_there() {
     let service = TestService::new().config(SERVER).in_process().await;

@@ -46,7 +46,8 @@ impl Nginx {
             .map(|name| format!("    {name}_temp_path {};\n", file(name)))
             .concat();
         for (reference, here) in [
-            ("10.0.0.5:8080", service.trim_start_matches("http://")),
+            ("server 10.0.0.5:8080;", &format!("server {};", service.trim_start_matches("http://"))),
+            ("server 10.0.0.5:8080 backup;", &format!("server {} backup;", service.trim_start_matches("http://"))),
             ("10.0.0.5:8081", &notifications.to_string()),
             ("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl")),
             ("/etc/nginx/tls/pay.example.com.pem", &file("cert.pem")),
@@ -137,6 +138,19 @@ async fn the_reference_proxy_passes_what_belongs_outside_and_nothing_else() {
     let from = "SELECT remote_addr FROM refused_notifications";
     assert_eq!(texts(service.store.db(), from).await, ["127.0.0.1"]);
     assert_eq!(nginx.notify("x".repeat(65 * 1024)).await.status(), 413);
+
+    // Notifications go to their own address; where nothing listens there, to the other one.
+    let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    for (public, notify) in
+        [(format!("http://{closed}"), service.notify.unwrap()), (service.base.clone(), closed)]
+    {
+        let nginx = Nginx::before(&public, notify).await;
+        for path in ["/notify/main/pay", "/notify/main/refund", "/api/wechat/pay/callback"] {
+            let answer = nginx.http.post(format!("{}{path}", nginx.base)).body("<xml/>").send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            assert!(answer.text().await.unwrap().contains("FAIL"), "{path}");
+        }
+    }
 
     nginx.get("/api/wechat/getOpenId?code=SECRETCODE&state=x").await;
     let log = nginx.access_log();

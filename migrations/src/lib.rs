@@ -55,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000050_bill_repairs::Migration),
             Box::new(schema_4::m20261201_000070_placing::Migration),
             Box::new(schema_4::m20261201_000080_repairs_end::Migration),
+            Box::new(schema_4::m20261201_000100_intake::Migration),
         ]
     }
 }

@@ -7,6 +7,7 @@
 mod address;
 mod api_key;
 mod explain;
+mod intake;
 mod layers;
 mod load;
 mod problem;
@@ -20,6 +21,7 @@ mod validate;
 
 pub use address::{NatsServers, WechatHost, is_public_address};
 pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
+pub use intake::{Intake, IntakeKind};
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env, temp_dir};
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::api_key::ApiKey;
 use super::explain::Effective;
+use super::intake::Intake;
 use super::layers::Tree;
 use super::problem::Problem;
 use crate::clock::Timestamp;
@@ -113,6 +114,8 @@ pub struct Server {
     pub order_wait: Duration,
     /// How long a notification may wait for its durable acknowledgement; WeChat gives up after 5 s.
     pub notify_ack_timeout: Duration,
+    /// Where a notification is made durable.
+    pub intake: Intake,
 }
 
 /// `[store]`: the database.

@@ -28,6 +28,7 @@ use crate::event::command::PrepayDue;
 use crate::event::envelope::{Envelope, EventData};
 use crate::event::subject;
 use crate::ids::{MerchantKey, OrderNo, OutRefundNo};
+use crate::intake::Appender;
 use crate::new_order::PlaceHere;
 use crate::sealed_box::SealKey;
 use crate::store::{Store, TOKEN_SEAL};
@@ -60,6 +61,8 @@ pub struct Ingress {
     pub shutdown: CancellationToken,
     /// The workers, where they run in this process: orders are placed from here.
     pub place_here: Option<Arc<dyn PlaceHere>>,
+    /// Where notifications are accepted, if not in the queue.
+    pub intake: Option<Appender>,
 }
 
 /// What the routes share.
@@ -73,6 +76,7 @@ pub struct HttpShared {
     pub metrics: MetricsText,
     pub shutdown: CancellationToken,
     pub place_here: Option<Arc<dyn PlaceHere>>,
+    pub intake: Option<Appender>,
     pub recorder: Recorder,
     pub orders: OrderWatch,
     pub feed: FeedWatch,
@@ -99,7 +103,7 @@ pub struct HttpShared {
 impl HttpShared {
     /// Starts the tasks behind the routes: call it within the runtime.
     pub fn new(ingress: Ingress) -> HttpShared {
-        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here } = ingress;
+        let Ingress { config, store, bus, clock, wechat, webhooks, metrics, shutdown, place_here, intake } = ingress;
         let session_key = config.snapshot().web.session_key.clone();
         HttpShared {
             recorder: Recorder::start(store.clone()),
@@ -126,6 +130,7 @@ impl HttpShared {
             metrics,
             shutdown,
             place_here,
+            intake,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The ingress's verdict is not proof: whatever reached the queue is verified here again, independently.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -86,6 +87,13 @@ pub async fn settle_together(ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Op
     });
     // Together: those of no order are each recorded by a write of their own.
     join_all(ends).await
+}
+
+/// The payment of a record of the intake log, under the same conditions.
+pub(in crate::worker) fn item_of(ctx: &Context, delivery: &Delivery) -> Option<Item> {
+    // What panics here panics again in the queue, where it is counted and ends as a dead letter.
+    let item = AssertUnwindSafe(|| payment_of(ctx, delivery).map(|(item, ..)| item));
+    std::panic::catch_unwind(item).ok().flatten()
 }
 
 fn payment_of(ctx: &Context, delivery: &Delivery) -> Option<(Item, NotificationRecord, Payment)> {

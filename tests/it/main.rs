@@ -17,6 +17,7 @@ mod group;
 mod harness;
 mod health;
 mod http;
+mod intake;
 mod keys;
 mod limits;
 mod lists;

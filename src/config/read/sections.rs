@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
+use crate::config::intake::{Intake, IntakeKind};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
 use crate::config::secrets::{is_pkcs12, key_hashes, strong, varied};
@@ -41,6 +42,12 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
     let shutdown_timeout = r.millis("shutdown_timeout_ms", 1_000..=600_000);
     let order_wait = r.millis("order_wait_ms", 0..=60_000);
     let notify_ack_timeout = r.millis("notify_ack_timeout_ms", 100..=4_500);
+    let intake = r.required("intake", |text| match text {
+        "direct" => Ok(IntakeKind::Direct),
+        "log" => Ok(IntakeKind::Log),
+        _ => Err("must be \"direct\" or \"log\"".to_owned()),
+    });
+    let intake_dir = r.path("intake_dir");
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,
@@ -54,6 +61,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         shutdown_timeout: shutdown_timeout?,
         order_wait: order_wait?,
         notify_ack_timeout: notify_ack_timeout?,
+        intake: Intake { kind: intake?, dir: intake_dir? },
     })
 }
 

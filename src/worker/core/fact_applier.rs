@@ -15,7 +15,8 @@ use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{HeldReason, PaymentClass, Refusal};
-use crate::store::{DbError, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
+use crate::store::queue::NewRow;
+use crate::store::{DbError, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
 
 use super::error::HandlerError;
 use super::fact::{Applied, Item};
@@ -205,9 +206,14 @@ async fn one_round(
 ) -> Result<Vec<(usize, Outcome)>, DbError> {
     let now = work.clock.now();
     let clocks_differ = work.wechat.clock_difference(&work.clock).unwrap_or_default();
-    let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back };
+    let round = Round { items: Arc::clone(items), open, now, clocks_differ, goes_back, log: None };
     let (decided, conflicts) = work.store.change_orders(round, now).await?;
     crate::failpoint::point("worker.committed");
+    Ok(report(items, decided, &conflicts))
+}
+
+/// What became of the items that were decided, of which the orders of `conflicts` were not changed.
+fn report(items: &[Item], decided: Vec<Decided>, conflicts: &HashSet<i64>) -> Vec<(usize, Outcome)> {
     let mut done = Vec::with_capacity(decided.len());
     for Decided { item, order_id, applied, paid, held, signed_differently } in decided {
         if order_id.is_some_and(|id| conflicts.contains(&id)) {
@@ -231,7 +237,33 @@ async fn one_round(
         }
         done.push((item, Ok(applied)));
     }
-    Ok(done)
+    done
+}
+
+/// Records of the intake log that are settled in one write.
+pub(in crate::worker) struct LogGroup {
+    /// The cursor's move past all of them; nothing moves to the queue yet.
+    pub step: IntakeStep,
+    /// Each as a message of the queue, and the item it makes, where it makes one.
+    pub rows: Vec<(NewRow, Option<usize>)>,
+}
+
+/// Decides records of the intake log and commits them with the cursor. What is not settled with it is a message of the
+/// queue then.
+pub(in crate::worker) async fn settle_log(
+    (store, clock, wechat): (&Store, &Clock, &Client),
+    items: Vec<Item>,
+    log: LogGroup,
+) -> Result<(), DbError> {
+    let now = clock.now();
+    let open = (0..items.len()).collect();
+    let items = Arc::new(items);
+    let clocks_differ = wechat.clock_difference(clock).unwrap_or_default();
+    let round = Round { items: Arc::clone(&items), open, now, clocks_differ, goes_back: None, log: Some(log) };
+    let (decided, conflicts) = store.change_orders(round, now).await?;
+    crate::failpoint::point("intake.settled");
+    report(&items, decided, &conflicts);
+    Ok(())
 }
 
 /// Marks the order that was reported paid with another order's transaction.
@@ -254,6 +286,8 @@ struct Round {
     clocks_differ: Duration,
     /// The class of the only item's payment, where it is given back as one of no order.
     goes_back: Option<PaymentClass>,
+    /// The records of the intake log that the items are from.
+    log: Option<LogGroup>,
 }
 
 /// What was decided on one item.
@@ -273,6 +307,16 @@ impl OrderDecision for Round {
 
     fn gives_way(&self) -> bool {
         self.open.iter().all(|i| self.items[*i].notification.is_some())
+    }
+
+    fn intake(&self, decided: &Vec<Decided>, conflicts: &HashSet<i64>) -> Option<IntakeStep> {
+        let log = self.log.as_ref()?;
+        let has_ended =
+            |one: &&Decided| one.applied.ends_delivery() && one.order_id.is_none_or(|id| !conflicts.contains(&id));
+        let ended: HashSet<usize> = decided.iter().filter(has_ended).map(|one| one.item).collect();
+        let stays = |item: &Option<usize>| item.is_none_or(|item| !ended.contains(&item));
+        let moved = log.rows.iter().filter(|(_, item)| stays(item)).map(|(row, _)| row.clone()).collect();
+        Some(IntakeStep { moved, ..log.step.clone() })
     }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {

@@ -112,6 +112,7 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
         metrics: Arc::new(String::new),
         shutdown: shutdown.clone(),
         place_here: None,
+        intake: None,
     })));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
@@ -154,6 +155,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
             metrics: Arc::new(String::new),
             shutdown: shutdown.clone(),
             place_here: None,
+            intake: None,
         }))
     };
     let mut addresses = Vec::new();

@@ -15,6 +15,7 @@ use crate::refund::RefundEvent;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::evidence::{evidence_row, outbox_row, source_of, write_notifications};
+use crate::store::intake::{IntakeStep, advance};
 use crate::store::order::calls::write_calls;
 use crate::store::order::read::orders_of_attempts;
 use crate::store::order::rows::StoredOrder;
@@ -46,6 +47,11 @@ pub trait OrderDecision: Send + Sync + 'static {
 
     /// The attempts whose orders it needs, in any order.
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
+
+    /// The move of the cursor that is written with the changes. Orders of `conflicts` are not changed.
+    fn intake(&self, _outcome: &Self::Outcome, _conflicts: &HashSet<i64>) -> Option<IntakeStep> {
+        None
+    }
 
     /// Decides. Without any other effect, because the write may be run again.
     fn decide(&self, orders: Vec<StoredOrder>) -> (Vec<OrderCommit>, Self::Outcome);
@@ -91,6 +97,9 @@ async fn change<D: OrderDecision>(
     // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
     changes.sort_by_key(|change| change.next.id);
     let (conflicts, sent_back) = commit(tx, &changes, at).await?;
+    if let Some(step) = decision.intake(&outcome, &conflicts) {
+        advance(tx, &step).await?;
+    }
     Ok((outcome, conflicts, sent_back))
 }
 

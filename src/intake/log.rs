@@ -1,0 +1,244 @@
+//! Appending: one thread writes everything that waits with one write and one fsync, then answers.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::folder;
+use super::folder::Segment;
+use super::frame::frame_of;
+use super::reader::{Durable, Reader};
+use super::record::Record;
+
+/// How a log works.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSettings {
+    /// Bytes of records that are not settled; what comes on top is refused.
+    pub max_bytes: u64,
+    /// From this size on another file is begun.
+    pub file_bytes: u64,
+}
+
+impl LogSettings {
+    /// What the service runs with.
+    pub const DEFAULT: LogSettings = LogSettings { max_bytes: 64 * 1024 * 1024, file_bytes: 16 * 1024 * 1024 };
+}
+
+/// Why a record was not taken. It may be appended again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// As much as may wait is not settled yet.
+    #[error("the intake log is full")]
+    Full,
+    /// The record is larger than any message may be.
+    #[error("the record is too large")]
+    TooLarge,
+    /// The disk did not take it.
+    #[error("the intake log could not be written")]
+    Failed,
+    /// The process ends.
+    #[error("the intake log is closed")]
+    Closed,
+}
+
+/// Where records are appended. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Appender(Arc<Shared>);
+
+/// What appenders, the thread and the reader share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    waiting: Mutex<Waiting>,
+    woken: Condvar,
+    /// Bytes that were taken and are not settled.
+    unsettled: AtomicU64,
+    /// The position up to which everything is settled.
+    settled: AtomicU64,
+    max_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    frame: Vec<u8>,
+    done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// Begins a log of this name in a folder of its own, and its thread.
+pub fn open(parent: &Path, name: &str, settings: LogSettings) -> io::Result<(Appender, Reader)> {
+    let folder = parent.join(name);
+    folder::make(&folder)?;
+    let lock = folder::lock(&folder)?.ok_or_else(|| io::Error::other("the log is another process's"))?;
+    let (file, segment) = folder::begin(&folder, 0)?;
+    File::open(parent)?.sync_all()?;
+    let (hand_on, durable) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        waiting: Mutex::default(),
+        woken: Condvar::new(),
+        unsettled: AtomicU64::new(0),
+        settled: AtomicU64::new(0),
+        max_bytes: settings.max_bytes,
+    });
+    let thread = Thread {
+        shared: Arc::clone(&shared),
+        folder: folder.clone(),
+        file: Some(file),
+        segments: VecDeque::from([segment]),
+        position: 0,
+        file_bytes: settings.file_bytes,
+        hand_on,
+    };
+    std::thread::Builder::new().name("intake-log".into()).spawn(move || thread.run())?;
+    let reader = Reader::new(name.to_owned(), folder, lock, Arc::clone(&shared), durable);
+    Ok((Appender(shared), reader))
+}
+
+impl Appender {
+    /// Appends a record; returns once it is on the disk. A caller that goes away cancels nothing.
+    pub async fn append(&self, record: Record) -> Result<(), AppendError> {
+        let frame = frame_of(&record.to_bytes()).ok_or(AppendError::TooLarge)?;
+        let size = frame.len() as u64;
+        self.0.reserve(size)?;
+        let (done, outcome) = oneshot::channel();
+        {
+            let mut waiting = self.0.lock();
+            if waiting.is_closed {
+                self.0.free(size);
+                return Err(AppendError::Closed);
+            }
+            waiting.entries.push(Entry { record, frame, done });
+        }
+        self.0.woken.notify_one();
+        outcome.await.unwrap_or(Err(AppendError::Failed))
+    }
+
+    /// Takes nothing more. What was taken is written, and handed to the reader.
+    pub fn close(&self) {
+        self.0.lock().is_closed = true;
+        self.0.woken.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserve(&self, size: u64) -> Result<(), AppendError> {
+        let fits = |unsettled: u64| Some(unsettled + size).filter(|sum| *sum <= self.max_bytes);
+        self.unsettled.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map_err(|_| AppendError::Full)?;
+        Ok(())
+    }
+
+    fn free(&self, size: u64) {
+        self.unsettled.fetch_sub(size, Ordering::AcqRel);
+    }
+
+    /// Everything up to this position is settled.
+    pub fn settle_up_to(&self, position: u64) {
+        let before = self.settled.fetch_max(position, Ordering::AcqRel);
+        self.free(position.saturating_sub(before));
+    }
+
+    /// Bytes that wait to be settled.
+    pub fn unsettled(&self) -> u64 {
+        self.unsettled.load(Ordering::Acquire)
+    }
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    folder: PathBuf,
+    /// None after an error: the next write begins another one.
+    file: Option<File>,
+    /// The files that are kept; the last is written to.
+    segments: VecDeque<Segment>,
+    /// Where the next record goes.
+    position: u64,
+    file_bytes: u64,
+    hand_on: mpsc::UnboundedSender<Durable>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let mut entries = {
+                let mut waiting = self.shared.lock();
+                while waiting.entries.is_empty() && !waiting.is_closed {
+                    waiting = self.shared.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                }
+                std::mem::take(&mut waiting.entries)
+            };
+            if entries.is_empty() {
+                return;
+            }
+            match self.write(&entries) {
+                Ok(()) => {
+                    for Entry { record, frame, done } in entries.drain(..) {
+                        let from = self.position;
+                        self.position += frame.len() as u64;
+                        // Without a reader it stays in the files, for the process that takes them over.
+                        let _ = self.hand_on.send(Durable { record, from, to: self.position });
+                        let _ = done.send(Ok(()));
+                    }
+                }
+                Err(e) => {
+                    tracing::error!(error = %e, records = entries.len(), "Notifications could not be stored");
+                    for Entry { frame, done, .. } in entries.drain(..) {
+                        self.shared.free(frame.len() as u64);
+                        let _ = done.send(Err(AppendError::Failed));
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let begun = self.segments.back().map_or(0, |segment| segment.start);
+        if self.file.is_none() || self.position - begun >= self.file_bytes {
+            self.file = None;
+            let (file, segment) = folder::begin(&self.folder, self.position)?;
+            self.file = Some(file);
+            self.segments.push_back(segment);
+            self.remove_settled();
+        }
+        let Some(file) = &mut self.file else { return Err(io::Error::other("no file")) };
+        let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.frame.iter().copied()).collect();
+        let written = file.write_all(&bytes).and_then(|()| {
+            crate::failpoint::point("intake.written");
+            file.sync_data()
+        });
+        match written {
+            Ok(()) => crate::failpoint::point("intake.synced"),
+            // What the file holds now is unknown: it is written to no more. Records that are in it all the same lie
+            // behind the position at which the next file begins, and are passed over.
+            Err(_) => self.file = None,
+        }
+        written
+    }
+
+    /// Removes files that lie behind the cursor.
+    fn remove_settled(&mut self) {
+        let settled = self.shared.settled.load(Ordering::Acquire);
+        while self.segments.get(1).is_some_and(|next| next.start <= settled)
+            && let Some(first) = self.segments.front()
+        {
+            if let Err(e) = std::fs::remove_file(&first.path) {
+                tracing::warn!(error = %e, "a settled file of the intake log stays");
+            }
+            self.segments.pop_front();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Reading one's own log: from memory, as records become durable.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::log::Shared;
+use super::record::Record;
+
+/// A record that is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durable {
+    pub record: Record,
+    /// Its position.
+    pub from: u64,
+    /// The position behind it.
+    pub to: u64,
+}
+
+/// The only reader of a log, and the owner of its files.
+#[derive(Debug)]
+pub struct Reader {
+    name: String,
+    folder: PathBuf,
+    _lock: File,
+    shared: Arc<Shared>,
+    durable: mpsc::UnboundedReceiver<Durable>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        name: String,
+        folder: PathBuf,
+        lock: File,
+        shared: Arc<Shared>,
+        durable: mpsc::UnboundedReceiver<Durable>,
+    ) -> Reader {
+        Reader { name, folder, _lock: lock, shared, durable }
+    }
+
+    /// What the cursor's row is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for records, and takes up to so many. None once the log is closed and everything was taken.
+    pub async fn take(&mut self, most: usize) -> Vec<Durable> {
+        let mut taken = Vec::new();
+        self.durable.recv_many(&mut taken, most).await;
+        taken
+    }
+
+    /// The cursor is durable at this position: there is room for as much again.
+    pub fn settled_up_to(&self, position: u64) {
+        self.shared.settle_up_to(position);
+    }
+
+    /// Bytes that were accepted and are not settled.
+    pub fn unsettled(&self) -> u64 {
+        self.shared.unsettled()
+    }
+
+    /// Removes the files. Only where everything is settled.
+    pub fn remove(self) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.folder)
+    }
+}

@@ -1,0 +1,48 @@
+//! What a record says: a message for the queue, as the ingress would have published it.
+
+use std::fmt;
+
+use crate::clock::Timestamp;
+use crate::ids::EventId;
+
+/// One message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it would go in the queue.
+    pub subject: String,
+    pub id: EventId,
+    pub accepted_at: Timestamp,
+    pub payload: Vec<u8>,
+}
+
+/// The payload may hold personal data: only its length is shown.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("subject", &self.subject)
+            .field("id", &self.id)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Record {
+    /// Subject, id and time end with a line break each; the payload is the rest.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let head = format!("{}\n{}\n{}\n", self.subject, self.id, self.accepted_at.as_ms());
+        let mut bytes = Vec::with_capacity(head.len() + self.payload.len());
+        bytes.extend_from_slice(head.as_bytes());
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// Nothing where the bytes are of another form, as a later version may write.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Record> {
+        let mut parts = bytes.splitn(4, |byte| *byte == b'\n');
+        let mut line = || parts.next().and_then(|line| std::str::from_utf8(line).ok());
+        let subject = line()?.to_owned();
+        let id = EventId::parse(line()?).ok()?;
+        let accepted_at = Timestamp::from_ms(line()?.parse().ok()?);
+        Some(Record { subject, id, accepted_at, payload: parts.next()?.to_vec() })
+    }
+}

@@ -1,0 +1,4 @@
+//! The intake log: its form at every byte, appending and its limits, logs that dead processes left, and settling.
+
+mod frames;
+mod log;

@@ -1,7 +1,7 @@
 //! The intake log of this process, and the logs that dead processes left.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ impl Intake {
     }
 }
 
-fn own_log(folder: &PathBuf) -> io::Result<(Appender, Reader)> {
+fn own_log(folder: &Path) -> io::Result<(Appender, Reader)> {
     prepare(folder)?;
     let mut tries = 1;
     loop {

@@ -20,13 +20,13 @@ pub struct IntakeStep {
 }
 
 impl Store {
-    /// Makes the cursor of a log, at its beginning.
-    pub async fn open_intake_log(&self, log: &str) -> Result<(), DbError> {
+    /// Makes the cursor of a log, unless it has one.
+    pub async fn open_intake_log(&self, log: &str, position: i64) -> Result<(), DbError> {
         let sql = format!(
-            "INSERT INTO intake_logs (log, position, opened_at_ms) VALUES ($1, 0, {}) ON CONFLICT DO NOTHING",
+            "INSERT INTO intake_logs (log, position, opened_at_ms) VALUES ($1, $2, {}) ON CONFLICT DO NOTHING",
             self.db.now_ms_sql()
         );
-        self.db.execute("intake.open", sql, [log.into()]).await?;
+        self.db.execute("intake.open", sql, [log.into(), position.into()]).await?;
         Ok(())
     }
 

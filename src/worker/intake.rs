@@ -27,7 +27,7 @@ const LOOK_FOR_DEAD: Duration = Duration::from_secs(5);
 
 /// Settles what this process accepts, until its log is closed and settled. `stop` gives up on a database that is away.
 pub async fn run(ctx: Context, bus: Bus, mut reader: Reader, stop: CancellationToken) {
-    while let Err(e) = ctx.store.open_intake_log(reader.name()).await {
+    while let Err(e) = ctx.store.open_intake_log(reader.name(), 0).await {
         tracing::error!(error = %e, "the intake log has no cursor yet");
         if stop.run_until_cancelled(tokio::time::sleep(AFTER_ERROR)).await.is_none() {
             return;
@@ -54,6 +54,7 @@ pub async fn run(ctx: Context, bus: Bus, mut reader: Reader, stop: CancellationT
 /// Takes over what dead processes left in this folder, now and whenever another one dies.
 pub async fn take_over(ctx: Context, bus: Bus, parent: impl AsRef<Path>, stop: CancellationToken) {
     let parent = parent.as_ref();
+    report_missing(&ctx, parent).await;
     loop {
         match dead_logs(parent) {
             Ok(found) => {
@@ -71,6 +72,16 @@ pub async fn take_over(ctx: Context, bus: Bus, parent: impl AsRef<Path>, stop: C
     }
 }
 
+/// Says which logs the database knows that are not there. A database that was restored on another host, for example;
+/// what was in them, the queries to WeChat find.
+async fn report_missing(ctx: &Context, parent: &Path) {
+    for (log, position) in ctx.store.intake_logs().await.unwrap_or_default() {
+        if !parent.join(&log).is_dir() {
+            tracing::warn!(log, position, "an intake log that was not settled to its end is missing");
+        }
+    }
+}
+
 /// Moves what a dead process accepted and did not settle to the queue, and removes its log. The queue counts attempts:
 /// a record that ended the process must not end every other one.
 async fn finish(ctx: &Context, bus: &Bus, dead: DeadLog) -> Result<(), String> {
@@ -80,7 +91,7 @@ async fn finish(ctx: &Context, bus: &Bus, dead: DeadLog) -> Result<(), String> {
         Some((_, position)) => u64::try_from(*position).unwrap_or(0),
         // The database is older than the log: all of it is read, and what was settled changes nothing.
         None => {
-            ctx.store.open_intake_log(&dead.name).await.map_err(|e| e.to_string())?;
+            ctx.store.open_intake_log(&dead.name, 0).await.map_err(|e| e.to_string())?;
             0
         }
     };
@@ -118,9 +129,15 @@ async fn settle(ctx: &Context, bus: &Bus, log: &str, group: Vec<Durable>, stop: 
             Err(e) => tracing::error!(error = %e, records = group.len(), "records of the intake log are not settled"),
         }
         // The commit may have succeeded although it reported an error.
-        let known = ctx.store.intake_logs().await.unwrap_or_default();
-        if known.iter().any(|(known, position)| known == log && *position >= to) {
-            return true;
+        if let Ok(known) = ctx.store.intake_logs().await {
+            match known.iter().find(|(known, _)| known == log) {
+                Some((_, position)) if *position >= to => return true,
+                Some(_) => {}
+                None => {
+                    // The database lost it.
+                    let _ = ctx.store.open_intake_log(log, from).await;
+                }
+            }
         }
         if stop.run_until_cancelled(tokio::time::sleep(AFTER_ERROR)).await.is_none() {
             return false;

@@ -12,7 +12,7 @@ use crate::intake::{Appender, LogSettings, Reader, open, prepare};
 use crate::secret::random_text;
 use crate::worker;
 
-/// How often another name is tried: a process that looks for logs of dead ones may take one that is just being made.
+/// How often another name is tried: a process that searches for logs of dead ones may take one that is just being made.
 const TRIES: u32 = 5;
 
 /// What a process with workers does about intake logs.

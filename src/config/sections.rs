@@ -114,7 +114,6 @@ pub struct Server {
     pub order_wait: Duration,
     /// How long a notification may wait for its durable acknowledgement; WeChat gives up after 5 s.
     pub notify_ack_timeout: Duration,
-    /// Where a notification is made durable.
     pub intake: Intake,
 }
 

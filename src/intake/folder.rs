@@ -23,8 +23,15 @@ pub(super) struct Segment {
 }
 
 /// Makes a folder for this user alone.
-pub fn make(folder: &Path) -> io::Result<()> {
+pub(super) fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes the folder of all logs; its name is on the disk when it returns.
+pub fn prepare(folder: &Path) -> io::Result<()> {
+    make(folder)?;
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Takes the log's lock; nothing while another process has it. It is held until the file is dropped.

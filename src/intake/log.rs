@@ -49,7 +49,17 @@ pub enum AppendError {
 
 /// Where records are appended. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Appender(Arc<Shared>);
+pub struct Appender(Arc<Handle>);
+
+/// Closes the log with the last appender.
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 /// What appenders, the thread and the reader share.
 #[derive(Debug)]
@@ -61,6 +71,8 @@ pub(super) struct Shared {
     /// The position up to which everything is settled.
     settled: AtomicU64,
     max_bytes: u64,
+    /// Held while anything can be appended: no other process may read or remove the files then.
+    _lock: File,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +102,7 @@ pub fn open(parent: &Path, name: &str, settings: LogSettings) -> io::Result<(App
         unsettled: AtomicU64::new(0),
         settled: AtomicU64::new(0),
         max_bytes: settings.max_bytes,
+        _lock: lock,
     });
     let thread = Thread {
         shared: Arc::clone(&shared),
@@ -101,39 +114,44 @@ pub fn open(parent: &Path, name: &str, settings: LogSettings) -> io::Result<(App
         hand_on,
     };
     std::thread::Builder::new().name("intake-log".into()).spawn(move || thread.run())?;
-    let reader = Reader::new(name.to_owned(), folder, lock, Arc::clone(&shared), durable);
-    Ok((Appender(shared), reader))
+    let reader = Reader::new(name.to_owned(), folder, Arc::clone(&shared), durable);
+    Ok((Appender(Arc::new(Handle(shared))), reader))
 }
 
 impl Appender {
     /// Appends a record; returns once it is on the disk. A caller that goes away cancels nothing.
     pub async fn append(&self, record: Record) -> Result<(), AppendError> {
         let frame = frame_of(&record.to_bytes()).ok_or(AppendError::TooLarge)?;
+        let shared = &self.0.0;
         let size = frame.len() as u64;
-        self.0.reserve(size)?;
+        shared.reserve(size)?;
         let (done, outcome) = oneshot::channel();
         {
-            let mut waiting = self.0.lock();
+            let mut waiting = shared.lock();
             if waiting.is_closed {
-                self.0.free(size);
+                shared.free(size);
                 return Err(AppendError::Closed);
             }
             waiting.entries.push(Entry { record, frame, done });
         }
-        self.0.woken.notify_one();
+        shared.woken.notify_one();
         outcome.await.unwrap_or(Err(AppendError::Failed))
     }
 
     /// Takes nothing more. What was taken is written, and handed to the reader.
     pub fn close(&self) {
-        self.0.lock().is_closed = true;
-        self.0.woken.notify_one();
+        self.0.0.close();
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.woken.notify_one();
     }
 
     fn reserve(&self, size: u64) -> Result<(), AppendError> {
@@ -158,6 +176,7 @@ impl Shared {
     }
 }
 
+/// Its fields are dropped in their order: when the reader learns of the end, the thread has the lock no more.
 struct Thread {
     shared: Arc<Shared>,
     folder: PathBuf,

@@ -16,7 +16,7 @@ mod reader;
 mod record;
 
 pub use dead::{Damage, DeadLog, dead_logs};
-pub use folder::make as prepare;
+pub use folder::prepare;
 pub use frame::{Found, frame_of, scan};
 pub use log::{AppendError, Appender, LogSettings, open};
 pub use reader::{Durable, Reader};

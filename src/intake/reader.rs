@@ -1,6 +1,5 @@
 //! Reading one's own log: from memory, as records become durable.
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +24,6 @@ pub struct Durable {
 pub struct Reader {
     name: String,
     folder: PathBuf,
-    _lock: File,
     shared: Arc<Shared>,
     durable: mpsc::UnboundedReceiver<Durable>,
 }
@@ -34,11 +32,10 @@ impl Reader {
     pub(super) fn new(
         name: String,
         folder: PathBuf,
-        lock: File,
         shared: Arc<Shared>,
         durable: mpsc::UnboundedReceiver<Durable>,
     ) -> Reader {
-        Reader { name, folder, _lock: lock, shared, durable }
+        Reader { name, folder, shared, durable }
     }
 
     /// What the cursor's row is called.

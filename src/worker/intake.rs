@@ -4,13 +4,16 @@
 //! message. So nothing holds the log up but a database that takes no writes.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::core::context::Context;
-use super::core::fact_applier::{LogGroup, settle_log};
+use super::core::fact::LogGroup;
+use super::core::fact_applier::settle_log;
+use super::core::outage::{TRIES, is_outage};
 use super::notification::item_of;
 use crate::bus::{Bus, Delivery, Message};
 use crate::intake::{DeadLog, Durable, Reader, Record, dead_logs};
@@ -22,8 +25,8 @@ const MAX_GROUP: usize = 128;
 const PACE: Duration = Duration::from_millis(10);
 /// After an error of the database.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
-/// How often the logs of dead processes are looked for.
-const LOOK_FOR_DEAD: Duration = Duration::from_secs(5);
+/// How often the logs of dead processes are searched for.
+const SEARCH_EVERY: Duration = Duration::from_secs(5);
 
 /// Settles what this process accepts, until its log is closed and settled. `stop` gives up on a database that is away.
 pub async fn run(ctx: Context, bus: Bus, mut reader: Reader, stop: CancellationToken) {
@@ -64,9 +67,9 @@ pub async fn take_over(ctx: Context, bus: Bus, parent: impl AsRef<Path>, stop: C
                     }
                 }
             }
-            Err(e) => tracing::error!(error = %e, "the intake logs cannot be looked through"),
+            Err(e) => tracing::error!(error = %e, "the intake logs cannot be listed"),
         }
-        if stop.run_until_cancelled(tokio::time::sleep(LOOK_FOR_DEAD)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(SEARCH_EVERY)).await.is_none() {
             return;
         }
     }
@@ -122,21 +125,23 @@ async fn finish(ctx: &Context, bus: &Bus, dead: DeadLog) -> Result<(), String> {
 async fn settle(ctx: &Context, bus: &Bus, log: &str, group: Vec<Durable>, stop: &CancellationToken) -> bool {
     let (Some(first), Some(last)) = (group.first(), group.last()) else { return true };
     let [from, to] = [first.from, last.to].map(|position| i64::try_from(position).unwrap_or(i64::MAX));
+    let mut tries = 0;
     loop {
+        // What is refused each time while the database takes other writes is for the queue to take apart.
+        let only_moves = tries >= TRIES && !is_outage(&ctx.store).await;
         let step = IntakeStep { log: log.to_owned(), from, to, moved: Vec::new() };
-        match settle_once(ctx, bus, step, &group).await {
+        match settle_once(ctx, bus, step, (&group, only_moves)).await {
             Ok(()) => return true,
             Err(e) => tracing::error!(error = %e, records = group.len(), "records of the intake log are not settled"),
         }
-        // The commit may have succeeded although it reported an error.
+        tries += 1;
         if let Ok(known) = ctx.store.intake_logs().await {
             match known.iter().find(|(known, _)| known == log) {
+                // The commit succeeded although it reported an error.
                 Some((_, position)) if *position >= to => return true,
                 Some(_) => {}
-                None => {
-                    // The database lost it.
-                    let _ = ctx.store.open_intake_log(log, from).await;
-                }
+                // The database lost it.
+                None => _ = ctx.store.open_intake_log(log, from).await,
             }
         }
         if stop.run_until_cancelled(tokio::time::sleep(AFTER_ERROR)).await.is_none() {
@@ -145,23 +150,29 @@ async fn settle(ctx: &Context, bus: &Bus, log: &str, group: Vec<Durable>, stop: 
     }
 }
 
-async fn settle_once(ctx: &Context, bus: &Bus, step: IntakeStep, group: &[Durable]) -> Result<(), DbError> {
+async fn settle_once(
+    ctx: &Context,
+    bus: &Bus,
+    step: IntakeStep,
+    (group, only_moves): (&[Durable], bool),
+) -> Result<(), DbError> {
     let ctx = ctx.for_delivery();
     let (mut items, mut rows) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
     for Durable { record, .. } in group {
         let delivery = delivery(record);
-        let item = item_of(&ctx, &delivery);
+        let item = if only_moves { None } else { item_of(&ctx, &delivery) };
         let place = item.is_some().then_some(items.len());
         items.extend(item);
         let row = bus.queue_row(delivery.message).map_err(|e| DbError::Defect(e.to_string()))?;
         rows.push((row, place));
     }
-    let all = rows.iter().map(|(row, _)| row.clone()).collect();
+    let rows = Arc::new(rows);
     let tools = (&ctx.store, &ctx.clock, &ctx.wechat);
-    match settle_log(tools, items, LogGroup { step: step.clone(), rows }).await {
+    match settle_log(tools, items, LogGroup { step: step.clone(), rows: Arc::clone(&rows) }).await {
         // One of them cannot be written: the queue's consumer finds out which.
         Err(DbError::Defect(_) | DbError::Exists(_)) => {
-            ctx.store.advance_intake(IntakeStep { moved: all, ..step }).await
+            let moved = rows.iter().map(|(row, _)| row.clone()).collect();
+            ctx.store.advance_intake(IntakeStep { moved, ..step }).await
         }
         outcome => outcome,
     }

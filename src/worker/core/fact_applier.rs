@@ -15,11 +15,10 @@ use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo, TransactionId};
 use crate::money::Fen;
 use crate::order::{HeldReason, PaymentClass, Refusal};
-use crate::store::queue::NewRow;
 use crate::store::{DbError, IntakeStep, OrderCommit, OrderDecision, Store, StoredOrder, StoredPayment};
 
 use super::error::HandlerError;
-use super::fact::{Applied, Item};
+use super::fact::{Applied, Item, LogGroup};
 use super::order_uow::UnitOfWork;
 use super::outage::{TRIES, is_error_of_outage, is_outage};
 use crate::telemetry;
@@ -238,14 +237,6 @@ fn report(items: &[Item], decided: Vec<Decided>, conflicts: &HashSet<i64>) -> Ve
         done.push((item, Ok(applied)));
     }
     done
-}
-
-/// Records of the intake log that are settled in one write.
-pub(in crate::worker) struct LogGroup {
-    /// The cursor's move past all of them; nothing moves to the queue yet.
-    pub step: IntakeStep,
-    /// Each as a message of the queue, and the item it makes, where it makes one.
-    pub rows: Vec<(NewRow, Option<usize>)>,
 }
 
 /// Decides records of the intake log and commits them with the cursor. What is not settled with it is a message of the

@@ -1,4 +1,4 @@
-//! Notifications that are accepted into the intake log: settled once, whoever dies in between.
+//! Notifications that are accepted into the intake log: settled once, whichever process dies in between.
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tempfile::TempDir;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::EventId;
-use wxpay_worker::intake::{AppendError, DeadLog, LogSettings, Reader, Record, dead_logs, open};
+use wxpay_worker::intake::{AppendError, Appender, DeadLog, LogSettings, Reader, Record, dead_logs, open};
 
 use crate::harness::within_timeout;
 
@@ -37,6 +37,12 @@ async fn next(reader: &mut Reader, count: usize) -> Vec<Record> {
     records
 }
 
+/// The end of a log's process, as its files see it.
+async fn die(appender: Appender, mut reader: Reader) {
+    appender.close();
+    while !within_timeout("the end of the log", reader.take(100)).await.is_empty() {}
+}
+
 fn only_dead(parent: &Path) -> DeadLog {
     let mut found = dead_logs(parent).unwrap();
     assert_eq!(found.len(), 1);
@@ -59,7 +65,7 @@ async fn what_is_appended_is_read_in_order_and_is_in_the_files_before_the_answer
 }
 
 #[tokio::test]
-async fn a_living_log_is_nobody_elses_and_a_dead_one_is_read_from_any_of_its_records() {
+async fn a_living_log_is_read_by_no_other_and_a_dead_one_is_read_from_any_of_its_records() {
     let folder = TempDir::new().unwrap();
     let (appender, mut reader) = open(folder.path(), "a", LogSettings::DEFAULT).unwrap();
     let wanted: Vec<Record> = (0..5_u8).map(|n| record(&[n])).collect();
@@ -69,7 +75,7 @@ async fn a_living_log_is_nobody_elses_and_a_dead_one_is_read_from_any_of_its_rec
     let positions: Vec<u64> =
         within_timeout("a record", reader.take(5)).await.into_iter().map(|durable| durable.to).collect();
     assert!(dead_logs(folder.path()).unwrap().is_empty(), "its process lives");
-    drop((appender, reader));
+    die(appender, reader).await;
     let dead = only_dead(folder.path());
     assert!(dead_logs(folder.path()).unwrap().is_empty(), "it is taken over");
     for (settled, after) in std::iter::once(0).chain(positions).enumerate() {
@@ -111,7 +117,7 @@ async fn settled_files_go_and_the_others_stay() {
         appender.append(one.clone()).await.unwrap();
     }
     assert_eq!(files(folder.path()).len(), 6);
-    drop((appender, reader));
+    die(appender, reader).await;
     let (left, damage) = only_dead(folder.path()).read(fourth.to).unwrap();
     let left: Vec<Record> = left.into_iter().map(|durable| durable.record).collect();
     assert_eq!((left.as_slice(), damage.len()), (&wanted[4..], 0));
@@ -125,7 +131,7 @@ async fn a_torn_end_is_told_from_damage_before_it_and_every_whole_record_is_read
     for one in &wanted {
         appender.append(one.clone()).await.unwrap();
     }
-    drop((appender, reader));
+    die(appender, reader).await;
     let file = files(folder.path()).pop().unwrap();
     let whole = std::fs::read(&file).unwrap();
     let dead = only_dead(folder.path());
@@ -158,7 +164,8 @@ async fn a_closed_log_takes_nothing_and_hands_on_all_it_took() {
     appender.close();
     assert_eq!(appender.append(record(b"late")).await, Err(AppendError::Closed));
     assert_eq!(next(&mut reader, 1).await[0].payload, b"last");
-    assert!(within_timeout("a record", reader.take(1)).await.is_empty());
+    assert!(within_timeout("the end of the log", reader.take(1)).await.is_empty());
+    drop(appender);
     reader.remove().unwrap();
     assert!(dead_logs(folder.path()).unwrap().is_empty());
 }

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +14,7 @@ use super::folder::Segment;
 use super::frame::frame_of;
 use super::reader::{Durable, Reader};
 use super::record::Record;
+use super::shared::{AppendError, Entry, Shared};
 
 /// How a log works.
 #[derive(Debug, Clone, Copy)]
@@ -28,23 +28,6 @@ pub struct LogSettings {
 impl LogSettings {
     /// What the service runs with.
     pub const DEFAULT: LogSettings = LogSettings { max_bytes: 64 * 1024 * 1024, file_bytes: 16 * 1024 * 1024 };
-}
-
-/// Why a record was not taken. It may be appended again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// As much as may wait is not settled yet.
-    #[error("the intake log is full")]
-    Full,
-    /// The record is larger than any message may be.
-    #[error("the record is too large")]
-    TooLarge,
-    /// The disk did not take it.
-    #[error("the intake log could not be written")]
-    Failed,
-    /// The process ends.
-    #[error("the intake log is closed")]
-    Closed,
 }
 
 /// Where records are appended. Cheap to clone.
@@ -61,33 +44,6 @@ impl Drop for Handle {
     }
 }
 
-/// What appenders, the thread and the reader share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    waiting: Mutex<Waiting>,
-    woken: Condvar,
-    /// Bytes that were taken and are not settled.
-    unsettled: AtomicU64,
-    /// The position up to which everything is settled.
-    settled: AtomicU64,
-    max_bytes: u64,
-    /// Held while anything can be appended: no other process may read or remove the files then.
-    _lock: File,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    entries: Vec<Entry>,
-    is_closed: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    record: Record,
-    frame: Vec<u8>,
-    done: oneshot::Sender<Result<(), AppendError>>,
-}
-
 /// Begins a log of this name in a folder of its own, and its thread.
 pub fn open(parent: &Path, name: &str, settings: LogSettings) -> io::Result<(Appender, Reader)> {
     let folder = parent.join(name);
@@ -96,14 +52,7 @@ pub fn open(parent: &Path, name: &str, settings: LogSettings) -> io::Result<(App
     let (file, segment) = folder::begin(&folder, 0)?;
     File::open(parent)?.sync_all()?;
     let (hand_on, durable) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared {
-        waiting: Mutex::default(),
-        woken: Condvar::new(),
-        unsettled: AtomicU64::new(0),
-        settled: AtomicU64::new(0),
-        max_bytes: settings.max_bytes,
-        _lock: lock,
-    });
+    let shared = Arc::new(Shared::new(settings.max_bytes, lock));
     let thread = Thread {
         shared: Arc::clone(&shared),
         folder: folder.clone(),
@@ -124,55 +73,20 @@ impl Appender {
         let frame = frame_of(&record.to_bytes()).ok_or(AppendError::TooLarge)?;
         let shared = &self.0.0;
         let size = frame.len() as u64;
-        shared.reserve(size)?;
-        let (done, outcome) = oneshot::channel();
-        {
-            let mut waiting = shared.lock();
-            if waiting.is_closed {
-                shared.free(size);
-                return Err(AppendError::Closed);
-            }
-            waiting.entries.push(Entry { record, frame, done });
+        if !shared.reserve(size) {
+            return Err(AppendError::Full);
         }
-        shared.woken.notify_one();
+        let (done, outcome) = oneshot::channel();
+        if !shared.push(Entry { record, frame, done }) {
+            shared.free(size);
+            return Err(AppendError::Closed);
+        }
         outcome.await.unwrap_or(Err(AppendError::Failed))
     }
 
     /// Takes nothing more. What was taken is written, and handed to the reader.
     pub fn close(&self) {
         self.0.0.close();
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn close(&self) {
-        self.lock().is_closed = true;
-        self.woken.notify_one();
-    }
-
-    fn reserve(&self, size: u64) -> Result<(), AppendError> {
-        let fits = |unsettled: u64| Some(unsettled + size).filter(|sum| *sum <= self.max_bytes);
-        self.unsettled.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map_err(|_| AppendError::Full)?;
-        Ok(())
-    }
-
-    fn free(&self, size: u64) {
-        self.unsettled.fetch_sub(size, Ordering::AcqRel);
-    }
-
-    /// Everything up to this position is settled.
-    pub fn settle_up_to(&self, position: u64) {
-        let before = self.settled.fetch_max(position, Ordering::AcqRel);
-        self.free(position.saturating_sub(before));
-    }
-
-    /// Bytes that wait to be settled.
-    pub fn unsettled(&self) -> u64 {
-        self.unsettled.load(Ordering::Acquire)
     }
 }
 
@@ -193,13 +107,7 @@ struct Thread {
 impl Thread {
     fn run(mut self) {
         loop {
-            let mut entries = {
-                let mut waiting = self.shared.lock();
-                while waiting.entries.is_empty() && !waiting.is_closed {
-                    waiting = self.shared.woken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                }
-                std::mem::take(&mut waiting.entries)
-            };
+            let mut entries = self.shared.next();
             if entries.is_empty() {
                 return;
             }
@@ -250,7 +158,7 @@ impl Thread {
 
     /// Removes files that lie behind the cursor.
     fn remove_settled(&mut self) {
-        let settled = self.shared.settled.load(Ordering::Acquire);
+        let settled = self.shared.settled();
         while self.segments.get(1).is_some_and(|next| next.start <= settled)
             && let Some(first) = self.segments.front()
         {

@@ -14,10 +14,12 @@ mod frame;
 mod log;
 mod reader;
 mod record;
+mod shared;
 
 pub use dead::{Damage, DeadLog, dead_logs};
 pub use folder::prepare;
 pub use frame::{Found, frame_of, scan};
-pub use log::{AppendError, Appender, LogSettings, open};
+pub use log::{Appender, LogSettings, open};
 pub use reader::{Durable, Reader};
 pub use record::Record;
+pub use shared::AppendError;

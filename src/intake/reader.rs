@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::log::Shared;
 use super::record::Record;
+use super::shared::Shared;
 
 /// A record that is on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

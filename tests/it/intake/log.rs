@@ -124,7 +124,7 @@ async fn settled_files_go_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn a_torn_end_is_told_from_damage_before_it_and_every_whole_record_is_read() {
+async fn a_torn_end_is_kept_apart_from_damage_before_it_and_every_whole_record_is_read() {
     let folder = TempDir::new().unwrap();
     let (appender, reader) = open(folder.path(), "a", LogSettings::DEFAULT).unwrap();
     let wanted: Vec<Record> = (0..3_u8).map(|n| record(&[n; 50])).collect();

@@ -12,7 +12,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("askama", &["src/console"]),
     ("async_nats", &["src/bus/jetstream*"]),
     ("aws_lc_rs", &["src/secret.rs", "src/sealed_box.rs", "src/wechat"]),
-    ("axum", &["src/http", "src/web", "src/console", "src/sandbox", "src/demo", "src/reference", "src/app.rs"]),
+    ("axum", &["src/http", "src/web", "src/console", "src/sandbox", "src/demo", "src/reference", "src/app"]),
     ("backoff", &["src/retry.rs"]),
     ("clap", &["bin", "src/demo", "src/ctl"]),
     ("clap_complete", &["src/ctl/args.rs", "src/ctl/scripts.rs"]),

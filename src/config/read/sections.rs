@@ -3,6 +3,7 @@
 //! Every function asks for all of its keys before it gives up on one (`?` stands only after the last question).
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -47,7 +48,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>) -> Option<Server> {
         "log" => Ok(IntakeKind::Log),
         _ => Err("must be \"direct\" or \"log\"".to_owned()),
     });
-    let intake_dir = r.path("intake_dir");
+    let intake_dir = r.optional("intake_dir", |text| Ok(PathBuf::from(text)));
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,

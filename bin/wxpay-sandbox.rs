@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::net::TcpListener;
-use wxpay_worker::config::{App, AppKind, Config, Log, Merchant, process_env};
+use wxpay_worker::config::{App, AppKind, Config, Log, Merchant, SANDBOX_FOLDER, process_env};
 use wxpay_worker::ids::{AppId, MchId};
-use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox, Settings};
+use wxpay_worker::sandbox::{Account, Options, PlatformApp, PlatformKind, Sandbox, Settings, make_certificates};
 use wxpay_worker::secret::V2Key;
 use wxpay_worker::telemetry;
 use wxpay_worker::wechat::certificate;
@@ -21,20 +21,24 @@ use wxpay_worker::wechat::certificate;
 #[derive(Debug, Parser)]
 #[command(name = "wxpay-sandbox", version)]
 struct Arguments {
-    /// Where to listen. Anyone who can reach it can "pay": keep it on loopback or a private network.
-    #[arg(long, default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19001))]
-    listen: SocketAddr,
+    /// Where to listen. Anyone who can reach it can "pay": keep it on loopback or a private network. By default where
+    /// wechat.sandbox_url of the configuration says, else 127.0.0.1:19001.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
     /// Where to listen with TLS, which refunds need. By default the next port of the same address.
     #[arg(long)]
     tls_listen: Option<SocketAddr>,
-    /// A name of this host for the certificate of that listener, besides loopback; may be repeated.
+    /// A name of this host, by which it may be called and for the certificate of that listener; may be repeated.
+    /// Addresses, and names without a dot or of the inside, may always be used.
     #[arg(long)]
     tls_name: Vec<String>,
     /// Keeps certificates in this folder: ca.pem for clients, and apiclient_cert.pem, apiclient_key.pem and
-    /// apiclient_cert.p12 (password: the mch_id) for the merchant, in a folder each when there are several.
+    /// apiclient_cert.p12 (password: the mch_id) for the merchant, in a folder each when there are several. With a
+    /// wechat.sandbox_url in the configuration: the folder sandbox beside it.
     #[arg(long, value_name = "DIR")]
     certificates: Option<PathBuf>,
-    /// Reads merchants and apps from the service's own configuration: file and `WXPAY__…` environment.
+    /// Reads merchants and apps from the service's own configuration: file and `WXPAY__…` environment. One that calls
+    /// WeChat itself is refused.
     #[arg(long, conflicts_with_all = ["mch_id", "appid", "v2_key_file"])]
     config: Option<PathBuf>,
     /// The merchant's number.
@@ -52,7 +56,8 @@ struct Arguments {
     /// Seed of the random faults and of the numbers issued.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A journal file: orders and payments survive a restart.
+    /// A journal file: orders and payments survive a restart. With a wechat.sandbox_url in the configuration:
+    /// sandbox/wechat.jsonl beside it.
     #[arg(long)]
     state: Option<PathBuf>,
     /// Log filter for stderr: levels by module, like info,wxpay_worker::sandbox=debug.
@@ -64,9 +69,9 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     telemetry::init(&Log { json: false, filter: arguments.log.clone() })?;
-    let settings = Settings { time_scale: arguments.time_scale, seed: arguments.seed, ..settings(&arguments)? };
-    let listener =
-        TcpListener::bind(arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let Start { settings, listen, certificates, state } = start(&arguments)?;
+    let settings = Settings { time_scale: arguments.time_scale, seed: arguments.seed, ..settings };
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let names: Vec<String> = settings
         .merchants
         .iter()
@@ -78,14 +83,13 @@ async fn main() -> anyhow::Result<()> {
     // The example's keys are in the source as well; all others are not shown.
     let is_example = arguments.config.is_none() && arguments.mch_id.is_none();
     let apps: Vec<String> = settings.apps.iter().map(|app| described(app, is_example)).collect();
-    let listen = arguments.listen;
     let next_port =
         if listen.port() == 0 { 0 } else { listen.port().checked_add(1).context("no port is left for TLS")? };
     let options = Options {
-        state: arguments.state,
+        state,
         tls_listen: Some(arguments.tls_listen.unwrap_or_else(|| SocketAddr::new(listen.ip(), next_port))),
         tls_names: arguments.tls_name,
-        certificates: arguments.certificates,
+        certificates,
         ..Options::default()
     };
     let running = Sandbox::start_with(listener, settings, options).await?;
@@ -97,11 +101,7 @@ async fn main() -> anyhow::Result<()> {
     writeln!(out, "  platform  {base}/cgi-bin/…  /sns/…  /wxa/…  login page {base}/connect/oauth2/authorize")?;
     writeln!(out, "  script    {base}/_sandbox/jweixin.js")?;
     writeln!(out, "  cashier   {base}/_sandbox/cashier?prepay_id=…")?;
-    writeln!(
-        out,
-        "  control   {base}/_sandbox/pay  /cancel  /notify  /ledger  /requests  /faults  /platform/…  /bridge/…"
-    )?;
-    writeln!(out, "            {base}/_sandbox/refunds/outcome  /refunds/console  /merchant  /certificates/MCH_ID")?;
+    writeln!(out, "  control   {base}/_sandbox/ lists all of it: pay, cancel, notify, ledger, requests, faults, …")?;
     for name in names {
         writeln!(out, "  merchant  {name}")?;
     }
@@ -124,10 +124,54 @@ fn described(app: &PlatformApp, with_secret: bool) -> String {
     format!("{kind} {}{secret}", app.appid)
 }
 
-fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
-    if let Some(path) = &arguments.config {
-        return Ok(configured(&Config::load(Some(path), process_env(), certificate::check)?));
+/// What is started, and where.
+struct Start {
+    settings: Settings,
+    listen: SocketAddr,
+    certificates: Option<PathBuf>,
+    state: Option<PathBuf>,
+}
+
+fn start(arguments: &Arguments) -> anyhow::Result<Start> {
+    let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19001);
+    let (certificates, state) = (arguments.certificates.clone(), arguments.state.clone());
+    let Some(path) = &arguments.config else {
+        let listen = arguments.listen.unwrap_or(default);
+        return Ok(Start { settings: named(arguments)?, listen, certificates, state });
+    };
+    let folder = path.parent().unwrap_or(Path::new("")).join(SANDBOX_FOLDER);
+    let simulated = Config::simulated(Some(path), process_env())?;
+    let (certificates, state) = match &simulated {
+        // Of a configuration that was written for one.
+        Some(_) => {
+            let journal = folder.join("wechat.jsonl");
+            (Some(certificates.unwrap_or(folder)), Some(state.unwrap_or(journal)))
+        }
+        None => (certificates, state),
+    };
+    // The configuration names these files, and is not usable without them.
+    if let (Some(merchants), Some(folder)) = (&simulated, &certificates) {
+        make_certificates(folder, merchants)
+            .map_err(|why| anyhow::anyhow!("the certificates are not usable: {why}"))?;
     }
+    let config = Config::load(Some(path), process_env(), certificate::check)?;
+    let hosts = config.wechat.hosts();
+    let real: Vec<String> =
+        hosts.iter().filter(|host| host.is_wechats).map(|host| format!("wechat.{}", host.key)).collect();
+    if !real.is_empty() {
+        bail!(
+            "{} calls WeChat itself ({}), so its keys are real, and a simulator gives out what it knows: use a \
+             configuration of its own, with wechat.sandbox_url (`wxpayd init sandbox` writes one)",
+            path.display(),
+            real.join(", ")
+        );
+    }
+    let listen = arguments.listen.or_else(|| config.wechat.sandbox_address()).unwrap_or(default);
+    Ok(Start { settings: configured(&config), listen, certificates, state })
+}
+
+/// The merchant of the arguments, or the example's.
+fn named(arguments: &Arguments) -> anyhow::Result<Settings> {
     let Some(mch_id) = &arguments.mch_id else {
         return Ok(Settings::example());
     };

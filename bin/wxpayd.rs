@@ -11,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wxpay_worker::app::{App, Listeners, Roles};
 use wxpay_worker::clock::Clock;
-use wxpay_worker::config::{Config, process_env};
+use wxpay_worker::config::{CHANGE_ME, Config, process_env};
+use wxpay_worker::init;
+use wxpay_worker::init::Kind;
 use wxpay_worker::ops;
 use wxpay_worker::store::{Access, Db, PackedTable, Role, Store};
 use wxpay_worker::wechat::certificate;
@@ -45,6 +47,22 @@ enum Command {
         /// Ends with status 1 if there is a warning, too.
         #[arg(long)]
         strict: bool,
+    },
+    /// Writes a complete configuration, explained, with fresh secrets in files beside it, and prints the API key of the
+    /// shop's server, once: to standard output, where nothing else goes. The file is --config, or wxpay.toml.
+    Init {
+        /// sandbox, wechat, nats-postgres: on which database and queue, and whether beside the simulator.
+        #[arg(value_parser = kind, default_value = "sandbox")]
+        kind: Kind,
+        /// Writes where files are already: these are kept beside the new ones, under names with the time.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Prints such a configuration, with CHANGE-ME for the hash of the API key.
+    ConfigExample {
+        /// sandbox, wechat, nats-postgres
+        #[arg(value_parser = kind, default_value = "sandbox")]
+        kind: Kind,
     },
     /// The feed of events that GET /v1/events reads.
     Feed {
@@ -107,6 +125,11 @@ async fn main() -> ExitCode {
         Command::Run { only } => run(cli.config.as_deref(), only.unwrap_or(Roles::ALL)).await,
         Command::Migrate => migrate(cli.config.as_deref()).await,
         Command::CheckConfig { strict } => check_config(cli.config.as_deref(), strict),
+        Command::Init { kind, force } => write_configuration(cli.config.as_deref(), kind, force),
+        Command::ConfigExample { kind } => {
+            print!("{}", init::example(kind));
+            Ok(())
+        }
         Command::Feed { command: FeedCommand::NewEpoch } => new_feed_epoch(cli.config.as_deref()).await,
         Command::Console { command } => console(cli.config.as_deref(), command).await,
         Command::Stored { command } => stored(cli.config.as_deref(), command).await,
@@ -114,7 +137,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("wxpayd: {e:#}");
+            eprintln!("wxpayd: {}", telemetry::error_text(e.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -227,6 +250,37 @@ fn check_config(file: Option<&Path>, strict: bool) -> anyhow::Result<()> {
     config.check_runnable()?;
     let count = config.warnings.len();
     anyhow::ensure!(!strict || count == 0, "{count} warnings, and --strict takes none");
+    Ok(())
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    let known = || Kind::ALL.iter().map(|kind| format!("{} ({})", kind.as_str(), kind.described())).collect::<Vec<_>>();
+    Kind::parse(text).ok_or_else(|| format!("one of {}", known().join("; ")))
+}
+
+fn write_configuration(file: Option<&Path>, kind: Kind, force: bool) -> anyhow::Result<()> {
+    let file = file.unwrap_or(Path::new("wxpay.toml"));
+    let written = init::write(kind, file, force, Clock::system().now())?;
+    for (before, now) in &written.kept {
+        eprintln!("kept {} as {}", before.display(), now.display());
+    }
+    for path in &written.files {
+        eprintln!("wrote {}", path.display());
+    }
+    let file = file.display();
+    match kind {
+        Kind::Sandbox => eprintln!("next: wxpay-sandbox --config {file}, and beside it wxpayd run --config {file}"),
+        Kind::Wechat => {}
+        Kind::NatsPostgres => eprintln!(
+            "next: make the roles of PostgreSQL with deploy/postgres/roles.sh secrets/store_url secrets/migrate_url, \
+             and include secrets/nats_auth in the configuration of nats-server"
+        ),
+    }
+    if kind != Kind::Sandbox {
+        eprintln!("next: put the real values in place of {CHANGE_ME}: wxpayd check-config --config {file} names them");
+    }
+    eprintln!("the API key of shop-backend, which is not shown again:");
+    println!("{}", written.api_key);
     Ok(())
 }
 

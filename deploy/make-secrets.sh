@@ -40,6 +40,8 @@ put() {
 have() { [[ -s $1 ]]; }
 
 have postgres_password || random | put postgres_password
+have postgres_service_password || random | put postgres_service_password
+have postgres_owner_password || random | put postgres_owner_password
 have nats_password || random | put nats_password
 have nats_admin_password || random | put nats_admin_password
 for name in finance ${subscriber:+"$subscriber"}; do
@@ -49,8 +51,9 @@ have nats_route_password || random | put nats_route_password
 have session_key || random | put session_key
 
 # These follow from the passwords, and are written each time so that they can't differ.
-password=$(<postgres_password)
-printf 'postgres://wxpay:%s@postgres:5432/wxpay' "$password" | put store_url
+# The role of the service, and the owner of its tables: deploy/postgres/roles.sh makes both.
+printf 'postgres://wxpay_service:%s@postgres:5432/wxpay' "$(<postgres_service_password)" | put store_url
+printf 'postgres://wxpay_owner:%s@postgres:5432/wxpay' "$(<postgres_owner_password)" | put migrate_url
 # shellcheck disable=SC2016 # $ is NATS's, in names of its variables and in subjects
 {
     printf '# Included by nats/nats-server.conf and nats/cluster/node.conf. What the users may do:\n'

@@ -41,7 +41,7 @@
 //! | [`worker`] | handlers of the bus: `core` is shared, then one file per kind of message |
 //! | [`webhooks`] | events posted to the merchants' own addresses, signed, in order, tried for a day |
 //! | [`relay`], [`scheduler`] | outbox to bus; jobs that are due by time |
-//! | [`app`], [`demo`] | the composition root; the demo |
+//! | [`app`], [`demo`], [`init`] | the composition root; the demo; configurations that are written |
 //! | [`sandbox`] | the WeChat simulator, strict and independent |
 //! | [`retry`], [`failpoint`], `named` | backoff; points where a test may kill the process; enums with names |
 //!
@@ -94,6 +94,7 @@ pub mod event;
 pub mod failpoint;
 pub mod http;
 pub mod ids;
+pub mod init;
 pub mod intake;
 pub mod merchant_setup;
 pub mod money;

@@ -29,6 +29,7 @@ proofs=(
     "schemathesis reference::fuzzing"
     "console_replay --browser --test-name-pattern=wrong"
     "release"
+    "dependencies"
     "side_by_side"
 )
 
@@ -42,6 +43,11 @@ for proof in "${proofs[@]}"; do
     if [[ $name == release ]]; then
         # Every program: what the optimising compiler refuses, the other one may accept.
         command=(sh -c "cargo build --release --locked && target/release/wxpayd demo --once")
+    elif [[ $name == dependencies ]]; then
+        # Advisories need the network at each run, and are checked over Cargo.lock by tests/it/tidy as far as they are
+        # bans.
+        command=(sh -c "command -v cargo-deny >/dev/null || cargo install --locked cargo-deny &&
+            cargo deny check bans licenses sources && deploy/sbom.sh >target/sbom.json")
     elif [[ $name == side_by_side ]]; then
         command=(tests/upgrade/side-by-side.sh)
     else

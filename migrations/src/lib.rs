@@ -5,7 +5,8 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{
-    DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
 };
 
 pub mod dialect;
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(schema_4::m20261201_000050_bill_repairs::Migration),
             Box::new(schema_4::m20261201_000070_placing::Migration),
             Box::new(schema_4::m20261201_000080_repairs_end::Migration),
+            Box::new(schema_4::m20261201_000090_ended_sessions::Migration),
             Box::new(schema_4::m20261201_000100_intake::Migration),
         ]
     }
@@ -66,11 +68,12 @@ pub fn names() -> Vec<String> {
 }
 
 /// Applies what is missing; tells whether anything was. Several processes may start at once on an empty database: all
-/// of it, the check for missing steps included, happens in one transaction at a time, under
-/// an advisory lock on PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed.
-/// `prelude` is what a transaction begins with, where no session keeps it. On PostgreSQL it fails and changes nothing
-/// where a table is in use for longer than two seconds, or was locked by writers in another order: it may be repeated.
-pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, DbErr> {
+/// of it, the check for missing steps included, happens in one transaction at a time, under an advisory lock on
+/// PostgreSQL and as the only writer on SQLite. Both undo a schema change that is not committed. `prelude` is what the
+/// transaction begins with, where no session keeps it; `finally` is run in it at the end. On PostgreSQL it fails and
+/// changes nothing where a table is in use for longer than two seconds, or was locked by writers in another order: it
+/// may be repeated.
+pub async fn up(db: &DatabaseConnection, prelude: Option<&str>, finally: Option<&str>) -> Result<bool, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let mode = (!postgres).then_some(SqliteTransactionMode::Immediate);
     let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
@@ -83,9 +86,30 @@ pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, 
         tx.execute_unprepared("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
         tx.execute_unprepared("SELECT pg_advisory_xact_lock(7722018)").await?;
     }
+    let pending = !(postgres && is_complete(&tx).await?) && apply(&tx, postgres).await?;
+    if let Some(statements) = finally {
+        tx.execute_unprepared(statements).await?;
+    }
+    tx.commit().await?;
+    Ok(pending)
+}
+
+/// Whether every step is there, read without the right to make a table, which [`Migrator`] needs even to read.
+async fn is_complete(tx: &DatabaseTransaction) -> Result<bool, DbErr> {
+    let statement = |sql: &str| Statement::from_string(DbBackend::Postgres, sql);
+    let exists = tx.query_one_raw(statement("SELECT to_regclass('seaql_migrations') IS NOT NULL AS found")).await?;
+    if !exists.map(|row| row.try_get::<bool>("", "found")).transpose()?.unwrap_or(false) {
+        return Ok(false);
+    }
+    let rows = tx.query_all_raw(statement("SELECT version FROM seaql_migrations")).await?;
+    let applied = rows.iter().map(|row| row.try_get::<String>("", "version")).collect::<Result<Vec<_>, _>>()?;
+    Ok(names().iter().all(|name| applied.contains(name)))
+}
+
+async fn apply(tx: &DatabaseTransaction, postgres: bool) -> Result<bool, DbErr> {
     // Not `get_pending_migrations`: a step of a later version that is there already is no error. That version may run
     // beside this one, and its steps only add.
-    let applied = Migrator::get_migration_models(&tx).await?;
+    let applied = Migrator::get_migration_models(tx).await?;
     let is_applied = |step: &dyn MigrationTrait| applied.iter().any(|done| done.version == step.name());
     let pending = !Migrator::migrations().iter().all(|step| is_applied(step.as_ref()));
     if pending {
@@ -93,8 +117,7 @@ pub async fn up(db: &DatabaseConnection, prelude: Option<&str>) -> Result<bool, 
             // Writers of the version before wait behind a step that waits for its table.
             tx.execute_unprepared("SET LOCAL lock_timeout = '2s'").await?;
         }
-        Migrator::up(&tx, None).await?;
+        Migrator::up(tx, None).await?;
     }
-    tx.commit().await?;
     Ok(pending)
 }

@@ -197,7 +197,8 @@ impl App {
             intake: log.clone(),
         };
         let state = Arc::new(HttpShared::new(ingress));
-        let admin = listeners.admin.map(|listener| (listener, http::admin_router(Arc::clone(&state))));
+        let admin = http::admin_router(Arc::clone(&state), reference::problem_routes());
+        let admin = listeners.admin.map(|listener| (listener, admin));
         let console = listeners.console.map(|listener| (listener, console::own_router(Arc::clone(&state))));
         let api = listeners.api.map(|listener| {
             let mut others = web::routes(Arc::clone(&state), self.platform.clone()).merge(reference::routes());

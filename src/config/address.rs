@@ -11,6 +11,9 @@ use url::{Host, Url, form_urlencoded};
 use super::{Bus, Server, Store, Wechat};
 use crate::secret::Secret;
 
+/// The folder beside the configuration file where a simulator keeps what it makes: certificates and its journal.
+pub const SANDBOX_FOLDER: &str = "sandbox";
+
 /// An address to listen on.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an IP address and a port, like 127.0.0.1:8080 or [::1]:8080".into())
@@ -41,6 +44,25 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         return Err("must be an origin like https://m.example.com, without a path or trailing slash".into());
     }
     Ok(url.origin().ascii_serialization())
+}
+
+/// Where a simulator listens. Its listener with TLS is another one.
+pub(super) fn sandbox(text: &str) -> Result<String, String> {
+    let url = origin(text)?;
+    if is_wechat(&url) {
+        return Err("is WeChat itself: leave it empty".into());
+    }
+    if !url.starts_with("http://") {
+        return Err("must be http://HOST:PORT, where wxpay-sandbox listens".into());
+    }
+    Ok(url)
+}
+
+/// The same host over TLS at the next port: where `wxpay-sandbox` takes refunds unless it is configured otherwise.
+pub(super) fn next_port_over_tls(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let port = url.port_or_known_default()?.checked_add(1)?;
+    Some(format!("https://{}:{port}", url.host_str()?))
 }
 
 fn web_url(text: &str) -> Result<Url, String> {
@@ -75,6 +97,43 @@ pub(super) fn store_url(text: &str) -> Result<(), String> {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(()),
         Ok(_) | Err(_) => Err("must be sqlite://PATH or postgres://USER:PASSWORD@HOST/DATABASE".into()),
     }
+}
+
+/// The owner's address of the database: PostgreSQL alone has roles.
+pub(super) fn owner_url(text: &str) -> Result<(), String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => Ok(()),
+        Ok(_) | Err(_) => Err("must be postgres://OWNER:PASSWORD@HOST/DATABASE: SQLite has no roles".into()),
+    }
+}
+
+/// Whether two addresses of PostgreSQL name one role.
+pub(super) fn same_role(a: &str, b: &str) -> bool {
+    let role = |text| Url::parse(text).map(|url| url.username().to_owned());
+    matches!((role(a), role(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Whether an address of PostgreSQL goes over the internet to a server whose certificate is not checked.
+pub(super) fn is_unverified_postgres(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let last = |names: [&str; 2]| {
+        let named = url.query_pairs().filter(|(name, _)| names.contains(&name.as_ref()));
+        named.last().map(|(_, value)| value.into_owned())
+    };
+    let is_checked = last(["sslmode", "ssl-mode"]).is_some_and(|mode| matches!(&*mode, "verify-ca" | "verify-full"));
+    let host = last(["host", "hostaddr"]).or_else(|| url.host_str().map(str::to_owned)).unwrap_or_default();
+    !is_checked && is_public(&format!("http://{host}"))
+}
+
+/// Whether one of the servers is called over the internet without TLS, or without a checked certificate. With an
+/// authority of its own the client calls all of them over TLS.
+pub(super) fn is_unverified_nats(text: &str, has_authority: bool) -> bool {
+    let Ok(servers) = nats_servers(text) else { return false };
+    let is_public_server = |address: &str| {
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        is_public(&format!("http://{rest}"))
+    };
+    !has_authority && servers.addresses.iter().any(|a| !a.starts_with("tls://") && is_public_server(a))
 }
 
 /// The queue: embedded, or the servers of one NATS cluster. Whether it is NATS.
@@ -114,8 +173,8 @@ pub(super) fn is_open_to_eavesdroppers(url: &str) -> bool {
 
 /// Whether a checked URL's host is one that the internet could reach: no address or name of the inside.
 pub(super) fn is_public(url: &str) -> bool {
-    const INSIDE: [&str; 8] =
-        [".localhost", ".local", ".internal", ".test", ".example", ".invalid", ".lan", ".home.arpa"];
+    const INSIDE: [&str; 9] =
+        [".localhost", ".local", ".internal", ".test", ".example", ".invalid", ".lan", ".home.arpa", ".svc"];
     let Ok(url) = Url::parse(url) else { return false };
     match url.host() {
         Some(Host::Domain(name)) => {
@@ -160,6 +219,18 @@ pub struct WechatHost {
 }
 
 impl Wechat {
+    /// Where the simulator of `sandbox_url` can listen, when that is an address of a host or this host.
+    pub fn sandbox_address(&self) -> Option<SocketAddr> {
+        let url = Url::parse(self.sandbox_url.as_deref()?).ok()?;
+        let ip = match url.host()? {
+            Host::Domain("localhost") => IpAddr::from([127, 0, 0, 1]),
+            Host::Domain(_) => return None,
+            Host::Ipv4(ip) => IpAddr::V4(ip),
+            Host::Ipv6(ip) => IpAddr::V6(ip),
+        };
+        Some(SocketAddr::new(ip, url.port_or_known_default()?))
+    }
+
     /// Every address that is called.
     pub fn hosts(&self) -> Vec<WechatHost> {
         let all = [

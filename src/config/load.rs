@@ -12,8 +12,10 @@ use super::secrets::is_open;
 use super::sections::CertificateCheck;
 use super::sections::Config;
 use super::{read, validate};
+use crate::ids::MchId;
 
-const DEFAULTS: &str = include_str!("default.toml");
+/// Every key with its default, explained.
+pub const DEFAULTS: &str = include_str!("default.toml");
 
 impl Config {
     /// Loads defaults ← `file` ← `env` (usually [`super::process_env`]; names that do not begin with `WXPAY__` are
@@ -29,6 +31,17 @@ impl Config {
         let (tree, mut report) = open(file, env, check_certificate)?;
         let config = read_tree(&tree, &mut report);
         finish(config, tree, report)
+    }
+
+    /// What a simulator makes certificates by, before the whole is loaded, which reads them: whether it is this
+    /// configuration's, and the merchants' numbers, whatever else is wrong.
+    pub fn simulated(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Option<Vec<MchId>>, Problems> {
+        let (tree, _) = open(file, env, |_| Ok(None))?;
+        let numbers = || validate::merchant_numbers(&tree).filter_map(|text| MchId::parse(text).ok()).collect();
+        Ok(validate::has_sandbox(&tree).then(numbers))
     }
 
     /// The same from a text instead of a file, without any environment and without parsing certificates: relative

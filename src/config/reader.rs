@@ -16,6 +16,14 @@ use super::problem::{Problem, nearest};
 use super::sections::CertificateCheck;
 use crate::secret::sha256_hex;
 
+/// What `wxpayd init` writes where only the merchant knows the value.
+pub const CHANGE_ME: &str = "CHANGE-ME";
+
+/// What is wrong with it.
+pub(super) fn unfilled() -> String {
+    format!("still is {CHANGE_ME}: put the real value there")
+}
+
 /// What reading brings to light, gathered over all tables.
 #[derive(Default)]
 pub(super) struct Report {
@@ -129,6 +137,10 @@ impl<'a> Reader<'a> {
         self.shown(key, super::explain::quoted(text), origin);
         if text.is_empty() {
             return Some(None);
+        }
+        if text == CHANGE_ME {
+            self.problem(key, unfilled());
+            return None;
         }
         match parse(text) {
             Ok(parsed) => Some(Some(parsed)),

@@ -33,7 +33,17 @@ const KEYS_AT_START: &[(&str, &[&str])] = &[
             "intake_dir",
         ],
     ),
-    ("web", &["session_key", "session_key_file", "callback_origins", "session_hours"]),
+    (
+        "web",
+        &[
+            "session_key",
+            "session_key_file",
+            "session_key_previous",
+            "session_key_previous_file",
+            "callback_origins",
+            "session_hours",
+        ],
+    ),
     ("console", &["enabled", "listen", "public_url"]),
     ("webhooks", &["key", "key_file"]),
 ];
@@ -102,6 +112,7 @@ impl Config {
         config.console.public_url = self.console.public_url.clone();
         config.webhooks.key = self.webhooks.key.clone();
         config.web.session_key = self.web.session_key.clone();
+        config.web.session_key_previous = self.web.session_key_previous.clone();
         config.web.callback_origins = self.web.callback_origins.clone();
         config.web.session_lifetime = self.web.session_lifetime;
         config.effective.0.retain(|line| !is_at_start(&line.name()));

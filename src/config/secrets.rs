@@ -9,7 +9,7 @@ use toml::Value;
 
 use super::api_key::KeyHash;
 use super::layers::{Node, Origin};
-use super::reader::Reader;
+use super::reader::{CHANGE_ME, Reader, unfilled};
 use super::sections::CertificateFiles;
 use crate::clock::Timestamp;
 use crate::ids::MchId;
@@ -53,11 +53,21 @@ impl Reader<'_> {
         file_key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let url = self.either(key, file_key, super::address::masked, parse)?;
+        let url = self.secret_url(key, file_key, parse)?;
         if url.is_none() {
             self.problem(key, "is missing".into());
         }
         url
+    }
+
+    /// A URL that may be missing and may hold a password; shown without it.
+    pub(super) fn secret_url<T>(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        self.either(key, file_key, super::address::masked, parse)
     }
 
     /// The SHA-256 of a key as `sha256:` and 64 lower-case hex digits; the digits. Never quoted: people paste the key
@@ -67,6 +77,10 @@ impl Reader<'_> {
             self.problem(key, "is missing: the SHA-256 of a random key, such as `openssl rand -hex 24` makes".into());
             return None;
         };
+        if text == CHANGE_ME {
+            self.problem(key, unfilled());
+            return None;
+        }
         let hex = text.strip_prefix("sha256:").unwrap_or_default();
         if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             let rule = "must be \"sha256:\" and the 64 lower-case hex digits of the SHA-256 of the key's bytes, never \
@@ -114,12 +128,20 @@ impl Reader<'_> {
                 let text = self.read_text(file_key, &path)?;
                 self.shown_for(file_key, shown, &origin, text.as_bytes());
                 self.warn_if_open(file_key, &path);
+                if text.trim() == CHANGE_ME {
+                    self.problem(file_key, unfilled_file(&path));
+                    return None;
+                }
                 // Editors and `echo` end a file with a newline that is not part of the secret.
                 (text.trim_end_matches(['\r', '\n']).to_owned(), file_key)
             }
         };
         if text.is_empty() {
             self.problem(from, "is empty: the file holds no secret".into());
+            return None;
+        }
+        if text == CHANGE_ME {
+            self.problem(from, unfilled());
             return None;
         }
         match parse(&text) {
@@ -134,16 +156,49 @@ impl Reader<'_> {
     /// The path of a file that must hold `marker`, if one is named.
     pub(super) fn pem_file(&mut self, key: &'static str, marker: &str) -> Option<Option<PathBuf>> {
         let Some((path, origin)) = self.secret_text(key)? else { return Some(None) };
-        let shown = super::explain::quoted(&path);
-        let path = self.resolve(&path, &origin);
+        let resolved = self.resolve(&path, &origin);
+        self.pem_at(key, (&path, &origin), resolved, marker).map(Some)
+    }
+
+    /// The same with a default beside the configuration file, and how to mend it when that is missing.
+    pub(super) fn pem_file_or(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        marker: &str,
+        mend: impl FnOnce() -> String,
+    ) -> Option<PathBuf> {
+        if let Some((path, origin)) = self.secret_text(key)? {
+            let resolved = self.resolve(&path, &origin);
+            return self.pem_at(key, (&path, &origin), resolved, marker);
+        }
+        let path = self.report.folder.join(default);
+        if !path.exists() {
+            self.problem(key, format!("{} is not there: {}", path.display(), mend()));
+            return None;
+        }
+        self.pem_at(key, (default, &Origin::Default), path, marker)
+    }
+
+    fn pem_at(
+        &mut self,
+        key: &'static str,
+        (named, origin): (&str, &Origin),
+        path: PathBuf,
+        marker: &str,
+    ) -> Option<PathBuf> {
         let bytes = self.read_bytes(key, &path)?;
-        self.shown_for(key, shown, &origin, &bytes);
+        self.shown_for(key, super::explain::quoted(named), origin, &bytes);
         let text = String::from_utf8_lossy(&bytes);
+        if text.trim() == CHANGE_ME {
+            self.problem(key, unfilled_file(&path));
+            return None;
+        }
         if !is_pkcs12(&path) && !text.contains(marker) {
             self.problem(key, format!("is not the right file: PEM with \"{marker}\" is expected"));
             return None;
         }
-        Some(Some(path))
+        Some(path)
     }
 
     /// Has the files of a merchant's certificate checked. Files that have a problem of their own are left alone.
@@ -222,6 +277,10 @@ impl Reader<'_> {
             Some(Node::Value(..) | Node::Table(_) | Node::List(_)) => true,
         }
     }
+}
+
+fn unfilled_file(path: &Path) -> String {
+    format!("{} still holds {CHANGE_ME}: put the real content there", path.display())
 }
 
 /// `hash`, or `hashes` with the times until which they count.

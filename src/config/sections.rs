@@ -11,6 +11,8 @@ use super::explain::Effective;
 use super::intake::Intake;
 use super::layers::Tree;
 use super::problem::Problem;
+use super::read::typed::{Settling, Web};
+use super::storage::{Retention, Store};
 use crate::clock::Timestamp;
 use crate::ids::{AppId, AppKey, MchId, MerchantKey};
 use crate::money::Fen;
@@ -117,24 +119,6 @@ pub struct Server {
     pub intake: Intake,
 }
 
-/// `[store]`: the database.
-#[derive(Debug, Clone)]
-pub struct Store {
-    /// `sqlite://path` or `postgres://…`; holds a password, therefore secret.
-    pub url: Secret,
-    /// All connections (PostgreSQL, two at least), or readers (SQLite, which has one writer).
-    pub max_connections: u32,
-    /// Whether the schema is brought up to date at start.
-    pub migrate_on_start: bool,
-    /// Statements that each connection to PostgreSQL keeps prepared; 0 for a pooler that hands a connection to another
-    /// client after each transaction.
-    pub statement_cache: usize,
-    /// Whether long texts are written packed, which versions from before cannot read.
-    pub compact: bool,
-    /// How long a lease outlives its holder's last renewal; renewed after a third of it.
-    pub lease: Duration,
-}
-
 /// `[bus]`: the queue.
 #[derive(Debug, Clone)]
 pub struct Bus {
@@ -146,6 +130,8 @@ pub struct Bus {
     pub credentials_file: Option<PathBuf>,
     /// Certificate authority for TLS to NATS.
     pub tls_ca_file: Option<PathBuf>,
+    /// Whether a host beyond the private networks may be called without a checked certificate.
+    pub allow_unverified_tls: bool,
     /// Refuse a NATS server that acknowledges before fsync.
     pub require_fsync: bool,
     /// Monitoring addresses (`http://host:8222`) of the NATS servers, where their fsync setting is read.
@@ -159,6 +145,8 @@ pub struct Bus {
 /// `[wechat]`: whom we call.
 #[derive(Debug, Clone)]
 pub struct Wechat {
+    /// A simulator that stands in for every host; the addresses below are its own then.
+    pub sandbox_url: Option<String>,
     /// The pay API.
     pub pay_url: String,
     /// The pay API's second site, used when the first cannot be reached.
@@ -186,25 +174,6 @@ pub struct Orders {
     pub paid_before_slack: Duration,
     /// A payment so long after the expiry is in time while the order has not ended here.
     pub late_grace: Duration,
-}
-
-/// `[retention]`: for how long what is no part of the books is kept.
-#[derive(Debug, Clone)]
-pub struct Retention {
-    /// Notifications as WeChat posted them, and samples of refused bodies.
-    pub notifications: Duration,
-    /// Events, in the feed.
-    pub outbox: Duration,
-    /// Dead letters, after they were replayed or discarded.
-    pub dead_letters: Duration,
-    /// The audit.
-    pub audit: Duration,
-    /// Idempotency keys, and which payment a refund's number means.
-    pub idempotency: Duration,
-    /// Payers, after their last login.
-    pub users: Duration,
-    /// Deliveries to webhooks, after they ended, and attempts.
-    pub webhooks: Duration,
 }
 
 /// `[webhooks]`: events posted to the merchants' own addresses.
@@ -253,27 +222,6 @@ impl Reconcile {
     pub fn sorting_dir(&self, store: &Store) -> PathBuf {
         self.temp_dir.clone().unwrap_or_else(|| self.bills_dir(store))
     }
-}
-
-/// `[web]`: the browser side.
-#[derive(Debug, Clone)]
-pub struct Web {
-    /// Origins where OAuth may return to and whose pages may be signed.
-    pub callback_origins: Vec<String>,
-    /// Key of the session cookie.
-    pub session_key: Option<Secret>,
-    /// Smallest wallet payment, in fen.
-    pub wallet_min_fen: i64,
-    /// Largest wallet payment, in fen.
-    pub wallet_max_fen: i64,
-    /// What a wallet payment is called on the payer's bill.
-    pub wallet_description: String,
-    /// How long a login lasts.
-    pub session_lifetime: Duration,
-    /// What a signed page may ask of WeChat: `jsApiList` of `wx.config`.
-    pub js_api_list: Vec<String>,
-    /// Whether rejections of the browser side use HTTP 200 and only the envelope's `code` distinguishes them.
-    pub status_always_200: bool,
 }
 
 /// `[console]`: the operators' console.
@@ -352,6 +300,8 @@ pub struct Merchant {
     pub v2_key_previous: Option<PreviousKey>,
     /// What happens with money that comes late or twice.
     pub policy: Policy,
+    /// Which notifications are believed without a question.
+    pub settling: Settling,
     /// How many orders are placed in one second over all processes; as many are closed.
     pub orders_per_second: u32,
     /// How many of its orders WeChat is asked about in one second, over all processes, and how many of its refunds;

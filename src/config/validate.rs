@@ -11,8 +11,9 @@ use super::address;
 use super::api_key::{ApiKey, Scope};
 use super::layers::{Node, Table};
 use super::problem::{Problem, Problems, nearest};
+use super::read::typed::Web;
 use super::reader::{Report, texts};
-use super::sections::{App, AppKind, Config, Console, Merchant, Server, Web, Wechat};
+use super::sections::{App, AppKind, Config, Console, Merchant, Server, Wechat};
 
 /// The longest `notify_url` WeChat takes, in bytes.
 const NOTIFY_URL_MAX: usize = 256;
@@ -87,6 +88,16 @@ pub(super) fn refunds_scope(keys: &[ApiKey], report: &mut Report) {
 /// The keys of all merchants, of those with another problem too.
 pub(super) fn merchant_keys(tree: &Table) -> Vec<&str> {
     entries(tree, "merchants").filter_map(|(_, entry)| text(entry, "key")).collect()
+}
+
+/// The merchants' numbers as they stand there.
+pub(super) fn merchant_numbers(tree: &Table) -> impl Iterator<Item = &str> {
+    entries(tree, "merchants").filter_map(|(_, entry)| text(entry, "mch_id"))
+}
+
+/// Whether a simulator stands in for WeChat's hosts.
+pub(super) fn has_sandbox(tree: &Table) -> bool {
+    matches!(tree.get("wechat"), Some(Node::Table(wechat)) if text(wechat, "sandbox_url").is_some())
 }
 
 fn text<'a>(entry: &'a Table, key: &str) -> Option<&'a str> {
@@ -192,7 +203,9 @@ fn seen_by_browsers(server: &Server, web: &Web, report: &mut Report) {
     if server.trusted_proxies.is_empty() && server.public_url.starts_with("https://") {
         let text = "is empty, but public_url is https, so a proxy stands in front: all payers share its address, and \
                     thirty bad codes a minute from one stop the logins of all. Name the proxy";
-        report.warnings.push(Problem::new("server.trusted_proxies", text));
+        let problem = Problem::new("server.trusted_proxies", text);
+        // Nothing but a proxy of this host reaches a loopback address: there is no doubt that one is not named.
+        if server.listen.ip().is_loopback() { report.hazards.push(problem) } else { report.warnings.push(problem) }
     }
 }
 

@@ -45,6 +45,8 @@ async fn answer(id: String, request: Request, next: Next) -> Response {
     }
     // What an answer says is about one moment and for one caller, unless its route says otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // An order's token may stand in an address.
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -123,7 +123,7 @@ pub enum Error {
     #[error("order_no belongs to an order with other content")]
     OrderDiffers,
     /// The order cannot be paid any more.
-    #[error("the order is {} and cannot be paid", .0.as_str())]
+    #[error("{}", ended(*.0))]
     OrderEnded(OrderState),
     /// The order's time is over, though WeChat has not closed it yet.
     #[error("the order has expired")]
@@ -278,6 +278,9 @@ macro_rules! problems {
             /// Each with its status.
             pub const TYPES: &[(&str, u16)] = &[$(($slug, StatusCode::$status.as_u16())),*];
 
+            /// Those with which there is `Retry-After`.
+            pub const RETRIED: &[&str] = &[$($(($slug, stringify!($seconds)).0,)?)*];
+
             pub(super) fn kind(&self) -> Kind {
                 match self {
                     $($error => Kind {
@@ -364,6 +367,16 @@ impl Error {
     /// What a log line may say about it: the internal words where there are any.
     pub fn for_log(&self) -> String {
         self.internal().map_or_else(|| self.to_string(), str::to_owned)
+    }
+}
+
+/// What is said of an order that ended, whatever was asked of it.
+fn ended(state: OrderState) -> String {
+    match state {
+        OrderState::Paid => "the order is paid: it can be neither closed nor paid again".to_owned(),
+        OrderState::Requested | OrderState::Payable | OrderState::Closed | OrderState::Failed => {
+            format!("the order is {} and cannot be paid", state.as_str())
+        }
     }
 }
 

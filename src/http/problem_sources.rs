@@ -2,13 +2,14 @@
 //! whether it is transient.
 
 use super::problem::Error;
+use crate::telemetry::error_text;
 
 impl From<crate::store::DbError> for Error {
     fn from(e: crate::store::DbError) -> Error {
         use crate::store::DbError;
         match e {
             DbError::Unavailable(_) => Error::Unavailable { internal: e.to_string() },
-            DbError::Exists(_) | DbError::Defect(_) => Error::Internal { internal: source_text(&e) },
+            DbError::Exists(_) | DbError::Defect(_) => Error::Internal { internal: error_text(&e) },
         }
     }
 }
@@ -76,8 +77,4 @@ impl From<crate::ops::money::RefundError> for Error {
             RefundError::Store(e) => e.into(),
         }
     }
-}
-
-fn source_text(e: &dyn std::error::Error) -> String {
-    e.source().map_or_else(|| e.to_string(), |source| format!("{e}: {source}"))
 }

@@ -116,13 +116,13 @@ fn ops_routes() -> Router<Arc<HttpShared>> {
         .route("/v1/ops/replays/{id}/cancel", post(ops::replays::cancel))
 }
 
-/// The routes of `server.admin_listen`: health and metrics.
-pub fn admin_router(app: Arc<HttpShared>) -> Router {
+/// The routes of `server.admin_listen`: health and metrics, and `others` beside them.
+pub fn admin_router(app: Arc<HttpShared>, others: Router) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::routes::healthz))
         .route("/readyz", get(health::routes::readyz))
         .route("/metrics", get(health::routes::metrics));
-    finish(routes.with_state(app))
+    finish(routes.with_state(app).merge(others))
 }
 
 /// Routes of a listener of their own, under the same checks.

@@ -38,6 +38,10 @@ use crate::wechat::transport::Client;
 
 /// One question to WeChat per order in this time, and one fresh prepay id.
 const ORDER_INTERVAL: Duration = Duration::from_secs(2);
+/// The part of a merchant's queries that is left to the scheduler: one in so many.
+const SCHEDULERS_PART: u32 = 4;
+/// The part of the others that payers have together: one in so many.
+const PAYERS_PART: u32 = 2;
 /// Streams open at once in one process.
 const MAX_STREAMS: usize = 1000;
 /// Of one order, whose token is in its payer's hands: a few pages of the payer and the business's own.
@@ -85,6 +89,8 @@ pub struct HttpShared {
     pub refreshes: Throttle<(MerchantKey, OrderNo)>,
     /// Rate limits of polls on behalf of people and pages, beside the scheduler's own.
     pub refresh_budget: Budget<MerchantKey>,
+    /// Of these, what payers take together.
+    pub payers_refresh_budget: Budget<MerchantKey>,
     /// Refreshes for refunds: WeChat counts those questions apart, and they take nothing from orders that are unpaid.
     pub refund_refresh_budget: Budget<MerchantKey>,
     pub renewals: Throttle<(MerchantKey, OrderNo)>,
@@ -117,6 +123,7 @@ impl HttpShared {
             streams: Arc::new(Gate::new(MAX_STREAMS, MAX_STREAMS_OF_ORDER)),
             refreshes: Throttle::new(ORDER_INTERVAL),
             refresh_budget: Budget::default(),
+            payers_refresh_budget: Budget::default(),
             refund_refresh_budget: Budget::default(),
             renewals: Throttle::new(ORDER_INTERVAL),
             readiness: LastReadiness::default(),
@@ -189,6 +196,14 @@ impl HttpState {
         self.refreshes.pass((merchant.clone(), order_no.clone())) && self.is_within(&self.refresh_budget, merchant)
     }
 
+    /// The same for a payer: of the merchant's budget payers have half together, so that API keys are left the other.
+    pub(crate) fn may_ask_for_payer(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
+        let per_second = self.refreshes_per_second(merchant).div_ceil(PAYERS_PART);
+        self.refreshes.pass((merchant.clone(), order_no.clone()))
+            && self.payers_refresh_budget.spend(merchant, per_second)
+            && self.is_within(&self.refresh_budget, merchant)
+    }
+
     /// The same of an order of which only the refunds can be new.
     pub(crate) fn may_ask_for_refunds(&self, merchant: &MerchantKey, order_no: &OrderNo) -> bool {
         let may = self.refreshes.pass((merchant.clone(), order_no.clone()));
@@ -207,8 +222,13 @@ impl HttpState {
     }
 
     fn is_within(&self, budget: &Budget<MerchantKey>, merchant: &MerchantKey) -> bool {
-        let per_second = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
-        budget.spend(merchant, per_second)
+        budget.spend(merchant, self.refreshes_per_second(merchant))
+    }
+
+    /// Of the queries that a merchant may make in a second, a quarter is the scheduler's.
+    fn refreshes_per_second(&self, merchant: &MerchantKey) -> u32 {
+        let all = self.config.merchant(merchant.as_str()).map_or(0, |m| m.queries_per_second);
+        all - all / SCHEDULERS_PART
     }
 
     /// Has a fresh prepay id fetched for the order's current attempt.

@@ -9,4 +9,4 @@ mod routes;
 
 pub use openapi::openapi_document;
 pub use pages::openapi_text;
-pub use routes::routes;
+pub use routes::{problem_routes, routes};

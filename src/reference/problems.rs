@@ -2,6 +2,7 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::pages::html;
@@ -15,16 +16,19 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// `GET /problems`
-pub async fn list() -> Response {
+pub async fn list(asked: HeaderMap) -> Response {
     let items = sections().map(|(name, text)| {
         let status: String = text.trim_start().chars().take_while(char::is_ascii_digit).collect();
         format!("<li><a href=\"problems/{name}\">{name}</a> {status}</li>\n")
     });
-    html(document("Problems", "docs/", &format!("<h1>Problems</h1>\n<ul>\n{}</ul>\n", items.collect::<String>())))
+    html(
+        &asked,
+        document("Problems", "docs/", &format!("<h1>Problems</h1>\n<ul>\n{}</ul>\n", items.collect::<String>())),
+    )
 }
 
 /// `GET /problems/{name}`
-pub async fn page(name: Result<Path<String>, PathRejection>) -> Result<Response, Error> {
+pub async fn page(name: Result<Path<String>, PathRejection>, asked: HeaderMap) -> Result<Response, Error> {
     let Ok(Path(name)) = name else { return Err(Error::NotFound("problem")) };
     let (name, text) = sections().find(|(known, _)| *known == name).ok_or(Error::NotFound("problem"))?;
     let paragraphs = text.trim().split("\n\n").map(|lines| {
@@ -33,7 +37,7 @@ pub async fn page(name: Result<Path<String>, PathRejection>) -> Result<Response,
     });
     let body =
         format!("<h1>{name}</h1>\n{}<p><a href=\"../problems\">All problems</a></p>\n", paragraphs.collect::<String>());
-    Ok(html(document(name, "../docs/", &body)))
+    Ok(html(&asked, document(name, "../docs/", &body)))
 }
 
 /// `files` is the way to the style.

@@ -40,6 +40,7 @@ mod request_log;
 mod settings;
 mod state;
 
+pub use http::certificates::make_certificates;
 pub use http::server::{Options, Running, Sandbox, StartError};
 pub use ledger::account::PayRefused;
 pub use settings::{Account, PlatformApp, PlatformKind, Settings};

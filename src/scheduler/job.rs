@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use super::outcome::{Done, JobError};
 use super::schedule::When;
@@ -32,6 +33,8 @@ pub(super) struct Context {
     /// The lease that the run holds.
     pub lease: Lease,
     pub jobs: &'static [Job],
+    /// Cancelled when the process stops: a run that takes long ends then, and the next one goes on.
+    pub cancel: CancellationToken,
 }
 
 pub(super) struct Job {

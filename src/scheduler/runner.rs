@@ -302,6 +302,7 @@ impl Runner {
             shown: Arc::clone(&self.shown),
             lease: lease.clone(),
             jobs: JOBS,
+            cancel: self.cancel.clone(),
         };
         let begun = OnceLock::new();
         let run = std::panic::AssertUnwindSafe((job.run)(ctx)).catch_unwind();

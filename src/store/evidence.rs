@@ -16,8 +16,9 @@ use super::writer::WriteTx;
 use crate::clock::Timestamp;
 use crate::event::domain::EncodedEvent;
 use crate::event::fact::Fact;
-use crate::ids::{EventId, MerchantKey, OutTradeNo, TransactionId};
+use crate::ids::{EventId, MerchantKey, OrderNo, OutTradeNo, TransactionId};
 use crate::order::OrderState;
+use crate::telemetry::Announcement;
 
 /// Where a fact came from.
 #[derive(Debug, Clone)]
@@ -249,6 +250,11 @@ pub(super) fn evidence_row(
         took_ms: Set(e.took.map(millis)),
         state: Set(Some(e.state.as_str().into())),
     })
+}
+
+/// What the log says of an event once it is durable.
+pub(super) fn announcement(e: &EncodedEvent) -> Option<Announcement> {
+    Announcement::of(&e.event_type, e.merchant.as_str(), e.order_no.as_ref().map(OrderNo::as_str))
 }
 
 pub(super) fn outbox_row(e: &EncodedEvent) -> outbox::ActiveModel {

@@ -3,7 +3,7 @@
 //! It is no account of the business: nothing here grants anything. What must stay true: an openid has one row per app,
 //! under any concurrency, and a login that brings less (a silent one) never wipes what a fuller one brought.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 use super::Store;
 use super::db::DbError;
@@ -59,6 +59,32 @@ impl std::fmt::Debug for User {
 }
 
 impl Store {
+    /// Ends the payer's sessions that began until `at`.
+    pub async fn end_sessions(&self, app: &AppKey, openid: &OpenId, at: Timestamp) -> Result<(), DbError> {
+        let sql = "INSERT INTO ended_sessions (app, openid, ended_at_ms) VALUES ($1, $2, $3)
+                   ON CONFLICT (app, openid) DO UPDATE SET ended_at_ms = excluded.ended_at_ms
+                     WHERE ended_sessions.ended_at_ms < excluded.ended_at_ms";
+        let values = [app.as_str().into(), openid.as_str().into(), at.as_ms().into()];
+        self.db.execute("session.end", sql, values).await?;
+        Ok(())
+    }
+
+    /// Forgets that sessions were ended before `before`, which must be longer ago than a session lasts; at most
+    /// `limit`, answers how many.
+    pub async fn purge_ended_sessions(&self, before: Timestamp, limit: u64) -> Result<u64, DbError> {
+        let sql = "DELETE FROM ended_sessions WHERE (app, openid) IN (
+                     SELECT app, openid FROM ended_sessions WHERE ended_at_ms < $1 LIMIT $2)";
+        self.purge(sql, before, limit).await
+    }
+
+    /// Until when the payer's sessions were ended.
+    pub async fn sessions_ended_at(&self, app: &AppKey, openid: &OpenId) -> Result<Option<Timestamp>, DbError> {
+        let sql = "SELECT ended_at_ms FROM ended_sessions WHERE app = $1 AND openid = $2";
+        let values = [app.as_str().into(), openid.as_str().into()];
+        let row = self.db.read().query_one_raw(self.db.statement(sql, values)).await?;
+        Ok(row.map(|row| row.try_get("", "ended_at_ms").map(Timestamp::from_ms)).transpose()?)
+    }
+
     /// Saves a login's user and answers our number of it. Profile fields are overwritten by a value, never by nothing;
     /// the snapshot flag is always the last login's.
     pub async fn save_user(&self, new: &NewUser, now: Timestamp) -> Result<i64, DbError> {

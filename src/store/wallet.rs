@@ -9,7 +9,7 @@ use super::Store;
 use super::db::DbError;
 use super::writer::ReadPool;
 use crate::clock::Timestamp;
-use crate::ids::{AppKey, OpenId, OrderNo};
+use crate::ids::{AppKey, MerchantKey, OpenId, OrderNo};
 use crate::money::Fen;
 
 impl Store {
@@ -66,6 +66,31 @@ impl Store {
             }
             // Only a clean-up between the two statements leaves nothing; then the place is free.
         }
+    }
+
+    /// How many of the orders offered to this user since then can be paid and are not, those of other amounts than
+    /// `but`. One that is not recorded yet counts.
+    pub async fn open_wallet_orders(
+        &self,
+        (app, openid): (&AppKey, &OpenId),
+        merchant: &MerchantKey,
+        since: Timestamp,
+        but: Fen,
+    ) -> Result<i64, DbError> {
+        let sql = "SELECT COUNT(*) AS open FROM wallet_orders
+                   LEFT JOIN orders ON orders.merchant = $3 AND orders.order_no = wallet_orders.order_no
+                   WHERE wallet_orders.app = $1 AND wallet_orders.openid = $2 AND wallet_orders.offered_at_ms >= $4
+                     AND wallet_orders.amount_fen <> $5
+                     AND (orders.id IS NULL OR orders.state IN ('requested', 'payable'))";
+        let values = [
+            app.as_str().into(),
+            openid.as_str().into(),
+            merchant.as_str().into(),
+            since.as_ms().into(),
+            but.as_i64().into(),
+        ];
+        let row = self.db.read().query_one_raw(self.db.statement(sql, values)).await?;
+        row.map_or(Ok(0), |row| Ok(row.try_get("", "open")?))
     }
 
     /// Forgets offers made before `before`, which must be longer ago than an order can be paid; at most `limit`,

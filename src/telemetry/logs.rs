@@ -18,8 +18,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::config::Log;
 
 /// Below these levels libraries may log URLs with secrets, SQL or bodies; a filter that names one of them overrides it.
-const QUIET: &str =
-    "async_nats=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
+const QUIET: &str = "async_nats=warn,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sea_orm=warn,\
+                     sea_orm_migration=warn,sqlx=warn,tokio_cron_scheduler=warn";
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]

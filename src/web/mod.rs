@@ -20,6 +20,7 @@ mod cors;
 mod envelope;
 mod error_page;
 mod limits;
+mod logout;
 mod mini;
 mod oauth;
 mod page;

@@ -13,7 +13,7 @@ use super::mini::{login, phone};
 use super::oauth::{callback, redirect};
 use super::page::jssdk;
 use super::wallet::pay;
-use super::{status, user_info};
+use super::{logout, status, user_info};
 use crate::http::{HttpShared, notifications};
 use crate::web::state::WebShared;
 use crate::wechat::platform::PlatformClient;
@@ -26,6 +26,7 @@ pub fn routes(shared: Arc<HttpShared>, platform: PlatformClient) -> Router {
         .route("/api/wechat/getOpenId", only(get(callback::get_open_id)))
         .route("/api/wechat/jssdk", only(get(jssdk::jssdk)))
         .route("/api/wechat/getUserInfo", only(get(user_info::get_user_info)))
+        .route("/api/wechat/logout", only(post(logout::logout)))
         .route("/api/wechat/pay/payWallet", only(get(pay::pay_wallet)))
         .route("/api/wechat/pay/status", only(get(status::status)))
         .route("/api/wechat/mini/login", only(post(login::login)))

@@ -48,7 +48,8 @@ pub struct Session {
 /// Makes and reads sessions.
 #[derive(Debug)]
 pub struct Sessions {
-    key: SealKey,
+    /// The newest first: it seals.
+    keys: Vec<SealKey>,
     lifetime: Duration,
     jar: Jar,
     /// The session cookie as browsers know it.
@@ -59,26 +60,27 @@ impl Sessions {
     /// Sealed under a key of the configured secret.
     pub fn new(secret: &Secret, config: &Config) -> Result<Sessions, CannotSeal> {
         let jar = Jar::new(&config.server.public_url);
-        let (key, lifetime) = (SealKey::derive(secret, "session")?, config.web.session_lifetime);
-        Ok(Sessions { key, lifetime, name: jar.name(SESSION_COOKIE), jar })
+        let secrets = std::iter::once(secret).chain(&config.web.session_key_previous);
+        let keys = secrets.map(|secret| SealKey::derive(secret, "session")).collect::<Result<_, _>>()?;
+        let lifetime = config.web.session_lifetime;
+        Ok(Sessions { keys, lifetime, name: jar.name(SESSION_COOKIE), jar })
     }
 
-    /// The session of a request: its bearer token where it has one, else its cookie.
+    /// The session of a request: its bearer token where it has one, else its cookie. Whether it was ended since, the
+    /// database knows: [`crate::web::state::WebState::session`].
     pub fn of(&self, headers: &HeaderMap, config: &Config, now: Timestamp) -> Option<Session> {
-        let sealed = if headers.contains_key(header::AUTHORIZATION) {
-            self.key.open(MINI, bearer(headers)?)
+        let (context, sealed) = if headers.contains_key(header::AUTHORIZATION) {
+            (MINI, bearer(headers)?)
         } else {
-            self.key.open(SESSION_COOKIE, cookies::get(headers, &self.name)?)
+            (SESSION_COOKIE, cookies::get(headers, &self.name)?)
         };
-        let session: Session = serde_json::from_slice(&sealed.ok()?).ok()?;
+        let plain = self.keys.iter().find_map(|key| key.open(context, sealed).ok())?;
+        let session: Session = serde_json::from_slice(&plain).ok()?;
         let app = config.app(session.app.as_str())?;
-        let current = app.app_id == session.app_id && now.since(session.issued_at) < self.lifetime_of(&session);
+        let current = app.app_id == session.app_id
+            && now.since(session.issued_at) < self.lifetime_of(&session)
+            && config.web.sessions_not_before.is_none_or(|from| session.issued_at >= from);
         current.then_some(session)
-    }
-
-    /// As [`Sessions::of`], where there must be one.
-    pub fn required(&self, headers: &HeaderMap, config: &Config, now: Timestamp) -> Result<Session, Failure> {
-        self.of(headers, config, now).ok_or_else(|| Reason::NotLoggedIn.into())
     }
 
     fn lifetime_of(&self, session: &Session) -> Duration {
@@ -116,7 +118,8 @@ impl Sessions {
 
     fn seal(&self, context: &str, session: &Session) -> Result<String, Failure> {
         let plain = serde_json::to_vec(session).map_err(|e| Failure::because(Reason::Internal, e.to_string()))?;
-        self.key.seal(context, &plain).map_err(|e| Failure::because(Reason::Internal, e.to_string()))
+        let key = self.keys.first().ok_or(Reason::NotOpen)?;
+        key.seal(context, &plain).map_err(|e| Failure::because(Reason::Internal, e.to_string()))
     }
 }
 

@@ -18,7 +18,7 @@ use super::oauth::login_loop_guard::Rounds;
 use super::oauth::state::PendingLogins;
 use super::page::origins::Origins;
 use super::parameters::Parameters;
-use super::session::Sessions;
+use super::session::{Session, Sessions};
 use super::striped_lock::StripedLock;
 use crate::config;
 use crate::config::{AppKind, Config};
@@ -44,6 +44,8 @@ const EXCHANGES: usize = 512;
 const EXCHANGES_OF_ONE: usize = 64;
 /// New wallet orders of one payer, a minute. Offering an open order again does not count.
 const NEW_ORDERS: u32 = 10;
+/// Requests of one payer to ask WeChat about an order, a minute: what a page sends that asks every second.
+const QUESTIONS: u32 = 60;
 /// Phone numbers asked for in one session, a minute.
 const PHONE_NUMBERS: u32 = 10;
 
@@ -78,6 +80,8 @@ pub struct Browser {
     pub clicks: StripedLock,
     /// New wallet orders, by payer.
     pub new_orders: Limit<(AppKey, OpenId)>,
+    /// Requests to ask WeChat about orders, by payer.
+    pub questions: Limit<(AppKey, OpenId)>,
     /// Phone numbers, by payer.
     pub phone_numbers: Limit<(AppKey, OpenId)>,
 }
@@ -109,6 +113,7 @@ impl Browser {
             exchanges: Arc::new(Gate::new(EXCHANGES, EXCHANGES_OF_ONE)),
             clicks: StripedLock::new(),
             new_orders: Limit::new(NEW_ORDERS, MINUTE),
+            questions: Limit::new(QUESTIONS, MINUTE),
             phone_numbers: Limit::new(PHONE_NUMBERS, MINUTE),
         })
     }
@@ -156,6 +161,19 @@ impl WebState {
     /// The browser side, if it is open.
     pub fn browser(&self) -> Result<&Browser, Failure> {
         self.shared.browser.as_ref().ok_or_else(|| Reason::NotOpen.into())
+    }
+
+    /// The session of a request, unless it was ended.
+    pub async fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Failure> {
+        let sessions = &self.browser()?.sessions;
+        let Some(session) = sessions.of(headers, &self.config, self.clock.now()) else { return Ok(None) };
+        let ended_at = self.store.sessions_ended_at(&session.app, &session.openid).await?;
+        Ok(Some(session).filter(|session| ended_at.is_none_or(|ended_at| session.issued_at > ended_at)))
+    }
+
+    /// As [`WebState::session`], where there must be one.
+    pub async fn required_session(&self, headers: &HeaderMap) -> Result<Session, Failure> {
+        self.session(headers).await?.ok_or_else(|| Reason::NotLoggedIn.into())
     }
 
     /// The app of this kind that a request means: `?app=`, or the first one; with its secret.

@@ -8,7 +8,7 @@ use super::envelope::{Failure, Reason, success};
 use crate::web::state::WebState;
 
 pub async fn get_user_info(app: WebState, request: Request) -> Result<Response, Failure> {
-    let session = app.browser()?.sessions.required(request.headers(), &app.config, app.clock.now())?;
+    let session = app.required_session(request.headers()).await?;
     // A session whose user is not there any more must begin anew.
     let user = app.store.user(&session.app, &session.openid).await?.ok_or(Reason::NotLoggedIn)?;
     Ok(success(json!({

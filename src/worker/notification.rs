@@ -14,6 +14,7 @@ use super::core::fact_applier::ApplyError;
 use super::core::handler;
 use super::core::handler::Handler;
 use super::core::notification_record::{record, unverified};
+use super::pay::calls;
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
@@ -26,6 +27,7 @@ use crate::order::{Order, Queries};
 use crate::store::{DbError, EvidenceSource, NotificationRecord, Verdict as RecordedVerdict};
 use crate::wechat::v2::notify;
 use crate::wechat::v2::notify::{Notice, NoticeResult};
+use crate::wechat::v2::query::Asked;
 
 /// How long the order of a payment may take to appear: its own event may be behind the notification.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(240);
@@ -57,9 +59,17 @@ impl Handler for Settle {
         match notice.result {
             NoticeResult::Paid(ref payment) => {
                 let record = of_payment(record, payment);
-                let item = Item { ending: ctx.ending.clone(), ..item(ctx, &record, &notice, payment) };
+                let payment = if asks_first(merchant, &notice, payment) {
+                    match confirmed(ctx, merchant, &record, payment, attempt).await {
+                        Ok(payment) => payment,
+                        Err(verdict) => return verdict,
+                    }
+                } else {
+                    payment.clone()
+                };
+                let item = Item { ending: ctx.ending.clone(), ..item(ctx, &record, &notice, &payment) };
                 let applied = ctx.apply(item).await;
-                settled(ctx, applied, record, payment.clone(), attempt).await
+                settled(ctx, applied, record, payment, attempt).await
             }
             NoticeResult::Failed(_) => no_payment(ctx, record, &notice).await,
         }
@@ -105,11 +115,55 @@ fn payment_of(ctx: &Context, delivery: &Delivery) -> Option<(Item, NotificationR
     let apps = ctx.app_ids(merchant);
     let notice = notify::parse_and_verify(&event.data.body, merchant, &apps, event.data.received_at).ok()?;
     let NoticeResult::Paid(payment) = &notice.result else { return None };
+    if asks_first(merchant, &notice, payment) {
+        return None;
+    }
     let record = of_payment(verified(record(ctx, &event, merchant), &notice), payment);
     let item = Item { ending: delivery.ending.clone(), ..item(ctx, &record, &notice, payment) };
     let payment = payment.clone();
     crate::failpoint::point("worker.verified");
     Some((item, record, payment))
+}
+
+/// Whether WeChat is asked before this is believed: its signature would hold for another message, too, or it is about
+/// more money than the merchant's settings let in unasked.
+fn asks_first(merchant: &Merchant, notice: &Notice, payment: &Payment) -> bool {
+    notice.is_ambiguous || merchant.settling.query_above.is_some_and(|most| payment.total_fee > most)
+}
+
+/// The payment as WeChat's answer has it. Without an answer the message is asked about again, and ends as a dead letter
+/// at last: it is never acknowledged unasked.
+async fn confirmed(
+    ctx: &Context,
+    merchant: &Merchant,
+    record: &NotificationRecord,
+    payment: &Payment,
+    attempt: u32,
+) -> Result<Payment, Verdict> {
+    let now = ctx.clock.now();
+    let number = (&payment.transaction_id, &payment.out_trade_no);
+    let why = match calls::ask_payment(ctx, merchant, &payment.appid, number).await {
+        Asked::Fact(Fact::Paid(said) | Fact::Refunded(said), _) if said.out_trade_no == payment.out_trade_no => {
+            return Ok(said);
+        }
+        Asked::Fact(..) if now.since(record.received_at) >= ORDER_TIMEOUT || ctx.replay.is_some() => {
+            let why = "WeChat knows no such payment of this number".to_owned();
+            let parked = RecordedVerdict::Parked("query_differs".into());
+            let record = NotificationRecord { verdict: parked, ..record.clone() };
+            return Err(match ctx.store.record_notification(&record, None, now).await {
+                Ok(()) => Verdict::Park { reason: "query_differs", why },
+                Err(e) => failed(&e),
+            });
+        }
+        Asked::Fact(..) => "WeChat knows no such payment of this number yet".to_owned(),
+        Asked::Refused(error) => format!("WeChat refuses the query: {}", error.message),
+        Asked::Unknown { why, .. } => why,
+    };
+    let pause = PAUSES.get(attempt.saturating_sub(1) as usize).copied().unwrap_or(60);
+    Err(match ctx.store.record_notification(record, None, now).await {
+        Ok(()) => Verdict::Retry { after: Duration::from_secs(pause), why },
+        Err(e) => failed(&e),
+    })
 }
 
 fn verified(record: NotificationRecord, notice: &Notice) -> NotificationRecord {

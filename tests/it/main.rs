@@ -12,6 +12,7 @@ mod demo;
 mod deploy;
 mod envelope;
 mod faults;
+mod first_hour;
 mod flows;
 mod group;
 mod harness;

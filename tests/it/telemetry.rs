@@ -3,9 +3,18 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use sea_orm::DbErr;
+use serde_json::{Value, json};
+use wxpay_worker::app::AppError;
+use wxpay_worker::bus::ConnectError;
 use wxpay_worker::config::Log;
+use wxpay_worker::store::DbError;
 use wxpay_worker::telemetry;
-use wxpay_worker::telemetry::{Kind, METRICS, Metrics};
+use wxpay_worker::telemetry::{Kind, METRICS, Metrics, error_text};
+use wxpay_worker::wechat::transport::ClientError;
+
+use crate::harness::service::{MCH_ID, OPENID, TestService};
+use crate::harness::within_timeout;
 
 /// What strangers put into fields: new lines, terminal sequences (7 and 8 bit), text that runs backwards.
 const HOSTILE: &str = "A1\r\nERROR forged: paid\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}fdp.exe\u{0}";
@@ -159,4 +168,109 @@ async fn upkeep_ends_when_it_is_cancelled() {
     assert!(!running.is_finished());
     cancel.cancel();
     tokio::time::timeout(std::time::Duration::from_secs(4), running).await.expect("well before its next run").unwrap();
+}
+
+/// The parts of an error's words, none of which is there twice.
+fn is_said_once(words: &str) -> bool {
+    let parts: Vec<&str> = words.split(": ").collect();
+    let mut distinct = parts.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len() == parts.len()
+}
+
+#[test]
+fn no_error_says_the_same_twice() {
+    let refused = || DbErr::Custom("connection refused".to_owned());
+    let errors: [&(dyn std::error::Error + 'static); 8] = [
+        &AppError::Store(DbError::Unavailable(refused())),
+        &AppError::Store(DbError::Exists(refused())),
+        &AppError::Store(DbError::Defect("no such column".into())),
+        &AppError::Bus(ConnectError::Shape("the stream has other subjects".into())),
+        &AppError::Bus(ConnectError::Database(DbError::Unavailable(refused()))),
+        &AppError::Bus(ConnectError::NotDurable("the server syncs every two minutes".into())),
+        &AppError::Wechat(ClientError::Tls { why: "no certificate".into() }),
+        &AppError::Listen("127.0.0.1:80".parse().unwrap(), std::io::Error::other("permission denied")),
+    ];
+    for error in errors {
+        let words = error_text(error);
+        assert!(is_said_once(&words), "{words}");
+    }
+    let words = error_text(errors[0]);
+    assert!(words.contains("database") && words.contains("connection refused"), "{words}");
+    // An error that says its cause and one that does not end alike.
+    let [said, unsaid] = [true, false].map(|says| {
+        let inner = std::io::Error::other("disk full");
+        error_text(&Outer { says, inner })
+    });
+    assert_eq!((said.as_str(), unsaid.as_str()), ("writing: disk full", "writing: disk full"));
+}
+
+#[derive(Debug)]
+struct Outer {
+    says: bool,
+    inner: std::io::Error,
+}
+
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.says { write!(f, "writing: {}", self.inner) } else { f.write_str("writing") }
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.inner)
+    }
+}
+
+fn entries(logs: &str) -> Vec<Value> {
+    logs.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[tokio::test]
+async fn the_log_says_in_a_line_what_became_of_orders_and_nothing_of_libraries_or_payers() {
+    let service = TestService::embedded_sqlite().await.refunds().processes().await;
+    let process = service.run_all().await;
+    let base = process.base.as_str();
+    let placed = service.place(base, "L100001", 100).await;
+    let token = placed["order_token"].as_str().unwrap();
+    let stream = format!("{base}/v1/orders/L100001/stream?merchant=main&order_token={token}");
+    let followed = service.http.get(&stream).send().await.unwrap();
+    assert_eq!(followed.status(), 200);
+    service.pay("L100001").await;
+    // It ends with the order.
+    assert!(followed.text().await.unwrap().contains("\"credited\":true"));
+    let refund = json!({"refund_no": "L-REFUND-1", "amount_fen": 40});
+    let (status, answer) = service.post(base, "/v1/orders/L100001/refunds?merchant=main", &refund).await;
+    assert!(status < 300, "{answer}");
+    within_timeout("the refund at WeChat", async { while service.wechat_refunds("L100001").await.is_empty() {} }).await;
+    let ends = json!({"mch_id": MCH_ID, "out_refund_no": "L-REFUND-1", "outcome": "SUCCESS"});
+    service.wechat_control("refunds/outcome", ends).await;
+    let lines = ["An order is paid", "A refund succeeded"];
+    let count = |logs: &[Value], message: &str| logs.iter().filter(|line| line["message"] == message).count();
+    within_timeout("the lines", async {
+        while !lines.iter().all(|line| count(&entries(&service.logs()), line) > 0) {
+            let (status, _) = service.get(base, "/v1/refunds/L-REFUND-1?merchant=main").await;
+            assert_eq!(status, 200);
+        }
+    })
+    .await;
+    let logs = entries(&service.logs());
+    for line in lines {
+        assert_eq!(count(&logs, line), 1, "{line} in {logs:?}");
+        let entry = logs.iter().find(|entry| entry["message"] == line).unwrap();
+        assert_eq!((&entry["order_no"], &entry["merchant"]), (&json!("L100001"), &json!("main")), "{entry}");
+    }
+    let text = service.logs();
+    assert!(!text.contains(token) && !text.contains(OPENID), "{text}");
+    // Everything at this level is of this program.
+    let is_of_others = |entry: &&Value| {
+        entry["level"] == "INFO" && !entry["target"].as_str().is_some_and(|target| target.starts_with("wxpay"))
+    };
+    assert_eq!(logs.iter().filter(is_of_others).collect::<Vec<_>>(), [] as [&Value; 0]);
+    // The line is written before its event is published.
+    service.until_drained().await;
+    process.terminate().await;
+    service.finish().await;
 }

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::hazards::plain_http;
 use crate::clock::Timestamp;
 use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
 use crate::config::intake::{Intake, IntakeKind};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
-use crate::config::secrets::{is_pkcs12, key_hashes, strong, varied};
-use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi, Web, Wechat};
+use crate::config::secrets::{is_pkcs12, key_hashes, varied};
+use crate::config::sections::{App, AppKind, Bus, Log, Merchant, Orders, PreviousKey, Server, TokenApi};
 use crate::ids::{AppId, AppKey, IdError, MchId, MerchantKey};
 use crate::money::Fen;
 use crate::order::{Policy, Surplus};
@@ -74,6 +75,14 @@ pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
     }
     let credentials_file = r.path("credentials_file");
     let tls_ca_file = r.pem_file("tls_ca_file", "-----BEGIN CERTIFICATE-----");
+    let allow_unverified_tls = r.flag("allow_unverified_tls");
+    if let (Some((address, true)), Some(ca), Some(false)) = (&url, &tls_ca_file, allow_unverified_tls)
+        && address::is_unverified_nats(address.expose(), ca.is_some())
+    {
+        let mend = "goes over the internet to a server whose certificate is not checked: write tls://HOST:4222 (with \
+                    tls_ca_file where its authority is not a public one), or set bus.allow_unverified_tls = true";
+        r.problem("url", mend.into());
+    }
     let require_fsync = r.flag("require_fsync");
     let monitoring_urls = r.items("monitoring_urls", address::base_url);
     let max_bytes = r.number("max_bytes", 1_048_576..=i64::MAX);
@@ -89,39 +98,11 @@ pub(in crate::config) fn bus(r: &mut Reader<'_>) -> Option<Bus> {
         replicas: replicas?.try_into().ok()?,
         credentials_file: credentials_file?,
         tls_ca_file: tls_ca_file?,
+        allow_unverified_tls: allow_unverified_tls?,
         require_fsync: require_fsync?,
         monitoring_urls: monitoring_urls?,
         max_bytes: max_bytes?,
         ack_wait: ack_wait?,
-    })
-}
-
-pub(in crate::config) fn wechat(r: &mut Reader<'_>) -> Option<Wechat> {
-    let [pay_url, pay_backup_url, api_url, open_url] =
-        ["pay_url", "pay_backup_url", "api_url", "open_url"].map(|key| {
-            let url = r.required(key, address::base_url);
-            plain_http(r, key, url.as_slice());
-            url
-        });
-    let refund_url = r.optional("refund_url", address::base_url);
-    plain_http(r, "refund_url", refund_url.as_ref().and_then(Option::as_ref).map_or(&[], std::slice::from_ref));
-    let pay_ca_file = r.pem_file("pay_ca_file", "-----BEGIN CERTIFICATE-----");
-    let connect_timeout = r.millis("connect_timeout_ms", 100..=30_000);
-    let timeout = r.millis("timeout_ms", 500..=60_000);
-    if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
-        && connect > whole
-    {
-        r.problem("connect_timeout_ms", "must not be longer than timeout_ms, which includes it".into());
-    }
-    Some(Wechat {
-        pay_url: pay_url?,
-        pay_backup_url: pay_backup_url?,
-        refund_url: refund_url?,
-        pay_ca_file: pay_ca_file?,
-        api_url: api_url?,
-        open_url: open_url?,
-        connect_timeout: connect_timeout?,
-        timeout: timeout?,
     })
 }
 
@@ -132,48 +113,6 @@ pub(in crate::config) fn orders(r: &mut Reader<'_>) -> Option<Orders> {
     let paid_before_slack = r.number("paid_before_slack_s", 60..=86_400).map(seconds);
     let late_grace = r.number("late_grace_s", 0..=600).map(seconds);
     Some(Orders { default_expiry: default_expiry?, paid_before_slack: paid_before_slack?, late_grace: late_grace? })
-}
-
-pub(in crate::config) fn web(r: &mut Reader<'_>) -> Option<Web> {
-    let callback_origins = r.items("callback_origins", address::origin);
-    plain_http(r, "callback_origins", callback_origins.as_deref().unwrap_or_default());
-    let session_key = r.secret("session_key", "session_key_file", |text| strong(text, 32));
-    if callback_origins.as_ref().is_some_and(|origins| !origins.is_empty()) && matches!(session_key, Some(None)) {
-        let mend = "is missing: callback_origins opens the browser side, whose cookies need session_key or \
-                    session_key_file";
-        r.problem("session_key", mend.into());
-    }
-    let mut fen = |key| r.number(key, 1..=crate::money::Fen::ORDER_MAX.as_i64());
-    let (wallet_min_fen, wallet_max_fen) = (fen("wallet_min_fen"), fen("wallet_max_fen"));
-    if wallet_min_fen.zip(wallet_max_fen).is_some_and(|(min, max)| min > max) {
-        r.problem("wallet_min_fen", "must not be greater than wallet_max_fen".into());
-    }
-    let wallet_description = r.required("wallet_description", |text| {
-        if text.len() <= 127 && !text.chars().any(char::is_control) {
-            Ok(text.to_owned())
-        } else {
-            Err("must be at most 127 bytes of UTF-8 without control characters, as WeChat takes them".to_owned())
-        }
-    });
-    let session_hours = r.number("session_hours", 1..=24 * 365);
-    let js_api_list = r.items("js_api_list", |text| {
-        if !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            Ok(text.to_owned())
-        } else {
-            Err("must be the name of a JS-SDK function, like chooseWXPay".to_owned())
-        }
-    });
-    let status_always_200 = r.flag("status_always_200");
-    Some(Web {
-        callback_origins: callback_origins?,
-        session_key: session_key?,
-        wallet_min_fen: wallet_min_fen?,
-        wallet_max_fen: wallet_max_fen?,
-        wallet_description: wallet_description?,
-        session_lifetime: Duration::from_secs(u64::try_from(session_hours?).unwrap_or(1) * 3600),
-        js_api_list: js_api_list?,
-        status_always_200: status_always_200?,
-    })
 }
 
 pub(in crate::config) fn log(r: &mut Reader<'_>) -> Option<Log> {
@@ -245,6 +184,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
     r.certificate(client_cert_file.as_ref(), client_key_file.as_ref(), mch_id.as_ref());
     api?;
     let policy = policy(r, matches!(client_cert_file, Some(None)));
+    let settling = super::settling::settling(r, sign_type);
     let foreign = r.items("foreign", super::reconcile::prefix);
     let orders = r.per_second("orders_per_second", 500);
     let (queries, refunds) = (r.per_second("queries_per_second", 300), r.per_second("refunds_per_second", 150));
@@ -256,6 +196,7 @@ pub(in crate::config) fn merchant(r: &mut Reader<'_>) -> Option<Merchant> {
         v2_key: v2_key?,
         v2_key_previous: v2_key_previous?,
         policy: policy?,
+        settling: settling?,
         orders_per_second: orders?,
         queries_per_second: queries?,
         refunds_per_second: refunds?,
@@ -383,10 +324,4 @@ fn choice<T: Copy>(text: &str, options: &[(&str, T)]) -> Result<T, String> {
 
 fn rule(error: IdError) -> String {
     format!("must be {}", error.rule)
-}
-
-fn plain_http(r: &mut Reader<'_>, key: &str, urls: &[String]) {
-    if urls.iter().any(|url| address::is_open_to_eavesdroppers(url)) {
-        r.hazard(key, "goes over the internet unencrypted: use https");
-    }
 }

@@ -4,23 +4,37 @@ use std::time::Duration;
 
 use crate::config::address;
 use crate::config::reader::Reader;
-use crate::config::sections::{Retention, Store};
+use crate::config::storage::{Retention, Store};
 use crate::secret::Secret;
 
 pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
     let url = r.required_url("url", "url_file", |text| address::store_url(text).map(|()| Secret::new(text)));
-    let max_connections = r.number("max_connections", 1..=1_000);
     let is_postgres = url.as_ref().is_some_and(|url: &Secret| !url.expose().starts_with("sqlite:"));
+    let migrate_url =
+        r.secret_url("migrate_url", "migrate_url_file", |text| address::owner_url(text).map(|()| Secret::new(text)));
+    let allow_unverified_tls = r.flag("allow_unverified_tls");
+    let max_connections = r.number("max_connections", 1..=1_000);
     if is_postgres && max_connections == Some(1) {
         let text = "must be 2 at least with PostgreSQL: one connection is reserved for what must not wait";
         r.problem("max_connections", text.into());
     }
     let migrate_on_start = r.flag("migrate_on_start");
+    roles(r, url.as_ref(), migrate_url.as_ref().and_then(Option::as_ref), migrate_on_start);
+    for (key, url) in [("url", url.as_ref()), ("migrate_url", migrate_url.as_ref().and_then(Option::as_ref))] {
+        if allow_unverified_tls == Some(false) && url.is_some_and(|url| address::is_unverified_postgres(url.expose())) {
+            let mend = "goes over the internet to a server whose certificate is not checked: add \
+                        ?sslmode=verify-full (with sslrootcert=FILE where its authority is not a public one), or set \
+                        store.allow_unverified_tls = true";
+            r.problem(key, mend.into());
+        }
+    }
     let statement_cache = r.number("statement_cache", 0..=10_000);
     let compact = r.flag("compact");
     let lease = r.millis("lease_ms", 1_000..=60_000);
     let store = Store {
         url: url?,
+        migrate_url: migrate_url?,
+        allow_unverified_tls: allow_unverified_tls?,
         max_connections: max_connections?.try_into().ok()?,
         migrate_on_start: migrate_on_start?,
         statement_cache: statement_cache?.try_into().ok()?,
@@ -31,6 +45,26 @@ pub(in crate::config) fn store(r: &mut Reader<'_>) -> Option<Store> {
         r.warn_if_open("url", &file);
     }
     Some(store)
+}
+
+/// Whether the running service owns its tables.
+fn roles(r: &mut Reader<'_>, url: Option<&Secret>, owner: Option<&Secret>, migrate_on_start: Option<bool>) {
+    let Some(url) = url else { return };
+    let is_sqlite = url.expose().starts_with("sqlite:");
+    match owner {
+        Some(_) if is_sqlite => r.problem("migrate_url", "is for PostgreSQL, and url is SQLite: leave it out".into()),
+        Some(owner) if address::same_role(url.expose(), owner.expose()) => {
+            let text = "names the role of url, which would own the tables: give each a role of its own \
+                        (deploy/postgres/roles.sh)";
+            r.problem("migrate_url", text.into());
+        }
+        None if !is_sqlite && migrate_on_start == Some(true) => {
+            let text = "is not set, so that the service runs as the owner of its tables, who can take away what \
+                        protects the ledger: make two roles with deploy/postgres/roles.sh";
+            r.warning("migrate_url", text);
+        }
+        Some(_) | None => {}
+    }
 }
 
 pub(in crate::config) fn retention(r: &mut Reader<'_>) -> Option<Retention> {

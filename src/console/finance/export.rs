@@ -42,7 +42,7 @@ pub async fn ledger(app: Console, viewer: Viewer, query: Filters) -> Result<Resp
     let begin = day_of(&query, app.clock.now());
     noted(&app, &viewer, "ledger.export", (Some(&merchant), format!("day:{}", begin.to_beijing_day()))).await?;
     let range = BookRange { merchant, from: begin, to: begin.next_beijing_midnight() };
-    Ok(answer(ledger_sheet(app.store.clone(), range, None, language), kind).await?)
+    Ok(answer(ledger_sheet((app.config.clone(), app.store.clone()), range, None, language), kind).await?)
 }
 
 /// `GET /console/reconciliation/export`: a row for a merchant and a day.

@@ -12,7 +12,9 @@ use crate::http::extract::auth::{Authorized, Finance};
 use crate::http::extract::query::StrictQuery;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
-use crate::ops::reports::{FileKind, LedgerLine, LedgerPlace, ledger_page, ledger_sheet, row_id, row_kind};
+use crate::ops::reports::{
+    FileKind, LedgerLine, LedgerPlace, fee_text, ledger_fees, ledger_page, ledger_sheet, row_id, row_kind,
+};
 use crate::store::BookRange;
 
 /// The JSON of a row.
@@ -36,8 +38,8 @@ struct RowJson<'a> {
     change_fen: i64,
     balance_fen: i64,
     currency: &'a str,
-    /// Not known before the bill.
-    fee: Option<&'a str>,
+    /// In yuan, once the bill is there, and where it is kept.
+    fee: Option<String>,
     evidence: Option<&'a str>,
     by: Option<&'a str>,
     /// The month that it counts in, and the day of a closed month that it adjusts.
@@ -61,12 +63,15 @@ pub async fn list(
         Format::Xlsx => Some(FileKind::Xlsx),
     };
     if let Some(kind) = kind {
-        return answer(ledger_sheet(app.store.clone(), range, query.after, query.language), kind).await;
+        return answer(ledger_sheet((app.config.clone(), app.store.clone()), range, query.after, query.language), kind)
+            .await;
     }
     // The time is taken first: what is complete then is in the page.
     let is_complete = query.between.is_complete(app.clock.now());
     let page = ledger_page(&app.store, &range, query.after, query.limit).await?;
-    let rows: Vec<RowJson<'_>> = page.lines.iter().map(|line| row_json(range.merchant.as_str(), line)).collect();
+    let fees = ledger_fees((&app.config, &app.store), &range.merchant, &page.rows()).await?;
+    let rows = page.lines.iter().zip(fees);
+    let rows: Vec<RowJson<'_>> = rows.map(|(line, fee)| row_json(range.merchant.as_str(), line, fee)).collect();
     let next = page.next.as_ref().map(LedgerPlace::to_text);
     Ok(axum::Json(json!({"rows": rows, "next": next, "complete": is_complete})).into_response())
 }
@@ -78,7 +83,7 @@ fn wants_csv(headers: &HeaderMap) -> bool {
     types.any(|name| name.trim().eq_ignore_ascii_case("text/csv"))
 }
 
-fn row_json<'a>(merchant: &'a str, line: &'a LedgerLine) -> RowJson<'a> {
+fn row_json<'a>(merchant: &'a str, line: &'a LedgerLine, fee: Option<i64>) -> RowJson<'a> {
     let row = &line.row;
     RowJson {
         id: row_id(row),
@@ -99,7 +104,7 @@ fn row_json<'a>(merchant: &'a str, line: &'a LedgerLine) -> RowJson<'a> {
         change_fen: row.change_fen,
         balance_fen: line.balance_fen,
         currency: &row.currency,
-        fee: None,
+        fee: fee.map(fee_text),
         evidence: row.evidence.as_deref(),
         by: row.done_by.as_deref(),
         period: &line.period.month,

@@ -9,6 +9,7 @@ use axum::http::Uri;
 use axum::http::request::Parts;
 
 use crate::http::problem::{Error, FieldProblem};
+use crate::secret::Secret;
 
 /// Extractor: the query string of a request, which holds nothing but parameters of `T`, each once.
 pub struct StrictQuery<T>(pub T);
@@ -51,6 +52,21 @@ impl QueryParams for MerchantQuery {
 
     fn read(params: &Params) -> Result<MerchantQuery, Error> {
         Ok(MerchantQuery { merchant: params.owned("merchant") })
+    }
+}
+
+/// The merchant, and the order's own token, which an `EventSource` cannot send as a header.
+pub struct StreamQuery {
+    pub merchant: Option<String>,
+    pub order_token: Option<Secret>,
+}
+
+impl QueryParams for StreamQuery {
+    const NAMES: &'static [&'static str] = &["merchant", "order_token"];
+
+    fn read(params: &Params) -> Result<StreamQuery, Error> {
+        let order_token = params.owned("order_token").map(Secret::new);
+        Ok(StreamQuery { merchant: params.owned("merchant"), order_token })
     }
 }
 

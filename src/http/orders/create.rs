@@ -41,9 +41,7 @@ pub async fn place(app: HttpState, caller: Authorized<Orders>, request: Request)
     if replayed && idempotency.is_some() {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
-    if let Some(value) = asked_wait.and_then(|n| HeaderValue::from_str(&format!("wait={n}")).ok()) {
-        response.headers_mut().insert("preference-applied", value);
-    }
+    preference_applied(&mut response, asked_wait);
     Ok(response)
 }
 
@@ -100,6 +98,13 @@ pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<u64> {
         let seconds = value.trim().trim_matches('"').parse::<u64>().ok()?;
         name.trim().eq_ignore_ascii_case("wait").then_some(seconds.min(MAX_WAIT_SECONDS))
     })
+}
+
+/// Says how long was waited at most, where it was asked for.
+pub(crate) fn preference_applied(response: &mut Response, asked_wait: Option<u64>) {
+    if let Some(value) = asked_wait.and_then(|n| HeaderValue::from_str(&format!("wait={n}")).ok()) {
+        response.headers_mut().insert("preference-applied", value);
+    }
 }
 
 pub(crate) fn idempotency(headers: &HeaderMap, caller: &Caller) -> Result<Option<Idempotency>, Error> {

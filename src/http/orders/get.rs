@@ -167,6 +167,13 @@ impl HttpState {
         if is_asked { self.ask(order).await } else { Ok(order) }
     }
 
+    /// As [`HttpState::refresh`], for a payer.
+    pub(crate) async fn refresh_for_payer(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
+        let (merchant, order_no) = (&order.order.merchant, &order.order.order_no);
+        let is_asked = !is_settled(&order) && self.may_ask_for_payer(merchant, order_no);
+        if is_asked { self.ask(order).await } else { Ok(order) }
+    }
+
     /// As [`HttpState::refresh`], and asks for the refunds of an order that has payments.
     pub(crate) async fn refresh_all(&self, order: Arc<StoredOrder>) -> Result<Arc<StoredOrder>, Error> {
         if !is_settled(&order) {

@@ -1,9 +1,12 @@
 //! `GET /v1/orders/{order_no}/stream`: an order's states as server-sent events.
 //!
-//! For the business by its API key, for a payer's page by the order's own token. Every event is the whole state, so a
-//! client that missed some has lost nothing; the event id is the order's version, and who names the last one it saw is
-//! not sent it again. A stream ends when the order is credited, closed or failed, after an hour, and when the process
-//! ends; the client then comes back.
+//! For the business by its API key, for a payer's page by the order's own token: as a header, or in the query, since an
+//! `EventSource` sends no headers. What must stay true: the token reads this one stream, ends a day after the order and
+//! shows nothing that is the business's alone; an API key is never read from a query.
+//!
+//! Every event is the whole state, so a client that missed some has lost nothing; the event id is the order's version,
+//! and who names the last one it saw is not sent it again. A stream ends when the order is credited, closed or failed,
+//! after an hour, and when the process ends; the client then comes back.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,26 +23,29 @@ use crate::config::Scope;
 use crate::http::change_hub::Following;
 use crate::http::extract::auth::{bearer, caller, same_secret};
 use crate::http::extract::path::OrderPath;
-use crate::http::extract::query::{MerchantQuery, StrictQuery};
+use crate::http::extract::query::{StreamQuery, StrictQuery};
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::rate_limit::{Full, Pass};
 use crate::http::state::HttpState;
 use crate::ids::{MerchantKey, OrderNo};
 use crate::order::OrderState;
+use crate::secret::Secret;
 use crate::store::StoredOrder;
 
 /// A comment after this much silence keeps proxies from closing the stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long an order's token counts once the order has ended and changes no more.
+const TOKEN_OUTLIVES: Duration = Duration::from_secs(24 * 3600);
 /// The longest a stream lasts.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 pub async fn stream(
     app: HttpState,
-    StrictQuery(query): StrictQuery<MerchantQuery>,
+    StrictQuery(query): StrictQuery<StreamQuery>,
     path: Result<OrderPath, Error>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let order = authorized(&app, &headers, query.merchant.as_deref(), path).await?;
+    let Opened { order, by_token } = authorized(&app, &headers, &query, path).await?;
     let last_seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
     let news = last_seen.is_none_or(|version| order.order.version > version);
     if !news && is_final(&order) {
@@ -54,7 +60,7 @@ pub async fn stream(
     let following = app.orders.follow(&order.order.merchant, &order.order.order_no, Some(Arc::clone(&order)));
     let sent = if news { None } else { last_seen };
     let until = Instant::now() + LIFETIME;
-    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, _pass: pass };
+    let states = Telling { following, sent, first: news.then_some(order), until, ended: false, by_token, _pass: pass };
     let events = stream::unfold(states, |mut states| async move {
         let event = states.next().await?;
         Some((Ok::<_, Infallible>(event), states))
@@ -65,14 +71,22 @@ pub async fn stream(
     Ok(response)
 }
 
+/// An order whose stream may be opened.
+struct Opened {
+    order: Arc<StoredOrder>,
+    /// Whether for its own token.
+    by_token: bool,
+}
+
 /// The order, for a key that may see it or for the order's own token. Whether an order exists is disclosed to keys
 /// alone.
 async fn authorized(
     app: &HttpState,
     headers: &HeaderMap,
-    named: Option<&str>,
+    query: &StreamQuery,
     path: Result<OrderPath, Error>,
-) -> Result<Arc<StoredOrder>, Error> {
+) -> Result<Opened, Error> {
+    let named = query.merchant.as_deref();
     let must_name = |rule| FieldProblem::parameter("merchant", rule);
     let key = caller(app, headers, Scope::Orders).await;
     if !matches!(key, Err(Error::Unauthorized | Error::UnknownKey)) {
@@ -80,9 +94,10 @@ async fn authorized(
         let OrderPath(order_no) = path?;
         let merchant = caller.merchant(&app.config, named, must_name)?;
         let order = app.store.order(&merchant.key, &order_no).await?;
-        return order.map(Arc::new).ok_or(Error::NotFound("order"));
+        let order = order.map(Arc::new).ok_or(Error::NotFound("order"))?;
+        return Ok(Opened { order, by_token: false });
     }
-    let token = bearer(headers).ok_or(Error::Unauthorized)?;
+    let token = bearer(headers).or(query.order_token.as_ref().map(Secret::expose)).ok_or(Error::Unauthorized)?;
     let OrderPath(order_no) = path?;
     let merchant = match (named, app.config.merchants.as_slice()) {
         (Some(name), _) => app.config.merchant(name).ok_or(Error::UnknownKey)?,
@@ -91,7 +106,10 @@ async fn authorized(
     };
     let order = app.store.order(&merchant.key, &order_no).await?;
     let order = order.filter(|order| same_secret(order.order_token.expose(), token));
-    order.map(Arc::new).ok_or(Error::UnknownKey)
+    let now = app.clock.now();
+    let order = order.filter(|order| !is_final(order) || now < order.updated_at.after(TOKEN_OUTLIVES));
+    let order = order.map(Arc::new).ok_or(Error::UnknownKey)?;
+    Ok(Opened { order, by_token: true })
 }
 
 fn is_final(order: &StoredOrder) -> bool {
@@ -110,6 +128,7 @@ struct Telling {
     sent: Option<i64>,
     until: Instant,
     ended: bool,
+    by_token: bool,
     _pass: Pass<(MerchantKey, OrderNo)>,
 }
 
@@ -130,7 +149,8 @@ impl Telling {
             self.sent = Some(order.order.version);
             self.ended = is_final(&order);
             let event = Event::default().event("state").id(order.order.version.to_string());
-            return event.json_data(OrderJson::state(&order)).ok();
+            let seen = if self.by_token { OrderJson::of_payer(&order) } else { OrderJson::state(&order) };
+            return event.json_data(seen).ok();
         }
     }
 }

@@ -100,6 +100,11 @@ impl<'a> OrderJson<'a> {
         }
     }
 
+    /// For a payer's page: without what the business keeps for itself.
+    pub fn of_payer(stored: &'a StoredOrder) -> OrderJson<'a> {
+        OrderJson { metadata: None, ..OrderJson::state(stored) }
+    }
+
     /// With the order's payments and refunds, oldest first.
     pub fn with_money(self, payments: &'a [StoredPayment], refunds: &'a [StoredRefund]) -> OrderJson<'a> {
         let payments = Some(payments.iter().map(PaymentJson::new).collect());

@@ -22,7 +22,7 @@ use crate::http::extract::path::{OrderPath, PaymentPath};
 use crate::http::extract::posted::Posted;
 use crate::http::extract::query::{MerchantQuery, StrictQuery};
 use crate::http::ops::{operator, tools};
-use crate::http::orders::create::{asked_wait, idempotency};
+use crate::http::orders::create::{asked_wait, idempotency, preference_applied};
 use crate::http::orders::get::find;
 use crate::http::problem::{Error, FieldProblem};
 use crate::http::state::HttpState;
@@ -63,17 +63,19 @@ struct Asker<'a> {
     caller: &'a Caller,
     idempotency: Option<Idempotency>,
     posted: Posted,
+    /// How long the caller wants to wait, in seconds.
+    asked_wait: Option<u64>,
     /// Until when the caller waits.
     deadline: Instant,
 }
 
 impl<'a> Asker<'a> {
     async fn read(app: &HttpState, caller: &'a Caller, request: Request) -> Result<Asker<'a>, Error> {
-        let wait = asked_wait(request.headers()).map_or(app.config.server.order_wait, Duration::from_secs);
-        let deadline = Instant::now() + wait;
+        let asked_wait = asked_wait(request.headers());
+        let deadline = Instant::now() + asked_wait.map_or(app.config.server.order_wait, Duration::from_secs);
         let idempotency = idempotency(request.headers(), caller)?;
         let posted = Posted::optional_json(app, request).await?;
-        Ok(Asker { caller, idempotency, posted, deadline })
+        Ok(Asker { caller, idempotency, posted, asked_wait, deadline })
     }
 
     /// The refund that is asked for: recorded now, or before.
@@ -94,6 +96,7 @@ impl<'a> Asker<'a> {
         if !is_new && self.idempotency.is_some() {
             response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
         }
+        preference_applied(&mut response, self.asked_wait);
         Ok(response)
     }
 }

@@ -9,6 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::ask::is_kept;
 use super::mend::{By, mend_line};
 use super::repair::{MendOutcome, PlanItem, Repair, RepairError, batch, plan};
@@ -24,6 +26,27 @@ pub(super) const BATCH_LIMIT: Duration = Duration::from_secs(120);
 pub(super) const SETTLES: Duration = Duration::from_secs(2);
 /// What a request waits for; the rest is done in the background.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long lines are mended.
+pub(super) struct Until<'a> {
+    at: Instant,
+    cancel: Option<&'a CancellationToken>,
+}
+
+impl<'a> Until<'a> {
+    pub fn after(limit: Duration) -> Until<'a> {
+        Until { at: Instant::now() + limit, cancel: None }
+    }
+
+    /// Until the process stops, if that is earlier.
+    pub const fn or_cancelled(self, cancel: &'a CancellationToken) -> Until<'a> {
+        Until { at: self.at, cancel: Some(cancel) }
+    }
+
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.at || self.cancel.is_some_and(CancellationToken::is_cancelled)
+    }
+}
 
 /// Repairs the lines of a day, or one of them: the first of them at once, the rest in the background.
 pub async fn apply(
@@ -66,8 +89,8 @@ pub async fn apply(
         Some(_) => Page { rows: one, next: None },
         None => batch(on, of, 0, BATCH).await?,
     };
-    let until = is_own.then(|| Instant::now() + REQUEST_LIMIT);
-    let (outcomes, next) = mend_all(on, operator, of, (merchant, page, until), &mut repair).await?;
+    let until = is_own.then(|| Until::after(REQUEST_LIMIT));
+    let (outcomes, next) = mend_all(on, operator, of, (merchant, page, until.as_ref()), &mut repair).await?;
     // While the whole day is being repaired, that repair takes care of what was asked.
     if is_own {
         ended_batch(on, of, &mut repair, next).await?;
@@ -83,7 +106,7 @@ pub(super) async fn mend_all(
     on: Repair<'_>,
     operator: &Operator,
     of: &Reconciliation,
-    (merchant, page, until): (&Merchant, Page<PlanItem, i64>, Option<Instant>),
+    (merchant, page, until): (&Merchant, Page<PlanItem, i64>, Option<&Until<'_>>),
     repair: &mut DayRepair,
 ) -> Result<(Vec<MendOutcome>, Option<i64>), RepairError> {
     let reason = repair.reason.clone();
@@ -91,7 +114,7 @@ pub(super) async fn mend_all(
     let mut outcomes = Vec::with_capacity(page.rows.len());
     for item in page.rows {
         if let Some(until) = until
-            && (Instant::now() >= until || !on.store.is_repair_under_way(repair).await?)
+            && (until.is_over() || !on.store.is_repair_under_way(repair).await?)
         {
             return Ok((outcomes, Some(repair.place)));
         }

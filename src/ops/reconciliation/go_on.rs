@@ -3,13 +3,18 @@
 //! What must stay true: a line ends by what WeChat says of it. Where that is not conclusive it is asked again, at
 //! growing distances and so often; then the repair is over and says how many lines it waits for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::apply::{BATCH, BATCH_LIMIT, SETTLES, begin_anew, compare_again, ended_batch, mend_all};
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{BATCH, BATCH_LIMIT, SETTLES, Until, begin_anew, compare_again, ended_batch, mend_all};
+use super::ask::is_kept;
 use super::mend::{By, mend_line};
 use super::repair::{Mend, Repair, RepairError, batch, mend};
+use super::resolve::change;
 use crate::config::Merchant;
 use crate::ops::Operator;
+use crate::reconciliation::Resolution;
 use crate::store::{DayRepair, Reconciliation, RepairState, Work};
 
 /// How long a run of the job goes on with a day before the next one's.
@@ -19,16 +24,19 @@ const TRIES: i64 = 13;
 /// Lines that WeChat is asked about again at each try.
 const ASKED_AGAIN: u64 = 200;
 
-/// Goes on with repairs that are due; answers of how many days.
-pub async fn go_on(on: Repair<'_>, limit: u64) -> Result<u64, RepairError> {
+/// Goes on with repairs that are due, until the process stops; answers of how many days.
+pub async fn go_on(on: Repair<'_>, limit: u64, cancel: &CancellationToken) -> Result<u64, RepairError> {
     let mut count = 0;
     for mut repair in on.store.due_repairs(on.clock.now(), limit).await? {
         let Some(of) = on.store.reconciliation(&repair.merchant, &repair.day).await? else { continue };
-        let until = Instant::now() + DAY_LIMIT;
+        let until = Until::after(DAY_LIMIT).or_cancelled(cancel);
+        if until.is_over() {
+            break;
+        }
         let gone_on = match (repair.state, on.config.merchant(of.merchant.as_str())) {
             (_, None) => postpone(on, &mut repair).await,
-            (RepairState::Running, Some(merchant)) => batches(on, of, (merchant, until), &mut repair).await,
-            (_, Some(merchant)) => settle(on, &of, (merchant, until), &mut repair).await,
+            (RepairState::Running, Some(merchant)) => batches(on, of, (merchant, &until), &mut repair).await,
+            (_, Some(merchant)) => settle(on, &of, (merchant, &until), &mut repair).await,
         };
         if let Err(e) = gone_on {
             tracing::warn!(merchant = %repair.merchant, day = repair.day, error = %e, "a repair could not go on");
@@ -47,11 +55,11 @@ fn operator(repair: &DayRepair) -> Operator {
 async fn batches(
     on: Repair<'_>,
     mut of: Reconciliation,
-    (merchant, until): (&Merchant, Instant),
+    (merchant, until): (&Merchant, &Until<'_>),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     let operator = operator(repair);
-    while Instant::now() < until {
+    while !until.is_over() {
         begin_anew(repair, &of);
         repair.next_at = Some(on.clock.now().after(BATCH_LIMIT));
         if !on.store.note_repair(repair).await? {
@@ -89,13 +97,17 @@ async fn postpone(on: Repair<'_>, repair: &mut DayRepair) -> Result<(), RepairEr
 async fn settle(
     on: Repair<'_>,
     of: &Reconciliation,
-    (merchant, until): (&Merchant, Instant),
+    (merchant, until): (&Merchant, &Until<'_>),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     if of.work == Work::Running {
         repair.next_at = Some(on.clock.now().after(SETTLES));
         on.store.note_repair(repair).await?;
         return Ok(());
+    }
+    if !is_kept(&of.day, on.clock.now()) {
+        // There is no bill to compare with any more: the lines themselves say what came of them.
+        repaired_by_what_came(on, of, until, repair).await?;
     }
     let lines = on.store.asked_lines(of).await?;
     let here = lines.settled.saturating_add(on.store.count_repaired_lines(of).await?);
@@ -123,19 +135,44 @@ async fn settle(
     Ok(())
 }
 
+/// Lines that WeChat was asked about and whose money is in the books are repaired.
+async fn repaired_by_what_came(
+    on: Repair<'_>,
+    of: &Reconciliation,
+    until: &Until<'_>,
+    repair: &mut DayRepair,
+) -> Result<(), RepairError> {
+    let operator = operator(repair);
+    while !until.is_over() && on.store.is_repair_under_way(repair).await? {
+        let lines = on.store.settled_lines(of, ASKED_AGAIN).await?;
+        let mut changed = 0;
+        for line in &lines {
+            let note = format!("{} (settled)", repair.reason);
+            let made = ("reconciliation.repair", Resolution::Repaired);
+            let change = change((on.clock, &operator), of, line, made, note);
+            changed += i64::from(on.store.change_line(of, &change).await?);
+        }
+        repair.repaired += changed;
+        if changed == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Asks WeChat again about lines of which it has said nothing conclusive, as many as there is time for: those first
 /// that have waited the longest.
 async fn ask_again(
     on: Repair<'_>,
     of: &Reconciliation,
-    (merchant, until): (&Merchant, Instant),
+    (merchant, until): (&Merchant, &Until<'_>),
     repair: &mut DayRepair,
 ) -> Result<(), RepairError> {
     let operator = operator(repair);
     let reason = repair.reason.clone();
     let by = By { operator: &operator, merchant, reason: &reason, is_again: true };
     for line in on.store.waiting_lines(of, ASKED_AGAIN).await? {
-        if Instant::now() >= until || !on.store.is_repair_under_way(repair).await? {
+        if until.is_over() || !on.store.is_repair_under_way(repair).await? {
             break;
         }
         let item = mend(on, of, line).await?;

@@ -2,6 +2,8 @@
 //!
 //! A cursor carries the balance that its page ended with: the next page goes on from there and sums nothing up.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt;
@@ -9,8 +11,11 @@ use futures_util::stream::try_unfold;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{Cell, Language};
+use super::ledger_fees::ledger_fees;
+use super::reconciled::decimal;
 use super::sheet::Sheet;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::store::{Balances, BookKey, BookRange, BookRow, ClosedMonth, DbError, Store};
 
 /// The place behind a row, and the balances there.
@@ -67,6 +72,12 @@ pub struct LedgerPage {
     pub lines: Vec<LedgerLine>,
     /// Behind the last row, where others may follow.
     pub next: Option<LedgerPlace>,
+}
+
+impl LedgerPage {
+    pub fn rows(&self) -> Vec<&BookRow> {
+        self.lines.iter().map(|line| &line.row).collect()
+    }
 }
 
 /// The page behind a place, or the first one.
@@ -179,21 +190,28 @@ const fn ledger_heads(language: Language) -> &'static [&'static str] {
 const CHUNK: u64 = 1000;
 
 /// All rows of a range behind `after`.
-pub fn ledger_sheet(store: Store, range: BookRange, after: Option<LedgerPlace>, language: Language) -> Sheet {
+pub fn ledger_sheet(
+    (config, store): (Arc<Config>, Store),
+    range: BookRange,
+    after: Option<LedgerPlace>,
+    language: Language,
+) -> Sheet {
     let file_name = format!("ledger-{}-{}", range.merchant, &range.from.to_beijing()[..8]);
-    let begin = (store, range, Some(after));
-    let rows = try_unfold(begin, |(store, range, rest)| async move {
+    let begin = (config, store, range, Some(after));
+    let rows = try_unfold(begin, |(config, store, range, rest)| async move {
         let Some(after) = rest else { return Ok(None) };
         let page = ledger_page(&store, &range, after, CHUNK).await?;
-        let rows = page.lines.iter().map(|line| ledger_cells(range.merchant.as_str(), line)).collect();
-        Ok::<_, DbError>(Some((rows, (store, range, page.next.map(Some)))))
+        let fees = ledger_fees((&config, &store), &range.merchant, &page.rows()).await?;
+        let rows = page.lines.iter().zip(fees);
+        let rows = rows.map(|(line, fee)| ledger_cells(range.merchant.as_str(), line, fee)).collect();
+        Ok::<_, DbError>(Some((rows, (config, store, range, page.next.map(Some)))))
     });
     let heads = ledger_heads(language).iter().map(|head| (*head).to_owned()).collect();
     Sheet { file_name, tab: language.pick("账簿", "Ledger"), heads, rows: rows.boxed() }
 }
 
 /// A row of the ledger as a row of a sheet.
-fn ledger_cells(merchant: &str, line: &LedgerLine) -> Vec<Cell> {
+fn ledger_cells(merchant: &str, line: &LedgerLine, fee: Option<i64>) -> Vec<Cell> {
     let row = &line.row;
     let money = |fen| Cell::Money(fen, row.currency.clone());
     let optional = |text: &Option<String>| Cell::optional(text.as_deref());
@@ -216,7 +234,7 @@ fn ledger_cells(merchant: &str, line: &LedgerLine) -> Vec<Cell> {
         money(row.change_fen),
         money(line.balance_fen),
         Cell::text(&row.currency),
-        Cell::Empty,
+        fee.map_or(Cell::Empty, |fee| Cell::Decimal(decimal(fee))),
         optional(&row.evidence),
         optional(&row.done_by),
         Cell::text(&line.period.month),

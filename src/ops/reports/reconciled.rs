@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cell::Language;
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
-use crate::reconcile::has_missed_noon;
+use crate::reconcile::{has_missed_noon, oldest};
 use crate::reconciliation::{BillFigures, BillSide, LineKind};
 use crate::store::{DayFilter, DbError, Line, Reconciliation, Store};
 use crate::wechat::v2::bill::BillDay;
@@ -123,6 +123,9 @@ fn of_day(day: &Reconciliation, now: Timestamp) -> ReconciledDay {
     let is_early = BillDay::parse(&day.day).is_ok_and(|day| now < day.ready_at());
     let state = DayState::parse(day.state()).unwrap_or(DayState::Pending);
     let state = if state == DayState::Failed && !has_result && is_early { DayState::NotDue } else { state };
+    // It is compared again, as long as WeChat has its bill: until then no month is closed over it.
+    let is_kept = BillDay::parse(&day.day).is_ok_and(|day| day >= oldest(now));
+    let state = if day.is_mixed && is_kept && state.is_settled() { DayState::Pending } else { state };
     let others =
         day.others.iter().map(|(currency, figures)| (currency.clone(), of_bill(&figures.bill, figures.difference_fen)));
     let yuan = of_bill(&day.bill, day.difference_fen);

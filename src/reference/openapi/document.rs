@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::examples::EXAMPLES;
 use super::field::Field;
 use super::operation::{Access, Object, Operation, Section};
 use super::response::responses;
@@ -38,6 +39,7 @@ are Beijing's.\n\
 - **Refusals** are RFC 9457 problems; `type` is stable, `docs` is a page about it.\n\
 - **Strictness**: unknown parameters and members, and those given twice, are refused. Answers may get further \
 members.\n\
+- **Caching**: answers are `Cache-Control: no-store`, unless an address says otherwise.\n\
 - **Paths** that name an order, payment or refund take `?merchant=`: numbers are unique per merchant.";
 
 /// The OpenAPI document of this version.
@@ -110,11 +112,23 @@ fn described(section: &Section, operation: &Operation, shared: &mut Map<String, 
     if let Some(body) = operation.body {
         let schema = json!({"$ref": format!("#/components/schemas/{}", body.schema)});
         described["requestBody"] =
-            json!({"required": !body.is_optional, "content": {"application/json": {"schema": schema}}});
+            json!({"required": !body.is_optional, "content": {"application/json": content_of(body.schema, &schema)}});
     } else if operation.access == Access::Wechat {
         described["requestBody"] = json!({"required": true, "content": {"text/xml": {"schema": {"type": "string"}}}});
     }
     described
+}
+
+/// A body, with its named examples: members may exclude each other, so that one of all members would be refused.
+fn content_of(name: &str, schema: &Value) -> Value {
+    let of_schema = EXAMPLES.iter().filter(|example| example.schema == name);
+    let examples: Map<String, Value> = of_schema
+        .map(|example| {
+            let value: Value = serde_json::from_str(example.json).unwrap_or_default();
+            (example.name.to_owned(), json!({"summary": example.summary, "value": value}))
+        })
+        .collect();
+    json!({"schema": schema, "examples": examples})
 }
 
 fn parameters(operation: &Operation) -> Vec<Value> {
@@ -133,6 +147,13 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             "name": "Prefer", "in": "header", "required": false,
             "description": "`wait=N`: how many seconds to wait for WeChat, 30 at most. Anything else is ignored.",
             "schema": {"type": "string", "examples": ["wait=3"]},
+        }));
+    }
+    if operation.is_kept {
+        parameters.push(json!({
+            "name": "If-None-Match", "in": "header", "required": false,
+            "description": "The `ETag` of what is kept: where it is the same still, 304 without a body.",
+            "schema": {"type": "string"},
         }));
     }
     if matches!(operation.access, Access::KeyOrToken(_)) {
@@ -171,7 +192,7 @@ fn security_schemes() -> Value {
     let bearer = |about: &str| json!({"type": "http", "scheme": "bearer", "description": about});
     json!({
         "apiKey": bearer("An API key; the scope it needs is with each address."),
-        "orderToken": bearer("`order_token` of the order, for a payer's page."),
+        "orderToken": bearer("`order_token` of the order, for a payer's page; or the parameter `order_token`."),
         "sessionToken": bearer("The session of a mini program."),
         "session": {
             "type": "apiKey", "in": "cookie", "name": "__Host-wxpay_session",
@@ -190,5 +211,11 @@ fn headers() -> Value {
             "`true` where the `Idempotency-Key` was used before with the same content.",
             json!({"const": "true"}),
         ),
+        "PreferenceApplied": header("How long was waited at most, where `Prefer` said so.", json!({"type": "string"})),
+        "ContentDisposition": header("The name of a file.", json!({"type": "string"})),
+        "WwwAuthenticate": header("How a key is presented.", json!({"type": "string"})),
+        "SetCookie": header("Cookies of a login that begins, succeeds or ends.", json!({"type": "string"})),
+        "ETag": header("Changes with the content.", json!({"type": "string"})),
+        "CacheControl": header("`no-cache`: keep it, and ask each time.", json!({"const": "no-cache"})),
     })
 }

@@ -56,6 +56,8 @@ pub struct Field {
     pattern: &'static str,
     /// Smallest and largest number; of a text, its lengths.
     within: Option<(i64, i64)>,
+    /// How many bytes of UTF-8 it has at most; of an object, as compact JSON.
+    max_bytes: Option<usize>,
     pub is_optional: bool,
     is_nullable: bool,
 }
@@ -63,7 +65,17 @@ pub struct Field {
 /// A member of this form, which is always there.
 pub const fn of(shape: Shape, name: &'static str, about: &'static str) -> Field {
     let (example, pattern) = ("", "");
-    Field { name, about, shape, example, pattern, within: None, is_optional: false, is_nullable: false }
+    Field {
+        name,
+        about,
+        shape,
+        example,
+        pattern,
+        within: None,
+        max_bytes: None,
+        is_optional: false,
+        is_nullable: false,
+    }
 }
 
 pub const fn text(name: &'static str, about: &'static str, example: &'static str) -> Field {
@@ -123,7 +135,13 @@ impl Field {
     /// A text of one byte at least and so many at most.
     #[must_use]
     pub const fn bytes(self, most: usize) -> Field {
-        self.within(1, most as i64)
+        self.within(1, most as i64).max_bytes(most)
+    }
+
+    /// So many bytes at most. Characters may have several: a limit in characters would let more pass.
+    #[must_use]
+    pub const fn max_bytes(self, most: usize) -> Field {
+        Field { max_bytes: Some(most), ..self }
     }
 
     #[must_use]
@@ -142,13 +160,28 @@ impl Field {
         if self.is_nullable {
             nullable(&mut schema);
         }
-        if !self.about.is_empty() {
-            schema.insert("description".into(), self.about.into());
+        let about = self.description();
+        if !about.is_empty() {
+            schema.insert("description".into(), about.into());
         }
         if let Some(example) = self.example_value() {
             schema.insert("examples".into(), json!([example]));
         }
         Value::Object(schema)
+    }
+
+    /// The limit in bytes, where it is another one than that in characters.
+    fn byte_limit(&self) -> Option<usize> {
+        self.max_bytes.filter(|_| self.pattern.is_empty())
+    }
+
+    fn description(&self) -> String {
+        match self.byte_limit() {
+            Some(most) if !self.about.contains(" bytes") => {
+                format!("{} At most {most} bytes in UTF-8.", self.about)
+            }
+            Some(_) | None => self.about.to_owned(),
+        }
     }
 
     fn form(&self) -> Map<String, Value> {
@@ -185,6 +218,9 @@ impl Field {
         }
         if !self.pattern.is_empty() {
             form.insert("pattern".into(), self.pattern.into());
+        }
+        if let Some(most) = self.byte_limit() {
+            form.insert("x-max-bytes".into(), most.into());
         }
         form
     }

@@ -6,6 +6,7 @@
 //! with the routes, the readers and real answers.
 
 mod document;
+mod examples;
 mod field;
 mod operation;
 mod refusals;

@@ -89,6 +89,8 @@ pub struct Operation {
     pub waits: bool,
     /// It takes `Idempotency-Key`.
     pub is_idempotent: bool,
+    /// Clients keep its answers, and ask whether they are still the same.
+    pub is_kept: bool,
 }
 
 const fn operation(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -105,6 +107,7 @@ const fn operation(method: &'static str, path: &'static str, id: &'static str, s
         refusals: &[],
         waits: false,
         is_idempotent: false,
+        is_kept: false,
     }
 }
 
@@ -175,6 +178,11 @@ impl Operation {
     #[must_use]
     pub const fn idempotent(self) -> Operation {
         Operation { is_idempotent: true, ..self }
+    }
+
+    #[must_use]
+    pub const fn kept(self) -> Operation {
+        Operation { is_kept: true, ..self }
     }
 
     /// The names between braces in its path.

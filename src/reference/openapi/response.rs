@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::operation::{Answer, Content, Operation};
+use super::operation::{Access, Answer, Content, Operation};
 use super::refusals::{problems, reasons};
-use crate::http::PROBLEM_BASE;
+use crate::http::{Error, PROBLEM_BASE};
 use crate::web::Reason;
 
 const CSV: &str = "text/csv";
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// Reasons of the browser side with which there is `Retry-After`.
+const RETRIED_REASONS: &[&str] = &["pending", "busy", "token_unavailable", "too_many"];
 
 /// A status while its parts are gathered.
 #[derive(Default)]
@@ -32,6 +35,11 @@ pub fn responses(operation: &Operation, shared: &mut Map<String, Value>) -> Valu
         parts.content = content(answer.content);
         parts.headers = headers(operation, answer);
     }
+    if operation.is_kept {
+        let parts = all.entry(304).or_default();
+        parts.abouts.push("It is as `If-None-Match` says.".to_owned());
+        parts.headers = kept_headers();
+    }
     for (status, names) in reasons(operation) {
         let parts = all.entry(status).or_default();
         parts.abouts.push(listed(&names));
@@ -44,6 +52,13 @@ pub fn responses(operation: &Operation, shared: &mut Map<String, Value>) -> Valu
         parts.content.insert("application/json".into(), json!({"schema": schema}));
         if operation.answers.iter().any(|answer| answer.status == 302) {
             parts.content.insert("text/html".into(), json!({"schema": {"type": "string"}}));
+        }
+        if names.iter().any(|name| RETRIED_REASONS.contains(name)) {
+            parts.headers.insert("Retry-After".into(), header("RetryAfter"));
+        }
+        // A session that counts no more is ended, and so is a login that failed.
+        if matches!(operation.access, Access::Browser | Access::Session) {
+            parts.headers.insert("Set-Cookie".into(), header("SetCookie"));
         }
     }
     let mut named = Map::new();
@@ -66,15 +81,18 @@ pub fn responses(operation: &Operation, shared: &mut Map<String, Value>) -> Valu
 fn refusal(status: u16, slugs: &BTreeSet<&str>, mut parts: Parts) -> Parts {
     parts.abouts.push(listed(slugs));
     parts.content.insert("application/problem+json".into(), json!({"schema": problem(slugs)}));
-    if matches!(status, 429 | 503) {
-        parts.headers.insert("Retry-After".into(), json!({"$ref": "#/components/headers/RetryAfter"}));
+    if slugs.iter().any(|slug| Error::RETRIED.contains(slug)) {
+        parts.headers.insert("Retry-After".into(), header("RetryAfter"));
+    }
+    if status == 401 {
+        parts.headers.insert("WWW-Authenticate".into(), header("WwwAuthenticate"));
     }
     parts
 }
 
 fn response(parts: Parts) -> Value {
     let Parts { abouts, content, mut headers } = parts;
-    headers.insert("X-Request-Id".into(), json!({"$ref": "#/components/headers/RequestId"}));
+    headers.insert("X-Request-Id".into(), header("RequestId"));
     let mut response = json!({"description": abouts.join(" Or: "), "headers": headers});
     if !content.is_empty() {
         response["content"] = content.into();
@@ -83,15 +101,33 @@ fn response(parts: Parts) -> Value {
 }
 
 fn headers(operation: &Operation, answer: &Answer) -> Map<String, Value> {
-    let mut headers = Map::new();
+    let mut headers = if operation.is_kept { kept_headers() } else { Map::new() };
+    let mut add = |name: &str, component: &str| _ = headers.insert(name.to_owned(), header(component));
     if answer.location {
-        headers.insert("Location".into(), json!({"$ref": "#/components/headers/Location"}));
+        add("Location", "Location");
     }
     if operation.is_idempotent {
-        let replayed = json!({"$ref": "#/components/headers/IdempotencyReplayed"});
-        headers.insert("Idempotency-Replayed".into(), replayed);
+        add("Idempotency-Replayed", "IdempotencyReplayed");
+    }
+    if operation.waits {
+        add("Preference-Applied", "PreferenceApplied");
+    }
+    if matches!(answer.content, Content::File | Content::JsonOrFile(_)) {
+        add("Content-Disposition", "ContentDisposition");
+    }
+    if operation.access == Access::Browser && answer.status == 302 {
+        add("Set-Cookie", "SetCookie");
     }
     headers
+}
+
+fn kept_headers() -> Map<String, Value> {
+    let named = [("ETag", "ETag"), ("Cache-Control", "CacheControl")];
+    named.into_iter().map(|(name, component)| (name.to_owned(), header(component))).collect()
+}
+
+fn header(component: &str) -> Value {
+    json!({"$ref": format!("#/components/headers/{component}")})
 }
 
 fn content(content: Content) -> Map<String, Value> {

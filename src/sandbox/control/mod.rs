@@ -1,6 +1,7 @@
 //! `/_sandbox/…`: acting as the payer, the merchant platform and the tester.
 
 pub(super) mod bills;
+pub(super) mod page;
 pub(super) mod pay;
 pub(super) mod people;
 pub(super) mod platform;

@@ -18,6 +18,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -46,6 +47,8 @@ pub(in crate::sandbox) enum IssueError {
 pub(in crate::sandbox) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
+    /// Whether an earlier process may have issued what is in the folder.
+    is_kept: bool,
     // Made on first use: most simulators never need one.
     issued: Mutex<HashMap<MchId, Arc<Issued>>>,
 }
@@ -53,13 +56,13 @@ pub(in crate::sandbox) struct Authority {
 impl Authority {
     /// The authority of a folder, which is made if it is not there, or one that lives as long as the process.
     pub fn open(folder: Option<&Path>) -> Result<Authority, IssueError> {
-        let Some(folder) = folder else { return Authority::new(KeyPair::generate()?) };
+        let Some(folder) = folder else { return Authority::new(KeyPair::generate()?, false) };
         std::fs::create_dir_all(folder)?;
         let file = folder.join("ca_key.pem");
         match std::fs::read_to_string(&file) {
-            Ok(pem) => Authority::new(KeyPair::from_pem(&pem)?),
+            Ok(pem) => Authority::new(KeyPair::from_pem(&pem)?, true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let authority = Authority::new(KeyPair::generate()?)?;
+                let authority = Authority::new(KeyPair::generate()?, false)?;
                 write(&file, authority.issuer.key().serialize_pem().as_bytes())?;
                 Ok(authority)
             }
@@ -67,12 +70,12 @@ impl Authority {
         }
     }
 
-    fn new(key: KeyPair) -> Result<Authority, IssueError> {
+    fn new(key: KeyPair, is_kept: bool) -> Result<Authority, IssueError> {
         let mut params = subject("wxpay-sandbox test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
-        Ok(Authority { issuer: Issuer::new(params, key), certificate, issued: Mutex::default() })
+        Ok(Authority { issuer: Issuer::new(params, key), certificate, is_kept, issued: Mutex::default() })
     }
 
     /// The authority's own certificate.
@@ -139,7 +142,8 @@ impl Authority {
     }
 
     /// Writes `ca.pem` and each merchant's three files: into the folder itself when there is one merchant, into one
-    /// named by its `mch_id` when there are several.
+    /// named by its `mch_id` when there are several. Files that this authority wrote before stay as they are: a service
+    /// may be reading them.
     pub fn write_to<'m>(
         &self,
         folder: &Path,
@@ -150,6 +154,11 @@ impl Authority {
         for mch_id in merchants {
             let own = if alone { folder.to_owned() } else { folder.join(mch_id.as_str()) };
             std::fs::create_dir_all(&own)?;
+            if let Some(kept) = kept(&own, mch_id).filter(|_| self.is_kept) {
+                let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+                issued.insert(mch_id.clone(), Arc::new(kept));
+                continue;
+            }
             let issued = self.merchant(mch_id)?;
             write(&own.join("apiclient_cert.pem"), issued.cert_pem.as_bytes())?;
             write(&own.join("apiclient_key.pem"), issued.key_pem.as_bytes())?;
@@ -157,6 +166,21 @@ impl Authority {
         }
         Ok(())
     }
+}
+
+/// Makes the authority of a folder and the files of these merchants, where they are missing: before a simulator runs.
+pub fn make_certificates(folder: &Path, merchants: &[MchId]) -> Result<(), String> {
+    let made = Authority::open(Some(folder)).and_then(|authority| authority.write_to(folder, merchants.iter()));
+    made.map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+/// What stands in a folder of this merchant's, when all of it does.
+fn kept(folder: &Path, mch_id: &MchId) -> Option<Issued> {
+    let text = |name| std::fs::read_to_string(folder.join(name)).ok();
+    let (cert_pem, key_pem) = (text("apiclient_cert.pem")?, text("apiclient_key.pem")?);
+    let p12 = std::fs::read(folder.join("apiclient_cert.p12")).ok()?;
+    let own = CertificateDer::from_pem_slice(cert_pem.as_bytes()).ok()?;
+    (common_name(&own)? == mch_id.as_str()).then_some(Issued { cert_pem, key_pem, p12 })
 }
 
 /// The subject's common name: in a merchant's certificate, its `mch_id`.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderValue, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,10 +26,13 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::certificates::Authority;
+use super::guard;
 use super::tls::{Shown, Tls};
 use super::wire::{Socket, Wire, halve};
 use crate::clock::Clock;
 use crate::ids::{MchId, TransactionId};
+use crate::sandbox::control::page;
+use crate::sandbox::control::wire::Problem;
 use crate::sandbox::control::{bills, pay, refunds};
 use crate::sandbox::faults::Faults;
 use crate::sandbox::ledger::account::{Book, Handle, PayRefused, PayerFunds};
@@ -152,6 +155,7 @@ impl Sandbox {
             return Err(StartError::NoMerchant);
         }
         let addr = listener.local_addr().map_err(StartError::Listener)?;
+        let names: Arc<[String]> = options.tls_names.as_slice().into();
         let (authority, tls_listener, tls) = secure(addr, &settings, &options).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let lifetimes = Lifetimes::scaled(settings.time_scale);
@@ -194,11 +198,22 @@ impl Sandbox {
             .merge(bills::router())
             .merge(cashier::router())
             .merge(platform::router())
+            .merge(page::router())
+            .fallback(unmapped)
+            .layer(axum::middleware::from_fn_with_state(names, guard::check))
             .with_state(sandbox.clone());
         tasks.spawn(accept(tls_listener, Some(tls), router.clone(), tasks.clone(), stop.clone()));
         tasks.spawn(accept(listener, None, router, tasks.clone(), stop.clone()));
         Ok(Running { addr, sandbox, tasks, stop: stop.drop_guard() })
     }
+}
+
+/// What is at no address of WeChat's is refused in WeChat's form, what is not in the control API in its own.
+async fn unmapped(uri: Uri) -> Response {
+    if uri.path().starts_with("/_sandbox/") {
+        return Problem::not_found("the control API has no such path: /_sandbox/ lists them").into_response();
+    }
+    pay_v2::unknown()
 }
 
 /// The certificates, and the listener that shows and asks for them.

@@ -19,4 +19,5 @@ mod refund_query;
 mod unified_order;
 
 pub(super) use call::router;
+pub(super) use others::unknown;
 pub(super) use refund::UNSETTLED_FUNDS;

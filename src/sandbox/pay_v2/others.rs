@@ -145,7 +145,7 @@ async fn refuse(
     let root = TEST_ROOTS.iter().find(|root| uri.path().starts_with(**root));
     let path = uri.path().strip_prefix(root.copied().unwrap_or_default()).unwrap_or_default();
     let Some((_, wants_certificate, form)) = INTERFACES.iter().find(|(known, ..)| *known == path) else {
-        return respond(&unsigned("接口不存在"));
+        return unknown();
     };
     if *wants_certificate && root.is_none() {
         match shown {
@@ -155,6 +155,11 @@ async fn refuse(
         }
     }
     respond(&refusal(&sandbox, root.is_some(), *form, (&method, &body)))
+}
+
+/// There is no such interface.
+pub(in crate::sandbox) fn unknown() -> Response {
+    respond(&unsigned("接口不存在"))
 }
 
 fn refusal(sandbox: &SandboxState, is_test: bool, form: Form, (method, body): (&Method, &[u8])) -> Fields {

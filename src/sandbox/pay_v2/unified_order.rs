@@ -7,7 +7,7 @@ use axum::http::Uri;
 use super::answer::{Refusal, Reply, with};
 use super::check::{Message, lengths, malformed, optional, required};
 use crate::clock::Timestamp;
-use crate::ids::{OpenId, OutTradeNo};
+use crate::ids::{AppId, OpenId, OutTradeNo};
 use crate::money::Fen;
 use crate::sandbox::ledger::record::Terms;
 use crate::sandbox::state::SandboxState;
@@ -39,6 +39,9 @@ const LIMITS: &[(&str, usize)] = &[
 /// Executes the call. `base` is where the caller reached us, for `mweb_url`.
 pub(super) fn execute(sandbox: &SandboxState, message: &Message<'_>, parameters_sha256: &str, base: &str) -> Reply {
     let terms = terms(message, parameters_sha256)?;
+    if let Some(openid) = &terms.openid {
+        known_payer(sandbox, openid, &terms.appid)?;
+    }
     let trade_type = terms.trade_type;
     let prepay = sandbox.book().place(terms, sandbox.now())?;
     let mut reply = with(Fields::new(), &[("prepay_id", &prepay.prepay_id), ("trade_type", trade_type.as_str())]);
@@ -100,6 +103,24 @@ fn terms(message: &Message<'_>, parameters_sha256: &str) -> Result<Terms, Refusa
         parameters_sha256: parameters_sha256.to_owned(),
         is_test: message.is_test,
     })
+}
+
+/// WeChat knows its openids. Of those that this simulator did not give out, the form decides: `o` and 27 characters.
+fn known_payer(sandbox: &SandboxState, openid: &OpenId, appid: &AppId) -> Result<(), Refusal> {
+    let text = openid.as_str();
+    let is_formed = text.len() == 28
+        && text.starts_with('o')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if !is_formed {
+        return Err(param_error("无效的openid"));
+    }
+    let platform = sandbox.platform();
+    let has = |appid: &str| platform.people.all().any(|(number, _)| platform.people.openid(number, appid) == text);
+    let elsewhere = platform.apps.keys().any(|other| other != appid.as_str() && has(other));
+    if elsewhere && !has(appid.as_str()) {
+        return Err(param_error("appid和openid不匹配"));
+    }
+    Ok(())
 }
 
 /// What each trade type wants; tells the payer where the order names one.

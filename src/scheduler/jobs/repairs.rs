@@ -13,7 +13,7 @@ const PER_RUN: u64 = 4;
 pub async fn repairs(ctx: Context) -> Result<Done, JobError> {
     let repair =
         Repair { store: &ctx.store, bus: &ctx.bus, config: &ctx.config, clock: &ctx.clock, wechat: &ctx.wechat };
-    let count = go_on(repair, PER_RUN).await.map_err(|e| match e {
+    let count = go_on(repair, PER_RUN, &ctx.cancel).await.map_err(|e| match e {
         RepairError::Store(e) | RepairError::Command(CommandError::Store(e)) => JobError::Store(e),
         RepairError::Command(CommandError::Publish(e)) => JobError::Bus(e),
         RepairError::Command(CommandError::Envelope(e)) => JobError::Event(e),

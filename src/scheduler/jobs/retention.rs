@@ -27,6 +27,8 @@ const REPORTS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const LOGIN_CODES_KEPT: Duration = HOUR;
 /// Longer than WeChat lets any order be paid (seven days).
 const WALLET_ORDERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Longer than any session lasts (`web.session_hours`, a year).
+const ENDED_SESSIONS_KEPT: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Longer than any message is tried. Those of dead letters stay with them.
 const FAILED_ATTEMPTS_KEPT: Duration = DAY;
 /// Rows deleted by one statement: others write between two.
@@ -43,6 +45,7 @@ pub async fn retention(ctx: Context) -> Result<Done, JobError> {
     let mut count = reports + codes + offers;
     let mut detail = format!("deleted {reports} reports, {codes} login codes, {offers} wallet offers");
     console(store, now).await?;
+    drained(|| store.purge_ended_sessions(before(now, ENDED_SESSIONS_KEPT), BATCH)).await?;
     store.date_dead_letters(now).await?;
     drained(|| store.purge_failed_attempts(before(now, FAILED_ATTEMPTS_KEPT), BATCH)).await?;
     let replays = before(now, ctx.config.retention.dead_letters);

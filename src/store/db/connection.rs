@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use super::error::DbError;
 use super::kind::DbKind;
 use super::postgres;
+use super::roles;
+use super::roles::Owner;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::store::writer::{BUSY_TIMEOUT, Limits, ReadPool, Reader, Row, WriteTx, Writer, Writing};
@@ -45,6 +47,8 @@ fn sqlite_options(path: &Path, connections: u32, query_only: &'static str) -> Co
                 .pragma("synchronous", "FULL")
                 .pragma("foreign_keys", "ON")
                 .pragma("temp_store", "MEMORY")
+                // Of each reader: what it evicts is in the page cache of the operating system.
+                .pragma("cache_size", "-1024")
                 .pragma("query_only", query_only)
                 .busy_timeout(BUSY_TIMEOUT)
         });
@@ -98,6 +102,8 @@ pub struct Db {
     read: ReadPool,
     /// One connection, which requests do not use.
     reserved: Arc<ReadPool>,
+    /// By whom the schema of PostgreSQL is changed, when not by the role that reads and writes.
+    owner: Option<Arc<Owner>>,
     /// The file, when it is one.
     file: Option<Arc<Path>>,
     /// Whether SQLite took the latest write of [`Db::takes_writes`], and when.
@@ -122,7 +128,8 @@ impl Db {
         let mut one = sqlite_options(path, 1, "ON");
         one.min_connections(0).connect_lazy(true);
         let reserved = Arc::new(ReadPool::new(Database::connect(one).await?, None));
-        Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, file: Some(path.into()), probed: Arc::default() })
+        let file = Some(path.into());
+        Ok(Db { kind: DbKind::Sqlite, writer, read, reserved, owner: None, file, probed: Arc::default() })
     }
 
     pub(in crate::store) async fn connect_postgres(settings: &config::Store) -> Result<Db, DbError> {
@@ -135,7 +142,8 @@ impl Db {
         let read = ReadPool::new(pool, prelude);
         let reserved = postgres::connect_lazily(settings.url.expose(), cache).await?;
         let reserved = Arc::new(ReadPool::new(reserved, prelude));
-        Ok(Db { kind: DbKind::Postgres, writer, read, reserved, file: None, probed: Arc::default() })
+        let owner = settings.migrate_url.clone().map(|url| Arc::new(Owner::new(url, cache)));
+        Ok(Db { kind: DbKind::Postgres, writer, read, reserved, owner, file: None, probed: Arc::default() })
     }
 
     /// Which database this is.
@@ -240,10 +248,10 @@ impl Db {
 
     /// Brings the schema to the newest version; `false` when it was there already.
     pub async fn migrate(&self) -> Result<bool, DbError> {
-        let Some(file) = &self.file else { return Ok(self.read.migrate().await?) };
+        let Some(file) = &self.file else { return roles::migrate(&self.read, self.owner.as_deref()).await };
         // A connection of its own: the schema is not the writer's business, and is complete before anything is written.
         let connection = connect_when_free(|| sqlite_options(file, 1, "OFF")).await?;
-        let migrated = migrations::up(&connection, None).await;
+        let migrated = migrations::up(&connection, None, None).await;
         connection.close().await?;
         Ok(migrated?)
     }

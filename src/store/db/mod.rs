@@ -6,6 +6,7 @@ mod error;
 mod inspect;
 mod kind;
 mod postgres;
+mod roles;
 
 pub(in crate::store) use arrays::{array, array_type};
 pub use connection::{Db, DbHealth};

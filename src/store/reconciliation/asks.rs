@@ -14,6 +14,9 @@ use crate::store::order::rows::broken;
 use crate::store::outbox::write_events;
 use crate::store::writer::WriteTx;
 
+/// Results of which one write notes that they are of yuan alone.
+const YUAN_DAYS: u64 = 200;
+
 /// A day that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueDay {
@@ -83,6 +86,27 @@ impl Store {
              WHERE merchant = $1 AND day >= $2 AND work = 'idle' AND error IS NULL AND {IS_MIXED} LIMIT {limit}"
         );
         self.due(&sql, vec![merchant.as_str().into(), from.into()]).await
+    }
+
+    /// Notes which results of a version that knew no currencies are of yuan alone, some hundreds at a time: a list need
+    /// not read all of their lines again. Another run of that version undoes it.
+    pub async fn note_yuan_days(&self, merchant: &MerchantKey) -> Result<u64, DbError> {
+        let unexamined = "run > 0 AND work = 'idle' AND (others_run IS NULL OR others_run <> run)";
+        let only = format!("merchant = $1 AND {unexamined} AND NOT {IS_MIXED}");
+        let some = format!("SELECT 1 AS n FROM reconciliations WHERE {only} LIMIT 1");
+        if self.db.reader().rows(&some, [merchant.as_str().into()]).await?.is_empty() {
+            return Ok(0);
+        }
+        let sql = format!(
+            "UPDATE reconciliations SET others = '{{}}', others_red = 0, others_run = run
+             WHERE merchant = $1 AND {unexamined}
+               AND (day, run) IN (SELECT day, run FROM reconciliations WHERE {only} LIMIT {YUAN_DAYS})"
+        );
+        let write = (sql, merchant.clone());
+        let noted = self.db.write("reconciliation.yuan", write, |tx, (sql, merchant)| {
+            Box::pin(async move { tx.execute(sql.as_str(), [merchant.as_str().into()]).await })
+        });
+        noted.await
     }
 
     async fn due(&self, sql: &str, values: Vec<Value>) -> Result<Vec<DueDay>, DbError> {

@@ -35,6 +35,14 @@ const IN_BOOKS: &str = "
  ELSE EXISTS (SELECT 1 FROM refunds AS f WHERE f.merchant = l.merchant AND f.refund_no = l.refund_no
                 AND (f.state IN ('succeeded', 'abnormal', 'failed') OR f.queries_done > 0)) END)";
 
+/// Whether it is there as the bill has it.
+const AS_BILLED: &str = "
+(CASE WHEN l.kind = 'payment'
+ THEN EXISTS (SELECT 1 FROM payments AS p WHERE p.merchant = l.merchant AND p.transaction_id = l.transaction_id
+                AND p.amount_fen = l.bill_fen AND p.currency = l.bill_currency)
+ ELSE EXISTS (SELECT 1 FROM refunds AS f WHERE f.merchant = l.merchant AND f.refund_no = l.refund_no
+                AND f.state = 'succeeded' AND f.amount_fen = l.bill_fen AND f.currency = l.bill_currency) END)";
+
 impl Store {
     /// Notes what asking WeChat about an open line came to, with its audit row.
     pub async fn note_asked(&self, asked: &AskedLine) -> Result<(), DbError> {
@@ -77,10 +85,19 @@ impl Store {
     /// Up to `limit` lines that WeChat was asked about and that are not in the books, those first that were asked about
     /// the longest ago.
     pub async fn waiting_lines(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
+        self.open_lines(of, &format!("NOT {IN_BOOKS}"), limit).await
+    }
+
+    /// Up to `limit` open lines that WeChat was asked about and whose money is in the books as the bill has it.
+    pub async fn settled_lines(&self, of: &Reconciliation, limit: u64) -> Result<Vec<Line>, DbError> {
+        self.open_lines(of, AS_BILLED, limit).await
+    }
+
+    async fn open_lines(&self, of: &Reconciliation, only: &str, limit: u64) -> Result<Vec<Line>, DbError> {
         let sql = format!(
             "SELECT {LINE_COLUMNS} FROM reconciliation_lines AS l
              WHERE l.merchant = $1 AND l.day = $2 AND l.run = $3 AND l.resolution = 'open'
-               AND l.asked_at_ms IS NOT NULL AND NOT {IN_BOOKS} ORDER BY l.asked_at_ms, l.id LIMIT {limit}"
+               AND l.asked_at_ms IS NOT NULL AND {only} ORDER BY l.asked_at_ms, l.id LIMIT {limit}"
         );
         self.db.reader().rows(&sql, key(of)).await?.iter().map(line).collect()
     }

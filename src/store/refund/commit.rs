@@ -13,7 +13,7 @@ use crate::refund::{Refund, RefundChange, RefundEntry};
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::entity::{refund_evidence, refund_ledger};
-use crate::store::evidence::{NotificationRecord, outbox_row, write_notifications};
+use crate::store::evidence::{NotificationRecord, announcement, outbox_row, write_notifications};
 use crate::store::outbox::write_events;
 use crate::store::packed::rows::write_refund_evidence;
 use crate::store::payment::commit::return_whole;
@@ -42,6 +42,9 @@ impl Store {
         let write = (c.clone(), at);
         let done = self.db.write("refund.commit", write, |tx, (c, at)| Box::pin(commit(tx, c, *at))).await?;
         if done {
+            if let Some(line) = c.event.as_ref().and_then(announcement) {
+                line.log();
+            }
             self.changed();
         }
         Ok(done)

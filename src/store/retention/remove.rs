@@ -5,7 +5,7 @@ use sea_orm::Value;
 use super::tables::{Kept, Key};
 use crate::clock::Timestamp;
 use crate::store::Store;
-use crate::store::db::DbError;
+use crate::store::db::{DbError, DbKind};
 
 /// Rows that one step reads; it removes no more but for rows of the same millisecond. Other writes come between two.
 const ROWS: u64 = 500;
@@ -41,12 +41,25 @@ impl Store {
         if !is_any_old && table.is_by_age {
             return Ok(Removal { removed: 0, next: None });
         }
+        if kept == Kept::Audit && !self.may_remove_audit().await? {
+            return Ok(Removal { removed: 0, next: None });
+        }
         let values = [from, to.clone(), before.as_ms().into()];
         let removed = self.db.execute("retention.remove", table.delete_sql(), values).await?;
         let read = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         // Of a feed that is removed from its beginning, whatever stays ends the work.
         let goes_on = read == ROWS && (removed == read || !table.is_prefix);
         Ok(Removal { removed, next: goes_on.then_some(Mark(to)) })
+    }
+
+    /// Not where PostgreSQL gives the service a role of its own: the audit then stays until its owner removes it.
+    async fn may_remove_audit(&self) -> Result<bool, DbError> {
+        if self.db.kind() == DbKind::Sqlite {
+            return Ok(true);
+        }
+        let sql = "SELECT CAST(CAST(has_table_privilege('audit', 'DELETE') AS INT) AS BIGINT) AS may";
+        let rows = self.db.reader().rows(sql, []).await?;
+        Ok(rows.first().map(|row| row.get::<i64>("may")).transpose()? == Some(1))
     }
 
     /// Dates dead letters that were replayed or discarded since the last call: their period begins now.

@@ -35,9 +35,10 @@ impl ReadPool {
 
     /// Brings the schema to the newest version. Writers of the version before may hold a table, and lock tables in
     /// another order: between two tries, which change nothing, they go on.
-    pub(in crate::store) async fn migrate(&self) -> Result<bool, DbErr> {
+    /// `finally` is run in the same transaction, whether or not anything was missing.
+    pub(in crate::store) async fn migrate(&self, finally: Option<&str>) -> Result<bool, DbErr> {
         for _ in 1..MIGRATION_TRIES {
-            match migrations::up(&self.pool, self.prelude).await {
+            match migrations::up(&self.pool, self.prelude, finally).await {
                 Err(e) if has_state(&e, DEADLOCK_OR_LOCK_TIMEOUT) => {
                     tracing::warn!(error = %e, "the schema could not be changed beside its writers: tried again");
                     tokio::time::sleep(BETWEEN_TRIES).await;
@@ -45,7 +46,7 @@ impl ReadPool {
                 migrated => return migrated,
             }
         }
-        migrations::up(&self.pool, self.prelude).await
+        migrations::up(&self.pool, self.prelude, finally).await
     }
 
     pub(in crate::store) async fn ping(&self) -> Result<(), DbErr> {

@@ -28,7 +28,7 @@ const ROUND: Duration = Duration::from_millis(100);
 pub async fn phone(app: WebState, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let browser = app.browser()?;
-    let session = browser.sessions.required(&parts.headers, &app.config, app.clock.now())?;
+    let session = app.required_session(&parts.headers).await?;
     let wechat_app = app.config.app(session.app.as_str()).filter(|app| app.kind == AppKind::MiniProgram);
     let wechat_app = wechat_app.ok_or(Reason::NotOpen)?;
     let code = code(&app, &parts.headers, body).await?;

@@ -36,7 +36,7 @@ pub async fn get_open_id(app: WebState, request: Request) -> Response {
     let parameters = Parameters::of(&parts.uri);
     let login = match known_login(&app, browser, &parts, &parameters) {
         Ok(login) => login,
-        Err(failure) => return unknown_login(&app, browser, &parts, &parameters, failure),
+        Err(failure) => return unknown_login(&app, browser, &parts, &parameters, failure).await,
     };
     let again = Again::login(&browser.prefix, &login.callback, &login.scope, login.app.as_str());
     match arrived(&app, browser, &parts, &parameters, &login).await {
@@ -60,7 +60,7 @@ fn known_login(
 
 /// A return whose login is not there: finished, and reloaded later. Who is logged in goes on to where people
 /// begin, which grants nothing.
-fn unknown_login(
+async fn unknown_login(
     app: &WebState,
     browser: &Browser,
     parts: &Parts,
@@ -68,7 +68,7 @@ fn unknown_login(
     failure: Failure,
 ) -> Response {
     let returned = matches!(parameters.get("state"), Ok(Some(state)) if valid_state(state));
-    let session = browser.sessions.of(&parts.headers, &app.config, app.clock.now());
+    let session = app.session(&parts.headers).await.ok().flatten();
     match (browser.origins.first(), session) {
         (Some(first), Some(_)) if returned && failure.reason == Reason::BadState => on_to(first),
         (first, _) => error_page::answer(&parts.headers, failure, &Again::page(first)),
@@ -96,7 +96,7 @@ async fn arrived(
     let back = Return { code: Secret::new(code), state: login.state.clone(), scope, subscriber, is_first_try };
     let ended = exchange(app, wechat_app, back).await?;
     count_login(&login.app, ended.as_str());
-    let known = known_session(app, browser, parts, login);
+    let known = known_session(app, parts, login).await?;
     match (ended, known) {
         (Login::Done(user), _) => {
             let session = session(wechat_app, user.openid, user.is_snapshot, app.clock.now());
@@ -115,9 +115,9 @@ async fn arrived(
 }
 
 /// The session that this browser has with the login's app already: a late repeat of a return then just goes on.
-fn known_session(app: &WebState, browser: &Browser, parts: &Parts, login: &PendingLogin) -> Option<Session> {
-    let session = browser.sessions.of(&parts.headers, &app.config, app.clock.now());
-    session.filter(|session| session.app == login.app)
+async fn known_session(app: &WebState, parts: &Parts, login: &PendingLogin) -> Result<Option<Session>, Failure> {
+    let session = app.session(&parts.headers).await?;
+    Ok(session.filter(|session| session.app == login.app))
 }
 
 /// To the login's page with these cookies; a browser that was just sent there again and again gets an error page

@@ -33,6 +33,8 @@ const PAYER: &str = "payer";
 const TELL_PAID: Duration = Duration::from_secs(60);
 /// A payment that becomes known later than this was not reported to the page that it was made on.
 const KNOWN_LATE: Duration = Duration::from_secs(10);
+/// Of which a payer may have only so many open orders.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Letters of a number that stand for its merchant.
 const MERCHANT_TAG: usize = 6;
 
@@ -108,6 +110,11 @@ async fn find<'a>(app: &'a WebState, browser: &Browser, session: &Session, amoun
         }
     }
     let merchant = app.config.merchants.iter().find(|merchant| merchant.apps.contains(key)).ok_or(Reason::NotOpen)?;
+    let since = now.before(DAY);
+    let open = app.store.open_wallet_orders((key, openid), &merchant.key, since, amount).await?;
+    if open >= i64::from(app.config.web.wallet_open_max) {
+        return Err(Reason::TooMany.into());
+    }
     browser.new_orders.take(&payer).map_err(Failure::too_many)?;
     let new = fresh_number(merchant, now)?;
     let stands = app.store.offer_wallet_order(key, openid, amount, offered.as_ref(), &new, now).await?;
@@ -156,7 +163,7 @@ async fn clear(app: &WebState, stored: Arc<StoredOrder>, deadline: Instant) -> R
     let (order, now) = (&stored.order, app.clock.now());
     let (merchant, order_no) = (order.merchant.clone(), order.order_no.clone());
     let before = mark(order);
-    let asked = app.may_ask(&merchant, &order_no);
+    let asked = app.may_ask_for_payer(&merchant, &order_no);
     if asked {
         let about = Some(order_no.to_string());
         if order.wants_close(now) {

@@ -42,7 +42,7 @@ pub async fn pay_wallet(app: WebState, request: Request) -> Result<Response, Fai
     if !parts.headers.contains_key(header::AUTHORIZATION) && !browser.origins.began_here(&parts.headers) {
         return Err(Reason::BadOrigin.into());
     }
-    let session = browser.sessions.required(&parts.headers, &app.config, app.clock.now())?;
+    let session = app.required_session(&parts.headers).await?;
     if session.snapshot {
         return Err(Reason::SnapshotUser.into());
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue};
 use tokio::time::Instant;
 
-use super::error::{ClientError, MAX_REPLY_BYTES, TransportError, chain, transport};
+use super::error::{ClientError, MAX_REPLY_BYTES, TransportError, transport};
 use crate::clock::Clock;
 use crate::config;
+use crate::telemetry::error_text;
 use crate::wechat::certificate::MerchantCertificate;
 use crate::wechat::newest_date::NewestDate;
 use crate::wechat::pay_hosts::{PayHosts, SLOW};
@@ -42,7 +43,7 @@ pub(in crate::wechat) struct Wire {
 impl Wire {
     /// A pool with the configured time limits.
     pub(in crate::wechat) fn new(config: &config::Wechat) -> Result<Wire, ClientError> {
-        let http = Wire::rules(config)?.build().map_err(|error| ClientError::Tls { why: chain(&error) })?;
+        let http = Wire::rules(config)?.build().map_err(|error| ClientError::Tls { why: error_text(&error) })?;
         Ok(Wire { http, newest_date: NewestDate::default() })
     }
 
@@ -52,7 +53,7 @@ impl Wire {
         let identity = reqwest::Identity::from_pem(pem.expose().as_bytes());
         let http = identity.and_then(|identity| rules.identity(identity).build());
         let wire = |http| Wire { http, newest_date: NewestDate::default() };
-        http.map(wire).map_err(|error| ClientError::Certificate { why: chain(&error) })
+        http.map(wire).map_err(|error| ClientError::Certificate { why: error_text(&error) })
     }
 
     fn rules(config: &config::Wechat) -> Result<reqwest::ClientBuilder, ClientError> {
@@ -250,7 +251,7 @@ fn authorities(config: &config::Wechat) -> Result<Vec<reqwest::Certificate>, Cli
     let Some(file) = &config.pay_ca_file else { return Ok(Vec::new()) };
     let unusable = |why: String| ClientError::Authority { why };
     let pem = std::fs::read(file).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-    let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(chain(&error)))?;
+    let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error_text(&error)))?;
     if authorities.is_empty() {
         return Err(unusable(format!("{} holds no certificate", file.display())));
     }

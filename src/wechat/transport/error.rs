@@ -1,5 +1,7 @@
 //! Why there is no answer, or no client.
 
+use crate::telemetry::error_text;
+
 /// Maximum size of a reply in bytes. WeChat's largest API replies are a few dozen KiB; bills are streamed.
 pub const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
@@ -94,19 +96,7 @@ pub(super) fn transport(error: reqwest::Error) -> TransportError {
     let why = match (not_sent, timed_out) {
         (true, true) => "connecting timed out".to_owned(),
         (false, true) => "timed out".to_owned(),
-        (_, false) => chain(&error.without_url()),
+        (_, false) => error_text(&error.without_url()),
     };
     if not_sent { TransportError::NotSent { why } } else { TransportError::NoAnswer { why } }
-}
-
-/// An error with its causes: the outermost text of an HTTP error is not informative.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -33,6 +33,8 @@ pub struct Notice {
     pub sign_type: SignType,
     /// Which key verified it: [`crate::secret::V2Key::fingerprint`].
     pub key_fingerprint: String,
+    /// Whether its signature is that of another message, too: [`sign::is_ambiguous`].
+    pub is_ambiguous: bool,
 }
 
 /// The content of a verified notification.
@@ -127,7 +129,13 @@ pub fn parse_and_verify(
         "FAIL" => NoticeResult::Failed(business_error(&fields)),
         _ => return Err(Incomplete { field: "result_code" }.into()),
     };
-    Ok(Notice { out_trade_no, result, sign_type, key_fingerprint: key.fingerprint() })
+    Ok(Notice {
+        out_trade_no,
+        result,
+        sign_type,
+        key_fingerprint: key.fingerprint(),
+        is_ambiguous: sign::is_ambiguous(&fields),
+    })
 }
 
 /// The algorithm and the key that verify the signature.
@@ -135,6 +143,7 @@ fn verify<'m>(fields: &Fields, merchant: &'m Merchant, at: Timestamp) -> Result<
     let mut worst = NotifyError::WrongSignature;
     for key in merchant.inbound_keys(at) {
         match sign::verify(fields, key) {
+            Ok(SignType::Md5) if !merchant.settling.accept_md5 => {}
             Ok(sign_type) => return Ok((sign_type, key)),
             Err(SignatureError::Missing) => worst = NotifyError::Unsigned,
             Err(SignatureError::Malformed | SignatureError::Wrong) => {}

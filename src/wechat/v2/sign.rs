@@ -38,6 +38,16 @@ pub fn string_to_sign(fields: &Fields) -> String {
     text
 }
 
+/// Whether the text that is signed can be taken apart into other fields than these: a value holds `&name=`, which may
+/// have been a field of its own. Who may choose a value, as `attach`, could move what is signed from one field to
+/// another without a key.
+pub fn is_ambiguous(fields: &Fields) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let values = fields.iter().filter(|(name, _)| name.as_str() != "sign").map(|(_, value)| value);
+    let mut parts = values.flat_map(|value| value.split('&').skip(1));
+    parts.any(|part| part.split_once('=').is_some_and(|(name, _)| is_name(name)))
+}
+
 /// The signature over `fields`.
 pub fn sign(fields: &Fields, key: &V2Key, sign_type: SignType) -> String {
     let mut text = string_to_sign(fields);

@@ -5,7 +5,7 @@ use super::pacer::{Permit, PutOff};
 use crate::clock::Timestamp;
 use crate::config::Merchant;
 use crate::event::fact::WechatError;
-use crate::ids::{AppId, OutTradeNo};
+use crate::ids::{AppId, OutTradeNo, TransactionId};
 use crate::store::CallAbout;
 use crate::wechat::outcome;
 use crate::wechat::outcome::Api;
@@ -41,6 +41,32 @@ pub async fn ask(ctx: &Context, merchant: &Merchant, appid: &AppId, out_trade_no
     };
     let made = Made::begin(ctx, merchant, Api::OrderQuery);
     let asked = query::ask(&ctx.wechat, merchant, appid, out_trade_no).await;
+    heard(ctx, merchant, (made, permit), out_trade_no, asked).await
+}
+
+/// Queries a payment of a number; see [`query::ask_payment`].
+pub async fn ask_payment(
+    ctx: &Context,
+    merchant: &Merchant,
+    appid: &AppId,
+    (transaction_id, out_trade_no): (&TransactionId, &OutTradeNo),
+) -> Asked {
+    let permit = match ctx.pacer.permit(merchant, Api::OrderQuery).await {
+        Ok(permit) => permit,
+        Err(put_off) => return Asked::Unknown { why: put_off.to_string(), said: None },
+    };
+    let made = Made::begin(ctx, merchant, Api::OrderQuery);
+    let asked = query::ask_payment(&ctx.wechat, merchant, appid, transaction_id).await;
+    heard(ctx, merchant, (made, permit), out_trade_no, asked).await
+}
+
+async fn heard(
+    ctx: &Context,
+    merchant: &Merchant,
+    (made, permit): (Made<'_>, Permit),
+    out_trade_no: &OutTradeNo,
+    asked: Asked,
+) -> Asked {
     made.ended(CallAbout::Attempt(out_trade_no.to_string()), queried(&asked));
     let said = match &asked {
         Asked::Unknown { said, .. } => said.as_ref(),

@@ -14,7 +14,7 @@ pub enum RefundClientError {
     /// The certificate cannot be used.
     #[error("the certificate of merchant {0} {1}")]
     Certificate(MerchantKey, #[source] CertificateError),
-    #[error("WeChat client: {0}")]
+    #[error(transparent)]
     Client(#[from] ClientError),
 }
 

@@ -25,7 +25,7 @@ fn warnings_are_printed_and_strict_takes_none() {
     let (code, shown, said) = check(&good(), &["--strict"]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
     assert!(shown.contains("public_url = \"https://pay.shop.cn\""), "{shown}");
-    let weak = good_but(&[("[\"10.9.0.0/16\"]", "[]")]);
+    let weak = good_but(&[("trusted_proxies = [\"10.9.0.0/16\"]", "listen = \"10.0.0.1:8080\"")]);
     let warning = "warning: server.trusted_proxies: is empty";
     let (code, shown, said) = check(&weak, &[]);
     assert_eq!(code, Some(0), "{said}");

@@ -57,7 +57,10 @@ fn what_is_used_at_the_start_stays_and_is_named() {
         .replace("[store]", "[log]\njson = true\n[store]");
     let after = reload(&before, dir.path(), &text).unwrap();
     assert_eq!(after.changed, ["server.order_wait_ms"]);
-    assert_eq!(after.needs_restart, ["log.json", "server.public_url", "store.url", "web.session_key"]);
+    assert_eq!(
+        after.needs_restart,
+        ["log.json", "server.public_url", "store.migrate_url", "store.url", "web.session_key"]
+    );
     assert_eq!(after.config.server.public_url, "https://pay.shop.cn");
     assert_eq!(after.config.server.order_wait.as_millis(), 1);
     assert_eq!(after.config.store.url.expose(), before.store.url.expose());

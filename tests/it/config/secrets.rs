@@ -107,6 +107,7 @@ fn what_endangers_money_is_warned_about_beside_a_simulator_and_refused_where_wec
         ("https://m.shop.cn", "http://m.shop.cn", "web.callback_origins: ", "unencrypted"),
         ("10.9.0.0/16", "0.0.0.0/0", "server.trusted_proxies: ", "whole internet"),
         (V2_KEY, published, "merchants.v2_key: ", "published example"),
+        ("trusted_proxies = [\"10.9.0.0/16\"]", "", "server.trusted_proxies: ", "Name the proxy"),
     ] {
         let changes = [(from, to), ("[server]", sandbox.as_str())];
         let config = load(&good_but(&changes), &[]).unwrap();
@@ -133,7 +134,13 @@ fn what_weakens_a_start_without_stopping_it_is_warned_about() {
     for (from, to, key, says) in [
         // The cookies of a login are the host's alone; one page of it is enough.
         (", \"https://pay.shop.cn\"", "", "web.callback_origins: ", "host of server.public_url"),
-        ("[\"10.9.0.0/16\"]", "[]", "server.trusted_proxies: ", "Name the proxy"),
+        // Behind a loopback address it is a proxy without doubt, and an error; here it may be another thing.
+        (
+            "trusted_proxies = [\"10.9.0.0/16\"]",
+            "listen = \"10.0.0.1:8080\"",
+            "server.trusted_proxies: ",
+            "Name the proxy",
+        ),
     ] {
         let config = load(&good_but(&[(from, to)]), &[]).unwrap();
         let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();

@@ -11,6 +11,7 @@ pub const APP_SECRET: &str = "8f3c1e7a5b9d2046f8e1c3a7b5d90246";
 pub const SESSION_KEY: &str = "session-key-with-many-different-characters";
 pub const PASSWORD: &str = "hunter2-of-the-database";
 pub const STORE_URL: &str = "postgres://wxpay:hunter2-of-the-database@db.internal/wxpay";
+pub const OWNER_URL: &str = "postgres://owner:hunter2-of-the-database@db.internal/wxpay";
 pub const HASH: &str = "9b74c9897bac770ffc029102a200c5de5fa5c9f2b1a4d3e6c7f8091a2b3c4d5e";
 
 /// A configuration with one of everything, in which a test breaks one line.
@@ -22,6 +23,7 @@ public_url = "https://pay.shop.cn"
 trusted_proxies = ["10.9.0.0/16"]
 [store]
 url = "{STORE_URL}"
+migrate_url = "{OWNER_URL}"
 [web]
 callback_origins = ["https://m.shop.cn", "https://pay.shop.cn"]
 session_key = "{SESSION_KEY}"

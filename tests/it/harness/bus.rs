@@ -146,6 +146,7 @@ pub fn bus_settings(url: impl Into<String>, monitoring_urls: Vec<String>, max_by
         replicas: 1,
         credentials_file: None,
         tls_ca_file: None,
+        allow_unverified_tls: false,
         require_fsync: true,
         monitoring_urls,
         max_bytes,

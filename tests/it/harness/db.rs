@@ -96,6 +96,8 @@ fn settings(url: String) -> config::Store {
     let lease = std::time::Duration::from_secs(10);
     config::Store {
         url: Secret::new(url),
+        migrate_url: None,
+        allow_unverified_tls: false,
         max_connections: 8,
         migrate_on_start: true,
         statement_cache: 100,

@@ -11,6 +11,7 @@ use wxpay_worker::clock::Clock;
 use wxpay_worker::config;
 use wxpay_worker::http;
 use wxpay_worker::http::{HttpShared, Ingress, LastReadiness};
+use wxpay_worker::reference::problem_routes;
 use wxpay_worker::webhooks;
 use wxpay_worker::wechat::transport::Client;
 
@@ -102,18 +103,21 @@ async fn a_host_whose_clock_is_wrong_is_reported_and_stays_ready() {
     // Though the service goes by the database's time: a person has to check the host.
     clock.set_by(stage.store.db().now().await.unwrap(), Instant::now());
     let sender = webhooks::Sender::new(stage.in_force.clone()).unwrap();
-    let router = http::admin_router(Arc::new(HttpShared::new(Ingress {
-        config: stage.in_force.clone(),
-        store: stage.store.clone(),
-        bus: stage.bus.clone(),
-        webhooks: webhooks::Maker { store: stage.store.clone(), sender, clock: clock.clone() },
-        clock,
-        wechat: Client::new(&stage.config.wechat).unwrap(),
-        metrics: Arc::new(String::new),
-        shutdown: shutdown.clone(),
-        place_here: None,
-        intake: None,
-    })));
+    let router = http::admin_router(
+        Arc::new(HttpShared::new(Ingress {
+            config: stage.in_force.clone(),
+            store: stage.store.clone(),
+            bus: stage.bus.clone(),
+            webhooks: webhooks::Maker { store: stage.store.clone(), sender, clock: clock.clone() },
+            clock,
+            wechat: Client::new(&stage.config.wechat).unwrap(),
+            metrics: Arc::new(String::new),
+            shutdown: shutdown.clone(),
+            place_here: None,
+            intake: None,
+        })),
+        Router::new(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, server) = (listener.local_addr().unwrap(), stage.config.server.clone());
     let serving = tokio::spawn({
@@ -160,7 +164,7 @@ async fn with_an_admin_listener_health_is_there_alone() {
     };
     let mut addresses = Vec::new();
     let mut servers = Vec::new();
-    for router in [http::router(of(&apart), Router::new()), http::admin_router(of(&apart))] {
+    for router in [http::router(of(&apart), Router::new()), http::admin_router(of(&apart), problem_routes())] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push(listener.local_addr().unwrap());
         let (apart, in_force, shutdown) = (apart.clone(), stage.in_force.clone(), shutdown.clone());
@@ -171,6 +175,12 @@ async fn with_an_admin_listener_health_is_there_alone() {
         assert_eq!(send(addresses[0], "GET", path, &[], b"").await.problem(), "no_route");
         assert_eq!(send(addresses[1], "GET", path, &[], b"").await.status, 200);
     }
+    // A refusal there names a page there.
+    let refusal = send(addresses[1], "GET", "/v1/orders", &[], b"").await.json();
+    for page in [refusal["docs"].as_str().unwrap(), "/problems", "/docs/pages.css"] {
+        assert_eq!(send(addresses[1], "GET", page, &[], b"").await.status, 200, "{page}");
+    }
+    assert_eq!(send(addresses[1], "GET", "/openapi.json", &[], b"").await.problem(), "no_route");
     assert_eq!(send(addresses[1], "GET", "/v1/events", &[], b"").await.problem(), "no_route");
     shutdown.cancel();
     for server in servers {

@@ -356,3 +356,16 @@ async fn keys_open_what_their_scopes_say() {
     assert_eq!(stage.get("/v1/events").await.status, 200);
     stage.finish().await;
 }
+
+#[tokio::test]
+async fn closing_a_paid_order_is_refused_with_the_reason() {
+    let stage = Stage::worked().await;
+    stage.place(&order("A100001"), &[]).await;
+    stage.pay("A100001").await;
+    let headers = [("Authorization", &*format!("Bearer {KEY}"))];
+    let reply = stage.send("POST", "/v1/orders/A100001/close", &headers, b"").await;
+    assert_eq!((reply.status, reply.problem().as_str()), (409, "order_ended"));
+    let detail = reply.json()["detail"].clone();
+    assert_eq!(detail, "the order is paid: it can be neither closed nor paid again");
+    stage.finish().await;
+}

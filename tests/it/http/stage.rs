@@ -2,7 +2,7 @@
 //! answer would have led to.
 
 use std::net::SocketAddr;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,6 +76,12 @@ impl Deref for Stage {
 
     fn deref(&self) -> &InProcess {
         &self.service
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut InProcess {
+        &mut self.service
     }
 }
 

@@ -1,12 +1,14 @@
 //! Following one order.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use wxpay_worker::ids::OrderNo;
 
-use super::stage::{KEY, Stage, eventually, main, order};
+use super::stage::{KEY, Stage, eventually, main, order, with};
 use crate::harness::within_timeout;
 
 struct Stream {
@@ -111,6 +113,71 @@ async fn a_stream_opens_only_with_a_key_or_the_orders_own_token() {
     // And the token opens nothing else.
     let reply = stage.send("GET", "/v1/orders/A100002", &[("Authorization", foreign.as_str())], b"").await;
     assert_eq!(reply.problem(), "unauthorized");
+    stage.finish().await;
+}
+
+/// What an `EventSource` opens: it sends no headers of its own.
+fn source(order_no: &str, query: &str) -> String {
+    format!("/v1/orders/{order_no}/stream?{query}")
+}
+
+#[tokio::test]
+async fn an_event_source_opens_with_the_token_in_its_address_and_reads_what_a_payer_may_see() {
+    let stage = Stage::worked().await;
+    let placed = with(order("A100001"), "metadata", json!({"margin_fen": 40}));
+    let placed = stage.place(&placed, &[]).await.json();
+    assert_eq!(placed["metadata"]["margin_fen"], 40);
+    let token = placed["order_token"].as_str().unwrap().to_owned();
+    stage.pay("A100001").await;
+    let whole = stage.send("GET", &source("A100001", &format!("order_token={token}")), &[], b"").await;
+    assert_eq!((whole.status, whole.header("referrer-policy")), (200, Some("no-referrer")), "{whole:?}");
+    let text = whole.text();
+    assert!(text.contains("\"state\":\"paid\"") && text.contains("\"metadata\":null"), "{text}");
+    assert!(!text.contains("margin_fen") && !text.contains(&token), "{text}");
+    // By its header it sees no more; the business sees all of it.
+    let by_header = |secret: &str| format!("Bearer {secret}");
+    for (secret, sees) in [(&*token, false), (KEY, true)] {
+        let headers = [("Authorization", &*by_header(secret))];
+        let text = stage.send("GET", &source("A100001", ""), &headers, b"").await.text();
+        assert_eq!(text.contains("margin_fen"), sees, "{text}");
+    }
+    // No key is read from an address, and no other order's token.
+    let other = stage.place(&order("A100002"), &[]).await.json();
+    let foreign = other["order_token"].as_str().unwrap();
+    for query in [format!("order_token={KEY}"), format!("order_token={foreign}"), "order_token=".to_owned()] {
+        let reply = stage.send("GET", &source("A100001", &query), &[], b"").await;
+        assert_eq!((reply.status, reply.problem().as_str()), (401, "unauthorized"), "{query}");
+        assert!(!reply.text().contains(foreign) && !reply.text().contains(KEY), "{}", reply.text());
+    }
+    // It reads: nothing else takes it, and nothing is done with it.
+    for (method, path) in [("GET", ""), ("GET", "/pay-params"), ("POST", "/close")] {
+        let target = format!("/v1/orders/A100001{path}?order_token={token}");
+        let reply = stage.send(method, &target, &[("Content-Type", "application/json")], b"").await;
+        assert_eq!(reply.status, 401, "{method} {path}");
+        let headers = [("Authorization", &*by_header(KEY)), ("Content-Type", "application/json")];
+        let reply = stage.send(method, &target, &headers, b"").await;
+        assert_eq!((reply.status, reply.text().contains(&token)), (400, false), "{method} {path}");
+    }
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn an_orders_token_ends_a_day_after_the_order_and_a_keys_does_not() {
+    let stage = Stage::worked().await;
+    let token = stage.place(&order("A100001"), &[]).await.json()["order_token"].as_str().unwrap().to_owned();
+    let open = stage.place(&order("A100002"), &[]).await.json()["order_token"].as_str().unwrap().to_owned();
+    stage.pay("A100001").await;
+    let by_token = source("A100001", &format!("order_token={token}"));
+    stage.clock.advance(Duration::from_secs(24 * 3600 - 1));
+    assert_eq!(stage.send("GET", &by_token, &[], b"").await.status, 200);
+    stage.clock.advance(Duration::from_secs(2));
+    assert_eq!(stage.send("GET", &by_token, &[], b"").await.problem(), "unauthorized");
+    let headers = [("Authorization", &*format!("Bearer {token}"))];
+    assert_eq!(stage.send("GET", &source("A100001", ""), &headers, b"").await.problem(), "unauthorized");
+    assert_eq!(stage.get(&source("A100001", "")).await.status, 200);
+    // One that has not ended is followed for as long as it takes.
+    let mut stream = Stream::of(&stage, "A100002", &open, "").await;
+    assert_eq!(stream.next().await.unwrap().1["state"], "payable");
     stage.finish().await;
 }
 

@@ -1,6 +1,6 @@
 //! Money of several currencies: nothing is added up across them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::assert_proof;
 use crate::harness::service::{API_KEY, InProcess, TestService};
@@ -114,6 +114,33 @@ on_both! {
         let (_, found) = service.get(&format!("/v1/reconciliations/main/{day}")).await;
         let is = (&found["mixed_currencies"], &found["bill"]["payments_fen"]);
         assert_eq!(is, (&json!(null), &json!(100)), "{found}");
+        // It is noted once: lists need not read its lines again.
+        let noted = "SELECT COUNT(*) FROM reconciliations WHERE others_run = run AND others = '{}' AND others_red = 0";
+        service.skip(5);
+        service.until_number("the note", noted, |n| n == 1).await;
+        assert_eq!(service.get(&format!("/v1/reconciliations/main/{day}")).await.1["bill"], found["bill"]);
+        service.finish().await;
+    }
+
+    async fn a_month_is_not_closed_over_a_day_without_sums_per_currency(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FX000051").await;
+        service.paid("FX000052").await;
+        service.plant(json!([{"kind": "currency", "number": "FX000052", "currency": "HKD"}])).await;
+        service.end_day().await;
+        service.reconciled(&day).await;
+        let older = "UPDATE reconciliations SET others = NULL, others_run = NULL, others_red = NULL, open_lines = 0,
+                       unexplained_fen = 0";
+        service.store.db().execute("test", older, []).await.unwrap();
+        let state = |daily: Value| daily["days"][0]["state"].clone();
+        let (_, daily) = service.get(&format!("/v1/reports/daily?from={day}")).await;
+        assert_eq!(state(daily), "pending", "as long as it can be compared again");
+        // WeChat has no bill of it any more: what an operator explained must do.
+        service.skip(91 * 24 * 3600);
+        let (_, daily) = service.get(&format!("/v1/reports/daily?from={day}&to={day}")).await;
+        assert_eq!(state(daily), "explained");
+        service.leave_books_open("the bill is wrong, the books are not");
         service.finish().await;
     }
 

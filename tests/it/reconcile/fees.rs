@@ -1,6 +1,6 @@
 //! Fees: of refunds as they were booked on the account, and of lines that do not differ in the sheet of the day.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::service::{API_KEY, InProcess, TestService};
 use crate::settling::on_both;
@@ -75,6 +75,29 @@ on_both! {
         assert_eq!(service.get("/v1/reconciliations/none/2026-01-01.csv").await.0, 404);
         assert_eq!(service.get("/v1/reconciliations/main/2026-01-01.pdf").await.0, 400);
         service.leave_books_open("the bill is wrong, the books are not");
+        service.finish().await;
+    }
+
+    async fn rows_of_the_ledger_have_the_fees_of_bills_that_are_kept(db: TestDb) {
+        let service = TestService::new().on(db).refunds().config("[reconcile]\nkeep_days = 100\n").in_process().await;
+        let day = service.begin_day().await;
+        service.paid("FE000021").await;
+        service.paid_back("FE000021", "RFE000021", 90).await;
+        service.end_day().await;
+        let path = format!("/v1/ledger?day={day}");
+        let fees = |page: &Value| -> Vec<Value> {
+            page["rows"].as_array().unwrap().iter().map(|row| row["fee"].clone()).collect()
+        };
+        assert_eq!(fees(&service.get(&path).await.1), [Value::Null, Value::Null], "there is no bill yet");
+        assert_eq!(service.reconciled(&day).await["state"], "balanced");
+        // WeChat is not asked for it.
+        service.faults(json!([{"on": "downloadbill", "kind": "drop", "times": null}])).await;
+        for _ in 0..2 {
+            let (_, page) = service.get(&path).await;
+            assert_eq!(fees(&page), [json!("0.01"), json!("-0.01")], "{page}");
+        }
+        let rows = service.sheet_rows(&format!("{path}&format=csv")).await;
+        assert_eq!([&rows[0][18], &rows[1][18]], ["0.01", "-0.01"], "{rows:?}");
         service.finish().await;
     }
 }

@@ -80,4 +80,29 @@ on_both! {
         assert_eq!((&found["state"], &found["classes"]), (&json!("balanced"), &json!({"matched": 1})), "{found}");
         service.finish().await;
     }
+
+    async fn a_line_of_such_a_day_is_repaired_once_its_money_is_there(db: TestDb) {
+        let service = TestService::new().on(db).in_process().await;
+        let day = service.begin_day().await;
+        service.place("OL000011").await;
+        let lost = json!([{"on": "notify", "kind": "drop", "times": null},
+                          {"on": "orderquery", "kind": "drop", "times": null}]);
+        service.faults(lost).await;
+        service.pay("OL000011").await;
+        service.end_day().await;
+        assert_eq!(service.reconciled(&day).await["classes"]["missing_here"], 1);
+        service.skip(91 * 24 * 3600);
+        let body = json!({"dry_run": false, "reason": "everything was lost"});
+        let (status, asked) = service.post(&format!("/v1/reconciliations/main/{day}/repair"), &body).await;
+        assert_eq!((status, &asked["results"][0]["result"]), (200, &json!("asked")), "{asked}");
+        service.clear_faults().await;
+        let after = service.until_repair_is(&day, "done", 5).await;
+        assert_eq!((&after["state"], &after["repair"]["repaired"]), (&json!("explained"), &json!(1)), "{after}");
+        let lines = service.lines(&day).await;
+        assert_eq!((lines.len(), &lines[0]["resolution"]), (1, &json!("repaired")), "{lines:?}");
+        assert_eq!(service.number("SELECT COUNT(*) FROM ledger WHERE transaction_id IS NOT NULL").await, 1);
+        let audited = "SELECT COUNT(*) FROM audit WHERE action = 'reconciliation.repair' AND reason LIKE '%(settled)'";
+        assert_eq!(service.number(audited).await, 1);
+        service.finish().await;
+    }
 }

@@ -156,3 +156,50 @@ async fn members_beyond_their_limits_are_refused() {
     assert!(tried > 100, "{tried}");
     service.finish().await;
 }
+
+/// A text of three-byte characters of this many bytes, and one with a byte more.
+fn texts_of(bytes: usize) -> [String; 2] {
+    let text = |bytes: usize| "茶".repeat(bytes / 3) + &"a".repeat(bytes % 3);
+    [text(bytes), text(bytes + 1)]
+}
+
+#[tokio::test]
+async fn limits_in_bytes_are_limits_in_bytes() {
+    let service = TestService::new().config(&all_scopes()).in_process().await;
+    service.place("A100001").await;
+    let document = openapi_document();
+    let mut tried = 0;
+    for of in described(&document).iter().filter(|of| of.path.starts_with("/v1/")) {
+        let body = &of.operation["requestBody"]["content"]["application/json"]["schema"];
+        if body.is_null() {
+            continue;
+        }
+        let (path, schema) = (example_path(&document, of), resolved(&document, body));
+        for (name, member) in schema["properties"].as_object().unwrap() {
+            let Some(most) = member["x-max-bytes"].as_u64() else { continue };
+            assert!(member["description"].as_str().unwrap().contains(&format!("{most} bytes")), "{name} {member}");
+            let most = usize::try_from(most).unwrap();
+            let is_object = member["type"] == "object";
+            let of_bytes = |bytes: usize| if is_object { bytes - "{\"a\":\"\"}".len() } else { bytes };
+            for (text, is_beyond) in texts_of(of_bytes(most)).into_iter().zip([false, true]) {
+                // An address is more than a text of its length.
+                if name == "url" && !is_beyond {
+                    continue;
+                }
+                let body = if is_object { json!({name: {"a": text}}) } else { json!({name: text}) };
+                let method = reqwest::Method::from_bytes(of.method.to_uppercase().as_bytes()).unwrap();
+                let request = service.http.request(method, format!("{}{path}", service.base)).bearer_auth(ALL_KEY);
+                let request = request.header("content-type", "application/json").body(body.to_string());
+                let said = request.send().await.unwrap().text().await.unwrap();
+                let pointer = format!("\"pointer\":\"/{name}\"");
+                // What is refused for the trade type is not refused for its length.
+                let lines = said.split('{').filter(|error| error.contains(&pointer) && !error.contains("trade_type"));
+                let is_named = lines.count() > 0;
+                assert_eq!(is_named, is_beyond, "{} {path} {name} of {} bytes: {said}", of.method, text.len());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
+    service.finish().await;
+}

@@ -2,9 +2,13 @@
 //! finds by it.
 
 mod answers;
+mod browser;
 mod document;
+mod examples;
 mod fuzzing;
 mod limits;
 mod members;
 mod pages;
+mod scopes;
 mod support;
+mod webhooks;

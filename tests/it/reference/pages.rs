@@ -42,6 +42,30 @@ async fn the_documentation_is_served_whole_and_loads_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_clients_keep_is_asked_about_each_time_and_sent_again_only_where_it_changed() {
+    let stage = Stage::start().await;
+    let mut tags = std::collections::BTreeSet::new();
+    for target in ["/openapi.json", "/docs", "/docs/docs.js", "/docs/swagger-ui-bundle.js", "/problems/invalid"] {
+        for coding in ["identity", "gzip"] {
+            let first = get(&stage, target, &[("Accept-Encoding", coding)]).await;
+            assert_eq!((first.status, first.header("cache-control")), (200, Some("no-cache")), "{target}");
+            let tag = first.header("etag").unwrap().to_owned();
+            tags.insert(tag.clone());
+            for known in [tag.clone(), format!("\"other\", W/{tag}"), "*".to_owned()] {
+                let again = get(&stage, target, &[("Accept-Encoding", coding), ("If-None-Match", &known)]).await;
+                assert_eq!((again.status, again.body.len()), (304, 0), "{target} {known}");
+                assert_eq!(again.header("etag"), Some(&*tag), "{target}");
+            }
+            let other = get(&stage, target, &[("Accept-Encoding", coding), ("If-None-Match", "\"other\"")]).await;
+            assert_eq!((other.status, &other.body), (200, &first.body), "{target}");
+        }
+    }
+    // Each file its own, and the bundle one for each of its forms.
+    assert_eq!(tags.len(), 6, "{tags:?}");
+    stage.finish().await;
+}
+
+#[tokio::test]
 async fn the_member_docs_of_a_problem_is_a_page_about_it() {
     let stage = Stage::start().await;
     let refusal = get(&stage, "/v1/orders", &[]).await;

@@ -51,7 +51,7 @@ async fn any_changed_parameter_makes_it_another_order_under_a_used_number() {
         ("total_fee", "89"),
         ("body", "another"),
         ("attach", "another"),
-        ("openid", "oAnother"),
+        ("openid", "oUpF8uMuAJO_M2pxb1Q9zNjWeS7o"),
         ("notify_url", "http://127.0.0.1:9/other"),
         ("spbill_create_ip", "123.12.12.124"),
         ("time_expire", "20250102130405"),

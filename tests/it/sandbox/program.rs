@@ -160,6 +160,8 @@ key = "main"
 mch_id = "{OTHER_MCH_ID}"
 apps = ["shop"]
 v2_key = "{}"
+[wechat]
+sandbox_url = "http://127.0.0.1:19001"
 "#,
         other_key().expose()
     );
@@ -204,6 +206,8 @@ key = "main"
 mch_id = "{OTHER_MCH_ID}"
 apps = ["shop", "mobile"]
 v2_key = "{}"
+[wechat]
+sandbox_url = "http://127.0.0.1:19001"
 "#,
         other_key().expose()
     );

@@ -5,7 +5,7 @@ use wxpay_worker::wechat::v2::sign::seal;
 use wxpay_worker::wechat::v2::xml;
 use wxpay_worker::wechat::v2::xml::Fields;
 
-use super::parts::{APPID, OTHER_APPID, Shop, key, mweb, native, order, other_key, sealed, with};
+use super::parts::{APPID, OTHER_APPID, SECOND_APPID, Shop, key, mweb, native, order, other_key, sealed, with};
 
 /// The unsigned answer of the communication layer.
 async fn refused(shop: &Shop, method: reqwest::Method, path: &str, body: Vec<u8>) -> String {
@@ -189,4 +189,32 @@ async fn a_well_formed_message_with_an_impossible_request_is_refused_signed() {
         ],
     );
     assert_eq!(shop.place(good).await["result_code"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn an_openid_that_is_none_or_another_apps_is_refused() {
+    let shop = Shop::open().await;
+    let users = shop.http.get(format!("{}/_sandbox/platform/users", shop.base)).send().await.unwrap();
+    let users: serde_json::Value = serde_json::from_str(&users.text().await.unwrap()).unwrap();
+    let openid = |appid: &str| users["users"][1]["openids"][appid].as_str().unwrap().to_owned();
+    let (own, elsewhere) = (openid(APPID), openid(SECOND_APPID));
+    for (value, words) in [
+        ("oUpF8uMuAJO_M2pxb1Q9zNjWeS6", "无效的openid"),
+        ("oUpF8uMuAJO_M2pxb1Q9zNjWeS6oo", "无效的openid"),
+        ("xUpF8uMuAJO_M2pxb1Q9zNjWeS6o", "无效的openid"),
+        (&elsewhere, "appid和openid不匹配"),
+    ] {
+        let answer = shop.place(with(order("A100001"), &[("openid", value)])).await;
+        assert_eq!((answer["err_code"].as_str(), answer["err_code_des"].as_str()), ("PARAM_ERROR", words), "{value}");
+    }
+    assert_eq!(shop.ledger().await["orders"].as_array().unwrap().len(), 0);
+    // Its own app's, and one that the simulator has not given out.
+    for (number, appid, value) in [
+        ("A100001", APPID, own.as_str()),
+        ("A100002", SECOND_APPID, elsewhere.as_str()),
+        ("A100003", APPID, "oUpF8uMuAJO_M2pxb1Q9zNjWeS7o"),
+    ] {
+        let answer = shop.place(with(order(number), &[("appid", appid), ("openid", value)])).await;
+        assert_eq!(answer["result_code"], "SUCCESS", "{answer:?}");
+    }
 }

@@ -15,6 +15,11 @@ use crate::harness::service::{APP_ID, InProcess, KEY, MCH_ID, OPENID};
 impl InProcess {
     /// Another system of the merchant places an order of 100 fen.
     pub async fn placed_elsewhere(&self, number: &str) {
+        self.placed_elsewhere_with(number, None).await;
+    }
+
+    /// Its order has this `attach`.
+    pub async fn placed_elsewhere_with(&self, number: &str, attach: Option<&str>) {
         let order = UnifiedOrder {
             appid: AppId::parse(APP_ID).unwrap(),
             mch_id: MchId::parse(MCH_ID).unwrap(),
@@ -27,7 +32,7 @@ impl InProcess {
             time_expire: self.clock.now().after(Duration::from_secs(7200)),
             notify_url: format!("{}/notify/main/pay", self.base),
             trade: Trade::Jsapi { openid: OpenId::parse(OPENID).unwrap() },
-            attach: None,
+            attach: attach.map(Into::into),
             device_info: None,
         };
         let client = Client::new(&self.in_force.snapshot().wechat).unwrap();

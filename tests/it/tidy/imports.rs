@@ -76,10 +76,11 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "reference",
-        "money config event order refund reconciliation trade wechat::v2::unified_order store new_refund webhooks ops \
-         http web",
+        "money secret::sha256_hex config event order refund reconciliation trade wechat::v2::unified_order store \
+         new_refund webhooks ops http web",
     ),
     ("sandbox", "money ids clock secret trade wechat::v2"),
+    ("init", "ids clock secret config sandbox"),
     // A client of the HTTP API as any other, but for the checks of an installation.
     ("ctl", "clock secret config::no_color config::process_env doctor"),
 ];

@@ -7,6 +7,7 @@ mod login;
 mod login_limits;
 mod mini;
 mod pages;
+mod questions;
 mod sessions;
 mod shared_links;
 mod wallet;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wxpay_worker::secret::Secret;
 
-use super::browser::{Browser, LOGIN, SESSION, data, openid_of, reason, stage, tells_no_secret};
+use super::browser::{Browser, LOGIN, SESSION, SESSION_KEY, data, openid_of, reason, stage, tells_no_secret};
 use crate::http::client::send;
 
 const ME: &str = "/api/wechat/getUserInfo";
@@ -178,5 +179,68 @@ async fn a_user_whose_profile_the_database_refuses_is_saved_without_it() {
     assert_eq!(reply.status, 302, "{reply:?}");
     let me = data(&browser.get(&stage, ME).await);
     assert_eq!((&me["nickname"], &me["has_profile"]), (&json!(null), &json!(false)));
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_copied_before_a_logout_counts_no_more_and_others_do() {
+    let (stage, _platform) = stage().await;
+    let mut alice = Browser::logged_in(&stage, "good-Alice").await;
+    let mut bob = Browser::logged_in(&stage, "good-Bob").await;
+    let mut stolen = alice.clone();
+    assert_eq!(stolen.get(&stage, ME).await.status, 200);
+    stage.clock.advance(Duration::from_secs(60));
+    let headers = [("Cookie", &*alice.header())];
+    let reply = stage.send("POST", "/api/wechat/logout", &headers, b"").await;
+    assert_eq!(data(&reply), json!({"logged_in": false}));
+    alice.take(&reply);
+    assert!(!alice.cookies.contains_key(SESSION) && !alice.cookies.contains_key("openId"), "{reply:?}");
+    for route in ["getUserInfo", "pay/payWallet?money=1", "pay/status?order_no=W1"] {
+        let reply = stolen.clone().get(&stage, &format!("/api/wechat/{route}")).await;
+        assert_eq!((reply.status, reason(&reply).as_str()), (401, "not_logged_in"), "{route}");
+    }
+    // Also after a restart; the other payer stays, and a new login counts.
+    assert_eq!(bob.get(&stage, ME).await.status, 200);
+    stage.clock.advance(Duration::from_secs(1));
+    let mut again = Browser::logged_in(&stage, "good-again-Alice").await;
+    assert_eq!(again.get(&stage, ME).await.status, 200);
+    assert_eq!(stolen.get(&stage, ME).await.status, 401);
+    // Without a session there is nothing to end.
+    assert_eq!(stage.send("POST", "/api/wechat/logout", &[], b"").await.status, 200);
+    assert_eq!(stage.send("GET", "/api/wechat/logout", &[], b"").await.status, 405);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn sessions_survive_a_change_of_the_key_while_the_key_before_is_given() {
+    let (mut stage, _platform) = stage().await;
+    let mut browser = Browser::logged_in(&stage, "good-Alice").await;
+    let new = Secret::new("another-k3y-0f-the-browser-side-of-the-tests");
+    let (key, previous) = (new.clone(), Secret::new(SESSION_KEY));
+    stage
+        .restart_with(move |config| {
+            config.web.session_key = Some(key);
+            config.web.session_key_previous = Some(previous);
+        })
+        .await;
+    assert_eq!(browser.get(&stage, ME).await.status, 200);
+    let mut fresh = Browser::logged_in(&stage, "good-Bob").await;
+    stage.restart_with(|config| config.web.session_key_previous = None).await;
+    // What the new key sealed stays; what the old one did is over.
+    assert_eq!(fresh.get(&stage, ME).await.status, 200);
+    assert_eq!(reason(&browser.get(&stage, ME).await), "not_logged_in");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn all_sessions_of_before_a_time_end_at_once() {
+    let (mut stage, _platform) = stage().await;
+    let mut before = Browser::logged_in(&stage, "good-Alice").await;
+    stage.clock.advance(Duration::from_secs(60));
+    let from = stage.clock.now();
+    stage.put_in_force(|config| config.web.sessions_not_before = Some(from));
+    assert_eq!(reason(&before.get(&stage, ME).await), "not_logged_in");
+    let mut after = Browser::logged_in(&stage, "good-Bob").await;
+    assert_eq!(after.get(&stage, ME).await.status, 200);
     stage.finish().await;
 }

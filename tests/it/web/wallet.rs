@@ -30,7 +30,7 @@ async fn offered(stage: &Stage, browser: &Browser, money: &str) -> Value {
     .await
 }
 
-async fn order_no(stage: &Stage, browser: &Browser, money: &str) -> String {
+pub async fn order_no(stage: &Stage, browser: &Browser, money: &str) -> String {
     offered(stage, browser, money).await["order_no"].as_str().unwrap().to_owned()
 }
 
@@ -323,5 +323,26 @@ async fn what_wechat_refuses_is_said_with_a_number_and_can_be_tried_again() {
     assert_eq!(second.status, 422);
     assert_ne!(first.json()["data"]["order_no"], second.json()["data"]["order_no"]);
     assert!(!first.text().contains("商户无此接口权限"), "WeChat's words are for the shop");
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn a_payer_has_so_many_open_orders_and_others_are_not_kept_from_paying() {
+    let platform = super::browser::Platform::start().await;
+    let web = super::browser::web(&platform).replace("[web]", "[web]\nwallet_open_max = 2");
+    let stage = Stage::with("", &web).await;
+    stage.work();
+    let alice = Browser::logged_in(&stage, "good-Alice").await;
+    let first = order_no(&stage, &alice, "100").await;
+    order_no(&stage, &alice, "101").await;
+    let reply = pay_wallet(&stage, &alice, "102").await;
+    assert_eq!((reply.status, reason(&reply).as_str()), (429, "too_many"));
+    // Those that are open can be paid still, and another payer begins his own.
+    assert_eq!(order_no(&stage, &alice, "100").await, first);
+    let bob = Browser::logged_in(&stage, "good-Bob").await;
+    order_no(&stage, &bob, "100").await;
+    // A payment makes room.
+    stage.pay(&first).await;
+    order_no(&stage, &alice, "102").await;
     stage.finish().await;
 }

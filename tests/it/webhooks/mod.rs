@@ -9,7 +9,7 @@ mod failures;
 mod killed_receivers;
 mod packages;
 mod processes;
-mod receiver;
+pub mod receiver;
 mod replays;
 mod signing;
 

@@ -57,6 +57,7 @@ pub fn merchant_of(mch_id: &str, key: &V2Key) -> Merchant {
         v2_key: key.clone(),
         v2_key_previous: None,
         policy: wxpay_worker::order::Policy::default(),
+        settling: wxpay_worker::config::Settling::default(),
         orders_per_second: 500,
         queries_per_second: 300,
         refunds_per_second: 150,
@@ -89,6 +90,7 @@ pub fn signed_list<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> S
 
 pub fn wechat(main: &str, backup: &str) -> Wechat {
     Wechat {
+        sandbox_url: None,
         pay_url: main.to_owned(),
         pay_backup_url: backup.to_owned(),
         api_url: main.to_owned(),

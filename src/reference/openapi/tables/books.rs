@@ -121,7 +121,7 @@ const OBJECTS: &[Object] = &[
             fen("change_fen", "What the row does to the balance."),
             fen("balance_fen", "Behind the row, per currency."),
             CURRENCY,
-            of(Shape::Decimal, "fee", "Null: fees are in the day's reconciliation.").or_null(),
+            of(Shape::Decimal, "fee", "In yuan, from the bill, as far as it is kept: `reconcile.keep_days`.").or_null(),
             text("evidence", "A source and its id.", "query:A100001").or_null(),
             text("by", "The operator, where there was one.", "ops-backend").or_null(),
             of(Shape::Month, "period", "The month that it counts in."),

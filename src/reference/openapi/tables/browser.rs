@@ -73,6 +73,10 @@ const OPERATIONS: &[Operation] = &[
     get("/api/wechat/getUserInfo", "getUserInfo", "Read what is known of the payer")
         .access(Access::Session)
         .answers(&[answer(200, Content::Envelope("UserInfo"), "Never the openid.")]),
+    post("/api/wechat/logout", "logOut", "Log out")
+        .about("Ends all sessions of the payer, on other devices, too. Without a session nothing happens.")
+        .access(Access::Browser)
+        .answers(&[answer(200, Content::Envelope("LoggedOut"), "There is no session any more.")]),
     get("/api/wechat/pay/payWallet", "payWallet", "Order and pay")
         .about(
             "An order of the session's payer, and the complete block for `WeixinJSBridge` or `wx.chooseWXPay`. The \
@@ -118,7 +122,7 @@ const OBJECTS: &[Object] = &[
     request(
         "CodeRequest",
         "A code of WeChat's.",
-        &[text("code", "Of `wx.login`, or of the button.", "0a3b5c").bytes(MAX_CODE_BYTES)],
+        &[text("code", "Of `wx.login`, or of the button.", "0a3b5c").bytes(MAX_CODE_BYTES).pattern("^[!-~]+$")],
     ),
     object(
         "EnvelopeRefusal",
@@ -155,6 +159,7 @@ const OBJECTS: &[Object] = &[
             flag("is_snapshot", "Whether it is the made-up payer of a snapshot page."),
         ],
     ),
+    object("LoggedOut", "After a logout.", &[flag("logged_in", "Never.").example("false")]),
     object(
         "WalletBlock",
         "Hand it to WeChat as it is.",

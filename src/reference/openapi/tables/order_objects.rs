@@ -10,9 +10,11 @@ use crate::reference::openapi::field::{
 use crate::reference::openapi::operation::{Object, object, request};
 use crate::store::OrderFlag;
 use crate::trade::TradeType;
-use crate::wechat::v2::unified_order::{SHORT_MAX_BYTES, TEXT_MAX_BYTES};
+use crate::wechat::v2::unified_order::{LONG_MAX_BYTES, SHORT_MAX_BYTES, TEXT_MAX_BYTES};
 
 pub const TRADE_TYPE_NAMES: Names = names_of!(TradeType);
+/// The largest `metadata`, as compact JSON.
+const METADATA_MAX_BYTES: usize = 4096;
 const PENDING: Names = || vec!["close", "new_attempt"];
 
 const ORDER_NO: Field = text("order_no", "The business's own number, unique per merchant.", "A100001");
@@ -45,6 +47,7 @@ const SCENE_INFO: Field = of(
     "Where the payment is made, as WeChat wants it. Required with MWEB, refused with any other trade type. At most 256 \
      bytes as compact JSON.",
 )
+.max_bytes(LONG_MAX_BYTES)
 .example("{\"h5_info\":{\"type\":\"Wap\",\"wap_url\":\"https://m.example.com\",\"wap_name\":\"shop\"}}")
 .optional();
 const CLIENT_IP: Field = text(
@@ -93,6 +96,7 @@ pub const ORDER_REQUESTS: &[Object] = &[
                 "metadata",
                 "For the business alone, never sent to WeChat. At most 4096 bytes as compact JSON.",
             )
+            .max_bytes(METADATA_MAX_BYTES)
             .example("{\"table\": 5}")
             .optional(),
         ],

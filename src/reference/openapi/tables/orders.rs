@@ -139,7 +139,16 @@ const OPERATIONS: &[Operation] = &[
              stream ends when the order is credited, closed or failed, and after an hour: connect again then.",
         )
         .access(Access::KeyOrToken(Scope::Orders))
-        .query(&[MERCHANT])
+        .query(&[
+            MERCHANT,
+            text(
+                "order_token",
+                "The order's token, where no `Authorization` can be sent, as by an `EventSource`. It reads this stream \
+                 alone, without `metadata`, and ends a day after the order. No API key is read from here.",
+                "q0b6uS2rJ4",
+            )
+            .optional(),
+        ])
         .answers(&[
             answer(200, Content::Stream("Order"), "The stream."),
             answer(204, Content::None, "The order ended, and its end was seen: do not connect again."),

@@ -51,21 +51,18 @@ const OPERATIONS: &[Operation] = &[
         .about("In Prometheus' text format.")
         .access(Access::Insider(Scope::Ops))
         .answers(&[answer(200, Content::Text("text/plain"), "The metrics.")]),
-    get("/openapi.json", "getOpenapi", "Read this document").answers(&[answer(
-        200,
-        Content::Text("application/json"),
-        "OpenAPI 3.1.",
-    )]),
-    get("/docs", "getDocs", "Browse this document").answers(&[answer(200, HTML, "Swagger UI.")]),
-    get("/docs/{name}", "getDocsFile", "Read a file of that page").answers(&[answer(
-        200,
-        Content::Text("*/*"),
-        "Script, style or licences.",
-    )]),
-    get("/problems", "listProblems", "Browse the problems").answers(&[answer(200, HTML, "All of them.")]),
+    get("/openapi.json", "getOpenapi", "Read this document")
+        .answers(&[answer(200, Content::Text("application/json"), "OpenAPI 3.1.")])
+        .kept(),
+    get("/docs", "getDocs", "Browse this document").answers(&[answer(200, HTML, "Swagger UI.")]).kept(),
+    get("/docs/{name}", "getDocsFile", "Read a file of that page")
+        .answers(&[answer(200, Content::Text("*/*"), "Script, style or licences.")])
+        .kept(),
+    get("/problems", "listProblems", "Browse the problems").answers(&[answer(200, HTML, "All of them.")]).kept(),
     get("/problems/{name}", "getProblem", "Browse a problem")
-        .about("What the member `docs` of a refusal names.")
-        .answers(&[answer(200, HTML, "What it means and what to do.")]),
+        .about("What the member `docs` of a refusal names. Also on `server.admin_listen`.")
+        .answers(&[answer(200, HTML, "What it means and what to do.")])
+        .kept(),
 ];
 
 const OBJECTS: &[Object] = &[

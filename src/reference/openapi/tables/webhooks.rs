@@ -104,7 +104,10 @@ const OBJECTS: &[Object] = &[
         "What changes of an endpoint: one member besides `reason` at least.",
         &[
             URL.bytes(MAX_BYTES).optional(),
-            text("description", "For people; may be empty.", "Warehouse").within(0, TEXT_MAX_BYTES as i64).optional(),
+            text("description", "For people; may be empty.", "Warehouse")
+                .within(0, TEXT_MAX_BYTES as i64)
+                .max_bytes(TEXT_MAX_BYTES)
+                .optional(),
             EVENTS.optional(),
             word("state", "How it stands.", SWITCH).optional(),
             CHANGE_REASON,

@@ -14,7 +14,7 @@ use crate::money::Fen;
 use crate::refund::RefundEvent;
 use crate::store::Store;
 use crate::store::db::DbError;
-use crate::store::evidence::{evidence_row, outbox_row, source_of, write_notifications};
+use crate::store::evidence::{announcement, evidence_row, outbox_row, source_of, write_notifications};
 use crate::store::intake::{IntakeStep, advance};
 use crate::store::order::calls::write_calls;
 use crate::store::order::read::orders_of_attempts;
@@ -28,7 +28,7 @@ use crate::store::refund::lock::lock_orders;
 use crate::store::refund::record::{Reserved, reserve};
 use crate::store::refund::rows::NewRefund;
 use crate::store::writer::{Reader, WriteTx};
-use crate::telemetry::REFUNDS_TOTAL;
+use crate::telemetry::{Announcement, REFUNDS_TOTAL};
 
 /// A decision on orders that are loaded and changed in one write.
 pub trait OrderDecision: Send + Sync + 'static {
@@ -70,8 +70,9 @@ impl Store {
     ) -> Result<(D::Outcome, HashSet<i64>), DbError> {
         let kind = if decision.gives_way() { "order.settle" } else { "order.commit" };
         let write = (decision, at);
-        let (outcome, conflicts, sent_back) =
+        let (outcome, Done { conflicts, sent_back, announced }) =
             self.db.write(kind, write, |tx, (decision, at)| Box::pin(change(tx, decision, *at))).await?;
+        announced.iter().for_each(Announcement::log);
         for merchant in sent_back {
             let outcome = RefundEvent::Requested.as_str();
             metrics::counter!(REFUNDS_TOTAL, "merchant" => merchant, "outcome" => outcome).increment(1);
@@ -81,11 +82,17 @@ impl Store {
     }
 }
 
-async fn change<D: OrderDecision>(
-    tx: &WriteTx,
-    decision: &D,
-    at: Timestamp,
-) -> Result<(D::Outcome, HashSet<i64>, Vec<String>), DbError> {
+/// What came of changes.
+struct Done {
+    /// The orders that changed meanwhile.
+    conflicts: HashSet<i64>,
+    /// The merchants of the refunds that were recorded.
+    sent_back: Vec<String>,
+    /// What the log says once this is durable.
+    announced: Vec<Announcement>,
+}
+
+async fn change<D: OrderDecision>(tx: &WriteTx, decision: &D, at: Timestamp) -> Result<(D::Outcome, Done), DbError> {
     let mut orders = Vec::new();
     for (merchant, numbers) in decision.attempts() {
         if decision.locks() {
@@ -96,15 +103,14 @@ async fn change<D: OrderDecision>(
     let (mut changes, outcome) = decision.decide(orders);
     // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
     changes.sort_by_key(|change| change.next.id);
-    let (conflicts, sent_back) = commit(tx, &changes, at).await?;
-    if let Some(step) = decision.intake(&outcome, &conflicts) {
+    let done = commit(tx, &changes, at).await?;
+    if let Some(step) = decision.intake(&outcome, &done.conflicts) {
         advance(tx, &step).await?;
     }
-    Ok((outcome, conflicts, sent_back))
+    Ok((outcome, done))
 }
 
-/// The orders that changed meanwhile, and the merchants of the refunds that were recorded.
-async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<(HashSet<i64>, Vec<String>), DbError> {
+async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<Done, DbError> {
     let won = cas_orders(tx, changes, at).await?;
     let (done, conflicts): (Vec<&OrderCommit>, Vec<&OrderCommit>) =
         changes.iter().partition(|c| c.before == c.next.version || won.contains(&c.next.id));
@@ -125,7 +131,8 @@ async fn commit(tx: &WriteTx, changes: &[OrderCommit], at: Timestamp) -> Result<
         write_calls(tx, c.next.id, &c.calls).await?;
     }
     finish(tx, &done.iter().flat_map(|c| &c.finished).collect::<Vec<_>>()).await?;
-    Ok((conflicts.into_iter().map(|c| c.next.id).collect(), sent_back))
+    let announced = changed.iter().flat_map(|c| &c.events).filter_map(announcement).collect();
+    Ok(Done { conflicts: conflicts.into_iter().map(|c| c.next.id).collect(), sent_back, announced })
 }
 
 /// Records the refund that a policy makes, or of what is left where others took some of it; tells whether there was

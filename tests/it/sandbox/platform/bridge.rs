@@ -239,7 +239,7 @@ async fn whatever_is_wrong_with_a_block_is_said_in_wechats_words() {
     };
     let closed = shop.prepay(order("CLOSED-01")).await;
     shop.close("CLOSED-01").await;
-    let payable = shop.prepay(with(order("B100001"), &[("openid", "oAnotherPerson")])).await;
+    let payable = shop.prepay(with(order("B100001"), &[("openid", "oUpF8uMuAJO_M2pxb1Q9zNjWeS7o")])).await;
     for (params, desc) in [
         (changed(&right, "timeStamp", json!(1_735_787_045)), "调用支付JSAPI缺少参数：timeStamp"),
         (changed(&right, "appId", json!("")), "调用支付JSAPI缺少参数：appId"),

@@ -1,6 +1,7 @@
 //! Calls to WeChat that are refused, throttled, unanswered, or answered by one of two hosts.
 
 mod backup_host;
+mod doubtful;
 mod first_call;
 mod hanging_host;
 mod paced;

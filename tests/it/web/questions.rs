@@ -1,0 +1,85 @@
+//! Questions to WeChat on behalf of payers: how many one has, and what is left to others.
+
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+use wxpay_worker::bus::{ConsumerName, Delivery};
+use wxpay_worker::event::command::QueryDue;
+use wxpay_worker::event::envelope::Envelope;
+
+use super::browser::{Browser, Platform, data, stage, web};
+use super::wallet::order_no;
+use crate::harness::within_timeout;
+use crate::http::stage::{Stage, http_only, order};
+
+/// What a payer is shown of an order about which WeChat is to be asked first.
+async fn asked(stage: &Stage, browser: &Browser, order_no: &str) -> Value {
+    let target = format!("/api/wechat/pay/status?order_no={order_no}&refresh=1");
+    data(&browser.clone().get(stage, &target).await)
+}
+
+/// Awaits the question about this order.
+async fn question(questions: &mut UnboundedReceiver<Delivery>, order_no: &str) {
+    within_timeout("a question", async {
+        loop {
+            let question = questions.recv().await.unwrap();
+            let question = Envelope::<QueryDue>::parse(&question.message.payload).unwrap();
+            if question.data.order_no.as_str() == order_no {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// Answers the question about this order as WeChat does where nothing is new.
+async fn answer(stage: &Stage, questions: &mut UnboundedReceiver<Delivery>, order_no: &str) {
+    question(questions, order_no).await;
+    let id = stage.stored(order_no).await.unwrap().order.id;
+    stage.store.query_answered(id, stage.clock.now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_payer_who_asks_again_and_again_uses_up_no_question_of_others() {
+    let (stage, _platform) = stage().await;
+    stage.work();
+    let alice = Browser::logged_in(&stage, "good-Alice").await;
+    let bob = Browser::logged_in(&stage, "good-Bob").await;
+    let (of_alice, of_bob) = (order_no(&stage, &alice, "100").await, order_no(&stage, &bob, "100").await);
+    let mut questions = stage.deliveries(ConsumerName::QUERY);
+    let (first, ()) = tokio::join!(asked(&stage, &alice, &of_alice), answer(&stage, &mut questions, &of_alice));
+    assert_eq!(first["refreshed"], true);
+    for _ in 0..60 {
+        asked(&stage, &alice, &of_alice).await;
+    }
+    // The number of this payer is used up, also for an order of hers about which nothing was asked yet.
+    let another = order_no(&stage, &alice, "101").await;
+    assert_eq!(asked(&stage, &alice, &another).await["refreshed"], false);
+    let (seen, ()) = tokio::join!(asked(&stage, &bob, &of_bob), answer(&stage, &mut questions, &of_bob));
+    assert_eq!(seen["refreshed"], true);
+    stage.finish().await;
+}
+
+#[tokio::test]
+async fn payers_together_leave_questions_to_api_keys() {
+    let platform = Platform::start().await;
+    let stage = Stage::of(http_only("", &web(&platform)).merchant("queries_per_second = 2")).await;
+    stage.work();
+    let alice = Browser::logged_in(&stage, "good-Alice").await;
+    let bob = Browser::logged_in(&stage, "good-Bob").await;
+    let (of_alice, of_bob) = (order_no(&stage, &alice, "100").await, order_no(&stage, &bob, "100").await);
+    stage.place(&order("A100001"), &[]).await;
+    let mut questions = stage.deliveries(ConsumerName::QUERY);
+    let (seen, ()) = tokio::join!(asked(&stage, &alice, &of_alice), answer(&stage, &mut questions, &of_alice));
+    assert_eq!(seen["refreshed"], true);
+    // A second payer in this second gets what is known; if he were asked for, the key would have nothing left.
+    let mut of_second = Box::pin(asked(&stage, &bob, &of_bob));
+    tokio::select! {
+        _ = &mut of_second => {}
+        () = question(&mut questions, &of_bob) => {}
+    }
+    let (reply, ()) =
+        tokio::join!(stage.get("/v1/orders/A100001?refresh=1"), answer(&stage, &mut questions, "A100001"));
+    assert_eq!(reply.json()["refreshed"], true, "{}", reply.text());
+    drop(of_second);
+    stage.finish().await;
+}

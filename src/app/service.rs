@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::error::AppError;
+use super::intake;
 use super::intake::Intake;
 use super::reloader::Reloader;
 use super::roles::Roles;
@@ -130,13 +131,13 @@ impl App {
         let mut running: JoinSet<Result<(), AppError>> = JoinSet::new();
         let workers = roles.worker.then(|| self.worker_context());
         let placer = workers.clone().map(|ctx| worker::OrderPlacer::new(ctx, settings.store.lease));
-        let intake = if roles.worker { Intake::open(&settings, roles.ingress)? } else { None };
+        let intake = if roles.worker { Intake::open(&settings, &self.store, roles.ingress).await? } else { None };
         let log = intake.as_ref().and_then(Intake::appender);
         self.start_http(&mut running, listeners, (placer, log), &stop);
         running.spawn(keep_time(self.clock.clone(), self.store.clone(), stop.clone()));
         if let Some(ctx) = workers {
             if let Some(intake) = intake {
-                keep(&mut running, intake.settle(ctx.clone(), self.bus.clone(), stop.clone()));
+                running.spawn(intake.settle(ctx.clone(), self.bus.clone(), stop.clone()));
             }
             let (lease, tools) = (settings.store.lease, (self.bus.clone(), self.webhooks.clone()));
             keep(&mut running, worker::run_replays(ctx.clone(), tools, lease, holder.clone(), stop.clone()));
@@ -183,7 +184,7 @@ impl App {
         if let Some(placer) = placer.clone() {
             keep(running, placer.until_done(stop.clone()));
         }
-        let metrics = self.metrics.clone();
+        let (metrics, shown) = (self.metrics.clone(), log.clone());
         let ingress = Ingress {
             config: self.config.clone(),
             store: self.store.clone(),
@@ -191,7 +192,10 @@ impl App {
             clock: self.clock.clone(),
             wechat: self.wechat.clone(),
             webhooks: self.webhooks.clone(),
-            metrics: Arc::new(move || metrics.render()),
+            metrics: Arc::new(move || {
+                intake::show(shown.as_ref());
+                metrics.render()
+            }),
             shutdown: stop.clone(),
             place_here: placer.map(|placer| Arc::new(placer) as Arc<dyn PlaceHere>),
             intake: log.clone(),

@@ -22,11 +22,13 @@ pub enum IntakeKind {
 impl Intake {
     /// The folder of the logs of the processes that share this database file.
     pub fn folder(&self, database: &Path) -> PathBuf {
-        let beside = || {
-            let mut name = database.to_path_buf().into_os_string();
-            name.push(".intake");
-            PathBuf::from(name)
-        };
-        self.dir.clone().unwrap_or_else(beside)
+        self.dir.clone().unwrap_or_else(|| self.beside(database))
+    }
+
+    /// Where that folder is unless another one is named.
+    pub fn beside(&self, database: &Path) -> PathBuf {
+        let mut name = database.to_path_buf().into_os_string();
+        name.push(".intake");
+        PathBuf::from(name)
     }
 }

@@ -1,14 +1,17 @@
-//! The logs that processes left: read from their cursor to their end, from the files.
+//! The logs that processes left: read file by file, from the cursor to the end.
 //!
 //! What must stay true: only the holder of a log's lock reads it, and the lock ends with its process, so that no log of
-//! a living process is read by another; nothing is changed in the files before they are removed.
+//! a living process is read by another; nothing is changed in the files before they are removed; what is not surely a
+//! log of this database is left as it is.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::folder;
-use super::frame::{FRAME, Found, scan};
+use super::folder::{Header, Segment};
+use super::frame::{Found, scan};
+use super::name::{DatabaseId, is_log_name};
 use super::reader::Durable;
 use super::record::Record;
 
@@ -17,7 +20,23 @@ use super::record::Record;
 pub struct DeadLog {
     pub name: String,
     folder: PathBuf,
+    segments: Vec<Segment>,
     _lock: File,
+}
+
+/// A folder with the name of a log that is not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftAlone {
+    pub name: String,
+    pub why: String,
+}
+
+/// What lies in a folder of logs, beside those of living processes.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// They are this process's from now on.
+    pub dead: Vec<DeadLog>,
+    pub left: Vec<LeftAlone>,
 }
 
 /// Bytes of a log that are no record.
@@ -30,82 +49,163 @@ pub struct Damage {
     pub is_end: bool,
 }
 
-/// The logs in a folder that no living process has. They are this process's from now on.
-pub fn dead_logs(parent: &Path) -> io::Result<Vec<DeadLog>> {
-    let mut found = Vec::new();
+/// A stretch of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Record(Durable),
+    Damage(Damage),
+    /// A whole record of a form that a later version may write; its position.
+    Unknown(u64),
+}
+
+/// What a file of a log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The position it begins with.
+    pub begins: u64,
+    /// The position behind its last byte, as far as it counts.
+    pub ends: u64,
+    /// What lies behind the cursor.
+    pub pieces: Vec<Piece>,
+}
+
+/// The logs in a folder that no living process has.
+pub fn dead_logs(parent: &Path, database: DatabaseId) -> io::Result<Listing> {
+    let mut listing = Listing::default();
     let entries = match std::fs::read_dir(parent) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(listing),
         entries => entries?,
     };
     for entry in entries {
-        let entry = entry?;
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        if !entry.file_type()?.is_dir() || name == KEPT {
-            continue;
-        }
-        // One that is removed at this moment is no log any more.
-        match folder::lock(&entry.path()) {
-            Ok(Some(lock)) => found.push(DeadLog { name, folder: entry.path(), _lock: lock }),
-            Ok(None) => {}
+        // One that cannot be read is no reason to leave the others.
+        let name = match &entry {
+            Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
+            Err(_) => String::new(),
+        };
+        match entry.and_then(|entry| examined(&entry, database)) {
+            Ok(Examined::Dead(dead)) => listing.dead.push(dead),
+            Ok(Examined::Not(why)) => listing.left.push(LeftAlone { name, why: why.to_owned() }),
+            Ok(Examined::Nothing) => {}
+            // It is removed at this moment.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+            Err(e) => listing.left.push(LeftAlone { name, why: e.to_string() }),
         }
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    listing.dead.sort_by(|a, b| a.name.cmp(&b.name));
+    listing.left.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(listing)
 }
 
-/// The folder of bytes that were not understood.
-const KEPT: &str = "damaged";
+enum Examined {
+    Dead(DeadLog),
+    /// Not to be taken over, and why.
+    Not(&'static str),
+    /// No log, or a living one.
+    Nothing,
+}
+
+fn examined(entry: &DirEntry, database: DatabaseId) -> io::Result<Examined> {
+    let (name, folder) = (entry.file_name(), entry.path());
+    let Some(name) = name.to_str().filter(|name| is_log_name(name)) else { return Ok(Examined::Nothing) };
+    if !entry.file_type()?.is_dir() {
+        return Ok(Examined::Nothing);
+    }
+    let segments = folder::segments(&folder)?;
+    if segments.is_empty() {
+        return rest(&folder);
+    }
+    // Before its lock is touched: it may be another service's.
+    if let Some(why) = objection(&segments, database)? {
+        return Ok(Examined::Not(why));
+    }
+    let lock = match folder::lock(&folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Examined::Not("it has no lock file")),
+        lock => lock?,
+    };
+    let Some(lock) = lock else { return Ok(Examined::Nothing) };
+    // Its process may have written until now.
+    let segments = folder::segments(&folder)?;
+    Ok(match objection(&segments, database)? {
+        Some(why) => Examined::Not(why),
+        None => Examined::Dead(DeadLog { name: name.to_owned(), folder, segments, _lock: lock }),
+    })
+}
+
+/// What a process left that died before its first file, or after its last.
+fn rest(folder: &Path) -> io::Result<Examined> {
+    let lock = match folder::lock(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Ok(None) => return Ok(Examined::Nothing),
+        lock => lock?,
+    };
+    let removed = folder::remove_rest(folder);
+    drop(lock);
+    Ok(if removed.is_ok() { Examined::Nothing } else { Examined::Not("it holds no file of a log") })
+}
+
+/// Why a log is not this database's to read.
+fn objection(segments: &[Segment], database: DatabaseId) -> io::Result<Option<&'static str>> {
+    let mut is_ours = false;
+    for segment in segments {
+        match folder::header_of(segment)? {
+            Header::Of(of) if of == database => is_ours = true,
+            Header::Of(_) => return Ok(Some("it is of another database")),
+            Header::Unknown => return Ok(Some("it is of a form that this version does not know")),
+            Header::Short | Header::Damaged => {}
+        }
+    }
+    Ok((!is_ours).then_some("no file of it has a valid header"))
+}
 
 impl DeadLog {
-    /// Every record behind this position, and what lies between them.
-    pub fn read(&self, after: u64) -> io::Result<(Vec<Durable>, Vec<Damage>)> {
-        let segments = folder::segments(&self.folder)?;
-        let (mut records, mut damage) = (Vec::new(), Vec::new());
-        for (n, segment) in segments.iter().enumerate() {
-            let following = segments.get(n + 1).map(|next| next.start);
-            // A file that was given up ends where the next one begins.
-            let end = following.unwrap_or(u64::MAX);
-            if end <= after {
-                continue;
-            }
-            let bytes = folder::content(segment)?;
-            let position = |at: usize| segment.start + at as u64;
-            for found in scan(&bytes) {
-                match found {
-                    Found::Record { at, bytes: range } if position(at) < end && position(range.end) > after => {
-                        match bytes.get(range.clone()).and_then(Record::from_bytes) {
-                            Some(record) => {
-                                records.push(Durable { record, from: position(at), to: position(range.end) });
-                            }
-                            None => damage.push(Damage {
-                                position: position(at),
-                                bytes: bytes.get(range.start - FRAME..range.end).unwrap_or_default().to_vec(),
-                                is_end: false,
-                            }),
-                        }
-                    }
-                    Found::Damaged(range) if position(range.start) < end && position(range.end) > after => {
-                        let is_end = following.is_none() && range.end == bytes.len();
-                        let bytes = bytes.get(range.clone()).unwrap_or_default().to_vec();
-                        damage.push(Damage { position: position(range.start), bytes, is_end });
-                    }
-                    Found::Record { .. } | Found::Damaged(_) => {}
+    /// How many files it has.
+    pub fn files(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether everything in the file lies before this position, as its successor's name says.
+    pub fn is_behind(&self, file: usize, position: u64) -> bool {
+        self.segments.get(file + 1).is_some_and(|next| next.start <= position)
+    }
+
+    /// What a file holds behind this position. Blocks.
+    pub fn read(&self, file: usize, after: u64) -> io::Result<Part> {
+        let segment = self.segments.get(file).ok_or(io::ErrorKind::NotFound)?;
+        let following = self.segments.get(file + 1).map(|next| next.start);
+        // A file that was given up ends where the next one begins.
+        let end = following.unwrap_or(u64::MAX);
+        let bytes = folder::content(segment)?;
+        let position = |at: usize| segment.start + at as u64;
+        let counts = |from: usize, to: usize| position(from) < end && position(to) > after;
+        let mut pieces = Vec::new();
+        for found in scan(&bytes) {
+            match found {
+                Found::Record { at, bytes: range } if counts(at, range.end) => {
+                    let (from, to) = (position(at), position(range.end));
+                    let record = bytes.get(range).and_then(Record::from_bytes);
+                    pieces.push(
+                        record.map_or(Piece::Unknown(from), |record| Piece::Record(Durable { record, from, to })),
+                    );
                 }
+                Found::Damaged(range) if counts(range.start, range.end) => {
+                    let is_end = following.is_none() && range.end == bytes.len();
+                    let position = position(range.start);
+                    let bytes = bytes.get(range).unwrap_or_default().to_vec();
+                    pieces.push(Piece::Damage(Damage { position, bytes, is_end }));
+                }
+                Found::Record { .. } | Found::Damaged(_) => {}
             }
         }
-        Ok((records, damage))
+        Ok(Part { begins: segment.start, ends: position(bytes.len()).min(end), pieces })
     }
 
-    /// Keeps damaged bytes beside the logs; the file they are in.
-    pub fn keep(&self, damage: &Damage) -> io::Result<PathBuf> {
-        let folder = self.folder.parent().unwrap_or(&self.folder).join(KEPT);
-        folder::keep_aside(&folder, &format!("{}-{:020}", self.name, damage.position), &damage.bytes)
+    /// Keeps bytes beside the logs; the file they are in. Blocks.
+    pub fn keep(&self, position: u64, bytes: &[u8]) -> io::Result<PathBuf> {
+        folder::keep_aside(self.folder.parent().unwrap_or(&self.folder), &self.name, position, bytes)
     }
 
-    /// Removes the files. Only where everything is settled.
-    pub fn remove(self) -> io::Result<()> {
-        std::fs::remove_dir_all(&self.folder)
+    /// Removes the files. Only where everything is settled. Blocks.
+    pub fn remove(&self) -> io::Result<()> {
+        folder::remove(&self.folder)
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Begins every record, so that reading can go on behind damage.
 const MARK: [u8; 4] = *b"\xf5WXR";
 /// The mark, the length and the checksum.
-pub(super) const FRAME: usize = 12;
+const FRAME: usize = 12;
 /// The largest record: more than any message of the queue.
 pub(super) const MAX_RECORD: usize = 4 * 1024 * 1024;
 

@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::folder;
 use super::folder::Segment;
 use super::frame::frame_of;
+use super::name::{DatabaseId, is_log_name};
 use super::reader::{Durable, Reader};
 use super::record::Record;
-use super::shared::{AppendError, Entry, Shared};
+use super::shared::{AppendError, Entry, LogState, Shared};
 
 /// How a log works.
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +46,25 @@ impl Drop for Handle {
 }
 
 /// Begins a log of this name in a folder of its own, and its thread.
-pub fn open(parent: &Path, name: &str, settings: LogSettings) -> io::Result<(Appender, Reader)> {
+pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettings) -> io::Result<(Appender, Reader)> {
+    if !is_log_name(name) {
+        return Err(io::Error::other("this is no name of a log"));
+    }
     let folder = parent.join(name);
-    folder::make(&folder)?;
-    let lock = folder::lock(&folder)?.ok_or_else(|| io::Error::other("the log is another process's"))?;
-    let (file, segment) = folder::begin(&folder, 0)?;
-    File::open(parent)?.sync_all()?;
+    folder::prepare(&folder)?;
+    let lock = folder::make_lock(&folder)?.ok_or_else(|| io::Error::other("the log is another process's"))?;
+    let begun = folder::begin(&folder, database, 0);
+    if begun.is_err() {
+        // What is empty is not left behind by a process that cannot start.
+        let _ = folder::remove_rest(&folder);
+    }
+    let (file, segment) = begun?;
     let (hand_on, durable) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::new(settings.max_bytes, lock));
     let thread = Thread {
         shared: Arc::clone(&shared),
         folder: folder.clone(),
+        database,
         file: Some(file),
         segments: VecDeque::from([segment]),
         position: 0,
@@ -84,6 +93,11 @@ impl Appender {
         outcome.await.unwrap_or(Err(AppendError::Failed))
     }
 
+    /// What waits to be settled.
+    pub fn state(&self) -> LogState {
+        self.0.0.state()
+    }
+
     /// Takes nothing more. What was taken is written, and handed to the reader.
     pub fn close(&self) {
         self.0.0.close();
@@ -94,6 +108,7 @@ impl Appender {
 struct Thread {
     shared: Arc<Shared>,
     folder: PathBuf,
+    database: DatabaseId,
     /// None after an error: the next write begins another one.
     file: Option<File>,
     /// The files that are kept; the last is written to.
@@ -102,6 +117,13 @@ struct Thread {
     position: u64,
     file_bytes: u64,
     hand_on: mpsc::UnboundedSender<Durable>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // Also where it panicked: nobody waits for an answer that does not come.
+        self.shared.break_off();
+    }
 }
 
 impl Thread {
@@ -113,6 +135,8 @@ impl Thread {
             }
             match self.write(&entries) {
                 Ok(()) => {
+                    let size: usize = entries.iter().map(|entry| entry.frame.len()).sum();
+                    self.shared.written_up_to(self.position + size as u64);
                     for Entry { record, frame, done } in entries.drain(..) {
                         let from = self.position;
                         self.position += frame.len() as u64;
@@ -136,7 +160,7 @@ impl Thread {
         let begun = self.segments.back().map_or(0, |segment| segment.start);
         if self.file.is_none() || self.position - begun >= self.file_bytes {
             self.file = None;
-            let (file, segment) = folder::begin(&self.folder, self.position)?;
+            let (file, segment) = folder::begin(&self.folder, self.database, self.position)?;
             self.file = Some(file);
             self.segments.push_back(segment);
             self.remove_settled();

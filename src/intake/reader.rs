@@ -1,13 +1,14 @@
 //! Reading one's own log: from memory, as records become durable.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::folder;
 use super::record::Record;
-use super::shared::Shared;
+use super::shared::{LogState, Shared};
 
 /// A record that is on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +44,26 @@ impl Reader {
         &self.name
     }
 
-    /// Waits for records, and takes up to so many. None once the log is closed and everything was taken.
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of all logs.
+    pub fn parent(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    /// Waits for records, and takes up to so many. None once everything was taken and nothing comes any more.
     pub async fn take(&mut self, most: usize) -> Vec<Durable> {
         let mut taken = Vec::new();
         self.durable.recv_many(&mut taken, most).await;
         taken
+    }
+
+    /// Whether the log was closed. Where it was not and nothing comes, its thread has died.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
     }
 
     /// The cursor is durable at this position: there is room for as much again.
@@ -55,13 +71,13 @@ impl Reader {
         self.shared.settle_up_to(position);
     }
 
-    /// Bytes that were accepted and are not settled.
-    pub fn unsettled(&self) -> u64 {
-        self.shared.unsettled()
+    /// What waits to be settled.
+    pub fn state(&self) -> LogState {
+        self.shared.state()
     }
 
     /// Removes the files. Only where everything is settled.
-    pub fn remove(self) -> io::Result<()> {
-        std::fs::remove_dir_all(&self.folder)
+    pub fn remove(&self) -> io::Result<()> {
+        folder::remove(&self.folder)
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 use crate::clock::Timestamp;
 use crate::ids::EventId;
 
+/// Of what follows: a later version may write others.
+const FORM: &str = "1";
+
 /// One message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
@@ -27,9 +30,9 @@ impl fmt::Debug for Record {
 }
 
 impl Record {
-    /// Subject, id and time end with a line break each; the payload is the rest.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let head = format!("{}\n{}\n{}\n", self.subject, self.id, self.accepted_at.as_ms());
+    /// Form, subject, id and time end with a line break each; the payload is the rest.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let head = format!("{FORM}\n{}\n{}\n{}\n", self.subject, self.id, self.accepted_at.as_ms());
         let mut bytes = Vec::with_capacity(head.len() + self.payload.len());
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(&self.payload);
@@ -38,8 +41,11 @@ impl Record {
 
     /// Nothing where the bytes are of another form, as a later version may write.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Record> {
-        let mut parts = bytes.splitn(4, |byte| *byte == b'\n');
+        let mut parts = bytes.splitn(5, |byte| *byte == b'\n');
         let mut line = || parts.next().and_then(|line| std::str::from_utf8(line).ok());
+        if line()? != FORM {
+            return None;
+        }
         let subject = line()?.to_owned();
         let id = EventId::parse(line()?).ok()?;
         let accepted_at = Timestamp::from_ms(line()?.parse().ok()?);

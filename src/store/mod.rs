@@ -55,7 +55,7 @@ pub use entity::ledger::Model as LedgerRow;
 pub use evidence::{Evidence, EvidenceSource, NotificationKind, NotificationRecord, Verdict};
 pub use far_times::due_statements;
 pub use handle::Store;
-pub use intake::IntakeStep;
+pub use intake::{IntakeLog, IntakeStep};
 pub use jobs::{JobOutcome, JobReport, JobRun, JobView, RunNow, job_waits};
 pub use leases::{Fenced, Lease, Permits};
 pub use logins::{ClaimedCode, LOGIN_CODE_LIFE, LoginOutcome};

@@ -21,7 +21,7 @@ pub use dead::{Damage, DeadLog, LeftAlone, Listing, Part, Piece, dead_logs};
 pub use folder::{keep_aside, prepare};
 pub use frame::{Found, frame_of, scan};
 pub use log::{Appender, LogSettings, open};
-pub use name::{DatabaseId, log_name};
+pub use name::{DatabaseId, is_log_name, log_name};
 pub use reader::{Durable, Reader};
 pub use record::Record;
 pub use shared::{AppendError, LogState};

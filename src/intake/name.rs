@@ -32,7 +32,7 @@ pub fn log_name(random: &str) -> String {
 }
 
 /// Whether a folder of this name can be a log.
-pub(super) fn is_log_name(name: &str) -> bool {
+pub fn is_log_name(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|random| {
         random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
     })

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settle::{MAX_GROUP, delivery};
 use crate::bus::Bus;
-use crate::intake::{DatabaseId, DeadLog, Part, Piece, dead_logs};
+use crate::intake::{DatabaseId, DeadLog, Part, Piece, dead_logs, is_log_name};
 use crate::store::queue::NewRow;
 use crate::store::{IntakeLog, IntakeStep, Store};
 use crate::worker::core::context::Context;
@@ -105,7 +105,8 @@ async fn look(ctx: &Context, bus: &Bus, logs: &Logs, (known, stop): (&mut Known,
 async fn report_missing(ctx: &Context, parent: &Path) -> Result<(), String> {
     let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
     for IntakeLog { log, folder, position, has_ended } in known {
-        if Path::new(&folder) != parent || parent.join(&log).is_dir() {
+        // It lies here, or where another configuration had it.
+        if parent.join(&log).is_dir() || Path::new(&folder).join(&log).is_dir() {
             continue;
         }
         if has_ended {
@@ -128,7 +129,8 @@ pub async fn warn_elsewhere(store: &Store, reads: Option<&Path>, others: &[PathB
     let named = known.into_iter().filter(|known| !known.has_ended).map(|known| PathBuf::from(known.folder));
     let folders: BTreeSet<PathBuf> = named.chain(others.iter().cloned()).collect();
     for folder in folders.into_iter().filter(|folder| Some(folder.as_path()) != reads) {
-        let holds_any = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+        let mut entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let holds_any = entries.any(|entry| entry.file_name().to_str().is_some_and(is_log_name));
         if holds_any {
             tracing::warn!(
                 ?folder,

@@ -121,7 +121,7 @@ struct Thread {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        // Also where it panicked: nobody waits for an answer that does not come.
+        // Also where it panicked: no caller waits for an answer that does not come.
         self.shared.break_off();
     }
 }

@@ -130,7 +130,7 @@ async fn settle_once(
                 items.extend(item);
                 rows.push((row, place));
             }
-            // One that nobody can handle holds up no other.
+            // One that no handler takes holds up no other.
             Err(e) => {
                 let kept = keep_aside(reader.parent(), reader.name(), durable.from, &durable.record.to_bytes());
                 let kept = kept.map_err(|e| DbError::Defect(e.to_string()))?;

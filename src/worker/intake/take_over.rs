@@ -61,14 +61,14 @@ pub async fn take_over(ctx: Context, bus: Bus, logs: Logs, stop: CancellationTok
     }
     let mut known = Known::default();
     loop {
-        look(&ctx, &bus, &logs, (&mut known, &stop)).await;
+        search(&ctx, &bus, &logs, (&mut known, &stop)).await;
         if stop.run_until_cancelled(tokio::time::sleep(SEARCH_EVERY)).await.is_none() {
             return;
         }
     }
 }
 
-async fn look(ctx: &Context, bus: &Bus, logs: &Logs, (known, stop): (&mut Known, &CancellationToken)) {
+async fn search(ctx: &Context, bus: &Bus, logs: &Logs, (known, stop): (&mut Known, &CancellationToken)) {
     let Logs { folder, database } = logs.clone();
     let listing = match blocking(move || dead_logs(&folder, database)).await {
         Ok(listing) => listing,
@@ -119,7 +119,7 @@ async fn report_missing(ctx: &Context, parent: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Warns of logs that lie where this process does not look: in a folder of before, or beside a database whose queue is
+/// Warns of logs that this process does not read: in a folder of before, or beside a database whose queue is
 /// another one now.
 pub async fn warn_elsewhere(store: &Store, reads: Option<&Path>, others: &[PathBuf]) {
     let known = match store.intake_logs().await {

@@ -108,7 +108,7 @@ async fn a_log_without_its_lock_file_gets_none() {
 }
 
 #[tokio::test]
-async fn a_record_of_a_later_form_is_told_from_damage_and_from_its_neighbours() {
+async fn a_record_of_a_later_form_is_neither_damage_nor_the_end() {
     let folder = TempDir::new().unwrap();
     let file = dead_log(folder.path()).await;
     let mut bytes = fs::read(&file).unwrap();

@@ -168,3 +168,22 @@ async fn a_closed_log_takes_nothing_and_hands_on_all_it_took() {
     reader.remove().unwrap();
     assert!(left(folder.path()).is_empty());
 }
+
+#[tokio::test]
+async fn what_waits_is_counted_with_its_age_until_it_is_settled() {
+    let folder = TempDir::new().unwrap();
+    let (appender, mut reader) = open(folder.path(), LogSettings::DEFAULT);
+    assert_eq!((appender.state().unsettled_bytes, appender.state().oldest), (0, None));
+    for n in 0..2_u8 {
+        appender.append(record(&[n; 100])).await.unwrap();
+    }
+    let taken = within_timeout("a record", reader.take(1)).await.pop().unwrap();
+    let before = appender.state();
+    assert!(before.oldest.is_some() && before.unsettled_bytes > taken.to, "both wait: {before:?}");
+    reader.settled_up_to(taken.to);
+    let after = appender.state();
+    assert!(after.oldest.is_some() && after.unsettled_bytes < before.unsettled_bytes, "one waits: {after:?}");
+    let last = within_timeout("a record", reader.take(1)).await.pop().unwrap();
+    reader.settled_up_to(last.to);
+    assert_eq!((appender.state().unsettled_bytes, appender.state().oldest), (0, None));
+}

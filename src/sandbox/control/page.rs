@@ -158,4 +158,6 @@ const STYLE: &str = "\
 :root{color-scheme:light dark}body{margin:0;font:16px/1.5 system-ui,sans-serif}\
 main{max-width:72rem;margin:0 auto;padding:1rem}h1{font-size:1.4rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
 table{border-collapse:collapse;width:100%}td{padding:.35rem .75rem .35rem 0;vertical-align:top;\
-border-top:1px solid #8884;overflow-wrap:anywhere}code{font-size:.85rem}";
+border-top:1px solid #8884;overflow-wrap:anywhere}code{font-size:.85rem}\
+@media(max-width:40rem){tr{display:block;border-top:1px solid #8884;padding:.4rem 0}\
+td{display:block;border:0;padding:0}}";

@@ -7,7 +7,6 @@
 mod address;
 mod api_key;
 mod explain;
-mod intake;
 mod layers;
 mod load;
 mod problem;
@@ -22,10 +21,10 @@ mod validate;
 
 pub use address::{NatsServers, SANDBOX_FOLDER, WechatHost, is_public_address};
 pub use api_key::{ApiKey, KeyHash, Merchants, Scope};
-pub use intake::{Intake, IntakeKind};
 pub use load::DEFAULTS;
 pub use problem::{Problem, Problems};
 pub use process::{no_color, process_env, temp_dir};
+pub use read::intake::{Intake, IntakeKind};
 pub use read::typed::{Settling, Web};
 pub use reader::CHANGE_ME;
 pub use reload::{ConfigHandle, Reload, ReloadOutcome};

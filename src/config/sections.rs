@@ -8,9 +8,9 @@ use ipnet::IpNet;
 
 use super::api_key::ApiKey;
 use super::explain::Effective;
-use super::intake::Intake;
 use super::layers::Tree;
 use super::problem::Problem;
+use super::read::intake::Intake;
 use super::read::typed::{Settling, Web};
 use super::storage::{Retention, Store};
 use crate::clock::Timestamp;

@@ -2,6 +2,7 @@
 
 mod console;
 mod hazards;
+pub(super) mod intake;
 mod reconcile;
 mod sections;
 mod settling;

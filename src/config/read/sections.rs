@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::hazards::plain_http;
+use super::intake::{Intake, IntakeKind};
 use crate::clock::Timestamp;
 use crate::config::address;
 use crate::config::api_key::{ApiKey, Merchants, Scope};
-use crate::config::intake::{Intake, IntakeKind};
 use crate::config::problem::nearest;
 use crate::config::reader::Reader;
 use crate::config::secrets::{is_pkcs12, key_hashes, varied};

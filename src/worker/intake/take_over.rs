@@ -162,7 +162,7 @@ async fn finish(
     (folder, stop): (&Path, &CancellationToken),
 ) -> Result<Ended, String> {
     crate::failpoint::point("intake.taken_over");
-    // The database is older than the log where it has no cursor: all of it is read, and what was settled changes nothing.
+    // The database is older than the log where it has no cursor: all of it is read; what was settled changes nothing.
     ctx.store.open_intake_log(&dead.name, &folder.to_string_lossy()).await.map_err(|e| e.to_string())?;
     let known = ctx.store.intake_logs().await.map_err(|e| e.to_string())?;
     let cursor = known.iter().find(|known| known.log == dead.name).map_or(0, |known| known.position);

@@ -227,7 +227,7 @@ async fn store(app: &HttpState, subject: String, envelope: Envelope<NotifyReceiv
         return app.publish(subject, envelope).await.map_err(|e| e.for_log());
     };
     let (id, accepted_at) = (envelope.id, envelope.time);
-    let payload = envelope.to_json().map_err(|e| e.to_string())?.into_bytes();
+    let payload = envelope.to_stored().map_err(|e| e.to_string())?;
     log.append(Record { subject, id, accepted_at, payload }).await.map_err(|e| e.to_string())
 }
 

@@ -143,18 +143,23 @@ fn rest(folder: &Path) -> io::Result<Examined> {
     Ok(if removed.is_ok() { Examined::Nothing } else { Examined::Not("it holds no file of a log") })
 }
 
-/// Why a log is not this database's to read.
+/// Why a log is not this database's to read. A file that cannot be read holds up no other one: its own reading says so.
 fn objection(segments: &[Segment], database: DatabaseId) -> io::Result<Option<&'static str>> {
-    let mut is_ours = false;
+    let (mut is_ours, mut unreadable) = (false, None);
     for segment in segments {
-        match folder::header_of(segment)? {
-            Header::Of(of) if of == database => is_ours = true,
-            Header::Of(_) => return Ok(Some("it is of another database")),
-            Header::Unknown => return Ok(Some("it is of a form that this version does not know")),
-            Header::Short | Header::Damaged => {}
+        match folder::header_of(segment) {
+            Ok(Header::Of(of)) if of == database => is_ours = true,
+            Ok(Header::Of(_)) => return Ok(Some("it is of another database")),
+            Ok(Header::Unknown) => return Ok(Some("it is of a form that this version does not know")),
+            Ok(Header::Short | Header::Damaged) => {}
+            Err(e) => unreadable = Some(e),
         }
     }
-    Ok((!is_ours).then_some("no file of it has a valid header"))
+    match unreadable {
+        _ if is_ours => Ok(None),
+        Some(e) => Err(e),
+        None => Ok(Some("no file of it has a valid header")),
+    }
 }
 
 impl DeadLog {

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use flate2::Crc;
+
 /// Begins every record, so that reading can go on behind damage.
 const MARK: [u8; 4] = *b"\xf5WXR";
 /// The mark, the length and the checksum.
@@ -20,14 +22,17 @@ pub enum Found {
     Damaged(Range<usize>),
 }
 
-/// The record with its frame; nothing where it is too large.
-pub fn frame_of(bytes: &[u8]) -> Option<Vec<u8>> {
-    let length = u32::try_from(bytes.len()).ok().filter(|_| bytes.len() <= MAX_RECORD)?.to_le_bytes();
-    let mut frame = Vec::with_capacity(FRAME + bytes.len());
+/// The record of these parts, one behind the other, with its frame; nothing where it is too large.
+pub fn frame_of(parts: &[&[u8]]) -> Option<Vec<u8>> {
+    let size: usize = parts.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(size).ok().filter(|_| size <= MAX_RECORD)?.to_le_bytes();
+    let mut frame = Vec::with_capacity(FRAME + size);
     frame.extend_from_slice(&MARK);
     frame.extend_from_slice(&length);
-    frame.extend_from_slice(&checksum(&[&length, bytes]).to_le_bytes());
-    frame.extend_from_slice(bytes);
+    frame.extend_from_slice(&[0; 4]);
+    parts.iter().for_each(|part| frame.extend_from_slice(part));
+    let sum = checksum(&[&length, frame.get(FRAME..)?]).to_le_bytes();
+    frame.get_mut(FRAME - sum.len()..FRAME)?.copy_from_slice(&sum);
     Some(frame)
 }
 
@@ -70,28 +75,7 @@ fn record_at(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 
 /// CRC-32 (IEEE 802.3): every flipped bit and every burst of up to 32 bits is found.
 pub(super) fn checksum(parts: &[&[u8]]) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in parts.iter().flat_map(|part| part.iter()) {
-        let place = (sum ^ u32::from(*byte)) & 0xff;
-        sum = (sum >> 8) ^ TABLE.get(place as usize).copied().unwrap_or_default();
-    }
-    !sum
-}
-
-static TABLE: [u32; 256] = table();
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut n = 0;
-    while n < 256 {
-        let mut value = n as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        table[n] = value;
-        n += 1;
-    }
-    table
+    let mut sum = Crc::new();
+    parts.iter().for_each(|part| sum.update(part));
+    sum.sum()
 }

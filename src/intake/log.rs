@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::folder;
 use super::folder::Segment;
-use super::frame::frame_of;
 use super::name::{DatabaseId, is_log_name};
 use super::reader::{Durable, Reader};
 use super::record::Record;
@@ -79,7 +78,7 @@ pub fn open(parent: &Path, name: &str, database: DatabaseId, settings: LogSettin
 impl Appender {
     /// Appends a record; returns once it is on the disk. A caller that goes away cancels nothing.
     pub async fn append(&self, record: Record) -> Result<(), AppendError> {
-        let frame = frame_of(&record.to_bytes()).ok_or(AppendError::TooLarge)?;
+        let frame = record.to_frame().ok_or(AppendError::TooLarge)?;
         let shared = &self.0.0;
         let size = frame.len() as u64;
         if !shared.reserve(size) {
@@ -166,7 +165,7 @@ impl Thread {
             self.remove_settled();
         }
         let Some(file) = &mut self.file else { return Err(io::Error::other("no file")) };
-        let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.frame.iter().copied()).collect();
+        let bytes = entries.iter().map(|entry| entry.frame.as_slice()).collect::<Vec<&[u8]>>().concat();
         let written = file.write_all(&bytes).and_then(|()| {
             crate::failpoint::point("intake.written");
             file.sync_data()

@@ -22,6 +22,6 @@ pub use folder::{keep_aside, prepare};
 pub use frame::{Found, frame_of, scan};
 pub use log::{Appender, LogSettings, open};
 pub use name::{DatabaseId, is_log_name, log_name};
-pub use reader::{Durable, Reader};
+pub use reader::{Durable, Log, Reader};
 pub use record::Record;
 pub use shared::{AppendError, LogState};

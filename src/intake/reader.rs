@@ -20,13 +20,19 @@ pub struct Durable {
     pub to: u64,
 }
 
-/// The only reader of a log, and the owner of its files.
+/// The only reader of a log.
 #[derive(Debug)]
 pub struct Reader {
+    log: Arc<Log>,
+    durable: mpsc::UnboundedReceiver<Durable>,
+}
+
+/// A log that this process writes: its files, and how far they are settled.
+#[derive(Debug)]
+pub struct Log {
     name: String,
     folder: PathBuf,
     shared: Arc<Shared>,
-    durable: mpsc::UnboundedReceiver<Durable>,
 }
 
 impl Reader {
@@ -36,9 +42,23 @@ impl Reader {
         shared: Arc<Shared>,
         durable: mpsc::UnboundedReceiver<Durable>,
     ) -> Reader {
-        Reader { name, folder, shared, durable }
+        Reader { log: Arc::new(Log { name, folder, shared }), durable }
     }
 
+    /// The log that is read.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Waits for records, and takes up to so many. None once everything was taken and nothing comes any more.
+    pub async fn take(&mut self, most: usize) -> Vec<Durable> {
+        let mut taken = Vec::new();
+        self.durable.recv_many(&mut taken, most).await;
+        taken
+    }
+}
+
+impl Log {
     /// What the cursor's row is called.
     pub fn name(&self) -> &str {
         &self.name
@@ -54,14 +74,7 @@ impl Reader {
         self.folder.parent().unwrap_or(&self.folder)
     }
 
-    /// Waits for records, and takes up to so many. None once everything was taken and nothing comes any more.
-    pub async fn take(&mut self, most: usize) -> Vec<Durable> {
-        let mut taken = Vec::new();
-        self.durable.recv_many(&mut taken, most).await;
-        taken
-    }
-
-    /// Whether the log was closed. Where it was not and nothing comes, its thread has died.
+    /// Whether it was closed. Where it was not and nothing comes, its thread has died.
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed()
     }

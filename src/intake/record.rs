@@ -1,7 +1,8 @@
-//! What a record says: a message for the queue, as the ingress would have published it.
+//! What a record says: what was accepted, where it would go in the queue, and under which id.
 
 use std::fmt;
 
+use super::frame::frame_of;
 use crate::clock::Timestamp;
 use crate::ids::EventId;
 
@@ -32,11 +33,16 @@ impl fmt::Debug for Record {
 impl Record {
     /// Form, subject, id and time end with a line break each; the payload is the rest.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let head = format!("{FORM}\n{}\n{}\n{}\n", self.subject, self.id, self.accepted_at.as_ms());
-        let mut bytes = Vec::with_capacity(head.len() + self.payload.len());
-        bytes.extend_from_slice(head.as_bytes());
-        bytes.extend_from_slice(&self.payload);
-        bytes
+        [self.head().as_bytes(), &self.payload].concat()
+    }
+
+    /// The record in its frame; nothing where it is too large.
+    pub(super) fn to_frame(&self) -> Option<Vec<u8>> {
+        frame_of(&[self.head().as_bytes(), &self.payload])
+    }
+
+    fn head(&self) -> String {
+        format!("{FORM}\n{}\n{}\n{}\n", self.subject, self.id, self.accepted_at.as_ms())
     }
 
     /// Nothing where the bytes are of another form, as a later version may write.

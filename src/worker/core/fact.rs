@@ -9,7 +9,7 @@ use crate::event::fact::Fact;
 use crate::ids::{MerchantKey, OutTradeNo};
 use crate::order::Refusal;
 use crate::store::queue::NewRow;
-use crate::store::{AttemptParams, CallRecord, EvidenceSource, IntakeStep, NotificationRecord, StoredOrder};
+use crate::store::{AttemptParams, CallRecord, DbError, EvidenceSource, IntakeStep, NotificationRecord, StoredOrder};
 use crate::trade::SignType;
 
 /// A fact to be applied to its order.
@@ -107,8 +107,8 @@ impl Applied {
 
 /// Records of the intake log that are settled in one write.
 pub(in crate::worker) struct LogGroup {
-    /// The cursor's move past all of them; nothing moves to the queue yet.
+    /// The cursor's move past all of them, with what moves to the queue in any case.
     pub step: IntakeStep,
-    /// Each as a message of the queue, and the item it makes, where it makes one.
-    pub rows: Arc<Vec<(NewRow, Option<usize>)>>,
+    /// The message of an item, in the form of the queue: most are never asked for.
+    pub row_of: Box<dyn Fn(usize) -> Result<NewRow, DbError> + Send + Sync>,
 }

@@ -300,14 +300,16 @@ impl OrderDecision for Round {
         self.open.iter().all(|i| self.items[*i].notification.is_some())
     }
 
-    fn intake(&self, decided: &Vec<Decided>, conflicts: &HashSet<i64>) -> Option<IntakeStep> {
-        let log = self.log.as_ref()?;
+    fn intake(&self, decided: &Vec<Decided>, conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
+        let Some(log) = &self.log else { return Ok(None) };
+        let mut step = log.step.clone();
         let has_ended =
             |one: &&Decided| one.applied.ends_delivery() && one.order_id.is_none_or(|id| !conflicts.contains(&id));
         let ended: HashSet<usize> = decided.iter().filter(has_ended).map(|one| one.item).collect();
-        let stays = |item: &Option<usize>| item.is_none_or(|item| !ended.contains(&item));
-        let moved = log.rows.iter().filter(|(_, item)| stays(item)).map(|(row, _)| row.clone()).collect();
-        Some(IntakeStep { moved, ..log.step.clone() })
+        for item in self.open.iter().filter(|item| !ended.contains(item)) {
+            step.moved.push((log.row_of)(*item)?);
+        }
+        Ok(Some(step))
     }
 
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::settle::{MAX_GROUP, delivery};
+use super::settle::{MAX_GROUP, queue_row};
 use crate::bus::Bus;
 use crate::intake::{DatabaseId, DeadLog, Part, Piece, dead_logs, is_log_name};
 use crate::store::queue::NewRow;
@@ -214,10 +214,10 @@ impl Moving<'_> {
             match piece {
                 Piece::Record(durable) if self.moved.contains(&durable.from) => self.to = durable.to,
                 Piece::Record(durable) => {
-                    match self.bus.queue_row(delivery(&durable.record).message) {
+                    match queue_row(self.bus, &durable.record) {
                         Ok(row) => self.rows.push(row),
                         Err(e) => {
-                            tracing::error!(log = self.dead.name, error = %e, "a record is no message of the queue");
+                            tracing::error!(log = self.dead.name, error = e, "a record is no message of the queue");
                             self.keep((durable.from, durable.record.to_bytes()), false).await?;
                         }
                     }

@@ -6,9 +6,9 @@ const FIRST: &[u8] = b"pay.in.main.notify.received\nfirst";
 const LAST: &[u8] = b"pay.in.main.notify.received\nlast, a little longer";
 
 fn two() -> (Vec<u8>, usize) {
-    let first = frame_of(FIRST).unwrap();
+    let first = frame_of(&[FIRST]).unwrap();
     let boundary = first.len();
-    ([first, frame_of(LAST).unwrap()].concat(), boundary)
+    ([first, frame_of(&[LAST]).unwrap()].concat(), boundary)
 }
 
 fn records(bytes: &[u8]) -> Vec<&[u8]> {
@@ -75,5 +75,5 @@ fn what_lies_behind_damage_is_read() {
 
 #[test]
 fn a_record_that_is_too_large_has_no_frame() {
-    assert_eq!(frame_of(&vec![0; 5 * 1024 * 1024]), None);
+    assert_eq!(frame_of(&[&vec![0; 5 * 1024 * 1024]]), None);
 }

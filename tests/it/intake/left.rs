@@ -113,8 +113,8 @@ async fn a_record_of_a_later_form_is_neither_damage_nor_the_end() {
     let file = dead_log(folder.path()).await;
     let mut bytes = fs::read(&file).unwrap();
     let position = bytes.len() as u64 - 40;
-    bytes.extend(frame_of(b"2\nwhat a later version says").unwrap());
-    bytes.extend(frame_of(&record(b"behind").to_bytes()).unwrap());
+    bytes.extend(frame_of(&[b"2\nwhat a later version says"]).unwrap());
+    bytes.extend(frame_of(&[&record(b"behind").to_bytes()]).unwrap());
     fs::write(&file, bytes).unwrap();
     let pieces = left(folder.path())[0].read(0, 0).unwrap().pieces;
     assert_eq!(pieces.len(), 5);

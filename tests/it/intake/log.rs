@@ -94,8 +94,8 @@ async fn a_full_log_refuses_and_takes_again_what_was_settled() {
     appender.append(record(&[1; 600])).await.unwrap();
     assert_eq!(appender.append(record(&[2; 600])).await, Err(AppendError::Full));
     let first = within_timeout("a record", reader.take(1)).await.pop().unwrap();
-    reader.settled_up_to(first.to);
-    assert_eq!(reader.state().unsettled_bytes, 0);
+    reader.log().settled_up_to(first.to);
+    assert_eq!(reader.log().state().unsettled_bytes, 0);
     appender.append(record(&[3; 600])).await.unwrap();
     assert_eq!(next(&mut reader, 1).await[0].payload, [3; 600]);
 }
@@ -111,7 +111,7 @@ async fn settled_files_go_and_the_others_stay() {
     }
     assert_eq!(files(folder.path()).len(), 5, "nothing is settled");
     let fourth = within_timeout("a record", reader.take(4)).await.pop().unwrap();
-    reader.settled_up_to(fourth.to);
+    reader.log().settled_up_to(fourth.to);
     for one in &wanted[5..] {
         appender.append(one.clone()).await.unwrap();
     }
@@ -165,7 +165,7 @@ async fn a_closed_log_takes_nothing_and_hands_on_all_it_took() {
     assert_eq!(next(&mut reader, 1).await[0].payload, b"last");
     assert!(within_timeout("the end of the log", reader.take(1)).await.is_empty());
     drop(appender);
-    reader.remove().unwrap();
+    reader.log().remove().unwrap();
     assert!(left(folder.path()).is_empty());
 }
 
@@ -180,10 +180,10 @@ async fn what_waits_is_counted_with_its_age_until_it_is_settled() {
     let taken = within_timeout("a record", reader.take(1)).await.pop().unwrap();
     let before = appender.state();
     assert!(before.oldest.is_some() && before.unsettled_bytes > taken.to, "both wait: {before:?}");
-    reader.settled_up_to(taken.to);
+    reader.log().settled_up_to(taken.to);
     let after = appender.state();
     assert!(after.oldest.is_some() && after.unsettled_bytes < before.unsettled_bytes, "one waits: {after:?}");
     let last = within_timeout("a record", reader.take(1)).await.pop().unwrap();
-    reader.settled_up_to(last.to);
+    reader.log().settled_up_to(last.to);
     assert_eq!((appender.state().unsettled_bytes, appender.state().oldest), (0, None));
 }

@@ -3,6 +3,6 @@
 mod frames;
 mod left;
 mod log;
-mod support;
+pub mod support;
 
 use support::*;

@@ -17,7 +17,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("clap", &["bin", "src/demo", "src/ctl"]),
     ("clap_complete", &["src/ctl/args.rs", "src/ctl/scripts.rs"]),
     ("clap_mangen", &["src/ctl/scripts.rs"]),
-    ("flate2", &["src/store/packed", "src/wechat/v2/bill", "src/sandbox", "src/reference"]),
+    ("flate2", &["src/intake", "src/store/packed", "src/wechat/v2/bill", "src/sandbox", "src/reference"]),
     ("hyper", &["src/http", "src/web", "src/sandbox", "src/bus"]),
     ("hyper_util", &["src/http", "src/web", "src/sandbox", "src/bus"]),
     ("ipnet", &["src/config", "src/http", "src/web", "src/webhooks"]),

@@ -49,8 +49,8 @@ pub trait OrderDecision: Send + Sync + 'static {
     fn attempts(&self) -> HashMap<MerchantKey, Vec<OutTradeNo>>;
 
     /// The move of the cursor that is written with the changes. Orders of `conflicts` are not changed.
-    fn intake(&self, _outcome: &Self::Outcome, _conflicts: &HashSet<i64>) -> Option<IntakeStep> {
-        None
+    fn intake(&self, _outcome: &Self::Outcome, _conflicts: &HashSet<i64>) -> Result<Option<IntakeStep>, DbError> {
+        Ok(None)
     }
 
     /// Decides. Without any other effect, because the write may be run again.
@@ -104,7 +104,7 @@ async fn change<D: OrderDecision>(tx: &WriteTx, decision: &D, at: Timestamp) -> 
     // In the order of the rows: two processes that lock the same orders then wait for each other without a deadlock.
     changes.sort_by_key(|change| change.next.id);
     let done = commit(tx, &changes, at).await?;
-    if let Some(step) = decision.intake(&outcome, &done.conflicts) {
+    if let Some(step) = decision.intake(&outcome, &done.conflicts)? {
         advance(tx, &step).await?;
     }
     Ok((outcome, done))

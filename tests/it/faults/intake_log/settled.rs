@@ -1,56 +1,14 @@
 //! Notifications that are accepted into the intake log: settled once, whichever process dies in between.
 
-use std::path::PathBuf;
-
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use wxpay_worker::store::Db;
 
-use super::audit::{self, Orders};
-use super::until;
+use super::support::*;
+use crate::faults::audit::{self, Orders};
+use crate::faults::until;
 use crate::flows::notifications::{SIGNED_BY_THE_TEST, notify, signed};
-use crate::harness::service::{KEY, Process, Processes, TestService};
+use crate::harness::service::{KEY, Process};
 use crate::harness::size;
-
-const LOG: &str = "[server]\nintake = \"log\"";
-/// Messages of notifications that went by the queue.
-const QUEUED: &str = "SELECT COUNT(*) FROM bus_messages WHERE subject LIKE 'pay.in.main.notify.%'";
-const CURSORS: &str = "SELECT COUNT(*) FROM intake_logs";
-
-async fn with_log() -> Processes {
-    TestService::embedded_sqlite().await.config(LOG).processes().await
-}
-
-fn orders(count: i64) -> Orders {
-    (0..count).map(|n| (format!("L{n:06}"), 100 + n)).collect()
-}
-
-async fn place_and_pay(rig: &Processes, base: &str, orders: &Orders) {
-    let placing = stream::iter(orders).map(|(order_no, amount_fen)| async move {
-        rig.place(base, order_no, *amount_fen).await;
-        rig.pay(order_no).await
-    });
-    placing.buffer_unordered(16).collect::<Vec<Value>>().await;
-}
-
-async fn until_paid(rig: &Processes, db: &Db) {
-    let left = "SELECT COUNT(*) FROM orders WHERE state <> 'paid'";
-    until("every order paid", || async { (rig.number(db, left).await == 0).then_some(()) }).await;
-}
-
-/// The folder of the logs.
-fn folder(rig: &Processes) -> PathBuf {
-    PathBuf::from(format!("{}.intake", rig.db.url().trim_start_matches("sqlite://")))
-}
-
-/// The logs that lie beside the database.
-async fn logs(rig: &Processes) -> usize {
-    std::fs::read_dir(folder(rig)).map_or(0, Iterator::count)
-}
-
-async fn said(rig: &Processes, text: &str) {
-    until(text, || async { rig.logs().contains(text).then_some(()) }).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notifications_are_settled_from_the_log_and_a_stopped_process_leaves_none() {
@@ -158,65 +116,5 @@ async fn a_killed_process_loses_and_doubles_nothing_that_its_log_had() {
     rig.until_drained().await;
     audit::all_paid_once(&rig, &service.base, &orders).await;
     drop(beside);
-    rig.finish().await;
-}
-
-/// Whether with or without a log of its own, a process removes nothing that is no log of its database.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn folders_beside_the_logs_stay_and_logs_of_others_are_reported() {
-    let rig = with_log().await;
-    let photos = folder(&rig).join("photos");
-    let other = folder(&rig).join("notify-bbbbbbbbbbbbbbbbbbbb");
-    for made in [&photos, &other] {
-        std::fs::create_dir_all(made).unwrap();
-        std::fs::write(made.join("lock"), "").unwrap();
-        std::fs::write(made.join("00000000000000000000-00000000000000000000.log"), [7; 100]).unwrap();
-    }
-    let service = rig.run_all().await;
-    said(&rig, "no file of it has a valid header").await;
-    assert!(service.terminate().await.success());
-    for made in [&photos, &other] {
-        assert_eq!(std::fs::read_dir(made).unwrap().count(), 2);
-    }
-    rig.finish().await;
-}
-
-/// The cursor of another database, as after a restore under the running service.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cursor_that_is_elsewhere_ends_the_process_and_the_next_one_settles() {
-    let rig = with_log().await;
-    let mut service = rig.run_all().await;
-    rig.place(&service.base, "L000001", 100).await;
-    let db = rig.open_db().await;
-    until("a cursor", || async { (rig.number(&db, CURSORS).await == 1).then_some(()) }).await;
-    db.execute("test", "DELETE FROM intake_logs", []).await.unwrap();
-    rig.pay("L000001").await;
-    service.until_dead().await;
-    said(&rig, "the database's cursor of").await;
-    let service = rig.run_all().await;
-    rig.until_state(&service.base, "L000001", "paid").await;
-    rig.until_drained().await;
-    let orders = Orders::from([("L000001".to_owned(), 100)]);
-    audit::all_paid_once(&rig, &service.base, &orders).await;
-    rig.finish().await;
-}
-
-/// A cursor behind which the files are gone: what was in them is asked for.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_missing_is_said_and_open_orders_are_asked_about() {
-    let rig = with_log().await;
-    let mut service = rig.run_all().await;
-    let db = rig.open_db().await;
-    until("a cursor", || async { (rig.number(&db, CURSORS).await == 1).then_some(()) }).await;
-    rig.place(&service.base, "L000001", 100).await;
-    service.kill();
-    std::fs::remove_dir_all(folder(&rig)).unwrap();
-    let far = "UPDATE orders SET next_query_at_ms = next_query_at_ms + 86400000 WHERE state = 'payable'";
-    db.execute("test", far, []).await.unwrap();
-    service = rig.run_all().await;
-    said(&rig, "an intake log that was not settled to its end is missing").await;
-    let late = "SELECT COUNT(*) FROM orders WHERE next_query_at_ms > created_at_ms + 43200000";
-    until("the order is asked about", || async { (rig.number(&db, late).await == 0).then_some(()) }).await;
-    drop(service);
     rig.finish().await;
 }

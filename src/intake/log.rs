@@ -27,7 +27,7 @@ pub struct LogSettings {
 
 impl LogSettings {
     /// What the service runs with.
-    pub const DEFAULT: LogSettings = LogSettings { max_bytes: 64 * 1024 * 1024, file_bytes: 16 * 1024 * 1024 };
+    pub const DEFAULT: LogSettings = LogSettings { max_bytes: 128 * 1024 * 1024, file_bytes: 16 * 1024 * 1024 };
 }
 
 /// Where records are appended. Cheap to clone.

@@ -21,8 +21,8 @@ use crate::worker::core::fact_applier::settle_log;
 use crate::worker::core::outage::{TRIES, is_outage};
 use crate::worker::notification::item_of;
 
-/// Records of one group: what arrives meanwhile waits for no more than so many.
-pub(super) const MAX_GROUP: usize = 128;
+/// Records of one group: an order waits for the writing of no more than so many.
+pub(super) const MAX_GROUP: usize = 256;
 /// From the beginning of one group to that of the next: under load groups grow.
 const PACE: Duration = Duration::from_millis(10);
 /// Records that are verified in one go: the thread has other work, too.

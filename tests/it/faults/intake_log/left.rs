@@ -207,7 +207,7 @@ async fn a_cursor_that_is_elsewhere_ends_the_process_and_the_next_one_settles() 
 /// A cursor behind which the files are gone: what was in them is asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_missing_is_said_and_open_orders_and_refunds_are_asked_about() {
-    let rig = with_log().await;
+    let rig = a_service().await.refunds().processes().await;
     let mut service = rig.run_all().await;
     let db = rig.open_db().await;
     until("a cursor", || async { (rig.number(&db, CURSORS).await == 1).then_some(()) }).await;

@@ -14,13 +14,12 @@ use crate::harness::service::{Processes, TestService};
 pub const QUEUED: &str = "SELECT COUNT(*) FROM bus_messages WHERE subject LIKE 'pay.in.main.notify.%'";
 pub const CURSORS: &str = "SELECT COUNT(*) FROM intake_logs";
 
-pub async fn with_log() -> Processes {
-    with_log_and("").await
+pub async fn a_service() -> TestService {
+    TestService::embedded_sqlite().await.config("[server]\nintake = \"log\"")
 }
 
-/// With more in the section `[server]`.
-pub async fn with_log_and(server: &str) -> Processes {
-    TestService::embedded_sqlite().await.config(&format!("[server]\nintake = \"log\"\n{server}")).processes().await
+pub async fn with_log() -> Processes {
+    a_service().await.processes().await
 }
 
 pub fn orders(count: i64) -> Orders {

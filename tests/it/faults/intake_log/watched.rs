@@ -34,8 +34,8 @@ async fn what_waits_while_the_database_takes_no_writes_is_counted_and_settled_af
     drop(locker);
     rig.until_state(&service.base, "L000001", "paid").await;
     until("nothing waits", || async {
-        let left = gauge(&rig, &service, BYTES).await + gauge(&rig, &service, AGE).await;
-        (left == 0.0).then_some(())
+        let left = (gauge(&rig, &service, BYTES).await, gauge(&rig, &service, AGE).await);
+        (left == (0.0, 0.0)).then_some(())
     })
     .await;
     rig.until_drained().await;
@@ -44,7 +44,7 @@ async fn what_waits_while_the_database_takes_no_writes_is_counted_and_settled_af
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_ends_unsettled_names_the_folder_and_the_next_one_settles() {
-    let rig = with_log_and("shutdown_timeout_ms = 1000").await;
+    let rig = a_service().await.config("[server]\nshutdown_timeout_ms = 1000").processes().await;
     let service = rig.run_all().await;
     let locker = accepted_meanwhile(&rig, &service).await;
     assert!(!service.terminate().await.success());

@@ -32,6 +32,7 @@ proofs=(
     "release"
     "dependencies"
     "side_by_side"
+    "first_hour"
 )
 
 log=$(mktemp "${TMPDIR:-/tmp}/wxpay-long.XXXXXX")
@@ -51,6 +52,8 @@ for proof in "${proofs[@]}"; do
             cargo deny check bans licenses sources && deploy/sbom.sh >target/sbom.json")
     elif [[ $name == side_by_side ]]; then
         command=(tests/upgrade/side-by-side.sh)
+    elif [[ $name == first_hour ]]; then
+        command=(tests/first-hour.sh)
     else
         # shellcheck disable=SC2206 # words are words
         command=(tests/run.sh $words)
@@ -61,7 +64,7 @@ for proof in "${proofs[@]}"; do
     "${command[@]}" 2>&1 | tee "$log" >&2 || outcome=FAILED failed=1
     seeds=$(grep -oE 'WXPAY_TEST_SEED=[0-9]+' "$log" | sort -u | cut -d= -f2 | paste -sd ' ' || true)
     counts=$(grep -oE '[0-9]+ passed; [0-9]+ failed' "$log" | grep -v '^0 passed; 0 failed' | paste -sd ',' || true)
-    figures=$(grep -oE '[0-9]+ of [0-9]+ within 35 s; .*|^side by side, .*' "$log" | paste -sd ',' || true)
+    figures=$(grep -oE '[0-9]+ of [0-9]+ within 35 s; .*|^side by side, .*|^first hour, .*' "$log" | paste -sd ',' || true)
     row="| $name | \`${command[*]}\` | ${seeds:--} | $outcome${counts:+, $counts}${figures:+; $figures}"
     rows+=("$row | $((SECONDS - begun)) |")
 done

@@ -4,6 +4,7 @@
 DO $grants$
 DECLARE
   service CONSTANT TEXT := current_setting('wxpay.service');
+  -- These, whatever became of their triggers; and every table that has such a trigger.
   append_only CONSTANT TEXT[] := ARRAY['ledger', 'refund_ledger', 'evidence', 'refund_evidence', 'audit'];
   t RECORD;
   wanted TEXT[];
@@ -23,7 +24,9 @@ BEGIN
   LOOP
     wanted := CASE
       WHEN t.name = 'seaql_migrations' THEN ARRAY['SELECT']
-      WHEN t.name = ANY (append_only) THEN ARRAY['INSERT', 'SELECT']
+      WHEN t.name = ANY (append_only)
+        OR EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.id AND g.tgname = t.name || '_append_only')
+        THEN ARRAY['INSERT', 'SELECT']
       ELSE ARRAY['DELETE', 'INSERT', 'SELECT', 'UPDATE']
     END;
     SELECT COALESCE(array_agg(p ORDER BY p), ARRAY[]::TEXT[]) INTO has
@@ -32,6 +35,9 @@ BEGIN
     IF has <> wanted THEN
       EXECUTE format('REVOKE ALL ON TABLE %I FROM PUBLIC, %I', t.name, service);
       EXECUTE format('GRANT %s ON TABLE %I TO %I', array_to_string(wanted, ', '), t.name, service);
+    END IF;
+    IF NOT 'UPDATE' = ANY (wanted) AND has_table_privilege(service, t.id, 'UPDATE, DELETE, TRUNCATE') THEN
+      RAISE EXCEPTION 'the role % of store.url may change rows of % by another role that it is a member of, or as a superuser: take that away', service, t.name;
     END IF;
   END LOOP;
 END

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::consumer::Together;
@@ -37,7 +38,16 @@ impl Bus {
     }
 
     /// [`Bus::connect`] with a topology of one's own.
-    pub async fn connect_with(
+    // Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
+    pub fn connect_with(
+        settings: &config::Bus,
+        db: Option<Db>,
+        topology: Topology,
+    ) -> BoxFuture<'_, Result<(Bus, Report), ConnectError>> {
+        Box::pin(Bus::connected(settings, db, topology))
+    }
+
+    async fn connected(
         settings: &config::Bus,
         db: Option<Db>,
         topology: Topology,

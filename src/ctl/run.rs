@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
+use futures_util::future::LocalBoxFuture;
 
 use super::args::{Cli, Command};
 use super::client::Api;
@@ -13,7 +14,12 @@ use super::output::Printer;
 use super::{bus, commands, doctor, finance, keys, replay, scripts, trigger, webhooks};
 
 /// Reads the arguments, does what they say and answers with the exit code.
-pub async fn main() -> ExitCode {
+// Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
+pub fn main() -> LocalBoxFuture<'static, ExitCode> {
+    Box::pin(exit_code())
+}
+
+async fn exit_code() -> ExitCode {
     let parsed = Cli::command().try_get_matches().and_then(|matches| {
         let named = matches.value_source("url").is_some_and(|source| source != ValueSource::DefaultValue);
         Ok((Cli::from_arg_matches(&matches)?, named))

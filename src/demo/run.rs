@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::http::Caller;
@@ -37,7 +38,12 @@ pub struct Options {
 }
 
 /// Runs the demo until its payment is complete, or until `stop`.
-pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+// Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
+pub fn run(options: Options, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(demonstrate(options, stop))
+}
+
+async fn demonstrate(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     telemetry::init(&Log { json: false, filter: options.log.clone() })?;
     let data = std::path::absolute(&options.data)?;
     tokio::fs::create_dir_all(&data).await.with_context(|| format!("cannot make {}", data.display()))?;

@@ -1,5 +1,6 @@
 //! The store as the rest of the program holds it.
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::db::{Db, DbError};
@@ -20,7 +21,12 @@ impl Store {
     }
 
     /// Opens the database of the configuration and brings its schema up to date if it says so.
-    pub async fn open(settings: &config::Store) -> Result<Store, DbError> {
+    // Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
+    pub fn open(settings: &config::Store) -> BoxFuture<'_, Result<Store, DbError>> {
+        Box::pin(Store::opened(settings))
+    }
+
+    async fn opened(settings: &config::Store) -> Result<Store, DbError> {
         let db = Db::connect(settings).await?;
         if settings.migrate_on_start {
             db.migrate().await?;

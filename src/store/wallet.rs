@@ -69,25 +69,28 @@ impl Store {
     }
 
     /// How many of the orders offered to this user since then can be paid and are not, those of other amounts than
-    /// `but`. One that is not recorded yet counts.
+    /// `but`. One that is not recorded yet counts where it was offered since the second moment: its request may have
+    /// crashed.
     pub async fn open_wallet_orders(
         &self,
         (app, openid): (&AppKey, &OpenId),
         merchant: &MerchantKey,
-        since: Timestamp,
+        (since, unrecorded_since): (Timestamp, Timestamp),
         but: Fen,
     ) -> Result<i64, DbError> {
         let sql = "SELECT COUNT(*) AS open FROM wallet_orders
                    LEFT JOIN orders ON orders.merchant = $3 AND orders.order_no = wallet_orders.order_no
                    WHERE wallet_orders.app = $1 AND wallet_orders.openid = $2 AND wallet_orders.offered_at_ms >= $4
                      AND wallet_orders.amount_fen <> $5
-                     AND (orders.id IS NULL OR orders.state IN ('requested', 'payable'))";
+                     AND (orders.state IN ('requested', 'payable')
+                          OR orders.id IS NULL AND wallet_orders.offered_at_ms >= $6)";
         let values = [
             app.as_str().into(),
             openid.as_str().into(),
             merchant.as_str().into(),
             since.as_ms().into(),
             but.as_i64().into(),
+            unrecorded_since.as_ms().into(),
         ];
         let row = self.db.read().query_one_raw(self.db.statement(sql, values)).await?;
         row.map_or(Ok(0), |row| Ok(row.try_get("", "open")?))

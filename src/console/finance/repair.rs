@@ -30,7 +30,7 @@ use crate::reconciliation::LineClass;
 use crate::store::{Reconciliation, Right, Work};
 
 /// Lines that a page shows.
-const SHOWN: usize = 100;
+const SHOWN: usize = 50;
 /// Repairs of more lines than this are confirmed by typing how many they are.
 const TYPED_ABOVE: usize = 100;
 
@@ -47,8 +47,10 @@ struct Planned {
 struct RepairPage {
     frame: Frame,
     t: &'static FinanceWords,
-    /// How many lines have each mend.
+    /// How many lines have each mend, of those that were planned.
     counts: Vec<(Badge, &'static str, usize)>,
+    /// A plan's first page; the repair plans the others as it gets to them.
+    planned: usize,
     items: Vec<Planned>,
     total: usize,
     /// Those of the plan that a repair does something about.
@@ -118,6 +120,7 @@ async fn shown(
     let notes = items.iter().filter(|item| item.mend == Mend::Note).count();
     Ok(RepairPage {
         counts: counts(&frame, &items),
+        planned: items.len(),
         items: items.iter().take(SHOWN).map(|item| planned(item, &frame, t)).collect(),
         total,
         to_do: total - notes,

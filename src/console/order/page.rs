@@ -22,7 +22,7 @@ use crate::console::viewer::Viewer;
 use crate::ops::history::{self, Entry, Timeline};
 use crate::ops::{Operator, notifications};
 use crate::order::{AttemptState, Intent, PaymentClass};
-use crate::store::{Archived, DbError, StoredOrder, StoredPayment, StoredRefund};
+use crate::store::{Archived, DbError, OrderMoney, StoredOrder, StoredPayment, StoredRefund};
 
 /// Notifications whose messages are shown in the page; the others have pages of their own.
 const MESSAGES: usize = 5;
@@ -59,9 +59,8 @@ pub async fn get(
     filters: crate::console::query::Filters,
 ) -> Result<Response, Fault> {
     let stored = find(&app, &viewer, named).await?;
+    let OrderMoney { order: stored, payments, refunds } = app.store.with_money(stored).await?;
     let order = &stored.order;
-    let payments = app.store.payments_of_order(order.id).await?;
-    let refunds = app.store.refunds_of_order(order.id).await?;
     let Timeline { entries, truncated, .. } = history::of_order(&app.store, &stored).await?;
     let passed = filters.get("passed").and_then(|n| n.parse::<usize>().ok()).unwrap_or(0).min(entries.len());
     let end = entries.len() - passed;

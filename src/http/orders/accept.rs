@@ -17,6 +17,7 @@ use crate::http::state::HttpState;
 use crate::ids::TransactionId;
 use crate::ops::money::{self, Accepted};
 use crate::order::Refusal;
+use crate::store::OrderMoney;
 
 /// The longest reason, in bytes.
 const REASON_MAX_BYTES: usize = 500;
@@ -38,8 +39,7 @@ pub async fn accept(
         Accepted::Refused(_) => return Err(Error::NotFound("payment of this order")),
     }
     let order = find(&app, &caller, query.merchant.as_deref(), &order_no).await?;
-    let payments = app.store.payments_of_order(order.order.id).await?;
-    let refunds = app.store.refunds_of_order(order.order.id).await?;
+    let OrderMoney { order, payments, refunds } = app.store.with_money(order).await?;
     // Without the order's token and pay parameters, which belong to who may place orders.
     Ok(axum::Json(OrderJson::state(&order).with_money(&payments, &refunds)).into_response())
 }

@@ -20,7 +20,7 @@ use crate::http::state::HttpState;
 use crate::ids::OrderNo;
 use crate::ops::commands;
 use crate::order::{Intent, OrderState};
-use crate::store::StoredOrder;
+use crate::store::{OrderMoney, StoredOrder};
 use crate::trade::TradeType;
 
 /// How long `?refresh=1` waits for WeChat's answer.
@@ -73,12 +73,12 @@ struct Refresh {
 
 /// The order with its payments, refunds and pay parameters.
 async fn answer(app: &HttpState, order: Arc<StoredOrder>, refresh: Option<Refresh>) -> Result<Response, Error> {
+    let OrderMoney { order, payments, refunds } = if order.order.payments.is_empty() {
+        OrderMoney { order, payments: Vec::new(), refunds: Vec::new() }
+    } else {
+        app.store.with_money(order).await?
+    };
     let pay_params = signed(&app.config, &order, app.clock.now())?;
-    let (mut payments, mut refunds) = (Vec::new(), Vec::new());
-    if !order.order.payments.is_empty() {
-        payments = app.store.payments_of_order(order.order.id).await?;
-        refunds = app.store.refunds_of_order(order.order.id).await?;
-    }
     let json = OrderJson::whole(&order, pay_params).with_money(&payments, &refunds);
     let json = match refresh {
         Some(Refresh { refreshed, said }) => json.refreshed(refreshed, said.as_ref()),

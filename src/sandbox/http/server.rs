@@ -15,6 +15,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -146,11 +147,16 @@ impl Sandbox {
     }
 
     /// Starts on a bound listener. Notifications that the journal shows as not yet acknowledged are repeated.
-    pub async fn start_with(
+    // Boxed: what a program awaits is then compiled with this crate, and not once more with each program.
+    pub fn start_with(
         listener: TcpListener,
         settings: Settings,
         options: Options,
-    ) -> Result<Running, StartError> {
+    ) -> BoxFuture<'static, Result<Running, StartError>> {
+        Box::pin(Sandbox::started(listener, settings, options))
+    }
+
+    async fn started(listener: TcpListener, settings: Settings, options: Options) -> Result<Running, StartError> {
         if settings.merchants.is_empty() {
             return Err(StartError::NoMerchant);
         }

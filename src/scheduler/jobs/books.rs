@@ -18,7 +18,15 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 /// For how long a run compares days: half of its deadline. The next run goes on.
 const COMPARES: Duration = Duration::from_secs(150);
 
+/// Gives way to a shutdown: only what a day came to is written, and the next process compares the day from its
+/// beginning.
 pub async fn books(ctx: Context) -> Result<Done, JobError> {
+    let cancel = ctx.cancel.clone();
+    let stopped = || Ok(Done { count: 0, detail: Some("stopped with its process".into()) });
+    cancel.run_until_cancelled(close_and_compare(ctx)).await.unwrap_or_else(stopped)
+}
+
+async fn close_and_compare(ctx: Context) -> Result<Done, JobError> {
     let now = ctx.clock.now();
     let over = now.before(OVER);
     let end = Timestamp::from_ms(over.next_beijing_midnight().as_ms() - DAY_MS);

@@ -34,7 +34,12 @@ pub async fn reconciliations(ctx: Context) -> Result<Done, JobError> {
     };
     let (mut count, mut said) = (0, Vec::new());
     for due in ctx.store.due_reconciliations(now, PER_RUN).await? {
-        let ended = match crate::reconcile::reconcile(on, &due).await {
+        // A run that is dropped is as one whose process was killed: the day is due still.
+        let Some(ended) = ctx.cancel.run_until_cancelled(crate::reconcile::reconcile(on, &due)).await else {
+            said.push(format!("{} {}: stopped with its process", due.merchant, due.day));
+            return Ok(Done { count, detail: Some(said.join("; ")) });
+        };
+        let ended = match ended {
             Ok(Ran::Done(state)) => state.as_str().to_owned(),
             Ok(Ran::Failed(error)) => error,
             Err(RunError::Overtaken) => return Err(JobError::Overtaken),

@@ -65,7 +65,9 @@ impl Store {
 
 async fn balances(reader: Reader<'_>, merchant: &MerchantKey, at: Timestamp) -> Result<Balances, DbError> {
     let values = [merchant.as_str().into(), at.as_ms().into()];
-    let rows = reader.rows(BALANCES, values).await?;
+    let sql = BALANCES.replace("{yuan}", &CHANGES.replace("{is}", "= 'CNY'"));
+    let sql = sql.replace("{others}", &CHANGES.replace("{is}", "<> 'CNY'"));
+    let rows = reader.rows(&sql, values).await?;
     rows.iter().map(|row| Ok((row.get("currency")?, row.get("balance_fen")?))).collect()
 }
 
@@ -115,13 +117,20 @@ const CLOSINGS_LOCK: i64 = 7_722_019;
 const BALANCES: &str = "
 WITH kept (at_ms) AS (SELECT MAX(at_ms) FROM ledger_closings WHERE merchant = $1 AND at_ms <= $2),
      since (at_ms) AS (SELECT COALESCE(at_ms, 0) FROM kept)
-SELECT currency, CAST(SUM(change_fen) AS BIGINT) AS balance_fen FROM (
+SELECT currency, balance_fen FROM (
+  SELECT 'CNY' AS currency, CAST(SUM(change_fen) AS BIGINT) AS balance_fen, COUNT(*) AS n FROM ({yuan}) AS y
+) AS yuan WHERE n > 0
+UNION ALL
+SELECT currency, CAST(SUM(change_fen) AS BIGINT) AS balance_fen FROM ({others}) AS o GROUP BY currency";
+
+// SQLite sorts what it groups in memory: yuan, which almost all rows are of, is summed up alone.
+const CHANGES: &str = "
   SELECT currency, balance_fen AS change_fen FROM ledger_closings
-  WHERE merchant = $1 AND at_ms = (SELECT at_ms FROM kept)
+  WHERE merchant = $1 AND at_ms = (SELECT at_ms FROM kept) AND currency {is}
   UNION ALL
   SELECT currency, amount_fen AS change_fen FROM ledger
   WHERE merchant = $1 AND recorded_at_ms >= (SELECT at_ms FROM since) AND recorded_at_ms < $2 AND entry = 'payment'
+    AND currency {is}
   UNION ALL
   SELECT currency, -amount_fen AS change_fen FROM refund_ledger
-  WHERE merchant = $1 AND recorded_at_ms >= (SELECT at_ms FROM since) AND recorded_at_ms < $2) AS c
-GROUP BY currency";
+  WHERE merchant = $1 AND recorded_at_ms >= (SELECT at_ms FROM since) AND recorded_at_ms < $2 AND currency {is}";

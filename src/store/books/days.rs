@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use sea_orm::Value;
+
 use crate::clock::Timestamp;
 use crate::ids::MerchantKey;
 use crate::store::Store;
+use crate::store::books::currencies::sums_by_currency;
 use crate::store::db::DbError;
 use crate::store::writer::Row;
-
-const DAY_MS: i64 = 24 * 3600 * 1000;
-const BEIJING_MS: i64 = 8 * 3600 * 1000;
 
 /// The sums of a day in one currency: what was paid, and what went back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,16 +43,22 @@ impl Store {
         recorded_before: Timestamp,
     ) -> Result<BTreeMap<String, BTreeMap<String, DaySums>>, DbError> {
         let mut days = BTreeMap::<String, BTreeMap<String, DaySums>>::new();
-        let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into(), recorded_before.as_ms().into()];
-        for row in self.db.reader().rows(&by_day(PAYMENTS), values.clone()).await? {
-            let (day, n, fen) = of_day(&row)?;
-            let sums = days.entry(day).or_default().entry(row.get("currency")?).or_default();
-            (sums.payments, sums.payments_fen) = (n, fen);
-        }
-        for row in self.db.reader().rows(&by_day(REFUNDS), values).await? {
-            let (day, n, fen) = of_day(&row)?;
-            let sums = days.entry(day).or_default().entry(row.get("currency")?).or_default();
-            (sums.refunds, sums.refunds_fen) = (n, fen);
+        let reader = self.db.reader();
+        let mut begin = from;
+        while begin < to {
+            let end = begin.next_beijing_midnight().min(to);
+            let day = begin.to_beijing_day();
+            let limits = [begin.as_ms(), end.as_ms(), recorded_before.as_ms()].map(Into::into);
+            let values: Vec<Value> = [merchant.as_str().into()].into_iter().chain(limits).collect();
+            for (currency, n, fen) in sums_by_currency(reader, PAYMENTS, values.clone()).await? {
+                let sums = days.entry(day.clone()).or_default().entry(currency).or_default();
+                (sums.payments, sums.payments_fen) = (n, fen);
+            }
+            for (currency, n, fen) in sums_by_currency(reader, REFUNDS, values).await? {
+                let sums = days.entry(day.clone()).or_default().entry(currency).or_default();
+                (sums.refunds, sums.refunds_fen) = (n, fen);
+            }
+            begin = end;
         }
         Ok(days)
     }
@@ -82,21 +88,14 @@ impl Store {
 }
 
 /// Of the class of a payment nothing is said here: WeChat has the money of every class.
-const PAYMENTS: &str = "
-SELECT {day} AS day, p.currency AS currency, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
-FROM (SELECT paid_at_ms AS at_ms, amount_fen, currency FROM payments
-      WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4) AS p
-GROUP BY {day}, p.currency";
+const PAYMENTS: &str = "payments WHERE merchant = $1 AND paid_at_ms >= $2 AND paid_at_ms < $3 AND recorded_at_ms < $4";
 
 // As WeChat's bill has them: on the day of their acceptance.
 const REFUNDS: &str = "
-SELECT {day} AS day, p.currency AS currency, COUNT(*) AS n, CAST(SUM(p.amount_fen) AS BIGINT) AS fen
-FROM (SELECT COALESCE(r.accepted_at_ms, r.created_at_ms) AS at_ms, l.amount_fen AS amount_fen,
-             l.currency AS currency FROM refunds AS r
-      JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
-      WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
-        AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4) AS p
-GROUP BY {day}, p.currency";
+(SELECT l.amount_fen AS amount_fen, l.currency AS currency FROM refunds AS r
+ JOIN refund_ledger AS l ON l.merchant = r.merchant AND l.refund_no = r.refund_no
+ WHERE r.merchant = $1 AND COALESCE(r.accepted_at_ms, r.created_at_ms) >= $2
+   AND COALESCE(r.accepted_at_ms, r.created_at_ms) < $3 AND l.recorded_at_ms < $4) AS p WHERE amount_fen > 0";
 
 const LATE: &str = "
 SELECT occurred_at_ms, recorded_at_ms, CAST(0 AS BIGINT) AS is_refund, order_no, transaction_id AS number, amount_fen,
@@ -107,13 +106,3 @@ UNION ALL
 SELECT occurred_at_ms, recorded_at_ms, CAST(1 AS BIGINT) AS is_refund, order_no, refund_no AS number, amount_fen,
        currency
 FROM refund_ledger WHERE merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3 AND occurred_at_ms < $2";
-
-/// Numbers of days in Beijing.
-fn by_day(sql: &str) -> String {
-    sql.replace("{day}", &format!("(p.at_ms + {BEIJING_MS}) / {DAY_MS}"))
-}
-
-fn of_day(row: &Row) -> Result<(String, i64, i64), DbError> {
-    let begin = Timestamp::from_ms(row.get::<i64>("day")? * DAY_MS - BEIJING_MS);
-    Ok((begin.to_beijing_day(), row.get("n")?, row.get("fen")?))
-}

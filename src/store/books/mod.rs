@@ -3,6 +3,7 @@
 
 pub(super) mod checks;
 pub(super) mod closings;
+pub(super) mod currencies;
 pub(super) mod days;
 pub(super) mod detail;
 pub(super) mod events;

@@ -3,6 +3,9 @@
 //! What must stay true: a row is found under the time of its recording, which never changes; what was recorded before
 //! is the same for every later reader, except for rows whose transaction has not ended yet.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use sea_orm::Value;
 
 use crate::clock::Timestamp;
@@ -10,6 +13,9 @@ use crate::ids::MerchantKey;
 use crate::store::Store;
 use crate::store::db::DbError;
 use crate::store::writer::Row;
+
+/// Rows that are grouped at once.
+const SLICE: u32 = 20_000;
 
 /// A row's place: first by time, then payments before refunds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,13 +89,55 @@ impl Store {
 
     /// What the rows of a range come to, by currency, entry and class.
     pub async fn book_sums(&self, range: &BookRange) -> Result<Vec<BookSum>, DbError> {
+        let mut sums: BTreeMap<(String, String, Option<String>, String), BookSum> = BTreeMap::new();
+        let mut slice = range.clone();
+        while slice.from < range.to {
+            slice.to = self.end_of_slice(&slice.merchant, slice.from, range.to).await?;
+            for sum in self.sums_of_slice(&slice).await? {
+                let key = (sum.currency.clone(), sum.entry.clone(), sum.from_class.clone(), sum.class.clone());
+                match sums.entry(key) {
+                    Entry::Vacant(place) => drop(place.insert(sum)),
+                    Entry::Occupied(mut of) => {
+                        let of = of.get_mut();
+                        of.rows += sum.rows;
+                        of.amount_fen += sum.amount_fen;
+                        of.change_fen += sum.change_fen;
+                    }
+                }
+            }
+            slice.from = slice.to;
+        }
+        Ok(sums.into_values().collect())
+    }
+
+    /// Where about so many rows of the range end: SQLite sorts in memory what it groups.
+    async fn end_of_slice(&self, merchant: &MerchantKey, from: Timestamp, to: Timestamp) -> Result<Timestamp, DbError> {
+        let of = |table: &str| {
+            format!(
+                "SELECT recorded_at_ms FROM (
+                   SELECT recorded_at_ms FROM {table}
+                   WHERE merchant = $1 AND recorded_at_ms > $2 AND recorded_at_ms < $3
+                   ORDER BY recorded_at_ms LIMIT 1 OFFSET {SLICE}) AS {table}_slice"
+            )
+        };
+        let sql = format!(
+            "SELECT MIN(recorded_at_ms) AS at_ms FROM ({} UNION ALL {}) AS ends",
+            of("ledger"),
+            of("refund_ledger")
+        );
+        let values = [merchant.as_str().into(), from.as_ms().into(), to.as_ms().into()];
+        let rows = self.db.reader().rows(&sql, values).await?;
+        let end = rows.first().map(|row| row.get::<Option<i64>>("at_ms")).transpose()?.flatten();
+        Ok(end.map_or(to, Timestamp::from_ms))
+    }
+
+    async fn sums_of_slice(&self, range: &BookRange) -> Result<Vec<BookSum>, DbError> {
         let only = "merchant = $1 AND recorded_at_ms >= $2 AND recorded_at_ms < $3";
         let (ledger, refunds) = (LEDGER.replace("{only}", only), REFUNDS.replace("{only}", only));
         let sql = format!(
             "SELECT currency, entry, from_class, class, COUNT(*) AS n, CAST(SUM(amount_fen) AS BIGINT) AS amount_fen,
                     CAST(SUM(change_fen) AS BIGINT) AS change_fen
-             FROM ({ledger} UNION ALL {refunds}) AS b GROUP BY currency, entry, from_class, class
-             ORDER BY currency, entry, from_class, class"
+             FROM ({ledger} UNION ALL {refunds}) AS b GROUP BY currency, entry, from_class, class"
         );
         let values = [range.merchant.as_str().into(), range.from.as_ms().into(), range.to.as_ms().into()];
         self.db.reader().rows(&sql, values).await?.iter().map(book_sum).collect()

@@ -5,6 +5,7 @@ mod claims;
 pub(super) mod commit;
 pub(super) mod history;
 pub(super) mod list;
+pub(super) mod money;
 mod placing;
 mod poll_by;
 pub(super) mod poll_schedule;

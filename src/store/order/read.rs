@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Select};
 
 use super::rows::{StoredOrder, stored_order};
 use crate::ids::{MerchantKey, OrderNo, OutTradeNo};
@@ -13,6 +13,9 @@ use crate::store::entity::{attempt, order};
 use crate::store::payment::read::of_orders;
 use crate::store::writer::Reader;
 
+/// Each is one more change of the same orders within about a millisecond.
+pub(super) const READS: usize = 16;
+
 impl Store {
     /// Orders by the business's numbers.
     pub async fn orders(&self, merchant: &MerchantKey, order_nos: &[OrderNo]) -> Result<Vec<StoredOrder>, DbError> {
@@ -20,8 +23,7 @@ impl Store {
         let select = order::Entity::find()
             .filter(order::Column::Merchant.eq(merchant.as_str()))
             .filter(order::Column::OrderNo.is_in(numbers));
-        let reader = self.db.reader();
-        with_attempts(reader, reader.all(select).await?).await
+        read_orders(self.db.reader(), select).await
     }
 
     /// One order by the business's number.
@@ -51,15 +53,65 @@ pub(super) async fn orders_of_attempts(
         kind.among_texts("out_trade_no", 2)
     );
     let values = [merchant.as_str().into(), kind.texts(numbers.iter().map(OutTradeNo::as_str))];
-    let rows = reader.all(order::Entity::find().filter(kind.condition(condition, values))).await?;
-    with_attempts(reader, rows).await
+    read_orders(reader, order::Entity::find().filter(kind.condition(condition, values))).await
 }
 
-pub(super) async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Vec<StoredOrder>, DbError> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
+/// Orders with their attempts and payments as one commit left them: a change between the statements is noticed by the
+/// order's version, and all is read again.
+pub(super) async fn read_orders(
+    reader: Reader<'_>,
+    select: Select<order::Entity>,
+) -> Result<Vec<StoredOrder>, DbError> {
+    // Within a write, the compare-and-set on the version refuses what was decided on a mixture.
+    let is_write = matches!(reader, Reader::Write(_));
+    for _ in 0..READS {
+        let rows = reader.all(select.clone()).await?;
+        let read = with_attempts(reader, rows).await?;
+        if is_write || read.is_current(reader).await? {
+            return read.into_orders();
+        }
     }
+    Err(DbError::Unavailable(DbErr::Custom(format!("orders that changed during each of {READS} reads"))))
+}
+
+/// What several statements read.
+struct Read {
+    rows: Vec<order::Model>,
+    attempts: HashMap<i64, Vec<attempt::Model>>,
+    payments: HashMap<i64, Vec<OrderPayment>>,
+}
+
+impl Read {
+    /// Whether the orders are still of the versions read.
+    async fn is_current(&self, reader: Reader<'_>) -> Result<bool, DbError> {
+        if self.rows.is_empty() {
+            return Ok(true);
+        }
+        let kind = reader.kind();
+        let sql = format!("SELECT id, version FROM orders WHERE {}", kind.among_numbers("id", 1));
+        let mut versions: HashMap<i64, i64> = HashMap::new();
+        for row in reader.rows(&sql, [kind.numbers(self.rows.iter().map(|o| o.id))]).await? {
+            versions.insert(row.get("id")?, row.get("version")?);
+        }
+        Ok(self.rows.iter().all(|o| versions.get(&o.id) == Some(&o.version)))
+    }
+
+    fn into_orders(mut self) -> Result<Vec<StoredOrder>, DbError> {
+        let order = |o: order::Model| {
+            let attempts = self.attempts.remove(&o.id).unwrap_or_default();
+            let payments = self.payments.remove(&o.id).unwrap_or_default();
+            stored_order(o, attempts, payments)
+        };
+        self.rows.into_iter().map(order).collect()
+    }
+}
+
+async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -> Result<Read, DbError> {
     let mut attempts: HashMap<i64, Vec<attempt::Model>> = HashMap::new();
+    let mut payments: HashMap<i64, Vec<OrderPayment>> = HashMap::new();
+    if rows.is_empty() {
+        return Ok(Read { rows, attempts, payments });
+    }
     let kind = reader.kind();
     let of_them = kind.condition(kind.among_numbers("order_id", 1), [kind.numbers(rows.iter().map(|o| o.id))]);
     let their_attempts = attempt::Entity::find().filter(of_them).order_by_asc(attempt::Column::N);
@@ -68,15 +120,8 @@ pub(super) async fn with_attempts(reader: Reader<'_>, rows: Vec<order::Model>) -
     }
     let has_money = |o: &&order::Model| o.transaction_id.is_some() || o.amount_mismatch || o.paid_before_order;
     let with_money: Vec<i64> = rows.iter().filter(has_money).map(|o| o.id).collect();
-    let mut payments: HashMap<i64, Vec<OrderPayment>> = HashMap::new();
     for (order_id, payment) in of_orders(reader, &with_money).await? {
         payments.entry(order_id).or_default().push(payment);
     }
-    rows.into_iter()
-        .map(|o| {
-            let attempts = attempts.remove(&o.id).unwrap_or_default();
-            let payments = payments.remove(&o.id).unwrap_or_default();
-            stored_order(o, attempts, payments)
-        })
-        .collect()
+    Ok(Read { rows, attempts, payments })
 }

@@ -7,6 +7,7 @@ use crate::ids::MerchantKey;
 use crate::order::OrderState;
 use crate::reconciliation::{Ids, LedgerFigures, LedgerItem, LedgerSide, LineKind};
 use crate::store::Store;
+use crate::store::books::currencies::sums_by_currency;
 use crate::store::db::{DbError, placeholders};
 use crate::store::writer::Row;
 
@@ -90,43 +91,16 @@ impl Store {
         let refunds = format!(
             "refunds WHERE merchant = $1 AND {at} >= $2 AND {at} < $3 AND refund_id IS NOT NULL AND state = 'succeeded'"
         );
+        let reader = self.db.reader();
+        let values = vec![day.merchant.as_str().into(), day.from.as_ms().into(), day.to.as_ms().into()];
         let mut sums = BTreeMap::<String, LedgerFigures>::new();
-        for (currency, n, fen) in self.sums_of(payments, day).await? {
+        for (currency, n, fen) in sums_by_currency(reader, payments, values.clone()).await? {
             let of = sums.entry(currency).or_default();
             (of.payments, of.payments_fen) = (n, fen);
         }
-        for (currency, n, fen) in self.sums_of(&refunds, day).await? {
+        for (currency, n, fen) in sums_by_currency(reader, &refunds, values).await? {
             let of = sums.entry(currency).or_default();
             (of.refunds, of.refunds_fen) = (n, fen);
-        }
-        Ok(sums)
-    }
-
-    /// Number and sum by currency. Yuan apart: SQLite would sort all rows in memory to group them.
-    async fn sums_of(&self, rows: &str, day: &DayRange) -> Result<Vec<(String, i64, i64)>, DbError> {
-        let values = [day.merchant.as_str().into(), day.from.as_ms().into(), day.to.as_ms().into()];
-        let yuan = format!(
-            "SELECT COUNT(*) AS all_n,
-               CAST(COALESCE(SUM(CASE WHEN currency = 'CNY' THEN 1 ELSE 0 END), 0) AS BIGINT) AS n,
-               CAST(COALESCE(SUM(CASE WHEN currency = 'CNY' THEN amount_fen ELSE 0 END), 0) AS BIGINT) AS fen
-             FROM {rows}"
-        );
-        let (mut sums, mut has_others) = (Vec::new(), false);
-        for row in self.db.reader().rows(&yuan, values.clone()).await? {
-            let (all, n): (i64, i64) = (row.get("all_n")?, row.get("n")?);
-            has_others = n < all;
-            if n > 0 {
-                sums.push(("CNY".to_owned(), n, row.get("fen")?));
-            }
-        }
-        if has_others {
-            let others = format!(
-                "SELECT currency, COUNT(*) AS n, CAST(SUM(amount_fen) AS BIGINT) AS fen FROM {rows}
-                 AND currency <> 'CNY' GROUP BY currency"
-            );
-            for row in self.db.reader().rows(&others, values).await? {
-                sums.push((row.get("currency")?, row.get("n")?, row.get("fen")?));
-            }
         }
         Ok(sums)
     }

@@ -35,6 +35,8 @@ const TELL_PAID: Duration = Duration::from_secs(60);
 const KNOWN_LATE: Duration = Duration::from_secs(10);
 /// Of which a payer may have only so many open orders.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The request that offers an order records it. One that crashed before it could leaves an offer of no order.
+const RECORDED_WITHIN: Duration = Duration::from_secs(600);
 /// Letters of a number that stand for its merchant.
 const MERCHANT_TAG: usize = 6;
 
@@ -110,7 +112,7 @@ async fn find<'a>(app: &'a WebState, browser: &Browser, session: &Session, amoun
         }
     }
     let merchant = app.config.merchants.iter().find(|merchant| merchant.apps.contains(key)).ok_or(Reason::NotOpen)?;
-    let since = now.before(DAY);
+    let since = (now.before(DAY), now.before(RECORDED_WITHIN));
     let open = app.store.open_wallet_orders((key, openid), &merchant.key, since, amount).await?;
     if open >= i64::from(app.config.web.wallet_open_max) {
         return Err(Reason::TooMany.into());

@@ -32,6 +32,11 @@ on_both! {
             assert_eq!(status, 200, "{of}: {text}");
             assert!(text.contains(holds) && !text.contains(lacks), "{of}: {text}");
         }
+        // Nothing was booked on the other accounts: WeChat has no bill of them.
+        for of in ["operation", "fees"] {
+            let (status, none) = service.bill(&day, of).await;
+            assert!(status == 409 && none.contains("no-bill"), "{of}: {none}");
+        }
         assert_eq!(service.bill(&day, "everything").await.0, 400);
         let exported = "SELECT COUNT(*) FROM audit WHERE action = 'bill.export'";
         assert_eq!(service.number(exported).await, 4, "each is in the audit");

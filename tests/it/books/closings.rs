@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::ids::MerchantKey;
-use wxpay_worker::store::DbKind;
+use wxpay_worker::store::{BookRange, DbKind};
 
 use crate::harness::sql::number;
 use crate::harness::store::TestStore;
@@ -43,6 +43,30 @@ on_both! {
         stage.store.close_day(END).await.unwrap();
         assert_eq!(stage.count("ledger_closings").await, 1);
         assert_eq!(balance(&stage, &main).await, sum(&stage).await);
+    }
+
+    /// More rows than are grouped at once, of two currencies.
+    async fn many_rows_come_to_the_sums_of_all_of_them(db: TestDb) {
+        let stage = TestStore::open(db).await;
+        let main = MerchantKey::parse("main").unwrap();
+        let rows = "INSERT INTO ledger (merchant, order_version, out_trade_no, entry, transaction_id, amount_fen,
+                                        currency, occurred_at_ms, recorded_at_ms, to_class, payment_version)
+                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 45000)
+                    SELECT 'main', 0, 'N' || i, 'payment', 'T' || i, 1, CASE WHEN i % 9 = 0 THEN 'USD' ELSE 'CNY' END, 1,
+                           i, CASE WHEN i % 2 = 0 THEN 'unmatched' ELSE 'held' END, 1 FROM n";
+        stage.execute(rows).await.unwrap();
+        let range = BookRange { merchant: main.clone(), from: Timestamp::from_ms(1), to: END };
+        let sums = stage.store.book_sums(&range).await.unwrap();
+        let sums: Vec<_> = sums.iter().map(|s| (s.currency.as_str(), s.class.as_str(), s.rows, s.change_fen)).collect();
+        let (yuan, dollars) = ([20_000, 20_000], [2_500, 2_500]);
+        let each = |currency, [held, unmatched]: [i64; 2]| {
+            [(currency, "held", held, held), (currency, "unmatched", unmatched, unmatched)]
+        };
+        assert_eq!(sums, [each("CNY", yuan), each("USD", dollars)].concat());
+        let kept = |usd, cny| [("USD".to_owned(), usd), ("CNY".to_owned(), cny)].into();
+        assert_eq!(stage.store.balances_before(&main, END).await.unwrap(), kept(5_000, 40_000));
+        assert_eq!(stage.store.close_day(Timestamp::from_ms(40_001)).await.unwrap(), 1);
+        assert_eq!(stage.store.balances_before(&main, END).await.unwrap(), kept(5_000, 40_000));
     }
 }
 

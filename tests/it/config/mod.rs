@@ -5,6 +5,7 @@ mod certificates;
 mod check_config;
 mod hangup;
 mod layers;
+pub mod page;
 mod reload;
 mod retention;
 mod rules;

@@ -148,7 +148,14 @@ async fn the_page_of_a_day_shows_how_far_its_repair_is_and_stops_it() {
     operator.page(&path).await.hides("/repair/stop");
     let stop = format!("{path}/repair/stop");
     assert_eq!(operator.submit(&stop, &[("reason", "none was made")]).await.status, 404);
-    let done = operator.submit(&format!("{path}/repair"), &[("reason", "lost"), ("count", "620")]).await;
+    let repair = format!("{path}/repair");
+    let plan = operator.page(&repair).await;
+    for words in ["the first 500", "Repair (620)", "620 lines the first 50"] {
+        plan.shows(words);
+    }
+    let refused = operator.submit(&repair, &[("reason", "lost"), ("count", "500")]).await;
+    assert_eq!(refused.status, 422, "{}", refused.words());
+    let done = operator.submit(&repair, &[("reason", "lost"), ("count", "620")]).await;
     assert_eq!(done.status, 200, "{}", done.words());
     let page = operator.page(&path).await;
     page.shows("running");

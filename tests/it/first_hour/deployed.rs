@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wxpay_worker::secret::sha256_hex;
 
 use crate::deploy::{load_service_file, names, read, root, services, yaml};
@@ -38,7 +38,7 @@ fn no_container_takes_the_machine_or_the_disk() {
             count += 1;
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
 }
 
 #[test]
@@ -65,8 +65,17 @@ fn a_new_database_gets_its_two_roles_with_its_first_start() {
     let init = root().join("deploy/postgres/init/10-roles.sh");
     assert_ne!(init.metadata().unwrap().permissions().mode() & 0o111, 0, "the image runs what is executable");
     assert!(read("deploy/postgres/init/10-roles.sh").contains("/etc/wxpay-postgres/roles.sh /run/secrets/store_url"));
+    // The owner's address is known where the schema is changed, and not in the service.
+    let migrate = &compose["services"]["migrate"];
+    assert_eq!((&migrate["command"][0], &migrate["restart"]), (&json!("migrate"), &json!("no")));
+    assert!(names(&migrate["secrets"]).contains("migrate_url") && migrate["ports"] == json!([]));
+    assert!(!names(&compose["services"]["wxpayd"]["secrets"]).contains("migrate_url"));
+    let owner = "WXPAY__STORE__MIGRATE_URL_FILE";
+    let file = migrate["environment"][owner].as_str().unwrap().to_owned();
+    let migrates = load_service_file(|text| text, &[(owner.to_owned(), file)]).unwrap();
+    assert!(migrates.store.migrate_url.is_some());
     let config = load_service_file(|text| text, &[]).unwrap();
-    assert!(config.store.migrate_url.is_some());
+    assert!(config.store.migrate_url.is_none() && !config.store.migrate_on_start);
     assert!(!config.warnings.iter().any(|warning| warning.key == "store.migrate_url"), "{:?}", config.warnings);
 }
 

@@ -5,7 +5,8 @@ use wxpay_worker::ids::MerchantKey;
 use wxpay_worker::store::{DayRepair, RepairState};
 
 use super::day_of;
-use crate::harness::service::{InProcess, TestService};
+use crate::harness::service::{InProcess, MCH_ID, TestService};
+use crate::harness::sql::texts;
 use crate::settling::on_both;
 
 const LINES: i64 = 40;
@@ -35,6 +36,14 @@ impl InProcess {
         };
         assert!(self.store.begin_repair(&repair).await.unwrap());
     }
+
+    /// How often the simulator was asked about a payment.
+    async fn asked_of_lines(&self) -> usize {
+        let path = format!("/_sandbox/requests?mch_id={MCH_ID}");
+        let (_, seen) = self.try_get(&self.wechat_url, &path).await.unwrap();
+        let calls = seen["requests"].as_array().unwrap().iter().filter(|request| request["api"] == "orderquery");
+        calls.map(|calls| calls["each"].as_array().unwrap().len()).sum()
+    }
 }
 
 on_both! {
@@ -61,6 +70,26 @@ on_both! {
         assert_eq!((&after["repair"]["done"], &after["repair"]["repaired"]), (&json!(LINES), &json!(0)), "{after}");
         let lines = service.lines(&slow).await;
         assert!(lines.iter().all(|line| line["said"] == "WeChat knows no such payment"), "{:?}", lines[0]);
+        service.finish().await;
+    }
+
+    async fn a_repair_ends_with_the_line_that_is_asked_about_when_the_process_stops(db: TestDb) {
+        let mut service = TestService::new().on(db).in_process().await;
+        let day = day_of(service.clock.now());
+        service.red_day(&day, LINES).await;
+        // The others would be answered at once, before the service has stopped.
+        service.faults(json!([{"on": "orderquery", "kind": "slow", "delay_ms": 2000, "times": 1}])).await;
+        service.left_repair(&day).await;
+        service.skip(5);
+        let asked = || async { (service.asked_of_lines().await == 1).then_some(()) };
+        service.found("a line that WeChat is asked about", asked).await;
+        service.stop_service().await;
+        assert_eq!(service.asked_of_lines().await, 1);
+        let place = "SELECT done || ' of ' || lines || ' ' || state FROM reconciliation_repairs";
+        assert_eq!(texts(service.store.db(), place).await, [format!("1 of {LINES} running")]);
+        service.restart_with(|_| {}).await;
+        let after = service.until_repair_is(&day, "done", 5).await;
+        assert_eq!(after["repair"]["done"], LINES, "{after}");
         service.finish().await;
     }
 

@@ -9,8 +9,8 @@ use wxpay_worker::web::Reason;
 
 use super::support::{described, file, problems, resolved};
 
-/// Writes the document of the code to `docs/openapi.json`.
-const RENEW: &str = "WXPAY_RENEW_OPENAPI";
+/// Writes the document of the code to `docs/openapi.json`, and its page.
+pub const RENEW: &str = "WXPAY_RENEW_OPENAPI";
 const COMMITTED: &str = "docs/openapi.json";
 
 /// The tables of the routes that are described: not the console's, and not those of the demo.

@@ -2,6 +2,7 @@
 //! finds by it.
 
 mod answers;
+mod api_page;
 mod browser;
 mod document;
 mod examples;

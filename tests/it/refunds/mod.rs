@@ -53,7 +53,13 @@ impl InProcess {
 
     /// Asks for a refund without waiting for it.
     pub async fn give_back_at_once(&self, order_no: &str, body: &Value) -> (u16, Value) {
-        self.post_waiting(&format!("/v1/orders/{order_no}/refunds"), body, 0).await
+        loop {
+            let answer = self.post_waiting(&format!("/v1/orders/{order_no}/refunds"), body, 0).await;
+            // A busy machine may not take one in time: the same request may be repeated.
+            if answer.0 != 503 || answer.1["retryable"] != json!(true) {
+                return answer;
+            }
+        }
     }
 
     /// Asks for a refund that WeChat does not take on; gives it as it is after the call.

@@ -333,6 +333,15 @@ async fn a_payer_has_so_many_open_orders_and_others_are_not_kept_from_paying() {
     let stage = Stage::with("", &web).await;
     stage.work();
     let alice = Browser::logged_in(&stage, "good-Alice").await;
+    // What requests offered that crashed before they recorded it: of a moment ago, and of longer ago.
+    let crashed = async |fen: i64, ago: Duration| {
+        let number = OrderNo::parse(format!("W20260301gone{fen}")).unwrap();
+        let (app, openid) = (AppKey::parse("shop").unwrap(), OpenId::parse(openid_of("good-Alice")).unwrap());
+        let at = stage.clock.now().before(ago);
+        stage.store.offer_wallet_order(&app, &openid, Fen::from_i64(fen), None, &number, at).await.unwrap();
+    };
+    crashed(7, Duration::from_secs(700)).await;
+    crashed(8, Duration::from_secs(700)).await;
     let first = order_no(&stage, &alice, "100").await;
     order_no(&stage, &alice, "101").await;
     let reply = pay_wallet(&stage, &alice, "102").await;

@@ -72,7 +72,10 @@ async fn what_was_given_up_is_selected_by_its_reason_and_settles() {
         service.place(order_no).await;
     }
     until_attempts(&service, &made, 2, "http_status").await;
-    let give_up = "UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = 1, last_error = 'http_status'";
+    // Of now: retention would remove what ended long ago.
+    let now = service.clock.now().as_ms();
+    let give_up =
+        format!("UPDATE webhook_deliveries SET state = 'failed', ended_at_ms = {now}, last_error = 'http_status'");
     service.store.db().execute("test", give_up, Vec::new()).await.unwrap();
     receiver.status(204);
     let planned = plan(&service, json!({"kind": "webhook", "reason_class": "timeout"})).await;

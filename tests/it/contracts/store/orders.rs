@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use wxpay_worker::clock::Timestamp;
 use wxpay_worker::event::command::{Idempotency, OrderContent};
 use wxpay_worker::event::domain::{DeadLetterParked, DomainData, DomainEvent, EncodedEvent, OrderEnded};
 use wxpay_worker::event::fact::{Fact, Payment, Prepay};
 use wxpay_worker::ids::{AppId, AppKey, EventId, MchId, MerchantKey, OpenId, OrderNo, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
-use wxpay_worker::order::{Decision, OrderState, Policy, decide};
+use wxpay_worker::order::{AttemptState, Decision, OrderState, Policy, decide};
 use wxpay_worker::store::{
     AttemptParams, DbError, Evidence, EvidenceSource, NewOrder, NotificationKind, NotificationRecord, OrderCommit,
     Recorded, StoredOrder, Verdict,
@@ -18,6 +19,7 @@ use wxpay_worker::trade::TradeType;
 
 use crate::harness::db::TestDb;
 use crate::harness::store::{TestStore, commit};
+use crate::harness::within_timeout;
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
 
@@ -300,5 +302,51 @@ on_both_databases! {
         assert_eq!(stage.count("notifications WHERE verdict = 'parked'").await, 1);
         assert_eq!(stage.count("notifications").await, 1);
         assert_eq!(stage.count("outbox").await, 1, "one event");
+    }
+}
+
+/// Another process changes the order after its row was read and before its attempts are. On SQLite the statements are
+/// the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_changes_while_it_is_read_is_read_as_one_commit_left_it() {
+    let stage = TestStore::open(TestDb::postgres().await).await;
+    let before = stage.recorded(1).await;
+    let other = sea_orm::Database::connect(stage.db.url()).await.unwrap();
+    let held = other.begin().await.unwrap();
+    held.execute_unprepared("LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let readers = [
+        tokio::spawn({
+            let store = stage.store.clone();
+            async move { store.order(&merchant(), &order_no(1)).await.unwrap().unwrap() }
+        }),
+        tokio::spawn({
+            let store = stage.store.clone();
+            async move { store.orders_by_ids(&[before.order.id]).await.unwrap().pop().unwrap() }
+        }),
+        tokio::spawn({
+            let store = stage.store.clone();
+            let number = OutTradeNo::for_attempt(&order_no(1), 1);
+            async move { store.orders_by_out_trade_no(&merchant(), &[number]).await.unwrap().pop().unwrap() }
+        }),
+    ];
+    // By its number of an attempt, the attempts are read first.
+    let waiting = "pg_locks WHERE mode = 'AccessShareLock' AND NOT granted AND relation = 'attempts'::regclass";
+    within_timeout("readers that wait", async {
+        while stage.count(waiting).await < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    for sql in [
+        "UPDATE orders SET state = 'closed', version = version + 1, next_query_at_ms = NULL",
+        "UPDATE attempts SET state = 'closed'",
+    ] {
+        held.execute_unprepared(sql).await.unwrap();
+    }
+    held.commit().await.unwrap();
+    for reader in readers {
+        let read = within_timeout("a reader", reader).await.unwrap().order;
+        assert_eq!((read.state, read.attempts[0].state), (OrderState::Closed, AttemptState::Closed));
+        assert_eq!(read.version, before.order.version + 1);
     }
 }

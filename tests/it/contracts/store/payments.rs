@@ -1,5 +1,6 @@
 //! The store contract, payments: one row and one class each, also where a process of the version before enters them.
 
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use wxpay_worker::event::fact::{Fact, Payment};
 use wxpay_worker::ids::{AppId, MchId, OutTradeNo, TransactionId};
 use wxpay_worker::money::Fen;
@@ -9,6 +10,7 @@ use wxpay_worker::store::{DbError, PaymentFilter};
 use super::orders::{NOW, change, merchant, order_no};
 use crate::harness::db::TestDb;
 use crate::harness::store::{TestStore, commit};
+use crate::harness::within_timeout;
 
 pub fn payment(n: u32, transaction: u32, fen: i64) -> Payment {
     Payment {
@@ -95,5 +97,36 @@ on_both_databases! {
         let refused = commit(&stage.store, &[change(&second, 2, Fact::Paid(twice))], NOW).await;
         assert!(matches!(refused, Err(DbError::Exists(_))), "{refused:?}");
         assert_eq!(stage.count("orders WHERE state = 'paid'").await, 1);
+    }
+}
+
+/// Another process accepts money and ends a refund after the order's payments were read and before its refunds are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_shown_with_the_money_that_it_had_at_that_moment() {
+    let stage = TestStore::open(TestDb::postgres().await).await;
+    let paid = change(&stage.recorded(1).await, 1, Fact::Paid(payment(1, 1, 100)));
+    commit(&stage.store, &[paid], NOW).await.unwrap();
+    let other = sea_orm::Database::connect(stage.db.url()).await.unwrap();
+    for change in ["UPDATE orders SET version = version + 1", "UPDATE orders SET refunded_fen = refunded_fen + 30"] {
+        let read = stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap();
+        let held = other.begin().await.unwrap();
+        held.execute_unprepared("LOCK TABLE refunds IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let store = stage.store.clone();
+        let reader = tokio::spawn(async move { store.with_money(std::sync::Arc::new(read)).await.unwrap() });
+        let waiting = "pg_locks WHERE mode = 'AccessShareLock' AND NOT granted AND relation = 'refunds'::regclass";
+        within_timeout("a reader that waits", async {
+            while stage.count(waiting).await == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        held.execute_unprepared(change).await.unwrap();
+        held.execute_unprepared("UPDATE payments SET class = 'returned'").await.unwrap();
+        held.commit().await.unwrap();
+        let shown = within_timeout("a reader", reader).await.unwrap();
+        let now = stage.store.order(&merchant(), &order_no(1)).await.unwrap().unwrap();
+        assert_eq!((shown.order.order.version, shown.order.refunded), (now.order.version, now.refunded), "{change}");
+        assert_eq!(shown.payments[0].class, PaymentClass::Returned, "{change}");
+        other.execute_unprepared("UPDATE payments SET class = 'credited'").await.unwrap();
     }
 }

@@ -96,8 +96,12 @@ impl InProcess {
         self.in_force = in_force;
     }
 
-    async fn stop_service(&mut self) {
+    /// The service stops, as at a signal; its database and the simulator stay. It may start again.
+    pub async fn stop_service(&mut self) {
         self.stop.cancel();
+        if self.running.is_finished() {
+            return;
+        }
         within_timeout("the end of the service", &mut self.running).await.unwrap().unwrap();
     }
 
